@@ -306,17 +306,19 @@ def readers_of_git() -> Iterator[Reader]:
     )
     yield Reader(
         "Git: commands of a push",
-        lambda text: receive_pack.judged(text.encode(), lambda commands, _place: list(commands)),
+        lambda text: receive_pack.decide_push(text.encode(), lambda commands, _place: list(commands)),
         (("/x\n", ""),),
         (f"{sha} {sha} refs/heads/main\n", *UNITS),
     )
     yield Reader(
         "Git: .gitattributes",
-        lambda text: gitattributes.with_lines_for({gitattributes.ATTRIBUTES: text}, ["a.csv", text[:200]]),
+        lambda text: gitattributes.add_lfs_lines({gitattributes.ATTRIBUTES: text}, ["a.csv", text[:200]]),
         (("", ""),),
         (*UNITS, "*.a filter=lfs\n"),
     )
-    yield Reader("Git: pattern for a path", lambda text: (gitattributes.pattern_for(text), gitattributes.is_kept(text)))
+    yield Reader(
+        "Git: pattern for a path", lambda text: (gitattributes.build_pattern(text), gitattributes.is_git_file(text))
+    )
     pointer = "version https://git-lfs.github.com/spec/v1\n"
     yield Reader(
         "LFS pointer",

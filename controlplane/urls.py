@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
-from apps.data.repositories.smart_http import nothing as nothing_of_git
+from apps.data.repositories.smart_http import refuse_git_address
 from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from apps.platform.accounts.views import ChangePasswordView
@@ -97,7 +97,7 @@ urlpatterns = [
     path("api/v1/", include(PLANE_API)),
     path("", include("apps.gateways.mlflow.urls")),
     path("api/<path:rest>", no_such_api),
-    path("git", nothing_of_git),
+    path("git", refuse_git_address),
     path("git/", include("apps.data.repositories.urls")),
     re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", no_mail),
     path("accounts/password/change/", ChangePasswordView.as_view(), name="account_change_password"),

@@ -23,7 +23,7 @@ HINT = Message("Make a token under Account, and give it as the password; any nam
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RepositoryTarget:
     """`dataset` is None where the project has none of this name, and a push may make it."""
 
     actor: Actor
@@ -31,7 +31,7 @@ class Asked:
     name: str
     dataset: Dataset | None
 
-    def there(self) -> Dataset:
+    def require_dataset(self) -> Dataset:
         """The dataset, or NotFound."""
         if self.dataset is None:
             raise NotFound(
@@ -43,7 +43,7 @@ class Asked:
         return self.dataset
 
 
-def by_token(request: HttpRequest) -> Actor:
+def authenticate_token(request: HttpRequest) -> Actor:
     """The actor of the token in the Authorization header; also `request.actor`. A browser's session counts for nothing
     here: no page asks these addresses.
     """
@@ -55,52 +55,52 @@ def by_token(request: HttpRequest) -> Actor:
     return actor
 
 
-def asked_for(actor: Actor, slug: str, name: str) -> Asked:
+def resolve_target(actor: Actor, slug: str, name: str) -> RepositoryTarget:
     """The place of the address; NotFound for a project that the token is not of."""
     project = get_project(actor, slug)
-    found = Dataset.objects.visible_to(actor).filter(project=project, name=name).first()
-    return Asked(actor, project, name, found)
+    dataset = Dataset.objects.visible_to(actor).filter(project=project, name=name).first()
+    return RepositoryTarget(actor, project, name, dataset)
 
 
-def to_read(actor: Actor, slug: str, name: str) -> Asked:
-    place = asked_for(actor, slug, name)
-    policy.require(actor, "dataset.view", place.project)
-    place.there()
-    return place
+def get_readable_target(actor: Actor, slug: str, name: str) -> RepositoryTarget:
+    target = resolve_target(actor, slug, name)
+    policy.require(actor, "dataset.view", target.project)
+    target.require_dataset()
+    return target
 
 
-def to_write(actor: Actor, slug: str, name: str) -> Asked:
+def get_writable_target(actor: Actor, slug: str, name: str) -> RepositoryTarget:
     """A dataset that is there may get a version; one that is not may be made, and only under a name that can be one."""
-    place = asked_for(actor, slug, name)
-    policy.require(actor, "dataset.add_version", place.project)
-    if place.dataset is None:
-        policy.require(actor, "dataset.create", place.project)
+    target = resolve_target(actor, slug, name)
+    policy.require(actor, "dataset.add_version", target.project)
+    if target.dataset is None:
+        policy.require(actor, "dataset.create", target.project)
         check_name(name)
-    return place
+    return target
 
 
-def announce_push(place: Asked) -> None:
+def announce_push(target: RepositoryTarget) -> None:
     """Note that this token has begun a push that is to make the dataset: `git push` asks for the references first."""
-    cache.set(announcement_of(place), True, ANNOUNCED_SECONDS)
+    cache.set(build_announcement_key(target), True, ANNOUNCED_SECONDS)
 
 
-def require_announced(place: Asked) -> None:
+def require_announced(target: RepositoryTarget) -> None:
     """Raise NotFound for an upload to a dataset that is not there, unless a push by this token is about to make it.
 
     `git lfs push` alone makes none: its bytes would belong to nothing.
     """
-    if place.dataset is not None:
+    if target.dataset is not None:
         return
-    if not cache.get(announcement_of(place)):
+    if not cache.get(build_announcement_key(target)):
         raise NotFound(
             "This project has no dataset {place_name!r}, so nothing was uploaded.",
-            place_name=place.name[:60],
+            place_name=target.name[:60],
             field="dataset",
             hint=N_("Look at its name in the remote's address. git push makes a dataset, git lfs push does not."),
         )
-    announce_push(place)  # a long upload comes in many batches
+    announce_push(target)  # a long upload comes in many batches
 
 
-def announcement_of(place: Asked) -> str:
-    who = f"t{place.actor.token_id}" if place.actor.token_id else place.actor.label
-    return f"git-push:{place.project.pk}:{place.name}:{sha256_hex(who)}"
+def build_announcement_key(target: RepositoryTarget) -> str:
+    who = f"t{target.actor.token_id}" if target.actor.token_id else target.actor.label
+    return f"git-push:{target.project.pk}:{target.name}:{sha256_hex(who)}"

@@ -20,8 +20,8 @@ from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
-QUICK_SECONDS = 120  # of a command that only looks
-PATIENCE_SECONDS = 10.0  # a request waits so long for its turn
+DEFAULT_SECONDS = 120  # of a command that only looks
+MAX_TURN_WAIT_SECONDS = 10.0  # a request waits so long for its turn
 PROCESSORS = 4  # that a process of Git is thought to use at a time, for the limit of its processor time
 MEMORY_BYTES = 2 << 30  # of data in a child: a few kB of deltas may say that they are an object of any size
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -46,11 +46,11 @@ _turns: dict[tuple[int, int], threading.BoundedSemaphore] = {}
 _guard = threading.Lock()
 
 
-def environment(more: Mapping[str, str] | None = None, config: Mapping[str, str] | None = None) -> dict[str, str]:
+def build_environment(more: Mapping[str, str] | None = None, config: Mapping[str, str] | None = None) -> dict[str, str]:
     """No variable of the web process gets through, and no configuration of the machine or of a user."""
-    told = {**CONFIG, **(config or {})}
-    named = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(told)}
-    valued = {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(told.values())}
+    settings_by_key = {**CONFIG, **(config or {})}
+    keys = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(settings_by_key)}
+    values = {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(settings_by_key.values())}
     base = {
         "PATH": PATH,
         "LANG": "C.UTF-8",
@@ -58,19 +58,19 @@ def environment(more: Mapping[str, str] | None = None, config: Mapping[str, str]
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_COUNT": str(len(told)),
+        "GIT_CONFIG_COUNT": str(len(settings_by_key)),
     }
-    return {**base, **named, **valued, **(more or {})}
+    return {**base, **keys, **values, **(more or {})}
 
 
-def program() -> str:
+def find_program() -> str:
     """Where git is; Unavailable on a host without it."""
-    found = shutil.which("git", path=PATH)
-    if found is None:
+    path = shutil.which("git", path=PATH)
+    if path is None:
         raise Unavailable(
             "Git is not installed on this host.", code="program_missing", hint=N_("The operator must install git.")
         )
-    return found
+    return path
 
 
 def start(*words: str, cwd: Path, env: Mapping[str, str] | None = None, **pipes: Any) -> subprocess.Popen[bytes]:
@@ -81,11 +81,11 @@ def start(*words: str, cwd: Path, env: Mapping[str, str] | None = None, **pipes:
     """
     limits = 'ulimit -d "$0" && ulimit -t "$1" && shift && exec "$@"'
     seconds = PROCESSORS * settings.ENV.git_seconds
-    command = ["/bin/sh", "-c", limits, str(MEMORY_BYTES >> 10), str(seconds), program(), *words]
-    return subprocess.Popen(command, cwd=cwd, env=dict(env or environment()), start_new_session=True, **pipes)
+    command = ["/bin/sh", "-c", limits, str(MEMORY_BYTES >> 10), str(seconds), find_program(), *words]
+    return subprocess.Popen(command, cwd=cwd, env=dict(env or build_environment()), start_new_session=True, **pipes)
 
 
-def end(child: subprocess.Popen[bytes]) -> None:
+def kill_child(child: subprocess.Popen[bytes]) -> None:
     """KILL a child and everything below it; harmless when it has ended: its number may be another's by then."""
     if child.poll() is not None:
         return
@@ -111,7 +111,7 @@ class Deadline:
 
     def close(self) -> None:
         self.timer.cancel()
-        end(self.child)
+        kill_child(self.child)
 
     def __enter__(self) -> Deadline:
         return self
@@ -124,32 +124,34 @@ def run(
     *words: str,
     cwd: Path,
     env: Mapping[str, str] | None = None,
-    given: Iterable[bytes] | None = None,
-    seconds: float = QUICK_SECONDS,
+    input_chunks: Iterable[bytes] | None = None,
+    seconds: float = DEFAULT_SECONDS,
 ) -> bytes:
     """What a command prints; GitFailed with its last words where it fails. `given` is its standard input."""
-    stdin = subprocess.PIPE if given is not None else subprocess.DEVNULL
+    stdin = subprocess.PIPE if input_chunks is not None else subprocess.DEVNULL
     child = start(*words, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with Deadline(child, seconds) as deadline:
-        feeder = threading.Thread(target=feed, args=(child.stdin, given), daemon=True) if child.stdin else None
-        said: list[bytes] = []
-        hearer = threading.Thread(target=lambda: said.append(read_all(child.stderr)), daemon=True)
-        for thread in (feeder, hearer):
+        feeder = (
+            threading.Thread(target=write_all, args=(child.stdin, input_chunks), daemon=True) if child.stdin else None
+        )
+        stderr_parts: list[bytes] = []
+        stderr_reader = threading.Thread(target=lambda: stderr_parts.append(read_all(child.stderr)), daemon=True)
+        for thread in (feeder, stderr_reader):
             if thread:
                 thread.start()
         out = read_all(child.stdout)
-        for thread in (feeder, hearer):
+        for thread in (feeder, stderr_reader):
             if thread:
                 thread.join()
         status = child.wait()
         if deadline.passed:
-            raise too_slow()
+            raise git_too_slow_error()
     if status:
-        raise GitFailed(words[0], status, b"".join(said).decode(errors="replace").strip())
+        raise GitFailed(words[0], status, b"".join(stderr_parts).decode(errors="replace").strip())
     return out
 
 
-def feed(pipe: IO[bytes] | None, chunks: Iterable[bytes] | None) -> None:
+def write_all(pipe: IO[bytes] | None, chunks: Iterable[bytes] | None) -> None:
     if pipe is None:
         return
     with suppress(BrokenPipeError, ValueError), pipe:
@@ -167,12 +169,12 @@ def read_all(pipe: IO[bytes] | None) -> bytes:
 class GitFailed(Exception):
     """A command of Git ended with an error: a damaged repository, or an object that is not there."""
 
-    def __init__(self, command: str, status: int, said: str) -> None:
-        super().__init__(f"git {command} ended with {status}: {said[-500:]}")
-        self.said = said
+    def __init__(self, command: str, status: int, stderr: str) -> None:
+        super().__init__(f"git {command} ended with {status}: {stderr[-500:]}")
+        self.stderr = stderr
 
 
-def too_slow() -> Unavailable:
+def git_too_slow_error() -> Unavailable:
     return Unavailable(
         "Git took longer than {git_seconds} seconds and was ended.",
         git_seconds=settings.ENV.git_seconds,
@@ -187,7 +189,7 @@ def take_turn() -> threading.BoundedSemaphore:
     key = os.getpid(), settings.ENV.git_children
     with _guard:
         turns = _turns.setdefault(key, threading.BoundedSemaphore(settings.ENV.git_children))
-    if not turns.acquire(timeout=PATIENCE_SECONDS):
+    if not turns.acquire(timeout=MAX_TURN_WAIT_SECONDS):
         raise Unavailable(
             "{git_children} requests of Git are served at this moment.",
             git_children=settings.ENV.git_children,
@@ -199,7 +201,7 @@ def take_turn() -> threading.BoundedSemaphore:
 
 
 @contextmanager
-def turn() -> Iterator[None]:
+def hold_turn() -> Iterator[None]:
     turns = take_turn()
     try:
         yield

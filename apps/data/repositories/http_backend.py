@@ -32,18 +32,18 @@ GIT_PROTOCOL = re.compile(r"[\x21-\x7e]{1,100}")
 FETCH_LIMIT = 64 << 20  # bytes: what a client has and wants; large histories compress to a few MB
 
 
-def spooled(request: HttpRequest, limit: int) -> IO[bytes]:
+def spool_body(request: HttpRequest, limit: int) -> IO[bytes]:
     """The body in a file without a name, from its beginning. TooLarge by its announced length or while it comes."""
     body = body_of(request)
     if body.length is not None and body.length > limit:
-        raise too_large(limit)
+        raise push_too_large_error(limit)
     file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 - the caller's
     try:
         size = 0
         for chunk in body.chunks:
             size += len(chunk)
             if size > limit:
-                raise too_large(limit)
+                raise push_too_large_error(limit)
             file.write(chunk)
         if body.length is not None and size != body.length:
             raise ended_early()
@@ -54,7 +54,7 @@ def spooled(request: HttpRequest, limit: int) -> IO[bytes]:
     return file
 
 
-def too_large(limit: int) -> TooLarge:
+def push_too_large_error(limit: int) -> TooLarge:
     return TooLarge(
         "The request of Git is larger than {most} bytes.",
         most=limit,
@@ -64,11 +64,11 @@ def too_large(limit: int) -> TooLarge:
     )
 
 
-def cgi_environment(
+def build_cgi_environment(
     request: HttpRequest, actor: Actor, folder: Path, service: str, length: int | None
 ) -> dict[str, str]:
     """What the CGI may know of a request, and no more."""
-    told = {
+    variables = {
         "GIT_PROJECT_ROOT": str(folder.parent),
         "GIT_HTTP_EXPORT_ALL": "1",
         "PATH_INFO": f"/{folder.name}/{service}",
@@ -79,34 +79,34 @@ def cgi_environment(
         "CONTENT_TYPE": request.content_type or "",
     }
     if length is not None:
-        told["CONTENT_LENGTH"] = str(length)
+        variables["CONTENT_LENGTH"] = str(length)
     if GIT_PROTOCOL.fullmatch(protocol := request.headers.get("Git-Protocol", "")):
-        told["GIT_PROTOCOL"] = protocol
+        variables["GIT_PROTOCOL"] = protocol
     if (encoding := request.headers.get("Content-Encoding", "")) in ("gzip", "x-gzip"):
-        told["HTTP_CONTENT_ENCODING"] = encoding
+        variables["HTTP_CONTENT_ENCODING"] = encoding
     config = {
         "core.hooksPath": str(folder.parent / "hooks"),
         "receive.maxInputSize": str(settings.ENV.git_push_limit_bytes),
     }
-    return git.environment(told, config)
+    return git.build_environment(variables, config)
 
 
-def length_of(file: IO[bytes]) -> int:
+def get_length(file: IO[bytes]) -> int:
     length = file.seek(0, 2)
     file.seek(0)
     return length
 
 
-def capabilities_of(body: IO[bytes], *, is_gzipped: bool) -> frozenset[str]:
+def read_capabilities(body: IO[bytes], *, is_gzipped: bool) -> frozenset[str]:
     """What the client of a push asks of Git, behind the first reference ("atomic"); the body is at its beginning again.
 
     Lines of the protocol begin with their length, four hex digits; such of a shallow clone may come before.
     """
-    reading = gzip.GzipFile(fileobj=body) if is_gzipped else body
+    stream = gzip.GzipFile(fileobj=body) if is_gzipped else body
     try:
         for _ in range(SHALLOW_LIMIT):
-            length = int(reading.read(4) or b"0", 16)
-            line = reading.read(length - 4) if length > 4 else b""
+            length = int(stream.read(4) or b"0", 16)
+            line = stream.read(length - 4) if length > 4 else b""
             if b"\0" in line or not line:
                 return frozenset(line.partition(b"\0")[2].decode(errors="replace").split())
         return frozenset()
@@ -117,24 +117,32 @@ def capabilities_of(body: IO[bytes], *, is_gzipped: bool) -> frozenset[str]:
         os.lseek(body.fileno(), 0, os.SEEK_SET)  # the child reads the descriptor, whose place a buffered seek leaves
 
 
-class Answer:
+class BackendAnswer:
     """The body of a streamed answer; it ends the child, and gives its turn back, however the stream ends."""
 
     def __init__(
-        self, child: subprocess.Popen[bytes], deadline: git.Deadline, turns: threading.BoundedSemaphore, begun: bytes
+        self,
+        child: subprocess.Popen[bytes],
+        deadline: git.Deadline,
+        turns: threading.BoundedSemaphore,
+        first_bytes: bytes,
     ) -> None:
-        self.child, self.deadline, self.turns, self.begun = child, deadline, turns, begun
+        self.child, self.deadline, self.turns, self.first_bytes = child, deadline, turns, first_bytes
         self.open = True
 
     def __iter__(self) -> Iterator[bytes]:
         out = self.child.stdout
-        if self.begun:
-            yield self.begun
+        if self.first_bytes:
+            yield self.first_bytes
         while out is not None and (chunk := out.read(CHUNK)):
             yield chunk
         if self.child.wait() or self.deadline.passed:
             # Raised into the server, so that the connection breaks: a short answer must not pass for a whole one.
-            raise git.too_slow() if self.deadline.passed else Unavailable("Git ended in the middle of its answer.")
+            raise (
+                git.git_too_slow_error()
+                if self.deadline.passed
+                else Unavailable("Git ended in the middle of its answer.")
+            )
 
     def close(self) -> None:
         if self.open:
@@ -145,22 +153,24 @@ class Answer:
             self.turns.release()
 
 
-def streamed(env: dict[str, str], folder: Path, body: IO[bytes]) -> StreamingHttpResponse:
+def stream_answer(env: dict[str, str], folder: Path, body: IO[bytes]) -> StreamingHttpResponse:
     """The answer as Git gives it, for fetches: it may be as large as the repository."""
-    status, headers, answer = begun(env, folder, body)
+    status, headers, answer = start_backend(env, folder, body)
     return StreamingHttpResponse(answer, status=status, headers=headers)
 
 
-def gathered(env: dict[str, str], folder: Path) -> HttpResponse:
+def collect_answer(env: dict[str, str], folder: Path) -> HttpResponse:
     """A short answer, whole: of what there is."""
-    status, headers, answer = begun(env, folder, None)
+    status, headers, answer = start_backend(env, folder, None)
     try:
         return HttpResponse(b"".join(answer), status=status, headers=headers)
     finally:
         answer.close()
 
 
-def begun(env: dict[str, str], folder: Path, body: IO[bytes] | None) -> tuple[int, dict[str, str], Answer]:
+def start_backend(
+    env: dict[str, str], folder: Path, body: IO[bytes] | None
+) -> tuple[int, dict[str, str], BackendAnswer]:
     """Start the child and read the head of its answer."""
     turns = git.take_turn()
     try:
@@ -176,16 +186,16 @@ def begun(env: dict[str, str], folder: Path, body: IO[bytes] | None) -> tuple[in
     except BaseException:
         turns.release()
         raise
-    answer = Answer(child, git.Deadline(child, settings.ENV.git_seconds), turns, b"")
+    answer = BackendAnswer(child, git.Deadline(child, settings.ENV.git_seconds), turns, b"")
     try:
-        status, headers, answer.begun = head_of(child.stdout)
+        status, headers, answer.first_bytes = read_head(child.stdout)
     except BaseException:
         answer.close()
         raise
     return status, headers, answer
 
 
-def head_of(out: IO[bytes] | None) -> tuple[int, dict[str, str], bytes]:
+def read_head(out: IO[bytes] | None) -> tuple[int, dict[str, str], bytes]:
     """Status, headers, and the bytes behind them that came with them. Unavailable where Git says nothing."""
     data = b""
     while out is not None and b"\r\n\r\n" not in data:
@@ -205,14 +215,14 @@ def head_of(out: IO[bytes] | None) -> tuple[int, dict[str, str], bytes]:
     return status, headers, rest
 
 
-def whole(out: IO[bytes]) -> HttpResponse:
+def read_file_answer(out: IO[bytes]) -> HttpResponse:
     """The answer that a child has left in a file: of a push, a few lines."""
     out.seek(0)
-    status, headers, rest = head_of(out)
+    status, headers, rest = read_head(out)
     return HttpResponse(rest + out.read(), status=status, headers=headers)
 
 
-def child_of(
+def start_child(
     env: dict[str, str], folder: Path, body: IO[bytes], out: IO[bytes], **more: Any
 ) -> subprocess.Popen[bytes]:
     return git.start("http-backend", cwd=folder, env=env, stdin=body, stdout=out, stderr=subprocess.DEVNULL, **more)

@@ -13,9 +13,15 @@ from django.urls import reverse
 
 from apps.core.errors import Conflict, Invalid, Malformed, PlaneError, TooLarge
 from apps.data.repositories import tickets
-from apps.data.repositories.access import Asked, by_token, require_announced, to_read, to_write
-from apps.data.repositories.responses import LFS, for_lfs, lfs_json, spoken
-from apps.data.repositories.smart_http import needs
+from apps.data.repositories.access import (
+    RepositoryTarget,
+    authenticate_token,
+    get_readable_target,
+    get_writable_target,
+    require_announced,
+)
+from apps.data.repositories.responses import LFS, build_lfs_response, handle_protocol_errors, render_lfs_error
+from apps.data.repositories.smart_http import require_method
 from apps.platform.artifacts.digests import DIGEST
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.request_body import body_of
@@ -23,7 +29,7 @@ from apps.platform.artifacts.services import require_room
 from apps.platform.artifacts.stores import store
 from deepseek.messages import N_, Message
 
-OBJECTS_LIMIT = 1000  # git-lfs sends 100
+MAX_BATCH_OBJECTS = 1000  # git-lfs sends 100
 ACCEPTED = (LFS, "application/*", "application/json", "*/*")
 
 
@@ -33,7 +39,7 @@ class NotAcceptable(PlaneError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ObjectRequest:
     """One object of a batch; `fault` where it cannot be one."""
 
     oid: str
@@ -41,33 +47,33 @@ class Wanted:
     fault: str = ""
 
 
-@spoken(for_lfs)
-def batch(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
+@handle_protocol_errors(render_lfs_error)
+def handle_batch(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
     """POST objects/batch: the actions for each object, in the order in which they were asked for."""
-    actor = by_token(request)
-    needs(request, "POST")
+    actor = authenticate_token(request)
+    require_method(request, "POST")
     require_accept(request)
-    body = json_of(request)
+    body = read_json_object(request)
     operation = body.get("operation")
     if operation not in (tickets.UPLOAD, tickets.DOWNLOAD):
         raise Invalid(
             "The operation is {operation!r:.40}.", operation=operation, field="operation", limit="upload, download"
         )
-    place = (to_write if operation == tickets.UPLOAD else to_read)(actor, project, name)
+    target = (get_writable_target if operation == tickets.UPLOAD else get_readable_target)(actor, project, name)
     if operation == tickets.UPLOAD:
-        require_announced(place)
+        require_announced(target)
     if body.get("hash_algo", "sha256") != "sha256":
         raise Conflict("Only sha256 is served.", code="hash_unknown", field="hash_algo", limit="sha256")
     transfers = body.get("transfers") or ["basic"]
     if not isinstance(transfers, list) or "basic" not in transfers:
         raise Invalid("No transfer is known to both sides.", field="transfers", limit="basic")
-    wanted = read_objects(body.get("objects"))
-    have = holdings(place, wanted)
+    requested = read_objects(body.get("objects"))
+    artifacts = get_held_artifacts(target, requested)
     if operation == tickets.UPLOAD:  # what the store has lost, or in another size, is to be sent again
-        for oid in store().lacking({oid: artifact.size for oid, artifact in have.items()}):
-            del have[oid]
-    answer = (uploads if operation == tickets.UPLOAD else downloads)(request, place, wanted, have)
-    return lfs_json({"transfer": "basic", "objects": answer, "hash_algo": "sha256"})
+        for oid in store().lacking({oid: artifact.size for oid, artifact in artifacts.items()}):
+            del artifacts[oid]
+    answer = (build_uploads if operation == tickets.UPLOAD else build_downloads)(request, target, requested, artifacts)
+    return build_lfs_response({"transfer": "basic", "objects": answer, "hash_algo": "sha256"})
 
 
 def require_accept(request: HttpRequest) -> None:
@@ -76,7 +82,7 @@ def require_accept(request: HttpRequest) -> None:
         raise NotAcceptable("The answer is {lfs}.", lfs=LFS, field="Accept", limit=LFS)
 
 
-def json_of(request: HttpRequest) -> dict[str, Any]:
+def read_json_object(request: HttpRequest) -> dict[str, Any]:
     """The body as an object of JSON, within BODY_LIMIT_BYTES; Django's own reading knows no chunked one."""
     body, limit = body_of(request), settings.ENV.body_limit_bytes
     data = bytearray()
@@ -87,53 +93,60 @@ def json_of(request: HttpRequest) -> dict[str, Any]:
                 "The body is larger than {most} bytes.", most=limit, limit=limit, hint=N_("Ask for fewer objects.")
             )
     try:
-        found = json.loads(data)
+        value = json.loads(data)
     except (ValueError, RecursionError):
         raise Malformed("The body is no JSON.", hint=Message("It is {lfs}.", lfs=LFS)) from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise Malformed("The body is no object of JSON.")
-    return found
+    return value
 
 
-def read_objects(sent: Any) -> list[Wanted]:
+def read_objects(sent: Any) -> list[ObjectRequest]:
     if not isinstance(sent, list):
         raise Invalid("There is no list of objects.", field="objects", limit="[{oid, size}]")
-    if len(sent) > OBJECTS_LIMIT:
-        raise TooLarge("{count} objects at once.", count=len(sent), field="objects", limit=OBJECTS_LIMIT)
+    if len(sent) > MAX_BATCH_OBJECTS:
+        raise TooLarge("{count} objects at once.", count=len(sent), field="objects", limit=MAX_BATCH_OBJECTS)
     return [read_object(each if isinstance(each, dict) else {}) for each in sent]
 
 
-def read_object(each: Mapping[str, Any]) -> Wanted:
+def read_object(each: Mapping[str, Any]) -> ObjectRequest:
     oid, size = each.get("oid"), each.get("size")
     if not isinstance(oid, str) or not DIGEST.fullmatch(oid):
-        return Wanted(str(oid)[:200], 0, "The oid is no SHA-256: 64 lower-case hex digits.")
+        return ObjectRequest(str(oid)[:200], 0, "The oid is no SHA-256: 64 lower-case hex digits.")
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        return Wanted(oid, 0, "The size is no whole number of bytes.")
+        return ObjectRequest(oid, 0, "The size is no whole number of bytes.")
     if size > settings.ENV.upload_limit_bytes:
-        return Wanted(oid, size, f"An object may have {settings.ENV.upload_limit_bytes} bytes (UPLOAD_LIMIT_BYTES).")
-    return Wanted(oid, size)
+        return ObjectRequest(
+            oid, size, f"An object may have {settings.ENV.upload_limit_bytes} bytes (UPLOAD_LIMIT_BYTES)."
+        )
+    return ObjectRequest(oid, size)
 
 
-def holdings(place: Asked, wanted: Sequence[Wanted]) -> dict[str, Artifact]:
+def get_held_artifacts(target: RepositoryTarget, requested: Sequence[ObjectRequest]) -> dict[str, Artifact]:
     """What the project holds of these, whole; what only others hold is not told."""
-    oids = {each.oid for each in wanted if not each.fault}
-    rows = Holding.objects.filter(project=place.project, artifact__in=oids, artifact__damaged_at=None)
+    oids = {each.oid for each in requested if not each.fault}
+    rows = Holding.objects.filter(project=target.project, artifact__in=oids, artifact__damaged_at=None)
     return {row.artifact_id: row.artifact for row in rows.select_related("artifact")}
 
 
-def uploads(
-    request: HttpRequest, place: Asked, wanted: Sequence[Wanted], have: Mapping[str, Artifact]
+def build_uploads(
+    request: HttpRequest,
+    target: RepositoryTarget,
+    requested: Sequence[ObjectRequest],
+    artifacts: Mapping[str, Artifact],
 ) -> list[dict[str, Any]]:
-    lacking = {each.oid: each.size for each in wanted if not each.fault and each.oid not in have}
-    require_room(place.project, sum(lacking.values()))
-    return [upload_of(request, place, each, have.get(each.oid)) for each in wanted]
+    missing = {each.oid: each.size for each in requested if not each.fault and each.oid not in artifacts}
+    require_room(target.project, sum(missing.values()))
+    return [build_upload(request, target, each, artifacts.get(each.oid)) for each in requested]
 
 
-def upload_of(request: HttpRequest, place: Asked, each: Wanted, stored: Artifact | None) -> dict[str, Any]:
+def build_upload(
+    request: HttpRequest, target: RepositoryTarget, each: ObjectRequest, stored: Artifact | None
+) -> dict[str, Any]:
     if each.fault:
-        return refused(each, 422, each.fault)
+        return build_object_error(each, 422, each.fault)
     if stored is not None and stored.size != each.size:
-        return refused(
+        return build_object_error(
             each,
             422,
             Message(
@@ -143,49 +156,56 @@ def upload_of(request: HttpRequest, place: Asked, each: Wanted, stored: Artifact
     if stored is not None:
         return {"oid": each.oid, "size": each.size}  # without actions: it need not be sent
     actions = {
-        "upload": action(request, place, each, tickets.UPLOAD, each.oid),
-        "verify": action(request, place, each, tickets.UPLOAD, "verify"),
+        "upload": build_action(request, target, each, tickets.UPLOAD, each.oid),
+        "verify": build_action(request, target, each, tickets.UPLOAD, "verify"),
     }
     return {"oid": each.oid, "size": each.size, "authenticated": True, "actions": actions}
 
 
-def downloads(
-    request: HttpRequest, place: Asked, wanted: Sequence[Wanted], have: Mapping[str, Artifact]
+def build_downloads(
+    request: HttpRequest,
+    target: RepositoryTarget,
+    requested: Sequence[ObjectRequest],
+    artifacts: Mapping[str, Artifact],
 ) -> list[dict[str, Any]]:
-    return [download_of(request, place, each, have.get(each.oid)) for each in wanted]
+    return [build_download(request, target, each, artifacts.get(each.oid)) for each in requested]
 
 
-def download_of(request: HttpRequest, place: Asked, each: Wanted, stored: Artifact | None) -> dict[str, Any]:
+def build_download(
+    request: HttpRequest, target: RepositoryTarget, each: ObjectRequest, stored: Artifact | None
+) -> dict[str, Any]:
     if each.fault:
-        return refused(each, 422, each.fault)
+        return build_object_error(each, 422, each.fault)
     if stored is None:
-        return refused(each, 404, Message("The project holds no such object."))
+        return build_object_error(each, 404, Message("The project holds no such object."))
     if stored.size != each.size:
-        return refused(
+        return build_object_error(
             each,
             422,
             Message(
                 "The object has {stored_size} bytes, not {each_size}.", stored_size=stored.size, each_size=each.size
             ),
         )
-    actions = {"download": action(request, place, each, tickets.DOWNLOAD, each.oid)}
+    actions = {"download": build_action(request, target, each, tickets.DOWNLOAD, each.oid)}
     return {"oid": each.oid, "size": each.size, "authenticated": True, "actions": actions}
 
 
-def refused(each: Wanted, code: int, message: str) -> dict[str, Any]:
+def build_object_error(each: ObjectRequest, code: int, message: str) -> dict[str, Any]:
     return {"oid": each.oid, "size": each.size, "error": {"code": code, "message": message}}
 
 
-def action(request: HttpRequest, place: Asked, each: Wanted, operation: str, end: str) -> dict[str, Any]:
+def build_action(
+    request: HttpRequest, target: RepositoryTarget, each: ObjectRequest, operation: str, end: str
+) -> dict[str, Any]:
     """An absolute address as this client reached us, by whichever proxy and port."""
-    ticket = tickets.signed(
-        place.actor,
+    ticket = tickets.sign_ticket(
+        target.actor,
         operation=operation,
-        project_id=place.project.pk,
-        name=place.name,
+        project_id=target.project.pk,
+        name=target.name,
         oid=each.oid,
         size=each.size,
     )
-    at = reverse("repositories:at", args=[f"{place.project.slug}/{place.name}.git/info/lfs/objects/{end}"])
+    at = reverse("repositories:at", args=[f"{target.project.slug}/{target.name}.git/info/lfs/objects/{end}"])
     href = request.build_absolute_uri(f"{at}?ticket={ticket}")
     return {"href": href, "expires_in": tickets.SECONDS}

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from apps.core.errors import Invalid
 from apps.data.repositories import git
-from apps.data.repositories.trees import Objects
+from apps.data.repositories.trees import QuarantinedObjects
 from deepseek.messages import N_, Message
 
 NAME = ".lfsconfig"
@@ -26,23 +26,23 @@ AGENTS = ("lfs.customtransfer.", "lfs.extension.")
 MAX_CONFIGS = 100  # different ones in one push
 
 
-def check_lfs_config(objects: Objects, new: str, old: str, lfs_address: str) -> None:
+def check_lfs_config(objects: QuarantinedObjects, new: str, old: str, lfs_address: str) -> None:
     """Raise Invalid where the tip of a push, or a commit that it brings, has an .lfsconfig that moves uploads.
 
     `lfs_address`: of this repository's own LFS server, as the client reached it; that one may be named.
     """
-    found = objects.blobs_named(new, old, NAME)
-    if len(found) > MAX_CONFIGS:
+    blobs = objects.find_blobs(new, old, NAME)
+    if len(blobs) > MAX_CONFIGS:
         raise Invalid(
             "The commits of the push have {count} different {name}.",
-            count=len(found),
+            count=len(blobs),
             name=NAME,
             code="bad_lfsconfig",
             field=NAME,
             limit=MAX_CONFIGS,
             hint=N_("Push them in several parts."),
         )
-    for sha in sorted(found):
+    for sha in sorted(blobs):
         for key, value in read_config(objects, sha):
             if is_redirecting(key, value, lfs_address):
                 raise Invalid(
@@ -62,10 +62,10 @@ def check_lfs_config(objects: Objects, new: str, old: str, lfs_address: str) -> 
                 )
 
 
-def read_config(objects: Objects, sha: str) -> Iterator[tuple[str, str]]:
+def read_config(objects: QuarantinedObjects, sha: str) -> Iterator[tuple[str, str]]:
     """(key, value) of each line, as Git reads them, which git-lfs asks."""
     try:
-        told = objects.run("config", "--blob", sha, "--no-includes", "--null", "--list")
+        output = objects.run("config", "--blob", sha, "--no-includes", "--null", "--list")
     except git.GitFailed:
         raise Invalid(
             "{name} cannot be read as a configuration of Git.",
@@ -74,7 +74,7 @@ def read_config(objects: Objects, sha: str) -> Iterator[tuple[str, str]]:
             field=NAME,
             hint=Message("git config -f {name} --list names the line.", name=NAME),
         ) from None
-    for entry in told.decode(errors="replace").split("\0"):
+    for entry in output.decode(errors="replace").split("\0"):
         if entry:
             key, _, value = entry.partition("\n")
             yield key, value
@@ -92,8 +92,12 @@ def is_redirecting(key: str, value: str, lfs_address: str) -> bool:
 def is_same_address(value: str, lfs_address: str) -> bool:
     """Whether both lead to the same LFS server; https in place of http does."""
     try:
-        one, own = urlsplit(value.strip()), urlsplit(lfs_address)
+        address, own = urlsplit(value.strip()), urlsplit(lfs_address)
     except ValueError:
         return False
     schemes = {own.scheme, "https"}
-    return one.scheme in schemes and (one.netloc, one.path.rstrip("/"), one.query) == (own.netloc, own.path, "")
+    return address.scheme in schemes and (address.netloc, address.path.rstrip("/"), address.query) == (
+        own.netloc,
+        own.path,
+        "",
+    )

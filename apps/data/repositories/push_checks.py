@@ -10,20 +10,20 @@ from django.conf import settings
 
 from apps.core.errors import Conflict, Invalid, TooLarge
 from apps.data.datasets.versions.citations import citations
-from apps.data.repositories.access import Asked
+from apps.data.repositories.access import RepositoryTarget
 from apps.data.repositories.folders import MAIN, MASTER
 from apps.data.repositories.models import Commit, Lock
-from apps.data.repositories.trees import Objects
+from apps.data.repositories.trees import QuarantinedObjects
 from deepseek.messages import N_, Message
 
 if TYPE_CHECKING:
-    from apps.data.repositories.push_contents import Contents
+    from apps.data.repositories.push_contents import PushContents
 
-NONE = "0" * 40
+NULL_SHA = "0" * 40
 TAGS = "refs/tags/"
 RENAME = Message("git branch -m master main && git fetch --prune origin && git branch -u origin/main")
-COMMITS_LIMIT = 10_000  # of one push
-CITED_SOUGHT = 20  # versions that a refused push would drop, of which it is looked up who uses them
+MAX_COMMITS = 10_000  # of one push
+MAX_CITED_LOOKUPS = 20  # versions that a refused push would drop, of which it is looked up who uses them
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ def check_commands(commands: Sequence[Any], *, is_empty: bool = False, is_atomic
         move = check_commands(branches, is_empty=is_empty)
         move.refused_tags = tags
         return move
-    if is_empty and [each.ref for each in commands] == [MASTER] and commands[0].new != NONE:
+    if is_empty and [each.ref for each in commands] == [MASTER] and commands[0].new != NULL_SHA:
         return Move("", commands[0].new, is_renamed=True)
     for each in commands:
         if each.ref == MASTER:
@@ -72,20 +72,20 @@ def check_commands(commands: Sequence[Any], *, is_empty: bool = False, is_atomic
     if len(commands) != 1:
         raise Invalid("A push moves main, once.", code="only_main", field="ref", limit=MAIN)
     each = commands[0]
-    if each.new == NONE:
+    if each.new == NULL_SHA:
         raise Conflict(
             "main cannot be deleted: its versions stay.",
             code="branch_kept",
             field="ref",
             hint=N_("Nothing was changed."),
         )
-    return Move("" if each.old == NONE else each.old, each.new)
+    return Move("" if each.old == NULL_SHA else each.old, each.new)
 
 
-def check_unpacked(objects: Objects) -> None:
+def check_unpacked(objects: QuarantinedObjects) -> None:
     """Raise TooLarge for a push that unpacks to more than GIT_UNPACKED_LIMIT_BYTES, before any of it is stored."""
     limit = settings.ENV.git_unpacked_limit_bytes
-    if objects.unpacked_bytes(limit) > limit:
+    if objects.count_unpacked_bytes(limit) > limit:
         raise TooLarge(
             "The objects of this push have more than {most} bytes when they are unpacked.",
             most=limit,
@@ -99,32 +99,32 @@ def check_unpacked(objects: Objects) -> None:
         )
 
 
-def check_line(place: Asked, last: Commit | None, move: Move, objects: Objects) -> None:
+def check_fast_forward(target: RepositoryTarget, last: Commit | None, move: Move, objects: QuarantinedObjects) -> None:
     """Raise Conflict (not_fast_forward) where the push is not on top of the newest commit; counts what it brings."""
     tip = last.sha if last else ""
-    if tip and not objects.descends(move.new, tip):
-        raise behind(place, last, objects.fork(move.new, tip))
+    if tip and not objects.is_descendant(move.new, tip):
+        raise not_fast_forward_error(target, last, objects.find_merge_base(move.new, tip))
     if move.old != tip:
-        raise behind(place, last, tip)
+        raise not_fast_forward_error(target, last, tip)
     if objects.kind(move.new) != "commit":
         raise Invalid("main must point to a commit.", code="only_main", field="ref")
     move.count = objects.count(move.new, tip)
-    if move.count > COMMITS_LIMIT:
+    if move.count > MAX_COMMITS:
         raise Invalid(
             "The push has {count} commits.",
             count=move.count,
             code="too_many_commits",
-            limit=COMMITS_LIMIT,
+            limit=MAX_COMMITS,
             hint=N_("Begin with a shorter history: git checkout --orphan."),
         )
 
 
-def behind(place: Asked, last: Commit | None, fork: str) -> Conflict:
+def not_fast_forward_error(target: RepositoryTarget, last: Commit | None, fork: str) -> Conflict:
     """The refusal; where it would drop versions that something was made from, it names them."""
-    base = Commit.objects.filter(dataset=place.dataset, sha=fork).values_list("position", flat=True).first()
-    dropped = Commit.objects.filter(dataset=place.dataset, position__gt=-1 if base is None else base)
-    dropped = dropped.exclude(version=None).select_related("version__dataset").order_by("-position")[:CITED_SOUGHT]
-    cited = [(commit.version, why) for commit in dropped if commit.version and (why := cited_by(commit))]
+    base = Commit.objects.filter(dataset=target.dataset, sha=fork).values_list("position", flat=True).first()
+    dropped = Commit.objects.filter(dataset=target.dataset, position__gt=-1 if base is None else base)
+    dropped = dropped.exclude(version=None).select_related("version__dataset").order_by("-position")[:MAX_CITED_LOOKUPS]
+    cited = [(commit.version, why) for commit in dropped if commit.version and (why := find_citation(commit))]
     if cited:
         version, why = cited[0]
         message = Message("This push would drop {version} from main, which {why} cites.", version=version, why=why)
@@ -140,18 +140,18 @@ def behind(place: Asked, last: Commit | None, fork: str) -> Conflict:
     )
 
 
-def cited_by(commit: Commit) -> str:
+def find_citation(commit: Commit) -> str:
     """What cites the version of a commit; "" for nothing."""
-    found = citations(commit.version) if commit.version else []
-    return f"{found[0].kind} {found[0].label}" if found else ""
+    rows = citations(commit.version) if commit.version else []
+    return f"{rows[0].kind} {rows[0].label}" if rows else ""
 
 
-def check_locks(place: Asked, contents: Contents) -> None:
+def check_locks(target: RepositoryTarget, contents: PushContents) -> None:
     """Raise Conflict where the push changes a path that another has locked."""
-    if place.dataset is None:
+    if target.dataset is None:
         return
-    for lock in Lock.objects.filter(dataset=place.dataset).order_by("path"):
-        if not lock.is_of(place.actor) and lock.path in contents.changed:
+    for lock in Lock.objects.filter(dataset=target.dataset).order_by("path"):
+        if not lock.is_of(target.actor) and lock.path in contents.changed:
             raise Conflict(
                 "{lock_path} is locked by {owner}.",
                 lock_path=lock.path,

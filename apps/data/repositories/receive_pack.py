@@ -23,21 +23,21 @@ from django.urls import reverse
 
 from apps.core.errors import Malformed, PlaneError, TooLarge, Unavailable
 from apps.data.repositories import folders, git, http_backend, services
-from apps.data.repositories.access import Asked
+from apps.data.repositories.access import RepositoryTarget
 from apps.data.repositories.hook import ASK, END, WORD
-from apps.data.repositories.responses import words_of
-from apps.data.repositories.trees import Objects
+from apps.data.repositories.responses import format_error
+from apps.data.repositories.trees import QuarantinedObjects
 from apps.platform.audit.faults import named_fault
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
-ASKED_LIMIT = 1 << 20  # bytes of what the hook tells
-LINE_LIMIT = 2000  # characters of a line for the person who pushes
+MAX_HOOK_REQUEST_BYTES = 1 << 20  # bytes of what the hook tells
+MAX_LINE_CHARS = 2000  # characters of a line for the person who pushes
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class RefUpdate:
     """One reference that a push wants to move; forty noughts: none."""
 
     old: str
@@ -45,58 +45,60 @@ class Command:
     ref: str
 
 
-def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
+def receive_push(request: HttpRequest, target: RepositoryTarget) -> HttpResponseBase:
     """The whole of a push, under the repository's lock; of a dataset that is not there yet, into an empty one."""
     with ExitStack() as stack:
-        body = stack.enter_context(http_backend.spooled(request, settings.ENV.git_push_limit_bytes))
-        if place.dataset is not None:  # who waits for a lock must not keep the others from their turns
-            stack.enter_context(folders.locked(place.dataset))
-        stack.enter_context(git.turn())
-        if place.dataset is None:
-            folder = stack.enter_context(folders.passing())
+        body = stack.enter_context(http_backend.spool_body(request, settings.ENV.git_push_limit_bytes))
+        if target.dataset is not None:  # who waits for a lock must not keep the others from their turns
+            stack.enter_context(folders.lock_folder(target.dataset))
+        stack.enter_context(git.hold_turn())
+        if target.dataset is None:
+            folder = stack.enter_context(folders.open_temporary_repository())
         else:
-            folder = folders.up_to_date_under_lock(place.dataset)
-        env = http_backend.cgi_environment(
-            request, place.actor, folder, "git-receive-pack", http_backend.length_of(body)
+            folder = folders.ensure_current_locked_folder(target.dataset)
+        env = http_backend.build_cgi_environment(
+            request, target.actor, folder, "git-receive-pack", http_backend.get_length(body)
         )
-        asked = http_backend.capabilities_of(body, is_gzipped="HTTP_CONTENT_ENCODING" in env)
+        capabilities = http_backend.read_capabilities(body, is_gzipped="HTTP_CONTENT_ENCODING" in env)
         is_renamed = False
         out = stack.enter_context(tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR))
         folders.release_connection()
 
-        def decide(commands: list[Command], quarantine: Path) -> list[str]:
+        def decide(commands: list[RefUpdate], quarantine: Path) -> list[str]:
             nonlocal is_renamed
-            objects = Objects(folder, quarantine)
-            at = reverse("repositories:at", args=[f"{place.project.slug}/{place.name}.git/info/lfs"])
-            done = services.accept_push(
-                place=place,
+            objects = QuarantinedObjects(folder, quarantine)
+            at = reverse("repositories:at", args=[f"{target.project.slug}/{target.name}.git/info/lfs"])
+            accepted_push = services.accept_push(
+                target=target,
                 commands=commands,
                 objects=objects,
                 lfs_address=request.build_absolute_uri(at),
-                is_atomic="atomic" in asked,
+                is_atomic="atomic" in capabilities,
             )
-            is_renamed = done.is_renamed
-            version = done.version
-            page = reverse("datasets:version", args=[place.project.slug, place.name, version.number])
-            return [*done.told, request.build_absolute_uri(page)]
+            is_renamed = accepted_push.is_renamed
+            version = accepted_push.version
+            page = reverse("datasets:version", args=[target.project.slug, target.name, version.number])
+            return [*accepted_push.lines, request.build_absolute_uri(page)]
 
-        before = folders.head_of(folder)
-        if not run(env, folder, body, out, decide) and folders.head_of(folder) != before:
-            folders.remove(folder)  # where programs may not be run (noexec), Git passes over a hook without a word
+        before = folders.read_main_sha(folder)
+        if not run_child(env, folder, body, out, decide) and folders.read_main_sha(folder) != before:
+            folders.remove_folder(
+                folder
+            )  # where programs may not be run (noexec), Git passes over a hook without a word
             raise Unavailable(
                 "The push was not looked at, and is not taken in: the hook of the repository did not run.",
                 code="hook_not_run",
                 hint=N_("The operator must allow programs in REPOSITORIES_FOLDER."),
             )
         if is_renamed:
-            folders.remove(folder)  # it has a branch master now; the rows make it again, with main
-        return http_backend.whole(out)
+            folders.remove_folder(folder)  # it has a branch master now; the rows make it again, with main
+        return http_backend.read_file_answer(out)
 
 
-Decide = Callable[[list[Command], Path], list[str]]
+Decide = Callable[[list[RefUpdate], Path], list[str]]
 
 
-def run(env: dict[str, str], folder: Path, body: IO[bytes], out: IO[bytes], decide: Decide) -> bool:
+def run_child(env: dict[str, str], folder: Path, body: IO[bytes], out: IO[bytes], decide: Decide) -> bool:
     """Run the child to its end, answering its hook; whether the push was accepted. Ended when its time is over."""
     accepted = False
     ask_read, ask_write = os.pipe()
@@ -105,39 +107,39 @@ def run(env: dict[str, str], folder: Path, body: IO[bytes], out: IO[bytes], deci
     try:
         try:
             env = {**env, ASK: str(ask_write), WORD: str(word_read)}
-            child = http_backend.child_of(env, folder, body, out, pass_fds=(ask_write, word_read))
+            child = http_backend.start_child(env, folder, body, out, pass_fds=(ask_write, word_read))
         finally:
             os.close(ask_write)
             os.close(word_read)
         with git.Deadline(child, settings.ENV.git_seconds) as deadline:
-            asked = heard(ask_read, settings.ENV.git_seconds)
-            if asked is not None:
-                accepted, lines = judged(asked, decide)
-                said(word_write, accepted, lines)
+            hook_request = read_hook_request(ask_read, settings.ENV.git_seconds)
+            if hook_request is not None:
+                accepted, lines = decide_push(hook_request, decide)
+                send_verdict(word_write, accepted, lines)
             child.wait()
             if deadline.passed:
-                raise git.too_slow()
+                raise git.git_too_slow_error()
         return accepted
     finally:
         for descriptor in ours:
             os.close(descriptor)
 
 
-def heard(descriptor: int, seconds: float) -> bytes | None:
+def read_hook_request(descriptor: int, seconds: float) -> bytes | None:
     """What the hook asks; None where Git ends without asking: nothing to push, or a pack that it cannot read.
 
     TooLarge for more references than anybody reads: the hook still writes, so nobody may wait for it.
     """
     data, deadline = b"", time.monotonic() + seconds
-    waiting = select.poll()  # select() itself knows no descriptor above 1023
-    waiting.register(descriptor, select.POLLIN)
+    poller = select.poll()  # select() itself knows no descriptor above 1023
+    poller.register(descriptor, select.POLLIN)
     while not data.endswith(END):
-        ready = waiting.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        ready = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
         chunk = os.read(descriptor, 65_536) if ready else b""
         data += chunk
         if not chunk:
             return None
-        if len(data) > ASKED_LIMIT:
+        if len(data) > MAX_HOOK_REQUEST_BYTES:
             raise TooLarge(
                 "The push moves too many references.",
                 code="only_main",
@@ -148,23 +150,23 @@ def heard(descriptor: int, seconds: float) -> bytes | None:
     return data
 
 
-def judged(asked: bytes, decide: Decide) -> tuple[bool, list[str]]:
+def decide_push(hook_request: bytes, decide: Decide) -> tuple[bool, list[str]]:
     """Whether the push is taken in, and what its sender reads. A defect refuses it, and is logged."""
     try:
-        quarantine, *rows = asked.removesuffix(END).decode().split("\n")
-        commands = [Command(*row.split(" ", 2)) for row in rows if row]
+        quarantine, *rows = hook_request.removesuffix(END).decode().split("\n")
+        commands = [RefUpdate(*row.split(" ", 2)) for row in rows if row]
         return True, decide(commands, Path(quarantine))
     except (UnicodeDecodeError, TypeError):
-        return False, [words_of(Malformed("The names of the references cannot be read."))]
+        return False, [format_error(Malformed("The names of the references cannot be read."))]
     except Exception as failure:
         error = failure if isinstance(failure, PlaneError) else named_fault(failure)
         if error is None:
             log.exception("a push could not be looked at")
             return False, ["The plane failed while it looked at this push; nothing was taken in. Tell the operator."]
-        return False, error_lines(error)
+        return False, list_error_lines(error)
 
 
-def error_lines(error: PlaneError) -> list[str]:
+def list_error_lines(error: PlaneError) -> list[str]:
     """Every message; a hint that several have once, behind the last of them."""
     lines: list[str] = []
     for row in reversed(error.errors):
@@ -173,14 +175,14 @@ def error_lines(error: PlaneError) -> list[str]:
     return lines
 
 
-def said(descriptor: int, accepted: bool, lines: list[str]) -> None:
-    shown = "".join(f" {one_line(line)}\n" for line in lines)
+def send_verdict(descriptor: int, accepted: bool, lines: list[str]) -> None:
+    text = "".join(f" {clean_line(line)}\n" for line in lines)
     with suppress(BrokenPipeError):  # the client is gone, and Git with it
-        data = f"{shown}{'ok' if accepted else 'no'}\n".encode()
+        data = f"{text}{'ok' if accepted else 'no'}\n".encode()
         while data:
             data = data[os.write(descriptor, data) :]
 
 
-def one_line(text: str) -> str:
+def clean_line(text: str) -> str:
     """Without control characters: a path, or a name, would otherwise write lines of its own."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:LINE_LIMIT]
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:MAX_LINE_CHARS]

@@ -31,53 +31,55 @@ View = Callable[..., HttpResponseBase]
 Shape = Callable[[HttpRequest, PlaneError], HttpResponse]
 
 
-def words_of(error: PlaneError) -> str:
+def format_error(error: PlaneError) -> str:
     return f"{error.message} {error.hint or ''}".strip()
 
 
-def for_git(request: HttpRequest, error: PlaneError) -> HttpResponse:
+def render_git_error(request: HttpRequest, error: PlaneError) -> HttpResponse:
     """Git prints a text/plain answer line by line, each after `remote: `."""
-    response = HttpResponse(f"{words_of(error)}\n", "text/plain; charset=utf-8", status=error.status, headers=NO_CACHE)
+    response = HttpResponse(
+        f"{format_error(error)}\n", "text/plain; charset=utf-8", status=error.status, headers=NO_CACHE
+    )
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = REALM
     return response
 
 
-def for_lfs(request: HttpRequest, error: PlaneError) -> HttpResponse:
+def render_lfs_error(request: HttpRequest, error: PlaneError) -> HttpResponse:
     """git-lfs prints `message`; the id leads to the record of a refusal."""
-    body = {"message": words_of(error), "request_id": str(getattr(request, "request_id", ""))}
-    response = lfs_json(body, status=error.status)
+    body = {"message": format_error(error), "request_id": str(getattr(request, "request_id", ""))}
+    response = build_lfs_response(body, status=error.status)
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["LFS-Authenticate"] = REALM
     return response
 
 
-def lfs_json(body: Mapping[str, Any], *, status: int = 200) -> HttpResponse:
+def build_lfs_response(body: Mapping[str, Any], *, status: int = 200) -> HttpResponse:
     return HttpResponse(json.dumps(body), LFS, status=status, headers=NO_CACHE)
 
 
-def spoken(shape: Shape) -> Callable[[View], View]:
+def handle_protocol_errors(shape: Shape) -> Callable[[View], View]:
     """Decorator of the views of a protocol: no log-in page, no CSRF, and every named error in its shape."""
 
-    def of(view: View) -> View:
+    def decorate(view: View) -> View:
         @csrf_exempt
         @login_not_required
         @wraps(view)
-        def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        def respond(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
                 return view(request, *args, **kwargs)
             except Exception as failure:
                 error = failure if isinstance(failure, PlaneError) else named_fault(failure)
                 if error is None:
                     raise
-                return told(shape, request, error)
+                return render_error(shape, request, error)
 
-        return answered
+        return respond
 
-    return of
+    return decorate
 
 
-def told(shape: Shape, request: HttpRequest, error: PlaneError) -> HttpResponse:
+def render_error(shape: Shape, request: HttpRequest, error: PlaneError) -> HttpResponse:
     if isinstance(error, Refused):
         record_refusal(getattr(request, "actor", ANONYMOUS), error, request)
     response = shape(request, error)

@@ -22,12 +22,19 @@ from apps.data.datasets.services import add_version, ensure_dataset
 from apps.data.datasets.versions.legacy_paths import OldPaths
 from apps.data.datasets.versions.manifest import check_path
 from apps.data.repositories import history
-from apps.data.repositories.access import Asked
+from apps.data.repositories.access import RepositoryTarget
 from apps.data.repositories.lfs_config import check_lfs_config
 from apps.data.repositories.models import Commit, Lock
-from apps.data.repositories.push_checks import RENAME, Move, check_commands, check_line, check_locks, check_unpacked
-from apps.data.repositories.push_contents import contents_of
-from apps.data.repositories.trees import Head, Objects
+from apps.data.repositories.push_checks import (
+    RENAME,
+    Move,
+    check_commands,
+    check_fast_forward,
+    check_locks,
+    check_unpacked,
+)
+from apps.data.repositories.push_contents import read_contents
+from apps.data.repositories.trees import CommitHead, QuarantinedObjects
 from apps.platform.artifacts.garbage import take_back
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import store_file
@@ -38,85 +45,90 @@ from deepseek.messages import N_
 log = logging.getLogger(__name__)
 
 PACK = "application/x-git-packed-objects"
-TAGS_TOLD = 10  # names of refused tags in one line
+MAX_TAGS_NAMED = 10  # names of refused tags in one line
 NOTE_LIMIT = 500  # characters of a commit's message that a version keeps
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedPush:
     """The version that a push has become, or was already, and what the person who pushed reads."""
 
     version: DatasetVersion
-    told: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     is_renamed: bool = False  # master was taken for main, so the folder has a branch that the rows do not know
 
 
 def accept_push(
-    *, place: Asked, commands: Sequence[Any], objects: Objects, lfs_address: str, is_atomic: bool = False
-) -> Accepted:
+    *,
+    target: RepositoryTarget,
+    commands: Sequence[Any],
+    objects: QuarantinedObjects,
+    lfs_address: str,
+    is_atomic: bool = False,
+) -> AcceptedPush:
     """Make the tip of a push a version of its dataset; call it while the push lies in quarantine. `lfs_address`: where
     the LFS server of this repository is, as the client reached it. `is_atomic`: the client wants all or nothing.
 
     Its bytes are stored before the one transaction that makes dataset, version and commit. Whatever is wrong is a
     PlaneError, recorded; then no row is made, and what this push alone has stored goes again.
     """
-    policy.require(place.actor, "dataset.add_version", place.project)
-    put: list[Artifact] = []
+    policy.require(target.actor, "dataset.add_version", target.project)
+    new_artifacts: list[Artifact] = []
     began = timezone.now()
     try:
-        return taken(place, commands, objects, put, lfs_address, is_atomic)
+        return store_push(target, commands, objects, new_artifacts, lfs_address, is_atomic)
     except PlaneError as error:
-        give_back(place, put, began)
+        discard_artifacts(target, new_artifacts, began)
         moved = [f"{each.ref} {each.old[:12]} {each.new[:12]}" for each in commands[:5]]
         audit.record(
-            actor=place.actor,
+            actor=target.actor,
             action="repository.push",
-            obj=place.dataset,
+            obj=target.dataset,
             object_type="dataset",
-            project_id=place.project.pk,
+            project_id=target.project.pk,
             result=Result.REFUSED,
             reason=error.message[:500],
-            after={"code": error.code, "dataset": place.name, "references": moved},
+            after={"code": error.code, "dataset": target.name, "references": moved},
         )
         raise
 
 
-def give_back(place: Asked, put: Sequence[Artifact], began: datetime) -> None:
+def discard_artifacts(target: RepositoryTarget, artifacts: Sequence[Artifact], began: datetime) -> None:
     """What a refused push has stored goes again; where it cannot, the refusal stands and garbage is collected later."""
     try:
-        take_back(actor=place.actor, project=place.project, artifacts=put, since=began)
+        take_back(actor=target.actor, project=target.project, artifacts=artifacts, since=began)
     except (PlaneError, DatabaseError, OSError):
         log.warning("what a refused push stored waits for the collection of garbage", exc_info=True)
 
 
-def taken(
-    place: Asked,
+def store_push(
+    target: RepositoryTarget,
     commands: Sequence[Any],
-    objects: Objects,
-    put: list[Artifact],
+    objects: QuarantinedObjects,
+    new_artifacts: list[Artifact],
     lfs_address: str,
     is_atomic: bool,
-) -> Accepted:
-    last = history.complete(place.dataset) if place.dataset else None
+) -> AcceptedPush:
+    last = history.ensure_commits(target.dataset) if target.dataset else None
     is_empty = last is None or (last.position == 0 and last.version_id is None)
     move = check_commands(commands, is_empty=is_empty, is_atomic=is_atomic)
     check_unpacked(objects)
-    base = base_of(last, move, objects)
-    check_line(place, base, move, objects)
+    base = find_base(last, move, objects)
+    check_fast_forward(target, base, move, objects)
     check_lfs_config(objects, move.new, base.sha if base else "", lfs_address)
-    contents = contents_of(place, base, move, objects, put)
-    check_locks(place, contents)
-    checked = check_expected(place.project, place.name, contents.files)
+    contents = read_contents(target, base, move, objects, new_artifacts)
+    check_locks(target, contents)
+    checked = check_expected(target.project, target.name, contents.files)
     head = objects.head(move.new)
     pack = objects.pack()
-    kept = store_file(actor=place.actor, project=place.project, path=pack, media_type=PACK) if pack else None
-    put += [kept] if kept else []
+    pack_artifact = store_file(actor=target.actor, project=target.project, path=pack, media_type=PACK) if pack else None
+    new_artifacts += [pack_artifact] if pack_artifact else []
     with transaction.atomic():
-        dataset = ensure_dataset(actor=place.actor, project=place.project, name=place.name)
+        dataset = ensure_dataset(actor=target.actor, project=target.project, name=target.name)
         locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
-        require_still(locked, last)
+        require_unchanged(locked, last)
         version, is_new = add_version(
-            actor=place.actor,
+            actor=target.actor,
             dataset=dataset,
             files=contents.files,
             media_type=contents.media_type,
@@ -137,32 +149,32 @@ def taken(
             author=head.author[:200],
             authored_at=datetime.fromtimestamp(head.at, UTC),
             kept=contents.kept,
-            pack=kept,
+            pack=pack_artifact,
         )
-        record_push(place.actor, dataset, commit, version, head, move, is_new)
+        record_push(target.actor, dataset, commit, version, head, move, is_new)
         if is_new:
-            measure_added(actor=place.actor, version=version)
-    told = [told_of(version, is_new, len(contents.files)), *contents.warnings]
-    return Accepted(
-        version, [*told, *(told_of_check(checked) if checked else []), *describe_move(move)], move.is_renamed
+            measure_added(actor=target.actor, version=version)
+    lines = [describe_version(version, is_new, len(contents.files)), *contents.warnings]
+    return AcceptedPush(
+        version, [*lines, *(describe_expectations(checked) if checked else []), *describe_move(move)], move.is_renamed
     )
 
 
-def base_of(last: Commit | None, move: Move, objects: Objects) -> Commit | None:
+def find_base(last: Commit | None, move: Move, objects: QuarantinedObjects) -> Commit | None:
     """The commit that a push must be on top of. A master that knows nothing of the plane's first commit, which holds no
     version, begins a history of its own.
     """
     if last is None or not move.is_renamed:
         return last
-    if not objects.descends(move.new, last.sha):
+    if not objects.is_descendant(move.new, last.sha):
         return None
     move.old = last.sha
     return last
 
 
-def require_still(dataset: Dataset, last: Commit | None) -> None:
+def require_unchanged(dataset: Dataset, last: Commit | None) -> None:
     """Nobody has added a version since the push was looked at; Conflict otherwise."""
-    now = history.last_of(dataset)
+    now = history.get_last_commit(dataset)
     if (now.sha if now else "") != (last.sha if last else "") or dataset.versions.filter(commits=None).exists():
         raise Conflict(
             "{dataset_name} has got a version meanwhile.",
@@ -174,7 +186,7 @@ def require_still(dataset: Dataset, last: Commit | None) -> None:
 
 
 def record_push(
-    actor: Actor, dataset: Dataset, commit: Commit, version: DatasetVersion, head: Head, move: Move, is_new: bool
+    actor: Actor, dataset: Dataset, commit: Commit, version: DatasetVersion, head: CommitHead, move: Move, is_new: bool
 ) -> None:
     audit.record(
         actor=actor,
@@ -192,7 +204,7 @@ def record_push(
     )
 
 
-def told_of(version: DatasetVersion, is_new: bool, files: int) -> str:
+def describe_version(version: DatasetVersion, is_new: bool, files: int) -> str:
     rows = f", {version.rows:,} rows" if version.rows is not None else ""
     many = f"{files:,} files" if files != 1 else "1 file"
     return f"{version}: {many}{rows}" if is_new else f"These files are {version} already; no version was added."
@@ -203,14 +215,19 @@ def describe_move(move: Move) -> list[str]:
     if move.is_renamed:
         lines.append(f"Your branch master was taken for main, the one branch of a dataset. Rename it: {RENAME}")
     if move.refused_tags:
-        names = ", ".join(move.refused_tags[:TAGS_TOLD]) + (", ..." if len(move.refused_tags) > TAGS_TOLD else "")
+        names = ", ".join(move.refused_tags[:MAX_TAGS_NAMED]) + (
+            ", ..." if len(move.refused_tags) > MAX_TAGS_NAMED else ""
+        )
         lines.append(f"Not accepted: the tags of this push ({names}). Versions are tagged in the plane.")
     return lines
 
 
-def told_of_check(checked: Checked) -> list[str]:
-    among = len(checked.expectations)
-    return [f"{among - checked.unmet} of {among} expectations hold.", *(f"Warning: {one}" for one in checked.warnings)]
+def describe_expectations(checked: Checked) -> list[str]:
+    total = len(checked.expectations)
+    return [
+        f"{total - checked.unmet} of {total} expectations hold.",
+        *(f"Warning: {warning}" for warning in checked.warnings),
+    ]
 
 
 # -- locks ----------------------------------------------------------------------------------------------------------

@@ -21,35 +21,35 @@ SECONDS = 3600
 UPLOAD, DOWNLOAD = "upload", "download"
 
 
-def signed(actor: Actor, *, operation: str, project_id: int, name: str, oid: str, size: int) -> str:
+def sign_ticket(actor: Actor, *, operation: str, project_id: int, name: str, oid: str, size: int) -> str:
     scopes = sorted(actor.scopes or ())
-    told = {"o": operation, "p": project_id, "n": name, "d": oid, "s": size, "t": actor.token_id, "c": scopes}
-    return signing.dumps(told, salt=SALT)
+    claims = {"o": operation, "p": project_id, "n": name, "d": oid, "s": size, "t": actor.token_id, "c": scopes}
+    return signing.dumps(claims, salt=SALT)
 
 
-def holder(request: HttpRequest, *, operation: str, name: str, oid: str) -> tuple[Actor, int] | None:
+def find_ticket_holder(request: HttpRequest, *, operation: str, name: str, oid: str) -> tuple[Actor, int] | None:
     """Who was given this address, with their rights as they are now, and the size that was announced.
 
     None where the query holds no such word, or one that is old: then the Authorization header decides. Unauthenticated
     for a word of another transfer, or of a token that opens nothing any more.
     """
-    word = request.GET.get("ticket", "")
-    if not word:
+    ticket = request.GET.get("ticket", "")
+    if not ticket:
         return None
     try:
-        told = signing.loads(word, salt=SALT, max_age=SECONDS)
+        claims = signing.loads(ticket, salt=SALT, max_age=SECONDS)
     except signing.SignatureExpired:
         return None
     except signing.BadSignature:
-        raise stale() from None
-    if (told["o"], told["n"], told["d"]) != (operation, name, oid):
-        raise stale()
-    actor = actor_from_token_id(told["t"], told["c"])
-    if actor is None or told["p"] not in actor.project_ids:
-        raise stale()
-    about = {"address": client_address(request), "request_id": str(getattr(request, "request_id", ""))}
-    return replace(actor, **about), int(told["s"])
+        raise stale_ticket_error() from None
+    if (claims["o"], claims["n"], claims["d"]) != (operation, name, oid):
+        raise stale_ticket_error()
+    actor = actor_from_token_id(claims["t"], claims["c"])
+    if actor is None or claims["p"] not in actor.project_ids:
+        raise stale_ticket_error()
+    request_fields = {"address": client_address(request), "request_id": str(getattr(request, "request_id", ""))}
+    return replace(actor, **request_fields), int(claims["s"])
 
 
-def stale() -> Unauthenticated:
+def stale_ticket_error() -> Unauthenticated:
     return Unauthenticated("This address is not for that transfer, or no longer.", hint=N_("Ask for it again."))

@@ -21,7 +21,7 @@ ENTRY_LIMIT = 10_100  # of a tree: the files of a version, and what is Git's own
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     mode: str
     kind: str
     sha: str
@@ -29,7 +29,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class CommitHead:
     """A commit: who, when, and what about."""
 
     author: str
@@ -37,18 +37,18 @@ class Head:
     message: str
 
 
-class Objects:
+class QuarantinedObjects:
     """The objects of a repository and of a quarantine."""
 
     def __init__(self, folder: Path, quarantine: Path) -> None:
         self.folder, self.quarantine = folder, quarantine
-        there = {"GIT_DIR": str(folder), "GIT_OBJECT_DIRECTORY": str(quarantine)}
-        self.env = git.environment({**there, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(folder / "objects")})
+        variables = {"GIT_DIR": str(folder), "GIT_OBJECT_DIRECTORY": str(quarantine)}
+        self.env = git.build_environment({**variables, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(folder / "objects")})
 
     def run(self, *words: str) -> bytes:
         return git.run(*words, cwd=self.folder, env=self.env)
 
-    def descends(self, new: str, old: str) -> bool:
+    def is_descendant(self, new: str, old: str) -> bool:
         """Whether `old` is among the ancestors of `new`: of more commits than fit, it is not looked for."""
         try:
             self.run("merge-base", "--is-ancestor", old, new)
@@ -56,7 +56,7 @@ class Objects:
             return False
         return True
 
-    def fork(self, new: str, old: str) -> str:
+    def find_merge_base(self, new: str, old: str) -> str:
         """The newest common ancestor; "" for none."""
         try:
             return self.run("merge-base", old, new).decode().strip()
@@ -67,7 +67,7 @@ class Objects:
         """How many commits `new` brings on top of `old`."""
         return int(self.run("rev-list", "--count", new, *([f"^{old}"] if old else [])))
 
-    def blobs_named(self, new: str, old: str, name: str) -> set[str]:
+    def find_blobs(self, new: str, old: str, name: str) -> set[str]:
         """The blobs of this name, in any spelling, in the root of the commits that `new` brings, or of `new` itself."""
         words = ("rev-list", "--objects", new, *([f"^{old}"] if old else []), "--", f":(top,icase){name}")
         rows = [row.partition(b" ") for row in self.run(*words).splitlines()]
@@ -75,7 +75,7 @@ class Objects:
         at_tip = self.run("ls-tree", "-z", "--full-tree", new, "--", name).partition(b"\t")[0].split()
         return brought | {at_tip[2].decode() for _ in at_tip[2:3] if at_tip[1] == b"blob"}
 
-    def unpacked_bytes(self, limit: int) -> int:
+    def count_unpacked_bytes(self, limit: int) -> int:
         """Bytes of all objects that came, uncompressed; of more than `limit`, what was counted when it was passed."""
         alone = {name: value for name, value in self.env.items() if name != "GIT_ALTERNATE_OBJECT_DIRECTORIES"}
         child = git.start(
@@ -94,13 +94,17 @@ class Objects:
                 if counted > limit:
                     return counted
             if child.wait():
-                raise git.too_slow() if deadline.passed else git.GitFailed("cat-file", child.returncode, "sizes")
+                raise (
+                    git.git_too_slow_error()
+                    if deadline.passed
+                    else git.GitFailed("cat-file", child.returncode, "sizes")
+                )
         return counted
 
     def kind(self, sha: str) -> str:
         return self.run("cat-file", "-t", sha).decode().strip()
 
-    def entries(self, commit: str) -> dict[str, Entry]:
+    def list_entries(self, commit: str) -> dict[str, TreeEntry]:
         """{path: entry} of a commit's whole tree. Invalid for too many, or a path that is not UTF-8."""
         child = git.start(
             "ls-tree",
@@ -112,12 +116,12 @@ class Objects:
             stderr=subprocess.DEVNULL,
         )
         with git.Deadline(child, settings.ENV.git_seconds):
-            found = dict(read_entries(child.stdout))
+            entries = dict(read_entries(child.stdout))
             if child.wait():
                 raise git.GitFailed("ls-tree", child.returncode, commit)
-        return found
+        return entries
 
-    def head(self, commit: str) -> Head:
+    def head(self, commit: str) -> CommitHead:
         """Who made the commit, and why. Invalid for one that is larger than any person writes."""
         size = int(self.run("cat-file", "-s", commit))
         if size > HEAD_LIMIT:
@@ -134,10 +138,10 @@ class Objects:
         rows = dict(row.split(b" ", 1) for row in head.split(b"\n") if b" " in row and not row.startswith(b" "))
         author, _, when = rows.get(b"author", b"").rpartition(b"> ")
         seconds = when.split(b" ")[0]
-        return Head(
-            author=text_of(author + b">"),
+        return CommitHead(
+            author=decode_text(author + b">"),
             at=min(int(seconds), 253_402_300_799) if seconds.isdigit() else 0,
-            message=text_of(message).strip(),
+            message=decode_text(message).strip(),
         )
 
     def pack(self) -> Path | None:
@@ -145,7 +149,7 @@ class Objects:
         return next(iter(sorted((self.quarantine / "pack").glob("*.pack"))), None)
 
     @contextmanager
-    def reading(self) -> Iterator[Reader]:
+    def open_reader(self) -> Iterator[BlobReader]:
         """One child that hands out blobs, for as long as the block lasts."""
         child = git.start(
             "cat-file",
@@ -157,10 +161,10 @@ class Objects:
             stderr=subprocess.DEVNULL,
         )
         with git.Deadline(child, settings.ENV.git_seconds):
-            yield Reader(child)
+            yield BlobReader(child)
 
 
-class Reader:
+class BlobReader:
     """Blobs, one after the other: each is read to its end before the next is asked for."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
@@ -168,7 +172,7 @@ class Reader:
             raise RuntimeError("git cat-file was started without pipes")
         self.stdin, self.stdout = child.stdin, child.stdout
 
-    def chunks(self, sha: str) -> Iterator[bytes]:
+    def iter_chunks(self, sha: str) -> Iterator[bytes]:
         self.stdin.write(f"{sha}\n".encode())
         self.stdin.flush()
         head = self.stdout.readline().split()
@@ -183,11 +187,11 @@ class Reader:
             yield chunk
         self.stdout.read(1)  # a line end follows
 
-    def bytes_of(self, sha: str) -> bytes:
-        return b"".join(self.chunks(sha))
+    def read_blob(self, sha: str) -> bytes:
+        return b"".join(self.iter_chunks(sha))
 
 
-def read_entries(out: IO[bytes] | None) -> Iterator[tuple[str, Entry]]:
+def read_entries(out: IO[bytes] | None) -> Iterator[tuple[str, TreeEntry]]:
     """Rows of `ls-tree -l -z`: "mode kind sha size<TAB>path", each ended by NUL."""
     rest, count = b"", 0
     while out is not None and (chunk := out.read(CHUNK)):
@@ -214,10 +218,13 @@ def read_entries(out: IO[bytes] | None) -> Iterator[tuple[str, Entry]]:
                 )
             about, _, path = row.partition(b"\t")
             mode, kind, sha, size = about.split()
-            yield path_of(path), Entry(mode.decode(), kind.decode(), sha.decode(), int(size) if size != b"-" else 0)
+            yield (
+                decode_path(path),
+                TreeEntry(mode.decode(), kind.decode(), sha.decode(), int(size) if size != b"-" else 0),
+            )
 
 
-def path_of(raw: bytes) -> str:
+def decode_path(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -230,11 +237,11 @@ def path_of(raw: bytes) -> str:
         ) from None
 
 
-def text_of(raw: bytes) -> str:
+def decode_text(raw: bytes) -> str:
     """UTF-8, or what can be shown of it; a NUL no database keeps."""
     return raw.decode(errors="replace").replace("\0", "")
 
 
-def by_blob(entries: Mapping[str, Entry]) -> dict[str, str]:
+def map_blobs(entries: Mapping[str, TreeEntry]) -> dict[str, str]:
     """{blob: a path that has it}."""
     return {entry.sha: path for path, entry in entries.items()}

@@ -12,15 +12,15 @@ LFS = rf"{AT}/info/lfs"
 
 app_name = "repositories"
 urlpatterns = [
-    re_path(rf"{AT}/info/refs$", smart_http.references, name="references"),
+    re_path(rf"{AT}/info/refs$", smart_http.handle_references, name="references"),
     re_path(rf"{AT}/git-upload-pack$", smart_http.fetch, name="fetch"),
     re_path(rf"{AT}/git-receive-pack$", smart_http.push, name="push"),
-    re_path(rf"{LFS}/objects/batch$", lfs.batch, name="batch"),
-    re_path(rf"{LFS}/objects/verify$", transfers.verify, name="verify"),
-    re_path(rf"{LFS}/objects/(?P<oid>[0-9a-f]{{64}})$", transfers.lfs_object, name="object"),
-    re_path(rf"{LFS}/locks$", locks.locks, name="locks"),
-    re_path(rf"{LFS}/locks/verify$", locks.verify, name="verify_locks"),
+    re_path(rf"{LFS}/objects/batch$", lfs.handle_batch, name="batch"),
+    re_path(rf"{LFS}/objects/verify$", transfers.verify_upload, name="verify"),
+    re_path(rf"{LFS}/objects/(?P<oid>[0-9a-f]{{64}})$", transfers.handle_object, name="object"),
+    re_path(rf"{LFS}/locks$", locks.handle_locks, name="locks"),
+    re_path(rf"{LFS}/locks/verify$", locks.verify_locks, name="verify_locks"),
     re_path(rf"{LFS}/locks/(?P<key>[0-9]+)/unlock$", locks.unlock, name="unlock"),
-    re_path(rf"{LFS}(?P<rest>/.*)?$", smart_http.nothing_of_lfs, name="nothing_of_lfs"),
-    re_path(r"^(?P<rest>.*)$", smart_http.nothing, name="at"),
+    re_path(rf"{LFS}(?P<rest>/.*)?$", smart_http.refuse_lfs_address, name="nothing_of_lfs"),
+    re_path(r"^(?P<rest>.*)$", smart_http.refuse_git_address, name="at"),
 ]

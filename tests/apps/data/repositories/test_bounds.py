@@ -14,8 +14,8 @@ import pytest
 from apps.core.errors import Invalid, TooLarge
 from apps.data.repositories import folders, git, receive_pack
 from apps.data.repositories.objects import GitObject
-from apps.data.repositories.push_contents import kept_text
-from apps.data.repositories.trees import HEAD_LIMIT, Entry, Objects
+from apps.data.repositories.push_contents import read_git_file
+from apps.data.repositories.trees import HEAD_LIMIT, QuarantinedObjects, TreeEntry
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not inst
 def folder(settings, tmp_path):
     settings.PLANE_HOME = tmp_path
     settings.ENV = settings.ENV.model_copy(update={"repositories_folder": None})
-    at = folders.home() / "1.git"
-    folders.make(at)
+    at = folders.get_home() / "1.git"
+    folders.make_repository(at)
     return at
 
 
@@ -62,8 +62,8 @@ def bomb(times: int) -> bytes:
 def test_a_delta_cannot_take_the_memory_of_the_host(folder):
     assert len(bomb(1024)) < 40_000
     with pytest.raises(git.GitFailed, match="ut of memory"):
-        git.run("index-pack", "--stdin", cwd=folder, given=iter([bomb(1024)]))  # 8 GB
-    git.run("index-pack", "--stdin", cwd=folder, given=iter([bomb(4)]))
+        git.run("index-pack", "--stdin", cwd=folder, input_chunks=iter([bomb(1024)]))  # 8 GB
+    git.run("index-pack", "--stdin", cwd=folder, input_chunks=iter([bomb(4)]))
 
 
 def test_every_child_has_the_limit(folder):
@@ -73,11 +73,13 @@ def test_every_child_has_the_limit(folder):
 
 def test_no_commit_is_read_whose_message_is_a_book(folder):
     lines = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor Wei <w@b> 1 +0000\ncommitter Wei <w@b> 1 +0000\n\n"
-    made = git.run("hash-object", "-t", "commit", "-w", "--stdin", "--literally", cwd=folder, given=[lines + b"hi\n"])
-    objects = Objects(folder, folder / "objects")
+    made = git.run(
+        "hash-object", "-t", "commit", "-w", "--stdin", "--literally", cwd=folder, input_chunks=[lines + b"hi\n"]
+    )
+    objects = QuarantinedObjects(folder, folder / "objects")
     assert objects.head(made.decode().strip()).message == "hi"
     book = lines + b"x" * HEAD_LIMIT
-    large = git.run("hash-object", "-t", "commit", "-w", "--stdin", "--literally", cwd=folder, given=[book])
+    large = git.run("hash-object", "-t", "commit", "-w", "--stdin", "--literally", cwd=folder, input_chunks=[book])
     with pytest.raises(Invalid) as refused:
         objects.head(large.decode().strip())
     assert refused.value.code == "commit_too_large"
@@ -89,7 +91,7 @@ def test_nobody_waits_for_a_push_of_endless_references():
     os.close(write)
     try:
         with pytest.raises(TooLarge) as refused:
-            receive_pack.heard(read, 60)
+            receive_pack.read_hook_request(read, 60)
         assert refused.value.code == "only_main"
     finally:
         os.close(read)
@@ -98,9 +100,9 @@ def test_nobody_waits_for_a_push_of_endless_references():
 
 def test_a_nul_in_what_git_keeps():
     class Blob:
-        def bytes_of(self, sha):
+        def read_blob(self, sha):
             return b"*.csv\0 filter=lfs\n"
 
     with pytest.raises(Invalid) as refused:
-        kept_text(".gitattributes", Entry("100644", "blob", "0" * 40, 18), Blob())
+        read_git_file(".gitattributes", TreeEntry("100644", "blob", "0" * 40, 18), Blob())
     assert refused.value.code == "kept_undecodable"

@@ -24,7 +24,7 @@ def test_a_child_that_computes_for_ever_ends_by_itself(one_second, monkeypatch, 
     try:
         assert child.wait(timeout=20) in (-signal.SIGKILL, -signal.SIGXCPU, 128 + signal.SIGKILL, 128 + signal.SIGXCPU)
     finally:
-        git.end(child)
+        git.kill_child(child)
 
 
 def test_a_child_within_its_limits_works(one_second, tmp_path):

@@ -11,7 +11,7 @@ from apps.core.errors import Invalid, TooLarge
 from apps.data.repositories import folders
 from apps.data.repositories.lfs_config import check_lfs_config
 from apps.data.repositories.push_checks import check_unpacked
-from apps.data.repositories.trees import Objects
+from apps.data.repositories.trees import QuarantinedObjects
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 OWN = "http://plane.example:8443/git/demo/wti.git/info/lfs"
@@ -22,9 +22,9 @@ def repository(settings, tmp_path):
     """run(*words) of git in a bare repository, and its Objects."""
     settings.PLANE_HOME = tmp_path
     settings.ENV = settings.ENV.model_copy(update={"repositories_folder": None})
-    at = folders.home() / "1.git"
-    folders.make(at)
-    objects = Objects(at, at / "objects")
+    at = folders.get_home() / "1.git"
+    folders.make_repository(at)
+    objects = QuarantinedObjects(at, at / "objects")
 
     def run(*words: str, given: bytes = b"") -> str:
         person = {"GIT_AUTHOR_NAME": "W", "GIT_AUTHOR_EMAIL": "w@x", "GIT_COMMITTER_NAME": "W"}
@@ -78,7 +78,7 @@ ALLOWED = [
 ]
 
 
-def code_of(objects: Objects, new: str, old: str = "") -> str:
+def code_of(objects: QuarantinedObjects, new: str, old: str = "") -> str:
     try:
         check_lfs_config(objects, new, old, OWN)
     except Invalid as refused:

@@ -12,14 +12,14 @@ import pytest
 
 from apps.data.repositories.objects import (
     GitObject,
-    commit_of,
-    pack_of,
-    pointed,
-    pointer,
-    read_stored,
-    stored,
-    trees_of,
-    unpressed,
+    build_commit,
+    build_pack,
+    build_pointer,
+    build_trees,
+    parse_objects,
+    parse_pointer,
+    serialize_objects,
+    wrap_uncompressed,
 )
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
@@ -41,35 +41,35 @@ def git(tmp_path):
 @pytest.fixture
 def objects():
     blobs = {path: GitObject("blob", data) for path, data in FILES.items()}
-    trees = list(trees_of(blobs).values())
+    trees = list(build_trees(blobs).values())
     at = datetime(2026, 1, 2, tzinfo=UTC)
-    commit = commit_of(tree=trees[-1].sha, before="", author="Wei <wei@plane>", at=at, message="wti v1\n")
+    commit = build_commit(tree=trees[-1].sha, before="", author="Wei <wei@plane>", at=at, message="wti v1\n")
     return [*blobs.values(), *trees, commit]
 
 
 def test_git_reads_what_was_packed(git, objects):
-    git("index-pack", "--stdin", data=pack_of(read_stored(stored([*objects, *objects]))))
+    git("index-pack", "--stdin", data=build_pack(parse_objects(serialize_objects([*objects, *objects]))))
     git("fsck", "--strict")
     listed = git("-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", objects[-1].sha).decode().split("\n")
     assert set(filter(None, listed)) == set(FILES)
     assert git("cat-file", "blob", f"{objects[-1].sha}:a/c/d") == b"3\n"
 
 
-@pytest.mark.parametrize("data", [b"", b"x", pointer("ab" * 32, 7), b"y" * 255])
+@pytest.mark.parametrize("data", [b"", b"x", build_pointer("ab" * 32, 7), b"y" * 255])
 def test_what_is_stored_unpressed_is_read_by_zlib(data):
-    assert zlib.decompress(unpressed(data)) == data
+    assert zlib.decompress(wrap_uncompressed(data)) == data
 
 
 def test_a_pointer_is_read_as_it_is_written():
-    assert pointed(pointer("ab" * 32, 7)) == ("ab" * 32, 7)
+    assert parse_pointer(build_pointer("ab" * 32, 7)) == ("ab" * 32, 7)
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"a,b\n1,2\n", pointer("a" * 64, 1) + b"x"]
+    "data", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"a,b\n1,2\n", build_pointer("a" * 64, 1) + b"x"]
 )
 def test_what_is_no_pointer_is_a_file(data):
-    assert pointed(data) is None
+    assert parse_pointer(data) is None
 
 
 def test_an_empty_file_is_its_own_pointer():
-    assert pointer("e3" * 32, 0) == b""
+    assert build_pointer("e3" * 32, 0) == b""

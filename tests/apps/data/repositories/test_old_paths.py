@@ -10,10 +10,10 @@ import pytest
 from apps.core.errors import Invalid
 from apps.data.datasets.versions import manifest
 from apps.data.repositories import folders, git
-from apps.data.repositories.access import Asked
-from apps.data.repositories.receive_pack import Command
+from apps.data.repositories.access import RepositoryTarget
+from apps.data.repositories.receive_pack import RefUpdate
 from apps.data.repositories.services import accept_push, lock_path
-from apps.data.repositories.trees import Objects
+from apps.data.repositories.trees import QuarantinedObjects
 
 pytestmark = [
     pytest.mark.django_db,
@@ -36,12 +36,14 @@ def push(old, project, actor_for, engineer, tmp_path):
     """push({path: bytes or None}) -> what accept_push makes of a commit that adds these files, or removes them."""
 
     def of(files):
-        with folders.locked(old):
-            folder = folders.up_to_date_under_lock(old)
+        with folders.lock_folder(old):
+            folder = folders.ensure_current_locked_folder(old)
         clone = tmp_path / "clone"
 
         def run(*words):
-            done = subprocess.run(["git", *words], cwd=clone, env=git.environment(), capture_output=True, check=True)
+            done = subprocess.run(
+                ["git", *words], cwd=clone, env=git.build_environment(), capture_output=True, check=True
+            )
             return done.stdout.decode().strip()
 
         clone.mkdir()
@@ -51,10 +53,10 @@ def push(old, project, actor_for, engineer, tmp_path):
             (clone / path).write_bytes(data) if data is not None else (clone / path).unlink()
         run("add", "-A")
         run("-c", "user.name=Wei", "-c", "user.email=wei@example.com", "commit", "-q", "-m", "a change")
-        place = Asked(actor_for(engineer), project, old.name, old)
-        commands = [Command(before, run("rev-parse", "HEAD"), folders.MAIN)]
-        objects = Objects(folder, clone / ".git" / "objects")
-        return accept_push(place=place, commands=commands, objects=objects, lfs_address="http://testserver")
+        place = RepositoryTarget(actor_for(engineer), project, old.name, old)
+        commands = [RefUpdate(before, run("rev-parse", "HEAD"), folders.MAIN)]
+        objects = QuarantinedObjects(folder, clone / ".git" / "objects")
+        return accept_push(target=place, commands=commands, objects=objects, lfs_address="http://testserver")
 
     return of
 

@@ -77,7 +77,7 @@ def test_a_push_may_make_a_dataset_but_a_fetch_not(asker, engineer, project):
     there = asker(engineer)
     there.at = "/git/demo/Not_A_Name.git"
     assert there.get(PUSH).status_code == 422
-    assert not list(folders.home().glob("passing-*"))
+    assert not list(folders.get_home().glob("passing-*"))
 
 
 def test_unknown_addresses_need_no_slash_and_no_page(client, make_token, viewer):
@@ -98,8 +98,8 @@ def test_a_host_without_git_says_so(asker, viewer, dataset, added, monkeypatch):
 
 def test_too_many_at_once_wait_and_are_told(asker, viewer, dataset, limits, monkeypatch):
     limits(git_children=1)
-    monkeypatch.setattr(git, "PATIENCE_SECONDS", 0.01)
-    with git.turn():
+    monkeypatch.setattr(git, "MAX_TURN_WAIT_SECONDS", 0.01)
+    with git.hold_turn():
         assert asker(viewer).get(FETCH).status_code == 503
     assert asker(viewer).get(FETCH).status_code == 200
 
@@ -116,7 +116,7 @@ def test_a_push_that_is_too_large_is_not_read(asker, engineer, dataset, limits):
 def test_the_child_knows_nothing_of_the_plane(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "a secret")
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
-    env = git.environment({"PATH_INFO": "/1.git/info/refs"})
+    env = git.build_environment({"PATH_INFO": "/1.git/info/refs"})
     assert "SECRET_KEY" not in env
     assert "GIT_DIR" not in env
     assert env["PATH"] == git.PATH
