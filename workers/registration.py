@@ -10,8 +10,8 @@ from typing import Any
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.data.datasets.models import Dataset
-from apps.data.datasets.provenance.job_inputs import end_of, inputs_of, sources_of
-from apps.data.datasets.quality.profile_jobs import register_measured
+from apps.data.datasets.provenance.job_inputs import build_version_end, find_source_versions, get_input_digests
+from apps.data.datasets.quality.profile_jobs import register_measurements
 from apps.data.datasets.services import register_version, set_quality
 from apps.ml.registry.provenance import MODEL_SLOT, artifact_end, model_edges
 from apps.ml.registry.services import register_version as register_model
@@ -32,12 +32,12 @@ def artifacts_only(actor: Actor, job: Job, outputs: Outputs) -> None:
     would affect would hear of this job.
     """
     this = End("job", str(job.pk), label=str(job))
-    sources = sources_of(job, dataset_behind(job))
+    sources = find_source_versions(job, dataset_behind(job))
     edges = [
         EdgeSpec.between(
-            end_of(sources[slot]) if slot in sources else End("artifact", digest, digest=digest), this, slot
+            build_version_end(sources[slot]) if slot in sources else End("artifact", digest, digest=digest), this, slot
         )
-        for slot, digest in inputs_of(job).items()
+        for slot, digest in get_input_digests(job).items()
     ]
     edges += [
         EdgeSpec.between(this, End("artifact", artifact.pk, digest=artifact.pk, label=name), slot)
@@ -97,15 +97,15 @@ def source_end(url: str) -> End:
 
 def measured_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The report becomes that of the versions that hold the table, or of the one that it becomes."""
-    register_measured(actor=actor, job=job, outputs=outputs)
+    register_measurements(actor=actor, job=job, outputs=outputs)
 
 
 def trained_model(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The lineage of a training: from the dataset version that went in to the file of the model that came out."""
-    sources = sources_of(job, dataset_behind(job))
+    sources = find_source_versions(job, dataset_behind(job))
     ends = {
-        slot: end_of(sources[slot]) if slot in sources else artifact_end(digest, digest[:12])
-        for slot, digest in inputs_of(job).items()
+        slot: build_version_end(sources[slot]) if slot in sources else artifact_end(digest, digest[:12])
+        for slot, digest in get_input_digests(job).items()
     }
     record_edges(actor=actor, project=job.project, edges=model_edges(job, ends, outputs))
 
@@ -119,7 +119,7 @@ def dataset_behind(job: Job) -> Dataset | None:
 
 def derived_model(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The lineage of a quantization or compilation: from the file of one form to the file of the other."""
-    digest = inputs_of(job)[MODEL_SLOT]
+    digest = get_input_digests(job)[MODEL_SLOT]
     held = Holding.objects.filter(project_id=job.project_id, artifact=digest).first()
     source = artifact_end(digest, held.name if held else digest[:12])
     record_edges(actor=actor, project=job.project, edges=model_edges(job, {MODEL_SLOT: source}, outputs))

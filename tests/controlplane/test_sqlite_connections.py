@@ -9,7 +9,7 @@ import weakref
 import pytest
 from django.db import connection
 
-from apps.data.datasets.ingest.local_files import enlarge_cache
+from apps.data.datasets.ingest.local_files import expand_database_cache
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -39,7 +39,7 @@ def test_an_ingest_alone_keeps_much_in_memory():
 
     connection.close()
     assert read_size() == (-4000,)
-    enlarge_cache()
+    expand_database_cache()
     assert read_size() == (-32000,)
     connection.close()
     assert read_size() == (-4000,)

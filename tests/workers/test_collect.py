@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.queries import quality
+from apps.data.datasets.queries import read_quality_report
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
 from apps.platform.lineage.models import Edge
@@ -54,7 +54,7 @@ def test_records_become_a_version_with_quality_and_lineage(worker, site, submit)
     assert set(job.outputs.values_list("slot", flat=True)) == {"records", "quality", "report", "bodies"}
     version = DatasetVersion.objects.get(dataset__name="prices")
     assert (version.rows, version.job_id, version.columns[0]["name"]) == (2, job.pk, "source_url")
-    assert quality(worker.actor, version)["rows"] == 2
+    assert read_quality_report(worker.actor, version)["rows"] == 2
     edges = Edge.objects.values_list("source_type", "source_label", "target_type", "role")
     assert set(edges) == {
         ("source", f"{site.base}/", "job", "start"),

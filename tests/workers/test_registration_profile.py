@@ -9,11 +9,11 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from apps.data.datasets.ingest.uploads import add_table, add_upload
+from apps.data.datasets.ingest.uploads import ingest_csv, ingest_table
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.quality.profile_jobs import measure_version
 from apps.data.datasets.quality.required_expectations import set_expectations
-from apps.data.datasets.queries import quality
+from apps.data.datasets.queries import read_quality_report
 from apps.data.datasets.versions.manifest import ARROW, JSON_LINES, PARQUET
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
@@ -44,7 +44,7 @@ def held(project):
 
 @pytest.fixture
 def upload(actor, project, worker, held):
-    return lambda data: add_upload(actor=actor, project=project, dataset_name="oil", artifact=held(data), delimiter=";")
+    return lambda data: ingest_csv(actor=actor, project=project, dataset_name="oil", artifact=held(data), delimiter=";")
 
 
 def done(job: Job) -> Job:
@@ -58,7 +58,7 @@ def test_upload_is_profiled_and_next_one_checked(actor, project, worker, upload)
     version, _ = upload(b"day;close\n1;57.3\n2;\n")
     assert done(measure_version(actor=actor, version=version)[0]).state == JobState.SUCCEEDED
     version.refresh_from_db()
-    report = quality(actor, version)
+    report = read_quality_report(actor, version)
     assert (report["schema"], report["columns"][1]["missing"]) == ("plane/quality-report/v3", 1)
 
     wanted = {"kind": "range", "column": "close", "maximum": 60}
@@ -70,17 +70,17 @@ def test_upload_is_profiled_and_next_one_checked(actor, project, worker, upload)
     assert done(upload(b"day;close\n1;57.3\n2;58\n")).state == JobState.SUCCEEDED
     made = DatasetVersion.objects.get(number=2)
     assert (made.rows, made.columns[1]["dtype"], made.params["delimiter"]) == (2, "double", ";")
-    assert quality(actor, made)["expectations"][0]["verdict"] == "pass"
+    assert read_quality_report(actor, made)["expectations"][0]["verdict"] == "pass"
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", [JSON_LINES, ARROW, PARQUET])
 def test_other_table_formats_become_versions(actor, project, worker, held, kind):
     to = {"actor": actor, "project": project, "dataset_name": "oil", "kind": kind}
-    assert done(add_table(artifact=held(bytes_of(kind)), **to)).state == JobState.SUCCEEDED
+    assert done(ingest_table(artifact=held(bytes_of(kind)), **to)).state == JobState.SUCCEEDED
     version = DatasetVersion.objects.get()
     assert (version.media_type, version.rows, [each["name"] for each in version.columns]) == (kind, 2, ["day", "close"])
-    assert quality(actor, version)["rows"] == 2
+    assert read_quality_report(actor, version)["rows"] == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -89,7 +89,7 @@ def test_other_table_formats_become_versions(actor, project, worker, held, kind)
 )
 def test_broken_table_becomes_no_version(actor, project, worker, held, kind, code):
     artifact = held(bytes_of(kind)[:30])
-    job = done(add_table(actor=actor, project=project, dataset_name="oil", artifact=artifact, kind=kind))
+    job = done(ingest_table(actor=actor, project=project, dataset_name="oil", artifact=artifact, kind=kind))
     assert (job.state, job.error["code"]) == (JobState.FAILED, code)
     assert not DatasetVersion.objects.exists()
 

@@ -16,11 +16,11 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.data.datasets import queries, services
-from apps.data.datasets.api_quality import job_answer
-from apps.data.datasets.ingest.uploads import add_table, add_upload
+from apps.data.datasets.api_quality import build_job_response
+from apps.data.datasets.ingest.uploads import ingest_csv, ingest_table
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality.profile_jobs import measure_added
-from apps.data.datasets.requests import checked, with_table
+from apps.data.datasets.requests import add_table_input, validate_body
 from apps.data.datasets.serializers import (
     AddingBody,
     DatasetBody,
@@ -34,7 +34,15 @@ from apps.data.datasets.serializers import (
     VersionSerializer,
 )
 from apps.data.datasets.versions.deletion import delete_version
-from apps.data.datasets.versions.manifest import CSV, JSON_LINES, TABLES, check_asked, csv_type, path_of, type_of_path
+from apps.data.datasets.versions.manifest import (
+    CSV,
+    JSON_LINES,
+    TABLES,
+    check_dialect_options,
+    format_csv_type,
+    get_table_path,
+    guess_media_type,
+)
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.api import release_connection
@@ -54,7 +62,7 @@ ADDED = {
     202: OpenApiResponse(JobDetailSerializer, description="The job that checks it, and makes the version if it holds."),
 }
 
-BODIES = {**{kind: kind for kind in TABLES}, "application/jsonl": JSON_LINES}
+TABLE_BODY_TYPES = {**{kind: kind for kind in TABLES}, "application/jsonl": JSON_LINES}
 """The media types of bodies that are tables, and what each is called in a version."""
 
 Added = tuple[DatasetVersion, bool]
@@ -75,29 +83,29 @@ class DatasetsView(GenericAPIView[Dataset]):
     )
     def get(self, request: Request, project: str) -> Response:
         """The datasets of the project, newest first; narrowed by when they changed, those that changed last."""
-        within, asked = get_project(request.actor, project), request.query_params
-        found = queries.list_datasets(request.actor, within, query=asked.get("q", ""))
-        if asked.get("changed_after") or asked.get("changed_before"):
+        in_project, params = get_project(request.actor, project), request.query_params
+        datasets = queries.list_datasets(request.actor, in_project, query=params.get("q", ""))
+        if params.get("changed_after") or params.get("changed_before"):
             self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
-        page = self.paginate_queryset(filter_between_days(found, "touched_at", asked, "changed"))
+        page = self.paginate_queryset(filter_between_days(datasets, "touched_at", params, "changed"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="datasets_create", request=DatasetBody, responses={201: DatasetSerializer})
     def post(self, request: Request, project: str) -> Response:
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "dataset.create", within)
-        body = checked(DatasetBody, request.data)
-        made = services.create_dataset(actor=request.actor, project=within, **body)
-        made.rows = made.size = made.changed_at = None  # type: ignore[attr-defined]  # as the list annotates: no version
-        shown = self.get_serializer(made).data
-        return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": f"{request.path}/{made.name}"})
+        in_project = get_project(request.actor, project)
+        policy.require(request.actor, "dataset.create", in_project)
+        body = validate_body(DatasetBody, request.data)
+        dataset = services.create_dataset(actor=request.actor, project=in_project, **body)
+        dataset.rows = dataset.size = dataset.changed_at = None  # type: ignore[attr-defined]  # as the list annotates: no version
+        data = self.get_serializer(dataset).data
+        return Response(data, status=status.HTTP_201_CREATED, headers={"Location": f"{request.path}/{dataset.name}"})
 
 
 class DatasetView(APIView):
     @extend_schema(operation_id="datasets_read", responses=DatasetSerializer)
     def get(self, request: Request, project: str, name: str) -> Response:
-        found = queries.get_dataset(request.actor, get_project(request.actor, project), name)
-        return Response(DatasetSerializer(found, context={"request": request}).data)
+        dataset = queries.get_dataset(request.actor, get_project(request.actor, project), name)
+        return Response(DatasetSerializer(dataset, context={"request": request}).data)
 
 
 class VersionsView(GenericAPIView[DatasetVersion]):
@@ -118,32 +126,34 @@ class VersionsView(GenericAPIView[DatasetVersion]):
     )
     def get(self, request: Request, project: str, name: str) -> Response:
         dataset = queries.get_dataset(request.actor, get_project(request.actor, project), name)
-        found = queries.list_versions(request.actor, dataset)
-        page = self.paginate_queryset(filter_between_days(found, "created_at", request.query_params, "made"))
+        versions = queries.list_versions(request.actor, dataset)
+        page = self.paginate_queryset(filter_between_days(versions, "created_at", request.query_params, "made"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
         operation_id="dataset_versions_add",
         parameters=[ReadingBody],
-        request={**dict.fromkeys(BODIES, OpenApiTypes.BINARY), "application/json": VersionBody},
+        request={**dict.fromkeys(TABLE_BODY_TYPES, OpenApiTypes.BINARY), "application/json": VersionBody},
         responses=ADDED,
     )
     def post(self, request: Request, project: str, name: str) -> Response:
         """A CSV body is read at once. Parquet, JSON lines and Arrow are read by a job, which makes the version: 202."""
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "dataset.add_version", within)
+        in_project = get_project(request.actor, project)
+        policy.require(request.actor, "dataset.add_version", in_project)
         refuse_forms(request._request)
         services.check_name(name)
-        sent = (request._request.content_type or "").lower()
-        if sent in BODIES and sent != CSV:
-            made = add_body(request, within, name, BODIES[sent])
+        content_type = (request._request.content_type or "").lower()
+        if content_type in TABLE_BODY_TYPES and content_type != CSV:
+            result = add_body(request, in_project, name, TABLE_BODY_TYPES[content_type])
         else:
-            made = add_csv(request, within, name) if sent == CSV else add_by_digest(request, within, name)
-        if isinstance(made, Job):
-            return job_answer(request, within, made, status.HTTP_202_ACCEPTED)
-        version, created = made
+            result = (
+                add_csv(request, in_project, name) if content_type == CSV else add_by_digest(request, in_project, name)
+            )
+        if isinstance(result, Job):
+            return build_job_response(request, in_project, result, status.HTTP_202_ACCEPTED)
+        version, created = result
         return Response(
-            detail(version),
+            serialize_version_detail(version),
             status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
             headers={"Location": f"{request.path}/{version.number}"},
         )
@@ -152,24 +162,24 @@ class VersionsView(GenericAPIView[DatasetVersion]):
 class VersionView(APIView):
     @extend_schema(operation_id="dataset_versions_read", responses=VersionDetailSerializer)
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
-        return Response(detail(found_version(request, project, name, version)))
+        return Response(serialize_version_detail(get_requested_version(request, project, name, version)))
 
     @extend_schema(operation_id="dataset_versions_delete", parameters=[ReasonQuery], responses={204: None})
     def delete(self, request: Request, project: str, name: str, version: str) -> Response:
         """Delete a version that nothing cites; `reason` goes into the audit trail."""
-        found = found_version(request, project, name, version)
-        policy.require(request.actor, "dataset.delete_version", found)
-        reason = checked(ReasonQuery, request.query_params)["reason"]
-        delete_version(actor=request.actor, version=found, reason=reason)
+        dataset_version = get_requested_version(request, project, name, version)
+        policy.require(request.actor, "dataset.delete_version", dataset_version)
+        reason = validate_body(ReasonQuery, request.query_params)["reason"]
+        delete_version(actor=request.actor, version=dataset_version, reason=reason)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class PreviewView(APIView):
     @extend_schema(operation_id="dataset_versions_preview", parameters=[PreviewQuery], responses=PreviewSerializer)
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
-        found = found_version(request, project, name, version)
-        limit = checked(PreviewQuery, request.query_params)["limit"]
-        return Response(PreviewSerializer(queries.preview(request.actor, found, limit)).data)
+        dataset_version = get_requested_version(request, project, name, version)
+        limit = validate_body(PreviewQuery, request.query_params)["limit"]
+        return Response(PreviewSerializer(queries.read_preview(request.actor, dataset_version, limit)).data)
 
 
 class QualityView(APIView):
@@ -178,7 +188,7 @@ class QualityView(APIView):
         responses={200: OpenApiTypes.OBJECT, 204: OpenApiResponse(description="No job has measured it yet.")},
     )
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
-        report = queries.quality(request.actor, found_version(request, project, name, version))
+        report = queries.read_quality_report(request.actor, get_requested_version(request, project, name, version))
         return Response(report) if report is not None else Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -189,9 +199,9 @@ class FileView(APIView):
         operation_id="dataset_versions_file", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}
     )
     def get(self, request: Request, project: str, name: str, version: str, path: str) -> HttpResponseBase:
-        within = get_project(request.actor, project)
-        file = queries.file_at(request.actor, queries.get_version(request.actor, within, name, version), path)
-        holding = get_holding(actor=request.actor, project=within, digest=file.artifact_id)
+        in_project = get_project(request.actor, project)
+        file = queries.get_file(request.actor, queries.get_version(request.actor, in_project, name, version), path)
+        holding = get_holding(actor=request.actor, project=in_project, digest=file.artifact_id)
         holding.name, holding.media_type = path.rpartition("/")[2], file.media_type  # as this version calls it
         release_connection()
         return download(request._request, holding)
@@ -209,24 +219,24 @@ class VersionJobsView(APIView):
 
         What is left out follows from the version: the dataset to register in, and how its CSV file is read.
         """
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "job.submit", within)
-        found = queries.get_version(request.actor, within, name, version)
-        body = with_table(request.data, found, queries.main_file(request.actor, found))
-        asked = read_submission(body, idempotency_key=request.headers.get("Idempotency-Key"))
-        job, is_new = submit_job(actor=request.actor, project=within, submission=asked)
-        shown = serialize_job(request, within, job)
-        headers = {"Location": shown["links"]["self"]}
+        in_project = get_project(request.actor, project)
+        policy.require(request.actor, "job.submit", in_project)
+        dataset_version = queries.get_version(request.actor, in_project, name, version)
+        body = add_table_input(request.data, dataset_version, queries.get_main_file(request.actor, dataset_version))
+        submission = read_submission(body, idempotency_key=request.headers.get("Idempotency-Key"))
+        job, is_new = submit_job(actor=request.actor, project=in_project, submission=submission)
+        data = serialize_job(request, in_project, job)
+        headers = {"Location": data["links"]["self"]}
         if is_new:
-            return Response(shown, status=status.HTTP_201_CREATED, headers=headers)
-        return Response(shown, headers={**headers, "Idempotent-Replayed": "true"})
+            return Response(data, status=status.HTTP_201_CREATED, headers=headers)
+        return Response(data, headers={**headers, "Idempotent-Replayed": "true"})
 
 
 def add_csv(request: Request, project: Project, name: str) -> Added | Job:
     """Store a CSV body as it comes, then read it through; the query says how."""
-    asked = checked(ReadingBody, request.query_params)
-    how = asked["delimiter"], asked["encoding"]
-    check_asked(*how)
+    options = validate_body(ReadingBody, request.query_params)
+    dialect_fields = options["delimiter"], options["encoding"]
+    check_dialect_options(*dialect_fields)
     body = body_of(request._request)
     release_connection()
     published = publish_upload(
@@ -235,14 +245,14 @@ def add_csv(request: Request, project: Project, name: str) -> Added | Job:
         stream=body.chunks,
         expected_size=body.length,
         name=f"{name}.csv",
-        media_type=CSV if AUTO in how else csv_type(CsvDialect(*how)),
+        media_type=CSV if AUTO in dialect_fields else format_csv_type(CsvDialect(*dialect_fields)),
     )
-    return uploaded(request, project, name, published.artifact, asked)
+    return add_stored_csv(request, project, name, published.artifact, options)
 
 
 def add_body(request: Request, project: Project, name: str, kind: str) -> Added | Job:
     """Store a body that is a table but not CSV; a job reads it through and makes the version."""
-    asked = checked(AddingBody, request.query_params)
+    options = validate_body(AddingBody, request.query_params)
     policy.require(request.actor, "job.submit", project)
     body = body_of(request._request)
     release_connection()
@@ -251,37 +261,39 @@ def add_body(request: Request, project: Project, name: str, kind: str) -> Added 
         project=project,
         stream=body.chunks,
         expected_size=body.length,
-        name=path_of(kind).replace("table", name, 1),
+        name=get_table_path(kind).replace("table", name, 1),
         media_type=kind,
     )
-    return added(request, project, name, published.artifact, kind, asked)
+    return add_stored_table(request, project, name, published.artifact, kind, options)
 
 
-def added(
-    request: Request, project: Project, name: str, artifact: Artifact, kind: str, asked: dict[str, Any], **more: bool
+def add_stored_table(
+    request: Request, project: Project, name: str, artifact: Artifact, kind: str, options: dict[str, Any], **more: bool
 ) -> Added | Job:
     """`add_table`, and the measurement that was asked for of what is a version already."""
-    to: dict[str, Any] = {"actor": request.actor, "project": project, "dataset_name": name, "note": asked["note"]}
-    made = add_table(artifact=artifact, kind=kind, **to, **more)
-    return made if isinstance(made, Job) else measured(request, made, asked["measure"])
+    target: dict[str, Any] = {"actor": request.actor, "project": project, "dataset_name": name, "note": options["note"]}
+    result = ingest_table(artifact=artifact, kind=kind, **target, **more)
+    return result if isinstance(result, Job) else queue_measurement(request, result, options["measure"])
 
 
-def uploaded(request: Request, project: Project, name: str, artifact: Artifact, asked: dict[str, Any]) -> Added | Job:
+def add_stored_csv(
+    request: Request, project: Project, name: str, artifact: Artifact, options: dict[str, Any]
+) -> Added | Job:
     """A version of a stored CSV file; or the job that makes one, where the dataset demands a check first."""
-    measure = asked.pop("measure")
-    made = add_upload(actor=request.actor, project=project, dataset_name=name, artifact=artifact, **asked)
-    return made if isinstance(made, Job) else measured(request, made, measure)
+    measure = options.pop("measure")
+    result = ingest_csv(actor=request.actor, project=project, dataset_name=name, artifact=artifact, **options)
+    return result if isinstance(result, Job) else queue_measurement(request, result, measure)
 
 
-def measured(request: Request, made: Added, asked: bool) -> Added:
+def queue_measurement(request: Request, result: Added, is_requested: bool) -> Added:
     """The version; the job that measures it is queued unless it was not `asked` for.
 
     Of one that was there already only for who may submit jobs: else a measurement that fails could be had for ever.
     """
-    version, is_new = made
-    if asked and (is_new or policy.is_allowed(request.actor, "job.submit", version)):
+    version, is_new = result
+    if is_requested and (is_new or policy.is_allowed(request.actor, "job.submit", version)):
         measure_added(actor=request.actor, version=version)
-    return made
+    return result
 
 
 def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
@@ -289,29 +301,29 @@ def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
 
     Where the dataset expects something, the table of a list of files is checked meanwhile.
     """
-    body = checked(VersionBody, request.data)
+    body = validate_body(VersionBody, request.data)
     if "files" in body:
         files = [(file["path"], file["digest"], file["media_type"]) for file in body["files"]]
-        made = services.add_files(
+        result = services.add_files(
             actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"]
         )
-        return measured(request, made, body["measure"])
+        return queue_measurement(request, result, body["measure"])
     holding = get_holding(actor=request.actor, project=project, digest=body.pop("artifact"))
-    kind = BODIES.get(holding.media_type, CSV)
+    kind = TABLE_BODY_TYPES.get(holding.media_type, CSV)
     if kind == CSV:
-        kind = BODIES.get(type_of_path(holding.name), CSV)
+        kind = TABLE_BODY_TYPES.get(guess_media_type(holding.name), CSV)
     if kind != CSV:
-        return added(request, project, name, holding.artifact, kind, body, unread=True)
-    return uploaded(request, project, name, holding.artifact, body)
+        return add_stored_table(request, project, name, holding.artifact, kind, body, unread=True)
+    return add_stored_csv(request, project, name, holding.artifact, body)
 
 
-def found_version(request: Request, project: str, name: str, version: str) -> DatasetVersion:
+def get_requested_version(request: Request, project: str, name: str, version: str) -> DatasetVersion:
     return queries.get_version(request.actor, get_project(request.actor, project), name, version)
 
 
-def detail(version: DatasetVersion) -> dict[str, Any]:
+def serialize_version_detail(version: DatasetVersion) -> dict[str, Any]:
     """A version that the caller may see, or has just made."""
-    version.listed = listed = queries.files_in(version, queries.FILES_LISTED)  # type: ignore[attr-defined]
-    few = len(listed) < queries.FILES_LISTED
+    version.listed = listed = queries.load_files(version, queries.MAX_FILES_LISTED)  # type: ignore[attr-defined]
+    few = len(listed) < queries.MAX_FILES_LISTED
     version.counted = len(listed) if few else version.files.count()  # type: ignore[attr-defined]
     return dict(VersionDetailSerializer(version).data)

@@ -8,14 +8,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.data.datasets.api import found_version
-from apps.data.datasets.provenance.producers import MadeBy, Taken, made_by, made_by_job
+from apps.data.datasets.api import get_requested_version
+from apps.data.datasets.provenance.producers import JobInputRef, Provenance, get_job_provenance, get_version_provenance
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.queries import get_job
 
 
-class TakenSerializer(serializers.Serializer[Taken]):
+class TakenSerializer(serializers.Serializer[JobInputRef]):
     slot = serializers.CharField()
     digest = serializers.CharField(help_text="SHA-256 of the bytes that went in.")
     type = serializers.CharField(help_text="What they were known as: dataset_version or artifact.")
@@ -43,7 +43,7 @@ class MakerSerializer(serializers.Serializer[Job]):
     ended_at = serializers.DateTimeField(allow_null=True)
 
 
-class MadeBySerializer(serializers.Serializer[MadeBy]):
+class MadeBySerializer(serializers.Serializer[Provenance]):
     script = serializers.CharField(help_text="upload, or the engine's module and release.")
     code_digest = serializers.CharField(help_text="SHA-256 of the engine's source; empty where no job made it.")
     params = serializers.DictField()
@@ -60,7 +60,11 @@ class VersionMadeByView(APIView):
     @extend_schema(operation_id="dataset_versions_made_by", responses=MadeBySerializer)
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
         """What made this version, whole."""
-        return Response(MadeBySerializer(made_by(request.actor, found_version(request, project, name, version))).data)
+        return Response(
+            MadeBySerializer(
+                get_version_provenance(request.actor, get_requested_version(request, project, name, version))
+            ).data
+        )
 
 
 class JobMadeByView(APIView):
@@ -68,4 +72,4 @@ class JobMadeByView(APIView):
     def get(self, request: Request, project: str, pk: int) -> Response:
         """With what a job made its outputs."""
         job = get_job(request.actor, get_project(request.actor, project), pk)
-        return Response(MadeBySerializer(made_by_job(request.actor, job)).data)
+        return Response(MadeBySerializer(get_job_provenance(request.actor, job)).data)

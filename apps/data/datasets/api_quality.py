@@ -14,11 +14,11 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.core.errors import Invalid
 from apps.data.datasets import queries
-from apps.data.datasets.quality.drift import baseline_of, drift_between
-from apps.data.datasets.quality.pandera_schemas import OldYamlParser, TextYamlParser, YamlParser, expectations_of
+from apps.data.datasets.quality.drift import find_baseline, get_drift
+from apps.data.datasets.quality.pandera_schemas import LegacyYamlParser, TextYamlParser, YamlParser, expectations_of
 from apps.data.datasets.quality.profile_jobs import measure_version
 from apps.data.datasets.quality.required_expectations import set_expectations
-from apps.data.datasets.requests import checked
+from apps.data.datasets.requests import validate_body
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs.api import serialize_job
@@ -46,11 +46,11 @@ class MeasureView(APIView):
     )
     def post(self, request: Request, project: str, name: str, version: str) -> Response:
         """Queue a job that measures this version; its report becomes the version's quality."""
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "job.submit", within)
-        found = queries.get_version(request.actor, within, name, version)
-        job, is_new = measure_version(actor=request.actor, version=found)
-        return job_answer(request, within, job, status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+        in_project = get_project(request.actor, project)
+        policy.require(request.actor, "job.submit", in_project)
+        dataset_version = queries.get_version(request.actor, in_project, name, version)
+        job, is_new = measure_version(actor=request.actor, version=dataset_version)
+        return build_job_response(request, in_project, job, status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
 
 
 class DriftView(APIView):
@@ -61,20 +61,20 @@ class DriftView(APIView):
     )
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
         """How far this version has moved from another one (schema plane/drift/v1)."""
-        found = queries.get_version(request.actor, get_project(request.actor, project), name, version)
-        baseline = baseline_of(request.actor, found, request.query_params.get("against", ""))
+        dataset_version = queries.get_version(request.actor, get_project(request.actor, project), name, version)
+        baseline = find_baseline(request.actor, dataset_version, request.query_params.get("against", ""))
         if baseline is None:
             raise Invalid(
                 "{version} was made from no version, and none is before it.",
-                version=found,
+                version=dataset_version,
                 field="against",
                 hint=N_("Name a version to compare with: ?against=1"),
             )
-        told = drift_between(request.actor, found, baseline.version)
-        if told is None:
+        drift = get_drift(request.actor, dataset_version, baseline.version)
+        if drift is None:
             return Response(status=status.HTTP_204_NO_CONTENT)
-        other = {"dataset": baseline.version.dataset.name, "version": baseline.version.number}
-        return Response({**told, "against": other})
+        against = {"dataset": baseline.version.dataset.name, "version": baseline.version.number}
+        return Response({**drift, "against": against})
 
 
 class ExpectationsView(APIView):
@@ -82,21 +82,21 @@ class ExpectationsView(APIView):
 
     @extend_schema(operation_id="dataset_expectations_read", responses=ExpectationsBody)
     def get(self, request: Request, project: str, name: str) -> Response:
-        found = queries.get_dataset(request.actor, get_project(request.actor, project), name)
-        return Response({"expectations": found.expectations})
+        dataset = queries.get_dataset(request.actor, get_project(request.actor, project), name)
+        return Response({"expectations": dataset.expectations})
 
     @extend_schema(operation_id="dataset_expectations_set", request=ExpectationsBody, responses=ExpectationsBody)
     def put(self, request: Request, project: str, name: str) -> Response:
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "dataset.set_expectations", within)
-        found = queries.get_dataset(request.actor, within, name)
-        body = checked(ExpectationsBody, request.data)
-        kept = set_expectations(actor=request.actor, dataset=found, expectations=body["expectations"])
-        return Response({"expectations": kept.expectations})
+        in_project = get_project(request.actor, project)
+        policy.require(request.actor, "dataset.set_expectations", in_project)
+        dataset = queries.get_dataset(request.actor, in_project, name)
+        body = validate_body(ExpectationsBody, request.data)
+        updated = set_expectations(actor=request.actor, dataset=dataset, expectations=body["expectations"])
+        return Response({"expectations": updated.expectations})
 
 
 class PanderaView(APIView):
-    parser_classes = [*APIView.parser_classes, YamlParser, OldYamlParser, TextYamlParser]
+    parser_classes = [*APIView.parser_classes, YamlParser, LegacyYamlParser, TextYamlParser]
 
     @extend_schema(
         operation_id="dataset_expectations_set_pandera",
@@ -108,14 +108,14 @@ class PanderaView(APIView):
 
         A check that expectations cannot say is refused by its name.
         """
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "dataset.set_expectations", within)
-        found = queries.get_dataset(request.actor, within, name)
-        made = expectations_of(request.data)
-        kept = set_expectations(actor=request.actor, dataset=found, expectations=made)
-        return Response({"expectations": kept.expectations})
+        in_project = get_project(request.actor, project)
+        policy.require(request.actor, "dataset.set_expectations", in_project)
+        dataset = queries.get_dataset(request.actor, in_project, name)
+        expectations = expectations_of(request.data)
+        updated = set_expectations(actor=request.actor, dataset=dataset, expectations=expectations)
+        return Response({"expectations": updated.expectations})
 
 
-def job_answer(request: Request, project: Project, job: Job, code: int) -> Response:
-    shown = serialize_job(request, project, job)
-    return Response(shown, status=code, headers={"Location": shown["links"]["self"]})
+def build_job_response(request: Request, project: Project, job: Job, code: int) -> Response:
+    data = serialize_job(request, project, job)
+    return Response(data, status=code, headers={"Location": data["links"]["self"]})

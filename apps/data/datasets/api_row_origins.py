@@ -10,12 +10,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.data.datasets.api import found_version
-from apps.data.datasets.provenance.row_origins import Descendants, Hop, Origin, Reached, descendants_of, origin_of
-from apps.data.datasets.versions.row_cells import Cells
+from apps.data.datasets.api import get_requested_version
+from apps.data.datasets.provenance.row_origins import (
+    DescendantRows,
+    Hop,
+    RowDescendants,
+    RowOrigin,
+    trace_descendants,
+    trace_origin,
+)
+from apps.data.datasets.versions.row_cells import RowCells
 
 
-class CellsSerializer(serializers.Serializer[Cells]):
+class CellsSerializer(serializers.Serializer[RowCells]):
     columns = serializers.ListField(child=serializers.CharField())
     values = serializers.ListField(child=serializers.CharField(allow_null=True), help_text="Null where one is missing.")
     start = serializers.IntegerField(help_text="First byte of the row in the file.")
@@ -40,7 +47,7 @@ class HopSerializer(serializers.Serializer[Hop]):
         return hop.file.artifact_id if hop.file else ""
 
 
-class OriginSerializer(serializers.Serializer[Origin]):
+class OriginSerializer(serializers.Serializer[RowOrigin]):
     hops = HopSerializer(many=True, help_text="The row asked for first, the earliest version last.")
     ends = serializers.ChoiceField(
         choices=["source", "inserted", "not_recorded", "cut"],
@@ -49,7 +56,7 @@ class OriginSerializer(serializers.Serializer[Origin]):
     )
 
 
-class ReachedSerializer(serializers.Serializer[Reached]):
+class ReachedSerializer(serializers.Serializer[DescendantRows]):
     dataset = serializers.CharField(source="version.dataset.name")
     number = serializers.IntegerField(source="version.number")
     digest = serializers.CharField(source="version.digest")
@@ -59,7 +66,7 @@ class ReachedSerializer(serializers.Serializer[Reached]):
     more = serializers.BooleanField(help_text="The row went into more rows than these.")
 
 
-class DescendantsSerializer(serializers.Serializer[Descendants]):
+class DescendantsSerializer(serializers.Serializer[RowDescendants]):
     reached = ReachedSerializer(many=True)
     truncated = serializers.BooleanField(help_text="There are more versions, or longer runs, than one answer reads.")
 
@@ -68,17 +75,17 @@ class RowOriginView(APIView):
     @extend_schema(operation_id="dataset_versions_row_origin", responses=OriginSerializer)
     def get(self, request: Request, project: str, name: str, version: str, row: int) -> Response:
         """The way of a row back to the file that it was uploaded in. Rows count from 1."""
-        found = found_version(request, project, name, version)
-        return Response(shown(OriginSerializer, origin_of(request.actor, found, row)))
+        dataset_version = get_requested_version(request, project, name, version)
+        return Response(serialize_with(OriginSerializer, trace_origin(request.actor, dataset_version, row)))
 
 
 class RowDescendantsView(APIView):
     @extend_schema(operation_id="dataset_versions_row_descendants", responses=DescendantsSerializer)
     def get(self, request: Request, project: str, name: str, version: str, row: int) -> Response:
         """The rows of later versions that a row went into. Rows count from 1."""
-        found = found_version(request, project, name, version)
-        return Response(shown(DescendantsSerializer, descendants_of(request.actor, found, row)))
+        dataset_version = get_requested_version(request, project, name, version)
+        return Response(serialize_with(DescendantsSerializer, trace_descendants(request.actor, dataset_version, row)))
 
 
-def shown(kind: type[serializers.Serializer[Any]], found: Any) -> dict[str, Any]:
-    return dict(kind(found).data)
+def serialize_with(serializer: type[serializers.Serializer[Any]], instance: Any) -> dict[str, Any]:
+    return dict(serializer(instance).data)

@@ -15,10 +15,10 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.data.datasets import queries
 from apps.data.datasets.models import DatasetFile, VersionTag
-from apps.data.datasets.requests import checked
+from apps.data.datasets.requests import validate_body
 from apps.data.datasets.serializers import FileSerializer
-from apps.data.datasets.versions.row_diff import latest_diff, submit_diff
-from apps.data.datasets.versions.tags import tag_version, untag_version
+from apps.data.datasets.versions.row_diff import find_latest_diff, submit_diff
+from apps.data.datasets.versions.tags import remove_version_tag, tag_version
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs.api import serialize_job
 from apps.platform.jobs.serializers import JobDetailSerializer
@@ -50,8 +50,8 @@ class FilesView(GenericAPIView[DatasetFile]):
 
     @extend_schema(operation_id="dataset_versions_files", responses=FileSerializer(many=True))
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
-        found = queries.get_version(request.actor, get_project(request.actor, project), name, version)
-        page = self.paginate_queryset(found.files.select_related("artifact"))
+        dataset_version = queries.get_version(request.actor, get_project(request.actor, project), name, version)
+        page = self.paginate_queryset(dataset_version.files.select_related("artifact"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
@@ -64,16 +64,18 @@ class TagView(APIView):
         responses={201: TagSerializer, 200: OpenApiResponse(TagSerializer, "It named this version already.")},
     )
     def put(self, request: Request, project: str, name: str, version: str, tag: str) -> Response:
-        found = queries.get_version(request.actor, get_project(request.actor, project), name, version)
-        policy.require(request.actor, "dataset.tag", found)
-        body = checked(TagBody, request.data)
-        made, is_new = tag_version(actor=request.actor, version=found, name=tag, move=body["move"])
-        return Response(TagSerializer(made).data, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+        dataset_version = queries.get_version(request.actor, get_project(request.actor, project), name, version)
+        policy.require(request.actor, "dataset.tag", dataset_version)
+        body = validate_body(TagBody, request.data)
+        version_tag, is_new = tag_version(actor=request.actor, version=dataset_version, name=tag, move=body["move"])
+        return Response(
+            TagSerializer(version_tag).data, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        )
 
     @extend_schema(operation_id="dataset_versions_untag", responses={204: None})
     def delete(self, request: Request, project: str, name: str, version: str, tag: str) -> Response:
-        found = queries.get_version(request.actor, get_project(request.actor, project), name, version)
-        untag_version(actor=request.actor, version=found, name=tag)
+        dataset_version = queries.get_version(request.actor, get_project(request.actor, project), name, version)
+        remove_version_tag(actor=request.actor, version=dataset_version, name=tag)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -87,9 +89,11 @@ class DiffView(APIView):
         },
     )
     def get(self, request: Request, project: str, name: str, version: str, before: str) -> Response:
-        within = get_project(request.actor, project)
-        found = queries.get_version(request.actor, within, name, version)
-        latest = latest_diff(request.actor, queries.named_version(request.actor, within, name, before), found)
+        in_project = get_project(request.actor, project)
+        dataset_version = queries.get_version(request.actor, in_project, name, version)
+        latest = find_latest_diff(
+            request.actor, queries.get_version_by_reference(request.actor, in_project, name, before), dataset_version
+        )
         if latest is None:
             return Response({"job": None, "state": None, "changes": None, "found": None})
         job = {"job": latest.job.pk, "state": latest.job.state, "changes": latest.changes or None}
@@ -97,11 +101,13 @@ class DiffView(APIView):
 
     @extend_schema(operation_id="dataset_versions_compare", request=DiffBody, responses={201: JobDetailSerializer})
     def post(self, request: Request, project: str, name: str, version: str, before: str) -> Response:
-        within = get_project(request.actor, project)
-        found = queries.get_version(request.actor, within, name, version)
-        other = queries.named_version(request.actor, within, name, before)
-        policy.require(request.actor, "job.submit", within)
-        keys = checked(DiffBody, request.data)["keys"]
-        job = submit_diff(actor=request.actor, project=within, before=other, after=found, keys=keys)
-        shown = serialize_job(request, within, job)
-        return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": shown["links"]["self"]})
+        in_project = get_project(request.actor, project)
+        dataset_version = queries.get_version(request.actor, in_project, name, version)
+        before_version = queries.get_version_by_reference(request.actor, in_project, name, before)
+        policy.require(request.actor, "job.submit", in_project)
+        keys = validate_body(DiffBody, request.data)["keys"]
+        job = submit_diff(
+            actor=request.actor, project=in_project, before=before_version, after=dataset_version, keys=keys
+        )
+        data = serialize_job(request, in_project, job)
+        return Response(data, status=status.HTTP_201_CREATED, headers={"Location": data["links"]["self"]})

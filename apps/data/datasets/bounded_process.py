@@ -26,19 +26,19 @@ from apps.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-ANSWER_BYTES = 16 * 2**20
+MAX_ANSWER_BYTES = 16 * 2**20
 ENGINE = "deepseek.cli"
 CHILD = Path(__file__).with_name("bounded_child.py")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ProcessLimits:
     seconds: int
     memory: int  # bytes of addresses: libraries reserve far more than they touch
     written: int  # bytes of a file
 
 
-class Fault(Enum):
+class ProcessFault(Enum):
     """Why there is no answer."""
 
     TIME = "time"
@@ -47,12 +47,12 @@ class Fault(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProcessAnswer:
     """The engine's document; or errors of the spec or table, each with its field; or why there is neither."""
 
     document: Mapping[str, Any] | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
-    fault: Fault | None = None
+    fault: ProcessFault | None = None
     size: int = 0  # of the answer, in bytes
 
 
@@ -67,56 +67,58 @@ def take_slot(slots: threading.BoundedSemaphore, seconds: float, busy: Unavailab
         slots.release()
 
 
-def ask(words: Sequence[str], spec: str, *files: IO[bytes], limits: Limits) -> Answer:
+def run_engine(args: Sequence[str], spec: str, *files: IO[bytes], limits: ProcessLimits) -> ProcessAnswer:
     """What the engine says to these words, which name `files` by `path_of`; the spec is its standard input."""
-    child = start(ENGINE, words, limits, files)
+    child = start_child(ENGINE, args, limits, files)
     try:
-        out, said = child.communicate(spec.encode(), timeout=limits.seconds + 1)
+        stdout, stderr = child.communicate(spec.encode(), timeout=limits.seconds + 1)
     except subprocess.TimeoutExpired:
-        return Answer(fault=Fault.TIME)
+        return ProcessAnswer(fault=ProcessFault.TIME)
     finally:
-        end(child)
-    return answer_of(child.returncode, out, said)
+        kill_child(child)
+    return parse_answer(child.returncode, stdout, stderr)
 
 
-def pipe(module: str, words: Sequence[str], chunks: Iterable[bytes], *, limits: Limits) -> Answer:
+def stream_to_module(
+    module: str, args: Sequence[str], chunks: Iterable[bytes], *, limits: ProcessLimits
+) -> ProcessAnswer:
     """What this module of ours says to bytes of any length, which it reads from its standard input as they come."""
-    child = start(module, words, limits)
+    child = start_child(module, args, limits)
     assert child.stdin is not None  # noqa: S101
     try:
         with suppress(BrokenPipeError):  # it has its answer, or was ended
             for chunk in chunks:
                 child.stdin.write(chunk)
-        out, said = child.communicate(timeout=limits.seconds + 1)
+        stdout, stderr = child.communicate(timeout=limits.seconds + 1)
     except subprocess.TimeoutExpired:
-        return Answer(fault=Fault.TIME)
+        return ProcessAnswer(fault=ProcessFault.TIME)
     finally:
-        end(child)
-    return answer_of(child.returncode, out, said)
+        kill_child(child)
+    return parse_answer(child.returncode, stdout, stderr)
 
 
-def start(
-    module: str, words: Sequence[str], limits: Limits, files: Sequence[IO[bytes]] = ()
+def start_child(
+    module: str, args: Sequence[str], limits: ProcessLimits, files: Sequence[IO[bytes]] = ()
 ) -> subprocess.Popen[bytes]:
-    told = (limits.seconds, limits.memory, limits.written)
+    limit_args = (limits.seconds, limits.memory, limits.written)
     return subprocess.Popen(
-        [sys.executable, "-I", str(CHILD), *map(str, told), module, *words],
+        [sys.executable, "-I", str(CHILD), *map(str, limit_args), module, *args],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=[file.fileno() for file in files],
         cwd="/",
-        env=environment(),
+        env=build_environment(),
         start_new_session=True,
     )
 
 
-def path_of(file: IO[bytes]) -> str:
+def get_child_path(file: IO[bytes]) -> str:
     """What the child calls a file that it was given open."""
     return f"/dev/fd/{file.fileno()}"
 
 
-def environment() -> dict[str, str]:
+def build_environment() -> dict[str, str]:
     """Built from nothing: no secret of the web process, no proxy gets through; one thread, and nothing to write to."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -130,7 +132,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def end(child: subprocess.Popen[bytes]) -> None:
+def kill_child(child: subprocess.Popen[bytes]) -> None:
     """KILL its whole group and reap it; harmless when it has ended by itself."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
@@ -141,20 +143,22 @@ def end(child: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def answer_of(code: int, out: bytes, said: bytes) -> Answer:
+def parse_answer(code: int, stdout: bytes, stderr: bytes) -> ProcessAnswer:
     """What the child's exit and its answer mean."""
     if code in (-signal.SIGALRM, -signal.SIGXCPU):
-        return Answer(fault=Fault.TIME)
+        return ProcessAnswer(fault=ProcessFault.TIME)
     if code == -signal.SIGKILL:  # by the kernel, for whom it is the first to go where memory runs out
-        return Answer(fault=Fault.MEMORY)
+        return ProcessAnswer(fault=ProcessFault.MEMORY)
     try:
-        answer = json.loads(out) if len(out) <= ANSWER_BYTES else None
+        answer = json.loads(stdout) if len(stdout) <= MAX_ANSWER_BYTES else None
     except ValueError:
         answer = None
     if code == 0 and isinstance(answer, dict):
-        return Answer(answer, size=len(out))
+        return ProcessAnswer(answer, size=len(stdout))
     if code == 2 and isinstance(answer, dict) and answer.get("errors"):
-        return Answer(errors=answer["errors"], size=len(out))
-    lines = said.decode(errors="replace").strip().splitlines()
+        return ProcessAnswer(errors=answer["errors"], size=len(stdout))
+    lines = stderr.decode(errors="replace").strip().splitlines()
     log.warning("the engine gave no answer (exit %s): %s", code, " ".join(lines[-3:])[:500])
-    return Answer(fault=Fault.MEMORY if any("MemoryError" in line for line in lines) else Fault.FAILED)
+    return ProcessAnswer(
+        fault=ProcessFault.MEMORY if any("MemoryError" in line for line in lines) else ProcessFault.FAILED
+    )

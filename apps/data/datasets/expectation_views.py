@@ -18,7 +18,7 @@ from apps.core.policy import is_allowed
 from apps.data.datasets import queries
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.quality.profile_jobs import measure_version
-from apps.data.datasets.quality.required_expectations import expected_of, set_expectations
+from apps.data.datasets.quality.required_expectations import load_expectations, set_expectations
 from apps.platform.jobs.specforms.fields import translate_spec_text
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.views import get_project_context
@@ -28,7 +28,7 @@ from deepseek.quality.expectations_spec import AnyExpectation, describe_expectat
 KINDS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(AnyExpectation)
 }
-WORDS = {
+KIND_LABELS = {
     "column": pgettext_lazy("expectation", "The column is there"),
     "not_null": pgettext_lazy("expectation", "No value is missing"),
     "unique": pgettext_lazy("expectation", "Unique, alone or together"),
@@ -46,35 +46,35 @@ PANDERA_EXAMPLE = {"columns": {"close": {"dtype": "float64", "nullable": True, "
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
+def update_expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
     """/p/<slug>/data/<name>/expectations?kind=: what is expected; POST adds one of the kind, or removes one."""
-    actor, where = get_project_context(request, project)
-    dataset = queries.get_dataset(actor, where, name)
-    asked = request.GET.get("kind", "")
-    kind = asked if asked in KINDS else "not_null"
+    actor, in_project = get_project_context(request, project)
+    dataset = queries.get_dataset(actor, in_project, name)
+    requested_kind = request.GET.get("kind", "")
+    kind = requested_kind if requested_kind in KINDS else "not_null"
     form = SpecForm(KINDS[kind])
     form.left_out = frozenset({"/kind"})
     form.rare = frozenset({"/severity", "/max_share", "/note"})
     if request.method == "POST":
-        rows = changed(request, dataset, kind, form)
+        rows = read_changed_expectations(request, dataset, kind, form)
         if rows is not None:
             set_expectations(actor=actor, dataset=dataset, expectations=rows, strict=False)
             messages.success(request, _("The expectations of %(name)s are kept.") % {"name": dataset.name})
             return redirect(f"{request.path}?kind={kind}")
-    given = expected_of(dataset)
-    rows = [each.model_dump(mode="json") for each in given]
-    shown = zip(given, rows, strict=True)
+    expectations = load_expectations(dataset)
+    rows = [each.model_dump(mode="json") for each in expectations]
+    pairs = zip(expectations, rows, strict=True)
     context: dict[str, Any] = {
         "nav": "data",
         "dataset": dataset,
         "rows": [
-            {**row, "text": describe_expectation(each), "digest": compute_digest(row)[:12]} for each, row in shown
+            {**row, "text": describe_expectation(each), "digest": compute_digest(row)[:12]} for each, row in pairs
         ],
-        "kinds": list(WORDS.items()),
+        "kinds": list(KIND_LABELS.items()),
         "kind": kind,
         "doc": translate_spec_text(KINDS[kind].__doc__ or ""),
         "form": form,
-        "may_set": is_allowed(actor, "dataset.set_expectations", where),
+        "may_set": is_allowed(actor, "dataset.set_expectations", in_project),
         "body": {"expectations": rows},
         "pandera_body": PANDERA_EXAMPLE,
     }
@@ -82,17 +82,21 @@ def expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
     return render(request, "datasets/expectations.html", context, status=422 if wrong else 200)
 
 
-def changed(request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm) -> list[dict[str, Any]] | None:
+def read_changed_expectations(
+    request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm
+) -> list[dict[str, Any]] | None:
     """What the dataset shall expect now; None where the form is wrong, or only asks for another field."""
-    rows = [each.model_dump(mode="json") for each in expected_of(dataset)]
+    rows = [each.model_dump(mode="json") for each in load_expectations(dataset)]
     remove = request.POST.get("remove")
     if remove is not None:
-        place, _colon, digest = remove.partition(":")
+        index, _colon, digest = remove.partition(":")
         # By its place and what stands there: somebody else may have removed one meanwhile.
-        kept = [row for at, row in enumerate(rows) if str(at) != place or compute_digest(row)[:12] != digest]
-        if len(kept) == len(rows):
+        remaining = [
+            row for position, row in enumerate(rows) if str(position) != index or compute_digest(row)[:12] != digest
+        ]
+        if len(remaining) == len(rows):
             raise Invalid("This expectation is there no more.", field="remove", hint=N_("Look at the list again."))
-        return kept
+        return remaining
     form.bind(request.POST)
     if form.apply(request.POST.get("op", "submit")):
         return None
@@ -103,8 +107,8 @@ def changed(request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm) -
 @require_POST
 def measure(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """/p/<slug>/data/<name>/<version>/measure: queue the job, and look at it."""
-    actor, where = get_project_context(request, project)
-    job, is_new = measure_version(actor=actor, version=queries.get_version(actor, where, name, version))
+    actor, in_project = get_project_context(request, project)
+    job, is_new = measure_version(actor=actor, version=queries.get_version(actor, in_project, name, version))
     text = _("Job %(number)s is queued.") if is_new else _("Job %(number)s measures it already.")
     messages.success(request, text % {"number": job.pk})
-    return redirect("jobs:detail", project=where.slug, pk=job.pk)
+    return redirect("jobs:detail", project=in_project.slug, pk=job.pk)

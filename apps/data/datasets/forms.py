@@ -16,18 +16,18 @@ from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
 from apps.core.policy import is_allowed, require
 from apps.data.datasets import services
-from apps.data.datasets.ingest.uploads import HEAD, add_table, add_upload
+from apps.data.datasets.ingest.uploads import HEAD_BYTES, ingest_csv, ingest_table
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.quality.profile_jobs import measure_version
 from apps.data.datasets.versions.manifest import (
     CSV,
     TABLES,
-    check_asked,
+    check_dialect_options,
     check_kind,
-    csv_type,
-    kind_in,
-    path_of,
-    type_of_path,
+    detect_table_kind,
+    format_csv_type,
+    get_table_path,
+    guess_media_type,
 )
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.services import publish_upload
@@ -39,7 +39,7 @@ from deepseek.tables.csv_faults import ENCODINGS
 
 TAB = "\t"
 NOTE_LIMIT = 500
-Uploaded = tuple[DatasetVersion, bool] | Job
+UploadResult = tuple[DatasetVersion, bool] | Job
 """A version and whether it is new, or the job that makes it once it has checked it."""
 DELIMITERS = {",": ",", ";": ";", "tab": TAB, "|": "|"}
 
@@ -47,11 +47,11 @@ DELIMITERS = {",": ",", ";": ";", "tab": TAB, "|": "|"}
 class FieldsForm:
     """Some named fields with their values and errors, drawn as the form of a spec is."""
 
-    named: tuple[str, ...] = ()
+    field_names: tuple[str, ...] = ()
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
-        given = data or {}
-        self.values = {name: str(given.get(name, "")) for name in self.named}
+        source = data or {}
+        self.values = {name: str(source.get(name, "")) for name in self.field_names}
         self.errors: dict[str, str] = {}
         self.error = ""
 
@@ -61,7 +61,7 @@ class FieldsForm:
             field = str(each.get("field") or "").strip("/")
             text = translate_error(each)
             name = {"name": "dataset", "digest": "file"}.get(field, field)
-            if name in self.named:
+            if name in self.field_names:
                 self.errors.setdefault(name, text)
             else:
                 self.error = f"{self.error} {text}".strip()
@@ -83,7 +83,7 @@ class FieldsForm:
 
 
 class UploadForm(FieldsForm):
-    named = ("dataset", "file", "delimiter", "encoding", "note", "measure")
+    field_names = ("dataset", "file", "delimiter", "encoding", "note", "measure")
 
     @property
     def items(self) -> list[FormItem]:
@@ -146,45 +146,47 @@ class UploadForm(FieldsForm):
         except PlaneError as failure:
             self.refuse(failure)
 
-    def save(self, actor: Actor, project: Project, file: UploadedFile | None) -> Uploaded | None:
+    def save(self, actor: Actor, project: Project, file: UploadedFile | None) -> UploadResult | None:
         """Store the file, read it through and add the version; None with `errors` where something is wrong."""
         try:
-            return self.stored(actor, project, file)
+            return self.store_upload(actor, project, file)
         except Refused:
             raise  # recorded, and shown on the page of refusals
         except PlaneError as failure:
             self.refuse(failure)
             return None
 
-    def stored(self, actor: Actor, project: Project, file: UploadedFile | None) -> Uploaded:
+    def store_upload(self, actor: Actor, project: Project, file: UploadedFile | None) -> UploadResult:
         name, values = self.values["dataset"].strip(), self.values
         services.check_name(name)  # before hundreds of megabytes are stored under it
         delimiter, encoding = values["delimiter"] or AUTO, values["encoding"] or AUTO
         delimiter = DELIMITERS.get(delimiter, delimiter)
-        check_asked(delimiter, encoding)
+        check_dialect_options(delimiter, encoding)
         if file is None or not file.size:
             hint = _("A CSV, Parquet, JSON lines or Arrow file.")
             raise Invalid("Choose a file that is not empty.", field="file", hint=hint)
-        head = file.read(HEAD)
+        head = file.read(HEAD_BYTES)
         file.seek(0)
-        kind, named = kind_in(head), type_of_path(file.name or "")
-        if named in TABLES:
-            check_kind(head, named)
+        kind, type_by_name = detect_table_kind(head), guess_media_type(file.name or "")
+        if type_by_name in TABLES:
+            check_kind(head, type_by_name)
         if kind != CSV:
             require(actor, "job.submit", project)
-        read = kind if kind != CSV or AUTO in (delimiter, encoding) else csv_type(CsvDialect(delimiter, encoding))
+        media_type = (
+            kind if kind != CSV or AUTO in (delimiter, encoding) else format_csv_type(CsvDialect(delimiter, encoding))
+        )
         published = publish_upload(
             actor=actor,
             project=project,
             stream=file.chunks(),
             expected_size=file.size,
-            name=file.name or path_of(kind),
-            media_type=read,
+            name=file.name or get_table_path(kind),
+            media_type=media_type,
         )
         if kind != CSV:
-            to = {"project": project, "dataset_name": name, "artifact": published.artifact}
-            return add_table(actor=actor, kind=kind, note=values["note"].strip(), **to)
-        made = add_upload(
+            target = {"project": project, "dataset_name": name, "artifact": published.artifact}
+            return ingest_table(actor=actor, kind=kind, note=values["note"].strip(), **target)
+        result = ingest_csv(
             actor=actor,
             project=project,
             dataset_name=name,
@@ -193,14 +195,14 @@ class UploadForm(FieldsForm):
             encoding=encoding,
             note=values["note"].strip(),
         )
-        wanted = bool(values["measure"]) and is_allowed(actor, "job.submit", project)
-        if wanted and not isinstance(made, Job) and made[0].quality_id is None:
-            measure_version(actor=actor, version=made[0])
-        return made
+        is_measured = bool(values["measure"]) and is_allowed(actor, "job.submit", project)
+        if is_measured and not isinstance(result, Job) and result[0].quality_id is None:
+            measure_version(actor=actor, version=result[0])
+        return result
 
 
 class DatasetForm(FieldsForm):
-    named = ("dataset", "description")
+    field_names = ("dataset", "description")
 
     @property
     def items(self) -> list[FormItem]:

@@ -35,40 +35,66 @@ from apps.platform.jobs.views import get_project_context
 Row = dict[str, Any]
 
 
-def of(part: str, name: str) -> Callable[[Row], Any]:
+def get_attribute_of(part: str, name: str) -> Callable[[Row], Any]:
     return lambda row: getattr(row[part], name)
 
 
-def share(row: Row) -> float | None:
-    found: float | None = row["share"]
-    return found
+def get_missing_share(row: Row) -> float | None:
+    value: float | None = row["share"]
+    return value
 
 
 DATASETS = Listing(
     "datasets",
     (
-        Column("name", gettext_lazy("Dataset"), of("dataset", "name"), ("name",)),
-        Column("description", gettext_lazy("Description"), of("dataset", "description"), default_visible=False),
-        Column("newest", gettext_lazy("Newest version"), of("dataset", "versions_count")),
-        Column("rows", gettext_lazy("Rows"), of("dataset", "rows"), numeric=True),
-        Column("missing", gettext_lazy("Missing"), share, numeric=True),
-        Column("size", gettext_lazy("Size"), of("dataset", "size"), numeric=True),
+        Column("name", gettext_lazy("Dataset"), get_attribute_of("dataset", "name"), ("name",)),
+        Column(
+            "description",
+            gettext_lazy("Description"),
+            get_attribute_of("dataset", "description"),
+            default_visible=False,
+        ),
+        Column("newest", gettext_lazy("Newest version"), get_attribute_of("dataset", "versions_count")),
+        Column("rows", gettext_lazy("Rows"), get_attribute_of("dataset", "rows"), numeric=True),
+        Column("missing", gettext_lazy("Missing"), get_missing_share, numeric=True),
+        Column("size", gettext_lazy("Size"), get_attribute_of("dataset", "size"), numeric=True),
         Column("by", gettext_lazy("By"), lambda row: row["dataset"].changed_by or row["dataset"].created_by),
-        Column("changed", gettext_lazy("Changed"), of("dataset", "touched_at"), ("touched_at", "id"), down=True),
-        Column("made", gettext_lazy("Made"), of("dataset", "created_at"), ("id",), down=True, default_visible=False),
+        Column(
+            "changed",
+            gettext_lazy("Changed"),
+            get_attribute_of("dataset", "touched_at"),
+            ("touched_at", "id"),
+            down=True,
+        ),
+        Column(
+            "made",
+            gettext_lazy("Made"),
+            get_attribute_of("dataset", "created_at"),
+            ("id",),
+            down=True,
+            default_visible=False,
+        ),
     ),
     sort="name",
 )
 VERSIONS = Listing(
     "dataset_versions",
     (
-        Column("version", gettext_lazy("Version"), of("version", "number"), ("number",), down=True),
-        Column("digest", gettext_lazy("Digest"), of("version", "digest")),
+        Column("version", gettext_lazy("Version"), get_attribute_of("version", "number"), ("number",), down=True),
+        Column("digest", gettext_lazy("Digest"), get_attribute_of("version", "digest")),
         Column(
-            "rows", gettext_lazy("Rows"), of("version", "rows"), ("rows", "id"), numeric=True, down=True, sparse=True
+            "rows",
+            gettext_lazy("Rows"),
+            get_attribute_of("version", "rows"),
+            ("rows", "id"),
+            numeric=True,
+            down=True,
+            sparse=True,
         ),
-        Column("missing", gettext_lazy("Missing"), share, numeric=True),
-        Column("size", gettext_lazy("Size"), of("version", "size"), ("size", "id"), numeric=True, down=True),
+        Column("missing", gettext_lazy("Missing"), get_missing_share, numeric=True),
+        Column(
+            "size", gettext_lazy("Size"), get_attribute_of("version", "size"), ("size", "id"), numeric=True, down=True
+        ),
         Column(
             "columns",
             gettext_lazy("Columns"),
@@ -77,9 +103,9 @@ VERSIONS = Listing(
             default_visible=False,
         ),
         Column("made_by", gettext_lazy("Made by"), lambda row: row["version"].job_id or row["version"].script),
-        Column("for", gettext_lazy("By"), of("version", "created_by")),
-        Column("when", gettext_lazy("When"), of("version", "created_at")),
-        Column("note", gettext_lazy("Note"), of("version", "note")),
+        Column("for", gettext_lazy("By"), get_attribute_of("version", "created_by")),
+        Column("when", gettext_lazy("When"), get_attribute_of("version", "created_at")),
+        Column("note", gettext_lazy("Note"), get_attribute_of("version", "note")),
     ),
     sort="-version",
 )
@@ -88,95 +114,97 @@ VERSIONS = Listing(
 # -- datasets -------------------------------------------------------------------------------------------------------
 @mark_list_view(DATASETS.key)
 @require_safe
-def dataset_list(request: HttpRequest, project: str) -> HttpResponseBase:
+def show_dataset_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/data: every dataset with what its newest version holds."""
-    actor, where = get_project_context(request, project)
-    asked = read_filter_values(request.GET, ("name",))
+    actor, in_project = get_project_context(request, project)
+    filter_texts = read_filter_values(request.GET, ("name",))
     table = build_table(
         DATASETS,
         request.GET,
-        lambda: found_datasets(actor, where, request.GET, asked["name"]),
+        lambda: filter_datasets(actor, in_project, request.GET, filter_texts["name"]),
         filters=[
-            {"name": "name", "label": _("Name"), "value": asked["name"]},
+            {"name": "name", "label": _("Name"), "value": filter_texts["name"]},
             *build_day_filters(request.GET, "changed", _("Changed from"), _("Changed until")),
         ],
-        transform_rows=measured(request.GET, "dataset", "quality"),
+        transform_rows=build_row_transform(request.GET, "dataset", "quality"),
         builtin=[build_builtin_view(_("Changed in 7 days"), changed_after="7d")],
         sort="-changed" if request.GET.get("changed_after") or request.GET.get("changed_before") else "",
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
+        return csv_response(actor, table, project=in_project)
     context = {
         **table.build_context(),
         "nav": "data",
-        "count": Dataset.objects.visible_to(actor).filter(project=where).count(),
-        "may_add": is_allowed(actor, "dataset.add_version", where),
-        "command": upload_command(request, where.slug, "NAME").replace(" \\\n ", ""),
+        "count": Dataset.objects.visible_to(actor).filter(project=in_project).count(),
+        "may_add": is_allowed(actor, "dataset.add_version", in_project),
+        "command": upload_command(request, in_project.slug, "NAME").replace(" \\\n ", ""),
     }
     return render(request, "datasets/list.html", context, status=table.status)
 
 
-def found_datasets(actor: Actor, project: Project, params: QueryDict, name: str) -> DatasetQuerySet:
-    newest = queries.newest_of(OuterRef("pk"))
+def filter_datasets(actor: Actor, project: Project, params: QueryDict, name: str) -> DatasetQuerySet:
+    newest = queries.query_newest_version(OuterRef("pk"))
     datasets = queries.list_datasets(actor, project, query=name).annotate(
         quality=Subquery(newest.values("quality_id")), changed_by=Subquery(newest.values("created_by"))
     )
-    found: DatasetQuerySet = filter_between_days(datasets, "touched_at", params, "changed")
-    return found
+    filtered: DatasetQuerySet = filter_between_days(datasets, "touched_at", params, "changed")
+    return filtered
 
 
-def measured(params: QueryDict, part: str, quality: str) -> Callable[[Sequence[Any]], list[Row]]:
+def build_row_transform(params: QueryDict, part: str, quality: str) -> Callable[[Sequence[Any]], list[Row]]:
     """Each row with the share of its cells that are missing.
 
     A page reads a few reports that it does not know yet; a file must not leave out what the page would show tomorrow.
     """
-    most = None if params.get("format") == "csv" else presenters.READ_AT_ONCE
+    most = None if params.get("format") == "csv" else presenters.MAX_REPORTS_READ
 
-    def dress(rows: Sequence[Any]) -> list[Row]:
-        shares = presenters.missing_shares((getattr(row, quality) for row in rows), most=most)
+    def add_missing_shares(rows: Sequence[Any]) -> list[Row]:
+        shares = presenters.get_missing_shares((getattr(row, quality) for row in rows), most=most)
         return [{part: row, "share": shares.get(getattr(row, quality))} for row in rows]
 
-    return dress
+    return add_missing_shares
 
 
 # -- versions of one ------------------------------------------------------------------------------------------------
 @mark_list_view(VERSIONS.key)
 @require_safe
-def dataset_page(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
+def show_dataset(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
     """/p/<slug>/data/<name>: its versions, newest first."""
-    actor, where = get_project_context(request, project)
-    dataset = queries.get_dataset(actor, where, name)
-    asked = read_filter_values(request.GET, ("by", "note"))
+    actor, in_project = get_project_context(request, project)
+    dataset = queries.get_dataset(actor, in_project, name)
+    filter_texts = read_filter_values(request.GET, ("by", "note"))
     table = build_table(
         VERSIONS,
         request.GET,
-        lambda: found_versions(actor, dataset, request.GET, asked),
+        lambda: filter_versions(actor, dataset, request.GET, filter_texts),
         filters=[
-            {"name": "note", "label": _("Note"), "value": asked["note"]},
-            {"name": "by", "label": _("Who"), "value": asked["by"]},
+            {"name": "note", "label": _("Note"), "value": filter_texts["note"]},
+            {"name": "by", "label": _("Who"), "value": filter_texts["by"]},
             *build_day_filters(request.GET, "made", pgettext("day", "Made from"), _("Made until")),
         ],
-        transform_rows=measured(request.GET, "version", "quality_id"),
+        transform_rows=build_row_transform(request.GET, "version", "quality_id"),
         builtin=[build_builtin_view(_("Mine"), by=actor.label)],
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
+        return csv_response(actor, table, project=in_project)
     context = {
         **table.build_context(),
         "nav": "data",
         "dataset": dataset,
-        "may_add": is_allowed(actor, "dataset.add_version", where),
-        "may_submit": is_allowed(actor, "job.submit", where),
-        "clone_url": clone_url(request, where.slug, dataset.name),
+        "may_add": is_allowed(actor, "dataset.add_version", in_project),
+        "may_submit": is_allowed(actor, "job.submit", in_project),
+        "clone_url": clone_url(request, in_project.slug, dataset.name),
     }
     return render(request, "datasets/dataset.html", context, status=table.status)
 
 
-def found_versions(actor: Actor, dataset: Dataset, params: QueryDict, asked: dict[str, str]) -> DatasetVersionQuerySet:
+def filter_versions(
+    actor: Actor, dataset: Dataset, params: QueryDict, filter_texts: dict[str, str]
+) -> DatasetVersionQuerySet:
     versions = queries.list_versions(actor, dataset).defer("manifest", "params")
-    if asked["by"]:
-        versions = versions.filter(created_by=asked["by"])
-    if asked["note"]:
-        versions = versions.filter(note__icontains=asked["note"])
-    found: DatasetVersionQuerySet = filter_between_days(versions, "created_at", params, "made")
-    return found
+    if filter_texts["by"]:
+        versions = versions.filter(created_by=filter_texts["by"])
+    if filter_texts["note"]:
+        versions = versions.filter(note__icontains=filter_texts["note"])
+    filtered: DatasetVersionQuerySet = filter_between_days(versions, "created_at", params, "made")
+    return filtered

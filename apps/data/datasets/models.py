@@ -42,10 +42,10 @@ class Dataset(models.Model):
 class DatasetVersionQuerySet(models.QuerySet["DatasetVersion"]):
     def visible_to(self, actor: Actor) -> DatasetVersionQuerySet:
         """Without the deleted ones: of those only the number, the digest and who deleted them is left."""
-        there = self.filter(deleted_at=None)
-        return there if actor.plane_role else there.filter(dataset__project_id__in=actor.project_ids)
+        versions = self.filter(deleted_at=None)
+        return versions if actor.plane_role else versions.filter(dataset__project_id__in=actor.project_ids)
 
-    def with_commit(self) -> DatasetVersionQuerySet:
+    def annotate_commit(self) -> DatasetVersionQuerySet:
         """With `commit_sha`, which `commit` then tells without a query of its own."""
         first = DatasetVersion.objects.filter(pk=models.OuterRef("pk")).order_by("commits__position")
         return self.annotate(commit_sha=models.Subquery(first.values("commits__sha")[:1]))
@@ -104,8 +104,8 @@ class DatasetVersion(models.Model):
     def commit(self) -> str | None:
         """The first commit of Git that has these files; None as long as nobody has asked for an older dataset's."""
         if "commit_sha" in self.__dict__:
-            known: str | None = self.__dict__["commit_sha"]
-            return known
+            sha: str | None = self.__dict__["commit_sha"]
+            return sha
         return self.commits.order_by("position").values_list("sha", flat=True).first()
 
 

@@ -20,7 +20,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound, PlaneError
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetQuerySet, DatasetVersion, DatasetVersionQuerySet
-from apps.data.datasets.versions.manifest import CSV, OTHERWISE, TABLES, dialect_of, is_table
+from apps.data.datasets.versions.manifest import CSV, OTHER_TABLE_TYPES, TABLES, is_table, parse_dialect
 from apps.data.datasets.versions.tags import is_tag
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
@@ -32,14 +32,14 @@ from deepseek.tables.csv_dialect import CsvDialect
 PREVIEW_BYTES = 256 * 2**10
 PREVIEW_ROWS = 50
 PREVIEW_CHARACTERS = 200  # of a cell, as in the quality report
-USERS_COUNTED = 100  # jobs that took a version; there may be more
-FILES_SOUGHT = 50  # one by one for the jobs that took them; of a version of more all at once
-FILES_LISTED = 1_000  # in the answer about a version; there may be 200,000
-REPORT_BYTES = 32 * 2**20  # a report of 10,000 columns has about 20 MB
+MAX_CONSUMERS = 100  # jobs that took a version; there may be more
+MAX_FILES_SEARCHED = 50  # one by one for the jobs that took them; of a version of more all at once
+MAX_FILES_LISTED = 1_000  # in the answer about a version; there may be 200,000
+MAX_REPORT_BYTES = 32 * 2**20  # a report of 10,000 columns has about 20 MB
 NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-OF_TABLES = Q(media_type__startswith=CSV) | Q(media_type__in=(*TABLES, *OTHERWISE))
+IS_TABLE_FILE = Q(media_type__startswith=CSV) | Q(media_type__in=(*TABLES, *OTHER_TABLE_TYPES))
 """The files that is_table finds, and perhaps others that begin with the name of CSV."""
 
 
@@ -52,7 +52,7 @@ class Preview:
     note: str = ""
 
 
-class Gone(PlaneError):
+class VersionDeleted(PlaneError):
     """A version that was deleted."""
 
     status = 410
@@ -72,11 +72,11 @@ def list_datasets(actor: Actor, project: Project, *, query: str = "") -> Dataset
     `query`: a part of the name or the description; empty does not narrow.
     """
     policy.require(actor, "dataset.view", project)
-    named = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
-    newest = newest_of(OuterRef("pk"))
+    matches = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
+    newest = query_newest_version(OuterRef("pk"))
     return (
         Dataset.objects.visible_to(actor)
-        .filter(named, project=project)
+        .filter(matches, project=project)
         .annotate(
             rows=Subquery(newest.values("rows")),
             size=Subquery(newest.values("size")),
@@ -85,7 +85,7 @@ def list_datasets(actor: Actor, project: Project, *, query: str = "") -> Dataset
     )
 
 
-def newest_of(dataset: Any) -> DatasetVersionQuerySet:
+def query_newest_version(dataset: Any) -> DatasetVersionQuerySet:
     """The newest version of a dataset that is there."""
     return DatasetVersion.objects.filter(dataset=dataset, deleted_at=None).order_by("-number")[:1]
 
@@ -106,90 +106,92 @@ def get_dataset(actor: Actor, project: Project, name: str) -> Dataset:
 def list_versions(actor: Actor, dataset: Dataset) -> DatasetVersionQuerySet:
     """The versions of one dataset without their manifests, which may be large. Page them by `-number`."""
     policy.require(actor, "dataset.view", dataset)
-    found = DatasetVersion.objects.visible_to(actor).filter(dataset=dataset).select_related("dataset")
-    return found.with_commit().defer("manifest")
+    versions = DatasetVersion.objects.visible_to(actor).filter(dataset=dataset).select_related("dataset")
+    return versions.annotate_commit().defer("manifest")
 
 
-def numbered_or_digest(which: str, limit: str = "a number from 1, or a digest of 64 hex digits") -> dict[str, Any]:
+def build_number_filter(reference: str, limit: str = "a number from 1, or a digest of 64 hex digits") -> dict[str, Any]:
     """The filter that finds a version, of whatever is numbered so, by its number or its digest; else Invalid."""
-    if NUMBER.fullmatch(which):
-        return {"number": int(which)}
-    if DIGEST.fullmatch(which):
-        return {"digest": which}
+    if NUMBER.fullmatch(reference):
+        return {"number": int(reference)}
+    if DIGEST.fullmatch(reference):
+        return {"digest": reference}
     raise Invalid(
         "{which!r} does not name a version.",
-        which=which[:70],
+        which=reference[:70],
         field="version",
         limit=limit,
         hint=N_("List the versions there are."),
     )
 
 
-def version_named(which: str) -> dict[str, Any]:
+def build_version_filter(reference: str) -> dict[str, Any]:
     """The filter that finds a version by its number, its digest, a commit that has it or a tag; Invalid for others.
 
     A commit belongs to the app of repositories, above: its rows are known here by the name of their relation alone.
     """
-    if COMMIT.fullmatch(which):
-        return {"commits__sha": which}
-    if is_tag(which):
-        return {"tags__name": which}
-    return numbered_or_digest(which, "a number from 1, a digest of 64 hex digits, a commit of 40, or a tag")
+    if COMMIT.fullmatch(reference):
+        return {"commits__sha": reference}
+    if is_tag(reference):
+        return {"tags__name": reference}
+    return build_number_filter(reference, "a number from 1, a digest of 64 hex digits, a commit of 40, or a tag")
 
 
-def get_version(actor: Actor, project: Project, name: str, which: str) -> DatasetVersion:
+def get_version(actor: Actor, project: Project, name: str, reference: str) -> DatasetVersion:
     """A version by its number, digest, commit or tag, or NotFound (Gone if it is deleted); Invalid for nonsense."""
     policy.require(actor, "dataset.view", project)
-    asked = DatasetVersion.objects.filter(dataset__project=project, dataset__name=name, **version_named(which))
-    found = asked.visible_to(actor).select_related("dataset", "dataset__project").with_commit().first()
-    if found is None and (left := asked.exclude(deleted_at=None).select_related("dataset").first()):
-        raise Gone(left)
-    if found is None:
+    candidates = DatasetVersion.objects.filter(
+        dataset__project=project, dataset__name=name, **build_version_filter(reference)
+    )
+    version = candidates.visible_to(actor).select_related("dataset", "dataset__project").annotate_commit().first()
+    if version is None and (deleted := candidates.exclude(deleted_at=None).select_related("dataset").first()):
+        raise VersionDeleted(deleted)
+    if version is None:
         raise NotFound(
             "This project has no version {which} of a dataset {name!r}.",
-            which=which[:12],
+            which=reference[:12],
             name=name[:60],
             field="version",
         )
-    return found
+    return version
 
 
-def named_version(actor: Actor, project: Project, name: str, which: str) -> DatasetVersion:
+def get_version_by_reference(actor: Actor, project: Project, name: str, reference: str) -> DatasetVersion:
     """A version of the dataset `name`, or of another one of the project as DATASET@VERSION."""
-    dataset, at, version = which.rpartition("@")
+    dataset, at, version = reference.rpartition("@")
     return get_version(actor, project, dataset if at else name, version)
 
 
-def files_of(actor: Actor, version: DatasetVersion, most: int | None = None) -> list[DatasetFile]:
+def list_files(actor: Actor, version: DatasetVersion, most: int | None = None) -> list[DatasetFile]:
     """The files of a version in the order of their paths, the first `most` of them, with their artifacts: one query."""
     policy.require(actor, "dataset.view", version)
-    return files_in(version, most)
+    return load_files(version, most)
 
 
-def files_in(version: DatasetVersion, most: int | None = None) -> list[DatasetFile]:
+def load_files(version: DatasetVersion, most: int | None = None) -> list[DatasetFile]:
     """`files_of` for the answer to whoever has just made this version, whose token need not have the scope read."""
     return list(version.files.select_related("artifact").order_by("path")[:most])
 
 
-def table_of(actor: Actor, version: DatasetVersion) -> DatasetFile | None:
+def find_table_file(actor: Actor, version: DatasetVersion) -> DatasetFile | None:
     """The first file of a version that is a table."""
     policy.require(actor, "dataset.view", version)
-    return first_table(version)
+    return find_first_table(version)
 
 
-def first_table(version: DatasetVersion) -> DatasetFile | None:
+def find_first_table(version: DatasetVersion) -> DatasetFile | None:
     """The same for who has just added the version, and need not be one that may read."""
-    tables = version.files.filter(OF_TABLES)
+    tables = version.files.filter(IS_TABLE_FILE)
     return next(
         (file for file in tables.select_related("artifact").order_by("path")[:10] if is_table(file.media_type)), None
     )
 
 
-def file_at(actor: Actor, version: DatasetVersion, path: str) -> DatasetFile:
+def get_file(actor: Actor, version: DatasetVersion, path: str) -> DatasetFile:
     """The file at this path, or NotFound."""
     policy.require(actor, "dataset.view", version)
-    found = version.files.select_related("artifact").filter(path=path).first()
-    if found is None:
+    file = version.files.select_related("artifact").filter(path=path).first()
+    if file is None:
         raise NotFound(
             "{version} has no file {path!r}.",
             version=version,
@@ -197,18 +199,18 @@ def file_at(actor: Actor, version: DatasetVersion, path: str) -> DatasetFile:
             field="path",
             hint=N_("Its manifest lists its files."),
         )
-    return found
+    return file
 
 
-def main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
+def get_main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
     """The table of a version, which jobs take as their input: its first file that is one, else its only file.
 
     Raises Invalid where that leaves a choice.
     """
-    table = table_of(actor, version)
+    table = find_table_file(actor, version)
     if table is not None:
         return table
-    files = files_of(actor, version, 2)
+    files = list_files(actor, version, 2)
     if len(files) == 1:
         return files[0]
     raise Invalid(
@@ -222,7 +224,7 @@ def main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
     )
 
 
-def preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) -> Preview:
+def read_preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) -> Preview:
     """The first rows of the version's table: of a CSV file from its first bytes, of others from the report."""
     policy.require(actor, "dataset.view", version)
     if not 1 <= limit <= PREVIEW_ROWS:
@@ -233,24 +235,26 @@ def preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) ->
             limit=f"1 to {PREVIEW_ROWS}",
             hint=N_("Download the file for more."),
         )
-    table = table_of(actor, version)
+    table = find_table_file(actor, version)
     names = [str(column.get("name", "")) for column in version.columns]
     if table is None:
         return Preview(names, note="This version holds no table.")
-    dialect = dialect_of(table.media_type)
+    dialect = parse_dialect(table.media_type)
     if dialect is not None:
-        return csv_preview(table.artifact_id, dialect, limit)
-    report = quality(actor, version)
+        return preview_csv(table.artifact_id, dialect, limit)
+    report = read_quality_report(actor, version)
     if report is None:
         return Preview(names, note="This table is shown once a job has measured it.")
-    shown = report.get("preview") or {}
-    return Preview(list(shown.get("columns", names)), [list(row) for row in shown.get("rows", [])[:limit]])
+    sample = report.get("preview") or {}
+    return Preview(list(sample.get("columns", names)), [list(row) for row in sample.get("rows", [])[:limit]])
 
 
-def csv_preview(digest: str, dialect: CsvDialect, limit: int) -> Preview:
-    head, whole = first_bytes(digest, PREVIEW_BYTES)
+def preview_csv(digest: str, dialect: CsvDialect, limit: int) -> Preview:
+    head, is_complete = read_first_bytes(digest, PREVIEW_BYTES)
     # Not `final` where more follows: a character cut in half at the end is then no fault.
-    text = codecs.getincrementaldecoder(dialect.encoding)("replace").decode(head, final=whole).removeprefix("\ufeff")
+    text = (
+        codecs.getincrementaldecoder(dialect.encoding)("replace").decode(head, final=is_complete).removeprefix("\ufeff")
+    )
     records: list[list[str]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
     try:
@@ -261,34 +265,34 @@ def csv_preview(digest: str, dialect: CsvDialect, limit: int) -> Preview:
                 break
     except csv.Error:
         pass  # a quote cut in half at the end of what was read; the upload checked the file whole
-    if not whole and len(records) <= limit + 1:
+    if not is_complete and len(records) <= limit + 1:
         records = records[:-1]  # the last one may be cut
     if not records:
         return Preview([], note="The first row is too long to be shown.")
     return Preview(records[0], [[cell[:PREVIEW_CHARACTERS] or None for cell in row] for row in records[1 : limit + 1]])
 
 
-def quality(actor: Actor, version: DatasetVersion) -> dict[str, Any] | None:
+def read_quality_report(actor: Actor, version: DatasetVersion) -> dict[str, Any] | None:
     """The quality report (schema plane/quality-report/v1) that a job measured, or None as long as none has."""
     policy.require(actor, "dataset.view", version)
     if version.quality is None:
         return None
-    data, whole = first_bytes(version.quality, REPORT_BYTES)
-    if not whole:
+    data, is_complete = read_first_bytes(version.quality, MAX_REPORT_BYTES)
+    if not is_complete:
         raise Invalid(
             "The quality report of {version} is too large to be shown.",
             version=version,
             field="quality",
-            limit=f"{REPORT_BYTES} bytes",
+            limit=f"{MAX_REPORT_BYTES} bytes",
             hint=Message("Download the artifact {quality_id}.", quality_id=version.quality_id),
         )
     report: dict[str, Any] = json.loads(data)
     return report
 
 
-def first_bytes(of: Artifact | str, limit: int) -> tuple[bytes, bool]:
+def read_first_bytes(of: Artifact | str, limit: int) -> tuple[bytes, bool]:
     """At most `limit` bytes from the start of an artifact, and whether that is all of it."""
-    with closing(chunks_of(of)) as chunks:
+    with closing(iter_chunks(of)) as chunks:
         data = bytearray()
         for chunk in chunks:
             data += chunk
@@ -297,8 +301,8 @@ def first_bytes(of: Artifact | str, limit: int) -> tuple[bytes, bool]:
     return bytes(data), True
 
 
-def users_of(
-    actor: Actor, version: DatasetVersion, files: Sequence[DatasetFile], most: int = USERS_COUNTED
+def list_consumer_jobs(
+    actor: Actor, version: DatasetVersion, files: Sequence[DatasetFile], most: int = MAX_CONSUMERS
 ) -> list[Job]:
     """The newest jobs that took any of these files of the version as an input; of any, where they are more than
     FILES_SOUGHT. `slot` is where it went in.
@@ -309,25 +313,25 @@ def users_of(
     policy.require(actor, "dataset.view", version)
     digests = sorted({file.artifact_id for file in files})
     of_project = JobInput.objects.filter(job__project_id=version.project_id).order_by("-job_id", "slot")
-    found = of_project.filter(artifact__in=DatasetFile.objects.filter(version=version).values("artifact"))
-    if len(digests) <= FILES_SOUGHT:
+    inputs = of_project.filter(artifact__in=DatasetFile.objects.filter(version=version).values("artifact"))
+    if len(digests) <= MAX_FILES_SEARCHED:
         newest = (of_project.filter(artifact=digest).order_by("-job_id").values("pk")[: most + 1] for digest in digests)
         # Only the keys are asked for here: with the project beside them, SQLite goes through all its jobs instead.
-        taken = reduce(or_, (Q(pk__in=keys) for keys in newest), Q(pk__in=()))
-        found = JobInput.objects.filter(taken).order_by("-job_id", "slot")
+        is_newest = reduce(or_, (Q(pk__in=keys) for keys in newest), Q(pk__in=()))
+        inputs = JobInput.objects.filter(is_newest).order_by("-job_id", "slot")
     # What a list of them tells: of a hundred jobs the rest of their columns is what such a page costs.
     columns = [f"job__{name}" for name in ("project", "kind", "state", "created_at")]
-    return [job_of(taker) for taker in found.select_related("job").only("slot", *columns)[: most + 1]]
+    return [attach_slot(job_input) for job_input in inputs.select_related("job").only("slot", *columns)[: most + 1]]
 
 
-def job_of(taker: JobInput) -> Job:
+def attach_slot(job_input: JobInput) -> Job:
     """The job, which knows as `slot` where it took its input."""
-    job = taker.job
-    job.slot = taker.slot  # type: ignore[attr-defined]
+    job = job_input.job
+    job.slot = job_input.slot  # type: ignore[attr-defined]
     return job
 
 
-def chunks_of(of: Artifact | str) -> Generator[bytes, None, None]:
+def iter_chunks(of: Artifact | str) -> Generator[bytes, None, None]:
     """The bytes of an artifact, by itself or its digest, a piece at a time; Damaged where they are lost or others."""
     with closing(open_verified(of)) as reading:
         yield from reading

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.versions.manifest import dialect_of
+from apps.data.datasets.versions.manifest import parse_dialect
 from apps.platform.jobs.kinds import KINDS
 from deepseek.messages import N_
 from deepseek.tables.csv_dialect import CsvDialect
@@ -18,24 +18,24 @@ from deepseek.tables.csv_dialect import CsvDialect
 SLOT = "table"
 
 
-def checked(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+def validate_body(serializer_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
     """The validated values of a body or query; Invalid for a name that means nothing."""
-    asked = kind(data=data)
-    unknown = sorted(set(data) - set(asked.fields)) if isinstance(data, Mapping) else []
+    serializer = serializer_class(data=data)
+    unknown = sorted(set(data) - set(serializer.fields)) if isinstance(data, Mapping) else []
     if unknown:
         raise Invalid(
             "There is no field {unknown!r}.",
             unknown=unknown[0][:60],
             code="unknown_field",
             field=f"/{unknown[0][:60]}",
-            limit=", ".join(asked.fields),
+            limit=", ".join(serializer.fields),
             hint=N_("Leave it out."),
         )
-    asked.is_valid(raise_exception=True)
-    return dict(asked.validated_data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
 
 
-def with_table(data: Any, version: DatasetVersion, file: DatasetFile) -> Any:
+def add_table_input(data: Any, version: DatasetVersion, file: DatasetFile) -> Any:
     """The body of a job with the version's table as its input, and what follows from the version where it is silent.
 
     That is the dataset to register in, if the kind registers one, and how to read the CSV file, if the kind reads any.
@@ -61,9 +61,9 @@ def with_table(data: Any, version: DatasetVersion, file: DatasetFile) -> Any:
         return body
     if "dataset" in kind.registers and SLOT in kind.outputs:  # one that makes no table tells of the version there is
         body.setdefault("register", {"dataset": version.dataset.name})
-    dialect, spec = dialect_of(file.media_type) or CsvDialect(), body.get("spec", {})
+    dialect, spec = parse_dialect(file.media_type) or CsvDialect(), body.get("spec", {})
     if dialect != CsvDialect() and "csv" in kind.spec.model_fields and isinstance(spec, Mapping):
         read = asdict(dialect)
-        given = spec.get("csv", {})
-        body["spec"] = {**spec, "csv": {**read, **given} if isinstance(given, Mapping) else given}
+        own = spec.get("csv", {})
+        body["spec"] = {**spec, "csv": {**read, **own} if isinstance(own, Mapping) else own}
     return body

@@ -7,9 +7,9 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.data.datasets.queries import FILES_LISTED, PREVIEW_ROWS, Preview
+from apps.data.datasets.queries import MAX_FILES_LISTED, PREVIEW_ROWS, Preview
 from apps.data.datasets.versions.commits import clone_url
-from apps.data.datasets.versions.manifest import FILES_AT_ONCE
+from apps.data.datasets.versions.manifest import MAX_FILES_PER_BODY
 from deepseek.tables.csv_dialect import AUTO
 from deepseek.tables.csv_faults import ENCODINGS
 
@@ -100,7 +100,7 @@ class VersionDetailSerializer(VersionSerializer):
     files = FileSerializer(
         many=True,
         source="listed",
-        help_text=f"The first {FILES_LISTED}, in the order of their paths; GET files for all.",
+        help_text=f"The first {MAX_FILES_LISTED}, in the order of their paths; GET files for all.",
     )
 
     class Meta(VersionSerializer.Meta):
@@ -140,7 +140,7 @@ class VersionBody(ReadingBody):
     """
 
     artifact = serializers.RegexField(r"^[0-9a-f]{64}\Z", required=False)
-    files = serializers.ListField(child=FileBody(), required=False, min_length=1, max_length=FILES_AT_ONCE)
+    files = serializers.ListField(child=FileBody(), required=False, min_length=1, max_length=MAX_FILES_PER_BODY)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("artifact" in attrs) == ("files" in attrs):

@@ -16,24 +16,24 @@ from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.ingest import csv_inspection
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.data.datasets.provenance.job_inputs import edges_of, sources_of
-from apps.data.datasets.provenance.row_origin_runs import RowsFrom, rows_from
-from apps.data.datasets.quality.expectation_gate import check_expected
-from apps.data.datasets.quality.required_expectations import Checked, require_checked
-from apps.data.datasets.queries import chunks_of
+from apps.data.datasets.provenance.job_inputs import build_edges, find_source_versions
+from apps.data.datasets.provenance.row_origin_runs import RowOriginRef, read_row_origins
+from apps.data.datasets.quality.expectation_gate import check_expectations
+from apps.data.datasets.quality.required_expectations import CheckedTable, require_checked
+from apps.data.datasets.queries import iter_chunks
 from apps.data.datasets.versions.commits import record_commit
-from apps.data.datasets.versions.deletion import restore
-from apps.data.datasets.versions.legacy_paths import OldPaths
+from apps.data.datasets.versions.deletion import restore_version
+from apps.data.datasets.versions.legacy_paths import LegacyPaths
 from apps.data.datasets.versions.manifest import (
     UPLOAD_PATH,
-    Bytes,
+    StoredBytes,
     VersionFile,
-    check_asked,
+    check_dialect_options,
     check_files,
-    csv_type,
-    manifest_text,
-    type_of_files,
-    type_of_path,
+    choose_media_type,
+    format_csv_type,
+    guess_media_type,
+    render_manifest,
 )
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.bulk_sql import insert, not_held_among
@@ -71,10 +71,10 @@ def create_dataset(*, actor: Actor, project: Project, name: str, description: st
 
 def ensure_dataset(*, actor: Actor, project: Project, name: str) -> Dataset:
     """The dataset called `name`, made if the project has none; two at once make one."""
-    found = Dataset.objects.filter(project=project, name=name).first()
-    if found is not None:
-        policy.require(actor, "dataset.view", found)
-        return found
+    dataset = Dataset.objects.filter(project=project, name=name).first()
+    if dataset is not None:
+        policy.require(actor, "dataset.view", dataset)
+        return dataset
     policy.require(actor, "dataset.create", project)
     check_name(name)
     try:
@@ -97,9 +97,9 @@ def add_version(
     job_id: int | None = None,
     quality: Artifact | None = None,
     note: str = "",
-    rows_from: RowsFrom | None = None,
+    rows_from: RowOriginRef | None = None,
     has_commit: bool = False,
-    checked: Checked | None = None,
+    checked: CheckedTable | None = None,
     old_paths: Container[object] | None = None,
 ) -> tuple[DatasetVersion, bool]:
     """Add the version that these files make, or find it: the digest of the manifest is its name.
@@ -110,8 +110,8 @@ def add_version(
     Invalid for files of nonsense or bytes that the project does not hold.
     """
     policy.require(actor, "dataset.add_version", dataset)
-    check_files(files, OldPaths(dataset.project_id, dataset.name) if old_paths is None else old_paths)
-    text = manifest_text(files)
+    check_files(files, LegacyPaths(dataset.project_id, dataset.name) if old_paths is None else old_paths)
+    text = render_manifest(files)
     check_text("note", note)
     check_held(dataset.project_id, [artifact for _, artifact, _ in files])
     digest = sha256_hex(text)
@@ -120,7 +120,7 @@ def add_version(
         existing = DatasetVersion.objects.select_related("dataset").filter(dataset=locked, digest=digest).first()
         if existing is not None and existing.deleted_at is not None:
             require_checked(locked, job_id, checked, files)
-            restore(actor, existing, list(files), quality)
+            restore_version(actor, existing, list(files), quality)
             if not has_commit:
                 record_commit(existing)
             return existing, True
@@ -180,43 +180,43 @@ def upload_csv(
     policy.require(actor, "dataset.add_version", project)
     check_name(dataset_name)
     check_text("note", note)
-    found = read_through(project, artifact, CsvDialect(delimiter, encoding), chunks)
-    kind = csv_type(CsvDialect(delimiter, encoding))
+    inspection = inspect_stored_csv(project, artifact, CsvDialect(delimiter, encoding), chunks)
+    kind = format_csv_type(CsvDialect(delimiter, encoding))
     with transaction.atomic():
         return add_version(
             actor=actor,
             dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
             files=[(UPLOAD_PATH, artifact, kind)],
             media_type=kind,
-            rows=found.rows,
-            columns=found.columns,
+            rows=inspection.rows,
+            columns=inspection.columns,
             script="upload",
             params={"delimiter": delimiter, "encoding": encoding},
             note=note,
         )
 
 
-def read_through(
+def inspect_stored_csv(
     project: Project, artifact: Artifact, dialect: CsvDialect, chunks: Iterable[bytes] | None = None
 ) -> CsvInspection:
     """Rows and columns of a stored CSV file that the project holds, every row read; Invalid for what is wrong."""
     check_held(project.pk, [usable(artifact)])
     if not connection.in_atomic_block:
         connection.close()  # minutes of reading must not keep one of the pool's connections
-    source = chunks_of(artifact) if chunks is None else chunks
-    return csv_inspection.inspect(source, artifact.size, dialect)
+    source = iter_chunks(artifact) if chunks is None else chunks
+    return csv_inspection.inspect_file(source, artifact.size, dialect)
 
 
-def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str) -> CsvDialect:
+def resolve_dialect(project: Project, artifact: Artifact, delimiter: str, encoding: str) -> CsvDialect:
     """How a stored CSV file is to be read: as asked, and what is "auto" as it is found in the file (find_dialect)."""
-    check_asked(delimiter, encoding)
+    check_dialect_options(delimiter, encoding)
     if AUTO not in (delimiter, encoding):
         return CsvDialect(delimiter, encoding)
     check_held(project.pk, [usable(artifact)])
     if not connection.in_atomic_block:
         connection.close()  # as in read_through
-    with closing(chunks_of(artifact)) as chunks:
-        return csv_inspection.find(chunks, artifact.size, delimiter, encoding)
+    with closing(iter_chunks(artifact)) as chunks:
+        return csv_inspection.find_file_dialect(chunks, artifact.size, delimiter, encoding)
 
 
 def add_files(
@@ -229,17 +229,17 @@ def add_files(
     """
     policy.require(actor, "dataset.add_version", project)
     check_name(dataset_name)
-    held = Artifact.objects.in_bulk([digest for _, digest, _ in files])
-    check_held(project.pk, [held.get(digest, Artifact(digest=digest)) for _, digest, _ in files])
-    rows = [(path, held[digest], media_type or type_of_path(path)) for path, digest, media_type in files]
-    check_files(rows, OldPaths(project.pk, dataset_name))
-    checked = check_expected(project, dataset_name, rows)
+    artifacts = Artifact.objects.in_bulk([digest for _, digest, _ in files])
+    check_held(project.pk, [artifacts.get(digest, Artifact(digest=digest)) for _, digest, _ in files])
+    rows = [(path, artifacts[digest], media_type or guess_media_type(path)) for path, digest, media_type in files]
+    check_files(rows, LegacyPaths(project.pk, dataset_name))
+    checked = check_expectations(project, dataset_name, rows)
     with transaction.atomic():
         return add_version(
             actor=actor,
             dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
             files=rows,
-            media_type=type_of_files(rows),
+            media_type=choose_media_type(rows),
             rows=None,
             columns=[],
             script="register",
@@ -303,20 +303,20 @@ def register_version(
     """
     policy.require(actor, "dataset.add_version", project)
     policy.require(actor, "dataset.set_quality", project)
-    made = {row[0]: row for row in outputs}
-    if slot not in made:
+    outputs_by_slot = {row[0]: row for row in outputs}
+    if slot not in outputs_by_slot:
         raise Invalid(
             "Job {job_pk} made no output {slot!r}.",
             job_pk=job.pk,
             slot=slot,
             code="output_missing",
             field="slot",
-            limit=", ".join(made) or "none",
+            limit=", ".join(outputs_by_slot) or "none",
         )
-    _, artifact, name, media_type, meta = made[slot]
+    _, artifact, name, media_type, meta = outputs_by_slot[slot]
     with transaction.atomic():
         dataset = ensure_dataset(actor=actor, project=project, name=dataset_name)
-        sources = sources_of(job, dataset)
+        sources = find_source_versions(job, dataset)
         version, created = add_version(
             actor=actor,
             dataset=dataset,
@@ -328,12 +328,14 @@ def register_version(
             params=params,
             job_id=job.pk,
             note=note,
-            rows_from=rows_from(meta, made, sources.get("table")),
+            rows_from=read_row_origins(meta, outputs_by_slot, sources.get("table")),
         )
-        for measured, report in ((version, "quality_after"), (sources.get(slot), "quality_before")):
-            if measured is not None and report in made:  # the first measurement stands: two jobs may clean one version
-                attach_quality(actor, measured, made[report][1])
-        record_edges(actor=actor, project=project, edges=edges_of(job, sources, version, slot))
+        for target, report in ((version, "quality_after"), (sources.get(slot), "quality_before")):
+            if (
+                target is not None and report in outputs_by_slot
+            ):  # the first measurement stands: two jobs may clean one version
+                attach_quality(actor, target, outputs_by_slot[report][1])
+        record_edges(actor=actor, project=project, edges=build_edges(job, sources, version, slot))
     return version, created
 
 
@@ -345,7 +347,7 @@ def insert_dataset(actor: Actor, project: Project, name: str, description: str) 
     return dataset
 
 
-def check_held(project_id: int, artifacts: Sequence[Bytes]) -> None:
+def check_held(project_id: int, artifacts: Sequence[StoredBytes]) -> None:
     """Raise Invalid for an artifact that the project does not hold; another project may, and keeps it to itself."""
     missing = sorted(not_held_among(project_id, {artifact.digest for artifact in artifacts}))
     if missing:

@@ -9,19 +9,19 @@ VERSION = "data/<slug:name>/<str:version>"
 
 app_name = "datasets"
 urlpatterns = [
-    path("data", lists.dataset_list, name="list"),
+    path("data", lists.show_dataset_list, name="list"),
     path("upload", views.upload, name="upload"),
     path("datasets", views.create, name="create"),
-    path("versions/<int:pk>", views.by_id, name="by_id"),
-    path("data/<slug:name>", lists.dataset_page, name="dataset"),
-    path("data/<slug:name>/expectations", expectation_views.expectations, name="expectations"),
+    path("versions/<int:pk>", views.redirect_to_version, name="by_id"),
+    path("data/<slug:name>", lists.show_dataset, name="dataset"),
+    path("data/<slug:name>/expectations", expectation_views.update_expectations, name="expectations"),
     path(f"{VERSION}/measure", expectation_views.measure, name="measure"),
-    path(VERSION, views.version_page, name="version"),
-    *(path(f"{VERSION}/{tab}", views.version_page, {"tab": tab}, name=tab) for tab in views.TABS if tab != "overview"),
-    path(f"{VERSION}/measuring", version_views.measuring, name="measuring"),
+    path(VERSION, views.show_version, name="version"),
+    *(path(f"{VERSION}/{tab}", views.show_version, {"tab": tab}, name=tab) for tab in views.TABS if tab != "overview"),
+    path(f"{VERSION}/measuring", version_views.show_measuring, name="measuring"),
     path(f"{VERSION}/tag", version_views.tag, name="tag"),
     path(f"{VERSION}/delete", version_views.delete, name="delete"),
     path(f"{VERSION}/diff", version_views.diff, name="diff"),
     path("jobs/new", new_job_views.choose_kind, name="new_job"),
-    path("jobs/new/<str:kind>", new_job_views.new_job, name="new_job_of"),
+    path("jobs/new/<str:kind>", new_job_views.create_job, name="new_job_of"),
 ]

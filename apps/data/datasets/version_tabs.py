@@ -11,247 +11,285 @@ from apps.core.errors import Invalid, NotFound, Unavailable
 from apps.core.messages import translate_error, translate_message
 from apps.data.datasets import presenters, queries
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.provenance.job_inputs import end_of
-from apps.data.datasets.provenance.row_origins import descendants_of, origin_of
+from apps.data.datasets.provenance.job_inputs import build_version_end
+from apps.data.datasets.provenance.row_origins import trace_descendants, trace_origin
 from apps.data.datasets.quality import drift
-from apps.data.datasets.quality.distributions import Distribution
-from apps.data.datasets.quality.verdicts import checks_of
-from apps.data.datasets.versions.comparison import changed_params, paired, schema_of
-from apps.data.datasets.versions.row_diff import latest_diff
-from apps.data.datasets.versions.row_pages import rows_at
+from apps.data.datasets.quality.distributions import ColumnDistribution
+from apps.data.datasets.quality.verdicts import run_checks
+from apps.data.datasets.versions.comparison import build_schema, diff_params, pair_schemas
+from apps.data.datasets.versions.row_diff import find_latest_diff
+from apps.data.datasets.versions.row_pages import read_rows
 from apps.platform.artifacts.services import Damaged
 from apps.platform.audit.queries import timeline
 from apps.platform.jobs.tabs import flatten_spec, parse_number_or_zero
 from apps.platform.lineage.queries import graph
 from apps.platform.lineage.steps import rows_of, strip_of
 
-DEPTH = 4
-FIND_LIMIT = 100
-FILES_SHOWN = 200
-IMAGES_SHOWN = 24
-SEEN = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"}  # what every browser draws
-SEEN_BYTES = 512 << 10
-KEYS_OFFERED = 200
-ELSEWHERE = {"images", "steps", "expectations"}  # of the params: the files tab and the spec of the job show them
+LINEAGE_DEPTH = 4
+MAX_FILTER_LENGTH = 100
+FILES_PER_PAGE = 200
+MAX_IMAGES_SHOWN = 24
+DISPLAYABLE_TYPES = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"}  # what every browser draws
+MAX_DISPLAYED_BYTES = 512 << 10
+MAX_KEYS_OFFERED = 200
+PARAMS_SHOWN_ELSEWHERE = {
+    "images",
+    "steps",
+    "expectations",
+}  # of the params: the files tab and the spec of the job show them
 
-Asked = Mapping[str, str]
+QueryParams = Mapping[str, str]
 
 
-def context_of(
-    actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, tab: str, asked: Asked
+def build_tab_context(
+    actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, tab: str, query: QueryParams
 ) -> dict[str, Any]:
     """What only this tab shows."""
     match tab:
         case "overview":
-            return overview(actor, version, parent, asked)
+            return build_overview_tab(actor, version, parent, query)
         case "preview":
-            return preview(actor, version, asked)
+            return build_preview_tab(actor, version, query)
         case "origin":
-            return origin(actor, version, asked)
+            return build_origin_tab(actor, version, query)
         case "distributions":
-            return distributions(actor, version, parent, asked)
+            return build_distributions_tab(actor, version, parent, query)
         case "quality":
-            return quality(actor, version, parent, asked)
+            return build_quality_tab(actor, version, parent, query)
         case "compare":
-            return compare(actor, version, asked)
+            return build_compare_tab(actor, version, query)
         case "files":
-            return files(version, asked)
+            return build_files_tab(version, query)
         case "audit":
             return {"events": timeline(actor, "datasetversion", version.pk)}
     return {}
 
 
-def ends_of(actor: Actor, version: DatasetVersion) -> dict[str, Any]:
-    project, end = version.dataset.project, end_of(version)
-    found = graph(actor, project, end.type, end.id, depth=DEPTH)
-    return {"graph": found, "steps": strip_of(found, project.slug), "rows": rows_of(found, project.slug)}
+def build_lineage_context(actor: Actor, version: DatasetVersion) -> dict[str, Any]:
+    project, end = version.dataset.project, build_version_end(version)
+    lineage = graph(actor, project, end.type, end.id, depth=LINEAGE_DEPTH)
+    return {"graph": lineage, "steps": strip_of(lineage, project.slug), "rows": rows_of(lineage, project.slug)}
 
 
-def overview(actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, asked: Asked) -> dict[str, Any]:
-    report, before = presenters.report_of(actor, version), presenters.report_of(actor, parent)
-    find = found_in(asked)
-    columns = presenters.part_of(
-        presenters.columns_of(version, report, find), asked.get("columns"), presenters.COLUMNS_SHOWN
+def build_overview_tab(
+    actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, query: QueryParams
+) -> dict[str, Any]:
+    report, before = presenters.load_report(actor, version), presenters.load_report(actor, parent)
+    find = read_column_filter(query)
+    columns = presenters.paginate_list(
+        presenters.build_column_rows(version, report, find), query.get("columns"), presenters.COLUMNS_PER_PAGE
     )
-    return ends_of(actor, version) | {
+    return build_lineage_context(actor, version) | {
         "report": report,
         "columns": columns,
         "before": before,
-        "checks": checks_of(before, report, version.params or {}),
+        "checks": run_checks(before, report, version.params or {}),
         "find": find,
         "params": flatten_spec(
-            {name: value for name, value in (version.params or {}).items() if name not in ELSEWHERE}
+            {name: value for name, value in (version.params or {}).items() if name not in PARAMS_SHOWN_ELSEWHERE}
         ),
     }
 
 
-def preview(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, Any]:
+def build_preview_tab(actor: Actor, version: DatasetVersion, query: QueryParams) -> dict[str, Any]:
     """The rows from the place asked for, where the table is text; the first ones where only a report shows them."""
     try:
-        rows = rows_at(
-            actor, version, parse_number_or_zero(asked.get("at")), max(1, parse_number_or_zero(asked.get("row")))
+        rows = read_rows(
+            actor, version, parse_number_or_zero(query.get("at")), max(1, parse_number_or_zero(query.get("row")))
         )
         if rows is not None:
-            numbers = presenters.numbers_of(version, rows.columns)
-            return {"preview": rows, "numbers": numbers, "moved": bool(parse_number_or_zero(asked.get("at")))}
-        first = queries.preview(actor, version)
-        return {"preview": first, "numbers": presenters.numbers_of(version, first.columns), "from_report": True}
+            numbers = presenters.find_number_columns(version, rows.columns)
+            return {"preview": rows, "numbers": numbers, "moved": bool(parse_number_or_zero(query.get("at")))}
+        first = queries.read_preview(actor, version)
+        return {
+            "preview": first,
+            "numbers": presenters.find_number_columns(version, first.columns),
+            "from_report": True,
+        }
     except (Damaged, Unavailable) as failure:
         return {"preview": queries.Preview([], note=translate_error(failure)), "from_report": True}
 
 
-def origin(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, Any]:
+def build_origin_tab(actor: Actor, version: DatasetVersion, query: QueryParams) -> dict[str, Any]:
     """The way of the row asked for back to its source, and where it went; nothing where none is named."""
-    text = asked.get("row", "").strip()
+    text = query.get("row", "").strip()
     context: dict[str, Any] = {"row": text[:20]}
     if not text:
         return context
     try:
         row = parse_number_or_zero(text)
-        back = origin_of(actor, version, row)
-        return context | {"back": back, "on": descendants_of(actor, version, row), "number": row}
+        back = trace_origin(actor, version, row)
+        return context | {"back": back, "on": trace_descendants(actor, version, row), "number": row}
     except (Invalid, Damaged) as failure:
         return context | {"wrong": failure}
 
 
-def distributions(actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, asked: Asked) -> dict[str, Any]:
+def build_distributions_tab(
+    actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, query: QueryParams
+) -> dict[str, Any]:
     """Each column's values, those of the parent over them; or of the version that `against` names."""
-    over = named_baseline(actor, version, asked) or parent
-    report, before = presenters.report_of(actor, version), presenters.report_of(actor, over)
-    find = found_in(asked)
-    part = presenters.part_of(presenters.names_drawn(report, find), asked.get("page"), presenters.CHARTS_SHOWN)
-    told = drift.drift_in(before, report) if len(version.columns) < drift.KEPT_FROM else None
-    drifts = {str(row.told["name"]): row for row in drift.columns_of(told) if row.told}
+    over = find_named_baseline(actor, version, query) or parent
+    report, before = presenters.load_report(actor, version), presenters.load_report(actor, over)
+    find = read_column_filter(query)
+    part = presenters.paginate_list(
+        presenters.list_charted_columns(report, find), query.get("page"), presenters.CHARTS_PER_PAGE
+    )
+    parent_drift = drift.drift_in(before, report) if len(version.columns) < drift.MIN_CACHED_COLUMNS else None
+    drifts = {str(row.told["name"]): row for row in drift.sort_column_drifts(parent_drift) if row.told}
     return {
         "report": report,
         "before": before,
         "over": over,
         "find": find,
         "columns": part,
-        "log": asked.get("scale") == "log",
-        "drawn": [with_drift(one, drifts) for one in presenters.drawn_of(part, before, report)],
+        "log": query.get("scale") == "log",
+        "drawn": [
+            attach_drift(distribution, drifts) for distribution in presenters.build_distributions(part, before, report)
+        ],
         "told": "top" in next(iter((report or {}).get("columns") or [{}])),
     }
 
 
-def named_baseline(actor: Actor, version: DatasetVersion, asked: Asked) -> DatasetVersion | None:
-    which = asked.get("against", "")
+def find_named_baseline(actor: Actor, version: DatasetVersion, query: QueryParams) -> DatasetVersion | None:
+    reference = query.get("against", "")
     try:
-        found = drift.baseline_of(actor, version, which) if which else None
+        baseline = drift.find_baseline(actor, version, reference) if reference else None
     except (Invalid, NotFound):
         return None
-    return found.version if found else None
+    return baseline.version if baseline else None
 
 
-def with_drift(one: Distribution, drifts: Mapping[str, drift.Drifted]) -> Distribution:
-    return replace(one, drift=drifts.get(one.name))
+def attach_drift(distribution: ColumnDistribution, drifts: Mapping[str, drift.DriftVerdict]) -> ColumnDistribution:
+    return replace(distribution, drift=drifts.get(distribution.name))
 
 
-def quality(actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, asked: Asked) -> dict[str, Any]:
-    report, before = presenters.report_of(actor, version), presenters.report_of(actor, parent)
-    find = found_in(asked)
-    pairs = [pair for pair in presenters.compared(before, report) if find.casefold() in pair["name"].casefold()]
+def build_quality_tab(
+    actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, query: QueryParams
+) -> dict[str, Any]:
+    report, before = presenters.load_report(actor, version), presenters.load_report(actor, parent)
+    find = read_column_filter(query)
+    pairs = [pair for pair in presenters.pair_columns(before, report) if find.casefold() in pair["name"].casefold()]
     return {
         "report": report,
         "before": before,
-        "before_total": presenters.total_of(before),
-        "checks": checks_of(before, report, version.params or {}),
+        "before_total": presenters.count_missing(before),
+        "checks": run_checks(before, report, version.params or {}),
         "find": find,
-        "pairs": presenters.part_of(pairs, asked.get("columns"), presenters.COLUMNS_SHOWN),
+        "pairs": presenters.paginate_list(pairs, query.get("columns"), presenters.COLUMNS_PER_PAGE),
         "results": (report or {}).get("expectations"),
-    } | drifted(actor, version, parent, find, asked)
+    } | build_drift_context(actor, version, parent, find, query)
 
 
-def drifted(
-    actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, find: str, asked: Asked
+def build_drift_context(
+    actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, find: str, query: QueryParams
 ) -> dict[str, Any]:
     """The drift from the version that `against` names; else from the one that it was made from, or the one before."""
     if version.quality_id is None:
         return {}
     wrong = ""
     try:
-        baseline = drift.baseline_of(actor, version, asked.get("against", ""), parent)
+        baseline = drift.find_baseline(actor, version, query.get("against", ""), parent)
     except (Invalid, NotFound) as error:
-        wrong, baseline = translate_message(error), drift.baseline_of(actor, version, parent=parent)
+        wrong, baseline = translate_message(error), drift.find_baseline(actor, version, parent=parent)
     if baseline is None:
         return {}
-    told = drift.drift_between(actor, version, baseline.version)
-    rows = [row for row in drift.columns_of(told) if row.told and find.casefold() in str(row.told["name"]).casefold()]
+    version_drift = drift.get_drift(actor, version, baseline.version)
+    rows = [
+        row
+        for row in drift.sort_column_drifts(version_drift)
+        if row.told and find.casefold() in str(row.told["name"]).casefold()
+    ]
     same = baseline.version.dataset_id == version.dataset_id
     return {
-        "drift": drift.worded(told),
+        "drift": drift.label_drift(version_drift),
         "baseline": baseline.version,
         "against": baseline.version.number if same else "",
         "wrong_baseline": wrong,
-        "drifts": presenters.part_of(rows, asked.get("columns"), presenters.COLUMNS_SHOWN),
+        "drifts": presenters.paginate_list(rows, query.get("columns"), presenters.COLUMNS_PER_PAGE),
     }
 
 
-def files(version: DatasetVersion, asked: Asked) -> dict[str, Any]:
+def build_files_tab(version: DatasetVersion, query: QueryParams) -> dict[str, Any]:
     """One page of them, and the images among them to look at."""
     total = version.files.count()
-    pages = max(1, -(-total // FILES_SHOWN))
-    page = min(max(1, parse_number_or_zero(asked.get("page"))), pages)
-    start = (page - 1) * FILES_SHOWN
-    rows = list(version.files.select_related("artifact").order_by("path")[start : start + FILES_SHOWN])
-    seen = [file for file in rows if file.media_type in SEEN and file.artifact.size <= SEEN_BYTES]
-    told = version.params.get("images") if isinstance(version.params, dict) else None
-    return {"part": presenters.Part(rows, page, pages, total), "images": seen[:IMAGES_SHOWN], "told": told}
+    pages = max(1, -(-total // FILES_PER_PAGE))
+    page = min(max(1, parse_number_or_zero(query.get("page"))), pages)
+    start = (page - 1) * FILES_PER_PAGE
+    rows = list(version.files.select_related("artifact").order_by("path")[start : start + FILES_PER_PAGE])
+    displayable = [
+        file for file in rows if file.media_type in DISPLAYABLE_TYPES and file.artifact.size <= MAX_DISPLAYED_BYTES
+    ]
+    image_params = version.params.get("images") if isinstance(version.params, dict) else None
+    return {
+        "part": presenters.ListPage(rows, page, pages, total),
+        "images": displayable[:MAX_IMAGES_SHOWN],
+        "told": image_params,
+    }
 
 
-def compare(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, Any]:
+def build_compare_tab(actor: Actor, version: DatasetVersion, query: QueryParams) -> dict[str, Any]:
     """This version beside another of its dataset, by `with`; the one before it where none is named."""
-    others = queries.list_versions(actor, version.dataset).exclude(pk=version.pk).order_by("-number")
-    offered = list(others[: presenters.VERSIONS_OFFERED])
-    other, wrong = other_of(actor, version, offered, asked.get("with", ""))
-    context: dict[str, Any] = {"offered": offered, "other": other, "wrong": wrong}
-    if other is None:
+    candidates = queries.list_versions(actor, version.dataset).exclude(pk=version.pk).order_by("-number")
+    offered = list(candidates[: presenters.MAX_VERSIONS_OFFERED])
+    other_version, wrong = find_other_version(actor, version, offered, query.get("with", ""))
+    context: dict[str, Any] = {"offered": offered, "other": other_version, "wrong": wrong}
+    if other_version is None:
         return context
-    report, told = presenters.report_of(actor, version), presenters.report_of(actor, other)
-    moved = drift.drift_in(told, report)
+    report, other_report = presenters.load_report(actor, version), presenters.load_report(actor, other_version)
+    moved = drift.drift_in(other_report, report)
     drifts = {str(column["name"]): column for column in (moved or {}).get("columns") or []}
-    pairs = paired(schema_of(version.columns, report), schema_of(other.columns, told), report, told, drifts)
-    part = presenters.part_of(presenters.names_drawn(report), asked.get("page"), presenters.CHARTS_SHOWN)
+    pairs = pair_schemas(
+        build_schema(version.columns, report),
+        build_schema(other_version.columns, other_report),
+        report,
+        other_report,
+        drifts,
+    )
+    part = presenters.paginate_list(
+        presenters.list_charted_columns(report), query.get("page"), presenters.CHARTS_PER_PAGE
+    )
     shared = {pair.name for pair in pairs if pair.change not in ("new", "gone")}
-    latest = latest_diff(actor, other, version)
+    latest = find_latest_diff(actor, other_version, version)
     keys = (latest.found or {}).get("keys") if latest else None
     return context | {
-        "key_names": sorted(shared, key=lambda name: list(schema_of(version.columns, report)).index(name))[
-            :KEYS_OFFERED
+        "key_names": sorted(shared, key=lambda name: list(build_schema(version.columns, report)).index(name))[
+            :MAX_KEYS_OFFERED
         ],
         "keys": keys or [],
         "latest": latest,
-        "with": which_of(version, other),
+        "with": format_version_reference(version, other_version),
         "report": report,
-        "other_report": told,
-        "other_total": presenters.total_of(told),
+        "other_report": other_report,
+        "other_total": presenters.count_missing(other_report),
         "changed": sum(pair.differs for pair in pairs),
-        "drift": drift.worded(moved) if moved else None,
-        "pairs": presenters.part_of(pairs, asked.get("columns"), presenters.COLUMNS_SHOWN),
-        "params": changed_params(flatten_spec(version.params or {}), flatten_spec(other.params or {})),
+        "drift": drift.label_drift(moved) if moved else None,
+        "pairs": presenters.paginate_list(pairs, query.get("columns"), presenters.COLUMNS_PER_PAGE),
+        "params": diff_params(flatten_spec(version.params or {}), flatten_spec(other_version.params or {})),
         "columns": part,
-        "drawn": presenters.drawn_of(part, told, report),
+        "drawn": presenters.build_distributions(part, other_report, report),
     }
 
 
-def other_of(
-    actor: Actor, version: DatasetVersion, offered: list[DatasetVersion], which: str
+def find_other_version(
+    actor: Actor, version: DatasetVersion, offered: list[DatasetVersion], reference: str
 ) -> tuple[DatasetVersion | None, str]:
     """The version to compare with, and what is wrong with the one that was named."""
-    if not which:
-        earlier = [one for one in offered if one.number < version.number]
+    if not reference:
+        earlier = [candidate for candidate in offered if candidate.number < version.number]
         return next(iter(earlier or offered), None), ""
     try:
-        return queries.named_version(actor, version.dataset.project, version.dataset.name, which[:120]), ""
+        return queries.get_version_by_reference(
+            actor, version.dataset.project, version.dataset.name, reference[:120]
+        ), ""
     except (Invalid, NotFound) as error:
         return None, translate_message(error)
 
 
-def which_of(version: DatasetVersion, other: DatasetVersion) -> str:
+def format_version_reference(version: DatasetVersion, other: DatasetVersion) -> str:
     """What names `other` on the page of `version`."""
     same = version.dataset_id == other.dataset_id
     return str(other.number) if same else f"{other.dataset.name}@{other.number}"
 
 
-def found_in(asked: Asked) -> str:
-    return asked.get("column", "")[:FIND_LIMIT].replace("\x00", "")
+def read_column_filter(query: QueryParams) -> str:
+    return query.get("column", "")[:MAX_FILTER_LENGTH].replace("\x00", "")

@@ -13,25 +13,29 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core.errors import NotFound, PlaneError, Refused
 from apps.core.messages import translate_error
 from apps.data.datasets import queries
-from apps.data.datasets.quality.profile_job_retention import measuring_job
+from apps.data.datasets.quality.profile_job_retention import find_running_profile_job
 from apps.data.datasets.versions.deletion import delete_version
 from apps.data.datasets.versions.row_diff import submit_diff
-from apps.data.datasets.versions.tags import tag_version, untag_version
+from apps.data.datasets.versions.tags import remove_version_tag, tag_version
 from apps.platform.jobs.views import get_project_context
 
 
-def say(request: HttpRequest, failure: PlaneError) -> None:
+def show_error(request: HttpRequest, failure: PlaneError) -> None:
     """What was refused, above the page that it was asked on."""
     messages.error(request, translate_error(failure))
 
 
 @require_safe
-def measuring(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+def show_measuring(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """The part of the head of a version that renews itself while a job measures it; then the page is loaded anew."""
-    actor, where = get_project_context(request, project)
-    found = queries.get_version(actor, where, name, version)
-    job = measuring_job(found)
-    answer = render(request, "datasets/measuring.html", {"version": found, "dataset": found.dataset, "measuring": job})
+    actor, in_project = get_project_context(request, project)
+    dataset_version = queries.get_version(actor, in_project, name, version)
+    job = find_running_profile_job(dataset_version)
+    answer = render(
+        request,
+        "datasets/measuring.html",
+        {"version": dataset_version, "dataset": dataset_version.dataset, "measuring": job},
+    )
     if job is None:
         answer["HX-Refresh"] = "true"
     return answer
@@ -40,53 +44,53 @@ def measuring(request: HttpRequest, project: str, name: str, version: str) -> Ht
 @require_POST
 def tag(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/tag: set, move (`move`) or take away (`remove`) a tag."""
-    actor, where = get_project_context(request, project)
-    found = queries.get_version(actor, where, name, version)
-    asked = (request.POST.get("name") or request.POST.get("remove") or "").strip()[:100]
+    actor, in_project = get_project_context(request, project)
+    dataset_version = queries.get_version(actor, in_project, name, version)
+    tag_name = (request.POST.get("name") or request.POST.get("remove") or "").strip()[:100]
     try:
         if request.POST.get("remove"):
-            untag_version(actor=actor, version=found, name=asked)
-            messages.success(request, _("The tag %(tag)s is gone.") % {"tag": asked})
+            remove_version_tag(actor=actor, version=dataset_version, name=tag_name)
+            messages.success(request, _("The tag %(tag)s is gone.") % {"tag": tag_name})
         else:
-            tag_version(actor=actor, version=found, name=asked, move=bool(request.POST.get("move")))
-            told = {"tag": asked, "version": str(found)}
-            messages.success(request, _("%(tag)s names %(version)s now.") % told)
+            tag_version(actor=actor, version=dataset_version, name=tag_name, move=bool(request.POST.get("move")))
+            names = {"tag": tag_name, "version": str(dataset_version)}
+            messages.success(request, _("%(tag)s names %(version)s now.") % names)
     except (Refused, NotFound):
         raise
     except PlaneError as failure:
-        say(request, failure)
-    return redirect("datasets:version", project=where.slug, name=name, version=found.number)
+        show_error(request, failure)
+    return redirect("datasets:version", project=in_project.slug, name=name, version=dataset_version.number)
 
 
 @require_POST
 def delete(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/delete"""
-    actor, where = get_project_context(request, project)
-    found = queries.get_version(actor, where, name, version)
+    actor, in_project = get_project_context(request, project)
+    dataset_version = queries.get_version(actor, in_project, name, version)
     try:
-        delete_version(actor=actor, version=found, reason=request.POST.get("reason", ""))
+        delete_version(actor=actor, version=dataset_version, reason=request.POST.get("reason", ""))
     except (Refused, NotFound):
         raise
     except PlaneError as failure:
-        say(request, failure)
-        return redirect("datasets:version", project=where.slug, name=name, version=found.number)
-    messages.success(request, _("%(version)s is deleted.") % {"version": str(found)})
-    return redirect("datasets:dataset", project=where.slug, name=name)
+        show_error(request, failure)
+        return redirect("datasets:version", project=in_project.slug, name=name, version=dataset_version.number)
+    messages.success(request, _("%(version)s is deleted.") % {"version": str(dataset_version)})
+    return redirect("datasets:dataset", project=in_project.slug, name=name)
 
 
 @require_POST
 def diff(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/diff: queue the comparison with `with`, by the columns `key`."""
-    actor, where = get_project_context(request, project)
-    found = queries.get_version(actor, where, name, version)
-    named = request.POST.get("with", "")[:120]
-    other = queries.named_version(actor, where, name, named)
+    actor, in_project = get_project_context(request, project)
+    dataset_version = queries.get_version(actor, in_project, name, version)
+    reference = request.POST.get("with", "")[:120]
+    before_version = queries.get_version_by_reference(actor, in_project, name, reference)
     keys = list(dict.fromkeys(key for key in request.POST.getlist("key") if key))
     try:
-        submit_diff(actor=actor, project=where, before=other, after=found, keys=keys)
+        submit_diff(actor=actor, project=in_project, before=before_version, after=dataset_version, keys=keys)
     except (Refused, NotFound):
         raise
     except PlaneError as failure:
-        say(request, failure)
-    page = reverse("datasets:compare", args=[where.slug, name, found.number])
-    return HttpResponseRedirect(f"{page}?{urlencode({'with': named})}#rows")
+        show_error(request, failure)
+    page = reverse("datasets:compare", args=[in_project.slug, name, dataset_version.number])
+    return HttpResponseRedirect(f"{page}?{urlencode({'with': reference})}#rows")

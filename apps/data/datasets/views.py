@@ -17,7 +17,7 @@ from apps.core.policy import is_allowed
 from apps.data.datasets import presenters, queries, services, version_tabs
 from apps.data.datasets.forms import DatasetForm, UploadForm
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.quality.profile_job_retention import measuring_job
+from apps.data.datasets.quality.profile_job_retention import find_running_profile_job
 from apps.data.datasets.versions.manifest import is_table
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.views import get_project_context
@@ -29,8 +29,8 @@ TABS = ("overview", "preview", "origin", "distributions", "quality", "compare", 
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/upload: a table becomes a version; what is wrong with it stands beside its field."""
-    actor, where = get_project_context(request, project)
-    policy.require(actor, "dataset.add_version", where)
+    actor, in_project = get_project_context(request, project)
+    policy.require(actor, "dataset.add_version", in_project)
     form = UploadForm(
         request.POST
         if request.method == "POST"
@@ -38,22 +38,24 @@ def upload(request: HttpRequest, project: str) -> HttpResponse:
     )
     if request.method == "POST" and request.POST.get("op") == "check":
         form.check()
-        return drawn_upload(request, where.slug, form, DatasetForm(), status=200)
+        return render_upload(request, in_project.slug, form, DatasetForm(), status=200)
     if request.method == "POST":
-        saved = form.save(actor, where, request.FILES.get("file"))  # type: ignore[arg-type]
+        saved = form.save(actor, in_project, request.FILES.get("file"))  # type: ignore[arg-type]
         if isinstance(saved, Job):
             messages.info(
                 request, _("Job %(number)s checks it: it becomes a version if it holds.") % {"number": saved.pk}
             )
-            return redirect("jobs:detail", project=where.slug, pk=saved.pk)
+            return redirect("jobs:detail", project=in_project.slug, pk=saved.pk)
         if saved is not None:
             version, is_new = saved
-            say_added(request, version, is_new)
-            return redirect("datasets:version", project=where.slug, name=version.dataset.name, version=version.number)
-    return drawn_upload(request, where.slug, form, DatasetForm())
+            notify_added(request, version, is_new)
+            return redirect(
+                "datasets:version", project=in_project.slug, name=version.dataset.name, version=version.number
+            )
+    return render_upload(request, in_project.slug, form, DatasetForm())
 
 
-def drawn_upload(
+def render_upload(
     request: HttpRequest, slug: str, form: UploadForm, empty_form: DatasetForm, *, status: int | None = None
 ) -> HttpResponse:
     """The page; 422 where something is wrong, but for a look at the fields while they are filled in."""
@@ -70,12 +72,12 @@ def upload_command(request: HttpRequest, slug: str, name: str) -> str:
     return " \\\n  ".join(parts)
 
 
-def say_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> None:
+def notify_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> None:
     if is_new:
-        told = {"version": str(version), "rows": f"{version.rows or 0:,}"}
-        read = {"encoding": version.params.get("encoding"), "delimiter": version.params.get("delimiter")}
-        how = _("It was read as %(encoding)s, its cells parted by %(delimiter)r.") % read
-        messages.success(request, f"{_('%(version)s is there: %(rows)s rows, every one read.') % told} {how}")
+        params = {"version": str(version), "rows": f"{version.rows or 0:,}"}
+        dialect = {"encoding": version.params.get("encoding"), "delimiter": version.params.get("delimiter")}
+        how = _("It was read as %(encoding)s, its cells parted by %(delimiter)r.") % dialect
+        messages.success(request, f"{_('%(version)s is there: %(rows)s rows, every one read.') % params} {how}")
     else:
         messages.info(request, _("These bytes are %(version)s already: nothing was added.") % {"version": str(version)})
 
@@ -83,67 +85,69 @@ def say_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> No
 @require_POST
 def create(request: HttpRequest, project: str) -> HttpResponse:
     """A dataset without versions, for what jobs will register."""
-    actor, where = get_project_context(request, project)
+    actor, in_project = get_project_context(request, project)
     form = DatasetForm(request.POST)
     name, description = form.values["dataset"].strip(), form.values["description"].strip()
     try:
-        made = services.create_dataset(actor=actor, project=where, name=name, description=description)
+        dataset = services.create_dataset(actor=actor, project=in_project, name=name, description=description)
     except (Refused, NotFound):
         raise
     except PlaneError as failure:
         form.refuse(failure)
-        return drawn_upload(request, where.slug, UploadForm(), form)
-    messages.success(request, _("The dataset %(name)s is there, without versions yet.") % {"name": made.name})
-    return redirect("datasets:dataset", project=where.slug, name=made.name)
+        return render_upload(request, in_project.slug, UploadForm(), form)
+    messages.success(request, _("The dataset %(name)s is there, without versions yet.") % {"name": dataset.name})
+    return redirect("datasets:dataset", project=in_project.slug, name=dataset.name)
 
 
 # -- one version ----------------------------------------------------------------------------------------------------
 @require_safe
-def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
+def show_version(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/data/<name>/<number or digest>[/<tab>]"""
-    actor, where = get_project_context(request, project)
-    found = queries.get_version(actor, where, name, version)
-    taker, parent = presenters.parent_of(found)
-    verdicts, total = presenters.judged(actor, found, parent)
-    files = queries.files_of(actor, found, queries.FILES_SOUGHT + 1)
+    actor, in_project = get_project_context(request, project)
+    dataset_version = queries.get_version(actor, in_project, name, version)
+    producer, parent = presenters.find_parent(dataset_version)
+    verdicts, total = presenters.get_cached_verdicts(actor, dataset_version, parent)
+    files = queries.list_files(actor, dataset_version, queries.MAX_FILES_SEARCHED + 1)
     count, damaged = len(files), sum(file.artifact.damaged_at is not None for file in files)
-    if count > queries.FILES_SOUGHT:
-        count, damaged = found.files.count(), found.files.exclude(artifact__damaged_at=None).count()
-    users = queries.users_of(actor, found, files)
+    if count > queries.MAX_FILES_SEARCHED:
+        count, damaged = dataset_version.files.count(), dataset_version.files.exclude(artifact__damaged_at=None).count()
+    users = queries.list_consumer_jobs(actor, dataset_version, files)
     context: dict[str, Any] = {
         "nav": "data",
-        "version": found,
-        "dataset": found.dataset,
+        "version": dataset_version,
+        "dataset": dataset_version.dataset,
         "tab": tab,
-        "taker": taker,
-        "job": taker.job if taker else None,
+        "taker": producer,
+        "job": producer.job if producer else None,
         "parent": parent,
         "users": users,
-        "many_users": len(users) > queries.USERS_COUNTED,
+        "many_users": len(users) > queries.MAX_CONSUMERS,
         "files": files,
         "files_count": count,
         "damaged": damaged,
-        "tags": found.tags.order_by("name"),
+        "tags": dataset_version.tags.order_by("name"),
         "verdicts": verdicts,
         "total": total,
-        "measuring": measuring_job(found),
-        "is_table": is_table(found.media_type),
-        "may_submit": is_allowed(actor, "job.submit", where),
-        "may_add": is_allowed(actor, "dataset.add_version", where),
-        "may_tag": is_allowed(actor, "dataset.tag", where),
-        "may_delete": is_allowed(actor, "dataset.delete_version", where),
+        "measuring": find_running_profile_job(dataset_version),
+        "is_table": is_table(dataset_version.media_type),
+        "may_submit": is_allowed(actor, "job.submit", in_project),
+        "may_add": is_allowed(actor, "dataset.add_version", in_project),
+        "may_tag": is_allowed(actor, "dataset.tag", in_project),
+        "may_delete": is_allowed(actor, "dataset.delete_version", in_project),
     }
-    context |= version_tabs.context_of(actor, found, parent, tab, request.GET)
+    context |= version_tabs.build_tab_context(actor, dataset_version, parent, tab, request.GET)
     return render(request, f"datasets/{tab}.html", context)
 
 
 @require_safe
-def by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+def redirect_to_version(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """A version by its key, as lineage knows it, at its address for people."""
-    actor, where = get_project_context(request, project)
-    policy.require(actor, "dataset.view", where)
+    actor, in_project = get_project_context(request, project)
+    policy.require(actor, "dataset.view", in_project)
     visible = DatasetVersion.objects.visible_to(actor).select_related("dataset").defer("manifest")
-    found = visible.filter(pk=pk, dataset__project=where).first() if pk < 2**63 else None
-    if found is None:
+    dataset_version = visible.filter(pk=pk, dataset__project=in_project).first() if pk < 2**63 else None
+    if dataset_version is None:
         raise NotFound("This project has no dataset version with the key {pk}.", pk=pk, field="id")
-    return redirect("datasets:version", project=where.slug, name=found.dataset.name, version=found.number)
+    return redirect(
+        "datasets:version", project=in_project.slug, name=dataset_version.dataset.name, version=dataset_version.number
+    )

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from django.db import transaction
 
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.data.datasets.versions.manifest import parents
+from apps.data.datasets.versions.manifest import list_parents
 from apps.data.repositories.gitattributes import ATTRIBUTES, GIT_FILES, add_lfs_lines
 from apps.data.repositories.models import Commit, Objects
 from apps.data.repositories.objects import GitObject, build_commit, build_pointer, build_trees, serialize_objects
@@ -114,7 +114,7 @@ def add_version_commit(
     git_files = {
         path: text
         for path, text in last.kept.items()
-        if path not in folders and files.keys().isdisjoint(parents(path))  # a path is a file or a folder
+        if path not in folders and files.keys().isdisjoint(list_parents(path))  # a path is a file or a folder
     }
     # Where the plane wrote what stands there, the files of that commit have their lines.
     git_files = add_lfs_lines(git_files, files.keys() - before.keys() if ATTRIBUTES in git_files else files)
@@ -186,7 +186,7 @@ def list_previous_blobs(last: Commit) -> dict[str, bytes]:
 def list_folders(paths: Iterable[str]) -> set[str]:
     """Every folder on the way to one of these paths, but the root."""
     folders = {path.rpartition("/")[0] for path in paths} - {""}
-    return folders.union(*(parents(folder) for folder in folders))
+    return folders.union(*(list_parents(folder) for folder in folders))
 
 
 def build_pointers(version: DatasetVersion) -> dict[str, bytes]:

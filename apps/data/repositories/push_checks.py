@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from apps.core.errors import Conflict, Invalid, TooLarge
-from apps.data.datasets.versions.citations import citations
+from apps.data.datasets.versions.citations import list_citations
 from apps.data.repositories.access import RepositoryTarget
 from apps.data.repositories.folders import MAIN, MASTER
 from apps.data.repositories.models import Commit, Lock
@@ -142,7 +142,7 @@ def not_fast_forward_error(target: RepositoryTarget, last: Commit | None, fork: 
 
 def find_citation(commit: Commit) -> str:
     """What cites the version of a commit; "" for nothing."""
-    rows = citations(commit.version) if commit.version else []
+    rows = list_citations(commit.version) if commit.version else []
     return f"{rows[0].kind} {rows[0].label}" if rows else ""
 
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from apps.core.errors import Invalid, PlaneError, TooLarge
 from apps.data.datasets.ingest import csv_inspection
 from apps.data.datasets.models import DatasetFile
-from apps.data.datasets.queries import chunks_of
+from apps.data.datasets.queries import iter_chunks
 from apps.data.datasets.versions.manifest import (
     CSV,
     FILES_LIMIT,
     VersionFile,
     check_files,
     check_path,
-    csv_type,
-    dialect_of,
-    main_table,
-    type_of_files,
-    type_of_path,
+    choose_media_type,
+    find_main_table,
+    format_csv_type,
+    guess_media_type,
+    parse_dialect,
 )
 from apps.data.repositories.access import RepositoryTarget
 from apps.data.repositories.gitattributes import is_git_file
@@ -85,7 +85,7 @@ def read_contents(
     changed = {path for path in entries.keys() | before.keys() if get_sha(entries, path) != get_sha(before, path)}
     files = assign_media_types(artifacts, previous_files)
     check_files(files, before)
-    contents = PushContents(files, type_of_files(files), git_files, changed, before)
+    contents = PushContents(files, choose_media_type(files), git_files, changed, before)
     inspect_main_table(contents, last)
     return contents
 
@@ -235,7 +235,7 @@ def store_blob(target: RepositoryTarget, path: str, entry: TreeEntry, reader: Bl
             stream=reader.iter_chunks(entry.sha),
             expected_size=entry.size,
             name=path,
-            media_type=type_of_path(path),
+            media_type=guess_media_type(path),
             may_be_empty=True,
         ).artifact
     except TooLarge as error:
@@ -253,19 +253,19 @@ def assign_media_types(
     sniffed = 0
     for path, artifact in artifacts.items():
         before = previous_files.get(path)
-        kind = type_of_path(path)
+        kind = guess_media_type(path)
         if before is not None and before[0].pk == artifact.pk:
             kind = before[1]
         elif kind == CSV and sniffed < MAX_SNIFFED_FILES:
             sniffed += 1
-            kind = csv_type(guess_dialect(read_first_bytes(artifact)) or CsvDialect())
+            kind = format_csv_type(guess_dialect(read_first_bytes(artifact)) or CsvDialect())
         files.append((path, artifact, kind))
     return files
 
 
 def read_first_bytes(artifact: Artifact) -> bytes:
     data = bytearray()
-    with closing(chunks_of(artifact)) as chunks:
+    with closing(iter_chunks(artifact)) as chunks:
         for chunk in chunks:
             data += chunk
             if len(data) >= HEAD_BYTES:
@@ -278,21 +278,23 @@ def inspect_main_table(contents: PushContents, last: Commit | None) -> None:
 
     A table that cannot be read makes no push fail: its rows stay unknown, and whoever pushes reads why.
     """
-    table = main_table(contents.files)
+    table = find_main_table(contents.files)
     if table is None:
         return
     path, artifact, kind = table
     previous = last.version if last and last.version_id else None
     if previous is not None and previous.rows is not None:
-        before = main_table([(f.path, f.artifact, f.media_type) for f in previous.files.select_related("artifact")])
+        before = find_main_table(
+            [(f.path, f.artifact, f.media_type) for f in previous.files.select_related("artifact")]
+        )
         if before is not None and before[1:] == (artifact, kind):
             contents.rows, contents.columns = previous.rows, list(previous.columns)
             return
-    dialect = dialect_of(kind)
+    dialect = parse_dialect(kind)
     if dialect is None or artifact.size > MAX_INSPECTED_BYTES:
         return
     try:
-        inspection = csv_inspection.inspect(chunks_of(artifact.digest), artifact.size, dialect)
+        inspection = csv_inspection.inspect_file(iter_chunks(artifact.digest), artifact.size, dialect)
         contents.rows, contents.columns = inspection.rows, inspection.columns
     except PlaneError as error:
         contents.warnings.append(f"Warning: {path}: {error.message} Its rows stay unknown. {error.hint or ''}")

@@ -15,11 +15,11 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, PlaneError, Refused
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.data.datasets.quality.expectation_gate import check_expected
+from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.profile_jobs import measure_added
-from apps.data.datasets.quality.required_expectations import Checked
+from apps.data.datasets.quality.required_expectations import CheckedTable
 from apps.data.datasets.services import add_version, ensure_dataset
-from apps.data.datasets.versions.legacy_paths import OldPaths
+from apps.data.datasets.versions.legacy_paths import LegacyPaths
 from apps.data.datasets.versions.manifest import check_path
 from apps.data.repositories import history
 from apps.data.repositories.access import RepositoryTarget
@@ -118,7 +118,7 @@ def store_push(
     check_lfs_config(objects, move.new, base.sha if base else "", lfs_address)
     contents = read_contents(target, base, move, objects, new_artifacts)
     check_locks(target, contents)
-    checked = check_expected(target.project, target.name, contents.files)
+    checked = check_expectations(target.project, target.name, contents.files)
     head = objects.head(move.new)
     pack = objects.pack()
     pack_artifact = store_file(actor=target.actor, project=target.project, path=pack, media_type=PACK) if pack else None
@@ -222,7 +222,7 @@ def describe_move(move: Move) -> list[str]:
     return lines
 
 
-def describe_expectations(checked: Checked) -> list[str]:
+def describe_expectations(checked: CheckedTable) -> list[str]:
     total = len(checked.expectations)
     return [
         f"{total - checked.unmet} of {total} expectations hold.",
@@ -248,7 +248,7 @@ class Locked(Conflict):
 def lock_path(*, actor: Actor, dataset: Dataset, path: str) -> Lock:
     """Keep others from changing this path of `main`; it need not exist yet. Raises Locked, Invalid."""
     policy.require(actor, "dataset.lock", dataset)
-    check_path(path, "path", OldPaths(dataset.project_id, dataset.name))
+    check_path(path, "path", LegacyPaths(dataset.project_id, dataset.name))
     try:
         with transaction.atomic():
             lock = Lock.objects.create(

@@ -18,7 +18,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.queries import quality
+from apps.data.datasets.queries import read_quality_report
 from apps.gateways.openlineage import facets
 from apps.gateways.openlineage.naming import get_namespace, get_pipeline_run_id, get_run_id
 from apps.ml.pipelines.models import Pipeline, PipelineStep
@@ -133,7 +133,7 @@ def find_source_versions(
 def find_quality_report(actor: Actor, version: DatasetVersion) -> Mapping[str, Any] | None:
     """The quality report; None also where it is damaged or too large: an event is told without it."""
     try:
-        return quality(actor, version)
+        return read_quality_report(actor, version)
     except (PlaneError, ValueError):
         return None
 

@@ -15,7 +15,7 @@ from apps.core.actors import Actor
 from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.provenance.job_inputs import end_of
+from apps.data.datasets.provenance.job_inputs import build_version_end
 from apps.data.datasets.queries import DIGEST, NUMBER
 from apps.gateways.openlineage.checks import DATASET, MAX_ITEMS, check_event, get_dataset_version, parse_time
 from apps.gateways.openlineage.models import ForeignEnd, ForeignRun, LineageEvent
@@ -148,7 +148,7 @@ def find_own_ends(project: Project, identities: Iterable[Identity]) -> dict[Iden
     versions = DatasetVersion.objects.filter(condition, dataset__project=project).select_related("dataset")
     for row in versions.defer("manifest", "params", "columns"):
         for version_name in (str(row.number), row.digest):
-            ends[get_namespace(project.slug), row.dataset.name, version_name] = end_of(row)
+            ends[get_namespace(project.slug), row.dataset.name, version_name] = build_version_end(row)
     return {identity_key: ends[identity_key] for identity_key in own_identities if identity_key in ends}
 
 

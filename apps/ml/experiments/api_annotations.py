@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.data.datasets.requests import checked
+from apps.data.datasets.requests import validate_body
 from apps.ml.experiments.api import found_run
 from apps.ml.experiments.keys import KEY_LIMIT, TAG_LIMIT
 from apps.ml.experiments.models import Run
@@ -52,7 +52,7 @@ class NoteView(APIView):
     @extend_schema(operation_id="run_note_set", request=NoteBody, responses=NoteBody)
     def put(self, request: Request, project: str, run: str) -> Response:
         found = found_run(request, project, run)
-        annotations.set_note(actor=request.actor, run=found, text=checked(NoteBody, request.data)["text"])
+        annotations.set_note(actor=request.actor, run=found, text=validate_body(NoteBody, request.data)["text"])
         return Response({"text": get_note(request.actor, found)})
 
 
@@ -67,7 +67,7 @@ class TagsView(APIView):
     def post(self, request: Request, project: str, run: str) -> Response:
         """Set one tag; answers with all of them."""
         found = found_run(request, project, run)
-        annotations.set_run_tag(actor=request.actor, run=found, **checked(RunTagBody, request.data))
+        annotations.set_run_tag(actor=request.actor, run=found, **validate_body(RunTagBody, request.data))
         return tags_of(request, found)
 
     @extend_schema(operation_id="run_tags_delete", parameters=[KEY], responses={204: None})

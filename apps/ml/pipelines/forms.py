@@ -15,9 +15,16 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error, translate_message
 from apps.data.datasets.models import DatasetFile
-from apps.data.datasets.new_job.choices import FILES_OFFERED, Column, columns_of, label_of, offered, offers_of
-from apps.data.datasets.new_job.clean_preview import Told
-from apps.data.datasets.new_job.form_preview import memory_of, sample_of
+from apps.data.datasets.new_job.choices import (
+    MAX_TABLES_OFFERED,
+    TableColumn,
+    build_column_choices,
+    format_table_label,
+    list_columns,
+    list_latest_tables,
+)
+from apps.data.datasets.new_job.clean_preview import CleanPreview
+from apps.data.datasets.new_job.form_preview import estimate_memory, preview_table
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.services import submit_pipeline
 from apps.ml.pipelines.templates import Ground, asked_of, template_of
@@ -65,8 +72,8 @@ class PipelineForm:
         self.values: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.status = 200
-        self.told: Told | None = None  # by the engine, of the first rows
-        self.files = {str(file.version_id): file for file in reversed(offered(actor, project))}
+        self.told: CleanPreview | None = None  # by the engine, of the first rows
+        self.files = {str(file.version_id): file for file in reversed(list_latest_tables(actor, project))}
 
     # -- in -------------------------------------------------------------------------------------------------------
     def begin(self, version: str) -> None:
@@ -93,8 +100,8 @@ class PipelineForm:
         columns = self.columns
         if columns:
             self.spec_form.offers = {
-                "/clean/columns": offers_of(columns, lambda column: column.is_number),
-                "/train/features": offers_of(columns, lambda column: column.is_learnable),
+                "/clean/columns": build_column_choices(columns, lambda column: column.is_number),
+                "/train/features": build_column_choices(columns, lambda column: column.is_learnable),
             }
 
     def handle(self, op: str) -> Pipeline | None:
@@ -122,7 +129,7 @@ class PipelineForm:
 
     def look_ahead(self) -> None:
         """Ask the engine what cleaning would change in the first rows; its errors come beside their fields."""
-        self.told = None if self.skips else sample_of(self.file, self.clean_spec)
+        self.told = None if self.skips else preview_table(self.file, self.clean_spec)
         for error in self.told.errors if self.told else []:
             name, text = str(error.get("field") or ""), translate_error(error)
             if name.startswith("/"):
@@ -165,9 +172,9 @@ class PipelineForm:
         return self.spec_form.spec().get("skip_cleaning") in (True, "true")
 
     @cached_property
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[TableColumn]:
         """Those that fields of columns offer."""
-        return columns_of(self.file.version) if self.file else []
+        return list_columns(self.file.version) if self.file else []
 
     @property
     def own(self) -> list[FormItem]:
@@ -180,7 +187,7 @@ class PipelineForm:
 
     @property
     def head(self) -> list[FormItem]:
-        choices = [("", _("Choose a version")), *((key, label_of(file)) for key, file in self.newest_first())]
+        choices = [("", _("Choose a version")), *((key, format_table_label(file)) for key, file in self.newest_first())]
         version = self.item("version", _("Version of a dataset"), control="select", choices=choices, required=True)
         version.doc, version.renews = self.said_of_columns, RENEWED
         model = self.item("model", _("Model"), required=True, limit=self.name_limit)
@@ -199,7 +206,7 @@ class PipelineForm:
         names = [column.name for column in self.columns]
         if not names:
             return _("The newest %(count)s tables of this project. Its columns are not known yet.") % {
-                "count": FILES_OFFERED
+                "count": MAX_TABLES_OFFERED
             }
         told = {"names": ", ".join(names[:COLUMNS_TOLD])}
         if len(names) > COLUMNS_TOLD:
@@ -302,7 +309,7 @@ class PipelineForm:
     @property
     def memory(self) -> dict[str, Any] | None:
         """What the engine guesses that training takes, beside what it asks for."""
-        guess = memory_of(self.file.version if self.file else None, self.training, TRAIN)
+        guess = estimate_memory(self.file.version if self.file else None, self.training, TRAIN)
         asked = self.needs_of(TRAIN).memory_bytes
         return {"bytes": guess, "asked": asked, "enough": guess <= asked} if guess is not None else None
 

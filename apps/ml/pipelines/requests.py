@@ -76,7 +76,7 @@ def read_asked(actor: Actor, project: Project, data: Any, *, idempotency_key: st
     version = version_of(actor, project, body.dataset, number)
     ground = Ground(
         version=version,
-        table=datasets.main_file(actor, version),
+        table=datasets.get_main_file(actor, version),
         model=body.model,
         cleaned=body.cleaned,
         needs=body.needs,

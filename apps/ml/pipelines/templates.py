@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.versions.manifest import dialect_of
+from apps.data.datasets.versions.manifest import parse_dialect
 from apps.ml.pipelines.schemas import PipelineAsked, StepBody
 from apps.platform.accounts.models import SLUG
 from apps.platform.jobs.serializers import NeedsBody
@@ -192,7 +192,7 @@ def needs_faults(template: Template, ground: Ground) -> list[dict[str, Any]]:
 # -- clean-train-quantize-compile-register --------------------------------------------------------------------------
 def complete_chain(given: Mapping[str, Any], ground: Ground) -> Mapping[str, Any]:
     """How the version's CSV file is read, where the parameters are silent."""
-    dialect, clean = dialect_of(ground.table.media_type) or CsvDialect(), given.get("clean", {})
+    dialect, clean = parse_dialect(ground.table.media_type) or CsvDialect(), given.get("clean", {})
     if dialect == CsvDialect() or skips(given) or not isinstance(clean, Mapping):
         return given
     told = clean.get("csv", {})
@@ -210,7 +210,7 @@ def chain_faults(given: Mapping[str, Any], ground: Ground) -> list[dict[str, Any
     if skips(given) and ground.cleaned is not None:
         message = Message("Cleaning is skipped: no cleaned table comes of it.")
         errors.append(build_error("invalid", message, "/cleaned", hint=Message("Leave it out.")))
-    if skips(given) and dialect_of(ground.table.media_type) not in (None, CsvDialect()):
+    if skips(given) and parse_dialect(ground.table.media_type) not in (None, CsvDialect()):
         message = Message(
             "Training reads a CSV file in UTF-8 with commas; {ground_version} is another.",
             ground_version=ground.version,

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.lists.listing import build_day_parameters, filter_between_days
-from apps.data.datasets.requests import checked
+from apps.data.datasets.requests import validate_body
 from apps.ml.registry import queries, services
 from apps.ml.registry.documents import read_document
 from apps.ml.registry.evaluations.comparison import measured_in, pairs_of
@@ -70,7 +70,7 @@ class ModelsView(GenericAPIView[Model]):
     def post(self, request: Request, project: str) -> Response:
         within = get_project(request.actor, project)
         policy.require(request.actor, "model.create", within)
-        made: Any = services.create_model(actor=request.actor, project=within, **checked(ModelBody, request.data))
+        made: Any = services.create_model(actor=request.actor, project=within, **validate_body(ModelBody, request.data))
         made.production = made.production_metrics = made.newest_metrics = made.changed_at = None  # as the list has it
         headers = {"Location": f"{request.path}/{made.name}"}
         return Response(ModelSerializer(made).data, status=status.HTTP_201_CREATED, headers=headers)
@@ -123,7 +123,7 @@ class PromoteView(APIView):
         """Ask the approvers to let `production` point to this version; the answer is the approval to wait for."""
         found = found_version(request, project, name, version)
         policy.require(request.actor, "model.request_promotion", found.model)
-        body = checked(PromotionBody, request.data)
+        body = validate_body(PromotionBody, request.data)
         asked = services.request_promotion(actor=request.actor, version=found, **body)
         shown = whole(request, found.model.project, get_approval(request.actor, found.model.project, asked.pk))
         return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": shown["links"]["self"]})
@@ -159,7 +159,7 @@ class AliasView(APIView):
         """Let an alias point to a version. `production` is refused: it moves only by an approval."""
         within = get_project(request.actor, project)
         policy.require(request.actor, "model.set_alias", within)
-        body = checked(AliasBody, request.data)
+        body = validate_body(AliasBody, request.data)
         version = queries.get_version(request.actor, within, name, str(body["version"]))
         held = services.set_alias(actor=request.actor, version=version, name=alias, reason=body["reason"])
         return Response(AliasSerializer(held).data)
@@ -171,7 +171,7 @@ class RollbackView(APIView):
         """Let `production` point to its previous holder again, whose bytes are read first; the answer is the move."""
         model = queries.get_model(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "model.roll_back", model)
-        body = checked(RollbackBody, request.data)
+        body = validate_body(RollbackBody, request.data)
         return Response(AliasMoveSerializer(services.roll_back(actor=request.actor, model=model, **body)).data)
 
 

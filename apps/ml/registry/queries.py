@@ -7,7 +7,7 @@ from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
-from apps.data.datasets.queries import numbered_or_digest
+from apps.data.datasets.queries import build_number_filter
 from apps.ml.registry.models import (
     Alias,
     AliasMove,
@@ -80,7 +80,7 @@ def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelV
         ModelVersion.objects.visible_to(actor)
         .select_related("model__project", "run", "logged_model")
         .filter(model__project=project, model__name=name, model__deleted_at=None)
-        .filter(**numbered_or_digest(which))
+        .filter(**build_number_filter(which))
         .first()
     )
     if found is None:

@@ -9,7 +9,7 @@ from typing import Any
 from django import template
 from django.utils.translation import gettext as _
 
-from apps.data.datasets.quality.distributions import Distribution
+from apps.data.datasets.quality.distributions import ColumnDistribution
 from apps.web.templatetags import base_tags, svg_marks
 from apps.web.templatetags.formats import format_number
 
@@ -18,7 +18,9 @@ DAY = 86_400
 
 
 @register.inclusion_tag("components/histogram.html")
-def render_distribution(column: Distribution, earlier: str = "", now: str = "", *, log: bool = False) -> dict[str, Any]:
+def render_distribution(
+    column: ColumnDistribution, earlier: str = "", now: str = "", *, log: bool = False
+) -> dict[str, Any]:
     """The histogram of numbers or dates; `earlier` and `now` name the two where one lies over the other."""
     counts = [round(count) for count in column.counts]
     before = [round(count) for count in column.before] if column.before is not None else None

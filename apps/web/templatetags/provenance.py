@@ -9,7 +9,7 @@ from django import template
 from django.template.context import Context
 
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.provenance.producers import MadeBy, made_by, made_by_job
+from apps.data.datasets.provenance.producers import Provenance, get_job_provenance, get_version_provenance
 from apps.gateways.openlineage.naming import FOREIGN_DATASET, FOREIGN_JOB
 from apps.gateways.openlineage.queries import get_end, list_foreign_runs
 from apps.platform.jobs.models import Job
@@ -26,7 +26,9 @@ PARAMS_SHOWN = 40
 def provenance_card(context: Context, subject: DatasetVersion | Job) -> dict[str, Any]:
     request, actor = context["request"], get_actor(context)
     provenance = (
-        made_by_job(actor, subject) if isinstance(subject, Job) else made_by(actor, subject, context.get("taker"))
+        get_job_provenance(actor, subject)
+        if isinstance(subject, Job)
+        else get_version_provenance(actor, subject, context.get("taker"))
     )
     params = [(name, value) for name, value in flatten_spec(provenance.params) if value not in (None, "", [], {})]
     return {
@@ -37,7 +39,7 @@ def provenance_card(context: Context, subject: DatasetVersion | Job) -> dict[str
     }
 
 
-def list_inputs(provenance: MadeBy, request: Any) -> list[dict[str, str]]:
+def list_inputs(provenance: Provenance, request: Any) -> list[dict[str, str]]:
     """Each input with its page."""
     slug = request.project.slug
     return [

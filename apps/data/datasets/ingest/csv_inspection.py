@@ -13,7 +13,7 @@ from typing import Any
 
 from apps.core.errors import Invalid, Unavailable
 from apps.data.datasets import bounded_process
-from apps.data.datasets.versions.manifest import check_asked, check_dialect
+from apps.data.datasets.versions.manifest import check_dialect, check_dialect_options
 from deepseek.messages import N_, restore_message
 from deepseek.tables.csv_dialect import CsvDialect, find_dialect
 from deepseek.tables.csv_faults import DELIMITER_FIELD, CsvError
@@ -24,65 +24,67 @@ INLINE_BYTES = 1 << 20  # read in this process: at most a third of a second
 SECONDS = 30  # for any file, and
 BYTES_PER_SECOND = 500_000  # for a long one: the slowest that is read takes 3 MB a second
 MEMORY_BYTES = 1 << 30  # of addresses
-AT_ONCE = 8  # children of this process
-WAITS_SECONDS = 15.0  # for a turn
+MAX_CHILDREN = 8  # children of this process
+SLOT_WAIT_SECONDS = 15.0  # for a turn
 
-slots = threading.BoundedSemaphore(AT_ONCE)
+slots = threading.BoundedSemaphore(MAX_CHILDREN)
 
 
-def inspect(chunks: Iterable[bytes], size: int, dialect: CsvDialect) -> CsvInspection:
+def inspect_file(chunks: Iterable[bytes], size: int, dialect: CsvDialect) -> CsvInspection:
     """Rows and columns of a file of `size` bytes; raises Invalid for what is wrong with it, and as ask_child."""
     check_dialect(dialect.delimiter, dialect.encoding)
     if size > INLINE_BYTES:
-        return CsvInspection(**ask_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
+        return CsvInspection(**inspect_in_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
     try:
         return inspect_csv(chunks, delimiter=dialect.delimiter, encoding=dialect.encoding)
     except CsvError as error:
-        raise invalid_of(error.as_dict()) from None
+        raise convert_engine_error(error.as_dict()) from None
 
 
-def find(chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> CsvDialect:
+def find_file_dialect(chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> CsvDialect:
     """What is "auto", found in the file; raises Invalid where it leaves that open (find_dialect), and as ask_child."""
-    check_asked(delimiter, encoding)
+    check_dialect_options(delimiter, encoding)
     if size > INLINE_BYTES:
-        return CsvDialect(**ask_child("dialect", chunks, size, delimiter, encoding))
+        return CsvDialect(**inspect_in_child("dialect", chunks, size, delimiter, encoding))
     try:
         return find_dialect(chunks, delimiter, encoding)
     except CsvError as error:
-        raise invalid_of(error.as_dict()) from None
+        raise convert_engine_error(error.as_dict()) from None
 
 
-def invalid_of(error: Mapping[str, Any]) -> Invalid:
+def convert_engine_error(error: Mapping[str, Any]) -> Invalid:
     """What the engine says of a file that is sent here, in the fields of a request."""
     field = "delimiter" if error["field"] == DELIMITER_FIELD else "file"
     hint = restore_message(error, "hint") or None
     return Invalid(restore_message(error), field=field, code=error["code"], limit=error["limit"], hint=hint)
 
 
-def ask_child(what: str, chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> dict[str, Any]:
+def inspect_in_child(command: str, chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> dict[str, Any]:
     """The child's answer. Raises Invalid for what is wrong with the file, or takes too long or too much memory."""
-    limits = bounded_process.Limits(SECONDS + size // BYTES_PER_SECOND, MEMORY_BYTES, 0)
-    with turn():
-        answer = bounded_process.pipe(MODULE, (what, delimiter, encoding), chunks, limits=limits)
+    limits = bounded_process.ProcessLimits(SECONDS + size // BYTES_PER_SECOND, MEMORY_BYTES, 0)
+    with wait_for_reader_slot():
+        answer = bounded_process.stream_to_module(MODULE, (command, delimiter, encoding), chunks, limits=limits)
     if answer.document is not None:
         return dict(answer.document)
     if answer.errors:
-        raise invalid_of(answer.errors[0])
-    raise fault(answer.fault, limits)
+        raise convert_engine_error(answer.errors[0])
+    raise build_fault_error(answer.fault, limits)
 
 
-def turn() -> AbstractContextManager[None]:
+def wait_for_reader_slot() -> AbstractContextManager[None]:
     busy = Unavailable(
         "Other tables are being read at this moment.",
         code="checks_busy",
-        limit=AT_ONCE,
+        limit=MAX_CHILDREN,
         hint=N_("Try again in a moment."),
     )
-    return bounded_process.take_slot(slots, WAITS_SECONDS, busy)
+    return bounded_process.take_slot(slots, SLOT_WAIT_SECONDS, busy)
 
 
-def fault(why: bounded_process.Fault | None, limits: bounded_process.Limits) -> Invalid | Unavailable:
-    if why is bounded_process.Fault.TIME:
+def build_fault_error(
+    fault: bounded_process.ProcessFault | None, limits: bounded_process.ProcessLimits
+) -> Invalid | Unavailable:
+    if fault is bounded_process.ProcessFault.TIME:
         return Invalid(
             "Reading the table took longer than {seconds} s, and was stopped.",
             seconds=limits.seconds,
@@ -91,7 +93,7 @@ def fault(why: bounded_process.Fault | None, limits: bounded_process.Limits) -> 
             limit=f"{limits.seconds} s",
             hint=N_("Send it as Parquet, or in several files."),
         )
-    if why is bounded_process.Fault.MEMORY:
+    if fault is bounded_process.ProcessFault.MEMORY:
         most = f"{limits.memory >> 20} MiB"
         return Invalid(
             "Reading the table takes more than {most} of memory.",

@@ -14,7 +14,7 @@ from apps.platform.artifacts.intake import About, refuse_special, unreadable
 from deepseek.messages import N_
 
 
-class Listed(NamedTuple):
+class FolderFile(NamedTuple):
     """`path`: inside the version, with forward slashes; `file`: where it lies; `real`: the same without links."""
 
     path: str
@@ -23,23 +23,23 @@ class Listed(NamedTuple):
     real: str
 
 
-def listed(root: Path, old_paths: Container[object] = ()) -> list[Listed]:
+def list_folder_files(root: Path, old_paths: Container[object] = ()) -> list[FolderFile]:
     """The file `root`, or every file below the folder `root` by its path. Reads no contents.
 
     Raises Invalid, naming the path, for what cannot be read, is no regular file, or has a name that means something
     else on another machine, unless it is among `old_paths`; and for no file, or too many.
     """
     try:
-        found = root.stat(follow_symlinks=False)
+        status = root.stat(follow_symlinks=False)
     except OSError as error:
         raise unreadable(root, error) from error
     if not root.is_dir() or root.is_symlink():
-        refuse_special(root, found.st_mode)
+        refuse_special(root, status.st_mode)
         check_path(root.name, str(root), old_paths)
-        return [Listed(root.name, str(root), About.of(found), str(root.parent.resolve() / root.name))]
+        return [FolderFile(root.name, str(root), About.of(status), str(root.parent.resolve() / root.name))]
     files = []
-    for one in walked(str(root), "", str(root.resolve()).rstrip("/"), old_paths):
-        files.append(one)
+    for file in walk_folder(str(root), "", str(root.resolve()).rstrip("/"), old_paths):
+        files.append(file)
         if len(files) > FILES_LIMIT:
             raise Invalid(
                 "{root} holds more than {files_limit} files.",
@@ -62,23 +62,23 @@ def listed(root: Path, old_paths: Container[object] = ()) -> list[Listed]:
     return sorted(files)
 
 
-def walked(folder: str, before: str, real: str, old_paths: Container[object]) -> Iterator[Listed]:
+def walk_folder(folder: str, prefix: str, real: str, old_paths: Container[object]) -> Iterator[FolderFile]:
     """Every file below `folder`; `real` is the path of the folder that it is all below, without links."""
     try:
         with os.scandir(folder) as entries:
-            found = list(entries)
+            children = list(entries)
     except OSError as error:
         raise unreadable(Path(folder), error) from error
-    for entry in found:
-        file, path = entry.path, before + entry.name
+    for entry in children:
+        file, path = entry.path, prefix + entry.name
         check_path(path, file, old_paths)
         try:
             if entry.is_dir(follow_symlinks=False):
-                yield from walked(file, f"{path}/", real, old_paths)
+                yield from walk_folder(file, f"{path}/", real, old_paths)
                 continue
             about = entry.stat(follow_symlinks=False)
         except OSError as error:
             raise unreadable(Path(file), error) from error
         if not stat.S_ISREG(about.st_mode):
             refuse_special(Path(file), about.st_mode)
-        yield Listed(path, file, About.of(about), f"{real}/{path}")
+        yield FolderFile(path, file, About.of(about), f"{real}/{path}")

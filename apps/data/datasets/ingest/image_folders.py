@@ -18,24 +18,26 @@ from typing import Any
 
 from apps.core.errors import Invalid
 from apps.data.datasets.ingest.image_headers import SUFFIXES
-from apps.data.datasets.ingest.scan_index import Seen
-from apps.data.datasets.queries import chunks_of
+from apps.data.datasets.ingest.scan_index import IndexedFile
+from apps.data.datasets.queries import iter_chunks
 from deepseek.messages import N_
 
-TABLE = "images.csv"
+IMAGE_TABLE_PATH = "images.csv"
 MANIFESTS = ("manifest.csv", "manifest.jsonl")
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-FIXED = ("path", "label", "split", "sha256", "size", "media_type", "width", "height", "mode", "readable")
+FIXED_COLUMNS = ("path", "label", "split", "sha256", "size", "media_type", "width", "height", "mode", "readable")
 DTYPES = {"size": "int64", "width": "int64", "height": "int64", "readable": "bool"}
-NAMED = 20  # of what is wrong, so many are named; the table has them all
-CLASSES = 1_000  # counted one by one
-NEARLY_EMPTY = 0.06  # bits of file per pixel: of one colour, whatever the format; a photograph has more than 0.3
+MAX_PATHS_NAMED = 20  # of what is wrong, so many are named; the table has them all
+MAX_CLASSES_COUNTED = 1_000  # counted one by one
+NEARLY_EMPTY_BITS_PER_PIXEL = (
+    0.06  # bits of file per pixel: of one colour, whatever the format; a photograph has more than 0.3
+)
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class ImageTable:
     """`params`: what is recorded with the version, bounded; `table`: the bytes of `path`."""
 
     path: str
@@ -45,20 +47,20 @@ class Images:
     params: dict[str, Any]
 
 
-def described(files: Sequence[tuple[str, Seen]]) -> Images:
+def build_image_table(files: Sequence[tuple[str, IndexedFile]]) -> ImageTable:
     """The table of the images among these files. Raises Invalid, naming the path, where a manifest and the files
     differ, and where there is no image.
     """
-    seen = dict(files)
-    if TABLE in seen:
+    indexed = dict(files)
+    if IMAGE_TABLE_PATH in indexed:
         raise Invalid(
             "The folder holds a file {table} already, which is the name of the table of its images.",
-            table=TABLE,
+            table=IMAGE_TABLE_PATH,
             code="path_taken",
             field="path",
             hint=N_("Rename it; what it says of the images goes into manifest.csv."),
         )
-    images = [path for path, one in files if one.told]
+    images = [path for path, file in files if file.facts_json]
     if not images:
         raise Invalid(
             "The folder holds no image.",
@@ -67,36 +69,46 @@ def described(files: Sequence[tuple[str, Seen]]) -> Images:
             limit=", ".join(SUFFIXES),
             hint=N_("Leave --images out."),
         )
-    manifest = next((name for name in MANIFESTS if name in seen), None)
-    told = read_manifest(manifest, seen[manifest].digest) if manifest else {path: by_folder(path) for path in images}
+    manifest = next((name for name in MANIFESTS if name in indexed), None)
+    labels = (
+        read_manifest(manifest, indexed[manifest].digest)
+        if manifest
+        else {path: parse_folder_labels(path) for path in images}
+    )
     if manifest:
-        check_same(manifest, set(told), set(images))
-    more = list(dict.fromkeys(name for row in told.values() for name in row if name not in FIXED))
-    rows = [row_of(path, seen[path], told[path]) for path in images]
-    return Images(TABLE, as_csv([*FIXED, *more], rows), len(rows), columns_of(more), params_of(rows, manifest))
+        verify_manifest_paths(manifest, set(labels), set(images))
+    extra_names = list(dict.fromkeys(name for row in labels.values() for name in row if name not in FIXED_COLUMNS))
+    rows = [build_row(path, indexed[path], labels[path]) for path in images]
+    return ImageTable(
+        IMAGE_TABLE_PATH,
+        render_csv([*FIXED_COLUMNS, *extra_names], rows),
+        len(rows),
+        build_columns(extra_names),
+        summarize_images(rows, manifest),
+    )
 
 
-def row_of(path: str, seen: Seen, told: Mapping[str, str]) -> Row:
-    facts = seen.facts
+def build_row(path: str, indexed: IndexedFile, labels: Mapping[str, str]) -> Row:
+    facts = indexed.facts
     readable = bool(facts.get("media_type") and facts.get("whole"))
     about = {name: facts.get(name) or "" for name in ("media_type", "width", "height", "mode")}
     return (
-        {"label": "", "split": "", **told, "path": path, "sha256": seen.digest, "size": seen.about.size}
+        {"label": "", "split": "", **labels, "path": path, "sha256": indexed.digest, "size": indexed.about.size}
         | about
         | {"readable": readable}
     )
 
 
-def by_folder(path: str) -> dict[str, str]:
+def parse_folder_labels(path: str) -> dict[str, str]:
     folders = path.split("/")[:-1]
     split = SPLITS.get(folders[0].lower(), "") if folders else ""
-    inside = folders[1:] if split else folders
-    return {"label": inside[-1] if inside else "", "split": split}
+    class_folders = folders[1:] if split else folders
+    return {"label": class_folders[-1] if class_folders else "", "split": split}
 
 
 def read_manifest(name: str, digest: str) -> dict[str, dict[str, str]]:
     """{path: what the row says}; Invalid for a row without a path, or two of one path."""
-    text = b"".join(chunks_of(digest)).decode("utf-8-sig", "replace")
+    text = b"".join(iter_chunks(digest)).decode("utf-8-sig", "replace")
     try:
         rows = (
             [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -104,31 +116,35 @@ def read_manifest(name: str, digest: str) -> dict[str, dict[str, str]]:
             else list(csv.DictReader(io.StringIO(text, newline="")))
         )
     except (ValueError, csv.Error) as error:
-        raise wrong(name, f"cannot be read: {error}") from error
-    found: dict[str, dict[str, str]] = {}
+        raise build_manifest_error(name, f"cannot be read: {error}") from error
+    labels_by_path: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, start=1):
         path = row.get("path") if isinstance(row, dict) else None
         if not isinstance(path, str) or not path:
-            raise wrong(name, f"names no path in row {number}")
-        if path in found:
-            raise wrong(name, f"names {path} twice")
-        found[path] = {str(key): "" if value is None else str(value) for key, value in row.items() if key is not None}
-    return found
+            raise build_manifest_error(name, f"names no path in row {number}")
+        if path in labels_by_path:
+            raise build_manifest_error(name, f"names {path} twice")
+        labels_by_path[path] = {
+            str(key): "" if value is None else str(value) for key, value in row.items() if key is not None
+        }
+    return labels_by_path
 
 
-def check_same(manifest: str, named: set[str], images: set[str]) -> None:
-    missing, extra = sorted(named - images), sorted(images - named)
+def verify_manifest_paths(manifest: str, manifest_paths: set[str], images: set[str]) -> None:
+    missing, extra = sorted(manifest_paths - images), sorted(images - manifest_paths)
     if missing:
-        raise wrong(manifest, f"names {missing[0]}, which is no image of the folder ({len(missing)} such)", missing)
+        raise build_manifest_error(
+            manifest, f"names {missing[0]}, which is no image of the folder ({len(missing)} such)", missing
+        )
     if extra:
-        raise wrong(manifest, f"does not name the image {extra[0]} ({len(extra)} such)", extra)
+        raise build_manifest_error(manifest, f"does not name the image {extra[0]} ({len(extra)} such)", extra)
 
 
-def wrong(manifest: str, what: str, paths: Sequence[str] = ()) -> Invalid:
+def build_manifest_error(manifest: str, defect: str, paths: Sequence[str] = ()) -> Invalid:
     return Invalid(
         "{manifest} {what}.",
         manifest=manifest,
-        what=what,
+        what=defect,
         code="bad_image_manifest",
         field=paths[0] if paths else manifest,
         limit="a row for each image of the folder, with its path from there",
@@ -136,7 +152,7 @@ def wrong(manifest: str, what: str, paths: Sequence[str] = ()) -> Invalid:
     )
 
 
-def as_csv(names: Sequence[str], rows: Sequence[Row]) -> bytes:
+def render_csv(names: Sequence[str], rows: Sequence[Row]) -> bytes:
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
     writer.writeheader()
@@ -144,41 +160,41 @@ def as_csv(names: Sequence[str], rows: Sequence[Row]) -> bytes:
     return out.getvalue().encode()
 
 
-def columns_of(more: Sequence[str]) -> list[dict[str, str]]:
-    return [{"name": name, "dtype": DTYPES.get(name, "string")} for name in (*FIXED, *more)]
+def build_columns(extra_names: Sequence[str]) -> list[dict[str, str]]:
+    return [{"name": name, "dtype": DTYPES.get(name, "string")} for name in (*FIXED_COLUMNS, *extra_names)]
 
 
-def params_of(rows: Sequence[Row], manifest: str | None) -> dict[str, Any]:
+def summarize_images(rows: Sequence[Row], manifest: str | None) -> dict[str, Any]:
     """What the set is like: how many of what, and what is wrong with some of it."""
     first: dict[str, str] = {}
     equal = [row["path"] for row in rows if first.setdefault(row["sha256"], row["path"]) != row["path"]]
     unreadable = [row["path"] for row in rows if not row["readable"]]
-    empty = [row["path"] for row in rows if nearly_empty(row)]
+    empty = [row["path"] for row in rows if is_nearly_empty(row)]
     classes = Counter(row["label"] for row in rows)
     return {
         "images": len(rows),
         "labels_from": manifest or "folders",
-        "classes": dict(classes.most_common(CLASSES)),
+        "classes": dict(classes.most_common(MAX_CLASSES_COUNTED)),
         "classes_count": len(classes),
         "splits": dict(Counter(row["split"] for row in rows if row["split"])),
         "formats": dict(Counter(row["media_type"] or "unknown" for row in rows)),
         "modes": dict(Counter(row["mode"] for row in rows if row["mode"])),
-        "width": spread([row["width"] for row in rows if row["width"]]),
-        "height": spread([row["height"] for row in rows if row["height"]]),
+        "width": compute_range([row["width"] for row in rows if row["width"]]),
+        "height": compute_range([row["height"] for row in rows if row["height"]]),
         "unreadable": len(unreadable),
-        "unreadable_paths": unreadable[:NAMED],
+        "unreadable_paths": unreadable[:MAX_PATHS_NAMED],
         "duplicates": len(equal),
-        "duplicate_paths": equal[:NAMED],
+        "duplicate_paths": equal[:MAX_PATHS_NAMED],
         "nearly_empty": len(empty),
-        "nearly_empty_paths": empty[:NAMED],
+        "nearly_empty_paths": empty[:MAX_PATHS_NAMED],
     }
 
 
-def nearly_empty(row: Row) -> bool:
+def is_nearly_empty(row: Row) -> bool:
     pixels = (row["width"] or 0) * (row["height"] or 0)
-    return bool(pixels) and row["size"] * 8 < pixels * NEARLY_EMPTY
+    return bool(pixels) and row["size"] * 8 < pixels * NEARLY_EMPTY_BITS_PER_PIXEL
 
 
-def spread(values: Sequence[int]) -> list[float]:
+def compute_range(values: Sequence[int]) -> list[float]:
     """Least, median and greatest."""
     return [min(values), median(values), max(values)] if values else []

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
-BARE = {0x01, *range(0xD0, 0xD8)}  # markers of JPEG without a length
-FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # markers of JPEG without a length
+FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 @dataclass(frozen=True, slots=True)
-class ImageHead:
+class ImageHeader:
     """Pixels; None where the head does not tell. `mode` as Pillow calls it. `whole`: the end mark is in its place."""
 
     media_type: str
@@ -26,98 +26,98 @@ class ImageHead:
     whole: bool = True
 
 
-def image_head(head: bytes, tail: bytes) -> ImageHead | None:
+def read_image_header(head: bytes, tail: bytes) -> ImageHeader | None:
     """The image that begins with `head`; None where the bytes are no image of a known format."""
     for magic, read in READERS:
         if head.startswith(magic):
             try:
                 return read(head, tail)
             except (struct.error, IndexError):  # cut off within its header
-                return read_nothing(head)
+                return read_media_type(head)
     return None
 
 
-def read_nothing(head: bytes) -> ImageHead | None:
+def read_media_type(head: bytes) -> ImageHeader | None:
     kind = next((kind for magic, kind in KINDS if head.startswith(magic)), None)
-    return ImageHead(kind, whole=False) if kind else None
+    return ImageHeader(kind, whole=False) if kind else None
 
 
-def png(head: bytes, tail: bytes) -> ImageHead | None:
+def read_png(head: bytes, tail: bytes) -> ImageHeader | None:
     width, height, depth, colour = struct.unpack_from(">IIBB", head, 16)
     mode = "1" if (colour, depth) == (0, 1) else "I;16" if (colour, depth) == (0, 16) else PNG_MODES.get(colour, "")
-    return ImageHead("image/png", width, height, mode, tail.endswith(b"IEND\xaeB`\x82"))
+    return ImageHeader("image/png", width, height, mode, tail.endswith(b"IEND\xaeB`\x82"))
 
 
-def jpeg(head: bytes, tail: bytes) -> ImageHead | None:
-    whole = b"\xff\xd9" in tail  # cameras append a few bytes of their own
+def read_jpeg(head: bytes, tail: bytes) -> ImageHeader | None:
+    is_complete = b"\xff\xd9" in tail  # cameras append a few bytes of their own
     at = 2
     while at + 4 <= len(head):
         if head[at] != 0xFF:
             break
         marker = head[at + 1]
-        if marker == 0xFF or marker in BARE:
+        if marker == 0xFF or marker in MARKERS_WITHOUT_LENGTH:
             at += 1 if marker == 0xFF else 2
             continue
-        if marker in FRAMES:
+        if marker in FRAME_MARKERS:
             height, width, parts = struct.unpack_from(">HHB", head, at + 5)
-            return ImageHead("image/jpeg", width, height, JPEG_MODES.get(parts, ""), whole)
+            return ImageHeader("image/jpeg", width, height, JPEG_MODES.get(parts, ""), is_complete)
         at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
-    return ImageHead("image/jpeg", whole=whole)
+    return ImageHeader("image/jpeg", whole=is_complete)
 
 
-def gif(head: bytes, tail: bytes) -> ImageHead | None:
+def read_gif(head: bytes, tail: bytes) -> ImageHeader | None:
     width, height = struct.unpack_from("<HH", head, 6)
-    return ImageHead("image/gif", width, height, "P", tail.rstrip(b"\0").endswith(b";"))
+    return ImageHeader("image/gif", width, height, "P", tail.rstrip(b"\0").endswith(b";"))
 
 
-def bmp(head: bytes, tail: bytes) -> ImageHead | None:
+def read_bmp(head: bytes, tail: bytes) -> ImageHeader | None:
     size, length, width, height, _, bits = struct.unpack_from("<I8xIiiHH", head, 2)
     if length not in (40, 52, 56, 64, 108, 124) or bits not in (1, 4, 8, 16, 24, 32):
         return None
     mode = "P" if bits <= 8 else "RGBA" if bits == 32 else "RGB"
-    return ImageHead("image/bmp", abs(width), abs(height), mode, size == 0 or len(head) >= min(size, len(head)))
+    return ImageHeader("image/bmp", abs(width), abs(height), mode, size == 0 or len(head) >= min(size, len(head)))
 
 
-def webp(head: bytes, tail: bytes) -> ImageHead | None:
+def read_webp(head: bytes, tail: bytes) -> ImageHeader | None:
     if head[8:12] != b"WEBP":
         return None
     kind = head[12:16]
     if kind == b"VP8X":
         wide, high = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
-        return ImageHead("image/webp", wide, high, "RGBA" if head[20] & 0x10 else "RGB")
+        return ImageHeader("image/webp", wide, high, "RGBA" if head[20] & 0x10 else "RGB")
     if kind == b"VP8L":
         bits = struct.unpack_from("<I", head, 21)[0]
-        return ImageHead(
+        return ImageHeader(
             "image/webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, "RGBA" if bits >> 28 & 1 else "RGB"
         )
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", head, 26)
-        return ImageHead("image/webp", width & 0x3FFF, height & 0x3FFF, "RGB")
-    return ImageHead("image/webp", whole=False)
+        return ImageHeader("image/webp", width & 0x3FFF, height & 0x3FFF, "RGB")
+    return ImageHeader("image/webp", whole=False)
 
 
-def tiff(head: bytes, tail: bytes) -> ImageHead | None:
+def read_tiff(head: bytes, tail: bytes) -> ImageHeader | None:
     order = "<" if head[:2] == b"II" else ">"
     start = struct.unpack_from(order + "I", head, 4)[0]
     if start + 2 > len(head):  # the directory stands behind the pixels
-        return ImageHead("image/tiff")
-    found = {}
+        return ImageHeader("image/tiff")
+    tags = {}
     for entry in range(struct.unpack_from(order + "H", head, start)[0]):
         tag, kind = struct.unpack_from(order + "HH", head, start + 2 + 12 * entry)
-        found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), head, start + 10 + 12 * entry)[0]
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(found.get(277, 1), "")
-    return ImageHead("image/tiff", found.get(256), found.get(257), mode)
+        tags[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), head, start + 10 + 12 * entry)[0]
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(tags.get(277, 1), "")
+    return ImageHeader("image/tiff", tags.get(256), tags.get(257), mode)
 
 
 READERS = (
-    (b"\x89PNG\r\n\x1a\n", png),
-    (b"\xff\xd8\xff", jpeg),
-    (b"GIF87a", gif),
-    (b"GIF89a", gif),
-    (b"RIFF", webp),
-    (b"II*\0", tiff),
-    (b"MM\0*", tiff),
-    (b"BM", bmp),
+    (b"\x89PNG\r\n\x1a\n", read_png),
+    (b"\xff\xd8\xff", read_jpeg),
+    (b"GIF87a", read_gif),
+    (b"GIF89a", read_gif),
+    (b"RIFF", read_webp),
+    (b"II*\0", read_tiff),
+    (b"MM\0*", read_tiff),
+    (b"BM", read_bmp),
 )
 KINDS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),

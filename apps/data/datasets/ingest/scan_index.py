@@ -25,39 +25,42 @@ CREATE TABLE IF NOT EXISTS seen (
 VERSION = 1  # counted up when the columns or what is told of a head change
 
 
-class Seen(NamedTuple):
+class IndexedFile(NamedTuple):
     """`told`: what the head of the file told, as JSON text."""
 
     about: About
     digest: str
-    told: str
+    facts_json: str
 
     @property
     def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.told) if self.told else {}
-        return found
+        parsed: dict[str, Any] = json.loads(self.facts_json) if self.facts_json else {}
+        return parsed
 
 
 class ScanIndex:
     def __init__(self, home: Path) -> None:
         self.path = home / "ingest" / f"seen-{VERSION}.sqlite3"
 
-    def load(self, root: Path) -> dict[str, Seen]:
+    def load(self, root: Path) -> dict[str, IndexedFile]:
         """{relative path: what was seen}; empty where there is no index, or a broken one."""
         if not self.path.exists():
             return {}
         query = "SELECT path, digest, told, size, mtime_ns, ctime_ns, inode, device FROM seen WHERE root = ?"
         try:
             with closing(sqlite3.connect(self.path, timeout=20)) as database:
-                return {row[0]: Seen(About(*row[3:]), row[1], row[2]) for row in database.execute(query, (str(root),))}
+                return {
+                    row[0]: IndexedFile(About(*row[3:]), row[1], row[2])
+                    for row in database.execute(query, (str(root),))
+                }
         except sqlite3.DatabaseError:
             with suppress(OSError):
                 self.path.unlink()
             return {}
 
-    def save(self, root: Path, seen: Mapping[str, Seen], gone: Iterable[str]) -> None:
+    def save(self, root: Path, indexed: Mapping[str, IndexedFile], removed: Iterable[str]) -> None:
         """Add or replace what was `seen` anew, forget what is `gone`. A failure costs the next ingest some reading."""
-        rows = [(str(root), path, *one.about, one.digest, one.told) for path, one in seen.items()]
+        rows = [(str(root), path, *file.about, file.digest, file.facts_json) for path, file in indexed.items()]
         with suppress(sqlite3.Error, OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with closing(sqlite3.connect(self.path, timeout=20)) as database:
@@ -65,5 +68,7 @@ class ScanIndex:
                 database.execute("PRAGMA synchronous=NORMAL")
                 database.execute(SCHEMA)
                 with database:
-                    database.executemany("DELETE FROM seen WHERE root = ? AND path = ?", ((str(root), p) for p in gone))
+                    database.executemany(
+                        "DELETE FROM seen WHERE root = ? AND path = ?", ((str(root), p) for p in removed)
+                    )
                     database.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)

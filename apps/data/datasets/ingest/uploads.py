@@ -11,18 +11,18 @@ from apps.core.canonical import sha256_hex
 from apps.data.datasets import services
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality import required_expectations
-from apps.data.datasets.quality.profile_jobs import submit
-from apps.data.datasets.queries import first_bytes
-from apps.data.datasets.versions.manifest import CSV, check_kind, csv_type, manifest_text, path_of
+from apps.data.datasets.quality.profile_jobs import submit_profile_job
+from apps.data.datasets.queries import read_first_bytes
+from apps.data.datasets.versions.manifest import CSV, check_kind, format_csv_type, get_table_path, render_manifest
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job
 from deepseek.tables.csv_dialect import AUTO, CsvDialect
 
-HEAD = 4096  # bytes that tell which kind of table a file is
+HEAD_BYTES = 4096  # bytes that tell which kind of table a file is
 
 
-def check_upload(
+def submit_upload_check(
     *, actor: Actor, project: Project, dataset_name: str, artifact: Artifact, dialect: CsvDialect | None, note: str = ""
 ) -> tuple[Job, bool]:
     """Queue the job whose success makes a version of these bytes: the dataset demands a check, or the web process
@@ -32,10 +32,10 @@ def check_upload(
     """
     policy.require(actor, "dataset.add_version", project)
     spec = {"csv": asdict(dialect)} if dialect is not None else {}
-    return submit(actor, project, artifact.pk, spec, name=note[:120], register={"dataset": dataset_name})
+    return submit_profile_job(actor, project, artifact.pk, spec, name=note[:120], register={"dataset": dataset_name})
 
 
-def add_upload(
+def ingest_csv(
     *,
     actor: Actor,
     project: Project,
@@ -51,29 +51,29 @@ def add_upload(
     cases, so what is wrong with it is told at once. Bytes that are a version already need no check.
     """
     policy.require(actor, "dataset.add_version", project)
-    demanding = required_expectations.demanding(project, dataset_name)
+    demanding_dataset = required_expectations.find_demanding_dataset(project, dataset_name)
     services.check_name(dataset_name)
     services.check_text("note", note)
     services.check_held(project.pk, [artifact])
-    check_kind(first_bytes(artifact.pk, HEAD)[0], CSV)
-    dialect = services.read_as(project, artifact, delimiter, encoding)
-    asked: dict[str, Any] = {**asdict(dialect), "note": note}
-    if demanding is None or known(demanding, artifact, csv_type(dialect)):
+    check_kind(read_first_bytes(artifact.pk, HEAD_BYTES)[0], CSV)
+    dialect = services.resolve_dialect(project, artifact, delimiter, encoding)
+    options: dict[str, Any] = {**asdict(dialect), "note": note}
+    if demanding_dataset is None or is_known_version(demanding_dataset, artifact, format_csv_type(dialect)):
         return services.upload_csv(
             actor=actor,
             project=project,
             dataset_name=dataset_name,
             artifact=artifact,
-            **asked,
+            **options,
         )
     policy.require(actor, "job.submit", project)
-    services.read_through(project, artifact, dialect)
-    return check_upload(
+    services.inspect_stored_csv(project, artifact, dialect)
+    return submit_upload_check(
         actor=actor, project=project, dataset_name=dataset_name, artifact=artifact, dialect=dialect, note=note
     )[0]
 
 
-def add_table(
+def ingest_table(
     *,
     actor: Actor,
     project: Project,
@@ -92,18 +92,18 @@ def add_table(
     services.check_name(dataset_name)
     services.check_text("note", note)
     services.check_held(project.pk, [artifact])
-    check_kind(first_bytes(artifact.pk, HEAD)[0], kind)
-    to: dict[str, Any] = {"actor": actor, "project": project, "dataset_name": dataset_name, "note": note}
-    there = Dataset.objects.filter(project=project, name=dataset_name).first()
-    if (there is not None and known(there, artifact, kind)) or (
-        unread and required_expectations.demanding(project, dataset_name) is None
+    check_kind(read_first_bytes(artifact.pk, HEAD_BYTES)[0], kind)
+    target: dict[str, Any] = {"actor": actor, "project": project, "dataset_name": dataset_name, "note": note}
+    dataset = Dataset.objects.filter(project=project, name=dataset_name).first()
+    if (dataset is not None and is_known_version(dataset, artifact, kind)) or (
+        unread and required_expectations.find_demanding_dataset(project, dataset_name) is None
     ):
-        return services.add_files(files=[(path_of(kind), artifact.pk, kind)], **to)
+        return services.add_files(files=[(get_table_path(kind), artifact.pk, kind)], **target)
     policy.require(actor, "job.submit", project)
-    return check_upload(artifact=artifact, dialect=None, **to)[0]
+    return submit_upload_check(artifact=artifact, dialect=None, **target)[0]
 
 
-def known(dataset: Dataset, artifact: Artifact, kind: str) -> bool:
+def is_known_version(dataset: Dataset, artifact: Artifact, kind: str) -> bool:
     """Whether these bytes, read so, are a version of the dataset already."""
-    digest = sha256_hex(manifest_text([(path_of(kind), artifact, kind)]))
+    digest = sha256_hex(render_manifest([(get_table_path(kind), artifact, kind)]))
     return DatasetVersion.objects.filter(dataset=dataset, digest=digest, deleted_at=None).exists()

@@ -12,18 +12,18 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.data.datasets.queries import OF_TABLES, REPORT_BYTES, first_bytes
+from apps.data.datasets.queries import IS_TABLE_FILE, MAX_REPORT_BYTES, read_first_bytes
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.specforms.fields import ListOption
 
-FILES_OFFERED = 200  # newest first; what is older is named by its digest
-COLUMNS_OFFERED = 500
-KEPT_SECONDS = 30 * 86_400
-NUMBERS = ("int", "uint", "double", "float", "halffloat")
+MAX_TABLES_OFFERED = 200  # newest first; what is older is named by its digest
+MAX_COLUMNS_OFFERED = 500
+CACHE_SECONDS = 30 * 86_400
+NUMBER_TYPES = ("int", "uint", "double", "float", "halffloat")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column as the version names it; `missing`: share of its cells, None where nothing has measured it."""
 
     name: str
@@ -35,12 +35,12 @@ class Column:
         """Its type and, where it is known, how much of it is missing."""
         if self.missing is None:
             return self.dtype
-        told = {"dtype": self.dtype, "share": f"{100 * self.missing:.3g}"}
-        return _("%(dtype)s, %(share)s %% missing") % told if self.missing else _("%(dtype)s, none missing") % told
+        params = {"dtype": self.dtype, "share": f"{100 * self.missing:.3g}"}
+        return _("%(dtype)s, %(share)s %% missing") % params if self.missing else _("%(dtype)s, none missing") % params
 
     @property
     def is_number(self) -> bool:
-        return self.dtype.startswith(NUMBERS)
+        return self.dtype.startswith(NUMBER_TYPES)
 
     @property
     def is_learnable(self) -> bool:
@@ -48,67 +48,67 @@ class Column:
         return self.is_number or self.dtype.startswith(("decimal", "bool"))
 
 
-def offered(actor: Actor, project: Project) -> list[DatasetFile]:
+def list_latest_tables(actor: Actor, project: Project) -> list[DatasetFile]:
     """The tables of the newest versions, each digest once under its newest name. One query."""
-    return once_each(tables_of(actor, project)[:FILES_OFFERED])
+    return drop_duplicate_digests(query_tables(actor, project)[:MAX_TABLES_OFFERED])
 
 
-def table_named(actor: Actor, project: Project, digest: str) -> DatasetFile | None:
+def find_table(actor: Actor, project: Project, digest: str) -> DatasetFile | None:
     """The table with this digest under its newest name, however old; None where the project has none."""
-    return tables_of(actor, project).filter(artifact=digest).first() if digest else None
+    return query_tables(actor, project).filter(artifact=digest).first() if digest else None
 
 
-def tables_of(actor: Actor, project: Project):  # type: ignore[no-untyped-def]  # a queryset of DatasetFile
+def query_tables(actor: Actor, project: Project):  # type: ignore[no-untyped-def]  # a queryset of DatasetFile
     visible = Dataset.objects.visible_to(actor).filter(project=project)
-    found = DatasetFile.objects.filter(OF_TABLES, version__dataset__in=visible)
+    files = DatasetFile.objects.filter(IS_TABLE_FILE, version__dataset__in=visible)
     return (
-        found.select_related("version__dataset", "artifact").defer("version__manifest").order_by("-version_id", "path")
+        files.select_related("version__dataset", "artifact").defer("version__manifest").order_by("-version_id", "path")
     )
 
 
-def once_each(files: list[DatasetFile]) -> list[DatasetFile]:
-    once: dict[str, DatasetFile] = {}
+def drop_duplicate_digests(files: list[DatasetFile]) -> list[DatasetFile]:
+    newest: dict[str, DatasetFile] = {}
     for file in files:
-        once.setdefault(file.artifact_id, file)
-    return list(once.values())
+        newest.setdefault(file.artifact_id, file)
+    return list(newest.values())
 
 
-def label_of(file: DatasetFile) -> str:
+def format_table_label(file: DatasetFile) -> str:
     rows = f"{file.version.rows:,}" if file.version.rows is not None else "?"
     return _("%(version)s, %(rows)s rows") % {"version": str(file.version), "rows": rows}
 
 
-def columns_of(version: DatasetVersion) -> list[Column]:
+def list_columns(version: DatasetVersion) -> list[TableColumn]:
     """The first columns of a version, with what its quality report measured of them."""
-    missing = missing_by_column(version.quality_id)
-    found = []
-    for column in version.columns[:COLUMNS_OFFERED]:
+    missing = get_missing_share_by_column(version.quality_id)
+    columns = []
+    for column in version.columns[:MAX_COLUMNS_OFFERED]:
         name = str(column.get("name"))
-        found.append(Column(name, str(column.get("dtype") or ""), missing.get(name)))
-    return found
+        columns.append(TableColumn(name, str(column.get("dtype") or ""), missing.get(name)))
+    return columns
 
 
-def missing_by_column(report: str | None) -> Mapping[str, float]:
+def get_missing_share_by_column(report: str | None) -> Mapping[str, float]:
     """{column: share of missing cells} of a quality report, from the cache: a report never changes."""
     if report is None:
         return {}
     key = f"missing-by-column:{report}"
-    kept: dict[str, float] | None = cache.get(key)
-    if kept is None:
-        kept = read_missing(report)
-        cache.set(key, kept, KEPT_SECONDS)
-    return kept
+    cached: dict[str, float] | None = cache.get(key)
+    if cached is None:
+        cached = read_missing_shares(report)
+        cache.set(key, cached, CACHE_SECONDS)
+    return cached
 
 
-def read_missing(report: str) -> dict[str, float]:
+def read_missing_shares(report: str) -> dict[str, float]:
     try:
-        data, whole = first_bytes(report, REPORT_BYTES)
-        columns = json.loads(data).get("columns") or [] if whole else []
-        return {str(one["name"]): float(one["missing_share"]) for one in columns[:COLUMNS_OFFERED]}
+        data, is_complete = read_first_bytes(report, MAX_REPORT_BYTES)
+        columns = json.loads(data).get("columns") or [] if is_complete else []
+        return {str(column["name"]): float(column["missing_share"]) for column in columns[:MAX_COLUMNS_OFFERED]}
     except (PlaneError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # a report of another make: the form does without
 
 
-def offers_of(columns: list[Column], fits: Callable[[Column], bool]) -> list[ListOption]:
+def build_column_choices(columns: list[TableColumn], fits: Callable[[TableColumn], bool]) -> list[ListOption]:
     """The columns as a list of texts is picked from them."""
     return [ListOption(column.name, column.told, fits(column)) for column in columns]

@@ -16,19 +16,19 @@ from apps.core.messages import translate_error
 from apps.data.datasets import services
 from apps.data.datasets.models import DatasetFile
 from apps.data.datasets.new_job.choices import (
-    FILES_OFFERED,
-    Column,
-    columns_of,
-    label_of,
-    offered,
-    offers_of,
-    table_named,
+    MAX_TABLES_OFFERED,
+    TableColumn,
+    build_column_choices,
+    find_table,
+    format_table_label,
+    list_columns,
+    list_latest_tables,
 )
-from apps.data.datasets.new_job.clean_preview import Told
-from apps.data.datasets.new_job.form_preview import memory_of, sample_of
-from apps.data.datasets.new_job.layout import LAYOUTS, REGISTERED, Layout
-from apps.data.datasets.new_job.plan_columns import offers_of_steps
-from apps.data.datasets.versions.manifest import dialect_of
+from apps.data.datasets.new_job.clean_preview import CleanPreview
+from apps.data.datasets.new_job.form_preview import estimate_memory, preview_table
+from apps.data.datasets.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
+from apps.data.datasets.new_job.plan_columns import build_step_choices
+from apps.data.datasets.versions.manifest import parse_dialect
 from apps.platform.accounts.models import Project
 from apps.platform.jobs import queries
 from apps.platform.jobs.input_sources import SOURCES, build_slot_choices, find_companions, list_output_choices
@@ -43,7 +43,7 @@ from apps.platform.jobs.submission import InputSpec, Submission, resolve_needs
 from deepseek.clean.spec import CleanSpec
 from deepseek.tables.csv_dialect import CsvDialect
 
-COLUMNS = "columns"  # id of the list of names that text fields of columns offer
+COLUMNS_LIST_ID = "columns"  # id of the list of names that text fields of columns offer
 READ_AS = "read_as"  # the table whose dialect the spec holds
 
 
@@ -53,35 +53,35 @@ class JobForm:
     def __init__(self, actor: Actor, project: Project, key: str) -> None:
         self.actor, self.project, self.key = actor, project, key
         self.kind: JobKind = KINDS[key]
-        self.layout = LAYOUTS.get(key, Layout())
-        self.spec_form = self.form_of()
+        self.layout = LAYOUTS.get(key, FormLayout())
+        self.spec_form = self.build_spec_form()
         self.values: dict[str, str] = {"priority": "0"}
         self.errors: dict[str, str] = {}
         self.status = 200
-        self.told: Told | None = None  # by the engine, of the first rows
-        self.files = offered(actor, project) if self.table_slot else []
+        self.told: CleanPreview | None = None  # by the engine, of the first rows
+        self.files = list_latest_tables(actor, project) if self.table_slot else []
         self.made = list_output_choices(actor, project, key)
 
-    def form_of(self, initial: Mapping[str, Any] | None = None) -> SpecForm:
+    def build_spec_form(self, initial: Mapping[str, Any] | None = None) -> SpecForm:
         form = SpecForm(self.key, initial)
         form.folded, form.rare = self.layout.folded, self.layout.rare
-        form.datalists = dict.fromkeys(self.layout.names, COLUMNS)
+        form.datalists = dict.fromkeys(self.layout.names, COLUMNS_LIST_ID)
         return form
 
     # -- in -------------------------------------------------------------------------------------------------------
-    def begin(self, query: Mapping[str, str]) -> None:
+    def fill_from_query(self, query: Mapping[str, str]) -> None:
         """Fill in what a version or another job gives."""
         if query.get("from", "").isdecimal():
-            self.from_job(int(query["from"][:12]))
+            self.fill_from_job(int(query["from"][:12]))
         elif query.get("version", "").isdecimal():
-            self.from_version(int(query["version"][:12]))
+            self.fill_from_version(int(query["version"][:12]))
         self.offer_columns()
 
-    def from_job(self, pk: int) -> None:
+    def fill_from_job(self, pk: int) -> None:
         """As that job was; what its spec says is checked anew, for it may be of an older make of the kind."""
         job = queries.get_job(self.actor, self.project, pk)
         if job.kind == self.key:
-            self.spec_form = self.form_of(json.loads(job.spec))
+            self.spec_form = self.build_spec_form(json.loads(job.spec))
             self.spec_form.is_valid()
         self.values |= {"name": job.name, "priority": str(job.priority)}
         if job.time_limit_seconds != self.kind.time_limit_seconds:
@@ -91,7 +91,7 @@ class JobForm:
         self.values |= {f"register/{name}": str(value) for name, value in job.register.items()}
         self.values[READ_AS] = self.digest
 
-    def from_version(self, pk: int) -> None:
+    def fill_from_version(self, pk: int) -> None:
         """The version's table in the first slot, its dialect in the spec, its dataset's name with -clean."""
         file = next((file for file in self.files if file.version_id == pk), None)
         if file is None or not self.table_slot:
@@ -108,7 +108,7 @@ class JobForm:
         if "csv" not in self.kind.spec.model_fields or file is None:
             return
         self.values[READ_AS] = file.artifact_id
-        dialect = dialect_of(file.media_type)
+        dialect = parse_dialect(file.media_type)
         if dialect is not None:
             values = self.spec_form.spec()
             read = {"delimiter": dialect.delimiter, "encoding": dialect.encoding}
@@ -119,18 +119,18 @@ class JobForm:
         self.spec_form.bind(data)
         self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
         self.values[READ_AS] = str(data.get(READ_AS, self.digest))
-        self.complete_inputs()
+        self.fill_empty_inputs()
         if self.values[READ_AS] != self.digest:
             self.read_as(self.table)
         self.offer_columns()
 
-    def complete_inputs(self) -> None:
+    def fill_empty_inputs(self) -> None:
         """Fill slots that are empty, or hold what went with another model, with what goes with the chosen one."""
         for slot in self.slots:
             digest = self.values.get(f"inputs/{slot}", "")
-            for other, found in (find_companions(self.key, slot, digest, self.made) if digest else {}).items():
-                if not self.values.get(f"inputs/{other}"):
-                    self.values[f"inputs/{other}"] = found
+            for other_slot, companion in (find_companions(self.key, slot, digest, self.made) if digest else {}).items():
+                if not self.values.get(f"inputs/{other_slot}"):
+                    self.values[f"inputs/{other_slot}"] = companion
 
     def handle(self, op: str) -> Any:
         """The job, if `op` queued one; otherwise None, with the form changed, its errors told, or a look ahead made."""
@@ -144,7 +144,7 @@ class JobForm:
             self.check_filled()
         elif op == "sample":
             self.check_filled()
-            self.look_ahead()
+            self.preview_changes()
         else:
             self.spec_form.apply(op)
             self.offer_columns()
@@ -164,9 +164,9 @@ class JobForm:
             self.spec_form.errors.pop(pointer, None)
             self.errors.pop(pointer, None)
 
-    def look_ahead(self) -> None:
+    def preview_changes(self) -> None:
         """Ask the engine what the spec would change; its errors come beside the fields that they name."""
-        self.told = sample_of(self.table, self.clean_spec, self.second)
+        self.told = preview_table(self.table, self.clean_spec, self.second)
         for error in self.told.errors if self.told else []:
             name, text = str(error.get("field") or ""), translate_error(error)
             if name == "inputs/table":
@@ -182,14 +182,14 @@ class JobForm:
             if self.errors:
                 self.spec_form.is_valid()
                 return None
-            return submit_job(actor=self.actor, project=self.project, submission=self.submission(numbers))[0]
+            return submit_job(actor=self.actor, project=self.project, submission=self.build_submission(numbers))[0]
         except Refused:
             raise
         except PlaneError as failure:
             self.refuse(failure)
             return None
 
-    def submission(self, numbers: Mapping[str, int | None]) -> Submission:
+    def build_submission(self, numbers: Mapping[str, int | None]) -> Submission:
         return Submission(
             kind=self.key,
             spec=self.spec_form.spec(),
@@ -203,14 +203,14 @@ class JobForm:
         )
 
     def check_numbers(self) -> dict[str, int | None]:
-        found: dict[str, int | None] = {}
+        numbers: dict[str, int | None] = {}
         for name in ("priority", "time_limit_seconds"):
             text = self.values.get(name, "")
             try:
-                found[name] = int(text) if text else None
+                numbers[name] = int(text) if text else None
             except ValueError:
                 self.errors[name] = _("%(text)s is not a whole number.") % {"text": text[:40]}
-        return found
+        return numbers
 
     def needs(self) -> Needs | None:
         asked, wrong = read_needs(self.values, self.kind.needs)
@@ -227,18 +227,18 @@ class JobForm:
 
     def refuse(self, failure: PlaneError) -> None:
         """Errors of the spec go to its form, the others beside the fields that are ours."""
-        ours = {item.pointer for item in self.own}
-        rest = []
+        own_pointers = {item.pointer for item in self.own}
+        spec_errors = []
         for error in failure.errors:
             name = str(error.get("field") or "").lstrip("/").removesuffix("/digest")
-            whole = translate_error(error)
-            if name in ours:
-                self.errors.setdefault(name, whole)
+            text = translate_error(error)
+            if name in own_pointers:
+                self.errors.setdefault(name, text)
             elif self.kind.check is not None and not str(error["code"]).startswith("spec_"):
-                rest.append({**error, "message": whole})  # what this plane has against it, with the way out
+                spec_errors.append({**error, "message": text})  # what this plane has against it, with the way out
             else:
-                rest.append(error)
-        self.spec_form.add_errors(rest)
+                spec_errors.append(error)
+        self.spec_form.add_errors(spec_errors)
 
     # -- the table ------------------------------------------------------------------------------------------------
     @property
@@ -255,29 +255,29 @@ class JobForm:
     @cached_property
     def table(self) -> DatasetFile | None:
         """The table in the first slot, as a file of its newest version; None while none is chosen, or of no version."""
-        known = next((file for file in self.files if file.artifact_id == self.digest), None)
-        return known or table_named(self.actor, self.project, self.digest)
+        match = next((file for file in self.files if file.artifact_id == self.digest), None)
+        return match or find_table(self.actor, self.project, self.digest)
 
     @cached_property
     def second(self) -> DatasetFile | None:
         """The table in the slot join, for a plan that joins one."""
         digest = self.values.get("inputs/join", "")
-        known = next((file for file in self.files if file.artifact_id == digest), None)
-        return known or table_named(self.actor, self.project, digest)
+        match = next((file for file in self.files if file.artifact_id == digest), None)
+        return match or find_table(self.actor, self.project, digest)
 
     @cached_property
-    def columns(self) -> list[Column]:
-        wanted = self.layout.names or self.layout.picks
-        return columns_of(self.table.version) if wanted and self.table else []
+    def columns(self) -> list[TableColumn]:
+        has_column_fields = self.layout.names or self.layout.picks
+        return list_columns(self.table.version) if has_column_fields and self.table else []
 
     def offer_columns(self) -> None:
         if self.layout.picks and self.columns:
             cleans = self.key == "clean"
             fits = (lambda column: column.is_number) if cleans else (lambda column: column.is_learnable)
-            self.spec_form.offers = {self.layout.picks: offers_of(self.columns, fits)}
+            self.spec_form.offers = {self.layout.picks: build_column_choices(self.columns, fits)}
         if self.layout.steps and self.columns:
             steps = self.spec_form.spec().get(self.layout.steps.strip("/"))
-            self.spec_form.offers |= offers_of_steps(self.columns, steps)
+            self.spec_form.offers |= build_step_choices(self.columns, steps)
 
     @property
     def clean_spec(self) -> CleanSpec | None:
@@ -299,8 +299,8 @@ class JobForm:
     @property
     def wrong(self) -> list[FormItem]:
         """The fields that keep the schedule from being drawn."""
-        wanted = set(self.schedule.wrong) if self.schedule else set()
-        return [item for item in list_problem_items(self.spec_form.items) if item.pointer in wanted]
+        pointers = set(self.schedule.wrong) if self.schedule else set()
+        return [item for item in list_problem_items(self.spec_form.items) if item.pointer in pointers]
 
     @cached_property
     def taken(self) -> Needs:
@@ -317,7 +317,7 @@ class JobForm:
     def memory(self) -> dict[str, Any] | None:
         """What the engine guesses that it takes, beside what it asks for; None where it cannot say."""
         version = self.table.version if self.table else None
-        guess = memory_of(version, self.spec_form.spec(), self.key)
+        guess = estimate_memory(version, self.spec_form.spec(), self.key)
         if guess is None:
             return None
         return {"bytes": guess, "asked": self.taken.memory_bytes, "enough": guess <= self.taken.memory_bytes}
@@ -326,16 +326,16 @@ class JobForm:
     @property
     def slots(self) -> tuple[str, ...]:
         """Slots that a form can fill: the kind's own, and where any may be given, one."""
-        named = (*self.kind.inputs, *self.kind.optional_inputs)
-        return named or (("input",) if self.kind.any_inputs else ())
+        slot_names = (*self.kind.inputs, *self.kind.optional_inputs)
+        return slot_names or (("input",) if self.kind.any_inputs else ())
 
     @property
     def head(self) -> list[FormItem]:
         """What comes before the spec."""
         items = [self.item("name", _("Name"), limit=_("up to 120 characters"), doc=_("For people; may stay empty."))]
-        items += [self.input_item(slot) for slot in self.slots]
+        items += [self.build_input_item(slot) for slot in self.slots]
         for name in self.kind.registers:
-            label, limit, doc = REGISTERED[name]
+            label, limit, doc = REGISTRATION_FIELDS[name]
             items.append(self.item(f"register/{name}", label, doc=doc, limit=limit))
         return items
 
@@ -367,7 +367,7 @@ class JobForm:
         value, error = self.values.get(pointer, ""), self.errors.get(pointer, "")
         return FormItem(kind="field", pointer=pointer, label=str(label), value=value, error=error, **more)
 
-    def input_item(self, slot: str) -> FormItem:
+    def build_input_item(self, slot: str) -> FormItem:
         required = slot in self.kind.inputs
         if slot in SOURCES.get(self.key, {}):
             choices = [("", _("Choose an output") if required else _("none"))]
@@ -376,9 +376,9 @@ class JobForm:
             doc = doc if slot == self.slots[0] else ""  # once, not beside each of nine
         else:
             choices = [("", _("Choose a version") if required else _("none"))]
-            choices += [(file.artifact_id, label_of(file)) for file in self.files]
+            choices += [(file.artifact_id, format_table_label(file)) for file in self.files]
             doc = _("The newest %(count)s tables of this project. The job keeps the digest, not the name.")
-            doc %= {"count": FILES_OFFERED}
+            doc %= {"count": MAX_TABLES_OFFERED}
         value = self.values.get(f"inputs/{slot}", "")
         if value and value not in dict(choices):
             choices.append((value, _("artifact %(digest)s…") % {"digest": value[:12]}))
@@ -388,17 +388,17 @@ class JobForm:
             control="select",
             choices=choices,
             required=required,
-            renews=self.renewed(slot),
+            renews=self.list_renewed_parts(slot),
             doc=doc,
         )
 
-    def renewed(self, slot: str) -> str:
+    def list_renewed_parts(self, slot: str) -> str:
         """What of the page follows from this input: names of columns, how a CSV file is read, the other inputs."""
         if slot in SOURCES.get(self.key, {}):
-            return ",".join(f"#finputs-{other}-f" for other in SOURCES[self.key] if other != slot)
+            return ",".join(f"#finputs-{other_slot}-f" for other_slot in SOURCES[self.key] if other_slot != slot)
         if slot != self.table_slot:
             return ""
-        parts = [f"#{COLUMNS}"] if self.layout.names else []
+        parts = [f"#{COLUMNS_LIST_ID}"] if self.layout.names else []
         parts += [f"#f-{self.layout.picks.strip('/')}-f"] if self.layout.picks else []
         parts += [f"#f-{self.layout.steps.strip('/')}-l"] if self.layout.steps else []
         parts += ["#f-csv-g", f"#{READ_AS}"] if "csv" in self.kind.spec.model_fields else []
@@ -422,13 +422,13 @@ class JobForm:
     @property
     def as_body(self) -> dict[str, Any]:
         """The same submission as the body of a REST call."""
-        asked = self.submission(self.check_numbers())
+        submission = self.build_submission(self.check_numbers())
         body: dict[str, Any] = {"kind": self.key, "spec": self.spec_form.as_json()}
-        if asked.needs:
-            body["needs"] = asked.needs.as_body()
-        if asked.inputs:
-            body["inputs"] = {filled.slot: {"digest": filled.digest} for filled in asked.inputs}
-        more = {name: getattr(asked, name) for name in ("register", "name", "priority", "time_limit_seconds")}
+        if submission.needs:
+            body["needs"] = submission.needs.as_body()
+        if submission.inputs:
+            body["inputs"] = {filled.slot: {"digest": filled.digest} for filled in submission.inputs}
+        more = {name: getattr(submission, name) for name in ("register", "name", "priority", "time_limit_seconds")}
         return body | {name: value for name, value in more.items() if value}
 
     @property

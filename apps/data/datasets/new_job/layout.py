@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
-REGISTERED: dict[str, tuple[Promise, Promise, Promise]] = {
+REGISTRATION_FIELDS: dict[str, tuple[Promise, Promise, Promise]] = {
     "dataset": (
         gettext_lazy("Register as"),
         gettext_lazy("1 to 50 lower-case letters, digits and hyphens"),
@@ -42,7 +42,7 @@ REGISTERED: dict[str, tuple[Promise, Promise, Promise]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class FormLayout:
     """How the form of a kind is arranged: pointers into its spec."""
 
     folded: frozenset[str] = frozenset()  # groups
@@ -53,7 +53,7 @@ class Layout:
 
 
 LAYOUTS = {
-    "clean": Layout(
+    "clean": FormLayout(
         folded=frozenset({"/csv"}),
         rare=frozenset({"/expectations"}),
         picks="/columns",
@@ -65,27 +65,27 @@ LAYOUTS = {
             "/steps/*/names/*/column",
         ),
     ),
-    "collect": Layout(
+    "collect": FormLayout(
         folded=frozenset({"/rate", "/robots", "/limits"}),
         rare=frozenset({"/user_agent", "/headers", "/time_zone", "/expectations", "/keep_bodies"}),
     ),
-    "profile": Layout(folded=frozenset({"/csv"})),
-    "diff": Layout(folded=frozenset({"/csv_before", "/csv_after"})),
-    "train": Layout(
+    "profile": FormLayout(folded=frozenset({"/csv"})),
+    "diff": FormLayout(folded=frozenset({"/csv_before", "/csv_after"})),
+    "train": FormLayout(
         rare=frozenset({"/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"}),
         names=("/target",),
         picks="/features",
     ),
-    "quantize": Layout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
-    "evaluate": Layout(
+    "quantize": FormLayout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
+    "evaluate": FormLayout(
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
         | frozenset({"/horizon", "/runs", "/threads", "/confidence"}),
         names=("/slices/*/column", "/group"),
     ),
-    "evaluate_predictions": Layout(
+    "evaluate_predictions": FormLayout(
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
         | frozenset({"/horizon", "/confidence"}),
         names=("/slices/*/column", "/group", "/target"),
     ),
-    "compile": Layout(rare=frozenset({"/tolerance", "/runs", "/threads", "/seed"})),
+    "compile": FormLayout(rare=frozenset({"/tolerance", "/runs", "/threads", "/seed"})),
 }

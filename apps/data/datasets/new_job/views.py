@@ -18,32 +18,32 @@ from apps.platform.jobs.views import get_project_context
 @require_safe
 def choose_kind(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/jobs/new: what shall it do?"""
-    actor, where = get_project_context(request, project)
-    policy.require(actor, "job.submit", where)
+    actor, in_project = get_project_context(request, project)
+    policy.require(actor, "job.submit", in_project)
     kinds = [{"key": key, "kind": kind} for key, kind in KINDS.items()]
     return render(request, "jobs/kinds.html", {"nav": "jobs", "kinds": kinds, "version": request.GET.get("version")})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def new_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
+def create_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     """/p/<slug>/jobs/new/<kind>: blank, from a version (?version=), or from another job (?from=).
 
     POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what it would
     change in the first rows; op=add:…, del:…, up:… and down:… change a list; op=submit queues.
     """
-    actor, where = get_project_context(request, project)
-    policy.require(actor, "job.submit", where)
+    actor, in_project = get_project_context(request, project)
+    policy.require(actor, "job.submit", in_project)
     if kind not in KINDS:
         raise NotFound("There is no job kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(KINDS))
-    form = JobForm(actor, where, kind)
+    form = JobForm(actor, in_project, kind)
     if request.method == "POST":
         form.bind(request.POST)
         job = form.handle(request.POST.get("op", "submit"))
         if job is not None:
             messages.success(request, _("Job %(number)s is queued.") % {"number": job.pk})
-            return redirect("jobs:detail", project=where.slug, pk=job.pk)
+            return redirect("jobs:detail", project=in_project.slug, pk=job.pk)
     else:
-        form.begin(request.GET)
+        form.fill_from_query(request.GET)
     alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
     template = "jobs/new_form.html" if request.htmx else "jobs/new.html"  # type: ignore[attr-defined]
     context = {"nav": "jobs", "key": kind, "kind": KINDS[kind], "form": form, "alone": alone}

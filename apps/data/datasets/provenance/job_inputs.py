@@ -13,31 +13,34 @@ from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.ends import EdgeSpec, End
 
 
-def inputs_of(job: Job) -> dict[str, str]:
+def get_input_digests(job: Job) -> dict[str, str]:
     """{slot: digest} of the inputs that are there."""
     return dict(JobInput.objects.filter(job=job, artifact__isnull=False).values_list("slot", "artifact_id"))
 
 
 @dataclass(frozen=True, slots=True)
-class Taker:
+class ProducingJob:
     """A job, and {slot: digest} of the inputs that are there."""
 
     job: Job
     slots: Mapping[str, str]
 
 
-def taker_of(project_id: int, pk: int) -> Taker | None:
+def find_producing_job(project_id: int, pk: int) -> ProducingJob | None:
     """A job of the project with its node, its provenance and its inputs. One query where it has any."""
     of_job = JobInput.objects.filter(job=pk, job__project=project_id).select_related("job__node", "job__provenance")
     inputs = list(of_job.order_by("slot"))
     if inputs:
-        return Taker(inputs[0].job, {row.slot: str(row.artifact_id) for row in inputs if row.artifact_id})
-    alone = Job.objects.filter(pk=pk, project=project_id).select_related("node", "provenance").first()
-    return Taker(alone, {}) if alone else None
+        return ProducingJob(inputs[0].job, {row.slot: str(row.artifact_id) for row in inputs if row.artifact_id})
+    job = Job.objects.filter(pk=pk, project=project_id).select_related("node", "provenance").first()
+    return ProducingJob(job, {}) if job else None
 
 
-def sources_of(
-    job: Job, dataset: Dataset | None, slots: Mapping[str, str] | None = None, made: DatasetVersion | None = None
+def find_source_versions(
+    job: Job,
+    dataset: Dataset | None,
+    slots: Mapping[str, str] | None = None,
+    output_version: DatasetVersion | None = None,
 ) -> dict[str, DatasetVersion]:
     """The version behind each input slot. Equal bytes may be in several: one that was there when the job was submitted,
     or that a job before it made; of this dataset first, then the newest.
@@ -46,10 +49,10 @@ def sources_of(
     version is no source of it. Versions that the job made itself are none either, even where its output equals its
     input. What came only after the job was submitted is named where nothing else has the bytes.
     """
-    slots = inputs_of(job) if slots is None else slots
+    slots = get_input_digests(job) if slots is None else slots
     best: dict[str, tuple[tuple[bool, bool, int], DatasetVersion]] = {}
     own = dataset.pk if dataset else None
-    for file in known_files(job, set(slots.values()), own, made):
+    for file in find_candidate_files(job, set(slots.values()), own, output_version):
         version = file.version
         rank = file.could_be_asked_for, version.dataset_id == own, version.pk
         if file.artifact_id not in best or best[file.artifact_id][0] < rank:
@@ -57,8 +60,8 @@ def sources_of(
     return {slot: best[digest][1] for slot, digest in slots.items() if digest in best}
 
 
-def known_files(
-    job: Job, digests: Collection[str], own: int | None, made: DatasetVersion | None
+def find_candidate_files(
+    job: Job, digests: Collection[str], own: int | None, output_version: DatasetVersion | None
 ) -> QuerySet[DatasetFile, Any]:
     """Of each digest the newest file that holds it, of all and of the dataset `own`, each also of those that
     `could_be_asked_for`: four rows at most, by the index. The same bytes may be in thousands of versions.
@@ -67,26 +70,28 @@ def known_files(
     asked_for = Q(version__created_at__lte=job.created_at) | Q(version__job_id__in=before.values("source_job_id"))
     chosen = Q(pk__in=())
     for digest in sorted(digests):
-        held = DatasetFile.objects.filter(artifact=digest, version__dataset__project_id=job.project_id)
-        held = held.filter(Q(version__job_id=None) | ~Q(version__job_id=job.pk)).order_by("-version_id")
-        if made is not None:
-            held = held.filter(version_id__lt=made.pk)
-        for rows in (held, held.filter(version__dataset=own)) if own is not None else (held,):
+        files = DatasetFile.objects.filter(artifact=digest, version__dataset__project_id=job.project_id)
+        files = files.filter(Q(version__job_id=None) | ~Q(version__job_id=job.pk)).order_by("-version_id")
+        if output_version is not None:
+            files = files.filter(version_id__lt=output_version.pk)
+        for rows in (files, files.filter(version__dataset=own)) if own is not None else (files,):
             chosen |= Q(pk=Subquery(rows.values("pk")[:1])) | Q(pk=Subquery(rows.filter(asked_for).values("pk")[:1]))
-    found = DatasetFile.objects.filter(chosen).select_related("version__dataset")
-    return found.annotate(could_be_asked_for=Case(When(asked_for, then=True), default=False)).defer("version__manifest")
+    candidates = DatasetFile.objects.filter(chosen).select_related("version__dataset")
+    return candidates.annotate(could_be_asked_for=Case(When(asked_for, then=True), default=False)).defer(
+        "version__manifest"
+    )
 
 
-def edges_of(job: Job, sources: Mapping[str, DatasetVersion], version: DatasetVersion, slot: str) -> list[EdgeSpec]:
+def build_edges(job: Job, sources: Mapping[str, DatasetVersion], version: DatasetVersion, slot: str) -> list[EdgeSpec]:
     """Into the job what its slots held (the bare artifact where no version has it), out of it the version."""
-    here = End("job", str(job.pk), label=str(job))
-    edges = [EdgeSpec.between(here, end_of(version), slot)]
-    for name, digest in inputs_of(job).items():
-        end = end_of(sources[name]) if name in sources else End("artifact", digest, digest, digest[:12])
-        edges.append(EdgeSpec.between(end, here, name))
+    job_end = End("job", str(job.pk), label=str(job))
+    edges = [EdgeSpec.between(job_end, build_version_end(version), slot)]
+    for name, digest in get_input_digests(job).items():
+        end = build_version_end(sources[name]) if name in sources else End("artifact", digest, digest, digest[:12])
+        edges.append(EdgeSpec.between(end, job_end, name))
     return edges
 
 
-def end_of(version: DatasetVersion) -> End:
+def build_version_end(version: DatasetVersion) -> End:
     """The version as an end of lineage edges."""
     return End("dataset_version", str(version.pk), version.digest, str(version))

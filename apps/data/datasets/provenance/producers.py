@@ -12,13 +12,13 @@ from typing import Any
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.provenance.job_inputs import Taker, inputs_of, taker_of
+from apps.data.datasets.provenance.job_inputs import ProducingJob, find_producing_job, get_input_digests
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.lineage.models import Edge
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class JobInputRef:
     """An input of the job: its slot and bytes, and what they were known as when the lineage was recorded."""
 
     slot: str
@@ -29,14 +29,14 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeBy:
+class Provenance:
     """`job` is None for what was uploaded; then there is no code, node or environment to tell."""
 
     script: str
     params: Mapping[str, Any]
     code_digest: str = ""
     quality: str = ""  # digest of the report
-    inputs: list[Taken] = field(default_factory=list)
+    inputs: list[JobInputRef] = field(default_factory=list)
     outputs: list[JobOutput] = field(default_factory=list)
     job: Job | None = None
     node: str = ""
@@ -44,58 +44,58 @@ class MadeBy:
     by: str = ""
 
 
-def made_by(actor: Actor, version: DatasetVersion, taker: Taker | None = None) -> MadeBy:
+def get_version_provenance(actor: Actor, version: DatasetVersion, producer: ProducingJob | None = None) -> Provenance:
     """What made this version: of the job that made it first, where several made the same bytes.
 
     `taker`: that job, where it is read already.
     """
     policy.require(actor, "dataset.view", version)
     quality = version.quality_id or ""
-    if taker is None and version.job_id:
-        taker = taker_of(version.project_id, version.job_id)
-    if taker is None:
-        return MadeBy(version.script, version.params or {}, quality=quality, by=version.created_by)
-    return of_job(taker, version.script, version.params or {}, quality)
+    if producer is None and version.job_id:
+        producer = find_producing_job(version.project_id, version.job_id)
+    if producer is None:
+        return Provenance(version.script, version.params or {}, quality=quality, by=version.created_by)
+    return build_provenance(producer, version.script, version.params or {}, quality)
 
 
-def made_by_job(actor: Actor, job: Job) -> MadeBy:
+def get_job_provenance(actor: Actor, job: Job) -> Provenance:
     """The same of what any job made; its spec is the parameters."""
     policy.require(actor, "job.view", job)
     script, spec = f"deepseek.{job.kind}", json.loads(job.spec)
     if not job.ended:  # then it has made nothing, and nobody has told of it
-        inputs = taken_in(Taker(job, inputs_of(job)))
-        return MadeBy(script, spec, inputs=inputs, job=job, by=job.requester)
-    return of_job(taker_of(job.project_id, job.pk) or Taker(job, {}), script, spec, "")
+        inputs = list_input_refs(ProducingJob(job, get_input_digests(job)))
+        return Provenance(script, spec, inputs=inputs, job=job, by=job.requester)
+    return build_provenance(find_producing_job(job.project_id, job.pk) or ProducingJob(job, {}), script, spec, "")
 
 
-def of_job(taker: Taker, script: str, params: Mapping[str, Any], quality: str) -> MadeBy:
-    job = taker.job
-    told = getattr(job, "provenance", None)
+def build_provenance(producer: ProducingJob, script: str, params: Mapping[str, Any], quality: str) -> Provenance:
+    job = producer.job
+    record = getattr(job, "provenance", None)
     outputs = list(JobOutput.objects.filter(job=job).select_related("artifact").order_by("slot"))
-    return MadeBy(
+    return Provenance(
         script=script,
         params=params,
-        code_digest=told.code_digest if told else "",
-        quality=quality or next((one.artifact_id for one in outputs if one.slot == "quality_after"), ""),
-        inputs=taken_in(taker),
+        code_digest=record.code_digest if record else "",
+        quality=quality or next((output.artifact_id for output in outputs if output.slot == "quality_after"), ""),
+        inputs=list_input_refs(producer),
         outputs=outputs,
         job=job,
-        node=told.node if told else (job.node.name if job.node else ""),
-        environment=told.environment if told else {},
+        node=record.node if record else (job.node.name if job.node else ""),
+        environment=record.environment if record else {},
         by=job.requester,
     )
 
 
-def taken_in(taker: Taker) -> list[Taken]:
+def list_input_refs(producer: ProducingJob) -> list[JobInputRef]:
     """What went in by each slot, as the lineage recorded it where it did."""
-    job = taker.job
+    job = producer.job
     edges = Edge.objects.filter(project_id=job.project_id, target_type="job", target_id=str(job.pk)).order_by("id")
-    known = {edge.role: edge for edge in edges}
-    found = []
-    for slot, digest in sorted(taker.slots.items()):
-        edge = known.get(slot)
+    edges_by_slot = {edge.role: edge for edge in edges}
+    refs = []
+    for slot, digest in sorted(producer.slots.items()):
+        edge = edges_by_slot.get(slot)
         if edge is None:
-            found.append(Taken(slot, digest, id=digest, label=digest[:12]))
+            refs.append(JobInputRef(slot, digest, id=digest, label=digest[:12]))
         else:
-            found.append(Taken(slot, digest, edge.source_type, edge.source_id, edge.source_label or digest[:12]))
-    return found
+            refs.append(JobInputRef(slot, digest, edge.source_type, edge.source_id, edge.source_label or digest[:12]))
+    return refs

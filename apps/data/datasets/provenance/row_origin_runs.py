@@ -20,12 +20,12 @@ from apps.platform.artifacts.verification import open_verified, read_verified
 
 SLOT, META = "origins", "origins"
 RUN = struct.Struct("<QQ")
-NOWHERE = 2**64 - 1
-PIECE = 4096 * RUN.size  # bytes that are read at once when a range is narrow enough
+NO_ORIGIN = 2**64 - 1
+NARROW_READ_BYTES = 4096 * RUN.size  # bytes that are read at once when a range is narrow enough
 
 
 @dataclass(frozen=True, slots=True)
-class RowsFrom:
+class RowOriginRef:
     """What a new version says of its rows: where they come from, and how."""
 
     origin_version: DatasetVersion
@@ -36,81 +36,81 @@ class RowsFrom:
         return {"origin_version": self.origin_version, "origins": self.origins, "keeps_rows": self.keeps_rows}
 
 
-def rows_from(
+def read_row_origins(
     meta: Mapping[str, Any],
-    made: Mapping[str, tuple[str, Artifact, str, str, Mapping[str, Any]]],
+    outputs: Mapping[str, tuple[str, Artifact, str, str, Mapping[str, Any]]],
     source: DatasetVersion | None,
-) -> RowsFrom | None:
+) -> RowOriginRef | None:
     """What the table's meta and the job's outputs tell of the rows; None where nothing is told, or of no version."""
-    told = meta.get(META)
+    origin_kind = meta.get(META)
     if source is None:
         return None
-    if told == "kept":
-        return RowsFrom(source, None, True)
-    if told == "runs" and SLOT in made and made[SLOT][1].size % RUN.size == 0:
-        return RowsFrom(source, made[SLOT][1], False)
+    if origin_kind == "kept":
+        return RowOriginRef(source, None, True)
+    if origin_kind == "runs" and SLOT in outputs and outputs[SLOT][1].size % RUN.size == 0:
+        return RowOriginRef(source, outputs[SLOT][1], False)
     return None
 
 
-def source_row(artifact: Artifact, row: int) -> int | None:
+def find_source_row(artifact: Artifact, row: int) -> int | None:
     """The source row of `row`; None for one without origin. A few narrow reads, whatever the length of the runs.
 
     Raises Damaged if the store has lost the bytes.
     """
-    first, behind = 0, artifact.size // RUN.size  # the run wanted, if there is one, is in [first, behind)
-    while behind - first > PIECE // RUN.size:
-        middle = (first + behind) // 2
-        if runs_in(artifact, middle, middle + 1)[0][0] <= row:
+    first, stop = 0, artifact.size // RUN.size  # the run wanted, if there is one, is in [first, behind)
+    while stop - first > NARROW_READ_BYTES // RUN.size:
+        middle = (first + stop) // 2
+        if read_runs(artifact, middle, middle + 1)[0][0] <= row:
             first = middle
         else:
-            behind = middle
-    runs = runs_in(artifact, first, behind) if behind > first else []
-    at = bisect_right(runs, row, key=lambda run: run[0]) - 1
-    if at < 0 or runs[at][1] == NOWHERE:
+            stop = middle
+    runs = read_runs(artifact, first, stop) if stop > first else []
+    index = bisect_right(runs, row, key=lambda run: run[0]) - 1
+    if index < 0 or runs[index][1] == NO_ORIGIN:
         return None
-    return runs[at][1] + row - runs[at][0]
+    return runs[index][1] + row - runs[index][0]
 
 
-def rows_made(artifact: Artifact, wanted: Sequence[int], rows: int | None, most: int) -> list[int]:
+def find_output_rows(artifact: Artifact, source_rows: Sequence[int], rows: int | None, most: int) -> list[int]:
     """The rows that were any of the source rows `wanted`, ascending, at most `most`. Reads every run once, streamed.
 
     `rows`: how many the version has, where that is known; the last run ends there.
     """
-    sought = sorted(wanted)
-    found: list[int] = []
+    sought = sorted(source_rows)
+    output_rows: list[int] = []
     last: tuple[int, int] | None = None
 
     def take(run: tuple[int, int], end: int | None) -> None:
         start, source = run
-        if source == NOWHERE:
+        if source == NO_ORIGIN:
             return
         at = bisect_right(sought, source - 1)
         while at < len(sought) and (end is None or sought[at] - source < end - start):
-            found.append(start + sought[at] - source)
+            output_rows.append(start + sought[at] - source)
             at += 1
 
-    for run in all_runs(artifact):
+    for run in iter_runs(artifact):
         if last is not None:
             take(last, run[0])
         last = run
-        if len(found) >= most:
-            return found[:most]
+        if len(output_rows) >= most:
+            return output_rows[:most]
     if last is not None:
         take(last, rows)
-    return found[:most]
+    return output_rows[:most]
 
 
-def runs_in(artifact: Artifact, first: int, behind: int) -> list[tuple[int, int]]:
+def read_runs(artifact: Artifact, first: int, stop: int) -> list[tuple[int, int]]:
     """The runs [first, behind)."""
-    return list(RUN.iter_unpack(read_verified(artifact, first * RUN.size, behind * RUN.size)))
+    return list(RUN.iter_unpack(read_verified(artifact, first * RUN.size, stop * RUN.size)))
 
 
-def all_runs(artifact: Artifact) -> Iterator[tuple[int, int]]:
+def iter_runs(artifact: Artifact) -> Iterator[tuple[int, int]]:
     """Every run in order, in pieces as the store gives them."""
     rest = b""
     with closing(open_verified(artifact)) as reading:
         for chunk in reading:
             data = rest + chunk
-            whole = len(data) - len(data) % RUN.size
-            yield from RUN.iter_unpack(data[:whole])
-            rest = data[whole:]
+            complete = len(data) - len(data) % RUN.size
+            yield from RUN.iter_unpack(data[:complete])
+            rest = data[complete:]

@@ -14,15 +14,15 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.provenance.row_origin_runs import rows_made, source_row
+from apps.data.datasets.provenance.row_origin_runs import find_output_rows, find_source_row
 from apps.data.datasets.versions.manifest import is_table
-from apps.data.datasets.versions.row_cells import Cells, cells_at
+from apps.data.datasets.versions.row_cells import RowCells, read_row_cells
 from deepseek.messages import N_
 
-MOST_HOPS = 100  # versions of one chain
-MOST_VERSIONS = 100  # below a version, of which the rows are looked up
-MOST_ROWS = 1000  # of one version that a row went into
-SCANNED = 64 * 2**20  # bytes of runs that one question reads
+MAX_HOPS = 100  # versions of one chain
+MAX_VERSIONS = 100  # below a version, of which the rows are looked up
+MAX_ROWS = 1000  # of one version that a row went into
+MAX_RUN_BYTES = 64 * 2**20  # bytes of runs that one question reads
 LAST_ROW = 2**62
 
 SOURCE, INSERTED, NOT_RECORDED, CUT = "source", "inserted", "not_recorded", "cut"
@@ -40,17 +40,17 @@ class Hop:
     row: int
     file: DatasetFile | None = None
     kept: bool = False
-    cells: Cells | None = None
+    cells: RowCells | None = None
 
 
 @dataclass(slots=True)
-class Origin:
+class RowOrigin:
     hops: list[Hop] = field(default_factory=list)
     ends: str = SOURCE
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class DescendantRows:
     """Rows of a later version that a row went into, ascending; `hops` versions away. `more`: there are others."""
 
     version: DatasetVersion
@@ -60,42 +60,42 @@ class Reached:
 
 
 @dataclass(slots=True)
-class Descendants:
-    reached: list[Reached] = field(default_factory=list)
+class RowDescendants:
+    reached: list[DescendantRows] = field(default_factory=list)
     truncated: bool = False  # versions or runs beyond the limits were not looked at
 
 
 # -- back -----------------------------------------------------------------------------------------------------------
-def origin_of(actor: Actor, version: DatasetVersion, row: int, *, cells: bool = True) -> Origin:
+def trace_origin(actor: Actor, version: DatasetVersion, row: int, *, cells: bool = True) -> RowOrigin:
     """The way of a row back to the bytes that no job made, this version first. Three queries, a few narrow reads.
 
     Raises Invalid for a row that the version does not have.
     """
     policy.require(actor, "dataset.view", version)
     check_row(version, row)
-    chain = chain_of(version, "id", "origin_version_id", MOST_HOPS)
-    versions = versions_at(actor, list(chain))
-    files = tables_of(list(versions))
-    found = Origin()
+    chain = query_chain(version, "id", "origin_version_id", MAX_HOPS)
+    versions = load_versions(actor, list(chain))
+    files = load_tables(list(versions))
+    origin = RowOrigin()
     for pk in chain:
-        here = versions.get(pk)
-        if here is None:
-            found.ends = NOT_RECORDED
-            return found
+        hop_version = versions.get(pk)
+        if hop_version is None:
+            origin.ends = NOT_RECORDED
+            return origin
         file = files.get(pk)
-        shown = cells_at(file, row) if cells and file is not None else None
-        found.hops.append(Hop(here, row, file, here.keeps_rows, shown))
-        if here.origin_version_id is None:
-            found.ends = NOT_RECORDED if here.job_id else SOURCE
-            return found
-        if not here.keeps_rows:
-            before = source_row(here.origins, row - 1) if here.origins else None
+        row_cells = read_row_cells(file, row) if cells and file is not None else None
+        origin.hops.append(Hop(hop_version, row, file, hop_version.keeps_rows, row_cells))
+        if hop_version.origin_version_id is None:
+            origin.ends = NOT_RECORDED if hop_version.job_id else SOURCE
+            return origin
+        if not hop_version.keeps_rows:
+            before = find_source_row(hop_version.origins, row - 1) if hop_version.origins else None
             if before is None:
-                found.ends = INSERTED
-                return found
+                origin.ends = INSERTED
+                return origin
             row = before + 1
-    found.ends = CUT
-    return found
+    origin.ends = CUT
+    return origin
 
 
 def check_row(version: DatasetVersion, row: int) -> None:
@@ -112,37 +112,46 @@ def check_row(version: DatasetVersion, row: int) -> None:
 
 
 # -- on -------------------------------------------------------------------------------------------------------------
-def descendants_of(actor: Actor, version: DatasetVersion, row: int) -> Descendants:
+def trace_descendants(actor: Actor, version: DatasetVersion, row: int) -> RowDescendants:
     """The rows of every later version that this row went into, the nearest versions first.
 
     The runs of a version are read whole, streamed; Descendants says when there was more than is read for one question.
     """
     policy.require(actor, "dataset.view", version)
     check_row(version, row)
-    below = chain_of(version, "origin_version_id", "id", MOST_VERSIONS + 1)
-    versions = versions_at(actor, list(below)[: MOST_VERSIONS + 1])
-    found = Descendants(truncated=len(below) > MOST_VERSIONS)
+    below = query_chain(version, "origin_version_id", "id", MAX_VERSIONS + 1)
+    versions = load_versions(actor, list(below)[: MAX_VERSIONS + 1])
+    descendants = RowDescendants(truncated=len(below) > MAX_VERSIONS)
     rows: dict[int, list[int]] = {version.pk: [row - 1]}
-    left = SCANNED
+    left = MAX_RUN_BYTES
     for pk, hops in below.items():
-        here = versions.get(pk)
-        sought = rows.get(here.origin_version_id or 0) if here else None
-        if here is None or not sought or pk == version.pk:
+        descendant = versions.get(pk)
+        sought = rows.get(descendant.origin_version_id or 0) if descendant else None
+        if descendant is None or not sought or pk == version.pk:
             continue
-        if here.keeps_rows:
-            made = [one for one in sought if here.rows is None or one < here.rows]
-        elif here.origins is None:
+        if descendant.keeps_rows:
+            output_rows = [
+                row_number for row_number in sought if descendant.rows is None or row_number < descendant.rows
+            ]
+        elif descendant.origins is None:
             continue
-        elif here.origins.size > left:
-            found.truncated = True
+        elif descendant.origins.size > left:
+            descendants.truncated = True
             continue
         else:
-            left -= here.origins.size
-            made = rows_made(here.origins, sought, here.rows, MOST_ROWS + 1)
-        if made:
-            rows[pk] = made[:MOST_ROWS]
-            found.reached.append(Reached(here, hops, [one + 1 for one in made[:MOST_ROWS]], len(made) > MOST_ROWS))
-    return found
+            left -= descendant.origins.size
+            output_rows = find_output_rows(descendant.origins, sought, descendant.rows, MAX_ROWS + 1)
+        if output_rows:
+            rows[pk] = output_rows[:MAX_ROWS]
+            descendants.reached.append(
+                DescendantRows(
+                    descendant,
+                    hops,
+                    [row_number + 1 for row_number in output_rows[:MAX_ROWS]],
+                    len(output_rows) > MAX_ROWS,
+                )
+            )
+    return descendants
 
 
 # -- rows of the database -------------------------------------------------------------------------------------------
@@ -153,7 +162,7 @@ CHAIN = """WITH RECURSIVE chain(id, hops) AS (
 ) SELECT id, hops FROM chain ORDER BY hops, id LIMIT %s"""
 
 
-def chain_of(version: DatasetVersion, near: str, far: str, most: int) -> dict[int, int]:
+def query_chain(version: DatasetVersion, near: str, far: str, most: int) -> dict[int, int]:
     """{version: hops from the first}, the nearest first: back, or on. One query; nothing is its own origin."""
     table = connection.ops.quote_name(DatasetVersion._meta.db_table)
     with connection.cursor() as cursor:
@@ -161,17 +170,17 @@ def chain_of(version: DatasetVersion, near: str, far: str, most: int) -> dict[in
         return dict(cursor.fetchall())
 
 
-def versions_at(actor: Actor, keys: Sequence[int]) -> dict[int, DatasetVersion]:
-    found = DatasetVersion.objects.visible_to(actor).filter(pk__in=keys)
-    found = found.select_related("dataset__project", "origins").defer("manifest", "params", "columns")
-    return {one.pk: one for one in found}
+def load_versions(actor: Actor, keys: Sequence[int]) -> dict[int, DatasetVersion]:
+    versions = DatasetVersion.objects.visible_to(actor).filter(pk__in=keys)
+    versions = versions.select_related("dataset__project", "origins").defer("manifest", "params", "columns")
+    return {version.pk: version for version in versions}
 
 
-def tables_of(keys: Sequence[int]) -> dict[int, DatasetFile]:
+def load_tables(keys: Sequence[int]) -> dict[int, DatasetFile]:
     """The table of each version: its first file that is one."""
     files = DatasetFile.objects.filter(version__in=keys).select_related("artifact").order_by("version_id", "path")
-    found: dict[int, DatasetFile] = {}
+    tables: dict[int, DatasetFile] = {}
     for file in files:
         if is_table(file.media_type):
-            found.setdefault(file.version_id, file)
-    return found
+            tables.setdefault(file.version_id, file)
+    return tables

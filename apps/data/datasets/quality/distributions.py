@@ -20,7 +20,7 @@ Column = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
+class ColumnDistribution:
     """`kind`: numbers, dates (edges in seconds since 1970), or values (`top`: the most frequent
     of both versions as (value, count, count before); a count is None where a report does not have it)."""
 
@@ -43,21 +43,21 @@ class Distribution:
         return sum(bool(count) for _value, count, _before in self.top or [])
 
 
-def distribution_of(column: Column, earlier: Column | None = None, *, rows: int = 0) -> Distribution | None:
+def build_distribution(column: Column, earlier: Column | None = None, *, rows: int = 0) -> ColumnDistribution | None:
     """What there is to draw of a column, the other version's beside it; None where its report tells nothing."""
     facts: dict[str, Any] = {"name": str(column.get("name")), "dtype": str(column.get("dtype") or ""), "rows": rows}
     facts |= {"distinct": column.get("distinct")}
-    for kind, bins in (("numbers", number_bins), ("dates", date_bins)):
-        drawn = bins(column)
-        if drawn is not None:
-            edges, counts, before, estimated = overlaid(drawn, bins(earlier or {}))
-            told: dict[str, Any] = {"edges": edges, "counts": counts, "before": before, "estimated": estimated}
-            return Distribution(kind=kind, **facts, **told)
+    for kind, bins in (("numbers", read_number_bins), ("dates", read_date_bins)):
+        own_bins = bins(column)
+        if own_bins is not None:
+            edges, counts, before, estimated = merge_bins(own_bins, bins(earlier or {}))
+            bin_fields: dict[str, Any] = {"edges": edges, "counts": counts, "before": before, "estimated": estimated}
+            return ColumnDistribution(kind=kind, **facts, **bin_fields)
     top = column.get("top")
     if not top:
         return None
     rows_of = count_values(column, earlier)
-    return Distribution(
+    return ColumnDistribution(
         kind="values", edges=[], counts=[], top=rows_of, has_before=bool((earlier or {}).get("top")), **facts
     )
 
@@ -68,38 +68,38 @@ def count_values(column: Column, earlier: Column | None) -> list[tuple[str, int 
     A value that a report does not name is absent if the report names all; else it is one of the rare, of unknown count.
     """
     reports = column, earlier or {}
-    named = [{str(value): int(count) for value, count in one.get("top") or []} for one in reports]
-    every = [{str(value): int(count) for value, count in one.get("values") or []} for one in reports]
-    now, before = (names | values for names, values in zip(named, every, strict=True))
+    top_counts = [{str(value): int(count) for value, count in report.get("top") or []} for report in reports]
+    all_counts = [{str(value): int(count) for value, count in report.get("values") or []} for report in reports]
+    now, before = (names | values for names, values in zip(top_counts, all_counts, strict=True))
     rest, rest_before = (
-        0 if len(counts) >= (one.get("distinct") or 0) else None
-        for one, counts in zip(reports, (now, before), strict=True)
+        0 if len(counts) >= (report.get("distinct") or 0) else None
+        for report, counts in zip(reports, (now, before), strict=True)
     )
-    names = [*named[0], *(value for value in named[1] if value not in named[0])]
+    names = [*top_counts[0], *(value for value in top_counts[1] if value not in top_counts[0])]
     return [(value, now.get(value, rest), before.get(value, rest_before) if before else None) for value in names]
 
 
 Bins = tuple[list[float], list[float]]
 
 
-def number_bins(column: Column) -> Bins | None:
-    found = (column.get("numeric") or {}).get("histogram")
-    return (list(found["edges"]), list(found["counts"])) if found else None
+def read_number_bins(column: Column) -> Bins | None:
+    histogram = (column.get("numeric") or {}).get("histogram")
+    return (list(histogram["edges"]), list(histogram["counts"])) if histogram else None
 
 
-def date_bins(column: Column) -> Bins | None:
-    found = (column.get("dates") or {}).get("histogram")
+def read_date_bins(column: Column) -> Bins | None:
+    histogram = (column.get("dates") or {}).get("histogram")
     try:
-        return ([seconds(edge) for edge in found["edges"]], list(found["counts"])) if found else None
+        return ([parse_seconds(edge) for edge in histogram["edges"]], list(histogram["counts"])) if histogram else None
     except ValueError:  # a year that Python's calendar does not have
         return None
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-def overlaid(now: Bins, before: Bins | None) -> tuple[list[float], list[float], list[float] | None, bool]:
+def merge_bins(now: Bins, before: Bins | None) -> tuple[list[float], list[float], list[float] | None, bool]:
     """(edges, counts, counts before, whether they are estimates) on one axis."""
     if before is None:
         return *now, None, False
@@ -110,21 +110,21 @@ def overlaid(now: Bins, before: Bins | None) -> tuple[list[float], list[float], 
     if not math.isfinite(width) or width <= 0:
         return *now, None, False
     edges = [low + width * place for place in range(BINS)] + [high]
-    return edges, rebinned(now, edges), rebinned(before, edges), True
+    return edges, resample_bins(now, edges), resample_bins(before, edges), True
 
 
-def rebinned(bins: Bins, edges: Sequence[float]) -> list[float]:
+def resample_bins(bins: Bins, edges: Sequence[float]) -> list[float]:
     """The counts of `bins` between `edges`, which hold them all; each old bin is spread evenly, and the sum stays."""
     counts = [0.0] * (len(edges) - 1)
     for (low, high), count in zip(pairwise(bins[0]), bins[1], strict=True):
         if not count:
             continue
-        place = min(max(0, bisect_right(edges, low) - 1), len(counts) - 1)
+        index = min(max(0, bisect_right(edges, low) - 1), len(counts) - 1)
         if high <= low:
-            counts[place] += count
+            counts[index] += count
             continue
-        while place < len(counts) and edges[place] < high:
-            inside = min(high, edges[place + 1]) - max(low, edges[place])
-            counts[place] += count * max(0.0, inside) / (high - low)
-            place += 1
+        while index < len(counts) and edges[index] < high:
+            inside = min(high, edges[index + 1]) - max(low, edges[index])
+            counts[index] += count * max(0.0, inside) / (high - low)
+            index += 1
     return counts

@@ -14,23 +14,23 @@ from apps.data.datasets import presenters, queries
 from apps.data.datasets.models import DatasetVersion
 from deepseek.quality.drift_spec import SCHEMA, compute_drift
 
-KEPT_SECONDS = 86_400
-KEPT_FROM = 500  # columns: fewer are compared faster than a cache answers
+CACHE_SECONDS = 86_400
+MIN_CACHED_COLUMNS = 500  # columns: fewer are compared faster than a cache answers
 
 Report = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
+class DriftBaseline:
     """What a version is measured against, and why that one."""
 
     version: DatasetVersion
     is_parent: bool
 
 
-def baseline_of(
+def find_baseline(
     actor: Actor, version: DatasetVersion, which: str = "", parent: DatasetVersion | Literal["unread"] | None = "unread"
-) -> Baseline | None:
+) -> DriftBaseline | None:
     """The version named by number or digest; else the one that it was made from (`parent`, where it is read already),
     else the one before it.
 
@@ -38,36 +38,36 @@ def baseline_of(
     """
     if which:
         project, name = version.dataset.project, version.dataset.name
-        return Baseline(queries.get_version(actor, project, name, which[:64]), is_parent=False)
+        return DriftBaseline(queries.get_version(actor, project, name, which[:64]), is_parent=False)
     if parent == "unread":
-        parent = presenters.parent_of(version)[1]
+        parent = presenters.find_parent(version)[1]
     if parent is not None:
-        return Baseline(parent, is_parent=True)
+        return DriftBaseline(parent, is_parent=True)
     earlier = (
         queries.list_versions(actor, version.dataset).filter(number__lt=version.number).order_by("-number").first()
     )
-    return Baseline(earlier, is_parent=False) if earlier else None
+    return DriftBaseline(earlier, is_parent=False) if earlier else None
 
 
-def drift_between(actor: Actor, version: DatasetVersion, other: DatasetVersion) -> dict[str, Any] | None:
+def get_drift(actor: Actor, version: DatasetVersion, other: DatasetVersion) -> dict[str, Any] | None:
     """The drift of `version` from `other`; None while one of them is not measured. Kept, as reports never change."""
     if version.quality_id is None or other.quality_id is None:
         return None
-    if len(version.columns) < KEPT_FROM:
-        return drift_in(presenters.report_of(actor, other), presenters.report_of(actor, version))
+    if len(version.columns) < MIN_CACHED_COLUMNS:
+        return drift_in(presenters.load_report(actor, other), presenters.load_report(actor, version))
     key = f"drift:{SCHEMA}:{version.quality_id[:24]}:{other.quality_id[:24]}"
-    told: dict[str, Any] | None = cache.get(key)
-    if told is None:
-        before, report = presenters.report_of(actor, other), presenters.report_of(actor, version)
+    drift: dict[str, Any] | None = cache.get(key)
+    if drift is None:
+        before, report = presenters.load_report(actor, other), presenters.load_report(actor, version)
         if before is None or report is None:
             return None
-        told = compute_drift(before, report)
-        cache.set(key, told, KEPT_SECONDS)
-    return told
+        drift = compute_drift(before, report)
+        cache.set(key, drift, CACHE_SECONDS)
+    return drift
 
 
 @dataclass(frozen=True, slots=True)
-class Drifted:
+class DriftVerdict:
     """A drift, or one column of it, with its verdict in words and the state that it is drawn as."""
 
     told: Mapping[str, Any] | None
@@ -80,7 +80,7 @@ class Drifted:
         return 100 * float((self.told or {}).get("missing_share_change") or 0)
 
 
-def words() -> dict[str, tuple[str, str]]:
+def get_verdict_labels() -> dict[str, tuple[str, str]]:
     return {
         "stable": ("pass", pgettext("drift", "stable")),
         "moved": ("warn", pgettext("drift", "moved")),
@@ -89,17 +89,17 @@ def words() -> dict[str, tuple[str, str]]:
     }
 
 
-def worded(told: Mapping[str, Any] | None) -> Drifted:
+def label_drift(drift: Mapping[str, Any] | None) -> DriftVerdict:
     """Of a whole drift too: moved, though none of its columns is, are the columns that only one of both has."""
-    verdict, counts = str((told or {}).get("verdict", "unknown")), (told or {}).get("counts")
+    verdict, counts = str((drift or {}).get("verdict", "unknown")), (drift or {}).get("counts")
     if verdict == "moved" and counts and not counts["moved"]:
-        return Drifted(told, "warn", pgettext("drift", "other columns"))
-    return Drifted(told, *words()[verdict])
+        return DriftVerdict(drift, "warn", pgettext("drift", "other columns"))
+    return DriftVerdict(drift, *get_verdict_labels()[verdict])
 
 
-def columns_of(told: Mapping[str, Any] | None) -> list[Drifted]:
+def sort_column_drifts(drift: Mapping[str, Any] | None) -> list[DriftVerdict]:
     """What changed most first, each group in the order of the table."""
-    rows = [worded(column) for column in (told or {}).get("columns") or []]
+    rows = [label_drift(column) for column in (drift or {}).get("columns") or []]
     place = {name: at for at, name in enumerate(["changed", "moved", "stable", "unknown"])}
     return sorted(rows, key=lambda row: place[str((row.told or {}).get("verdict", "unknown"))])
 

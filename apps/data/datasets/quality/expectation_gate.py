@@ -22,38 +22,40 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.data.datasets import bounded_process
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.data.datasets.quality.required_expectations import FIELD, WAY_OUT, Checked, demanding
-from apps.data.datasets.queries import chunks_of
-from apps.data.datasets.versions.manifest import VersionFile, dialect_of, main_table, manifest_text
+from apps.data.datasets.quality.required_expectations import FIELD, UNCHECKED_HINT, CheckedTable, find_demanding_dataset
+from apps.data.datasets.queries import iter_chunks
+from apps.data.datasets.versions.manifest import VersionFile, find_main_table, parse_dialect, render_manifest
 from apps.platform.accounts.models import Project
 from deepseek.messages import N_, Message, restore_message
 from deepseek.tables.csv_dialect import CsvDialect
 
 SECONDS = 40
-WAITS_SECONDS = 15.0  # for a turn: both together are less than another push waits for this one, and a proxy for both
+SLOT_WAIT_SECONDS = (
+    15.0  # for a turn: both together are less than another push waits for this one, and a proxy for both
+)
 MEMORY_BYTES = 2 * 2**30  # of addresses: libraries reserve far more than they touch
 WRITTEN_BYTES = 2 * 2**30  # of a file: text that is put aside as numbers takes up to eight times its size
-AT_ONCE = 1  # child of this process: all web processes of a host share its memory
-NAMED = 20  # errors that a refusal tells
-LEAST_SECONDS = 1  # with less left the engine is not started
-OF_ERRORS = ("field", "limit", "hint")
+MAX_CHILDREN = 1  # child of this process: all web processes of a host share its memory
+MAX_ERRORS_NAMED = 20  # errors that a refusal tells
+MIN_SECONDS = 1  # with less left the engine is not started
+ERROR_FIELDS = ("field", "limit", "hint")
 
-slots = threading.BoundedSemaphore(AT_ONCE)
+slots = threading.BoundedSemaphore(MAX_CHILDREN)
 
 
-def check_expected(project: Project, dataset_name: str, files: Sequence[VersionFile]) -> Checked | None:
+def check_expectations(project: Project, dataset_name: str, files: Sequence[VersionFile]) -> CheckedTable | None:
     """What the dataset expects, checked on the main table of what shall be a version. Call it in no transaction.
 
     None where the dataset demands nothing, or these files are a version of it already. Raises Invalid with each
     expectation that does not hold, or with what is wrong with the table; Conflict (expectations_unchecked) where that
     cannot be found out while somebody waits, Unavailable where others wait already.
     """
-    dataset = demanding(project, dataset_name)
+    dataset = find_demanding_dataset(project, dataset_name)
     if dataset is None or is_version(dataset, files):
         return None
-    table = main_table(files)
+    table = find_main_table(files)
     if table is None:
-        raise left_to_a_job(
+        raise build_deferral_conflict(
             Message(
                 "The dataset {dataset_name} takes only versions that were checked, and none of these files is a table.",
                 dataset_name=dataset.name,
@@ -63,7 +65,7 @@ def check_expected(project: Project, dataset_name: str, files: Sequence[VersionF
     path, artifact, kind = table
     limit = settings.ENV.check_limit_bytes
     if artifact.size > limit:
-        raise left_to_a_job(
+        raise build_deferral_conflict(
             Message(
                 "The dataset {dataset_name} takes only versions that a job has checked: {path} has "
                 "{artifact_size} bytes, and only up to {limit} bytes are checked while you wait.",
@@ -76,65 +78,67 @@ def check_expected(project: Project, dataset_name: str, files: Sequence[VersionF
         )
     if not connection.in_atomic_block:
         connection.close()  # the check must not keep one of the pool's connections
-    spec = {"csv": asdict(dialect_of(kind) or CsvDialect()), FIELD: dataset.expectations, "on_failure": "fail"}
-    with turn(), copy_of(artifact.digest) as (file, left):
-        answer = asked(file, json.dumps(spec), left)
+    spec = {"csv": asdict(parse_dialect(kind) or CsvDialect()), FIELD: dataset.expectations, "on_failure": "fail"}
+    with wait_for_check_slot(), copy_to_file(artifact.digest) as (file, left):
+        answer = run_check(file, json.dumps(spec), left)
     if answer.fault is not None:
-        raise unanswered(dataset, path, answer.fault)
+        raise build_fault_conflict(dataset, path, answer.fault)
     if answer.document is None:
-        raise failed(dataset, path, answer.errors)
-    unmet = sum(one["verdict"] != "pass" for one in answer.document["expectations"])
-    return Checked(artifact.digest, kind, dataset.expectations, unmet, answer.document["warnings"])
+        raise build_unmet_error(dataset, path, answer.errors)
+    unmet = sum(expectation["verdict"] != "pass" for expectation in answer.document["expectations"])
+    return CheckedTable(artifact.digest, kind, dataset.expectations, unmet, answer.document["warnings"])
 
 
 def is_version(dataset: Dataset, files: Sequence[VersionFile]) -> bool:
-    digest = sha256_hex(manifest_text(files))
+    digest = sha256_hex(render_manifest(files))
     return DatasetVersion.objects.filter(dataset=dataset, digest=digest, deleted_at=None).exists()
 
 
-def turn() -> AbstractContextManager[None]:
+def wait_for_check_slot() -> AbstractContextManager[None]:
     busy = Unavailable(
         "Another table is checked at this moment.",
         code="checks_busy",
-        limit=AT_ONCE,
+        limit=MAX_CHILDREN,
         hint=N_("Try again in a moment."),
     )
-    return bounded_process.take_slot(slots, WAITS_SECONDS, busy)
+    return bounded_process.take_slot(slots, SLOT_WAIT_SECONDS, busy)
 
 
 @contextmanager
-def copy_of(digest: str) -> Iterator[tuple[IO[bytes], int]]:
+def copy_to_file(digest: str) -> Iterator[tuple[IO[bytes], int]]:
     """The table in a file without a name, and the seconds that are left; Damaged where the store has lost it."""
-    ends = time.monotonic() + SECONDS
+    deadline = time.monotonic() + SECONDS
     with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
-        with closing(chunks_of(digest)) as chunks:
+        with closing(iter_chunks(digest)) as chunks:
             for chunk in chunks:
                 file.write(chunk)
-                if time.monotonic() > ends:
+                if time.monotonic() > deadline:
                     break
         file.flush()
-        yield file, int(ends - time.monotonic())
+        yield file, int(deadline - time.monotonic())
 
 
-def asked(file: IO[bytes], spec: str, left: int) -> bounded_process.Answer:
-    if left < LEAST_SECONDS:
-        return bounded_process.Answer(fault=bounded_process.Fault.TIME)
-    words = ["profile", bounded_process.path_of(file), "--check", "--json", "--spec", "/dev/stdin"]
-    return bounded_process.ask(words, spec, file, limits=bounded_process.Limits(left, MEMORY_BYTES, WRITTEN_BYTES))
+def run_check(file: IO[bytes], spec: str, left: int) -> bounded_process.ProcessAnswer:
+    if left < MIN_SECONDS:
+        return bounded_process.ProcessAnswer(fault=bounded_process.ProcessFault.TIME)
+    args = ["profile", bounded_process.get_child_path(file), "--check", "--json", "--spec", "/dev/stdin"]
+    return bounded_process.run_engine(
+        args, spec, file, limits=bounded_process.ProcessLimits(left, MEMORY_BYTES, WRITTEN_BYTES)
+    )
 
 
-def failed(dataset: Dataset, path: str, errors: Sequence[dict[str, Any]]) -> Invalid:
+def build_unmet_error(dataset: Dataset, path: str, errors: Sequence[dict[str, Any]]) -> Invalid:
     """Each error in the words of a job's. The refusal itself shows no cell: the audit trail keeps that for ever."""
     rows = [
-        {name: one.get(name) for name in ("code", *OF_ERRORS)}
-        | {"message": restore_message(one), "hint": restore_message(one, "hint") or None}
-        for one in errors[:NAMED]
+        {name: error.get(name) for name in ("code", *ERROR_FIELDS)}
+        | {"message": restore_message(error), "hint": restore_message(error, "hint") or None}
+        for error in errors[:MAX_ERRORS_NAMED]
     ]
-    if len(errors) > NAMED:
+    if len(errors) > MAX_ERRORS_NAMED:
         rows[-1]["message"] = Message(
-            "{message} {count} more fail.", message=rows[-1]["message"], count=len(errors) - NAMED
+            "{message} {count} more fail.", message=rows[-1]["message"], count=len(errors) - MAX_ERRORS_NAMED
         )
-    broken = "; ".join(str(one["limit"]) for one in rows if one["code"] == "expectation_failed")
+    broken = "; ".join(str(error["limit"]) for error in rows if error["code"] == "expectation_failed")
     message = (
         Message(
             "{path} is not what {dataset_name} expects: {broken}.", path=path, dataset_name=dataset.name, broken=broken
@@ -142,12 +146,12 @@ def failed(dataset: Dataset, path: str, errors: Sequence[dict[str, Any]]) -> Inv
         if broken
         else Message("{path} cannot be checked, for it cannot be read.", path=path)
     )
-    return Invalid(message, code=rows[0]["code"], **{name: rows[0][name] for name in OF_ERRORS}, errors=rows)
+    return Invalid(message, code=rows[0]["code"], **{name: rows[0][name] for name in ERROR_FIELDS}, errors=rows)
 
 
-def unanswered(dataset: Dataset, path: str, fault: bounded_process.Fault) -> Conflict:
-    if fault is bounded_process.Fault.TIME:
-        return left_to_a_job(
+def build_fault_conflict(dataset: Dataset, path: str, fault: bounded_process.ProcessFault) -> Conflict:
+    if fault is bounded_process.ProcessFault.TIME:
+        return build_deferral_conflict(
             Message(
                 "The dataset {dataset_name} takes only versions that a job has checked: to check {path} "
                 "took longer than {seconds} s, and was stopped.",
@@ -157,9 +161,9 @@ def unanswered(dataset: Dataset, path: str, fault: bounded_process.Fault) -> Con
             ),
             limit=f"{SECONDS} s",
         )
-    if fault is bounded_process.Fault.MEMORY:
+    if fault is bounded_process.ProcessFault.MEMORY:
         most = f"{MEMORY_BYTES >> 20} MiB"
-        return left_to_a_job(
+        return build_deferral_conflict(
             Message(
                 "The dataset {dataset_name} takes only versions that a job has checked: to check {path} "
                 "takes more than {most} of memory.",
@@ -169,7 +173,7 @@ def unanswered(dataset: Dataset, path: str, fault: bounded_process.Fault) -> Con
             ),
             limit=most,
         )
-    return left_to_a_job(
+    return build_deferral_conflict(
         Message(
             "The dataset {dataset_name} takes only versions that a job has checked: the engine could "
             "not check {path} on this host, and the log of the web process says why.",
@@ -179,5 +183,5 @@ def unanswered(dataset: Dataset, path: str, fault: bounded_process.Fault) -> Con
     )
 
 
-def left_to_a_job(message: str, *, limit: str | None = None, hint: str = WAY_OUT) -> Conflict:
+def build_deferral_conflict(message: str, *, limit: str | None = None, hint: str = UNCHECKED_HINT) -> Conflict:
     return Conflict(message, code="expectations_unchecked", field="dataset", limit=limit, hint=hint)

@@ -16,7 +16,7 @@ from apps.platform.jobs.spec_validation import combine_errors
 from deepseek.messages import N_
 from deepseek.quality.pandera_spec import UnsupportedSchemaError, convert_pandera_schema
 
-LIMIT = 256 * 1024  # bytes of a schema
+MAX_SCHEMA_BYTES = 256 * 1024  # bytes of a schema
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -46,20 +46,20 @@ class YamlParser(BaseParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
-            data = stream.read(LIMIT + 1)
+            data = stream.read(MAX_SCHEMA_BYTES + 1)
         except UnreadablePostError as error:
             raise Malformed("The body ended early.", code="body_cut_off", hint=N_("Send it again.")) from error
-        if len(data) > LIMIT:
+        if len(data) > MAX_SCHEMA_BYTES:
             raise TooLarge(
                 "The schema is larger than {most} bytes.",
-                most=LIMIT,
-                limit=LIMIT,
+                most=MAX_SCHEMA_BYTES,
+                limit=MAX_SCHEMA_BYTES,
                 hint=N_("Split it, or leave columns out."),
             )
         return read_yaml(data)
 
 
-class OldYamlParser(YamlParser):
+class LegacyYamlParser(YamlParser):
     """What clients called it before RFC 9512."""
 
     media_type = "application/x-yaml"
@@ -103,11 +103,11 @@ def expectations_of(schema: Any) -> list[dict[str, Any]]:
         rows = [
             {
                 "code": "pandera_not_taken",
-                "message": one.message,
-                "field": one.field,
-                "limit": one.limit,
-                "hint": one.hint,
+                "message": fault.message,
+                "field": fault.field,
+                "limit": fault.limit,
+                "hint": fault.hint,
             }
-            for one in refused.faults
+            for fault in refused.faults
         ]
         raise combine_errors(rows) from None

@@ -14,22 +14,22 @@ from apps.platform.lineage.services import forget_edges
 from deepseek.messages import Message
 
 KIND = "profile"
-MEASURES = Q(job__kind=KIND, job__register={})
+IS_MEASUREMENT = Q(job__kind=KIND, job__register={})
 """Inputs and outputs of jobs that measure what is there"""
 
 
-def measurements(version: DatasetVersion) -> JobQuerySet:
+def find_profile_jobs(version: DatasetVersion) -> JobQuerySet:
     """The jobs of the project that measured its files."""
     files = DatasetFile.objects.filter(version=version).values("artifact")
-    taken = JobInput.objects.filter(MEASURES, artifact__in=files, job__project=version.project_id)
-    return Job.objects.filter(pk__in=taken.values("job"))
+    inputs = JobInput.objects.filter(IS_MEASUREMENT, artifact__in=files, job__project=version.project_id)
+    return Job.objects.filter(pk__in=inputs.values("job"))
 
 
-def measuring_job(version: DatasetVersion) -> Job | None:
+def find_running_profile_job(version: DatasetVersion) -> Job | None:
     """The job that measures a version without a report now, or waits to; None where there is none."""
     if version.quality_id is not None:
         return None
-    return measurements(version).exclude(state__in=ENDED).order_by("pk").first()
+    return find_profile_jobs(version).exclude(state__in=ENDED).order_by("pk").first()
 
 
 def forget_measurements(actor: Actor, version: DatasetVersion) -> list[int]:
@@ -41,22 +41,22 @@ def forget_measurements(actor: Actor, version: DatasetVersion) -> list[int]:
     """
     files = DatasetFile.objects.filter(version=version).values("artifact")
     elsewhere = DatasetFile.objects.filter(artifact__in=files, version__dataset__project=version.project_id)
-    kept = JobInput.objects.filter(artifact__in=elsewhere.exclude(version=version).values("artifact"))
-    alone = measurements(version).exclude(pk__in=kept.values("job"))
-    for job in alone.exclude(state__in=(*ENDED, JobState.RUNNING)):
+    shared = JobInput.objects.filter(artifact__in=elsewhere.exclude(version=version).values("artifact"))
+    exclusive = find_profile_jobs(version).exclude(pk__in=shared.values("job"))
+    for job in exclusive.exclude(state__in=(*ENDED, JobState.RUNNING)):
         cancel_job(
-            actor=queuing(actor, version, "job.cancel"),
+            actor=choose_queueing_actor(actor, version, "job.cancel"),
             job=job,
             reason=Message("{version} is deleted.", version=version),
         )
-    gone = list(alone.filter(state__in=ENDED).values_list("pk", flat=True))
-    JobInput.objects.filter(job__in=gone).delete()
-    JobOutput.objects.filter(job__in=gone).delete()
-    forget_edges(version.dataset.project, gone)
-    return gone
+    removed = list(exclusive.filter(state__in=ENDED).values_list("pk", flat=True))
+    JobInput.objects.filter(job__in=removed).delete()
+    JobOutput.objects.filter(job__in=removed).delete()
+    forget_edges(version.dataset.project, removed)
+    return removed
 
 
-def queuing(actor: Actor, version: DatasetVersion, action: str) -> Actor:
+def choose_queueing_actor(actor: Actor, version: DatasetVersion, action: str) -> Actor:
     """Who queues, or cancels, the measuring that comes with every version: the actor, else the plane. To push takes
     no right to submit jobs.
     """

@@ -18,7 +18,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.models import Dataset
-from apps.data.datasets.versions.manifest import VersionFile, main_table
+from apps.data.datasets.versions.manifest import VersionFile, find_main_table
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
 from apps.platform.jobs.spec_validation import parse_model
@@ -29,20 +29,20 @@ from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, AnyExpectation,
 FIELD = "expectations"
 
 
-def expected_of(dataset: Dataset) -> list[AnyExpectation]:
+def load_expectations(dataset: Dataset) -> list[AnyExpectation]:
     """The expectations of a dataset, typed."""
     return list(Expectations.model_validate({FIELD: dataset.expectations}).expectations)
 
 
-def demands(dataset: Dataset) -> bool:
+def is_check_required(dataset: Dataset) -> bool:
     """Whether a version must be checked before it is one: warnings alone demand nothing."""
     return any(each.get("severity", "error") == "error" for each in dataset.expectations)
 
 
-def demanding(project: Project, name: str) -> Dataset | None:
+def find_demanding_dataset(project: Project, name: str) -> Dataset | None:
     """The dataset called `name`, if it is there and demands a check."""
-    found = Dataset.objects.filter(project=project, name=name).first()
-    return found if found is not None and demands(found) else None
+    dataset = Dataset.objects.filter(project=project, name=name).first()
+    return dataset if dataset is not None and is_check_required(dataset) else None
 
 
 def set_expectations(
@@ -53,8 +53,8 @@ def set_expectations(
     Jobs that were submitted before go by what held then. Raises Invalid with every error, each with its pointer.
     """
     policy.require(actor, "dataset.set_expectations", dataset)
-    given = parse_model(Expectations, {FIELD: list(expectations)}, strict=strict, prefix="")
-    rows = [each.model_dump(mode="json") for each in given.expectations]
+    parsed = parse_model(Expectations, {FIELD: list(expectations)}, strict=strict, prefix="")
+    rows = [each.model_dump(mode="json") for each in parsed.expectations]
     with transaction.atomic():
         locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
         before = locked.expectations
@@ -71,7 +71,7 @@ def set_expectations(
     return dataset
 
 
-def with_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel:
+def merge_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel:
     """The spec of a job that registers in the dataset `name`, with what that dataset expects.
 
     Raises Invalid where it demands a check that this kind of job cannot make.
@@ -82,11 +82,11 @@ def with_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel
         changes["on_failure"] = "fail"  # what is registered must hold
     if dataset is not None and dataset.expectations:
         if FIELD not in type(spec).model_fields:
-            if demands(dataset):
-                raise unchecked(dataset, "/register/dataset")
+            if is_check_required(dataset):
+                raise build_unchecked_error(dataset, "/register/dataset")
             return spec
-        given = list(getattr(spec, FIELD))
-        merged = given + [each for each in expected_of(dataset) if each not in given]
+        own = list(getattr(spec, FIELD))
+        merged = own + [each for each in load_expectations(dataset) if each not in own]
         if len(merged) > MAX_EXPECTATIONS:
             raise Invalid(
                 "With those of {dataset} there are {count} expectations.",
@@ -101,7 +101,7 @@ def with_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedTable:
     """A table that keeps these expectations, as the dataset has them, but for `unmet` that only warn.
 
     `warnings` are sentences on those, and on how the table was read.
@@ -115,21 +115,21 @@ class Checked:
 
     def is_of(self, files: Iterable[VersionFile]) -> bool:
         """Whether this is the main table of these files, read so."""
-        table = main_table(files)
+        table = find_main_table(files)
         return table is not None and (table[1].digest, table[2]) == (self.digest, self.media_type)
 
 
 def require_checked(
-    dataset: Dataset, job_id: int | None, checked: Checked | None = None, files: Iterable[VersionFile] = ()
+    dataset: Dataset, job_id: int | None, checked: CheckedTable | None = None, files: Iterable[VersionFile] = ()
 ) -> None:
     """Raise Conflict for a version that nothing has checked, of a dataset that demands it; the dataset's row is locked.
 
     What was checked while somebody waited counts if it is what the dataset expects now.
     """
-    if job_id is not None or not demands(dataset):
+    if job_id is not None or not is_check_required(dataset):
         return
     if checked is None or not checked.is_of(files):
-        raise unchecked(dataset, "dataset")
+        raise build_unchecked_error(dataset, "dataset")
     if list(checked.expectations) != list(dataset.expectations):
         raise Conflict(
             "What {dataset_name} expects was changed while this was checked.",
@@ -140,18 +140,18 @@ def require_checked(
         )
 
 
-WAY_OUT = Message(
+UNCHECKED_HINT = Message(
     "Upload the table to this dataset, by its page or by REST; or give the digest of one "
     "that was pushed (git lfs ls-files --long) to a job of the kind profile that registers "
     "here. It makes the version if all holds; then git pull --rebase."
 )
 
 
-def unchecked(dataset: Dataset, field: str) -> Conflict:
+def build_unchecked_error(dataset: Dataset, field: str) -> Conflict:
     return Conflict(
         "The dataset {dataset_name} takes only versions that a job has checked.",
         dataset_name=dataset.name,
         code="expectations_unchecked",
         field=field,
-        hint=WAY_OUT,
+        hint=UNCHECKED_HINT,
     )

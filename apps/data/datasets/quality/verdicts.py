@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 OUTLIERS_LIMIT = 0.05  # of a column's rows
 MEDIAN_LIMIT = 0.05  # of the interquartile range that it had before
 SPREAD_LIMIT = 0.05  # of the standard deviation that it had before
-NAMED = 5  # columns that a check names
+MAX_COLUMNS_NAMED = 5  # columns that a check names
 NUMBERS = ("int", "uint", "float", "double", "half", "decimal")  # how Arrow calls them
 
 Report = Mapping[str, Any]
@@ -23,7 +23,7 @@ Column = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class QualityCheck:
     """`before` is None where there is nothing to compare with; `form`: number, or share of one."""
 
     name: str
@@ -37,7 +37,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class VerdictCounts:
     """How many checks there are of each verdict."""
 
     passed: int
@@ -49,150 +49,174 @@ class Verdicts:
         return self.passed + self.warned + self.failed
 
 
-def verdicts_of(checks: Iterable[Check]) -> Verdicts:
-    told = [check.verdict for check in checks]
-    return Verdicts(told.count("pass"), told.count("warn"), told.count("fail"))
+def count_verdicts(checks: Iterable[QualityCheck]) -> VerdictCounts:
+    verdicts = [check.verdict for check in checks]
+    return VerdictCounts(verdicts.count("pass"), verdicts.count("warn"), verdicts.count("fail"))
 
 
-def checks_of(before: Report | None, after: Report | None, params: Mapping[str, Any]) -> list[Check]:
+def run_checks(before: Report | None, after: Report | None, params: Mapping[str, Any]) -> list[QualityCheck]:
     """Every check that the reports can answer, in the order of what matters; none without a report."""
     if after is None:
         return []
-    old, new = columns_of(before), columns_of(after)
-    found = [
-        rows_kept(before, after),
-        missing(old, new),
-        counted(_("Columns without a value"), old, new, lambda column: column.get("all_missing"), "fail"),
-        counted(_("Infinite values"), old, new, lambda column: numeric(column).get("infinite"), "fail"),
-        whole(_("Duplicate rows"), before, after, "duplicate_rows"),
+    old, new = index_columns(before), index_columns(after)
+    results = [
+        check_rows_kept(before, after),
+        check_missing(old, new),
+        check_count(_("Columns without a value"), old, new, lambda column: column.get("all_missing"), "fail"),
+        check_count(_("Infinite values"), old, new, lambda column: get_numeric(column).get("infinite"), "fail"),
+        check_table_figure(_("Duplicate rows"), before, after, "duplicate_rows"),
         # Not of the columns that the step itself added: flags of outliers, of which there may be none.
-        counted(_("Columns of one value"), old, {key: new[key] for key in new if key in old or not old}, constant),
-        counted(_("Dates out of order"), old, new, lambda column: dates(column).get("out_of_order")),
-        longest_fill(old, new, params),
-        outliers(old, new, after),
-        moved(_("Median moved, of the interquartile range"), old, new, median_move, MEDIAN_LIMIT),
-        moved(_("Standard deviation changed"), old, new, spread_move, SPREAD_LIMIT),
+        check_count(
+            _("Columns of one value"), old, {key: new[key] for key in new if key in old or not old}, count_constant
+        ),
+        check_count(_("Dates out of order"), old, new, lambda column: get_dates(column).get("out_of_order")),
+        check_longest_fill(old, new, params),
+        check_outliers(old, new, after),
+        check_moved(_("Median moved, of the interquartile range"), old, new, compute_median_move, MEDIAN_LIMIT),
+        check_moved(_("Standard deviation changed"), old, new, compute_spread_move, SPREAD_LIMIT),
     ]
-    return [check for check in found if check is not None]
+    return [check for check in results if check is not None]
 
 
-def columns_of(report: Report | None) -> dict[str, Column]:
+def index_columns(report: Report | None) -> dict[str, Column]:
     return {str(column.get("name")): column for column in (report or {}).get("columns") or []}
 
 
-def numeric(column: Column | None) -> Mapping[str, Any]:
+def get_numeric(column: Column | None) -> Mapping[str, Any]:
     return (column or {}).get("numeric") or {}
 
 
-def dates(column: Column | None) -> Mapping[str, Any]:
+def get_dates(column: Column | None) -> Mapping[str, Any]:
     return (column or {}).get("dates") or {}
 
 
-def quantile(column: Column | None, which: str) -> float | None:
-    value = (numeric(column).get("quantiles") or {}).get(which)
+def get_quantile(column: Column | None, which: str) -> float | None:
+    value = (get_numeric(column).get("quantiles") or {}).get(which)
     return None if value is None else float(value)
 
 
-def constant(column: Column) -> int | None:
+def count_constant(column: Column) -> int | None:
     distinct = column.get("distinct")
     return None if distinct is None else int(distinct == 1 and not column.get("all_missing"))
 
 
 # -- one check each -------------------------------------------------------------------------------------------------
-def counted(
-    name: str, old: Mapping[str, Column], new: Mapping[str, Column], of: Any, verdict: str = "warn"
-) -> Check | None:
+def check_count(
+    name: str, old: Mapping[str, Column], new: Mapping[str, Column], count: Any, verdict: str = "warn"
+) -> QualityCheck | None:
     """The sum of a count over all columns, which must be zero; None where no column tells it."""
-    told = {key: int(value) for key, column in new.items() if (value := of(column)) is not None}
-    if not told:
+    counts = {key: int(value) for key, column in new.items() if (value := count(column)) is not None}
+    if not counts:
         return None
-    earlier = [int(value) for column in old.values() if (value := of(column)) is not None]
-    where = [key for key, value in told.items() if value][:NAMED]
+    earlier = [int(value) for column in old.values() if (value := count(column)) is not None]
+    offenders = [key for key, value in counts.items() if value][:MAX_COLUMNS_NAMED]
     before = float(sum(earlier)) if earlier else None
-    return Check(name, sum(told.values()), 0, verdict if where else "pass", before, columns=where)
+    return QualityCheck(name, sum(counts.values()), 0, verdict if offenders else "pass", before, columns=offenders)
 
 
-def missing(old: Mapping[str, Column], new: Mapping[str, Column]) -> Check | None:
+def check_missing(old: Mapping[str, Column], new: Mapping[str, Column]) -> QualityCheck | None:
     """Training drops the rows of a number that is missing; a text that is missing is for a person to judge."""
     refused = any(column.get("missing") and is_number(column) for column in new.values())
     verdict = "fail" if refused else "warn"
-    return counted(_("Missing values"), old, new, lambda column: column.get("missing"), verdict)
+    return check_count(_("Missing values"), old, new, lambda column: column.get("missing"), verdict)
 
 
 def is_number(column: Column) -> bool:
     return str(column.get("dtype")).startswith(NUMBERS)
 
 
-def whole(name: str, before: Report | None, after: Report, key: str) -> Check | None:
+def check_table_figure(name: str, before: Report | None, after: Report, key: str) -> QualityCheck | None:
     """A figure of the table as a whole that should be zero."""
     value = after.get(key)
     if value is None:
         return None
-    return Check(name, value, 0, "warn" if value else "pass", (before or {}).get(key))
+    return QualityCheck(name, value, 0, "warn" if value else "pass", (before or {}).get(key))
 
 
-def rows_kept(before: Report | None, after: Report) -> Check | None:
+def check_rows_kept(before: Report | None, after: Report) -> QualityCheck | None:
     """A step that loses rows is seldom meant to."""
     if before is None or before.get("rows") is None or after.get("rows") is None:
         return None
     verdict = "pass" if after["rows"] >= before["rows"] else "warn"
-    return Check(_("Rows kept"), after["rows"], before["rows"], verdict, before["rows"], at_least=True)
+    return QualityCheck(_("Rows kept"), after["rows"], before["rows"], verdict, before["rows"], at_least=True)
 
 
-def longest_fill(old: Mapping[str, Column], new: Mapping[str, Column], params: Mapping[str, Any]) -> Check | None:
+def check_longest_fill(
+    old: Mapping[str, Column], new: Mapping[str, Column], params: Mapping[str, Any]
+) -> QualityCheck | None:
     """The longest run of rows that a fill by the window's median made up; beyond the window it repeats itself."""
     if params.get("fill") != "median_window" or not old:
         return None
     gaps = {
         name: int(old[name].get("longest_gap") or 0)
         for name, column in new.items()
-        if name in old and numeric(column) and int(old[name].get("missing") or 0) > int(column.get("missing") or 0)
+        if name in old and get_numeric(column) and int(old[name].get("missing") or 0) > int(column.get("missing") or 0)
     }
     limit, longest = int(params.get("window_size") or 0), max(gaps.values(), default=0)
-    where = [name for name, gap in gaps.items() if gap > limit][:NAMED]
-    return Check(_("Longest run of filled rows"), longest, limit, "warn" if where else "pass", columns=where)
+    offenders = [name for name, gap in gaps.items() if gap > limit][:MAX_COLUMNS_NAMED]
+    return QualityCheck(
+        _("Longest run of filled rows"), longest, limit, "warn" if offenders else "pass", columns=offenders
+    )
 
 
-def outliers(old: Mapping[str, Column], new: Mapping[str, Column], after: Report) -> Check | None:
+def check_outliers(old: Mapping[str, Column], new: Mapping[str, Column], after: Report) -> QualityCheck | None:
     """The worst column's share of rows beyond a robust z-score of 3.5."""
 
-    def shares(columns: Mapping[str, Column]) -> dict[str, float]:
-        counts = {name: (numeric(column).get("outliers") or {}).get("robust_z") for name, column in columns.items()}
-        return {name: found["count"] / rows for name, found in counts.items() if found} if rows else {}
+    def compute_shares(columns: Mapping[str, Column]) -> dict[str, float]:
+        counts = {name: (get_numeric(column).get("outliers") or {}).get("robust_z") for name, column in columns.items()}
+        return (
+            {name: outlier_count["count"] / rows for name, outlier_count in counts.items() if outlier_count}
+            if rows
+            else {}
+        )
 
     rows = int(after.get("rows") or 0)
-    told, earlier = shares(new), shares(old)
-    if not told:
+    shares_by_column, earlier = compute_shares(new), compute_shares(old)
+    if not shares_by_column:
         return None
-    where = sorted((name for name in told if told[name] > OUTLIERS_LIMIT), key=lambda name: -told[name])[:NAMED]
-    worst, before = max(told.values()), max(earlier.values(), default=None)
+    offenders = sorted(
+        (name for name in shares_by_column if shares_by_column[name] > OUTLIERS_LIMIT),
+        key=lambda name: -shares_by_column[name],
+    )[:MAX_COLUMNS_NAMED]
+    worst, before = max(shares_by_column.values()), max(earlier.values(), default=None)
     name = _("Outliers, robust z, in the worst column")
-    return Check(name, worst, OUTLIERS_LIMIT, "warn" if where else "pass", before, "share", columns=where)
+    return QualityCheck(
+        name, worst, OUTLIERS_LIMIT, "warn" if offenders else "pass", before, "share", columns=offenders
+    )
 
 
-def moved(name: str, old: Mapping[str, Column], new: Mapping[str, Column], of: Any, limit: float) -> Check | None:
+def check_moved(
+    name: str, old: Mapping[str, Column], new: Mapping[str, Column], measure: Any, limit: float
+) -> QualityCheck | None:
     """The largest change that the step made to a figure of a column."""
-    told = {key: of(old[key], column) for key, column in new.items() if key in old}
-    known = {key: value for key, value in told.items() if value is not None}
-    if not known:
+    moves = {key: measure(old[key], column) for key, column in new.items() if key in old}
+    measured = {key: value for key, value in moves.items() if value is not None}
+    if not measured:
         return None
-    where = sorted((key for key in known if known[key] > limit), key=lambda key: -known[key])[:NAMED]
-    return Check(name, max(known.values()), limit, "warn" if where else "pass", None, "share", columns=where)
+    offenders = sorted((key for key in measured if measured[key] > limit), key=lambda key: -measured[key])[
+        :MAX_COLUMNS_NAMED
+    ]
+    return QualityCheck(
+        name, max(measured.values()), limit, "warn" if offenders else "pass", None, "share", columns=offenders
+    )
 
 
-def median_move(before: Column, after: Column) -> float | None:
-    low, middle, high, now = *(quantile(before, which) for which in ("0.25", "0.5", "0.75")), quantile(after, "0.5")
+def compute_median_move(before: Column, after: Column) -> float | None:
+    low, middle, high, now = (
+        *(get_quantile(before, which) for which in ("0.25", "0.5", "0.75")),
+        get_quantile(after, "0.5"),
+    )
     if low is None or middle is None or high is None or now is None:
         return None
-    return moved_share(now - middle, high - low)
+    return compute_moved_share(now - middle, high - low)
 
 
-def spread_move(before: Column, after: Column) -> float | None:
-    was, now = numeric(before).get("std"), numeric(after).get("std")
-    return None if was is None or now is None else moved_share(now - was, was)
+def compute_spread_move(before: Column, after: Column) -> float | None:
+    before_std, after_std = get_numeric(before).get("std"), get_numeric(after).get("std")
+    return None if before_std is None or after_std is None else compute_moved_share(after_std - before_std, before_std)
 
 
-def moved_share(change: float, of: float) -> float | None:
+def compute_moved_share(change: float, of: float) -> float | None:
     """0 where nothing moved; None where it moved and there is nothing to measure it by."""
     if change == 0:
         return 0.0

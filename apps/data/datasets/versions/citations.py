@@ -15,14 +15,14 @@ from django.db.models import SET_NULL, Q, QuerySet
 from django.utils.module_loading import import_string
 
 from apps.data.datasets.models import DatasetFile, DatasetVersion, VersionTag
-from apps.data.datasets.quality.profile_job_retention import MEASURES, measurements
+from apps.data.datasets.quality.profile_job_retention import IS_MEASUREMENT, find_profile_jobs
 from apps.platform.approvals.fact_names import naming
 from apps.platform.artifacts.garbage import keys_to
 from apps.platform.jobs.models import JobInput, JobOutput
 from apps.platform.jobs.states import JobState
 from apps.platform.lineage.models import Edge
 
-SHOWN = 20  # of one kind
+MAX_CITATIONS_PER_KIND = 20  # of one kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +33,29 @@ class Citation:
     label: str
 
 
-Cites = Callable[[DatasetVersion], Iterable[Citation]]
+CitationSource = Callable[[DatasetVersion], Iterable[Citation]]
 
 
-def citations(version: DatasetVersion) -> list[Citation]:
+def list_citations(version: DatasetVersion) -> list[Citation]:
     """What cites this version, each once, at most SHOWN of a kind; empty where it may go."""
-    found = [*of_tags(version), *of_jobs(version), *of_lineage(version), *of_approvals(version), *of_keys(version)]
+    collected = [
+        *iter_tag_citations(version),
+        *iter_job_citations(version),
+        *iter_lineage_citations(version),
+        *iter_approval_citations(version),
+        *iter_key_citations(version),
+    ]
     for name in settings.VERSION_CITATIONS:
-        cites: Cites = import_string(name)
-        found += cites(version)
-    return list(dict.fromkeys(found))
+        cites: CitationSource = import_string(name)
+        collected += cites(version)
+    return list(dict.fromkeys(collected))
 
 
-def of_tags(version: DatasetVersion) -> Iterator[Citation]:
-    return (Citation("tag", tag.name) for tag in version.tags.order_by("name")[:SHOWN])
+def iter_tag_citations(version: DatasetVersion) -> Iterator[Citation]:
+    return (Citation("tag", tag.name) for tag in version.tags.order_by("name")[:MAX_CITATIONS_PER_KIND])
 
 
-def of_jobs(version: DatasetVersion) -> Iterator[Citation]:
+def iter_job_citations(version: DatasetVersion) -> Iterator[Citation]:
     """Jobs of the project that took any of its files, or made one: what they did is told by these bytes.
 
     One that measured it made nothing of it: while it runs it needs the bytes, then it goes by the version.
@@ -57,30 +63,34 @@ def of_jobs(version: DatasetVersion) -> Iterator[Citation]:
     files = DatasetFile.objects.filter(version=version).values("artifact")
     for model, kind in ((JobInput, "job input"), (JobOutput, "job output")):
         rows: QuerySet[Any] = model._base_manager.filter(artifact__in=files, job__project=version.project_id)
-        rows = rows.exclude(MEASURES & ~Q(job__state=JobState.RUNNING))
-        for row in rows.select_related("job").order_by("job_id")[:SHOWN]:
+        rows = rows.exclude(IS_MEASUREMENT & ~Q(job__state=JobState.RUNNING))
+        for row in rows.select_related("job").order_by("job_id")[:MAX_CITATIONS_PER_KIND]:
             yield Citation(kind, str(row.job))
 
 
-def of_lineage(version: DatasetVersion) -> Iterator[Citation]:
-    here = str(version.pk)
-    ends = Q(source_type="dataset_version", source_id=here) | Q(target_type="dataset_version", target_id=here)
-    measured = [str(pk) for pk in measurements(version).values_list("pk", flat=True)]
-    others = Edge.objects.filter(ends, project=version.project_id).exclude(target_type="job", target_id__in=measured)
-    for edge in others.order_by("pk")[:SHOWN]:
-        other = edge.target_label or edge.target_id if edge.source_id == here else edge.source_label or edge.source_id
-        yield Citation("lineage", other)
+def iter_lineage_citations(version: DatasetVersion) -> Iterator[Citation]:
+    version_id = str(version.pk)
+    ends = Q(source_type="dataset_version", source_id=version_id) | Q(
+        target_type="dataset_version", target_id=version_id
+    )
+    measured = [str(pk) for pk in find_profile_jobs(version).values_list("pk", flat=True)]
+    edges = Edge.objects.filter(ends, project=version.project_id).exclude(target_type="job", target_id__in=measured)
+    for edge in edges.order_by("pk")[:MAX_CITATIONS_PER_KIND]:
+        label = (
+            edge.target_label or edge.target_id if edge.source_id == version_id else edge.source_label or edge.source_id
+        )
+        yield Citation("lineage", label)
 
 
-def of_approvals(version: DatasetVersion) -> Iterator[Citation]:
+def iter_approval_citations(version: DatasetVersion) -> Iterator[Citation]:
     about = naming(version.project_id, [version.digest]).order_by("approval").values_list("approval__title", flat=True)
-    return (Citation("approval", title) for title in about[:SHOWN])
+    return (Citation("approval", title) for title in about[:MAX_CITATIONS_PER_KIND])
 
 
-def of_keys(version: DatasetVersion) -> Iterator[Citation]:
+def iter_key_citations(version: DatasetVersion) -> Iterator[Citation]:
     """Rows of any app with a key to it; one that may be set to null is of a row that needs no version: a commit."""
     for model, name in keys_to(DatasetVersion):
         if model in (DatasetFile, VersionTag) or model._meta.get_field(name).remote_field.on_delete is SET_NULL:
             continue
-        for row in model._base_manager.filter(**{name: version}).order_by("pk")[:SHOWN]:
+        for row in model._base_manager.filter(**{name: version}).order_by("pk")[:MAX_CITATIONS_PER_KIND]:
             yield Citation(str(model._meta.verbose_name), str(row))

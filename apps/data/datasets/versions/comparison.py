@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from apps.data.datasets.quality.verdicts import columns_of, quantile
+from apps.data.datasets.quality.verdicts import get_quantile, index_columns
 
 Report = Mapping[str, Any]
 DRIFTED = ("changed", "moved")
@@ -31,14 +31,14 @@ class ColumnPair:
         return self.change not in ("same", "unmeasured")
 
 
-def schema_of(columns: list[dict[str, Any]], report: Report | None) -> dict[str, str]:
+def build_schema(columns: list[dict[str, Any]], report: Report | None) -> dict[str, str]:
     """{name: type}, as measured where it was."""
-    measured = {name: str(column.get("dtype") or "") for name, column in columns_of(report).items()}
+    measured = {name: str(column.get("dtype") or "") for name, column in index_columns(report).items()}
     declared = {str(column.get("name")): str(column.get("dtype") or "") for column in columns}
     return {name: measured.get(name) or dtype for name, dtype in (declared or measured).items()}
 
 
-def paired(
+def pair_schemas(
     here: Mapping[str, str],
     other: Mapping[str, str],
     report: Report | None,
@@ -46,26 +46,26 @@ def paired(
     drifts: Mapping[str, Mapping[str, Any]],
 ) -> list[ColumnPair]:
     """Every column of both, what changed first, each group in the order of its table; `drifts` by column."""
-    now, then = columns_of(report), columns_of(other_report)
+    now, then = index_columns(report), index_columns(other_report)
     pairs = []
     for name in [*here, *(name for name in other if name not in here)]:
-        told, other_told = now.get(name, {}), then.get(name, {})
+        facts, other_facts = now.get(name, {}), then.get(name, {})
         pairs.append(
             ColumnPair(
                 name,
-                change_of(here.get(name), other.get(name), drifts.get(name)),
+                classify_change(here.get(name), other.get(name), drifts.get(name)),
                 here.get(name, ""),
                 other.get(name, ""),
-                told,
-                other_told,
-                quantile(told, "0.5"),
-                quantile(other_told, "0.5"),
+                facts,
+                other_facts,
+                get_quantile(facts, "0.5"),
+                get_quantile(other_facts, "0.5"),
             )
         )
     return sorted(pairs, key=lambda pair: not pair.differs)
 
 
-def change_of(here: str | None, other: str | None, drift: Mapping[str, Any] | None = None) -> str:
+def classify_change(here: str | None, other: str | None, drift: Mapping[str, Any] | None = None) -> str:
     if other is None:
         return "new"
     if here is None:
@@ -80,7 +80,7 @@ def change_of(here: str | None, other: str | None, drift: Mapping[str, Any] | No
     return "unmeasured" if verdict == "unknown" else "same"
 
 
-def changed_params(here: list[tuple[str, Any]], other: list[tuple[str, Any]]) -> list[tuple[str, Any, Any]]:
+def diff_params(here: list[tuple[str, Any]], other: list[tuple[str, Any]]) -> list[tuple[str, Any, Any]]:
     """(name, here, there) of the parameters that differ; None where one has none of that name."""
     now, then = dict(here), dict(other)
     names = [*now, *(name for name in then if name not in now)]

@@ -10,9 +10,9 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.quality.profile_job_retention import forget_measurements
-from apps.data.datasets.versions.citations import citations
+from apps.data.datasets.versions.citations import list_citations
 from apps.data.datasets.versions.manifest import VersionFile
-from apps.data.datasets.versions.tags import there
+from apps.data.datasets.versions.tags import lock_version
 from apps.platform.artifacts.bulk_sql import insert
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit import services as audit
@@ -34,34 +34,41 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
     if not reason or len(reason) > REASON_LIMIT:
         raise Invalid("Say why it goes.", field="reason", limit=f"1 to {REASON_LIMIT} characters")
     with transaction.atomic():
-        found = there(version)
-        refuse_held(found.dataset.project_id, ("datasetversion", str(found.pk)))
-        report = found.quality_id
-        measured_by = forget_measurements(actor, found)
-        cited = citations(found)
+        locked = lock_version(version)
+        refuse_held(locked.dataset.project_id, ("datasetversion", str(locked.pk)))
+        report = locked.quality_id
+        measured_by = forget_measurements(actor, locked)
+        cited = list_citations(locked)
         if cited:
-            raise cited_by(found, [f"{one.kind} {one.label}" for one in cited])
-        found.files.all().delete()
-        left = {"deleted_at": timezone.now(), "deleted_by": actor.label[:200], "delete_reason": reason, "quality": None}
-        DatasetVersion.objects.filter(pk=found.pk).update(**left)
+            raise build_cited_error(locked, [f"{citation.kind} {citation.label}" for citation in cited])
+        locked.files.all().delete()
+        changes = {
+            "deleted_at": timezone.now(),
+            "deleted_by": actor.label[:200],
+            "delete_reason": reason,
+            "quality": None,
+        }
+        DatasetVersion.objects.filter(pk=locked.pk).update(**changes)
         audit.record(
             actor=actor,
             action="dataset.delete_version",
-            obj=found,
+            obj=locked,
             reason=reason,
             before={
-                "dataset": found.dataset.name,
-                "number": found.number,
-                "size": found.size,
+                "dataset": locked.dataset.name,
+                "number": locked.number,
+                "size": locked.size,
                 "measured_by": measured_by,
             },
-            digests={"manifest": found.digest, **({"quality": report} if report else {})},
+            digests={"manifest": locked.digest, **({"quality": report} if report else {})},
         )
-    found.refresh_from_db()
-    return found
+    locked.refresh_from_db()
+    return locked
 
 
-def restore(actor: Actor, version: DatasetVersion, files: list[VersionFile], quality: Artifact | None = None) -> None:
+def restore_version(
+    actor: Actor, version: DatasetVersion, files: list[VersionFile], quality: Artifact | None = None
+) -> None:
     """The same files have come again: it is the version that it was. Within the transaction that adds it.
 
     `quality`: the report that has come with them; the one it had has gone.
@@ -81,7 +88,7 @@ def restore(actor: Actor, version: DatasetVersion, files: list[VersionFile], qua
     version.refresh_from_db()
 
 
-def cited_by(version: DatasetVersion, names: list[str]) -> Conflict:
+def build_cited_error(version: DatasetVersion, names: list[str]) -> Conflict:
     return Conflict(
         (
             Message(

@@ -19,7 +19,7 @@ from deepseek.tables.csv_faults import ENCODINGS
 SCHEMA = "plane/dataset-manifest/v1"
 PATH_LIMIT = 255
 FILES_LIMIT = 200_000  # their manifest is one text of some 40 MB, read whole only to be compared or sent
-FILES_AT_ONCE = 10_000  # named in one body; whoever has more ingests a folder, or pushes
+MAX_FILES_PER_BODY = 10_000  # named in one body; whoever has more ingests a folder, or pushes
 PLAINEST_PATH = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*\Z", re.ASCII)  # a look that costs a third of the next one
 PLAIN_PATH = re.compile(r"(?!/)(?!.*(?:^|/)\.{0,2}(?:/|\Z))[\x21-\x5b\x5d-\x7e ]{1,255}\Z")  # most, in one look
 CSV = "text/csv"
@@ -27,8 +27,11 @@ PARQUET = "application/vnd.apache.parquet"
 JSON_LINES = "application/x-ndjson"
 ARROW = "application/vnd.apache.arrow.file"
 TABLES = (CSV, PARQUET, JSON_LINES, ARROW)  # told apart by their first bytes, as the engine does
-OTHERWISE = ("application/jsonl", "application/vnd.apache.arrow.stream")  # tables as well, under types not given here
-BY_SUFFIX = {
+OTHER_TABLE_TYPES = (
+    "application/jsonl",
+    "application/vnd.apache.arrow.stream",
+)  # tables as well, under types not given here
+MEDIA_TYPE_BY_SUFFIX = {
     ".csv": CSV,
     ".parquet": PARQUET,
     ".jsonl": JSON_LINES,
@@ -37,10 +40,10 @@ BY_SUFFIX = {
     ".json": "application/json",
     ".txt": "text/plain",
 }
-NAMES = {CSV: "CSV", PARQUET: "Parquet", JSON_LINES: "JSON lines", ARROW: "Arrow"}
-UNKNOWN = "application/octet-stream"
+KIND_NAMES = {CSV: "CSV", PARQUET: "Parquet", JSON_LINES: "JSON lines", ARROW: "Arrow"}
+UNKNOWN_TYPE = "application/octet-stream"
 UPLOAD_PATH = "table.csv"  # of every uploaded table: the same bytes under another name are the same version
-MEASURED = {
+MEASURED_FORMATS = {
     "parquet": (PARQUET, "table.parquet"),
     "arrow": (ARROW, "table.arrow"),
     "json": (JSON_LINES, "table.jsonl"),
@@ -49,7 +52,7 @@ MEASURED = {
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*( ?; ?[a-z]+=[^\s;]+)*")
 
 
-class Bytes(Protocol):
+class StoredBytes(Protocol):
     """An artifact, or what will be one: ten thousand rows of the model cost more than the manifest of them."""
 
     @property
@@ -59,11 +62,11 @@ class Bytes(Protocol):
     def size(self) -> int: ...
 
 
-VersionFile = tuple[str, Bytes, str]
+VersionFile = tuple[str, StoredBytes, str]
 """(path inside the version, artifact, media type)"""
 
 
-def manifest_text(files: Sequence[VersionFile]) -> str:
+def render_manifest(files: Sequence[VersionFile]) -> str:
     """The canonical text whose digest names the version. Only of files that check_files has passed it is one."""
     # What encode_canonical_json makes of these rows, in a quarter of the time: of ten thousand files, that counts.
     rows = ",".join(
@@ -73,7 +76,7 @@ def manifest_text(files: Sequence[VersionFile]) -> str:
     return f'{{"files":[{rows}],"schema":{quoted(SCHEMA)}}}'
 
 
-def digests_in(manifest: str) -> set[str]:
+def parse_digests(manifest: str) -> set[str]:
     """The digests that a manifest names."""
     return {row["sha256"] for row in json.loads(manifest)["files"]}
 
@@ -88,14 +91,14 @@ def check_files(files: Sequence[VersionFile], old_paths: Container[object] = ())
             limit=f"1 to {FILES_LIMIT} files",
             hint=N_("Name its files."),
         )
-    seen: set[str] = set()
+    paths: set[str] = set()
     kinds: set[str] = set()
     for index, (path, _, media_type) in enumerate(files):
         check_path(path, f"/files/{index}/path", old_paths)
         if media_type not in kinds:
             check_media_type(media_type, f"/files/{index}/media_type")
             kinds.add(media_type)
-        if path in seen:
+        if path in paths:
             raise Invalid(
                 "The path {path!r} is named twice.",
                 path=path,
@@ -103,12 +106,12 @@ def check_files(files: Sequence[VersionFile], old_paths: Container[object] = ())
                 limit="every path once",
                 hint=N_("Rename it."),
             )
-        seen.add(path)
-    folders = {path.rpartition("/")[0] for path in seen}
-    if seen.isdisjoint(folders.union(*map(parents, folders))):
+        paths.add(path)
+    folders = {path.rpartition("/")[0] for path in paths}
+    if paths.isdisjoint(folders.union(*map(list_parents, folders))):
         return
     for index, (path, _, _) in enumerate(files):
-        folder = next((parent for parent in parents(path) if parent in seen), None)
+        folder = next((parent for parent in list_parents(path) if parent in paths), None)
         if folder is not None:
             raise Invalid(
                 "{folder!r} cannot be a file and the folder of {path!r}.",
@@ -129,7 +132,7 @@ def check_media_type(media_type: str, field: str) -> None:
             limit="type/subtype in lower case, up to 120 characters",
             hint=Message("For instance {csv} or {parquet}.", csv=CSV, parquet=PARQUET),
         )
-    dialect = dialect_of(media_type)
+    dialect = parse_dialect(media_type)
     if dialect is not None:  # Python has "encodings" that decompress; nothing but text is read later
         check_dialect(dialect.delimiter, dialect.encoding)
 
@@ -156,12 +159,12 @@ def check_dialect(delimiter: str, encoding: str) -> None:
         )
 
 
-def check_asked(delimiter: str, encoding: str) -> None:
+def check_dialect_options(delimiter: str, encoding: str) -> None:
     """Raise Invalid for what is neither AUTO nor a way to read a CSV file."""
     check_dialect("," if delimiter == AUTO else delimiter, ENCODINGS[0] if encoding == AUTO else encoding)
 
 
-def parents(path: str) -> list[str]:
+def list_parents(path: str) -> list[str]:
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
@@ -206,25 +209,25 @@ def find_shape_defect(path: str) -> str:
     return ""
 
 
-def type_of_path(path: str) -> str:
+def guess_media_type(path: str) -> str:
     """The media type that the end of a file's name suggests."""
-    return BY_SUFFIX.get(path[path.rfind(".") :].lower(), UNKNOWN)
+    return MEDIA_TYPE_BY_SUFFIX.get(path[path.rfind(".") :].lower(), UNKNOWN_TYPE)
 
 
-def type_of_files(files: Sequence[VersionFile]) -> str:
+def choose_media_type(files: Sequence[VersionFile]) -> str:
     """The media type of a version: of its first table, else of its only file, else unknown."""
     if len(files) == 1:
         return files[0][2]
     tables = {kind for kind in {kind for _, _, kind in files} if is_table(kind)}
-    return min(((path, kind) for path, _, kind in files if kind in tables), default=("", UNKNOWN))[1]
+    return min(((path, kind) for path, _, kind in files if kind in tables), default=("", UNKNOWN_TYPE))[1]
 
 
-def main_table(files: Iterable[VersionFile]) -> VersionFile | None:
+def find_main_table(files: Iterable[VersionFile]) -> VersionFile | None:
     """The first table in the order of paths, which is what jobs take."""
     return min((file for file in files if is_table(file[2])), key=lambda file: file[0], default=None)
 
 
-def csv_type(dialect: CsvDialect) -> str:
+def format_csv_type(dialect: CsvDialect) -> str:
     """The media type of a CSV file, with what it takes to read it.
 
     It stands in the manifest, so the same bytes read in another way are another version.
@@ -237,25 +240,25 @@ def csv_type(dialect: CsvDialect) -> str:
     return "; ".join(parts)
 
 
-def dialect_of(media_type: str) -> CsvDialect | None:
+def parse_dialect(media_type: str) -> CsvDialect | None:
     """How to read a file of this type as CSV, or None where it is not one."""
     kind, *rest = (part.strip() for part in media_type.split(";"))
     if kind != CSV:
         return None
-    named = dict(part.split("=", 1) for part in rest if "=" in part)
-    return CsvDialect(unquote(named.get("delimiter", ",")), named.get("charset", "utf-8").lower())
+    params = dict(part.split("=", 1) for part in rest if "=" in part)
+    return CsvDialect(unquote(params.get("delimiter", ",")), params.get("charset", "utf-8").lower())
 
 
-def path_of(kind: str) -> str:
+def get_table_path(kind: str) -> str:
     """What a table of this media type is called in a version of its own."""
-    return dict(MEASURED.values()).get(kind, UPLOAD_PATH)
+    return dict(MEASURED_FORMATS.values()).get(kind, UPLOAD_PATH)
 
 
 def is_table(media_type: str) -> bool:
-    return media_type in TABLES or media_type in OTHERWISE or dialect_of(media_type) is not None
+    return media_type in TABLES or media_type in OTHER_TABLE_TYPES or parse_dialect(media_type) is not None
 
 
-def kind_in(head: bytes) -> str:
+def detect_table_kind(head: bytes) -> str:
     """Which of the TABLES a file is by its first 4 kB; CSV for whatever is none of the others."""
     if head[:4] == b"PAR1":
         return PARQUET
@@ -267,12 +270,14 @@ def kind_in(head: bytes) -> str:
 
 def check_kind(head: bytes, kind: str) -> None:
     """Raise Invalid for a file that does not begin as this one of the TABLES: jobs would read it as something else."""
-    if kind_in(head) != kind:
+    if detect_table_kind(head) != kind:
         raise Invalid(
             "The file does not begin as {names} does.",
-            names=NAMES[kind],
+            names=KIND_NAMES[kind],
             code="other_kind_of_table",
             field="file",
-            limit=NAMES[kind],
-            hint=Message("It was taken for {names} by its name or its media type: correct that.", names=NAMES[kind]),
+            limit=KIND_NAMES[kind],
+            hint=Message(
+                "It was taken for {names} by its name or its media type: correct that.", names=KIND_NAMES[kind]
+            ),
         )

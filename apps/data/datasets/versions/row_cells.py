@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from apps.data.datasets.models import DatasetFile
 from apps.data.datasets.queries import PREVIEW_CHARACTERS
-from apps.data.datasets.versions.manifest import dialect_of
+from apps.data.datasets.versions.manifest import parse_dialect
 from apps.data.datasets.versions.row_pages import records
 
-PAIRS = 12  # cells that a page shows
-READ = 16 * 2**20  # bytes that are read to find a row
+MAX_PAIRS = 12  # cells that a page shows
+MAX_BYTES_READ = 16 * 2**20  # bytes that are read to find a row
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class RowCells:
     """A row as text, None where a cell is missing, and the bytes [start, end) of the file that it takes."""
 
     columns: list[str]
@@ -28,25 +28,25 @@ class Cells:
     @property
     def pairs(self) -> list[tuple[str, str | None]]:
         """The first cells with their names, as a page has room for them."""
-        return list(zip(self.columns, self.values, strict=False))[:PAIRS]
+        return list(zip(self.columns, self.values, strict=False))[:MAX_PAIRS]
 
     @property
     def more(self) -> bool:
-        return len(self.values) > PAIRS
+        return len(self.values) > MAX_PAIRS
 
 
-def cells_at(file: DatasetFile, row: int) -> Cells | None:
+def read_row_cells(file: DatasetFile, row: int) -> RowCells | None:
     """Row `row`, from 1, of a CSV file; None where the file is none, or the row lies beyond what is read for it.
 
     Raises Damaged if the store has lost the file.
     """
-    dialect = dialect_of(file.media_type)
+    dialect = parse_dialect(file.media_type)
     if dialect is None:
         return None
     digest, size = file.artifact_id, file.artifact.size
     names: list[str] | None = None
     at, number = 0, 0
-    while at < min(size, READ):
+    while at < min(size, MAX_BYTES_READ):
         before = at
         for cells, after in records(digest, dialect, at, size):
             start, at = at, after
@@ -55,7 +55,7 @@ def cells_at(file: DatasetFile, row: int) -> Cells | None:
                 continue
             number += 1
             if number == row:
-                return Cells(names, [cell[:PREVIEW_CHARACTERS] or None for cell in cells], start, after)
+                return RowCells(names, [cell[:PREVIEW_CHARACTERS] or None for cell in cells], start, after)
         if at == before:
             return None  # a record longer than what is read at once
     return None

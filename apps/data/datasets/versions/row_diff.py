@@ -10,8 +10,8 @@ from typing import Any
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.queries import REPORT_BYTES, first_bytes, main_file
-from apps.data.datasets.versions.manifest import dialect_of, is_table
+from apps.data.datasets.queries import MAX_REPORT_BYTES, get_main_file, read_first_bytes
+from apps.data.datasets.versions.manifest import is_table, parse_dialect
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.models import Job, JobInput, JobOutput
 from apps.platform.jobs.services import submit_job
@@ -19,7 +19,7 @@ from apps.platform.jobs.submission import InputSpec, Submission
 from deepseek.messages import N_
 
 KIND = "diff"
-READ_PARTS = {"before": "csv_before", "after": "csv_after"}
+DIALECT_FIELDS = {"before": "csv_before", "after": "csv_after"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +39,24 @@ def submit_diff(
         raise Invalid(
             "No column is chosen.", field="keys", limit="1 to 20 columns", hint=N_("Choose what names a row.")
         )
-    tables = {"before": table_in(actor, before), "after": table_in(actor, after)}
+    tables = {"before": get_table(actor, before), "after": get_table(actor, after)}
     spec: dict[str, Any] = {"keys": list(keys)}
     for slot, file in tables.items():
-        dialect = dialect_of(file.media_type)
+        dialect = parse_dialect(file.media_type)
         if dialect is not None:
-            spec[READ_PARTS[slot]] = asdict(dialect)
-    asked = Submission(
+            spec[DIALECT_FIELDS[slot]] = asdict(dialect)
+    submission = Submission(
         kind=KIND,
         spec=spec,
         inputs=[InputSpec(slot=slot, digest=file.artifact_id) for slot, file in tables.items()],
         name=f"{before} and {after}"[:120],
     )
-    job, _ = submit_job(actor=actor, project=project, submission=asked)
+    job, _ = submit_job(actor=actor, project=project, submission=submission)
     return job
 
 
-def table_in(actor: Actor, version: DatasetVersion) -> DatasetFile:
-    file = main_file(actor, version)
+def get_table(actor: Actor, version: DatasetVersion) -> DatasetFile:
+    file = get_main_file(actor, version)
     if not is_table(file.media_type):
         raise Invalid(
             "{version} holds no table.",
@@ -68,10 +68,10 @@ def table_in(actor: Actor, version: DatasetVersion) -> DatasetFile:
     return file
 
 
-def latest_diff(actor: Actor, before: DatasetVersion, after: DatasetVersion) -> RowDiff | None:
+def find_latest_diff(actor: Actor, before: DatasetVersion, after: DatasetVersion) -> RowDiff | None:
     """The newest comparison of exactly these two, in this order; None where there is none."""
     try:
-        old, new = table_in(actor, before), table_in(actor, after)
+        old, new = get_table(actor, before), get_table(actor, after)
     except Invalid:
         return None
     project = after.project_id
@@ -81,16 +81,16 @@ def latest_diff(actor: Actor, before: DatasetVersion, after: DatasetVersion) -> 
     job = Job.objects.visible_to(actor).filter(pk=newest).first() if newest else None
     if job is None:
         return None
-    made = dict(JobOutput.objects.filter(job=job).values_list("slot", "artifact_id"))
-    return RowDiff(job, summary_at(made.get("summary")), made.get("changes", ""))
+    outputs = dict(JobOutput.objects.filter(job=job).values_list("slot", "artifact_id"))
+    return RowDiff(job, read_summary(outputs.get("summary")), outputs.get("changes", ""))
 
 
-def summary_at(digest: str | None) -> dict[str, Any] | None:
+def read_summary(digest: str | None) -> dict[str, Any] | None:
     if digest is None:
         return None
     try:
-        data, whole = first_bytes(digest, REPORT_BYTES)
-        found: dict[str, Any] | None = json.loads(data) if whole else None
+        data, is_complete = read_first_bytes(digest, MAX_REPORT_BYTES)
+        summary: dict[str, Any] | None = json.loads(data) if is_complete else None
     except (PlaneError, ValueError):
         return None
-    return found
+    return summary

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.queries import PREVIEW_BYTES, PREVIEW_CHARACTERS, PREVIEW_ROWS, table_of
-from apps.data.datasets.versions.manifest import dialect_of
+from apps.data.datasets.queries import PREVIEW_BYTES, PREVIEW_CHARACTERS, PREVIEW_ROWS, find_table_file
+from apps.data.datasets.versions.manifest import parse_dialect
 from apps.platform.artifacts.verification import read_verified
 from deepseek.tables.csv_dialect import CsvDialect
 from deepseek.tables.csv_records import iter_records
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowPage:
     """Rows `first` and on, None where a cell is missing; `next_at`: where the row behind them begins, if any does."""
 
     columns: list[str]
@@ -35,35 +35,35 @@ class Rows:
         return self.first + len(self.rows) - 1
 
 
-def rows_at(actor: Actor, version: DatasetVersion, at: int = 0, first: int = 1) -> Rows | None:
+def read_rows(actor: Actor, version: DatasetVersion, at: int = 0, first: int = 1) -> RowPage | None:
     """Up to PREVIEW_ROWS rows of the version's table from byte `at` on, 0 being its header; None if it is no CSV."""
     policy.require(actor, "dataset.view", version)
-    table = table_of(actor, version)
-    dialect = dialect_of(table.media_type) if table else None
+    table = find_table_file(actor, version)
+    dialect = parse_dialect(table.media_type) if table else None
     if table is None or dialect is None:
         return None
     size = table.artifact.size
     head = records(table.artifact_id, dialect, 0, size)
     names, start = next(head, ([], 0))
-    found: list[list[str | None]] = []
+    rows: list[list[str | None]] = []
     end = at or start
     for cells, after in records(table.artifact_id, dialect, end, size) if at else head:
-        if len(found) == PREVIEW_ROWS:
+        if len(rows) == PREVIEW_ROWS:
             break
-        found.append([cell[:PREVIEW_CHARACTERS] or None for cell in cells])
+        rows.append([cell[:PREVIEW_CHARACTERS] or None for cell in cells])
         end = after
-    return Rows(names, found, first if at else 1, end if found and end < size else None)
+    return RowPage(names, rows, first if at else 1, end if rows and end < size else None)
 
 
 def records(digest: str, dialect: CsvDialect, at: int, size: int) -> Iterator[tuple[list[str], int]]:
     """(cells, the byte behind them) of the records that lie whole in the PREVIEW_BYTES from `at` on."""
-    data = piece(digest, at, size)
+    data = read_piece(digest, at, size)
     with suppress(csv.Error):  # the upload has checked the file: a fault is the end of what was read
         for cells, end in iter_records(data, dialect, is_complete=at + len(data) >= size):
             yield cells, at + end
 
 
-def piece(digest: str, at: int, size: int) -> bytes:
+def read_piece(digest: str, at: int, size: int) -> bytes:
     if at >= size:
         return b""
     return read_verified(digest, at, min(size, at + PREVIEW_BYTES))

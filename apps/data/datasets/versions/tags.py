@@ -15,7 +15,7 @@ from apps.platform.audit import services as audit
 from deepseek.messages import N_
 
 TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}", re.ASCII)
-DIGITS = re.compile(r"[0-9]+|v[0-9]+|[0-9a-f]{7,60}", re.ASCII)
+NUMBER_OR_DIGEST = re.compile(r"[0-9]+|v[0-9]+|[0-9a-f]{7,60}", re.ASCII)
 TAGS_LIMIT = 100  # of one version
 
 
@@ -28,14 +28,14 @@ def tag_version(*, actor: Actor, version: DatasetVersion, name: str, move: bool 
     policy.require(actor, "dataset.tag", version)
     check_tag(name)
     with transaction.atomic():
-        there(version)
+        lock_version(version)
         tag, created = VersionTag.objects.select_for_update().get_or_create(
             dataset_id=version.dataset_id, name=name, defaults={"version": version, "created_by": actor.label}
         )
         if not created and tag.version_id == version.pk:
             return tag, False
         if not created and not move:
-            raise taken(tag)
+            raise build_tag_conflict(tag)
         if created and version.tags.count() > TAGS_LIMIT:
             raise Invalid(
                 "{version} has {tags_limit} tags.",
@@ -59,7 +59,7 @@ def tag_version(*, actor: Actor, version: DatasetVersion, name: str, move: bool 
     return tag, True
 
 
-def untag_version(*, actor: Actor, version: DatasetVersion, name: str) -> None:
+def remove_version_tag(*, actor: Actor, version: DatasetVersion, name: str) -> None:
     """Take the tag away. NotFound where it does not name this version."""
     policy.require(actor, "dataset.tag", version)
     with transaction.atomic():
@@ -81,10 +81,10 @@ def untag_version(*, actor: Actor, version: DatasetVersion, name: str) -> None:
         )
 
 
-def there(version: DatasetVersion) -> DatasetVersion:
+def lock_version(version: DatasetVersion) -> DatasetVersion:
     """The version, its row locked, if it was not deleted meanwhile."""
-    found = DatasetVersion.objects.select_for_update().filter(pk=version.pk, deleted_at=None).first()
-    if found is None:
+    locked = DatasetVersion.objects.select_for_update().filter(pk=version.pk, deleted_at=None).first()
+    if locked is None:
         raise Conflict(
             "{version} is deleted.",
             version=version,
@@ -92,12 +92,12 @@ def there(version: DatasetVersion) -> DatasetVersion:
             field="version",
             hint=N_("List the versions."),
         )
-    return found
+    return locked
 
 
 def is_tag(name: str) -> bool:
     """Whether a tag may be called so: it can be taken for no number and for no digest."""
-    return TAG.fullmatch(name) is not None and DIGITS.fullmatch(name) is None
+    return TAG.fullmatch(name) is not None and NUMBER_OR_DIGEST.fullmatch(name) is None
 
 
 def check_tag(name: str) -> None:
@@ -112,7 +112,7 @@ def check_tag(name: str) -> None:
         )
 
 
-def taken(tag: VersionTag) -> Conflict:
+def build_tag_conflict(tag: VersionTag) -> Conflict:
     return Conflict(
         "The tag {tag_name} names {tag_version} already.",
         tag_name=tag.name,

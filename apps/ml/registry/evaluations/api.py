@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.core.errors import Invalid
 from apps.data.datasets import queries as dataset_reads
-from apps.data.datasets.requests import checked
+from apps.data.datasets.requests import validate_body
 from apps.ml.registry import queries
 from apps.ml.registry.api import found_version
 from apps.ml.registry.evaluations import queries as evaluation_queries
@@ -67,7 +67,7 @@ class EvaluationSetsView(GenericAPIView[EvaluationSet]):
         """Make a set of a dataset version. It never changes; `supersede` makes its next revision."""
         within = get_project(request.actor, project)
         policy.require(request.actor, "evaluation_set.create", within)
-        body = checked(EvaluationSetBody, request.data)
+        body = validate_body(EvaluationSetBody, request.data)
         dataset, which = body.pop("dataset"), body.pop("version")
         version = dataset_reads.get_version(request.actor, within, dataset, which)
         made = evaluations.create_evaluation_set(actor=request.actor, project=within, dataset_version=version, **body)
@@ -106,7 +106,7 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
         predictions that it made on the table of the set."""
         found = found_version(request, project, name, version)
         policy.require(request.actor, "job.submit", found.model)
-        body = checked(EvaluateBody, request.data)
+        body = validate_body(EvaluateBody, request.data)
         on = find_set(found.model.project, body.pop("set"))
         asked = {"actor": request.actor, "version": found, "on": on}
         predictions, horizon = body.pop("predictions"), body.pop("horizon")
@@ -189,7 +189,7 @@ class GatesView(APIView):
         within = get_project(request.actor, project)
         model = queries.get_model(request.actor, within, name)
         policy.require(request.actor, "gate.set", model)
-        body = checked(GateBody, request.data)
+        body = validate_body(GateBody, request.data)
         on, number = find_set(within, body.pop("set")), body.pop("baseline")
         baseline = queries.get_version(request.actor, within, name, str(number)) if number else None
         gate = evaluations.set_gate(actor=request.actor, model=model, on=on, baseline=baseline, **body)
@@ -203,7 +203,7 @@ class GateView(APIView):
         """Lift a gate, with a reason. What it said stays. Takes an approver."""
         model = queries.get_model(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "gate.set", model)
-        body = checked(GateReasonBody, request.data)
+        body = validate_body(GateReasonBody, request.data)
         gate = evaluations.get_gate(model, pk)
         evaluations.remove_gate(actor=request.actor, gate=gate, **body)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
-from apps.data.datasets.new_job.choices import label_of, offered
+from apps.data.datasets.new_job.choices import format_table_label, list_latest_tables
 from apps.ml.registry.evaluations import queries as evaluation_queries
 from apps.ml.registry.evaluations.comparison import range_of
 from apps.ml.registry.evaluations.prediction_notes import giver_of, sentence_of, words_of_two
@@ -91,7 +91,9 @@ def baselines_context(
         "most_offered": VERSIONS_OFFERED,
         "tasks": list(METRICS),
         "newest": newest,
-        "tables": [(str(file.version_id), label_of(file)) for file in offered(actor, model.project)],
+        "tables": [
+            (str(file.version_id), format_table_label(file)) for file in list_latest_tables(actor, model.project)
+        ],
         "may_set": may_set,
         "may_make": is_allowed(actor, "evaluation_set.create", model),
     }

@@ -15,7 +15,7 @@ from apps.core.actors import Actor
 from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.queries import main_file
+from apps.data.datasets.queries import get_main_file
 from apps.ml.registry.documents import read_document
 from apps.ml.registry.evaluations.sets import (
     check_fits,
@@ -68,7 +68,7 @@ def create_evaluation_set(
     check_set_name(name)
     check_text("description", description, 500)
     typed, primary = checked_spec(task, target, primary_metric, spec or {}, dataset_version)
-    table = main_file(actor, dataset_version).artifact
+    table = get_main_file(actor, dataset_version).artifact
     try:
         with transaction.atomic():
             before = EvaluationSet.objects.select_for_update().filter(project=project, name=name, superseded_at=None)

@@ -11,19 +11,19 @@ from apps.platform.jobs.models import Job, JobInput
 from tests.apps.data.datasets import inline_engine as engine
 
 CSV = b"day,close\n2026-01-02,57.3\n2026-01-03,\n2026-01-04,58.1\n"
-ASK_CHILD = bounded_process.ask
+ASK_CHILD = bounded_process.run_engine
 
 
 @pytest.fixture
 def inline_engine(monkeypatch):
     """Ask the engine in this process."""
-    monkeypatch.setattr(bounded_process, "ask", engine.ask)
+    monkeypatch.setattr(bounded_process, "run_engine", engine.ask)
 
 
 @pytest.fixture
 def engine_child(inline_engine, monkeypatch):
     """Ask the engine in a bounded child, where the module asks it in this process."""
-    monkeypatch.setattr(bounded_process, "ask", ASK_CHILD)
+    monkeypatch.setattr(bounded_process, "run_engine", ASK_CHILD)
 
 
 @pytest.fixture

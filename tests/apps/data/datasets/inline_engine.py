@@ -15,13 +15,15 @@ from apps.data.datasets import bounded_process
 from deepseek.cli import main
 
 
-def ask(words: Sequence[str], spec: str, *files: IO[bytes], limits: bounded_process.Limits) -> bounded_process.Answer:
+def ask(
+    words: Sequence[str], spec: str, *files: IO[bytes], limits: bounded_process.ProcessLimits
+) -> bounded_process.ProcessAnswer:
     """Answer as bounded.ask does, without its limits."""
     out, err = io.StringIO(), io.StringIO()
     with tempfile.TemporaryFile() as file:
         file.write(spec.encode())
         file.flush()
-        words = [bounded_process.path_of(file) if word == "/dev/stdin" else word for word in words]
+        words = [bounded_process.get_child_path(file) if word == "/dev/stdin" else word for word in words]
         with redirect_stdout(out), redirect_stderr(err):
             code = main(words)
-    return bounded_process.answer_of(code, out.getvalue().encode(), err.getvalue().encode())
+    return bounded_process.parse_answer(code, out.getvalue().encode(), err.getvalue().encode())

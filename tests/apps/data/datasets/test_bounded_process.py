@@ -9,25 +9,25 @@ import tempfile
 import pytest
 
 from apps.data.datasets import bounded_process
-from apps.data.datasets.bounded_process import Fault, answer_of
+from apps.data.datasets.bounded_process import ProcessFault, parse_answer
 
 
 @pytest.mark.parametrize(
     ("code", "out", "said", "fault"),
     [
-        (-signal.SIGALRM, b"", b"", Fault.TIME),
-        (-signal.SIGXCPU, b"", b"", Fault.TIME),
-        (-signal.SIGKILL, b"", b"", Fault.MEMORY),
-        (1, b"", b"deepseek: ArrowMemoryError: malloc of size 9 failed", Fault.MEMORY),
-        (1, b"", b"deepseek: OSError: no space left", Fault.FAILED),
-        (0, b"no JSON", b"", Fault.FAILED),
-        (2, b'{"errors": []}', b"", Fault.FAILED),
+        (-signal.SIGALRM, b"", b"", ProcessFault.TIME),
+        (-signal.SIGXCPU, b"", b"", ProcessFault.TIME),
+        (-signal.SIGKILL, b"", b"", ProcessFault.MEMORY),
+        (1, b"", b"deepseek: ArrowMemoryError: malloc of size 9 failed", ProcessFault.MEMORY),
+        (1, b"", b"deepseek: OSError: no space left", ProcessFault.FAILED),
+        (0, b"no JSON", b"", ProcessFault.FAILED),
+        (2, b'{"errors": []}', b"", ProcessFault.FAILED),
         (0, b'{"a": 1}', b"", None),
         (2, b'{"errors": [{}]}', b"", None),
     ],
 )
 def test_every_end_has_a_meaning(code, out, said, fault):
-    assert answer_of(code, out, said).fault is fault
+    assert parse_answer(code, out, said).fault is fault
 
 
 def test_a_table_that_takes_more_memory_than_it_may(settings, tmp_path):
@@ -35,9 +35,9 @@ def test_a_table_that_takes_more_memory_than_it_may(settings, tmp_path):
     with tempfile.TemporaryFile() as file:
         file.write(b"a\n" + b"1\n" * 1000)
         file.flush()
-        words = ["profile", bounded_process.path_of(file), "--check", "--json", "--spec", "/dev/stdin"]
-        answer = bounded_process.ask(words, "{}", file, limits=bounded_process.Limits(30, 2**27, 2**20))
-    assert answer.fault in (Fault.MEMORY, Fault.FAILED)  # as far as the imports come
+        words = ["profile", bounded_process.get_child_path(file), "--check", "--json", "--spec", "/dev/stdin"]
+        answer = bounded_process.run_engine(words, "{}", file, limits=bounded_process.ProcessLimits(30, 2**27, 2**20))
+    assert answer.fault in (ProcessFault.MEMORY, ProcessFault.FAILED)  # as far as the imports come
     assert os.listdir(tmp_path) == []
 
 

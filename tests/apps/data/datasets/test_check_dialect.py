@@ -3,20 +3,20 @@
 import pytest
 
 from apps.core.errors import Invalid
-from apps.data.datasets.ingest.csv_inspection import find, inspect
+from apps.data.datasets.ingest.csv_inspection import find_file_dialect, inspect_file
 from deepseek.tables.csv_dialect import CsvDialect
 
 
 @pytest.mark.parametrize("delimiter", ["", "ab", "a", "1", '"', "\n", "，"])
 def test_refuses_a_delimiter(delimiter):
     with pytest.raises(Invalid) as caught:
-        inspect([b"a\n1\n"], 4, CsvDialect(delimiter))
+        inspect_file([b"a\n1\n"], 4, CsvDialect(delimiter))
     assert (caught.value.code, caught.value.field) == ("bad_delimiter", "delimiter")
 
 
 def test_refuses_an_encoding():
     with pytest.raises(Invalid) as caught:
-        find([b"a\n1\n"], 4, "auto", "latin-1")
+        find_file_dialect([b"a\n1\n"], 4, "auto", "latin-1")
     assert (caught.value.code, caught.value.field) == ("bad_encoding", "encoding")
 
 
@@ -30,5 +30,5 @@ def test_refuses_an_encoding():
 )
 def test_what_is_wrong_with_the_file_names_the_field_of_the_request(data, code, field):
     with pytest.raises(Invalid) as caught:
-        find([data], len(data), "auto", "auto")
+        find_file_dialect([data], len(data), "auto", "auto")
     assert (caught.value.code, caught.value.field) == (code, field)

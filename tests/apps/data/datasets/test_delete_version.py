@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.data.datasets.models import DatasetFile, DatasetVersion, VersionTag
-from apps.data.datasets.quality.profile_jobs import measure_added, register_measured
+from apps.data.datasets.quality.profile_jobs import measure_added, register_measurements
 from apps.data.datasets.quality.required_expectations import set_expectations
-from apps.data.datasets.queries import Gone, get_version, list_datasets, list_versions
+from apps.data.datasets.queries import VersionDeleted, get_version, list_datasets, list_versions
 from apps.data.datasets.versions.deletion import delete_version
 from apps.data.datasets.versions.tags import tag_version
 from apps.platform.approvals.models import Approval
@@ -42,7 +42,7 @@ def delete(who, version):
 def test_it_goes_and_says_so(delete, version, who, project):
     delete()
     assert not DatasetFile.objects.exists()
-    with pytest.raises(Gone, match="deleted by engineer: wrong file") as caught:
+    with pytest.raises(VersionDeleted, match="deleted by engineer: wrong file") as caught:
         get_version(who, project, "wti-daily", "1")
     assert (caught.value.status, caught.value.code) == (410, "version_deleted")
     assert list(list_versions(who, version.dataset)) == []
@@ -132,7 +132,7 @@ def measured(version, who, worker_actor, held):
     JobOutput.objects.create(job=job, slot="quality", artifact=told, name="q", media_type="application/json")
     about = {"csv": {"delimiter": ",", "encoding": "utf-8"}}
     outputs = [("quality", told, "q", "application/json", about)]
-    register_measured(actor=worker_actor, job=job, outputs=outputs)
+    register_measurements(actor=worker_actor, job=job, outputs=outputs)
     return job, told
 
 

@@ -11,10 +11,10 @@ import zlib
 import pytest
 
 from apps.core.errors import Invalid
-from apps.data.datasets.ingest.image_headers import image_head
+from apps.data.datasets.ingest.image_headers import read_image_header
 from apps.data.datasets.ingest.local_files import ingest
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.queries import main_file
+from apps.data.datasets.queries import get_main_file
 from apps.platform.artifacts.stores import store
 
 pytestmark = pytest.mark.django_db
@@ -71,7 +71,7 @@ def test_labels_and_splits_by_folder(take, operator):
     }
     assert done.version.params["images"]["classes"] == {"bird": 1, "dog": 1, "cat": 1}
     assert done.version.rows == 3
-    assert main_file(operator, done.version).path == "images.csv"  # what a job takes
+    assert get_main_file(operator, done.version).path == "images.csv"  # what a job takes
     kinds = dict(done.version.files.values_list("path", "media_type"))
     assert (kinds["test/dog/2.jpg"], kinds["README.txt"]) == ("image/jpeg", "text/plain")
 
@@ -149,7 +149,7 @@ def test_the_page_shows_them(take, engineer, web):
     ],
 )
 def test_heads(head, told):
-    found = image_head(head, head[-64:])
+    found = read_image_header(head, head[-64:])
     assert found is not None
     assert (found.media_type, found.width, found.height, found.mode) == told
 
@@ -158,5 +158,5 @@ def test_heads(head, told):
     "data", [b"", b"BM", b"RIFF1234WAVE", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0\xff\xff\xff\xff"]
 )
 def test_heads_of_nonsense_break_nothing(data):
-    found = image_head(data, data)
+    found = read_image_header(data, data)
     assert found is None or not found.whole or found.width is None

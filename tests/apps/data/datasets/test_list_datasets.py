@@ -52,7 +52,7 @@ def test_nonsense_is_said(web, engineer, dataset, query):
 
 
 def test_a_file_misses_no_share_that_a_page_would_leave_for_later(table, added, held, monkeypatch):
-    monkeypatch.setattr("apps.data.datasets.presenters.READ_AT_ONCE", 0)
+    monkeypatch.setattr("apps.data.datasets.presenters.MAX_REPORTS_READ", 0)
     read = []
     monkeypatch.setattr("apps.data.datasets.presenters.read_share", lambda digest: read.append(digest) or 0.25)
     report = held(b'{"totals": {}}')

@@ -7,7 +7,7 @@ import pytest
 
 from apps.core.errors import Conflict, Refused
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.quality.profile_jobs import measure_added, measure_version, register_measured
+from apps.data.datasets.quality.profile_jobs import measure_added, measure_version, register_measurements
 from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.jobs.models import Job
@@ -36,7 +36,7 @@ def end(worker_actor, held, report):
         read = {name: json.loads(job.spec).get("csv", {}).get(name, given) for name, given in PLAIN.items()}
         meta = {"rows": 3, "columns": columns, "format": "csv", "csv": read, "expectations_failed": 0} | meta
         outputs = [("quality", told, "quality.json", "application/json", meta)]
-        return told, register_measured(actor=worker_actor, job=job, outputs=outputs)
+        return told, register_measurements(actor=worker_actor, job=job, outputs=outputs)
 
     return ended
 

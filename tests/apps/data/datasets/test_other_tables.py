@@ -9,16 +9,16 @@ from apps.core.errors import Invalid
 from apps.data.datasets import queries
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.new_job import choices
-from apps.data.datasets.quality.profile_jobs import measure_version, register_measured
+from apps.data.datasets.quality.profile_jobs import measure_version, register_measurements
 from apps.data.datasets.versions.manifest import (
     ARROW,
     CSV,
     JSON_LINES,
-    OTHERWISE,
+    OTHER_TABLE_TYPES,
     PARQUET,
     check_kind,
-    kind_in,
-    type_of_path,
+    detect_table_kind,
+    guess_media_type,
 )
 from apps.data.datasets.versions.row_diff import submit_diff
 from apps.platform.jobs.models import Job
@@ -28,7 +28,7 @@ URL = "/api/v1/projects/demo/datasets/wti-daily/versions"
 LINES = b'{"day": 1, "close": 57.3}\n{"day": 2}\n'
 BEGINNINGS = {PARQUET: b"PAR1 and more", JSON_LINES: LINES, ARROW: b"ARROW1\0\0 and more"}
 FORMATS = {PARQUET: "parquet", JSON_LINES: "json", ARROW: "arrow"}
-EVERY = pytest.mark.parametrize("kind", [PARQUET, JSON_LINES, ARROW, *OTHERWISE])
+EVERY = pytest.mark.parametrize("kind", [PARQUET, JSON_LINES, ARROW, *OTHER_TABLE_TYPES])
 SENT = pytest.mark.parametrize("kind", BEGINNINGS)
 
 
@@ -50,7 +50,7 @@ def end(worker_actor, held, report):
         meta = {"rows": 2, "columns": [{"name": "close", "dtype": "double"}], "format": kind, "expectations_failed": 0}
         told = held(report(), media_type="application/json")
         outputs = [("quality", told, "quality.json", "application/json", meta)]
-        return register_measured(actor=worker_actor, job=job, outputs=outputs)
+        return register_measurements(actor=worker_actor, job=job, outputs=outputs)
 
     return ended
 
@@ -66,7 +66,7 @@ def send(api, engineer, project):
     ("path", "kind"), [("a.jsonl", JSON_LINES), ("a.NDJSON", JSON_LINES), ("a.arrow", ARROW), ("a.csv", CSV)]
 )
 def test_a_name_suggests_its_type(path, kind):
-    assert type_of_path(path) == kind
+    assert guess_media_type(path) == kind
 
 
 HEADS = [
@@ -79,7 +79,7 @@ HEADS = [
 
 
 def test_media_type_of_the_first_bytes():
-    assert [kind_in(head) for head, _ in HEADS] == [kind for _, kind in HEADS]
+    assert [detect_table_kind(head) for head, _ in HEADS] == [kind for _, kind in HEADS]
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_what_begins_otherwise_is_refused(head, kind):
 
 @EVERY
 def test_it_is_the_table_of_its_version_and_offered(actor, project, version):
-    assert queries.table_of(actor, version) == version.files.get()
-    assert [file.version for file in choices.offered(actor, project)] == [version]
+    assert queries.find_table_file(actor, version) == version.files.get()
+    assert [file.version for file in choices.list_latest_tables(actor, project)] == [version]
 
 
 @EVERY
@@ -105,11 +105,11 @@ def test_the_page_offers_to_measure_and_clean_it(engineer, web, version):
 
 @EVERY
 def test_its_report_becomes_the_versions_and_shows_its_rows(actor, kind, version, end):
-    assert "measured" in queries.preview(actor, version).note
+    assert "measured" in queries.read_preview(actor, version).note
     job, _ = measure_version(actor=actor, version=version)
     assert end(job, FORMATS.get(kind, "json" if "json" in kind else "arrow")) == [version]
     version.refresh_from_db()
-    assert queries.preview(actor, version).rows[0] == ["2026-01-02", "57.3"]
+    assert queries.read_preview(actor, version).rows[0] == ["2026-01-02", "57.3"]
 
 
 @EVERY

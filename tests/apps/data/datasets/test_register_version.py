@@ -4,7 +4,7 @@ import pytest
 
 from apps.core.errors import Invalid, Refused
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.data.datasets.provenance.job_inputs import sources_of
+from apps.data.datasets.provenance.job_inputs import find_source_versions
 from apps.data.datasets.services import register_version, set_quality
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.audit.models import AuditRecord
@@ -124,7 +124,7 @@ def test_what_came_after_the_job_was_submitted_is_its_source_only_where_nothing_
     assert ("dataset_version", str(late.pk), "job", str(clean.pk), "table") in edges()
     early, _ = added({"table.csv": held(), "more.csv": held(b"x")})
     DatasetVersion.objects.filter(pk=early.pk).update(created_at=clean.created_at - timedelta(seconds=1))
-    assert sources_of(clean, late.dataset) == {"table": early}
+    assert find_source_versions(clean, late.dataset) == {"table": early}
 
 
 def test_what_a_job_before_it_made_is_its_source(added, held, job, project):
@@ -134,7 +134,7 @@ def test_what_a_job_before_it_made_is_its_source(added, held, job, project):
     of_before, _ = added({"table.csv": data}, job_id=before.pk)
     copy = Dataset.objects.create(project=project, name="copy", created_by="x")
     added({"table.csv": data}, into=copy)
-    assert sources_of(clean, None) == {"table": of_before}
+    assert find_source_versions(clean, None) == {"table": of_before}
 
 
 def test_output_equal_to_input_is_no_source_of_itself(registered, held, job):

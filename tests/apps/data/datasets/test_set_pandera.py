@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from apps.data.datasets.quality.pandera_schemas import LIMIT
+from apps.data.datasets.quality.pandera_schemas import MAX_SCHEMA_BYTES
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.django_db
@@ -104,7 +104,7 @@ def test_no_more_faults_are_named_than_anybody_reads(put):
 
 
 def test_a_schema_is_bounded(put):
-    assert put("#" * (LIMIT + 1)).status_code == 413
+    assert put("#" * (MAX_SCHEMA_BYTES + 1)).status_code == 413
 
 
 def test_who_may(put, viewer, stranger):

@@ -7,7 +7,7 @@ import pytest
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.data.datasets.models import VersionTag
 from apps.data.datasets.queries import get_version
-from apps.data.datasets.versions.tags import tag_version, untag_version
+from apps.data.datasets.versions.tags import remove_version_tag, tag_version
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -48,8 +48,8 @@ def test_a_tag_moves_only_when_told(two, who, project):
 def test_a_tag_is_taken_away(two, who):
     tag_version(actor=who, version=two[0], name="gold")
     with pytest.raises(NotFound):
-        untag_version(actor=who, version=two[1], name="gold")
-    untag_version(actor=who, version=two[0], name="gold")
+        remove_version_tag(actor=who, version=two[1], name="gold")
+    remove_version_tag(actor=who, version=two[0], name="gold")
     assert not VersionTag.objects.exists()
 
 

@@ -63,6 +63,6 @@ def test_files_a_page_at_a_time(viewer, api, web):
 
 
 def test_the_page_of_many_files_reads_one_page(viewer, web, monkeypatch):
-    monkeypatch.setattr("apps.data.datasets.version_tabs.FILES_SHOWN", 2)
+    monkeypatch.setattr("apps.data.datasets.version_tabs.FILES_PER_PAGE", 2)
     page = web(viewer).get(f"{PAGE}/files?page=2").content.decode()
     assert ("002.parquet" in page, "000.parquet</a>" in page, "page 2 of 2, 3 files" in page) == (True, False, True)

@@ -14,7 +14,7 @@ from apps.platform.artifacts.garbage import collect_garbage
 from apps.platform.artifacts.gc_preview import read_age
 
 
-def age(text: str) -> timedelta:
+def parse_age(text: str) -> timedelta:
     try:
         return read_age(text)
     except Invalid as error:
@@ -30,14 +30,14 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="list what would go, and remove nothing")
         parser.add_argument(
-            "--older-than", type=age, default="7d", help="spare what came within this time (default %(default)s)"
+            "--older-than", type=parse_age, default="7d", help="spare what came within this time (default %(default)s)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        done = collect_garbage(actor=self.actor, older_than=options["older_than"], dry_run=options["dry_run"])
-        for one in done.gone:
-            self.stdout.write(f"{one.digest} {one.size} {'uncited' if one.known else 'unnamed'}")
+        result = collect_garbage(actor=self.actor, older_than=options["older_than"], dry_run=options["dry_run"])
+        for artifact in result.gone:
+            self.stdout.write(f"{artifact.digest} {artifact.size} {'uncited' if artifact.known else 'unnamed'}")
         word = "would go" if options["dry_run"] else "are gone"
-        self.stderr.write(f"{len(done.gone):,} artifacts of {done.bytes:,} bytes {word}.")
-        if done.kept:
-            self.stderr.write(f"{len(done.kept):,} were cited or sent again meanwhile, and stay.")
+        self.stderr.write(f"{len(result.gone):,} artifacts of {result.bytes:,} bytes {word}.")
+        if result.kept:
+            self.stderr.write(f"{len(result.kept):,} were cited or sent again meanwhile, and stay.")

@@ -10,12 +10,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.core.actors import Actor
-from apps.data.datasets.ingest.local_files import MODES, Ingested, ingest
+from apps.data.datasets.ingest.local_files import MODES, IngestResult, ingest
 from apps.platform.accounts.actors import actor_for_user
 from apps.platform.accounts.management.base import OperatorCommand, find_project, find_user
 
-SHOWN = 5
-TOLD_SECONDS = 1.0
+MAX_REASONS_SHOWN = 5
+PROGRESS_INTERVAL_SECONDS = 1.0
 
 
 class Command(OperatorCommand):
@@ -46,7 +46,7 @@ class Command(OperatorCommand):
         project = find_project(options["project"])
         actor: Actor = actor_for_user(find_user(options["actor"])) if options["actor"] else self.actor
         begun = time.monotonic()
-        done = ingest(
+        result = ingest(
             actor=actor,
             project=project,
             dataset_name=options["dataset"],
@@ -54,37 +54,40 @@ class Command(OperatorCommand):
             mode=options["mode"],
             note=options["note"],
             images=options["images"],
-            say=Progress() if sys.stderr.isatty() else None,
+            report_progress=Progress() if sys.stderr.isatty() else None,
         )
-        self.tell(done, time.monotonic() - begun)
+        self.report_result(result, time.monotonic() - begun)
 
-    def tell(self, done: Ingested, seconds: float) -> None:
-        self.stdout.write(f"{done.version}{'' if done.is_new else ' (it was there already)'}: {done.version.digest}")
+    def report_result(self, result: IngestResult, seconds: float) -> None:
         self.stdout.write(
-            f"{done.files:,} files, {done.bytes:,} bytes; read {done.read:,} files of {done.bytes_read:,} bytes "
-            f"in {seconds:.1f} s ({done.bytes_read / max(seconds, 1e-3) / 1e6:,.0f} MB/s), {done.linked:,} linked, "
-            f"{done.stored_before:,} stored before."
+            f"{result.version}{'' if result.is_new else ' (it was there already)'}: {result.version.digest}"
         )
-        if done.images:
-            told = done.images.params
+        self.stdout.write(
+            f"{result.files:,} files, {result.bytes:,} bytes; "
+            f"read {result.read:,} files of {result.bytes_read:,} bytes "
+            f"in {seconds:.1f} s ({result.bytes_read / max(seconds, 1e-3) / 1e6:,.0f} MB/s), {result.linked:,} linked, "
+            f"{result.stored_before:,} stored before."
+        )
+        if result.images:
+            params = result.images.params
             self.stdout.write(
-                f"{told['images']:,} images of {told['classes_count']:,} classes; {told['unreadable']:,} unreadable, "
-                f"{told['duplicates']:,} duplicates, {told['nearly_empty']:,} nearly empty."
+                f"{params['images']:,} images of {params['classes_count']:,} classes; {params['unreadable']:,} "
+                f"unreadable, {params['duplicates']:,} duplicates, {params['nearly_empty']:,} nearly empty."
             )
-        for path, why in list(done.not_linked.items())[:SHOWN]:
+        for path, why in list(result.not_linked.items())[:MAX_REASONS_SHOWN]:
             self.stderr.write(f"{path} was copied instead of linked: {why}.")
-        if len(done.not_linked) > SHOWN:
-            self.stderr.write(f"... and {len(done.not_linked) - SHOWN} more.")
+        if len(result.not_linked) > MAX_REASONS_SHOWN:
+            self.stderr.write(f"... and {len(result.not_linked) - MAX_REASONS_SHOWN} more.")
 
 
 class Progress:
     """One line on a terminal, now and then."""
 
     def __init__(self) -> None:
-        self.told = 0.0
+        self.last_report = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self.told > TOLD_SECONDS or done == total:
-            self.told = time.monotonic()
+        if time.monotonic() - self.last_report > PROGRESS_INTERVAL_SECONDS or done == total:
+            self.last_report = time.monotonic()
             sys.stderr.write(f"\r{done:,} of {total:,} files" + ("\n" if done == total else ""))
             sys.stderr.flush()

@@ -156,7 +156,7 @@ def test_invalid_spec_of_a_cloned_job_is_reported(engineer, web, upload, project
 
 def test_table_that_is_not_offered_keeps_its_name(actor_for, engineer, project, upload, monkeypatch):
     version = upload()
-    monkeypatch.setattr("apps.data.datasets.new_job.form.offered", lambda actor, project: [])
+    monkeypatch.setattr("apps.data.datasets.new_job.form.list_latest_tables", lambda actor, project: [])
     form = JobForm(actor_for(engineer), project, "clean")
     form.bind({"inputs/table": version.files.get().artifact_id})
     assert form.table.version == version

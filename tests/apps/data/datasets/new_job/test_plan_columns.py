@@ -1,13 +1,13 @@
 """Which columns each step of a plan finds."""
 
-from apps.data.datasets.new_job.choices import Column
-from apps.data.datasets.new_job.plan_columns import offers_of_steps, told_of, walk
+from apps.data.datasets.new_job.choices import TableColumn
+from apps.data.datasets.new_job.plan_columns import build_step_choices, describe_step, walk_steps
 
-TABLE = [Column("x", "double"), Column("k", "int64"), Column("t", "string")]
+TABLE = [TableColumn("x", "double"), TableColumn("k", "int64"), TableColumn("t", "string")]
 
 
 def names(*steps):
-    *_, (_step, here) = walk(TABLE, [*steps, {"kind": "drop"}])
+    *_, (_step, here) = walk_steps(TABLE, [*steps, {"kind": "drop"}])
     return [column.name for column in here]
 
 
@@ -20,7 +20,7 @@ def test_steps_before_make_rename_and_drop_columns():
 
 
 def test_columns_that_do_not_fit_the_step_are_told():
-    offers = offers_of_steps(
+    offers = build_step_choices(
         TABLE, [{"kind": "hampel"}, {"kind": "cast", "columns": ["k"], "to": "text"}, {"kind": "replace_text"}]
     )
     assert [offer.fits for offer in offers["/steps/0/columns"]] == [True, True, False]
@@ -29,17 +29,17 @@ def test_columns_that_do_not_fit_the_step_are_told():
 
 def test_numbers_are_offered_to_be_masked():
     """Phones and card numbers of a CSV file are read as integers, and as floats where some are missing."""
-    table = [*TABLE, Column("day", "date32[day]")]
-    offers = offers_of_steps(table, [{"kind": "mask"}])
+    table = [*TABLE, TableColumn("day", "date32[day]")]
+    offers = build_step_choices(table, [{"kind": "mask"}])
     assert [offer.fits for offer in offers["/steps/0/columns"]] == [True, True, True, False]
 
 
 def test_what_was_typed_may_be_anything():
-    assert offers_of_steps(TABLE, "x") == {}
-    assert next(walk(TABLE, ["x", {"kind": "rename", "names": ["x"]}]))[1] == TABLE
+    assert build_step_choices(TABLE, "x") == {}
+    assert next(walk_steps(TABLE, ["x", {"kind": "rename", "names": ["x"]}]))[1] == TABLE
 
 
 def test_a_step_in_a_few_words():
     step = {"found": None, "cells": 1200, "rows_dropped": 9, "rows_added": -1, "dropped_rows": [1, 2]}
-    assert told_of(step) == ["1,200 cells change", "9 rows dropped", "dropped rows: 1, 2 …"]
-    assert told_of({"cells": 0}) == ["nothing changes"]
+    assert describe_step(step) == ["1,200 cells change", "9 rows dropped", "dropped rows: 1, 2 …"]
+    assert describe_step({"cells": 0}) == ["nothing changes"]

@@ -6,8 +6,14 @@ import struct
 import pytest
 
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.provenance.row_origin_runs import NOWHERE, PIECE, RUN, rows_made, source_row
-from apps.data.datasets.provenance.row_origins import descendants_of, origin_of
+from apps.data.datasets.provenance.row_origin_runs import (
+    NARROW_READ_BYTES,
+    NO_ORIGIN,
+    RUN,
+    find_output_rows,
+    find_source_row,
+)
+from apps.data.datasets.provenance.row_origins import trace_descendants, trace_origin
 from apps.data.datasets.services import register_version
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.artifacts.verification import read_verified
@@ -17,7 +23,7 @@ KIND = "application/vnd.plane.row-origins"
 
 
 def runs(*pairs):
-    return b"".join(struct.pack("<QQ", row, NOWHERE if source is None else source) for row, source in pairs)
+    return b"".join(struct.pack("<QQ", row, NO_ORIGIN if source is None else source) for row, source in pairs)
 
 
 @pytest.fixture
@@ -118,15 +124,15 @@ def test_many_runs_are_read_in_a_few_narrow_pieces(held, monkeypatch):
     monkeypatch.setattr("apps.data.datasets.provenance.row_origin_runs.read_verified", count)
     for asked in (0, 1, row - 1, *draw.sample(range(row), 50)):
         read.clear()
-        assert source_row(artifact, asked) == sources[asked]
-        assert (len(read) <= 5, sum(read) <= PIECE + 5 * RUN.size) == (True, True)
+        assert find_source_row(artifact, asked) == sources[asked]
+        assert (len(read) <= 5, sum(read) <= NARROW_READ_BYTES + 5 * RUN.size) == (True, True)
 
 
 def test_the_way_back_agrees_with_the_way_on(held):
     artifact = held(runs((0, 5), (3, None), (4, 0), (10, 4)))
     for source in range(12):
-        there = [row for row in range(12) if source_row(artifact, row) == source]
-        assert rows_made(artifact, [source], 12, 100) == there
+        there = [row for row in range(12) if find_source_row(artifact, row) == source]
+        assert find_output_rows(artifact, [source], 12, 100) == there
 
 
 @pytest.mark.parametrize("length", [1, 6])
@@ -139,9 +145,9 @@ def test_no_length_of_the_chain_costs_more_queries(
     actor, first = actor_for(viewer), DatasetVersion.objects.select_related("dataset").get(pk=uploaded.pk)
     version = DatasetVersion.objects.select_related("dataset").get(pk=version.pk)
     with django_assert_num_queries(4):
-        assert len(origin_of(actor, version, 1).hops) == length + 1
+        assert len(trace_origin(actor, version, 1).hops) == length + 1
     with django_assert_num_queries(2):
-        assert len(descendants_of(actor, first, 1).reached) == length
+        assert len(trace_descendants(actor, first, 1).reached) == length
 
 
 def test_the_page_says_the_way_and_the_preview_leads_to_it(web, viewer, uploaded, made_of, held):

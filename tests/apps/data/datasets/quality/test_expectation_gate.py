@@ -9,7 +9,7 @@ from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.data.datasets import bounded_process
 from apps.data.datasets.quality import expectation_gate
-from apps.data.datasets.quality.expectation_gate import check_expected
+from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.services import add_files, add_version
 from apps.platform.audit.models import AuditRecord
@@ -37,7 +37,7 @@ def check(project, dataset, held):
     """check(bytes, media type, path) -> what is found of a version of this file alone."""
 
     def of(data=TABLE, kind="text/csv", path="t.csv"):
-        return check_expected(project, dataset.name, [(path, held(data), kind)])
+        return check_expectations(project, dataset.name, [(path, held(data), kind)])
 
     return of
 
@@ -67,7 +67,7 @@ def test_unmet_expectations_are_reported_with_rows(expects, check):
 
 
 def test_reported_errors_are_limited(expects, check, monkeypatch):
-    monkeypatch.setattr(expectation_gate, "NAMED", 1)
+    monkeypatch.setattr(expectation_gate, "MAX_ERRORS_NAMED", 1)
     expects(HIGH, GAPS)
     with pytest.raises(Invalid) as refused:
         check()
@@ -90,7 +90,7 @@ def test_unreadable_table_is_rejected(expects, check):
 
 
 def test_engine_is_not_asked_without_error_expectations(expects, check, monkeypatch):
-    monkeypatch.setattr(bounded_process, "ask", None)
+    monkeypatch.setattr(bounded_process, "run_engine", None)
     assert check() is None
     expects({**HIGH, "severity": "warning"})
     assert check() is None
@@ -120,7 +120,7 @@ def test_slow_check_is_stopped(engine_child, expects, check, monkeypatch, tmp_pa
     slow.write_text("import time\ntime.sleep(600)\n")
     monkeypatch.setattr(bounded_process, "CHILD", slow)
     monkeypatch.setattr(expectation_gate, "SECONDS", 1)
-    monkeypatch.setattr(expectation_gate, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(expectation_gate, "MIN_SECONDS", 0)
     expects(LOW)
     with pytest.raises(Conflict, match="took longer than 1 s") as refused:
         check()
@@ -128,7 +128,7 @@ def test_slow_check_is_stopped(engine_child, expects, check, monkeypatch, tmp_pa
 
 
 def test_slow_copy_starts_no_child(expects, check, monkeypatch):
-    monkeypatch.setattr(bounded_process, "ask", None)
+    monkeypatch.setattr(bounded_process, "run_engine", None)
     monkeypatch.setattr(expectation_gate, "SECONDS", 0)
     expects(LOW)
     with pytest.raises(Conflict, match="took longer"):
@@ -137,10 +137,13 @@ def test_slow_copy_starts_no_child(expects, check, monkeypatch):
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [(bounded_process.Fault.MEMORY, "2048 MiB of memory"), (bounded_process.Fault.FAILED, "on this host")],
+    [
+        (bounded_process.ProcessFault.MEMORY, "2048 MiB of memory"),
+        (bounded_process.ProcessFault.FAILED, "on this host"),
+    ],
 )
 def test_failed_check_is_a_conflict(expects, check, monkeypatch, fault, words):
-    monkeypatch.setattr(bounded_process, "ask", lambda *_, **__: bounded_process.Answer(fault=fault))
+    monkeypatch.setattr(bounded_process, "run_engine", lambda *_, **__: bounded_process.ProcessAnswer(fault=fault))
     expects(LOW)
     with pytest.raises(Conflict, match=words):
         check()
@@ -148,7 +151,7 @@ def test_failed_check_is_a_conflict(expects, check, monkeypatch, fault, words):
 
 def test_concurrent_checks_are_limited(expects, check, monkeypatch):
     monkeypatch.setattr(expectation_gate, "slots", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(expectation_gate, "WAITS_SECONDS", 0.01)
+    monkeypatch.setattr(expectation_gate, "SLOT_WAIT_SECONDS", 0.01)
     expects(LOW)
     with expectation_gate.slots, pytest.raises(Unavailable) as refused:
         check()

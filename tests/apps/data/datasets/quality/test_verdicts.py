@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.data.datasets.quality.verdicts import checks_of, verdicts_of
+from apps.data.datasets.quality.verdicts import count_verdicts, run_checks
 
 CLEAN = {"fill": "median_window", "window_size": 5}
 
@@ -23,17 +23,17 @@ def report(*columns, rows=100, duplicates=0):
 
 
 def verdict(name, before, after, params=CLEAN):
-    return next(check for check in checks_of(before, after, params) if check.name == name)
+    return next(check for check in run_checks(before, after, params) if check.name == name)
 
 
 def test_nothing_is_checked_without_a_report():
-    assert checks_of(None, None, {}) == []
+    assert run_checks(None, None, {}) == []
 
 
 def test_a_clean_table_passes_everything():
-    checks = checks_of(report(column()), report(column()), CLEAN)
+    checks = run_checks(report(column()), report(column()), CLEAN)
     assert {check.verdict for check in checks} == {"pass"}
-    assert verdicts_of(checks).passed == len(checks) == 10
+    assert count_verdicts(checks).passed == len(checks) == 10
 
 
 @pytest.mark.parametrize(("dtype", "told"), [("double", "fail"), ("int64", "fail"), ("string", "warn")])
@@ -88,7 +88,7 @@ def test_rows_that_were_lost_and_rows_that_are_double():
 
 def test_an_older_report_is_not_judged_by_what_it_does_not_tell():
     old = {"rows": 2, "columns": [{"name": "close", "dtype": "double", "missing": 1}]}
-    assert [check.name for check in checks_of(None, old, {})] == ["Missing values"]
+    assert [check.name for check in run_checks(None, old, {})] == ["Missing values"]
 
 
 def test_no_more_columns_are_named_than_one_can_read():

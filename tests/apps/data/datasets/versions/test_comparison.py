@@ -1,19 +1,19 @@
 """Two versions side by side."""
 
-from apps.data.datasets.versions.comparison import changed_params, paired, schema_of
+from apps.data.datasets.versions.comparison import build_schema, diff_params, pair_schemas
 
 
 def test_a_measured_type_counts_more_than_a_guessed_one():
     report = {"columns": [{"name": "a", "dtype": "double"}]}
-    assert schema_of([{"name": "a", "dtype": "int64"}, {"name": "b", "dtype": "string"}], report) == {
+    assert build_schema([{"name": "a", "dtype": "int64"}, {"name": "b", "dtype": "string"}], report) == {
         "a": "double",
         "b": "string",
     }
-    assert schema_of([], report) == {"a": "double"}
+    assert build_schema([], report) == {"a": "double"}
 
 
 def test_what_changed_comes_first():
-    pairs = paired(
+    pairs = pair_schemas(
         {"same": "int64", "new": "bool", "other": "double"},
         {"same": "int64", "other": "string", "gone": ""},
         None,
@@ -38,7 +38,7 @@ def test_the_drift_of_its_values_is_the_change_of_a_column():
             "d": {"verdict": "changed"},
         },
     )
-    pairs = paired(same, same, None, None, drifts)
+    pairs = pair_schemas(same, same, None, None, drifts)
     assert {pair.name: pair.change for pair in pairs} == {
         "a": "same",
         "b": "moved",
@@ -53,12 +53,12 @@ def test_medians_of_both_stand_side_by_side():
     def report(median):
         return {"columns": [{"name": "a", "numeric": {"quantiles": {"0.5": median}}}]}
 
-    (pair,) = paired({"a": "double"}, {"a": "double"}, report(2.0), report(1.0), {})
+    (pair,) = pair_schemas({"a": "double"}, {"a": "double"}, report(2.0), report(1.0), {})
     assert (pair.median, pair.other_median) == (2.0, 1.0)
 
 
 def test_only_parameters_that_differ():
-    assert changed_params([("a", 1), ("b", 2), ("c", 3)], [("a", 1), ("b", 5), ("d", 4)]) == [
+    assert diff_params([("a", 1), ("b", 2), ("c", 3)], [("a", 1), ("b", 5), ("d", 4)]) == [
         ("b", 2, 5),
         ("c", 3, None),
         ("d", None, 4),

@@ -8,7 +8,7 @@ import pytest
 
 from apps.core.errors import Invalid, Refused
 from apps.data.datasets.services import create_dataset
-from apps.data.datasets.versions.row_diff import latest_diff, submit_diff
+from apps.data.datasets.versions.row_diff import find_latest_diff, submit_diff
 from apps.platform.jobs.models import Job, JobOutput
 
 pytestmark = pytest.mark.django_db
@@ -48,10 +48,10 @@ def test_a_comparison_is_a_job_of_both_tables(two, who, project):
     assert json.loads(job.spec)["keys"] == ["close"]
     taken = dict(job.inputs.values_list("slot", "artifact_id"))
     assert taken == {"before": two[0].files.get().artifact_id, "after": two[1].files.get().artifact_id}
-    latest = latest_diff(who, *two)
+    latest = find_latest_diff(who, *two)
     assert latest is not None
     assert (latest.job.pk, latest.found) == (job.pk, None)
-    assert latest_diff(who, two[1], two[0]) is None
+    assert find_latest_diff(who, two[1], two[0]) is None
 
 
 def test_what_cannot_be_compared(two, who, project, added, held):

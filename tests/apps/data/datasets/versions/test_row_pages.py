@@ -5,7 +5,7 @@ import pytest
 from apps.core.errors import NotFound
 from apps.data.datasets.services import upload_csv
 from apps.data.datasets.versions import row_pages
-from apps.data.datasets.versions.row_pages import rows_at
+from apps.data.datasets.versions.row_pages import read_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,7 @@ def walked(viewing, version):
     """Every row, page by page, and how many pages there were."""
     found, pages, at, first = [], 0, 0, 1
     while at is not None:
-        page = rows_at(viewing, version, at, first)
+        page = read_rows(viewing, version, at, first)
         assert page.first == first
         found, pages, at, first = [*found, *page.rows], pages + 1, page.next_at, page.last + 1
     return found, pages
@@ -62,21 +62,21 @@ def test_page_ends_before_a_record_that_is_cut(viewing, csv_version, monkeypatch
 
 def test_the_header_stands_over_every_page(viewing, csv_version):
     version = csv_version(b"n,m\n" + b"1,\n" * 60)
-    page = rows_at(viewing, version, rows_at(viewing, version).next_at, 51)
+    page = read_rows(viewing, version, read_rows(viewing, version).next_at, 51)
     assert (page.columns, page.rows[0], page.last, page.next_at) == (["n", "m"], ["1", None], 60, None)
 
 
 @pytest.mark.parametrize("at", [10**9, 10**6])
 def test_a_place_behind_the_end_has_no_rows(viewing, csv_version, at):
-    page = rows_at(viewing, csv_version(b"a\n1\n"), at, 5)
+    page = read_rows(viewing, csv_version(b"a\n1\n"), at, 5)
     assert (page.rows, page.next_at) == ([], None)
 
 
 def test_what_is_no_text_has_no_pages(viewing, added, held):
-    assert rows_at(viewing, added({"t.parquet": held(b"PAR1")})[0]) is None
+    assert read_rows(viewing, added({"t.parquet": held(b"PAR1")})[0]) is None
 
 
 def test_who_may_not_see_it_reads_no_row(stranger, actor_for, csv_version):
     version = csv_version(b"a\n1\n")
     with pytest.raises(NotFound):
-        rows_at(actor_for(stranger), version)
+        read_rows(actor_for(stranger), version)
