@@ -1,4 +1,4 @@
-"""Datasets over REST: list, make, add versions by CSV body or by digest, look into them."""
+"""REST views of datasets and their versions: list, create, add a version by body or by digest, read, delete."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ class VersionJobsView(APIView):
 
 
 def add_csv(request: Request, project: Project, name: str) -> Added | Job:
-    """Store a CSV body as it comes, then read it through; the query says how."""
+    """Store a CSV body while it is received, then parse all of it; delimiter and encoding come from the query."""
     options = validate_body(ReadingBody, request.query_params)
     dialect_fields = options["delimiter"], options["encoding"]
     check_dialect_options(*dialect_fields)
@@ -251,7 +251,7 @@ def add_csv(request: Request, project: Project, name: str) -> Added | Job:
 
 
 def add_body(request: Request, project: Project, name: str, kind: str) -> Added | Job:
-    """Store a body that is a table but not CSV; a job reads it through and makes the version."""
+    """Store a table body other than CSV; a job parses it and creates the version."""
     options = validate_body(AddingBody, request.query_params)
     policy.require(request.actor, "job.submit", project)
     body = body_of(request._request)
@@ -270,7 +270,7 @@ def add_body(request: Request, project: Project, name: str, kind: str) -> Added 
 def add_stored_table(
     request: Request, project: Project, name: str, artifact: Artifact, kind: str, options: dict[str, Any], **more: bool
 ) -> Added | Job:
-    """`add_table`, and the measurement that was asked for of what is a version already."""
+    """`ingest_table`; if that gives a version at once, also queue its profile job on request."""
     target: dict[str, Any] = {"actor": request.actor, "project": project, "dataset_name": name, "note": options["note"]}
     result = ingest_table(artifact=artifact, kind=kind, **target, **more)
     return result if isinstance(result, Job) else queue_measurement(request, result, options["measure"])
@@ -279,16 +279,17 @@ def add_stored_table(
 def add_stored_csv(
     request: Request, project: Project, name: str, artifact: Artifact, options: dict[str, Any]
 ) -> Added | Job:
-    """A version of a stored CSV file; or the job that makes one, where the dataset demands a check first."""
+    """Add a stored CSV file as a version, or queue the job that does so if the dataset requires a check."""
     measure = options.pop("measure")
     result = ingest_csv(actor=request.actor, project=project, dataset_name=name, artifact=artifact, **options)
     return result if isinstance(result, Job) else queue_measurement(request, result, measure)
 
 
 def queue_measurement(request: Request, result: Added, is_requested: bool) -> Added:
-    """The version; the job that measures it is queued unless it was not `asked` for.
+    """Queue the profile job of a version if `is_requested`, and return `result` unchanged.
 
-    Of one that was there already only for who may submit jobs: else a measurement that fails could be had for ever.
+    An existing version is only profiled for a user who may submit jobs: otherwise anybody could queue a job that
+    always fails again and again.
     """
     version, is_new = result
     if is_requested and (is_new or policy.is_allowed(request.actor, "job.submit", version)):
@@ -297,9 +298,9 @@ def queue_measurement(request: Request, result: Added, is_requested: bool) -> Ad
 
 
 def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
-    """A version of what the project holds: a CSV artifact is read through, other tables and files are taken unread.
+    """Add a version of artifacts that the project holds: CSV is parsed, other tables and files are added unread.
 
-    Where the dataset expects something, the table of a list of files is checked meanwhile.
+    The table of a list of files is checked against the dataset's expectations during the request.
     """
     body = validate_body(VersionBody, request.data)
     if "files" in body:
@@ -322,7 +323,7 @@ def get_requested_version(request: Request, project: str, name: str, version: st
 
 
 def serialize_version_detail(version: DatasetVersion) -> dict[str, Any]:
-    """A version that the caller may see, or has just made."""
+    """Serialize a version that the caller may see, or has just created."""
     version.listed = listed = queries.load_files(version, queries.MAX_FILES_LISTED)  # type: ignore[attr-defined]
     few = len(listed) < queries.MAX_FILES_LISTED
     version.counted = len(listed) if few else version.files.count()  # type: ignore[attr-defined]

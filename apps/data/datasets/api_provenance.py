@@ -1,4 +1,4 @@
-"""What made a version, or what a job made, over REST."""
+"""REST views of provenance: what produced a version, or what a job produced."""
 
 from __future__ import annotations
 

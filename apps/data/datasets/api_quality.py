@@ -1,4 +1,4 @@
-"""What is measured and expected of datasets, over REST: measure a version, its drift, the expectations of a dataset."""
+"""REST views of data quality: profile a version, its drift, the expectations of a dataset."""
 
 from __future__ import annotations
 

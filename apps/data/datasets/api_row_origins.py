@@ -1,4 +1,4 @@
-"""Where a row comes from, and into which rows of later versions it went, over REST."""
+"""REST views of row lineage: the origin of a row and its descendants in later versions."""
 
 from __future__ import annotations
 

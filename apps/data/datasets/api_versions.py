@@ -1,4 +1,4 @@
-"""What is done with one version over REST: its files a page at a time, its tags, its comparison with another."""
+"""REST views of one version: its files, page by page, its tags, its row diff with another version."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A module run under limits: the engine's command line for one short question, the reader of one CSV file.
+"""Run a module under resource limits: the engine's command line for one short request, or the reader of one CSV file.
 
 Started as `python -I bounded_child.py SECONDS MEMORY_BYTES FILE_BYTES MODULE WORDS...` with an environment built from
-nothing. Standard library only, no Django. Whatever becomes of the process that started it, this one ends by itself: the
-alarm is the kernel's.
+nothing. Standard library only, no Django. It ends by itself whatever happens to its parent: the kernel's alarm kills
+it.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]  # where the engine is, installed or 
 
 
 def bind(seconds: int, memory: int, written: int) -> None:
-    """Limits that nothing below can lift again."""
+    """Set limits that the module cannot raise again."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.alarm(seconds)  # of the wall clock
     for kind, most in (

@@ -1,7 +1,7 @@
-"""The engine's command line asked by the web process: a child under limits, that is given open files and answers JSON.
+"""Run the engine's command line from the web process: a child under resource limits, given open files, answering JSON.
 
-The web process imports no engine. The child's environment is built from nothing, and it has ended when `ask` returns,
-whatever happened. docs/adr/0008 says why here.
+The web process imports no engine. The child starts with an empty environment, and has always exited when `run_engine`
+returns. Rationale: docs/adr/0008.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ProcessLimits:
 
 
 class ProcessFault(Enum):
-    """Why there is no answer."""
+    """Why the child gave no answer."""
 
     TIME = "time"
     MEMORY = "memory"
@@ -48,7 +48,7 @@ class ProcessFault(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessAnswer:
-    """The engine's document; or errors of the spec or table, each with its field; or why there is neither."""
+    """The engine's JSON document; or errors of the spec or table, each with its field; or why there is neither."""
 
     document: Mapping[str, Any] | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class ProcessAnswer:
 
 @contextmanager
 def take_slot(slots: threading.BoundedSemaphore, seconds: float, busy: Unavailable) -> Iterator[None]:
-    """One of the slots for children of this process; raises `busy` where none gets free within so many seconds."""
+    """Hold one of the child slots of this process; raise `busy` if none becomes free within `seconds`."""
     if not slots.acquire(timeout=seconds):
         raise busy
     try:
@@ -68,7 +68,7 @@ def take_slot(slots: threading.BoundedSemaphore, seconds: float, busy: Unavailab
 
 
 def run_engine(args: Sequence[str], spec: str, *files: IO[bytes], limits: ProcessLimits) -> ProcessAnswer:
-    """What the engine says to these words, which name `files` by `path_of`; the spec is its standard input."""
+    """Run the engine with these arguments, which name `files` by `get_child_path`; the spec is its standard input."""
     child = start_child(ENGINE, args, limits, files)
     try:
         stdout, stderr = child.communicate(spec.encode(), timeout=limits.seconds + 1)
@@ -82,7 +82,7 @@ def run_engine(args: Sequence[str], spec: str, *files: IO[bytes], limits: Proces
 def stream_to_module(
     module: str, args: Sequence[str], chunks: Iterable[bytes], *, limits: ProcessLimits
 ) -> ProcessAnswer:
-    """What this module of ours says to bytes of any length, which it reads from its standard input as they come."""
+    """Run one of our modules and stream `chunks`, of any length, to its standard input."""
     child = start_child(module, args, limits)
     assert child.stdin is not None  # noqa: S101
     try:
@@ -114,12 +114,12 @@ def start_child(
 
 
 def get_child_path(file: IO[bytes]) -> str:
-    """What the child calls a file that it was given open."""
+    """The path under which the child opens a file descriptor that it inherited."""
     return f"/dev/fd/{file.fileno()}"
 
 
 def build_environment() -> dict[str, str]:
-    """Built from nothing: no secret of the web process, no proxy gets through; one thread, and nothing to write to."""
+    """Build the child's environment from scratch: no secret or proxy of the web process, one thread, no home folder."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -144,7 +144,7 @@ def kill_child(child: subprocess.Popen[bytes]) -> None:
 
 
 def parse_answer(code: int, stdout: bytes, stderr: bytes) -> ProcessAnswer:
-    """What the child's exit and its answer mean."""
+    """Turn the child's exit code and output into an answer."""
     if code in (-signal.SIGALRM, -signal.SIGXCPU):
         return ProcessAnswer(fault=ProcessFault.TIME)
     if code == -signal.SIGKILL:  # by the kernel, for whom it is the first to go where memory runs out

@@ -1,4 +1,4 @@
-"""The page of what a dataset expects: a list, and a form for one more that follows from the spec of its kind."""
+"""The page of a dataset's expectations: a list, and a form for a new one, generated from the spec of its kind."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def update_expectations(request: HttpRequest, project: str, name: str) -> HttpRe
 def read_changed_expectations(
     request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm
 ) -> list[dict[str, Any]] | None:
-    """What the dataset shall expect now; None where the form is wrong, or only asks for another field."""
+    """The new expectations; None if the form is invalid, or the request only adds or removes a form field."""
     rows = [each.model_dump(mode="json") for each in load_expectations(dataset)]
     remove = request.POST.get("remove")
     if remove is not None:
@@ -106,7 +106,7 @@ def read_changed_expectations(
 
 @require_POST
 def measure(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
-    """/p/<slug>/data/<name>/<version>/measure: queue the job, and look at it."""
+    """/p/<slug>/data/<name>/<version>/measure: queue a profile job and redirect to it."""
     actor, in_project = get_project_context(request, project)
     job, is_new = measure_version(actor=actor, version=queries.get_version(actor, in_project, name, version))
     text = _("Job %(number)s is queued.") if is_new else _("Job %(number)s measures it already.")

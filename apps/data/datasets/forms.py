@@ -1,6 +1,6 @@
-"""What the pages of datasets ask: a table with its name and, of CSV, its dialect, or an empty dataset.
+"""Forms of the dataset pages: an upload with its name and CSV dialect, or an empty dataset.
 
-They read text; what is allowed the services decide. Their errors stand beside the fields, as in the form of a spec.
+They only parse text; the services validate. Errors are shown beside their fields, as in the form of a spec.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DELIMITERS = {",": ",", ";": ";", "tab": TAB, "|": "|"}
 
 
 class FieldsForm:
-    """Some named fields with their values and errors, drawn as the form of a spec is."""
+    """Named fields with values and errors, rendered like the form of a spec."""
 
     field_names: tuple[str, ...] = ()
 
@@ -135,7 +135,7 @@ class UploadForm(FieldsForm):
         ]
 
     def check(self) -> None:
-        """What can be said of the fields alone, while the file is still to be chosen."""
+        """Validate the fields that need no file, before one is chosen."""
         name, note = self.values["dataset"].strip(), self.values["note"].strip()
         try:
             if name:

@@ -1,4 +1,4 @@
-"""The lists of datasets, and of the versions of one: their columns, and what narrows them."""
+"""Lists of datasets and of their versions: columns and filters."""
 
 from __future__ import annotations
 

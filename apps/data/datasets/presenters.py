@@ -1,6 +1,6 @@
-"""A version's quality report as pages show it: totals, columns side by side with the parent's, and shares for lists.
+"""Presenters of quality reports: totals, columns beside the parent's, and shares of missing cells for lists.
 
-Reports are artifacts, so what was read of one holds for ever: the share of a list's row is kept in the cache by digest.
+Reports are immutable artifacts, so what is read from one is cached by its digest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Report = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class MissingTotal:
-    """Missing cells of all cells; None where no report says."""
+    """Missing cells of all cells of a table."""
 
     missing: int
     cells: int
@@ -60,14 +60,14 @@ def index_columns(report: Report | None) -> dict[str, Mapping[str, Any]]:
 
 
 def find_number_columns(version: DatasetVersion, names: Sequence[str]) -> set[int]:
-    """Where among these columns the numbers stand, as measured or guessed: a preview lines them up to the right."""
+    """Indexes of the numeric columns, as profiled or guessed: a preview aligns them to the right."""
     types = {str(column.get("name", "")): str(column.get("dtype", "")) for column in version.columns}
     return {index for index, name in enumerate(names) if types.get(name, "").startswith(NUMBER_TYPES)}
 
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of a list that is in memory anyway; pages are counted from 1."""
+    """One page of an in-memory list; pages are counted from 1."""
 
     items: list[Any]
     page: int
@@ -84,7 +84,7 @@ class ListPage:
 
 
 def paginate_list(items: Sequence[Any], requested_page: str | None, size: int) -> ListPage:
-    """The page `asked` names; the nearest there is for one that does not exist."""
+    """The requested page, or the nearest one that exists."""
     pages = max(1, -(-len(items) // size))
     number = (
         int(requested_page)
@@ -112,7 +112,7 @@ def build_column_rows(version: DatasetVersion, report: Report | None, find: str 
 
 
 def pair_columns(before: Report | None, after: Report | None) -> list[dict[str, Any]]:
-    """The columns of both reports side by side; one that only one of them has stands alone."""
+    """The columns of both reports side by side; None where one of them has no such column."""
     old, new = index_columns(before), index_columns(after)
     names = [*new, *(name for name in old if name not in new)]
     return [

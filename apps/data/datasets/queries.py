@@ -1,4 +1,4 @@
-"""What pages, REST and services read of datasets: rows by what may be seen, and what is in a version."""
+"""Queries of datasets and versions, limited to what the actor may see, and reads of a version's contents."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 IS_TABLE_FILE = Q(media_type__startswith=CSV) | Q(media_type__in=(*TABLES, *OTHER_TABLE_TYPES))
-"""The files that is_table finds, and perhaps others that begin with the name of CSV."""
+"""Files that is_table accepts, and perhaps others whose media type begins with text/csv."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Preview:
 
 
 class VersionDeleted(PlaneError):
-    """A version that was deleted."""
+    """The version was deleted."""
 
     status = 410
     code = "version_deleted"
@@ -86,7 +86,7 @@ def list_datasets(actor: Actor, project: Project, *, query: str = "") -> Dataset
 
 
 def query_newest_version(dataset: Any) -> DatasetVersionQuerySet:
-    """The newest version of a dataset that is there."""
+    """The newest version of a dataset that is not deleted, as a queryset of at most one."""
     return DatasetVersion.objects.filter(dataset=dataset, deleted_at=None).order_by("-number")[:1]
 
 
@@ -111,7 +111,7 @@ def list_versions(actor: Actor, dataset: Dataset) -> DatasetVersionQuerySet:
 
 
 def build_number_filter(reference: str, limit: str = "a number from 1, or a digest of 64 hex digits") -> dict[str, Any]:
-    """The filter that finds a version, of whatever is numbered so, by its number or its digest; else Invalid."""
+    """A filter by number or digest, of versions of datasets or models; Invalid for anything else."""
     if NUMBER.fullmatch(reference):
         return {"number": int(reference)}
     if DIGEST.fullmatch(reference):
@@ -180,7 +180,7 @@ def find_table_file(actor: Actor, version: DatasetVersion) -> DatasetFile | None
 
 
 def find_first_table(version: DatasetVersion) -> DatasetFile | None:
-    """The same for who has just added the version, and need not be one that may read."""
+    """`find_table_file` for a caller who has just added the version and may lack the scope read."""
     tables = version.files.filter(IS_TABLE_FILE)
     return next(
         (file for file in tables.select_related("artifact").order_by("path")[:10] if is_table(file.media_type)), None
@@ -325,7 +325,7 @@ def list_consumer_jobs(
 
 
 def attach_slot(job_input: JobInput) -> Job:
-    """The job, which knows as `slot` where it took its input."""
+    """The job, with `slot` set to the input slot."""
     job = job_input.job
     job.slot = job_input.slot  # type: ignore[attr-defined]
     return job

@@ -1,4 +1,4 @@
-"""Bodies and queries that come in: checked whole, or completed from what the address names."""
+"""Request bodies and queries: validated, or completed from the version that the URL names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SLOT = "table"
 
 
 def validate_body(serializer_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
-    """The validated values of a body or query; Invalid for a name that means nothing."""
+    """Validate a body or query; Invalid for an unknown field."""
     serializer = serializer_class(data=data)
     unknown = sorted(set(data) - set(serializer.fields)) if isinstance(data, Mapping) else []
     if unknown:

@@ -1,4 +1,4 @@
-"""How the API shows datasets, and what it takes."""
+"""Serializers of datasets and versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every write of datasets: make one, add a version, attach its quality. A version, once there, is never changed."""
+"""Writes of datasets: create one, add a version, attach its quality report. A version never changes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
 
 
 def create_dataset(*, actor: Actor, project: Project, name: str, description: str = "") -> Dataset:
-    """A new dataset without versions. Raises Invalid for a name that cannot be one, Conflict for one that is taken."""
+    """Create a dataset without versions. Raises Invalid for a bad name, Conflict for one that exists."""
     policy.require(actor, "dataset.create", project)
     check_name(name)
     check_text("description", description)
@@ -70,7 +70,7 @@ def create_dataset(*, actor: Actor, project: Project, name: str, description: st
 
 
 def ensure_dataset(*, actor: Actor, project: Project, name: str) -> Dataset:
-    """The dataset called `name`, made if the project has none; two at once make one."""
+    """Get or create the dataset called `name`; safe against concurrent calls."""
     dataset = Dataset.objects.filter(project=project, name=name).first()
     if dataset is not None:
         policy.require(actor, "dataset.view", dataset)
@@ -102,7 +102,7 @@ def add_version(
     checked: CheckedTable | None = None,
     old_paths: Container[object] | None = None,
 ) -> tuple[DatasetVersion, bool]:
-    """Add the version that these files make, or find it: the digest of the manifest is its name.
+    """Add a version of these files, or return the existing one: the digest of the manifest identifies it.
 
     Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. `checked`:
     what check_expected has found. `old_paths`: those that may stay as they are (check_path), else the newest version's.
@@ -172,7 +172,7 @@ def upload_csv(
     encoding: str = "utf-8",
     note: str = "",
 ) -> tuple[DatasetVersion, bool]:
-    """Read a stored CSV file through and make a version of it, in a dataset made for it if there is none.
+    """Parse a stored CSV file and add it as a version, creating the dataset if there is none.
 
     Bounded memory, no transaction while reading. `chunks`: the file's bytes if the caller has them, else they come
     from the store. Whatever is wrong with the file is Invalid (see inspect_csv), and then nothing is made.
@@ -269,7 +269,7 @@ def set_quality(*, actor: Actor, version: DatasetVersion, artifact: Artifact) ->
 
 
 def attach_quality(actor: Actor, version: DatasetVersion, artifact: Artifact) -> None:
-    """Compare-and-set on "no report yet"; whichever report stands then is on `version`."""
+    """Attach the report unless there is one (compare-and-set); `version` then has the report that stands."""
     with transaction.atomic():
         if DatasetVersion.objects.filter(pk=version.pk, quality=None).update(quality=artifact):
             audit.record(
@@ -294,7 +294,7 @@ def register_version(
     slot: str = "table",
     note: str = "",
 ) -> tuple[DatasetVersion, bool]:
-    """Make the output in `slot` a version of the dataset, which is made too if it is absent; reads no bytes.
+    """Register a job's output in `slot` as a version, creating the dataset if there is none. Reads no bytes.
 
     The report in "quality_after" becomes the version's, the one in "quality_before" its source's, where they have
     none. Lineage: what went into the job, the job, the version; by row, what the output says of the origin of its rows.

@@ -1,4 +1,4 @@
-"""What each tab of a dataset version's page shows, beside the head that they share."""
+"""Template contexts of the tabs of a version's page, besides the shared head."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ QueryParams = Mapping[str, str]
 def build_tab_context(
     actor: Actor, version: DatasetVersion, parent: DatasetVersion | None, tab: str, query: QueryParams
 ) -> dict[str, Any]:
-    """What only this tab shows."""
+    """The context of this tab."""
     match tab:
         case "overview":
             return build_overview_tab(actor, version, parent, query)
@@ -286,7 +286,7 @@ def find_other_version(
 
 
 def format_version_reference(version: DatasetVersion, other: DatasetVersion) -> str:
-    """What names `other` on the page of `version`."""
+    """The reference of `other` on the page of `version`: its number, or DATASET@NUMBER."""
     same = version.dataset_id == other.dataset_id
     return str(other.number) if same else f"{other.dataset.name}@{other.number}"
 

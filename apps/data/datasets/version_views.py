@@ -1,4 +1,4 @@
-"""What a person does with one version: tag it, delete it, compare its rows with another's."""
+"""Actions on one version: tag, delete, diff its rows with another's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from apps.platform.jobs.views import get_project_context
 
 
 def show_error(request: HttpRequest, failure: PlaneError) -> None:
-    """What was refused, above the page that it was asked on."""
+    """Show an error above the page."""
     messages.error(request, translate_error(failure))
 
 

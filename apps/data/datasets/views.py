@@ -1,4 +1,4 @@
-"""Pages of datasets: the upload, and one version with its tabs. The lists are in lists.py."""
+"""Pages of datasets: the upload form, and a version with its tabs. Lists are in lists.py."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def notify_added(request: HttpRequest, version: DatasetVersion, is_new: bool) ->
 
 @require_POST
 def create(request: HttpRequest, project: str) -> HttpResponse:
-    """A dataset without versions, for what jobs will register."""
+    """Create a dataset without versions, for jobs to register in."""
     actor, in_project = get_project_context(request, project)
     form = DatasetForm(request.POST)
     name, description = form.values["dataset"].strip(), form.values["description"].strip()
@@ -141,7 +141,7 @@ def show_version(request: HttpRequest, project: str, name: str, version: str, ta
 
 @require_safe
 def redirect_to_version(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
-    """A version by its key, as lineage knows it, at its address for people."""
+    """Redirect from a version's primary key, which lineage uses, to its page."""
     actor, in_project = get_project_context(request, project)
     policy.require(actor, "dataset.view", in_project)
     visible = DatasetVersion.objects.visible_to(actor).select_related("dataset").defer("manifest")

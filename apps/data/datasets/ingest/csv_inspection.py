@@ -1,7 +1,7 @@
-"""A CSV file of any size, read while a request waits: a small one here, a larger one in a bounded child.
+"""Inspect a CSV file of any size during a request: small files in this process, larger ones in a bounded child.
 
-Reading is linear, at some 3 to 40 MB a second, and holds the interpreter: a file of a gigabyte would slow every other
-request of this process for minutes. The child has an interpreter, a memory limit and a time limit of its own.
+Parsing is linear, at some 3 to 40 MB a second, and holds the GIL: a file of a gigabyte would slow every other request
+of this process for minutes. The child has its own interpreter, memory limit and time limit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ slots = threading.BoundedSemaphore(MAX_CHILDREN)
 
 
 def inspect_file(chunks: Iterable[bytes], size: int, dialect: CsvDialect) -> CsvInspection:
-    """Rows and columns of a file of `size` bytes; raises Invalid for what is wrong with it, and as ask_child."""
+    """Rows and columns of a file of `size` bytes. Raises Invalid for a broken file, and as inspect_in_child."""
     check_dialect(dialect.delimiter, dialect.encoding)
     if size > INLINE_BYTES:
         return CsvInspection(**inspect_in_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
@@ -53,14 +53,14 @@ def find_file_dialect(chunks: Iterable[bytes], size: int, delimiter: str, encodi
 
 
 def convert_engine_error(error: Mapping[str, Any]) -> Invalid:
-    """What the engine says of a file that is sent here, in the fields of a request."""
+    """Convert an error of the engine into an error about the fields of a request."""
     field = "delimiter" if error["field"] == DELIMITER_FIELD else "file"
     hint = restore_message(error, "hint") or None
     return Invalid(restore_message(error), field=field, code=error["code"], limit=error["limit"], hint=hint)
 
 
 def inspect_in_child(command: str, chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> dict[str, Any]:
-    """The child's answer. Raises Invalid for what is wrong with the file, or takes too long or too much memory."""
+    """Inspect in a bounded child. Raises Invalid for a broken file, or one that takes too much time or memory."""
     limits = bounded_process.ProcessLimits(SECONDS + size // BYTES_PER_SECOND, MEMORY_BYTES, 0)
     with wait_for_reader_slot():
         answer = bounded_process.stream_to_module(MODULE, (command, delimiter, encoding), chunks, limits=limits)

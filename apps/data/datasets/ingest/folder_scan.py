@@ -1,4 +1,4 @@
-"""The files of a folder, in an order that is the same on every machine, with what tells whether they changed."""
+"""List the files of a folder in a portable order, with the state that shows whether they changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepseek.messages import N_
 
 
 class FolderFile(NamedTuple):
-    """`path`: inside the version, with forward slashes; `file`: where it lies; `real`: the same without links."""
+    """`path`: inside the version, with forward slashes; `file`: on this machine; `real`: without symlinks."""
 
     path: str
     file: str
@@ -24,7 +24,7 @@ class FolderFile(NamedTuple):
 
 
 def list_folder_files(root: Path, old_paths: Container[object] = ()) -> list[FolderFile]:
-    """The file `root`, or every file below the folder `root` by its path. Reads no contents.
+    """List the file `root`, or every file below the folder `root`, sorted by path. Reads no contents.
 
     Raises Invalid, naming the path, for what cannot be read, is no regular file, or has a name that means something
     else on another machine, unless it is among `old_paths`; and for no file, or too many.

@@ -1,4 +1,4 @@
-"""A folder of images as a table: one row per image with its label, and what the set as a whole is like.
+"""Turn a folder of images into a table: one row per image with its label, plus statistics of the set.
 
 The table is a file of the version, images.csv, so that jobs take it as their input. Labels come from manifest.csv or
 manifest.jsonl in the folder (a row per image: `path`, and whatever else there is to say of it), else from the names of
@@ -165,7 +165,7 @@ def build_columns(extra_names: Sequence[str]) -> list[dict[str, str]]:
 
 
 def summarize_images(rows: Sequence[Row], manifest: str | None) -> dict[str, Any]:
-    """What the set is like: how many of what, and what is wrong with some of it."""
+    """Statistics of the image set: counts per class, split and format, sizes, and defective images."""
     first: dict[str, str] = {}
     equal = [row["path"] for row in rows if first.setdefault(row["sha256"], row["path"]) != row["path"]]
     unreadable = [row["path"] for row in rows if not row["readable"]]
@@ -196,5 +196,5 @@ def is_nearly_empty(row: Row) -> bool:
 
 
 def compute_range(values: Sequence[int]) -> list[float]:
-    """Least, median and greatest."""
+    """Minimum, median and maximum."""
     return [min(values), median(values), max(values)] if values else []

@@ -1,4 +1,4 @@
-"""What the first and last bytes of a file tell of the image in it, in pure Python: nothing is decoded here.
+"""Read an image's type, size and mode from the first and last bytes of its file, in pure Python, without decoding it.
 
 Formats by their specifications: PNG (ISO/IEC 15948), JPEG (ITU-T T.81), GIF 89a, BMP, WebP (RFC 9649), TIFF 6.0.
 """
@@ -17,7 +17,7 @@ FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Pixels; None where the head does not tell. `mode` as Pillow calls it. `whole`: the end mark is in its place."""
+    """Size in pixels, None if unknown; `mode` as in Pillow; `whole`: the end marker is present."""
 
     media_type: str
     width: int | None = None
@@ -27,7 +27,7 @@ class ImageHeader:
 
 
 def read_image_header(head: bytes, tail: bytes) -> ImageHeader | None:
-    """The image that begins with `head`; None where the bytes are no image of a known format."""
+    """The header of the image that starts with `head`; None if it is not an image of a known format."""
     for magic, read in READERS:
         if head.startswith(magic):
             try:

@@ -1,7 +1,7 @@
-"""Files of this machine into a version of a dataset: read once, hashed as they are stored, registered together.
+"""Ingest local files as a version of a dataset: each file is read once and hashed while it is stored.
 
-Nothing is registered before all bytes are in the store and durable; then every row is written in one transaction. What
-a killed ingest leaves is in no version: its folder in staging, or objects that the next ingest finds again.
+Nothing is registered before all bytes are in the store and durable; then every row is written in one transaction. A
+killed ingest leaves no version, only its staging folder or objects that the next ingest reuses.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ ProgressCallback = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class IngestResult:
-    """What an ingest did; files counted, bytes of the version and of what was read."""
+    """The result of an ingest: counts of files, bytes of the version, bytes read."""
 
     version: DatasetVersion
     is_new: bool
@@ -69,7 +69,7 @@ class IngestResult:
 
 @dataclass(slots=True)
 class FolderScan:
-    """The files of this ingest: those an earlier one has read, and those to read now."""
+    """The files of this ingest: those that an earlier ingest has read, and those still to read."""
 
     root: Path
     files: list[FolderFile]
@@ -93,7 +93,7 @@ def ingest(
     durable: bool = True,
     report_progress: ProgressCallback | None = None,
 ) -> IngestResult:
-    """Make a version of the file or folder `path`, or find it: the same files again are the same version.
+    """Add the file or folder `path` as a version; the same files again are the same version.
 
     `mode` "link": the store's objects are further names of these very files, which become read-only; what cannot be
     linked is copied, and `not_linked` says why. `images`: a folder of images; a table of them, images.csv, joins the
@@ -148,7 +148,7 @@ def ingest(
 
 
 def expand_database_cache() -> None:
-    """More memory for SQLite, else the pages that a version of many files touches go to disk and come back."""
+    """Give SQLite a larger page cache: a version of many files must not spill to disk within its transaction."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
@@ -156,8 +156,8 @@ def expand_database_cache() -> None:
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Without Python's search for cycles: there are none among the hundred thousand values of a scan, all of which it
-    would go through again and again, and through the whole plane's as well; that took a quarter of a second scan.
+    """Pause Python's cyclic garbage collector: the hundred thousand values of a scan have no cycles, and going through
+    them again and again took a quarter of the time of a second scan.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -169,7 +169,7 @@ def pause_garbage_collection() -> Iterator[None]:
 
 
 def scan_folder(files: list[FolderFile], root: Path, index: ScanIndex, artifact_store: Store) -> FolderScan:
-    """What there is to do. A file is known where it did not change, and the store still has its bytes whole."""
+    """Split the files into known and unread. A file is known if it is unchanged and the store still has its bytes."""
     index_entries = index.load(root)
     unchanged = {
         file.path: index_entries[file.path]
@@ -208,7 +208,7 @@ def store_unread_files(
     threads: ThreadPoolExecutor,
     report_progress: ProgressCallback | None,
 ) -> tuple[dict[str, IndexedFile], dict[str, Taken], Stored | None]:
-    """The bytes of every unread file into the store; what was seen of them, what was read, the table of the images."""
+    """Store every unread file; return its index entries, what was stored, and the image table."""
     unread = scan.unread
     if isinstance(artifact_store, LocalStore):
         with Intake(artifact_store, mode=mode, durable=durable, damaged=marked_damaged()) as intake:
@@ -237,7 +237,7 @@ def store_in_threads(
     result: IngestResult,
     report_progress: ProgressCallback | None,
 ) -> dict[str, tuple[Taken, str]]:
-    """Each file taken by one of the threads; the first fault ends it all, once those that are at work have ended."""
+    """Store the files in worker threads; the first error stops all, once the running batches have ended."""
 
     def store_batch(batch: list[FolderFile]) -> list[tuple[str, Taken, str]]:
         rows = []
@@ -265,7 +265,7 @@ def store_in_threads(
 
 
 def store_remotely(artifact_store: Store, file: FolderFile, is_damaged: Callable[[str], bool]) -> Taken:
-    """One file into a store that is no folder."""
+    """Store one file in a remote store."""
     with opened(file.file, file.real) as fd, artifact_store.open_staging() as staging:
         before = os.fstat(fd)
         head = tail = b""
@@ -281,7 +281,7 @@ def store_remotely(artifact_store: Store, file: FolderFile, is_damaged: Callable
 
 
 def describe_image(path: str, stored: Taken) -> str:
-    """What the file's bytes tell of an image, as JSON; "" of anything else."""
+    """The image header of a file as JSON; "" if it is not an image."""
     header = read_image_header(stored.head, stored.tail)
     if header is None and not path.lower().endswith(SUFFIXES):
         return ""
@@ -299,7 +299,7 @@ def build_stored_file(path: str, entry: IndexedFile, taken: Taken | None) -> Sto
 def store_image_table(
     artifact_store: Store, scan: FolderScan, fresh: dict[str, IndexedFile], result: IngestResult
 ) -> Stored:
-    """The table of the images, stored as one more file of the version."""
+    """Store the table of the images as one more file of the version."""
     result.images = build_image_table([(file.path, (scan.indexed | fresh)[file.path]) for file in scan.files])
     with artifact_store.open_staging() as staging:
         staging.write(result.images.table)

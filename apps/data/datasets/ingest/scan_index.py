@@ -1,7 +1,7 @@
-"""What an earlier ingest read: for each file of a folder its state, digest and what its head told.
+"""Index of files that earlier ingests have read: their state, digest and image header, per folder.
 
-A file of the same size, inode and times was not written to since, so it need not be read again. The index is a
-convenience of this host, in PLANE_HOME/ingest: without it everything is read, and nothing else is different.
+A file with the same size, inode and times is unchanged and need not be read again. The index is a cache of this host in
+PLANE_HOME/ingest: without it every file is read, with the same result.
 """
 
 from __future__ import annotations

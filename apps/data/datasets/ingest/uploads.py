@@ -1,4 +1,4 @@
-"""Tables that are uploaded: a version at once, or the job that makes it once it holds what the dataset expects."""
+"""Ingest uploaded tables: add the version at once, or queue the job that adds it after checking the expectations."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ HEAD_BYTES = 4096  # bytes that tell which kind of table a file is
 def submit_upload_check(
     *, actor: Actor, project: Project, dataset_name: str, artifact: Artifact, dialect: CsvDialect | None, note: str = ""
 ) -> tuple[Job, bool]:
-    """Queue the job whose success makes a version of these bytes: the dataset demands a check, or the web process
-    cannot read them.
+    """Queue the job that adds these bytes as a version if it succeeds: the dataset requires a check, or the web process
+    cannot parse them.
 
     `dialect` None: no CSV file. `note` becomes the job's name and the version's note.
     """
@@ -45,10 +45,10 @@ def ingest_csv(
     encoding: str = AUTO,
     note: str = "",
 ) -> tuple[DatasetVersion, bool] | Job:
-    """`services.upload_csv`; or, where the dataset demands a check first, the job that makes the version if it holds.
+    """Add a CSV file as a version; if the dataset requires a check, queue the job that adds it instead.
 
-    What is "auto" is found in the file, and recorded as if it had been asked for. The file is read through in both
-    cases, so what is wrong with it is told at once. Bytes that are a version already need no check.
+    A dialect of "auto" is detected and recorded as if it had been requested. The file is parsed in both cases, so its
+    errors are reported at once. Bytes that are a version already need no check.
     """
     policy.require(actor, "dataset.add_version", project)
     demanding_dataset = required_expectations.find_demanding_dataset(project, dataset_name)
@@ -83,10 +83,10 @@ def ingest_table(
     note: str = "",
     unread: bool = False,
 ) -> tuple[DatasetVersion, bool] | Job:
-    """A version of a Parquet, JSON lines or Arrow file (`kind`: its media type), by the job that reads it through.
+    """Add a Parquet, JSON lines or Arrow file (`kind`: its media type) as a version, by the job that parses it.
 
-    `unread`: at once, its rows unknown until a job measures it, where the dataset demands no check. Bytes that are a
-    version already need no job. Raises Invalid for a file that does not begin as one of that kind.
+    `unread`: add it at once, with an unknown row count until it is profiled, unless the dataset requires a check.
+    Bytes that are a version already need no job. Raises Invalid for a file that does not begin as one of that kind.
     """
     policy.require(actor, "dataset.add_version", project)
     services.check_name(dataset_name)
@@ -104,6 +104,6 @@ def ingest_table(
 
 
 def is_known_version(dataset: Dataset, artifact: Artifact, kind: str) -> bool:
-    """Whether these bytes, read so, are a version of the dataset already."""
+    """Whether these bytes, parsed as this media type, are a version of the dataset already."""
     digest = sha256_hex(render_manifest([(get_table_path(kind), artifact, kind)]))
     return DatasetVersion.objects.filter(dataset=dataset, digest=digest, deleted_at=None).exists()

@@ -1,4 +1,4 @@
-"""What forms offer: the newest tables of a project, and the columns of one with their types and missing shares."""
+"""Choices of forms: the newest tables of a project, and the columns of a table with types and missing shares."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUMBER_TYPES = ("int", "uint", "double", "float", "halffloat")
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A column as the version names it; `missing`: share of its cells, None where nothing has measured it."""
+    """A column of a version; `missing`: share of missing cells, None if it was never profiled."""
 
     name: str
     dtype: str
@@ -32,7 +32,7 @@ class TableColumn:
 
     @property
     def told(self) -> str:
-        """Its type and, where it is known, how much of it is missing."""
+        """Its type and, if known, its share of missing cells."""
         if self.missing is None:
             return self.dtype
         params = {"dtype": self.dtype, "share": f"{100 * self.missing:.3g}"}
@@ -110,5 +110,5 @@ def read_missing_shares(report: str) -> dict[str, float]:
 
 
 def build_column_choices(columns: list[TableColumn], fits: Callable[[TableColumn], bool]) -> list[ListOption]:
-    """The columns as a list of texts is picked from them."""
+    """The columns as choices of a multi-select."""
     return [ListOption(column.name, column.told, fits(column)) for column in columns]

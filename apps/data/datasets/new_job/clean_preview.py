@@ -1,7 +1,7 @@
-"""What cleaning would change on the first rows of a table: the engine itself is asked, in a child process with limits.
+"""Preview of cleaning on the first rows of a table, computed by the engine in a bounded child process.
 
 It copies the head of the table into a file that has no name, has the engine look at it (bounded_process.py),
-and reads one JSON document. docs/adr/0008 says why here.
+and reads one JSON document. Rationale: docs/adr/0008.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class CleanPreview:
 def preview_clean(
     table: Artifact, spec: CleanSpec, *, rows: int = SAMPLE_ROWS, second: Artifact | None = None
 ) -> CleanPreview:
-    """What `spec` would change in the first rows of `table`; the same question is answered from the cache for a while.
+    """What `spec` would change in the first rows of `table`; cached for a while.
 
     `second` is the table that a plan joins, of which the head is looked at too. The caller has made sure that both may
     be seen. Raises Damaged where the store has lost one.

@@ -1,4 +1,4 @@
-"""The form of a new job: the spec's own, and around it what every job has. It knows versions, which jobs do not."""
+"""Form of a new job: the fields of its spec, and those common to all jobs. Its inputs are dataset versions."""
 
 from __future__ import annotations
 

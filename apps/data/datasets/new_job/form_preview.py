@@ -1,4 +1,4 @@
-"""What a form says of a job on a table before it is queued: what would change, and what it would take."""
+"""Preview of a job on a table before it is queued: what it would change, and the memory it would need."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_CELL_LETTERS, SIGNIFICANT_DIGITS = 8, 6  # letters of a cell, and figures wh
 def preview_table(
     table: DatasetFile | None, spec: CleanSpec | None, second: DatasetFile | None = None
 ) -> CleanPreview | None:
-    """What cleaning would change in the first rows; None while there is no table, or the spec does not hold.
+    """What cleaning would change in the first rows; None without a table, or while the spec is invalid.
 
     `second`: the table that a plan joins.
     """
@@ -48,7 +48,7 @@ def preview_table(
 
 
 def shorten_number(text: str | None) -> str | None:
-    """A number with many digits, as a table has room for it; whole numbers and texts stay."""
+    """Shorten a number with many digits to fit a table cell; integers and texts stay."""
     if text is None or len(text) <= MAX_CELL_LETTERS or text.lstrip("-").isdigit():
         return text
     try:
@@ -58,7 +58,7 @@ def shorten_number(text: str | None) -> str | None:
 
 
 def estimate_memory(version: DatasetVersion | None, values: Mapping[str, Any], kind: str) -> int | None:
-    """Bytes that a job of this kind would take on the version, as the engine guesses; None where it cannot say."""
+    """Estimate the memory in bytes of a job of this kind on the version; None if unknown."""
     if version is None or not version.rows or not version.columns:
         return None
     if kind == "clean":

@@ -1,4 +1,4 @@
-"""How the form of each kind of job is arranged, and what its fields of registration are called."""
+"""Layout of the form of each job kind, and the labels of its registration fields."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REGISTRATION_FIELDS: dict[str, tuple[Promise, Promise, Promise]] = {
         gettext_lazy("The runs that this one is listed with; it is made if there is none. Empty: Default."),
     ),
 }
-"""What a job may register under: the label of its field, its limit, and what comes of it."""
+"""Where a job may register its outputs: label, limit and description of the field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

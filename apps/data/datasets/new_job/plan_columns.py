@@ -1,4 +1,4 @@
-"""Which columns a table has before each step of a cleaning plan: what the step's own fields are picked from."""
+"""The columns before each step of a cleaning plan, from which the fields of the step are picked."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def build_step_choices(columns: Sequence[TableColumn], steps: Any) -> dict[str, 
 
 
 def walk_steps(columns: Sequence[TableColumn], steps: Any) -> Iterator[tuple[Mapping[str, Any], list[TableColumn]]]:
-    """Each step with the columns that it finds."""
+    """Yield each step with the columns before it."""
     current = list(columns)
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, Mapping):
@@ -47,7 +47,7 @@ def walk_steps(columns: Sequence[TableColumn], steps: Any) -> Iterator[tuple[Map
 
 
 def apply_step(step: Mapping[str, Any], columns: list[TableColumn]) -> list[TableColumn]:
-    """The columns behind a step, as far as it says so."""
+    """The columns after a step, as far as its spec determines them."""
     names = [str(name) for name in step.get("columns") or ()]
     match step.get("kind"):
         case "keep":
@@ -82,7 +82,7 @@ def is_text_column(column: TableColumn) -> bool:
 
 
 def describe_step(step: Mapping[str, Any]) -> list[str]:
-    """What one step of a preview did, in a few words each."""
+    """Describe what one step of a preview changed, in short phrases."""
     parts = []
     counts = (
         (step.get("found"), _("%(count)s found")),

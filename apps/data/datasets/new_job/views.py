@@ -1,4 +1,4 @@
-"""The pages of a new job. They are here because its inputs are versions of datasets, of which jobs know nothing."""
+"""Pages of a new job. They live here because its inputs are dataset versions, which the jobs app does not know."""
 
 from __future__ import annotations
 

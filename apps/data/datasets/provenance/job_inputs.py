@@ -1,4 +1,4 @@
-"""What went into a job, as versions of datasets, and the lineage that follows from it. Reads only."""
+"""Inputs of a job as dataset versions, and the lineage edges that follow from them. Reads only."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from apps.platform.lineage.ends import EdgeSpec, End
 
 
 def get_input_digests(job: Job) -> dict[str, str]:
-    """{slot: digest} of the inputs that are there."""
+    """{slot: digest} of the inputs whose artifact still exists."""
     return dict(JobInput.objects.filter(job=job, artifact__isnull=False).values_list("slot", "artifact_id"))
 
 
 @dataclass(frozen=True, slots=True)
 class ProducingJob:
-    """A job, and {slot: digest} of the inputs that are there."""
+    """A job, and {slot: digest} of the inputs whose artifact still exists."""
 
     job: Job
     slots: Mapping[str, str]
@@ -83,7 +83,7 @@ def find_candidate_files(
 
 
 def build_edges(job: Job, sources: Mapping[str, DatasetVersion], version: DatasetVersion, slot: str) -> list[EdgeSpec]:
-    """Into the job what its slots held (the bare artifact where no version has it), out of it the version."""
+    """Edges from each input (a version, or the artifact if no version has it) to the job, and on to the version."""
     job_end = End("job", str(job.pk), label=str(job))
     edges = [EdgeSpec.between(job_end, build_version_end(version), slot)]
     for name, digest in get_input_digests(job).items():

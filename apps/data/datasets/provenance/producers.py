@@ -1,5 +1,6 @@
-"""What made a version, whole: the script and the digest of its code, parameters, report, inputs, outputs, job, node and
-environment; and the same of a job alone. Four queries at most, two of them where the page has read the job.
+"""Provenance of a version or of a job: script and code digest, parameters, report, inputs, outputs, node, environment.
+
+Four queries at most; two if the caller has read the job.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from apps.platform.lineage.models import Edge
 
 @dataclass(frozen=True, slots=True)
 class JobInputRef:
-    """An input of the job: its slot and bytes, and what they were known as when the lineage was recorded."""
+    """An input of the job: its slot and digest, and the lineage end that it was recorded as."""
 
     slot: str
     digest: str
@@ -30,7 +31,7 @@ class JobInputRef:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """`job` is None for what was uploaded; then there is no code, node or environment to tell."""
+    """`job` is None for an upload; then there is no code digest, node or environment."""
 
     script: str
     params: Mapping[str, Any]
@@ -87,7 +88,7 @@ def build_provenance(producer: ProducingJob, script: str, params: Mapping[str, A
 
 
 def list_input_refs(producer: ProducingJob) -> list[JobInputRef]:
-    """What went in by each slot, as the lineage recorded it where it did."""
+    """The inputs by slot, with their recorded lineage ends where there are any."""
     job = producer.job
     edges = Edge.objects.filter(project_id=job.project_id, target_type="job", target_id=str(job.pk)).order_by("id")
     edges_by_slot = {edge.role: edge for edge in edges}

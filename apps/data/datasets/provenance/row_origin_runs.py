@@ -1,4 +1,4 @@
-"""Which source row each row of a version was: runs of 16 bytes, ascending by row, read by ranges of the store.
+"""Row origins of a version: runs of 16 bytes, ascending by row, read by ranges from the artifact store.
 
 A run is two little-endian unsigned 64-bit integers (row, source_row): from `row` on, row r was the source row
 source_row + (r - row), until the next run begins. NOWHERE: no origin, a row that a step put in. Rows count from 0 here,
@@ -26,7 +26,7 @@ NARROW_READ_BYTES = 4096 * RUN.size  # bytes that are read at once when a range 
 
 @dataclass(frozen=True, slots=True)
 class RowOriginRef:
-    """What a new version says of its rows: where they come from, and how."""
+    """The row origins of a new version: the source version, and the runs or the fact that all rows are kept."""
 
     origin_version: DatasetVersion
     origins: Artifact | None
@@ -106,7 +106,7 @@ def read_runs(artifact: Artifact, first: int, stop: int) -> list[tuple[int, int]
 
 
 def iter_runs(artifact: Artifact) -> Iterator[tuple[int, int]]:
-    """Every run in order, in pieces as the store gives them."""
+    """Yield every run in order, streamed from the store."""
     rest = b""
     with closing(open_verified(artifact)) as reading:
         for chunk in reading:

@@ -1,4 +1,4 @@
-"""Where a row of a version comes from, back to the upload, and into which rows of later versions a row went.
+"""Trace a row of a version back to the upload, or forward to the rows of later versions that came from it.
 
 People and programs count rows from 1, as the preview does.
 """
@@ -67,7 +67,7 @@ class RowDescendants:
 
 # -- back -----------------------------------------------------------------------------------------------------------
 def trace_origin(actor: Actor, version: DatasetVersion, row: int, *, cells: bool = True) -> RowOrigin:
-    """The way of a row back to the bytes that no job made, this version first. Three queries, a few narrow reads.
+    """Trace a row back to bytes that no job made, starting with this version. Three queries, a few narrow reads.
 
     Raises Invalid for a row that the version does not have.
     """

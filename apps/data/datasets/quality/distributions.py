@@ -1,7 +1,7 @@
-"""How the values of a column lie, from its quality report, and those of another version over it. Pure.
+"""Distribution of a column's values from its quality report, overlaid with another version's. Pure.
 
-Two reports seldom have the same bins. Then both are counted into common ones, each bin spread evenly: an estimate, and
-said to be one.
+Two reports seldom have the same bins. Then both are resampled into common ones, assuming a uniform spread within each
+bin; the result is marked as an estimate.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ColumnDistribution:
 
 
 def build_distribution(column: Column, earlier: Column | None = None, *, rows: int = 0) -> ColumnDistribution | None:
-    """What there is to draw of a column, the other version's beside it; None where its report tells nothing."""
+    """The distribution of a column, with the other version's beside it; None if the report has none."""
     facts: dict[str, Any] = {"name": str(column.get("name")), "dtype": str(column.get("dtype") or ""), "rows": rows}
     facts |= {"distinct": column.get("distinct")}
     for kind, bins in (("numbers", read_number_bins), ("dates", read_date_bins)):

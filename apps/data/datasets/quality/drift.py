@@ -1,4 +1,4 @@
-"""How far one version has moved from another: their two quality reports, compared when somebody asks."""
+"""Drift between two versions, computed from their quality reports on request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Report = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class DriftBaseline:
-    """What a version is measured against, and why that one."""
+    """The version that drift is measured against, and whether it is the parent."""
 
     version: DatasetVersion
     is_parent: bool
@@ -68,7 +68,7 @@ def get_drift(actor: Actor, version: DatasetVersion, other: DatasetVersion) -> d
 
 @dataclass(frozen=True, slots=True)
 class DriftVerdict:
-    """A drift, or one column of it, with its verdict in words and the state that it is drawn as."""
+    """A drift, or one column of it, with the label of its verdict and the state that colours it."""
 
     told: Mapping[str, Any] | None
     state: str
@@ -76,7 +76,7 @@ class DriftVerdict:
 
     @property
     def missing_points(self) -> float:
-        """By how many points of a hundred the share of missing cells has changed."""
+        """Change of the share of missing cells, in percentage points."""
         return 100 * float((self.told or {}).get("missing_share_change") or 0)
 
 
@@ -90,7 +90,7 @@ def get_verdict_labels() -> dict[str, tuple[str, str]]:
 
 
 def label_drift(drift: Mapping[str, Any] | None) -> DriftVerdict:
-    """Of a whole drift too: moved, though none of its columns is, are the columns that only one of both has."""
+    """Label a drift or a column of it. One that moved without a moved column has columns of only one version."""
     verdict, counts = str((drift or {}).get("verdict", "unknown")), (drift or {}).get("counts")
     if verdict == "moved" and counts and not counts["moved"]:
         return DriftVerdict(drift, "warn", pgettext("drift", "other columns"))
@@ -98,12 +98,12 @@ def label_drift(drift: Mapping[str, Any] | None) -> DriftVerdict:
 
 
 def sort_column_drifts(drift: Mapping[str, Any] | None) -> list[DriftVerdict]:
-    """What changed most first, each group in the order of the table."""
+    """The columns sorted by verdict, most changed first, each group in the order of the table."""
     rows = [label_drift(column) for column in (drift or {}).get("columns") or []]
     place = {name: at for at, name in enumerate(["changed", "moved", "stable", "unknown"])}
     return sorted(rows, key=lambda row: place[str((row.told or {}).get("verdict", "unknown"))])
 
 
 def drift_in(before: Report | None, report: Report | None) -> dict[str, Any] | None:
-    """The same of two reports that are read already."""
+    """Compute the drift of two reports that are loaded already."""
     return compute_drift(before, report) if before is not None and report is not None else None

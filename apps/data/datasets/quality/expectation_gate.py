@@ -1,7 +1,7 @@
-"""Whether a table is what its dataset expects, found out while a push or a request waits, before a version is made.
+"""Check a table against its dataset's expectations during a push or a request, before the version is created.
 
-The engine is asked in a bounded child (bounded_process.py), on a copy of the table that has no name. What is too
-large, or takes too long, is left to a job.
+The engine runs in a bounded child (bounded_process.py) on an anonymous copy of the table. Tables that are too large or
+take too long are left to a job.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A pandera schema that somebody sends: YAML or JSON, bounded, read without running anything, as expectations."""
+"""Import of pandera schemas as expectations: YAML or JSON of bounded size, parsed without executing anything."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_SCHEMA_BYTES = 256 * 1024  # bytes of a schema
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Values alone, each standing for itself: no tag makes an object, no alias makes much of little, no name twice."""
+    """Plain values only: no tags (they construct objects), no aliases (they expand), no duplicate keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -60,7 +60,7 @@ class YamlParser(BaseParser):
 
 
 class LegacyYamlParser(YamlParser):
-    """What clients called it before RFC 9512."""
+    """The media type that clients used before RFC 9512."""
 
     media_type = "application/x-yaml"
 

@@ -1,4 +1,4 @@
-"""Jobs that measured a version and made nothing of it: they keep neither it nor its bytes, and go by it."""
+"""Retention of profile jobs: jobs that only measured a version do not cite it, and are released when it is deleted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepseek.messages import Message
 
 KIND = "profile"
 IS_MEASUREMENT = Q(job__kind=KIND, job__register={})
-"""Inputs and outputs of jobs that measure what is there"""
+"""Inputs and outputs of profile jobs that register nothing"""
 
 
 def find_profile_jobs(version: DatasetVersion) -> JobQuerySet:

@@ -1,4 +1,4 @@
-"""Jobs that measure a table: of a version that is there, or of one that shall be once it holds what is expected."""
+"""Profile jobs: they measure the table of a version, or of one that is created once its expectations are met."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MAX_VERSIONS_PER_REPORT = 100  # versions of the same bytes that one report is a
 
 
 def measure_version(*, actor: Actor, version: DatasetVersion) -> tuple[Job, bool]:
-    """Queue a job that measures the version; the one that does already, if there is one. (job, whether it is new)
+    """Queue a profile job of the version, or return the one that is running: (job, whether it is new).
 
     What the dataset expects is told in the report: a version that is there cannot be blocked any more. Raises Conflict
     where a report stands, Invalid where the version has no table, what submit_job raises.
@@ -91,7 +91,7 @@ def has_same_spec(job: Job, spec: Mapping[str, Any]) -> bool:
 
 
 def build_media_type(meta: Mapping[str, Any]) -> str:
-    """The media type of a table that was measured, by what the job says of it; a dialect is the one that was found."""
+    """The media type of a profiled table, from the metadata of the job's output; a dialect is the one it detected."""
     if meta.get("format", "csv") != "csv":
         return MEASURED_FORMATS[meta["format"]][0]
     read = meta.get("csv") or {}

@@ -1,4 +1,4 @@
-"""What every new version of a dataset must hold, and how a job comes to check it.
+"""Expectations that every new version of a dataset must meet, and how they get into the specs of jobs.
 
 A dataset keeps its expectations; a job that registers in it gets them into its spec when it is submitted, so its record
 says what was checked. Then a version comes only of a job that checked, or of a table that was checked while somebody
@@ -35,12 +35,12 @@ def load_expectations(dataset: Dataset) -> list[AnyExpectation]:
 
 
 def is_check_required(dataset: Dataset) -> bool:
-    """Whether a version must be checked before it is one: warnings alone demand nothing."""
+    """Whether versions must be checked before they are created: expectations that only warn require nothing."""
     return any(each.get("severity", "error") == "error" for each in dataset.expectations)
 
 
 def find_demanding_dataset(project: Project, name: str) -> Dataset | None:
-    """The dataset called `name`, if it is there and demands a check."""
+    """The dataset called `name`, if it exists and requires a check."""
     dataset = Dataset.objects.filter(project=project, name=name).first()
     return dataset if dataset is not None and is_check_required(dataset) else None
 
@@ -48,7 +48,7 @@ def find_demanding_dataset(project: Project, name: str) -> Dataset | None:
 def set_expectations(
     *, actor: Actor, dataset: Dataset, expectations: Sequence[Mapping[str, Any]], strict: bool = True
 ) -> Dataset:
-    """Put these in place of what the dataset expects; versions that are there already stay as they are.
+    """Replace the expectations of the dataset; existing versions stay as they are.
 
     Jobs that were submitted before go by what held then. Raises Invalid with every error, each with its pointer.
     """

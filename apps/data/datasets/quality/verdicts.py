@@ -1,4 +1,4 @@
-"""What must hold of a table, read from its quality report and from that of the version it was made from. Pure.
+"""Quality checks of a table, from its quality report and that of its parent version. Pure.
 
 A check fails where a job that trains on the table would drop rows or refuse it, and warns where a person should look.
 A report of an older schema lacks some figures: what cannot be told is left out, never passed.
@@ -38,7 +38,7 @@ class QualityCheck:
 
 @dataclass(frozen=True, slots=True)
 class VerdictCounts:
-    """How many checks there are of each verdict."""
+    """Counts of checks per verdict."""
 
     passed: int
     warned: int
@@ -126,7 +126,7 @@ def is_number(column: Column) -> bool:
 
 
 def check_table_figure(name: str, before: Report | None, after: Report, key: str) -> QualityCheck | None:
-    """A figure of the table as a whole that should be zero."""
+    """Check a figure of the table that should be zero."""
     value = after.get(key)
     if value is None:
         return None
@@ -134,7 +134,7 @@ def check_table_figure(name: str, before: Report | None, after: Report, key: str
 
 
 def check_rows_kept(before: Report | None, after: Report) -> QualityCheck | None:
-    """A step that loses rows is seldom meant to."""
+    """Warn if the step lost rows, which is seldom intended."""
     if before is None or before.get("rows") is None or after.get("rows") is None:
         return None
     verdict = "pass" if after["rows"] >= before["rows"] else "warn"

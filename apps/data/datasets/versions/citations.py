@@ -1,7 +1,7 @@
-"""What cites a dataset version, so that it cannot be deleted.
+"""Citations of a dataset version, which prevent its deletion.
 
-Apps below are asked here; so is every foreign key to a version, whichever app has it. What an app above knows without
-one, it tells by a function that settings.VERSION_CITATIONS names (docs/adr/0017).
+Apps below are queried here, and so is every foreign key to a version, whichever app has it. An app above that cites
+versions without a key adds a function to settings.VERSION_CITATIONS (docs/adr/0017).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CitationSource = Callable[[DatasetVersion], Iterable[Citation]]
 
 
 def list_citations(version: DatasetVersion) -> list[Citation]:
-    """What cites this version, each once, at most SHOWN of a kind; empty where it may go."""
+    """The citations of this version, without duplicates, at most MAX_CITATIONS_PER_KIND of a kind."""
     collected = [
         *iter_tag_citations(version),
         *iter_job_citations(version),

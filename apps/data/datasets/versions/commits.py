@@ -1,4 +1,4 @@
-"""Every version is a commit too: the app that knows Git stands above this one, and settings name it."""
+"""Git commits of versions: the app that knows Git is above this one, so settings name its function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two versions of a dataset side by side: what their tables have in common, and what changed. Pure."""
+"""Comparison of the schemas and parameters of two versions. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ColumnPair:
 
 
 def build_schema(columns: list[dict[str, Any]], report: Report | None) -> dict[str, str]:
-    """{name: type}, as measured where it was."""
+    """{name: type}, as profiled if it was, else as declared."""
     measured = {name: str(column.get("dtype") or "") for name, column in index_columns(report).items()}
     declared = {str(column.get("name")): str(column.get("dtype") or "") for column in columns}
     return {name: measured.get(name) or dtype for name, dtype in (declared or measured).items()}

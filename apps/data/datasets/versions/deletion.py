@@ -1,4 +1,4 @@
-"""Deleting a version that nothing cites, and what is left of it."""
+"""Deletion of a version that nothing cites, and its restoration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REASON_LIMIT = 500
 
 
 def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> DatasetVersion:
-    """Let go of the files of a version that nothing cites. Its number, its digest, its manifest and who did it stay.
+    """Delete the files of a version that nothing cites. Its number, digest, manifest and deletion record stay.
 
     What only measured it goes with it. The bytes go later, with the garbage, where nothing else needs them. Raises
     Invalid without a reason, Conflict (`version_cited`) with everything that cites it, or (`held`) with the reason of a
@@ -69,7 +69,7 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
 def restore_version(
     actor: Actor, version: DatasetVersion, files: list[VersionFile], quality: Artifact | None = None
 ) -> None:
-    """The same files have come again: it is the version that it was. Within the transaction that adds it.
+    """Restore a deleted version whose files were added again. Call it in the transaction that adds them.
 
     `quality`: the report that has come with them; the one it had has gone.
     """

@@ -1,4 +1,4 @@
-"""The paths that a dataset has already: a name that was taken before a check of names came stays as it is."""
+"""Paths that a dataset has already: names that were accepted before they were validated stay valid."""
 
 from __future__ import annotations
 

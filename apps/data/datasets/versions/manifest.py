@@ -1,4 +1,4 @@
-"""What a version is made of: its files, their canonical manifest, and how a table among them is to be read. Pure."""
+"""Files of a version, their canonical manifest, and the media types of tables. Pure."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def is_table(media_type: str) -> bool:
 
 
 def detect_table_kind(head: bytes) -> str:
-    """Which of the TABLES a file is by its first 4 kB; CSV for whatever is none of the others."""
+    """Detect the kind of table from the first 4 kB of a file; CSV if it is none of the others."""
     if head[:4] == b"PAR1":
         return PARQUET
     if head[:6] == b"ARROW1":

@@ -1,6 +1,6 @@
-"""The cells of one row of a table, where reading up to it is cheap: a CSV file is read through to the row.
+"""Cells of one row of a CSV table, read if the row is close enough to the start of the file.
 
-Of any other table, and of a row far in a large file, nothing is told here; a job reads those.
+Other tables, and rows far into a large file, are left to a job.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The comparison of two versions row by row: a job that is queued, and what the latest one of the pair found."""
+"""Row diffs of two versions: submit the job, and read the result of the latest one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rows of a CSV file from any record on: a page of a long table costs what its first page costs.
+"""Pages of rows of a CSV file: any page of a long table costs as much as the first.
 
-A place in the file is the byte where a record begins, which the page before has told. From another byte the rows are
-nonsense, but no more is read for them.
+A page is addressed by the byte offset of its first record, which the page before returns. Any other offset gives
+garbled rows, but reads no more bytes.
 """
 
 from __future__ import annotations

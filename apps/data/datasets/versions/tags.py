@@ -1,4 +1,4 @@
-"""Names for versions: set one, move it, take it away. A tag never changes what it names."""
+"""Tags of versions: set, move, remove. A tag never changes the version it names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAGS_LIMIT = 100  # of one version
 
 
 def tag_version(*, actor: Actor, version: DatasetVersion, name: str, move: bool = False) -> tuple[VersionTag, bool]:
-    """Let `name` name this version; the tag, and whether it is new here. The same again changes nothing.
+    """Tag this version; return the tag and whether it is new here. Idempotent.
 
     Raises Invalid for a name that could be taken for a number or a digest, Conflict (`tag_exists`) for one that names
     another version, unless it shall `move`.
@@ -60,7 +60,7 @@ def tag_version(*, actor: Actor, version: DatasetVersion, name: str, move: bool 
 
 
 def remove_version_tag(*, actor: Actor, version: DatasetVersion, name: str) -> None:
-    """Take the tag away. NotFound where it does not name this version."""
+    """Remove the tag. NotFound if it does not name this version."""
     policy.require(actor, "dataset.tag", version)
     with transaction.atomic():
         gone, _ = VersionTag.objects.filter(dataset_id=version.dataset_id, version=version, name=name).delete()
@@ -82,7 +82,7 @@ def remove_version_tag(*, actor: Actor, version: DatasetVersion, name: str) -> N
 
 
 def lock_version(version: DatasetVersion) -> DatasetVersion:
-    """The version, its row locked, if it was not deleted meanwhile."""
+    """Lock the row of the version; Conflict if it was deleted meanwhile."""
     locked = DatasetVersion.objects.select_for_update().filter(pk=version.pk, deleted_at=None).first()
     if locked is None:
         raise Conflict(
@@ -96,7 +96,7 @@ def lock_version(version: DatasetVersion) -> DatasetVersion:
 
 
 def is_tag(name: str) -> bool:
-    """Whether a tag may be called so: it can be taken for no number and for no digest."""
+    """Whether this is a valid tag name, which can be confused with neither a number nor a digest."""
     return TAG.fullmatch(name) is not None and NUMBER_OR_DIGEST.fullmatch(name) is None
 
 
