@@ -18,7 +18,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Cleaned:
+class CleanedColumn:
     """A cleaned column: `flags` is the true/false column of outliers if the spec asks for one."""
 
     values: pa.Array
@@ -34,25 +34,25 @@ def can_clean(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def clean_column(name: str, column: pa.Array, spec: CleanSpec) -> Cleaned:
+def clean_column(name: str, column: pa.Array, spec: CleanSpec) -> CleanedColumn:
     """Clean one contiguous column of a type that `can_clean` allows.
 
     Integers stay of their type if every filled value is whole, else the column becomes float64. Raises EngineError
     ``inexact_integers`` if it would have to, but holds integers that float64 cannot.
     """
-    whole = pa.types.is_integer(column.type)
-    given = (column.cast(pa.float64(), safe=False) if whole else column).to_numpy(zero_copy_only=False)
-    fence, outside = _find_outliers(given, spec)
-    treated = _treat_outliers(given, outside, fence, spec, whole)
+    is_integer = pa.types.is_integer(column.type)
+    floats = (column.cast(pa.float64(), safe=False) if is_integer else column).to_numpy(zero_copy_only=False)
+    fence, outside = _find_outliers(floats, spec)
+    treated = _treat_outliers(floats, outside, fence, spec, is_integer)
     cleaned = fill_floats(treated, spec.window_size // 2) if spec.fill == "median_window" else treated
     was_missing, is_missing = np.isnan(treated), np.isnan(cleaned)
-    if whole:
+    if is_integer:
         changed = (was_missing & ~is_missing) | (outside & (spec.outliers.action == "cap"))
-        values = _whole_numbers(name, column, cleaned, changed)
+        values = _replace_integers(name, column, cleaned, changed)
     else:
         values = pa.array(cleaned, type=column.type, from_pandas=True)
     flagged = spec.outliers.method != "none" and spec.outliers.action == "flag"
-    return Cleaned(
+    return CleanedColumn(
         values=values,
         flags=pa.array(outside) if flagged else None,
         filled=int(was_missing.sum() - is_missing.sum()),
@@ -69,21 +69,21 @@ def _find_outliers(values: Floats, spec: CleanSpec) -> tuple[Fences, Mask]:
     return fence, fence.outside(values)
 
 
-def _treat_outliers(values: Floats, outside: Mask, fence: Fences, spec: CleanSpec, whole: bool) -> Floats:
+def _treat_outliers(values: Floats, outside: Mask, fence: Fences, spec: CleanSpec, is_integer: bool) -> Floats:
     if spec.outliers.action == "flag" or not outside.any():
         return values
     treated = values.copy()
     if spec.outliers.action == "blank":
         treated[outside] = np.nan
         return treated
-    lower, upper = allowed(fence, values.dtype, whole)
+    lower, upper = compute_allowed_range(fence, values.dtype, is_integer)
     treated[outside] = np.clip(values[outside], lower, upper)
     return treated
 
 
-def allowed(fence: Fences, dtype: np.dtype[Any], whole: bool) -> tuple[Any, Any]:
+def compute_allowed_range(fence: Fences, dtype: np.dtype[Any], is_integer: bool) -> tuple[Any, Any]:
     """The smallest and the largest value of the column's type inside the fences."""
-    if whole:
+    if is_integer:
         return np.ceil(fence.lower), np.floor(fence.upper)
     with np.errstate(over="ignore"):
         lower, upper = dtype.type(fence.lower), dtype.type(fence.upper)
@@ -94,7 +94,7 @@ def allowed(fence: Fences, dtype: np.dtype[Any], whole: bool) -> tuple[Any, Any]
     return lower, upper
 
 
-def _whole_numbers(name: str, column: pa.Array, cleaned: Floats, changed: Mask) -> pa.Array:
+def _replace_integers(name: str, column: pa.Array, cleaned: Floats, changed: Mask) -> pa.Array:
     """An integer column with the changed rows put in; the others never pass through a float."""
     missing = np.isnan(cleaned)
     new = cleaned[changed]

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepseek.clean.masks import masked_at
-from deepseek.clean.origins import ROW_KINDS, Runs
+from deepseek.clean.masks import find_masked_by_step
+from deepseek.clean.origins import ROW_KINDS, OriginRuns
 from deepseek.clean.steps import gaps, groups, join, masking, numbers, rows, series, shape, simple, texts
 from deepseek.clean.steps.base import StepContext, SteppedBatches, StepRunner
 from deepseek.tables.batches import Batches
@@ -28,29 +28,29 @@ from deepseek.tables.streams import (
 )
 
 RUNNERS: dict[str, type[StepRunner]] = {
-    "simple": simple.Simple,
-    "fill_median": numbers.FillMedian,
-    "fill_forward": gaps.FillForward,
-    "fill_backward": gaps.FillBackward,
-    "fill_linear": gaps.FillLinear,
-    "fill_constant": gaps.FillConstant,
-    "fill_group": groups.FillGroup,
-    "drop_missing": gaps.DropMissing,
-    "outliers": numbers.Outliers,
-    "hampel": numbers.Hampel,
-    "cast": shape.Cast,
-    "convert": numbers.Convert,
-    "deduplicate": rows.Deduplicate,
-    "filter": rows.Filter,
-    "regularise": series.Regularise,
-    "join": join.Join,
-    "rename": shape.Rename,
-    "keep": shape.Keep,
-    "drop": shape.Drop,
-    "derive": shape.Derive,
-    "normalise_text": texts.NormaliseText,
-    "replace_text": texts.ReplaceText,
-    "mask": masking.Mask,
+    "simple": simple.SimplePlanStep,
+    "fill_median": numbers.FillMedianStep,
+    "fill_forward": gaps.FillForwardStep,
+    "fill_backward": gaps.FillBackwardStep,
+    "fill_linear": gaps.FillLinearStep,
+    "fill_constant": gaps.FillConstantStep,
+    "fill_group": groups.FillGroupStep,
+    "drop_missing": gaps.DropMissingStep,
+    "outliers": numbers.OutliersStep,
+    "hampel": numbers.HampelStep,
+    "cast": shape.CastStep,
+    "convert": numbers.ConvertStep,
+    "deduplicate": rows.DeduplicateStep,
+    "filter": rows.FilterStep,
+    "regularise": series.RegulariseStep,
+    "join": join.JoinStep,
+    "rename": shape.RenameStep,
+    "keep": shape.KeepStep,
+    "drop": shape.DropStep,
+    "derive": shape.DeriveStep,
+    "normalise_text": texts.NormaliseTextStep,
+    "replace_text": texts.ReplaceTextStep,
+    "mask": masking.MaskStep,
 }
 """What does each step, whole."""
 
@@ -69,34 +69,34 @@ class Execution:
         return ORIGIN_COLUMN in self.batches.schema.names
 
 
-def execute(steps: Sequence[Any], source: Batches, around: StepContext, *, at: str = "/steps") -> Execution:
+def execute(steps: Sequence[Any], source: Batches, context: StepContext, *, at: str = "/steps") -> Execution:
     """Prepare every step in turn; rows flow only as far as a later step must know the whole column.
 
     Steps that only change batches are put one behind the other. Before one that reads its source several times, what
     came before is kept, if to compute it again would cost more.
     """
-    current = with_origin(source) if any(step.kind in ROW_KINDS for step in steps) else source
+    current = add_origin_column(source) if any(step.kind in ROW_KINDS for step in steps) else source
     runners: list[StepRunner] = []
-    costly, masked = False, masked_at(steps)
+    costly, masked = False, find_masked_by_step(steps)
     for number, step in enumerate(steps):
         kind = RUNNERS[step.kind]
         if costly and kind.passes:
-            current, costly = spill_batches(current, around.folder), False
-        place = replace(around, pointer=f"{at}/{number}", masked=masked[number])
+            current, costly = spill_batches(current, context.folder), False
+        place = replace(context, pointer=f"{at}/{number}", masked=masked[number])
         runner = kind(step, current, place)
         runners.append(runner)
-        around.warnings = place.warnings
+        context.warnings = place.warnings
         current = SteppedBatches(current, runner)
         costly = costly or kind.heavy or kind.passes
-    return Execution(current, runners, around.warnings)
+    return Execution(current, runners, context.warnings)
 
 
-def with_origin(source: Batches) -> Batches:
+def add_origin_column(source: Batches) -> Batches:
     """The table with the hidden column of row numbers."""
-    return _Numbered(source)
+    return _NumberedBatches(source)
 
 
-class _Numbered(MappedBatches):
+class _NumberedBatches(MappedBatches):
     """A table and the number of each of its rows."""
 
     def __init__(self, source: Batches) -> None:
@@ -117,25 +117,25 @@ class _Numbered(MappedBatches):
         return (
             select_columns(self.source, names)
             if ORIGIN_COLUMN not in names
-            else select_from_batches(_Numbered(select_columns(self.source, own)), names)
+            else select_from_batches(_NumberedBatches(select_columns(self.source, own)), names)
         )
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenTable:
     """What was written: rows, missing values by column, and where rows come from (None: each from its own place)."""
 
     rows: int
     missing: dict[str, int]
-    runs: Runs | None
+    runs: OriginRuns | None
 
 
-def write(result: Batches, path: Path, advance: Callable[[int], None] = lambda rows: None) -> Written:
+def write_parquet(result: Batches, path: Path, advance: Callable[[int], None] = lambda rows: None) -> WrittenTable:
     """Write the result as Parquet, the same bytes as `write_table` would."""
     hidden = ORIGIN_COLUMN in result.schema.names
     names = [name for name in result.schema.names if name != ORIGIN_COLUMN]
     schema = pa.schema([result.schema.field(name) for name in names])
-    runs = Runs() if hidden else None
+    runs = OriginRuns() if hidden else None
     count, missing = 0, dict.fromkeys(names, 0)
     # One thread compresses a row group while this one computes the next.
     with pq.ParquetWriter(path, schema, **PARQUET_OPTIONS) as writer, ThreadPoolExecutor(1) as pool:
@@ -152,10 +152,10 @@ def write(result: Batches, path: Path, advance: Callable[[int], None] = lambda r
             advance(count)
         if writing is not None:
             writing.result()
-    return Written(count, missing, runs)
+    return WrittenTable(count, missing, runs)
 
 
-def told(runners: Sequence[StepRunner]) -> list[Mapping[str, Any]]:
+def build_step_reports(runners: Sequence[StepRunner]) -> list[Mapping[str, Any]]:
     """What each step has done, as counted by the latest reading."""
     return [
         {

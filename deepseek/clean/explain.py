@@ -10,9 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.column import Cleaned
-from deepseek.clean.explain_plan import explain_plan
-from deepseek.clean.explain_plan import lines_of as lines_of_plan
+from deepseek.clean.column import CleanedColumn
+from deepseek.clean.explain_plan import explain_plan, format_plan_lines
 from deepseek.clean.run import FLAG_SUFFIX, choose_columns, clean_columns
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import JSON, Silent
@@ -24,7 +23,7 @@ from deepseek.tables.sources import build_source
 
 SCHEMA = "plane/clean-sample/v1"
 ROWS, HEAD = 2000, 16 * 2**20
-COLUMNS_TOLD, CHARTS, CHANGES = 200, 4, 60  # at most
+MAX_COLUMNS, MAX_CHARTS, MAX_CHANGES = 200, 4, 60  # at most
 
 Mask = npt.NDArray[np.bool_]
 
@@ -43,9 +42,9 @@ def explain(
     table = sample.table
     chosen, warnings = choose_columns(build_source(table), spec)
     cleaned, done, noted = clean_columns(table, chosen, spec, Silent())
-    columns = [_Column(name, table.column(name), one, spec) for name, one in done.items()]
+    columns = [_ColumnPreview(name, table.column(name), column_done, spec) for name, column_done in done.items()]
     columns.sort(key=lambda column: -column.changed)
-    drawn = [column.name for column in columns if column.changed][:CHARTS]
+    charted = [column.name for column in columns if column.changed][:MAX_CHARTS]
     return {
         "schema": SCHEMA,
         "rows": table.num_rows,
@@ -53,35 +52,39 @@ def explain(
         "whole": sample.is_complete,
         "rows_dropped": table.num_rows - cleaned.num_rows,
         "columns_added": [name for name in cleaned.column_names if name not in table.column_names],
-        "steps": _steps(spec, columns),
-        "columns": [column.as_dict(charted=column.name in drawn) for column in columns[:COLUMNS_TOLD]],
-        "changes": cast("list[JSON]", _changes(columns)),
+        "steps": _describe_steps(spec, columns),
+        "columns": [column.as_dict(charted=column.name in charted) for column in columns[:MAX_COLUMNS]],
+        "changes": cast("list[JSON]", _collect_changes(columns)),
         "changed": sum(column.changed for column in columns),
         "warnings": cast("list[JSON]", [*warnings, *noted]),
     }
 
 
-class _Column:
+class _ColumnPreview:
     """One column before and after: which cells changed, and why."""
 
-    def __init__(self, name: str, column: pa.ChunkedArray, cleaned: Cleaned, spec: CleanSpec) -> None:
+    def __init__(self, name: str, column: pa.ChunkedArray, cleaned: CleanedColumn, spec: CleanSpec) -> None:
         self.name, self.cleaned, self.spec = name, cleaned, spec
         self.before: pa.Array = column.combine_chunks()
         self.after = cleaned.values
-        was, now = _missing(self.before), _missing(self.after)
-        moved = _differ(self.before, self.after) & ~was & ~now
+        missing_before, missing_after = _find_missing(self.before), _find_missing(self.after)
+        moved = _find_different(self.before, self.after) & ~missing_before & ~missing_after
         swap = "replaced" if spec.outliers.action == "blank" else "capped"
-        self.why: dict[str, Mask] = {"filled": was & ~now, swap: moved, "blanked": ~was & now}
+        self.why: dict[str, Mask] = {
+            "filled": missing_before & ~missing_after,
+            swap: moved,
+            "blanked": ~missing_before & missing_after,
+        }
         self.changed = int(sum(mask.sum() for mask in self.why.values()))
 
-    def fence(self) -> Fences | None:
+    def compute_fence(self) -> Fences | None:
         if self.spec.outliers.method == "none":
             return None
         floats = self.before.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return compute_fences(self.spec.outliers.method, floats, self.spec.outliers.limit())
 
     def as_dict(self, *, charted: bool) -> dict[str, JSON]:
-        fence = self.fence()
+        fence = self.compute_fence()
         return {
             "name": self.name,
             "dtype": str(self.before.type),
@@ -89,95 +92,99 @@ class _Column:
             "missing": int(self.before.null_count),
             "missing_after": int(self.after.null_count),
             "outliers": self.cleaned.outliers,
-            "lower": _finite(fence.lower) if fence else None,
-            "upper": _finite(fence.upper) if fence else None,
+            "lower": _convert_to_finite(fence.lower) if fence else None,
+            "upper": _convert_to_finite(fence.upper) if fence else None,
             "changed": self.changed,
             **{why: int(mask.sum()) for why, mask in self.why.items()},
             "histogram": compare_histograms(self.before, self.after) if charted else None,
         }
 
-    def changes(self, most: int) -> Iterator[dict[str, JSON]]:
+    def iter_changes(self, most: int) -> Iterator[dict[str, JSON]]:
         """The first changed cells; rows count from 1, the header not among them."""
         changed = np.logical_or.reduce(list(self.why.values()))
         for row in np.flatnonzero(changed)[:most].tolist():
             yield {
                 "row": row + 1,
                 "column": self.name,
-                "before": _text(self.before[row].as_py()),
-                "after": _text(self.after[row].as_py()),
+                "before": _format_cell(self.before[row].as_py()),
+                "after": _format_cell(self.after[row].as_py()),
                 "why": next(why for why, mask in self.why.items() if mask[row]),
             }
 
 
-def _steps(spec: CleanSpec, columns: list[_Column]) -> list[JSON]:
+def _describe_steps(spec: CleanSpec, columns: list[_ColumnPreview]) -> list[JSON]:
     """The steps in their order, each with the cells that it changes, per column and in all."""
     outliers, fill = spec.outliers, spec.fill == "median_window"
-    found = {c.name: c.cleaned.outliers for c in columns if c.cleaned.outliers}
-    touched = found if outliers.action != "flag" else {}
+    outlier_counts = {c.name: c.cleaned.outliers for c in columns if c.cleaned.outliers}
+    touched = outlier_counts if outliers.action != "flag" else {}
     filled = {c.name: c.cleaned.filled for c in columns if c.cleaned.filled}
     steps: list[JSON] = []
     if outliers.method != "none":
-        told = {"method": outliers.method, "threshold": outliers.limit(), "action": outliers.action}
-        steps.append({"step": "outliers", **told, "found": sum(found.values()), **_counted(touched)})
+        header = {"method": outliers.method, "threshold": outliers.limit(), "action": outliers.action}
+        steps.append(
+            {"step": "outliers", **header, "found": sum(outlier_counts.values()), **_build_cell_counts(touched)}
+        )
     if fill:
-        steps.append({"step": "fill", "method": spec.fill, "window_size": spec.window_size, **_counted(filled)})
+        steps.append(
+            {"step": "fill", "method": spec.fill, "window_size": spec.window_size, **_build_cell_counts(filled)}
+        )
     return steps
 
 
-def _counted(by_column: Mapping[str, int]) -> dict[str, JSON]:
+def _build_cell_counts(by_column: Mapping[str, int]) -> dict[str, JSON]:
     return {"cells": sum(by_column.values()), "columns": dict(by_column)}
 
 
-def _changes(columns: list[_Column]) -> list[dict[str, JSON]]:
+def _collect_changes(columns: list[_ColumnPreview]) -> list[dict[str, JSON]]:
     """Some cells of every changed column, in turns, in the order of the rows."""
-    turns = zip_longest(*(column.changes(CHANGES) for column in columns if column.changed))
-    taken = [change for turn in turns for change in turn if change is not None][:CHANGES]
-    return sorted(taken, key=lambda change: cast(int, change["row"]))
+    turns = zip_longest(*(column.iter_changes(MAX_CHANGES) for column in columns if column.changed))
+    changes = [change for turn in turns for change in turn if change is not None][:MAX_CHANGES]
+    return sorted(changes, key=lambda change: cast(int, change["row"]))
 
 
-def _missing(column: pa.Array) -> Mask:
+def _find_missing(column: pa.Array) -> Mask:
     return np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _differ(before: pa.Array, after: pa.Array) -> Mask:
+def _find_different(before: pa.Array, after: pa.Array) -> Mask:
     """Where two present values differ; integers that became floats are compared as floats."""
     if before.type != after.type:
         before = before.cast(after.type, safe=False)
     return np.asarray(pc.fill_null(pc.not_equal(before, after), False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _finite(value: float) -> float | None:
+def _convert_to_finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _text(value: Any) -> str | None:
+def _format_cell(value: Any) -> str | None:
     return None if value is None else str(value)[:PREVIEW_CHARACTERS]
 
 
-def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+def lines_of(report: Mapping[str, Any]) -> Iterator[str]:
     """The document for a person at a terminal."""
-    of = "all" if told["whole"] else f"the first {told['rows']:,}"
-    of += f" of {told['of_rows']:,}" if told["of_rows"] is not None and not told["whole"] else ""
+    of = "all" if report["whole"] else f"the first {report['rows']:,}"
+    of += f" of {report['of_rows']:,}" if report["of_rows"] is not None and not report["whole"] else ""
     yield f"looked at {of} rows; nothing was written"
-    if "rows_after" in told:
-        yield from lines_of_plan(told)
+    if "rows_after" in report:
+        yield from format_plan_lines(report)
         return
-    for step in told["steps"]:
+    for step in report["steps"]:
         how = ", ".join(str(step[key]) for key in ("method", "threshold", "action", "window_size") if key in step)
-        found = f"{step['found']:,} found, " if "found" in step else ""
-        yield f"{step['step']} ({how}): {found}{step['cells']:,} cells change"
-    for column in told["columns"]:
+        count = f"{step['found']:,} found, " if "found" in step else ""
+        yield f"{step['step']} ({how}): {count}{step['cells']:,} cells change"
+    for column in report["columns"]:
         if column["changed"] or column["outliers"]:
             kinds = ("filled", "capped", "replaced", "blanked")
             counts = [f"{column[why]:,} {why}" for why in kinds if column.get(why)]
             counts += [f"{column['outliers']:,} outliers"] if column["outliers"] else []
             counts += [f"missing {column['missing']:,} -> {column['missing_after']:,}"]
             yield f"  {column['name']}: {', '.join(counts)}"
-    if told["columns_added"]:
-        yield f"columns added ({FLAG_SUFFIX}): {', '.join(told['columns_added'])}"
-    yield f"rows dropped: {told['rows_dropped']:,}"
-    for change in told["changes"]:
+    if report["columns_added"]:
+        yield f"columns added ({FLAG_SUFFIX}): {', '.join(report['columns_added'])}"
+    yield f"rows dropped: {report['rows_dropped']:,}"
+    for change in report["changes"]:
         before, after = (change[key] if change[key] is not None else "missing" for key in ("before", "after"))
         yield f"  row {change['row']:,}, {change['column']}: {before} -> {after} ({change['why']})"
-    for warning in told["warnings"]:
+    for warning in report["warnings"]:
         yield f"warning: {warning}"

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepseek.clean.execution import RUNNERS
-from deepseek.clean.masks import masked_at
+from deepseek.clean.masks import find_masked_by_step
 from deepseek.clean.origins import ROW_KINDS
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import StepContext, StepRunner, is_number, is_text, visible
-from deepseek.clean.steps.casting import decimal_texts
+from deepseek.clean.steps.base import StepContext, StepRunner, is_number, is_text, list_visible_columns
+from deepseek.clean.steps.casting import format_decimals
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
 from deepseek.clean.steps.masking import KEY_SLOT
 from deepseek.job import JSON
@@ -30,7 +30,7 @@ from deepseek.tables.sample import TableSample, read_sample
 from deepseek.tables.streams import ORIGIN_COLUMN, MappedBatches
 
 SCHEMA = "plane/clean-sample/v1"
-COLUMNS_TOLD, CHARTS, CHANGES, GONE = 200, 4, 60, 8  # at most
+MAX_COLUMNS, MAX_CHARTS, MAX_CHANGES, MAX_DROPPED_ROWS = 200, 4, 60, 8  # at most
 OTHER_KEY = "Pseudonyms are shown under a key of their own: those of the job will be others."
 Mask = npt.NDArray[np.bool_]
 
@@ -39,23 +39,23 @@ def explain_plan(spec: CleanSpec, sample: TableSample, more: Mapping[str, Path],
     """What `run` would do to the sample, as JSON. Raises EngineError as `run` does, its field the step's."""
     begin = sample.table.append_column(ORIGIN_COLUMN, pa.array(np.arange(sample.table.num_rows)))
     steps = list(spec.steps or [])
-    around = _around(spec, more, head)
+    context = _build_context(spec, more, head)
     if any(step.kind == "mask" and step.how == "pseudonym" for step in steps) and KEY_SLOT not in more:
-        around.warnings.append(OTHER_KEY)
-    done: list[_Done] = []
-    table, masked = begin, masked_at(steps)
+        context.warnings.append(OTHER_KEY)
+    done: list[_StepPreview] = []
+    table, masked = begin, find_masked_by_step(steps)
     for number, step in enumerate(steps):
-        place = replace(around, pointer=f"/steps/{number}", masked=masked[number])
+        place = replace(context, pointer=f"/steps/{number}", masked=masked[number])
         runner = RUNNERS[step.kind](step, TableBatches(table), place)
         after = pa.Table.from_batches(
             MappedBatches(TableBatches(table), runner.schema, runner), runner.schema
         ).combine_chunks()
-        done.append(_Done(number, runner, table, after))
+        done.append(_StepPreview(number, runner, table, after))
         table = after
-    return _document(sample, begin, table, done, around.warnings)
+    return _build_document(sample, begin, table, done, context.warnings)
 
 
-def _around(spec: CleanSpec, more: Mapping[str, Path], head: int) -> StepContext:
+def _build_context(spec: CleanSpec, more: Mapping[str, Path], head: int) -> StepContext:
     second = more.get(JOIN_SLOT)
     key = more[KEY_SLOT].read_bytes()[:4096].rstrip(b"\r\n") if KEY_SLOT in more else os.urandom(32)
     if second is None:
@@ -64,39 +64,39 @@ def _around(spec: CleanSpec, more: Mapping[str, Path], head: int) -> StepContext
     return StepContext(key=key, second=lambda: TableBatches(read_sample(path, spec.csv, rows=10**7, head=head).table))
 
 
-class _Done:
+class _StepPreview:
     """One step that was done to the sample: what it was like before, and after."""
 
     def __init__(self, number: int, runner: StepRunner, before: pa.Table, after: pa.Table) -> None:
         self.number, self.runner, self.before, self.after = number, runner, before, after
         self.kind: str = runner.step.kind
-        names, new = visible(before.schema), visible(after.schema)
+        names, new = list_visible_columns(before.schema), list_visible_columns(after.schema)
         self.added = [name for name in new if name not in names]
         self.dropped = [name for name in names if name not in new]
         self.why: dict[str, dict[str, Mask]] = {}
         if self.kind not in ROW_KINDS:
-            self.why = {name: self._why(name) for name in names if name in new}
+            self.why = {name: self._classify_changes(name) for name in names if name in new}
         self.cells = {name: sum(int(mask.sum()) for mask in why.values()) for name, why in self.why.items()}
 
-    def _why(self, name: str) -> dict[str, Mask]:
+    def _classify_changes(self, name: str) -> dict[str, Mask]:
         before, after = self.before.column(name), self.after.column(name)
-        was, now = _missing(before), _missing(after)
-        moved = _differ(before, after) & ~was & ~now
+        missing_before, missing_after = _find_missing(before), _find_missing(after)
+        moved = _find_different(before, after) & ~missing_before & ~missing_after
         swap = "capped" if self.kind in ("outliers", "hampel") else "changed"
-        return {"filled": was & ~now, swap: moved, "blanked": ~was & now}
+        return {"filled": missing_before & ~missing_after, swap: moved, "blanked": ~missing_before & missing_after}
 
     @property
     def gone(self) -> list[int]:
         """Rows of the sample, from 1, that this step drops."""
         if self.kind not in ROW_KINDS:
             return []
-        left = np.isin(_origins(self.before), _origins(self.after), invert=True)
-        return [int(row) + 1 for row in _origins(self.before)[left] if row >= 0]
+        left = np.isin(_get_origins(self.before), _get_origins(self.after), invert=True)
+        return [int(row) + 1 for row in _get_origins(self.before)[left] if row >= 0]
 
     def as_dict(self) -> dict[str, JSON]:
         gone = self.gone
         rows_in, rows_out = self.before.num_rows, self.after.num_rows
-        told: dict[str, JSON] = {
+        report: dict[str, JSON] = {
             "step": self.kind,
             "number": self.number + 1,
             "cells": sum(self.cells.values()),
@@ -106,114 +106,119 @@ class _Done:
             "rows_after": rows_out,
             "rows_dropped": len(gone),
             "rows_added": rows_out - rows_in + len(gone),
-            "dropped_rows": list(gone[:GONE]),
+            "dropped_rows": list(gone[:MAX_DROPPED_ROWS]),
             "columns_added": list(self.added),
             "columns_dropped": list(self.dropped),
         }
-        return told
+        return report
 
-    def changes(self, most: int) -> Iterator[dict[str, JSON]]:
+    def iter_changes(self, most: int) -> Iterator[dict[str, JSON]]:
         """The first changed cells, in turns of the columns; rows count from 1 in the file, none for inserted ones."""
-        return (change for turn in zip_longest(*map(self._of_column, self.cells)) for change in turn[:most] if change)
+        return (
+            change
+            for turn in zip_longest(*map(self._iter_column_changes, self.cells))
+            for change in turn[:most]
+            if change
+        )
 
-    def _of_column(self, name: str) -> Iterator[dict[str, JSON]]:
+    def _iter_column_changes(self, name: str) -> Iterator[dict[str, JSON]]:
         why = self.why[name]
-        origins = _origins(self.after)
-        for row in np.flatnonzero(np.logical_or.reduce(list(why.values())))[:CHANGES].tolist():
+        origins = _get_origins(self.after)
+        for row in np.flatnonzero(np.logical_or.reduce(list(why.values())))[:MAX_CHANGES].tolist():
             yield {
                 "row": int(origins[row]) + 1 if origins[row] >= 0 else None,
                 "step": self.number + 1,
                 "column": name,
-                "before": _text(self.before.column(name)[row].as_py()),
-                "after": _text(self.after.column(name)[row].as_py()),
+                "before": _format_cell(self.before.column(name)[row].as_py()),
+                "after": _format_cell(self.after.column(name)[row].as_py()),
                 "why": next(reason for reason, mask in why.items() if mask[row]),
             }
 
 
-def _document(
-    sample: TableSample, begin: pa.Table, end: pa.Table, done: Sequence[_Done], warnings: Sequence[str]
+def _build_document(
+    sample: TableSample, begin: pa.Table, end: pa.Table, done: Sequence[_StepPreview], warnings: Sequence[str]
 ) -> dict[str, JSON]:
-    columns = _columns(begin, end, done)
-    steps = [one.as_dict() for one in done]
-    kept = np.isin(_origins(begin), _origins(end))
-    turns = zip_longest(*(one.changes(CHANGES) for one in done))
-    changes = [change for turn in turns for change in turn if change is not None][:CHANGES]
+    columns = _describe_columns(begin, end, done)
+    steps = [change.as_dict() for change in done]
+    stays = np.isin(_get_origins(begin), _get_origins(end))
+    turns = zip_longest(*(change.iter_changes(MAX_CHANGES) for change in done))
+    changes = [change for turn in turns for change in turn if change is not None][:MAX_CHANGES]
     return {
         "schema": SCHEMA,
         "rows": begin.num_rows,
         "of_rows": sample.rows,
         "whole": sample.is_complete,
         "rows_after": end.num_rows,
-        "rows_dropped": int((~kept).sum()),
+        "rows_dropped": int((~stays).sum()),
         "rows_added": sum(cast(int, step["rows_added"]) for step in steps),
-        "columns_added": [name for name in visible(end.schema) if name not in begin.column_names],
-        "columns_dropped": [name for name in visible(begin.schema) if name not in end.column_names],
+        "columns_added": [name for name in list_visible_columns(end.schema) if name not in begin.column_names],
+        "columns_dropped": [name for name in list_visible_columns(begin.schema) if name not in end.column_names],
         "steps": cast("list[JSON]", steps),
-        "columns": cast("list[JSON]", columns[:COLUMNS_TOLD]),
-        "changes": cast("list[JSON]", sorted(changes, key=lambda one: (one["step"], one["row"] or 0))),
-        "changed": sum(sum(one.cells.values()) for one in done),
+        "columns": cast("list[JSON]", columns[:MAX_COLUMNS]),
+        "changes": cast("list[JSON]", sorted(changes, key=lambda change: (change["step"], change["row"] or 0))),
+        "changed": sum(sum(change.cells.values()) for change in done),
         "warnings": list(warnings),
     }
 
 
-def _columns(begin: pa.Table, end: pa.Table, done: Sequence[_Done]) -> list[dict[str, JSON]]:
+def _describe_columns(begin: pa.Table, end: pa.Table, done: Sequence[_StepPreview]) -> list[dict[str, JSON]]:
     """The columns that are there from the first row to the last step, those with most changes first."""
-    told = []
-    for name in visible(begin.schema):
+    columns = []
+    for name in list_visible_columns(begin.schema):
         if name not in end.column_names:
             continue
         before, after = begin.column(name), end.column(name)
-        one: dict[str, JSON] = {
+        column: dict[str, JSON] = {
             "name": name,
             "dtype": str(before.type),
             "dtype_after": str(after.type),
             "missing": before.null_count,
             "missing_after": after.null_count,
-            "outliers": sum(each.runner.found.get(name, 0) for each in done),
+            "outliers": sum(preview.runner.found.get(name, 0) for preview in done),
             "lower": None,
             "upper": None,
-            "changed": sum(each.cells.get(name, 0) for each in done),
+            "changed": sum(preview.cells.get(name, 0) for preview in done),
             "histogram": None,
         }
         for why in ("filled", "capped", "blanked", "changed"):
-            found = (each.why.get(name, {}).get(why) for each in done)
-            one["cells_" + why if why == "changed" else why] = sum(int(m.sum()) for m in found if m is not None)
-        told.append(one)
-    told.sort(key=lambda one: -cast(int, one["changed"]))
-    drawn = [one for one in told if one["changed"] or begin.num_rows != end.num_rows][:CHARTS]
-    for one in drawn:
-        before, after = begin.column(str(one["name"])), end.column(str(one["name"]))
+            masks = (preview.why.get(name, {}).get(why) for preview in done)
+            column["cells_" + why if why == "changed" else why] = sum(int(m.sum()) for m in masks if m is not None)
+        columns.append(column)
+    columns.sort(key=lambda column: -cast(int, column["changed"]))
+    charted = [column for column in columns if column["changed"] or begin.num_rows != end.num_rows][:MAX_CHARTS]
+    for column in charted:
+        before, after = begin.column(str(column["name"])), end.column(str(column["name"]))
         if is_number(before.type) and is_number(after.type):
-            one["histogram"] = compare_histograms(before.combine_chunks(), after.combine_chunks())
-    return told
+            column["histogram"] = compare_histograms(before.combine_chunks(), after.combine_chunks())
+    return columns
 
 
-def _origins(table: pa.Table) -> npt.NDArray[np.int64]:
+def _get_origins(table: pa.Table) -> npt.NDArray[np.int64]:
     return np.asarray(pc.fill_null(table.column(ORIGIN_COLUMN), -1).to_numpy())
 
 
-def _missing(column: pa.ChunkedArray) -> Mask:
+def _find_missing(column: pa.ChunkedArray) -> Mask:
     return np.asarray(column.is_null().to_numpy(), dtype=bool)
 
 
-def _differ(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Mask:
+def _find_different(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Mask:
     """Where two values differ; of different types, where they are written differently or are different numbers."""
     if pa.types.is_floating(before.type) and is_text(after.type):  # a step may write them in either way
-        digits = pa.chunked_array([decimal_texts(chunk) for chunk in before.chunks], pa.string())
-        return _differ(before.cast(pa.string()), after) & _differ(digits, after)
+        digits = pa.chunked_array([format_decimals(chunk) for chunk in before.chunks], pa.string())
+        return _find_different(before.cast(pa.string()), after) & _find_different(digits, after)
     if before.type != after.type:
         kind = pa.float64() if is_number(before.type) and is_number(after.type) else pa.string()
         before, after = before.cast(kind, safe=False), after.cast(kind, safe=False)
     return np.asarray(pc.fill_null(pc.not_equal(before, after), False).to_numpy(), dtype=bool)
 
 
-def _text(value: Any) -> str | None:
+def _format_cell(value: Any) -> str | None:
     return None if value is None else str(value)[:PREVIEW_CHARACTERS]
 
 
-def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+def format_plan_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """What is particular to a plan, for a person at a terminal."""
-    for step in told["steps"]:
+    for step in report["steps"]:
         parts = [f"{step['found']:,} found"] if step["found"] is not None else []
         parts += [f"{step['cells']:,} cells change"] if step["cells"] else []
         parts += [f"{step['rows_dropped']:,} rows dropped"] if step["rows_dropped"] else []
@@ -222,9 +227,9 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
         parts += [f"columns dropped: {', '.join(step['columns_dropped'])}"] if step["columns_dropped"] else []
         rows = f"{step['rows_before']:,} -> {step['rows_after']:,} rows"
         yield f"{step['number']}. {step['step']}: {'; '.join(parts) or 'nothing changes'} ({rows})"
-    for change in told["changes"][:20]:
+    for change in report["changes"][:20]:
         before, after = (change[end] if change[end] is not None else "missing" for end in ("before", "after"))
         row = f"row {change['row']}" if change["row"] else "inserted row"
         yield f"  step {change['step']}, {row}, {change['column']}: {before} -> {after} ({change['why']})"
-    yield f"rows: {told['rows']:,} -> {told['rows_after']:,}"
-    yield from told["warnings"]
+    yield f"rows: {report['rows']:,} -> {report['rows_after']:,}"
+    yield from report["warnings"]

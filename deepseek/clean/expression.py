@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 FUNCTIONS = {"abs": 1, "sqrt": 1, "log": 1, "exp": 1, "round": 1, "floor": 1, "ceil": 1, "min": 2, "max": 2}
 """Functions and how many arguments they take."""
-DEPTH = 50
+MAX_DEPTH = 50
 TOKEN = re.compile(
     r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|`([^`]+)`|([^\W\d]\w*)|(\*\*|[-+*/(),]))"
 )
@@ -24,109 +24,109 @@ class ExpressionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ExpressionNode:
     """`op`: number, column, neg, one of + - * / **, or a function. `value`: the number, or the column's name."""
 
     op: str
     value: float | str = ""
-    parts: tuple["Node", ...] = ()
+    parts: tuple["ExpressionNode", ...] = ()
 
 
-def parse(text: str) -> Node:
+def parse_expression(text: str) -> ExpressionNode:
     """The expression as a tree. Raises ExpressionError."""
-    reader = _Reader(text)
-    node = reader.sum(0)
+    reader = _ExpressionParser(text)
+    node = reader.parse_sum(0)
     if reader.kind:
         raise ExpressionError(f"There is {reader.word!r} where the expression should end.")
     return node
 
 
-def columns_in(node: Node) -> list[str]:
+def list_columns(node: ExpressionNode) -> list[str]:
     """The columns that the tree names, each once, in the order of the text."""
-    return list(dict.fromkeys(_names(node)))
+    return list(dict.fromkeys(_iter_columns(node)))
 
 
-def _names(node: Node) -> Iterator[str]:
+def _iter_columns(node: ExpressionNode) -> Iterator[str]:
     if node.op == "column":
         yield str(node.value)
     for part in node.parts:
-        yield from _names(part)
+        yield from _iter_columns(part)
 
 
-class _Reader:
+class _ExpressionParser:
     """One token ahead: `kind` is number, column, name, sign, or empty at the end."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at, self.end = text, 0, len(text.rstrip())
         self.kind = self.word = ""
-        self.step()
+        self.advance()
 
-    def step(self) -> None:
+    def advance(self) -> None:
         if self.at >= self.end:
             self.kind = self.word = ""
             return
-        found = TOKEN.match(self.text, self.at)
-        if found is None:
+        match = TOKEN.match(self.text, self.at)
+        if match is None:
             rest = self.text[self.at :].strip()
             raise ExpressionError(f"Character {len(self.text) - len(rest) + 1}, {rest[:1]!r}, cannot stand here.")
-        self.at = found.end()
-        kind = found.lastindex or 0
-        self.kind, self.word = ("number", "column", "name", "sign")[kind - 1], found[kind]
+        self.at = match.end()
+        kind = match.lastindex or 0
+        self.kind, self.word = ("number", "column", "name", "sign")[kind - 1], match[kind]
 
     def take(self, *signs: str) -> str:
         if self.kind == "sign" and self.word in signs:
             word = self.word
-            self.step()
+            self.advance()
             return word
         return ""
 
-    def sum(self, depth: int) -> Node:
-        if depth > DEPTH:
-            raise ExpressionError(f"It is nested more than {DEPTH} deep.")
-        node = self.product(depth)
+    def parse_sum(self, depth: int) -> ExpressionNode:
+        if depth > MAX_DEPTH:
+            raise ExpressionError(f"It is nested more than {MAX_DEPTH} deep.")
+        node = self.parse_product(depth)
         while sign := self.take("+", "-"):
-            node = Node(sign, parts=(node, self.product(depth)))
+            node = ExpressionNode(sign, parts=(node, self.parse_product(depth)))
         return node
 
-    def product(self, depth: int) -> Node:
-        node = self.signed(depth)
+    def parse_product(self, depth: int) -> ExpressionNode:
+        node = self.parse_power(depth)
         while sign := self.take("*", "/"):
-            node = Node(sign, parts=(node, self.signed(depth)))
+            node = ExpressionNode(sign, parts=(node, self.parse_power(depth)))
         return node
 
-    def signed(self, depth: int) -> Node:
-        if depth > DEPTH:
-            raise ExpressionError(f"It is nested more than {DEPTH} deep.")
+    def parse_power(self, depth: int) -> ExpressionNode:
+        if depth > MAX_DEPTH:
+            raise ExpressionError(f"It is nested more than {MAX_DEPTH} deep.")
         if self.take("-"):
-            return Node("neg", parts=(self.signed(depth + 1),))
-        node = self.atom(depth)
+            return ExpressionNode("neg", parts=(self.parse_power(depth + 1),))
+        node = self.parse_atom(depth)
         if self.take("**"):
-            node = Node("**", parts=(node, self.signed(depth + 1)))
+            node = ExpressionNode("**", parts=(node, self.parse_power(depth + 1)))
         return node
 
-    def atom(self, depth: int) -> Node:
+    def parse_atom(self, depth: int) -> ExpressionNode:
         kind, word = self.kind, self.word
         if kind == "sign" and self.take("("):
-            node = self.sum(depth + 1)
+            node = self.parse_sum(depth + 1)
             self.close()
             return node
         if kind not in ("number", "column", "name"):
             raise ExpressionError(f"There is {word!r} where a value should be." if word else "It ends too early.")
-        self.step()
+        self.advance()
         if kind == "number":
-            return Node("number", float(word))
+            return ExpressionNode("number", float(word))
         if kind == "name" and word in FUNCTIONS and self.take("("):
-            return self.call(word, depth)
-        return Node("column", word)
+            return self.parse_call(word, depth)
+        return ExpressionNode("column", word)
 
-    def call(self, name: str, depth: int) -> Node:
-        parts = [self.sum(depth + 1)]
+    def parse_call(self, name: str, depth: int) -> ExpressionNode:
+        parts = [self.parse_sum(depth + 1)]
         while self.take(","):
-            parts.append(self.sum(depth + 1))
+            parts.append(self.parse_sum(depth + 1))
         self.close()
         if len(parts) != FUNCTIONS[name]:
             raise ExpressionError(f"{name} takes {FUNCTIONS[name]} arguments, not {len(parts)}.")
-        return Node(name, parts=tuple(parts))
+        return ExpressionNode(name, parts=tuple(parts))
 
     def close(self) -> None:
         if not self.take(")"):

@@ -9,10 +9,10 @@ from functools import lru_cache
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 ROUNDS = 10
-FEWEST = 6  # digits: below, a table of all values could be made (SP 800-38G revision 1 asks for a million)
+MIN_DIGITS = 6  # digits: below, a table of all values could be made (SP 800-38G revision 1 asks for a million)
 
 
-class Digits:
+class DigitCipher:
     """FF1 under one key of 16, 24 or 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
@@ -20,8 +20,8 @@ class Digits:
 
     def encrypt(self, digits: str, tweak: bytes = b"") -> str:
         """Other digits, as many, by a permutation that key and tweak choose. ValueError for fewer than six digits."""
-        if len(digits) < FEWEST or not (digits.isascii() and digits.isdigit()):
-            raise ValueError(f"{FEWEST} decimal digits or more can be encrypted")
+        if len(digits) < MIN_DIGITS or not (digits.isascii() and digits.isdigit()):
+            raise ValueError(f"{MIN_DIGITS} decimal digits or more can be encrypted")
         total, left = len(digits), len(digits) // 2
         right = total - left
         size = math.ceil(math.ceil(right * math.log2(10)) / 8)
@@ -33,25 +33,25 @@ class Digits:
         a, b = int(digits[:left]), int(digits[left:])
         for turn in range(ROUNDS):
             block = fill + bytes([turn]) + b.to_bytes(size, "big")
-            mixed = self._stream(self._mac(state, block), wide)
+            mixed = self._expand_block(self._compute_mac(state, block), wide)
             limit = 10 ** (left if turn % 2 == 0 else right)
             a, b = b, (a + int.from_bytes(mixed, "big")) % limit
         return f"{a:0{left}d}{b:0{right}d}"
 
-    def _mac(self, state: bytes, data: bytes) -> bytes:
+    def _compute_mac(self, state: bytes, data: bytes) -> bytes:
         for start in range(0, len(data), 16):
             state = self._aes.update(bytes(x ^ y for x, y in zip(state, data[start : start + 16], strict=True)))
         return state
 
-    def _stream(self, block: bytes, size: int) -> bytes:
+    def _expand_block(self, block: bytes, size: int) -> bytes:
         out = block
         for count in range(1, math.ceil(size / 16)):
             out += self._aes.update(bytes(x ^ y for x, y in zip(block, count.to_bytes(16, "big"), strict=True)))
         return out[:size]
 
-    def below(self, number: int, limit: int, tweak: bytes = b"") -> int:
+    def encrypt_below(self, number: int, limit: int, tweak: bytes = b"") -> int:
         """Another number below `limit`, by a permutation of these numbers: encrypted until it lies among them again."""
-        width = max(FEWEST, len(str(limit - 1)))
+        width = max(MIN_DIGITS, len(str(limit - 1)))
         while True:
             number = int(self.encrypt(f"{number:0{width}d}", tweak))
             if number < limit:
@@ -59,5 +59,5 @@ class Digits:
 
 
 @lru_cache(maxsize=8)
-def digits_of(key: bytes) -> Digits:
-    return Digits(key)
+def get_digit_cipher(key: bytes) -> DigitCipher:
+    return DigitCipher(key)

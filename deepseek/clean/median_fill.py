@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepseek.clean.sorting_networks import flat_true
-from deepseek.clean.window_medians import Floats, medians_at
+from deepseek.clean.sorting_networks import find_true
+from deepseek.clean.window_medians import Floats, compute_medians_at
 
 Column = TypeVar("Column", "pd.Series[Any]", npt.NDArray[Any], list[Any])
 
@@ -66,11 +66,11 @@ def fill_floats(values: Floats, half: int) -> Floats:
         part = values[start : start + block]
         after = filled[start : start + block]
         after[:] = part
-        rows = flat_true(np.isnan(part))
+        rows = find_true(np.isnan(part))
         if rows.size:
             left = min(start, half)
             around = values[start - left : start + part.size + half]
-            after[rows] = medians_at(around, rows + left, half, gaps=True)
+            after[rows] = compute_medians_at(around, rows + left, half, gaps=True)
     return filled
 
 
@@ -87,7 +87,7 @@ def _fill_array(values: npt.NDArray[Any], half: int) -> npt.NDArray[Any]:
         if values.dtype.kind != "O":
             raise TypeError(f"cannot take a median of dtype {values.dtype}")
         rows = np.flatnonzero(missing)
-        filled[rows] = medians_at(_floats_of_objects(values, missing), rows, half)
+        filled[rows] = compute_medians_at(_convert_objects(values, missing), rows, half)
     return filled
 
 
@@ -98,14 +98,14 @@ def _fill_list(values: list[Any], half: int) -> list[Any]:
     filled = list(values)
     if missing.any():
         rows = np.flatnonzero(missing)
-        medians = medians_at(_floats_of_objects(boxed, missing), rows, half)
+        medians = compute_medians_at(_convert_objects(boxed, missing), rows, half)
         for row, median in zip(rows.tolist(), medians.tolist(), strict=True):
             if median == median:
                 filled[row] = median
     return filled
 
 
-def _floats_of_objects(values: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _convert_objects(values: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Numbers of an object array as float64, NaN where missing. TypeError names the first that is no real number."""
     floats = np.full(values.size, np.nan)
     present = values[~missing]
@@ -130,17 +130,17 @@ def _fill_series(series: "pd.Series[Any]", half: int) -> "pd.Series[Any]":
 
 def _fill_extension(series: "pd.Series[Any]", half: int) -> "pd.Series[Any]":
     """Fill a column of a nullable or Arrow dtype; see the rules for integers in `sliding_median_fill`."""
-    whole = pd.api.types.is_integer_dtype(series.dtype)
-    kind = np.dtype(np.float64) if whole else np.dtype(getattr(series.dtype, "numpy_dtype", np.float64))
+    is_integer = pd.api.types.is_integer_dtype(series.dtype)
+    kind = np.dtype(np.float64) if is_integer else np.dtype(getattr(series.dtype, "numpy_dtype", np.float64))
     if kind.kind != "f":
         raise TypeError(f"cannot take a median of dtype {series.dtype}")
     values = series.to_numpy(dtype=kind, na_value=np.nan)
     rows = np.flatnonzero(series.isna().to_numpy(dtype=bool))
-    medians = medians_at(values, rows, half)
-    found = ~np.isnan(medians)
-    rows, medians = rows[found], medians[found]
+    medians = compute_medians_at(values, rows, half)
+    is_filled = ~np.isnan(medians)
+    rows, medians = rows[is_filled], medians[is_filled]
     filled = series.copy()
-    if not whole:
+    if not is_integer:
         filled.iloc[rows] = medians
     elif (medians == np.floor(medians)).all() and (np.abs(medians) <= EXACT_INTEGER).all():
         filled.iloc[rows] = medians.astype(np.int64)

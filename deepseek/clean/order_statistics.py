@@ -12,20 +12,20 @@ import numpy.typing as npt
 
 from deepseek.quality.measures.selection import Floats, Selection
 
-Read = Callable[[], Iterator[Floats]]
+ReadValues = Callable[[], Iterator[Floats]]
 
-GATHERED = 2**21
+MAX_VALUES_IN_MEMORY = 2**21
 """Values of 8 bytes that are held at once, at most, besides the batch that is being read."""
-WIDEST = float(np.finfo(np.float64).max)
+MAX_FLOAT = float(np.finfo(np.float64).max)
 
 
-def nth(read: Read, ranks: Sequence[int], count: int) -> list[float]:
+def select_ranks(read: ReadValues, ranks: Sequence[int], count: int) -> list[float]:
     """The finite values of these ranks, 0 the smallest; `read` gives all `count` of them anew at each call."""
-    if count <= GATHERED:
-        held = np.concatenate([values[np.isfinite(values)] for values in read()]) + 0.0  # both zeros are one
-        held.partition(sorted(set(ranks)))
-        return [float(held[rank]) for rank in ranks]
-    selection = Selection(-WIDEST, WIDEST, ranks, max_sorted=GATHERED)
+    if count <= MAX_VALUES_IN_MEMORY:
+        values_read = np.concatenate([values[np.isfinite(values)] for values in read()]) + 0.0  # both zeros are one
+        values_read.partition(sorted(set(ranks)))
+        return [float(values_read[rank]) for rank in ranks]
+    selection = Selection(-MAX_FLOAT, MAX_FLOAT, ranks, max_sorted=MAX_VALUES_IN_MEMORY)
     while not selection.done:
         for values in read():
             selection.take(values[np.isfinite(values)])
@@ -33,33 +33,33 @@ def nth(read: Read, ranks: Sequence[int], count: int) -> list[float]:
     return [selection.results[rank] for rank in ranks]
 
 
-def quantiles(read: Read, shares: Sequence[float], count: int) -> list[float]:
+def compute_quantiles(read: ReadValues, shares: Sequence[float], count: int) -> list[float]:
     """What ``numpy.quantile`` gives (linear interpolation) for the `count` finite values."""
     ranks: list[int] = []
     for share in shares:
         low = int(np.floor(share * (count - 1)))
         ranks += [low, min(low + 1, count - 1)]
-    values = nth(read, ranks, count)
-    found = []
+    values = select_ranks(read, ranks, count)
+    quantile_values = []
     with np.errstate(over="ignore", invalid="ignore"):
         for place, share in enumerate(shares):
             between = share * (count - 1) - ranks[2 * place]
-            found.append(float(np.quantile(np.array(values[2 * place : 2 * place + 2]), between)))
-    return found
+            quantile_values.append(float(np.quantile(np.array(values[2 * place : 2 * place + 2]), between)))
+    return quantile_values
 
 
-def median(read: Read, count: int) -> float:
+def compute_median(read: ReadValues, count: int) -> float:
     """What ``numpy.median`` gives for the `count` finite values."""
-    low, high = nth(read, [(count - 1) // 2, count // 2], count)
+    low, high = select_ranks(read, [(count - 1) // 2, count // 2], count)
     with np.errstate(over="ignore"):
         return float(np.median(np.array([low, high] if count % 2 == 0 else [low])))
 
 
-def count_finite(read: Read) -> int:
+def count_finite(read: ReadValues) -> int:
     return sum(int(np.count_nonzero(np.isfinite(values))) for values in read())
 
 
-class Sum:
+class BatchSum:
     """A sum that does not depend on how the values were cut into batches: of blocks of equal length, then exactly.
 
     Blocks are summed by numpy, pairwise; the sums of the blocks by Shewchuk's algorithm (``math.fsum``).
@@ -70,22 +70,22 @@ class Sum:
     def __init__(self) -> None:
         self._blocks: list[float] = []
         self._rest: list[npt.NDArray[Any]] = []
-        self._held = 0
+        self._rest_size = 0
         self.count = 0
 
     def add(self, values: Floats) -> None:
         self.count += values.size
         self._rest.append(values)
-        self._held += values.size
-        if self._held >= self.BLOCK:
+        self._rest_size += values.size
+        if self._rest_size >= self.BLOCK:
             joined = np.concatenate(self._rest)
-            whole = joined.size // self.BLOCK * self.BLOCK
-            for start in range(0, whole, self.BLOCK):
+            block_rows = joined.size // self.BLOCK * self.BLOCK
+            for start in range(0, block_rows, self.BLOCK):
                 self._blocks.append(float(joined[start : start + self.BLOCK].sum()))
-            self._rest, self._held = [joined[whole:]], joined.size - whole
+            self._rest, self._rest_size = [joined[block_rows:]], joined.size - block_rows
 
-    def total(self) -> float:
-        rest = float(np.concatenate(self._rest).sum()) if self._held else 0.0
+    def compute_total(self) -> float:
+        rest = float(np.concatenate(self._rest).sum()) if self._rest_size else 0.0
         try:
             return math.fsum([*self._blocks, rest])
         except (OverflowError, ValueError):

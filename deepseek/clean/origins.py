@@ -10,14 +10,14 @@ import pyarrow as pa
 
 from deepseek.clean.steps_spec import ROW_KINDS
 
-__all__ = ["MEDIA_TYPE", "NONE", "ROW_KINDS", "Runs"]
+__all__ = ["INSERTED_ROW", "MEDIA_TYPE", "ROW_KINDS", "OriginRuns"]
 
 MEDIA_TYPE = "application/vnd.plane.row-origins"
-NONE = 2**64 - 1
+INSERTED_ROW = 2**64 - 1
 """The source row of a run of rows that a step inserted."""
 
 
-class Runs:
+class OriginRuns:
     """Runs of (row, source row), gathered batch by batch. A run goes on until the next one begins."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Runs:
         starts = np.flatnonzero(~goes_on)
         runs = np.empty((starts.size, 2), dtype=np.uint64)
         runs[:, 0] = starts + self.rows
-        runs[:, 1] = np.where(inserted[starts], NONE, source[starts].astype(np.uint64))
+        runs[:, 1] = np.where(inserted[starts], INSERTED_ROW, source[starts].astype(np.uint64))
         self._runs.append(runs)
         self.rows += source.size
         self._next = -1 if inserted[-1] else int(source[-1]) + 1
@@ -48,7 +48,7 @@ class Runs:
         """Shape (runs, 2)."""
         return np.concatenate(self._runs) if self._runs else np.zeros((0, 2), dtype=np.uint64)
 
-    def kept(self, rows: int) -> bool:
+    def is_identity(self, rows: int) -> bool:
         """Whether every row of an input of so many is the output's row at the same place."""
         runs = self.runs
         return self.rows == rows and (rows == 0 or (len(runs) == 1 and not runs.any()))

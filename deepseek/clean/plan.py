@@ -2,7 +2,7 @@
 
 BASE_BYTES = 250 * 10**6
 """The libraries alone."""
-PER_CELL = 40
+BYTES_PER_CELL = 40
 """Bytes of a cell of numbers: the table before and after, and the copy that is being measured.
 
 Fitted to peaks measured on this engine: 258 MB for 100,000 rows of 5 columns, 430 MB for 1,000,000 of 5, 974 MB for
@@ -10,12 +10,12 @@ Fitted to peaks measured on this engine: 258 MB for 100,000 rows of 5 columns, 4
 """
 
 
-CELLS_HELD = 20 * 10**6
+MAX_CELLS_IN_MEMORY = 20 * 10**6
 """Of a longer table no more is held at once: it is read batch by batch. A row group is held whole, however wide."""
 ROW_GROUP_ROWS = 131_072
 
 
-def memory_bytes(rows: int, columns: int) -> int:
+def estimate_memory_bytes(rows: int, columns: int) -> int:
     """Peak memory of cleaning a table of so many numbers, roughly."""
-    held = max(CELLS_HELD, 3 * ROW_GROUP_ROWS * columns)
-    return BASE_BYTES + PER_CELL * min(rows * columns, held)
+    cells = max(MAX_CELLS_IN_MEMORY, 3 * ROW_GROUP_ROWS * columns)
+    return BASE_BYTES + BYTES_PER_CELL * min(rows * columns, cells)

@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from deepseek.clean.column import Cleaned, can_clean, clean_column
-from deepseek.clean.execution import Written, execute, told, write
-from deepseek.clean.masks import masked_at, masked_columns
+from deepseek.clean.column import CleanedColumn, can_clean, clean_column
+from deepseek.clean.execution import WrittenTable, build_step_reports, execute, write_parquet
+from deepseek.clean.masks import find_masked_by_step, find_masked_columns
 from deepseek.clean.origins import MEDIA_TYPE as ORIGINS_TYPE
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext, StepRunner
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
 from deepseek.clean.steps.masking import KEY_SLOT
-from deepseek.clean.steps.shape import without_origin
-from deepseek.clean.steps.simple import Simple
+from deepseek.clean.steps.shape import drop_origin_column
+from deepseek.clean.steps.simple import SimplePlanStep
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
 from deepseek.messages import N_, Message, record_messages
 from deepseek.quality.expectations import check_expectations, list_expectation_warnings, refuse_failures
@@ -47,7 +47,7 @@ class CleanResult(Result):
 
 
 @dataclass(frozen=True)
-class SimpleStep:
+class SimplePlan:
     """What a spec without steps asks for, as one step of a plan."""
 
     spec: CleanSpec
@@ -62,44 +62,50 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
     ``pseudonym_key``, a file with the key for pseudonyms. Memory is bounded, however long the table is.
     Raises EngineError for whatever is wrong with the files or the spec; then, as after a crash, there is no `out`.
     """
-    path = _table_of(inputs)
+    path = _get_table_path(inputs)
     with staged(out) as stage:
         report.progress(0, None, "rows", stage="read")
-        masked = masked_columns(spec)
-        hide = any(masked_at(spec.steps or []))
+        masked = find_masked_columns(spec)
+        hide = any(find_masked_by_step(spec.steps or []))
         source = open_table(path, spec.csv, stage, hide=hide, rewrites=True)
         report.progress(source.rows, source.rows, "rows", stage="read")
         report.log(f"read {source.rows:,} rows of {len(source.batches.schema)} columns")
-        around = StepContext(folder=stage, second=_second(inputs, spec, stage, hide=hide), key=_key(inputs))
-        around.warnings += source.notes
-        plan: list[Any] = list(spec.steps) if spec.steps is not None else [_simple(source, spec, around.warnings)]
-        before = _profile(source.batches, source.rows, list(around.warnings), report)
+        context = StepContext(
+            folder=stage, second=_build_second_table_opener(inputs, spec, stage, hide=hide), key=_read_key(inputs)
+        )
+        context.warnings += source.notes
+        plan: list[Any] = (
+            list(spec.steps) if spec.steps is not None else [_build_simple_plan(source, spec, context.warnings)]
+        )
+        before = _build_report(source.batches, source.rows, list(context.warnings), report)
         report.progress(0, source.rows, "rows", stage="clean")
-        done = execute(plan, source.batches, around)
-        written = _write(done.batches, stage / "table.parquet", source.rows, report)
-        schema = without_origin(done.batches.schema)
-        counted = _counted(done.runners)
+        execution = execute(plan, source.batches, context)
+        written = _write(execution.batches, stage / "table.parquet", source.rows, report)
+        schema = drop_origin_column(execution.batches.schema)
+        counted = _describe_work(execution.runners)
         report.log(counted)
-        for warning in done.warnings:
+        for warning in execution.warnings:
             report.log(warning, level="warning")
-        made = _read_back(stage / "table.parquet", schema)
-        results = check_expectations(made, spec.expectations, masked=masked)
+        cleaned = _read_back(stage / "table.parquet", schema)
+        results = check_expectations(cleaned, spec.expectations, masked=masked)
         refuse_failures(results)
         for warning in list_expectation_warnings(results):
             report.log(warning, level="warning")
-            done.warnings.append(warning)
-        parent = _unnamed(before) if hide else before
-        after = _profile(made, written.rows, done.warnings, report, parent=parent) | {"expectations": results}
+            execution.warnings.append(warning)
+        parent = _remove_values(before) if hide else before
+        after = _build_report(cleaned, written.rows, execution.warnings, report, parent=parent) | {
+            "expectations": results
+        }
         _write_json(stage / "quality_before.json", before)
         _write_json(stage / "quality_after.json", after)
-        runs = written.runs if written.runs is not None and not written.runs.kept(source.rows) else None
+        runs = written.runs if written.runs is not None and not written.runs.is_identity(source.rows) else None
         if runs is not None:
             runs.write(stage / "origins.bin")
         report.progress(written.rows, written.rows, "rows", stage="write")
-        return _result(schema, written, done.runners, done.warnings, report, moved=runs is not None)
+        return _build_result(schema, written, execution.runners, execution.warnings, report, moved=runs is not None)
 
 
-def _table_of(inputs: Mapping[str, Path]) -> Path:
+def _get_table_path(inputs: Mapping[str, Path]) -> Path:
     if "table" not in inputs or set(inputs) - {"table", JOIN_SLOT, KEY_SLOT}:
         raise EngineError(
             "wrong_inputs",
@@ -112,14 +118,16 @@ def _table_of(inputs: Mapping[str, Path]) -> Path:
     return inputs["table"]
 
 
-def _second(inputs: Mapping[str, Path], spec: CleanSpec, stage: Path, *, hide: bool) -> Callable[[], Batches] | None:
+def _build_second_table_opener(
+    inputs: Mapping[str, Path], spec: CleanSpec, stage: Path, *, hide: bool
+) -> Callable[[], Batches] | None:
     path = inputs.get(JOIN_SLOT)
     if path is None:
         return None
     return lambda: open_table(path, spec.csv, stage, slot=f"inputs/{JOIN_SLOT}", hide=hide).batches
 
 
-def _key(inputs: Mapping[str, Path]) -> bytes | None:
+def _read_key(inputs: Mapping[str, Path]) -> bytes | None:
     """The key for pseudonyms; a line end behind it is not part of it."""
     path = inputs.get(KEY_SLOT)
     try:
@@ -134,15 +142,15 @@ def _key(inputs: Mapping[str, Path]) -> bytes | None:
         ) from error
 
 
-def _simple(source: TableSource, spec: CleanSpec, warnings: list[str]) -> SimpleStep:
+def _build_simple_plan(source: TableSource, spec: CleanSpec, warnings: list[str]) -> SimplePlan:
     chosen, more = choose_columns(source, spec)
     warnings += more
-    return SimpleStep(spec, tuple(chosen))
+    return SimplePlan(spec, tuple(chosen))
 
 
-def _write(result: Batches, path: Path, rows: int, report: Report) -> Written:
+def _write(result: Batches, path: Path, rows: int, report: Report) -> WrittenTable:
     report.progress(0, rows, "rows", stage="write")
-    written = write(result, path, lambda done: report.progress(done, max(rows, done), "rows", stage="write"))
+    written = write_parquet(result, path, lambda done: report.progress(done, max(rows, done), "rows", stage="write"))
     if not written.rows:
         raise EngineError(
             "no_row_left",
@@ -161,12 +169,15 @@ def _read_back(path: Path, schema: pa.Schema) -> Batches:
     )
 
 
-def _counted(runners: list[StepRunner]) -> str:
-    names = runners[0].names if isinstance(runners[0], Simple) else []
-    if isinstance(runners[0], Simple):
+def _describe_work(runners: list[StepRunner]) -> str:
+    names = runners[0].names if isinstance(runners[0], SimplePlanStep) else []
+    if isinstance(runners[0], SimplePlanStep):
         counted = "1 column" if len(names) == 1 else f"{len(names)} columns"
         return f"cleaned {counted}: {', '.join(names) or 'none'}"
-    return "; ".join(f"{one['kind']}: {one['cells']:,} cells, {one['rows_out']:,} rows" for one in told(runners))
+    return "; ".join(
+        f"{report['kind']}: {report['cells']:,} cells, {report['rows_out']:,} rows"
+        for report in build_step_reports(runners)
+    )
 
 
 def choose_columns(source: TableSource, spec: CleanSpec) -> tuple[list[str], list[str]]:
@@ -178,15 +189,15 @@ def choose_columns(source: TableSource, spec: CleanSpec) -> tuple[list[str], lis
             _refuse_unfit(name, source, f"/columns/{position}")
         return list(spec.columns), []
     chosen, warnings = [], []
-    for each in schema:
-        if source.nulls[each.name] == source.rows:
-            warnings.append(f"Column {each.name!r} has no value at all and was left as it is.")
-        elif pa.types.is_decimal(each.type):
+    for field in schema:
+        if source.nulls[field.name] == source.rows:
+            warnings.append(f"Column {field.name!r} has no value at all and was left as it is.")
+        elif pa.types.is_decimal(field.type):
             warnings.append(
-                f"Column {each.name!r} is of type {each.type}, which is not cleaned, and was left as it is."
+                f"Column {field.name!r} is of type {field.type}, which is not cleaned, and was left as it is."
             )
-        elif can_clean(each.type):
-            chosen.append(each.name)
+        elif can_clean(field.type):
+            chosen.append(field.name)
     if not chosen:
         warnings.append("The table has no numeric column to clean.")
     return chosen, warnings
@@ -213,11 +224,11 @@ def _refuse_unfit(name: str, source: TableSource, field: str) -> None:
             field=field,
             value=name,
             limit="a column of integers or floats",
-            hint=_why_text(source.batches, name) or Message("Leave the column out, or convert it first."),
+            hint=_find_first_text(source.batches, name) or Message("Leave the column out, or convert it first."),
         )
 
 
-def _why_text(batches: Batches, name: str) -> str:
+def _find_first_text(batches: Batches, name: str) -> str:
     """The first cell that keeps a text column from being numeric."""
     kind = batches.schema.field(name).type
     done = 0
@@ -237,14 +248,14 @@ def _why_text(batches: Batches, name: str) -> str:
 
 def clean_columns(
     table: pa.Table, chosen: list[str], spec: CleanSpec, report: Report
-) -> tuple[pa.Table, dict[str, Cleaned], list[str]]:
+) -> tuple[pa.Table, dict[str, CleanedColumn], list[str]]:
     """The table with the chosen columns cleaned, each followed by its flags if there are any, and warnings.
 
     A column that nobody named and that cannot be filled exactly, such as big identifiers, is left as it is.
     """
     warnings: list[str] = []
     columns: dict[str, pa.Array] = {}
-    done: dict[str, Cleaned] = {}
+    done: dict[str, CleanedColumn] = {}
     for name in table.column_names:
         column = table.column(name).combine_chunks()
         if name not in chosen:
@@ -261,7 +272,7 @@ def clean_columns(
         done[name] = cleaned
         columns[name] = cleaned.values
         if cleaned.flags is not None:
-            _refuse_taken(name, table.column_names)
+            _refuse_existing_flag_column(name, table.column_names)
             columns[name + FLAG_SUFFIX] = cleaned.flags
         report.progress(table.num_rows * len(done) // len(chosen), table.num_rows, "rows", stage="clean")
         if cleaned.note:
@@ -269,7 +280,7 @@ def clean_columns(
     return pa.table(columns), done, warnings
 
 
-def _refuse_taken(name: str, names: list[str]) -> None:
+def _refuse_existing_flag_column(name: str, names: list[str]) -> None:
     if name + FLAG_SUFFIX in names:
         raise EngineError(
             "column_exists",
@@ -283,7 +294,7 @@ def _refuse_taken(name: str, names: list[str]) -> None:
         )
 
 
-def _profile(
+def _build_report(
     batches: Batches, rows: int, warnings: list[str], report: Report, parent: Mapping[str, JSON] | None = None
 ) -> dict[str, JSON]:
     def advance(done: int) -> None:
@@ -292,9 +303,9 @@ def _profile(
     return build_quality_report(batches, warnings=warnings, advance=advance, parent=parent)
 
 
-def _unnamed(report: Mapping[str, Any]) -> dict[str, JSON]:
+def _remove_values(report: Mapping[str, Any]) -> dict[str, JSON]:
     """A report without the values it names: those that a plan masks would come back as what the parent had and lost."""
-    columns = [{name: told for name, told in column.items() if name != "values"} for column in report["columns"]]
+    columns = [{name: value for name, value in column.items() if name != "values"} for column in report["columns"]]
     return {**report, "columns": cast("list[JSON]", columns)}
 
 
@@ -303,10 +314,16 @@ def _write_json(path: Path, document: dict[str, JSON]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _result(
-    schema: pa.Schema, written: Written, runners: list[StepRunner], warnings: list[str], report: Report, *, moved: bool
+def _build_result(
+    schema: pa.Schema,
+    written: WrittenTable,
+    runners: list[StepRunner],
+    warnings: list[str],
+    report: Report,
+    *,
+    moved: bool,
 ) -> CleanResult:
-    filled, missing, outliers = _tallies(written, runners)
+    filled, missing, outliers = _count_changes(written, runners)
     report.metric("rows", written.rows)
     report.metric("filled", sum(filled.values()))
     report.metric("still_missing", sum(missing.values()))
@@ -328,21 +345,23 @@ def _result(
         "outliers": outliers,
         "warnings": list(warnings),
     }
-    if not isinstance(runners[0], Simple):
-        summary["steps"] = cast("list[JSON]", told(runners))
+    if not isinstance(runners[0], SimplePlanStep):
+        summary["steps"] = cast("list[JSON]", build_step_reports(runners))
     return CleanResult(outputs=tuple(outputs), summary=summary)
 
 
-def _tallies(written: Written, runners: list[StepRunner]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+def _count_changes(
+    written: WrittenTable, runners: list[StepRunner]
+) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """By column: values filled, values still missing in columns that were filled, outliers found."""
     first = runners[0]
-    if isinstance(first, Simple):
+    if isinstance(first, SimplePlanStep):
         return first.filled, first.missing, first.found
     filled: dict[str, int] = {}
     outliers: dict[str, int] = {}
     for runner in runners:
         for name, cells in runner.cells.items() if runner.step.kind.startswith("fill_") else ():
             filled[name] = filled.get(name, 0) + cells
-        for name, found in runner.found.items():
-            outliers[name] = outliers.get(name, 0) + found
+        for name, count in runner.found.items():
+            outliers[name] = outliers.get(name, 0) + count
     return filled, {name: written.missing[name] for name in filled if name in written.missing}, outliers

@@ -26,12 +26,12 @@ NETWORKS = {
 """By number of values: the pairs to compare, in order; each network sorts any input, as the 0-1 principle shows."""
 
 
-def fits(values: Floats, half: int) -> bool:
+def has_network(values: Floats, half: int) -> bool:
     """Whether there is a network for windows of this half-width, and vector instructions for this dtype."""
     return 2 * half in NETWORKS and values.dtype in (np.float32, np.float64)
 
 
-def sorted_columns(values: Floats, starts: Rows, half: int, room: Floats) -> list[Floats]:
+def sort_columns(values: Floats, starts: Rows, half: int, room: Floats) -> list[Floats]:
     """The values of the windows that begin at `starts`, the middle one left out: ascending, NaN last.
 
     One column of ``starts.size`` values for each place; they lie in `room`, of shape (2 * half + 1, at least as many).
@@ -48,29 +48,29 @@ def sorted_columns(values: Floats, starts: Rows, half: int, room: Floats) -> lis
     return columns
 
 
-def medians_around_gaps(values: Floats, starts: Rows, half: int, out: Floats) -> None:
+def compute_medians_around_gaps(values: Floats, starts: Rows, half: int, out: Floats) -> None:
     """Write into `out` the median of the whole window that begins at each of `starts`, whose middle is missing."""
     width = 2 * half
     room = np.empty((width + 1, min(CHUNK_ROWS, starts.size)), dtype=values.dtype)
     two = values.dtype.type(2)
     for begin in range(0, starts.size, CHUNK_ROWS):
         part = starts[begin : begin + CHUNK_ROWS]
-        columns = sorted_columns(values, part, half, room)
+        columns = sort_columns(values, part, half, room)
         answer = out[begin : begin + part.size]
         with np.errstate(all="ignore"):
             np.add(columns[half - 1], columns[half], out=answer)
             answer += 0  # -0.0 comes out as 0.0, as numpy.median sums from +0.0
             answer /= two
-        _mend(columns, answer)
+        _correct_short_windows(columns, answer)
 
 
-def _mend(columns: list[Floats], answer: Floats) -> None:
+def _correct_short_windows(columns: list[Floats], answer: Floats) -> None:
     """The median where a window has fewer values: the last column is NaN there, and so on, ever fewer rows."""
     cut: Rows | None = None
     for count in range(len(columns) - 1, -1, -1):
         last = columns[count] if cut is None else columns[count].take(cut)
-        here = np.flatnonzero(np.isnan(last))
-        cut = here if cut is None else cut.take(here)
+        rows = np.flatnonzero(np.isnan(last))
+        cut = rows if cut is None else cut.take(rows)
         if not cut.size:
             return
         low = columns[max(count - 1, 0) // 2].take(cut)
@@ -80,17 +80,17 @@ def _mend(columns: list[Floats], answer: Floats) -> None:
             with np.errstate(all="ignore"):
                 answer[cut] = (low + columns[count // 2].take(cut) + 0) / answer.dtype.type(2)
         else:
-            answer[cut] = nan_of_nothing(answer.dtype)
+            answer[cut] = get_empty_median(answer.dtype)
 
 
-def nan_of_nothing(dtype: np.dtype[Any]) -> Any:
+def get_empty_median(dtype: np.dtype[Any]) -> Any:
     """The NaN that ``numpy.median`` gives for no values at all; its sign bit differs from ``numpy.nan`` on x86."""
     with np.errstate(all="ignore"):
         zero = np.zeros((), dtype=dtype)
         return np.divide(zero, zero)
 
 
-def flat_true(mask: npt.NDArray[np.bool_]) -> Rows:
+def find_true(mask: npt.NDArray[np.bool_]) -> Rows:
     """``numpy.flatnonzero`` of a mask, faster where between a fiftieth and a tenth of it is true.
 
     Up to a tenth numpy looks for one true after the other, and mispredicts a branch at each; above, it goes without

@@ -64,7 +64,7 @@ class OutlierSpec(BaseModel):
 
     @field_validator("threshold")
     @classmethod
-    def _threshold_needs_method(cls, threshold: float | None, info: ValidationInfo) -> float | None:
+    def _check_threshold(cls, threshold: float | None, info: ValidationInfo) -> float | None:
         if threshold is not None and info.data.get("method") == "none":
             raise spec_error("needs_method", "A threshold needs a method: choose iqr or robust_z, or leave it empty.")
         return threshold
@@ -124,18 +124,18 @@ class CleanSpec(BaseModel):
 
     @field_validator("columns")
     @classmethod
-    def _columns_once(cls, columns: list[str] | None) -> list[str] | None:
+    def _check_columns(cls, columns: list[str] | None) -> list[str] | None:
         return columns if columns is None else refuse_repeats(columns)
 
     @field_validator("steps", mode="before")
     @classmethod
-    def _no_steps_are_none(cls, steps: Any) -> Any:
+    def _drop_empty_plan(cls, steps: Any) -> Any:
         """An empty list is no plan: a form sends one, and the simple fields hold."""
         return None if steps == [] else steps
 
     @field_validator("steps")
     @classmethod
-    def _steps_alone(cls, steps: list[AnyStep] | None, info: ValidationInfo) -> list[AnyStep] | None:
+    def _check_steps_alone(cls, steps: list[AnyStep] | None, info: ValidationInfo) -> list[AnyStep] | None:
         simple = ("columns", "window_size", "fill", "outliers")
         fields = cls.model_fields
         changed = [name for name in simple if name in info.data and info.data[name] != fields[name].default]

@@ -16,7 +16,7 @@ ACTIONS = {
 }
 
 
-def once(values: list[str] | None) -> list[str] | None:
+def refuse_repeated_names(values: list[str] | None) -> list[str] | None:
     """The names, each once; a validation error names the one that is repeated."""
     repeated = sorted(value for value, times in Counter(values or ()).items() if times > 1)
     if repeated:
@@ -24,18 +24,18 @@ def once(values: list[str] | None) -> list[str] | None:
     return values
 
 
-def some(text: str) -> Any:
+def build_optional_columns(text: str) -> Any:
     """A field of columns that may be left empty for all that fit."""
     return Field(None, min_length=1, max_length=10_000, title="Columns", description=text)
 
 
-def these(title: str, text: str) -> Any:
+def build_required_columns(title: str, text: str) -> Any:
     """A field of columns of which at least one must be named."""
     return Field(min_length=1, max_length=10_000, title=title, description=text)
 
 
-def words(**told: str) -> dict[str, Any]:
-    return {"words": told}
+def build_choice_words(**choices: str) -> dict[str, Any]:
+    return {"words": choices}
 
 
 class Step(BaseModel):
@@ -45,4 +45,4 @@ class Step(BaseModel):
 
 
 class OnColumns(Step):
-    _once = field_validator("columns", check_fields=False)(once)
+    _once = field_validator("columns", check_fields=False)(refuse_repeated_names)

@@ -4,7 +4,16 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from deepseek.clean.steps_base_spec import ACTIONS, NUMERIC, ColumnName, OnColumns, once, some, these, words
+from deepseek.clean.steps_base_spec import (
+    ACTIONS,
+    NUMERIC,
+    ColumnName,
+    OnColumns,
+    build_choice_words,
+    build_optional_columns,
+    build_required_columns,
+    refuse_repeated_names,
+)
 from deepseek.spec_errors import spec_error
 
 
@@ -13,7 +22,7 @@ class FillMedian(OnColumns):
     """Fill a gap with the median of the values around it."""
 
     kind: Literal["fill_median"] = Field(title="Fill: median of a window")
-    columns: list[ColumnName] | None = some(NUMERIC)
+    columns: list[ColumnName] | None = build_optional_columns(NUMERIC)
     window_size: int = Field(
         5,
         ge=1,
@@ -28,7 +37,7 @@ class FillForward(OnColumns):
     """Fill a gap with the last value before it."""
 
     kind: Literal["fill_forward"] = Field(title="Fill: last value before")
-    columns: list[ColumnName] | None = some("The columns to fill; empty for all.")
+    columns: list[ColumnName] | None = build_optional_columns("The columns to fill; empty for all.")
     limit: int | None = Field(
         None,
         ge=1,
@@ -49,7 +58,7 @@ class FillLinear(OnColumns):
     """Fill a gap on the straight line between the values at its two ends."""
 
     kind: Literal["fill_linear"] = Field(title="Fill: straight line")
-    columns: list[ColumnName] | None = some(NUMERIC)
+    columns: list[ColumnName] | None = build_optional_columns(NUMERIC)
     along: ColumnName | None = Field(
         None,
         title="Along",
@@ -61,7 +70,7 @@ class FillConstant(OnColumns):
     """Fill a gap with one value."""
 
     kind: Literal["fill_constant"] = Field(title="Fill: one value")
-    columns: list[ColumnName] = these("Columns", "The columns to fill.")
+    columns: list[ColumnName] = build_required_columns("Columns", "The columns to fill.")
     value: str = Field(max_length=1000, title="Value", description="The value, written as in a CSV file.")
 
 
@@ -69,25 +78,25 @@ class FillGroup(OnColumns):
     """Fill a gap with the median or the mean of the rows of the same group."""
 
     kind: Literal["fill_group"] = Field(title="Fill: median or mean of a group")
-    columns: list[ColumnName] | None = some(NUMERIC)
-    by: list[ColumnName] = these("Groups", "Rows with the same values in these columns are one group.")
+    columns: list[ColumnName] | None = build_optional_columns(NUMERIC)
+    by: list[ColumnName] = build_required_columns("Groups", "Rows with the same values in these columns are one group.")
     statistic: Literal["median", "mean"] = Field(
         "median", title="Statistic", description="What of the group's values goes into its gaps."
     )
 
-    _by_once = field_validator("by")(once)
+    _by_once = field_validator("by")(refuse_repeated_names)
 
 
 class DropMissing(OnColumns):
     """Drop rows in which values are missing."""
 
     kind: Literal["drop_missing"] = Field(title="Drop rows with gaps")
-    columns: list[ColumnName] | None = some("The columns that are looked at; empty for all.")
+    columns: list[ColumnName] | None = build_optional_columns("The columns that are looked at; empty for all.")
     when: Literal["any", "all"] = Field(
         "any",
         title="When",
         description="Whether a row goes when any or when all of these values are missing.",
-        json_schema_extra=words(any="one is missing", all="every one is missing"),
+        json_schema_extra=build_choice_words(any="one is missing", all="every one is missing"),
     )
 
 
@@ -96,13 +105,13 @@ class Outliers(OnColumns):
     """Find values far from the rest of their column."""
 
     kind: Literal["outliers"] = Field(title="Outliers of a column")
-    columns: list[ColumnName] | None = some(NUMERIC)
+    columns: list[ColumnName] | None = build_optional_columns(NUMERIC)
     method: Literal["iqr", "z_score", "robust_z", "quantile"] = Field(
         "iqr",
         title="Method",
         description="How outliers are found: by the quartiles, by mean and standard deviation, by median and median "
         "absolute deviation, or as what lies beyond two quantiles.",
-        json_schema_extra=words(
+        json_schema_extra=build_choice_words(
             iqr="fences around the quartiles",
             z_score="distance from the mean",
             robust_z="distance from the median",
@@ -129,12 +138,12 @@ class Outliers(OnColumns):
         title="Action",
         description="What happens to an outlier: flag adds a true/false column NAME__outlier, cap moves the value to "
         "the nearest allowed one, blank makes it missing, for a later step to fill.",
-        json_schema_extra=words(**ACTIONS),
+        json_schema_extra=build_choice_words(**ACTIONS),
     )
 
     @field_validator("threshold")
     @classmethod
-    def _threshold_fits(cls, threshold: float | None, info: ValidationInfo) -> float | None:
+    def _check_threshold(cls, threshold: float | None, info: ValidationInfo) -> float | None:
         if threshold is not None and info.data.get("method") == "quantile":
             raise spec_error("needs_method", "The method quantile takes two quantiles and no threshold.")
         return threshold
@@ -149,7 +158,7 @@ class Hampel(OnColumns):
     """Find values far from the median of their neighbours (the Hampel filter)."""
 
     kind: Literal["hampel"] = Field(title="Outliers among neighbours")
-    columns: list[ColumnName] | None = some(NUMERIC)
+    columns: list[ColumnName] | None = build_optional_columns(NUMERIC)
     window_size: int = Field(
         7,
         ge=3,
@@ -171,5 +180,7 @@ class Hampel(OnColumns):
         title="Action",
         description="What happens to an outlier: flag adds a true/false column NAME__outlier, cap puts the window's "
         "median in its place, blank makes it missing, for a later step to fill.",
-        json_schema_extra=words(flag="add a true/false column", cap="the median of the window", blank="make missing"),
+        json_schema_extra=build_choice_words(
+            flag="add a true/false column", cap="the median of the window", blank="make missing"
+        ),
     )

@@ -4,8 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
-from deepseek.clean.expression import ExpressionError, parse
-from deepseek.clean.steps_base_spec import TEXT, ColumnName, OnColumns, Step, some, these, words
+from deepseek.clean.expression import ExpressionError, parse_expression
+from deepseek.clean.steps_base_spec import (
+    TEXT,
+    ColumnName,
+    OnColumns,
+    Step,
+    build_choice_words,
+    build_optional_columns,
+    build_required_columns,
+)
 from deepseek.clean.steps_numbers_spec import (
     DropMissing,
     FillBackward,
@@ -25,7 +33,7 @@ class Cast(OnColumns):
     """Give columns another type."""
 
     kind: Literal["cast"] = Field(title="Change the type")
-    columns: list[ColumnName] = these("Columns", "The columns to convert.")
+    columns: list[ColumnName] = build_required_columns("Columns", "The columns to convert.")
     to: Literal["integer", "number", "boolean", "text", "date", "timestamp"] = Field(
         title="To", description="The type that the columns get."
     )
@@ -40,7 +48,7 @@ class Cast(OnColumns):
         "refuse",
         title="Unfit values",
         description="What becomes of a value that does not fit the type.",
-        json_schema_extra=words(refuse="stop and name the row", blank="make missing"),
+        json_schema_extra=build_choice_words(refuse="stop and name the row", blank="make missing"),
     )
 
 
@@ -48,7 +56,7 @@ class Convert(OnColumns):
     """Convert units: multiply, then add."""
 
     kind: Literal["convert"] = Field(title="Convert units")
-    columns: list[ColumnName] = these("Columns", "The numeric columns to convert.")
+    columns: list[ColumnName] = build_required_columns("Columns", "The numeric columns to convert.")
     multiply: float = Field(1.0, allow_inf_nan=False, title="Multiply by", description="The factor; comes first.")
     add: float = Field(0.0, allow_inf_nan=False, title="Add", description="What is added to the product.")
     from_unit: str = Field("", max_length=40, title="From unit", description="For the record, such as bbl.")
@@ -60,7 +68,7 @@ class Deduplicate(OnColumns):
     """Keep one of the rows that are equal."""
 
     kind: Literal["deduplicate"] = Field(title="Drop duplicates")
-    columns: list[ColumnName] | None = some(
+    columns: list[ColumnName] | None = build_optional_columns(
         "Rows that are equal in these columns are duplicates; empty for all columns."
     )
     keep: Literal["first", "last"] = Field("first", title="Keep", description="Which of them stays.")
@@ -81,7 +89,7 @@ class Condition(Step):
         "eq",
         title="Comparison",
         description="How its value and the value given must stand. A missing value fulfils only is_missing.",
-        json_schema_extra=words(
+        json_schema_extra=build_choice_words(
             eq="=",
             ne="≠",
             lt="<",
@@ -109,7 +117,7 @@ class Filter(Step):
         "all",
         title="Match",
         description="Whether all conditions must hold, or any.",
-        json_schema_extra=words(all="every condition", any="at least one"),
+        json_schema_extra=build_choice_words(all="every condition", any="at least one"),
     )
 
 
@@ -139,7 +147,7 @@ class Join(Step):
     """Add the columns of a second table, the input join, where keys are equal."""
 
     kind: Literal["join"] = Field(title="Join a second table")
-    on: list[ColumnName] = these("Keys", "The columns that must be equal in both tables.")
+    on: list[ColumnName] = build_required_columns("Keys", "The columns that must be equal in both tables.")
     right_on: list[ColumnName] | None = Field(
         None,
         min_length=1,
@@ -150,7 +158,7 @@ class Join(Step):
         "left",
         title="How",
         description="What becomes of a row without a partner.",
-        json_schema_extra=words(left="it stays, with missing values", inner="it goes"),
+        json_schema_extra=build_choice_words(left="it stays, with missing values", inner="it goes"),
     )
     take: list[ColumnName] | None = Field(
         None, min_length=1, title="Take", description="The columns of the second table that are added; empty for all."
@@ -164,7 +172,7 @@ class Join(Step):
 
     @field_validator("right_on")
     @classmethod
-    def _as_many(cls, right: list[str] | None, info: ValidationInfo) -> list[str] | None:
+    def _check_key_count(cls, right: list[str] | None, info: ValidationInfo) -> list[str] | None:
         if right is not None and len(right) != len(info.data.get("on") or ()):
             raise spec_error("as_many", "There must be as many keys there as here.")
         return right
@@ -191,14 +199,14 @@ class Keep(OnColumns):
     """Keep only some columns, in this order."""
 
     kind: Literal["keep"] = Field(title="Keep columns")
-    columns: list[ColumnName] = these("Columns", "The columns that stay, in their new order.")
+    columns: list[ColumnName] = build_required_columns("Columns", "The columns that stay, in their new order.")
 
 
 class Drop(OnColumns):
     """Drop columns."""
 
     kind: Literal["drop"] = Field(title="Drop columns")
-    columns: list[ColumnName] = these("Columns", "The columns that go.")
+    columns: list[ColumnName] = build_required_columns("Columns", "The columns that go.")
 
 
 class Derive(Step):
@@ -217,9 +225,9 @@ class Derive(Step):
 
     @field_validator("expression")
     @classmethod
-    def _parses(cls, text: str) -> str:
+    def _check_expression(cls, text: str) -> str:
         try:
-            parse(text)
+            parse_expression(text)
         except ExpressionError as error:
             raise spec_error("expression", "{why}", why=str(error)) from None
         return text
@@ -230,12 +238,14 @@ class NormaliseText(OnColumns):
     """Bring texts to one form."""
 
     kind: Literal["normalise_text"] = Field(title="Normalise text")
-    columns: list[ColumnName] | None = some(TEXT)
+    columns: list[ColumnName] | None = build_optional_columns(TEXT)
     unicode: Literal["NFKC", "NFC", "none"] = Field(
         "NFKC",
         title="Unicode form",
         description="NFKC also makes full-width letters and digits half-width.",
-        json_schema_extra=words(NFKC="compatible characters become one", NFC="composed", none="leave as it is"),
+        json_schema_extra=build_choice_words(
+            NFKC="compatible characters become one", NFC="composed", none="leave as it is"
+        ),
     )
     trim: bool = Field(True, title="Trim", description="Take away spaces at both ends.")
     collapse: bool = Field(
@@ -252,7 +262,7 @@ class ReplaceText(OnColumns):
     """Replace a text, or a pattern, in texts."""
 
     kind: Literal["replace_text"] = Field(title="Replace text")
-    columns: list[ColumnName] | None = some(TEXT)
+    columns: list[ColumnName] | None = build_optional_columns(TEXT)
     find: str = Field(min_length=1, max_length=500, title="Find", description="What is replaced wherever it stands.")
     put: str = Field("", max_length=500, title="Put", description="What comes in its place; empty takes it away.")
     pattern: bool = Field(
@@ -260,7 +270,7 @@ class ReplaceText(OnColumns):
     )
 
 
-KINDS_OF_DATA = words(
+KINDS_OF_DATA = build_choice_words(
     id_card="Chinese identity cards", phone="mobile phones", bank_card="bank cards", name="names of persons"
 )
 
@@ -269,7 +279,7 @@ class Mask(OnColumns):
     """Hide personal data in texts and numbers."""
 
     kind: Literal["mask"] = Field(title="Hide personal data")
-    columns: list[ColumnName] | None = some("The columns of texts or numbers; empty for all.")
+    columns: list[ColumnName] | None = build_optional_columns("The columns of texts or numbers; empty for all.")
     what: list[Annotated[Literal["id_card", "phone", "bank_card", "name"], Field(json_schema_extra=KINDS_OF_DATA)]] = (
         Field(
             default=["id_card", "phone", "bank_card"],
@@ -284,19 +294,19 @@ class Mask(OnColumns):
         title="How",
         description="Put asterisks, or put another value of the same form, the same for the same value in a project, "
         "which nobody can lead back without the project's key.",
-        json_schema_extra=words(mask="asterisks", pseudonym="another value of the same form"),
+        json_schema_extra=build_choice_words(mask="asterisks", pseudonym="another value of the same form"),
     )
     rest: Literal["leave", "hide"] = Field(
         "leave",
         title="Other cells",
         description="What becomes of a cell in which nothing of this is found, such as a name with a rare surname. "
         "They can be hidden only in columns that are named.",
-        json_schema_extra=words(leave="leave them as they are", hide="hide them whole"),
+        json_schema_extra=build_choice_words(leave="leave them as they are", hide="hide them whole"),
     )
 
     @field_validator("rest")
     @classmethod
-    def _named(cls, rest: str, info: ValidationInfo) -> str:
+    def _check_rest(cls, rest: str, info: ValidationInfo) -> str:
         if rest == "hide" and info.data.get("columns", "") is None:
             raise spec_error("columns_needed", "Name the columns whose cells are all to be hidden.")
         return rest

@@ -4,7 +4,7 @@ A window of half-width h at row i is the slice ``[max(0, i - h), min(n, i + h + 
 in it that are not NaN. Two ways compute the same bits:
 
 * **sort**: gather the windows of a chunk of rows and sort each. Unbeaten while windows are narrow or few; the
-  narrowest around gaps are sorted by networks, see `network`.
+  narrowest around gaps are sorted by networks, see `sorting_networks`.
 * **descent**: one offline walk down a wavelet matrix (Claude and Navarro, "The Wavelet Matrix", 2012) that answers all
   "k-th smallest between l and r" queries together, bit by bit of the rank. Its cost does not depend on the width.
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepseek.clean.sorting_networks import fits, medians_around_gaps, nan_of_nothing
+from deepseek.clean.sorting_networks import compute_medians_around_gaps, get_empty_median, has_network
 
 Floats = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.intp]
@@ -29,7 +29,7 @@ BLOCK_ROWS = 1 << 16
 _SORT_PER_CELL, _DESCENT_PER_ROW, _DESCENT_PER_QUERY = 2.5, 110.0, 150.0
 
 
-def medians_at(values: Floats, rows: Rows, half: int, *, gaps: bool = False) -> Floats:
+def compute_medians_at(values: Floats, rows: Rows, half: int, *, gaps: bool = False) -> Floats:
     """Median of the non-NaN values of the window at each of `rows`; NaN where the window holds none.
 
     `gaps`: every one of `rows` is missing itself, which lets narrow windows be sorted by networks.
@@ -42,21 +42,21 @@ def medians_at(values: Floats, rows: Rows, half: int, *, gaps: bool = False) -> 
     sort_cost = rows.size * width * _SORT_PER_CELL
     descent_cost = values.size * _DESCENT_PER_ROW + rows.size * _DESCENT_PER_QUERY
     if sort_cost > descent_cost:
-        return _by_descent(values, rows, half)
-    return _by_sort(values, rows, half, gaps) if gaps else _by_sort(values, rows, half)
+        return _compute_by_descent(values, rows, half)
+    return _compute_by_sort(values, rows, half, gaps) if gaps else _compute_by_sort(values, rows, half)
 
 
-def _by_sort(values: Floats, rows: Rows, half: int, gaps: bool = False) -> Floats:
+def _compute_by_sort(values: Floats, rows: Rows, half: int, gaps: bool = False) -> Floats:
     """Sort windows chunk by chunk. Whole windows come from `values`, those cut by an end from a padded strip."""
     n, width = values.size, 2 * half + 1
     out = np.empty(rows.size, dtype=values.dtype)
     first = int(np.searchsorted(rows, half, side="left"))
     last = max(first, int(np.searchsorted(rows, n - half, side="left")))
-    if width <= n and gaps and fits(values, half):
-        medians_around_gaps(values, rows[first:last] - half, half, out[first:last])
+    if width <= n and gaps and has_network(values, half):
+        compute_medians_around_gaps(values, rows[first:last] - half, half, out[first:last])
     elif width <= n:
         windows = np.lib.stride_tricks.sliding_window_view(values, width)
-        count = _present(values, width) if 3 < width < 256 and rows.size * 16 > n else None
+        count = _count_present(values, width) if 3 < width < 256 and rows.size * 16 > n else None
         _sort_chunks(windows, rows[first:last] - half, out[first:last], count)
     gap = np.full(half, np.nan, dtype=values.dtype)
     if first > 0:
@@ -69,7 +69,7 @@ def _by_sort(values: Floats, rows: Rows, half: int, gaps: bool = False) -> Float
     return out
 
 
-def _present(values: Floats, width: int) -> npt.NDArray[np.uint8]:
+def _count_present(values: Floats, width: int) -> npt.NDArray[np.uint8]:
     """How many values of each window of `width` < 256 rows are there, by its first row: sums of bytes, by doubling."""
     sums = (values == values).view(np.uint8)
     total, done, span = None, 0, 1
@@ -102,10 +102,10 @@ def _sort_chunks(windows: Floats, starts: Rows, out: Floats, present: npt.NDArra
         flat, base = cells.reshape(-1), np.arange(0, cells.size, width)
         low = flat[base + (np.maximum(count - 1, 0) >> 1)]
         high = flat[base + np.minimum(count >> 1, width - 1)]
-        out[begin : begin + step] = middle(low, high, count)
+        out[begin : begin + step] = compute_middle(low, high, count)
 
 
-def middle(low: Floats, high: Floats, count: npt.NDArray[Any]) -> Floats:
+def compute_middle(low: Floats, high: Floats, count: npt.NDArray[Any]) -> Floats:
     """The mean of the two middle values (an odd count: twice the one), with the rounding of ``numpy.median``.
 
     numpy sums from +0.0 in the dtype (float16: in float32), then divides by one or two. So a middle of -0.0 comes out
@@ -121,11 +121,11 @@ def middle(low: Floats, high: Floats, count: npt.NDArray[Any]) -> Floats:
             odd = over[(count[over] & 1).astype(bool)]
             total[odd] = wide[odd] + 0
         mean = total.astype(low.dtype, copy=False)
-    mean[count == 0] = nan_of_nothing(low.dtype)
+    mean[count == 0] = get_empty_median(low.dtype)
     return mean
 
 
-def _by_descent(values: Floats, rows: Rows, half: int) -> Floats:
+def _compute_by_descent(values: Floats, rows: Rows, half: int) -> Floats:
     """Cut the rows into blocks, each with the overhang of its windows, and answer every block by one descent."""
     out = np.empty(rows.size, dtype=values.dtype)
     span = max(BLOCK_ROWS, 4 * half)
@@ -148,23 +148,23 @@ def _descend_block(block: Floats, rows: Rows, half: int) -> Floats:
     right = before[np.minimum(rows + half + 1, block.size)]
     count = right - left
     low, high = np.full(rows.size, np.nan, block.dtype), np.full(rows.size, np.nan, block.dtype)
-    asked = np.flatnonzero(count)
-    if asked.size:
-        kept = block[present]
-        order = np.argsort(kept)
-        ranks = np.empty(kept.size, dtype=np.int32)
-        ranks[order] = np.arange(kept.size, dtype=np.int32)
-        k = count[asked]
-        pairs = asked[k & 1 == 0]  # only an even count has a second middle value
-        ask = np.concatenate([asked, pairs])
+    nonempty = np.flatnonzero(count)
+    if nonempty.size:
+        values = block[present]
+        order = np.argsort(values)
+        ranks = np.empty(values.size, dtype=np.int32)
+        ranks[order] = np.arange(values.size, dtype=np.int32)
+        k = count[nonempty]
+        pairs = nonempty[k & 1 == 0]  # only an even count has a second middle value
+        queries = np.concatenate([nonempty, pairs])
         kth = np.concatenate([(k - 1) // 2, count[pairs] // 2])
-        found = kept[order[_kth_smallest(ranks, left[ask], right[ask], kth)]]
-        low[asked] = high[asked] = found[: asked.size]
-        high[pairs] = found[asked.size :]
-    return middle(low, high, count)
+        selected = values[order[_find_kth_smallest(ranks, left[queries], right[queries], kth)]]
+        low[nonempty] = high[nonempty] = selected[: nonempty.size]
+        high[pairs] = selected[nonempty.size :]
+    return compute_middle(low, high, count)
 
 
-def _kth_smallest(
+def _find_kth_smallest(
     ranks: npt.NDArray[np.int32], left: npt.NDArray[np.int32], right: npt.NDArray[np.int32], kth: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
     """The `kth` smallest (0 first) of ``ranks[left:right]`` for each query; `ranks` is a permutation of 0..n-1.

@@ -11,7 +11,7 @@ from apps.platform.jobs.errors import memory_limit
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent
 from apps.platform.jobs.states import JobState
-from deepseek.clean.plan import memory_bytes
+from deepseek.clean.plan import estimate_memory_bytes
 from tests.deepseek.tables.test_parquet_size import write_bomb
 from tests.workers.conftest import all_events
 from tests.workers.test_run_next import in_background, until_running
@@ -91,7 +91,7 @@ def test_profile_of_a_table_far_larger_than_its_file_stays_within_its_limit(engi
 
 def test_default_needs_hold_what_the_engine_plans_for_a_long_table():
     """1.04 GB measured for a profile of 3 million rows of 20 columns, 1.26 GB for a cleaning of 100 columns."""
-    planned = max(memory_bytes(10**9, 20), memory_bytes(300_000, 100))
+    planned = max(estimate_memory_bytes(10**9, 20), estimate_memory_bytes(300_000, 100))
     assert {kind: KINDS[kind].needs.memory_bytes >= planned for kind in ("clean", "profile")} == {
         "clean": True,
         "profile": True,

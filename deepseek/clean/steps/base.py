@@ -45,8 +45,8 @@ class StepRunner:
     heavy = False
     """Whether to apply it twice costs more than to keep what came out."""
 
-    def __init__(self, step: Any, source: Batches, around: StepContext) -> None:
-        self.step, self.around = step, around
+    def __init__(self, step: Any, source: Batches, context: StepContext) -> None:
+        self.step, self.context = step, context
         self.schema: pa.Schema = source.schema
         self.cells: dict[str, int] = {}
         self.found: dict[str, int] = {}
@@ -60,29 +60,29 @@ class StepRunner:
         """The batches as they are after this step."""
         raise NotImplementedError
 
-    def narrowed(self, names: Collection[str]) -> StepRunner | None:
+    def restrict_columns(self, names: Collection[str]) -> StepRunner | None:
         """The step on no more columns than give these: a copy, whose `schema` names them all. None: on every column.
 
         Only for a step that takes and gives the same columns, and neither drops nor refuses rows for the others' sake.
         """
         return None
 
-    def on(self, names: Collection[str]) -> Self:
+    def copy_for_columns(self, names: Collection[str]) -> Self:
         """A copy on these columns alone."""
-        other = copy(self)
-        other.schema = pa.schema([each for each in self.schema if each.name in names])
-        other.cells, other.found = {}, {}
-        return other
+        clone = copy(self)
+        clone.schema = pa.schema([field for field in self.schema if field.name in names])
+        clone.cells, clone.found = {}, {}
+        return clone
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """`apply`, with everything counted anew."""
         self.cells, self.found = dict.fromkeys(self.cells, 0), dict.fromkeys(self.found, 0)
         self.rows_in = self.rows_out = self.inserted = 0
-        for batch in self.apply(self._entering(batches)):
+        for batch in self.apply(self._count_entering(batches)):
             self.rows_out += batch.num_rows
             yield batch
 
-    def _entering(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _count_entering(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield batch
             self.rows_in += batch.num_rows
@@ -91,40 +91,42 @@ class StepRunner:
         if cells:
             self.cells[name] = self.cells.get(name, 0) + cells
 
-    def quoted(self, names: Sequence[str], value: str) -> str:
+    def quote_value(self, names: Sequence[str], value: str) -> str:
         """What an error shows of a value of these columns: nothing where one of them is masked."""
-        return REDACTED if any(name in self.around.masked for name in names) else value
+        return REDACTED if any(name in self.context.masked for name in names) else value
 
     # -- columns ------------------------------------------------------------------------------------------------------
-    def at(self, *parts: str | int) -> str:
+    def get_pointer(self, *parts: str | int) -> str:
         """The JSON pointer of a field of this step."""
-        return "/".join([self.around.pointer, *map(str, parts)])
+        return "/".join([self.context.pointer, *map(str, parts)])
 
-    def chosen(self, schema: pa.Schema, fits: Callable[[pa.DataType], bool], wanted: str, code: str) -> list[str]:
+    def choose_columns(
+        self, schema: pa.Schema, fits: Callable[[pa.DataType], bool], limit: str, code: str
+    ) -> list[str]:
         """The columns that the step names, or all that fit. EngineError for one that is not there or does not fit."""
-        names = visible(schema)
+        names = list_visible_columns(schema)
         if self.step.columns is None:
             return [name for name in names if fits(schema.field(name).type)]
         for place, name in enumerate(self.step.columns):
-            self.need(schema, name, "columns", place)
+            self.require_column(schema, name, "columns", place)
             if not fits(schema.field(name).type):
-                raise unfit(name, schema.field(name).type, self.at("columns", place), wanted, code)
+                raise build_unfit_error(name, schema.field(name).type, self.get_pointer("columns", place), limit, code)
         return list(self.step.columns)
 
-    def need(self, schema: pa.Schema, name: str, *place: str | int) -> pa.DataType:
+    def require_column(self, schema: pa.Schema, name: str, *place: str | int) -> pa.DataType:
         """The type of a column that must be there."""
-        if name not in visible(schema):
-            raise build_unknown_column_error(visible(schema), name, self.at(*place))
+        if name not in list_visible_columns(schema):
+            raise build_unknown_column_error(list_visible_columns(schema), name, self.get_pointer(*place))
         return schema.field(name).type
 
-    def free(self, schema: pa.Schema, name: str, *place: str | int) -> str:
+    def require_free_name(self, schema: pa.Schema, name: str, *place: str | int) -> str:
         """The name, if no column has it yet."""
-        if name in visible(schema):
+        if name in list_visible_columns(schema):
             raise EngineError(
                 "column_exists",
                 "The step needs the column name {name!r}, which the table already has.",
                 name=name,
-                field=self.at(*place),
+                field=self.get_pointer(*place),
                 value=name,
                 limit="a name that no column has",
                 hint=N_("Rename or drop that column in a step before this one."),
@@ -140,31 +142,31 @@ class SteppedBatches(MappedBatches):
         self.runner = runner
 
     def select_columns(self, names: Sequence[str]) -> Batches:
-        runner = self.runner.narrowed(names)
+        runner = self.runner.restrict_columns(names)
         if runner is None or not runner.schema.names:  # batches without a column would not tell their rows
             return select_from_batches(self, names)
-        whole = SteppedBatches(select_columns(self.source, runner.schema.names), runner)
-        return select_from_batches(whole, names)
+        restricted = SteppedBatches(select_columns(self.source, runner.schema.names), runner)
+        return select_from_batches(restricted, names)
 
 
-def visible(schema: pa.Schema) -> list[str]:
+def list_visible_columns(schema: pa.Schema) -> list[str]:
     """The names of the columns that are the table's own."""
     return [name for name in schema.names if name != ORIGIN_COLUMN]
 
 
-def placed(schema: pa.Schema, fields: Sequence[pa.Field]) -> pa.Schema:
+def build_schema(schema: pa.Schema, fields: Sequence[pa.Field]) -> pa.Schema:
     """A schema of these fields, and the hidden column last where there is one."""
     hidden = [schema.field(ORIGIN_COLUMN)] if ORIGIN_COLUMN in schema.names else []
     return pa.schema([*fields, *hidden])
 
 
-def put(batch: pa.RecordBatch, schema: pa.Schema, new: Mapping[str, pa.Array]) -> pa.RecordBatch:
+def replace_columns(batch: pa.RecordBatch, schema: pa.Schema, new: Mapping[str, pa.Array]) -> pa.RecordBatch:
     """The batch under the schema, these columns replaced or added."""
     arrays = [new[name] if name in new else batch.column(name) for name in schema.names]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def retyped(schema: pa.Schema, types: Mapping[str, pa.DataType]) -> pa.Schema:
+def change_types(schema: pa.Schema, types: Mapping[str, pa.DataType]) -> pa.Schema:
     """The schema with some columns of another type."""
     return pa.schema([pa.field(f.name, types.get(f.name, f.type)) for f in schema])
 
@@ -181,7 +183,7 @@ def is_time(kind: pa.DataType) -> bool:
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
-def unfit(name: str, kind: pa.DataType, field: str, wanted: str, code: str) -> EngineError:
+def build_unfit_error(name: str, kind: pa.DataType, field: str, limit: str, code: str) -> EngineError:
     hint = Message("Leave the column out, or give it another type with a step cast before this one.")
     if pa.types.is_null(kind):
         return EngineError(
@@ -200,6 +202,6 @@ def unfit(name: str, kind: pa.DataType, field: str, wanted: str, code: str) -> E
         kind=kind,
         field=field,
         value=name,
-        limit=wanted,
+        limit=limit,
         hint=hint,
     )

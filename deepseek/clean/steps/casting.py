@@ -32,26 +32,26 @@ def can_cast(kind: pa.DataType, to: str) -> bool:
     return is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)
 
 
-def converted(column: pa.Array, to: str, form: str | None) -> tuple[pa.Array, Mask]:
+def convert_column(column: pa.Array, to: str, form: str | None) -> tuple[pa.Array, Mask]:
     """The column as the type named, and which present values did not fit: they are missing in it."""
     kind = TYPES[to]
     if pa.types.is_null(column.type):
         return column.cast(kind), np.zeros(len(column), dtype=bool)
     if is_text(column.type):
-        found = _of_text(column, to, form)
+        result = _cast_text(column, to, form)
     elif to == "integer":
-        found = _whole(column)
+        result = _cast_to_integer(column)
     elif to == "boolean":
-        found = _truth(column)
+        result = _cast_to_boolean(column)
     elif to == "text" and pa.types.is_boolean(column.type):
-        found = pc.if_else(column, "true", "false")
+        result = pc.if_else(column, "true", "false")
     else:
-        found = column.cast(kind, safe=False)
-    bad = column.is_valid().to_numpy(zero_copy_only=False) & found.is_null().to_numpy(zero_copy_only=False)
-    return found, np.asarray(bad, dtype=bool)
+        result = column.cast(kind, safe=False)
+    bad = column.is_valid().to_numpy(zero_copy_only=False) & result.is_null().to_numpy(zero_copy_only=False)
+    return result, np.asarray(bad, dtype=bool)
 
 
-def _truth(column: pa.Array) -> pa.Array:
+def _cast_to_boolean(column: pa.Array) -> pa.Array:
     """1 as true and 0 as false; missing for other numbers."""
     if pa.types.is_boolean(column.type):
         return column
@@ -59,7 +59,7 @@ def _truth(column: pa.Array) -> pa.Array:
     return pc.if_else(fits, pc.not_equal(column, pa.scalar(0).cast(column.type)), None)
 
 
-def _whole(column: pa.Array) -> pa.Array:
+def _cast_to_integer(column: pa.Array) -> pa.Array:
     """Numbers as integers of 64 bits; missing where they are not whole, or beyond."""
     if pa.types.is_boolean(column.type) or pa.types.is_signed_integer(column.type):
         return column.cast(pa.int64())
@@ -71,13 +71,15 @@ def _whole(column: pa.Array) -> pa.Array:
     return pc.if_else(fits, values, None).cast(pa.int64(), safe=False)
 
 
-def decimal_texts(column: pa.Array) -> pa.Array:
+def format_decimals(column: pa.Array) -> pa.Array:
     """Numbers in decimal digits: whole floats below 2**63 as integers are, for missing values made them floats."""
-    plain = column.cast(pa.string())
-    return pc.coalesce(_whole(column).cast(pa.string()), plain) if pa.types.is_floating(column.type) else plain
+    texts = column.cast(pa.string())
+    return (
+        pc.coalesce(_cast_to_integer(column).cast(pa.string()), texts) if pa.types.is_floating(column.type) else texts
+    )
 
 
-def _of_text(column: pa.Array, to: str, form: str | None) -> pa.Array:
+def _cast_text(column: pa.Array, to: str, form: str | None) -> pa.Array:
     kind = TYPES[to]
     if to == "text":
         return column.cast(kind)
@@ -88,23 +90,23 @@ def _of_text(column: pa.Array, to: str, form: str | None) -> pa.Array:
         return pc.if_else(pc.or_(is_true, pc.is_in(word, pa.array(FALSE))), is_true, None)
     if form is not None and to in ("date", "timestamp"):
         return pc.strptime(text, format=form, unit="us", error_is_null=True).cast(kind, safe=False)
-    return _parsed(text, kind)
+    return _parse_texts(text, kind)
 
 
-def _parsed(text: pa.Array, kind: pa.DataType) -> pa.Array:
+def _parse_texts(text: pa.Array, kind: pa.DataType) -> pa.Array:
     """What Arrow reads in the texts, missing where it reads nothing of this type."""
     try:
-        found = text.cast(kind)
+        result = text.cast(kind)
     except (pa.ArrowException, ValueError):
         encoded = text.dictionary_encode()
-        each = [_one(value, kind) for value in encoded.dictionary]
-        found = pa.array(each, type=kind).take(encoded.indices)
+        values = [_cast_or_none(value, kind) for value in encoded.dictionary]
+        result = pa.array(values, type=kind).take(encoded.indices)
     if pa.types.is_floating(kind):
-        found = pc.if_else(pc.is_finite(found), found, None)
-    return found
+        result = pc.if_else(pc.is_finite(result), result, None)
+    return result
 
 
-def _one(value: pa.Scalar, kind: pa.DataType) -> pa.Scalar | None:
+def _cast_or_none(value: pa.Scalar, kind: pa.DataType) -> pa.Scalar | None:
     try:
         return value.cast(kind)
     except (pa.ArrowException, ValueError):

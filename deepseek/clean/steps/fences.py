@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepseek.clean.order_statistics import Sum, count_finite, median, quantiles
+from deepseek.clean.order_statistics import BatchSum, compute_median, compute_quantiles, count_finite
 from deepseek.quality.outliers import OPEN, Fences, build_fences
 
-Read = Callable[[], Iterator[npt.NDArray[np.float64]]]
+ReadValues = Callable[[], Iterator[npt.NDArray[np.float64]]]
 EQUAL = "at least half of the values are equal (their median absolute deviation is 0): no robust z-score"
 ALL_EQUAL = "all values are equal (their standard deviation is 0): no z-score"
 
 
-def fences_of(step: Any, read: Read) -> Fences:
+def compute_step_fences(step: Any, read: ReadValues) -> Fences:
     """The fences that a step asks for: its method and `limit()`, or its two quantiles. Non-finite values are out."""
     count = count_finite(read)
     if count == 0:
@@ -24,41 +24,41 @@ def fences_of(step: Any, read: Read) -> Fences:
     with np.errstate(over="ignore", invalid="ignore"):
         match step.method:
             case "iqr":
-                low, high = quantiles(read, (0.25, 0.75), count)
+                low, high = compute_quantiles(read, (0.25, 0.75), count)
                 reach = step.limit() * (high - low)
                 return build_fences(low - reach, high + reach)
             case "quantile":
-                low, high = quantiles(read, (step.low, step.high), count)
+                low, high = compute_quantiles(read, (step.low, step.high), count)
                 return build_fences(low, high)
             case "z_score":
-                return _by_mean(read, count, step.limit())
+                return _compute_z_score_fences(read, count, step.limit())
             case _:
-                return _by_median(read, count, step.limit())
+                return _compute_robust_z_fences(read, count, step.limit())
 
 
-def _by_median(read: Read, count: int, threshold: float) -> Fences:
-    center = median(read, count)
+def _compute_robust_z_fences(read: ReadValues, count: int, threshold: float) -> Fences:
+    center = compute_median(read, count)
 
-    def deviations() -> Iterator[npt.NDArray[np.float64]]:
+    def iter_deviations() -> Iterator[npt.NDArray[np.float64]]:
         return (np.abs(values[np.isfinite(values)] - center) for values in read())
 
     # Those beyond what a number holds are the largest: where they reach the middle, so does the median.
-    mad = median(deviations, count) if count // 2 < count_finite(deviations) else np.inf
+    mad = compute_median(iter_deviations, count) if count // 2 < count_finite(iter_deviations) else np.inf
     if mad == 0:
         return Fences(-np.inf, np.inf, EQUAL)
     reach = threshold * mad / 0.6745
     return build_fences(center - reach, center + reach)
 
 
-def _by_mean(read: Read, count: int, threshold: float) -> Fences:
+def _compute_z_score_fences(read: ReadValues, count: int, threshold: float) -> Fences:
     """Mean and standard deviation (of the sample, divided by n - 1), in two passes."""
-    first, second = Sum(), Sum()
+    first, second = BatchSum(), BatchSum()
     for values in read():
         first.add(values[np.isfinite(values)])
-    mean = first.total() / count
+    mean = first.compute_total() / count
     for values in read():
         second.add((values[np.isfinite(values)] - mean) ** 2)
-    deviation = float(np.sqrt(second.total() / max(count - 1, 1)))
+    deviation = float(np.sqrt(second.compute_total() / max(count - 1, 1)))
     if deviation == 0:
         return Fences(-np.inf, np.inf, ALL_EQUAL)
     return build_fences(mean - threshold * deviation, mean + threshold * deviation)

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from deepseek.clean.order_statistics import Read, Sum, count_finite, median
-from deepseek.clean.steps.base import unfit
-from deepseek.clean.steps.numbers import Context, New, Numbers, floats_of
-from deepseek.clean.steps.partitions import ROW, parted
+from deepseek.clean.order_statistics import BatchSum, ReadValues, compute_median, count_finite
+from deepseek.clean.steps.base import build_unfit_error
+from deepseek.clean.steps.numbers import NewValues, NumericStep, WindowContext, convert_to_floats
+from deepseek.clean.steps.partitions import ROW, partition_rows
 from deepseek.tables.batches import Batches
 from deepseek.tables.streams import SpilledBatches
 
@@ -22,101 +22,103 @@ PART_ROWS = 4_000_000
 """A part with more rows holds a large group: then its rows are read group by group."""
 
 
-class FillGroup(Numbers):
+class FillGroupStep(NumericStep):
     """fill_group: the rows to fill and their values are found part by part, and kept until their batch comes."""
 
     passes = True
 
-    def columns(self, schema: pa.Schema) -> list[str]:
+    def get_target_columns(self, schema: pa.Schema) -> list[str]:
         for place, name in enumerate(self.step.by):
-            kind = self.need(schema, name, "by", place)
+            kind = self.require_column(schema, name, "by", place)
             if pa.types.is_nested(kind):
-                raise unfit(name, kind, self.at("by", place), "plain values", code="column_not_fit")
-        names = super().columns(schema)
+                raise build_unfit_error(
+                    name, kind, self.get_pointer("by", place), "plain values", code="column_not_fit"
+                )
+        names = super().get_target_columns(schema)
         return names if self.step.columns is not None else [name for name in names if name not in self.step.by]
 
-    def look(self, source: Batches) -> None:
-        found: dict[str, list[tuple[Rows, npt.NDArray[np.float64]]]] = {name: [] for name in self.names}
+    def scan_source(self, source: Batches) -> None:
+        parts_by_name: dict[str, list[tuple[Rows, npt.NDArray[np.float64]]]] = {name: [] for name in self.names}
         by = [name for name in self.step.by if not pa.types.is_null(source.schema.field(name).type)]
-        for part in parted(source, by, self.names, self.around.folder):
+        for part in partition_rows(source, by, self.names, self.context.folder):
             if part.rows:
-                for name, fill in self._of_part(part, by).items():
-                    found[name].append(fill)
+                for name, fill in self._fill_part(part, by).items():
+                    parts_by_name[name].append(fill)
         self.fills = {}
-        for name, parts in found.items():
+        for name, parts in parts_by_name.items():
             rows = np.concatenate([rows for rows, _ in parts]) if parts else np.zeros(0, dtype=np.int64)
             values = np.concatenate([values for _, values in parts]) if parts else np.zeros(0)
             order = np.argsort(rows)
             self.fills[name] = (rows[order], values[order])
 
-    def _of_part(self, part: SpilledBatches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
+    def _fill_part(self, part: SpilledBatches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
         if (part.rows or 0) > PART_ROWS:
-            return self._of_large_part(part, by)
+            return self._fill_large_part(part, by)
         table = pa.Table.from_batches(part, part.schema)
-        groups = codes_of(table, by)
+        groups = encode_keys(table, by)
         rows = table.column(ROW).to_numpy()
-        told = {}
+        fills_by_name = {}
         for name in self.names:
-            values = floats_of(table.column(name).combine_chunks()).astype(np.float64, copy=False)
+            values = convert_to_floats(table.column(name).combine_chunks()).astype(np.float64, copy=False)
             gaps = np.isnan(values)
             grouped = pd.Series(values).groupby(groups, sort=False)
             filled = grouped.transform(self.step.statistic).to_numpy()
             fills = gaps & ~np.isnan(filled)
-            told[name] = (rows[fills], filled[fills])
-        return told
+            fills_by_name[name] = (rows[fills], filled[fills])
+        return fills_by_name
 
-    def _of_large_part(self, part: SpilledBatches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
+    def _fill_large_part(self, part: SpilledBatches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
         """The same for a part that does not fit: each of its groups is read by itself, as often as its median takes."""
         keys = pa.Table.from_batches(part.select_columns(by), part.select_columns(by).schema)
-        codes = codes_of(keys, by)
-        told = {}
+        codes = encode_keys(keys, by)
+        fills_by_name = {}
         for name in self.names:
 
             def read(code: int, name: str = name) -> Iterator[npt.NDArray[np.float64]]:
                 start = 0
                 for batch in part.select_columns([name]):
-                    values = floats_of(batch.column(0)).astype(np.float64, copy=False)
+                    values = convert_to_floats(batch.column(0)).astype(np.float64, copy=False)
                     yield values[codes[start : start + values.size] == code]
                     start += values.size
 
             values = np.concatenate(
-                [floats_of(batch.column(0)).astype(np.float64) for batch in part.select_columns([name])]
+                [convert_to_floats(batch.column(0)).astype(np.float64) for batch in part.select_columns([name])]
             )
             rows = np.concatenate([batch.column(0).to_numpy() for batch in part.select_columns([ROW])])
             gaps = np.flatnonzero(np.isnan(values))
             del values
             filled = np.full(gaps.size, np.nan)
             for code in np.unique(codes[gaps]):
-                filled[codes[gaps] == code] = self._statistic(partial(read, int(code)))
+                filled[codes[gaps] == code] = self._compute_statistic(partial(read, int(code)))
             fills = ~np.isnan(filled)
-            told[name] = (rows[gaps[fills]], filled[fills])
-        return told
+            fills_by_name[name] = (rows[gaps[fills]], filled[fills])
+        return fills_by_name
 
-    def _statistic(self, read: Read) -> float:
+    def _compute_statistic(self, read: ReadValues) -> float:
         count = count_finite(read)
         if not count:
             return float("nan")
         if self.step.statistic == "median":
-            return median(read, count)
-        total = Sum()
+            return compute_median(read, count)
+        total = BatchSum()
         for values in read():
             total.add(values[np.isfinite(values)])
-        return total.total() / count
+        return total.compute_total() / count
 
-    def new(self, name: str, context: Context, first: int) -> New:
+    def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         own = context.own
         rows, values = self.fills[name]
         start, end = np.searchsorted(rows, (first, first + own.size))
         changed = np.zeros(own.size, dtype=bool)
         if end > start:
             own = own.copy()
-            here = rows[start:end] - first
-            own[here] = values[start:end].astype(own.dtype)
-            changed[here] = True
-        return New(own, changed)
+            positions = rows[start:end] - first
+            own[positions] = values[start:end].astype(own.dtype)
+            changed[positions] = True
+        return NewValues(own, changed)
 
 
-def codes_of(table: pa.Table, by: list[str]) -> npt.NDArray[np.int64]:
+def encode_keys(table: pa.Table, by: list[str]) -> npt.NDArray[np.int64]:
     """A number per row, equal where the keys are equal; a missing key is one like others."""
     codes = np.zeros(table.num_rows, dtype=np.int64)
     for name in by:

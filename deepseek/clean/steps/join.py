@@ -9,127 +9,130 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.steps.base import StepRunner, is_number, placed, visible
+from deepseek.clean.steps.base import StepRunner, build_schema, is_number, list_visible_columns
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.batches import Batches
 from deepseek.tables.streams import merge_into_batch, select_columns
 
 SLOT = "join"
-LARGEST = 512 * 2**20
+MAX_SECOND_TABLE_BYTES = 512 * 2**20
 """Bytes of the second table's columns, at most."""
 Codes = npt.NDArray[np.int64]
 
 
-class Join(StepRunner):
+class JoinStep(StepRunner):
     """join: every key of the second table has a number; a row's partners are found by bisection among them."""
 
     heavy = True
 
     def prepare(self, source: Batches) -> None:
-        second = self._second()
-        here, there = self.step.on, self.step.right_on or self.step.on
-        for place, name in enumerate(here):
-            self.need(source.schema, name, "on", place)
+        second = self._open_second_table()
+        left_keys, right_keys = self.step.on, self.step.right_on or self.step.on
+        for place, name in enumerate(left_keys):
+            self.require_column(source.schema, name, "on", place)
         field = "right_on" if self.step.right_on else "on"
-        for place, name in enumerate(there):
-            self.need(second.schema, name, field, place)
-        names = self._taken(second.schema, there)
-        self.right = self._read(second, [*dict.fromkeys([*there, *names])])
-        pairs = enumerate(zip(here, there, strict=True))
-        self.values = [self._values(source.schema.field(one).type, other, place) for place, (one, other) in pairs]
+        for place, name in enumerate(right_keys):
+            self.require_column(second.schema, name, field, place)
+        names = self._choose_taken_columns(second.schema, right_keys)
+        self.right = self._read_second_table(second, [*dict.fromkeys([*right_keys, *names])])
+        pairs = enumerate(zip(left_keys, right_keys, strict=True))
+        self.values = [
+            self._list_key_values(source.schema.field(name).type, right_name, place)
+            for place, (name, right_name) in pairs
+        ]
         self.pairs: list[Codes] = []
-        codes = self._codes([self.right.column(name) for name in there], learn=True)
-        known = np.flatnonzero(codes >= 0)
-        order = known[np.argsort(codes[known], kind="stable")]
+        codes = self._encode_keys([self.right.column(name) for name in right_keys], learn=True)
+        known_rows = np.flatnonzero(codes >= 0)
+        order = known_rows[np.argsort(codes[known_rows], kind="stable")]
         self.order, self.sorted = order, codes[order]
         if not self.step.many:
-            self._refuse_duplicates(there)
-        fields = [source.schema.field(name) for name in visible(source.schema)]
+            self._refuse_duplicates(right_keys)
+        fields = [source.schema.field(name) for name in list_visible_columns(source.schema)]
         self.names = []
         for name in names:
-            new = name if name not in visible(source.schema) else name + self.step.suffix
-            self.free(pa.schema(fields), new, "suffix")
+            new = name if name not in list_visible_columns(source.schema) else name + self.step.suffix
+            self.require_free_name(pa.schema(fields), new, "suffix")
             fields.append(pa.field(new, self.right.schema.field(name).type))
             self.names.append((name, new))
-        self.schema = placed(source.schema, fields)
+        self.schema = build_schema(source.schema, fields)
 
-    def _second(self) -> Batches:
-        if self.around.second is None:
+    def _open_second_table(self) -> Batches:
+        if self.context.second is None:
             raise EngineError(
                 "no_second_table",
                 "The step joins a second table, and none was given.",
-                field=self.around.pointer,
+                field=self.context.pointer,
                 limit="an input in the slot join",
                 hint=N_("Fill the input join; on the command line: --join FILE."),
             )
-        return self.around.second()
+        return self.context.second()
 
-    def _taken(self, schema: pa.Schema, keys: list[str]) -> list[str]:
+    def _choose_taken_columns(self, schema: pa.Schema, keys: list[str]) -> list[str]:
         if self.step.take is None:
             return [name for name in schema.names if name not in keys]
         for place, name in enumerate(self.step.take):
-            self.need(schema, name, "take", place)
+            self.require_column(schema, name, "take", place)
         return list(self.step.take)
 
-    def _read(self, second: Batches, names: list[str]) -> pa.RecordBatch:
-        held, size = [], 0
+    def _read_second_table(self, second: Batches, names: list[str]) -> pa.RecordBatch:
+        batches, size = [], 0
         part = select_columns(second, names)
         for batch in part:
-            held.append(batch)
+            batches.append(batch)
             size += batch.nbytes
-            if size > LARGEST:
+            if size > MAX_SECOND_TABLE_BYTES:
                 raise EngineError(
                     "join_too_large",
                     "The second table's columns take more than {largest} MiB.",
-                    largest=LARGEST // 2**20,
+                    largest=MAX_SECOND_TABLE_BYTES // 2**20,
                     field="inputs/join",
-                    limit=f"{LARGEST // 2**20} MiB",
+                    limit=f"{MAX_SECOND_TABLE_BYTES // 2**20} MiB",
                     hint=N_("Take fewer of its columns, or clean it first to the rows that are needed."),
                 )
-        return merge_into_batch(pa.Table.from_batches(held, part.schema))
+        return merge_into_batch(pa.Table.from_batches(batches, part.schema))
 
-    def _values(self, kind: pa.DataType, name: str, place: int) -> pa.Array:
+    def _list_key_values(self, kind: pa.DataType, name: str, place: int) -> pa.Array:
         """The different keys of the second table, in the type of the first."""
-        found = pc.unique(self.right.column(name)).drop_null()
-        if found.type != kind and is_number(found.type) and is_number(kind):
-            return found
-        if found.type != kind:
+        values = pc.unique(self.right.column(name)).drop_null()
+        if values.type != kind and is_number(values.type) and is_number(kind):
+            return values
+        if values.type != kind:
             raise EngineError(
                 "join_key_type",
                 "The key {name!r} of the second table is of type {found_type}, here it is {kind}.",
                 name=name,
-                found_type=found.type,
+                found_type=values.type,
                 kind=kind,
-                field=self.at("on", place),
-                value=str(found.type),
+                field=self.get_pointer("on", place),
+                value=str(values.type),
                 limit=str(kind),
                 hint=N_("Cast the key in a step before this one."),
             )
-        return found
+        return values
 
-    def _codes(self, columns: list[pa.Array], *, learn: bool = False) -> Codes:
+    def _encode_keys(self, columns: list[pa.Array], *, learn: bool = False) -> Codes:
         """A number for each row's keys, -1 where one is missing or unknown; `learn`: these are the second table's.
 
         From the third key on, the numbers of the keys before it are first numbered anew by the places of those that
         stand in the second table: products of more than two sizes may be too large for 64 bits.
         """
         codes: Codes = np.zeros(len(columns[0]), dtype=np.int64)
-        known = np.ones(len(columns[0]), dtype=bool)
+        is_known = np.ones(len(columns[0]), dtype=bool)
         for place, (column, values) in enumerate(zip(columns, self.values, strict=True)):
             if column.type != values.type:
                 column, values = column.cast(pa.float64(), safe=False), values.cast(pa.float64(), safe=False)
             places = pc.index_in(column, value_set=values, skip_nulls=True)
-            known &= places.is_valid().to_numpy(zero_copy_only=False)
+            is_known &= places.is_valid().to_numpy(zero_copy_only=False)
             if place > 1:
                 if learn:
-                    self.pairs.append(np.unique(codes[known]))
+                    self.pairs.append(np.unique(codes[is_known]))
                 pairs = self.pairs[place - 2]
                 rows = np.searchsorted(pairs, codes)
-                known &= np.append(pairs, -1)[rows] == codes
+                is_known &= np.append(pairs, -1)[rows] == codes
                 codes = rows.astype(np.int64, copy=False)
             codes = codes * (len(values) + 1) + pc.fill_null(places, 0).to_numpy(zero_copy_only=False)
-        return np.where(known, codes, -1)
+        return np.where(is_known, codes, -1)
 
     def _refuse_duplicates(self, keys: list[str]) -> None:
         twice = np.flatnonzero(self.sorted[1:] == self.sorted[:-1])
@@ -137,23 +140,23 @@ class Join(StepRunner):
             return
         rows = sorted((int(self.order[twice[0]]), int(self.order[twice[0] + 1])))
         first, second = rows[0] + 1, rows[1] + 1
-        told = ", ".join(str(self.right.column(name)[rows[0]].as_py()) for name in keys)
-        told = self.quoted([*self.step.on, *keys], told)  # a key of this table is one of the other
+        keys_text = ", ".join(str(self.right.column(name)[rows[0]].as_py()) for name in keys)
+        keys_text = self.quote_value([*self.step.on, *keys], keys_text)  # a key of this table is one of the other
         raise EngineError(
             "duplicate_keys",
             "The key {told!r} stands in row {first} and in row {second} of the second table.",
-            told=told[:100],
+            told=keys_text[:100],
             first=first,
             second=second,
-            field=self.at("on"),
-            value=told[:200],
+            field=self.get_pointer("on"),
+            value=keys_text[:200],
             limit="every key once, unless the step says that a row may have several partners",
             hint=N_("Deduplicate the second table first, or set many."),
         )
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            codes = self._codes([batch.column(name) for name in self.step.on])
+            codes = self._encode_keys([batch.column(name) for name in self.step.on])
             begin = np.searchsorted(self.sorted, codes, side="left")
             count = np.searchsorted(self.sorted, codes, side="right") - begin
             lone = count == 0
@@ -162,10 +165,10 @@ class Join(StepRunner):
             left = np.repeat(np.arange(batch.num_rows), count)
             nth = np.arange(left.size) - np.repeat(np.cumsum(count) - count, count)
             partner = np.full(left.size, -1)
-            found = ~lone[left]
-            partner[found] = self.order[begin[left][found] + nth[found]]
+            has_partner = ~lone[left]
+            partner[has_partner] = self.order[begin[left][has_partner] + nth[has_partner]]
             take = pa.array(partner, mask=partner < 0)
             rows = batch if (count == 1).all() else batch.take(pa.array(left))
-            new = {there: self.right.column(name).take(take) for name, there in self.names}
+            new = {new_name: self.right.column(name).take(take) for name, new_name in self.names}
             arrays = [new[name] if name in new else rows.column(name) for name in self.schema.names]
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)

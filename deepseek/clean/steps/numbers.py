@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.column import allowed
+from deepseek.clean.column import compute_allowed_range
 from deepseek.clean.median_fill import EXACT_INTEGER
-from deepseek.clean.sorting_networks import flat_true
-from deepseek.clean.steps.base import StepRunner, is_number, put, retyped
-from deepseek.clean.steps.fences import fences_of
-from deepseek.clean.window_medians import CHUNK_BYTES, Floats, medians_at, middle
+from deepseek.clean.sorting_networks import find_true
+from deepseek.clean.steps.base import StepRunner, change_types, is_number, replace_columns
+from deepseek.clean.steps.fences import compute_step_fences
+from deepseek.clean.window_medians import CHUNK_BYTES, Floats, compute_medians_at, compute_middle
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.quality.outliers import Fences
@@ -26,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 FLAG_SUFFIX = "__outlier"
 
 
-class New(NamedTuple):
+class NewValues(NamedTuple):
     """A column's values after the step, NaN where missing; which of them it changed; which were outliers."""
 
     values: Floats
@@ -34,7 +34,7 @@ class New(NamedTuple):
     outside: Mask | None = None
 
 
-class Context(NamedTuple):
+class WindowContext(NamedTuple):
     """A column's values in a batch with up to so many rows of its neighbours on either side."""
 
     values: Floats
@@ -46,24 +46,24 @@ class Context(NamedTuple):
         return self.values[self.start : self.start + self.size]
 
 
-def floats_of(column: pa.Array) -> Floats:
+def convert_to_floats(column: pa.Array) -> Floats:
     """The numbers in their own dtype if they are floats, else in float64; NaN where missing."""
     if pa.types.is_integer(column.type):
         column = column.cast(pa.float64(), safe=False)
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def with_context(
+def iter_with_context(
     batches: Iterator[pa.RecordBatch], names: Sequence[str], half: int
-) -> Iterator[tuple[pa.RecordBatch, dict[str, Context]]]:
+) -> Iterator[tuple[pa.RecordBatch, dict[str, WindowContext]]]:
     """Each batch with its columns as floats, and `half` rows before and behind it: no window ends at its borders."""
     waiting: deque[tuple[pa.RecordBatch, dict[str, Floats]]] = deque()
     before: dict[str, Floats] = {}
     ahead = 0
 
-    def release() -> tuple[pa.RecordBatch, dict[str, Context]]:
+    def release() -> tuple[pa.RecordBatch, dict[str, WindowContext]]:
         batch, values = waiting.popleft()
-        told = {}
+        contexts = {}
         for name, own in values.items():
             left = before.get(name, own[:0])
             right: list[Floats] = []
@@ -73,15 +73,15 @@ def with_context(
                     break
                 right.append(later[name][:lack])
                 lack -= right[-1].size
-            told[name] = Context(np.concatenate([left, own, *right]) if half else own, left.size, own.size)
+            contexts[name] = WindowContext(np.concatenate([left, own, *right]) if half else own, left.size, own.size)
             if half:
                 before[name] = (own if own.size >= half else np.concatenate([left, own]))[-half:]
-        return batch, told
+        return batch, contexts
 
     for batch in batches:
         if waiting:
             ahead += batch.num_rows
-        waiting.append((batch, {name: floats_of(batch.column(name)) for name in names}))
+        waiting.append((batch, {name: convert_to_floats(batch.column(name)) for name in names}))
         while waiting and ahead >= half and len(waiting) > (half > 0):
             yield release()
             ahead -= waiting[0][0].num_rows if waiting else 0
@@ -89,34 +89,38 @@ def with_context(
         yield release()
 
 
-class Numbers(StepRunner):
+class NumericStep(StepRunner):
     """The part that all these steps share. A subclass says what becomes of the values in their context."""
 
     half = 0
     heavy = True
     flags = False
 
-    def columns(self, schema: pa.Schema) -> list[str]:
-        return self.chosen(schema, is_number, "a column of integers or floats", code="column_not_numeric")
+    def get_target_columns(self, schema: pa.Schema) -> list[str]:
+        return self.choose_columns(schema, is_number, "a column of integers or floats", code="column_not_numeric")
 
-    def look(self, source: Batches) -> None:
+    def scan_source(self, source: Batches) -> None:
         """Read what the whole column must tell: fences, for instance."""
 
-    def new(self, name: str, context: Context, first: int) -> New:
+    def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         """The column after the step; `first` is the number of the batch's first row."""
         raise NotImplementedError
 
-    def named(self) -> bool:
+    def has_named_columns(self) -> bool:
         return getattr(self.step, "columns", None) is not None
 
-    def field_of(self, name: str) -> str:
-        return self.at("columns", self.step.columns.index(name)) if self.named() else self.at("columns")
+    def get_field_pointer(self, name: str) -> str:
+        return (
+            self.get_pointer("columns", self.step.columns.index(name))
+            if self.has_named_columns()
+            else self.get_pointer("columns")
+        )
 
     def prepare(self, source: Batches) -> None:
-        self.names = self.columns(source.schema)
-        self.look(source)
-        self._settle_integers(source)
-        self.schema = retyped(source.schema, self._promoted)
+        self.names = self.get_target_columns(source.schema)
+        self.scan_source(source)
+        self._resolve_integers(source)
+        self.schema = change_types(source.schema, self._promoted)
         if self.flags:
             self._add_flags()
 
@@ -125,21 +129,21 @@ class Numbers(StepRunner):
         for each in self.schema:
             fields.append(each)
             if each.name in self.names:
-                name = self.free(self.schema, each.name + FLAG_SUFFIX, "action")
+                name = self.require_free_name(self.schema, each.name + FLAG_SUFFIX, "action")
                 fields.append(pa.field(name, pa.bool_()))
         self.schema = pa.schema(fields)
 
-    def _settle_integers(self, source: Batches) -> None:
+    def _resolve_integers(self, source: Batches) -> None:
         """Which integer columns must become float64, for a new value is not whole, or int64, for one does not fit their
         type; those that can be neither are refused."""
         self._promoted: dict[str, pa.DataType] = {}
         wholes = [name for name in self.names if pa.types.is_integer(source.schema.field(name).type)]
-        if not wholes or not self.changes_integers():
+        if not wholes or not self.can_change_integers():
             return
         uneven, wide, largest = set(), set(), dict.fromkeys(wholes, 0.0)
         limits = {name: np.iinfo(source.schema.field(name).type.to_pandas_dtype()) for name in wholes}
-        for _, told in self.told(iter(select_columns(source, self.with_needed(wholes))), wholes):
-            for name, new in told.items():
+        for _, changes in self.iter_changes(iter(select_columns(source, self.add_needed_columns(wholes))), wholes):
+            for name, new in changes.items():
                 fresh = new.values[new.changed]
                 fresh = fresh[~np.isnan(fresh)]
                 if not ((fresh == np.floor(fresh)) & (np.abs(fresh) <= EXACT_INTEGER)).all():
@@ -151,47 +155,47 @@ class Numbers(StepRunner):
                     largest[name] = max(largest[name], float(np.abs(present).max()))
         for name in wholes:
             if name in uneven | wide and largest[name] > EXACT_INTEGER:
-                error = inexact(name, self.field_of(name))
-                if self.named():
+                error = build_inexact_error(name, self.get_field_pointer(name))
+                if self.has_named_columns():
                     raise error
-                self.around.warnings.append(f"Column {name!r} was left as it is: {error.message}")
+                self.context.warnings.append(f"Column {name!r} was left as it is: {error.message}")
                 self.names.remove(name)
         kinds = dict.fromkeys(wide, pa.int64()) | dict.fromkeys(uneven, pa.float64())
         self._promoted = {name: kind for name, kind in kinds.items() if name in self.names}
 
-    def changes_integers(self) -> bool:
+    def can_change_integers(self) -> bool:
         return True
 
-    def with_needed(self, names: list[str]) -> list[str]:
+    def add_needed_columns(self, names: list[str]) -> list[str]:
         """These columns and those that the step reads besides."""
         return names
 
-    def told(
+    def iter_changes(
         self, batches: Iterator[pa.RecordBatch], names: Sequence[str]
-    ) -> Iterator[tuple[pa.RecordBatch, dict[str, New]]]:
+    ) -> Iterator[tuple[pa.RecordBatch, dict[str, NewValues]]]:
         """Each batch with what becomes of its columns."""
         first = 0
-        for batch, contexts in with_context(batches, names, self.half):
-            self.see(batch)
-            yield batch, {name: self.new(name, contexts[name], first) for name in names}
+        for batch, contexts in iter_with_context(batches, names, self.half):
+            self.prepare_batch(batch)
+            yield batch, {name: self.compute_values(name, contexts[name], first) for name in names}
             first += batch.num_rows
 
-    def see(self, batch: pa.RecordBatch) -> None:
-        """The batch that the next calls of `new` are about."""
+    def prepare_batch(self, batch: pa.RecordBatch) -> None:
+        """Remember the batch that the next calls of `compute_values` are about."""
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch, told in self.told(batches, self.names):
+        for batch, changes in self.iter_changes(batches, self.names):
             columns: dict[str, pa.Array] = {}
-            for name, new in told.items():
-                columns[name] = self._column(batch.column(name), new, self._promoted.get(name))
+            for name, new in changes.items():
+                columns[name] = self._build_column(batch.column(name), new, self._promoted.get(name))
                 self.count(name, int(np.count_nonzero(new.changed)))
                 if new.outside is not None:
                     self.found[name] = self.found.get(name, 0) + int(new.outside.sum())
                     if self.flags:
                         columns[name + FLAG_SUFFIX] = pa.array(new.outside)
-            yield put(batch, self.schema, columns)
+            yield replace_columns(batch, self.schema, columns)
 
-    def _column(self, column: pa.Array, new: New, promoted: pa.DataType | None) -> pa.Array:
+    def _build_column(self, column: pa.Array, new: NewValues, promoted: pa.DataType | None) -> pa.Array:
         if promoted is not None and pa.types.is_floating(promoted):
             return pa.array(new.values, type=promoted, from_pandas=True)
         if promoted is not None:
@@ -206,7 +210,7 @@ class Numbers(StepRunner):
         return pa.array(new.values, type=column.type, from_pandas=True)
 
 
-def inexact(name: str, field: str) -> EngineError:
+def build_inexact_error(name: str, field: str) -> EngineError:
     return EngineError(
         "inexact_integers",
         "The column {name!r} holds integers beyond 2**53, and a new value that cannot stand among them.",
@@ -218,103 +222,103 @@ def inexact(name: str, field: str) -> EngineError:
     )
 
 
-def filled_by_median(values: Floats, start: int, size: int, half: int) -> tuple[Floats, Mask]:
+def fill_by_median(values: Floats, start: int, size: int, half: int) -> tuple[Floats, Mask]:
     """The part ``[start, start + size)`` of the values with its gaps filled, and which rows were."""
     own = values[start : start + size]
-    rows = flat_true(np.isnan(own))
+    rows = find_true(np.isnan(own))
     changed = np.zeros(size, dtype=bool)
     if not rows.size:
         return own, changed
-    medians = medians_at(values, rows + start, half, gaps=True)
+    medians = compute_medians_at(values, rows + start, half, gaps=True)
     filled = own.copy()
     filled[rows] = medians
     changed[rows] = ~np.isnan(medians)
     return filled, changed
 
 
-class FillMedian(Numbers):
+class FillMedianStep(NumericStep):
     """fill_median"""
 
     passes = True
 
-    def look(self, source: Batches) -> None:
+    def scan_source(self, source: Batches) -> None:
         self.half = self.step.window_size // 2
 
-    def new(self, name: str, context: Context, first: int) -> New:
-        return New(*filled_by_median(*context, self.half))
+    def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
+        return NewValues(*fill_by_median(*context, self.half))
 
 
-class Outliers(Numbers):
+class OutliersStep(NumericStep):
     """outliers"""
 
     passes = True
 
-    def columns(self, schema: pa.Schema) -> list[str]:
+    def get_target_columns(self, schema: pa.Schema) -> list[str]:
         self.flags = self.step.action == "flag"
-        return super().columns(schema)
+        return super().get_target_columns(schema)
 
-    def changes_integers(self) -> bool:
+    def can_change_integers(self) -> bool:
         return bool(self.step.action == "cap")
 
-    def look(self, source: Batches) -> None:
-        self.fences = {name: self.fence(source, name) for name in self.names}
+    def scan_source(self, source: Batches) -> None:
+        self.fences = {name: self.compute_fence(source, name) for name in self.names}
         notes = [(name, fence.note) for name, fence in self.fences.items() if fence.note]
-        self.around.warnings += [f"Column {name!r}: {note}." for name, note in notes]
+        self.context.warnings += [f"Column {name!r}: {note}." for name, note in notes]
         self.wholes = {name for name in self.names if pa.types.is_integer(source.schema.field(name).type)}
 
-    def fence(self, source: Batches, name: str) -> Fences:
-        return fences_of(self.step, reader(source, name))
+    def compute_fence(self, source: Batches, name: str) -> Fences:
+        return compute_step_fences(self.step, build_reader(source, name))
 
-    def new(self, name: str, context: Context, first: int) -> New:
-        return treated(context.own, self.fences[name], self.step.action, name in self.wholes)
+    def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
+        return treat_outliers(context.own, self.fences[name], self.step.action, name in self.wholes)
 
 
-def reader(source: Batches, name: str) -> Callable[[], Iterator[npt.NDArray[np.float64]]]:
+def build_reader(source: Batches, name: str) -> Callable[[], Iterator[npt.NDArray[np.float64]]]:
     """The column's values in float64, anew at each call."""
     part = select_columns(source, [name])
-    return lambda: (floats_of(batch.column(0)).astype(np.float64, copy=False) for batch in part)
+    return lambda: (convert_to_floats(batch.column(0)).astype(np.float64, copy=False) for batch in part)
 
 
-def treated(values: Floats, fence: Fences, action: str, whole: bool) -> New:
+def treat_outliers(values: Floats, fence: Fences, action: str, is_integer: bool) -> NewValues:
     """What an action makes of the values outside of the fences."""
     outside = fence.outside(values)
     if action == "flag" or not outside.any():
-        return New(values, np.zeros(values.size, dtype=bool), outside)
+        return NewValues(values, np.zeros(values.size, dtype=bool), outside)
     after = values.copy()
     if action == "blank":
         after[outside] = np.nan
     else:
-        lower, upper = allowed(fence, values.dtype, whole)
+        lower, upper = compute_allowed_range(fence, values.dtype, is_integer)
         after[outside] = np.clip(values[outside], lower, upper)
-    return New(after, outside, outside)
+    return NewValues(after, outside, outside)
 
 
-class Hampel(Numbers):
+class HampelStep(NumericStep):
     """hampel"""
 
     passes = True
 
-    def columns(self, schema: pa.Schema) -> list[str]:
+    def get_target_columns(self, schema: pa.Schema) -> list[str]:
         self.half = self.step.window_size // 2
         self.flags = self.step.action == "flag"
-        return super().columns(schema)
+        return super().get_target_columns(schema)
 
-    def changes_integers(self) -> bool:
+    def can_change_integers(self) -> bool:
         return bool(self.step.action == "cap")
 
-    def new(self, name: str, context: Context, first: int) -> New:
+    def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         own = context.own
-        center, reach = hampel_at(*context, self.half)
+        center, reach = compute_hampel(*context, self.half)
         with np.errstate(invalid="ignore", over="ignore"):
             outside = np.abs(own.astype(np.float64) - center) > self.step.threshold * 1.4826 * reach
         if self.step.action == "flag" or not outside.any():
-            return New(own, np.zeros(own.size, dtype=bool), outside)
+            return NewValues(own, np.zeros(own.size, dtype=bool), outside)
         after = own.copy()
         after[outside] = np.nan if self.step.action == "blank" else center[outside].astype(own.dtype)
-        return New(after, outside, outside)
+        return NewValues(after, outside, outside)
 
 
-def hampel_at(values: Floats, start: int, size: int, half: int) -> tuple[Floats, Floats]:
+def compute_hampel(values: Floats, start: int, size: int, half: int) -> tuple[Floats, Floats]:
     """Median, and median absolute deviation from it, of the window around each row of ``[start, start + size)``."""
     gap = np.full(half, np.nan)
     padded = np.concatenate([gap, values.astype(np.float64, copy=False), gap])
@@ -323,31 +327,31 @@ def hampel_at(values: Floats, start: int, size: int, half: int) -> tuple[Floats,
     step = max(1, CHUNK_BYTES // (8 * (2 * half + 1)))
     for begin in range(0, size, step):
         cells = windows[begin : begin + step].copy()
-        center[begin : begin + step] = _medians(cells)
+        center[begin : begin + step] = _compute_medians(cells)
         with np.errstate(invalid="ignore", over="ignore"):
             away = np.abs(windows[begin : begin + step] - center[begin : begin + step, None])
-        reach[begin : begin + step] = _medians(away)
+        reach[begin : begin + step] = _compute_medians(away)
     return center, reach
 
 
-def _medians(cells: Floats) -> Floats:
+def _compute_medians(cells: Floats) -> Floats:
     """The median of what is present in each row; the cells are sorted in place."""
     cells.sort(axis=1)
     width = cells.shape[1]
     count = width - np.count_nonzero(np.isnan(cells), axis=1)
     rows = np.arange(cells.shape[0])
     low = cells[rows, np.maximum(count - 1, 0) // 2]
-    return middle(low, cells[rows, np.minimum(count // 2, width - 1)], count)
+    return compute_middle(low, cells[rows, np.minimum(count // 2, width - 1)], count)
 
 
-class Convert(Numbers):
+class ConvertStep(NumericStep):
     """convert: a * x + b; integers stay integers where every result is whole."""
 
     passes = True
 
-    def new(self, name: str, context: Context, first: int) -> New:
+    def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         own = context.own
         with np.errstate(over="ignore", invalid="ignore"):
             after = own * own.dtype.type(self.step.multiply) + own.dtype.type(self.step.add)
         after[~np.isfinite(after)] = np.nan
-        return New(after, ~np.isnan(own))
+        return NewValues(after, ~np.isnan(own))

@@ -19,16 +19,16 @@ ROW = "\0row"
 Hashes = npt.NDArray[np.uint64]
 
 
-def hashes(batch: pa.RecordBatch, names: Sequence[str]) -> Hashes:
+def hash_keys(batch: pa.RecordBatch, names: Sequence[str]) -> Hashes:
     """64 bits of each row's keys: equal keys have equal bits, and nothing else is promised."""
     mixed = np.zeros(batch.num_rows, dtype=np.uint64)
     for name in names:
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + _of_column(batch.column(name))
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + _hash_column(batch.column(name))
         mixed ^= mixed >> np.uint64(29)
     return mixed
 
 
-def _of_column(column: pa.Array) -> Hashes:
+def _hash_column(column: pa.Array) -> Hashes:
     encoded = pc.dictionary_encode(column)
     values = encoded.dictionary
     if pa.types.is_floating(values.type):
@@ -46,7 +46,7 @@ def _of_column(column: pa.Array) -> Hashes:
     return np.asarray(words[places])
 
 
-def plain_zeros(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+def normalize_zeros(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     """Both zeros of floats are one key."""
     arrays = [
         pc.add(column, pa.scalar(0, column.type)) if pa.types.is_floating(column.type) and name in names else column
@@ -55,28 +55,30 @@ def plain_zeros(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
 
 
-def parted(source: Batches, keys: Sequence[str], more: Sequence[str], folder: Path | None) -> list[SpilledBatches]:
+def partition_rows(
+    source: Batches, keys: Sequence[str], more: Sequence[str], folder: Path | None
+) -> list[SpilledBatches]:
     """The rows' numbers with these columns, in parts by their keys; in each part in the order of the rows."""
     names = list(dict.fromkeys([*keys, *more]))
     schema = pa.schema([pa.field(ROW, pa.int64()), *(source.schema.field(name) for name in names)])
 
-    def numbered() -> Iterator[pa.RecordBatch]:
+    def iter_numbered() -> Iterator[pa.RecordBatch]:
         row = 0
         for batch in select_columns(source, names):
             numbers = pa.array(np.arange(row, row + batch.num_rows))
             row += batch.num_rows
-            yield pa.RecordBatch.from_arrays([numbers, *plain_zeros(batch, keys).columns], schema=schema)
+            yield pa.RecordBatch.from_arrays([numbers, *normalize_zeros(batch, keys).columns], schema=schema)
 
-    return divided(numbered(), schema, keys, folder)
+    return split_by_hash(iter_numbered(), schema, keys, folder)
 
 
-def divided(
+def split_by_hash(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, keys: Sequence[str], folder: Path | None, level: int = 0
 ) -> list[SpilledBatches]:
     """The batches in parts by their keys. Each level parts by another hash: what one left together the next divides."""
     parts = [SpilledBatches(schema, folder, MAX_BYTES_IN_MEMORY // PARTS) for _ in range(PARTS)]
     for batch in batches:
-        at = (_mixed(hashes(batch, keys), level) >> np.uint64(58)).astype(np.int64)
+        at = (_mix_bits(hash_keys(batch, keys), level) >> np.uint64(58)).astype(np.int64)
         order = np.argsort(at, kind="stable")
         ends = np.cumsum(np.bincount(at, minlength=PARTS))
         sorted_rows = batch.take(pa.array(order))
@@ -86,7 +88,7 @@ def divided(
     return [part.finish() for part in parts]
 
 
-def _mixed(bits: Hashes, level: int) -> Hashes:
+def _mix_bits(bits: Hashes, level: int) -> Hashes:
     """The bits of the hash at this level."""
     for _ in range(level):
         bits = (bits ^ (bits >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)

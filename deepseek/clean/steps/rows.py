@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.steps.base import StepRunner, is_text, unfit
-from deepseek.clean.steps.partitions import ROW, divided, parted
-from deepseek.clean.steps.values import scalar_of
+from deepseek.clean.steps.base import StepRunner, build_unfit_error, is_text
+from deepseek.clean.steps.partitions import ROW, partition_rows, split_by_hash
+from deepseek.clean.steps.values import parse_scalar
 from deepseek.clean.steps_spec import Condition
 from deepseek.tables.batches import Batches
 from deepseek.tables.streams import BATCH_ROWS, SpilledBatches, merge_into_batch, rechunk
@@ -30,96 +30,106 @@ READ_BYTES = 16 * 2**20
 """So much of a part is compared at once."""
 KEYS_BYTES = 32 * 2**20
 """A part whose keys, each once, take more is parted again, at most LEVELS times."""
-LEVELS = 4
+MAX_LEVELS = 4
 
 
-class Filter(StepRunner):
+class FilterStep(StepRunner):
     """filter"""
 
     def prepare(self, source: Batches) -> None:
         self.values: list[pa.Scalar | None] = []
-        for place, one in enumerate(self.step.conditions):
-            kind = self.need(source.schema, one.column, "conditions", place, "column")
-            self.values.append(self._value(one, kind, place))
+        for place, condition in enumerate(self.step.conditions):
+            kind = self.require_column(source.schema, condition.column, "conditions", place, "column")
+            self.values.append(self._parse_value(condition, kind, place))
 
-    def _value(self, one: Condition, kind: pa.DataType, place: int) -> pa.Scalar | None:
-        if one.op in TEXTUAL and not is_text(kind):
-            raise unfit(
-                one.column, kind, self.at("conditions", place, "column"), "a text column", code="column_not_text"
+    def _parse_value(self, condition: Condition, kind: pa.DataType, place: int) -> pa.Scalar | None:
+        if condition.op in TEXTUAL and not is_text(kind):
+            raise build_unfit_error(
+                condition.column,
+                kind,
+                self.get_pointer("conditions", place, "column"),
+                "a text column",
+                code="column_not_text",
             )
-        if one.op in TEXTUAL or one.op in ("is_missing", "is_present") or pa.types.is_null(kind):
+        if condition.op in TEXTUAL or condition.op in ("is_missing", "is_present") or pa.types.is_null(kind):
             return None
-        wide = pa.float64() if pa.types.is_integer(kind) and not _whole(one.value) else kind
-        return scalar_of(one.value, wide, self.at("conditions", place, "value"), one.column)
+        wide = pa.float64() if pa.types.is_integer(kind) and not _is_whole_number(condition.value) else kind
+        return parse_scalar(condition.value, wide, self.get_pointer("conditions", place, "value"), condition.column)
 
-    def narrowed(self, names: Collection[str]) -> Filter:
-        return self.on({*names, *(one.column for one in self.step.conditions)})
+    def restrict_columns(self, names: Collection[str]) -> FilterStep:
+        return self.copy_for_columns({*names, *(condition.column for condition in self.step.conditions)})
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         join = np.logical_and if self.step.match == "all" else np.logical_or
         for batch in batches:
             holds = [
-                self._holds(one, value, batch.column(one.column))
-                for one, value in zip(self.step.conditions, self.values, strict=True)
+                self._evaluate_condition(condition, value, batch.column(condition.column))
+                for condition, value in zip(self.step.conditions, self.values, strict=True)
             ]
             stay = join.reduce(holds)
             yield batch if stay.all() else batch.filter(pa.array(stay))
 
-    def _holds(self, one: Condition, value: pa.Scalar | None, column: pa.Array) -> npt.NDArray[np.bool_]:
-        if one.op == "is_missing":
-            found = column.is_null()
-        elif one.op == "is_present":
-            found = column.is_valid()
+    def _evaluate_condition(
+        self, condition: Condition, value: pa.Scalar | None, column: pa.Array
+    ) -> npt.NDArray[np.bool_]:
+        if condition.op == "is_missing":
+            mask = column.is_null()
+        elif condition.op == "is_present":
+            mask = column.is_valid()
         elif pa.types.is_null(column.type):
             return np.zeros(len(column), dtype=bool)
-        elif one.op in TEXTUAL:
-            found = TEXTUAL[one.op](column, one.value)
+        elif condition.op in TEXTUAL:
+            mask = TEXTUAL[condition.op](column, condition.value)
         else:
-            found = COMPARE[one.op](column, value)
-        return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), dtype=bool)
+            mask = COMPARE[condition.op](column, value)
+        return np.asarray(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _whole(text: str) -> bool:
+def _is_whole_number(text: str) -> bool:
     return text.strip().lstrip("+-").isdigit()
 
 
-class Deduplicate(StepRunner):
+class DeduplicateStep(StepRunner):
     """deduplicate: which rows stay is found part by part, and noted as one bit per row."""
 
     passes = True
 
     def prepare(self, source: Batches) -> None:
-        names = self.chosen(source.schema, lambda kind: True, "any column", code="column_not_fit")
+        names = self.choose_columns(source.schema, lambda kind: True, "any column", code="column_not_fit")
         for place, name in enumerate(names):
             kind = source.schema.field(name).type
             if pa.types.is_nested(kind):
-                raise unfit(name, kind, self.at("columns", place), "plain values", code="column_not_fit")
+                raise build_unfit_error(
+                    name, kind, self.get_pointer("columns", place), "plain values", code="column_not_fit"
+                )
         names = [name for name in names if not pa.types.is_null(source.schema.field(name).type)]
-        parts = parted(source, names, [], self.around.folder)
+        parts = partition_rows(source, names, [], self.context.folder)
         self.total = sum(part.rows or 0 for part in parts)
         self.stays = np.zeros((self.total + 7) // 8, dtype=np.uint8)
         for part in parts:
-            for rows in self._staying(part, names):
+            for rows in self._iter_staying_rows(part, names):
                 np.bitwise_or.at(self.stays, rows >> 3, (128 >> (rows & 7)).astype(np.uint8))
 
-    def _staying(self, part: SpilledBatches, names: list[str], level: int = 0) -> Iterator[npt.NDArray[np.int64]]:
+    def _iter_staying_rows(
+        self, part: SpilledBatches, names: list[str], level: int = 0
+    ) -> Iterator[npt.NDArray[np.int64]]:
         """The numbers of the rows that stay of a part. Of each key one row is held; too many keys are parted again."""
         which = "min" if self.step.keep == "first" else "max"
-        batches, seen, held = iter(part), 0, None
-        while table := _next_rows(batches, part.schema):
-            seen += table.num_rows
-            joined = table if held is None else pa.concat_tables([held, table])
+        batches, rows_read, winners = iter(part), 0, None
+        while table := _read_rows(batches, part.schema):
+            rows_read += table.num_rows
+            joined = table if winners is None else pa.concat_tables([winners, table])
             grouped = joined.group_by(names, use_threads=False).aggregate([(ROW, which)])
-            held = grouped.select([f"{ROW}_{which}", *names]).rename_columns(part.schema.names)
-            if held.nbytes > KEYS_BYTES and seen < (part.rows or 0) and level < LEVELS:
-                rest = rechunk(chain(held.to_batches(), batches), part.schema, BATCH_ROWS)
-                again = divided(map(merge_into_batch, rest), part.schema, names, self.around.folder, level + 1)
-                held = table = joined = grouped = None
-                for each in again:
-                    yield from self._staying(each, names, level + 1)
+            winners = grouped.select([f"{ROW}_{which}", *names]).rename_columns(part.schema.names)
+            if winners.nbytes > KEYS_BYTES and rows_read < (part.rows or 0) and level < MAX_LEVELS:
+                rest = rechunk(chain(winners.to_batches(), batches), part.schema, BATCH_ROWS)
+                parts = split_by_hash(map(merge_into_batch, rest), part.schema, names, self.context.folder, level + 1)
+                winners = table = joined = grouped = None
+                for smaller in parts:
+                    yield from self._iter_staying_rows(smaller, names, level + 1)
                 return
-        if held is not None:
-            yield held.column(ROW).to_numpy()
+        if winners is not None:
+            yield winners.column(ROW).to_numpy()
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         row = 0
@@ -130,12 +140,12 @@ class Deduplicate(StepRunner):
             yield batch if bits.all() else batch.filter(pa.array(bits))
 
 
-def _next_rows(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table | None:
+def _read_rows(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table | None:
     """The next rows, about READ_BYTES of them; None where there are no more."""
-    taken, size = [], 0
+    rows, size = [], 0
     for batch in batches:
-        taken.append(batch)
+        rows.append(batch)
         size += batch.nbytes
         if size >= READ_BYTES:
             break
-    return pa.Table.from_batches(taken, schema) if taken else None
+    return pa.Table.from_batches(rows, schema) if rows else None

@@ -9,10 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.expression import Node, columns_in, parse
-from deepseek.clean.steps.base import StepRunner, is_number, placed, put, retyped, unfit, visible
-from deepseek.clean.steps.casting import TYPES, can_cast, converted
-from deepseek.clean.steps.numbers import floats_of
+from deepseek.clean.expression import ExpressionNode, list_columns, parse_expression
+from deepseek.clean.steps.base import (
+    StepRunner,
+    build_schema,
+    build_unfit_error,
+    change_types,
+    is_number,
+    list_visible_columns,
+    replace_columns,
+)
+from deepseek.clean.steps.casting import TYPES, can_cast, convert_column
+from deepseek.clean.steps.numbers import convert_to_floats
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.batches import Batches
@@ -21,66 +29,66 @@ from deepseek.tables.streams import ORIGIN_COLUMN
 Floats = npt.NDArray[np.float64]
 
 
-class Rename(StepRunner):
+class RenameStep(StepRunner):
     """rename"""
 
     def prepare(self, source: Batches) -> None:
-        names = visible(source.schema)
-        for place, one in enumerate(self.step.names):
-            now = pa.schema([(name, pa.null()) for name in names])
-            self.need(now, one.column, "names", place, "column")
-            if one.name != one.column:
-                self.free(now, one.name, "names", place, "name")
-            names[names.index(one.column)] = one.name
+        names = list_visible_columns(source.schema)
+        for place, renaming in enumerate(self.step.names):
+            current = pa.schema([(name, pa.null()) for name in names])
+            self.require_column(current, renaming.column, "names", place, "column")
+            if renaming.name != renaming.column:
+                self.require_free_name(current, renaming.name, "names", place, "name")
+            names[names.index(renaming.column)] = renaming.name
         fields = [pa.field(name, each.type) for name, each in zip(names, source.schema, strict=False)]
-        self.schema = placed(source.schema, fields)
+        self.schema = build_schema(source.schema, fields)
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
 
 
-class Keep(StepRunner):
+class KeepStep(StepRunner):
     """keep"""
 
     def prepare(self, source: Batches) -> None:
-        names = self.chosen(source.schema, lambda kind: True, "any column", code="column_not_fit")
-        self.schema = placed(source.schema, [source.schema.field(name) for name in names])
+        names = self.choose_columns(source.schema, lambda kind: True, "any column", code="column_not_fit")
+        self.schema = build_schema(source.schema, [source.schema.field(name) for name in names])
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             yield batch.select(self.schema.names)
 
 
-class Drop(Keep):
+class DropStep(KeepStep):
     """drop"""
 
     def prepare(self, source: Batches) -> None:
-        names = self.chosen(source.schema, lambda kind: True, "any column", code="column_not_fit")
-        left = [name for name in visible(source.schema) if name not in names]
+        names = self.choose_columns(source.schema, lambda kind: True, "any column", code="column_not_fit")
+        left = [name for name in list_visible_columns(source.schema) if name not in names]
         if not left:
             raise EngineError(
                 "no_column_left",
                 "The step drops every column.",
-                field=self.at("columns"),
+                field=self.get_pointer("columns"),
                 limit="at least one column that stays",
                 hint="Leave a column out of the list.",
             )
-        self.schema = placed(source.schema, [source.schema.field(name) for name in left])
+        self.schema = build_schema(source.schema, [source.schema.field(name) for name in left])
 
 
-class Cast(StepRunner):
+class CastStep(StepRunner):
     """cast"""
 
     def prepare(self, source: Batches) -> None:
-        self.names = self.chosen(source.schema, lambda kind: True, "any column", code="column_not_fit")
+        self.names = self.choose_columns(source.schema, lambda kind: True, "any column", code="column_not_fit")
         for place, name in enumerate(self.names):
             kind = source.schema.field(name).type
             if not can_cast(kind, self.step.to):
                 limit = f"a column that can become {self.step.to}"
-                raise unfit(name, kind, self.at("columns", place), limit, code="column_not_fit")
+                raise build_unfit_error(name, kind, self.get_pointer("columns", place), limit, code="column_not_fit")
         self.kind = TYPES[self.step.to]
-        self.schema = retyped(source.schema, dict.fromkeys(self.names, self.kind))
+        self.schema = change_types(source.schema, dict.fromkeys(self.names, self.kind))
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         start = 0
@@ -88,17 +96,17 @@ class Cast(StepRunner):
             new = {}
             for place, name in enumerate(self.names):
                 column = batch.column(name)
-                new[name], bad = converted(column, self.step.to, self.step.format)
+                new[name], bad = convert_column(column, self.step.to, self.step.format)
                 if bad.any():
                     row = int(np.flatnonzero(bad)[0])
                     if self.step.unfit == "refuse":
-                        value = self.quoted([name], str(column[row].as_py()))
-                        raise self._refusal(name, place, start + row + 1, value)
+                        value = self.quote_value([name], str(column[row].as_py()))
+                        raise self._build_refusal(name, place, start + row + 1, value)
                     self.count(name, int(bad.sum()))
             start += batch.num_rows
-            yield put(batch, self.schema, new)
+            yield replace_columns(batch, self.schema, new)
 
-    def _refusal(self, name: str, place: int, row: int, value: str) -> EngineError:
+    def _build_refusal(self, name: str, place: int, row: int, value: str) -> EngineError:
         return EngineError(
             "value_not_fit",
             "Row {row} of the column {name!r} holds {found!r}, which cannot become {to}.",
@@ -106,44 +114,50 @@ class Cast(StepRunner):
             name=name,
             found=value[:60],
             to=self.step.to,
-            field=self.at("columns", place),
+            field=self.get_pointer("columns", place),
             value=value[:200],
             limit=f"values that can become {self.step.to}; rows count from 1, the header not among them",
             hint=N_("Correct it, make it a missing token, or let the step make unfit values missing."),
         )
 
 
-class Derive(StepRunner):
+class DeriveStep(StepRunner):
     """derive"""
 
     def prepare(self, source: Batches) -> None:
-        self.tree = parse(self.step.expression)
-        for name in columns_in(self.tree):
-            kind = self.need(source.schema, name, "expression")
+        self.tree = parse_expression(self.step.expression)
+        for name in list_columns(self.tree):
+            kind = self.require_column(source.schema, name, "expression")
             if not (is_number(kind) or pa.types.is_boolean(kind)):
-                raise unfit(
-                    name, kind, self.at("expression"), "a column of integers or floats", code="column_not_numeric"
+                raise build_unfit_error(
+                    name,
+                    kind,
+                    self.get_pointer("expression"),
+                    "a column of integers or floats",
+                    code="column_not_numeric",
                 )
-        made, names = pa.field(self.step.name, pa.float64()), visible(source.schema)
-        fields = [made if name == self.step.name else source.schema.field(name) for name in names]
-        self.schema = placed(source.schema, fields if self.step.name in names else [*fields, made])
+        derived, names = pa.field(self.step.name, pa.float64()), list_visible_columns(source.schema)
+        fields = [derived if name == self.step.name else source.schema.field(name) for name in names]
+        self.schema = build_schema(source.schema, fields if self.step.name in names else [*fields, derived])
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        names = columns_in(self.tree)
+        names = list_columns(self.tree)
         for batch in batches:
             columns = {}
             for name in names:
                 column = batch.column(name)
-                whole = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-                columns[name] = floats_of(whole).astype(np.float64, copy=False)
+                numeric = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
+                columns[name] = convert_to_floats(numeric).astype(np.float64, copy=False)
             with np.errstate(all="ignore"):
-                values = np.array(np.broadcast_to(computed(self.tree, columns), batch.num_rows), dtype=np.float64)
+                values = np.array(
+                    np.broadcast_to(evaluate_expression(self.tree, columns), batch.num_rows), dtype=np.float64
+                )
             values[~np.isfinite(values)] = np.nan
             self.count(self.step.name, batch.num_rows)
-            yield put(batch, self.schema, {self.step.name: pa.array(values, from_pandas=True)})
+            yield replace_columns(batch, self.schema, {self.step.name: pa.array(values, from_pandas=True)})
 
 
-PLAIN: dict[str, Callable[..., Any]] = {
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "+": np.add,
     "-": np.subtract,
     "*": np.multiply,
@@ -162,15 +176,15 @@ PLAIN: dict[str, Callable[..., Any]] = {
 }
 
 
-def computed(node: Node, columns: Mapping[str, Floats]) -> Any:
+def evaluate_expression(node: ExpressionNode, columns: Mapping[str, Floats]) -> Any:
     """The value of an expression in each row, in float64; NaN where an operand is missing."""
     if node.op == "number":
         return np.float64(node.value)
     if node.op == "column":
         return columns[str(node.value)]
-    return PLAIN[node.op](*(computed(part, columns) for part in node.parts))
+    return OPERATIONS[node.op](*(evaluate_expression(part, columns) for part in node.parts))
 
 
-def without_origin(schema: pa.Schema) -> pa.Schema:
+def drop_origin_column(schema: pa.Schema) -> pa.Schema:
     """The schema as it is written."""
     return pa.schema([each for each in schema if each.name != ORIGIN_COLUMN])

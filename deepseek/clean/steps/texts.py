@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.steps.base import StepRunner, is_text, put
+from deepseek.clean.steps.base import StepRunner, is_text, replace_columns
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.batches import Batches
@@ -24,16 +24,16 @@ PUNCTUATION = str.maketrans(
 SPACES = re.compile(r"\s+")
 
 
-class Texts(StepRunner):
+class TextStep(StepRunner):
     """The part that all of these share."""
 
     heavy = True
 
     def prepare(self, source: Batches) -> None:
-        self.names = self.chosen(source.schema, is_text, "a text column", code="column_not_text")
-        self.change = self.changing()
+        self.names = self.choose_columns(source.schema, is_text, "a text column", code="column_not_text")
+        self.change = self.build_change()
 
-    def changing(self) -> Callable[[str], str | None]:
+    def build_change(self) -> Callable[[str], str | None]:
         """What becomes of one text; None makes it missing."""
         raise NotImplementedError
 
@@ -42,13 +42,13 @@ class Texts(StepRunner):
             new = {}
             for name in self.names:
                 column = batch.column(name)
-                after = self.changed(column)
+                after = self.change_column(column)
                 if after is not column:
-                    self.count(name, differing(column, after))
+                    self.count(name, count_differing(column, after))
                     new[name] = after
-            yield put(batch, self.schema, new)
+            yield replace_columns(batch, self.schema, new)
 
-    def changed(self, column: pa.Array) -> pa.Array:
+    def change_column(self, column: pa.Array) -> pa.Array:
         encoded = column.dictionary_encode()
         before = encoded.dictionary.to_pylist()
         after = [self.change(text) for text in before]
@@ -57,19 +57,19 @@ class Texts(StepRunner):
         return pa.array(after, type=column.type).take(encoded.indices)
 
 
-def differing(before: pa.Array, after: pa.Array) -> int:
+def count_differing(before: pa.Array, after: pa.Array) -> int:
     """How many values are not as they were."""
     unlike = pc.fill_null(pc.not_equal(before, after), False)
     return int(pc.sum(unlike).as_py() or 0) + int(after.null_count) - int(before.null_count)
 
 
-class NormaliseText(Texts):
+class NormaliseTextStep(TextStep):
     """normalise_text"""
 
-    def changed(self, column: pa.Array) -> pa.Array:
+    def change_column(self, column: pa.Array) -> pa.Array:
         """Texts that are all plain ASCII are treated by Arrow's own kernels; others one by one."""
         if pc.all(pc.string_is_ascii(column)).as_py() is False:
-            return super().changed(column)
+            return super().change_column(column)
         after = pc.replace_substring_regex(column, r"[\s\x1c-\x1f\x0b]+", " ") if self.step.collapse else column
         if self.step.trim:
             after = pc.ascii_trim_whitespace(pc.ascii_trim(after, "\x1c\x1d\x1e\x1f \t\n\r\v\f"))
@@ -79,7 +79,7 @@ class NormaliseText(Texts):
             after = pc.if_else(pc.equal(after, ""), pa.scalar(None, after.type), after)
         return after
 
-    def changing(self) -> Callable[[str], str | None]:
+    def build_change(self) -> Callable[[str], str | None]:
         step = self.step
 
         def change(text: str) -> str | None:
@@ -98,10 +98,10 @@ class NormaliseText(Texts):
         return change
 
 
-class ReplaceText(Texts):
+class ReplaceTextStep(TextStep):
     """replace_text"""
 
-    def changing(self) -> Callable[[str], str | None]:
+    def build_change(self) -> Callable[[str], str | None]:
         if self.step.pattern:
             try:
                 pc.replace_substring_regex(pa.array(["a"]), self.step.find, self.step.put)
@@ -110,13 +110,13 @@ class ReplaceText(Texts):
                     "bad_pattern",
                     "The pattern cannot be read: {splitlines}",
                     splitlines=str(error).splitlines()[0][:200],
-                    field=self.at("find"),
+                    field=self.get_pointer("find"),
                     value=self.step.find[:200],
                     limit="a regular expression of RE2",
                     hint=N_("Put a backslash before characters that are meant literally."),
                 ) from error
         return str
 
-    def changed(self, column: pa.Array) -> pa.Array:
+    def change_column(self, column: pa.Array) -> pa.Array:
         replace = pc.replace_substring_regex if self.step.pattern else pc.replace_substring
         return replace(column, self.step.find, self.step.put)

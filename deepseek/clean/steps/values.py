@@ -10,7 +10,7 @@ from deepseek.messages import N_
 TRUE, FALSE = ("true", "1", "yes", "是"), ("false", "0", "no", "否")
 
 
-def scalar_of(text: str, kind: pa.DataType, field: str, name: str, column_field: str = "") -> pa.Scalar:
+def parse_scalar(text: str, kind: pa.DataType, field: str, name: str, column_field: str = "") -> pa.Scalar:
     """The text as a value of `kind`. Raises EngineError ``value_not_fit`` at `field`."""
     try:
         if pa.types.is_boolean(kind):
@@ -20,10 +20,10 @@ def scalar_of(text: str, kind: pa.DataType, field: str, name: str, column_field:
             return pa.scalar(word in TRUE, kind)
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return pa.scalar(text, kind)
-        found = pa.scalar(text.strip()).cast(kind)
-        if pa.types.is_floating(kind) and found.as_py() != found.as_py():
+        scalar = pa.scalar(text.strip()).cast(kind)
+        if pa.types.is_floating(kind) and scalar.as_py() != scalar.as_py():
             raise pa.ArrowInvalid("not a number")
-        return found
+        return scalar
     except (pa.ArrowException, ValueError) as error:
         raise EngineError(
             "value_not_fit",

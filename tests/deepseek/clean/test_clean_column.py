@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.clean.column import allowed, clean_column
+from deepseek.clean.column import clean_column, compute_allowed_range
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError
 from deepseek.quality.outliers import Fences
@@ -81,7 +81,7 @@ def test_nothing_to_do_changes_nothing(kind):
 def test_limits_rounded_to_the_type_stay_inside_the_fences():
     for lower, upper in ((0.1, 0.1 + 1e-6), (-0.1 - 1e-6, 0.3)):
         for kind in (np.float16, np.float32, np.float64):
-            low, high = allowed(Fences(lower, upper), np.dtype(kind), whole=False)
+            low, high = compute_allowed_range(Fences(lower, upper), np.dtype(kind), is_integer=False)
             assert float(low) >= lower
             assert float(high) <= upper
             assert float(np.nextafter(low, kind(-np.inf))) < lower

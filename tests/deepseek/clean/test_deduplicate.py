@@ -53,7 +53,7 @@ def test_bit_by_bit_as_all_at_once(drawn, columns, keep, read, keys, collide):
         patch.setattr(rows, "READ_BYTES", read)
         patch.setattr(rows, "KEYS_BYTES", keys)
         if collide:
-            patch.setattr(partitions, "hashes", lambda batch, names: np.zeros(batch.num_rows, dtype=np.uint64))
+            patch.setattr(partitions, "hash_keys", lambda batch, names: np.zeros(batch.num_rows, dtype=np.uint64))
         assert staying(table, 7, columns=columns, keep=keep) == sorted(wanted.values())
 
 
@@ -83,8 +83,8 @@ def test_a_part_is_never_held_whole(tmp_path, monkeypatch, distinct):
     monkeypatch.setattr(rows, "KEYS_BYTES", 2**21, raising=False)
     monkeypatch.setattr(partitions, "MAX_BYTES_IN_MEMORY", 0)
     if distinct > 1:  # the first hash tells no two apart
-        mixed = partitions._mixed
-        monkeypatch.setattr(partitions, "_mixed", lambda bits, level: mixed(bits, level) if level else bits * 0)
+        mixed = partitions._mix_bits
+        monkeypatch.setattr(partitions, "_mix_bits", lambda bits, level: mixed(bits, level) if level else bits * 0)
     table = pa.table({"k": np.arange(10**6) % distinct})
     before = pa.total_allocated_bytes()
     monkeypatch.setattr(SpilledBatches, "read", read)

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from deepseek.clean.explain import CHANGES, explain, lines_of
+from deepseek.clean.explain import MAX_CHANGES, explain, lines_of
 from deepseek.clean.run import run
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError, Silent
@@ -82,7 +82,7 @@ def test_only_the_first_rows_count(told):
 def test_some_cells_of_every_column_are_shown(told):
     text = "a,b\n1,1\n" + ",\n" * 200 + "1,\n" * 5
     document = told(text, window_size=1001)
-    assert len(document["changes"]) == CHANGES
+    assert len(document["changes"]) == MAX_CHANGES
     assert {change["column"] for change in document["changes"]} == {"a", "b"}
 
 

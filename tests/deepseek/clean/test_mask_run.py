@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deepseek.clean.masks import masked_at
+from deepseek.clean.masks import find_masked_by_step
 from deepseek.clean.run import run
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError, Silent
@@ -89,7 +89,7 @@ def test_a_row_that_cannot_be_read_is_not_quoted_where_the_plan_masks(tmp_path):
 def test_a_masked_column_is_followed_through_its_names():
     swap = [{"column": "a", "name": "t"}, {"column": "b", "name": "a"}, {"column": "t", "name": "b"}]
     steps = steps_of({"kind": "rename", "names": swap}, {**MASK, "columns": ["a"]}, {"kind": "rename", "names": swap})
-    assert masked_at(steps) == [{"b"}, {"a"}, {"a"}, {"b"}]
+    assert find_masked_by_step(steps) == [{"b"}, {"a"}, {"a"}, {"b"}]
 
 
 def test_nor_are_the_bytes_of_a_cell_that_is_not_text(tmp_path):
@@ -103,7 +103,7 @@ def test_nor_are_the_bytes_of_a_cell_that_is_not_text(tmp_path):
 
 def test_a_key_that_a_later_step_masks_by_the_name_that_a_join_gave_it():
     join = {"kind": "join", "on": ["number"], "right_on": ["phone"], "take": ["phone", "y"]}
-    found = masked_at(steps_of(join, {**MASK, "columns": ["phone_right"]}))
+    found = find_masked_by_step(steps_of(join, {**MASK, "columns": ["phone_right"]}))
     assert "phone" in found[0]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from deepseek.clean.execution import execute
 from deepseek.clean.explain import explain
-from deepseek.clean.personal_data import id_check, is_bank_card, luhn
+from deepseek.clean.personal_data import compute_id_check, compute_luhn_digit, is_bank_card
 from deepseek.clean.run import run
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext
@@ -61,13 +61,13 @@ def test_numbers_become_text_with_asterisks_and_keep_their_type_with_pseudonyms(
 def test_a_pseudonym_that_no_number_of_the_type_can_be_makes_the_column_text(size):
     """One that ends in X; one beyond 63 bits; one that a float would round."""
     hide = hiding(["id_card", "bank_card"], "pseudonym", KEY)
-    cards = [int(f"{n}{luhn(str(n))}") for n in range(922337000000000000, 922337000000000400)]
+    cards = [int(f"{n}{compute_luhn_digit(str(n))}") for n in range(922337000000000000, 922337000000000400)]
     large = next(one for one in cards if int(hide(str(one))) >= 2**63)
     float_card = next(
         n for n in range(9007190000000000, 9007190000010000) if is_bank_card(str(n)) and int(hide(str(n))) > 2**53
     )
     bodies = [f"31010519491231{order:03d}" for order in range(1000)]
-    ids = [int(body + id_check(body)) for body in bodies if id_check(body) != "X"]
+    ids = [int(body + compute_id_check(body)) for body in bodies if compute_id_check(body) != "X"]
     ends_in_x = next(one for one in ids if hide(str(one)).endswith("X"))
     for value, kind in ((ends_in_x, "int64"), (large, "int64"), (float_card, "float64")):
         told, *_ = masked({"k": pa.array([1, value], kind)}, size, how="pseudonym")

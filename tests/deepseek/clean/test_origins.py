@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepseek.clean.origins import NONE, Runs
+from deepseek.clean.origins import INSERTED_ROW, OriginRuns
 from deepseek.clean.run import run
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import Silent
@@ -41,15 +41,15 @@ def test_rows_that_are_dropped(runs_of):
 
 
 def test_rows_that_are_inserted(runs_of):
-    assert runs_of({"kind": "regularise", "column": "d"}) == [[0, 0], [3, NONE], [5, 3]]
+    assert runs_of({"kind": "regularise", "column": "d"}) == [[0, 0], [3, INSERTED_ROW], [5, 3]]
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 5)), min_size=1, max_size=20), st.integers(1, 5))
 def test_runs_unfold_to_the_origins(origins, size):
-    runs = Runs()
+    runs = OriginRuns()
     for start in range(0, len(origins), size):
         runs.add(pa.array(origins[start : start + size], pa.int64()))
     found = []
     for (row, source), end in zip(runs.runs.tolist(), [*runs.runs[1:, 0].tolist(), len(origins)], strict=True):
-        found += [None if source == NONE else source + place for place in range(end - row)]
+        found += [None if source == INSERTED_ROW else source + place for place in range(end - row)]
     assert found == origins

@@ -9,13 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.clean import fpe
-from deepseek.clean.fpe import Digits
-from deepseek.clean.personal_data import PROVINCES, Hider, found_in, id_check, is_bank_card, is_id_card, luhn
+from deepseek.clean.fpe import DigitCipher
+from deepseek.clean.personal_data import (
+    PROVINCES,
+    Hider,
+    compute_id_check,
+    compute_luhn_digit,
+    find_personal_data,
+    is_bank_card,
+    is_id_card,
+)
 
 KEY = bytes(range(32))
 ID = "11010519491231002X"  # the example of GB 11643
 CARD = "6222021234567890128"[:-1]
-CARD += luhn(CARD)
+CARD += compute_luhn_digit(CARD)
 ALL = ["id_card", "phone", "bank_card", "name"]
 AES128, AES256 = "2B7E151628AED2A6ABF7158809CF4F3C", "2B7E151628AED2A6ABF7158809CF4F3CEF4359D8D580AA4F7F036D6F04FC6A94"
 
@@ -30,22 +38,22 @@ AES128, AES256 = "2B7E151628AED2A6ABF7158809CF4F3C", "2B7E151628AED2A6ABF7158809
     ],
 )
 def test_samples_of_nist(key, tweak, wanted):
-    assert Digits(bytes.fromhex(key)).encrypt("0123456789", bytes.fromhex(tweak)) == wanted
+    assert DigitCipher(bytes.fromhex(key)).encrypt("0123456789", bytes.fromhex(tweak)) == wanted
 
 
 @pytest.mark.parametrize("limit", [1, 7, 500, 1000])
 def test_numbers_below_a_limit_are_permuted(monkeypatch, limit):
     """Over three digits: over six, each number below 500 takes some 2,000 encryptions."""
-    monkeypatch.setattr(fpe, "FEWEST", 3)
-    digits = Digits(KEY)
-    permuted = [digits.below(number, limit) for number in range(limit)]
+    monkeypatch.setattr(fpe, "MIN_DIGITS", 3)
+    digits = DigitCipher(KEY)
+    permuted = [digits.encrypt_below(number, limit) for number in range(limit)]
     assert sorted(permuted) == list(range(limit))
     assert limit < 500 or permuted != sorted(permuted)
 
 
 def test_numbers_below_a_small_limit_are_encrypted_as_six_digits():
-    digits = Digits(KEY)
-    permuted = [digits.below(number, 5000) for number in range(3)]
+    digits = DigitCipher(KEY)
+    permuted = [digits.encrypt_below(number, 5000) for number in range(3)]
     for number, other in enumerate(permuted):
         walk = int(digits.encrypt(f"{number:06d}"))
         while walk >= 5000:
@@ -55,7 +63,7 @@ def test_numbers_below_a_small_limit_are_encrypted_as_six_digits():
 
 def test_fewer_than_six_digits_are_not_encrypted():
     with pytest.raises(ValueError, match="6 decimal digits"):
-        Digits(KEY).encrypt("12345")
+        DigitCipher(KEY).encrypt("12345")
 
 
 def test_check_digits():
@@ -109,7 +117,7 @@ def test_two_phones_never_share_a_pseudonym(a, b):
 @given(st.sampled_from(["11", "44", "65"]), st.integers(0, 9999), st.dates(), st.integers(0, 999))
 def test_every_identity_number_becomes_one(province, region, day, order):
     body = f"{province}{region:04d}{day.year:04d}{day:%m%d}{order:03d}"
-    text = body + id_check(body)
+    text = body + compute_id_check(body)
     hidden = hiding(["id_card"], "pseudonym", KEY)(text)
     assert is_id_card(hidden) == is_id_card(text) or hidden == text
 
@@ -119,15 +127,15 @@ def identity_cards(draw):
     day = draw(st.dates(date(1900, 1, 1), date(2099, 12, 31)))
     region, order = draw(st.integers(0, 9999)), draw(st.integers(0, 999))
     body = f"{draw(st.sampled_from(PROVINCES))}{region:04d}{day:%Y%m%d}{order:03d}"
-    return body + id_check(body)
+    return body + compute_id_check(body)
 
 
 PHONES = st.from_regex(r"(\+86 |86)?1[3-9][0-9]{9}", fullmatch=True)
-BANK_CARDS = st.from_regex(r"[2-9][0-9]{11,17}", fullmatch=True).map(lambda body: body + luhn(body))
+BANK_CARDS = st.from_regex(r"[2-9][0-9]{11,17}", fullmatch=True).map(lambda body: body + compute_luhn_digit(body))
 
 
 def kinds(text):
-    return [(one.start, one.end, one.kind) for one in found_in(text)]
+    return [(one.start, one.end, one.kind) for one in find_personal_data(text)]
 
 
 @given(st.lists(st.one_of(identity_cards(), PHONES, BANK_CARDS), min_size=1, max_size=4), st.sampled_from(" ，"))
@@ -141,13 +149,13 @@ def test_a_pseudonym_is_of_the_kind_of_its_value_whatever_stands_beside_it(value
 def test_the_pseudonym_of_an_identity_card_is_no_bank_card():
     """One in a hundred of them ends in an X behind 17 digits that have the check digit of a bank card."""
     bodies = [f"316636195809{day:02d}{order:03d}" for day in range(1, 31) for order in range(20)]
-    for card in (body + id_check(body) for body in bodies):
+    for card in (body + compute_id_check(body) for body in bodies):
         assert is_id_card(hiding(ALL, "pseudonym", KEY)(card))
 
 
 def test_an_identity_card_behind_letters_is_no_bank_card():
     bodies = [f"3166361958{month:02d}01{order:03d}" for month in range(1, 13) for order in range(200)]
-    cards = [f"ID{body}X" for body in bodies if id_check(body) == "X" and is_bank_card(body)]
+    cards = [f"ID{body}X" for body in bodies if compute_id_check(body) == "X" and is_bank_card(body)]
     assert cards
     assert [hiding(["bank_card"], "mask", None)(card) for card in cards] == cards
 
@@ -166,6 +174,6 @@ def test_digits_beside_a_card_and_a_country_code_are_no_part_of_one(text, wanted
 
 
 def test_all_of_a_text_are_found_in_their_order():
-    found = found_in(" ".join(["+86 138 1234 5678", "4111111111111111", ID] * 1000))
+    found = find_personal_data(" ".join(["+86 138 1234 5678", "4111111111111111", ID] * 1000))
     assert [one.kind for one in found] == ["phone", "bank_card", "id_card"] * 1000
     assert all(one.end < other.start for one, other in pairwise(found))

@@ -169,7 +169,7 @@ def test_on_the_disk_as_in_memory(tmp_path: Path, monkeypatch, kept):
     wanted = streamed(rows, steps, 1000)
     monkeypatch.setattr(streams.SpilledBatches.__init__, "__defaults__", (kept,))
     monkeypatch.setattr("deepseek.clean.steps.partitions.MAX_BYTES_IN_MEMORY", kept)
-    monkeypatch.setattr(order_statistics, "GATHERED", 3)
+    monkeypatch.setattr(order_statistics, "MAX_VALUES_IN_MEMORY", 3)
     monkeypatch.setattr("deepseek.clean.steps.groups.PART_ROWS", 2)
     assert streamed(rows, steps, 16, tmp_path).equals(wanted)
     assert not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deepseek.clean.execution import execute
-from deepseek.clean.run import SimpleStep, choose_columns, clean_columns
+from deepseek.clean.run import SimplePlan, choose_columns, clean_columns
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext
 from deepseek.job import EngineError, Silent
@@ -62,7 +62,7 @@ def test_streamed_as_in_memory(rows, fields, size, named):
 
     def streamed():
         around = StepContext()
-        done = execute([SimpleStep(spec, tuple(chosen))], TableBatches(table, size), around)
+        done = execute([SimplePlan(spec, tuple(chosen))], TableBatches(table, size), around)
         return pa.Table.from_batches(done.batches, done.batches.schema).combine_chunks(), around.warnings
 
     def whole():
@@ -87,5 +87,5 @@ def test_streamed_as_in_memory(rows, fields, size, named):
 def test_a_gap_longer_than_any_batch(size):
     table = pa.table({"x": [1.0, *[None] * 20, 3.0]})
     spec = CleanSpec(window_size=45)
-    done = execute([SimpleStep(spec, ("x",))], TableBatches(table, size), StepContext())
+    done = execute([SimplePlan(spec, ("x",))], TableBatches(table, size), StepContext())
     assert pa.Table.from_batches(done.batches).column("x").to_pylist() == [1.0, *[2.0] * 20, 3.0]

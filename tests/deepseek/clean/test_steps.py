@@ -11,7 +11,7 @@ from deepseek.clean.execution import RUNNERS, execute
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps import series
 from deepseek.clean.steps.base import StepContext
-from deepseek.clean.steps.fences import ALL_EQUAL, _by_mean
+from deepseek.clean.steps.fences import ALL_EQUAL, _compute_z_score_fences
 from deepseek.job import EngineError
 from deepseek.quality.outliers import Fences
 from deepseek.tables.batches import TableBatches
@@ -290,7 +290,7 @@ def test_a_mean_of_floats_is_taken():
 
 
 def test_too_many_inserted_rows_are_refused(monkeypatch):
-    monkeypatch.setattr(series, "MOST_INSERTED", 1)
+    monkeypatch.setattr(series, "MAX_INSERTED_ROWS", 1)
     columns, step = {"d": [DAY, date(2024, 1, 3)]}, {"kind": "regularise", "column": "d"}
     assert len(done(columns, step)["d"]) == 3
     columns["d"][1] = date(2024, 1, 4)
@@ -305,4 +305,4 @@ def test_filling_backward_refuses_other_batches_than_it_prepared_for():
 
 
 def test_equal_values_have_no_outliers_by_their_mean():
-    assert _by_mean(lambda: iter([np.array([2.0, 2.0])]), 2, 3.0) == Fences(-np.inf, np.inf, ALL_EQUAL)
+    assert _compute_z_score_fences(lambda: iter([np.array([2.0, 2.0])]), 2, 3.0) == Fences(-np.inf, np.inf, ALL_EQUAL)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.clean import sorting_networks, window_medians
-from deepseek.clean.window_medians import medians_at
+from deepseek.clean.window_medians import compute_medians_at
 
 
 def column(size, share, seed=0, values=None):
@@ -26,7 +26,7 @@ def by_numpy(values, rows, half):
         return np.array([np.median(window[~np.isnan(window)]) for window in cut])
 
 
-@pytest.mark.parametrize("way", [window_medians._by_sort, window_medians._by_descent])
+@pytest.mark.parametrize("way", [window_medians._compute_by_sort, window_medians._compute_by_descent])
 def test_both_ways_give_numpys_bytes(way):
     values = column(1000, 0.4)
     rows = np.flatnonzero(np.isnan(values))
@@ -41,8 +41,8 @@ def test_descent_equals_sort_on_ties_and_infinities(size, half, share, seed):
     rows = np.flatnonzero(np.isnan(values))
     half = min(half, size)
     assert (
-        window_medians._by_descent(values, rows, half).tobytes()
-        == window_medians._by_sort(values, rows, half).tobytes()
+        window_medians._compute_by_descent(values, rows, half).tobytes()
+        == window_medians._compute_by_sort(values, rows, half).tobytes()
     )
 
 
@@ -50,15 +50,18 @@ def test_blocks_of_the_descent_join_without_a_seam(monkeypatch):
     values = column(5000, 0.3)
     rows = np.flatnonzero(np.isnan(values))
     monkeypatch.setattr(window_medians, "BLOCK_ROWS", 64)
-    assert window_medians._by_descent(values, rows, 40).tobytes() == window_medians._by_sort(values, rows, 40).tobytes()
+    assert (
+        window_medians._compute_by_descent(values, rows, 40).tobytes()
+        == window_medians._compute_by_sort(values, rows, 40).tobytes()
+    )
 
 
-@pytest.mark.parametrize(("share", "half", "way"), [(0.01, 2, "_by_sort"), (0.5, 5000, "_by_descent")])
+@pytest.mark.parametrize(("share", "half", "way"), [(0.01, 2, "_compute_by_sort"), (0.5, 5000, "_compute_by_descent")])
 def test_the_cheaper_way_is_taken(monkeypatch, share, half, way):
     taken = []
     monkeypatch.setattr(window_medians, way, lambda values, rows, half: taken.append(way))
     values = column(20_000, share)
-    window_medians.medians_at(values, np.flatnonzero(np.isnan(values)), half)
+    window_medians.compute_medians_at(values, np.flatnonzero(np.isnan(values)), half)
     assert taken == [way]
 
 
@@ -66,7 +69,7 @@ def test_wide_windows_with_many_missing_stay_within_memory():
     values = column(200_000, 0.5)  # gathered at once, the windows would take 100,000 x 50,001 x 8 bytes = 40 GB
     rows = np.flatnonzero(np.isnan(values))
     tracemalloc.start()
-    window_medians.medians_at(values, rows, 25_000)
+    window_medians.compute_medians_at(values, rows, 25_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 32 * 2**20
@@ -76,7 +79,7 @@ def test_sorting_gathers_a_chunk_at_a_time():
     values = column(100_000, 0.5)
     rows = np.flatnonzero(np.isnan(values))
     tracemalloc.start()
-    window_medians._by_sort(values, rows, 50)
+    window_medians._compute_by_sort(values, rows, 50)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * window_medians.CHUNK_BYTES
@@ -86,7 +89,7 @@ def test_sorting_gathers_a_chunk_at_a_time():
 def test_networks_give_numpys_bytes(size, half, share, seed, dtype):
     values = column(size, share, seed, [-np.inf, -1.0, -0.0, 0.0, 1.0, 2.0, 3e38, np.inf]).astype(dtype)
     rows = np.flatnonzero(np.isnan(values))
-    assert medians_at(values, rows, half, gaps=True).tobytes() == by_numpy(values, rows, half).tobytes()
+    assert compute_medians_at(values, rows, half, gaps=True).tobytes() == by_numpy(values, rows, half).tobytes()
 
 
 @pytest.mark.parametrize("width", sorted(sorting_networks.NETWORKS))
@@ -104,7 +107,7 @@ def test_flat_true_is_flatnonzero():
     wrong = [
         share
         for share, mask in masks.items()
-        if not np.array_equal(sorting_networks.flat_true(mask), np.flatnonzero(mask))
+        if not np.array_equal(sorting_networks.find_true(mask), np.flatnonzero(mask))
     ]
     assert wrong == []
 
@@ -113,4 +116,4 @@ def test_flat_true_is_flatnonzero():
 def test_counts_of_windows(width):
     values = column(1000, 0.3)
     wanted = np.lib.stride_tricks.sliding_window_view(values == values, width).sum(axis=1)
-    assert np.array_equal(window_medians._present(values, width), wanted)
+    assert np.array_equal(window_medians._count_present(values, width), wanted)

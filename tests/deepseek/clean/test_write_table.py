@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepseek.clean.execution import write
+from deepseek.clean.execution import write_parquet
 from deepseek.tables.batches import TableBatches
 from deepseek.tables.files import ROW_GROUP_ROWS, write_table
 
@@ -47,6 +47,6 @@ def test_written_group_by_group_it_is_the_same_bytes(tmp_path, size):
         }
     )
     write_table(table, tmp_path / "whole.parquet")
-    written = write(TableBatches(table, size), tmp_path / "groups.parquet")
+    written = write_parquet(TableBatches(table, size), tmp_path / "groups.parquet")
     assert (tmp_path / "groups.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert (written.rows, written.missing["x"], written.runs) == (300_000, int((values < -1).sum()), None)

@@ -62,7 +62,7 @@ def estimate_memory(version: DatasetVersion | None, values: Mapping[str, Any], k
     if version is None or not version.rows or not version.columns:
         return None
     if kind == "clean":
-        return clean_plan.memory_bytes(version.rows, len(version.columns))
+        return clean_plan.estimate_memory_bytes(version.rows, len(version.columns))
     if kind != "train":
         return None
     fields = {**values, "target": "y", "features": None, "task": values.get("task") or "regression"}
