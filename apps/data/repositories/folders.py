@@ -65,11 +65,31 @@ def read_main_sha(folder: Path) -> str:
         return ""
 
 
+def read_references(folder: Path) -> dict[str, str]:
+    """{reference: commit} of a folder, read as they lie. Lock files of Git and hidden files of a share are none."""
+    references: dict[str, str] = {}
+    for parent, _folders, names in os.walk(folder / "refs"):
+        for name in names:
+            if not name.startswith(".") and not name.endswith(".lock"):
+                path = Path(parent, name)
+                with suppress(FileNotFoundError):
+                    references[path.relative_to(folder).as_posix()] = path.read_text().strip()
+    return references
+
+
+def is_current(folder: Path, sha: str) -> bool:
+    """Whether the folder has `main` at this commit and nothing else.
+
+    A process that dies after it has accepted a push of `master` leaves that branch behind.
+    """
+    return read_references(folder) == {MAIN: sha}
+
+
 def ensure_current_folder(dataset: Dataset) -> Path:
     """The folder of this dataset's repository, with every version in it. Unavailable where it stays locked."""
     last = history.ensure_commits(dataset)
     folder = get_folder(dataset)
-    if read_main_sha(folder) != last.sha:
+    if not is_current(folder, last.sha):
         with lock_folder(dataset):
             update_folder(dataset, folder)
     return folder
@@ -79,7 +99,7 @@ def ensure_current_locked_folder(dataset: Dataset) -> Path:
     """The same for who holds the lock and is about to write."""
     last = history.ensure_commits(dataset)
     folder = get_folder(dataset)
-    if read_main_sha(folder) != last.sha:
+    if not is_current(folder, last.sha):
         update_folder(dataset, folder)
     return folder
 
@@ -120,7 +140,8 @@ def add_missing_commits(dataset: Dataset, folder: Path) -> None:
     head = read_main_sha(folder)
     positions = Commit.objects.filter(dataset=dataset, sha=head).values_list("position", flat=True)
     position = positions.first() if head else None
-    if position is None:
+    if position is None or read_references(folder).keys() != {MAIN}:
+        head, position = "", None
         remove_folder(folder)
         make_repository(folder)
     missing = Commit.objects.filter(dataset=dataset, position__gt=-1 if position is None else position).order_by(

@@ -80,11 +80,11 @@ def receive_push(request: HttpRequest, target: RepositoryTarget) -> HttpResponse
             page = reverse("datasets:version", args=[target.project.slug, target.name, version.number])
             return [*accepted_push.lines, request.build_absolute_uri(page)]
 
-        before = folders.read_main_sha(folder)
-        if not run_child(env, folder, body, out, decide) and folders.read_main_sha(folder) != before:
-            folders.remove_folder(
-                folder
-            )  # where programs may not be run (noexec), Git passes over a hook without a word
+        before = folders.read_references(folder)
+        accepted = run_child(env, folder, body, out, decide)
+        if not accepted and folders.read_references(folder) != before:
+            # Where programs may not be run (noexec), Git passes over a hook without a word, whatever the reference.
+            folders.remove_folder(folder)
             raise Unavailable(
                 "The push was not looked at, and is not taken in: the hook of the repository did not run.",
                 code="hook_not_run",
