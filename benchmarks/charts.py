@@ -52,7 +52,7 @@ def main() -> None:
 def measure(points: int, rounds: int) -> None:
     from django.db import connection
 
-    from apps.ml.experiments.metrics.lines import Window, lines_of
+    from apps.ml.experiments.metrics.lines import Window, load_lines
     from apps.ml.experiments.models import Metric, MetricBucket
 
     took = recorded(points)
@@ -62,9 +62,9 @@ def measure(points: int, rounds: int) -> None:
     middle = points // 2
     ways: dict[str, Callable[[], int]] = {
         "scan, whole": lambda: scanned(metric),
-        "thinned, whole": lambda: len(lines_of([metric])[0].points),
-        "thinned, a tenth": lambda: len(lines_of([metric], window=Window(middle, middle + points // 10))[0].points),
-        "thinned, 400 steps": lambda: len(lines_of([metric], window=Window(middle, middle + 399))[0].points),
+        "thinned, whole": lambda: len(load_lines([metric])[0].points),
+        "thinned, a tenth": lambda: len(load_lines([metric], window=Window(middle, middle + points // 10))[0].points),
+        "thinned, 400 steps": lambda: len(load_lines([metric], window=Window(middle, middle + 399))[0].points),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     rows = {name: way() for name, way in ways.items()}  # once, so that the pages are in memory for all of them
@@ -119,9 +119,9 @@ def scanned(metric) -> int:
 
 
 def extremes_stay(metric) -> None:
-    from apps.ml.experiments.metrics.lines import lines_of
+    from apps.ml.experiments.metrics.lines import load_lines
 
-    values = [value for _step, value in lines_of([metric])[0].points if value is not None]
+    values = [value for _step, value in load_lines([metric])[0].points if value is not None]
     assert (min(values), max(values)) == (metric.lowest, metric.highest), "an extreme is lost"
     print(f"  extremes kept: {min(values):.4g} and {max(values):.4g}")
 

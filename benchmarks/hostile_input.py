@@ -161,20 +161,26 @@ def readers_of_searches() -> Iterator[Reader]:
 
     from apps.core.lists import listing, pages
     from apps.ml.experiments.filters import completion, grammar, orders, tokens, vocabularies
-    from apps.ml.experiments.filters.sql import regex_of
+    from apps.ml.experiments.filters.sql import convert_like_to_regex
     from apps.ml.registry import filters as registry_filters
     from apps.web.search import query
 
     around = (("", ""), ("", "x"), ("metrics.a > ", "x"), ("tags.a = '", ""), ("tags.a IN (", ")"))
     vocabulary = vocabularies.RUNS
     yield Reader("MLflow filter", lambda text: grammar.parse(text, vocabulary), around)
-    yield Reader("MLflow filter, its tokens", tokens.tokens_of, around)
+    yield Reader("MLflow filter, its tokens", tokens.tokenize, around)
     yield Reader("MLflow order_by", lambda text: orders.read_order(text, vocabulary), (("", ""), ("metrics.", " DESC")))
     yield Reader("filter, what may come next", lambda text: complete(completion, text), (("", ""), ("metrics.a ", "x")))
     yield Reader(
-        "ILIKE, its expression", lambda text: __import__("re").search(regex_of("%a%a%1%b"), text), (("", "c"),)
+        "ILIKE, its expression",
+        lambda text: __import__("re").search(convert_like_to_regex("%a%a%1%b"), text),
+        (("", "c"),),
     )
-    yield Reader("ILIKE, a long pattern", lambda text: __import__("re").search(regex_of(text), "a1" * 200), most=1000)
+    yield Reader(
+        "ILIKE, a long pattern",
+        lambda text: __import__("re").search(convert_like_to_regex(text), "a1" * 200),
+        most=1000,
+    )
     yield Reader("registry order_by", registry_filters.plain_order)
     yield Reader("list: day", lambda text: listing.parse_day("x", text))
     yield Reader(
@@ -192,7 +198,7 @@ def readers_of_searches() -> Iterator[Reader]:
 
 
 def complete(completion: Any, text: str) -> object:
-    completion.clause_start(text)
+    completion.find_clause_start(text)
     return [form.fullmatch(text) for form in (completion.WITH_OPERATOR, completion.WITH_NAME, completion.ENDED)]
 
 
@@ -455,7 +461,7 @@ def readers_of_texts() -> Iterator[Reader]:
     )
     yield Reader(
         "Markdown of a note",
-        markdown.rendered,
+        markdown.render_markdown,
         (("", ""), ("a", "b")),
         notes,
         most=markdown.MAX_CHARACTERS,

@@ -34,7 +34,7 @@ from apps.ml.registry.services.evaluations import horizon_of
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.series import Budget
 from apps.ml.reruns.tolerance import Tolerance
-from apps.ml.reruns.verdicts import verdict_on
+from apps.ml.reruns.verdicts import build_verdict
 from apps.platform.accounts.models import Project, User
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.stores import store
@@ -103,7 +103,7 @@ def add_reruns(project: Project, first: Run, count: int) -> None:
     """Of the one run, judged with the verdict on the first of them."""
     ended = Run.objects.filter(project=project, kind=first.kind, state="finished").exclude(pk=first.pk)
     others = list(ended.select_related("job", "experiment").order_by("-job")[:count])
-    document = verdict_on(first, others[0], Tolerance(), Budget())
+    document = build_verdict(first, others[0], Tolerance(), Budget())
     told = {"state": "judged", "verdict": document["verdict"], "document": document, "requester": BY}
     Rerun.objects.bulk_create(
         [Rerun(project=project, original=first, job=one.job, relative=1e-6, absolute=0.0, **told) for one in others],

@@ -38,12 +38,12 @@ def write_metrics(runs: list[Run], plan: list[tuple[Metric, list[series.Point]]]
     of_run: dict[str, list[Metric]] = {}
     filled = []
     for metric, points in plan:
-        series.begin(metric)
-        filled += [(metric, full) for full in series.fold(metric, points)]
+        series.reset_metric(metric)
+        filled += [(metric, full) for full in series.fold_points(metric, points)]
         of_run.setdefault(metric.run_id, []).append(metric)
     for run in runs:
         if run.ended:
-            run.metrics_digest = series.digest_of_all(of_run.get(run.pk, []))
+            run.metrics_digest = series.compute_run_digest(of_run.get(run.pk, []))
             run.metrics_count = sum(metric.count for metric in of_run.get(run.pk, []))
     Run.objects.bulk_update([run for run in runs if run.ended], ["metrics_digest", "metrics_count"], batch_size=100)
     Metric.objects.bulk_create([metric for metric, _points in plan], batch_size=BATCH)

@@ -38,7 +38,7 @@ from apps.ml.registry.models import Alias, AliasMove, Evaluation, EvaluationSet,
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.series import Budget
 from apps.ml.reruns.tolerance import Tolerance
-from apps.ml.reruns.verdicts import verdict_on
+from apps.ml.reruns.verdicts import build_verdict
 from apps.platform.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
 from apps.platform.approvals.models import Approval, Vote
 from apps.platform.approvals.states import ApprovalState
@@ -478,7 +478,7 @@ def reruns_of(plane: Seeded, jobs: list[Job]) -> None:
     facts = {"project_id": first.project_id, "original": first, "relative": 0.1, "absolute": 0.0, "requester": "x"}
     made = Rerun.objects.bulk_create(Rerun(job=job, **facts) for job in jobs)
     plane.rerun = plane.rerun or made[0].pk
-    document = verdict_on(first, other, Tolerance(), Budget())
+    document = build_verdict(first, other, Tolerance(), Budget())
     Rerun.objects.filter(pk=plane.rerun).update(state="judged", verdict=document["verdict"], document=document)
 
 

@@ -18,8 +18,8 @@ from apps.core.actors import Actor
 from apps.ml.experiments import services
 from apps.ml.experiments.metrics.series import KEY_LIMIT, STEP_LIMIT, Point
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.services import ENDINGS, Facts, why
-from apps.ml.reruns.services import link_rerun, take_up
+from apps.ml.experiments.services import ENDINGS, Facts, get_end_reason
+from apps.ml.reruns.services import link_rerun, reopen_rerun
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
@@ -59,7 +59,7 @@ class Tracker:
             self.run = services.start_run(
                 actor=self.actor, job=self.job, facts=facts, experiment=str(self.job.register.get("experiment", ""))
             )
-            take_up(actor=self.actor, job=self.job)  # also at first: it may have been cancelled before any claim
+            reopen_rerun(actor=self.actor, job=self.job)  # also at first: it may have been cancelled before any claim
 
     def log(self, told: Sequence[Mapping[str, Any]]) -> int:
         """Take metrics as the relay has them; how many were left out. Call it where it has made sure of the job."""
@@ -85,7 +85,7 @@ class Tracker:
             actor=self.actor,
             run=run,
             state=ENDINGS[JobState(job.state)],
-            reason="" if job.state == JobState.SUCCEEDED else why(job),
+            reason="" if job.state == JobState.SUCCEEDED else get_end_reason(job),
             artifacts=[(f"{slot}/{name}", artifact, media_type) for slot, artifact, name, media_type, _ in outputs],
             figures=self.figures,
         )

@@ -11,7 +11,7 @@ from apps.core.lists.pages import build_cursor_filter
 from apps.data.datasets.lists import DATASETS
 from apps.data.datasets.lists import VERSIONS as DATASET_VERSIONS
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.ml.experiments.lists import listing_of, metric_column
+from apps.ml.experiments.lists import build_listing, build_metric_column
 from apps.ml.experiments.models import Metric, Run
 from apps.ml.pipelines.lists import PIPELINES
 from apps.ml.pipelines.models import Pipeline
@@ -27,7 +27,7 @@ from apps.platform.jobs.lists import JOBS
 from apps.platform.jobs.models import Job
 
 pytestmark = pytest.mark.services
-RUNS = listing_of([], [metric_column("loss")])
+RUNS = build_listing([], [build_metric_column("loss")])
 IN_A_PROJECT = ((JOBS, Job), (PIPELINES, Pipeline), (RUNS, Run), (DATASETS, Dataset), (MODELS, Model))
 LISTS = {
     **{listing.key: (listing, lambda actor, model=model: seen(model, actor)) for listing, model in IN_A_PROJECT},

@@ -9,10 +9,10 @@ import pytest
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.experiments.models import MetricPoint, Run
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.services import judge_ended, rerun_run
+from apps.ml.reruns.services import evaluate_ended_reruns, rerun_run
 from apps.ml.reruns.states import RerunState, Verdict
 from apps.ml.reruns.tolerance import Tolerance
-from apps.ml.reruns.verdicts import verdict_between
+from apps.ml.reruns.verdicts import compare_pair
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import store_file
 from apps.platform.artifacts.stores import store
@@ -73,7 +73,7 @@ def again(work, actor_for, engineer, dispatcher):
         run = Run.objects.select_related("job", "project").get(pk=run.pk)
         rerun, _ = rerun_run(actor=actor_for(engineer), run=run, tolerance=Tolerance())
         work(rerun.job)
-        assert judge_ended(actor=dispatcher) == 1
+        assert evaluate_ended_reruns(actor=dispatcher) == 1
         return Rerun.objects.select_related("job").get(pk=rerun.pk)
 
     return do
@@ -131,7 +131,7 @@ def test_changed_package_and_metric_are_named(train, again, monkeypatch):
 
 def test_changed_seed_is_named(train, actor_for, engineer):
     was, now = train(), train(seed=1)
-    found = verdict_between(actor=actor_for(engineer), run=now, against=was, tolerance=Tolerance())
+    found = compare_pair(actor=actor_for(engineer), run=now, against=was, tolerance=Tolerance())
     assert found["verdict"] == Verdict.DIFFERENT
     assert found["inputs"] == [{"kind": "spec", "name": "seed", "was": "0", "now": "1"}]
     assert found["outputs"]["differing"] == 3  # the rows that were held out are the last ones, whatever the seed
@@ -142,7 +142,7 @@ def test_missing_input_bytes_are_named(train, actor_for, engineer, dispatcher, w
     rerun, _ = rerun_run(actor=actor_for(engineer), run=run, tolerance=Tolerance())
     store().path_of(table).unlink()
     work(rerun.job)
-    judge_ended(actor=dispatcher)
+    evaluate_ended_reruns(actor=dispatcher)
     rerun.refresh_from_db()
     assert (rerun.state, rerun.verdict) == (RerunState.FAILED, "")
     assert rerun.document["error"]["code"] == "artifact_damaged"
@@ -158,7 +158,7 @@ def test_failed_rerun_continues_with_retried_job(train, again, work, actor_for, 
     retry_job(actor=actor_for(engineer), job=rerun.job)
     work(rerun.job)
     assert Rerun.objects.get().state == RerunState.RUNNING
-    judge_ended(actor=dispatcher)
+    evaluate_ended_reruns(actor=dispatcher)
     rerun.refresh_from_db()
     assert (rerun.verdict, rerun.document["circumstances"][-1]["kind"]) == (Verdict.IDENTICAL, "attempts")
     assert Artifact.objects.count() > 4
@@ -168,12 +168,12 @@ def test_cancelled_rerun_is_judged_after_retry(train, actor_for, engineer, dispa
     engineer_actor, run = actor_for(engineer), train()
     rerun = rerun_run(actor=engineer_actor, run=run, tolerance=Tolerance())[0]
     cancel_job(actor=engineer_actor, job=rerun.job)
-    judge_ended(actor=dispatcher)
+    evaluate_ended_reruns(actor=dispatcher)
     rerun.refresh_from_db()
     assert rerun.state == RerunState.CANCELLED
     rerun.job.refresh_from_db()
     retry_job(actor=engineer_actor, job=rerun.job)
     work(rerun.job)
-    judge_ended(actor=dispatcher)
+    evaluate_ended_reruns(actor=dispatcher)
     rerun.refresh_from_db()
     assert rerun.verdict == Verdict.IDENTICAL

@@ -23,7 +23,7 @@ from apps.gateways.mlflow.responses import (
     missing_resource_error,
 )
 from apps.ml.experiments.files import tree
-from apps.ml.experiments.files.tree import Entry, Owner, Place
+from apps.ml.experiments.files.tree import ArtifactPlace, Entry, Owner
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services.files import delete_files, put_file
 from apps.ml.registry import downloads
@@ -58,7 +58,7 @@ def handle_file_request(call: MlflowCall, path: str) -> HttpResponseBase:
 def list_folder(call: MlflowCall) -> HttpResponse:
     """The names in a folder, relative to it; nothing where it is a file, or is not there."""
     path = (parse_query(call.request).get("path") or [""])[0]
-    places = [place for spelling in list_spellings(path) if (place := tree.place_at(spelling))]
+    places = [place for spelling in list_spellings(path) if (place := tree.parse_place(spelling))]
     entries = next((files for place in places if (files := serialize_entries(list_entries(call, place)))), [])
     return build_json_response({"files": entries} if entries else {})
 
@@ -130,13 +130,13 @@ def list_run_files(call: MlflowCall) -> dict[str, Any]:
     """artifacts/list: the names in a folder of a run, by their paths from its root, so many at a time."""
     run = get_artifact_run(call, call.get_run_id())
     after = tickets.decode_name_token(call.get_text("page_token"))
-    rows = tree.files_of(run)
+    rows = tree.list_files(run)
     for folder in list_spellings(call.get_text("path")):
-        entries = tree.entries_of(rows, folder, after=after, limit=tree.FOLDER_PAGE + 1)
+        entries = tree.list_entries(rows, folder, after=after, limit=tree.FOLDER_PAGE + 1)
         if entries:
             break
     page, more = entries[: tree.FOLDER_PAGE], entries[tree.FOLDER_PAGE :]
-    payload: dict[str, Any] = {"root_uri": tree.address_of(run)}
+    payload: dict[str, Any] = {"root_uri": tree.get_artifact_uri(run)}
     if page:
         payload["files"] = serialize_entries(page, folder)
     if more:
@@ -157,51 +157,51 @@ def list_spellings(path: str) -> list[str]:
     query as `a%20b`.
     """
     try:
-        literal = tree.checked_path(path)
+        literal = tree.normalize_path(path)
         decoded = literal
         while (next_decoded := unquote(decoded)) != decoded:
             decoded = next_decoded
-        return list(dict.fromkeys((literal, tree.checked_path(decoded))))
+        return list(dict.fromkeys((literal, tree.normalize_path(decoded))))
     except Invalid as error:
         raise invalid_parameter_error(error.message) from error
 
 
-def find_writable_owner(call: MlflowCall, path: str) -> tuple[Owner | None, Place]:
+def find_writable_owner(call: MlflowCall, path: str) -> tuple[Owner | None, ArtifactPlace]:
     """The run or logged model that a checked path belongs to, and the place; None where the project has none such."""
     require(call.actor, "run.track", call)
-    place = tree.place_at(path)
+    place = tree.parse_place(path)
     if place is None:
-        return None, Place()
+        return None, ArtifactPlace()
     if place.version is not None:
         raise MlflowError("PERMISSION_DENIED", "The files of a model version never change. Register another version.")
-    return tree.owner_at(call.actor, call.project, place), place
+    return tree.find_owner(call.actor, call.project, place), place
 
 
-def list_entries(call: MlflowCall, place: Place) -> list[Entry]:
+def list_entries(call: MlflowCall, place: ArtifactPlace) -> list[Entry]:
     if place.version is not None:
         return downloads.entries_of(call.actor, call.project, place.version, place.path)
-    owner = tree.owner_at(call.actor, call.project, place)
-    return tree.entries_of(tree.files_of(owner), place.path) if owner else []
+    owner = tree.find_owner(call.actor, call.project, place)
+    return tree.list_entries(tree.list_files(owner), place.path) if owner else []
 
 
 def find_file(call: MlflowCall, path: str) -> Holding | None:
     """The file at a path as what is sent: its bytes, name and media type. None where there is no file."""
-    places = [tree.place_at(spelling) for spelling in list_spellings(path)]
+    places = [tree.parse_place(spelling) for spelling in list_spellings(path)]
     return next((holding for place in places if (holding := find_file_at_place(call, place))), None)
 
 
-def find_file_at_place(call: MlflowCall, place: Place | None) -> Holding | None:
+def find_file_at_place(call: MlflowCall, place: ArtifactPlace | None) -> Holding | None:
     if place is None or not place.path:
         return None
     if place.version is not None:
         row = downloads.file_at(call.actor, call.project, place.version, place.path)
         return build_holding(call, *row) if row else None
-    owner = tree.owner_at(call.actor, call.project, place)
+    owner = tree.find_owner(call.actor, call.project, place)
     return find_owner_file(call, owner, place.path) if owner else None
 
 
 def find_owner_file(call: MlflowCall, owner: Owner, path: str) -> Holding | None:
-    row = tree.file_at(owner, path)
+    row = tree.find_file(owner, path)
     return build_holding(call, row.artifact, path, row.media_type) if row else None
 
 

@@ -72,19 +72,19 @@ def set_tags(call: MlflowCall, model_id: str) -> dict[str, Any]:
 
 
 def delete_tag(call: MlflowCall, model_id: str, key: str) -> dict[str, Any]:
-    services.untag_logged_model(actor=call.actor, model=get_logged_model(call, model_id), key=key)
+    services.delete_logged_model_tag(actor=call.actor, model=get_logged_model(call, model_id), key=key)
     return {}
 
 
 def list_files(call: MlflowCall, model_id: str) -> dict[str, Any]:
     """The names in a folder, by their paths from the root of the model."""
     row = get_logged_model(call, model_id)
-    rows = tree.files_of(row)
+    rows = tree.list_files(row)
     for folder in list_spellings(call.get_text("artifact_directory_path")):
-        files = serialize_entries(tree.entries_of(rows, folder), folder)
+        files = serialize_entries(tree.list_entries(rows, folder), folder)
         if files:
             break
-    return {"root_uri": tree.address_of(row), **({"files": files} if files else {})}
+    return {"root_uri": tree.get_artifact_uri(row), **({"files": files} if files else {})}
 
 
 # -- rows and their shape -------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def serialize_logged_model(
         "name": row.name,
         "creation_timestamp_ms": serializers.to_milliseconds(row.created_at),
         "last_updated_timestamp_ms": serializers.to_milliseconds(row.updated_at),
-        "artifact_uri": tree.address_of(row),
+        "artifact_uri": tree.get_artifact_uri(row),
         "status": STATUS_NAMES[services.LoggedModelState(row.state)],
         "model_type": row.model_type,
         "source_run_id": row.source_run_id or "",

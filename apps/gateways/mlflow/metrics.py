@@ -18,7 +18,15 @@ from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.request import SEE_DOCS, MlflowCall, missing_parameter_error
 from apps.gateways.mlflow.responses import invalid_parameter_error
 from apps.ml.experiments import services
-from apps.ml.experiments.filters.sql import EPOCH, Sql, microseconds, milliseconds, moment, on_postgres, rows_of
+from apps.ml.experiments.filters.sql import (
+    EPOCH,
+    Sql,
+    convert_to_timestamp,
+    fetch_rows,
+    get_microseconds,
+    get_milliseconds,
+    is_postgres,
+)
 from apps.ml.experiments.metrics.series import STEP_LIMIT
 from apps.ml.experiments.models import Metric, MetricPoint
 
@@ -89,7 +97,7 @@ def get_history(call: MlflowCall) -> dict[str, Any]:
     limit = parse_limit(call)
     token = call.get_text("page_token")
     edge = decode_page_token(token) if token else None
-    services.take_in(run_ids=[run_id])
+    services.ingest_batches(run_ids=[run_id])
     metric = next(iter(list_metrics(call, [run_id], key)), None)
     if metric is None:
         return {}
@@ -105,7 +113,7 @@ def get_history(call: MlflowCall) -> dict[str, Any]:
         payload["metrics"] = [serializers.serialize_metric(key, *row[:4]) for row in rows[:limit]]
     if len(rows) > limit:
         value, _is_nan, at, step, pk = rows[limit - 1]
-        payload["next_page_token"] = encode_page_token(microseconds(at), step, value, pk)
+        payload["next_page_token"] = encode_page_token(get_microseconds(at), step, value, pk)
     return payload
 
 
@@ -122,7 +130,7 @@ def get_history_bulk_interval(call: MlflowCall) -> dict[str, Any]:
     limit = call.get_integer("max_results", DEFAULT_INTERVAL_POINTS)
     if not 1 <= limit <= MAX_INTERVAL_POINTS:
         raise invalid_parameter_error(f"max_results must be between 1 and {MAX_INTERVAL_POINTS}. {SEE_DOCS}")
-    services.take_in(run_ids=run_ids)
+    services.ingest_batches(run_ids=run_ids)
     metrics = {metric.run_id: metric.pk for metric in list_metrics(call, run_ids, key)}
     points = thin_points(metrics.values(), window, limit)
     # In the order they were asked for, as MLflow.
@@ -155,12 +163,12 @@ def thin_points(metric_ids: Collection[int], window: Steps | None, limit: int) -
         if count <= limit:
             complete.append((pk, count))
         elif first == last and window is None:  # whoever counts no steps has them all at one: such a curve goes by time
-            by_time[pk] = microseconds(began), microseconds(ended)
+            by_time[pk] = get_microseconds(began), get_microseconds(ended)
         else:
             by_step[pk] = first, last
     points = fetch_first_points(complete, "step, id", window or ALL_STEPS)
     points |= fetch_evenly_spaced_points(BY_STEP, "bigint", by_step, limit, int)
-    points |= fetch_evenly_spaced_points(BY_TIME, "timestamptz", by_time, limit, moment)
+    points |= fetch_evenly_spaced_points(BY_TIME, "timestamptz", by_time, limit, convert_to_timestamp)
     for pk, rows in points.items():
         rows.sort(key=STEP_ORDER_KEY)
         points[pk] = rows if len(rows) <= limit else [*rows[: limit - 1], rows[-1]]
@@ -172,7 +180,7 @@ def fetch_extents(metric_ids: Collection[int], steps: Steps, limit: int) -> list
     if not metric_ids:
         return []
     rows = ", ".join(["(%s)"] * len(metric_ids))
-    return rows_of(Sql(EXTENTS_SQL.format(rows=rows), (*steps, limit, *steps, *metric_ids)))
+    return fetch_rows(Sql(EXTENTS_SQL.format(rows=rows), (*steps, limit, *steps, *metric_ids)))
 
 
 def fetch_first_points(limits: Sequence[tuple[int, int]], order: str, steps: Steps) -> dict[int, list[Row]]:
@@ -208,12 +216,12 @@ def fetch_evenly_spaced_points(
 
 def build_pair_params(pairs: Sequence[tuple[int, Any]]) -> Sequence[Any]:
     """The parameters of PAIRS."""
-    return [list(column) for column in zip(*pairs, strict=True)] if on_postgres() else [json.dumps(pairs)]
+    return [list(column) for column in zip(*pairs, strict=True)] if is_postgres() else [json.dumps(pairs)]
 
 
 def group_rows_by_metric(statement: Sql) -> dict[int, list[Row]]:
     groups: dict[int, list[Row]] = defaultdict(list)
-    for row in rows_of(statement):
+    for row in fetch_rows(statement):
         groups[row[0]].append(row)
     return groups
 
@@ -223,7 +231,7 @@ def serialize_run_point(key: str, run_id: str, row: Row) -> dict[str, Any]:
     point = {
         "key": key,
         "value": serializers.serialize_number(value, is_nan),
-        "timestamp": milliseconds(at),
+        "timestamp": get_milliseconds(at),
         "step": step,
     }
     return point | {"run_id": run_id}
@@ -246,7 +254,7 @@ def get_history_bulk(call: MlflowCall) -> dict[str, Any]:
     if not key:
         raise invalid_parameter_error("GetMetricHistoryBulk request must specify a metric_key.")
     limit = min(call.get_integer("max_results", MAX_BULK_POINTS), MAX_BULK_POINTS)
-    services.take_in(run_ids=run_ids)
+    services.ingest_batches(run_ids=run_ids)
     limits, room = [], max(0, limit)
     metrics = list_metrics(call, run_ids, key)
     for metric in metrics:

@@ -104,7 +104,7 @@ def resolve_target(call: MlflowCall, folder: str) -> tuple[str, Owner, str]:
         raise missing_resource_error(f"No run and no model of this project keeps files at '{path[:200]}'.")
     if not name or not place.path:
         raise invalid_parameter_error("Invalid path")
-    return path, owner, tree.checked_path(place.path)
+    return path, owner, tree.normalize_path(place.path)
 
 
 def get_upload(call: MlflowCall, folder: str) -> MultipartUpload:

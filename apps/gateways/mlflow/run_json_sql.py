@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from apps.core.db.fast_sql import fetch
 from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.responses import as_json
-from apps.ml.experiments.filters.sql import Sql, marks, milliseconds, on_postgres
+from apps.ml.experiments.filters.sql import Sql, format_placeholders, get_milliseconds, is_postgres
 from apps.ml.experiments.keys import NAME_TAG
 from apps.ml.experiments.search.runs import RunRow
 
@@ -57,12 +57,12 @@ def build_run_info(row: RunRow) -> str:
     uri = as_json(
         f"{serializers.get_artifact_location(experiment.number, experiment.artifact_location)}/{run}/artifacts"
     )
-    ended = "" if row.ended_at is None else f'"end_time":{milliseconds(row.ended_at)},'
+    ended = "" if row.ended_at is None else f'"end_time":{get_milliseconds(row.ended_at)},'
     stage = serializers.ACTIVE if row.deleted_at is None else serializers.DELETED
     return (
         f'{{"run_uuid":"{run}","experiment_id":"{experiment.number}","run_name":{as_json(row.name)},'
         f'"user_id":{as_json(row.user)},"status":"{row.state.upper()}",'
-        f'"start_time":{milliseconds(row.started_at)},{ended}"artifact_uri":{uri},'
+        f'"start_time":{get_milliseconds(row.started_at)},{ended}"artifact_uri":{uri},'
         f'"lifecycle_stage":"{stage}","run_id":"{run}"}}'
     )
 
@@ -100,12 +100,12 @@ def fetch_run_parts(ids: Sequence[str]) -> Parts:
 
 def build_aggregate_query(part: int, table: str, item: str, ids: Sequence[str], condition: str = "") -> Sql:
     extra_condition = f" AND {condition}" if condition else ""
-    if on_postgres():  # ids are hex digits, and one parameter is cheaper than a thousand
+    if is_postgres():  # ids are hex digits, and one parameter is cheaper than a thousand
         text = (
             f"SELECT {part}, run_id, STRING_AGG({item}, ',' ORDER BY id) FROM {table} WHERE run_id = ANY(%s::varchar[])"
         )
         return Sql(f"{text}{extra_condition} GROUP BY run_id", (f"{{{','.join(ids)}}}",))
-    rows = f"SELECT * FROM {table} WHERE run_id IN ({marks(ids)}){extra_condition} ORDER BY run_id, id"
+    rows = f"SELECT * FROM {table} WHERE run_id IN ({format_placeholders(ids)}){extra_condition} ORDER BY run_id, id"
     return Sql(f"SELECT {part}, run_id, GROUP_CONCAT({item}, ',') FROM ({rows}) GROUP BY run_id", tuple(ids))
 
 
@@ -121,18 +121,18 @@ def build_dataset_input_sql(dataset: Members) -> str:
         if name not in always:
             rest.append(f"CASE WHEN {name} = '' THEN '' ELSE ',\"{name}\":' || {value} END")
     first = " || ',' || ".join(f"'\"{name}\":' || {dataset[name]}" for name in always)
-    tags = "tags::text" if on_postgres() else "tags"
+    tags = "tags::text" if is_postgres() else "tags"
     tags_sql = f"CASE WHEN {tags} = '[]' THEN '' ELSE '\"tags\":' || {tags} || ',' END"
     return f"'{{' || {tags_sql} || '\"dataset\":{{' || {first} || {' || '.join(rest)} || '}}}}'"
 
 
 def quote_json_sql(column: str) -> str:
-    return f"TO_JSON({column})::text" if on_postgres() else f"JSON_QUOTE({column})"
+    return f"TO_JSON({column})::text" if is_postgres() else f"JSON_QUOTE({column})"
 
 
 def format_value_sql() -> str:
     """A value in digits that give it back exactly. JSON has no infinity; MLflow sends the greatest number there is."""
-    digits = "value::text" if on_postgres() else "PRINTF('%%!.17g', value)"
+    digits = "value::text" if is_postgres() else "PRINTF('%%!.17g', value)"
     top = "1.7976931348623157e308"
     ends = f"WHEN value > {top} THEN '{top}' WHEN value < -{top} THEN '-{top}'"
     return f"CASE WHEN is_nan THEN '\"NaN\"' {ends} ELSE {digits} END"
@@ -140,6 +140,6 @@ def format_value_sql() -> str:
 
 def format_milliseconds_sql(column: str) -> str:
     """Milliseconds after the beginning of 1970. SQLite keeps `2026-01-02 03:04:05.678901`, or without what is 0."""
-    if on_postgres():
+    if is_postgres():
         return f"FLOOR(EXTRACT(EPOCH FROM {column}) * 1000)::bigint"
     return f"(STRFTIME('%%s', {column}) * 1000 + CAST(SUBSTR({column}, 21, 3) AS INTEGER))"

@@ -24,9 +24,9 @@ from apps.gateways.mlflow.run_json_sql import iter_run_json
 from apps.ml.experiments import services
 from apps.ml.experiments.keys import NAME_TAG
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.search.runs import one_run
-from apps.ml.experiments.services import Dataset, ForModel, Sent
-from apps.ml.experiments.services.metrics import EARLIEST, LATEST, moment
+from apps.ml.experiments.search.runs import get_run_row
+from apps.ml.experiments.services import DatasetInput, ModelPoint, SentPoint
+from apps.ml.experiments.services.metrics import EARLIEST, LATEST, convert_milliseconds
 
 STATES = {name: state for state, name in serializers.STATUS.items()}
 STATUS_BY_NUMBER = ("", "RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # as the protocol counts them
@@ -73,7 +73,7 @@ def create(call: MlflowCall) -> dict[str, Any]:
 
 def get(call: MlflowCall) -> HttpResponse:
     run_id = call.get_run_id()
-    row = one_run(call.project_id, run_id)
+    row = get_run_row(call.project_id, run_id)
     if row is None:
         raise missing_run_error(run_id)
     return HttpResponse(f'{{"run":{next(iter_run_json([row]))}}}', content_type="application/json")
@@ -195,31 +195,31 @@ def log_model(call: MlflowCall) -> dict[str, Any]:
     return {}
 
 
-def parse_dataset(item: dict[str, Any]) -> Dataset:
+def parse_dataset(item: dict[str, Any]) -> DatasetInput:
     about, tags = item.get("dataset") or {}, item.get("tags") or []
     if not isinstance(about, dict) or not isinstance(tags, list) or not all(isinstance(tag, dict) for tag in tags):
         raise mistyped_parameter_error("datasets", item)
     texts = {name: get_text_member("datasets", about, name) for name in DATASET}
     pairs = tuple((get_text_member("datasets", tag, "key"), get_text_member("datasets", tag, "value")) for tag in tags)
-    return Dataset(**texts, tags=pairs)
+    return DatasetInput(**texts, tags=pairs)
 
 
 DATASET = ("name", "digest", "source_type", "source", "schema", "profile")
 
 
 # -- parts ----------------------------------------------------------------------------------------------------------
-def parse_points(items: list[dict[str, Any]], list_name: str) -> tuple[list[Sent], list[ForModel]]:
+def parse_points(items: list[dict[str, Any]], list_name: str) -> tuple[list[SentPoint], list[ModelPoint]]:
     """The points of a body; of those that were measured of a logged model, that too. `list_name`: where they stand."""
     points, of_models = [], []
     for index, item in enumerate(items):
         key, value, at, step = item.get("key"), item.get("value"), item.get("timestamp"), item.get("step", 0)
         if not (type(key) is str and key and type(value) is float and type(at) is int and type(step) is int):
             key, value, at, step = parse_point(item, f"{list_name}[{index}]." if list_name else "")
-        point = Sent(key, value, at, step)
+        point = SentPoint(key, value, at, step)
         points.append(point)
         if item.get("model_id"):
             about = [get_text_member("metrics", item, name) for name in ("model_id", "dataset_name", "dataset_digest")]
-            of_models.append(ForModel(point, *about))
+            of_models.append(ModelPoint(point, *about))
     return points, of_models
 
 
@@ -285,4 +285,4 @@ def parse_time(name: str, milliseconds: int) -> Any:
         raise invalid_parameter_error(
             f"Invalid value {milliseconds} for parameter '{name}' supplied: it counts milliseconds since 1970."
         )
-    return moment(milliseconds)
+    return convert_milliseconds(milliseconds)

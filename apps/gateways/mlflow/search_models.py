@@ -11,7 +11,7 @@ from apps.gateways.mlflow.request import MlflowCall, get_text_member, missing_pa
 from apps.gateways.mlflow.responses import invalid_parameter_error
 from apps.gateways.mlflow.search import get_page_token, parse_experiment_ids
 from apps.ml.experiments.models import LoggedModel, LoggedModelMetric, LoggedModelParam, LoggedModelTag
-from apps.ml.experiments.search.logged_models import Dataset, LoggedModelQuery, ModelOrder, search_logged_models
+from apps.ml.experiments.search.logged_models import DatasetFilter, LoggedModelQuery, ModelOrder, search_logged_models
 from apps.ml.registry.models import Alias, Model, ModelTag
 from apps.ml.registry.search import RegistryQuery, newest_of, search_models, search_versions
 
@@ -24,7 +24,9 @@ def find_logged_models(call: MlflowCall) -> dict[str, Any]:
     if call.parameters.get("experiment_ids") is None:
         raise missing_parameter_error("experiment_ids")
     datasets = [
-        Dataset(get_text_member("datasets", item, "dataset_name"), get_text_member("datasets", item, "dataset_digest"))
+        DatasetFilter(
+            get_text_member("datasets", item, "dataset_name"), get_text_member("datasets", item, "dataset_digest")
+        )
         for item in call.get_objects("datasets")
     ]
     if not all(dataset.name for dataset in datasets):
@@ -52,7 +54,7 @@ def parse_model_order(item: dict[str, Any]) -> ModelOrder:
     upwards = item.get("ascending")
     if upwards not in (None, True, False):
         raise mistyped_parameter_error("order_by", item)
-    return ModelOrder(get_text_member("order_by", item, "field_name"), upwards is False, Dataset(name, digest))
+    return ModelOrder(get_text_member("order_by", item, "field_name"), upwards is False, DatasetFilter(name, digest))
 
 
 def serialize_logged_models(rows: Sequence[LoggedModel]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from apps.gateways.mlflow_import.source_records import SourceVersion
-from apps.ml.experiments.files.tree import address_of
+from apps.ml.experiments.files.tree import get_artifact_uri
 from apps.ml.experiments.models import LoggedModel, Run
 from apps.ml.registry.sources import FrozenFile, frozen
 from apps.platform.accounts.models import Project
@@ -50,5 +50,5 @@ def locate_artifacts(project: Project, found: SourceVersion) -> ArtifactLocation
     if match_run is None or owner_run is None:
         return ArtifactLocation(found.source, run)
     folder = path[match_run.end() :].strip("/")
-    root = address_of(owner_run)
+    root = get_artifact_uri(owner_run)
     return ArtifactLocation(f"{root}/{folder}" if folder else root, run, None, frozen(owner_run, folder))

@@ -252,7 +252,7 @@ class NewPoints:
             self.count += 1
             number += 1
             if number <= count:
-                chain = series.chained(chain, point.step, point.value + 0.0)
+                chain = series.extend_digest(chain, point.step, point.value + 0.0)
                 if number == count and chain != digest:
                     raise Unreadable("its points here are others than those there; none was added")
                 continue

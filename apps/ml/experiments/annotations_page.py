@@ -14,71 +14,71 @@ from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.messages import translate_message
 from apps.ml.experiments import queries
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.run_page import run_response
+from apps.ml.experiments.run_page import render_run
 from apps.ml.experiments.services import annotations
 from apps.platform.jobs.views import get_project_context
 
 
 @require_POST
-def note(request: HttpRequest, project: str, run: str) -> HttpResponse:
+def save_note(request: HttpRequest, project: str, run: str) -> HttpResponse:
     """Keep the note; what was typed stays in the form where it is refused."""
     actor, where = get_project_context(request, project)
-    found = queries.get_run(actor, where, run)
+    visible_run = queries.get_run(actor, where, run)
     text = request.POST.get("text", "")
     try:
-        annotations.set_note(actor=actor, run=found, text=text)
+        annotations.set_note(actor=actor, run=visible_run, text=text)
     except (Invalid, Conflict) as error:
-        return run_response(request, actor, found, status=error.status, refused_note={"why": error, "text": text})
+        return render_run(request, actor, visible_run, status=error.status, refused_note={"why": error, "text": text})
     messages.success(request, _("The note is kept.") if text.strip() else _("The run has no note now."))
-    return back_to(found)
+    return redirect_to_run(visible_run)
 
 
 @require_POST
 def add_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
     actor, where = get_project_context(request, project)
-    found = queries.get_run(actor, where, run)
+    visible_run = queries.get_run(actor, where, run)
     typed = {"key": request.POST.get("key", ""), "value": request.POST.get("value", "")}
     try:
-        annotations.set_run_tag(actor=actor, run=found, **typed)
+        annotations.set_run_tag(actor=actor, run=visible_run, **typed)
     except (Invalid, Conflict) as error:
-        return run_response(request, actor, found, status=error.status, refused_tag={"why": error, **typed})
-    return back_to(found)
+        return render_run(request, actor, visible_run, status=error.status, refused_tag={"why": error, **typed})
+    return redirect_to_run(visible_run)
 
 
 @require_POST
 def remove_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
     actor, where = get_project_context(request, project)
-    found = queries.get_run(actor, where, run)
+    visible_run = queries.get_run(actor, where, run)
     try:
-        annotations.delete_run_tag(actor=actor, run=found, key=request.POST.get("key", ""))
+        annotations.delete_run_tag(actor=actor, run=visible_run, key=request.POST.get("key", ""))
     except (Conflict, NotFound) as error:
         messages.warning(request, translate_message(error))
-    return back_to(found)
+    return redirect_to_run(visible_run)
 
 
 @require_POST
 def delete(request: HttpRequest, project: str, run: str) -> HttpResponse:
     actor, where = get_project_context(request, project)
-    found = queries.get_run(actor, where, run)
+    visible_run = queries.get_run(actor, where, run)
     try:
-        annotations.delete_run(actor=actor, run=found, reason=request.POST.get("reason", "").strip())
+        annotations.delete_run(actor=actor, run=visible_run, reason=request.POST.get("reason", "").strip())
     except Conflict as error:
         messages.warning(request, translate_message(error))
-    return back_to(found)
+    return redirect_to_run(visible_run)
 
 
 @require_POST
 def restore(request: HttpRequest, project: str, run: str) -> HttpResponse:
     actor, where = get_project_context(request, project)
-    found = queries.get_run(actor, where, run)
+    visible_run = queries.get_run(actor, where, run)
     try:
-        annotations.restore_run(actor=actor, run=found)
+        annotations.restore_run(actor=actor, run=visible_run)
     except Conflict as error:
         messages.warning(request, translate_message(error))
     else:
         messages.success(request, _("The run is back."))
-    return back_to(found)
+    return redirect_to_run(visible_run)
 
 
-def back_to(run: Run) -> Any:
+def redirect_to_run(run: Run) -> Any:
     return redirect("experiments:detail", run.project.slug, run.pk)

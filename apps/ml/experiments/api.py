@@ -15,9 +15,9 @@ from rest_framework.views import APIView
 from apps.core.errors import Invalid
 from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.ml.experiments import queries
-from apps.ml.experiments.metrics.csv_export import csv_response
+from apps.ml.experiments.metrics.csv_export import build_points_csv
 from apps.ml.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact
-from apps.ml.experiments.queries import Asked, Columns
+from apps.ml.experiments.queries import Columns, RunFilters
 from apps.ml.experiments.serializers import (
     ComparisonSerializer,
     ExperimentSerializer,
@@ -51,8 +51,8 @@ class ExperimentsView(GenericAPIView[Experiment]):
     @extend_schema(operation_id="experiments_list", parameters=[DELETED], responses=ExperimentSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         deleted = request.query_params.get("deleted", "")
-        found = queries.list_experiments(request.actor, get_project(request.actor, project), deleted)
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(found), many=True).data)
+        experiments = queries.list_experiments(request.actor, get_project(request.actor, project), deleted)
+        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(experiments), many=True).data)
 
 
 class RunsView(GenericAPIView[Run]):
@@ -65,17 +65,17 @@ class RunsView(GenericAPIView[Run]):
     @extend_schema(operation_id="runs_list", parameters=[*FILTERS, SORT], responses=RunSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         where = get_project(request.actor, project)
-        asked = Asked(**{name: request.query_params.get(name, "") for name in queries.FILTERS})
-        key, down = queries.order_of(request.query_params.get("sort", ""))
-        self.page_order = queries.page_order(key, down)
-        found: Any = (
-            queries.list_by_metric(request.actor, where, asked, key)
+        filters = RunFilters(**{name: request.query_params.get(name, "") for name in queries.FILTERS})
+        key, down = queries.parse_order(request.query_params.get("sort", ""))
+        self.page_order = queries.get_page_order(key, down)
+        rows: Any = (
+            queries.list_by_metric(request.actor, where, filters, key)
             if key
-            else queries.list_runs(request.actor, where, asked)
+            else queries.list_runs(request.actor, where, filters)
         )
-        found = filter_between_days(found, "run__started_at" if key else "started_at", request.query_params, "started")
-        runs = [row.run if key else row for row in self.paginate_queryset(found) or ()]
-        columns = queries.columns_of(runs, first=[key] if key else (), params=False)
+        rows = filter_between_days(rows, "run__started_at" if key else "started_at", request.query_params, "started")
+        runs = [row.run if key else row for row in self.paginate_queryset(rows) or ()]
+        columns = queries.build_columns(runs, first=[key] if key else (), params=False)
         context = {"project": where.slug, "columns": columns}
         return self.get_paginated_response(RunSerializer(runs, many=True, context=context).data)
 
@@ -84,16 +84,16 @@ class RunView(APIView):
     @extend_schema(operation_id="runs_retrieve", responses=RunDetailSerializer)
     def get(self, request: Request, project: str, run: str) -> Response:
         """Everything of one run but its points: params, environment, figures, artifacts, digests."""
-        found = found_run(request, project, run)
-        artifacts, more = queries.artifacts_of(request.actor, found, queries.ARTIFACTS)
+        visible_run = get_visible_run(request, project, run)
+        artifacts, more = queries.list_first_artifacts(request.actor, visible_run, queries.MAX_ARTIFACTS)
         context = {
-            "project": found.project.slug,
-            "columns": queries.columns_of([found], params=False),
-            "params": queries.params_of(request.actor, found),
+            "project": visible_run.project.slug,
+            "columns": queries.build_columns([visible_run], params=False),
+            "params": queries.list_params(request.actor, visible_run),
             "artifacts": artifacts,
             "artifacts_truncated": more,
         }
-        return Response(RunDetailSerializer(found, context=context).data)
+        return Response(RunDetailSerializer(visible_run, context=context).data)
 
 
 class MetricsView(GenericAPIView[Metric]):
@@ -105,7 +105,7 @@ class MetricsView(GenericAPIView[Metric]):
 
     @extend_schema(operation_id="run_metrics_list", responses=MetricSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
-        page = self.paginate_queryset(queries.list_metrics(request.actor, found_run(request, project, run)))
+        page = self.paginate_queryset(queries.list_metrics(request.actor, get_visible_run(request, project, run)))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
@@ -119,7 +119,7 @@ class HistoryView(GenericAPIView[MetricPoint]):
     @extend_schema(operation_id="run_metrics_history", parameters=[KEY], responses=PointSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
         metric = queries.get_metric(
-            request.actor, found_run(request, project, run), request.query_params.get("key", "")
+            request.actor, get_visible_run(request, project, run), request.query_params.get("key", "")
         )
         page = self.paginate_queryset(MetricPoint.objects.filter(metric=metric))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
@@ -134,7 +134,7 @@ class ArtifactsView(GenericAPIView[RunArtifact]):
 
     @extend_schema(operation_id="run_artifacts_list", responses=RunArtifactSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
-        page = self.paginate_queryset(queries.list_artifacts(request.actor, found_run(request, project, run)))
+        page = self.paginate_queryset(queries.list_artifacts(request.actor, get_visible_run(request, project, run)))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
@@ -143,9 +143,11 @@ class CompareView(APIView):
     def get(self, request: Request, project: str) -> Response:
         """Two to twenty runs side by side: their params, those that differ first, and their newest metrics."""
         where = get_project(request.actor, project)
-        found = queries.compare(request.actor, where, queries.ids_in(request.query_params.getlist("ids")))
+        comparison = queries.compare_runs(
+            request.actor, where, queries.parse_run_ids(request.query_params.getlist("ids"))
+        )
         context = {"project": where.slug, "columns": Columns()}
-        return Response(ComparisonSerializer(found, context=context).data)
+        return Response(ComparisonSerializer(comparison, context=context).data)
 
 
 class PointsCsvView(APIView):
@@ -155,13 +157,13 @@ class PointsCsvView(APIView):
     def get(self, request: Request, project: str) -> StreamingHttpResponse:
         """Every point of these metrics of these runs, as CSV: run, key, step, value, at."""
         where = get_project(request.actor, project)
-        ids, keys = queries.ids_in(request.query_params.getlist("ids")), request.query_params.getlist("key")
+        ids, keys = queries.parse_run_ids(request.query_params.getlist("ids")), request.query_params.getlist("key")
         if not ids or not keys:
             raise Invalid(
                 "Name runs and metrics.", field="key" if ids else "ids", hint=N_("?ids=<run>,<run>&key=<metric>")
             )
-        return csv_response(queries.metrics_named(request.actor, where, ids, keys))
+        return build_points_csv(queries.list_named_metrics(request.actor, where, ids, keys))
 
 
-def found_run(request: Request, project: str, run: str) -> Run:
+def get_visible_run(request: Request, project: str, run: str) -> Run:
     return queries.get_run(request.actor, get_project(request.actor, project), run)

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.data.datasets.requests import validate_body
-from apps.ml.experiments.api import found_run
+from apps.ml.experiments.api import get_visible_run
 from apps.ml.experiments.keys import KEY_LIMIT, TAG_LIMIT
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.queries import get_note, list_tags
@@ -46,14 +46,14 @@ class NoteView(APIView):
 
     @extend_schema(operation_id="run_note_read", responses=NoteBody)
     def get(self, request: Request, project: str, run: str) -> Response:
-        found = found_run(request, project, run)
-        return Response({"text": get_note(request.actor, found)})
+        visible_run = get_visible_run(request, project, run)
+        return Response({"text": get_note(request.actor, visible_run)})
 
     @extend_schema(operation_id="run_note_set", request=NoteBody, responses=NoteBody)
     def put(self, request: Request, project: str, run: str) -> Response:
-        found = found_run(request, project, run)
-        annotations.set_note(actor=request.actor, run=found, text=validate_body(NoteBody, request.data)["text"])
-        return Response({"text": get_note(request.actor, found)})
+        visible_run = get_visible_run(request, project, run)
+        annotations.set_note(actor=request.actor, run=visible_run, text=validate_body(NoteBody, request.data)["text"])
+        return Response({"text": get_note(request.actor, visible_run)})
 
 
 class TagsView(APIView):
@@ -61,19 +61,19 @@ class TagsView(APIView):
 
     @extend_schema(operation_id="run_tags_list", responses=RunTagSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
-        return tags_of(request, found_run(request, project, run))
+        return render_tags(request, get_visible_run(request, project, run))
 
     @extend_schema(operation_id="run_tags_set", request=RunTagBody, responses=RunTagSerializer(many=True))
     def post(self, request: Request, project: str, run: str) -> Response:
         """Set one tag; answers with all of them."""
-        found = found_run(request, project, run)
-        annotations.set_run_tag(actor=request.actor, run=found, **validate_body(RunTagBody, request.data))
-        return tags_of(request, found)
+        visible_run = get_visible_run(request, project, run)
+        annotations.set_run_tag(actor=request.actor, run=visible_run, **validate_body(RunTagBody, request.data))
+        return render_tags(request, visible_run)
 
     @extend_schema(operation_id="run_tags_delete", parameters=[KEY], responses={204: None})
     def delete(self, request: Request, project: str, run: str) -> Response:
-        found = found_run(request, project, run)
-        annotations.delete_run_tag(actor=request.actor, run=found, key=request.query_params.get("key", ""))
+        visible_run = get_visible_run(request, project, run)
+        annotations.delete_run_tag(actor=request.actor, run=visible_run, key=request.query_params.get("key", ""))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -81,8 +81,8 @@ class DeleteView(APIView):
     @extend_schema(operation_id="run_delete", request=None, parameters=[REASON], responses={204: None})
     def post(self, request: Request, project: str, run: str) -> Response:
         """Put the run away: lists leave it out, nothing writes it, and it can be restored."""
-        found = found_run(request, project, run)
-        annotations.delete_run(actor=request.actor, run=found, reason=request.query_params.get("reason", ""))
+        visible_run = get_visible_run(request, project, run)
+        annotations.delete_run(actor=request.actor, run=visible_run, reason=request.query_params.get("reason", ""))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -90,9 +90,9 @@ class RestoreView(APIView):
     @extend_schema(operation_id="run_restore", request=None, responses={204: None})
     def post(self, request: Request, project: str, run: str) -> Response:
         """Bring a deleted run back as it was."""
-        annotations.restore_run(actor=request.actor, run=found_run(request, project, run))
+        annotations.restore_run(actor=request.actor, run=get_visible_run(request, project, run))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def tags_of(request: Request, run: Run) -> Response:
+def render_tags(request: Request, run: Run) -> Response:
     return Response(RunTagSerializer(list_tags(request.actor, run), many=True).data)

@@ -30,13 +30,13 @@ LOOKED_AT = ("compare", "points")  # what changes nothing: it leads to another a
 
 
 @require_POST
-def bulk(request: HttpRequest, project: str) -> HttpResponseBase:
+def apply_bulk_action(request: HttpRequest, project: str) -> HttpResponseBase:
     """Tag, delete or restore the selected runs, each by itself; or go where they are compared, or their points are."""
     actor, where = get_project_context(request, project)
     verb = request.POST.get("do", "")
     if verb in LOOKED_AT:
         policy.require(actor, "run.view", where)
-        return redirect(address_of(request, where, verb))
+        return redirect(build_selection_url(request, where, verb))
     if verb not in VERBS:
         limit = ", ".join([*LOOKED_AT, *VERBS])
         raise Invalid("{verb!r} is nothing to do to runs.", verb=verb[:40], field="do", limit=limit)
@@ -44,21 +44,21 @@ def bulk(request: HttpRequest, project: str) -> HttpResponseBase:
     address, title, prepare = VERBS[verb]
     ids, (body, act) = ids_asked(request), prepare(actor, request)
 
-    def page(pk: str) -> str:
+    def get_run_url(pk: str) -> str:
         return reverse("experiments:detail", args=[where.slug, pk]) if queries.RUN_ID.fullmatch(pk) else ""
 
-    def one(pk: str) -> Done:
+    def run_action(pk: str) -> Done:
         run = queries.get_run(actor, where, pk)
-        return Done(f"{run.name} {run.pk[:8]}", page(pk), act(run))
+        return Done(f"{run.name} {run.pk[:8]}", get_run_url(pk), act(run))
 
-    outcomes = each(actor, ids, one, request=request, name=lambda pk: pk[:8], page=page)
+    outcomes = each(actor, ids, run_action, request=request, name=lambda pk: pk[:8], page=get_run_url)
     back = way_back(request, reverse("experiments:list", args=[where.slug]))
     context = result_context(outcomes, title=str(title), back=back)
     calls = {"address": address, "ids": ids, "body": body}
     return render(request, "experiments/bulk.html", {**context, "nav": "runs", "calls": calls})
 
 
-def address_of(request: HttpRequest, project: Project, verb: str) -> str:
+def build_selection_url(request: HttpRequest, project: Project, verb: str) -> str:
     """Where the selected runs are compared, or the points of one of their metrics are a file."""
     ids = ",".join(ids_asked(request))
     if verb == "compare":
@@ -67,52 +67,52 @@ def address_of(request: HttpRequest, project: Project, verb: str) -> str:
     return f"{reverse('api-runs-csv', args=[project.slug])}?{query}"
 
 
-def tagging(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
+def prepare_tagging(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
     key, value = request.POST.get("key_of_tag", ""), request.POST.get("value_of_tag", "")
     annotations.check_key(key)
     annotations.check_value(value, field="value")
 
-    def act(run: Run) -> str:
+    def apply_tag(run: Run) -> str:
         annotations.set_run_tag(actor=actor, run=run, key=key, value=value)
         return f"{key}: {value}"
 
-    return {"key": key, "value": value}, act
+    return {"key": key, "value": value}, apply_tag
 
 
-def deleting(actor: Actor, request: HttpRequest) -> tuple[None, Act]:
+def prepare_deletion(actor: Actor, request: HttpRequest) -> tuple[None, Act]:
     reason = request.POST.get("reason", "").strip()[:REASON_LIMIT]
     if not reason:
         raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
 
-    def act(run: Run) -> str:
+    def delete_run(run: Run) -> str:
         annotations.delete_run(actor=actor, run=run, reason=reason)
         return _("Deleted")
 
-    return None, act
+    return None, delete_run
 
 
-def restoring(actor: Actor, request: HttpRequest) -> tuple[None, Act]:
-    def act(run: Run) -> str:
+def prepare_restore(actor: Actor, request: HttpRequest) -> tuple[None, Act]:
+    def restore_run(run: Run) -> str:
         annotations.restore_run(actor=actor, run=run)
         return _("Restored")
 
-    return None, act
+    return None, restore_run
 
 
 VERBS: dict[str, tuple[str, Any, Callable[[Actor, HttpRequest], tuple[dict[str, Any] | None, Act]]]] = {
-    "tag": ("api-run-tags", gettext_lazy("Tag runs"), tagging),
-    "delete": ("api-run-delete", gettext_lazy("Delete runs"), deleting),
-    "restore": ("api-run-restore", gettext_lazy("Restore runs"), restoring),
+    "tag": ("api-run-tags", gettext_lazy("Tag runs"), prepare_tagging),
+    "delete": ("api-run-delete", gettext_lazy("Delete runs"), prepare_deletion),
+    "restore": ("api-run-restore", gettext_lazy("Restore runs"), prepare_restore),
 }
 
 
 @require_safe
-def complete(request: HttpRequest, project: str) -> HttpResponse:
+def suggest_completions(request: HttpRequest, project: str) -> HttpResponse:
     """What may come next in a filter: {start, end, options: [{text, label, told}]}."""
     actor, where = get_project_context(request, project)
-    at = request.GET.get("at", "")
-    place = int(at) if at.isascii() and at.isdigit() and len(at) < 6 else completion.TEXT_LIMIT
-    found = completion.complete(actor, where, request.GET.get("filter", ""), place)
-    answer = JsonResponse(asdict(found))
+    position = request.GET.get("at", "")
+    cursor = int(position) if position.isascii() and position.isdigit() and len(position) < 6 else completion.TEXT_LIMIT
+    completion_result = completion.complete_filter(actor, where, request.GET.get("filter", ""), cursor)
+    answer = JsonResponse(asdict(completion_result))
     answer["Cache-Control"] = "no-store"
     return answer

@@ -22,12 +22,12 @@ WORDS: Mapping[str, Promise | str] = {
 }
 
 
-def figure_word(word: object) -> str:
+def translate_figure_word(word: object) -> str:
     """The name of a baseline or of a kind of interval in the language of now."""
     return str(WORDS.get(str(word), "" if word is None else word))
 
 
-def latency_word(name: object) -> str:
+def format_latency_name(name: object) -> str:
     """What a latency is called by its key in the facts of a version: "batch 8"."""
     head, _space, rows = str(name).partition(" ")
     return _("batch %(rows)s") % {"rows": rows} if head == "batch" and rows.isdigit() else str(name)

@@ -10,7 +10,7 @@ from django.http import QueryDict
 
 from apps.core.errors import Invalid
 from apps.ml.experiments import grouping
-from apps.ml.experiments.filters.completion import some_keys
+from apps.ml.experiments.filters.completion import list_keys
 from apps.ml.experiments.grouping import Group
 from apps.ml.experiments.models import Run, RunTag
 from apps.ml.experiments.queries import Columns
@@ -18,8 +18,8 @@ from apps.ml.experiments.queries import Columns
 OWN = ("group", "measure", "open", "cursor", "format", "view")
 
 
-def context_of(
-    params: QueryDict, columns: Columns, runs: Sequence[Run], found: Callable[[], QuerySet[Run]]
+def build_group_context(
+    params: QueryDict, columns: Columns, runs: Sequence[Run], load_runs: Callable[[], QuerySet[Run]]
 ) -> dict[str, Any]:
     """For experiments/groups.html. `found`: the runs that fit; asked where there is something to group by."""
     by = params.get("group", "")
@@ -28,21 +28,23 @@ def context_of(
         "group_by": by,
         "measure": measure,
         "measures": list(dict.fromkeys(filter(None, [measure, *columns.metrics]))),
-        "group_keys": keys_of(by, columns, runs),
+        "group_keys": list_group_keys(by, columns, runs),
         "group_keep": [(key, value) for key in params if key not in OWN for value in params.getlist(key)],
     }
     if by:
         try:
             grouping.check_group(by)
-            grouped = grouping.group_runs(found(), by, measure, params.getlist("open"))
-            addressed = [(group, toggled(params, group), alone(params, group)) for group in grouped.groups]
+            grouped = grouping.group_runs(load_runs(), by, measure, params.getlist("open"))
+            addressed = [
+                (group, build_toggle_url(params, group), build_group_url(params, group)) for group in grouped.groups
+            ]
             context |= {"grouped": grouped, "groups": addressed}
         except Invalid as error:
             context["wrong_group"] = error
     return context
 
 
-def toggled(params: QueryDict, group: Group) -> str:
+def build_toggle_url(params: QueryDict, group: Group) -> str:
     """The address with the group opened, or closed."""
     query = params.copy()
     opened = [key for key in query.getlist("open") if key != group.key]
@@ -50,7 +52,7 @@ def toggled(params: QueryDict, group: Group) -> str:
     return f"?{query.urlencode()}"
 
 
-def alone(params: QueryDict, group: Group) -> str:
+def build_group_url(params: QueryDict, group: Group) -> str:
     """The address of the list with these runs alone; empty where no filter finds them."""
     query = params.copy()
     for name in OWN:
@@ -64,9 +66,9 @@ def alone(params: QueryDict, group: Group) -> str:
     return f"?{query.urlencode()}"
 
 
-def keys_of(by: str, columns: Columns, runs: Sequence[Run]) -> list[str]:
+def list_group_keys(by: str, columns: Columns, runs: Sequence[Run]) -> list[str]:
     """The params in which the runs of this page differ, and their tags; and what is asked for."""
     keys = [f"{grouping.PARAMS}{key}" for key in columns.params]
-    tags = some_keys([run.pk for run in runs], RunTag) if runs else []
+    tags = list_keys([run.pk for run in runs], RunTag) if runs else []
     keys += [f"{grouping.TAGS}{key}" for key in tags if not key.startswith("mlflow.")]
     return [*keys, *([by] if by and by != grouping.EXPERIMENT and by not in keys else [])]

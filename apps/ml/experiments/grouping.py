@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from apps.core.errors import Invalid
 from apps.ml.experiments.filters.grammar import PARAMETER, TAG, Comparison
 from apps.ml.experiments.filters.runs import TABLES
-from apps.ml.experiments.filters.sql import Sql, marks, on_postgres, rows_of
+from apps.ml.experiments.filters.sql import Sql, fetch_rows, format_placeholders, is_postgres
 from apps.ml.experiments.models import Run
 from deepseek.messages import N_
 
@@ -64,7 +64,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Grouped:
+class RunGroups:
     by: str
     metric: str
     groups: Sequence[Group]
@@ -88,20 +88,20 @@ def check_group(by: str) -> None:
         )
 
 
-def group_runs(found: QuerySet[Run], by: str, metric: str, opened: Sequence[str]) -> Grouped:
+def group_runs(runs: QuerySet[Run], by: str, metric: str, opened: Sequence[str]) -> RunGroups:
     """One query, and one for all groups that are opened. Raises Invalid for what is nothing to group by."""
     check_group(by)
     try:
-        newest = newest_of(found, by, metric)
+        newest = build_newest_sql(runs, by, metric)
     except EmptyResultSet:  # the filter leaves none, whatever there is
-        return Grouped(by, metric, [], cut=False, more=False)
-    rows = rows_of(grouped(newest))
-    groups = [group_of(by, *row[:-1]) for row in rows[:GROUPS]]
-    open_up([group for group in groups if group.key in opened[:OPENED]], newest)
-    return Grouped(by, metric, groups, cut=bool(rows) and rows[0][-1] > GROUPED, more=len(rows) > GROUPS)
+        return RunGroups(by, metric, [], cut=False, more=False)
+    rows = fetch_rows(build_groups_sql(newest))
+    groups = [build_group(by, *row[:-1]) for row in rows[:GROUPS]]
+    load_members([group for group in groups if group.key in opened[:OPENED]], newest)
+    return RunGroups(by, metric, groups, cut=bool(rows) and rows[0][-1] > GROUPED, more=len(rows) > GROUPS)
 
 
-def group_of(
+def build_group(
     by: str,
     value: Any,
     label: Any,
@@ -111,55 +111,55 @@ def group_of(
     low: float | None,
     high: float | None,
 ) -> Group:
-    said = None if value is None else str(value)
-    mean = mean if low is None or high is None else mean_of(mean, low, high)
-    group = Group(said, str(value if label is None else label), runs, moment_of(newest), mean, low, high)
+    value_text = None if value is None else str(value)
+    mean = mean if low is None or high is None else compute_mean(mean, low, high)
+    group = Group(value_text, str(value if label is None else label), runs, parse_moment(newest), mean, low, high)
     if by == EXPERIMENT:
         group.experiment = value
-    elif said is not None:
+    elif value_text is not None:
         head = next(head for head in KINDS if by.startswith(head))
-        group.alone = str(Comparison(KINDS[head], by.removeprefix(head), "=", said))
+        group.alone = str(Comparison(KINDS[head], by.removeprefix(head), "=", value_text))
     return group
 
 
-def mean_of(mean: float | None, low: float, high: float) -> float | None:
+def compute_mean(mean: float | None, low: float, high: float) -> float | None:
     """The mean of what could be summed; infinite where something was too large for that, none where both ends were."""
     ends = low <= -float(SUMMED), high >= float(SUMMED)
     return math.nan if all(ends) else -math.inf if ends[0] else math.inf if ends[1] else mean
 
 
-def open_up(groups: Sequence[Group], newest: Sql) -> None:
+def load_members(groups: Sequence[Group], newest: Sql) -> None:
     """Give the groups their first runs. One query, however many there are."""
     if not groups:
         return
     values = [group.experiment if group.experiment is not None else group.value for group in groups]
     members: dict[Any, list[Member]] = {}
-    for value, pk, name, state, started in rows_of(first_of_each(newest, values)):
-        members.setdefault(value, []).append(Member(pk, name, state, moment_of(started)))
+    for value, pk, name, state, started in fetch_rows(build_members_sql(newest, values)):
+        members.setdefault(value, []).append(Member(pk, name, state, parse_moment(started)))
     for group, value in zip(groups, values, strict=True):
         group.is_open = True
         group.opened = members.get(value, [])
 
 
-def moment_of(found: datetime | str) -> datetime:
+def parse_moment(value: datetime | str) -> datetime:
     """A moment as a cursor gives it: SQLite keeps text, without a zone, and means UTC."""
-    moment = datetime.fromisoformat(found) if isinstance(found, str) else found
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 # -- SQL ------------------------------------------------------------------------------------------------------------
-def newest_of(found: QuerySet[Run], by: str, metric: str) -> Sql:
+def build_newest_sql(runs: QuerySet[Run], by: str, metric: str) -> Sql:
     """WITH: `found`, the newest runs that fit, one more than are grouped, and `runs`, those that are, each with its
     value, its label and what was measured. Raises EmptyResultSet where none can fit.
 
     Subqueries, not joins: by an index each, where PostgreSQL would read whatever has the key, of all runs there are.
     """
-    rows = found.order_by("-started_at", "-id").values_list("id", "started_at", "experiment_id")[: GROUPED + 1]
+    rows = runs.order_by("-started_at", "-id").values_list("id", "started_at", "experiment_id")[: GROUPED + 1]
     text, params = rows.query.sql_with_params()
-    value, label = common_of(by)
+    value, label = build_group_value_sql(by)
     measured = Sql("CAST(NULL AS double precision)")
     if metric:
-        measured = of_run("experiments_metric", metric, " AND NOT c.is_nan")
+        measured = build_run_value_sql("experiments_metric", metric, " AND NOT c.is_nan")
     return Sql(
         f"WITH found (id, started_at, experiment_id) AS MATERIALIZED ({text}),"
         f" runs (id, started_at, value, label, measured) AS MATERIALIZED ("
@@ -169,22 +169,24 @@ def newest_of(found: QuerySet[Run], by: str, metric: str) -> Sql:
     )
 
 
-def common_of(by: str) -> tuple[Sql, str]:
+def build_group_value_sql(by: str) -> tuple[Sql, str]:
     """What a run is grouped by, and the name that its group is shown by where that is another."""
     if by == EXPERIMENT:
         experiment = "FROM experiments_experiment e WHERE e.id = f.experiment_id)"
         return Sql(f"(SELECT e.number {experiment}"), f"(SELECT e.name {experiment}"
     head = next(head for head in KINDS if by.startswith(head))
-    said = of_run(TABLES[KINDS[head]], by.removeprefix(head))
+    value_sql = build_run_value_sql(TABLES[KINDS[head]], by.removeprefix(head))
     # Groups of one size in one order, whatever the language of the database.
-    return Sql(f'{said.text} COLLATE "C"' if on_postgres() else said.text, said.params), "CAST(NULL AS text)"
+    return Sql(
+        f'{value_sql.text} COLLATE "C"' if is_postgres() else value_sql.text, value_sql.params
+    ), "CAST(NULL AS text)"
 
 
-def of_run(table: str, key: str, more: str = "") -> Sql:
+def build_run_value_sql(table: str, key: str, more: str = "") -> Sql:
     return Sql(f"(SELECT c.value FROM {table} c WHERE c.run_id = f.id AND c.key = %s{more})", (key,))
 
 
-def grouped(newest: Sql) -> Sql:
+def build_groups_sql(newest: Sql) -> Sql:
     """(value, label, runs, the newest of them, mean, lowest, highest, how many were found in all) of each group, the
     largest first; one group more than are shown."""
     return Sql(
@@ -196,15 +198,15 @@ def grouped(newest: Sql) -> Sql:
     )
 
 
-def first_of_each(newest: Sql, values: Collection[Any]) -> Sql:
+def build_members_sql(newest: Sql, values: Collection[Any]) -> Sql:
     """(value, key, name, state, start) of the newest runs of these groups."""
-    some = tuple(value for value in values if value is not None)
-    among = f"value IN ({marks(some)})" if some else "1=0"
+    values_present = tuple(value for value in values if value is not None)
+    among = f"value IN ({format_placeholders(values_present)})" if values_present else "1=0"
     none = " OR value IS NULL" if None in values else ""
     return Sql(
         f"{newest.text}SELECT p.value, r.id, r.name, r.state, r.started_at FROM (SELECT id, value,"
         " ROW_NUMBER() OVER (PARTITION BY value ORDER BY started_at DESC, id DESC) AS place"
         f" FROM runs WHERE {among}{none}) p"
         " JOIN experiments_run r ON r.id = p.id WHERE p.place <= %s ORDER BY p.place",
-        (*newest.params, *some, WITHIN),
+        (*newest.params, *values_present, WITHIN),
     )

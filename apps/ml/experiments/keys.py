@@ -37,7 +37,7 @@ def check_key(key: str, name: str = "key", *, about: str = "key") -> None:
     if not PLAIN.fullmatch(key):
         check_letters(key, name)
     if len(key) > KEY_LIMIT:
-        raise too_long(about, KEY_LIMIT, field=name)
+        raise build_length_error(about, KEY_LIMIT, field=name)
 
 
 def check_letters(key: str, name: str) -> None:
@@ -63,10 +63,10 @@ def check_letters(key: str, name: str) -> None:
 
 def check_length(value: str, name: str, limit: int) -> None:
     if len(value) > limit:
-        raise too_long(name, limit, field=name)
+        raise build_length_error(name, limit, field=name)
 
 
-def too_long(about: str, limit: int, *, field: str) -> Invalid:
+def build_length_error(about: str, limit: int, *, field: str) -> Invalid:
     return Invalid(
         "'{about}' exceeds the maximum length of {most} characters", about=about, most=limit, field=field, limit=limit
     )

@@ -36,7 +36,7 @@ from apps.core.policy import is_allowed
 from apps.ml.experiments import group_bar, presenters, queries
 from apps.ml.experiments.filters.grammar import FilterError
 from apps.ml.experiments.models import Metric, Run, RunParam, RunTag
-from apps.ml.experiments.queries import BY_METRIC, Asked, Columns
+from apps.ml.experiments.queries import BY_METRIC, Columns, RunFilters
 from apps.ml.experiments.ranking import rank_runs
 from apps.ml.experiments.states import RunState
 from apps.platform.accounts.models import Project
@@ -53,55 +53,55 @@ KEY_LIMIT = 250
 Row = dict[str, Any]  # {run, metrics: {key: Metric}, params: {key: text}}
 
 
-def of_run(name: str) -> Callable[[Row], Any]:
+def read_run_field(name: str) -> Callable[[Row], Any]:
     return lambda row: getattr(row["run"], name)
 
 
-def tags_said(tags: Sequence[tuple[str, str]]) -> str:
+def format_tags(tags: Sequence[tuple[str, str]]) -> str:
     return "; ".join(f"{key}={value}" for key, value in tags)
 
 
-def seconds_taken(row: Row) -> float | None:
+def get_duration_seconds(row: Row) -> float | None:
     took = row["run"].took
     return took.total_seconds() if took else None
 
 
-def metric_column(key: str, *, picked: bool = True) -> Column:
+def build_metric_column(key: str, *, picked: bool = True) -> Column:
     """A column of the newest values of one metric; the list ordered by it walks the metric's own index."""
 
-    def value(row: Row) -> float | None:
+    def get_value(row: Row) -> float | None:
         metric = row["metrics"].get(key)
         return metric.number if metric else None
 
-    return Column(f"{BY_METRIC}{key}", key, value, ("value", "run_id"), numeric=True, default_visible=picked)
+    return Column(f"{BY_METRIC}{key}", key, get_value, ("value", "run_id"), numeric=True, default_visible=picked)
 
 
-def param_column(key: str, *, picked: bool = True) -> Column:
+def build_param_column(key: str, *, picked: bool = True) -> Column:
     return Column(f"{BY_PARAM}{key}", key, lambda row: row["params"].get(key), default_visible=picked)
 
 
 HEAD = (
-    Column("run", gettext_lazy("Run"), of_run("name"), ("name", "id")),
-    Column("id", gettext_lazy("Id"), of_run("pk"), default_visible=False),
-    Column("status", gettext_lazy("Status"), of_run("state"), ("state", "-started_at", "-id")),
-    Column("kind", gettext_lazy("Kind"), of_run("kind"), ("kind", "-started_at", "-id"), default_visible=False),
+    Column("run", gettext_lazy("Run"), read_run_field("name"), ("name", "id")),
+    Column("id", gettext_lazy("Id"), read_run_field("pk"), default_visible=False),
+    Column("status", gettext_lazy("Status"), read_run_field("state"), ("state", "-started_at", "-id")),
+    Column("kind", gettext_lazy("Kind"), read_run_field("kind"), ("kind", "-started_at", "-id"), default_visible=False),
     Column("experiment", gettext_lazy("Experiment"), lambda row: row["run"].experiment.name, default_visible=False),
-    Column("tags", gettext_lazy("Tags"), lambda row: tags_said(row["tags"]), default_visible=False),
+    Column("tags", gettext_lazy("Tags"), lambda row: format_tags(row["tags"]), default_visible=False),
 )
 TAIL = (
-    Column("by", gettext_lazy("By"), of_run("created_by"), ("created_by", "-started_at", "-id")),
-    Column("started", gettext_lazy("Started"), of_run("started_at"), ("started_at", "id"), down=True),
-    Column("ended", gettext_lazy("Ended"), of_run("ended_at"), default_visible=False),
-    Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
+    Column("by", gettext_lazy("By"), read_run_field("created_by"), ("created_by", "-started_at", "-id")),
+    Column("started", gettext_lazy("Started"), read_run_field("started_at"), ("started_at", "id"), down=True),
+    Column("ended", gettext_lazy("Ended"), read_run_field("ended_at"), default_visible=False),
+    Column("took", gettext_lazy("Took"), get_duration_seconds, numeric=True),
 )
 NAME = "runs"
 
 
-def listing_of(params: Sequence[Column], metrics: Sequence[Column]) -> Listing:
+def build_listing(params: Sequence[Column], metrics: Sequence[Column]) -> Listing:
     return Listing(NAME, (*HEAD, *params, *metrics, *TAIL), sort="-started")
 
 
-def keys_asked(names: Sequence[str], prefix: str) -> list[str]:
+def parse_column_keys(names: Sequence[str], prefix: str) -> list[str]:
     """The metrics, or params, that a query names."""
     keys = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
     return [key for key in keys if 0 < len(key) <= KEY_LIMIT and "\x00" not in key]
@@ -113,95 +113,95 @@ def keys_asked(names: Sequence[str], prefix: str) -> list[str]:
 def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/runs: newest first or by a metric, narrowed by the query; nonsense is said, and shows nothing."""
     actor, where = get_project_context(request, project)
-    table, columns = table_of_runs(actor, where, request.GET)
+    table, columns = build_run_table(actor, where, request.GET)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
-    key = ordering_metric(table.query.sort)
+    key = get_ordering_metric(table.query.sort)
     runs = [row["run"] for row in table.rows]
     context = {
         **table.build_context(),
         "nav": "runs",
-        "ranking": rank_runs(runs, columns.metrics, presenters.directions(runs, columns.metrics), columns.values),
+        "ranking": rank_runs(runs, columns.metrics, presenters.get_directions(runs, columns.metrics), columns.values),
         "ordered_by": key,
         "metric_keys": columns.metrics,
-        "most": queries.COMPARED[1],
-        "counts": counts_of(actor, where),
+        "most": queries.COMPARED_RUNS_LIMITS[1],
+        "counts": count_run_states(actor, where),
         "may_submit": is_allowed(actor, "job.submit", where),
         "may_annotate": is_allowed(actor, "run.annotate", where),
-        "drawn": {"params": drawn(table, BY_PARAM), "metrics": drawn(table, BY_METRIC)},
+        "drawn": {"params": list_shown_keys(table, BY_PARAM), "metrics": list_shown_keys(table, BY_METRIC)},
         "first_ids": ",".join(run.pk for run in runs[:2]),
         "points_key": f"&{urlencode({'key': columns.metrics[0]})}" if columns.metrics else "",
     }
     if table.wrong is None:
         fit = table.source if not key else None  # ordered by a metric it is of values
-        context |= group_bar.context_of(
-            request.GET, columns, runs, lambda: runs_that_fit(actor, where, request.GET) if fit is None else fit
+        context |= group_bar.build_group_context(
+            request.GET, columns, runs, lambda: list_matching_runs(actor, where, request.GET) if fit is None else fit
         )
     wrong = table.wrong or context.get("wrong_group")
     return render(request, "experiments/list.html", context, status=wrong.status if wrong else 200)
 
 
-def runs_that_fit(actor: Actor, project: Project, params: QueryDict) -> QuerySet[Run]:
+def list_matching_runs(actor: Actor, project: Project, params: QueryDict) -> QuerySet[Run]:
     """The runs of the list, whatever it is ordered by."""
-    plain = params.copy()
-    plain.pop("sort", None)
-    found: QuerySet[Run] = found_runs(actor, project, plain, filters_asked(plain))
-    return found
+    params_without_sort = params.copy()
+    params_without_sort.pop("sort", None)
+    runs: QuerySet[Run] = filter_runs(actor, project, params_without_sort, read_filters(params_without_sort))
+    return runs
 
 
-def filters_asked(params: QueryDict) -> dict[str, str]:
+def read_filters(params: QueryDict) -> dict[str, str]:
     """A filter in the language is longer than a field of text may be; too long a one is refused, not cut."""
     return read_filter_values(params, (*queries.FILTERS, "by")) | {"filter": params.get("filter", "").strip()}
 
 
-def drawn(table: ListTable, prefix: str) -> list[str]:
+def list_shown_keys(table: ListTable, prefix: str) -> list[str]:
     """The metrics, or params, that have a column on this page, in its order."""
-    return keys_asked([column.key for column in table.query.columns], prefix)
+    return parse_column_keys([column.key for column in table.query.columns], prefix)
 
 
-def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[ListTable, Columns]:
+def build_run_table(actor: Actor, project: Project, params: QueryDict) -> tuple[ListTable, Columns]:
     """The page asked for, and the metrics and params that its runs have, of which the columns are made."""
     picked = parse_names(params, "columns")
     sort = params.get("sort", "")
-    metrics = list(dict.fromkeys([*filter(None, [ordering_metric(sort)]), *keys_asked(picked, BY_METRIC)]))
-    chosen = keys_asked(picked, BY_PARAM)
-    first = listing_of([param_column(key) for key in chosen], [metric_column(key) for key in metrics])
-    asked = filters_asked(params)
+    metrics = list(dict.fromkeys([*filter(None, [get_ordering_metric(sort)]), *parse_column_keys(picked, BY_METRIC)]))
+    chosen = parse_column_keys(picked, BY_PARAM)
+    first = build_listing([build_param_column(key) for key in chosen], [build_metric_column(key) for key in metrics])
+    filters = read_filters(params)
     table = build_table(
         first,
         params,
-        lambda: found_runs(actor, project, params, asked),
-        filters=filter_bar(actor, project, params, asked),
-        transform_rows=bare,
-        builtin=builtin_views(actor),
+        lambda: filter_runs(actor, project, params, filters),
+        filters=filter_bar(actor, project, params, filters),
+        transform_rows=wrap_rows,
+        builtin=list_builtin_views(actor),
         limit=ABOVE_GROUPS if params.get("group") and params.get("format") != "csv" else DEFAULT_LIMIT,
     )
-    say_where(table)
+    mark_filter_error(table)
     sample = [row["run"] for row in table.rows]
     if params.get("format") == "csv" and table.source is not None:
-        sample = [run_in(row) for row in table.source.order_by(*table.query.order)[: table.query.limit]]
-    columns = queries.columns_of(sample, first=[*metrics, *presenters.figure_keys(sample)])
+        sample = [get_run_of_row(row) for row in table.source.order_by(*table.query.order)[: table.query.limit]]
+    columns = queries.build_columns(sample, first=[*metrics, *presenters.list_figure_keys(sample)])
     columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
     columns.params = list(dict.fromkeys([*chosen, *columns.params]))
     if table.wrong is None:
-        give_columns(table, columns, sample)
+        attach_columns(table, columns, sample)
     return table, columns
 
 
-def give_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> None:
+def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> None:
     """Let the table have the columns of what was measured, and its rows their cells."""
-    of_params = [param_column(key, picked=place < LISTED) for place, key in enumerate(columns.params)]
-    of_metrics = [metric_column(key, picked=place < LISTED) for place, key in enumerate(columns.metrics)]
-    table.listing = listing_of(of_params, of_metrics)
+    of_params = [build_param_column(key, picked=place < LISTED) for place, key in enumerate(columns.params)]
+    of_metrics = [build_metric_column(key, picked=place < LISTED) for place, key in enumerate(columns.metrics)]
+    table.listing = build_listing(of_params, of_metrics)
     table.query = replace(table.query, columns=parse_list_query(table.listing, table.params).columns)
-    drawn = table.visible_columns
-    metrics = [key for key in columns.metrics if f"{BY_METRIC}{key}" in drawn]
-    params = [key for key in columns.params if f"{BY_PARAM}{key}" in drawn]
-    tagged = "tags" in drawn
-    table.transform_rows = filled(metrics, params, tagged)
+    visible = table.visible_columns
+    metrics = [key for key in columns.metrics if f"{BY_METRIC}{key}" in visible]
+    params = [key for key in columns.params if f"{BY_PARAM}{key}" in visible]
+    tagged = "tags" in visible
+    table.transform_rows = build_row_filler(metrics, params, tagged)
     if table.rows:
         fill_in(columns, runs, metrics, params)
-        tags = tags_of(runs) if tagged else {}
+        tags = load_tags(runs) if tagged else {}
         table.rows = [
             {
                 "run": run,
@@ -215,108 +215,113 @@ def give_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> Non
 
 def fill_in(columns: Columns, runs: Sequence[Run], metrics: Sequence[str], params: Sequence[str]) -> None:
     """Read the cells of columns that were asked for by name and are not among those that most runs have."""
-    known = {key for cells in columns.values.values() for key in cells}
-    given = {key for cells in columns.given.values() for key in cells}
-    if lacking := [key for key in metrics if key not in known]:
-        for run, cells in metrics_of(runs, lacking).items():
+    metric_keys = {key for cells in columns.values.values() for key in cells}
+    param_keys = {key for cells in columns.given.values() for key in cells}
+    if lacking := [key for key in metrics if key not in metric_keys]:
+        for run, cells in load_metrics(runs, lacking).items():
             columns.values.setdefault(run, {}).update(cells)
-    if lacking := [key for key in params if key not in given]:
-        for run, texts_of in params_of(runs, lacking).items():
+    if lacking := [key for key in params if key not in param_keys]:
+        for run, texts_of in load_params(runs, lacking).items():
             columns.given.setdefault(run, {}).update(texts_of)
 
 
-def metrics_of(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, Metric]]:
-    found: dict[str, dict[str, Metric]] = {run.pk: {} for run in runs}
-    for metric in Metric.objects.filter(run__in=list(found), key__in=keys):
-        found[metric.run_id][metric.key] = metric
-    return found
+def load_metrics(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, Metric]]:
+    by_run: dict[str, dict[str, Metric]] = {run.pk: {} for run in runs}
+    for metric in Metric.objects.filter(run__in=list(by_run), key__in=keys):
+        by_run[metric.run_id][metric.key] = metric
+    return by_run
 
 
-def params_of(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {run.pk: {} for run in runs}
-    for param in RunParam.objects.filter(run__in=list(found), key__in=keys):
-        found[param.run_id][param.key] = param.value
-    return found
+def load_params(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    by_run: dict[str, dict[str, str]] = {run.pk: {} for run in runs}
+    for param in RunParam.objects.filter(run__in=list(by_run), key__in=keys):
+        by_run[param.run_id][param.key] = param.value
+    return by_run
 
 
-def tags_of(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:
+def load_tags(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:
     """{run: its tags (key, value) by key}, without those that MLflow's clients keep for themselves."""
-    found: dict[str, list[tuple[str, str]]] = {run.pk: [] for run in runs}
-    rows = RunTag.objects.filter(run__in=list(found)).exclude(key__startswith="mlflow.").order_by("key")
-    for run, key, value in rows.values_list("run_id", "key", "value")[: TAGS * len(found)]:
-        found[run].append((key, value))
-    return found
+    by_run: dict[str, list[tuple[str, str]]] = {run.pk: [] for run in runs}
+    rows = RunTag.objects.filter(run__in=list(by_run)).exclude(key__startswith="mlflow.").order_by("key")
+    for run, key, value in rows.values_list("run_id", "key", "value")[: TAGS * len(by_run)]:
+        by_run[run].append((key, value))
+    return by_run
 
 
-def run_in(row: Run | Metric) -> Run:
+def get_run_of_row(row: Run | Metric) -> Run:
     """A list ordered by a metric is one of its values."""
     return row.run if isinstance(row, Metric) else row
 
 
-def bare(rows: Sequence[Any]) -> list[Row]:
-    return [{"run": run_in(row), "metrics": {}, "params": {}, "tags": []} for row in rows]
+def wrap_rows(rows: Sequence[Any]) -> list[Row]:
+    return [{"run": get_run_of_row(row), "metrics": {}, "params": {}, "tags": []} for row in rows]
 
 
-def filled(metrics: Sequence[str], params: Sequence[str], tagged: bool) -> Callable[[Sequence[Any]], list[Row]]:
+def build_row_filler(
+    metrics: Sequence[str], params: Sequence[str], tagged: bool
+) -> Callable[[Sequence[Any]], list[Row]]:
     """What makes the rows of a batch: three queries at most, however many runs."""
 
-    def dress(rows: Sequence[Any]) -> list[Row]:
-        runs = [run_in(row) for row in rows]
-        values, given = metrics_of(runs, metrics), params_of(runs, params)
-        tags = tags_of(runs) if tagged else {}
+    def fill_rows(rows: Sequence[Any]) -> list[Row]:
+        runs = [get_run_of_row(row) for row in rows]
+        values, param_values = load_metrics(runs, metrics), load_params(runs, params)
+        tags = load_tags(runs) if tagged else {}
         return [
-            {"run": run, "metrics": values[run.pk], "params": given[run.pk], "tags": tags.get(run.pk, [])}
+            {"run": run, "metrics": values[run.pk], "params": param_values[run.pk], "tags": tags.get(run.pk, [])}
             for run in runs
         ]
 
-    return dress
+    return fill_rows
 
 
 # -- what narrows it ------------------------------------------------------------------------------------------------
-def ordering_metric(sort: str) -> str:
+def get_ordering_metric(sort: str) -> str:
     """The metric that the list is ordered by; "" for another order."""
     name = sort.removeprefix("-")
-    return next(iter(keys_asked([name], BY_METRIC)), "")
+    return next(iter(parse_column_keys([name], BY_METRIC)), "")
 
 
-def found_runs(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> QuerySet[Any]:
+def filter_runs(actor: Actor, project: Project, params: QueryDict, filters: dict[str, str]) -> QuerySet[Any]:
     """Runs, or with an order by a metric its values in runs."""
-    narrow = Asked(**{name: asked[name] for name in queries.FILTERS})
-    key = ordering_metric(params.get("sort", ""))
+    narrow = RunFilters(**{name: filters[name] for name in queries.FILTERS})
+    key = get_ordering_metric(params.get("sort", ""))
     prefix = "run__" if key else ""
-    found: QuerySet[Any] = (
+    matches: QuerySet[Any] = (
         queries.list_by_metric(actor, project, narrow, key) if key else queries.list_runs(actor, project, narrow)
     )
-    if asked["by"]:
-        found = found.filter(**{f"{prefix}created_by": asked["by"]})
-    rows: QuerySet[Any] = filter_between_days(found, f"{prefix}started_at", params, "started")
+    if filters["by"]:
+        matches = matches.filter(**{f"{prefix}created_by": filters["by"]})
+    rows: QuerySet[Any] = filter_between_days(matches, f"{prefix}started_at", params, "started")
     return rows
 
 
-def counts_of(actor: Actor, project: Project) -> dict[str, int]:
+def count_run_states(actor: Actor, project: Project) -> dict[str, int]:
     """Runs that are open, and that failed in the last 24 hours; one query over the ends of an index."""
     day = timezone.now() - timedelta(days=1)
-    asked = Q(state=RunState.RUNNING) | Q(state=RunState.FAILED, started_at__gte=day)
-    runs = Run.objects.visible_to(actor).active().filter(asked, project=project)
-    found = dict(runs.order_by().values_list("state").annotate(Count("pk")))
-    return {"running": found.get(RunState.RUNNING, 0), "failed": found.get(RunState.FAILED, 0)}
+    condition = Q(state=RunState.RUNNING) | Q(state=RunState.FAILED, started_at__gte=day)
+    runs = Run.objects.visible_to(actor).active().filter(condition, project=project)
+    counts = dict(runs.order_by().values_list("state").annotate(Count("pk")))
+    return {"running": counts.get(RunState.RUNNING, 0), "failed": counts.get(RunState.FAILED, 0)}
 
 
-def filter_bar(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
+def filter_bar(actor: Actor, project: Project, params: QueryDict, filters: dict[str, str]) -> list[dict[str, Any]]:
     states = [("", _("Every status")), *((value, str(word)) for value, word in RunState.choices)]
     kinds = [("", _("Every kind")), *((key, str(kind.label)) for key, kind in KINDS.items() if kind.tracked)]
-    groups = [(str(one.number), one.name) for one in queries.list_experiments(actor, project)[:EXPERIMENTS]]
+    groups = [
+        (str(experiment.number), experiment.name)
+        for experiment in queries.list_experiments(actor, project)[:EXPERIMENTS]
+    ]
     experiments = [("", _("Every experiment")), *groups]
-    there = [("", _("Not deleted")), ("only", _("Deleted")), ("all", _("Deleted or not"))]
+    deleted_choices = [("", _("Not deleted")), ("only", _("Deleted")), ("all", _("Deleted or not"))]
     return [
-        query_field(project, asked["filter"]),
-        {"name": "name", "label": _("Name"), "value": asked["name"]},
-        {"name": "status", "label": _("Status"), "value": asked["status"], "choices": states},
-        {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
-        {"name": "experiment", "label": _("Experiment"), "value": asked["experiment"], "choices": experiments},
-        {"name": "by", "label": _("Who"), "value": asked["by"]},
+        query_field(project, filters["filter"]),
+        {"name": "name", "label": _("Name"), "value": filters["name"]},
+        {"name": "status", "label": _("Status"), "value": filters["status"], "choices": states},
+        {"name": "kind", "label": _("Kind"), "value": filters["kind"], "choices": kinds},
+        {"name": "experiment", "label": _("Experiment"), "value": filters["experiment"], "choices": experiments},
+        {"name": "by", "label": _("Who"), "value": filters["by"]},
         *build_day_filters(params, "started", _("Started from"), _("Started until")),
-        {"name": "deleted", "label": _("Deleted"), "value": asked["deleted"], "choices": there},
+        {"name": "deleted", "label": _("Deleted"), "value": filters["deleted"], "choices": deleted_choices},
     ]
 
 
@@ -332,17 +337,17 @@ def query_field(project: Project, text: str) -> dict[str, Any]:
     }
 
 
-def say_where(table: ListTable) -> None:
+def mark_filter_error(table: ListTable) -> None:
     """Tell the field of the filter what is wrong in it, with the characters in which it is."""
     wrong = table.wrong
     if isinstance(wrong, FilterError):
-        one = next(one for one in table.filters if one["name"] == "filter")
-        text, start, end = one["value"], wrong.start, max(wrong.end, wrong.start + 1)
-        one["wrong"] = wrong
-        one["place"] = {"at": start + 1, "before": text[:start], "bad": text[start:end], "behind": text[end:]}
+        field = next(field for field in table.filters if field["name"] == "filter")
+        text, start, end = field["value"], wrong.start, max(wrong.end, wrong.start + 1)
+        field["wrong"] = wrong
+        field["place"] = {"at": start + 1, "before": text[:start], "bad": text[start:end], "behind": text[end:]}
 
 
-def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+def list_builtin_views(actor: Actor) -> list[dict[str, Any]]:
     return [
         build_builtin_view(_("Running"), status=RunState.RUNNING.value),
         build_builtin_view(_("Failed today"), status=RunState.FAILED.value, started_after="today"),

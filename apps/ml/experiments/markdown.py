@@ -19,19 +19,19 @@ UNDER = 2  # headings of a note stand below those of its card: # is an h3
 
 
 @cache
-def parser() -> MarkdownIt:
-    found = MarkdownIt("commonmark", {"html": False, "linkify": False, "typographer": False})
-    return found.enable(["table", "strikethrough"]).disable(["image"])
+def get_parser() -> MarkdownIt:
+    markdown_parser = MarkdownIt("commonmark", {"html": False, "linkify": False, "typographer": False})
+    return markdown_parser.enable(["table", "strikethrough"]).disable(["image"])
 
 
-def rendered(text: str) -> SafeString:
+def render_markdown(text: str) -> SafeString:
     """The note as HTML, its first MAX_CHARACTERS."""
-    tokens = parser().parse(text[:MAX_CHARACTERS])
-    tidy(tokens)
-    return SafeString(parser().renderer.render(tokens, parser().options, {}))
+    tokens = get_parser().parse(text[:MAX_CHARACTERS])
+    clean_tokens(tokens)
+    return SafeString(get_parser().renderer.render(tokens, get_parser().options, {}))
 
 
-def tidy(tokens: Sequence[Token]) -> None:
+def clean_tokens(tokens: Sequence[Token]) -> None:
     for token in tokens:
         token.attrs.pop("style", None)
         if token.type in ("heading_open", "heading_close"):
@@ -39,4 +39,4 @@ def tidy(tokens: Sequence[Token]) -> None:
         if token.type == "link_open":
             token.attrSet("rel", "nofollow noopener noreferrer")
         if token.children:
-            tidy(token.children)
+            clean_tokens(token.children)

@@ -18,7 +18,7 @@ LINES = 4  # metrics of one run in one chart
 
 # -- how good -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Measured:
+class FigureResult:
     """One figure over held-out rows, with its interval and the baseline's on the same rows."""
 
     name: str
@@ -40,28 +40,28 @@ class Measured:
         return self.baseline is not None and self.value < self.baseline
 
 
-def measured(figures: Mapping[str, Any]) -> list[Measured]:
+def list_figure_results(figures: Mapping[str, Any]) -> list[FigureResult]:
     """The figures of a run's model, in the order in which the engine gives them: the first is the one that counts."""
-    baseline = {one["name"]: one["value"] for one in (figures.get("baseline") or {}).get("metrics", [])}
-    paired = {one["name"]: one for one in (figures.get("baseline") or {}).get("difference", [])}
+    baseline = {figure["name"]: figure["value"] for figure in (figures.get("baseline") or {}).get("metrics", [])}
+    differences = {figure["name"]: figure for figure in (figures.get("baseline") or {}).get("difference", [])}
     return [
-        Measured(
-            name=one["name"],
-            value=one["value"],
-            low=one.get("low"),
-            high=one.get("high"),
-            unit=one.get("unit", ""),
-            better=one.get("better", "higher"),
-            baseline=baseline.get(one["name"]),
-            verdict=verdict(paired[one["name"]], 0.0)
-            if one["name"] in paired
-            else verdict(one, baseline.get(one["name"])),
+        FigureResult(
+            name=figure["name"],
+            value=figure["value"],
+            low=figure.get("low"),
+            high=figure.get("high"),
+            unit=figure.get("unit", ""),
+            better=figure.get("better", "higher"),
+            baseline=baseline.get(figure["name"]),
+            verdict=compare_with_baseline(differences[figure["name"]], 0.0)
+            if figure["name"] in differences
+            else compare_with_baseline(figure, baseline.get(figure["name"])),
         )
-        for one in figures.get("metrics", [])
+        for figure in figures.get("metrics", [])
     ]
 
 
-def verdict(figure: Mapping[str, Any], baseline: float | None) -> str:
+def compare_with_baseline(figure: Mapping[str, Any], baseline: float | None) -> str:
     """Better or worse than the baseline where the interval leaves it out; without an interval by the values alone.
 
     A figure that is a difference, measured row by row, is compared with 0: it tells more than two figures can.
@@ -83,34 +83,36 @@ class SizeChange:
     is_larger: bool
 
 
-def size_change(figures: Mapping[str, Any]) -> SizeChange | None:
+def build_size_change(figures: Mapping[str, Any]) -> SizeChange | None:
     """None where there is no parent."""
     ratio = figures.get("size_ratio")
     return SizeChange(1 / ratio if ratio < 1 else ratio, ratio < 1) if ratio else None
 
 
-def directions(runs: Iterable[Run], keys: Iterable[str]) -> dict[str, str]:
+def get_directions(runs: Iterable[Run], keys: Iterable[str]) -> dict[str, str]:
     """{metric: higher or lower is better}, as the figures of these runs say; a loss is better when it is lower."""
-    found = {key: "lower" for key in keys if is_loss(key)}
+    better_ends = {key: "lower" for key in keys if is_loss(key)}
     for run in runs:
-        found |= {f"test/{one['name']}": one.get("better", "higher") for one in run.figures.get("metrics", [])}
-    return found
+        better_ends |= {
+            f"test/{figure['name']}": figure.get("better", "higher") for figure in run.figures.get("metrics", [])
+        }
+    return better_ends
 
 
-def figure_keys(runs: Iterable[Run]) -> list[str]:
+def list_figure_keys(runs: Iterable[Run]) -> list[str]:
     """The metrics of what was measured on held-out rows, in the engine's order: the first is the one that counts."""
-    named = [f"test/{one['name']}" for run in runs for one in run.figures.get("metrics", [])]
-    return list(dict.fromkeys(named))
+    keys = [f"test/{figure['name']}" for run in runs for figure in run.figures.get("metrics", [])]
+    return list(dict.fromkeys(keys))
 
 
 # -- charts ---------------------------------------------------------------------------------------------------------
-def drawn_first(metrics: Sequence[Metric]) -> list[Metric]:
+def select_first_charts(metrics: Sequence[Metric]) -> list[Metric]:
     """What a run's chart opens with: its losses, else whatever has more than one point."""
     series = [metric for metric in metrics if metric.count > 1]
     return ([metric for metric in series if is_loss(metric.key)] or series)[:LINES]
 
 
-def common_series(rows: Sequence[Row]) -> list[str]:
+def list_common_series(rows: Sequence[Row]) -> list[str]:
     """The metrics of which at least two of the compared runs have a line, losses first, validation before training."""
     keys = [row.key for row in rows if sum(metric is not None and metric.count > 1 for metric in row.values) > 1]
     return sorted(keys, key=lambda key: (is_system(key), not is_loss(key), not key.lower().startswith("val"), key))
@@ -131,7 +133,7 @@ GROUPS = {
 ORDER = ("train", "val", "test", "", "*", "baseline", "system")
 
 
-def group_of(key: str) -> str:
+def get_metric_group(key: str) -> str:
     """What a metric belongs to, by the start of its name: train/loss and train_loss are of train."""
     head, slash, _rest = key.partition("/")
     if slash:
@@ -139,17 +141,17 @@ def group_of(key: str) -> str:
     return GROUPS.get(key.partition("_")[0].lower(), "")
 
 
-def grouped(keys: Iterable[str]) -> list[tuple[str, list[str]]]:
+def group_metrics(keys: Iterable[str]) -> list[tuple[str, list[str]]]:
     """(group, its metrics in their order): training, validation, test; the others by name; the machine last."""
-    found: dict[str, list[str]] = defaultdict(list)
+    by_group: dict[str, list[str]] = defaultdict(list)
     for key in keys:
-        found[group_of(key)].append(key)
+        by_group[get_metric_group(key)].append(key)
     place = {name: at for at, name in enumerate(ORDER)}
-    return sorted(found.items(), key=lambda item: (place.get(item[0], place["*"]), item[0]))
+    return sorted(by_group.items(), key=lambda item: (place.get(item[0], place["*"]), item[0]))
 
 
-def group_word(group: str) -> str:
-    named = {
+def translate_group(group: str) -> str:
+    labels = {
         "train": _("Training"),
         "val": _("Validation"),
         "test": _("On held-out rows"),
@@ -157,4 +159,4 @@ def group_word(group: str) -> str:
         "system": _("System"),
         "": _("Other"),
     }
-    return named.get(group, group)
+    return labels.get(group, group)

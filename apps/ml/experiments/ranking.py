@@ -31,7 +31,7 @@ def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] |
             targets[run][key] = value
         else:
             data[run].add(value)
-    if len({frozenset(found.items()) for found in targets.values()}) > 1:
+    if len({frozenset(params_of_run.items()) for params_of_run in targets.values()}) > 1:
         return "target"
     used = {frozenset(data[run.pk] | {run.inputs[slot] for slot in DATA_SLOTS if slot in run.inputs}) for run in runs}
     return "data" if len(used) > 1 else ""
@@ -50,12 +50,12 @@ def list_facts(learned: Sequence[str], recorded: Sequence[str]) -> Iterable[tupl
 
 def list_best(metrics: Sequence[Metric | None], better: str) -> list[Metric]:
     """The newest values that none surpasses, where at least two values differ; more than one: a tie."""
-    found = [metric for metric in metrics if metric is not None and not metric.is_nan]
-    values = {metric.value for metric in found}
+    numbers = [metric for metric in metrics if metric is not None and not metric.is_nan]
+    values = {metric.value for metric in numbers}
     if len(values) < 2:
         return []
     best = (min if better == "lower" else max)(values)
-    return [metric for metric in found if metric.value == best]
+    return [metric for metric in numbers if metric.value == best]
 
 
 def rank_runs(
@@ -70,6 +70,6 @@ def rank_runs(
             if obstacle := find_obstacle(measured):
                 return {"obstacle": obstacle, "key": key, "runs": []}
             winners = {metric.run_id for metric in best}
-            found = [run for run in measured if run.pk in winners]
-            return {"obstacle": "", "key": key, "runs": found, "value": best[0].value}
+            best_runs = [run for run in measured if run.pk in winners]
+            return {"obstacle": "", "key": key, "runs": best_runs, "value": best[0].value}
     return None

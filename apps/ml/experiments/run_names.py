@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 
-def words(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-ADJECTIVES = words(
+ADJECTIVES = split_words(
     "able amber ample apt azure bold brave bright brisk broad calm candid civil clean clear clever cool copper coral "
     "cosy crisp deft eager early easy even exact fair famous fine firm fleet fond frank free fresh gentle glad golden "
     "good grand green handy happy hardy honest humble indigo ivory jolly keen kind large level light little lively "
@@ -17,7 +17,7 @@ ADJECTIVES = words(
     "ready rosy round royal sharp silver smart smooth snug solid sound spry steady still stout strong subtle sunny "
     "sure swift tidy tough trim true vivid warm wise witty young"
 )
-NOUNS = words(
+NOUNS = split_words(
     "acorn alder anchor apple arch aspen badger bamboo barley basin beacon bear beaver birch bison bridge brook "
     "canyon cedar clover cliff comet condor coral cove crane creek cricket delta dolphin dove dune eagle elm ember "
     "falcon fern finch fjord forest fox garnet glade grove gull harbor hare hawk hazel heron hill ibex island ivy "
@@ -29,6 +29,6 @@ NOUNS = words(
 _chance = random.Random()  # noqa: S311 - a name is no secret; a generator of its own: a seeded one is left alone
 
 
-def invented_name() -> str:
+def generate_run_name() -> str:
     """For instance steady-heron-418. It may come twice: the id tells runs apart."""
     return f"{_chance.choice(ADJECTIVES)}-{_chance.choice(NOUNS)}-{_chance.randrange(1000)}"

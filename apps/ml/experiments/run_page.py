@@ -19,10 +19,10 @@ from django.views.decorators.http import require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.ml.experiments import presenters, queries
-from apps.ml.experiments.files.page import files_context
-from apps.ml.experiments.markdown import rendered
+from apps.ml.experiments.files.page import build_files_context
+from apps.ml.experiments.markdown import render_markdown
 from apps.ml.experiments.metrics import chart_options
-from apps.ml.experiments.metrics.chart_options import Look
+from apps.ml.experiments.metrics.chart_options import ChartOptions
 from apps.ml.experiments.models import Metric, Run
 from apps.platform.audit.queries import timeline
 from apps.platform.jobs.views import get_project_context
@@ -39,17 +39,19 @@ EVERY, EVERY_OUTSIDE = 10, 3  # seconds between two looks of an open page: a job
 def run_page(request: HttpRequest, project: str, run: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/runs/<id>[/<tab>]"""
     actor, where = get_project_context(request, project)
-    return run_response(request, actor, queries.get_run(actor, where, run), tab)
+    return render_run(request, actor, queries.get_run(actor, where, run), tab)
 
 
-def run_response(
-    request: HttpRequest, actor: Actor, found: Run, tab: str = "overview", *, status: int = 200, **more: Any
+def render_run(
+    request: HttpRequest, actor: Actor, run: Run, tab: str = "overview", *, status: int = 200, **more: Any
 ) -> HttpResponse:
     """One tab of the page; `more` says what became of a form on it."""
-    measured, system = queries.split_metrics(actor, found, METRICS)
-    metrics = in_order(measured)
-    context = head_context(found, metrics, tab) | tab_context(request, actor, found, metrics, system, tab) | more
-    context["may_annotate"] = policy.is_allowed(actor, "run.annotate", found)
+    measured, system = queries.split_metrics(actor, run, METRICS)
+    metrics = sort_metrics(measured)
+    context = (
+        build_head_context(run, metrics, tab) | build_tab_context(request, actor, run, metrics, system, tab) | more
+    )
+    context["may_annotate"] = policy.is_allowed(actor, "run.annotate", run)
     wrong = context.get("wrong")
     return render(request, f"experiments/{tab}.html", context, status=wrong.status if wrong else status)
 
@@ -61,35 +63,35 @@ def run_charts(request: HttpRequest, project: str, run: str, tab: str) -> HttpRe
     What is new is told by the rows of its metrics, so that a look that finds nothing reads no points.
     """
     actor, where = get_project_context(request, project)
-    found = queries.get_run(actor, where, run)
-    measured, system = queries.split_metrics(actor, found, METRICS)
-    metrics = in_order(measured)
-    etag = etag_of(request, found, [*metrics, *system], tab)
+    run_row = queries.get_run(actor, where, run)
+    measured, system = queries.split_metrics(actor, run_row, METRICS)
+    metrics = sort_metrics(measured)
+    etag = compute_etag(request, run_row, [*metrics, *system], tab)
     if etag in parse_etags(request.headers.get("If-None-Match", "").replace("W/", "")):
         return HttpResponseNotModified(headers={"ETag": etag})
-    context = head_context(found, metrics, tab) | chart_context(request, found, metrics, system, tab)
+    context = build_head_context(run_row, metrics, tab) | build_chart_context(request, run_row, metrics, system, tab)
     answer = render(request, "experiments/charts_part.html", context)
     answer["ETag"], answer["Cache-Control"] = etag, "private, no-cache"
     return answer
 
 
-def etag_of(request: HttpRequest, run: Run, metrics: Sequence[Metric], tab: str) -> str:
-    told = [run.state, tab, get_language(), request.META.get("QUERY_STRING", "")]
-    told += [f"{metric.pk} {metric.count} {metric.attempt} {metric.digest}" for metric in metrics]
-    return f'"{hashlib.sha256(chr(10).join(map(str, told)).encode()).hexdigest()[:32]}"'
+def compute_etag(request: HttpRequest, run: Run, metrics: Sequence[Metric], tab: str) -> str:
+    parts = [run.state, tab, get_language(), request.META.get("QUERY_STRING", "")]
+    parts += [f"{metric.pk} {metric.count} {metric.attempt} {metric.digest}" for metric in metrics]
+    return f'"{hashlib.sha256(chr(10).join(map(str, parts)).encode()).hexdigest()[:32]}"'
 
 
-def head_context(run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any]:
+def build_head_context(run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any]:
     """What every tab shows above it."""
     return {
         "nav": "runs",
         "run": run,
         "tab": tab,
         "job": run.job,
-        "measured": presenters.measured(run.figures),
-        "size": presenters.size_change(run.figures),
+        "measured": presenters.list_figure_results(run.figures),
+        "size": presenters.build_size_change(run.figures),
         "metrics": metrics,
-        "losses": presenters.drawn_first(metrics),
+        "losses": presenters.select_first_charts(metrics),
         "live": is_live(run),
         "every": EVERY if run.job else EVERY_OUTSIDE,
     }
@@ -100,25 +102,25 @@ def is_live(run: Run) -> bool:
     return not run.ended and (run.job is None or not run.job.ended)
 
 
-def in_order(metrics: Sequence[Metric]) -> list[Metric]:
+def sort_metrics(metrics: Sequence[Metric]) -> list[Metric]:
     by_key = {metric.key: metric for metric in metrics}
-    return [by_key[key] for key in queries.preferred(by_key)]
+    return [by_key[key] for key in queries.sort_by_preference(by_key)]
 
 
-def tab_context(
+def build_tab_context(
     request: HttpRequest, actor: Actor, run: Run, metrics: Sequence[Metric], system: Sequence[Metric], tab: str
 ) -> dict[str, Any]:
     """What only this tab shows."""
     match tab:
         case "overview":
-            artifacts, more = queries.artifacts_of(actor, run, ARTIFACTS)
-            context = {"params": queries.params_of(actor, run), "artifacts": artifacts, "more_artifacts": more}
-            context |= said_context(actor, run) | used_context(actor, run)
-            return context | chart_context(request, run, metrics, system, tab)
+            artifacts, more = queries.list_first_artifacts(actor, run, ARTIFACTS)
+            context = {"params": queries.list_params(actor, run), "artifacts": artifacts, "more_artifacts": more}
+            context |= build_annotation_context(actor, run) | build_usage_context(actor, run)
+            return context | build_chart_context(request, run, metrics, system, tab)
         case "metrics":
-            return chart_context(request, run, metrics, system, tab)
+            return build_chart_context(request, run, metrics, system, tab)
         case "artifacts":
-            return files_context(request, actor, run)
+            return build_files_context(request, actor, run)
         case "environment":
             return {"environment": run.environment, "packages": (run.environment.get("packages") or {}).items()}
         case "audit":
@@ -126,51 +128,51 @@ def tab_context(
     return {}
 
 
-def said_context(actor: Actor, run: Run) -> dict[str, Any]:
+def build_annotation_context(actor: Actor, run: Run) -> dict[str, Any]:
     """What people say of the run."""
-    note, tags = queries.note_and_tags(actor, run)
-    return {"note": note, "note_html": rendered(note) if note else "", "tags": tags}
+    note, tags = queries.get_note_and_tags(actor, run)
+    return {"note": note, "note_html": render_markdown(note) if note else "", "tags": tags}
 
 
-def used_context(actor: Actor, run: Run) -> dict[str, Any]:
+def build_usage_context(actor: Actor, run: Run) -> dict[str, Any]:
     """The datasets and models that a client says it used or made."""
-    return {"datasets": queries.datasets_of(actor, run), "models": queries.models_of(actor, run)}
+    return {"datasets": queries.list_datasets(actor, run), "models": queries.list_models(actor, run)}
 
 
 # -- charts ---------------------------------------------------------------------------------------------------------
-def chart_context(
+def build_chart_context(
     request: HttpRequest, run: Run, metrics: Sequence[Metric], system: Sequence[Metric], tab: str
 ) -> dict[str, Any]:
     """The chart of the metrics that the query names, or of the losses; on their tab, one of each beside it, and of what
     the machine did in a section of its own.
     """
-    look, wrong = chart_options.look_or_why(request.GET)
-    asked = request.GET.getlist("key")[: presenters.LINES]
-    named = [metric for metric in [*metrics, *system] if metric.key in asked]
-    main = named or (presenters.drawn_first(metrics) if tab == "overview" else [])
+    look, wrong = chart_options.parse_options_or_error(request.GET)
+    keys = request.GET.getlist("key")[: presenters.LINES]
+    chosen = [metric for metric in [*metrics, *system] if metric.key in keys]
+    main = chosen or (presenters.select_first_charts(metrics) if tab == "overview" else [])
     series = [metric for metric in metrics if metric.count > 1]
-    each = series[:CHARTS] if tab == "metrics" and not named else []
-    machine = [metric for metric in system if metric.count > 1][:CHARTS] if tab == "metrics" and not named else []
+    each = series[:CHARTS] if tab == "metrics" and not chosen else []
+    machine = [metric for metric in system if metric.count > 1][:CHARTS] if tab == "metrics" and not chosen else []
     # What the machine did always has steps: it does not say whether the training counts any.
-    look = chart_options.fitted(look, [*main, *each] or machine)
-    drawn = chart_options.lines_in([*main, *each, *machine], [run], look)
-    of_main, of_each, of_machine = parted(drawn, len(main), len(each))
+    look = chart_options.fit_axis(look, [*main, *each] or machine)
+    drawn_lines = chart_options.load_lines([*main, *each, *machine], [run], look)
+    of_main, of_each, of_machine = split_lines(drawn_lines, len(main), len(each))
     return {
-        "chart": main_chart(run, of_main, look) if main else None,
+        "chart": build_main_chart(run, of_main, look) if main else None,
         "drawn": [metric.key for metric in main],
-        "sections": sections_of(run, of_each, look),
-        "machine": sections_of(run, of_machine, look),
+        "sections": build_sections(run, of_each, look),
+        "machine": build_sections(run, of_machine, look),
         "system": system,
         "undrawn": max(0, len(series) - len(each)) if each else 0,
         "look": look.asked,
-        "keep": chart_options.kept(request.GET),
+        "keep": chart_options.list_kept_params(request.GET),
         "limit": METRICS,
         "wrong": wrong,
         "redraws": reverse(f"experiments:{tab}_charts", args=[run.project.slug, run.pk]) if tab in DRAWN_TABS else "",
     }
 
 
-def parted(lines: Sequence[Any], *sizes: int) -> list[Sequence[Any]]:
+def split_lines(lines: Sequence[Any], *sizes: int) -> list[Sequence[Any]]:
     """The lines in parts of these sizes, and what is left of them."""
     parts, at = [], 0
     for size in sizes:
@@ -179,35 +181,37 @@ def parted(lines: Sequence[Any], *sizes: int) -> list[Sequence[Any]]:
     return [*parts, lines[at:]]
 
 
-def main_chart(run: Run, drawn: Sequence[Any], look: Look) -> dict[str, Any]:
-    keys = [line.metric.key for line in drawn]
+def build_main_chart(run: Run, drawn_lines: Sequence[Any], look: ChartOptions) -> dict[str, Any]:
+    keys = [line.metric.key for line in drawn_lines]
     unit = keys[0] if len(keys) == 1 else _("loss") if all(map(queries.is_loss, keys)) else _("value")
-    series = [chart_options.series_of(line, line.metric.key) for line in drawn]
-    return chart_options.chart_of(series, look, y_unit=unit, csv=csv_of(run, keys), toggles=True)
+    series = [chart_options.build_series(line, line.metric.key) for line in drawn_lines]
+    return chart_options.build_chart(series, look, y_unit=unit, csv=build_csv_url(run, keys), toggles=True)
 
 
-def sections_of(run: Run, drawn: Sequence[Any], look: Look) -> list[dict[str, Any]]:
+def build_sections(run: Run, drawn_lines: Sequence[Any], look: ChartOptions) -> list[dict[str, Any]]:
     """The charts by what their metrics belong to."""
-    by_key = {line.metric.key: line for line in drawn}
+    by_key = {line.metric.key: line for line in drawn_lines}
     quiet = replace(look, hidden=())  # a single line is not put away
     return [
         {
-            "group": presenters.group_word(group),
+            "group": presenters.translate_group(group),
             "name": group or "other",
-            "charts": [small_chart(run, by_key[key], quiet, f"c-{group}-{place}") for place, key in enumerate(keys)],
+            "charts": [
+                build_small_chart(run, by_key[key], quiet, f"c-{group}-{place}") for place, key in enumerate(keys)
+            ],
         }
-        for group, keys in presenters.grouped(by_key)
+        for group, keys in presenters.group_metrics(by_key)
     ]
 
 
-def small_chart(run: Run, line: Any, look: Look, name: str) -> dict[str, Any]:
+def build_small_chart(run: Run, line: Any, look: ChartOptions, name: str) -> dict[str, Any]:
     key = line.metric.key
-    chart = chart_options.chart_of(
-        [chart_options.series_of(line, key)], look, y_unit=key, csv=csv_of(run, [key]), small=True, id=name
+    chart = chart_options.build_chart(
+        [chart_options.build_series(line, key)], look, y_unit=key, csv=build_csv_url(run, [key]), small=True, id=name
     )
     return {"metric": line.metric, "chart": chart}
 
 
-def csv_of(run: Run, keys: Sequence[str]) -> str:
+def build_csv_url(run: Run, keys: Sequence[str]) -> str:
     query = urlencode({"ids": run.pk, "key": keys}, doseq=True)
     return f"{reverse('api-runs-csv', args=[run.project.slug])}?{query}"

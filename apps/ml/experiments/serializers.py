@@ -11,11 +11,11 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from apps.ml.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact
-from apps.ml.experiments.queries import Comparison, Row
+from apps.ml.experiments.queries import Row, RunComparison
 from apps.ml.experiments.states import RunState
 
 
-def said(value: float | None) -> float | str | None:
+def serialize_number(value: float | None) -> float | str | None:
     """A value as JSON can hold it; the words are those that MLflow's clients know."""
     if value is None or math.isfinite(value):
         return value
@@ -27,7 +27,7 @@ class ValueField(serializers.Field[Any, Any, Any, Any]):
     """A float; what is not finite is a word."""
 
     def to_representation(self, value: Any) -> Any:
-        return said(value)
+        return serialize_number(value)
 
 
 class ExperimentSerializer(serializers.ModelSerializer[Experiment]):
@@ -79,8 +79,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
     @extend_schema_field({"type": "object", "additionalProperties": {}, "description": "Newest value of each column."})
     def get_metrics(self, run: Run) -> dict[str, Any]:
-        found: Mapping[str, Metric] = self.context["columns"].values.get(run.pk, {})
-        return {key: said(found[key].number) for key in self.context["columns"].metrics if key in found}
+        metrics: Mapping[str, Metric] = self.context["columns"].values.get(run.pk, {})
+        return {key: serialize_number(metrics[key].number) for key in self.context["columns"].metrics if key in metrics}
 
     @extend_schema_field(RunLinksField)
     def get_links(self, run: Run) -> dict[str, Any]:
@@ -126,8 +126,8 @@ class RunDetailSerializer(RunSerializer):
 
     @extend_schema_field({"type": "boolean", "description": "There are more: links.artifacts lists them in pages."})
     def get_artifacts_truncated(self, run: Run) -> bool:
-        found: bool = self.context["artifacts_truncated"]
-        return found
+        truncated: bool = self.context["artifacts_truncated"]
+        return truncated
 
 
 class MetricSerializer(serializers.ModelSerializer[Metric]):
@@ -175,10 +175,10 @@ class MetricRowSerializer(serializers.Serializer[Row]):
 
     @extend_schema_field({"type": "array", "items": {}, "description": "Newest values in the order of `runs`."})
     def get_values(self, row: Row) -> list[Any]:
-        return [said(metric.number) if metric else None for metric in row.values]
+        return [serialize_number(metric.number) if metric else None for metric in row.values]
 
 
-class ComparisonSerializer(serializers.Serializer[Comparison]):
+class ComparisonSerializer(serializers.Serializer[RunComparison]):
     """Several runs side by side. Needs the context of RunSerializer."""
 
     runs = RunSerializer(many=True)

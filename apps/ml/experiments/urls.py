@@ -8,17 +8,17 @@ from apps.ml.experiments.comparison import page
 app_name = "experiments"
 urlpatterns = [
     path("runs", lists.run_list, name="list"),
-    path("logged-models/<slug:model>", logged_model_page.logged_model_page, name="logged_model"),
+    path("logged-models/<slug:model>", logged_model_page.render_logged_model_page, name="logged_model"),
     path("runs/compare", page.compare, name="compare"),
-    path("runs/bulk", bulk_page.bulk, name="bulk"),
-    path("runs/complete", bulk_page.complete, name="complete"),
+    path("runs/bulk", bulk_page.apply_bulk_action, name="bulk"),
+    path("runs/complete", bulk_page.suggest_completions, name="complete"),
     path("runs/<slug:run>", run_page.run_page, name="detail"),
     *(
         path(f"runs/<slug:run>/{tab}", run_page.run_page, {"tab": tab}, name=tab)
         for tab in run_page.TABS
         if tab != "overview"
     ),
-    path("runs/<slug:run>/note", annotations_page.note, name="note"),
+    path("runs/<slug:run>/note", annotations_page.save_note, name="note"),
     path("runs/<slug:run>/tags", annotations_page.add_tag, name="add_tag"),
     path("runs/<slug:run>/tags/remove", annotations_page.remove_tag, name="remove_tag"),
     path("runs/<slug:run>/delete", annotations_page.delete, name="delete"),

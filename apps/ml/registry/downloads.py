@@ -39,9 +39,9 @@ def address_of(version: ModelVersion) -> str:
     if owner is None or owner.deleted_at is not None:
         return own_address(version)
     frozen = files_of(version)
-    if tree.files_below(owner, folder, len(frozen) + 1) != frozen:
+    if tree.list_files_below(owner, folder, len(frozen) + 1) != frozen:
         return own_address(version)
-    return f"{tree.address_of(owner)}/{folder}".rstrip("/")
+    return f"{tree.get_artifact_uri(owner)}/{folder}".rstrip("/")
 
 
 def found(actor: Actor, project: Project, key: int) -> ModelVersion | None:
@@ -56,7 +56,7 @@ def entries_of(actor: Actor, project: Project, key: int, folder: str) -> list[En
     if version is None:
         return []
     if version.by_client:
-        return tree.entries_of(version.files.all(), folder)
+        return tree.list_entries(version.files.all(), folder)
     head = f"{folder}/" if folder else ""
     entries: dict[str, Entry] = {}
     for path, _, size, _ in files_of(version):

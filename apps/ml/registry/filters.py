@@ -6,25 +6,25 @@ import re
 from collections.abc import Sequence
 
 from apps.ml.experiments.filters.grammar import ATTRIBUTE, TAG, Comparison, FilterError, Vocabulary
-from apps.ml.experiments.filters.sql import Sql, number_condition, text_condition
-from apps.ml.experiments.filters.vocabularies import PLAIN_KINDS, same
-from apps.ml.experiments.search.tables import of_key, text_value
+from apps.ml.experiments.filters.sql import Sql, build_number_condition, build_text_condition
+from apps.ml.experiments.filters.vocabularies import PLAIN_KINDS, map_to_themselves
+from apps.ml.experiments.search.tables import build_key_condition, build_text_value_condition
 from deepseek.messages import Message
 
 REFUSED = {ATTRIBUTE: "Invalid comparator for attribute: {operator}", TAG: "Invalid comparator for tag: {operator}"}
 MODELS = Vocabulary(
     kinds=PLAIN_KINDS,
-    attributes=same(("name",)),
+    attributes=map_to_themselves(("name",)),
     listed=frozenset({"name"}),
-    orderable=same(("name", "timestamp", "last_updated_timestamp")),
+    orderable=map_to_themselves(("name", "timestamp", "last_updated_timestamp")),
     operator_texts=REFUSED,
 )
 VERSIONS = Vocabulary(
     kinds=PLAIN_KINDS,
-    attributes=same(("name", "version_number", "run_id", "source_path")),
+    attributes=map_to_themselves(("name", "version_number", "run_id", "source_path")),
     numeric=frozenset({"version_number"}),
     listed=frozenset({"name", "run_id"}),
-    orderable=same(("name", "version_number", "creation_timestamp", "last_updated_timestamp")),
+    orderable=map_to_themselves(("name", "version_number", "creation_timestamp", "last_updated_timestamp")),
     texts_as_numbers=True,
     operator_texts=REFUSED | {"number": "Invalid comparator for attribute {key}: {operator}"},
 )
@@ -64,14 +64,14 @@ def prompts(table: str, *, wanted: bool) -> Sql:
 def condition(comparison: Comparison, table: str) -> Sql:
     if comparison.kind == TAG:
         tags, owner = TAGS[table]
-        return of_key(tags, owner, f"{table}.id", comparison, text_value)
+        return build_key_condition(tags, owner, f"{table}.id", comparison, build_text_value_condition)
     column, operator, value = COLUMNS[table][comparison.key], comparison.operator, comparison.value
     if comparison.key != "version_number":
-        return text_condition(column, operator, value)  # type: ignore[arg-type]
+        return build_text_condition(column, operator, value)  # type: ignore[arg-type]
     if isinstance(value, float):
         said = Message("Invalid value for numeric attribute '{key}': {value!r}", key=comparison.key, value=value)
         raise FilterError(said, start=comparison.start, end=comparison.end)
-    return number_condition(column, operator, value)  # type: ignore[arg-type]
+    return build_number_condition(column, operator, value)  # type: ignore[arg-type]
 
 
 def plain_order(text: str) -> str:

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from apps.core.actors import Actor
 from apps.ml.experiments.filters.grammar import ATTRIBUTE, FilterError, Vocabulary, parse
 from apps.ml.experiments.filters.orders import Order, read_orders
-from apps.ml.experiments.filters.sql import Sql, marks, rows_of
-from apps.ml.experiments.search.paging import Column, Sort
-from apps.ml.experiments.search.tables import Search, in_order, ordered, page_of_ids
+from apps.ml.experiments.filters.sql import Sql, fetch_rows, format_placeholders
+from apps.ml.experiments.search.paging import ColumnType, OrderColumn
+from apps.ml.experiments.search.tables import Search, build_order_columns, fetch_page_ids, order_rows
 from apps.ml.registry.filters import MODEL, MODELS, VERSION, VERSIONS, conditions_of, plain_order
 from apps.ml.registry.models import Model, ModelVersion
 from apps.ml.registry.states import STAGES
 from deepseek.messages import Message
 
 MODEL_COLUMNS = {
-    "name": Column(f"{MODEL}.name", Sort.TEXT),
-    "last_updated_timestamp": Column(f"{MODEL}.updated_at", Sort.MOMENT),
-    "id": Column(f"{MODEL}.id", Sort.WHOLE),
+    "name": OrderColumn(f"{MODEL}.name", ColumnType.TEXT),
+    "last_updated_timestamp": OrderColumn(f"{MODEL}.updated_at", ColumnType.MOMENT),
+    "id": OrderColumn(f"{MODEL}.id", ColumnType.WHOLE),
 }
 VERSION_COLUMNS = {
-    "name": Column(f"{MODEL}.name", Sort.TEXT),
-    "version_number": Column(f"{VERSION}.number", Sort.WHOLE),
-    "creation_timestamp": Column(f"{VERSION}.created_at", Sort.MOMENT),
-    "last_updated_timestamp": Column(f"{VERSION}.updated_at", Sort.MOMENT),
+    "name": OrderColumn(f"{MODEL}.name", ColumnType.TEXT),
+    "version_number": OrderColumn(f"{VERSION}.number", ColumnType.WHOLE),
+    "creation_timestamp": OrderColumn(f"{VERSION}.created_at", ColumnType.MOMENT),
+    "last_updated_timestamp": OrderColumn(f"{VERSION}.updated_at", ColumnType.MOMENT),
 }
 BY_NAME = (("name", False), ("version_number", True))
 NEWEST_FIRST = (("last_updated_timestamp", True), ("name", False), ("version_number", True))
@@ -47,11 +47,11 @@ def search_models(actor: Actor, project_id: int, query: RegistryQuery) -> tuple[
         source=Sql(MODEL),
         key=f"{MODEL}.id",
         conditions=[*scope, *conditions_of(parse(query.filter, MODELS), MODEL)],
-        columns=ordered(orders, MODEL_COLUMNS, (("name", False),)),
+        columns=build_order_columns(orders, MODEL_COLUMNS, (("name", False),)),
         identity=["models", project_id, query.filter, list(query.order_by)],
     )
-    ids, token = page_of_ids(search, query.limit, query.token)
-    return in_order(ids, Model.objects.visible_to(actor).in_bulk(ids)), token
+    ids, token = fetch_page_ids(search, query.limit, query.token)
+    return order_rows(ids, Model.objects.visible_to(actor).in_bulk(ids)), token
 
 
 def search_versions(actor: Actor, project_id: int, query: RegistryQuery) -> tuple[list[ModelVersion], str]:
@@ -66,14 +66,14 @@ def search_versions(actor: Actor, project_id: int, query: RegistryQuery) -> tupl
         source=Sql(f"{VERSION} JOIN {MODEL} ON {MODEL}.id = {VERSION}.model_id"),
         key=f"{VERSION}.id",
         conditions=[*scope, *conditions_of(parse(query.filter, VERSIONS), VERSION)],
-        columns=ordered(
+        columns=build_order_columns(
             orders, VERSION_COLUMNS, (("name", False), ("version_number", True)) if orders else NEWEST_FIRST
         ),
         identity=["versions", project_id, query.filter, list(query.order_by)],
     )
-    ids, token = page_of_ids(search, query.limit, query.token)
+    ids, token = fetch_page_ids(search, query.limit, query.token)
     rows = ModelVersion.objects.visible_to(actor).select_related("model").defer("document")
-    return in_order(ids, rows.in_bulk(ids)), token
+    return order_rows(ids, rows.in_bulk(ids)), token
 
 
 def newest_of(models: Sequence[int]) -> list[ModelVersion]:
@@ -85,8 +85,8 @@ def newest_of(models: Sequence[int]) -> list[ModelVersion]:
         f"SELECT v.id FROM {VERSION} v WHERE v.model_id = {MODEL}.id AND v.stage = s.stage AND v.deleted_at IS NULL"
         " ORDER BY v.number DESC LIMIT 1"
     )
-    text = f"SELECT ({newest}) FROM {MODEL} CROSS JOIN ({stages}) s WHERE {MODEL}.id IN ({marks(models)})"
-    ids = [row[0] for row in rows_of(Sql(text, (*STAGES, *models))) if row[0] is not None]
+    text = f"SELECT ({newest}) FROM {MODEL} CROSS JOIN ({stages}) s WHERE {MODEL}.id IN ({format_placeholders(models)})"
+    ids = [row[0] for row in fetch_rows(Sql(text, (*STAGES, *models))) if row[0] is not None]
     rows = ModelVersion.objects.filter(pk__in=ids).select_related("model").defer("document")
     return list(rows.order_by("model_id", "number"))
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from apps.core.actors import Actor
 from apps.core.db import fast_sql
 from apps.core.errors import Invalid, NotFound
-from apps.ml.experiments.files.tree import Place, files_below, place_at
+from apps.ml.experiments.files.tree import ArtifactPlace, list_files_below, parse_place
 from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run
 from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project
@@ -101,9 +101,9 @@ def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source
     path = unquote(split.path).strip("/")
     if split.scheme == "runs":
         run, _, folder = path.partition("/")
-        place: Place | None = Place(run=run, path=folder)
+        place: ArtifactPlace | None = ArtifactPlace(run=run, path=folder)
     else:
-        place = place_at(path)
+        place = parse_place(path)
     named = place is not None and ((place.run and place.run == run_id) or (place.model and place.model == model_id))
     if place is None or not (named or place.version is not None):
         raise contained(text, "model_id" if (place and place.model) or (model_id and not run_id) else "run_id")
@@ -134,7 +134,7 @@ def whole_model(project: Project, model_id: str) -> tuple[list[FrozenFile], str 
 
 def frozen(owner: Run | LoggedModel, folder: str = "") -> list[FrozenFile]:
     """The files below a folder as they are now. Invalid where there are more than a version takes."""
-    return checked_count(files_below(owner, folder, FILES_LIMIT + 1))
+    return checked_count(list_files_below(owner, folder, FILES_LIMIT + 1))
 
 
 def checked_count(found: list[FrozenFile]) -> list[FrozenFile]:
@@ -209,7 +209,7 @@ def source_folder(version: ModelVersion) -> tuple[Run | LoggedModel | None, str]
     path = unquote(split.path).strip("/")
     if split.scheme == "runs":
         return version.run, path.partition("/")[2]
-    place = place_at(path)
+    place = parse_place(path)
     if place is None or place.version is not None:
         return None, ""
     return version.logged_model if place.model else version.run, place.path

@@ -17,7 +17,7 @@ from apps.ml.experiments.models import Run
 from apps.ml.experiments.queries import get_run
 from apps.ml.reruns import queries, services
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.preflight import outlook_of
+from apps.ml.reruns.preflight import run_preflight
 from apps.ml.reruns.serializers import (
     OutlookSerializer,
     RerunDetailSerializer,
@@ -26,8 +26,8 @@ from apps.ml.reruns.serializers import (
     VerdictSerializer,
 )
 from apps.ml.reruns.states import RerunState
-from apps.ml.reruns.tolerance import Tolerance, number_in, tolerance_of
-from apps.ml.reruns.verdicts import verdict_between
+from apps.ml.reruns.tolerance import Tolerance, build_tolerance, parse_tolerance_number
+from apps.ml.reruns.verdicts import compare_pair
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs.api import WAIT_SECONDS, parse_bounded_int
 from apps.platform.jobs.serializers import read_body
@@ -41,11 +41,11 @@ ABSOLUTE = OpenApiParameter("absolute", float, description="Tolerance in the num
 WAIT = OpenApiParameter("wait", int, description="Answer when it is judged, or after so many seconds, 0 to 60.")
 
 
-def found_run(request: Request, project: str, run: str) -> Run:
+def get_visible_run(request: Request, project: str, run: str) -> Run:
     return get_run(request.actor, get_project(request.actor, project), run)
 
 
-def shown(rerun: Rerun, slug: str) -> dict[str, Any]:
+def serialize_rerun(rerun: Rerun, slug: str) -> dict[str, Any]:
     return dict(RerunDetailSerializer(rerun, context={"project": slug}).data)
 
 
@@ -53,7 +53,7 @@ class RunAgainView(APIView):
     @extend_schema(operation_id="runs_rerun_outlook", responses=OutlookSerializer)
     def get(self, request: Request, project: str, run: str) -> Response:
         """What this run would be made of again, whether that is all there, and what is known to differ."""
-        return Response(OutlookSerializer(outlook_of(request.actor, found_run(request, project, run))).data)
+        return Response(OutlookSerializer(run_preflight(request.actor, get_visible_run(request, project, run))).data)
 
     @extend_schema(
         operation_id="runs_rerun",
@@ -63,21 +63,21 @@ class RunAgainView(APIView):
     )
     def post(self, request: Request, project: str, run: str) -> Response:
         """Make the run again from its record alone: the same spec, seed and bytes, as a new job with no past."""
-        found = found_run(request, project, run)
-        policy.require(request.actor, "run.rerun", found)  # before the body: who may not, learns nothing of it
+        original = get_visible_run(request, project, run)
+        policy.require(request.actor, "run.rerun", original)  # before the body: who may not, learns nothing of it
         body = read_body(RunAgainBody, request.data)
         rerun, is_new = services.rerun_run(
             actor=request.actor,
-            run=found,
-            tolerance=tolerance_of(body.tolerance.relative, body.tolerance.absolute),
+            run=original,
+            tolerance=build_tolerance(body.tolerance.relative, body.tolerance.absolute),
             priority=body.priority,
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
-        told = shown(rerun, found.project.slug)
-        headers = {"Location": told["links"]["self"]}
+        payload = serialize_rerun(rerun, original.project.slug)
+        headers = {"Location": payload["links"]["self"]}
         if is_new:
-            return Response(told, status=status.HTTP_201_CREATED, headers=headers)
-        return Response(told, headers={**headers, "Idempotent-Replayed": "true"})
+            return Response(payload, status=status.HTTP_201_CREATED, headers=headers)
+        return Response(payload, headers={**headers, "Idempotent-Replayed": "true"})
 
 
 class RerunsView(GenericAPIView[Rerun]):
@@ -89,9 +89,9 @@ class RerunsView(GenericAPIView[Rerun]):
 
     @extend_schema(operation_id="runs_reruns_list", responses=RerunSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
-        found = found_run(request, project, run)
-        rows = self.paginate_queryset(queries.reruns_of(request.actor, found))
-        context = {"project": found.project.slug}
+        original = get_visible_run(request, project, run)
+        rows = self.paginate_queryset(queries.list_reruns(request.actor, original))
+        context = {"project": original.project.slug}
         return self.get_paginated_response(RerunSerializer(rows, many=True, context=context).data)
 
 
@@ -105,7 +105,7 @@ class RerunView(APIView):
         if seconds and not rerun.ended:
             wait_while(lambda: Rerun.objects.filter(pk=pk, state=RerunState.RUNNING).exists(), seconds)
             rerun = queries.get_rerun(request.actor, where, pk)
-        return Response(shown(rerun, where.slug))
+        return Response(serialize_rerun(rerun, where.slug))
 
 
 class VerdictView(APIView):
@@ -116,25 +116,25 @@ class VerdictView(APIView):
         of a rerun reads them all.
         """
         where = get_project(request.actor, project)
-        found = get_run(request.actor, where, run)
-        asked = request.query_params
-        against, tolerance = asked.get("against", ""), asked_tolerance(request)
+        judged_run = get_run(request.actor, where, run)
+        params = request.query_params
+        against, tolerance = params.get("against", ""), parse_tolerance(request)
         if against:
-            other = get_run(request.actor, where, against)
+            other_run = get_run(request.actor, where, against)
         else:
-            rerun = queries.rerun_that_is(request.actor, found)
+            rerun = queries.find_rerun_of_run(request.actor, judged_run)
             if rerun is None:
                 raise Invalid(
                     "Run {found_pk} was not made again from another's record.",
-                    found_pk=found.pk,
+                    found_pk=judged_run.pk,
                     field="against",
                     hint=N_("Name the run to judge it against: ?against=<run>."),
                 )
-            other = get_run(request.actor, where, rerun.original_id)
-        document = verdict_between(actor=request.actor, run=found, against=other, tolerance=tolerance)
+            other_run = get_run(request.actor, where, rerun.original_id)
+        document = compare_pair(actor=request.actor, run=judged_run, against=other_run, tolerance=tolerance)
         return Response(VerdictSerializer(document).data)
 
 
-def asked_tolerance(request: Request) -> Tolerance:
-    asked = request.query_params
-    return tolerance_of(*(number_in(asked.get(name, ""), name) for name in ("relative", "absolute")))
+def parse_tolerance(request: Request) -> Tolerance:
+    params = request.query_params
+    return build_tolerance(*(parse_tolerance_number(params.get(name, ""), name) for name in ("relative", "absolute")))

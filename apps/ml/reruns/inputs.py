@@ -31,21 +31,26 @@ class Difference:
         return asdict(self)
 
 
-def differing_inputs(was: Run, now: Run) -> list[Difference]:
+def list_differing_inputs(was: Run, now: Run) -> list[Difference]:
     """What bears on the result and differs: the spec first, then data, code, and what it ran on."""
-    return [*spec_differences(was, now), *data_differences(was, now), *code_differences(was, now), *ran_on(was, now)]
+    return [*compare_specs(was, now), *compare_data(was, now), *compare_code(was, now), *compare_environments(was, now)]
 
 
-def circumstances(was: Run, now: Run) -> list[Difference]:
+def list_circumstances(was: Run, now: Run) -> list[Difference]:
     """What differs and should not matter."""
-    pairs = [(key, told(was.environment.get(key)), told(now.environment.get(key))) for key in ("node", "cpus")]
-    pairs.append(("memory", told(was.environment.get("memory_bytes")), told(now.environment.get("memory_bytes"))))
+    pairs = [
+        (key, format_value(was.environment.get(key)), format_value(now.environment.get(key)))
+        for key in ("node", "cpus")
+    ]
+    pairs.append(
+        ("memory", format_value(was.environment.get("memory_bytes")), format_value(now.environment.get("memory_bytes")))
+    )
     # A later attempt goes on from a checkpoint; what the earlier ones ran on was not kept.
     pairs.append(("attempts", str(was.attempt or ""), str(now.attempt or "")))
     return [Difference(kind, "", before, after) for kind, before, after in pairs if before != after]
 
 
-def unrecorded(*runs: Run) -> list[str]:
+def list_unrecorded(*runs: Run) -> list[str]:
     """What of the inputs at least one of these runs did not record: of that nothing can be said."""
     lacking = set()
     for run in runs:
@@ -56,61 +61,61 @@ def unrecorded(*runs: Run) -> list[str]:
     return sorted(lacking)
 
 
-def spec_differences(was: Run, now: Run) -> list[Difference]:
+def compare_specs(before: Run, now: Run) -> list[Difference]:
     """Field by field; of a run without a job its params stand for the spec."""
-    if was.spec_digest and was.spec_digest == now.spec_digest:
+    if before.spec_digest and before.spec_digest == now.spec_digest:
         return []
-    return differing("spec", spec_of(was), spec_of(now))
+    return list_differences("spec", get_spec(before), get_spec(now))
 
 
-def data_differences(was: Run, now: Run) -> list[Difference]:
-    return differing("data", was.inputs, now.inputs)
+def compare_data(was: Run, now: Run) -> list[Difference]:
+    return list_differences("data", was.inputs, now.inputs)
 
 
-def code_differences(was: Run, now: Run) -> list[Difference]:
-    return differing("code", {"": was.code_digest}, {"": now.code_digest})
+def compare_code(was: Run, now: Run) -> list[Difference]:
+    return list_differences("code", {"": was.code_digest}, {"": now.code_digest})
 
 
-def ran_on(was: Run, now: Run) -> list[Difference]:
+def compare_environments(was: Run, now: Run) -> list[Difference]:
     before, after = was.environment, now.environment
     return [
-        *differing("python", {"": before.get("python")}, {"": after.get("python")}),
-        *differing("package", before.get("packages") or {}, after.get("packages") or {}),
-        *differing("platform", {"": before.get("platform")}, {"": after.get("platform")}),
-        *differing("processor", {"": before.get("processor")}, {"": after.get("processor")}),
-        *differing("threads", {"": before.get("threads")}, {"": after.get("threads")}),
-        *differing("gpu", gpus_of(before), gpus_of(after)),
+        *list_differences("python", {"": before.get("python")}, {"": after.get("python")}),
+        *list_differences("package", before.get("packages") or {}, after.get("packages") or {}),
+        *list_differences("platform", {"": before.get("platform")}, {"": after.get("platform")}),
+        *list_differences("processor", {"": before.get("processor")}, {"": after.get("processor")}),
+        *list_differences("threads", {"": before.get("threads")}, {"": after.get("threads")}),
+        *list_differences("gpu", get_gpus(before), get_gpus(after)),
     ]
 
 
-def gpus_of(environment: Mapping[str, Any]) -> dict[str, str]:
+def get_gpus(environment: Mapping[str, Any]) -> dict[str, str]:
     """{"0": name and driver}: which card of the node it was does not matter, what it is does."""
-    held = [f"{gpu.get('name', '')} ({gpu.get('driver', '')})" for gpu in environment.get("gpus") or ()]
-    return {str(place): gpu for place, gpu in enumerate(held)}
+    gpus = [f"{gpu.get('name', '')} ({gpu.get('driver', '')})" for gpu in environment.get("gpus") or ()]
+    return {str(place): gpu for place, gpu in enumerate(gpus)}
 
 
-def differing(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+def list_differences(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
     names = dict.fromkeys([*before, *after])
-    rows = ((name, told(before.get(name)), told(after.get(name))) for name in names)
-    return [Difference(kind, name, was, now) for name, was, now in rows if was != now]
+    texts = ((name, format_value(before.get(name)), format_value(after.get(name))) for name in names)
+    return [Difference(kind, name, old_text, new_text) for name, old_text, new_text in texts if old_text != new_text]
 
 
-def told(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A recorded value as text; nothing is "". A long one ends in its digest, so that two that differ read so."""
     text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… sha256:{sha256_hex(text)[:12]}"
 
 
-def spec_of(run: Run) -> dict[str, Any]:
+def get_spec(run: Run) -> dict[str, Any]:
     """The spec as flat fields: {"schedule.max_lr": 0.001}."""
     if run.job is not None:
-        return dict(fields_in(json.loads(run.job.spec)))
+        return dict(iter_fields(json.loads(run.job.spec)))
     return dict(RunParam.objects.filter(run=run).order_by("key").values_list("key", "value")[:PARAMS])
 
 
-def fields_in(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def iter_fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and (value or not path):
         for name in value:
-            yield from fields_in(value[name], f"{path}.{name}" if path else name)
+            yield from iter_fields(value[name], f"{path}.{name}" if path else name)
     else:
         yield path, json.dumps(value, ensure_ascii=False) if value is None else value

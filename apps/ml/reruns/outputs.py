@@ -8,8 +8,8 @@ from typing import Any
 from apps.ml.experiments.models import Run, RunArtifact
 
 FIGURES = "figures/"  # the slot whose file holds times
-OUTPUTS = 2000  # of one run, that are compared
-SHOWN = 50
+MAX_OUTPUTS = 2000  # of one run, that are compared
+MAX_ITEMS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +29,23 @@ class Output:
 
 def compare_outputs(was: Run, now: Run, *, same_figures: bool) -> tuple[int, list[Output]]:
     """(paths of either run, those whose bytes differ)."""
-    before, after = held_by(was), held_by(now)
+    before, after = list_outputs(was), list_outputs(now)
     differing = []
     for path in sorted({*before, *after}):
-        one, other = before.get(path), after.get(path)
-        if (one and one.artifact_id) != (other and other.artifact_id):
+        old_artifact, new_artifact = before.get(path), after.get(path)
+        if (old_artifact and old_artifact.artifact_id) != (new_artifact and new_artifact.artifact_id):
             differing.append(
                 Output(
                     path,
-                    one.artifact_id if one else "",
-                    other.artifact_id if other else "",
-                    one.size if one else None,
-                    other.size if other else None,
-                    times_only=bool(one and other and same_figures and path.startswith(FIGURES)),
+                    old_artifact.artifact_id if old_artifact else "",
+                    new_artifact.artifact_id if new_artifact else "",
+                    old_artifact.size if old_artifact else None,
+                    new_artifact.size if new_artifact else None,
+                    times_only=bool(old_artifact and new_artifact and same_figures and path.startswith(FIGURES)),
                 )
             )
     return len({*before, *after}), differing
 
 
-def held_by(run: Run) -> dict[str, RunArtifact]:
-    return {one.path: one for one in RunArtifact.objects.filter(run=run).order_by("path")[:OUTPUTS]}
+def list_outputs(run: Run) -> dict[str, RunArtifact]:
+    return {artifact.path: artifact for artifact in RunArtifact.objects.filter(run=run).order_by("path")[:MAX_OUTPUTS]}

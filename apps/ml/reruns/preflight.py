@@ -18,8 +18,8 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, PlaneError
 from apps.core.policy import require
 from apps.ml.experiments.models import Run
-from apps.ml.reruns.inputs import Difference, gpus_of, told
-from apps.ml.reruns.verdicts import not_ended
+from apps.ml.reruns.inputs import Difference, format_value, get_gpus
+from apps.ml.reruns.verdicts import build_open_run_error
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs.kinds import KINDS, Needs
@@ -44,7 +44,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Preflight:
     """What a rerun would take, and what of it is not as it was."""
 
     run: Run
@@ -57,16 +57,16 @@ class Outlook:
         return json.loads(self.run.job.spec) if self.run.job is not None else {}
 
 
-def outlook_of(actor: Actor, run: Run) -> Outlook:
+def run_preflight(actor: Actor, run: Run) -> Preflight:
     """What a rerun of this run would meet, for whoever may see it. Looks at the size of each input in the store."""
     require(actor, "run.view", run)
-    slots = [slot_of(actor, run, slot, digest) for slot, digest in sorted(run.inputs.items())]
-    refusal = refusal_of(run, slots)
-    return Outlook(run, slots, refusal, foreseen(run) if refusal is None else [])
+    slots = [check_slot(actor, run, slot, digest) for slot, digest in sorted(run.inputs.items())]
+    refusal = find_refusal(run, slots)
+    return Preflight(run, slots, refusal, list_expected_differences(run) if refusal is None else [])
 
 
 # -- may it be run again ---------------------------------------------------------------------------------------------
-def refusal_of(run: Run, slots: Sequence[Slot]) -> PlaneError | None:
+def find_refusal(run: Run, slots: Sequence[Slot]) -> PlaneError | None:
     """Why this run cannot be made again; None if it can."""
     if run.job is None:
         return Conflict(
@@ -90,29 +90,29 @@ def refusal_of(run: Run, slots: Sequence[Slot]) -> PlaneError | None:
             hint=N_("Run it again on a plane of the version that made it."),
         )
     if run.deleted_at is not None:
-        return deleted(run)
+        return build_deleted_error(run)
     if not run.ended:
-        return not_ended(run)
+        return build_open_run_error(run)
     faults = [slot.fault for slot in slots if slot.fault]
     return combine_errors(faults) if faults else None
 
 
-def deleted(run: Run) -> Conflict:
+def build_deleted_error(run: Run) -> Conflict:
     return Conflict(
         "Run {run_pk} is deleted.", run_pk=run.pk, code="run_deleted", field="run", hint=N_("Restore it first.")
     )
 
 
-def slot_of(actor: Actor, run: Run, slot: str, digest: str) -> Slot:
-    held = Artifact.objects.visible_to(actor).filter(holdings__project=run.project_id, digest=digest).first()
-    if held is None:
-        return Slot(slot, digest, None, gone(slot, digest))
-    if held.damaged_at or not is_whole(held):
-        return Slot(slot, digest, held.size, damaged(slot, digest))
-    return Slot(slot, digest, held.size, {})
+def check_slot(actor: Actor, run: Run, slot: str, digest: str) -> Slot:
+    artifact = Artifact.objects.visible_to(actor).filter(holdings__project=run.project_id, digest=digest).first()
+    if artifact is None:
+        return Slot(slot, digest, None, describe_missing_input(slot, digest))
+    if artifact.damaged_at or not has_full_size(artifact):
+        return Slot(slot, digest, artifact.size, describe_damaged_input(slot, digest))
+    return Slot(slot, digest, artifact.size, {})
 
 
-def is_whole(artifact: Artifact) -> bool:
+def has_full_size(artifact: Artifact) -> bool:
     """Whether the store has an object of that length. Its bytes are read by the worker that stages them."""
     try:
         return store().size(artifact.digest) == artifact.size
@@ -120,7 +120,7 @@ def is_whole(artifact: Artifact) -> bool:
         return False
 
 
-def gone(slot: str, digest: str) -> dict[str, Any]:
+def describe_missing_input(slot: str, digest: str) -> dict[str, Any]:
     return {
         "code": "artifact_not_found",
         "message": Message(
@@ -132,7 +132,7 @@ def gone(slot: str, digest: str) -> dict[str, Any]:
     }
 
 
-def damaged(slot: str, digest: str) -> dict[str, Any]:
+def describe_damaged_input(slot: str, digest: str) -> dict[str, Any]:
     return {
         "code": "artifact_damaged",
         "message": Message(
@@ -145,40 +145,40 @@ def damaged(slot: str, digest: str) -> dict[str, Any]:
 
 
 # -- what is known to differ -----------------------------------------------------------------------------------------
-def foreseen(run: Run) -> list[Difference]:
+def list_expected_differences(run: Run) -> list[Difference]:
     """What of the record this plane cannot give again: code, versions, processor and GPU. It runs all the same."""
-    found = []
+    differences = []
     if run.code_digest and run.code_digest != code_digest():
-        found.append(Difference("code", "", run.code_digest, code_digest()))
-    if (was := told(run.environment.get("python"))) not in ("", python_version()):
-        found.append(Difference("python", "", was, python_version()))
-    for name, was in sorted((run.environment.get("packages") or {}).items()):
-        if was != version_of(name):
-            found.append(Difference("package", name, told(was), version_of(name)))
-    return found + hardware_differences(run)
+        differences.append(Difference("code", "", run.code_digest, code_digest()))
+    if (recorded := format_value(run.environment.get("python"))) not in ("", python_version()):
+        differences.append(Difference("python", "", recorded, python_version()))
+    for name, recorded in sorted((run.environment.get("packages") or {}).items()):
+        if recorded != get_installed_version(name):
+            differences.append(Difference("package", name, format_value(recorded), get_installed_version(name)))
+    return differences + compare_hardware(run)
 
 
-def hardware_differences(run: Run) -> list[Difference]:
+def compare_hardware(run: Run) -> list[Difference]:
     """The processor, or the GPUs, that no node of its queue has which is online now. With no node online: nothing."""
     job: Job = run.job  # type: ignore[assignment]  # asked before
     online = Node.objects.with_status().filter(online=True)  # type: ignore[misc]  # an annotation
     nodes = [node for node in online.order_by("name") if job.queue in node.queues]
     if not nodes:
         return []
-    found = []
-    was = told(run.environment.get("processor"))
+    differences = []
+    recorded = format_value(run.environment.get("processor"))
     processors = sorted({str(node.hardware.get("processor", "")) for node in nodes})
-    if was and was not in processors:
-        found.append(Difference("processor", "", was, ", ".join(processors)))
-    for place, gpu in gpus_of(run.environment).items():
-        cards = sorted({card for node in nodes for card in gpus_of({"gpus": node.gpus}).values()})
+    if recorded and recorded not in processors:
+        differences.append(Difference("processor", "", recorded, ", ".join(processors)))
+    for place, gpu in get_gpus(run.environment).items():
+        cards = sorted({card for node in nodes for card in get_gpus({"gpus": node.gpus}).values()})
         if gpu not in cards:
-            found.append(Difference("gpu", place, gpu, ", ".join(cards)))
-    return found
+            differences.append(Difference("gpu", place, gpu, ", ".join(cards)))
+    return differences
 
 
 @cache
-def version_of(package: str) -> str:
+def get_installed_version(package: str) -> str:
     """The version that is installed here; "" if it is not."""
     try:
         return version(package)
@@ -187,7 +187,7 @@ def version_of(package: str) -> str:
 
 
 # -- as a submission -------------------------------------------------------------------------------------------------
-def submission_of(run: Run, *, priority: int = 0, idempotency_key: str | None = None) -> Submission:
+def build_submission(run: Run, *, priority: int = 0, idempotency_key: str | None = None) -> Submission:
     """The job as it was asked for, with the bytes that the run took, wherever it had got them from."""
     job: Job = run.job  # type: ignore[assignment]  # asked before
     return Submission(

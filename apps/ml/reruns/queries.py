@@ -22,13 +22,13 @@ def get_rerun(actor: Actor, project: Project, pk: int) -> Rerun:
     return rerun
 
 
-def reruns_of(actor: Actor, run: Run) -> RerunQuerySet:
+def list_reruns(actor: Actor, run: Run) -> RerunQuerySet:
     """The reruns of a run, to be paged by `-id`."""
     policy.require(actor, "run.view", run)
     return Rerun.objects.visible_to(actor).filter(original=run).select_related("original", "job__run").order_by("-id")
 
 
-def rerun_that_is(actor: Actor, run: Run) -> Rerun | None:
+def find_rerun_of_run(actor: Actor, run: Run) -> Rerun | None:
     """The rerun whose job made this run; None for a run that was not made again from another's record."""
     policy.require(actor, "run.view", run)
     if run.job_id is None:
@@ -37,18 +37,18 @@ def rerun_that_is(actor: Actor, run: Run) -> Rerun | None:
     return visible.filter(job=run.job_id).first()
 
 
-def reruns_around(actor: Actor, run: Run, limit: int) -> tuple[Rerun | None, list[Rerun]]:
+def list_related_reruns(actor: Actor, run: Run, limit: int) -> tuple[Rerun | None, list[Rerun]]:
     """(the rerun that this run is, the newest `limit` made of it); one query for what the two above answer."""
     policy.require(actor, "run.view", run)
     if run.job_id is None:
-        return None, list(reruns_of(actor, run)[:limit])
-    found = Rerun.objects.visible_to(actor).filter(Q(original=run) | Q(job=run.job_id))
+        return None, list(list_reruns(actor, run)[:limit])
+    related = Rerun.objects.visible_to(actor).filter(Q(original=run) | Q(job=run.job_id))
     own_first = Case(When(job=run.job_id, then=0), default=1)
-    rows = list(found.select_related("original", "job__run").order_by(own_first, "-id")[: limit + 1])
+    rows = list(related.select_related("original", "job__run").order_by(own_first, "-id")[: limit + 1])
     own = rows.pop(0) if rows and rows[0].job_id == run.job_id else None
     return own, rows[:limit]
 
 
-def run_of(rerun: Rerun) -> Run | None:
+def get_rerun_run(rerun: Rerun) -> Run | None:
     """The run that the job keeps; None before its first attempt."""
     return getattr(rerun.job, "run", None)

@@ -12,7 +12,7 @@ from rest_framework.reverse import reverse
 
 from apps.ml.reruns import queries, verdict_text
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.preflight import Outlook
+from apps.ml.reruns.preflight import Preflight
 from apps.ml.reruns.states import RerunState, Verdict
 from apps.platform.jobs.submission import PRIORITY_RANGE
 
@@ -77,7 +77,7 @@ class VerdictSerializer(serializers.Serializer[Any]):
 
     def get_summary(self, document: dict[str, Any]) -> str:
         with translation.override("en"):
-            return verdict_text.summary(document)
+            return verdict_text.summarize_verdict(document)
 
 
 class RerunLinksSerializer(serializers.Serializer[Any]):
@@ -119,7 +119,7 @@ class RerunSerializer(serializers.ModelSerializer[Rerun]):
 
     @extend_schema_field({"type": ["string", "null"], "description": "Null before its job has been claimed."})
     def get_run(self, rerun: Rerun) -> str | None:
-        run = queries.run_of(rerun)
+        run = queries.get_rerun_run(rerun)
         return run.pk if run else None
 
     @extend_schema_field(RerunToleranceSerializer)
@@ -128,7 +128,7 @@ class RerunSerializer(serializers.ModelSerializer[Rerun]):
 
     @extend_schema_field(RerunLinksSerializer)
     def get_links(self, rerun: Rerun) -> dict[str, str | None]:
-        where, run = self.context["project"], queries.run_of(rerun)
+        where, run = self.context["project"], queries.get_rerun_run(rerun)
         return {
             "self": reverse("api-rerun", kwargs={"project": where, "pk": rerun.pk}),
             "original": reverse("api-run", kwargs={"project": where, "run": rerun.original_id}),
@@ -163,7 +163,7 @@ class SlotSerializer(serializers.Serializer[Any]):
     fault = serializers.JSONField(help_text="Why it cannot be taken again; empty if it can.")
 
 
-class OutlookSerializer(serializers.Serializer[Outlook]):
+class OutlookSerializer(serializers.Serializer[Preflight]):
     """What a rerun would take, and what it would meet."""
 
     run = serializers.CharField(source="run.pk")
@@ -176,10 +176,10 @@ class OutlookSerializer(serializers.Serializer[Outlook]):
     inputs = SlotSerializer(source="slots", many=True)
     foreseen = DifferenceSerializer(source="differing", many=True, help_text="It runs, and this will differ.")
 
-    def get_possible(self, outlook: Outlook) -> bool:
+    def get_possible(self, outlook: Preflight) -> bool:
         return outlook.refusal is None
 
     @extend_schema_field({"type": "array", "items": {"type": "object", "additionalProperties": {}}})
-    def get_errors(self, outlook: Outlook) -> list[dict[str, Any]]:
+    def get_errors(self, outlook: Preflight) -> list[dict[str, Any]]:
         """Why it cannot be run again, in the shape of an error; empty if it can."""
         return outlook.refusal.errors if outlook.refusal else []

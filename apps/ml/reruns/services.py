@@ -14,14 +14,14 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, StaleState
 from apps.core.policy import require
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.services import why
+from apps.ml.experiments.services import get_end_reason
 from apps.ml.experiments.states import ENDED as RUN_ENDED
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.preflight import deleted, outlook_of, slot_of, submission_of
+from apps.ml.reruns.preflight import build_deleted_error, build_submission, check_slot, run_preflight
 from apps.ml.reruns.series import Budget, Interrupted
 from apps.ml.reruns.states import RerunState, Verdict
 from apps.ml.reruns.tolerance import Tolerance
-from apps.ml.reruns.verdicts import verdict_on
+from apps.ml.reruns.verdicts import build_verdict
 from apps.platform.audit.services import change_state, record
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import submit_job
@@ -49,25 +49,25 @@ def rerun_run(
     digest of each input whose bytes are gone or damaged, Conflict for a key that was used for something else.
     """
     require(actor, "run.rerun", run)
-    if idempotency_key is not None and (first := same_key(actor, run, tolerance, idempotency_key)):
+    if idempotency_key is not None and (first := find_by_key(actor, run, tolerance, idempotency_key)):
         return first, False
-    outlook = outlook_of(actor, run)
+    outlook = run_preflight(actor, run)
     if outlook.refusal is not None:
         raise outlook.refusal
-    asked = submission_of(run, priority=priority, idempotency_key=idempotency_key)
+    submission = build_submission(run, priority=priority, idempotency_key=idempotency_key)
     with transaction.atomic():
         if Run.objects.select_for_update(no_key=True).filter(pk=run.pk, deleted_at=None).only("pk").first() is None:
-            raise deleted(run)  # meanwhile; a purge takes this lock before it looks for reruns
-        job, is_new = submit_job(actor=actor, project=run.project, submission=asked)
+            raise build_deleted_error(run)  # meanwhile; a purge takes this lock before it looks for reruns
+        job, is_new = submit_job(actor=actor, project=run.project, submission=submission)
         if not is_new:  # the same key at the same instant
-            return same_request(Rerun.objects.filter(job=job).first(), run, tolerance, job), False
+            return check_same_request(Rerun.objects.filter(job=job).first(), run, tolerance, job), False
         rerun = Rerun.objects.create(
             project=run.project,
             original=run,
             job=job,
             relative=tolerance.relative,
             absolute=tolerance.absolute,
-            foreseen=[one.as_dict() for one in outlook.differing],
+            foreseen=[difference.as_dict() for difference in outlook.differing],
             requester=actor.label,
         )
         record(
@@ -80,14 +80,14 @@ def rerun_run(
     return rerun, True
 
 
-def same_key(actor: Actor, run: Run, tolerance: Tolerance, key: str) -> Rerun | None:
+def find_by_key(actor: Actor, run: Run, tolerance: Tolerance, key: str) -> Rerun | None:
     job = Job.objects.filter(project=run.project_id, requester=actor.label, idempotency_key=key).first()
-    return same_request(Rerun.objects.filter(job=job).first(), run, tolerance, job) if job else None
+    return check_same_request(Rerun.objects.filter(job=job).first(), run, tolerance, job) if job else None
 
 
-def same_request(found: Rerun | None, run: Run, tolerance: Tolerance, job: Job) -> Rerun:
-    asked = (run.pk, tolerance.relative, tolerance.absolute)
-    if found is None or (found.original_id, found.relative, found.absolute) != asked:
+def check_same_request(rerun: Rerun | None, run: Run, tolerance: Tolerance, job: Job) -> Rerun:
+    expected = (run.pk, tolerance.relative, tolerance.absolute)
+    if rerun is None or (rerun.original_id, rerun.relative, rerun.absolute) != expected:
         raise Conflict(
             "Idempotency-Key {idempotency_key!r} was used for another request (job {job_pk}).",
             idempotency_key=job.idempotency_key,
@@ -96,11 +96,11 @@ def same_request(found: Rerun | None, run: Run, tolerance: Tolerance, job: Job) 
             field="Idempotency-Key",
             hint=N_("Send a new key with a new request."),
         )
-    return found
+    return rerun
 
 
 # -- judge it ---------------------------------------------------------------------------------------------------------
-def judge_ended(
+def evaluate_ended_reruns(
     *, actor: Actor, only: int | None = None, limit: int = 100, stopping: Callable[[], bool] = lambda: False
 ) -> int:
     """Judge the open reruns whose jobs have ended, or the one of the id `only`; how many were judged.
@@ -108,44 +108,49 @@ def judge_ended(
     Compare-and-set, so several dispatchers may run.
     """
     require(actor, "run.judge")
-    judged = 0
-    found = Rerun.objects.filter(state=RerunState.RUNNING, job__state__in=JOB_ENDED)
+    count = 0
+    reruns = Rerun.objects.filter(state=RerunState.RUNNING, job__state__in=JOB_ENDED)
     # A run that is open is closed, or goes on, first: a cancelled job's by the dispatcher, an original's by its retry.
-    found = found.filter(Q(job__run=None) | Q(job__run__state__in=RUN_ENDED), original__state__in=RUN_ENDED)
-    found = found if only is None else found.filter(pk=only)
-    for rerun in found.select_related("job", "original__job").order_by("job_id")[:limit]:
+    reruns = reruns.filter(Q(job__run=None) | Q(job__run__state__in=RUN_ENDED), original__state__in=RUN_ENDED)
+    reruns = reruns if only is None else reruns.filter(pk=only)
+    for rerun in reruns.select_related("job", "original__job").order_by("job_id")[:limit]:
         try:
-            judge(actor, rerun, stopping)
-            judged += 1
+            evaluate_rerun(actor, rerun, stopping)
+            count += 1
         except Interrupted:
             break
         except StaleState:  # tried again, or another dispatcher was faster
             continue
-    return judged
+    return count
 
 
-def judge(actor: Actor, rerun: Rerun, stopping: Callable[[], bool]) -> None:
+def evaluate_rerun(actor: Actor, rerun: Rerun, stopping: Callable[[], bool]) -> None:
     """Close one. The points are read outside any transaction: there may be millions."""
     job, original = rerun.job, rerun.original
     run = Run.objects.select_related("job").filter(job=job).first()
     if job.state == JobState.CANCELLED:
-        close(actor, rerun, RerunState.CANCELLED, document={"error": {"message": why(job) or Message("Cancelled")}})
+        close_rerun(
+            actor,
+            rerun,
+            RerunState.CANCELLED,
+            document={"error": {"message": get_end_reason(job) or Message("Cancelled")}},
+        )
     elif run is None or (run.state != original.state and job.state == JobState.FAILED):
-        close(actor, rerun, RerunState.FAILED, document=failure_of(actor, rerun))
+        close_rerun(actor, rerun, RerunState.FAILED, document=describe_failure(actor, rerun))
     else:
         tolerance = Tolerance(relative=rerun.relative, absolute=rerun.absolute)
-        document = verdict_on(original, run, tolerance, Budget(stopping=stopping))
+        document = build_verdict(original, run, tolerance, Budget(stopping=stopping))
         guard = {"original__state": original.state, "original__metrics_digest": original.metrics_digest}
-        close(actor, rerun, RerunState.JUDGED, document=document, guard=guard)
+        close_rerun(actor, rerun, RerunState.JUDGED, document=document, guard=guard)
 
 
-def failure_of(actor: Actor, rerun: Rerun) -> dict[str, Any]:
+def describe_failure(actor: Actor, rerun: Rerun) -> dict[str, Any]:
     """Why there is nothing to judge: what the job says, and which of its inputs are not whole by now."""
-    slots = [slot_of(actor, rerun.original, slot, digest) for slot, digest in sorted(rerun.original.inputs.items())]
+    slots = [check_slot(actor, rerun.original, slot, digest) for slot, digest in sorted(rerun.original.inputs.items())]
     return {"error": dict(rerun.job.error or {}), "inputs": [slot.fault for slot in slots if slot.fault]}
 
 
-def close(
+def close_rerun(
     actor: Actor, rerun: Rerun, state: str, *, document: dict[str, Any], guard: dict[str, Any] | None = None
 ) -> None:
     word = document.get("verdict", "")
@@ -157,7 +162,7 @@ def close(
             rerun,
             state,
             actor=actor.with_job(rerun.job_id),
-            reason=reason_of(document),
+            reason=get_record_reason(document),
             guard={"job__state": rerun.job.state, "job__attempt": rerun.job.attempt, **(guard or {})},
             action=f"run.rerun_{state}",
             digests=digests,
@@ -166,20 +171,20 @@ def close(
         )
 
 
-def reason_of(document: dict[str, Any]) -> str:
+def get_record_reason(document: dict[str, Any]) -> str:
     """What the record says of a verdict: the inputs that differ, or why there is none."""
     if "verdict" not in document:
         return restore_message(document["error"])
-    named = [" ".join(filter(None, (one["kind"], one["name"]))) for one in document["inputs"]]
-    if named:
-        return f"Differs: {', '.join(named)}"[:500]
+    differing = [" ".join(filter(None, (difference["kind"], difference["name"]))) for difference in document["inputs"]]
+    if differing:
+        return f"Differs: {', '.join(differing)}"[:500]
     return (
         Message("No recorded input differs") if document["verdict"] != Verdict.IDENTICAL else Message("Equal by digest")
     )
 
 
 # -- what workers do --------------------------------------------------------------------------------------------------
-def take_up(*, actor: Actor, job: Job) -> Rerun | None:
+def reopen_rerun(*, actor: Actor, job: Job) -> Rerun | None:
     """Open the rerun of a job that is tried again after it was closed. Call it where the attempt holds the job."""
     require(actor, "run.record", job)
     rerun = Rerun.objects.filter(job=job).exclude(state=RerunState.RUNNING).first()

@@ -20,7 +20,7 @@ class Tolerance:
     relative: float = RELATIVE
     absolute: float = ABSOLUTE
 
-    def holds(self, was: float, now: float) -> bool:
+    def is_within(self, was: float, now: float) -> bool:
         """NaN says the same as NaN and as nothing else; an infinity only the same as itself."""
         if math.isnan(was) or math.isnan(now):
             return math.isnan(was) and math.isnan(now)
@@ -30,7 +30,7 @@ class Tolerance:
         return {"relative": self.relative, "absolute": self.absolute}
 
 
-def tolerance_of(relative: float | None, absolute: float | None) -> Tolerance:
+def build_tolerance(relative: float | None, absolute: float | None) -> Tolerance:
     """The tolerance that is asked for; None takes the default. Raises Invalid with every error found."""
     errors = []
     for name, value, (low, high) in (
@@ -61,7 +61,7 @@ def tolerance_of(relative: float | None, absolute: float | None) -> Tolerance:
     )
 
 
-def number_in(text: str, name: str) -> float | None:
+def parse_tolerance_number(text: str, name: str) -> float | None:
     """A tolerance as a form or a query writes it; None for nothing. Raises Invalid for what is no number."""
     if not text.strip():
         return None
@@ -78,7 +78,7 @@ def number_in(text: str, name: str) -> float | None:
         ) from None
 
 
-def apart(was: float, now: float) -> tuple[float, float]:
+def compute_difference(was: float, now: float) -> tuple[float, float]:
     """(absolute, relative) difference of two numbers; (0, 0) for equal ones and for NaN beside NaN.
 
     Infinite where only one of them is NaN or infinite: there is no measure for it.

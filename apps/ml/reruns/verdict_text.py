@@ -11,10 +11,10 @@ from django.utils.translation import ngettext
 from apps.ml.experiments.states import RunState
 from apps.ml.reruns.states import Verdict
 
-NAMED = 4  # differing inputs that a sentence names; one more is named too
+MAX_NAMED_INPUTS = 4  # differing inputs that a sentence names; one more is named too
 
 
-def outcome(document: Mapping[str, Any]) -> str:
+def describe_outcome(document: Mapping[str, Any]) -> str:
     """What came out."""
     word, metrics, outputs = document["verdict"], document["metrics"], document["outputs"]
     if word == Verdict.IDENTICAL and outputs["differing"]:  # of the file of the figures
@@ -24,7 +24,7 @@ def outcome(document: Mapping[str, Any]) -> str:
     if word == Verdict.UNDECIDED:
         return _("All that was read lies within the tolerance, but there are more points than one request reads.")
     if word == Verdict.WITHIN_TOLERANCE:
-        return " ".join([_("Every number lies within the tolerance."), *bytes_of(outputs["differing"])])
+        return " ".join([_("Every number lies within the tolerance."), *describe_bytes(outputs["differing"])])
     ends = document["ends"]
     if ends["was"] != ends["now"]:
         words = {side: RunState(state).label for side, state in ends.items()}
@@ -35,7 +35,9 @@ def outcome(document: Mapping[str, Any]) -> str:
             ngettext("%(count)s metric", "%(count)s metrics", metrics["different"]) % {"count": metrics["different"]}
         )
     figures = document["figures"]
-    outside = figures.get("outside", sum(not one["within"] for one in figures["items"]))  # an older one does not say
+    outside = figures.get(
+        "outside", sum(not figure["within"] for figure in figures["items"])
+    )  # an older one does not say
     if outside:
         parts.append(ngettext("%(count)s figure", "%(count)s figures", outside) % {"count": outside})
     if parts:
@@ -43,32 +45,34 @@ def outcome(document: Mapping[str, Any]) -> str:
     return _("They did not make the same outputs.")
 
 
-def bytes_of(count: int) -> list[str]:
+def describe_bytes(count: int) -> list[str]:
     text = ngettext("%(count)s output differs in its bytes.", "%(count)s outputs differ in their bytes.", count)
     return [text % {"count": count}] if count else []
 
 
-def explanation(document: Mapping[str, Any]) -> str:
+def explain_verdict(document: Mapping[str, Any]) -> str:
     """What of what went in explains it."""
     inputs, lacking = document["inputs"], document["unrecorded"]
     if inputs:
-        shown = inputs if len(inputs) == NAMED + 1 else inputs[:NAMED]  # to say "one more" is no shorter
-        named = _(", ").join(input_word(one) for one in shown)
-        more = len(inputs) - len(shown)
-        text = _("Of what went in, this differs: %(what)s.") % {"what": named}
+        listed = (
+            inputs if len(inputs) == MAX_NAMED_INPUTS + 1 else inputs[:MAX_NAMED_INPUTS]
+        )  # to say "one more" is no shorter
+        names = _(", ").join(format_input(item) for item in listed)
+        more = len(inputs) - len(listed)
+        text = _("Of what went in, this differs: %(what)s.") % {"what": names}
         return f"{text} {_('And %(count)s more.') % {'count': more}}" if more else text
     if lacking:
         return _("Nothing that was recorded differs; not recorded: %(what)s.") % {
-            "what": _(", ").join(kind_word(one) for one in lacking)
+            "what": _(", ").join(translate_kind(item) for item in lacking)
         }
     if document["unexplained"]:
         return _("No recorded input differs: the work is not deterministic.")
     return _("No recorded input differs.")
 
 
-def input_word(one: Mapping[str, str]) -> str:
+def format_input(difference: Mapping[str, str]) -> str:
     """ "package torch", "field seed of the spec", "data in the slot table"."""
-    kind, name = one["kind"], one["name"]
+    kind, name = difference["kind"], difference["name"]
     match kind:
         case "spec":
             return _("%(name)s in the spec") % {"name": name}
@@ -76,11 +80,11 @@ def input_word(one: Mapping[str, str]) -> str:
             return _("the data in %(name)s") % {"name": name}
         case "package":
             return name
-    return kind_word(kind)
+    return translate_kind(kind)
 
 
-def kind_word(kind: str) -> str:
-    known = {
+def translate_kind(kind: str) -> str:
+    labels = {
         "spec": _("spec"),
         "data": _("data"),
         "code": _("the engine's code"),
@@ -96,13 +100,16 @@ def kind_word(kind: str) -> str:
         "attempts": _("attempts"),
         "environment": _("the environment"),
     }
-    return known.get(kind, kind)
+    return labels.get(kind, kind)
 
 
-def named(differences: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+def add_labels(differences: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Differences with the word that a table shows."""
-    return [{**one, "word": input_word(one), "kind_word": kind_word(one["kind"])} for one in differences]
+    return [
+        {**difference, "word": format_input(difference), "kind_word": translate_kind(difference["kind"])}
+        for difference in differences
+    ]
 
 
-def summary(document: Mapping[str, Any]) -> str:
-    return f"{outcome(document)} {explanation(document)}"
+def summarize_verdict(document: Mapping[str, Any]) -> str:
+    return f"{describe_outcome(document)} {explain_verdict(document)}"

@@ -19,7 +19,7 @@ from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
 from apps.ml.experiments.models import Run
 from apps.ml.reruns import inputs, metric_comparison, outputs
-from apps.ml.reruns.metric_comparison import Compared, Figures
+from apps.ml.reruns.metric_comparison import Figures, MetricComparison
 from apps.ml.reruns.outputs import Output
 from apps.ml.reruns.series import Budget
 from apps.ml.reruns.states import Verdict
@@ -30,17 +30,17 @@ POINTS_PER_REQUEST = 50_000  # of both runs, that an answer on request reads: a 
 POINTS_PER_PAGE = 10_000  # that a page reads beside all else that it shows
 
 
-def verdict_between(
+def compare_pair(
     *, actor: Actor, run: Run, against: Run, tolerance: Tolerance, points: int = POINTS_PER_REQUEST
 ) -> dict[str, Any]:
     """The verdict on `run` beside `against`, for a request: it reads no more than about `points` points.
 
     Raises Invalid for two kinds of work, or a run beside itself, Conflict while one of them has not ended.
     """
-    for one in (run, against):
-        require(actor, "run.view", one)
+    for side in (run, against):
+        require(actor, "run.view", side)
     check_pair(run, against)
-    return verdict_on(against, run, tolerance, Budget(points))
+    return build_verdict(against, run, tolerance, Budget(points))
 
 
 def check_pair(run: Run, against: Run) -> None:
@@ -64,12 +64,12 @@ def check_pair(run: Run, against: Run) -> None:
             limit=run.kind or "a run recorded from outside",
             hint=N_("Two runs are judged that did the same kind of work."),
         )
-    for one in (run, against):
-        if not one.ended:
-            raise not_ended(one)
+    for side in (run, against):
+        if not side.ended:
+            raise build_open_run_error(side)
 
 
-def not_ended(run: Run) -> Conflict:
+def build_open_run_error(run: Run) -> Conflict:
     return Conflict(
         "Run {run_pk} has not ended.",
         run_pk=run.pk,
@@ -80,13 +80,13 @@ def not_ended(run: Run) -> Conflict:
     )
 
 
-def verdict_on(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> dict[str, Any]:
+def build_verdict(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> dict[str, Any]:
     """The document on `now` beside `was`, both ended. Raises Interrupted when the budget says stop."""
     metrics = metric_comparison.compare_metrics(was, now, tolerance, budget)
     figures = metric_comparison.compare_figures(was, now, tolerance)
     paths, unequal = outputs.compare_outputs(was, now, same_figures=not figures.differing)
-    differing = inputs.differing_inputs(was, now)
-    word = word_for(was, now, metrics, figures, unequal)
+    differing = inputs.list_differing_inputs(was, now)
+    word = decide_verdict(was, now, metrics, figures, unequal)
     return {
         "verdict": word.value,
         # Results differ, and nothing that was recorded explains it: the work is not deterministic.
@@ -95,50 +95,52 @@ def verdict_on(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> dict
         "against": was.pk,
         "tolerance": tolerance.as_dict(),
         "ends": {"was": was.state, "now": now.state},
-        "inputs": [one.as_dict() for one in differing],
-        "circumstances": [one.as_dict() for one in inputs.circumstances(was, now)],
-        "unrecorded": inputs.unrecorded(was, now),
-        "metrics": metrics_part(metrics),
+        "inputs": [item.as_dict() for item in differing],
+        "circumstances": [item.as_dict() for item in inputs.list_circumstances(was, now)],
+        "unrecorded": inputs.list_unrecorded(was, now),
+        "metrics": summarize_metrics(metrics),
         "figures": {
             "compared": figures.compared,
             "differing": len(figures.differing),
-            "outside": sum(not one.within for one in figures.differing),
-            "items": [one.as_dict() for one in worst_figures(figures)],
+            "outside": sum(not item.within for item in figures.differing),
+            "items": [item.as_dict() for item in sort_worst_figures(figures)],
         },
         "outputs": {
             "compared": paths,
             "differing": len(unequal),
-            "items": [one.as_dict() for one in unequal[: outputs.SHOWN]],
+            "items": [item.as_dict() for item in unequal[: outputs.MAX_ITEMS]],
         },
         "points_read": budget.read,
         "digests": {"was": was.metrics_digest, "now": now.metrics_digest},
     }
 
 
-def word_for(was: Run, now: Run, metrics: Sequence[Compared], figures: Figures, unequal: Sequence[Output]) -> Verdict:
-    words = {one.verdict for one in metrics}
-    missing = any(not (one.was and one.now) for one in unequal)
+def decide_verdict(
+    was: Run, now: Run, metrics: Sequence[MetricComparison], figures: Figures, unequal: Sequence[Output]
+) -> Verdict:
+    words = {item.verdict for item in metrics}
+    missing = any(not (item.was and item.now) for item in unequal)
     if was.state != now.state or "different" in words or not figures.within or missing:
         return Verdict.DIFFERENT
     if "undecided" in words:
         return Verdict.UNDECIDED
-    if words <= {"identical"} and not figures.differing and all(one.times_only for one in unequal):
+    if words <= {"identical"} and not figures.differing and all(item.times_only for item in unequal):
         return Verdict.IDENTICAL
     return Verdict.WITHIN_TOLERANCE
 
 
-def metrics_part(metrics: Sequence[Compared]) -> dict[str, Any]:
+def summarize_metrics(metrics: Sequence[MetricComparison]) -> dict[str, Any]:
     """How many there are of each, and those that differ most."""
-    words = [one.verdict for one in metrics]
-    differing = sorted((one for one in metrics if one.verdict != "identical"), key=lambda one: one.key)
-    differing.sort(key=lambda one: one.badness, reverse=True)
+    words = [item.verdict for item in metrics]
+    differing = sorted((item for item in metrics if item.verdict != "identical"), key=lambda item: item.key)
+    differing.sort(key=lambda item: item.sort_key, reverse=True)
     return {
         "compared": len(metrics),
         **{word: words.count(word) for word in Verdict.values},
-        "items": [one.as_dict() for one in differing[: metric_comparison.SHOWN]],
+        "items": [item.as_dict() for item in differing[: metric_comparison.MAX_ITEMS]],
     }
 
 
-def worst_figures(figures: Figures) -> list[metric_comparison.Figure]:
-    ordered = sorted(figures.differing, key=lambda one: (one.within, -(one.relative or 0.0), one.path))
-    return ordered[: metric_comparison.SHOWN]
+def sort_worst_figures(figures: Figures) -> list[metric_comparison.Figure]:
+    ordered = sorted(figures.differing, key=lambda figure: (figure.within, -(figure.relative or 0.0), figure.path))
+    return ordered[: metric_comparison.MAX_ITEMS]

@@ -18,8 +18,8 @@ from apps.ml.experiments.models import Run
 from apps.ml.experiments.queries import get_run
 from apps.ml.reruns import queries, services, verdict_text
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.preflight import outlook_of
-from apps.ml.reruns.tolerance import ABSOLUTE, RELATIVE, number_in, tolerance_of
+from apps.ml.reruns.preflight import run_preflight
+from apps.ml.reruns.tolerance import ABSOLUTE, RELATIVE, build_tolerance, parse_tolerance_number
 from apps.platform.audit.queries import timeline
 from apps.platform.jobs.tabs import flatten_spec
 from apps.platform.jobs.views import get_project_context
@@ -32,14 +32,14 @@ DEFAULTS = {"relative": f"{RELATIVE:g}", "absolute": f"{ABSOLUTE:g}".replace("e-
 def run_again(request: HttpRequest, project: str, run: str) -> HttpResponse:
     """/p/<slug>/runs/<id>/rerun: the record, what of it is not as it was, the question; POST asks for it."""
     actor, where = get_project_context(request, project)
-    found = get_run(actor, where, run)
+    original = get_run(actor, where, run)
     typed, wrong = DEFAULTS, None
     if request.method == "POST":
-        policy.require(actor, "run.rerun", found)
+        policy.require(actor, "run.rerun", original)
         typed = {name: request.POST.get(name, "")[:40] for name in FIELDS}
         try:
-            tolerance = tolerance_of(*(number_in(typed[name], name) for name in FIELDS))
-            rerun, _is_new = services.rerun_run(actor=actor, run=found, tolerance=tolerance)
+            tolerance = build_tolerance(*(parse_tolerance_number(typed[name], name) for name in FIELDS))
+            rerun, _is_new = services.rerun_run(actor=actor, run=original, tolerance=tolerance)
         except Refused:
             raise
         except PlaneError as error:
@@ -47,20 +47,20 @@ def run_again(request: HttpRequest, project: str, run: str) -> HttpResponse:
         else:
             messages.success(request, _("The run is made again as job %(number)s.") % {"number": rerun.job_id})
             return redirect("reruns:detail", project=where.slug, pk=rerun.pk)
-    context = question_of(actor, found, typed, wrong)
+    context = build_question_context(actor, original, typed, wrong)
     return render(request, "reruns/new.html", context, status=wrong.status if wrong else 200)
 
 
-def question_of(actor: Actor, run: Run, typed: dict[str, str], wrong: PlaneError | None) -> dict[str, Any]:
-    outlook = outlook_of(actor, run)
-    faults = {str(one["field"]).rpartition("/")[2]: one for one in wrong.errors} if wrong else {}
+def build_question_context(actor: Actor, run: Run, typed: dict[str, str], wrong: PlaneError | None) -> dict[str, Any]:
+    outlook = run_preflight(actor, run)
+    faults = {str(item["field"]).rpartition("/")[2]: item for item in wrong.errors} if wrong else {}
     return {
         "nav": "runs",
         "run": run,
         "outlook": outlook,
         "refusals": outlook.refusal.errors if outlook.refusal else [],
         "rows": list(flatten_spec(outlook.spec)),
-        "foreseen": verdict_text.named([one.as_dict() for one in outlook.differing]),
+        "foreseen": verdict_text.add_labels([item.as_dict() for item in outlook.differing]),
         "typed": typed,
         "wrong": wrong if wrong and not outlook.refusal else None,
         "faults": faults,
@@ -78,29 +78,29 @@ def rerun_page(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         "nav": "runs",
         "rerun": rerun,
         "original": rerun.original,
-        "run": queries.run_of(rerun),
+        "run": queries.get_rerun_run(rerun),
         "job": rerun.job,
-        "foreseen": verdict_text.named(rerun.foreseen),
+        "foreseen": verdict_text.add_labels(rerun.foreseen),
         "events": timeline(actor, "rerun", rerun.pk),
-        **shown_of(rerun),
+        **build_verdict_context(rerun),
     }
     return render(request, "reruns/rerun.html", context)
 
 
-def shown_of(rerun: Rerun) -> dict[str, Any]:
+def build_verdict_context(rerun: Rerun) -> dict[str, Any]:
     """The verdict as a page shows it, or why there is none."""
     if rerun.verdict:
-        return document_context(rerun.document)
+        return build_document_context(rerun.document)
     return {"document": None, "failure": rerun.document}
 
 
-def document_context(document: dict[str, Any]) -> dict[str, Any]:
+def build_document_context(document: dict[str, Any]) -> dict[str, Any]:
     """What templates/reruns/document.html takes."""
     return {
         "document": document,
-        "outcome": verdict_text.outcome(document),
-        "explanation": verdict_text.explanation(document),
-        "inputs": verdict_text.named(document["inputs"]),
-        "circumstances": verdict_text.named(document["circumstances"]),
-        "unrecorded": [verdict_text.kind_word(one) for one in document["unrecorded"]],
+        "outcome": verdict_text.describe_outcome(document),
+        "explanation": verdict_text.explain_verdict(document),
+        "inputs": verdict_text.add_labels(document["inputs"]),
+        "circumstances": verdict_text.add_labels(document["circumstances"]),
+        "unrecorded": [verdict_text.translate_kind(kind) for kind in document["unrecorded"]],
     }

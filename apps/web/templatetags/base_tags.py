@@ -22,7 +22,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.messages import translate_message, translate_messages
-from apps.ml.experiments.figure_labels import figure_word, latency_word
+from apps.ml.experiments.figure_labels import format_latency_name, translate_figure_word
 from apps.platform.jobs.status import progress_labels as words_of_progress
 from apps.web.asset_version import get_asset_version
 from apps.web.templatetags import svg_marks
@@ -46,8 +46,8 @@ register.filter("share", format_share)
 register.filter("duration", format_duration)
 register.filter("translate_message", translate_message)
 register.filter("translate_messages", translate_messages)
-register.filter("figure_word", figure_word)
-register.filter("latency_word", latency_word)
+register.filter("figure_word", translate_figure_word)
+register.filter("latency_word", format_latency_name)
 register.filter("stage_word", words_of_progress.translate_stage)
 register.filter("unit_word", words_of_progress.translate_unit)
 

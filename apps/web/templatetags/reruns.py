@@ -16,8 +16,8 @@ from apps.core.policy import is_allowed
 from apps.ml.experiments.models import Run
 from apps.ml.reruns import queries
 from apps.ml.reruns.tolerance import Tolerance
-from apps.ml.reruns.verdicts import POINTS_PER_PAGE, verdict_between
-from apps.ml.reruns.views import document_context
+from apps.ml.reruns.verdicts import POINTS_PER_PAGE, compare_pair
+from apps.ml.reruns.views import build_document_context
 from apps.web.templatetags.charts import format_figure
 from apps.web.templatetags.object_links import get_actor
 
@@ -42,7 +42,7 @@ def run_reruns(context: Context, run: Run) -> dict[str, Any]:
     """
     every = context["request"].GET.get("reruns") == "all"
     most = MAX_ROWS if every else DEFAULT_ROWS
-    own, rows = queries.reruns_around(get_actor(context), run, most + 1)
+    own, rows = queries.list_related_reruns(get_actor(context), run, most + 1)
     return {"of": own, "rows": rows[:most], "more": len(rows) > most, "all": every}
 
 
@@ -61,13 +61,13 @@ def compare_two_runs(context: Context, runs: Sequence[Mapping[str, Any]]) -> dic
     first, second = (entry["run"] for entry in runs)
     tolerance = Tolerance()
     try:
-        document = verdict_between(
+        document = compare_pair(
             actor=get_actor(context), run=second, against=first, tolerance=tolerance, points=POINTS_PER_PAGE
         )
     except PlaneError:  # they cannot be judged; what the page compares says why
         return {}
     url = reverse("api-run-verdict", args=[context["request"].project.slug, second.pk])
-    summary = document_context(document)
+    summary = build_document_context(document)
     return {
         **summary,
         "inputs": [row for row in summary["inputs"] if row["kind"] != "spec"],  # the page tells its params itself

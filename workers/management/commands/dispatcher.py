@@ -20,8 +20,8 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from apps.core.actors import PlaneRole, build_plane_actor
-from apps.ml.experiments.services import close_ended_runs, take_in_all
-from apps.ml.reruns.services import judge_ended
+from apps.ml.experiments.services import close_ended_runs, ingest_all_batches
+from apps.ml.reruns.services import evaluate_ended_reruns
 from apps.platform.approvals.services import expire_due
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verification_runs import run_asked
@@ -101,7 +101,7 @@ class Command(BaseCommand):
 
     def judge(self) -> None:
         """Reruns that have ended, beside their originals: millions of points perhaps, so it has a thread of its own."""
-        judge_ended(actor=self.actor, stopping=self.stopping.is_set)
+        evaluate_ended_reruns(actor=self.actor, stopping=self.stopping.is_set)
 
     def recover_expired(self) -> None:
         """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""
@@ -124,7 +124,7 @@ class Command(BaseCommand):
 
     def fold(self) -> None:
         """Points of runs that clients keep; a flood of them takes seconds, so it has a thread of its own."""
-        take_in_all(actor=self.actor)
+        ingest_all_batches(actor=self.actor)
 
     def sample(self) -> None:
         """What pages and `/metrics` look back on, apart from the rounds above: nothing waits for it."""

@@ -79,7 +79,7 @@ def add_model_metrics(model: LoggedModel, record: SourceLoggedModel) -> None:
     rows = []
     for metric in record.metrics:
         if metric.run_id in runs and tuple(getattr(metric, name) for name in names) not in existing:
-            value, is_nan = series.stored(metric.value)
+            value, is_nan = series.convert_for_storage(metric.value)
             row = LoggedModelMetric(
                 model=model, value=value, is_nan=is_nan, step=metric.step, at=require_time(metric.at)
             )

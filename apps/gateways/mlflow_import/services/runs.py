@@ -221,7 +221,7 @@ def add_points(run: Run, points: Sequence[Point], counts: Mapping[str, int] | No
                 started_at=run.started_at,
                 key=key,
             )
-            series.begin(metrics[key])
+            series.reset_metric(metrics[key])
     save_points(run, metrics, by_key)
     return {key: metric.count for key, metric in metrics.items()}
 
@@ -241,8 +241,8 @@ def finish_run(actor: Actor, run: Run, source: str, record: SourceRun, files: Se
             ImportedRun.objects.filter(run=run).update(mark=record.mark)
         return
     metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
-    digest = series.digest_of_all(metrics)
-    columns: dict[str, Any] = {"metrics_count": series.count_of_all(metrics)}
+    digest = series.compute_run_digest(metrics)
+    columns: dict[str, Any] = {"metrics_count": series.count_run_points(metrics)}
     columns["metrics_digest"] = digest if record.state in ENDED else ""
     if not imported.complete:
         columns["deleted_at"] = (run.deleted_at or get_deletion_time(run.experiment)) if record.deleted else None

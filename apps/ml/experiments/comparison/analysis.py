@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.ml.experiments.models import Metric, Run
-from apps.ml.experiments.presenters import directions, figure_keys
-from apps.ml.experiments.queries import Comparison, Row, preferred
+from apps.ml.experiments.presenters import get_directions, list_figure_keys
+from apps.ml.experiments.queries import Row, RunComparison, sort_by_preference
 from apps.ml.experiments.ranking import list_best
 
 TEST = "test/"  # in front of the name of a figure, where it is a metric
@@ -31,25 +31,34 @@ class Cell:
         return self.low is not None and self.high is not None
 
 
-def cells_of(comparison: Comparison, *, ranked: bool = True) -> list[dict[str, Any]]:
+def build_metric_rows(comparison: RunComparison, *, ranked: bool = True) -> list[dict[str, Any]]:
     """The metrics row by row, what was measured on held-out rows first; where `ranked`, with the best ones marked."""
     by_key = {row.key: row for row in comparison.metrics}
-    known = directions(comparison.runs, by_key) if ranked else {}
-    intervals = [intervals_of(run) for run in comparison.runs]
-    first = [key for key in figure_keys(comparison.runs) if key in by_key]
-    return [row_of(by_key[key], known.get(key, ""), intervals) for key in dict.fromkeys([*first, *preferred(by_key)])]
+    better_ends = get_directions(comparison.runs, by_key) if ranked else {}
+    intervals = [get_intervals(run) for run in comparison.runs]
+    first = [key for key in list_figure_keys(comparison.runs) if key in by_key]
+    return [
+        build_metric_row(by_key[key], better_ends.get(key, ""), intervals)
+        for key in dict.fromkeys([*first, *sort_by_preference(by_key)])
+    ]
 
 
-def row_of(row: Row, better: str, intervals: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, Any]:
+def build_metric_row(row: Row, better: str, intervals: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, Any]:
     winners = list_best(row.values, better) if better else []
     best = winners[0] if winners else None
-    bounds = [one.get(row.key) for one in intervals]
+    bounds = [item.get(row.key) for item in intervals]
     of_best = next((bound for metric, bound in zip(row.values, bounds, strict=True) if metric is best), None)
-    cells = [cell_of(metric, bound, best, of_best) for metric, bound in zip(row.values, bounds, strict=True)]
-    return {"key": row.key, "cells": cells, "best": best, "winners": [one.run_id for one in winners], "better": better}
+    cells = [build_cell(metric, bound, best, of_best) for metric, bound in zip(row.values, bounds, strict=True)]
+    return {
+        "key": row.key,
+        "cells": cells,
+        "best": best,
+        "winners": [item.run_id for item in winners],
+        "better": better,
+    }
 
 
-def cell_of(
+def build_cell(
     metric: Metric | None, bound: tuple[float, float] | None, best: Metric | None, of_best: tuple[float, float] | None
 ) -> Cell | None:
     if metric is None:
@@ -61,21 +70,21 @@ def cell_of(
     return Cell(metric.number, False, low, high, metric.value - best.value, meets)
 
 
-def intervals_of(run: Run) -> dict[str, tuple[float, float]]:
+def get_intervals(run: Run) -> dict[str, tuple[float, float]]:
     """{metric: its interval} as the run's figures give it."""
     return {
-        f"{TEST}{one['name']}": (one["low"], one["high"])
-        for one in run.figures.get("metrics", [])
-        if one.get("low") is not None and one.get("high") is not None
+        f"{TEST}{figure['name']}": (figure["low"], figure["high"])
+        for figure in run.figures.get("metrics", [])
+        if figure.get("low") is not None and figure.get("high") is not None
     }
 
 
-def undecided(row: Mapping[str, Any]) -> int:
+def count_undecided(row: Mapping[str, Any]) -> int:
     """How many runs cannot be told from the best one of this row."""
     return sum(cell is not None and cell.same for cell in row["cells"])
 
 
-def bars_of(row: Mapping[str, Any] | None, names: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
+def build_bar_chart(row: Mapping[str, Any] | None, names: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
     """The bars of a figure that has intervals; `names` are (name, address) of the runs."""
     if row is None or not any(cell and cell.known for cell in row["cells"]):
         return None
@@ -89,17 +98,17 @@ def bars_of(row: Mapping[str, Any] | None, names: Sequence[tuple[str, str]]) -> 
 
 
 # -- one against another --------------------------------------------------------------------------------------------
-def numbers_of(comparison: Comparison) -> dict[str, list[float | None]]:
+def get_numeric_values(comparison: RunComparison) -> dict[str, list[float | None]]:
     """{param or metric: its numbers in the order of the runs} of those that are a number for two of them at least."""
-    found: dict[str, list[float | None]] = {}
+    numbers: dict[str, list[float | None]] = {}
     for row in comparison.params:
-        found[row.key] = [number_in(value) for value in row.values]
+        numbers[row.key] = [parse_number(value) for value in row.values]
     for row in comparison.metrics:
-        found[row.key] = [metric.value if metric and not metric.is_nan else None for metric in row.values]
-    return {key: values for key, values in found.items() if sum(value is not None for value in values) > 1}
+        numbers[row.key] = [metric.value if metric and not metric.is_nan else None for metric in row.values]
+    return {key: values for key, values in numbers.items() if sum(value is not None for value in values) > 1}
 
 
-def number_in(text: str | None) -> float | None:
+def parse_number(text: str | None) -> float | None:
     try:
         value = float(text) if text is not None and len(text) < 40 else math.nan
     except ValueError:
@@ -107,33 +116,39 @@ def number_in(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def scatter_of(
-    comparison: Comparison, asked: tuple[str, str, str], fallback: str, names: Sequence[tuple[str, str]]
+def build_scatter(
+    comparison: RunComparison, requested: tuple[str, str, str], fallback: str, names: Sequence[tuple[str, str]]
 ) -> dict[str, Any] | None:
     """A param or metric against another: those asked for, else `fallback` against the first that most runs have,
     params before metrics. The third one asked for gives the points their shade, or their sign where it has words.
     """
-    known = numbers_of(comparison)
-    differing = [row.key for row in comparison.params if row.differs and row.key in known]
-    metrics = [row.key for row in comparison.metrics if row.key in known]
-    ys = [key for key in (asked[1], fallback, *metrics) if key in known]
-    choice = [key for key in (*differing, *metrics) if ys and key != ys[0] and shared(known[key], known[ys[0]]) > 1]
-    xs = [asked[0]] if ys and asked[0] in known else sorted(choice, key=lambda key: -shared(known[key], known[ys[0]]))
+    numbers = get_numeric_values(comparison)
+    differing = [row.key for row in comparison.params if row.differs and row.key in numbers]
+    metrics = [row.key for row in comparison.metrics if row.key in numbers]
+    ys = [key for key in (requested[1], fallback, *metrics) if key in numbers]
+    choice = [
+        key for key in (*differing, *metrics) if ys and key != ys[0] and count_shared(numbers[key], numbers[ys[0]]) > 1
+    ]
+    xs = (
+        [requested[0]]
+        if ys and requested[0] in numbers
+        else sorted(choice, key=lambda key: -count_shared(numbers[key], numbers[ys[0]]))
+    )
     if not xs or not ys:
         return None
     points: list[dict[str, Any]] = [
         {"label": name, "url": url, "x": x, "y": y, "place": place}
-        for place, (x, y, (name, url)) in enumerate(zip(known[xs[0]], known[ys[0]], names, strict=True))
+        for place, (x, y, (name, url)) in enumerate(zip(numbers[xs[0]], numbers[ys[0]], names, strict=True))
     ]
-    words = {row.key: row.values for row in comparison.params if row.differs and row.key not in known}
-    third = shade_by(points, asked[2], known.get(asked[2]) or words.get(asked[2]))
+    words = {row.key: row.values for row in comparison.params if row.differs and row.key not in numbers}
+    third = assign_shades(points, requested[2], numbers.get(requested[2]) or words.get(requested[2]))
     return {
         "third": third,
         "points": points,
         "x_unit": xs[0],
         "y_unit": ys[0],
-        "log_x": spans_much(known[xs[0]]),
-        "log_y": spans_much(known[ys[0]]),
+        "log_x": has_wide_span(numbers[xs[0]]),
+        "log_y": has_wide_span(numbers[ys[0]]),
         "id": "scatter",
         "xs": [*differing, *metrics],
         "ys": [*metrics, *differing],
@@ -144,7 +159,7 @@ def scatter_of(
 SHADES = 5
 
 
-def shade_by(
+def assign_shades(
     points: Sequence[dict[str, Any]], key: str, values: Sequence[float | str | None] | None
 ) -> dict[str, Any] | None:
     """Give each point what it is of a third quantity: `z`, with a shade from 0 to 4, or the place of its word."""
@@ -152,7 +167,7 @@ def shade_by(
         return None
     words = sorted({value for value in values if isinstance(value, str)})
     numbers = [value for value in values if isinstance(value, float)]
-    log = bool(numbers) and spans_much(numbers)
+    log = bool(numbers) and has_wide_span(numbers)
     low, high = (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
     for point, value in zip(points, values, strict=True):
         point["z"] = value
@@ -161,11 +176,11 @@ def shade_by(
         elif value is None or not numbers:
             point["place"] = None
         else:
-            point["shade"] = int(share_of(value, low, high, log=log) * (SHADES - 1e-9))
+            point["shade"] = int(compute_share(value, low, high, log=log) * (SHADES - 1e-9))
     return {"unit": key, "words": words, "low": low, "high": high}
 
 
-def share_of(value: float, low: float, high: float, *, log: bool) -> float:
+def compute_share(value: float, low: float, high: float, *, log: bool) -> float:
     """0 at `low` to 1 at `high`."""
     if high == low:
         return 0.0
@@ -174,11 +189,11 @@ def share_of(value: float, low: float, high: float, *, log: bool) -> float:
     return (value - low) / (high - low)
 
 
-def shared(one: Sequence[float | None], other: Sequence[float | None]) -> int:
+def count_shared(first: Sequence[float | None], second: Sequence[float | None]) -> int:
     """How many runs have both numbers."""
-    return sum(a is not None and b is not None for a, b in zip(one, other, strict=True))
+    return sum(a is not None and b is not None for a, b in zip(first, second, strict=True))
 
 
-def spans_much(values: Sequence[float | None]) -> bool:
-    held = [value for value in values if value is not None]
-    return min(held) > 0 and max(held) / min(held) > 30
+def has_wide_span(values: Sequence[float | None]) -> bool:
+    numbers = [value for value in values if value is not None]
+    return min(numbers) > 0 and max(numbers) / min(numbers) > 30

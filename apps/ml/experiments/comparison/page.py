@@ -16,9 +16,9 @@ from apps.core.errors import Invalid
 from apps.ml.experiments import presenters, queries
 from apps.ml.experiments.comparison import analysis, parallel_coordinates, provenance
 from apps.ml.experiments.metrics import chart_options
-from apps.ml.experiments.metrics.chart_options import Look
+from apps.ml.experiments.metrics.chart_options import ChartOptions
 from apps.ml.experiments.models import Metric, Run
-from apps.ml.experiments.queries import Asked, Comparison
+from apps.ml.experiments.queries import RunComparison, RunFilters
 from apps.ml.experiments.ranking import LEARNED_PARAMS, find_obstacle
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.views import get_project_context
@@ -32,125 +32,142 @@ SCATTERED = ("sx", "sy", "sc")  # across, up, and what the points are shaded by
 def compare(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/runs/compare?ids=: the selection is the address."""
     actor, where = get_project_context(request, project)
-    ids = queries.ids_in(request.GET.getlist("ids"))
-    context: dict[str, Any] = {"nav": "runs", "low": queries.COMPARED[0], "high": queries.COMPARED[1]}
+    ids = queries.parse_run_ids(request.GET.getlist("ids"))
+    context: dict[str, Any] = {
+        "nav": "runs",
+        "low": queries.COMPARED_RUNS_LIMITS[0],
+        "high": queries.COMPARED_RUNS_LIMITS[1],
+    }
     try:
-        found = queries.compare(actor, where, ids)
+        comparison = queries.compare_runs(actor, where, ids)
     except Invalid as error:
-        known = {"wrong": error, "ids": ",".join(ids), "offered": offered(actor, where, ids), "picked": len(ids)}
-        return render(request, "experiments/compare.html", context | known, status=error.status)
-    look, wrong = chart_options.look_or_why(request.GET)
-    context |= shown_of(request, where, found, look) | {"wrong_look": wrong}
-    if len(found.runs) < queries.COMPARED[1]:
-        context["offered"] = offered(actor, where, ids)
+        error_context = {
+            "wrong": error,
+            "ids": ",".join(ids),
+            "offered": list_addable_runs(actor, where, ids),
+            "picked": len(ids),
+        }
+        return render(request, "experiments/compare.html", context | error_context, status=error.status)
+    look, wrong = chart_options.parse_options_or_error(request.GET)
+    context |= build_context(request, where, comparison, look) | {"wrong_look": wrong}
+    if len(comparison.runs) < queries.COMPARED_RUNS_LIMITS[1]:
+        context["offered"] = list_addable_runs(actor, where, ids)
     wrong = wrong or context["wrong_axes"]
     return render(request, "experiments/compare.html", context, status=wrong.status if wrong else 200)
 
 
-def learned_params(found: Comparison) -> dict[str, dict[str, str]]:
+def get_learned_params(comparison: RunComparison) -> dict[str, dict[str, str]]:
     """{run: {parameter: value}} of those that say what a run learned."""
-    known: dict[str, dict[str, str]] = {run.pk: {} for run in found.runs}
-    for row in found.params:
-        for run, value in zip(found.runs, row.values, strict=True) if row.key in LEARNED_PARAMS else ():
+    params: dict[str, dict[str, str]] = {run.pk: {} for run in comparison.runs}
+    for row in comparison.params:
+        for run, value in zip(comparison.runs, row.values, strict=True) if row.key in LEARNED_PARAMS else ():
             if value is not None:
-                known[run.pk][row.key] = value
-    return known
+                params[run.pk][row.key] = value
+    return params
 
 
-def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look) -> dict[str, Any]:
-    series = presenters.common_series(found.metrics)
+def build_context(
+    request: HttpRequest, project: Project, comparison: RunComparison, look: ChartOptions
+) -> dict[str, Any]:
+    series = presenters.list_common_series(comparison.metrics)
     key = request.GET.get("key", "") if request.GET.get("key") in series else next(iter(series), "")
-    obstacle = find_obstacle(found.runs, None if found.truncated else learned_params(found))
-    metrics = analysis.cells_of(found, ranked=not obstacle)
-    tags = queries.source_tags(found.runs)
+    obstacle = find_obstacle(comparison.runs, None if comparison.truncated else get_learned_params(comparison))
+    metrics = analysis.build_metric_rows(comparison, ranked=not obstacle)
+    tags = queries.get_source_tags(comparison.runs)
     best = next((row for row in metrics if row["best"]), None)
-    names = [(short_name(run), reverse("experiments:detail", args=[where.slug, run.pk])) for run in found.runs]
-    asked = tuple(request.GET.get(name, "") for name in SCATTERED)
-    lines, wrong_axes = axes_or_why(request.GET, found, best["key"] if best else "", names)
-    look = chart_options.fitted(
-        look, values_of(found, key), "relative"
+    names = [
+        (format_short_name(run), reverse("experiments:detail", args=[project.slug, run.pk])) for run in comparison.runs
+    ]
+    scatter_axes = tuple(request.GET.get(name, "") for name in SCATTERED)
+    lines, wrong_axes = build_axes_or_error(request.GET, comparison, best["key"] if best else "", names)
+    look = chart_options.fit_axis(
+        look, get_metric_values(comparison, key), "relative"
     )  # on one clock they would stand behind each other
     only = request.GET.get("metrics") == "differing"
     return {
-        "comparison": found,
-        "runs": [{"run": run, "without": without(found.runs, run)} for run in found.runs],
-        "ids": ",".join(run.pk for run in found.runs),
-        "differing": [row for row in found.params if row.differs],
-        "equal": [row for row in found.params if not row.differs],
-        "code": provenance.code_of(found.runs, tags),
-        "environment": provenance.environment_of(found.runs),
-        "metrics": [row for row in metrics if not only or varies(row)],
+        "comparison": comparison,
+        "runs": [{"run": run, "without": format_remaining_ids(comparison.runs, run)} for run in comparison.runs],
+        "ids": ",".join(run.pk for run in comparison.runs),
+        "differing": [row for row in comparison.params if row.differs],
+        "equal": [row for row in comparison.params if not row.differs],
+        "code": provenance.compare_code(comparison.runs, tags),
+        "environment": provenance.compare_environment(comparison.runs),
+        "metrics": [row for row in metrics if not only or is_varying(row)],
         "only": only,
-        "same_metrics": sum(not varies(row) for row in metrics),
+        "same_metrics": sum(not is_varying(row) for row in metrics),
         "parallel": lines,
         "wrong_axes": wrong_axes,
-        "parallel_keep": parallel_coordinates.kept(request.GET),
-        "asked_z": asked[2],
+        "parallel_keep": parallel_coordinates.list_kept_params(request.GET),
+        "asked_z": scatter_axes[2],
         "obstacle": obstacle,
         "best": best,
-        "best_runs": [run for run in found.runs if best and run.pk in best["winners"]],
-        "undecided": analysis.undecided(best) if best else 0,
+        "best_runs": [run for run in comparison.runs if best and run.pk in best["winners"]],
+        "undecided": analysis.count_undecided(best) if best else 0,
         "series": series,
         "key": key,
-        "chart": overlaid(where, found, key, look) if key else None,
+        "chart": build_overlay_chart(project, comparison, key, look) if key else None,
         "look": look.asked,
-        "keep": chart_options.kept(request.GET, "key"),
-        "bars": analysis.bars_of(best, names),
-        "scatter": analysis.scatter_of(found, asked, best["key"] if best else "", names),
+        "keep": chart_options.list_kept_params(request.GET, "key"),
+        "bars": analysis.build_bar_chart(best, names),
+        "scatter": analysis.build_scatter(comparison, scatter_axes, best["key"] if best else "", names),
         "scatter_keep": [(name, value) for name, value in request.GET.items() if name not in SCATTERED],
     }
 
 
-def axes_or_why(
-    query: QueryDict, found: Comparison, best: str, names: Sequence[tuple[str, str]]
+def build_axes_or_error(
+    query: QueryDict, comparison: RunComparison, best: str, names: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, Any] | None, Invalid | None]:
     """The parallel coordinates that are asked for; or the usual ones, and what is wrong."""
     try:
-        return parallel_coordinates.parallel_of(found, query, best, names), None
+        return parallel_coordinates.build_parallel_chart(comparison, query, best, names), None
     except Invalid as error:
-        return parallel_coordinates.parallel_of(found, QueryDict(), best, names), error
+        return parallel_coordinates.build_parallel_chart(comparison, QueryDict(), best, names), error
 
 
-def varies(row: Mapping[str, Any]) -> bool:
+def is_varying(row: Mapping[str, Any]) -> bool:
     """Whether the newest values of a metric are not the same in all runs."""
     return len({None if cell is None else repr(cell.number) for cell in row["cells"]}) > 1
 
 
-def offered(actor: Actor, where: Project, chosen: Sequence[str]) -> list[Run]:
+def list_addable_runs(actor: Actor, project: Project, chosen: Sequence[str]) -> list[Run]:
     """The newest runs that are not chosen yet."""
-    newest = queries.list_runs(actor, where, Asked()).order_by("-started_at", "-id")[: OFFERED + len(chosen)]
+    newest = queries.list_runs(actor, project, RunFilters()).order_by("-started_at", "-id")[: OFFERED + len(chosen)]
     return [run for run in newest if run.pk not in chosen][:OFFERED]
 
 
-def without(runs: Sequence[Run], run: Run) -> str:
+def format_remaining_ids(runs: Sequence[Run], run: Run) -> str:
     """The ids that stay when one of three or more is taken out; empty for two."""
-    return ",".join(other.pk for other in runs if other is not run) if len(runs) > queries.COMPARED[0] else ""
+    return (
+        ",".join(remaining.pk for remaining in runs if remaining is not run)
+        if len(runs) > queries.COMPARED_RUNS_LIMITS[0]
+        else ""
+    )
 
 
-def overlaid(project: Project, found: Comparison, key: str, look: Look) -> dict[str, Any]:
+def build_overlay_chart(project: Project, comparison: RunComparison, key: str, look: ChartOptions) -> dict[str, Any]:
     """The lines of one metric of these runs; a run without it keeps its place, and the others their strokes."""
-    drawn = chart_options.lines_in(values_of(found, key), found.runs, look)
-    lines = {line.metric.run_id: line for line in drawn}
-    query = urlencode({"ids": ",".join(run.pk for run in found.runs), "key": key})
+    drawn_lines = chart_options.load_lines(get_metric_values(comparison, key), comparison.runs, look)
+    lines = {line.metric.run_id: line for line in drawn_lines}
+    query = urlencode({"ids": ",".join(run.pk for run in comparison.runs), "key": key})
     series = [
-        chart_options.series_of(
+        chart_options.build_series(
             lines.get(run.pk),
-            short_name(run),
+            format_short_name(run),
             reverse("experiments:detail", args=[project.slug, run.pk]),
             run.pk[:8],
         )
-        for run in found.runs
+        for run in comparison.runs
     ]
-    return chart_options.chart_of(
+    return chart_options.build_chart(
         series, look, y_unit=key, csv=f"{reverse('api-runs-csv', args=[project.slug])}?{query}", toggles=True
     )
 
 
-def values_of(found: Comparison, key: str) -> list[Metric]:
+def get_metric_values(comparison: RunComparison, key: str) -> list[Metric]:
     """One metric of those of these runs that have it."""
-    return [metric for row in found.metrics if row.key == key for metric in row.values if metric]
+    return [metric for row in comparison.metrics if row.key == key for metric in row.values if metric]
 
 
-def short_name(run: Run) -> str:
+def format_short_name(run: Run) -> str:
     """A name that tells runs apart: many share the name that a person gave them."""
     return f"{run.name[:LABEL]} {run.pk[:8]}"

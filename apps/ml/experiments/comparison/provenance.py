@@ -15,38 +15,38 @@ ENGINE = "deepseek-offline"  # the package of the engine, whose source files the
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RowDifference:
     """The lines that differ, and how many are the same in all runs that are compared."""
 
     rows: list[Row]
     equal: int
 
     @classmethod
-    def of(cls, rows: Sequence[Row], *, always: Sequence[str] = ()) -> Difference:
+    def of(cls, rows: Sequence[Row], *, always: Sequence[str] = ()) -> RowDifference:
         """`always`: keys of lines that are shown whether they differ or not. A line that no run has is none."""
-        told = [row for row in rows if any(row.values)]
-        shown = [row for row in told if row.differs or row.key in always]
-        return cls(shown, len(told) - len(shown))
+        recorded = [row for row in rows if any(row.values)]
+        visible = [row for row in recorded if row.differs or row.key in always]
+        return cls(visible, len(recorded) - len(visible))
 
 
-def code_of(runs: Sequence[Run], tags: Mapping[str, Mapping[str, str]]) -> Difference:
+def compare_code(runs: Sequence[Run], tags: Mapping[str, Mapping[str, str]]) -> RowDifference:
     """Data and code. Where the code differs, the version of the engine is told as well: it may be the same.
 
     `tags`: {run: its tags of SOURCE_TAGS}, which clients give.
     """
     digests = Row(_("code"), [run.code_digest for run in runs])
-    engine = Row(_("engine"), [packages_of(run).get(ENGINE, "") for run in runs])
+    engine = Row(_("engine"), [get_packages(run).get(ENGINE, "") for run in runs])
     slots = sorted({slot for run in runs for slot in run.inputs})
     rows = [Row(_("input %(slot)s") % {"slot": slot}, [run.inputs.get(slot, "") for run in runs]) for slot in slots]
     rows += [digests, engine]
     rows += [Row(key, [tags.get(run.pk, {}).get(key, "") for run in runs]) for key in SOURCE_TAGS]
-    return Difference.of(rows, always=(engine.key,) if digests.differs else ())
+    return RowDifference.of(rows, always=(engine.key,) if digests.differs else ())
 
 
-def environment_of(runs: Sequence[Run]) -> Difference:
+def compare_environment(runs: Sequence[Run]) -> RowDifference:
     """Packages and machine."""
-    packages = [packages_of(run) for run in runs]
-    names = sorted({name for one in packages for name in one if name != ENGINE})
+    packages = [get_packages(run) for run in runs]
+    names = sorted({name for run_packages in packages for name in run_packages if name != ENGINE})
     facts = (
         ("python", "Python"),
         ("platform", _("platform")),
@@ -57,15 +57,15 @@ def environment_of(runs: Sequence[Run]) -> Difference:
     )
     rows = [Row(word, [run.environment.get(key, "") for run in runs]) for key, word in facts]
     rows.append(Row(_("memory, bytes"), [run.environment.get("memory_bytes", "") for run in runs]))
-    rows.append(Row("GPU", [gpus_said(run) for run in runs]))
-    rows += [Row(name, [one.get(name, "") for one in packages]) for name in names]
-    return Difference.of(rows)
+    rows.append(Row("GPU", [format_gpus(run) for run in runs]))
+    rows += [Row(name, [run_packages.get(name, "") for run_packages in packages]) for name in names]
+    return RowDifference.of(rows)
 
 
-def packages_of(run: Run) -> Mapping[str, Any]:
-    found = run.environment.get("packages")
-    return found if isinstance(found, dict) else {}
+def get_packages(run: Run) -> Mapping[str, Any]:
+    packages = run.environment.get("packages")
+    return packages if isinstance(packages, dict) else {}
 
 
-def gpus_said(run: Run) -> str:
+def format_gpus(run: Run) -> str:
     return ", ".join(f"{gpu.get('name')} ({gpu.get('driver')})" for gpu in run.environment.get("gpus") or ())

@@ -15,7 +15,7 @@ from typing import Any
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.core.lists.pages import is_storable
-from apps.ml.experiments.files.tree import PATH_LENGTH, FileRow, Owner, file_at
+from apps.ml.experiments.files.tree import PATH_LENGTH, FileRow, Owner, find_file
 from apps.platform.artifacts.services import get_artifact, usable
 from apps.platform.artifacts.verification import read_verified
 from deepseek.messages import N_
@@ -55,44 +55,44 @@ class Preview:
     rows: Sequence[Sequence[str]] = ()
 
 
-def kind_of(one: FileRow) -> str:
+def get_preview_kind(file: FileRow) -> str:
     """What can be shown of it, by its type and size; its bytes are not asked."""
-    media, path = one.media_type.partition(";")[0].strip().lower(), one.path.lower()
-    if media in PICTURES and one.size <= PICTURE_LIMIT:
+    media, path = file.media_type.partition(";")[0].strip().lower(), file.path.lower()
+    if media in PICTURES and file.size <= PICTURE_LIMIT:
         return "picture"
     if media.startswith("text/") or media == "application/json" or path.endswith(TEXTS):
         return "text"
     return "none"
 
 
-def preview_of(actor: Actor, owner: Owner, path: str) -> Preview:
+def build_preview(actor: Actor, owner: Owner, path: str) -> Preview:
     """The file at this path among the artifacts of a run or a logged model, or NotFound."""
-    found = file_at(owner, path) if len(path) <= PATH_LENGTH and is_storable(path) else None
-    if found is None:
+    file = find_file(owner, path) if len(path) <= PATH_LENGTH and is_storable(path) else None
+    if file is None:
         raise NotFound(
             "No artifact {path!r} is here.", path=path[:60], field="preview", hint=N_("Choose one of the list.")
         )
-    kind = kind_of(found)
+    kind = get_preview_kind(file)
     if kind != "text":
-        return Preview(found, kind)
-    artifact = usable(get_artifact(actor=actor, project=owner.project, digest=found.artifact_id))
-    whole = is_json(found) and found.size <= JSON_LIMIT
-    data = read_verified(artifact, 0, min(found.size, JSON_LIMIT if whole else TEXT_LIMIT))
-    table = table_in(data, found, cut=len(data) < found.size)
+        return Preview(file, kind)
+    artifact = usable(get_artifact(actor=actor, project=owner.project, digest=file.artifact_id))
+    is_full_json = is_json(file) and file.size <= JSON_LIMIT
+    data = read_verified(artifact, 0, min(file.size, JSON_LIMIT if is_full_json else TEXT_LIMIT))
+    table = parse_table(data, file, cut=len(data) < file.size)
     if table is not None:
         return table
-    return Preview(found, "text", *readable(data, found.size, lines=whole))
+    return Preview(file, "text", *decode_text(data, file.size, lines=is_full_json))
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------
 DELIMITED = {".csv": ",", ".tsv": "\t"}
 
 
-def table_in(data: bytes, one: FileRow, *, cut: bool) -> Preview | None:
+def parse_table(data: bytes, file: FileRow, *, cut: bool) -> Preview | None:
     """The first rows and columns of a file of rows, or of a table that MLflow's client logged; None for others."""
-    delimiter = DELIMITED.get(PurePosixPath(one.path.lower()).suffix)
+    delimiter = DELIMITED.get(PurePosixPath(file.path.lower()).suffix)
     if delimiter is None:
-        return split_table(data, one) if is_json(one) and not cut else None
+        return parse_logged_table(data, file) if is_json(file) and not cut else None
     text = data.decode("utf-8-sig", errors="replace").replace("\x00", "\ufffd")
     if cut:
         text = text[: text.rfind("\n") + 1]  # its last line may be half of one
@@ -100,27 +100,27 @@ def table_in(data: bytes, one: FileRow, *, cut: bool) -> Preview | None:
         rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ROWS_SHOWN + 2))
     except csv.Error:  # shown as it was written, then
         return None
-    return shown_table(one, rows[0], rows[1:], cut=cut) if len(rows) > 1 and len(rows[0]) > 1 else None
+    return build_table_preview(file, rows[0], rows[1:], cut=cut) if len(rows) > 1 and len(rows[0]) > 1 else None
 
 
-def split_table(data: bytes, one: FileRow) -> Preview | None:
+def parse_logged_table(data: bytes, file: FileRow) -> Preview | None:
     """What `mlflow.log_table` writes: {"columns": [...], "data": [[...], ...]}."""
     with suppress(ValueError, RecursionError):
         value = json.loads(data)
         if isinstance(value, dict) and set(value) == {"columns", "data"} and isinstance(value["columns"], list):
             rows = value["data"]
             if isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
-                return shown_table(one, value["columns"], rows, cut=False)
+                return build_table_preview(file, value["columns"], rows, cut=False)
     return None
 
 
-def shown_table(one: FileRow, head: Sequence[Any], rows: Sequence[Sequence[Any]], *, cut: bool) -> Preview:
+def build_table_preview(file: FileRow, head: Sequence[Any], rows: Sequence[Sequence[Any]], *, cut: bool) -> Preview:
     more = cut or len(rows) > ROWS_SHOWN or len(head) > COLUMNS_SHOWN
-    cells = [[said(cell) for cell in row[:COLUMNS_SHOWN]] for row in rows[:ROWS_SHOWN]]
-    return Preview(one, "table", cut=more, head=[said(name) for name in head[:COLUMNS_SHOWN]], rows=cells)
+    cells = [[format_cell(cell) for cell in row[:COLUMNS_SHOWN]] for row in rows[:ROWS_SHOWN]]
+    return Preview(file, "table", cut=more, head=[format_cell(name) for name in head[:COLUMNS_SHOWN]], rows=cells)
 
 
-def said(cell: Any) -> str:
+def format_cell(cell: Any) -> str:
     text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
     return text[:CELL_LIMIT].replace("\x00", "\ufffd")
 
@@ -128,20 +128,20 @@ def said(cell: Any) -> str:
 # -- text -----------------------------------------------------------------------------------------------------------
 
 
-def is_json(one: FileRow) -> bool:
-    return one.path.lower().endswith(".json") or one.media_type.startswith("application/json")
+def is_json(file: FileRow) -> bool:
+    return file.path.lower().endswith(".json") or file.media_type.startswith("application/json")
 
 
-def readable(data: bytes, size: int, *, lines: bool) -> tuple[str, bool]:
+def decode_text(data: bytes, size: int, *, lines: bool) -> tuple[str, bool]:
     """(the text, whether it is cut); JSON put into lines, where it is whole. A byte that is no text is replaced."""
     text = data.decode("utf-8", errors="replace").replace("\x00", "\ufffd")
     if lines:
         with suppress(ValueError, RecursionError):  # as it was written, then
-            text = beginning_of(json.loads(text))
+            text = render_json_start(json.loads(text))
     return text[:TEXT_LIMIT], len(data) < size or len(text) > TEXT_LIMIT
 
 
-def beginning_of(value: Any) -> str:
+def render_json_start(value: Any) -> str:
     """A little more of the lines than is shown: deep inside, a letter of the file takes a line of white space."""
     parts, length = [], 0
     for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):

@@ -43,7 +43,7 @@ FileRows = QuerySet[Any]  # of RunArtifact, LoggedModelArtifact or another table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ArtifactPlace:
     """Where a path of the artifact store leads: to a file or folder of a run, a logged model or a model version."""
 
     root: str = ""  # of the experiment
@@ -63,7 +63,7 @@ class Entry:
 
 
 # -- paths ----------------------------------------------------------------------------------------------------------
-def checked_path(path: str) -> str:
+def normalize_path(path: str) -> str:
     """A relative path, as it was sent, without empty parts; Invalid ("Invalid path") for one that would lead elsewhere.
 
     As the reference server: read with all its percent-encodings undone, however many, and refused where that has `..`,
@@ -78,17 +78,17 @@ def checked_path(path: str) -> str:
             limit=PATH_LENGTH,
             hint=N_("Use shorter names, or fewer folders."),
         )
-    plain = path
-    while (next_one := unquote(plain)) != plain:
-        plain = next_one
+    decoded = path
+    while (next_one := unquote(decoded)) != decoded:
+        decoded = next_one
     leads_away = (
-        ".." in plain.split("/")
-        or "#" in plain
-        or SCHEME.match(plain) is not None
-        or PurePosixPath(plain).is_absolute()
-        or PureWindowsPath(plain).is_absolute()
+        ".." in decoded.split("/")
+        or "#" in decoded
+        or SCHEME.match(decoded) is not None
+        or PurePosixPath(decoded).is_absolute()
+        or PureWindowsPath(decoded).is_absolute()
     )
-    if leads_away or "\0" in plain:
+    if leads_away or "\0" in decoded:
         raise Invalid(
             "Invalid path",
             code="bad_path",
@@ -116,17 +116,19 @@ def check_new_path(path: str) -> None:
         )
 
 
-def place_at(path: str) -> Place | None:
+def parse_place(path: str) -> ArtifactPlace | None:
     """Whose a path is, by its form alone; None for one of nobody."""
     if match := VERSION_PLACE.fullmatch(path):
-        return Place(version=int(match["version"]), path=match["path"] or "")
+        return ArtifactPlace(version=int(match["version"]), path=match["path"] or "")
     match = PLACE.fullmatch(path)
     if match is None:
         return None
-    return Place(root=match["root"] or "", run=match["run"] or "", model=match["model"] or "", path=match["path"] or "")
+    return ArtifactPlace(
+        root=match["root"] or "", run=match["run"] or "", model=match["model"] or "", path=match["path"] or ""
+    )
 
 
-def owner_at(actor: Actor, project: Project, place: Place) -> Owner | None:
+def find_owner(actor: Actor, project: Project, place: ArtifactPlace) -> Owner | None:
     """The run or the logged model of a place; None where the project has none such. One query."""
     require(actor, "run.view", project)
     rows: QuerySet[Run] | QuerySet[LoggedModel]
@@ -134,20 +136,20 @@ def owner_at(actor: Actor, project: Project, place: Place) -> Owner | None:
         rows = Run.objects.visible_to(actor).filter(pk=place.run).defer("environment", "figures")
     else:
         rows = LoggedModel.objects.visible_to(actor).filter(pk=place.model)
-    found: Owner | None = rows.select_related("experiment").filter(project=project).first()
-    if found is None or place.root != root_of(found):
+    owner: Owner | None = rows.select_related("experiment").filter(project=project).first()
+    if owner is None or place.root != get_root(owner):
         return None
-    found.project = project
-    return found
+    owner.project = project
+    return owner
 
 
-def root_of(owner: Owner) -> str:
+def get_root(owner: Owner) -> str:
     """The first part of the path of an owner's folder: the number of its experiment, or what a client chose instead."""
     chosen = owner.experiment.artifact_location
     return chosen.partition(":")[2].strip("/") if chosen else str(owner.experiment.number)
 
 
-def address_of(owner: Owner) -> str:
+def get_artifact_uri(owner: Owner) -> str:
     """Where clients find the files of a run or a logged model."""
     chosen = owner.experiment.artifact_location.rstrip("/")
     folder = owner.pk if isinstance(owner, Run) else f"models/{owner.pk}"
@@ -155,23 +157,23 @@ def address_of(owner: Owner) -> str:
 
 
 # -- files ----------------------------------------------------------------------------------------------------------
-def files_of(owner: Owner) -> FileRows:
+def list_files(owner: Owner) -> FileRows:
     if isinstance(owner, Run):
         return RunArtifact.objects.filter(run=owner)
     return LoggedModelArtifact.objects.filter(model=owner)
 
 
-def below(rows: FileRows, folder: str) -> FileRows:
+def filter_below(rows: FileRows, folder: str) -> FileRows:
     """Those of the files whose paths begin with a folder; "" is the root. SQLite's LIKE takes a for A, so both ask."""
     if not folder:
         return rows
     head = f"{folder}/"
     beginning = Substr("path", 1, len(head), output_field=CharField())
-    found: FileRows = rows.annotate(beginning=beginning).filter(path__startswith=head, beginning=head)
-    return found
+    matches: FileRows = rows.annotate(beginning=beginning).filter(path__startswith=head, beginning=head)
+    return matches
 
 
-def files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, str, int, str]]:
+def list_files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, str, int, str]]:
     """(path below the folder, digest, size, media type) of at most `limit` files; one query."""
     table, key = OF_RUN if isinstance(owner, Run) else OF_MODEL
     head = f"{folder}/" if folder else ""
@@ -183,37 +185,37 @@ def files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, str, i
     return [(path[len(head) :], *rest) for path, *rest in fetch(sql, [owner.pk, *params, limit])]
 
 
-def file_at(owner: Owner, path: str) -> FileRow | None:
+def find_file(owner: Owner, path: str) -> FileRow | None:
     """The file at this very path, with its artifact."""
-    found: FileRow | None = files_of(owner).select_related("artifact").filter(path=path).first()
-    return found
+    artifact: FileRow | None = list_files(owner).select_related("artifact").filter(path=path).first()
+    return artifact
 
 
-def entries_of(rows: FileRows, folder: str, *, after: str = "", limit: int | None = None) -> list[Entry]:
+def list_entries(rows: FileRows, folder: str, *, after: str = "", limit: int | None = None) -> list[Entry]:
     """The names that lie directly in a folder, in order, `after` a name; grouped by the database, in one query.
 
     Nothing where it is a file, or nothing at all.
     """
     name = Case(When(slash__gt=0, then=FIRST_PART), default=F("rest"), output_field=CharField())
-    found = from_folder(rows, folder).annotate(name=name)
+    files = annotate_relative_paths(rows, folder).annotate(name=name)
     if after:
-        found = found.filter(name__gt=after)
-    grouped = found.order_by().values("name").annotate(deep=Max("slash"), bytes=Max("size")).order_by("name")
+        files = files.filter(name__gt=after)
+    entries = files.order_by().values("name").annotate(deep=Max("slash"), bytes=Max("size")).order_by("name")
     return [
         Entry(row["name"], row["deep"] > 0, 0 if row["deep"] else row["bytes"])
-        for row in (grouped if limit is None else grouped[:limit])
+        for row in (entries if limit is None else entries[:limit])
     ]
 
 
-def from_folder(rows: FileRows, folder: str) -> FileRows:
+def annotate_relative_paths(rows: FileRows, folder: str) -> FileRows:
     """The files below a folder with `rest`, their path from there, and `slash`, where a folder in that ends, or 0."""
     rest = Substr("path", len(folder) + 2 if folder else 1, output_field=CharField())
     slash = StrIndex(F("rest"), Value("/"), output_field=IntegerField())
-    found: FileRows = below(rows, folder).annotate(rest=rest).annotate(slash=slash)
-    return found
+    files: FileRows = filter_below(rows, folder).annotate(rest=rest).annotate(slash=slash)
+    return files
 
 
-def page_of_folder(
+def paginate_folder(
     rows: FileRows, folder: str, *, cursor: str | None = None, limit: int
 ) -> Page[tuple[str, FileRow | None]]:
     """(name, file; None for a folder) of what lies directly in a folder: its folders, then its files, each by name.
@@ -221,57 +223,63 @@ def page_of_folder(
     Two queries, which give no more names than are shown; to tell folders apart the database goes through all that lies
     below this one. Raises Malformed for a cursor that is not ours.
     """
-    direction, edge, at = parse_memory_cursor("folder", cursor) if cursor else (FORWARD, "", FOLDERS)
-    if at not in (FOLDERS, FILES):
+    direction, edge, start_part = parse_memory_cursor("folder", cursor) if cursor else (FORWARD, "", FOLDERS)
+    if start_part not in (FOLDERS, FILES):
         raise build_cursor_error(cursor or "")
     backward = direction == BACKWARD
-    found: list[tuple[str, FileRow | None]] = []
-    for part in range(at, -1, -1) if backward else range(at, FILES + 1):
-        named = folders_in if part == FOLDERS else files_in
-        found += named(rows, folder, edge if part == at else "", backward, limit + 1 - len(found))
-    more, items = len(found) > limit, found[:limit]
+    names: list[tuple[str, FileRow | None]] = []
+    for part in range(start_part, -1, -1) if backward else range(start_part, FILES + 1):
+        list_part = list_folder_names if part == FOLDERS else list_folder_files
+        names += list_part(rows, folder, edge if part == start_part else "", backward, limit + 1 - len(names))
+    more, items = len(names) > limit, names[:limit]
     if backward:
         items.reverse()
     has_next, has_previous = (True, more) if backward else (more, bool(cursor))
     return Page(
         items,
-        encode_cursor([FORWARD, "folder", *place_in_page(items[-1])]) if items and has_next else None,
-        encode_cursor([BACKWARD, "folder", *place_in_page(items[0])]) if items and has_previous else None,
+        encode_cursor([FORWARD, "folder", *get_page_position(items[-1])]) if items and has_next else None,
+        encode_cursor([BACKWARD, "folder", *get_page_position(items[0])]) if items and has_previous else None,
     )
 
 
-def folders_in(rows: FileRows, folder: str, edge: str, backward: bool, limit: int) -> list[tuple[str, FileRow | None]]:
+def list_folder_names(
+    rows: FileRows, folder: str, edge: str, backward: bool, limit: int
+) -> list[tuple[str, FileRow | None]]:
     """The folders in a folder behind the name `edge`, in the order that is walked."""
-    found = from_folder(rows, folder).filter(slash__gt=0).annotate(name=FIRST_PART)
+    folders = annotate_relative_paths(rows, folder).filter(slash__gt=0).annotate(name=FIRST_PART)
     if edge:
-        found = found.filter(**{"name__lt" if backward else "name__gt": edge})
-    names = found.order_by("-name" if backward else "name").values_list("name", flat=True).distinct()
+        folders = folders.filter(**{"name__lt" if backward else "name__gt": edge})
+    names = folders.order_by("-name" if backward else "name").values_list("name", flat=True).distinct()
     return [(name, None) for name in names[:limit]]
 
 
-def files_in(rows: FileRows, folder: str, edge: str, backward: bool, limit: int) -> list[tuple[str, FileRow | None]]:
+def list_folder_files(
+    rows: FileRows, folder: str, edge: str, backward: bool, limit: int
+) -> list[tuple[str, FileRow | None]]:
     """The files in a folder, likewise."""
     head = f"{folder}/" if folder else ""
-    found = from_folder(rows, folder).filter(slash=0)
+    files = annotate_relative_paths(rows, folder).filter(slash=0)
     if edge:
-        found = found.filter(**{"path__lt" if backward else "path__gt": head + edge})
-    return [(one.path[len(head) :], one) for one in found.order_by("-path" if backward else "path")[:limit]]
+        files = files.filter(**{"path__lt" if backward else "path__gt": head + edge})
+    return [(file.path[len(head) :], file) for file in files.order_by("-path" if backward else "path")[:limit]]
 
 
-def place_in_page(item: tuple[str, FileRow | None]) -> tuple[str, int]:
+def get_page_position(item: tuple[str, FileRow | None]) -> tuple[str, int]:
     return item[0], FOLDERS if item[1] is None else FILES
 
 
-def in_the_way(owner: Owner, path: str) -> str:
+def find_path_conflict(owner: Owner, path: str) -> str:
     """A file that is a folder of this path, or "" ; and the path itself where it is a folder already. One query."""
-    parents = list(parents_of(path))
+    parents = list(iter_parents(path))
     head = f"{path}/"
-    rows = files_of(owner).annotate(beginning=Substr("path", 1, len(head), output_field=CharField()))
-    found = rows.filter(Q(path__in=parents) | Q(path__startswith=head, beginning=head)).values_list("path", flat=True)
-    return found.first() or ""
+    rows = list_files(owner).annotate(beginning=Substr("path", 1, len(head), output_field=CharField()))
+    conflicts = rows.filter(Q(path__in=parents) | Q(path__startswith=head, beginning=head)).values_list(
+        "path", flat=True
+    )
+    return conflicts.first() or ""
 
 
-def parents_of(path: str) -> Iterator[str]:
+def iter_parents(path: str) -> Iterator[str]:
     parts = path.split("/")
     for count in range(1, len(parts)):
         yield "/".join(parts[:count])
@@ -282,12 +290,12 @@ def get_logged_model(actor: Actor, project: Project, model_id: str) -> LoggedMod
     """A logged model with its experiment, or NotFound; also for one that was deleted."""
     require(actor, "run.view", project)
     rows = LoggedModel.objects.visible_to(actor).select_related("experiment")
-    found = rows.filter(pk=model_id, project=project, deleted_at=None).first()
-    if found is None:
+    model = rows.filter(pk=model_id, project=project, deleted_at=None).first()
+    if model is None:
         raise NotFound(
             "Logged model with ID '{model_id}' not found.",
             model_id=model_id[:40],
             field="model_id",
             hint=N_("Search the logged models of the experiment."),
         )
-    return found
+    return model

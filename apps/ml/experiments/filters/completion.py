@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.ml.experiments.filters.grammar import ATTRIBUTE, DATASET, METRIC, PARAMETER, TAG, quoted_key, quoted_value
+from apps.ml.experiments.filters.grammar import ATTRIBUTE, DATASET, METRIC, PARAMETER, TAG, quote_key, quote_value
 from apps.ml.experiments.filters.vocabularies import RUNS
 from apps.ml.experiments.models import Metric, Run, RunDataset, RunParam, RunTag
 from apps.ml.experiments.states import RunState
@@ -54,58 +54,58 @@ class Completion:
     options: Sequence[Option]
 
 
-def complete(actor: Actor, project: Project, text: str, at: int) -> Completion:
+def complete_filter(actor: Actor, project: Project, text: str, at: int) -> Completion:
     """The completions of what is typed before the character `at`; five queries at most."""
     policy.require(actor, "run.view", project)
-    text = sayable(text[:TEXT_LIMIT])
+    text = replace_unstorable(text[:TEXT_LIMIT])
     at = min(max(at, 0), len(text))
-    begin = clause_start(text[:at])
+    begin = find_clause_start(text[:at])
     clause = text[begin:at]
-    start, options = of_clause(actor, project, clause)
+    start, options = complete_clause(actor, project, clause)
     return Completion(begin + start, at, list(options)[:OFFERED])
 
 
-def sayable(text: str) -> str:
+def replace_unstorable(text: str) -> str:
     """As many characters, none of which a database refuses: NUL and lone surrogates are question marks."""
     return text.replace("\x00", "?").encode("utf-8", "replace").decode()
 
 
-def clause_start(text: str) -> int:
+def find_clause_start(text: str) -> int:
     """Where the last comparison begins: behind the last AND that stands in no quotes."""
-    return max((found.end() for found in AND.finditer(text) if found["and"]), default=0)
+    return max((match.end() for match in AND.finditer(text) if match["and"]), default=0)
 
 
-def of_clause(actor: Actor, project: Project, clause: str) -> tuple[int, Iterable[Option]]:
+def complete_clause(actor: Actor, project: Project, clause: str) -> tuple[int, Iterable[Option]]:
     """(where what is replaced begins, the options)"""
-    if found := WITH_OPERATOR.fullmatch(clause):
-        kind, key = named(found["name"])
-        null = found["operator"].upper().endswith("NULL")
-        ended = ENDED.fullmatch(found["rest"])
+    if match := WITH_OPERATOR.fullmatch(clause):
+        kind, key = split_name(match["name"])
+        null = match["operator"].upper().endswith("NULL")
+        ended = ENDED.fullmatch(match["rest"])
         if null or ended:
-            partial = found["rest"].strip() if null else ended["partial"] if ended else ""
-            return len(clause) - len(partial), fitting(partial, [Option("AND ", "AND", _("and"))])
-        partial = found["rest"].lstrip()
-        return len(clause) - len(partial), values_of(actor, project, kind, key, partial)
-    if (found := WITH_NAME.fullmatch(clause)) and known(found["name"]):
-        kind, key = named(found["name"])
-        partial = found["partial"]
-        options = [Option(f"{name} ", name, _("operator")) for name in RUNS.operators(kind, key)]
-        return len(clause) - len(partial), fitting(partial, options)
+            partial = match["rest"].strip() if null else ended["partial"] if ended else ""
+            return len(clause) - len(partial), filter_by_prefix(partial, [Option("AND ", "AND", _("and"))])
+        partial = match["rest"].lstrip()
+        return len(clause) - len(partial), suggest_values(actor, project, kind, key, partial)
+    if (match := WITH_NAME.fullmatch(clause)) and is_known_name(match["name"]):
+        kind, key = split_name(match["name"])
+        partial = match["partial"]
+        options = [Option(f"{name} ", name, _("operator")) for name in RUNS.list_operators(kind, key)]
+        return len(clause) - len(partial), filter_by_prefix(partial, options)
     partial = clause.lstrip()
-    return len(clause) - len(partial), names_of(actor, project, partial)
+    return len(clause) - len(partial), suggest_names(actor, project, partial)
 
 
-def fitting(partial: str, options: Iterable[Option]) -> list[Option]:
-    return [one for one in options if one.label.lower().startswith(partial.strip().lower())]
+def filter_by_prefix(partial: str, options: Iterable[Option]) -> list[Option]:
+    return [option for option in options if option.label.lower().startswith(partial.strip().lower())]
 
 
-def known(name: str) -> bool:
+def is_known_name(name: str) -> bool:
     """Whether it names a kind and a key, or an attribute."""
     word, dot, _key = name.partition(".")
     return word in RUNS.kinds if dot else name in RUNS.attributes
 
 
-def named(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     word, dot, key = name.partition(".")
     if not dot:
         return ATTRIBUTE, RUNS.attributes.get(name, name)
@@ -113,55 +113,57 @@ def named(name: str) -> tuple[str, str]:
 
 
 # -- what there is --------------------------------------------------------------------------------------------------
-def newest_runs(actor: Actor, project: Project) -> list[str]:
+def list_newest_runs(actor: Actor, project: Project) -> list[str]:
     runs = Run.objects.visible_to(actor).filter(project=project, deleted_at__isnull=True)
     return list(runs.order_by("-started_at", "-id").values_list("pk", flat=True)[:NEWEST])
 
 
-def names_of(actor: Actor, project: Project, partial: str) -> list[Option]:
+def suggest_names(actor: Actor, project: Project, partial: str) -> list[Option]:
     """Kinds and attributes for a word; keys for what follows the dot, or that hold the word."""
     word, dot, key = partial.partition(".")
     kind = RUNS.kinds.get(word) if dot else None
     if kind == ATTRIBUTE:
-        return fitting(key, [Option(f"attributes.{name} ", name, _("attribute")) for name in PLAIN])
+        return filter_by_prefix(key, [Option(f"attributes.{name} ", name, _("attribute")) for name in PLAIN])
     if kind == DATASET:
-        return fitting(key, [Option(f"datasets.{name} ", name, _("dataset")) for name in sorted(RUNS.datasets)])
+        return filter_by_prefix(
+            key, [Option(f"datasets.{name} ", name, _("dataset")) for name in sorted(RUNS.datasets)]
+        )
     if kind is not None:
-        return keys_of(newest_runs(actor, project), kind, key.strip('`"'))
+        return suggest_keys(list_newest_runs(actor, project), kind, key.strip('`"'))
     kinds = [Option(f"{word_of}.", f"{word_of}.", _("kind")) for word_of in WORDS.values()]
-    plain = [Option(f"{name} ", name, _("attribute")) for name in PLAIN]
-    found = fitting(partial, [*kinds, *plain])
+    attributes = [Option(f"{name} ", name, _("attribute")) for name in PLAIN]
+    options = filter_by_prefix(partial, [*kinds, *attributes])
     if partial and not dot:
-        runs = newest_runs(actor, project)
-        found += [one for kind_of in (METRIC, PARAMETER, TAG) for one in keys_of(runs, kind_of, partial)]
-    return found
+        runs = list_newest_runs(actor, project)
+        options += [option for kind_of in (METRIC, PARAMETER, TAG) for option in suggest_keys(runs, kind_of, partial)]
+    return options
 
 
 KEYED: dict[str, Any] = {METRIC: Metric, PARAMETER: RunParam, TAG: RunTag}
 
 
-def keys_of(runs: Sequence[str], kind: str, part: str) -> list[Option]:
+def suggest_keys(runs: Sequence[str], kind: str, part: str) -> list[Option]:
     """The keys of these runs that hold `part`, those that begin with it first."""
-    told = {METRIC: _("metric"), PARAMETER: _("param"), TAG: _("tag")}[kind]
-    found = KEYED[kind].objects.filter(run__in=runs, key__icontains=part).order_by("key")
-    keys = list(found.values_list("key", flat=True).distinct()[: OFFERED * 4])
+    label = {METRIC: _("metric"), PARAMETER: _("param"), TAG: _("tag")}[kind]
+    rows = KEYED[kind].objects.filter(run__in=runs, key__icontains=part).order_by("key")
+    keys = list(rows.values_list("key", flat=True).distinct()[: OFFERED * 4])
     keys.sort(key=lambda key: not key.lower().startswith(part.lower()))
-    return [Option(f"{WORDS[kind]}.{quoted_key(key)} ", key, told) for key in keys[:OFFERED]]
+    return [Option(f"{WORDS[kind]}.{quote_key(key)} ", key, label) for key in keys[:OFFERED]]
 
 
-def some_keys(runs: Sequence[str], kind: type[RunParam] | type[RunTag]) -> list[str]:
+def list_keys(runs: Sequence[str], kind: type[RunParam] | type[RunTag]) -> list[str]:
     """The first keys of these runs, for a list to choose from."""
-    found = kind._default_manager.filter(run__in=runs).order_by("key")
-    return list(found.values_list("key", flat=True).distinct()[:KEYS])
+    rows = kind._default_manager.filter(run__in=runs).order_by("key")
+    return list(rows.values_list("key", flat=True).distinct()[:KEYS])
 
 
-def values_of(actor: Actor, project: Project, kind: str, key: str, partial: str) -> list[Option]:
+def suggest_values(actor: Actor, project: Project, kind: str, key: str, partial: str) -> list[Option]:
     """The values that the key has in the newest runs; of a number none."""
     part = partial.strip("'\"(")
     if kind == ATTRIBUTE and key == "status":
         states = [state.value.upper() for state in RunState]
         return [
-            Option(f"{quoted_value(state)} ", state, _("status")) for state in states if state.startswith(part.upper())
+            Option(f"{quote_value(state)} ", state, _("status")) for state in states if state.startswith(part.upper())
         ]
     rows: dict[str, tuple[type[models.Model], str]] = {PARAMETER: (RunParam, "value"), TAG: (RunTag, "value")}
     if kind == DATASET and key in RUNS.datasets:
@@ -169,9 +171,9 @@ def values_of(actor: Actor, project: Project, kind: str, key: str, partial: str)
     if kind not in rows:
         return []
     model, column = rows[kind]
-    asked = {"run__in": newest_runs(actor, project), f"{column}__istartswith": part}
+    lookups = {"run__in": list_newest_runs(actor, project), f"{column}__istartswith": part}
     if kind != DATASET:
-        asked["key"] = key
-    found: Any = model._default_manager.filter(**asked).order_by(column)
-    values = found.values_list(column, flat=True).distinct()[:OFFERED]
-    return [Option(f"{quoted_value(value)} ", value[:60], _("value")) for value in values if len(value) <= 200]
+        lookups["key"] = key
+    candidates: Any = model._default_manager.filter(**lookups).order_by(column)
+    values = candidates.values_list(column, flat=True).distinct()[:OFFERED]
+    return [Option(f"{quote_value(value)} ", value[:60], _("value")) for value in values if len(value) <= 200]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.core.errors import Invalid
-from apps.ml.experiments.filters.tokens import DOUBLE, PATH, SINGLE, Sort, Token, tokens_of
+from apps.ml.experiments.filters.tokens import DOUBLE, PATH, SINGLE, Token, TokenType, tokenize
 from deepseek.messages import Message
 
 Value = str | int | float | tuple[str, ...] | None
@@ -52,8 +52,8 @@ class Comparison:
     end: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        name = f"{self.kind}.{quoted_key(self.key)} {self.operator}"
-        return name if self.value is None else f"{name} {quoted_value(self.value)}"
+        name = f"{self.kind}.{quote_key(self.key)} {self.operator}"
+        return name if self.value is None else f"{name} {quote_value(self.value)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Vocabulary:
     def is_number(self, kind: str, key: str) -> bool:
         return kind == METRIC or (kind == ATTRIBUTE and key in self.numeric)
 
-    def operators(self, kind: str, key: str) -> tuple[str, ...]:
+    def list_operators(self, kind: str, key: str) -> tuple[str, ...]:
         """The operators that may follow `kind.key`."""
         if self.is_number(kind, key):
             return NUMERIC_OPERATORS
@@ -93,48 +93,48 @@ def parse(text: str, vocabulary: Vocabulary) -> tuple[Comparison, ...]:
     if not text:
         return ()
     check_text(text, "filter", MAX_FILTER_CHARACTERS)
-    tokens = tokens_of(text, MAX_FILTER_TOKENS + 1)
+    tokens = tokenize(text, MAX_FILTER_TOKENS + 1)
     if len(tokens) > MAX_FILTER_TOKENS:
-        said = Message(
+        message = Message(
             "Invalid filter: more words and signs than the {max_filter_tokens} that are allowed.",
             max_filter_tokens=MAX_FILTER_TOKENS,
         )
-        raise FilterError(said, end=len(text))
+        raise FilterError(message, end=len(text))
     if not tokens:
         raise FilterError(Message("Invalid filter '{text}'. Could not be parsed.", text=text), end=len(text))
     stop = next((token for token in tokens[:-1] if token.text == ";"), None)
     if stop is not None:
-        said = Message(
+        message = Message(
             "Search filter contained multiple expression {text!r}. Provide AND-ed expression list.", text=text
         )
-        raise FilterError(said, start=stop.start, end=stop.end)
-    triples = grouped(text, tokens, vocabulary)
+        raise FilterError(message, start=stop.start, end=stop.end)
+    triples = group_tokens(text, tokens, vocabulary)
     if len(triples) > MOST_COMPARISONS:
-        said = Message(
+        message = Message(
             "Invalid filter: {count} comparisons, at most {most_comparisons} are allowed.",
             count=len(triples),
             most_comparisons=MOST_COMPARISONS,
         )
-        raise FilterError(said, end=len(text))
-    found = [comparison_of(triple, vocabulary) for triple in triples]
-    for comparison, (_, operator, _) in zip(found, triples, strict=True):
+        raise FilterError(message, end=len(text))
+    comparisons = [build_comparison(triple, vocabulary) for triple in triples]
+    for comparison, (_, operator, _) in zip(comparisons, triples, strict=True):
         check_operator(comparison, operator, vocabulary)
-    return tuple(found)
+    return tuple(comparisons)
 
 
 def check_text(text: str, name: str, most: int) -> None:
     """Raise FilterError for more than `most` characters, and for what no database keeps: NUL, half a surrogate pair."""
     if len(text) > most:
-        said = Message(
+        message = Message(
             "Invalid {name}: {count} characters, at most {most} are allowed.", name=name, count=len(text), most=most
         )
-        raise FilterError(said, end=len(text), field=name)
+        raise FilterError(message, end=len(text), field=name)
     place = next((at for at, letter in enumerate(text) if letter == "\x00" or "\ud800" <= letter <= "\udfff"), None)
     if place is not None:
-        said = Message(
+        message = Message(
             "Invalid {name}: the character U+{ord:04X} cannot be part of a text.", name=name, ord=ord(text[place])
         )
-        raise FilterError(said, start=place, end=place + 1, field=name)
+        raise FilterError(message, start=place, end=place + 1, field=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +145,16 @@ class Operator:
 
 
 Triple = tuple[Token, Operator, Token | None]
-OPERANDS = frozenset({Sort.TEXT, Sort.NUMBER, Sort.PATH, Sort.LIST})
+OPERANDS = frozenset({TokenType.TEXT, TokenType.NUMBER, TokenType.PATH, TokenType.LIST})
 
 
-def grouped(text: str, tokens: Sequence[Token], vocabulary: Vocabulary) -> list[Triple]:
+def group_tokens(text: str, tokens: Sequence[Token], vocabulary: Vocabulary) -> list[Triple]:
     """Each comparison's parts. MLflow minds neither an AND too many nor one too few; anything else is no clause."""
     triples: list[Triple] = []
     odd: list[Token] = []
     at = 0
     while at < len(tokens):
-        triple, used = triple_at(tokens, at)
+        triple, used = read_triple(tokens, at)
         if triple is not None:
             triples.append(triple)
         elif tokens[at].word != "AND":
@@ -163,54 +163,54 @@ def grouped(text: str, tokens: Sequence[Token], vocabulary: Vocabulary) -> list[
     if odd:
         quote = vocabulary.clause_quote
         clauses = ", ".join(f"{quote}{token.text}{quote}" for token in odd)
-        said = vocabulary.clause_text.format(clauses=clauses, text=repr(text))
-        raise FilterError(said, start=odd[0].start, end=odd[0].end)
+        message = vocabulary.clause_text.format(clauses=clauses, text=repr(text))
+        raise FilterError(message, start=odd[0].start, end=odd[0].end)
     return triples
 
 
-def triple_at(tokens: Sequence[Token], at: int) -> tuple[Triple | None, int]:
+def read_triple(tokens: Sequence[Token], at: int) -> tuple[Triple | None, int]:
     """The comparison that begins at this token, and how many tokens it takes."""
     first, rest = tokens[at], tokens[at + 1 : at + 4]
     if first.sort not in OPERANDS:
         return None, 1
     words = [token.word for token in rest]
     for null in (["IS", "NULL"], ["IS", "NOT", "NULL"]):
-        if words[: len(null)] == null and first.sort == Sort.PATH:
+        if words[: len(null)] == null and first.sort == TokenType.PATH:
             return (first, Operator(" ".join(null), rest[0].start, rest[len(null) - 1].end), None), len(null) + 1
-    size = operator_size(rest)
+    size = count_operator_tokens(rest)
     if not size or len(rest) <= size:
         return None, 1
     operator = Operator(" ".join(token.text.upper() for token in rest[:size]), rest[0].start, rest[size - 1].end)
     value = rest[size]
     listing = operator.name in LIST_OPERATORS
-    if value.sort not in OPERANDS or (listing and (value.sort != Sort.LIST or first.sort != Sort.PATH)):
+    if value.sort not in OPERANDS or (listing and (value.sort != TokenType.LIST or first.sort != TokenType.PATH)):
         return None, 1
     return (first, operator, value), size + 2
 
 
-def operator_size(rest: Sequence[Token]) -> int:
+def count_operator_tokens(rest: Sequence[Token]) -> int:
     """How many of these tokens are an operator: 0, 1 (`=`, LIKE, IN) or 2 (NOT IN)."""
     words = [token.word for token in rest]
-    if rest and (rest[0].sort == Sort.SIGN or words[0] in {"LIKE", "ILIKE", "RLIKE", "IN"}):
+    if rest and (rest[0].sort == TokenType.SIGN or words[0] in {"LIKE", "ILIKE", "RLIKE", "IN"}):
         return 1
     return 2 if words[:1] == ["NOT"] and words[1:2] and words[1] in {"LIKE", "ILIKE", "RLIKE", "IN"} else 0
 
 
-def comparison_of(triple: Triple, vocabulary: Vocabulary) -> Comparison:
+def build_comparison(triple: Triple, vocabulary: Vocabulary) -> Comparison:
     left, operator, right = triple
-    if left.sort != Sort.PATH:
-        said: str = Message("Invalid comparison clause. Expected 'Identifier' found '{text}'", text=left.text)
-        raise FilterError(said, start=left.start, end=left.end)
-    kind, key = identified(left, vocabulary, vocabulary.attributes)
+    if left.sort != TokenType.PATH:
+        message: str = Message("Invalid comparison clause. Expected 'Identifier' found '{text}'", text=left.text)
+        raise FilterError(message, start=left.start, end=left.end)
+    kind, key = resolve_identifier(left, vocabulary, vocabulary.attributes)
     if right is None:
         if kind not in vocabulary.nullable:
-            said = null_text(kind, key, vocabulary)
-            raise FilterError(said, start=operator.start, end=operator.end)
+            message = describe_null_error(kind, key, vocabulary)
+            raise FilterError(message, start=operator.start, end=operator.end)
         return Comparison(kind, key, operator.name, None, left.start, operator.end)
-    return Comparison(kind, key, operator.name, value_of(kind, key, right, vocabulary), left.start, right.end)
+    return Comparison(kind, key, operator.name, parse_value(kind, key, right, vocabulary), left.start, right.end)
 
 
-def null_text(kind: str, key: str, vocabulary: Vocabulary) -> str:
+def describe_null_error(kind: str, key: str, vocabulary: Vocabulary) -> str:
     kinds = [f"{kind}s" if kind != PARAMETER else "params" for kind in (TAG, PARAMETER) if kind in vocabulary.nullable]
     if not kinds:
         return Message("IS NULL / IS NOT NULL is not supported for '{kind}' '{key}'", kind=kind, key=key)
@@ -222,46 +222,50 @@ def null_text(kind: str, key: str, vocabulary: Vocabulary) -> str:
     )
 
 
-def identified(
+def resolve_identifier(
     token: Token, vocabulary: Vocabulary, attributes: Mapping[str, str], name: str = "filter"
 ) -> tuple[str, str]:
     """Kind and key of `kind.key`, or of a bare attribute."""
     word, dot, key = token.text.partition(".")
     if not dot:
         word, key = "", word
-    kind = vocabulary.kinds.get(unquoted(word, "`")) if dot else ATTRIBUTE
+    kind = vocabulary.kinds.get(strip_quotes(word, "`")) if dot else ATTRIBUTE
     wrong = ""
     if kind is None:
-        wrong = vocabulary.kind_text.format(word=unquoted(word, "`"))
+        wrong = vocabulary.kind_text.format(word=strip_quotes(word, "`"))
         raise FilterError(wrong, start=token.start, end=token.start + len(word), field=name)
-    key = unquoted(unquoted(key, "'\""), "`")
+    key = strip_quotes(strip_quotes(key, "'\""), "`")
     if kind == ATTRIBUTE:
         if key not in attributes:
             wrong = Message(
-                "Invalid attribute key '{key}' specified. Valid keys are '{shown}'", key=key, shown=shown(attributes)
+                "Invalid attribute key '{key}' specified. Valid keys are '{shown}'",
+                key=key,
+                shown=format_names(attributes),
             )
         key = attributes.get(key, key)
     elif kind == DATASET and key not in vocabulary.datasets:
         wrong = Message(
-            "Invalid dataset key '{key}' specified. Valid keys are '{shown}'", key=key, shown=shown(vocabulary.datasets)
+            "Invalid dataset key '{key}' specified. Valid keys are '{shown}'",
+            key=key,
+            shown=format_names(vocabulary.datasets),
         )
     if wrong:
         raise FilterError(wrong, start=token.start, end=token.end, field=name)
     return kind, key
 
 
-def value_of(kind: str, key: str, token: Token, vocabulary: Vocabulary) -> Value:
+def parse_value(kind: str, key: str, token: Token, vocabulary: Vocabulary) -> Value:
     place: dict[str, Any] = {"start": token.start, "end": token.end}
     if vocabulary.is_number(kind, key):
-        text = unquoted(token.text, "'\"") if vocabulary.texts_as_numbers else token.text
-        if token.sort == Sort.NUMBER or (text != token.text and re.fullmatch(r"-?\d+", text)):
-            return number_of(text) if kind == ATTRIBUTE else float(text)
+        text = strip_quotes(token.text, "'\"") if vocabulary.texts_as_numbers else token.text
+        if token.sort == TokenType.NUMBER or (text != token.text and re.fullmatch(r"-?\d+", text)):
+            return parse_number(text) if kind == ATTRIBUTE else float(text)
         what = Message("metric") if kind == METRIC else Message("numeric attribute: {key}", key=key)
         raise FilterError(
             Message("Expected numeric value type for {what}. Found {text}", what=what, text=token.text), **place
         )
-    if token.sort in (Sort.TEXT, Sort.PATH):
-        if token.sort == Sort.PATH and not re.fullmatch(DOUBLE, token.text, re.DOTALL) and not vocabulary.bare:
+    if token.sort in (TokenType.TEXT, TokenType.PATH):
+        if token.sort == TokenType.PATH and not re.fullmatch(DOUBLE, token.text, re.DOTALL) and not vocabulary.bare:
             raise FilterError(
                 Message(
                     "Parameter value is either not quoted or unidentified quote types used for string value "
@@ -270,8 +274,8 @@ def value_of(kind: str, key: str, token: Token, vocabulary: Vocabulary) -> Value
                 ),
                 **place,
             )
-        return unquoted(token.text, "'\"")
-    if token.sort == Sort.LIST and (kind == ATTRIBUTE or kind in vocabulary.listed_kinds):
+        return strip_quotes(token.text, "'\"")
+    if token.sort == TokenType.LIST and (kind == ATTRIBUTE or kind in vocabulary.listed_kinds):
         if kind == ATTRIBUTE and key not in vocabulary.listed:
             raise FilterError(
                 Message(
@@ -280,8 +284,8 @@ def value_of(kind: str, key: str, token: Token, vocabulary: Vocabulary) -> Value
                 ),
                 **place,
             )
-        return texts_of(token)
-    if token.sort == Sort.NUMBER and vocabulary.bare:
+        return parse_text_list(token)
+    if token.sort == TokenType.NUMBER and vocabulary.bare:
         return token.text
     if kind == ATTRIBUTE:
         raise FilterError(
@@ -299,11 +303,11 @@ def value_of(kind: str, key: str, token: Token, vocabulary: Vocabulary) -> Value
     )
 
 
-def number_of(text: str) -> int | float:
+def parse_number(text: str) -> int | float:
     return int(text) if re.fullmatch(r"-?\d{1,40}", text) else float(text)
 
 
-def texts_of(token: Token) -> tuple[str, ...]:
+def parse_text_list(token: Token) -> tuple[str, ...]:
     """The texts in parentheses, written as Python writes them."""
     place: dict[str, Any] = {"start": token.start, "end": token.end}
     about = Message("While parsing a list in the query, expected")
@@ -313,74 +317,74 @@ def texts_of(token: Token) -> tuple[str, ...]:
         raise FilterError(
             Message("{about} a non-empty list of string values, but got ill-formed list.", about=about), **place
         ) from None
-    found = parsed if isinstance(parsed, tuple) else (parsed,)
-    if not found:
+    values = parsed if isinstance(parsed, tuple) else (parsed,)
+    if not values:
         raise FilterError(
             Message("{about} a non-empty list of string values, but got empty list", about=about), **place
         )
-    if not all(isinstance(text, str) for text in found):
+    if not all(isinstance(text, str) for text in values):
         said = Message(
             "{about} string value, punctuation, or whitespace, but got different type in list: {found}",
             about=about,
-            found=found,
+            found=values,
         )
         raise FilterError(said, **place)
-    if len(found) > MOST_LISTED:
+    if len(values) > MOST_LISTED:
         raise FilterError(
             Message(
                 "{about} at most {most_listed} values, but got {count}",
                 about=about,
                 most_listed=MOST_LISTED,
-                count=len(found),
+                count=len(values),
             ),
             **place,
         )
-    for text in found:
+    for text in values:
         check_text(text, "filter", MAX_FILTER_CHARACTERS)
-    return found
+    return values
 
 
 def check_operator(comparison: Comparison, operator: Operator, vocabulary: Vocabulary) -> None:
-    allowed = vocabulary.operators(comparison.kind, comparison.key)
+    allowed = vocabulary.list_operators(comparison.kind, comparison.key)
     if comparison.operator in allowed:
         value = comparison.value
         if comparison.operator in ("LIKE", "ILIKE") and isinstance(value, str) and len(value) > MOST_PATTERN:
-            said: str = Message(
+            message: str = Message(
                 "Invalid pattern after {operator}: {count} characters, at most {most_pattern}.",
                 operator=comparison.operator,
                 count=len(value),
                 most_pattern=MOST_PATTERN,
             )
-            raise FilterError(said, start=operator.start, end=operator.end)
+            raise FilterError(message, start=operator.start, end=operator.end)
         if (comparison.operator in LIST_OPERATORS) == isinstance(value, tuple):
             return
-        said = Message(
+        message = Message(
             "Invalid comparison of a list of values by '{operator}'. Use IN or NOT IN.", operator=comparison.operator
         )
-        raise FilterError(said, start=operator.start, end=operator.end)
+        raise FilterError(message, start=operator.start, end=operator.end)
     sort = "number" if vocabulary.is_number(comparison.kind, comparison.key) else comparison.kind
     text = vocabulary.operator_texts.get(sort, "Invalid comparator '{operator}' not one of '{allowed}'")
-    said = text.format(operator=comparison.operator, allowed=shown(allowed), key=comparison.key)
-    raise FilterError(said, start=operator.start, end=operator.end)
+    message = text.format(operator=comparison.operator, allowed=format_names(allowed), key=comparison.key)
+    raise FilterError(message, start=operator.start, end=operator.end)
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
-def unquoted(text: str, quotes: str) -> str:
+def strip_quotes(text: str, quotes: str) -> str:
     """Without the quotes around it, if it has some of these."""
     return text[1:-1] if len(text) >= 2 and text[0] in quotes and text[-1] == text[0] else text
 
 
-def shown(names: Sequence[str] | Mapping[str, str] | frozenset[str]) -> str:
+def format_names(names: Sequence[str] | Mapping[str, str] | frozenset[str]) -> str:
     return "{" + ", ".join(repr(name) for name in (names if isinstance(names, tuple) else sorted(names))) + "}"
 
 
-def quoted_key(key: str) -> str:
+def quote_key(key: str) -> str:
     if key == "" or re.fullmatch(r"\w+(\.\w+)*", key):
         return key
     return f'"{key}"' if "`" in key else f"`{key}`"
 
 
-def quoted_value(value: str | int | float | tuple[str, ...]) -> str:
+def quote_value(value: str | int | float | tuple[str, ...]) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(repr, value))})"
     if not isinstance(value, str):
@@ -389,6 +393,6 @@ def quoted_value(value: str | int | float | tuple[str, ...]) -> str:
     return single if re.fullmatch(SINGLE, single, re.DOTALL) else f'"{value}"'
 
 
-def path_of(text: str) -> Token | None:
+def parse_path(text: str) -> Token | None:
     """The text as a token, if it is one path from end to end."""
-    return Token(Sort.PATH, text, 0, len(text)) if re.fullmatch(PATH, text, re.DOTALL) else None
+    return Token(TokenType.PATH, text, 0, len(text)) if re.fullmatch(PATH, text, re.DOTALL) else None

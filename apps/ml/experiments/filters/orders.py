@@ -6,8 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apps.ml.experiments.filters.grammar import DATASET, FilterError, Vocabulary, check_text, identified, quoted_key
-from apps.ml.experiments.filters.tokens import Sort, Token, tokens_of
+from apps.ml.experiments.filters.grammar import (
+    DATASET,
+    FilterError,
+    Vocabulary,
+    check_text,
+    quote_key,
+    resolve_identifier,
+)
+from apps.ml.experiments.filters.tokens import Token, TokenType, tokenize
 
 FIELD = "order_by"
 MOST_ORDERS = 20  # each may be a join
@@ -21,40 +28,40 @@ class Order:
     down: bool = False
 
     def __str__(self) -> str:
-        return f"{self.kind}.{quoted_key(self.key)} {'DESC' if self.down else 'ASC'}"
+        return f"{self.kind}.{quote_key(self.key)} {'DESC' if self.down else 'ASC'}"
 
 
 def read_orders(texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Order, ...]:
     """The orders, first the one that matters most. Raises FilterError."""
     if len(texts) > MOST_ORDERS:
-        raise refused(f"Invalid order_by: {len(texts)} clauses, at most {MOST_ORDERS} are allowed.")
-    found = tuple(read_order(text, vocabulary) for text in texts)
-    if len({(order.kind, order.key) for order in found}) < len(found):
-        raise refused(f"`order_by` contains duplicate fields: {list(texts)}")
-    return found
+        raise build_order_error(f"Invalid order_by: {len(texts)} clauses, at most {MOST_ORDERS} are allowed.")
+    orders = tuple(read_order(text, vocabulary) for text in texts)
+    if len({(order.kind, order.key) for order in orders}) < len(orders):
+        raise build_order_error(f"`order_by` contains duplicate fields: {list(texts)}")
+    return orders
 
 
 def read_order(text: str, vocabulary: Vocabulary) -> Order:
     check_text(text, FIELD, MAX_ORDER_CHARACTERS)
     path, down = split(text)
-    kind, key = identified(path, vocabulary, vocabulary.orderable, FIELD)
+    kind, key = resolve_identifier(path, vocabulary, vocabulary.orderable, FIELD)
     if kind == DATASET:
-        raise refused(f"Invalid identifier type '{kind}'")
+        raise build_order_error(f"Invalid identifier type '{kind}'")
     return Order(kind, key, down)
 
 
 def split(text: str) -> tuple[Token, bool]:
     """The identifier of an order, and whether it goes down."""
-    tokens = tokens_of(text)
-    if not tokens or len(tokens) > 2 or tokens[0].sort != Sort.PATH:
-        raise refused(f"Invalid order_by clause '{text}'. Could not be parsed.")
+    tokens = tokenize(text)
+    if not tokens or len(tokens) > 2 or tokens[0].sort != TokenType.PATH:
+        raise build_order_error(f"Invalid order_by clause '{text}'. Could not be parsed.")
     way = tokens[1].text.lower() if len(tokens) == 2 else "asc"
     if way not in ("asc", "desc"):
-        raise refused(f"Invalid ordering key in order_by clause '{text}'.")
+        raise build_order_error(f"Invalid ordering key in order_by clause '{text}'.")
     if len(tokens) == 1 and re.fullmatch(r"asc|desc", tokens[0].text, re.IGNORECASE):
-        raise refused(f"Invalid order_by clause '{text}'. Could not be parsed.")
+        raise build_order_error(f"Invalid order_by clause '{text}'. Could not be parsed.")
     return tokens[0], way == "desc"
 
 
-def refused(said: str) -> FilterError:
-    return FilterError(said, field=FIELD)
+def build_order_error(message: str) -> FilterError:
+    return FilterError(message, field=FIELD)

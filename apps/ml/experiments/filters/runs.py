@@ -16,15 +16,15 @@ from apps.ml.experiments.filters.sql import (
     FALSE,
     TRUE,
     Sql,
-    all_of,
-    exists,
-    joined,
-    marks,
-    moment_condition,
-    number_condition,
-    on_postgres,
-    rows_of,
-    text_condition,
+    build_exists,
+    build_moment_condition,
+    build_number_condition,
+    build_text_condition,
+    fetch_rows,
+    format_placeholders,
+    is_postgres,
+    join_sql,
+    join_with_and,
 )
 from apps.ml.experiments.keys import NAME_TAG
 from apps.ml.experiments.models import INDEXED
@@ -51,90 +51,95 @@ COLUMNS = {
 }
 
 
-def matching(comparisons: Iterable[Comparison]) -> RawSQL:
+def build_filter_expression(comparisons: Iterable[Comparison]) -> RawSQL:
     """For `Run.objects.filter(...)`. Of metrics it sees what has been taken in."""
-    condition = condition_of(comparisons)
-    return RawSQL(f"({condition.text})", condition.params, output_field=BooleanField())
+    filter_sql = build_filter_sql(comparisons)
+    return RawSQL(f"({filter_sql.text})", filter_sql.params, output_field=BooleanField())
 
 
-def condition_of(comparisons: Iterable[Comparison]) -> Sql:
-    return all_of([condition(one, apart=number >= JOINED) for number, one in enumerate(dict.fromkeys(comparisons))])
+def build_filter_sql(comparisons: Iterable[Comparison]) -> Sql:
+    return join_with_and(
+        [
+            build_condition(comparison, apart=number >= JOINED)
+            for number, comparison in enumerate(dict.fromkeys(comparisons))
+        ]
+    )
 
 
-def condition(comparison: Comparison, *, apart: bool = False) -> Sql:
+def build_condition(comparison: Comparison, *, apart: bool = False) -> Sql:
     if comparison.kind == DATASET:
-        return of_dataset(comparison, apart=apart)
+        return build_dataset_condition(comparison, apart=apart)
     if comparison.kind == TAG and comparison.key == NAME_TAG:
-        return of_name(comparison)
+        return build_name_condition(comparison)
     if comparison.kind == ATTRIBUTE:
-        return of_attribute(comparison)
-    return of_key(comparison, apart=apart)
+        return build_attribute_condition(comparison)
+    return build_key_condition(comparison, apart=apart)
 
 
-def of_key(comparison: Comparison, *, apart: bool) -> Sql:
+def build_key_condition(comparison: Comparison, *, apart: bool) -> Sql:
     """A parameter, tag or metric: only runs that have the key, unless it must be missing."""
-    value = TRUE if comparison.value is None else value_condition("x", comparison)
+    value = TRUE if comparison.value is None else build_value_condition("x", comparison)
     text = f"{TABLES[comparison.kind]} x WHERE x.run_id = {RUN}.id AND x.key = %s AND {value.text}"
     rows = Sql(text, (comparison.key, *value.params))
-    return exists(rows, negated=comparison.operator == "IS NULL", apart=apart)
+    return build_exists(rows, negated=comparison.operator == "IS NULL", apart=apart)
 
 
-def value_condition(alias: str, comparison: Comparison) -> Sql:
+def build_value_condition(alias: str, comparison: Comparison) -> Sql:
     """On the row of a parameter, tag or metric with the right key."""
     if comparison.kind != METRIC and comparison.operator == "=":
-        return equal_text(f"{alias}.value", str(comparison.value))
+        return build_equality(f"{alias}.value", str(comparison.value))
     if comparison.kind != METRIC:
-        return text_condition(f"{alias}.value", comparison.operator, comparison.value)  # type: ignore[arg-type]
-    value = number_condition(f"{alias}.value", comparison.operator, comparison.value)  # type: ignore[arg-type]
+        return build_text_condition(f"{alias}.value", comparison.operator, comparison.value)  # type: ignore[arg-type]
+    value = build_number_condition(f"{alias}.value", comparison.operator, comparison.value)  # type: ignore[arg-type]
     if comparison.operator == "!=":  # NaN differs from every number, and compares with none
         return Sql(f"({value.text} OR {alias}.is_nan)", value.params)
     return Sql(f"({value.text} AND NOT {alias}.is_nan)", value.params)
 
 
-def equal_text(column: str, value: str) -> Sql:
+def build_equality(column: str, value: str) -> Sql:
     """By the index over the beginnings of values. A shorter value is its own beginning, and said once: a planner takes
     two conditions that mean the same for two that must both come true, and expects far too few rows."""
-    beginning = f"LEFT({column}, {INDEXED})" if on_postgres() else f"SUBSTR({column}, 1, {INDEXED})"
+    beginning = f"LEFT({column}, {INDEXED})" if is_postgres() else f"SUBSTR({column}, 1, {INDEXED})"
     if len(value) < INDEXED:
         return Sql(f"{beginning} = %s", (value,))
     return Sql(f"{beginning} = %s AND {column} = %s", (value[:INDEXED], value))
 
 
-def of_attribute(comparison: Comparison) -> Sql:
+def build_attribute_condition(comparison: Comparison) -> Sql:
     column, operator, value = COLUMNS[comparison.key], comparison.operator, comparison.value
     if comparison.key in ("start_time", "end_time"):
-        return moment_condition(column, operator, value)  # type: ignore[arg-type]
+        return build_moment_condition(column, operator, value)  # type: ignore[arg-type]
     if comparison.key == "status":
-        return of_state(operator, str(value))
-    return text_condition(column, operator, value)  # type: ignore[arg-type]
+        return build_state_condition(operator, str(value))
+    return build_text_condition(column, operator, value)  # type: ignore[arg-type]
 
 
-def of_state(operator: str, value: str) -> Sql:
+def build_state_condition(operator: str, value: str) -> Sql:
     """MLflow writes states in capitals, we do not."""
     if operator in ("LIKE", "ILIKE"):
-        return text_condition(f"UPPER({RUN}.state)", operator, value)
+        return build_text_condition(f"UPPER({RUN}.state)", operator, value)
     state = STATES.get(value)
     if state is None:
         return FALSE if operator == "=" else TRUE
     return Sql(f"{RUN}.state {operator} %s", (state,))
 
 
-def of_name(comparison: Comparison) -> Sql:
+def build_name_condition(comparison: Comparison) -> Sql:
     if comparison.value is None:  # every run has a name
         return FALSE if comparison.operator == "IS NULL" else TRUE
-    return text_condition(f"{RUN}.name", comparison.operator, comparison.value)  # type: ignore[arg-type]
+    return build_text_condition(f"{RUN}.name", comparison.operator, comparison.value)  # type: ignore[arg-type]
 
 
-def of_dataset(comparison: Comparison, *, apart: bool) -> Sql:
+def build_dataset_condition(comparison: Comparison, *, apart: bool) -> Sql:
     """Runs with some dataset like that: one that is not so does not hinder another that is."""
-    value = text_condition(f"x.{comparison.key}", comparison.operator, comparison.value)  # type: ignore[arg-type]
-    some = " AND x.context <> ''" if comparison.key == "context" else ""
-    rows = Sql(f"experiments_rundataset x WHERE x.run_id = {RUN}.id AND {value.text}{some}", value.params)
-    return exists(rows, apart=apart)
+    value = build_text_condition(f"x.{comparison.key}", comparison.operator, comparison.value)  # type: ignore[arg-type]
+    has_context = " AND x.context <> ''" if comparison.key == "context" else ""
+    rows = Sql(f"experiments_rundataset x WHERE x.run_id = {RUN}.id AND {value.text}{has_context}", value.params)
+    return build_exists(rows, apart=apart)
 
 
 # -- where to begin -------------------------------------------------------------------------------------------------
-def few_runs(
+def find_few_runs(
     project: int, comparisons: Iterable[Comparison], experiments: Sequence[int] | None = None
 ) -> list[str] | None:
     """The runs of a comparison that leaves few of them, asked of its own index; None: none does. One query.
@@ -143,23 +148,25 @@ def few_runs(
     `experiments`: those that are searched, where not all of the project are.
     """
     comparisons = list(comparisons)
-    named = named_runs(comparisons)
-    if named is not None:
-        return named
-    starts = [start for one in comparisons if (start := start_of(one, project, experiments))][:MOST_STARTS]
+    named_ids = get_named_runs(comparisons)
+    if named_ids is not None:
+        return named_ids
+    starts = [start for comparison in comparisons if (start := build_start_query(comparison, project, experiments))][
+        :MOST_STARTS
+    ]
     if not starts:
         return None
     parts = [
         Sql(f"SELECT * FROM ({start.text} LIMIT %s) s{at}", (at, *start.params, FEW + 1))
         for at, start in enumerate(starts)
     ]
-    found: list[list[str]] = [[] for _ in starts]
-    for at, run in rows_of(joined(" UNION ALL ", parts)):
-        found[at].append(run)
-    return next((runs for runs in found if len(runs) <= FEW), None)
+    run_ids: list[list[str]] = [[] for _ in starts]
+    for at, run in fetch_rows(join_sql(" UNION ALL ", parts)):
+        run_ids[at].append(run)
+    return next((runs for runs in run_ids if len(runs) <= FEW), None)
 
 
-def start_of(comparison: Comparison, project: int, experiments: Sequence[int] | None) -> Sql | None:
+def build_start_query(comparison: Comparison, project: int, experiments: Sequence[int] | None) -> Sql | None:
     """SQL of (a number, the key of a run) that finds the runs of a comparison by an index of its own; None where there
     is no such. Its first parameter is the number.
 
@@ -167,16 +174,16 @@ def start_of(comparison: Comparison, project: int, experiments: Sequence[int] | 
     """
     kind, key, value = comparison.kind, comparison.key, comparison.value
     if kind in (PARAMETER, TAG) and key != NAME_TAG and comparison.operator == "=":
-        equal = equal_text("value", str(value))
+        equal = build_equality("value", str(value))
         return Sql(
             f"SELECT %s, run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text} ORDER BY run_id",
             (key, *equal.params),
         )
     if kind == METRIC and comparison.operator != "!=":
-        bound = number_condition("value", comparison.operator, value)  # type: ignore[arg-type]
+        bound = build_number_condition("value", comparison.operator, value)  # type: ignore[arg-type]
         place = Sql("project_id = %s", (project,))
         if experiments is not None:
-            place = Sql(f"experiment_id IN ({marks(experiments)})", tuple(experiments))
+            place = Sql(f"experiment_id IN ({format_placeholders(experiments)})", tuple(experiments))
         return Sql(
             f"SELECT %s, run_id FROM experiments_metric WHERE {place.text} AND key = %s"
             f" AND NOT is_nan AND {bound.text} ORDER BY value",
@@ -187,9 +194,9 @@ def start_of(comparison: Comparison, project: int, experiments: Sequence[int] | 
     return None
 
 
-def named_runs(comparisons: Iterable[Comparison]) -> list[str] | None:
+def get_named_runs(comparisons: Iterable[Comparison]) -> list[str] | None:
     """Ids, of which every run that fits is one: those that `run_id =` or `run_id IN` name; None without such."""
-    for one in comparisons:
-        if one.kind == ATTRIBUTE and one.key == "run_id" and one.operator in ("=", "IN"):
-            return [str(one.value)] if one.operator == "=" else list(one.value)  # type: ignore[arg-type]
+    for comparison in comparisons:
+        if comparison.kind == ATTRIBUTE and comparison.key == "run_id" and comparison.operator in ("=", "IN"):
+            return [str(comparison.value)] if comparison.operator == "=" else list(comparison.value)  # type: ignore[arg-type]
     return None

@@ -34,31 +34,31 @@ class Sql:
 TRUE, FALSE = Sql("1=1"), Sql("1=0")
 
 
-def all_of(conditions: Iterable[Sql]) -> Sql:
-    return joined(" AND ", list(conditions) or [TRUE])
+def join_with_and(conditions: Iterable[Sql]) -> Sql:
+    return join_sql(" AND ", list(conditions) or [TRUE])
 
 
-def joined(between: str, parts: Sequence[Sql]) -> Sql:
+def join_sql(between: str, parts: Sequence[Sql]) -> Sql:
     return Sql(between.join(part.text for part in parts), tuple(value for part in parts for value in part.params))
 
 
-def rows_of(statement: Sql) -> list[tuple[Any, ...]]:
+def fetch_rows(statement: Sql) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement.text, statement.params)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-    return found
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
-def marks(values: Iterable[Any]) -> str:
+def format_placeholders(values: Iterable[Any]) -> str:
     """A %s for each of these parameters."""
     return ", ".join("%s" for _ in values)
 
 
-def on_postgres() -> bool:
+def is_postgres() -> bool:
     return connection.vendor == "postgresql"
 
 
-def exists(rows: Sql, *, negated: bool = False, apart: bool = False) -> Sql:
+def build_exists(rows: Sql, *, negated: bool = False, apart: bool = False) -> Sql:
     """Whether there are such rows (`table x WHERE ...`).
 
     `apart`: asked for each row of the query by itself. PostgreSQL joins what EXISTS asks with all the rest, and with
@@ -70,26 +70,26 @@ def exists(rows: Sql, *, negated: bool = False, apart: bool = False) -> Sql:
 
 
 # -- texts ----------------------------------------------------------------------------------------------------------
-def text_condition(column: str, operator: str, value: str | Sequence[str]) -> Sql:
+def build_text_condition(column: str, operator: str, value: str | Sequence[str]) -> Sql:
     """`column` (never an expression with parameters) compared with a text, or with each of several."""
     if operator == "LIKE":
-        return like(column, str(value))
+        return build_like(column, str(value))
     if operator == "ILIKE":
-        return like_in_any_case(column, str(value))
+        return build_ilike(column, str(value))
     if operator in ("IN", "NOT IN"):
         return Sql(f"{column} {operator} ({', '.join(['%s'] * len(value))})", tuple(value))
     return Sql(f"{column} {operator} %s", (value,))
 
 
-def like(column: str, pattern: str) -> Sql:
+def build_like(column: str, pattern: str) -> Sql:
     """Minds the case, and no character escapes another: PostgreSQL has one unless told, SQLite's LIKE has no case."""
-    if on_postgres():
+    if is_postgres():
         return Sql(f"{column} LIKE %s ESCAPE ''", (pattern,))
     return Sql(f"{column} GLOB %s", (pattern.translate(GLOB_SPECIAL),))
 
 
-def like_in_any_case(column: str, pattern: str) -> Sql:
-    if on_postgres():
+def build_ilike(column: str, pattern: str) -> Sql:
+    if is_postgres():
         return Sql(f"{column} ILIKE %s ESCAPE ''", (pattern,))
     if pattern.isascii():
         return Sql(f"{column} LIKE %s", (pattern,))
@@ -103,10 +103,10 @@ def like_in_any_case(column: str, pattern: str) -> Sql:
             ),
             hint=N_("Shorten the pattern, or use LIKE."),
         )
-    return Sql(f"{column} REGEXP %s", (regex_of(pattern),))
+    return Sql(f"{column} REGEXP %s", (convert_like_to_regex(pattern),))
 
 
-def regex_of(pattern: str) -> str:
+def convert_like_to_regex(pattern: str) -> str:
     """A pattern of LIKE as a regular expression in any case, which takes no more steps than text times pattern.
 
     What stands between two % is sought once, from the left, and never again (an atomic group): a later place for it
@@ -122,43 +122,45 @@ def regex_of(pattern: str) -> str:
 
 
 # -- numbers and moments --------------------------------------------------------------------------------------------
-def number_condition(column: str, operator: str, value: float) -> Sql:
-    held = max(-BIGGEST, min(BIGGEST, value)) if isinstance(value, int) else value
-    return Sql(f"{column} {operator} %s", (held,))
+def build_number_condition(column: str, operator: str, value: float) -> Sql:
+    bounded = max(-BIGGEST, min(BIGGEST, value)) if isinstance(value, int) else value
+    return Sql(f"{column} {operator} %s", (bounded,))
 
 
-def moment_condition(column: str, operator: str, value: float) -> Sql:
+def build_moment_condition(column: str, operator: str, value: float) -> Sql:
     """A moment compared with a number of milliseconds; what the column has below a millisecond does not count."""
     value = max(-1e17, min(1e17, value))
     floor, ceiling = math.floor(value), math.ceil(value)
     if operator == ">":
-        return since(column, floor + 1)
+        return build_since(column, floor + 1)
     if operator == ">=":
-        return since(column, ceiling)
+        return build_since(column, ceiling)
     if operator == "<":
-        return before(column, ceiling)
+        return build_before(column, ceiling)
     if operator == "<=":
-        return before(column, floor + 1)
-    within = FALSE if floor != ceiling else all_of([since(column, floor), before(column, floor + 1)])
+        return build_before(column, floor + 1)
+    in_millisecond = (
+        FALSE if floor != ceiling else join_with_and([build_since(column, floor), build_before(column, floor + 1)])
+    )
     if operator == "=":
-        return within
-    return Sql(f"({column} IS NOT NULL AND NOT ({within.text}))", within.params)
+        return in_millisecond
+    return Sql(f"({column} IS NOT NULL AND NOT ({in_millisecond.text}))", in_millisecond.params)
 
 
-def since(column: str, ms: int) -> Sql:
-    return FALSE if ms > LAST_MS else Sql(f"{column} >= %s", (moment(max(ms, FIRST_MS) * 1000),))
+def build_since(column: str, ms: int) -> Sql:
+    return FALSE if ms > LAST_MS else Sql(f"{column} >= %s", (convert_to_timestamp(max(ms, FIRST_MS) * 1000),))
 
 
-def before(column: str, ms: int) -> Sql:
-    return FALSE if ms < FIRST_MS else Sql(f"{column} < %s", (moment(min(ms, LAST_MS) * 1000),))
+def build_before(column: str, ms: int) -> Sql:
+    return FALSE if ms < FIRST_MS else Sql(f"{column} < %s", (convert_to_timestamp(min(ms, LAST_MS) * 1000),))
 
 
-def moment(microseconds: int) -> Any:
+def convert_to_timestamp(microseconds: int) -> Any:
     """A parameter for a column of moments: so many microseconds after the beginning of 1970."""
     return connection.ops.adapt_datetimefield_value(EPOCH + timedelta(microseconds=microseconds))
 
 
-def microseconds(moment: datetime | str | None) -> int | None:
+def get_microseconds(moment: datetime | str | None) -> int | None:
     """A column of moments as a cursor gives it: SQLite keeps them as text, in UTC."""
     if moment is None:
         return None
@@ -169,6 +171,6 @@ def microseconds(moment: datetime | str | None) -> int | None:
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
-def milliseconds(moment: datetime | str | None) -> int | None:
-    found = microseconds(moment)
-    return None if found is None else found // 1000
+def get_milliseconds(moment: datetime | str | None) -> int | None:
+    value = get_microseconds(moment)
+    return None if value is None else value // 1000

@@ -23,7 +23,7 @@ PATTERN = re.compile(
 WORDS = frozenset({"AND", "OR", "NOT", "IN", "IS", "NULL", "LIKE", "ILIKE", "RLIKE"})
 
 
-class Sort(StrEnum):
+class TokenType(StrEnum):
     TEXT = "text"  # in single quotes
     NUMBER = "number"
     PATH = "path"  # a word, words with dots between, or a text in double quotes or backticks
@@ -35,7 +35,7 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    sort: Sort
+    sort: TokenType
     text: str
     start: int
     end: int
@@ -43,12 +43,12 @@ class Token:
     @property
     def word(self) -> str:
         """The word of the language that it is, in capitals, or "" ."""
-        return self.text.upper() if self.sort == Sort.WORD else ""
+        return self.text.upper() if self.sort == TokenType.WORD else ""
 
 
-def tokens_of(text: str, most: int | None = None) -> list[Token]:
+def tokenize(text: str, most: int | None = None) -> list[Token]:
     """Every token but the blanks, or the first `most`. Whatever the text, this ends, and nothing of it is lost."""
-    found: list[Token] = []
+    tokens: list[Token] = []
     pairs: dict[int, int] | None = None
     at = 0
     while at < len(text):
@@ -57,25 +57,25 @@ def tokens_of(text: str, most: int | None = None) -> list[Token]:
             break
         sort, end = match.lastgroup or "odd", match.end()
         if sort == "odd" and text[at] == "(":
-            pairs = closings(text) if pairs is None else pairs
+            pairs = match_parentheses(text) if pairs is None else pairs
             sort, end = ("list", pairs[at]) if at in pairs else ("odd", end)
         if sort == "path" and match[0].upper() in WORDS:
             sort = "word"
         if sort != "space":
-            found.append(Token(Sort(sort), text[at:end], at, end))
-            if len(found) == most:
+            tokens.append(Token(TokenType(sort), text[at:end], at, end))
+            if len(tokens) == most:
                 break
         at = end
-    return found
+    return tokens
 
 
-def closings(text: str) -> dict[int, int]:
+def match_parentheses(text: str) -> dict[int, int]:
     """Place of each parenthesis that is closed -> the place behind the one that closes it. In one pass."""
     opened: list[int] = []
-    found: dict[int, int] = {}
+    closings: dict[int, int] = {}
     for place, letter in enumerate(text):
         if letter == "(":
             opened.append(place)
         elif letter == ")" and opened:
-            found[opened.pop()] = place + 1
-    return found
+            closings[opened.pop()] = place + 1
+    return closings

@@ -9,13 +9,15 @@ from apps.ml.experiments.filters.grammar import ATTRIBUTE, DATASET, METRIC, PARA
 PLAIN_KINDS = {"attribute": ATTRIBUTE, "tag": TAG, "tags": TAG}
 
 
-def same(names: Iterable[str]) -> dict[str, str]:
+def map_to_themselves(names: Iterable[str]) -> dict[str, str]:
     return {name: name for name in names}
 
 
 STARTED = {"created": "start_time", "Created": "start_time"}
 RUN_NAMES = {"run name": "run_name", "Run name": "run_name", "Run Name": "run_name"}
-RUN_ATTRIBUTES = same(("run_id", "run_name", "status", "artifact_uri", "user_id", "start_time", "end_time")) | STARTED
+RUN_ATTRIBUTES = (
+    map_to_themselves(("run_id", "run_name", "status", "artifact_uri", "user_id", "start_time", "end_time")) | STARTED
+)
 
 RUNS = Vocabulary(
     kinds={
@@ -35,7 +37,7 @@ RUNS = Vocabulary(
     clause_quote="'",
 )
 
-EXPERIMENT_ATTRIBUTES = same(("name", "experiment_id", "creation_time", "last_update_time"))
+EXPERIMENT_ATTRIBUTES = map_to_themselves(("name", "experiment_id", "creation_time", "last_update_time"))
 EXPERIMENTS = Vocabulary(
     kinds=PLAIN_KINDS,
     attributes=EXPERIMENT_ATTRIBUTES,
@@ -57,7 +59,7 @@ LOGGED_MODELS = Vocabulary(
         **dict.fromkeys(("params", "parameter"), PARAMETER),
         **dict.fromkeys(("tags", "tag"), TAG),
     },
-    attributes=same(
+    attributes=map_to_themselves(
         ("name", "model_id", "model_type", "status", "source_run_id", "creation_timestamp", "last_updated_timestamp")
     )
     | {

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from apps.core.errors import Invalid
 from apps.ml.experiments.filters.sql import EPOCH, FIRST_MS, LAST_MS
 from apps.ml.experiments.metrics import lines
-from apps.ml.experiments.metrics.lines import AXES, Line, Window, window_of
+from apps.ml.experiments.metrics.lines import AXES, Line, Window, parse_window
 from apps.ml.experiments.models import Metric, Run
 from deepseek.messages import Message
 
@@ -26,7 +26,7 @@ NAMES = ("x", "smooth", "scale", "from", "to", "part", "hide")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ChartOptions:
     axis: str = ""  # of AXES; empty: the usual one
     smooth: float = 0.0  # weight of the moving average; 0 leaves the line as it is
     scale: str = ""  # linear, log, or what suits the values
@@ -55,29 +55,29 @@ class Look:
         }
 
 
-def look_of(query: QueryDict) -> Look:
+def parse_chart_options(query: QueryDict) -> ChartOptions:
     """The look that a query asks for; Invalid for nonsense."""
-    return Look(
-        axis=one_of("x", query.get("x", ""), ("", *AXES)),
-        smooth=weight_of(query.get("smooth", "")),
-        scale=one_of("scale", query.get("scale", ""), SCALES),
-        window=window_of(query.get("from", ""), query.get("to", "")),
-        part=part_of(query.get("part", "")),
+    return ChartOptions(
+        axis=validate_option("x", query.get("x", ""), ("", *AXES)),
+        smooth=parse_weight(query.get("smooth", "")),
+        scale=validate_option("scale", query.get("scale", ""), SCALES),
+        window=parse_window(query.get("from", ""), query.get("to", "")),
+        part=parse_time_range(query.get("part", "")),
         hidden=tuple(
             int(part) for part in query.get("hide", "")[:100].split(",") if part.isdecimal() and part.isascii()
         ),
     )
 
 
-def look_or_why(query: QueryDict) -> tuple[Look, Invalid | None]:
+def parse_options_or_error(query: QueryDict) -> tuple[ChartOptions, Invalid | None]:
     """The look that is asked for; or the usual one, and what is wrong."""
     try:
-        return look_of(query), None
+        return parse_chart_options(query), None
     except Invalid as error:
-        return Look(), error
+        return ChartOptions(), error
 
 
-def fitted(look: Look, metrics: Sequence[Metric], stepless: str = "time") -> Look:
+def fit_axis(look: ChartOptions, metrics: Sequence[Metric], stepless: str = "time") -> ChartOptions:
     """The look along the axis that is asked for, else along the steps; along `stepless` where nobody counted any: all
     points of such a metric are at one step.
     """
@@ -86,13 +86,13 @@ def fitted(look: Look, metrics: Sequence[Metric], stepless: str = "time") -> Loo
     return replace(look, axis=look.axis or usual, usual=usual)
 
 
-def one_of(field: str, value: str, known: Sequence[str]) -> str:
-    if value not in known:
-        raise Invalid("{found!r} is unknown.", found=value[:40], field=field, limit=", ".join(filter(None, known)))
+def validate_option(field: str, value: str, choices: Sequence[str]) -> str:
+    if value not in choices:
+        raise Invalid("{found!r} is unknown.", found=value[:40], field=field, limit=", ".join(filter(None, choices)))
     return value
 
 
-def weight_of(text: str) -> float:
+def parse_weight(text: str) -> float:
     if not text.strip():
         return 0.0
     try:
@@ -104,7 +104,7 @@ def weight_of(text: str) -> float:
     return weight
 
 
-def part_of(text: str) -> tuple[str, float, float] | None:
+def parse_time_range(text: str) -> tuple[str, float, float] | None:
     """`axis,low,high`: what a drag over an axis of time asks for."""
     if not text.strip():
         return None
@@ -123,25 +123,25 @@ def part_of(text: str) -> tuple[str, float, float] | None:
     return axis, low, high
 
 
-def kept(query: QueryDict, *names: str) -> list[tuple[str, str]]:
+def list_kept_params(query: QueryDict, *names: str) -> list[tuple[str, str]]:
     """What else the address says, which the form carries on; without what it asks for itself."""
     return [(key, value) for key in query if key not in NAMES and key not in names for value in query.getlist(key)]
 
 
 # -- lines as they are looked at ------------------------------------------------------------------------------------
-def lines_in(metrics: Sequence[Metric], runs: Iterable[Run], look: Look) -> list[Line]:
+def load_lines(metrics: Sequence[Metric], runs: Iterable[Run], look: ChartOptions) -> list[Line]:
     """The lines of these metrics of these runs, along the axis and in the part that is looked at."""
     starts = {run.pk: run.started_at if look.axis == "relative" else EPOCH for run in runs}
     times = None
     if look.ends:
         low, high = look.ends
-        times = {pk: (moved(start, low), moved(start, high)) for pk, start in starts.items()}
-    places = {"time": lines.at_time, "relative": lines.since(starts)}
-    place = places.get(look.axis, lines.at_step)
-    return lines.lines_of(metrics, place=place, window=look.window, times=times)
+        times = {pk: (shift_time(start, low), shift_time(start, high)) for pk, start in starts.items()}
+    places = {"time": lines.locate_by_time, "relative": lines.build_relative_locator(starts)}
+    place = places.get(look.axis, lines.locate_by_step)
+    return lines.load_lines(metrics, place=place, window=look.window, times=times)
 
 
-def moved(start: datetime, seconds: float) -> datetime:
+def shift_time(start: datetime, seconds: float) -> datetime:
     """So many seconds later, or earlier; the end of the calendar where that lies beyond it."""
     try:
         return start + timedelta(seconds=seconds)
@@ -149,28 +149,33 @@ def moved(start: datetime, seconds: float) -> datetime:
         return EPOCH + timedelta(milliseconds=LAST_MS if seconds > 0 else FIRST_MS)
 
 
-def series_of(line: Line | None, label: str, url: str = "", short: str = "") -> dict[str, Any]:
+def build_series(line: Line | None, label: str, url: str = "", short: str = "") -> dict[str, Any]:
     """A line as the chart takes it; without one its place, and so the strokes of the others, stay what they are."""
-    found = line or Line(Metric())
-    told = {"points": found.points, "means": found.means, "odd": found.odd, "thinned": found.thinned}
-    return {"label": label, "url": url, "short": short, **told}
+    drawn_line = line or Line(Metric())
+    values = {
+        "points": drawn_line.points,
+        "means": drawn_line.means,
+        "odd": drawn_line.odd,
+        "thinned": drawn_line.thinned,
+    }
+    return {"label": label, "url": url, "short": short, **values}
 
 
 def is_log(series: Sequence[Mapping[str, Any]], scale: str) -> bool:
     """Whether the values are drawn on a logarithmic axis: asked for, or because they span so much."""
-    held = [value for one in series for _place, value in one["points"] if value is not None]
-    positive = [value for value in held if value > 0]
-    suits = len(positive) == len(held) > 0 and max(positive) / min(positive) > LOG_RATIO
+    values = [value for line in series for _place, value in line["points"] if value is not None]
+    positive = [value for value in values if value > 0]
+    suits = len(positive) == len(values) > 0 and max(positive) / min(positive) > LOG_RATIO
     return bool(positive) and (scale == "log" or (scale != "linear" and suits))
 
 
-def chart_of(series: Sequence[Mapping[str, Any]], look: Look, *, y_unit: str, **more: Any) -> dict[str, Any]:
+def build_chart(series: Sequence[Mapping[str, Any]], look: ChartOptions, *, y_unit: str, **more: Any) -> dict[str, Any]:
     """The chart for templatetags/charts.py."""
     log = is_log(series, look.scale)
     notes = []
-    if any(one["thinned"] for one in series):
+    if any(line["thinned"] for line in series):
         notes.append(_("Each pair of points is the lowest and the highest value of some steps."))
-    if odd := sum(one["odd"] for one in series):
+    if odd := sum(line["odd"] for line in series):
         notes.append(Message("{count} points are no number.", count=f"{odd:,}"))
     return {
         "series": series,
@@ -179,7 +184,7 @@ def chart_of(series: Sequence[Mapping[str, Any]], look: Look, *, y_unit: str, **
         "y_unit": y_unit + (_(", log scale") if log else ""),
         "log": log,
         "smooth": look.smooth,
-        "span": span_of(series, look),
+        "span": get_span(series, look),
         "hidden": look.hidden,
         "zoom": True,
         "note": " ".join(notes),
@@ -187,11 +192,11 @@ def chart_of(series: Sequence[Mapping[str, Any]], look: Look, *, y_unit: str, **
     }
 
 
-def span_of(series: Sequence[Mapping[str, Any]], look: Look) -> tuple[float, float] | None:
+def get_span(series: Sequence[Mapping[str, Any]], look: ChartOptions) -> tuple[float, float] | None:
     """The ends of the axis where a part is looked at: as asked for along it, and where the lines end else."""
     if look.ends:
         return look.ends
-    places = [place for one in series for place, _value in one["points"]]
+    places = [place for line in series for place, _value in line["points"]]
     if look.axis != "step" or not look.window or not places:
         return None
     low = min(places) if look.window.start is None else look.window.start

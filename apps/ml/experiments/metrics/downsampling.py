@@ -66,8 +66,8 @@ class Bucket:
 
     @property
     def mean(self) -> float | None:
-        held = self.count - self.odd
-        return self.total / held if held and math.isfinite(self.total) else None
+        count = self.count - self.odd
+        return self.total / count if count and math.isfinite(self.total) else None
 
 
 FIELDS = tuple(Bucket.__dataclass_fields__)
@@ -76,7 +76,7 @@ TOTAL = FIELDS.index("total")  # of the columns the only one that may lie beyond
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
+class FullBucket:
     """A bucket that is full: `upto` counts the points of the metric up to its end."""
 
     level: int
@@ -84,12 +84,12 @@ class Full:
     bucket: Bucket
 
 
-def size_of(level: int) -> int:
+def get_bucket_size(level: int) -> int:
     """How many points a full bucket of this level holds."""
     return BASE * int(FAN**level)
 
 
-def take(open_: list[Bucket], count: int, points: Iterable[tuple[int, float, datetime]]) -> Iterator[Full]:
+def take(open_: list[Bucket], count: int, points: Iterable[tuple[int, float, datetime]]) -> Iterator[FullBucket]:
     """Add points (step, value, at) to a metric of `count`; gives the buckets that they fill, `open_` keeps the rest."""
     for step, value, at in points:
         if not open_:
@@ -99,34 +99,34 @@ def take(open_: list[Bucket], count: int, points: Iterable[tuple[int, float, dat
         if count % BASE:
             continue
         level = 0
-        while count % size_of(level) == 0:
+        while count % get_bucket_size(level) == 0:
             full, open_[level] = open_[level], Bucket()
-            yield Full(level, count, full)
+            yield FullBucket(level, count, full)
             level += 1
             if level == len(open_):
                 open_.append(Bucket())
             open_[level].merge(full)
 
 
-def tail(open_: Sequence[Bucket], level: int) -> list[Bucket]:
+def get_tail(open_: Sequence[Bucket], level: int) -> list[Bucket]:
     """The points behind the last full bucket of `level`, oldest first; the newest in the smallest buckets."""
     return [bucket for bucket in reversed(open_[: level + 1]) if bucket.count]
 
 
-def level_for(count: int, room: int) -> int:
+def find_level(count: int, room: int) -> int:
     """The finest level that covers `count` points with `room` buckets at most."""
     level = 0
-    while count > size_of(level) * room:
+    while count > get_bucket_size(level) * room:
         level += 1
     return level
 
 
 def columns_of(bucket: Bucket) -> dict[str, Any]:
     """The columns of its row."""
-    return dict(zip(FIELDS, values_of(bucket), strict=True))
+    return dict(zip(FIELDS, get_row_values(bucket), strict=True))
 
 
-def values_of(bucket: Bucket) -> tuple[Any, ...]:
+def get_row_values(bucket: Bucket) -> tuple[Any, ...]:
     """The columns FIELDS of its row."""
     values: tuple[Any, ...] = ALL_OF(bucket)
     return values if math.isfinite(bucket.total) else (*values[:TOTAL], None, *values[TOTAL + 1 :])
@@ -134,17 +134,19 @@ def values_of(bucket: Bucket) -> tuple[Any, ...]:
 
 def written(open_: Sequence[Bucket]) -> list[list[Any]]:
     """As the row of the metric keeps them: every number is finite, as JSON demands."""
-    return [[kept(getattr(bucket, name)) for name in FIELDS] for bucket in open_]
+    return [[serialize_value(getattr(bucket, name)) for name in FIELDS] for bucket in open_]
 
 
-def bucket_of(values: Sequence[Any]) -> Bucket:
+def build_bucket(values: Sequence[Any]) -> Bucket:
     """What its columns, or `written`, kept of it, in the order of FIELDS."""
-    told = dict(zip(FIELDS, values, strict=True))
-    told["total"] = math.inf if told["total"] is None else told["total"]  # a sum beyond the numbers there are
-    return Bucket(**told)
+    values_by_field = dict(zip(FIELDS, values, strict=True))
+    values_by_field["total"] = (
+        math.inf if values_by_field["total"] is None else values_by_field["total"]
+    )  # a sum beyond the numbers there are
+    return Bucket(**values_by_field)
 
 
-def kept(value: Any) -> Any:
+def serialize_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return value if not isinstance(value, float) or math.isfinite(value) else None
@@ -152,10 +154,10 @@ def kept(value: Any) -> Any:
 
 def read(rows: Sequence[Sequence[Any]]) -> list[Bucket]:
     """What `written` wrote."""
-    found = []
+    buckets = []
     for row in rows:
         values = dict(zip(FIELDS, row, strict=True))
         for name in ("lowest_at", "highest_at"):
             values[name] = datetime.fromisoformat(values[name]) if values[name] else None
-        found.append(bucket_of([values[name] for name in FIELDS]))
-    return found
+        buckets.append(build_bucket([values[name] for name in FIELDS]))
+    return buckets

@@ -15,7 +15,7 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import Invalid
 from apps.ml.experiments.keys import KEY_LIMIT
 from apps.ml.experiments.metrics import downsampling
-from apps.ml.experiments.metrics.downsampling import Full
+from apps.ml.experiments.metrics.downsampling import FullBucket
 from apps.ml.experiments.models import Metric
 from deepseek.messages import N_
 
@@ -46,13 +46,13 @@ def check_point(point: Point) -> None:
         raise Invalid("{step} is out of range.", step=point.step, field="step", limit=f"-{STEP_LIMIT}..{STEP_LIMIT}")
 
 
-def begin(metric: Metric) -> None:
+def reset_metric(metric: Metric) -> None:
     """The row as it is before its first point."""
     metric.count, metric.digest, metric.open_buckets = 0, "", []
     metric.lowest = metric.lowest_step = metric.highest = metric.highest_step = None
 
 
-def fold(metric: Metric, points: Sequence[Point]) -> list[Full]:
+def fold_points(metric: Metric, points: Sequence[Point]) -> list[FullBucket]:
     """Take `points` of this metric into its row, in the order they came; gives the buckets that they fill. No write."""
     if not points:
         return []
@@ -64,7 +64,7 @@ def fold(metric: Metric, points: Sequence[Point]) -> list[Full]:
     newest = (metric.step, metric.at, not metric.is_nan, metric.value) if metric.count else None
     lowest, lowest_step, highest, highest_step = metric.lowest, metric.lowest_step, metric.highest, metric.highest_step
     for _key, value, step, at in points:
-        number, is_nan = stored(value)
+        number, is_nan = convert_for_storage(value)
         # The newest by step, then time, then value, as MLflow; NaN is the least.
         place = (step, at, not is_nan, number)
         if newest is None or place >= newest:
@@ -76,7 +76,7 @@ def fold(metric: Metric, points: Sequence[Point]) -> list[Full]:
                 lowest, lowest_step = number, step
             if highest is None or number > highest:
                 highest, highest_step = number, step
-        digest = chained(digest, step, math.nan if is_nan else number)
+        digest = extend_digest(digest, step, math.nan if is_nan else number)
     metric.step, metric.at, is_number, metric.value = newest  # type: ignore[misc]  # there are points
     metric.is_nan = not is_number
     metric.lowest, metric.lowest_step, metric.highest, metric.highest_step = lowest, lowest_step, highest, highest_step
@@ -84,12 +84,12 @@ def fold(metric: Metric, points: Sequence[Point]) -> list[Full]:
     return filled
 
 
-def stored(value: float) -> tuple[float, bool]:
+def convert_for_storage(value: float) -> tuple[float, bool]:
     """A value as two columns: SQLite has no NaN, and would keep it as NULL."""
     return (0.0, True) if math.isnan(value) else (value + 0.0, False)
 
 
-def chained(digest: str, step: int, value: float) -> str:
+def extend_digest(digest: str, step: int, value: float) -> str:
     """The digest of a series after one more point: SHA-256 of "<digest before> <step> <value>".
 
     The first one follows "". `value` is written by Python's shortest round-trip repr; nan, inf and -inf are words.
@@ -103,7 +103,7 @@ def is_system(key: str) -> bool:
     return key.startswith(SYSTEM)
 
 
-def digest_of_all(metrics: Iterable[Metric]) -> str:
+def compute_run_digest(metrics: Iterable[Metric]) -> str:
     """The digest of every point of a run: SHA-256 of one line "<key> <count> <digest>" per metric, sorted by key.
 
     What the machine did is left out (keys that begin with `system/`): no two runs would be alike.
@@ -117,6 +117,6 @@ def digest_of_all(metrics: Iterable[Metric]) -> str:
     return sha256_hex("".join(lines))
 
 
-def count_of_all(metrics: Iterable[Metric]) -> int:
+def count_run_points(metrics: Iterable[Metric]) -> int:
     """How many points digest_of_all is of."""
     return sum(metric.count for metric in metrics if not is_system(metric.key))

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from apps.core import policy
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.purge.retention import candidates, decide
+from apps.ml.experiments.purge.retention import decide_purges, list_candidates
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.gc_preview import read_age
 
@@ -36,8 +36,8 @@ class PurgeableSerializer(serializers.Serializer[Any]):
     goes = serializers.SerializerMethodField()
     kept = serializers.CharField(help_text="Why it stays; empty where it would go.")
 
-    def get_goes(self, one: Any) -> bool:
-        return not one.kept
+    def get_goes(self, decision: Any) -> bool:
+        return not decision.kept
 
 
 class PurgeableView(GenericAPIView[Run]):
@@ -52,7 +52,7 @@ class PurgeableView(GenericAPIView[Run]):
     def get(self, request: Request, project: str) -> Response:
         where = get_project(request.actor, project)
         policy.require(request.actor, "run.view_purgeable", where)
-        told = request.query_params.get("older_than", "")
-        older_than = read_age(told) if told else timedelta(days=settings.ENV.run_retention_days or DAYS)
-        page = self.paginate_queryset(candidates(where, timezone.now() - older_than)) or []
-        return self.get_paginated_response(self.get_serializer(decide(where.pk, list(page)), many=True).data)
+        age_text = request.query_params.get("older_than", "")
+        older_than = read_age(age_text) if age_text else timedelta(days=settings.ENV.run_retention_days or DAYS)
+        page = self.paginate_queryset(list_candidates(where, timezone.now() - older_than)) or []
+        return self.get_paginated_response(self.get_serializer(decide_purges(where.pk, list(page)), many=True).data)

@@ -35,17 +35,17 @@ from apps.ml.experiments.models import (
     RunArtifact,
 )
 from apps.ml.experiments.purge.retention import (
-    Decided,
-    candidates,
-    decide,
-    emptied,
+    PurgeDecision,
+    decide_purges,
+    find_holds,
+    find_standalone_reasons,
     is_empty,
-    models_alone,
-    sizes_of,
-    why_alone_stay,
-    why_held,
+    list_candidates,
+    list_empty_experiments,
+    list_standalone_models,
+    sum_model_sizes,
 )
-from apps.ml.experiments.services.runs import hold
+from apps.ml.experiments.services.runs import lock_run_row
 from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
 
@@ -74,7 +74,7 @@ class PurgeReport:
     def listed(self) -> str:
         return str(self._listed.hexdigest())
 
-    def add(self, one: Decided) -> None:
+    def add(self, one: PurgeDecision) -> None:
         self.runs, self.points = self.runs + 1, self.points + one.points
         self.files, self.bytes = self.files + one.files, self.bytes + one.bytes
         self.by_experiment[one.run.experiment_id] += 1
@@ -89,7 +89,7 @@ def purge_runs(
     project: Project,
     older_than: timedelta,
     dry_run: bool = False,
-    say: Callable[[Decided], None] = lambda one: None,
+    say: Callable[[PurgeDecision], None] = lambda one: None,
 ) -> PurgeReport:
     """Remove the runs of `project` that were deleted before `older_than` and that nothing keeps, then the logged models
     and the experiments.
@@ -98,15 +98,15 @@ def purge_runs(
     """
     require(actor, "run.purge", project)
     cutoff, report = timezone.now() - older_than, PurgeReport()
-    for found in decided(project, cutoff):
-        one = found if dry_run or found.kept else purge_run(actor, found, cutoff)
-        if one.kept:
+    for decision in iter_decisions(project, cutoff):
+        outcome = decision if dry_run or decision.kept else purge_run(actor, decision, cutoff)
+        if outcome.kept:
             report.kept += 1
         else:
-            report.add(one)
-        say(one)
+            report.add(outcome)
+        say(outcome)
     purge_models(actor, project, cutoff, report, dry_run)
-    for experiment in emptied(project, cutoff, report.by_experiment if dry_run else {}):
+    for experiment in list_empty_experiments(project, cutoff, report.by_experiment if dry_run else {}):
         if dry_run or purge_experiment(actor, experiment, cutoff):
             report.experiments.append(experiment.name)
     if not dry_run and (report.runs or report.models or report.experiments):
@@ -117,94 +117,94 @@ def purge_runs(
     return report
 
 
-def decided(project: Project, cutoff: datetime) -> Iterator[Decided]:
+def iter_decisions(project: Project, cutoff: datetime) -> Iterator[PurgeDecision]:
     """Every candidate with what becomes of it, so many at a time; those that go meanwhile do not move the others."""
     last: tuple[Any, str] | None = None
     while True:
-        rows = candidates(project, cutoff)
+        rows = list_candidates(project, cutoff)
         if last is not None:
             rows = rows.filter(Q(deleted_at__gt=last[0]) | Q(deleted_at=last[0], id__gt=last[1]))
         part = list(rows[:TOGETHER])
         if not part:
             return
         last = (part[-1].deleted_at, part[-1].pk)
-        yield from decide(project.pk, part)
+        yield from decide_purges(project.pk, part)
 
 
 # -- one run --------------------------------------------------------------------------------------------------------
-def purge_run(actor: Actor, found: Decided, cutoff: datetime) -> Decided:
+def purge_run(actor: Actor, decision: PurgeDecision, cutoff: datetime) -> PurgeDecision:
     """Remove a run; what is given back says why it stayed after all, if it did."""
-    run = found.run
+    run = decision.run
     with transaction.atomic():
         rows = Run.objects.select_for_update(of=("self",)).select_related("experiment", "job")
         locked = rows.filter(pk=run.pk).first()
         if locked is None or locked.deleted_at is None or locked.deleted_at >= cutoff:
-            return stays(found, "it was restored meanwhile")
-        again = decide(run.project_id, [locked])[0]
+            return build_refusal(decision, "it was restored meanwhile")
+        again = decide_purges(run.project_id, [locked])[0]
         if again.kept:
             return again
         Run.objects.filter(pk=run.pk, purging_at=None).update(purging_at=timezone.now())
     for metric in Metric.objects.filter(run=run).order_by("pk"):
-        drain(MetricPoint, metric, "step")
-        drain(MetricBucket, metric, "level")
+        delete_metric_rows(MetricPoint, metric, "step")
+        delete_metric_rows(MetricBucket, metric, "level")
     MetricBatch.objects.filter(run=run).delete()
     try:
         with transaction.atomic():
-            if not hold(run.pk):  # whoever folds points of it now ends before, and they go with it
-                return stays(again, "another purge removed it")
+            if not lock_run_row(run.pk):  # whoever folds points of it now ends before, and they go with it
+                return build_refusal(again, "another purge removed it")
             list(
                 LoggedModel.objects.select_for_update().filter(source_run=run)
             )  # a hold on one of them waits, or is seen
-            if why := why_held(run.project_id, [run]).get(run.pk):
-                return stays(again, f"{why}; its points are gone")
+            if why := find_holds(run.project_id, [run]).get(run.pk):
+                return build_refusal(again, f"{why}; its points are gone")
             record_purge(actor, again)
             LoggedModel.objects.filter(source_run=run).delete()
             Run.objects.filter(pk=run.pk).delete()
     except ProtectedError:
-        return stays(again, "something came to cite it while it went; its points are gone")
+        return build_refusal(again, "something came to cite it while it went; its points are gone")
     return again
 
 
-def drain(table: Any, metric: Metric, order: str) -> None:
+def delete_metric_rows(table: Any, metric: Metric, order: str) -> None:
     """Remove the rows of a metric, each part in a transaction of its own."""
     rows = table.objects.filter(metric=metric).order_by(order, "pk").values_list("pk", flat=True)
     while part := list(rows[:POINTS]):
         table.objects.filter(pk__in=part).delete()
 
 
-def record_purge(actor: Actor, one: Decided) -> None:
-    run = one.run
+def record_purge(actor: Actor, decision: PurgeDecision) -> None:
+    run = decision.run
     files = list(RunArtifact.objects.filter(run=run).order_by("path").values_list("path", "artifact_id")[:NAMED])
     before = {
         "name": run.name,
         "experiment": run.experiment.name,
         "deleted_at": run.deleted_at,
-        "points": one.points,
-        "files": one.files,
-        "bytes": one.bytes,
+        "points": decision.points,
+        "files": decision.files,
+        "bytes": decision.bytes,
     }
     digests = {"metrics": run.metrics_digest, "code": run.code_digest, "spec": run.spec_digest}
     digests |= {f"artifact {path}": digest for path, digest in files}
     record(actor=actor, action="run.purge", obj=run, before=before, digests=digests)
 
 
-def stays(one: Decided, why: str) -> Decided:
-    return Decided(one.run, one.points, one.files, one.bytes, why)
+def build_refusal(decision: PurgeDecision, why: str) -> PurgeDecision:
+    return PurgeDecision(decision.run, decision.points, decision.files, decision.bytes, why)
 
 
 # -- logged models --------------------------------------------------------------------------------------------------
 def purge_models(actor: Actor, project: Project, cutoff: datetime, report: PurgeReport, dry_run: bool) -> None:
     """Remove the logged models that were deleted by themselves; `report` is told of those that went, and that stay."""
-    every = list(models_alone(project, cutoff).values_list("pk", flat=True))
+    every = list(list_standalone_models(project, cutoff).values_list("pk", flat=True))
     for start in range(0, len(every), TOGETHER):
-        part = models_alone(project, cutoff).in_bulk(every[start : start + TOGETHER])
-        why = why_alone_stay(project.pk, part)
+        part = list_standalone_models(project, cutoff).in_bulk(every[start : start + TOGETHER])
+        why = find_standalone_reasons(project.pk, part)
         for pk, model in part.items():
-            files, size = sizes_of([pk])
-            kept = why.get(pk, "") if dry_run or pk in why else purge_model(actor, model, cutoff)
-            if kept:
+            files, size = sum_model_sizes([pk])
+            reason = why.get(pk, "") if dry_run or pk in why else purge_model(actor, model, cutoff)
+            if reason:
                 report.kept += 1
-                report.models_kept[pk] = kept
+                report.models_kept[pk] = reason
                 continue
             report.models.append(pk)
             report.files, report.bytes = report.files + files, report.bytes + size
@@ -218,7 +218,7 @@ def purge_model(actor: Actor, model: LoggedModel, cutoff: datetime) -> str:
             locked = rows.filter(pk=model.pk, deleted_at__lt=cutoff).first()
             if locked is None:
                 return "another purge removed it"
-            if why := why_alone_stay(model.project_id, {model.pk: locked}):
+            if why := find_standalone_reasons(model.project_id, {model.pk: locked}):
                 return why[model.pk]
             files = LoggedModelArtifact.objects.filter(model=locked).order_by("path")
             digests = {f"artifact {path}": digest for path, digest in files.values_list("path", "artifact_id")[:NAMED]}
@@ -235,9 +235,9 @@ def purge_experiment(actor: Actor, experiment: Experiment, cutoff: datetime) -> 
     """Remove an experiment without runs; False where it was restored meanwhile, or something came to need it."""
     try:
         with transaction.atomic():
-            held = Experiment.objects.select_for_update().filter(pk=experiment.pk, deleted_at__lt=cutoff).first()
+            locked = Experiment.objects.select_for_update().filter(pk=experiment.pk, deleted_at__lt=cutoff).first()
             list(LoggedModel.objects.select_for_update().filter(experiment=experiment))
-            if held is None or not is_empty(held):
+            if locked is None or not is_empty(locked):
                 return False
             before = {"name": experiment.name, "number": experiment.number, "deleted_at": experiment.deleted_at}
             record(actor=actor, action="experiment.purge", obj=experiment, before=before)

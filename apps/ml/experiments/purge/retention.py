@@ -35,7 +35,7 @@ Cites = Callable[[Sequence[Run]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class PurgeDecision:
     """A run that is deleted long enough. `kept`: why it stays nevertheless; "" where it goes."""
 
     run: Run
@@ -45,15 +45,15 @@ class Decided:
     kept: str
 
 
-def candidates(project: Project, cutoff: datetime) -> models.QuerySet[Run]:
+def list_candidates(project: Project, cutoff: datetime) -> models.QuerySet[Run]:
     """Runs deleted before `cutoff`, those deleted first in front."""
-    found = Run.objects.filter(project=project, deleted_at__lt=cutoff)
-    return found.select_related("experiment", "job").order_by("deleted_at", "id")
+    runs = Run.objects.filter(project=project, deleted_at__lt=cutoff)
+    return runs.select_related("experiment", "job").order_by("deleted_at", "id")
 
 
-def decide(project_id: int, runs: Sequence[Run]) -> list[Decided]:
+def decide_purges(project_id: int, runs: Sequence[Run]) -> list[PurgeDecision]:
     """What becomes of each of `runs`, in their order; a fixed number of queries for all of them."""
-    kept, ids = why_kept(project_id, runs), [run.pk for run in runs]
+    reasons, ids = find_reasons_to_keep(project_id, runs), [run.pk for run in runs]
     points = dict(Metric.objects.filter(run__in=ids).values_list("run").annotate(points=Sum("count")).order_by())
     sizes: dict[str, tuple[int, int]] = {}
     for rows in (
@@ -63,76 +63,78 @@ def decide(project_id: int, runs: Sequence[Run]) -> list[Decided]:
         for pk, files, size in rows.annotate(files=Count("id"), bytes=Sum("size")).order_by():
             before = sizes.get(pk, (0, 0))
             sizes[pk] = (before[0] + files, before[1] + size)
-    return [Decided(run, points.get(run.pk) or 0, *sizes.get(run.pk, (0, 0)), kept.get(run.pk, "")) for run in runs]
+    return [
+        PurgeDecision(run, points.get(run.pk) or 0, *sizes.get(run.pk, (0, 0)), reasons.get(run.pk, "")) for run in runs
+    ]
 
 
-def why_kept(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
+def find_reasons_to_keep(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
     """{id: why} of the runs that stay. One that has begun to go, goes on: its points are not whole any more.
 
     Unless somebody came to hold it: what is left of it stays.
     """
     undecided = [run for run in runs if run.purging_at is None]
     ids = [run.pk for run in undecided]
-    held = why_held(project_id, runs)
-    if not ids or len(held) == len(runs):
-        return held
-    kept: dict[str, str] = {}
+    held_runs = find_holds(project_id, runs)
+    if not ids or len(held_runs) == len(runs):
+        return held_runs
+    reasons: dict[str, str] = {}
     for name in settings.RUN_CITATIONS:
         cites: Cites = import_string(name)
-        kept |= cites(undecided)
-    kept |= models_kept(project_id, ids) | scores_kept(ids)
-    for model, field in protecting(Run):
+        reasons |= cites(undecided)
+    reasons |= find_kept_models(project_id, ids) | find_kept_scores(ids)
+    for model, field in list_protecting_keys(Run):
         if model is not LoggedModel:
-            kept |= dict.fromkeys(citing(model, field, ids), f"a {model._meta.verbose_name} cites it")
+            reasons |= dict.fromkeys(find_cited(model, field, ids), f"a {model._meta.verbose_name} cites it")
     for run in undecided:
         # Nothing writes a deleted run that a client keeps; the job's worker does, also when it is tried again.
         if run.job is not None and not (run.ended and run.job.ended):
-            kept[run.pk] = f"job {run.job_id} still records it"
-    return kept | held
+            reasons[run.pk] = f"job {run.job_id} still records it"
+    return reasons | held_runs
 
 
-def why_held(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
+def find_holds(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
     """{id: why} of the runs that a hold covers: on the project, their experiment, a logged model of theirs, or them."""
     ids = [run.pk for run in runs]
-    if whole := reason_of(project_id, ()):
-        return dict.fromkeys(ids, whole)
+    if project_hold := reason_of(project_id, ()):
+        return dict.fromkeys(ids, project_hold)
     experiments = held_among(project_id, "experiment", {str(run.experiment_id) for run in runs})
     of_run = {run.pk: experiments[str(run.experiment_id)] for run in runs if str(run.experiment_id) in experiments}
-    made = dict(LoggedModel.objects.filter(source_run__in=ids).values_list("pk", "source_run_id"))
-    models = held_among(project_id, "loggedmodel", list(made)) if made else {}
-    of_models = {str(made[pk]): f"its logged model {pk}: {why}" for pk, why in models.items()}
+    models_to_runs = dict(LoggedModel.objects.filter(source_run__in=ids).values_list("pk", "source_run_id"))
+    models = held_among(project_id, "loggedmodel", list(models_to_runs)) if models_to_runs else {}
+    of_models = {str(models_to_runs[pk]): f"its logged model {pk}: {why}" for pk, why in models.items()}
     return of_models | of_run | held_among(project_id, "run", ids)
 
 
-def models_kept(project_id: int, ids: Sequence[str]) -> dict[str, str]:
+def find_kept_models(project_id: int, ids: Sequence[str]) -> dict[str, str]:
     """{run: why} where a logged model that one of these runs made must stay."""
-    found = LoggedModel.objects.filter(source_run__in=ids).select_related("experiment")
-    made = {model.pk: model for model in found}
-    why = why_models_stay(project_id, made)
-    return {str(made[pk].source_run_id): f"its logged model {pk}: {text}" for pk, text in why.items()}
+    logged_models = LoggedModel.objects.filter(source_run__in=ids).select_related("experiment")
+    by_id = {model.pk: model for model in logged_models}
+    why = find_model_citations(project_id, by_id)
+    return {str(by_id[pk].source_run_id): f"its logged model {pk}: {text}" for pk, text in why.items()}
 
 
-def scores_kept(ids: Sequence[str]) -> dict[str, str]:
+def find_kept_scores(ids: Sequence[str]) -> dict[str, str]:
     """{run: why} of those that measured a logged model which is alive and which another run made."""
-    found = LoggedModelMetric.objects.filter(
+    scores = LoggedModelMetric.objects.filter(
         run__in=ids, model__deleted_at=None, model__experiment__deleted_at=None
     ).values_list("run_id", "model_id", "model__source_run_id")
-    return {run: f"it measured the logged model {pk}" for run, pk, source in found.distinct() if source != run}
+    return {run: f"it measured the logged model {pk}" for run, pk, source in scores.distinct() if source != run}
 
 
-def why_models_stay(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
+def find_model_citations(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
     """{id: why} of the logged models that something cites, or that are not deleted."""
     why = {
         pk: "it is not deleted" for pk, model in made.items() if not (model.deleted_at or model.experiment.deleted_at)
     }
     used = RunModel.objects.filter(model__in=made, run__deleted_at=None).values_list("model_id", "run_id")
     why |= {pk: f"run {run} names it" for pk, run in used if run != made[pk].source_run_id}
-    for model, field in protecting(LoggedModel):
-        why |= dict.fromkeys(citing(model, field, list(made)), f"a {model._meta.verbose_name} cites it")
+    for model, field in list_protecting_keys(LoggedModel):
+        why |= dict.fromkeys(find_cited(model, field, list(made)), f"a {model._meta.verbose_name} cites it")
     return why | held_among(project_id, "loggedmodel", list(made))
 
 
-def models_alone(project: Project, cutoff: datetime) -> models.QuerySet[LoggedModel]:
+def list_standalone_models(project: Project, cutoff: datetime) -> models.QuerySet[LoggedModel]:
     """Logged models deleted before `cutoff` by themselves, those deleted first in front; others go with their run or
     their experiment.
     """
@@ -140,30 +142,30 @@ def models_alone(project: Project, cutoff: datetime) -> models.QuerySet[LoggedMo
     return found.filter(source_run__deleted_at=None).select_related("experiment").order_by("deleted_at", "id")
 
 
-def why_alone_stay(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
+def find_standalone_reasons(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
     """{id: why} of the logged models, deleted by themselves, that something cites or that a hold covers."""
-    if whole := reason_of(project_id, ()):
-        return dict.fromkeys(made, whole)
+    if project_hold := reason_of(project_id, ()):
+        return dict.fromkeys(made, project_hold)
     experiments = held_among(project_id, "experiment", {str(model.experiment_id) for model in made.values()})
     runs = held_among(project_id, "run", {str(model.source_run_id) for model in made.values()})
     why = {pk: experiments[key] for pk, model in made.items() if (key := str(model.experiment_id)) in experiments}
     why |= {pk: runs[key] for pk, model in made.items() if (key := str(model.source_run_id)) in runs}
-    return why | why_models_stay(project_id, made)
+    return why | find_model_citations(project_id, made)
 
 
-def sizes_of(made: Iterable[str]) -> tuple[int, int]:
+def sum_model_sizes(made: Iterable[str]) -> tuple[int, int]:
     """(files, bytes) of these logged models together."""
-    found = LoggedModelArtifact.objects.filter(model__in=list(made)).aggregate(files=Count("id"), bytes=Sum("size"))
-    return found["files"], found["bytes"] or 0
+    totals = LoggedModelArtifact.objects.filter(model__in=list(made)).aggregate(files=Count("id"), bytes=Sum("size"))
+    return totals["files"], totals["bytes"] or 0
 
 
-def emptied(project: Project, cutoff: datetime, gone: Mapping[int, int]) -> list[Experiment]:
+def list_empty_experiments(project: Project, cutoff: datetime, gone: Mapping[int, int]) -> list[Experiment]:
     """Deleted experiments without runs once `gone` of them (by experiment) are, and whose models may all go.
 
     Number 0 stays: MLflow's clients need it.
     """
-    found = Experiment.objects.filter(project=project, deleted_at__lt=cutoff, number__gt=0).order_by("number")
-    return [each for each in found if is_empty(each, gone.get(each.pk, 0))]
+    experiments = Experiment.objects.filter(project=project, deleted_at__lt=cutoff, number__gt=0).order_by("number")
+    return [each for each in experiments if is_empty(each, gone.get(each.pk, 0))]
 
 
 def is_empty(experiment: Experiment, gone: int = 0) -> bool:
@@ -172,11 +174,11 @@ def is_empty(experiment: Experiment, gone: int = 0) -> bool:
         return False
     if reason_of(experiment.project_id, [("experiment", str(experiment.pk))]):
         return False
-    made = LoggedModel.objects.filter(experiment=experiment).select_related("experiment")
-    return not why_models_stay(experiment.project_id, {model.pk: model for model in made})
+    logged_models = LoggedModel.objects.filter(experiment=experiment).select_related("experiment")
+    return not find_model_citations(experiment.project_id, {model.pk: model for model in logged_models})
 
 
-def protecting(target: type[models.Model]) -> list[tuple[Any, str]]:
+def list_protecting_keys(target: type[models.Model]) -> list[tuple[Any, str]]:
     """(model, field) of every foreign key to `target` that does not go with it."""
     return [
         (model, name)
@@ -185,6 +187,6 @@ def protecting(target: type[models.Model]) -> list[tuple[Any, str]]:
     ]
 
 
-def citing(model: Any, field: str, ids: Sequence[str]) -> set[str]:
+def find_cited(model: Any, field: str, ids: Sequence[str]) -> set[str]:
     """Those of `ids` that a row of `model` leads to."""
     return set(model._base_manager.filter(**{f"{field}__in": ids}).values_list(field, flat=True).distinct())

@@ -8,8 +8,15 @@ from typing import Any
 
 from apps.ml.experiments.filters.grammar import Comparison
 from apps.ml.experiments.filters.orders import Order
-from apps.ml.experiments.filters.sql import TRUE, Sql, all_of, exists, rows_of, text_condition
-from apps.ml.experiments.search.paging import Column, behind, edge_of, make_token, order_of, read_token
+from apps.ml.experiments.filters.sql import TRUE, Sql, build_exists, build_text_condition, fetch_rows, join_with_and
+from apps.ml.experiments.search.paging import (
+    OrderColumn,
+    build_cursor_filter,
+    decode_token,
+    encode_token,
+    format_order,
+    serialize_edge,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,50 +26,55 @@ class Search:
     source: Sql
     key: str
     conditions: Sequence[Sql]
-    columns: Sequence[Column]
+    columns: Sequence[OrderColumn]
     identity: Sequence[Any]
 
 
-def page_of_ids(search: Search, limit: int, token: str) -> tuple[list[Any], str]:
+def fetch_page_ids(search: Search, limit: int, token: str) -> tuple[list[Any], str]:
     """At most `limit` ids in order, and the token of the next page, "" where there is none. Raises BadToken."""
     conditions = list(search.conditions)
     if token:
-        conditions.append(behind(search.columns, read_token(search.identity, [search.columns], token)[1]))
-    where = all_of(conditions)
+        conditions.append(
+            build_cursor_filter(search.columns, decode_token(search.identity, [search.columns], token)[1])
+        )
+    where = join_with_and(conditions)
     keys = ", ".join(column.compared for column in search.columns)
-    text = (
-        f"SELECT {search.key}, {keys} FROM {search.source.text} WHERE {where.text} ORDER BY {order_of(search.columns)}"
-    )
-    rows = rows_of(Sql(f"{text} LIMIT %s", (*search.source.params, *where.params, limit + 1)))
+    order = format_order(search.columns)
+    text = f"SELECT {search.key}, {keys} FROM {search.source.text} WHERE {where.text} ORDER BY {order}"
+    rows = fetch_rows(Sql(f"{text} LIMIT %s", (*search.source.params, *where.params, limit + 1)))
     more = ""
     if len(rows) > limit:
         rows = rows[:limit]
-        more = make_token(search.identity, 0, edge_of(search.columns, rows[-1][1:])) if rows else ""
+        more = encode_token(search.identity, 0, serialize_edge(search.columns, rows[-1][1:])) if rows else ""
     return [row[0] for row in rows], more
 
 
-def in_order(ids: Sequence[Any], rows: Mapping[Any, Any]) -> list[Any]:
+def order_rows(ids: Sequence[Any], rows: Mapping[Any, Any]) -> list[Any]:
     """The rows of these ids; one that has gone since is left out."""
     return [rows[key] for key in ids if key in rows]
 
 
-def of_key(table: str, owner: str, key: str, comparison: Comparison, value: Callable[[Comparison], Sql]) -> Sql:
+def build_key_condition(
+    table: str, owner: str, key: str, comparison: Comparison, value: Callable[[Comparison], Sql]
+) -> Sql:
     """A row in `table`, whose column `owner` is `key`, has the key of the comparison, and its value holds."""
     condition = TRUE if comparison.value is None else value(comparison)
     text = f"{table} x WHERE x.{owner} = {key} AND x.key = %s AND {condition.text}"
     rows = Sql(text, (comparison.key, *condition.params))
-    return exists(rows, negated=comparison.operator == "IS NULL", apart=True)
+    return build_exists(rows, negated=comparison.operator == "IS NULL", apart=True)
 
 
-def text_value(comparison: Comparison) -> Sql:
-    return text_condition("x.value", comparison.operator, comparison.value)  # type: ignore[arg-type]
+def build_text_value_condition(comparison: Comparison) -> Sql:
+    return build_text_condition("x.value", comparison.operator, comparison.value)  # type: ignore[arg-type]
 
 
-def ordered(orders: Sequence[Order], columns: Mapping[str, Column], ties: Sequence[tuple[str, bool]]) -> list[Column]:
+def build_order_columns(
+    orders: Sequence[Order], columns: Mapping[str, OrderColumn], ties: Sequence[tuple[str, bool]]
+) -> list[OrderColumn]:
     """The columns of these orders, then those of the ties (name, downwards) that no order names."""
-    named = [(order.key, order.down) for order in orders]
-    keys = {key for key, _ in named}
+    requested = [(order.key, order.down) for order in orders]
+    keys = {key for key, _ in requested}
     return [
-        Column(columns[key].text, columns[key].sort, down)
-        for key, down in [*named, *(tie for tie in ties if tie[0] not in keys)]
+        OrderColumn(columns[key].text, columns[key].sort, down)
+        for key, down in [*requested, *(tie for tie in ties if tie[0] not in keys)]
     ]

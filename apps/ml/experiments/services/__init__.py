@@ -11,18 +11,18 @@ from apps.ml.experiments.services.experiments import (
     restore_experiment,
     set_experiment_tag,
 )
-from apps.ml.experiments.services.inputs import Dataset, log_inputs, log_model_info, log_outputs
+from apps.ml.experiments.services.inputs import DatasetInput, log_inputs, log_model_info, log_outputs
 from apps.ml.experiments.services.jobs import (
     ENDINGS,
     Facts,
     close_ended_runs,
     finish_run,
+    get_end_reason,
     log_metrics,
     start_run,
-    why,
 )
-from apps.ml.experiments.services.metric_ingestion import take_in, take_in_all
-from apps.ml.experiments.services.metrics import ForModel, Sent, log_points
+from apps.ml.experiments.services.metric_ingestion import ingest_all_batches, ingest_batches
+from apps.ml.experiments.services.metrics import ModelPoint, SentPoint, log_points
 from apps.ml.experiments.services.runs import (
     create_run,
     delete_run,
@@ -34,11 +34,11 @@ from apps.ml.experiments.services.runs import (
 
 __all__ = [
     "ENDINGS",
-    "Dataset",
+    "DatasetInput",
     "Facts",
-    "ForModel",
+    "ModelPoint",
     "Point",
-    "Sent",
+    "SentPoint",
     "close_ended_runs",
     "create_experiment",
     "create_run",
@@ -49,6 +49,9 @@ __all__ = [
     "ensure_default",
     "ensure_experiment",
     "finish_run",
+    "get_end_reason",
+    "ingest_all_batches",
+    "ingest_batches",
     "log_batch",
     "log_inputs",
     "log_metrics",
@@ -60,8 +63,5 @@ __all__ = [
     "restore_run",
     "set_experiment_tag",
     "start_run",
-    "take_in",
-    "take_in_all",
     "update_run",
-    "why",
 ]

@@ -19,7 +19,7 @@ from apps.platform.holds.queries import refuse_held
 from deepseek.messages import N_, Message
 
 TAGS_LIMIT = 500  # of one run
-TOLD = 500  # characters of a value that the record shows; the digest is of all of it
+MAX_RECORDED_CHARACTERS = 500  # characters of a value that the record shows; the digest is of all of it
 
 
 def set_note(*, actor: Actor, run: Run, text: str) -> None:
@@ -59,7 +59,7 @@ def write_tag(actor: Actor, run: Run, key: str, value: str | None, *, action: st
         tag = RunTag.objects.filter(run=run, key=key).first()
         if (tag.value if tag else None) == value:
             return
-        before = {} if tag is None else {key: tag.value[:TOLD]}
+        before = {} if tag is None else {key: tag.value[:MAX_RECORDED_CHARACTERS]}
         if value is None:
             run.tags.delete_key(key)
         else:
@@ -77,7 +77,7 @@ def write_tag(actor: Actor, run: Run, key: str, value: str | None, *, action: st
             action=action,
             obj=run,
             before=before,
-            after={} if value is None else {key: value[:TOLD]},
+            after={} if value is None else {key: value[:MAX_RECORDED_CHARACTERS]},
             digests={} if value is None else {"value": sha256_hex(value)},
         )
 
@@ -89,11 +89,11 @@ def delete_run(*, actor: Actor, run: Run, reason: str = "") -> None:
     """
     require(actor, "run.annotate", run)
     with transaction.atomic():
-        held = lock_active(run)
-        if held.job is not None and not held.job.ended:
+        locked = lock_active(run)
+        if locked.job is not None and not locked.job.ended:
             raise Conflict(
                 "Job {job_id} still records this run.",
-                job_id=held.job_id,
+                job_id=locked.job_id,
                 field="run",
                 hint=N_("Cancel the job, or wait for its end."),
             )
@@ -105,12 +105,12 @@ def restore_run(*, actor: Actor, run: Run) -> None:
     """Bring a deleted run back as it was. Conflict where it is not deleted, or has begun to go for good."""
     require(actor, "run.annotate", run)
     with transaction.atomic():
-        held = Run.objects.select_for_update(no_key=True, of=("self",)).get(pk=run.pk)
-        if held.deleted_at is None:
+        locked = Run.objects.select_for_update(no_key=True, of=("self",)).get(pk=run.pk)
+        if locked.deleted_at is None:
             raise Conflict(
                 "Run {run_pk} is not deleted.", run_pk=run.pk, field="run", hint=N_("Read the run for its state.")
             )
-        refuse_going(held)
+        refuse_purging(locked)
         mark_deleted(actor, run, deleted=False)
 
 
@@ -121,19 +121,19 @@ def mark_deleted(actor: Actor, run: Run, *, deleted: bool, reason: str = "") -> 
         actor=actor,
         action="run.delete" if deleted else "run.restore",
         obj=run,
-        reason=reason[:TOLD],
+        reason=reason[:MAX_RECORDED_CHARACTERS],
         before={"deleted": not deleted},
         after={"deleted": deleted},
         digests={"metrics": run.metrics_digest} if run.metrics_digest else {},
     )
 
 
-def refuse_going(held: Run) -> None:
+def refuse_purging(locked: Run) -> None:
     """Raise Conflict for a run that a purge has begun to remove. `held`: its row, locked."""
-    if held.purging_at is not None:
+    if locked.purging_at is not None:
         raise Conflict(
             "Run {held_pk} has begun to go for good: its points are not whole any more.",
-            held_pk=held.pk,
+            held_pk=locked.pk,
             code="run_is_going",
             field="run",
             limit="a run that no purge has begun to remove",
@@ -143,12 +143,12 @@ def refuse_going(held: Run) -> None:
 
 def lock_active(run: Run) -> Run:
     """The run, its row locked; Conflict where it is deleted."""
-    held = Run.objects.select_for_update(no_key=True, of=("self",)).select_related("job").get(pk=run.pk)
-    if held.deleted_at is not None:
+    locked = Run.objects.select_for_update(no_key=True, of=("self",)).select_related("job").get(pk=run.pk)
+    if locked.deleted_at is not None:
         raise Conflict(
             "Run {run_pk} is deleted.", run_pk=run.pk, code="run_deleted", field="run", hint=N_("Restore it first.")
         )
-    return held
+    return locked
 
 
 def check_key(key: str) -> None:

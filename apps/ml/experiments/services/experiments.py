@@ -28,26 +28,26 @@ RUNS_AT_ONCE = 1000  # that a deletion marks in one statement
 def ensure_experiment(*, actor: Actor, project: Project, name: str = "") -> Experiment:
     """The experiment called `name` ("": number 0, Default), made if the project has none; two at once make one."""
     require(actor, "run.record", project)
-    return found_or_made(actor, project, name)
+    return find_or_create_experiment(actor, project, name)
 
 
 def ensure_default(*, actor: Actor, project: Project) -> Experiment:
     """Number 0, where clients record runs for which they named no experiment; made if the project has none."""
     require(actor, "run.track", project)
-    return found_or_made(actor, project, "")
+    return find_or_create_experiment(actor, project, "")
 
 
-def found_or_made(actor: Actor, project: Project, name: str) -> Experiment:
+def find_or_create_experiment(actor: Actor, project: Project, name: str) -> Experiment:
     """One that was deleted comes back, with the runs that went with it: a run that goes on belongs to no trash."""
     name = "" if name == DEFAULT_NAME else name  # that name is taken, also before the first run needs it
-    wanted = {"name": name} if name else {"number": DEFAULT_NUMBER}
+    lookup = {"name": name} if name else {"number": DEFAULT_NUMBER}
     while True:
-        found = Experiment.objects.filter(project=project, **wanted).first()
-        if found is not None and found.deleted_at is None:
-            return found
+        experiment = Experiment.objects.filter(project=project, **lookup).first()
+        if experiment is not None and experiment.deleted_at is None:
+            return experiment
         try:
-            if found is not None:
-                mark(actor, found, deleted=False)
+            if experiment is not None:
+                mark_experiment(actor, experiment, deleted=False)
                 continue
             with transaction.atomic():
                 return insert_experiment(actor, project, name)
@@ -91,7 +91,7 @@ def create_experiment(
         check_tag(key, value)
     while True:
         if name == DEFAULT_NAME or Experiment.objects.filter(project=project, name=name).exists():
-            raise taken(name)
+            raise build_name_conflict(name)
         try:
             with transaction.atomic():
                 experiment = insert_experiment(actor, project, name, location)
@@ -127,7 +127,7 @@ def rename_experiment(*, actor: Actor, experiment: Experiment, name: str) -> Non
                     after={"name": name},
                 )
     except IntegrityError:
-        raise taken(name) from None
+        raise build_name_conflict(name) from None
 
 
 def delete_experiment(*, actor: Actor, experiment: Experiment) -> None:
@@ -142,27 +142,27 @@ def delete_experiment(*, actor: Actor, experiment: Experiment) -> None:
             "Experiment {default_number} cannot be deleted: runs without a name of one go there.",
             default_number=DEFAULT_NUMBER,
         )
-    mark(actor, experiment, deleted=True)
+    mark_experiment(actor, experiment, deleted=True)
 
 
 def restore_experiment(*, actor: Actor, experiment: Experiment) -> None:
     """The opposite, with the runs that went with it; those that were deleted before stay so, and those that a purge
     has begun to remove. NotFound when it is not deleted."""
     require(actor, "run.track", experiment)
-    mark(actor, experiment, deleted=False)
+    mark_experiment(actor, experiment, deleted=False)
 
 
-def mark(actor: Actor, experiment: Experiment, *, deleted: bool) -> None:
+def mark_experiment(actor: Actor, experiment: Experiment, *, deleted: bool) -> None:
     now = timezone.now()
     with transaction.atomic():
-        held = Experiment.objects.select_for_update(no_key=True).filter(pk=experiment.pk)
-        before = held.values_list("deleted_at", flat=True).get()
+        locked = Experiment.objects.select_for_update(no_key=True).filter(pk=experiment.pk)
+        before = locked.values_list("deleted_at", flat=True).get()
         if (before is not None) == deleted:
             raise NotFound("No Experiment with id={experiment_number} exists", experiment_number=experiment.number)
         if deleted:
-            check_no_job_goes_on(experiment)
-            refuse_held_within(experiment)
-        held.update(deleted_at=now if deleted else None, updated_at=now)
+            check_no_open_job(experiment)
+            refuse_held_contents(experiment)
+        locked.update(deleted_at=now if deleted else None, updated_at=now)
         runs = Run.objects.filter(experiment=experiment, deleted_at=None if deleted else before, purging_at=None)
         count = runs.update(deleted_at=now if deleted else None)
         record(
@@ -173,7 +173,7 @@ def mark(actor: Actor, experiment: Experiment, *, deleted: bool) -> None:
         )
 
 
-def refuse_held_within(experiment: Experiment) -> None:
+def refuse_held_contents(experiment: Experiment) -> None:
     """Raise Conflict where a hold covers the experiment, one of its runs or one of its logged models."""
     refuse_held(experiment.project_id, ("experiment", str(experiment.pk)))
     for kind, table in (("run", Run), ("loggedmodel", LoggedModel)):
@@ -251,7 +251,7 @@ def check_active(experiment: Experiment) -> None:
         )
 
 
-def check_no_job_goes_on(experiment: Experiment) -> None:
+def check_no_open_job(experiment: Experiment) -> None:
     rows = Run.objects.filter(experiment=experiment, job__isnull=False, deleted_at=None).exclude(state__in=ENDED)
     job = rows.values_list("job", flat=True).first()
     if job is not None:
@@ -265,5 +265,5 @@ def check_no_job_goes_on(experiment: Experiment) -> None:
         )
 
 
-def taken(name: str) -> Conflict:
+def build_name_conflict(name: str) -> Conflict:
     return Conflict("Experiment(name={name}) already exists.", name=name, code="experiment_exists", field="name")

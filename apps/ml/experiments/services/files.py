@@ -15,7 +15,15 @@ from apps.core.actors import Actor
 from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.core.policy import build_audit_reference, require
-from apps.ml.experiments.files.tree import FileRow, Owner, below, check_new_path, checked_path, files_of, in_the_way
+from apps.ml.experiments.files.tree import (
+    FileRow,
+    Owner,
+    check_new_path,
+    filter_below,
+    find_path_conflict,
+    list_files,
+    normalize_path,
+)
 from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
 from apps.ml.experiments.states import DECLARED, ENDED
 from apps.platform.artifacts import file_names
@@ -38,12 +46,12 @@ def put_file(
     publish_upload raises.
     """
     require(actor, "run.track", owner)
-    path = checked_path(path)
+    path = normalize_path(path)
     check_new_path(path)
     require_writable(owner)
     if not path:
         raise Invalid("A file needs a name.", code="bad_path", field="path", hint=N_("For instance plots/loss.png."))
-    if blocking := in_the_way(owner, path):
+    if blocking := find_path_conflict(owner, path):
         raise Conflict(
             "{path!r} cannot be a file beside {blocking!r}: one of them would be a folder.",
             path=path[:80],
@@ -62,7 +70,7 @@ def put_file(
     key = "run" if isinstance(owner, Run) else "model"
     row: FileRow = table(**{key: owner}, **about)
     with transaction.atomic():
-        before = files_of(owner).filter(path=path).values_list("artifact_id", flat=True).first()
+        before = list_files(owner).filter(path=path).values_list("artifact_id", flat=True).first()
         if before is not None and before != row.artifact_id:
             refuse_held_files(owner)
         table.objects.bulk_create(
@@ -96,11 +104,11 @@ def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
     Raises Conflict where a hold keeps them.
     """
     require(actor, "run.track", owner)
-    path = checked_path(path)
+    path = normalize_path(path)
     require_writable(owner)
     with transaction.atomic():
-        rows = files_of(owner)
-        gone = list(below(rows, path).values_list("pk", "path", "artifact_id"))
+        rows = list_files(owner)
+        gone = list(filter_below(rows, path).values_list("pk", "path", "artifact_id"))
         gone += list(rows.filter(path=path).values_list("pk", "path", "artifact_id")) if path else []
         if gone:
             refuse_held_files(owner)

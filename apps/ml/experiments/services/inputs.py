@@ -15,7 +15,7 @@ from apps.core.policy import require
 from apps.ml.experiments.keys import CONTEXT_TAG, TAG_LIMIT, check_length
 from apps.ml.experiments.models import LoggedModel, RunDataset, RunModel, RunTag
 from apps.ml.experiments.services.metrics import check_open
-from apps.ml.experiments.services.runs import open_run, record_amended, write_tags
+from apps.ml.experiments.services.runs import open_run, record_run_amendment, write_tags
 from apps.ml.experiments.states import ENDED
 from apps.platform.accounts.models import Project
 
@@ -27,7 +27,7 @@ MODEL_FIELDS = ("artifact_path", "flavors", "utc_time_created", "run_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
+class DatasetInput:
     """A dataset as a client describes it; `tags` as (key, value)."""
 
     name: str
@@ -54,7 +54,7 @@ class Dataset:
 
 
 def log_inputs(
-    *, actor: Actor, project: Project, run_id: str, datasets: Sequence[Dataset] = (), models: Sequence[str] = ()
+    *, actor: Actor, project: Project, run_id: str, datasets: Sequence[DatasetInput] = (), models: Sequence[str] = ()
 ) -> None:
     """Note what a run read; what is noted already stays as it is. `models`: ids of logged models."""
     require(actor, "run.track", project)
@@ -63,11 +63,13 @@ def log_inputs(
     with transaction.atomic():
         run = open_run(project.pk, run_id)
         check_open(run, run_id)
-        RunDataset.objects.bulk_create((row_of(run_id, dataset) for dataset in datasets), ignore_conflicts=True)
-        link(run_id, project.pk, [(model_id, 0) for model_id in models], RunModel.Direction.INPUT)
+        RunDataset.objects.bulk_create(
+            (build_dataset_row(run_id, dataset) for dataset in datasets), ignore_conflicts=True
+        )
+        link_models(run_id, project.pk, [(model_id, 0) for model_id in models], RunModel.Direction.INPUT)
         if run.state in ENDED and (datasets or models):
-            named = {f"{dataset.name} {dataset.digest}": dataset.source for dataset in datasets}
-            record_amended(actor, run, datasets=named, models=dict.fromkeys(models, "input"))
+            named_datasets = {f"{dataset.name} {dataset.digest}": dataset.source for dataset in datasets}
+            record_run_amendment(actor, run, datasets=named_datasets, models=dict.fromkeys(models, "input"))
 
 
 def log_outputs(*, actor: Actor, project: Project, run_id: str, models: Sequence[tuple[str, int]]) -> None:
@@ -76,28 +78,28 @@ def log_outputs(*, actor: Actor, project: Project, run_id: str, models: Sequence
     with transaction.atomic():
         run = open_run(project.pk, run_id)
         check_open(run, run_id)
-        link(run_id, project.pk, models, RunModel.Direction.OUTPUT)
+        link_models(run_id, project.pk, models, RunModel.Direction.OUTPUT)
         if run.state in ENDED and models:
-            record_amended(actor, run, models=dict(models))
+            record_run_amendment(actor, run, models=dict(models))
 
 
 def log_model_info(*, actor: Actor, project: Project, run_id: str, text: str) -> None:
     """What old clients say of a model that they put among a run's files: kept as a list in a tag, as MLflow does."""
     require(actor, "run.track", project)
-    info = model_info(text)
+    info = parse_model_info(text)
     with transaction.atomic():
         run = open_run(project.pk, run_id)
         check_open(run, run_id)
         stored = RunTag.objects.filter(run_id=run_id, key=HISTORY).values_list("value", flat=True).first()
-        told = json.dumps([*(json.loads(stored) if stored else []), info])
-        if len(told) > TAG_LIMIT:  # cut, it would be no JSON any more
+        history = json.dumps([*(json.loads(stored) if stored else []), info])
+        if len(history) > TAG_LIMIT:  # cut, it would be no JSON any more
             raise Invalid("The run has too many models of the old kind.", field="model_json", limit=TAG_LIMIT)
-        write_tags(run_id, {HISTORY: told})
+        write_tags(run_id, {HISTORY: history})
         if run.state in ENDED:
-            record_amended(actor, run, tags={HISTORY: told})
+            record_run_amendment(actor, run, tags={HISTORY: history})
 
 
-def model_info(text: str) -> dict[str, Any]:
+def parse_model_info(text: str) -> dict[str, Any]:
     try:
         info = json.loads(text)
     except (ValueError, RecursionError):
@@ -106,18 +108,18 @@ def model_info(text: str) -> dict[str, Any]:
         ) from None
     lacking = sorted(set(MODEL_FIELDS) - set(info)) if isinstance(info, dict) else list(MODEL_FIELDS)
     if lacking:
-        named = ", ".join(map(repr, lacking))
-        raise Invalid("Model json is missing mandatory fields: {{{named}}}", named=named, field="model_json")
+        missing_fields = ", ".join(map(repr, lacking))
+        raise Invalid("Model json is missing mandatory fields: {{{named}}}", named=missing_fields, field="model_json")
     return {name: info[name] for name in info}
 
 
-def link(run_id: str, project_id: int, models: Sequence[tuple[str, int]], direction: str) -> None:
+def link_models(run_id: str, project_id: int, models: Sequence[tuple[str, int]], direction: str) -> None:
     """Models that are not there are refused; those that are linked already stay at their step."""
-    named = {model_id for model_id, _step in models}
-    if not named:
+    model_ids = {model_id for model_id, _step in models}
+    if not model_ids:
         return
-    known = set(LoggedModel.objects.filter(pk__in=named, project_id=project_id).values_list("pk", flat=True))
-    if lacking := named - known:
+    existing = set(LoggedModel.objects.filter(pk__in=model_ids, project_id=project_id).values_list("pk", flat=True))
+    if lacking := model_ids - existing:
         raise Invalid(
             "There is no logged model {lacking}.", lacking=min(lacking)[:40], code="model_unknown", field="models"
         )
@@ -127,7 +129,7 @@ def link(run_id: str, project_id: int, models: Sequence[tuple[str, int]], direct
     )
 
 
-def row_of(run_id: str, dataset: Dataset) -> RunDataset:
+def build_dataset_row(run_id: str, dataset: DatasetInput) -> RunDataset:
     return RunDataset(
         run_id=run_id,
         name=dataset.name,

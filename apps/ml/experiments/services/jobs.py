@@ -23,7 +23,7 @@ from apps.core.policy import require
 from apps.ml.experiments.metrics import downsampling, series
 from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Experiment, Metric, Run, RunArtifact, RunParam
-from apps.ml.experiments.services.annotations import mark_deleted, refuse_going
+from apps.ml.experiments.services.annotations import mark_deleted, refuse_purging
 from apps.ml.experiments.services.experiments import ensure_experiment
 from apps.ml.experiments.services.points import add_buckets, add_points
 from apps.ml.experiments.states import RunState
@@ -38,7 +38,7 @@ from deepseek.messages import Message, restore_message
 
 PARAM_LIMIT = 6000  # characters of a value, as MLflow; the whole spec stays with the job
 KEYS_LIMIT = 2000  # metrics of one run: a name that is new at every step must not fill the database
-POINT_BATCH = 1000
+MAX_POINTS_PER_BATCH = 1000
 ENDINGS = {JobState.SUCCEEDED: RunState.FINISHED, JobState.FAILED: RunState.FAILED, JobState.CANCELLED: RunState.KILLED}
 ACTIONS = {RunState.FINISHED: "run.finish", RunState.FAILED: "run.fail", RunState.KILLED: "run.kill"}
 
@@ -102,7 +102,7 @@ def reopen_run(actor: Actor, run: Run, attempt: int, facts: Facts) -> None:
     A run that was deleted meanwhile is there again. Raises Conflict where a purge has begun to remove it.
     """
     if run.deleted_at is not None:
-        refuse_going(run)
+        refuse_purging(run)
         mark_deleted(actor, run, deleted=False, reason=f"Attempt {attempt} goes on")
     run.environment, run.code_digest = dict(facts.environment), facts.code_digest
     Run.objects.filter(pk=run.pk).update(environment=run.environment, code_digest=run.code_digest)
@@ -146,28 +146,28 @@ def log_metrics(*, actor: Actor, run: Run, points: Sequence[Point]) -> int:
         by_key[point.key].append(point)
     with transaction.atomic():
         lock_run(run)
-        known = {metric.key: metric for metric in Metric.objects.filter(run=run, key__in=by_key)}
-        for key, metric in known.items():
+        metrics = {metric.key: metric for metric in Metric.objects.filter(run=run, key__in=by_key)}
+        for key, metric in metrics.items():
             if metric.attempt != run.attempt:
-                cut_back(metric, min(point.step for point in by_key[key]))
-        fresh = [key for key in by_key if key not in known]
+                truncate_metric(metric, min(point.step for point in by_key[key]))
+        fresh = [key for key in by_key if key not in metrics]
         room = max(0, KEYS_LIMIT - Metric.objects.filter(run=run).count()) if fresh else 0
         for key in fresh[:room]:
-            known[key] = Metric(
+            metrics[key] = Metric(
                 run=run,
                 project_id=run.project_id,
                 experiment_id=run.experiment_id,
                 started_at=run.started_at,
                 key=key,
             )
-            series.begin(known[key])
-        save_points(run, known, by_key)
+            series.reset_metric(metrics[key])
+        save_points(run, metrics, by_key)
     return len(fresh[room:])
 
 
 def lock_run(run: Run) -> None:
-    held = Run.objects.select_for_update(no_key=True).filter(pk=run.pk, attempt=run.attempt, state=RunState.RUNNING)
-    if not held.exists():
+    locked = Run.objects.select_for_update(no_key=True).filter(pk=run.pk, attempt=run.attempt, state=RunState.RUNNING)
+    if not locked.exists():
         raise StaleState(
             "Run {run_pk} is not recorded by attempt {attempt} any more.",
             run_pk=run.pk,
@@ -176,30 +176,32 @@ def lock_run(run: Run) -> None:
         )
 
 
-def cut_back(metric: Metric, step: int) -> None:
+def truncate_metric(metric: Metric, step: int) -> None:
     """Remove the points at `step` and behind it, and make the row what it was before them."""
     touched = metric.buckets.filter(level=0, last_step__gte=step).aggregate(first=Min("upto"))["first"]
-    whole = metric.count if touched is None else touched - downsampling.size_of(0)  # points whose buckets stay
-    metric.buckets.filter(upto__gt=whole).delete()
+    kept_count = (
+        metric.count if touched is None else touched - downsampling.get_bucket_size(0)
+    )  # points whose buckets stay
+    metric.buckets.filter(upto__gt=kept_count).delete()
     metric.points.filter(step__gte=step).delete()
-    series.begin(metric)
+    series.reset_metric(metric)
     rows = metric.points.order_by("id").values_list("step", "value", "is_nan", "at").iterator()
     points = (Point(metric.key, nan if is_nan else value, at_step, at) for at_step, value, is_nan, at in rows)
-    while batch := list(islice(points, POINT_BATCH)):
-        add_buckets([(metric, full) for full in series.fold(metric, batch) if full.upto > whole])
+    while batch := list(islice(points, MAX_POINTS_PER_BATCH)):
+        add_buckets([(metric, full) for full in series.fold_points(metric, batch) if full.upto > kept_count])
 
 
-NEWEST = ("value", "is_nan", "step", "at", "first_step", "lowest", "lowest_step", "highest", "highest_step")
+SUMMARY_COLUMNS = ("value", "is_nan", "step", "at", "first_step", "lowest", "lowest_step", "highest", "highest_step")
 
 
 def save_points(run: Run, metrics: Mapping[str, Metric], by_key: Mapping[str, Sequence[Point]]) -> None:
     filled = []
     for key, metric in metrics.items():
         metric.attempt = run.attempt
-        filled += [(metric, full) for full in series.fold(metric, by_key[key])]
+        filled += [(metric, full) for full in series.fold_points(metric, by_key[key])]
     Metric.objects.bulk_create([metric for metric in metrics.values() if metric.pk is None])
     old = [metric for metric in metrics.values() if metric.pk is not None]
-    Metric.objects.bulk_update(old, [*NEWEST, "count", "attempt", "digest", "open_buckets"])
+    Metric.objects.bulk_update(old, [*SUMMARY_COLUMNS, "count", "attempt", "digest", "open_buckets"])
     add_points((metric, by_key[key]) for key, metric in metrics.items())
     add_buckets(filled)
 
@@ -219,7 +221,7 @@ def finish_run(
     """
     require(actor, "run.record", run)
     with transaction.atomic():
-        close(actor, run, state, reason=reason, artifacts=artifacts, figures=figures)
+        close_run(actor, run, state, reason=reason, artifacts=artifacts, figures=figures)
         if state == RunState.FINISHED and run.job is not None:
             job = End("job", str(run.job_id), label=str(run.job))
             end = End("run", run.pk, digest=run.metrics_digest, label=run.name)
@@ -227,7 +229,7 @@ def finish_run(
     return run
 
 
-def close(
+def close_run(
     actor: Actor,
     run: Run,
     state: str,
@@ -239,7 +241,7 @@ def close(
 ) -> Run:
     with transaction.atomic():
         metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
-        digest = series.digest_of_all(metrics)
+        digest = series.compute_run_digest(metrics)
         Run.objects.filter(pk=run.pk).update(figures=dict(figures or {}))
         change_state(
             run,
@@ -251,7 +253,7 @@ def close(
             digests={"metrics": digest, "code": run.code_digest, "spec": run.spec_digest, **run.inputs},
             ended_at=Now(),
             metrics_digest=digest,
-            metrics_count=series.count_of_all(metrics),
+            metrics_count=series.count_run_points(metrics),
         )
         RunArtifact.objects.bulk_create(
             RunArtifact(run=run, path=path, artifact=artifact, size=artifact.size, media_type=media_type)
@@ -266,15 +268,15 @@ def close_ended_runs(*, actor: Actor, limit: int = 100) -> int:
     """
     require(actor, "job.recover")
     closed = 0
-    found = Run.objects.filter(state=RunState.RUNNING, job__isnull=False, job__state__in=JOB_ENDED)
-    for run in found.select_related("job").order_by("job_id")[:limit]:
+    open_runs = Run.objects.filter(state=RunState.RUNNING, job__isnull=False, job__state__in=JOB_ENDED)
+    for run in open_runs.select_related("job").order_by("job_id")[:limit]:
         job: Job = run.job  # type: ignore[assignment]  # asked for above
         try:
-            close(
+            close_run(
                 actor.with_job(job.pk),
                 run,
                 ENDINGS[JobState(job.state)],
-                reason=why(job),
+                reason=get_end_reason(job),
                 guard={"job__state": job.state},
             )
             closed += 1
@@ -283,6 +285,6 @@ def close_ended_runs(*, actor: Actor, limit: int = 100) -> int:
     return closed
 
 
-def why(job: Job) -> str:
+def get_end_reason(job: Job) -> str:
     """The reason that the record of a run's end gives."""
     return restore_message(job.error or {}) or job.cancel_reason[:500]

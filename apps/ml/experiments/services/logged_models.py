@@ -16,7 +16,7 @@ from apps.core.actors import Actor
 from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.core.policy import build_audit_reference, require
-from apps.ml.experiments.files.tree import files_of
+from apps.ml.experiments.files.tree import list_files
 from apps.ml.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelParam, LoggedModelTag, Run
 from apps.ml.experiments.states import DECLARED, LoggedModelState
@@ -72,7 +72,7 @@ def create_logged_model(
         )
     check_length(name, "name", NAME_LIMIT)
     check_length(model_type, "model_type", TYPE_LIMIT)
-    checked = checked_pairs(params or {}, PARAM_LIMIT), checked_pairs(tags or {}, TAG_LIMIT)
+    checked = check_and_cut_pairs(params or {}, PARAM_LIMIT), check_and_cut_pairs(tags or {}, TAG_LIMIT)
     if experiment.deleted_at is not None:
         raise Invalid(
             "The experiment {experiment_number} must be in the 'active' state. Current state is deleted.",
@@ -99,7 +99,7 @@ def create_logged_model(
         )
         if source_run is not None:
             run = End("run", source_run.pk, label=source_run.name)
-            record_with(project, [EdgeSpec.between(run, model_end(model), "model")])
+            record_with(project, [EdgeSpec.between(run, build_model_end(model), "model")])
     return model
 
 
@@ -110,7 +110,7 @@ def finish_logged_model(*, actor: Actor, model: LoggedModel, state: str) -> Logg
     require(actor, "run.track", model)
     if state == model.state:
         return model
-    files = sorted(files_of(model).values_list("path", "artifact_id"))
+    files = sorted(list_files(model).values_list("path", "artifact_id"))
     return change_state(
         model,
         state,
@@ -129,12 +129,12 @@ def finish_logged_model(*, actor: Actor, model: LoggedModel, state: str) -> Logg
 def add_logged_model_params(*, actor: Actor, model: LoggedModel, params: Mapping[str, str]) -> None:
     """Params beside those that it has; the same again is fine, another value is Invalid."""
     require(actor, "run.track", model)
-    wanted = checked_pairs(params, PARAM_LIMIT)
+    new_params = check_and_cut_pairs(params, PARAM_LIMIT)
     with transaction.atomic():
         touch(model)
-        known = dict(model.params.filter(key__in=wanted).values_list("key", "value"))
-        for key, value in known.items():
-            if wanted[key] != value:
+        existing = dict(model.params.filter(key__in=new_params).values_list("key", "value"))
+        for key, value in existing.items():
+            if new_params[key] != value:
                 raise Invalid(
                     "Changing param values is not allowed. Param with key='{key}' was already logged with "
                     "value='{found}' for model ID='{model_pk}'.",
@@ -145,28 +145,28 @@ def add_logged_model_params(*, actor: Actor, model: LoggedModel, params: Mapping
                     field="params",
                     hint=N_("Log a model anew for other params."),
                 )
-        fresh = {key: value for key, value in wanted.items() if key not in known}
+        fresh = {key: value for key, value in new_params.items() if key not in existing}
         if fresh and model.params.count() + len(fresh) > PARAMS_LIMIT:
             raise Invalid("A logged model has too many params.", field="params", limit=PARAMS_LIMIT)
         add_pairs(model, fresh, {})
-        record_amended(actor, model, params=fresh)
+        record_model_amendment(actor, model, params=fresh)
 
 
 def tag_logged_model(*, actor: Actor, model: LoggedModel, tags: Mapping[str, str]) -> None:
     """Set tags; each has one value."""
     require(actor, "run.track", model)
-    wanted = checked_pairs(tags, TAG_LIMIT)
-    if not wanted:
+    new_tags = check_and_cut_pairs(tags, TAG_LIMIT)
+    if not new_tags:
         return
     with transaction.atomic():
         touch(model)
         LoggedModelTag.objects.bulk_create(
-            [LoggedModelTag(model=model, key=key, value=value) for key, value in wanted.items()],
+            [LoggedModelTag(model=model, key=key, value=value) for key, value in new_tags.items()],
             update_conflicts=True,
             unique_fields=["model", "key"],
             update_fields=["value"],
         )
-        record_amended(actor, model, tags=wanted)
+        record_model_amendment(actor, model, tags=new_tags)
 
 
 def add_version_to_tag(*, actor: Actor, project: Project, model_id: str, name: str, number: int) -> None:
@@ -179,13 +179,13 @@ def add_version_to_tag(*, actor: Actor, project: Project, model_id: str, name: s
     if not changed.update(updated_at=timezone.now()):  # which locks the row: two versions at once are both named
         return
     tags = LoggedModelTag.objects.filter(model=model_id, key=VERSIONS_TAG)
-    known = read_versions(tags.values_list("value", flat=True).first() or "")
+    versions = read_versions(tags.values_list("value", flat=True).first() or "")
     version = {"name": name, "version": number}
-    if version in known:
+    if version in versions:
         return
-    known.append(version)
-    while len(value := json.dumps(known)) > TAG_LIMIT and len(known) > 1:
-        known.pop(0)
+    versions.append(version)
+    while len(value := json.dumps(versions)) > TAG_LIMIT and len(versions) > 1:
+        versions.pop(0)
     LoggedModelTag.objects.bulk_create(
         [LoggedModelTag(model_id=model_id, key=VERSIONS_TAG, value=value)],
         update_conflicts=True,
@@ -197,13 +197,13 @@ def add_version_to_tag(*, actor: Actor, project: Project, model_id: str, name: s
 def read_versions(text: str) -> list[object]:
     """The list in such a tag; empty for what a client has written there that is none."""
     try:
-        found = json.loads(text)
+        versions = json.loads(text)
     except (ValueError, RecursionError):
         return []
-    return found if isinstance(found, list) else []
+    return versions if isinstance(versions, list) else []
 
 
-def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:
+def delete_logged_model_tag(*, actor: Actor, model: LoggedModel, key: str) -> None:
     """Take a tag away; NotFound if there is none."""
     require(actor, "run.track", model)
     with transaction.atomic():
@@ -215,7 +215,7 @@ def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:
                 model_pk=model.pk,
                 field="key",
             )
-        record_amended(actor, model, tags={key: None})
+        record_model_amendment(actor, model, tags={key: None})
 
 
 def delete_logged_model(*, actor: Actor, model: LoggedModel) -> None:
@@ -228,13 +228,13 @@ def delete_logged_model(*, actor: Actor, model: LoggedModel) -> None:
             record(actor=actor, action="logged_model.delete", obj=model, before={"name": model.name})
 
 
-def record_amended(actor: Actor, model: LoggedModel, **what: Mapping[str, str | None]) -> None:
+def record_model_amendment(actor: Actor, model: LoggedModel, **what: Mapping[str, str | None]) -> None:
     """A model was changed; where that was after its end, no other record holds it. Its row is locked."""
-    given = {name: dict(pairs) for name, pairs in what.items() if pairs}
-    if given and LoggedModel.objects.filter(pk=model.pk, state__in=DECLARED).exists():
-        told = {name: sorted(pairs) for name, pairs in given.items()}
-        digests = {name: compute_digest(pairs) for name, pairs in given.items()}
-        record(actor=actor, action="logged_model.amend", obj=model, after=told, digests=digests)
+    changes = {name: dict(pairs) for name, pairs in what.items() if pairs}
+    if changes and LoggedModel.objects.filter(pk=model.pk, state__in=DECLARED).exists():
+        changed_keys = {name: sorted(pairs) for name, pairs in changes.items()}
+        digests = {name: compute_digest(pairs) for name, pairs in changes.items()}
+        record(actor=actor, action="logged_model.amend", obj=model, after=changed_keys, digests=digests)
 
 
 def touch(model: LoggedModel) -> None:
@@ -243,7 +243,7 @@ def touch(model: LoggedModel) -> None:
         raise NotFound("Logged model with ID '{model_pk}' not found.", model_pk=model.pk, field="model_id")
 
 
-def checked_pairs(pairs: Mapping[str, str], limit: int) -> dict[str, str]:
+def check_and_cut_pairs(pairs: Mapping[str, str], limit: int) -> dict[str, str]:
     """Values cut to `limit` characters, as the reference does with those of a run."""
     for key in pairs:
         check_key(key)
@@ -265,7 +265,7 @@ def add_pairs(model: LoggedModel, params: Mapping[str, str], tags: Mapping[str, 
         ) from None
 
 
-def model_end(model: LoggedModel) -> End:
+def build_model_end(model: LoggedModel) -> End:
     return End("logged_model", model.pk, label=model.name)
 
 

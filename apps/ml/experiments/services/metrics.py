@@ -46,7 +46,7 @@ ON CONFLICT (model_id, key, dataset_name, dataset_digest, run_id) DO UPDATE
 """
 
 
-class Sent(NamedTuple):
+class SentPoint(NamedTuple):
     """A point as clients send it. `at`: milliseconds since 1970. NaN is a value; an infinity becomes the largest."""
 
     key: str
@@ -55,16 +55,18 @@ class Sent(NamedTuple):
     step: int
 
 
-class ForModel(NamedTuple):
+class ModelPoint(NamedTuple):
     """A point that was measured of a logged model, perhaps on a dataset."""
 
-    point: Sent
+    point: SentPoint
     model_id: str
     dataset_name: str
     dataset_digest: str
 
 
-def log_points(*, actor: Actor, project_id: int, run_id: str, points: Sequence[Sent], listed: bool = False) -> None:
+def log_points(
+    *, actor: Actor, project_id: int, run_id: str, points: Sequence[SentPoint], listed: bool = False
+) -> None:
     """Take points of a run down: one statement, which looks at the run as well.
 
     `listed`: errors name them as members of the list `metrics`. Raises NotFound for a run that is not there, Invalid
@@ -72,71 +74,75 @@ def log_points(*, actor: Actor, project_id: int, run_id: str, points: Sequence[S
     """
     require(actor, "run.track", InProject(project_id))
     check_points(points, listed=listed)
-    take_down(actor, project_id, run_id, points)
+    insert_batch(actor, project_id, run_id, points)
 
 
-def take_down(actor: Actor, project_id: int, run_id: str, points: Sequence[Sent]) -> None:
-    if not execute(TAKE_DOWN, [written(points), sender_text(actor), timezone.now(), run_id, project_id]):
-        raise_why(project_id, run_id)
+def insert_batch(actor: Actor, project_id: int, run_id: str, points: Sequence[SentPoint]) -> None:
+    if not execute(TAKE_DOWN, [serialize_points(points), serialize_sender(actor), timezone.now(), run_id, project_id]):
+        raise_closed_run_error(project_id, run_id)
 
 
-def written(points: Sequence[Sent]) -> str:
+def serialize_points(points: Sequence[SentPoint]) -> str:
     """The column `points`: [[key, value, ms, step], ...] as JSON, in which NaN is null."""
     if any(math.isinf(point[1]) for point in points):
-        points = [point._replace(value=finite(point.value)) for point in points]
+        points = [point._replace(value=clamp_infinity(point.value)) for point in points]
     # As plain tuples: of named ones the writer looks at the class first, which takes seven times as long.
     return to_json([tuple(point) for point in points], inf_nan_mode="null").decode()
 
 
-def sender_text(actor: Actor) -> str:
+def serialize_sender(actor: Actor) -> str:
     """The column `sender`: what the audit trail says of whoever sent points. Without the request: one record is of many
     of them."""
     return to_json({**actor.as_record(), "address": actor.address}).decode()
 
 
-def sender_of(text: str) -> Actor:
+def parse_sender(text: str) -> Actor:
     """Whom `sender_text` wrote down, for a record: without any right. The dispatcher where nobody was."""
     if not text:
         return build_plane_actor(PlaneRole.DISPATCHER)
-    told = from_json(text)
-    return Actor.from_record(told, address=told["address"])
+    sender = from_json(text)
+    return Actor.from_record(sender, address=sender["address"])
 
 
-def read(text: str) -> list[Point]:
+def parse_points(text: str) -> list[Point]:
     """What `written` wrote."""
     rows = from_json(text)
-    moments = {at: moment(at) for at in {row[2] for row in rows}}  # few: a step's metrics are sent together
+    moments = {
+        at: convert_milliseconds(at) for at in {row[2] for row in rows}
+    }  # few: a step's metrics are sent together
     return [Point(key, math.nan if value is None else value, step, moments[at]) for key, value, at, step in rows]
 
 
-def finite(value: float) -> float:
+def clamp_infinity(value: float) -> float:
     """The largest number in the place of an infinity, as MLflow."""
     return math.copysign(float_info.max, value) if math.isinf(value) else value
 
 
-def moment(at: int) -> datetime:
+def convert_milliseconds(at: int) -> datetime:
     """Milliseconds since 1970 as a time."""
     return EPOCH + timedelta(milliseconds=at)
 
 
-def write_of_models(run_id: str, project_id: int, points: Sequence[ForModel]) -> None:
+def write_model_metrics(run_id: str, project_id: int, points: Sequence[ModelPoint]) -> None:
     """The newest values of logged models; in the caller's transaction."""
-    named = {point.model_id for point in points}
-    known = LoggedModel.objects.filter(pk__in=named, project_id=project_id, deleted_at__isnull=True)
-    if lacking := named - set(known.values_list("pk", flat=True)):
+    model_ids = {point.model_id for point in points}
+    models = LoggedModel.objects.filter(pk__in=model_ids, project_id=project_id, deleted_at__isnull=True)
+    if lacking := model_ids - set(models.values_list("pk", flat=True)):
         raise Invalid(
             "There is no logged model {lacking}.", lacking=min(lacking)[:40], code="model_unknown", field="model_id"
         )
     rows = []
     for (key, value, at, step), model_id, dataset, digest in points:
-        when = connection.ops.adapt_datetimefield_value(moment(at))
-        rows.append((model_id, run_id, key, *series.stored(finite(value)), step, when, dataset, digest))
+        when = connection.ops.adapt_datetimefield_value(convert_milliseconds(at))
+        rows.append(
+            (model_id, run_id, key, *series.convert_for_storage(clamp_infinity(value)), step, when, dataset, digest)
+        )
     with connection.cursor() as cursor:
         cursor.executemany(OF_MODEL, rows)
 
 
 # -- checks ---------------------------------------------------------------------------------------------------------
-def check_points(points: Sequence[Sent], *, listed: bool = False) -> None:
+def check_points(points: Sequence[SentPoint], *, listed: bool = False) -> None:
     for index, (key, _value, at, step) in enumerate(points):
         if len(key) > KEY_LIMIT or not PLAIN.fullmatch(key):
             check_key(key, f"metrics[{index}].name" if listed else "name", about="Metric name")
@@ -160,13 +166,13 @@ def check_points(points: Sequence[Sent], *, listed: bool = False) -> None:
             )
 
 
-def check_of_models(points: Sequence[ForModel]) -> None:
+def check_model_points(points: Sequence[ModelPoint]) -> None:
     for point in points:
         check_length(point.dataset_name, "dataset_name", DATASET_NAME_LIMIT)
         check_length(point.dataset_digest, "dataset_digest", DATASET_DIGEST_LIMIT)
 
 
-def raise_why(project_id: int, run_id: str) -> None:
+def raise_closed_run_error(project_id: int, run_id: str) -> None:
     """Say why nothing may be recorded to this run; nothing when it may."""
     run = Run.objects.filter(pk=run_id, project_id=project_id).only("deleted_at", "job_id", "project_id").first()
     check_open(run, run_id)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from apps.core.db.fast_sql import insert_many
 from apps.ml.experiments.metrics import downsampling, series
-from apps.ml.experiments.metrics.downsampling import Full
+from apps.ml.experiments.metrics.downsampling import FullBucket
 from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Metric, MetricBucket, MetricPoint
 
@@ -21,12 +21,14 @@ BUCKET = ("metric_id", "level", "upto", *downsampling.FIELDS)
 def add_points(added: Iterable[tuple[Metric, Sequence[Point]]]) -> None:
     """Points of these metrics, in the order they came."""
     rows = (
-        (metric.pk, step, *series.stored(value), at) for metric, points in added for _key, value, step, at in points
+        (metric.pk, step, *series.convert_for_storage(value), at)
+        for metric, points in added
+        for _key, value, step, at in points
     )
     insert_many(MetricPoint, POINT, rows)
 
 
-def add_buckets(filled: Iterable[tuple[Metric, Full]]) -> None:
+def add_buckets(filled: Iterable[tuple[Metric, FullBucket]]) -> None:
     """What `series.fold` gave for these metrics."""
-    rows = ((metric.pk, full.level, full.upto, *downsampling.values_of(full.bucket)) for metric, full in filled)
+    rows = ((metric.pk, full.level, full.upto, *downsampling.get_row_values(full.bucket)) for metric, full in filled)
     insert_many(MetricBucket, BUCKET, rows)

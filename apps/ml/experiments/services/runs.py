@@ -22,18 +22,18 @@ from apps.core.policy import require
 from apps.ml.experiments.keys import NAME_TAG, PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.ml.experiments.metrics import series
 from apps.ml.experiments.models import Experiment, Metric, Run, RunParam, RunTag
-from apps.ml.experiments.run_names import invented_name
-from apps.ml.experiments.services.annotations import mark_deleted, refuse_going
+from apps.ml.experiments.run_names import generate_run_name
+from apps.ml.experiments.services.annotations import mark_deleted, refuse_purging
 from apps.ml.experiments.services.experiments import check_active
-from apps.ml.experiments.services.metric_ingestion import take_in
+from apps.ml.experiments.services.metric_ingestion import ingest_batches
 from apps.ml.experiments.services.metrics import (
-    ForModel,
-    Sent,
-    check_of_models,
+    ModelPoint,
+    SentPoint,
+    check_model_points,
     check_open,
     check_points,
-    take_down,
-    write_of_models,
+    insert_batch,
+    write_model_metrics,
 )
 from apps.ml.experiments.states import ENDED, RunState
 from apps.platform.accounts.models import Project
@@ -72,26 +72,28 @@ def create_run(
     """A run that goes on from now, under an invented name where it was given none. Raises Invalid."""
     require(actor, "run.track", experiment)
     check_active(experiment)
-    given = dict(tags)
-    name = agreed_name(name, given.pop(NAME_TAG, ""))
+    remaining_tags = dict(tags)
+    name = resolve_run_name(name, remaining_tags.pop(NAME_TAG, ""))
     check_length(client_user, "user_id", USER_LIMIT)
-    for key in given:
+    for key in remaining_tags:
         check_key(key, "key")
     run = Run(
         project_id=experiment.project_id,
         experiment=experiment,
-        name=name or invented_name(),
+        name=name or generate_run_name(),
         started_at=started_at or timezone.now(),
         created_by=actor.label,
         client_user=client_user,
     )
-    tags_of_it = [RunTag(run_id=run.pk, key=key, value=value[:TAG_LIMIT]) for key, value in sorted(given.items())]
+    tags_of_it = [
+        RunTag(run_id=run.pk, key=key, value=value[:TAG_LIMIT]) for key, value in sorted(remaining_tags.items())
+    ]
     after = {"name": run.name, "experiment": experiment.number}
     fast_sql.insert_rows([run, *tags_of_it, draft(actor=actor, action="run.create", obj=run, after=after)])
     return run
 
 
-def agreed_name(name: str, tag: str) -> str:
+def resolve_run_name(name: str, tag: str) -> str:
     if name and tag and name != tag:
         raise Invalid(
             "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different "
@@ -115,9 +117,9 @@ def update_run(*, actor: Actor, run: Run, state: str = "", ended_at: datetime | 
     check_length(name, "run_name", NAME_LIMIT)
     with transaction.atomic():
         if name:
-            rename(actor, run, name)
+            rename_run(actor, run, name)
         if state and state != run.state:
-            move(actor, run, state, ended_at)
+            move_run(actor, run, state, ended_at)
         elif ended_at is not None and run.ended_at != ended_at:
             Run.objects.filter(pk=run.pk).update(ended_at=ended_at)
             record(
@@ -131,18 +133,18 @@ def update_run(*, actor: Actor, run: Run, state: str = "", ended_at: datetime | 
     return run
 
 
-def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
+def move_run(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
     if state not in ENDED:
         fields: dict[str, Any] = {"ended_at": None, "metrics_digest": "", "metrics_count": 0}
         change_state(run, state, actor=actor, action=ACTIONS[RunState(state)], guard={"job": None}, **fields)
         return
     # Held, or points come into the metrics between here and the seal.
-    hold(run.pk)
-    metrics, params, tags, waits = to_seal(run.pk)
+    lock_run_row(run.pk)
+    metrics, params, tags, waits = read_sealed_rows(run.pk)
     if waits:
-        take_in(run_ids=[run.pk])
-        metrics, params, tags, _ = to_seal(run.pk)
-    digest = series.digest_of_all(metrics)
+        ingest_batches(run_ids=[run.pk])
+        metrics, params, tags, _ = read_sealed_rows(run.pk)
+    digest = series.compute_run_digest(metrics)
     change_state(
         run,
         state,
@@ -156,17 +158,17 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         },
         ended_at=ended_at or timezone.now(),
         metrics_digest=digest,
-        metrics_count=series.count_of_all(metrics),
+        metrics_count=series.count_run_points(metrics),
     )
 
 
-def hold(run_id: str) -> bool:
+def lock_run_row(run_id: str) -> bool:
     """Lock the row of a run until the transaction ends; False where there is none."""
     lock = "FOR NO KEY UPDATE" if connection.features.has_select_for_update else ""
     return bool(fast_sql.fetch(f"{HOLD} {lock}", [run_id]))
 
 
-def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str], bool]:
+def read_sealed_rows(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str], bool]:
     """The metrics, params and tags of a run, as far as its seal is of them, and whether points wait to be taken in; one
     statement."""
     metrics: list[Metric] = []
@@ -182,7 +184,7 @@ def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str], 
     return metrics, pairs["param"], pairs["tag"], waits
 
 
-def rename(actor: Actor, run: Run, name: str) -> None:
+def rename_run(actor: Actor, run: Run, name: str) -> None:
     if name == run.name:
         return
     Run.objects.filter(pk=run.pk).update(name=name)
@@ -192,26 +194,26 @@ def rename(actor: Actor, run: Run, name: str) -> None:
 
 def delete_run(*, actor: Actor, run: Run) -> None:
     """Lists leave it out, reads go on, and it can be restored. Again is no change. Conflict where a hold keeps it."""
-    mark(actor, run, deleted=True)
+    mark_run(actor, run, deleted=True)
 
 
 def restore_run(*, actor: Actor, run: Run) -> None:
     """The opposite. Conflict where a purge has begun to remove it."""
-    mark(actor, run, deleted=False)
+    mark_run(actor, run, deleted=False)
 
 
-def mark(actor: Actor, run: Run, *, deleted: bool) -> None:
+def mark_run(actor: Actor, run: Run, *, deleted: bool) -> None:
     require(actor, "run.track", run)
     if run.job_id is not None:
         check_open(run, run.pk)
     with transaction.atomic():
-        held = Run.objects.select_for_update(no_key=True).only("deleted_at", "purging_at").get(pk=run.pk)
-        if (held.deleted_at is not None) == deleted:
+        locked = Run.objects.select_for_update(no_key=True).only("deleted_at", "purging_at").get(pk=run.pk)
+        if (locked.deleted_at is not None) == deleted:
             return
         if deleted:
             refuse_held(run.project_id, ("run", run.pk), ("experiment", str(run.experiment_id)))
         else:
-            refuse_going(held)
+            refuse_purging(locked)
         mark_deleted(actor, run, deleted=deleted)
 
 
@@ -221,10 +223,10 @@ def log_batch(
     actor: Actor,
     project: Project,
     run_id: str,
-    points: Sequence[Sent] = (),
+    points: Sequence[SentPoint] = (),
     params: Pairs = (),
     tags: Pairs = (),
-    of_models: Sequence[ForModel] = (),
+    of_models: Sequence[ModelPoint] = (),
     listed: bool = True,
 ) -> None:
     """Points, params and tags of one run, all or nothing. A param is written once; a tag is replaced.
@@ -233,21 +235,21 @@ def log_batch(
     """
     require(actor, "run.track", project)
     check_points(points, listed=listed)
-    check_of_models(of_models)
+    check_model_points(of_models)
     check_pairs(params, "params" if listed else "", about="Param key")
     check_pairs(tags, "tags" if listed else "", about="key")
     with transaction.atomic():
         run = open_run(project.pk, run_id)
         check_open(run, run_id, also_of_jobs=not (points or params or of_models))
         if points:
-            take_down(actor, project.pk, run_id, points)
+            insert_batch(actor, project.pk, run_id, points)
         if of_models:
-            write_of_models(run_id, project.pk, of_models)
-        given = {key: value[:PARAM_LIMIT] for key, value in params}
-        write_params(run_id, given, listed=listed)
+            write_model_metrics(run_id, project.pk, of_models)
+        cut_params = {key: value[:PARAM_LIMIT] for key, value in params}
+        write_params(run_id, cut_params, listed=listed)
         set_tags(actor, run, dict(tags))
-        if (params or tags) and recorded_anew(run):
-            record_amended(actor, run, params=given, tags=dict(tags))
+        if (params or tags) and is_amendment(run):
+            record_run_amendment(actor, run, params=cut_params, tags=dict(tags))
 
 
 def set_tags(actor: Actor, run: Run, tags: dict[str, str]) -> None:
@@ -255,7 +257,7 @@ def set_tags(actor: Actor, run: Run, tags: dict[str, str]) -> None:
     if name:
         check_open(run, run.pk)
         check_length(name, "run_name", NAME_LIMIT)
-        rename(actor, run, name)
+        rename_run(actor, run, name)
     write_tags(run.pk, tags)
 
 
@@ -266,8 +268,8 @@ def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None
         check_open(run, run_id, also_of_jobs=True)
         if not run.tags.delete_key(key):
             raise NotFound("No tag with name: {key} in run with id {run_id}", key=key, run_id=run_id, field="key")
-        if recorded_anew(run):
-            record_amended(actor, run, tags={key: None})
+        if is_amendment(run):
+            record_run_amendment(actor, run, tags={key: None})
 
 
 def open_run(project_id: int, run_id: str) -> Run:
@@ -279,17 +281,17 @@ def open_run(project_id: int, run_id: str) -> Run:
     return run
 
 
-def recorded_anew(run: Run) -> bool:
+def is_amendment(run: Run) -> bool:
     """Whether the record of the run's end does not hold what is written now: it was written before, or holds no tags,
     as that of a job's run, whose worker writes none."""
     return run.state in ENDED or run.job_id is not None
 
 
-def record_amended(actor: Actor, run: Run, **what: Mapping[str, Any]) -> None:
+def record_run_amendment(actor: Actor, run: Run, **what: Mapping[str, Any]) -> None:
     """A run was changed, and the record of its end does not hold this."""
-    told = {name: sorted(pairs) for name, pairs in what.items() if pairs}
+    changed_keys = {name: sorted(pairs) for name, pairs in what.items() if pairs}
     digests = {name: compute_digest(dict(pairs)) for name, pairs in what.items() if pairs}
-    record(actor=actor, action="run.amend", obj=run, after=told, digests=digests)
+    record(actor=actor, action="run.amend", obj=run, after=changed_keys, digests=digests)
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
@@ -298,7 +300,7 @@ def write_params(run_id: str, params: Mapping[str, str], *, listed: bool) -> Non
     if not params:
         return
     rows = [(run_id, key, value) for key, value in sorted(params.items())]
-    if insert("experiments_runparam", rows, "DO NOTHING") == len(rows):
+    if insert_pairs("experiments_runparam", rows, "DO NOTHING") == len(rows):
         return
     stored = dict(RunParam.objects.filter(run_id=run_id, key__in=params).values_list("key", "value"))
     changed = [
@@ -310,14 +312,14 @@ def write_params(run_id: str, params: Mapping[str, str], *, listed: bool) -> Non
         return
     text = Message("Params were already logged='{changed}' for run ID='{run_id}'.", changed=changed, run_id=run_id)
     if not listed:
-        one = changed[0]
+        change = changed[0]
         text = Message(
             "Param with key='{key}' was already logged with value='{old_value}' for run "
             "ID='{run_id}'. Attempted logging new value '{new_value}'.",
-            key=one["key"],
-            old_value=one["old_value"],
+            key=change["key"],
+            old_value=change["old_value"],
             run_id=run_id,
-            new_value=one["new_value"],
+            new_value=change["new_value"],
         )
     raise Invalid("Changing param values is not allowed. {text}", text=text, code="param_changed", field="params")
 
@@ -325,10 +327,10 @@ def write_params(run_id: str, params: Mapping[str, str], *, listed: bool) -> Non
 def write_tags(run_id: str, tags: Mapping[str, str]) -> None:
     rows = [(run_id, key, value[:TAG_LIMIT]) for key, value in sorted(tags.items())]
     if rows:
-        insert("experiments_runtag", rows, "DO UPDATE SET value = excluded.value")
+        insert_pairs("experiments_runtag", rows, "DO UPDATE SET value = excluded.value")
 
 
-def insert(table: str, rows: Sequence[tuple[str, str, str]], on_conflict: str) -> int:
+def insert_pairs(table: str, rows: Sequence[tuple[str, str, str]], on_conflict: str) -> int:
     """How many rows of (run, key, value) were written."""
     places = ", ".join(["(%s, %s, %s)"] * len(rows))
     sql = f"INSERT INTO {table} (run_id, key, value) VALUES {places} ON CONFLICT (run_id, key) {on_conflict}"  # noqa: S608 - no text of a caller's

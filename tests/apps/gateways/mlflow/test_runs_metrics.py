@@ -214,7 +214,7 @@ def test_two_queries_whatever_was_logged_before(log, track, run_id, django_asser
         log(0.5, step, step)
     with django_assert_num_queries(2):
         log(0.5, 100, 100)
-    services.take_in(run_ids=[run_id])
+    services.ingest_batches(run_ids=[run_id])
     with django_assert_num_queries(2):
         log(0.5, 101, 101)
 
@@ -309,7 +309,7 @@ def test_thinned_curve_query_count(track, run_id):
     for start in (0, 50):
         points = [{"key": "loss", "value": float(n), "timestamp": 100, "step": n} for n in range(start, start + 50)]
         track.post("runs/log-batch", run_id=run_id, metrics=points)
-        services.take_in(run_ids=[run_id])
+        services.ingest_batches(run_ids=[run_id])
         with CaptureQueriesContext(connection) as queries:
             track.get("metrics/get-history-bulk-interval", **ask)
         counts.append(len(queries))
@@ -338,7 +338,7 @@ def test_ended_run_counts_later_points(log, track, run_id):
     assert Run.objects.get().metrics_count == 1
     log(0.5, 101, 2, key="system/cpu")
     log(0.5, 101, 2)
-    services.take_in(run_ids=[run_id])
+    services.ingest_batches(run_ids=[run_id])
     assert Run.objects.get().metrics_count == 2
 
 
@@ -382,7 +382,7 @@ def curves(track, experiment_id):
                 for n in range(4 if number % 3 == 1 else 20)
             ]
             track.post("runs/log-batch", run_id=pk, metrics=points)
-        services.take_in(run_ids=runs)
+        services.ingest_batches(run_ids=runs)
         return runs
 
     return make

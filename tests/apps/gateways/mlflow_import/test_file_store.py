@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.gateways.mlflow_import.models import ImportedRun
-from apps.ml.experiments.metrics.series import digest_of_all
+from apps.ml.experiments.metrics.series import compute_run_digest
 from apps.ml.experiments.models import Experiment, LoggedModel, Metric, MetricPoint, Run, RunModel
 from apps.ml.experiments.services.experiments import restore_experiment
 from apps.ml.registry.models import Alias, Model, ModelVersion
@@ -36,7 +36,7 @@ def test_a_run_comes_over_whole(take, project):
     assert dict(run.tags.values_list("key", "value")) == {"mlflow.note.content": "# Note\n"}
     data = run.datasets.get()
     assert (data.name, data.digest, data.context, data.schema) == ("d", "abcd1234", "train", "{}")
-    assert (run.metrics_count, run.metrics_digest) == (7, digest_of_all(run.metrics.all()))
+    assert (run.metrics_count, run.metrics_digest) == (7, compute_run_digest(run.metrics.all()))
 
 
 def test_metrics_keep_their_history(take):

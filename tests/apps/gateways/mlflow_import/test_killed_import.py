@@ -7,7 +7,7 @@ import pytest
 from apps.gateways.mlflow_import.file_store import FileStore
 from apps.gateways.mlflow_import.services import runs
 from apps.ml.experiments.metrics import series
-from apps.ml.experiments.metrics.series import Point, digest_of_all
+from apps.ml.experiments.metrics.series import Point, compute_run_digest
 from apps.ml.experiments.models import Metric, Run
 from tests.apps.gateways.mlflow_import.conftest import RUN, points
 
@@ -51,7 +51,7 @@ def test_a_part_of_a_run_counts_as_deleted_until_it_is_whole(take, killed):
     take()
     whole = Run.objects.get(pk=RUN)
     assert (whole.deleted_at, whole.metrics_count) == (None, 95 + 3 + 1)
-    assert whole.metrics_digest == digest_of_all(whole.metrics.all())
+    assert whole.metrics_digest == compute_run_digest(whole.metrics.all())
     steps = whole.metrics.get(key="train/loss").points.order_by("id").values_list("step", flat=True)
     assert list(steps) == list(range(95))
 
@@ -70,8 +70,8 @@ def test_points_of_many_transactions_fold_as_those_of_one(take):
     metric = Metric.objects.get(run=RUN, key="train/loss")
     rows = metric.points.order_by("id")
     alone = Metric(key=metric.key)
-    series.begin(alone)
-    series.fold(alone, [Point(metric.key, row.value, row.step, row.at) for row in rows])
+    series.reset_metric(alone)
+    series.fold_points(alone, [Point(metric.key, row.value, row.step, row.at) for row in rows])
     names = ("count", "digest", "open_buckets", "value", "step", "lowest", "highest")
     assert [getattr(alone, name) for name in names] == [getattr(metric, name) for name in names]
     assert metric.buckets.filter(level=0).count() == 95 // 8

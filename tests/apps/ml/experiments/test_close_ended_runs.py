@@ -36,13 +36,13 @@ def test_a_job_that_goes_on_keeps_its_run_open(run, close, job_state):
 
 def test_a_job_tried_again_meanwhile_keeps_its_run(run, close, monkeypatch):
     Job.objects.filter(pk=run.job_id).update(state="failed")
-    digest_of_all = jobs.series.digest_of_all
+    compute_run_digest = jobs.series.compute_run_digest
 
     def retried(metrics):
         Job.objects.filter(pk=run.job_id).update(state="queued")
-        return digest_of_all(metrics)
+        return compute_run_digest(metrics)
 
-    monkeypatch.setattr(jobs.series, "digest_of_all", retried)
+    monkeypatch.setattr(jobs.series, "compute_run_digest", retried)
     assert close() == 0
     assert Run.objects.get().state == RunState.RUNNING
 

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from apps.ml.experiments.markdown import rendered
+from apps.ml.experiments.markdown import render_markdown
 
 
 def test_what_people_write():
-    text = rendered("# Why\n\nA **wider** net, see `lr`:\n\n- one\n- two\n\n[docs](https://a.example/x)")
+    text = render_markdown("# Why\n\nA **wider** net, see `lr`:\n\n- one\n- two\n\n[docs](https://a.example/x)")
     assert "<h3>Why</h3>" in text
     assert "<strong>wider</strong>" in text
     assert "<li>one</li>" in text
@@ -31,20 +31,20 @@ def test_what_people_write():
     ],
 )
 def test_nothing_runs(text):
-    found = rendered(text)
+    found = render_markdown(text)
     tags = re.findall(r"<[a-z][^>]*>", found)
     assert all(re.fullmatch(r'<p>|<a href="https://[^"]*" title="[^"]*" rel="[a-z ]*">', tag) for tag in tags), tags
 
 
 def test_a_picture_is_an_address_and_is_not_loaded():
-    assert "<img" not in rendered("![plot](https://a.example/x.png)")
+    assert "<img" not in render_markdown("![plot](https://a.example/x.png)")
 
 
 def test_a_table_has_no_inline_style():
-    found = rendered("|a|b|\n|:-|-:|\n|1|2|")
+    found = render_markdown("|a|b|\n|:-|-:|\n|1|2|")
     assert "<table>" in found
     assert "style" not in found
 
 
 def test_deep_headings_stay_headings():
-    assert "<h6>" in rendered("###### x")
+    assert "<h6>" in render_markdown("###### x")

@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from apps.ml.experiments.files import page
-from apps.ml.experiments.files.tree import files_of, page_of_folder
+from apps.ml.experiments.files.tree import list_files, paginate_folder
 from apps.ml.experiments.models import RunArtifact
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -91,27 +91,27 @@ def test_a_folder_is_read_page_by_page(read, run, names, put):
 @pytest.mark.parametrize("limit", [1, 2, 3, 5])
 def test_forward_and_back_meet_every_name_once(run, put, limit):
     put(*PATHS, "数/x", "数.txt")
-    rows = files_of(run)
-    whole = page_of_folder(rows, "", limit=50)
-    pages = [page_of_folder(rows, "", limit=limit)]
+    rows = list_files(run)
+    whole = paginate_folder(rows, "", limit=50)
+    pages = [paginate_folder(rows, "", limit=limit)]
     while pages[-1].next:
-        pages.append(page_of_folder(rows, "", limit=limit, cursor=pages[-1].next))
+        pages.append(paginate_folder(rows, "", limit=limit, cursor=pages[-1].next))
     assert [item for page in pages for item in page.items] == whole.items
     assert len(whole.items) == 7
     back = [pages[-1]]
     while back[0].previous:
-        back.insert(0, page_of_folder(rows, "", limit=limit, cursor=back[0].previous))
+        back.insert(0, paginate_folder(rows, "", limit=limit, cursor=back[0].previous))
     assert [page.items for page in back] == [page.items for page in pages]
 
 
 def test_a_page_costs_two_queries_that_read_no_more_than_it_shows(run, put, django_assert_num_queries):
     put(*(f"{number}/x" for number in range(30)), *(f"f{number}" for number in range(30)))
-    second = page_of_folder(files_of(run), "", limit=20, cursor=page_of_folder(files_of(run), "", limit=25).next)
+    second = paginate_folder(list_files(run), "", limit=20, cursor=paginate_folder(list_files(run), "", limit=25).next)
     with django_assert_num_queries(2) as asked:
-        page_of_folder(files_of(run), "", limit=40)
+        paginate_folder(list_files(run), "", limit=40)
     assert all("LIMIT" in query["sql"] for query in asked.captured_queries)
     with django_assert_num_queries(1):
-        page_of_folder(files_of(run), "", limit=10, cursor=second.next)
+        paginate_folder(list_files(run), "", limit=10, cursor=second.next)
 
 
 def test_a_file_alone_is_shown_beside_its_folder(read, run, keep):

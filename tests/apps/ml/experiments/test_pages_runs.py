@@ -350,11 +350,11 @@ def test_a_run_that_is_not_there(read):
 
 def test_lines_of_json_take_no_more_room_than_is_shown():
     deep = "[" * 200 + ",".join(["1"] * 100_000) + "]" * 200
-    text, cut = previews.readable(deep.encode(), len(deep), lines=True)
+    text, cut = previews.decode_text(deep.encode(), len(deep), lines=True)
     assert (len(text), cut) == (previews.TEXT_LIMIT, True)
     assert text.startswith("[\n  [\n")
-    assert len(previews.beginning_of(json.loads(deep))) < 2 * previews.TEXT_LIMIT
-    assert previews.beginning_of({"a": [1, "ä"]}) == '{\n  "a": [\n    1,\n    "ä"\n  ]\n}'
+    assert len(previews.render_json_start(json.loads(deep))) < 2 * previews.TEXT_LIMIT
+    assert previews.render_json_start({"a": [1, "ä"]}) == '{\n  "a": [\n    1,\n    "ä"\n  ]\n}'
 
 
 # -- what the machine did -------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_a_run_whole(get, start, log, finish, artifact):
 
 
 def test_of_many_artifacts_a_run_tells_the_first(get, run, artifact, monkeypatch):
-    monkeypatch.setattr(queries, "ARTIFACTS", 2)
+    monkeypatch.setattr(queries, "MAX_ARTIFACTS", 2)
     for path in ("b", "a"):
         run.artifacts.create(path=path, artifact=artifact, size=5, media_type="x/y")
     assert get(f"/{run.pk}")[1]["artifacts_truncated"] is False

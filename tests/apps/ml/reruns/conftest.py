@@ -14,7 +14,7 @@ from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Run
 from apps.ml.reruns import preflight
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.services import judge_ended, rerun_run
+from apps.ml.reruns.services import evaluate_ended_reruns, rerun_run
 from apps.ml.reruns.tolerance import Tolerance
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
@@ -37,7 +37,7 @@ def _here(monkeypatch, settings, tmp_path):
     monkeypatch.setattr(doorbell, "ring", lambda queue: None)
     monkeypatch.setattr(preflight, "code_digest", lambda: CODE)
     monkeypatch.setattr(preflight, "python_version", lambda: ENVIRONMENT["python"])
-    monkeypatch.setattr(preflight, "version_of", lambda name: PACKAGES.get(name, ""))
+    monkeypatch.setattr(preflight, "get_installed_version", lambda name: PACKAGES.get(name, ""))
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def judged(dispatcher):
     """judged(rerun) -> it, once the dispatcher has looked."""
 
     def look(rerun: Rerun) -> Rerun:
-        judge_ended(actor=dispatcher)
+        evaluate_ended_reruns(actor=dispatcher)
         rerun.refresh_from_db()
         return rerun
 

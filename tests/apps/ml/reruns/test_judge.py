@@ -11,7 +11,7 @@ from apps.ml.experiments.models import Run
 from apps.ml.reruns import services, verdicts
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.series import Budget, Interrupted
-from apps.ml.reruns.services import judge_ended, take_up
+from apps.ml.reruns.services import evaluate_ended_reruns, reopen_rerun
 from apps.ml.reruns.states import RerunState, Verdict
 from apps.ml.reruns.tolerance import Tolerance
 from apps.platform.audit.models import AuditRecord
@@ -119,45 +119,45 @@ def test_two_dispatchers_judge_once(ask, dispatcher, original, end, monkeypatch)
 
     def meanwhile(*asked):
         monkeypatch.undo()
-        judge_ended(actor=dispatcher)
-        return verdicts.verdict_on(*asked)
+        evaluate_ended_reruns(actor=dispatcher)
+        return verdicts.build_verdict(*asked)
 
-    monkeypatch.setattr(services, "verdict_on", meanwhile)
-    assert judge_ended(actor=dispatcher) == 0
+    monkeypatch.setattr(services, "build_verdict", meanwhile)
+    assert evaluate_ended_reruns(actor=dispatcher) == 0
     assert AuditRecord.objects.filter(action="run.rerun_judged").count() == 1
-    assert judge_ended(actor=dispatcher) == 0
+    assert evaluate_ended_reruns(actor=dispatcher) == 0
 
 
 def test_a_dispatcher_that_stops_leaves_it_open(ask, dispatcher, original, end):
     rerun = ask(original)
     end(rerun.job, loss=[3, 2, 2], outputs=WEIGHTS)
-    assert judge_ended(actor=dispatcher, stopping=lambda: True) == 0
+    assert evaluate_ended_reruns(actor=dispatcher, stopping=lambda: True) == 0
     rerun.refresh_from_db()
     assert (rerun.state, rerun.document) == (RerunState.RUNNING, {})
     with pytest.raises(Interrupted):
-        Budget(stopping=lambda: True).spend(1)
+        Budget(stopping=lambda: True).use(1)
 
 
 def test_tried_again_it_is_open_again(ask, judged, original, end, worker_actor):
     rerun = ask(original)
     end(rerun.job, state="failed", loss=[3])
     judged(rerun)
-    take_up(actor=worker_actor, job=rerun.job)
+    reopen_rerun(actor=worker_actor, job=rerun.job)
     rerun.refresh_from_db()
     assert (rerun.state, rerun.document, rerun.judged_at) == (RerunState.RUNNING, {}, None)
-    assert take_up(actor=worker_actor, job=rerun.job) is None
-    assert take_up(actor=worker_actor, job=original.job) is None
+    assert reopen_rerun(actor=worker_actor, job=rerun.job) is None
+    assert reopen_rerun(actor=worker_actor, job=original.job) is None
 
 
 @pytest.mark.parametrize("who", ["engineer", "auditor"])
 def test_nobody_else_judges(who, request, actor_for, db):
     with pytest.raises(Refused):
-        judge_ended(actor=actor_for(request.getfixturevalue(who)))
+        evaluate_ended_reruns(actor=actor_for(request.getfixturevalue(who)))
 
 
 def test_a_look_at_nothing_costs_one_query(ask, original, dispatcher, django_assert_num_queries):
     ask(original)
     Job.objects.update(state="queued")
     with django_assert_num_queries(1):
-        judge_ended(actor=dispatcher)
+        evaluate_ended_reruns(actor=dispatcher)
     assert Rerun.objects.count() == 1

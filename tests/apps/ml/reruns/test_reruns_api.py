@@ -68,7 +68,7 @@ def test_wait_answers_when_it_is_judged(call, original, ask, end, dispatcher, mo
 
     def meanwhile(moving, seconds):
         assert moving()
-        module.services.judge_ended(actor=dispatcher)
+        module.services.evaluate_ended_reruns(actor=dispatcher)
         assert not moving()
 
     monkeypatch.setattr(module, "wait_while", meanwhile)

@@ -10,8 +10,8 @@ from apps.core.errors import Conflict, Invalid
 from apps.ml.experiments.models import Experiment, Run, RunParam
 from apps.ml.reruns import verdict_text
 from apps.ml.reruns.states import Verdict
-from apps.ml.reruns.tolerance import Tolerance, apart, tolerance_of
-from apps.ml.reruns.verdicts import verdict_between
+from apps.ml.reruns.tolerance import Tolerance, build_tolerance, compute_difference
+from apps.ml.reruns.verdicts import compare_pair
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 FIGURES = {
@@ -30,7 +30,7 @@ def between(actor_for, engineer):
 
     def judge(was, now, tolerance=None, **more):
         asked = {"run": now, "against": was, "tolerance": tolerance or Tolerance(), **more}
-        return verdict_between(actor=actor_for(engineer), **asked)
+        return compare_pair(actor=actor_for(engineer), **asked)
 
     return judge
 
@@ -106,7 +106,7 @@ def test_series_compare_alike_however_many_points_are_read_at_once(between, two,
     monkeypatch.setattr("apps.ml.experiments.queries.POINTS_PER_READ", 2)
     was, now = two({"a": [1, 2], "b": [1, 2, 3], "c": [5]}, {"a": [1, 3], "b": [1, 2, 4], "c": [6]})
     for together in (1, 5, 9, 5000):
-        monkeypatch.setattr("apps.ml.reruns.series.TOGETHER", together)
+        monkeypatch.setattr("apps.ml.reruns.series.MAX_POINTS_PER_QUERY", together)
         first_steps = {one["key"]: one["first_step"] for one in between(was, now)["metrics"]["items"]}
         assert first_steps == {"a": 2, "b": 3, "c": 1}, together
 
@@ -122,7 +122,7 @@ def test_a_budget_that_ends_too_early_leaves_it_undecided(between, two, monkeypa
     was, now = two({"loss": [1, 2, 3, 4, 5]}, {"loss": [1, 2, 3, 4, 9]})
     document = between(was, now, points=4)
     assert (document["verdict"], document["metrics"]["items"][0]["complete"]) == (Verdict.UNDECIDED, False)
-    assert "more points than one request reads" in verdict_text.summary(document)
+    assert "more points than one request reads" in verdict_text.summarize_verdict(document)
     assert between(was, now)["verdict"] == Verdict.DIFFERENT
 
 
@@ -141,7 +141,7 @@ def test_figures_that_differ_in_times_alone(between, two):
     document = between(*two(with_figures(), with_figures(latency=[{"batch": 1, "median_us": 3.0}], notes=["Slow."])))
     assert (document["verdict"], document["figures"]["differing"]) == (Verdict.IDENTICAL, 0)
     assert document["outputs"]["items"][0]["times_only"] is True
-    assert "only what the clock measured differs" in verdict_text.outcome(document)
+    assert "only what the clock measured differs" in verdict_text.describe_outcome(document)
 
 
 def test_a_figure_outside_the_tolerance(between, two):
@@ -153,11 +153,11 @@ def test_a_figure_outside_the_tolerance(between, two):
 
 
 def test_figures_beyond_those_that_are_named_are_counted(between, two, monkeypatch):
-    monkeypatch.setattr("apps.ml.reruns.metric_comparison.SHOWN", 1)
+    monkeypatch.setattr("apps.ml.reruns.metric_comparison.MAX_ITEMS", 1)
     metrics = [{**FIGURES["metrics"][0], "high": 0.9, "value": 0.7}]
     document = between(*two(with_figures(), with_figures(metrics=metrics)))
     assert (document["figures"]["outside"], len(document["figures"]["items"])) == (2, 1)
-    assert "2 figures" in verdict_text.outcome(document)
+    assert "2 figures" in verdict_text.describe_outcome(document)
 
 
 def test_a_figure_that_is_a_word(between, two):
@@ -168,7 +168,7 @@ def test_a_figure_that_is_a_word(between, two):
 def test_an_output_that_only_one_has(between, two):
     document = between(*two({"outputs": {"model/a": b"1"}}, {}))
     assert (document["verdict"], document["outputs"]["items"][0]["now"]) == (Verdict.DIFFERENT, "")
-    assert verdict_text.outcome(document) == "They did not make the same outputs."
+    assert verdict_text.describe_outcome(document) == "They did not make the same outputs."
 
 
 def test_a_changed_field_of_the_spec_is_named(between, add_job, end):
@@ -176,14 +176,14 @@ def test_a_changed_field_of_the_spec_is_named(between, add_job, end):
     document = between(was, now)
     told = {(one["kind"], one["name"]): (one["was"], one["now"]) for one in document["inputs"]}
     assert told == {("spec", "seed"): ("0", "7"), ("spec", "hidden"): ("[64, 64]", "[8, 8]")}
-    assert "seed in the spec" in verdict_text.explanation(document)
+    assert "seed in the spec" in verdict_text.explain_verdict(document)
 
 
 @pytest.mark.parametrize(("count", "ending"), [(5, "fourth, fifth."), (6, "fourth. And 2 more.")])
 def test_one_more_than_is_named_is_named_too(count, ending):
     names = ["first", "second", "third", "fourth", "fifth", "sixth"][:count]
     told = {"inputs": [{"kind": "package", "name": name} for name in names], "unrecorded": []}
-    assert verdict_text.explanation(told).endswith(ending)
+    assert verdict_text.explain_verdict(told).endswith(ending)
 
 
 def test_other_data_is_named_by_its_slot(between, two):
@@ -212,7 +212,7 @@ def test_which_node_it_was_is_a_circumstance(between, two):
 def test_nothing_that_differs_explains_nothing(between, two):
     document = between(*two({"loss": [1]}, {"loss": [2]}))
     assert (document["unexplained"], document["inputs"]) == (True, [])
-    assert verdict_text.explanation(document) == "No recorded input differs: the work is not deterministic."
+    assert verdict_text.explain_verdict(document) == "No recorded input differs: the work is not deterministic."
 
 
 def test_a_long_value_reads_otherwise_where_it_is(between, add_job, end):
@@ -234,7 +234,9 @@ def test_runs_from_outside_are_judged_by_their_params(between, project, actor_fo
     assert document["inputs"] == [{"kind": "spec", "name": "lr", "was": "1", "now": "2"}]
     assert document["unrecorded"] == ["code", "data", "environment", "spec"]
     RunParam.objects.update(value="1")
-    assert verdict_text.explanation(between(was, now)).startswith("Nothing that was recorded differs; not recorded: ")
+    assert verdict_text.explain_verdict(between(was, now)).startswith(
+        "Nothing that was recorded differs; not recorded: "
+    )
 
 
 def test_other_kinds_are_not_judged(between, two):
@@ -261,10 +263,10 @@ def test_an_open_run_is_not_judged(between, two):
 @pytest.mark.parametrize(("relative", "absolute"), [(-1, None), (1.5, None), (math.nan, None), (None, -1.0)])
 def test_a_tolerance_of_nonsense(relative, absolute):
     with pytest.raises(Invalid, match="is not in"):
-        tolerance_of(relative, absolute)
+        build_tolerance(relative, absolute)
 
 
 def test_distances():
-    assert apart(2.0, 1.0) == (1.0, 0.5)
-    assert apart(NAN, NAN) == apart(INF, INF) == (0.0, 0.0)
-    assert apart(NAN, 1.0) == (INF, INF)
+    assert compute_difference(2.0, 1.0) == (1.0, 0.5)
+    assert compute_difference(NAN, NAN) == compute_difference(INF, INF) == (0.0, 0.0)
+    assert compute_difference(NAN, 1.0) == (INF, INF)

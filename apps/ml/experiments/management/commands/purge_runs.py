@@ -11,14 +11,14 @@ from django.core.management.base import CommandParser
 
 from apps.core.errors import Invalid
 from apps.ml.experiments.purge.deletion import purge_runs
-from apps.ml.experiments.purge.retention import Decided
+from apps.ml.experiments.purge.retention import PurgeDecision
 from apps.platform.accounts.management.base import OperatorCommand, find_project
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.gc_preview import read_age
 from deepseek.messages import N_
 
 
-def age(text: str) -> timedelta:
+def parse_age(text: str) -> timedelta:
     try:
         return read_age(text)
     except Invalid as error:
@@ -34,7 +34,7 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="list what would go, and remove nothing")
-        parser.add_argument("--older-than", type=age, help="deleted for so long (default: RUN_RETENTION_DAYS)")
+        parser.add_argument("--older-than", type=parse_age, help="deleted for so long (default: RUN_RETENTION_DAYS)")
         parser.add_argument("--project", default="", metavar="SLUG", help="only of this project")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -65,6 +65,6 @@ class Command(OperatorCommand):
                 f"bytes {'would go' if dry else 'are gone'}; {done.kept:,} stay."
             )
 
-    def say(self, one: Decided) -> None:
+    def say(self, one: PurgeDecision) -> None:
         word, tail = ("stays", one.kept) if one.kept else ("goes", one.run.name)
         self.stdout.write(f"{word} {one.run.pk} {one.points} {one.files} {one.bytes} {tail}")

@@ -15,10 +15,10 @@ from apps.ml.experiments.models import Run
 from apps.ml.experiments.queries import RUN_ID
 from apps.ml.reruns import verdict_text
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.preflight import refusal_of
-from apps.ml.reruns.services import judge_ended, rerun_run
+from apps.ml.reruns.preflight import find_refusal
+from apps.ml.reruns.services import evaluate_ended_reruns, rerun_run
 from apps.ml.reruns.states import RerunState, Verdict
-from apps.ml.reruns.tolerance import tolerance_of
+from apps.ml.reruns.tolerance import build_tolerance
 from apps.platform.accounts.actors import actor_for_user, actor_from_grant
 from apps.platform.accounts.management.base import OperatorCommand, find_user
 from apps.platform.accounts.models import User
@@ -45,26 +45,28 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         run = find_run(options["run"])
         rerun, _is_new = rerun_run(
-            actor=actor_of(run, options["actor"]),
+            actor=resolve_actor(run, options["actor"]),
             run=run,
-            tolerance=tolerance_of(options["relative"], options["absolute"]),
+            tolerance=build_tolerance(options["relative"], options["absolute"]),
         )
         self.stderr.write(f"rerun {rerun.pk} of run {run.pk}: job {rerun.job_id} is queued")
-        for one in verdict_text.named(rerun.foreseen):
-            self.stderr.write(f"known to differ: {one['word']}: {one['was'] or 'none'} -> {one['now'] or 'none'}")
+        for difference in verdict_text.add_labels(rerun.foreseen):
+            self.stderr.write(
+                f"known to differ: {difference['word']}: {difference['was'] or 'none'} -> {difference['now'] or 'none'}"
+            )
         if not options["wait"]:
             self.stdout.write(str(rerun.pk))
             return
-        rerun = self.judged(rerun)
+        rerun = self.wait_for_verdict(rerun)
         self.tell(rerun, as_json=options["json"])
         if rerun.verdict not in (Verdict.IDENTICAL, Verdict.WITHIN_TOLERANCE):
             sys.exit(1)
 
-    def judged(self, rerun: Rerun) -> Rerun:
+    def wait_for_verdict(self, rerun: Rerun) -> Rerun:
         """The rerun once its job has ended; judged here, should the dispatcher be slower or not run."""
         while rerun.state == RerunState.RUNNING:
             time.sleep(POLL_SECONDS)
-            judge_ended(actor=self.actor, only=rerun.pk)
+            evaluate_ended_reruns(actor=self.actor, only=rerun.pk)
             rerun.refresh_from_db()
         return rerun
 
@@ -74,38 +76,38 @@ class Command(OperatorCommand):
             return
         if not rerun.verdict:
             self.stdout.write(f"no verdict: {rerun.document.get('error', {}).get('message', rerun.state)}")
-            for one in rerun.document.get("inputs", []):
-                self.stdout.write(f"  {one['message']}")
+            for item in rerun.document.get("inputs", []):
+                self.stdout.write(f"  {item['message']}")
             return
-        self.stdout.write(f"{rerun.verdict}: {verdict_text.summary(rerun.document)}")
-        for one in verdict_text.named(rerun.document["inputs"]):
-            self.stdout.write(f"  differs: {one['word']}: {one['was'] or 'none'} -> {one['now'] or 'none'}")
-        for one in rerun.document["metrics"]["items"]:
-            far = one["relative"]
-            self.stdout.write(f"  {one['key']}: {one['verdict']}, relative {far['difference']} at step {far['step']}")
-        for one in rerun.document["outputs"]["items"]:
-            times = " (only times differ)" if one["times_only"] else ""
-            self.stdout.write(f"  {one['path']}: {one['was'][:12] or 'none'} -> {one['now'][:12] or 'none'}{times}")
+        self.stdout.write(f"{rerun.verdict}: {verdict_text.summarize_verdict(rerun.document)}")
+        for item in verdict_text.add_labels(rerun.document["inputs"]):
+            self.stdout.write(f"  differs: {item['word']}: {item['was'] or 'none'} -> {item['now'] or 'none'}")
+        for item in rerun.document["metrics"]["items"]:
+            far = item["relative"]
+            self.stdout.write(f"  {item['key']}: {item['verdict']}, relative {far['difference']} at step {far['step']}")
+        for item in rerun.document["outputs"]["items"]:
+            times = " (only times differ)" if item["times_only"] else ""
+            self.stdout.write(f"  {item['path']}: {item['was'][:12] or 'none'} -> {item['now'][:12] or 'none'}{times}")
 
 
 def find_run(run_id: str) -> Run:
-    found = Run.objects.select_related("job", "project").filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
-    if found is None:
+    run = Run.objects.select_related("job", "project").filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
+    if run is None:
         raise NotFound(
             "There is no run {run_id!r}.",
             run_id=run_id[:40],
             field="run",
             hint=N_("32 hex digits, as its page shows them."),
         )
-    return found
+    return run
 
 
-def actor_of(run: Run, username: str) -> Actor:
+def resolve_actor(run: Run, username: str) -> Actor:
     """The person named, else whoever asked for the job of the run, with the rights that they have now.
 
     A person needs no token here, so one that is over does not matter; a service account acts by its token alone.
     """
-    if run.job is None and (refusal := refusal_of(run, [])):  # nobody can run it again, whoever asks
+    if run.job is None and (refusal := find_refusal(run, [])):  # nobody can run it again, whoever asks
         raise refusal
     if username:
         return actor_for_user(find_user(username))

@@ -10,7 +10,7 @@ from django.http import QueryDict
 
 from apps.core.errors import Invalid
 from apps.ml.experiments import queries
-from apps.ml.experiments.comparison.parallel_coordinates import AXES, kept, parallel_of
+from apps.ml.experiments.comparison.parallel_coordinates import AXES, build_parallel_chart, list_kept_params
 from apps.web.templatetags.parallel_coordinates import draw_parallel_chart
 
 pytestmark = pytest.mark.django_db
@@ -34,8 +34,8 @@ def drawn(three, actor_for, engineer, project):
     """drawn(query) -> the chart of the three runs."""
 
     def ask(query="", runs=three):
-        found = queries.compare(actor_for(engineer), project, [run.pk for run in runs])
-        return parallel_of(found, QueryDict(query), "loss", [(run.name, "") for run in runs])
+        found = queries.compare_runs(actor_for(engineer), project, [run.pk for run in runs])
+        return build_parallel_chart(found, QueryDict(query), "loss", [(run.name, "") for run in runs])
 
     return ask
 
@@ -112,7 +112,7 @@ def test_equal_runs_have_nothing_to_draw(drawn, start):
 
 def test_the_form_carries_on_the_rest_of_the_address():
     query = QueryDict("ids=a,b&axis=lr&min:lr=1&smooth=0.5")
-    assert kept(query) == [("ids", "a,b"), ("smooth", "0.5")]
+    assert list_kept_params(query) == [("ids", "a,b"), ("smooth", "0.5")]
 
 
 def test_the_drawing_has_axes_lines_and_what_is_asked_for(drawn):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.core.errors import NotFound
-from apps.ml.experiments.filters.completion import complete
+from apps.ml.experiments.filters.completion import complete_filter
 from apps.ml.experiments.models import RunTag
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -19,7 +19,7 @@ def offered(actor_for, engineer, project, start, log):
     RunTag.objects.create(run=run, key="team", value="it's")
 
     def ask(text, at=None):
-        found = complete(actor_for(engineer), project, text, len(text) if at is None else at)
+        found = complete_filter(actor_for(engineer), project, text, len(text) if at is None else at)
         return found.start, found.end, [option.text for option in found.options]
 
     return ask
@@ -70,7 +70,7 @@ def test_the_answer_costs_the_same(offered, django_assert_max_num_queries):
 
 def test_a_stranger_sees_no_keys(actor_for, stranger, project):
     with pytest.raises(NotFound):
-        complete(actor_for(stranger), project, "params.", 7)
+        complete_filter(actor_for(stranger), project, "params.", 7)
 
 
 def test_as_the_field_asks_for_it(web, engineer, page, offered):

@@ -60,7 +60,7 @@ def test_a_sum_beyond_the_numbers_has_no_mean():
 
 @pytest.mark.parametrize(("count", "room", "level"), [(1, 1, 0), (8, 1, 0), (9, 1, 1), (10**6, 500, 4)])
 def test_the_finest_level_that_there_is_room_for(count, room, level):
-    assert downsampling.level_for(count, room) == level
+    assert downsampling.find_level(count, room) == level
 
 
 @pytest.mark.django_db

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.core.errors import Invalid
 from apps.ml.experiments import queries
 from apps.ml.experiments.metrics import lines
-from apps.ml.experiments.metrics.lines import Window, lines_of, window_of
+from apps.ml.experiments.metrics.lines import Window, load_lines, parse_window
 from apps.ml.experiments.models import MetricPoint
 from tests.apps.ml.experiments.conftest import START
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 def read(run, **asked) -> dict:
     with CaptureQueriesContext(connection) as seen:
-        found = lines_of(list(run.metrics.order_by("key")), **asked)
+        found = load_lines(list(run.metrics.order_by("key")), **asked)
     assert len(seen) <= 5 + (
         "times" in asked
     )  # the metrics, what the window holds (twice), the short ones, the long ones
@@ -92,7 +92,7 @@ def test_many_lines_share_the_room(run, log):
 
 def test_time_since_the_start_is_an_axis(run, log):
     log(run, loss=[1.0, 2.0])
-    place = lines.since({run.pk: run.metrics.get().at})
+    place = lines.build_relative_locator({run.pk: run.metrics.get().at})
     assert [where for where, _ in read(run, place=place)["loss"].points] == [-1.0, 0.0]
 
 
@@ -105,7 +105,11 @@ def resumed(count: int) -> list[tuple[int, int, float]]:
 @pytest.mark.parametrize("count", [4, 2000])
 def test_a_resumed_run_goes_forward_along_every_axis(run, log_at, count):
     log_at(run, loss=resumed(count))
-    places = {"step": lines.at_step, "relative": lines.since({run.pk: START}), "time": lines.at_time}
+    places = {
+        "step": lines.locate_by_step,
+        "relative": lines.build_relative_locator({run.pk: START}),
+        "time": lines.locate_by_time,
+    }
     last = {"step": count + count // 2 - 1, "relative": 3599 + count + count // 2}
     for axis, place in places.items():
         line = read(run, place=place)["loss"]
@@ -118,7 +122,7 @@ def test_a_long_series_without_steps_keeps_its_extremes_in_time(run, log_at):
     values = [math.sin(n / 50) for n in range(5000)]
     values[1234], values[4321] = 99.0, -99.0
     log_at(run, loss=[(0, second, value) for second, value in enumerate(values)])
-    points = read(run, place=lines.since({run.pk: START}))["loss"].points
+    points = read(run, place=lines.build_relative_locator({run.pk: START}))["loss"].points
     assert {(1234, 99.0), (4321, -99.0)} <= set(points)
     assert points[-1] == (4999, values[-1])
 
@@ -128,7 +132,7 @@ def test_what_is_no_number_is_a_gap_where_it_came_in_time(run, log_at):
     log_at(run, loss=[(step, step, 1.0) for step in range(800)])
     log_at(run, loss=[(step, 3600 + step, math.nan) for step in range(800)])
     log_at(run, loss=[(step, 7200 + step, 1.0) for step in range(800)])
-    points = read(run, place=lines.since({run.pk: START}))["loss"].points
+    points = read(run, place=lines.build_relative_locator({run.pk: START}))["loss"].points
     gaps = [place for place, (_where, value) in enumerate(points) if value is None]
     assert points[gaps[0] - 1][0] < 800
     assert points[gaps[-1] + 1][0] >= 7200
@@ -136,7 +140,7 @@ def test_what_is_no_number_is_a_gap_where_it_came_in_time(run, log_at):
 
 def in_time(run, low: int, high: int) -> lines.Line:
     times = {run.pk: (START + timedelta(seconds=low), START + timedelta(seconds=high))}
-    return read(run, place=lines.since({run.pk: START}), times=times)["loss"]
+    return read(run, place=lines.build_relative_locator({run.pk: START}), times=times)["loss"]
 
 
 def test_time_windows_of_a_long_series_without_steps(run, log_at):
@@ -182,7 +186,7 @@ def test_times_that_come_out_of_order_lose_no_extreme(run, log_at):
 @pytest.mark.parametrize(("start", "end", "field"), [("x", "", "from"), ("", "1e99", "to"), ("5", "5", "to")])
 def test_a_window_of_nonsense_is_named(start, end, field):
     with pytest.raises(Invalid) as refused:
-        window_of(start, end)
+        parse_window(start, end)
     assert refused.value.field == field
 
 
@@ -190,7 +194,7 @@ def test_every_point_once_in_batches(run, log, monkeypatch):
     monkeypatch.setattr(queries, "POINTS_PER_READ", 2)
     log(run, loss=[(1, 1), (1, 2), (1, 3), (2, 4), (3, 5)])
     metric = run.metrics.get()
-    batches = list(queries.batches_of(metric))
+    batches = list(queries.iter_point_batches(metric))
     assert [[value for _, value, _ in batch] for batch in batches] == [[1, 2], [3, 4], [5]]
     assert MetricPoint.objects.count() == 5
 

@@ -30,9 +30,9 @@ EXTREMES = ("lowest", "lowest_step", "highest", "highest_step")
 
 def folded(*parts):
     metric = Metric(key="loss")
-    series.begin(metric)
+    series.reset_metric(metric)
     for part in parts:
-        series.fold(metric, part)
+        series.fold_points(metric, part)
     return {name: getattr(metric, name) for name in (*COLUMNS, *EXTREMES, "open_buckets")}
 
 
@@ -49,8 +49,8 @@ def literal(points):
     highest = max(numbers, key=lambda pair: pair[0], default=(None, None))
     digest = ""
     for point in points:
-        digest = series.chained(digest, point.step, point.value + 0.0)
-    newest_value, is_nan = series.stored(newest.value)
+        digest = series.extend_digest(digest, point.step, point.value + 0.0)
+    newest_value, is_nan = series.convert_for_storage(newest.value)
     told = (newest.step, newest.at, newest_value, is_nan, min(point.step for point in points), len(points), digest)
     return dict(zip((*COLUMNS, *EXTREMES), (*told, *lowest, *highest), strict=True))
 

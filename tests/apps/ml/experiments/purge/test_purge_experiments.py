@@ -34,7 +34,7 @@ def test_an_experiment_that_is_needed_between_the_look_and_the_lock_stays(
 ):
     Experiment.objects.update(deleted_at=timezone.now() - timedelta(days=40))
     logged = LoggedModel.objects.create(project=project, experiment=experiment, name="n")
-    look = deletion.emptied
+    look = deletion.list_empty_experiments
 
     def then(*asked):
         found = look(*asked)
@@ -47,6 +47,6 @@ def test_an_experiment_that_is_needed_between_the_look_and_the_lock_stays(
             place_hold(actor=who, project=project, object_type="loggedmodel", object_id=logged.pk, reason="case 12")
         return found
 
-    monkeypatch.setattr(deletion, "emptied", then)
+    monkeypatch.setattr(deletion, "list_empty_experiments", then)
     assert purge()[0].experiments == []
     assert LoggedModel.objects.get().experiment == experiment

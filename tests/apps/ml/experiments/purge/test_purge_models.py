@@ -84,13 +84,13 @@ def test_a_version_made_of_it_keeps_it(alone, purge, project):
 
 
 def test_what_is_held_between_the_look_and_the_lock_stays(alone, purge, project, auditor, actor_for, monkeypatch):
-    model, look = alone(), deletion.sizes_of
+    model, look = alone(), deletion.sum_model_sizes
 
     def then_held(made):
         place_hold(actor=actor_for(auditor), project=project, object_type="loggedmodel", object_id=model.pk, reason="x")
         return look(made)
 
-    monkeypatch.setattr(deletion, "sizes_of", then_held)
+    monkeypatch.setattr(deletion, "sum_model_sizes", then_held)
     assert purge()[0].models == []
     assert LoggedModel.objects.exists()
 

@@ -67,19 +67,19 @@ def test_more_points_than_a_query_takes_parameters(deleted, measured, purge):
 def test_a_purge_that_was_killed_goes_on(deleted, measured, purge, monkeypatch, project, auditor, actor_for):
     run = deleted("a")
     measured(run, 100)
-    whole = deletion.drain
+    whole = deletion.delete_metric_rows
 
     def killed(table, metric, order):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(deletion, "drain", killed)
+    monkeypatch.setattr(deletion, "delete_metric_rows", killed)
     with pytest.raises(KeyboardInterrupt):
         purge()
     run.refresh_from_db()
     assert run.purging_at is not None
     with pytest.raises(IntegrityError), transaction.atomic():
         Run.objects.filter(pk=run.pk).update(deleted_at=None)
-    monkeypatch.setattr(deletion, "drain", whole)
+    monkeypatch.setattr(deletion, "delete_metric_rows", whole)
     assert purge()[0].runs == 1
     assert not Run.objects.filter(pk=run.pk).exists()
 
@@ -98,7 +98,7 @@ def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, measured, p
         try:
             with transaction.atomic():
                 held = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
-                metric_ingestion.fold({run.pk: held}, sent)
+                metric_ingestion.fold_metrics({run.pk: held}, sent)
                 written.set()
                 time.sleep(0.3)  # by then the purge waits for the lock; one that is late finds the points all the same
         except Exception as failure:
@@ -106,14 +106,14 @@ def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, measured, p
         finally:
             connection.close()
 
-    thread, hold = threading.Thread(target=fold), deletion.hold
+    thread, hold = threading.Thread(target=fold), deletion.lock_run_row
 
     def begun(run_id):
         thread.start()
         written.wait(10)
         return hold(run_id)
 
-    monkeypatch.setattr(deletion, "hold", begun)
+    monkeypatch.setattr(deletion, "lock_run_row", begun)
     assert purge()[0].runs == 1
     thread.join()
     assert failures == []
@@ -125,21 +125,21 @@ def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, measured, p
 
 def test_a_purge_that_another_one_overtook_records_nothing(deleted, purge, monkeypatch):
     run = deleted("a")
-    monkeypatch.setattr(deletion, "hold", lambda run_id: Run.objects.filter(pk=run_id).delete() and False)
+    monkeypatch.setattr(deletion, "lock_run_row", lambda run_id: Run.objects.filter(pk=run_id).delete() and False)
     assert purge()[2] == {run.pk: "another purge removed it"}
     assert not AuditRecord.objects.filter(action="run.purge").exists()
 
 
 def test_what_is_restored_between_the_look_and_the_lock_stays(deleted, purge, monkeypatch):
     run = deleted("a")
-    look = deletion.decided
+    look = deletion.iter_decisions
 
     def then_restored(project, cutoff):
         found = list(look(project, cutoff))
         Run.objects.filter(pk=run.pk).update(deleted_at=None)
         return iter(found)
 
-    monkeypatch.setattr(deletion, "decided", then_restored)
+    monkeypatch.setattr(deletion, "iter_decisions", then_restored)
     assert purge()[2] == {run.pk: "it was restored meanwhile"}
     assert Run.objects.get().purging_at is None
 

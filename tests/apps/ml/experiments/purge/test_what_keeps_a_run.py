@@ -165,14 +165,14 @@ def test_a_job_that_records_it_keeps_it(deleted, purge, job, state, of_job):
 
 def test_what_is_tried_again_between_the_look_and_the_lock_stays(deleted, purge, job, monkeypatch):
     Job.objects.filter(pk=job.pk).update(state="failed")
-    run, look = deleted("a", job=job), deletion.decided
+    run, look = deleted("a", job=job), deletion.iter_decisions
 
     def then_queued(project, cutoff):
         found = list(look(project, cutoff))
         Job.objects.filter(pk=job.pk).update(state="queued")
         return iter(found)
 
-    monkeypatch.setattr(deletion, "decided", then_queued)
+    monkeypatch.setattr(deletion, "iter_decisions", then_queued)
     assert purge()[2] == {run.pk: f"job {job.pk} still records it"}
     assert Run.objects.get().purging_at is None
 
@@ -196,18 +196,18 @@ def test_a_hold_placed_while_it_goes_keeps_what_is_left(
     gone = {"source_run": run, "deleted_at": timezone.now()}
     logged = LoggedModel.objects.create(project=project, experiment=experiment, name="n", **gone)
     of = {"run": run.pk, "experiment": str(experiment.pk), "project": "", "loggedmodel": logged.pk}
-    whole = deletion.drain
+    whole = deletion.delete_metric_rows
 
     def then_held(table, metric, order):
         whole(table, metric, order)
         if table is MetricPoint:
             place_hold(actor=who, project=project, object_type=kind, object_id=of[kind], reason="case 12")
 
-    monkeypatch.setattr(deletion, "drain", then_held)
+    monkeypatch.setattr(deletion, "delete_metric_rows", then_held)
     assert "case 12" in (why := purge()[2][run.pk])
     assert "its points are gone" in why
     assert (Run.objects.get(), LoggedModel.objects.get()) == (run, logged)
-    monkeypatch.setattr(deletion, "drain", whole)
+    monkeypatch.setattr(deletion, "delete_metric_rows", whole)
     assert "case 12" in purge()[2][run.pk]
     Hold.objects.all().delete()
     assert purge()[0].runs == 1

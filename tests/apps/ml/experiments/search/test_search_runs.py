@@ -6,7 +6,7 @@ import pytest
 
 from apps.ml.experiments.filters.grammar import FilterError
 from apps.ml.experiments.filters.grammar import parse as parsed
-from apps.ml.experiments.filters.runs import matching
+from apps.ml.experiments.filters.runs import build_filter_expression
 from apps.ml.experiments.filters.vocabularies import RUNS
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.search.paging import BadToken
@@ -202,7 +202,7 @@ def test_the_same_conditions_serve_a_queryset(keep):
             comparisons = parsed(text, RUNS)
         except FilterError:
             continue
-        told += Run.objects.filter(matching(comparisons)).exclude(pk="").count()
+        told += Run.objects.filter(build_filter_expression(comparisons)).exclude(pk="").count()
     assert told > 100
 
 

@@ -14,8 +14,8 @@ from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Refused
 from apps.ml.experiments import services
 from apps.ml.experiments.models import Experiment, Metric, MetricBatch, MetricPoint, Run
-from apps.ml.experiments.queries import Asked, list_by_metric, list_runs
-from apps.ml.experiments.services import Sent, metric_ingestion
+from apps.ml.experiments.queries import RunFilters, list_by_metric, list_runs
+from apps.ml.experiments.services import SentPoint, metric_ingestion
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.services
@@ -41,7 +41,10 @@ def send(actor_for, engineer, project):
 
     def log(run, *points):
         services.log_points(
-            actor=actor_for(engineer), project_id=project.pk, run_id=run.pk, points=[Sent(*point) for point in points]
+            actor=actor_for(engineer),
+            project_id=project.pk,
+            run_id=run.pk,
+            points=[SentPoint(*point) for point in points],
         )
 
     return log
@@ -55,7 +58,7 @@ def test_every_point_once(run, send):
     for step in range(30):
         send(run, ("loss", 1.0 / (step + 1), step, step))
     for _ in range(2):
-        services.take_in(run_ids=[run.pk])
+        services.ingest_batches(run_ids=[run.pk])
     metric = Metric.objects.get()
     assert (metric.count, metric.step, metric.value, metric.lowest_step) == (30, 29, 1 / 30, 29)
     assert metric.buckets.count() == 3
@@ -67,14 +70,14 @@ def test_in_slices_as_in_one(run, send, monkeypatch):
     for step in range(25):
         send(run, ("loss", float(step % 7), step, step), ("acc", float(step), step, step))
     monkeypatch.setattr(metric_ingestion, "SLICE", 4)
-    services.take_in(run_ids=[run.pk])
+    services.ingest_batches(run_ids=[run.pk])
     sliced = Metric.objects.get(key="loss")
     kept = (sliced.count, sliced.digest, sliced.open_buckets, sliced.value)
     other = make_run(run.project)
     monkeypatch.setattr(metric_ingestion, "SLICE", 500)
     for step in range(25):
         send(other, ("loss", float(step % 7), step, step))
-    services.take_in(experiment_ids=[other.experiment_id])
+    services.ingest_batches(experiment_ids=[other.experiment_id])
     whole = Metric.objects.get(run=other)
     assert (whole.count, whole.digest, whole.open_buckets, whole.value) == kept
 
@@ -84,7 +87,7 @@ def test_a_slice_has_a_bound_on_its_points(run, send, monkeypatch):
     for step in range(4):
         send(run, *(("loss", 1.0, step, step * 6 + index) for index in range(6)))
     assert metric_ingestion.fold_slice([run.pk], wait=True) == (1, True)
-    services.take_in(run_ids=[run.pk])
+    services.ingest_batches(run_ids=[run.pk])
     assert steps(run) == list(range(24))
 
 
@@ -93,9 +96,9 @@ def test_a_reader_gives_up_on_a_flood_and_the_dispatcher_goes_on(run, send, monk
     for step in range(3):
         send(run, ("loss", 1.0, step, step))
     monkeypatch.setattr(metric_ingestion, "SECONDS", 0.0)
-    services.take_in(run_ids=[run.pk])
+    services.ingest_batches(run_ids=[run.pk])
     assert MetricBatch.objects.count() == 3
-    assert services.take_in_all(actor=DISPATCHER) == 3
+    assert services.ingest_all_batches(actor=DISPATCHER) == 3
     assert steps(run) == [0, 1, 2]
 
 
@@ -109,8 +112,8 @@ def test_what_comes_while_a_slice_is_folded_is_the_next_rounds(run, send, monkey
 
     send(run, ("loss", 1.0, 0, 0))
     monkeypatch.setattr(metric_ingestion, "fold_slice", slow)
-    assert services.take_in_all(actor=DISPATCHER) == 1
-    services.take_in(run_ids=[run.pk])
+    assert services.ingest_all_batches(actor=DISPATCHER) == 1
+    services.ingest_batches(run_ids=[run.pk])
     assert slices == [(1, False)] * 2
     assert MetricBatch.objects.count() == 1
 
@@ -129,7 +132,7 @@ def test_a_reader_goes_on_behind_what_a_rival_folded(run, send, monkeypatch):
 
     monkeypatch.setattr(metric_ingestion, "SLICE", 1)
     monkeypatch.setattr(metric_ingestion, "fold_slice", late)
-    services.take_in(experiment_ids=[run.experiment_id])
+    services.ingest_batches(experiment_ids=[run.experiment_id])
     assert (steps(run), steps(other)) == ([0], [0])
 
 
@@ -144,14 +147,14 @@ def test_a_run_that_others_hold_does_not_end_the_round(run, send, monkeypatch):
 
     monkeypatch.setattr(metric_ingestion, "SLICE", 2)
     monkeypatch.setattr(metric_ingestion, "fold_slice", skipping)
-    assert services.take_in_all(actor=DISPATCHER) == 3
+    assert services.ingest_all_batches(actor=DISPATCHER) == 3
 
 
 def test_one_query_where_nothing_waits(run, django_assert_num_queries):
     with django_assert_num_queries(1):
-        services.take_in(run_ids=[run.pk])
+        services.ingest_batches(run_ids=[run.pk])
     with django_assert_num_queries(1):
-        services.take_in(experiment_ids=[run.experiment_id])
+        services.ingest_batches(experiment_ids=[run.experiment_id])
 
 
 @pytest.mark.parametrize(("runs", "keys"), [(1, 1), (1, 40), (5, 3)])
@@ -169,28 +172,28 @@ def test_killed_before_the_end_nothing_is_lost_and_nothing_doubled(run, send, mo
     with monkeypatch.context() as broken:
         broken.setattr(metric_ingestion, "add_buckets", lambda filled: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            services.take_in(run_ids=[run.pk])
+            services.ingest_batches(run_ids=[run.pk])
     assert (MetricBatch.objects.count(), MetricPoint.objects.count()) == (1, 0)
-    services.take_in(run_ids=[run.pk])
+    services.ingest_batches(run_ids=[run.pk])
     assert steps(run) == [1, 2]
 
 
 def test_repeats_behind_the_newest_are_found(run, send):
     send(run, *(("loss", float(step), step, step) for step in range(10)))
-    services.take_in(run_ids=[run.pk])
+    services.ingest_batches(run_ids=[run.pk])
     send(run, ("loss", 3.0, 3, 3), ("loss", 3.5, 3, 3), ("loss", 9.0, 9, 9), ("loss", 3.0, 4, 3))
-    services.take_in(run_ids=[run.pk])
+    services.ingest_batches(run_ids=[run.pk])
     assert steps(run) == [0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9]
     assert Metric.objects.get().count == 12
 
 
 def test_a_loop_that_goes_on_looks_for_no_repeats(run, send, django_assert_num_queries, monkeypatch):
     send(run, ("loss", 1.0, 1, 1))
-    services.take_in(run_ids=[run.pk])
+    services.ingest_batches(run_ids=[run.pk])
     asked = []
-    monkeypatch.setattr(metric_ingestion, "points_at", lambda doubtful: asked.append(doubtful) or {})
+    monkeypatch.setattr(metric_ingestion, "load_points_at", lambda doubtful: asked.append(doubtful) or {})
     send(run, ("loss", 1.0, 2, 2))
-    services.take_in(run_ids=[run.pk])
+    services.ingest_batches(run_ids=[run.pk])
     assert asked == [{}]
 
 
@@ -199,8 +202,8 @@ def test_what_was_sent_to_a_run_that_has_gone_is_thrown_away(run, send, project)
     other = make_run(project)
     send(other, ("loss", 1.0, 1, 1))
     Run.objects.filter(pk=run.pk)._raw_delete("default")
-    services.take_in_all(actor=DISPATCHER)
-    services.take_in_all(actor=DISPATCHER)
+    services.ingest_all_batches(actor=DISPATCHER)
+    services.ingest_all_batches(actor=DISPATCHER)
     assert not MetricBatch.objects.exists()
     assert steps(other) == [1]
 
@@ -210,10 +213,10 @@ def test_what_comes_after_the_end_is_recorded_as_whose_it_is(run, send, project,
     for step in range(3):
         send(run, ("loss", 1.0, step, step))
     other = replace(actor_for(engineer), label="somebody else", address="192.0.2.7")
-    services.log_points(actor=other, project_id=project.pk, run_id=run.pk, points=[Sent("acc", 1.0, 1, 1)])
+    services.log_points(actor=other, project_id=project.pk, run_id=run.pk, points=[SentPoint("acc", 1.0, 1, 1)])
     of_before = {"run": run, "experiment": run.experiment, "points": '[["old",1.0,1,1]]'}
     MetricBatch.objects.create(**of_before)
-    services.take_in_all(actor=DISPATCHER)
+    services.ingest_all_batches(actor=DISPATCHER)
     records = [json.loads(row.body) for row in AuditRecord.objects.filter(action="run.amend").order_by("pk")]
     assert [(told["actor"]["label"], told["address"]) for told in records] == [
         ("engineer", "192.0.2.1"),
@@ -226,7 +229,7 @@ def test_what_comes_after_the_end_is_recorded_as_whose_it_is(run, send, project,
 
 def test_only_the_dispatcher_folds_everybodys(actor_for, engineer):
     with pytest.raises(Refused):
-        services.take_in_all(actor=actor_for(engineer))
+        services.ingest_all_batches(actor=actor_for(engineer))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -239,9 +242,9 @@ def test_two_at_once_fold_once(run, send):
         try:
             barrier.wait()
             if all_of_them:
-                services.take_in_all(actor=DISPATCHER)
+                services.ingest_all_batches(actor=DISPATCHER)
             else:
-                services.take_in(run_ids=[run.pk])
+                services.ingest_batches(run_ids=[run.pk])
                 assert len(steps(run)) == 60
         except Exception as failure:
             failures.append(failure)
@@ -261,10 +264,10 @@ def test_two_at_once_fold_once(run, send):
 @pytest.mark.parametrize("experiment", ["", "7"])
 def test_lists_by_what_was_measured_take_it_in(run, send, actor_for, engineer, project, experiment):
     send(run, ("loss", 0.25, 1, 1))
-    actor, asked = actor_for(engineer), Asked(experiment=experiment)
+    actor, asked = actor_for(engineer), RunFilters(experiment=experiment)
     assert [metric.value for metric in list_by_metric(actor, project, asked, "loss")] == [0.25]
     send(run, ("acc", 0.5, 1, 1))
-    assert list(list_runs(actor, project, Asked(experiment=experiment, filter="metrics.acc > 0.4"))) == [run]
+    assert list(list_runs(actor, project, RunFilters(experiment=experiment, filter="metrics.acc > 0.4"))) == [run]
 
 
 def test_readers_do_not_wait_for_what_was_sent_to_runs_that_have_gone(run, send, monkeypatch):
@@ -277,8 +280,8 @@ def test_readers_do_not_wait_for_what_was_sent_to_runs_that_have_gone(run, send,
     monkeypatch.setattr(
         metric_ingestion, "fold_slice", lambda *args, **how: rounds.append(args) or fold_slice(*args, **how)
     )
-    services.take_in(experiment_ids=[run.experiment_id])
-    services.take_in(run_ids=[gone.pk])
+    services.ingest_batches(experiment_ids=[run.experiment_id])
+    services.ingest_batches(run_ids=[gone.pk])
     assert len(rounds) == 1
     assert steps(run) == [0]
 
