@@ -1,4 +1,4 @@
-"""Carry out a plan: step after step over a table that need not fit into memory. docs/adr/0012 tells how and why."""
+"""Execute a plan step by step over tables that may exceed memory; docs/adr/0012 says how and why."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ RUNNERS: dict[str, type[StepRunner]] = {
     "replace_text": texts.ReplaceTextStep,
     "mask": masking.MaskStep,
 }
-"""What does each step, whole."""
+"""The runner of each kind of step."""
 
 
 @dataclass
@@ -92,12 +92,12 @@ def execute(steps: Sequence[Any], source: Batches, context: StepContext, *, at: 
 
 
 def add_origin_column(source: Batches) -> Batches:
-    """The table with the hidden column of row numbers."""
+    """Add the hidden column of row numbers."""
     return _NumberedBatches(source)
 
 
 class _NumberedBatches(MappedBatches):
-    """A table and the number of each of its rows."""
+    """Batches with the hidden column of row numbers."""
 
     def __init__(self, source: Batches) -> None:
         schema = source.schema.append(pa.field(ORIGIN_COLUMN, pa.int64()))
@@ -156,7 +156,7 @@ def write_parquet(result: Batches, path: Path, advance: Callable[[int], None] = 
 
 
 def build_step_reports(runners: Sequence[StepRunner]) -> list[Mapping[str, Any]]:
-    """What each step has done, as counted by the latest reading."""
+    """Build a report of each step's changes, as counted by the latest reading."""
     return [
         {
             "kind": runner.step.kind,

@@ -1,4 +1,4 @@
-"""What cleaning would change, told on the first rows of a table: per step and column, cell by cell. Writes nothing."""
+"""Preview what cleaning would change in the first rows of a table, per step, column and cell. Writes nothing."""
 
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest

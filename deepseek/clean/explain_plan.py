@@ -1,4 +1,4 @@
-"""What the steps of a plan would change, told on the first rows: step after step, cell by cell, row by row."""
+"""Preview what the steps of a plan would change in the first rows, step by step, cell by cell, row by row."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _build_context(spec: CleanSpec, more: Mapping[str, Path], head: int) -> Step
 
 
 class _StepPreview:
-    """One step that was done to the sample: what it was like before, and after."""
+    """One step applied to the sample, with the table before and after."""
 
     def __init__(self, number: int, runner: StepRunner, before: pa.Table, after: pa.Table) -> None:
         self.number, self.runner, self.before, self.after = number, runner, before, after

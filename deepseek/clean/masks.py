@@ -1,4 +1,4 @@
-"""Which columns a plan masks, by the name that each has at each step: no error, note or report shows their cells."""
+"""Columns that a plan masks, by their name at each step: errors, notes and reports never show their cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class EveryName(frozenset[str]):
-    """Every name there is: what a mask that names no column hides, for which columns hold text is seen too late."""
+    """All names: a mask step without columns hides every text column, and which those are is known too late."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -17,7 +17,7 @@ class EveryName(frozenset[str]):
 
 
 def find_masked_by_step(steps: Sequence[Any]) -> list[Collection[str]]:
-    """The masked columns as they are called before each step, and behind the last: one more than there are steps.
+    """Find the masked columns by their names before each step and after the last: one entry more than steps.
 
     A column counts before its mask as much as behind it: a step that refuses a cell quotes it raw.
     """
@@ -38,12 +38,12 @@ def find_masked_by_step(steps: Sequence[Any]) -> list[Collection[str]]:
 
 
 def find_masked_columns(spec: Any) -> Collection[str]:
-    """The columns of what comes out that a step has masked; of a spec without a plan none."""
+    """Find the masked columns of the result; a spec without a plan masks none."""
     return find_masked_by_step(getattr(spec, "steps", None) or [])[-1]
 
 
 def _translate_names(names: set[str], step: Any, *, back: bool) -> set[str]:
-    """These columns as they are called on the other side of a step."""
+    """Translate column names across a step, forwards or backwards."""
     translated = set(names)
     if step.kind == "rename":
         for renaming in reversed(step.names) if back else step.names:

@@ -1,4 +1,4 @@
-"""Personal data in texts: found by form and check digit, hidden by asterisks or by pseudonyms of the same form.
+"""Detect personal data by pattern and check digit, and hide it by asterisks or pseudonyms of the same form.
 
 A pseudonym is a permutation under a key (FF1, see `fpe`) of the values of that form: the same value gives the same
 pseudonym under the same key, two values never share one, and the check digit is right again. A pseudonym of a name is

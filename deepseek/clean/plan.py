@@ -1,4 +1,4 @@
-"""What a cleaning will take, before it begins. Pure arithmetic, light to import."""
+"""Estimate the memory of a cleaning job before it starts. Pure arithmetic, light to import."""
 
 BASE_BYTES = 250 * 10**6
 """The libraries alone."""

@@ -304,7 +304,7 @@ def _build_report(
 
 
 def _remove_values(report: Mapping[str, Any]) -> dict[str, JSON]:
-    """A report without the values it names: those that a plan masks would come back as what the parent had and lost."""
+    """Return the report without its values: those that a plan masks would reappear as lost categories of the parent."""
     columns = [{name: value for name, value in column.items() if name != "values"} for column in report["columns"]]
     return {**report, "columns": cast("list[JSON]", columns)}
 

@@ -41,7 +41,7 @@ class Examples:
 def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
     """The rows of the table at `path` that have every input and the target of the model.
 
-    Raises what `whole_table` does, and EngineError ``unknown_column``, ``column_not_numeric``, ``class_unknown``,
+    Raises what `read_whole_table` does, and EngineError ``unknown_column``, ``column_not_numeric``, ``class_unknown``,
     ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``.
     """
     table = read_whole_table(path)

@@ -1,4 +1,4 @@
-"""How far a table has moved from the one it came from, by their two quality reports. Pure, and light to import.
+"""Drift of a table against its parent, computed from their quality reports. Pure, and light to import.
 
 Engine and web process read the same formulas: a job tells the drift of what it made from what it took, a page that of
 any two versions. Every figure comes from the reports alone, so each is exact or says how far it may be off. Sources:
@@ -165,7 +165,7 @@ def _compute_category_shares(before: Column, after: Column) -> tuple[list[float]
 def _merge_small_bins(
     expected: Sequence[float], actual: Sequence[float], min_share: float
 ) -> tuple[list[float], list[float]]:
-    """Bins with less than `least` of the parent joined to the ones behind them, the last to the one before it."""
+    """Merge bins with less than `min_share` of the parent into the next one, the last into the one before it."""
     merged: list[list[float]] = []
     p = q = 0.0
     for share, other_share in zip(expected, actual, strict=True):

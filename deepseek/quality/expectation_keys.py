@@ -1,4 +1,4 @@
-"""Which rows repeat a key that an earlier row has, of a table that may be larger than memory."""
+"""Find rows that repeat an earlier key, in tables that may exceed memory."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _PAIR = np.dtype([("hash", "<u8"), ("row", "<u8")])
 
 
 class KeyHashes:
-    """Hashes of the keys with their rows; beyond ROWS_HELD in partitions on disk, 16 bytes a row."""
+    """Hashes of the keys with their rows; beyond MAX_PENDING_ROWS in partitions on disk, 16 bytes a row."""
 
     def __init__(self, max_pending: int = MAX_PENDING_ROWS) -> None:
         self.max_pending, self.pending_rows, self.rows = max_pending, 0, 0
@@ -33,7 +33,7 @@ class KeyHashes:
         self.stack.close()
 
     def add(self, columns: Sequence[pa.Array], row_offset: int) -> None:
-        """The key columns of a batch behind `before` rows; a key with a missing part is no key."""
+        """Add the key columns of a batch that begins at row `row_offset`; a key with a missing part does not count."""
         is_complete = np.ones(len(columns[0]), dtype=bool)
         for column in columns:
             is_complete &= column.is_valid().to_numpy(zero_copy_only=False)
@@ -48,7 +48,7 @@ class KeyHashes:
             self._spill()
 
     def find_repeated(self, limit: int) -> tuple[int, int, list[tuple[int, str]]]:
-        """(rows that repeat a key, rows with a key, the first `most` of them with the row that had it before)."""
+        """(rows that repeat a key, rows with a key, the first `limit` of them with the row that had it before)."""
         if self.files:
             self._spill()
         first: list[tuple[int, str]] = []

@@ -1,4 +1,4 @@
-"""Expectations of single rows as a pandera schema: compiled, evaluated on a batch, or taken along whole."""
+"""Row expectations as a pandera schema: compiled, evaluated on batches, or exported."""
 
 import datetime as dt
 import operator
@@ -41,7 +41,7 @@ OPERATORS = {
 
 # -- what cannot be checked at all ----------------------------------------------------------------------------------
 def find_schema_problem(expectation: AnyExpectation, schema: pa.Schema) -> str:
-    """Why the expectation cannot hold of a table of this schema, whatever its rows are; empty if it may."""
+    """Explain why the expectation cannot hold for a table of this schema, whatever its rows; empty if it can."""
     for name in get_expectation_columns(expectation):
         if name not in schema.names:
             return Message("The table has no column {name!r}.", name=name)
@@ -116,7 +116,7 @@ def build_pandera_check(expectation: AnyExpectation) -> Any:
 
 
 def build_pandera_schema(expectations: Sequence[AnyExpectation]) -> Any:
-    """A pandera DataFrameSchema of all that pandera can express: what an engineer takes along to a notebook."""
+    """Build a pandera DataFrameSchema of all that pandera can express, for use in a notebook."""
     import pandera.pandas as pandera
 
     names = list(dict.fromkeys(name for expectation in expectations for name in get_expectation_columns(expectation)))

@@ -1,4 +1,4 @@
-"""Whether a table keeps its expectations, batch by batch: rows by a pandera schema, keys and order by state of our own.
+"""Check expectations of a table batch by batch: rows by a pandera schema, keys and order by our own state.
 
 Memory does not grow with the rows but for the hashes of unique keys: 16 bytes a row, on disk beyond two million.
 Equal keys are found by 64-bit hashes: of n different keys about n**2 / 2**65 would be told as repeated, one in three
@@ -40,7 +40,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class ExpectationResult:
-    """How one expectation fares. Rows count from 1, the header not among them."""
+    """The result of one expectation. Rows count from 1, the header not among them."""
 
     def __init__(self, expectation: AnyExpectation, problem: str = "") -> None:
         self.expectation, self.problem = expectation, problem
@@ -50,7 +50,7 @@ class ExpectationResult:
     def add(
         self, broken: Mask, rows_checked: int, row_offset: int, values: "Iterable[pa.Array]", is_masked: bool
     ) -> None:
-        """A batch behind `before` rows, of which `looked_at` count and the True ones of `broken` break it."""
+        """Add a batch that begins at row `row_offset`: `rows_checked` rows count, those True in `broken` break it."""
         self.rows_checked += rows_checked
         count = int(broken.sum())
         self.broken += count
@@ -100,7 +100,7 @@ def format_cell(values: "Iterable[pa.Array]", row: int) -> str:
 def check_expectations(
     batches: Batches | pa.Table, expectations: Sequence[AnyExpectation], *, masked: Collection[str] = ()
 ) -> list[dict[str, JSON]]:
-    """What became of each expectation, in their order; the values of `masked` columns are never shown.
+    """Check each expectation and return the results in order; values of `masked` columns are never shown.
 
     One pass over the batches, and none where there is nothing to check. Raises nothing for what does not hold: see
     `refuse_failures`.
@@ -237,7 +237,7 @@ def _describe_result(number: int, result: dict[str, JSON]) -> str:
 
 
 def list_expectation_warnings(results: Sequence[dict[str, JSON]]) -> list[str]:
-    """What the report warns of."""
+    """List the expectations of severity warning that do not hold, as sentences for the report."""
     return [
         _describe_result(place, result) for place, result in enumerate(results, start=1) if result["verdict"] == WARN
     ]

@@ -209,7 +209,7 @@ class Expectations(BaseModel):
 
 
 def get_expectation_columns(expectation: AnyExpectation) -> list[str]:
-    """The columns that it reads."""
+    """List the columns that the expectation reads."""
     if isinstance(expectation, Unique):
         return list(expectation.columns)
     if isinstance(expectation, Compare):
@@ -218,7 +218,7 @@ def get_expectation_columns(expectation: AnyExpectation) -> list[str]:
 
 
 def describe_expectation(expectation: Any) -> str:
-    """One expectation in short words and signs, the same in every language: close: 0 ... 100."""
+    """Describe an expectation in a short notation that is the same in every language: close: 0 ... 100."""
     match expectation.kind:
         case "row_count":
             return f"row_count: {_format_range(expectation.minimum, expectation.maximum)}"

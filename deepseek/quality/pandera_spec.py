@@ -1,6 +1,6 @@
-"""A pandera schema, as its `to_yaml` and `to_json` write it, as expectations. Light to import: pandera is not needed.
+"""Convert a pandera schema, as `to_yaml` or `to_json` writes it, to expectations. Light: needs no pandera.
 
-Taken is what expectations can say whole; whatever else the schema demands is refused by name, never left out silently.
+Only what expectations can express in full is converted; anything else is refused by name, never dropped silently.
 Forms of checks: by name beside the fields of a column (since 0.30), in `checks` as a mapping, or there as a list.
 """
 
@@ -66,7 +66,7 @@ FLAGS = re.compile(r"\(\?[aiLmsux]+\)")
 
 @dataclass(frozen=True)
 class SchemaFault:
-    """What cannot be taken: a JSON pointer into the schema, a sentence, what would be, and the way out."""
+    """One unsupported part of a schema: JSON pointer, message, what is supported, remedy."""
 
     field: str
     message: str

@@ -1,4 +1,4 @@
-"""The quality report of a table: what a person, a lineage record or a dashboard wants to know of it, as strict JSON.
+"""Build the quality report of a table as strict JSON: for its page, lineage records and dashboards.
 
 The table comes as record batches that can be read again, so its length costs time and no memory: see docs/quality.md
 for what is exact at which size.
@@ -48,10 +48,10 @@ def build_quality_report(
 ) -> dict[str, JSON]:
     """The report of a table whose columns are as `read_table` leaves them. Numbers that are not finite become null.
 
-    The batches are read two to eight times, so let them come of something that is cheap to read again. `parent`: the
-    report to tell the drift from. `scratch`: where the hashes of the rows go if they are too many (8 bytes a row), else
-    the system's temporary folder. `held`: numbers that may be held in memory, for tests. `advance` is told rows that
-    are done in proportion to the passes done, the last time all of them.
+    The batches are read two to eight times, so their source should be cheap to read again. `parent`: the report to
+    compute the drift against. `scratch`: the folder for hashes of rows that exceed memory (8 bytes a row), else the
+    system's temporary folder. `max_values`: numbers that may be held in memory, for tests. `advance` receives the rows
+    done, in proportion to the passes done; the last call has all of them.
     """
     source = TableBatches(batches) if isinstance(batches, pa.Table) else batches
     with RepeatedRows(scratch) as repeats:

@@ -1,4 +1,4 @@
-"""A table as record batches that can be read again: what is larger than memory is read once for each question."""
+"""Tables as re-readable record batches: data larger than memory is read again for each pass."""
 
 from collections.abc import Iterator
 from typing import Protocol

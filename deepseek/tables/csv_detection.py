@@ -1,4 +1,4 @@
-"""How a job reads a text file whose spec leaves encoding or delimiter to be found, told with what that rests on."""
+"""Resolve the encoding and delimiter that a spec leaves to detection, with notes where the result is uncertain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepseek.tables.spec import CsvSpec
 
 
 def resolve_csv_spec(path: Path, spec: CsvSpec, *, cut: bool = False) -> tuple[CsvSpec, list[str]]:
-    """The spec with what it leaves to be found put in, and notes on what that rests on where it is not certain.
+    """Return the spec with encoding and delimiter detected, and notes where the detection is uncertain.
 
     `cut`: the file is the beginning of a longer one, and may end in the middle of a character. Raises CsvError
     ``csv_encoding_unknown``, naming bytes.
@@ -28,7 +28,7 @@ def resolve_csv_spec(path: Path, spec: CsvSpec, *, cut: bool = False) -> tuple[C
 
 
 def describe_uncertainty(detection: DialectDetection) -> Iterator[str]:
-    """What the file leaves open: a job goes on with what is likeliest, and says so."""
+    """Describe what the file leaves open: the job goes on with the likeliest reading and says so."""
     if detection.not_utf8 is not None:
         yield Message(
             "The encoding was taken for gb18030, for byte {byte} is not valid UTF-8. "

@@ -60,7 +60,7 @@ def is_delimiter(text: str) -> bool:
 
 
 def find_dialect(chunks: Iterable[bytes], delimiter: str = AUTO, encoding: str = AUTO) -> CsvDialect:
-    """What was asked, with what is AUTO put in; what is not certain is not guessed.
+    """Return the requested dialect with AUTO resolved; an uncertain result is refused, never guessed.
 
     Raises CsvError ``csv_encoding_unknown`` and ``csv_delimiter_unknown`` where the file leaves it open, and
     ``csv_nul_byte``.
@@ -128,7 +128,7 @@ class EncodingTrial:
 
     encoding: str
     failed: int | None = None
-    letters: str = ""  # the first outside of ASCII, up to JUDGED_CHARACTERS
+    letters: str = ""  # the first outside of ASCII, up to MAX_SAMPLE_CHARACTERS
     decoder: codecs.IncrementalDecoder = field(init=False)
 
     def __post_init__(self) -> None:

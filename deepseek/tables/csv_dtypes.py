@@ -1,4 +1,4 @@
-"""A guess at a column's type from its text, in the names that cleaning gives to types (Arrow's)."""
+"""Guess a column's type from its text, in Arrow's type names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TYPES: dict[str, Callable[[str], object]] = {
 
 
 class ColumnTypeGuess:
-    """Sees cell after cell and drops the types that one of them does not allow."""
+    """The types that every cell so far allows."""
 
     __slots__ = ("candidates", "empty")
 

@@ -1,4 +1,4 @@
-"""What is wrong with a CSV file: one code, message and way out for each fault, whoever reads the file."""
+"""Errors of CSV files: one code, message and remedy for each fault, shared by all readers."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def build_cell_count_error(
     numbering: str = RECORD_NUMBERING,
     row: str | None = None,
 ) -> CsvError:
-    """That a row has more or fewer cells than the header. `counted`: what its number counts; `row`: its text."""
+    """Build the error for a row of more or fewer cells than the header. `numbering`: what counts; `row`: its text."""
     return CsvError(
         "csv_broken_row",
         "Row {number} has {cells_text}, the header has {wanted}.",

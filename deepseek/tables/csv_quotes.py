@@ -1,4 +1,4 @@
-"""Which quotes of a CSV file open and close cells, and where its records end."""
+"""Find the quotes that open and close CSV cells, and the ends of records."""
 
 from __future__ import annotations
 

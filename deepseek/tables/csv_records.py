@@ -1,4 +1,4 @@
-"""Read a CSV file once, as a stream, and say what is in it or what is wrong with it, by row and by byte.
+"""Inspect a CSV file in one streaming pass, and report faults by row and byte.
 
 Standard library only: bytes in, facts out. Memory is bounded by one chunk, LINE_LIMIT and RECORD_LIMIT, whatever the
 size of the file. Rows are records: the header is row 1, blank lines do not count, a quoted cell may span lines.
@@ -140,7 +140,7 @@ def split_lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 class MeteredLines:
-    """Lines, with what was taken of them since the last reset: an iterator that the csv module can read."""
+    """Lines for the csv module, with limits on the characters and delimiters of one record."""
 
     def __init__(self, source: Iterable[str], delimiter: str) -> None:
         self.source = iter(source)
@@ -264,7 +264,7 @@ def check_header(names: Sequence[str], delimiter: str) -> None:
 
 # -- a part of a file -------------------------------------------------------------------------------------------------
 class DecodedLines:
-    """The lines of some bytes, decoded; `taken` bytes were given out, `ended` once more were asked for."""
+    """Decoded lines of some bytes; `consumed` counts the bytes given out, `ended` is set at the end of the data."""
 
     def __init__(self, data: bytes, encoding: str, *, is_complete: bool) -> None:
         # No byte of a longer character is a line end, neither in UTF-8 nor in GB18030.
@@ -287,10 +287,10 @@ class DecodedLines:
 
 
 def iter_records(data: bytes, dialect: CsvDialect, *, is_complete: bool) -> Iterator[tuple[list[str], int]]:
-    """(cells, the byte behind them) of the records that lie whole in a part of a file; blank lines are none.
+    """Iterate over (cells, end byte) of the records that are complete in a part of a file; blank lines do not count.
 
-    `whole`: nothing follows the part, so its last record is whole too. Bytes that do not decode are replaced. Raises
-    csv.Error at a cell beyond the limits of the csv module.
+    `is_complete`: nothing follows the part, so its last record is complete too. Bytes that do not decode are replaced.
+    Raises csv.Error at a cell beyond the limits of the csv module.
     """
     lines = DecodedLines(data, dialect.encoding, is_complete=is_complete)
     for cells in csv.reader(lines, delimiter=dialect.delimiter):

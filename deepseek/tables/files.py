@@ -1,4 +1,4 @@
-"""Read a table from CSV or Parquet, told apart by content; write Parquet that is the same bytes for the same table."""
+"""Read CSV and Parquet tables, detected by content, and write deterministic Parquet."""
 
 import codecs
 import difflib
@@ -71,7 +71,7 @@ def read_as_is(path: Path, spec: CsvSpec, texts: Sequence[str] = ()) -> pa.Table
 
 
 def build_unreadable_input_error(path: Path, error: OSError) -> EngineError:
-    """That the system does not let the file at `path` be read."""
+    """Build the error for a file that the operating system refuses to open or read."""
     return EngineError(
         "input_unreadable",
         "Cannot read {path_name}: {strerror}.",
@@ -90,14 +90,14 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def require_columns(names: Sequence[str], required: Sequence[str]) -> None:
-    """Raise EngineError ``unknown_column`` for the first of `wanted` not among `names`, naming what comes near."""
+    """Raise EngineError ``unknown_column`` for the first of `required` not among `names`, naming what comes near."""
     for position, name in enumerate(required):
         if name not in names:
             raise build_unknown_column_error(names, name, f"/columns/{position}")
 
 
 def build_unknown_column_error(names: Sequence[str], name: str, field: str) -> EngineError:
-    """That the table, which has the columns `names`, lacks `name`, which `field` of the spec asks for."""
+    """Build the error for a column that `field` of the spec names and the table lacks, with suggestions."""
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     suggestions = near or list(names[:20])
     return EngineError(
@@ -129,7 +129,7 @@ def _read_parquet(path: Path) -> pa.Table:
 
 
 def open_native_file(path: Path) -> pa.NativeFile:
-    """The file at `path` as pyarrow itself opens it.
+    """Open the file at `path` with pyarrow's own file class.
 
     Not as a file of Python's: the threads that read columns would hold it, and the one that lets go of it while the
     interpreter leaves ends the process by SIGABRT.
@@ -138,7 +138,7 @@ def open_native_file(path: Path) -> pa.NativeFile:
 
 
 def build_broken_parquet_error(path: Path, error: Exception) -> EngineError:
-    """That pyarrow could not read the Parquet file at `path`."""
+    """Build the error for a Parquet file that pyarrow cannot read."""
     return EngineError(
         "broken_parquet",
         "The Parquet file cannot be read: {first_line}",
@@ -268,14 +268,14 @@ def _build_row_error(path: Path, spec: CsvSpec, row: "pa.csv.InvalidRow") -> Csv
 
 
 def build_row_error_at_line(line: int, spec: CsvSpec, row: "pa.csv.InvalidRow") -> CsvError:
-    """That the row which begins on this line has too many or too few cells."""
+    """Build the error for a row, beginning on this line, with too many or too few cells."""
     return build_cell_count_error(
         line, row.actual_columns, row.expected_columns, spec.delimiter, numbering=LINE_NUMBERING, row=row.text[:200]
     )
 
 
 def build_broken_csv_error(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
-    """That pyarrow could not read the CSV file at `path`."""
+    """Build the error for a CSV file that pyarrow cannot read."""
     return EngineError(
         "broken_csv",
         "The CSV file cannot be read: {first_line}",
@@ -308,7 +308,7 @@ def refuse_duplicate_names(names: Sequence[str]) -> None:
 
 
 def normalize_table(table: pa.Table) -> pa.Table:
-    """One notion of missing and of layout: NaN becomes null, dictionaries are decoded, each column is one chunk."""
+    """Normalize missing values and layout: NaN becomes null, dictionaries are decoded, columns are one chunk."""
     columns = []
     for column in table.columns:
         if pa.types.is_dictionary(column.type):
@@ -320,7 +320,7 @@ def normalize_table(table: pa.Table) -> pa.Table:
 
 
 def normalize_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch under the schema: dictionaries decoded, NaN missing, types cast where they differ."""
+    """Convert the batch to the schema: dictionaries decoded, NaN missing, types cast where they differ."""
     arrays = []
     for column, field in zip(batch.columns, schema, strict=True):
         if pa.types.is_dictionary(column.type):

@@ -155,7 +155,7 @@ def count_rows(data: bytes) -> int:
 
 
 def cut_lines(data: bytes, columns: int) -> Iterator[bytes]:
-    """The block in parts of whole lines, of at most MAX_CELLS cells each."""
+    """Cut the block into parts of whole lines, of at most MAX_CELLS_PER_PARSE cells each."""
     lines = max(1, MAX_CELLS_PER_PARSE // max(1, columns))
     if data.count(b"\n") <= lines:
         yield data

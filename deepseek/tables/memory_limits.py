@@ -1,4 +1,4 @@
-"""What a table takes in memory against what the run may take: named errors instead of a process that is killed."""
+"""Memory limits of tables: raise named errors before the process is killed for its memory."""
 
 from __future__ import annotations
 

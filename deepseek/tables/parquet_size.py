@@ -58,7 +58,7 @@ class ChunkPages:
 
 
 def estimate_size(file: pa.NativeFile, max_rows: int) -> ParquetSize:
-    """Estimate what reading the open file takes; `most_rows`: of a batch. Raises EngineError ``too_many_columns``,
+    """Estimate what reading the open file takes; `max_rows`: of a batch. Raises EngineError ``too_many_columns``,
     ``table_too_large`` where not even its dictionaries fit, and what pyarrow does for a broken file.
     """
     parquet = pq.ParquetFile(file)

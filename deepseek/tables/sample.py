@@ -49,7 +49,7 @@ def read_sample(path: Path, spec: CsvSpec, *, rows: int, head: int) -> TableSamp
 
     Of the file nothing behind its first `head` bytes is read, but for the end of a Parquet file, which holds its index:
     a copy of only these bytes is as good. Fewer rows come of a CSV file whose rows are that long, and of a Parquet file
-    whose rows take more than SAMPLE_BYTES decoded.
+    whose rows take more than MAX_SAMPLE_BYTES decoded.
 
     Raises what `read_table` does, and EngineError ``sample_too_wide`` where not one row lies within these bytes.
     """
@@ -78,7 +78,7 @@ def read_sample(path: Path, spec: CsvSpec, *, rows: int, head: int) -> TableSamp
 
 
 def _cut_first_records(begin: bytes, spec: CsvSpec, count: int, cut: bool) -> tuple[bytes, bool]:
-    """The lines that hold the first `wanted` records, and whether they are all there are.
+    """Cut out the lines of the first `count` records, and tell whether these are all records.
 
     Of a file that is cut the last record may be half: it is left out. Bytes that are no text of the encoding stay in:
     what reads them next says where they are.

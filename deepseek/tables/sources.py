@@ -1,4 +1,4 @@
-"""Open a table of any size: CSV, Parquet, JSON lines or Arrow, told apart by content, as batches to read again."""
+"""Open a CSV, Parquet, JSON lines or Arrow table of any size, detected by content, as re-readable batches."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MAX_BYTES_READ_AT_ONCE = 16 * 2**20
 
 @dataclass
 class TableSource:
-    """A table that was opened: `nulls` counts the missing values of each column; `notes` says what was found out.
+    """An open table: `nulls` counts the missing values of each column; `notes` are remarks on how it was read.
 
     `format` is csv, parquet, arrow or json; `csv`, of the first, how it was read, with nothing left to be found.
     """
@@ -71,7 +71,7 @@ def open_table(
     hide: bool = False,
     rewrites: bool = False,
 ) -> TableSource:
-    """The table at `path`; what must be kept besides goes to `folder`. Columns are as `read_table` leaves them.
+    """Open the table at `path`; temporary data goes to `folder`. Columns are as `read_table` leaves them.
 
     `nested`: whether columns of lists and objects are taken as well, from Parquet and Arrow. `rewrites`: whether the
     table will be written again, so that its row groups must fit into memory.
@@ -126,7 +126,7 @@ def _open_by_format(
 
 
 def read_whole_table(path: Path) -> pa.Table:
-    """The table at `path` in memory; CSV as `CsvSpec` reads it by default. Raises what `open_table` does."""
+    """Read the whole table at `path`; CSV as `CsvSpec` reads it by default. Raises what `open_table` does."""
     try:
         with path.open("rb") as file:
             begin = file.read(4096)
@@ -139,7 +139,7 @@ def read_whole_table(path: Path) -> pa.Table:
 
 
 def build_source(table: pa.Table) -> TableSource:
-    """A table in memory as one that was opened."""
+    """Wrap a table in memory as a TableSource."""
     return TableSource(TableBatches(table), {name: table.column(name).null_count for name in table.column_names})
 
 
@@ -209,7 +209,7 @@ class _ChainedBatches:
 
 
 def _find_type_changes(batches: Batches, hide: bool) -> list[str]:
-    """A note on each text column that begins with numbers and then holds something else: in which row, and what."""
+    """List a note on each text column that begins with numbers and then holds something else: which row, which cell."""
     texts = [each.name for each in batches.schema if pa.types.is_string(each.type)]
     notes: list[str] = []
     open_, counted, row = set(texts), dict.fromkeys(texts, 0), 0
@@ -249,9 +249,9 @@ MIN_NUMBERS_BEFORE_TEXT = 3
 
 # -- Parquet, Arrow -------------------------------------------------------------------------------------------------
 class ParquetBatches:
-    """A Parquet file, batch by batch, read anew each time. A batch is cut to a bearable size, decoded.
+    """A Parquet file as re-readable batches, each cut to a bounded decoded size.
 
-    Raises EngineError ``table_too_large`` where one cannot be, before a row is read.
+    Raises EngineError ``table_too_large`` where that is impossible, before a row is read.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ MissingToken = Annotated[str, Field(max_length=100)]
 
 
 def refuse_repeats(values: list[str]) -> list[str]:
-    """Return `values`, or raise a spec error for the first that stands there twice."""
+    """Return `values`, or raise a spec error if one is repeated."""
     repeated = sorted(value for value, times in Counter(values).items() if times > 1)
     if repeated:
         raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))

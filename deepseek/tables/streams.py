@@ -1,4 +1,4 @@
-"""Tables that need not fit into memory: batches kept in memory while small, else in a file of their own."""
+"""Streams of batches that may exceed memory: kept in memory while small, else spilled to a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORIGIN_COLUMN = "\0origin"
 
 
 def select_columns(batches: Batches, names: Sequence[str]) -> Batches:
-    """These columns alone, in this order; what can leave the others unread does."""
+    """Select columns, in this order, without reading the others where the source allows it."""
     if list(names) == batches.schema.names:
         return batches
     narrow = getattr(batches, "select_columns", None)
@@ -32,7 +32,7 @@ def select_columns(batches: Batches, names: Sequence[str]) -> Batches:
 
 
 def select_from_batches(batches: Batches, names: Sequence[str]) -> Batches:
-    """These columns alone, of batches that are read whole."""
+    """Select columns of batches that are read with all their columns."""
     schema = pa.schema([batches.schema.field(name) for name in names])
     return MappedBatches(
         batches, schema, lambda batches: (batch.select(list(names)) for batch in batches), batches.rows
@@ -40,7 +40,7 @@ def select_from_batches(batches: Batches, names: Sequence[str]) -> Batches:
 
 
 class MappedBatches:
-    """What `change` makes of the batches of another stream, anew at each reading; none of the batches is empty."""
+    """The batches of another stream, transformed by `change` at each reading; empty batches are dropped."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class MappedBatches:
 
 
 class SpilledBatches:
-    """Batches that were kept: a list, and from a size on a file without a name in `folder`."""
+    """Stored batches: a list in memory, or beyond a size an unnamed file in `folder`."""
 
     def __init__(self, schema: pa.Schema, folder: Path | None, memory_bytes: int = MAX_BYTES_IN_MEMORY) -> None:
         self.schema = schema
@@ -93,7 +93,7 @@ class SpilledBatches:
         self._batches = []
 
     def finish(self) -> SpilledBatches:
-        """No more comes: it can be read from here on."""
+        """Close the store for writing; it can be read from here on."""
         if self._writer is not None and self._sink is not None:
             self._writer.close()
             self._sink.close()
@@ -127,7 +127,7 @@ class SpilledBatches:
 
 
 class _SpilledColumns:
-    """Some columns of a table that was kept."""
+    """Some columns of stored batches."""
 
     def __init__(self, table: SpilledBatches, names: Sequence[str]) -> None:
         self.table, self.names, self.rows = table, list(names), table.rows
@@ -138,7 +138,7 @@ class _SpilledColumns:
 
 
 def spill_batches(batches: Batches, folder: Path | None) -> SpilledBatches:
-    """The batches, computed once and kept."""
+    """Compute the batches once and store them."""
     spilled = SpilledBatches(batches.schema, folder)
     for batch in batches:
         spilled.add(batch)
@@ -171,7 +171,7 @@ def rechunk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> 
 
 
 def merge_into_batch(table: pa.Table) -> pa.RecordBatch:
-    """A table as one batch, each column contiguous."""
+    """Merge a table into one batch with contiguous columns."""
     joined = table.combine_chunks()
     batches = joined.to_batches()
     if len(batches) == 1:

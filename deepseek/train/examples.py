@@ -53,7 +53,7 @@ class Examples:
 def read_examples(path: Path, spec: TrainSpec) -> Examples:
     """The examples that the table at `path` (CSV, Parquet, JSON lines or Arrow) holds for `spec`.
 
-    Raises what `whole_table`, `columns` and `split` do, and EngineError ``target_constant``, ``too_many_missing``.
+    Raises what `read_whole_table`, `columns` and `split` do, and EngineError ``target_constant``, ``too_many_missing``.
     """
     table = read_whole_table(path)
     return _windows(table, spec) if spec.task == "forecast" else _rows(table, spec)

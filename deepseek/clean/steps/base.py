@@ -1,4 +1,4 @@
-"""What every step of a plan shares when it runs: where it stands, its columns, what it counts, how it refuses."""
+"""The base class of running steps: context, choice of columns, counters and errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deepseek.tables.streams import ORIGIN_COLUMN, MappedBatches, select_columns
 
 @dataclass
 class StepContext:
-    """What a step finds around it: its pointer in the spec, where it may spill, the other inputs, where it warns.
+    """The context of a step: its pointer in the spec, the spill folder, the other inputs, its warnings.
 
     `masked`: the columns that some step of the plan masks, as they are called here; an error quotes no cell of them.
     """
@@ -34,7 +34,7 @@ class StepContext:
 
 
 class StepRunner:
-    """One step at work. Making it may read `source` several times; `apply` then goes through it once per reading.
+    """A running step. The constructor may read `source` several times; `apply` transforms one reading of it.
 
     `schema` is that of what comes out. `cells` counts the changed cells by column, and `rows_in`, `rows_out` and
     `inserted` the rows, of the latest complete reading.
@@ -61,7 +61,7 @@ class StepRunner:
         raise NotImplementedError
 
     def restrict_columns(self, names: Collection[str]) -> StepRunner | None:
-        """The step on no more columns than give these: a copy, whose `schema` names them all. None: on every column.
+        """Return a copy that reads only what these columns need (its `schema` names them), or None if it needs all.
 
         Only for a step that takes and gives the same columns, and neither drops nor refuses rows for the others' sake.
         """
@@ -135,7 +135,7 @@ class StepRunner:
 
 
 class SteppedBatches(MappedBatches):
-    """What a step makes of its source; where few columns are asked for, the others are left unread if that may be."""
+    """The output of a step over its source; columns that are not requested stay unread where possible."""
 
     def __init__(self, source: Batches, runner: StepRunner) -> None:
         super().__init__(source, runner.schema, runner)

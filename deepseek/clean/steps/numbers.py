@@ -90,7 +90,7 @@ def iter_with_context(
 
 
 class NumericStep(StepRunner):
-    """The part that all these steps share. A subclass says what becomes of the values in their context."""
+    """Base class of numeric steps. A subclass computes the new values of a column from a window of context."""
 
     half = 0
     heavy = True
@@ -100,7 +100,7 @@ class NumericStep(StepRunner):
         return self.choose_columns(schema, is_number, "a column of integers or floats", code="column_not_numeric")
 
     def scan_source(self, source: Batches) -> None:
-        """Read what the whole column must tell: fences, for instance."""
+        """Read what needs the whole column, such as fences."""
 
     def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         """The column after the step; `first` is the number of the batch's first row."""

@@ -1,4 +1,4 @@
-"""Rows parted by a hash of their keys, so that equal keys come together in parts that fit into memory."""
+"""Partition rows by a hash of their keys, so that equal keys share a partition that fits into memory."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def normalize_zeros(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBat
 def partition_rows(
     source: Batches, keys: Sequence[str], more: Sequence[str], folder: Path | None
 ) -> list[SpilledBatches]:
-    """The rows' numbers with these columns, in parts by their keys; in each part in the order of the rows."""
+    """Partition row numbers and these columns by key; each partition keeps the order of the rows."""
     names = list(dict.fromkeys([*keys, *more]))
     schema = pa.schema([pa.field(ROW, pa.int64()), *(source.schema.field(name) for name in names)])
 
@@ -75,7 +75,7 @@ def partition_rows(
 def split_by_hash(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, keys: Sequence[str], folder: Path | None, level: int = 0
 ) -> list[SpilledBatches]:
-    """The batches in parts by their keys. Each level parts by another hash: what one left together the next divides."""
+    """Split batches into partitions by key. Each level uses another hash and divides what the one before could not."""
     parts = [SpilledBatches(schema, folder, MAX_BYTES_IN_MEMORY // PARTS) for _ in range(PARTS)]
     for batch in batches:
         at = (_mix_bits(hash_keys(batch, keys), level) >> np.uint64(58)).astype(np.int64)

@@ -29,7 +29,7 @@ TEXTUAL = {"contains": pc.match_substring, "starts_with": pc.starts_with, "ends_
 READ_BYTES = 16 * 2**20
 """So much of a part is compared at once."""
 KEYS_BYTES = 32 * 2**20
-"""A part whose keys, each once, take more is parted again, at most LEVELS times."""
+"""A part whose keys, each once, take more is split again, at most MAX_LEVELS times."""
 MAX_LEVELS = 4
 
 

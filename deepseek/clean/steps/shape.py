@@ -186,5 +186,5 @@ def evaluate_expression(node: ExpressionNode, columns: Mapping[str, Floats]) -> 
 
 
 def drop_origin_column(schema: pa.Schema) -> pa.Schema:
-    """The schema as it is written."""
+    """Return the schema without the hidden column of row numbers."""
     return pa.schema([each for each in schema if each.name != ORIGIN_COLUMN])

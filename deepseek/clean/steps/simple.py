@@ -1,4 +1,4 @@
-"""What a spec without steps asks for, done as one step: outliers, then the fill, both of the column as it was."""
+"""The plan of a spec without steps, run as one step: outliers, then the fill, both on the original column."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class TextStep(StepRunner):
         self.change = self.build_change()
 
     def build_change(self) -> Callable[[str], str | None]:
-        """What becomes of one text; None makes it missing."""
+        """Build the function that converts one text; None makes it missing."""
         raise NotImplementedError
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -1,4 +1,4 @@
-"""A value that a spec writes as text, as a value of a column's type."""
+"""Parse a value that a spec gives as text into a column's type."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a quality report measures of a stream of record batches, one idea a module; memory does not grow with rows."""
+"""Streaming measures of the quality report, one per module; memory does not grow with the rows."""

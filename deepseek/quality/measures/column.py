@@ -1,4 +1,4 @@
-"""All that is measured of one column, in the order of its passes."""
+"""All measures of one column, in the order of their passes."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ MAX_VALUE_CHARACTERS = 200
 
 
 class ColumnMeasure:
-    """`first` takes every batch once; while it `wants` more, `later` takes them again."""
+    """`first` takes every batch once; while it `wants` more, `measure_again` takes them again."""
 
     def __init__(self, field: pa.Field, budget: HashBudget, value_budget: ValueBudget, columns: int) -> None:
         kind = field.type

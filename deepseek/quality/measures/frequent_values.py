@@ -9,7 +9,7 @@ from deepseek.job import JSON
 TOP_VALUES_SHOWN = 10
 CATEGORIES = 100
 MAX_VALUES_COUNTED = 50_000
-"""Different values counted at once; beyond, those seen least are forgotten, and how often they were is kept."""
+"""Distinct values counted at once; beyond that the rarest are dropped, and their largest count is recorded."""
 
 
 class TopValues:

@@ -55,7 +55,7 @@ class ValueBudget:
 
 
 class NumericMeasure:
-    """One column of numbers. `wants` says whether it must see all batches once more, `told` what was found."""
+    """Measures of a numeric column. `wants` is true while it needs another pass; `to_report` gives the figures."""
 
     def __init__(self, budget: ValueBudget, columns: int) -> None:
         self.budget = budget
@@ -181,7 +181,7 @@ class NumericMeasure:
         return self.moments.mean, self.moments.std or 1.0, self.ranks or (lambda values: values)
 
     def to_report(self, is_integer: bool) -> JSON:
-        """The figures; None where no value is finite. `whole`: integers, whose extremes are told as integers."""
+        """Report the figures; None where no value is finite. `is_integer`: the extremes are reported as integers."""
         if self.moments.count == 0:
             return None
         low: Any = min(self.exact_ends) if is_integer and self.exact_ends else self.moments.low

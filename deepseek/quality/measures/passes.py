@@ -11,7 +11,7 @@ from deepseek.quality.measures.selection import Floats, Interval, Selection, dec
 from deepseek.quality.outliers import Fences
 
 KNOTS, FEW_KNOTS = 100, 10
-"""Of each column; of a table of more than MANY columns the fewer, so that its report stays readable."""
+"""Of each column; of a table of more than MANY_COLUMNS columns the fewer, so that its report stays readable."""
 MANY_COLUMNS = 1000
 
 
@@ -130,7 +130,7 @@ def _sample_knots(interval: Interval, knots: int) -> Floats:
 
 
 def select_knots(under: Floats, upto: Floats, max_share: float) -> list[int]:
-    """Which knots keep the share between two neighbours below `most`, as far as these can; first and last stay."""
+    """Select knots that keep the share between neighbours below `max_share` where possible; the ends stay."""
     chosen = [0]
     for place in range(1, upto.size):
         last = place == upto.size - 1

@@ -34,9 +34,9 @@ def decode_sort_keys(keys: SortKeys) -> Floats:
 
 @dataclass
 class Interval:
-    """Images from `low` to `high`; `before` numbers lie below. Either counted into parts, or kept.
+    """Images from `low` to `high`; `numbers_below` lie below. Either counted into parts, or kept.
 
-    `seen`, of the first one, has of every part a number that lies in it.
+    `samples`, of the first one, has of every part a number that lies in it.
     """
 
     low: int
