@@ -1,4 +1,4 @@
-"""The forms of a run's page that say something of it: its note, its tags, put it away, bring it back."""
+"""Form handlers of the run page: set the note, add and remove tags, delete and restore the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from apps.platform.jobs.views import get_project_context
 
 @require_POST
 def save_note(request: HttpRequest, project: str, run: str) -> HttpResponse:
-    """Keep the note; what was typed stays in the form where it is refused."""
+    """Save the note. If it is rejected, the form keeps the text that was typed."""
     actor, where = get_project_context(request, project)
     visible_run = queries.get_run(actor, where, run)
     text = request.POST.get("text", "")

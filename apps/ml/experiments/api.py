@@ -1,4 +1,4 @@
-"""Experiments and runs for programs. Nothing here writes: api_annotations.py is for what people say of a run."""
+"""REST API of experiments and runs, read-only. Notes, tags, deletion and restoring: api_annotations.py."""
 
 from __future__ import annotations
 

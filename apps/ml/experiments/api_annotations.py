@@ -1,4 +1,4 @@
-"""What programs say of a run: its note, its tags, that it is deleted or back again."""
+"""REST API of run annotations: note, tags, deletion and restoring."""
 
 from __future__ import annotations
 

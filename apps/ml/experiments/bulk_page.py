@@ -1,4 +1,4 @@
-"""What is done with the selected runs of the list, and what the field of its filter offers."""
+"""Bulk actions on the selected runs of the list, and completions for its filter field."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def apply_bulk_action(request: HttpRequest, project: str) -> HttpResponseBase:
 
 
 def build_selection_url(request: HttpRequest, project: Project, verb: str) -> str:
-    """Where the selected runs are compared, or the points of one of their metrics are a file."""
+    """Build the URL of the comparison, or of the points CSV, of the selected runs."""
     ids = ",".join(ids_asked(request))
     if verb == "compare":
         return f"{reverse('experiments:compare', args=[project.slug])}?{urlencode({'ids': ids}, safe=',')}"

@@ -1,4 +1,4 @@
-"""What a file of figures calls its baselines, its intervals and its measurements, in the language of the page.
+"""Translated labels of the baselines, intervals and latencies in a figures file.
 
 The files keep the engine's English words, each one of a short list; what is not in the list is shown as it is.
 """
@@ -23,7 +23,7 @@ WORDS: Mapping[str, Promise | str] = {
 
 
 def translate_figure_word(word: object) -> str:
-    """The name of a baseline or of a kind of interval in the language of now."""
+    """Translate the name of a baseline or of an interval method into the active language."""
     return str(WORDS.get(str(word), "" if word is None else word))
 
 

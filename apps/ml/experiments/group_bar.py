@@ -1,4 +1,4 @@
-"""Groups of runs as the list shows them: what can be chosen, what was, and what is wrong with it."""
+"""Template context of the group-by bar above the run list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWN = ("group", "measure", "open", "cursor", "format", "view")
 def build_group_context(
     params: QueryDict, columns: Columns, runs: Sequence[Run], load_runs: Callable[[], QuerySet[Run]]
 ) -> dict[str, Any]:
-    """For experiments/groups.html. `found`: the runs that fit; asked where there is something to group by."""
+    """For experiments/groups.html. `load_runs` returns the matching runs; called only if there is a group-by key."""
     by = params.get("group", "")
     measure = params.get("measure", "")[:250].replace("\x00", "") or next(iter(columns.metrics), "")
     context = {

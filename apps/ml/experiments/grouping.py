@@ -1,4 +1,4 @@
-"""Runs by what they have in common: experiment, a param or a tag; how many, and a metric's mean and ends in each group.
+"""Group runs by experiment, param or tag, with the count and the mean, minimum and maximum of a metric per group.
 
 Over the newest runs that fit, so that the cost has an end however many there are; an opened group shows its first.
 """

@@ -1,4 +1,4 @@
-"""What may be the name of a metric, a param, a tag or a file of a run: MLflow's rules, in MLflow's words.
+"""Validate the names of metrics, params, tags and files by MLflow's rules, with MLflow's error texts.
 
 Its clients' tests look for these texts, so they have no hint: the limit stands in the text.
 """

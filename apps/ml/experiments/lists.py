@@ -1,4 +1,4 @@
-"""The list of runs. Beside its own columns it has one for each metric and param that its runs have."""
+"""The run list, with dynamic columns for the metrics and params of its runs."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
 
 
 def list_matching_runs(actor: Actor, project: Project, params: QueryDict) -> QuerySet[Run]:
-    """The runs of the list, whatever it is ordered by."""
+    """Return the runs that match the filters of the list, in any order."""
     params_without_sort = params.copy()
     params_without_sort.pop("sort", None)
     runs: QuerySet[Run] = filter_runs(actor, project, params_without_sort, read_filters(params_without_sort))

@@ -1,4 +1,4 @@
-"""The page of a logged model: its files, what was said of it, what was measured for it. Versions of it name it."""
+"""The page of a logged model: files, params, tags and metrics."""
 
 from __future__ import annotations
 

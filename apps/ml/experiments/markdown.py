@@ -1,4 +1,4 @@
-"""Notes in Markdown as HTML that is safe to show: CommonMark with tables, no HTML of its own, no pictures.
+"""Render Markdown notes as safe HTML: CommonMark with tables, without raw HTML or images.
 
 markdown-it escapes what looks like HTML and leaves out addresses with a scheme that runs script. Pictures would be
 asked of other hosts; they are told by their text. No attribute of style is written: the policy of the pages has none.
@@ -25,7 +25,7 @@ def get_parser() -> MarkdownIt:
 
 
 def render_markdown(text: str) -> SafeString:
-    """The note as HTML, its first MAX_CHARACTERS."""
+    """Render the first MAX_CHARACTERS of the note as HTML."""
     tokens = get_parser().parse(text[:MAX_CHARACTERS])
     clean_tokens(tokens)
     return SafeString(get_parser().renderer.render(tokens, get_parser().options, {}))

@@ -186,7 +186,7 @@ class Metric(models.Model):
     highest_step = models.BigIntegerField(null=True)
     count = models.BigIntegerField(default=0)
     attempt = models.IntegerField(default=0)  # of the job, that reported it last
-    digest = models.CharField(max_length=64)  # a chain over its points in the order they came: series.chained
+    digest = models.CharField(max_length=64)  # a chain over its points in the order they came: series.extend_digest
     # Buckets of the downsampled series that are not full yet: metrics.downsampling.written
     open_buckets = models.JSONField(default=list)
 

@@ -1,4 +1,4 @@
-"""What the pages of runs say: how good a run is against its baseline, what is drawn."""
+"""Presentation of runs: results against the baseline, and the choice and grouping of charts."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class SizeChange:
 
 
 def build_size_change(figures: Mapping[str, Any]) -> SizeChange | None:
-    """None where there is no parent."""
+    """Return the size change against the parent, or None without a parent."""
     ratio = figures.get("size_ratio")
     return SizeChange(1 / ratio if ratio < 1 else ratio, ratio < 1) if ratio else None
 

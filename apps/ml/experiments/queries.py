@@ -1,4 +1,4 @@
-"""What pages and REST read of runs: lists, one run, its points, several runs side by side; each of them bounded."""
+"""Reads of runs shared by pages and REST: lists, one run, its points, comparisons; all bounded."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def parse_order(sort: str) -> tuple[str, bool]:
 
 
 def get_page_order(key: str, down: bool) -> tuple[str, ...]:
-    """The order of a page, for apps.core.lists.pages, that `order_of` asked for."""
+    """Return the page order, for apps.core.lists.pages, of what `parse_order` returned."""
     names = ("value", "run_id") if key else ("started_at", "id")
     return tuple(f"-{name}" for name in names) if down else names
 

@@ -1,4 +1,4 @@
-"""Names for runs that were given none: two words and a number, easier to say than 32 hex digits."""
+"""Generate names for unnamed runs: two words and a number, easier to say than 32 hex digits."""
 
 from __future__ import annotations
 

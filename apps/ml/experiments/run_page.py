@@ -1,4 +1,4 @@
-"""The page of one run with its tabs, and the part of it that is drawn again while the run goes on."""
+"""The run page with its tabs, and the chart fragment that refreshes while the run is live."""
 
 from __future__ import annotations
 

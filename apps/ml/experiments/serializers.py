@@ -1,4 +1,4 @@
-"""How the API shows experiments, runs and what they measured. What is no number of JSON is a word: NaN, Infinity."""
+"""REST serializers of experiments, runs and metrics. NaN and infinities are strings: JSON has no such numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reruns for programs: what one would meet, ask for one, its verdict; and the verdict on any two runs of one kind."""
+"""REST API of reruns: preflight, submission and verdict, and the verdict on any two runs of the same kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two runs were made of and on, and in what of it they differ. Reads the two rows and the specs of their jobs.
+"""Compare the inputs of two runs: spec, data, code and environment. Reads the two rows and the specs of their jobs.
 
 An input bears on the result: spec, data, code, versions, processor, threads. A circumstance is told beside it: which
 node it was, how many attempts it took.
@@ -32,12 +32,12 @@ class Difference:
 
 
 def list_differing_inputs(was: Run, now: Run) -> list[Difference]:
-    """What bears on the result and differs: the spec first, then data, code, and what it ran on."""
+    """List the differing inputs that affect the result: spec, data, code, then environment."""
     return [*compare_specs(was, now), *compare_data(was, now), *compare_code(was, now), *compare_environments(was, now)]
 
 
 def list_circumstances(was: Run, now: Run) -> list[Difference]:
-    """What differs and should not matter."""
+    """List the differences that should not affect the result."""
     pairs = [
         (key, format_value(was.environment.get(key)), format_value(now.environment.get(key)))
         for key in ("node", "cpus")

@@ -1,4 +1,4 @@
-"""The numbers of two runs: every metric by its digest, point by point where the digests differ; the figures whole."""
+"""Compare the metrics of two runs by digest, then point by point where digests differ, and their figures."""
 
 from __future__ import annotations
 

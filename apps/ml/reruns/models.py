@@ -30,7 +30,7 @@ class Rerun(models.Model):
     absolute = models.FloatField()  # tolerance: in the number's own unit
     foreseen = models.JSONField(default=list)  # inputs.Difference of what was known to differ when it was asked for
     verdict = models.CharField(max_length=20, blank=True, choices=Verdict.choices)  # empty: not judged
-    document = models.JSONField(default=dict)  # verdicts.verdict_on, or why there is no verdict
+    document = models.JSONField(default=dict)  # verdicts.build_verdict, or why there is no verdict
     requester = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
     judged_at = models.DateTimeField(null=True)

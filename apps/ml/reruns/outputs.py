@@ -1,4 +1,4 @@
-"""The outputs of two runs, by path and digest."""
+"""Compare the outputs of two runs by path and digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a run was recorded, whether that is enough to make it again here, and what is known to differ beforehand.
+"""Preflight of a rerun: whether the recorded inputs suffice to run it again here, and which differences are expected.
 
 The plane itself looks: which bytes are there, which code and packages it has, which processors its nodes have. A worker
 of another version may take the job all the same; the verdict goes by what that one recorded.

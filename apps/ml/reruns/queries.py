@@ -1,4 +1,4 @@
-"""What pages and REST read of reruns: one, those of a run, the one that a run is."""
+"""Reads of reruns shared by pages and REST."""
 
 from __future__ import annotations
 

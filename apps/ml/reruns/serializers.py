@@ -1,4 +1,4 @@
-"""How the API shows reruns, what they would meet, and verdicts."""
+"""REST serializers of reruns, preflights and verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two series of one metric, point by point: where they part, and how far they get from each other."""
+"""Compare two series of a metric point by point: the first differing step and the largest differences."""
 
 from __future__ import annotations
 

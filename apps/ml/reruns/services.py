@@ -1,4 +1,4 @@
-"""Every write of reruns: ask for one, judge it when its job has ended, take it up again with its job."""
+"""All writes of reruns: submit one, evaluate it when its job has ended, reopen it when the job is retried."""
 
 from __future__ import annotations
 

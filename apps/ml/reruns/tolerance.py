@@ -1,4 +1,4 @@
-"""How far two numbers may lie apart and still say the same. Pure."""
+"""The tolerance within which two numbers count as equal. No database access."""
 
 from __future__ import annotations
 

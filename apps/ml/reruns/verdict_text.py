@@ -1,4 +1,4 @@
-"""A verdict in words: one sentence on what came out, one on what explains it. In the language of the reader."""
+"""Verdicts as text in the active language: one sentence on the outcome, one on its explanation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_NAMED_INPUTS = 4  # differing inputs that a sentence names; one more is name
 
 
 def describe_outcome(document: Mapping[str, Any]) -> str:
-    """What came out."""
+    """Describe the outcome."""
     word, metrics, outputs = document["verdict"], document["metrics"], document["outputs"]
     if word == Verdict.IDENTICAL and outputs["differing"]:  # of the file of the figures
         return _("Every series, figure and output is the same; only what the clock measured differs.")
@@ -51,7 +51,7 @@ def describe_bytes(count: int) -> list[str]:
 
 
 def explain_verdict(document: Mapping[str, Any]) -> str:
-    """What of what went in explains it."""
+    """Explain the outcome by the inputs that differ."""
     inputs, lacking = document["inputs"], document["unrecorded"]
     if inputs:
         listed = (

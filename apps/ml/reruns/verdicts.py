@@ -1,4 +1,4 @@
-"""The verdict on two runs, as one document: what differs of what went in, and of what came out.
+"""Build the verdict on two runs: one document with the differing inputs, metrics, figures and outputs.
 
     identical          the same end, every series and every output equal by digest
     within_tolerance   the same end, the same metrics at the same steps, every number within the tolerance

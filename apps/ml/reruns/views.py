@@ -1,4 +1,4 @@
-"""Pages of reruns: what running a run again would take and meet, with the question; and one rerun with its verdict."""
+"""Pages of reruns: the preflight with its form, and one rerun with its verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several runs side by side: which is best, whether that is more than chance, and what goes with what."""
+"""Analyse compared runs: best values, overlapping intervals, bar charts and scatter plots."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def get_intervals(run: Run) -> dict[str, tuple[float, float]]:
 
 
 def count_undecided(row: Mapping[str, Any]) -> int:
-    """How many runs cannot be told from the best one of this row."""
+    """Count the runs whose interval overlaps that of the best one in this row."""
     return sum(cell is not None and cell.same for cell in row["cells"])
 
 
@@ -190,7 +190,7 @@ def compute_share(value: float, low: float, high: float, *, log: bool) -> float:
 
 
 def count_shared(first: Sequence[float | None], second: Sequence[float | None]) -> int:
-    """How many runs have both numbers."""
+    """Count the runs that have both numbers."""
     return sum(a is not None and b is not None for a, b in zip(first, second, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Several runs side by side: which is best, what differs, their lines over each other."""
+"""The comparison page: best run, differing params, provenance and overlaid charts."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def build_context(
 def build_axes_or_error(
     query: QueryDict, comparison: RunComparison, best: str, names: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, Any] | None, Invalid | None]:
-    """The parallel coordinates that are asked for; or the usual ones, and what is wrong."""
+    """Build the requested parallel coordinates, or the default ones with the error."""
     try:
         return parallel_coordinates.build_parallel_chart(comparison, query, best, names), None
     except Invalid as error:

@@ -1,4 +1,4 @@
-"""What compared runs were made of and on: data, code and environment, line by line, those that differ."""
+"""Compare the provenance of runs: data, code and environment, with the lines that differ."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def compare_code(runs: Sequence[Run], tags: Mapping[str, Mapping[str, str]]) -> 
 
 
 def compare_environment(runs: Sequence[Run]) -> RowDifference:
-    """Packages and machine."""
+    """Compare packages and hardware."""
     packages = [get_packages(run) for run in runs]
     names = sorted({name for run_packages in packages for name in run_packages if name != ENGINE})
     facts = (

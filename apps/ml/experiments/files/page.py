@@ -1,4 +1,4 @@
-"""The files of a run or a logged model as its page shows them: all where they are few, else a folder at a time.
+"""Template context for the files of a run or a logged model: a flat list if there are few, else one folder at a time.
 
 And a look into the one that the query names.
 """

@@ -1,4 +1,4 @@
-"""A look into a file of a run or a logged model, where it lies: text, JSON, tables and pictures, small enough."""
+"""Previews of the files of runs and logged models: text, JSON, tables and images, up to a size limit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Preview:
 
 
 def get_preview_kind(file: FileRow) -> str:
-    """What can be shown of it, by its type and size; its bytes are not asked."""
+    """Return the kind of preview by media type and size, without reading the bytes."""
     media, path = file.media_type.partition(";")[0].strip().lower(), file.path.lower()
     if media in PICTURES and file.size <= PICTURE_LIMIT:
         return "picture"

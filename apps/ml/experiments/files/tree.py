@@ -1,4 +1,4 @@
-"""The files of runs and of logged models: what a path may be, whose it is, and what lies below a folder. Reads only.
+"""The file tree of runs and logged models: validate paths, find their owners, list folders. Read-only.
 
 A path is text in a column, never a path of this machine. Folders are only the beginnings of paths.
 """
@@ -38,7 +38,9 @@ VERSION_PLACE = re.compile(r"registry/(?P<version>[1-9]\d{0,17})(?:/(?P<path>.*)
 Owner = Run | LoggedModel
 FileRow = RunArtifact | LoggedModelArtifact
 OF_RUN, OF_MODEL = ("experiments_runartifact", "run_id"), ("experiments_loggedmodelartifact", "model_id")
-FIRST_PART = Substr("rest", 1, F("slash") - 1, output_field=CharField())  # of `from_folder`: the name of a folder
+FIRST_PART = Substr(
+    "rest", 1, F("slash") - 1, output_field=CharField()
+)  # of `annotate_relative_paths`: the name of a folder
 FileRows = QuerySet[Any]  # of RunArtifact, LoggedModelArtifact or another table of paths
 
 
@@ -178,7 +180,7 @@ def list_files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, s
     table, key = OF_RUN if isinstance(owner, Run) else OF_MODEL
     head = f"{folder}/" if folder else ""
     where, params = "", []
-    if head:  # as `below` asks
+    if head:  # as in `filter_below`
         where = r"AND path LIKE %s ESCAPE '\' AND SUBSTR(path, 1, %s) = %s"
         params = [re.sub(r"([%_\\])", r"\\\1", head) + "%", len(head), head]
     sql = f"SELECT path, artifact_id, size, media_type FROM {table} WHERE {key} = %s {where} ORDER BY path LIMIT %s"  # noqa: S608 - names of the code's own
@@ -186,7 +188,7 @@ def list_files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, s
 
 
 def find_file(owner: Owner, path: str) -> FileRow | None:
-    """The file at this very path, with its artifact."""
+    """Return the file at exactly this path, with its artifact, or None."""
     artifact: FileRow | None = list_files(owner).select_related("artifact").filter(path=path).first()
     return artifact
 

@@ -1,4 +1,4 @@
-"""What may come next in a filter of runs, for the field in which one is typed: kinds, keys, operators, values, AND.
+"""Autocompletion for the run filter: kinds, keys, operators, values and AND.
 
 The keys and values are those of the newest runs of the project, so that the answer costs the same however many
 there are.

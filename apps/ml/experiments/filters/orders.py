@@ -1,4 +1,4 @@
-"""`order_by` of MLflow's searches: `identifier [ASC|DESC]`, upwards where nothing is said. Pure."""
+"""Parse `order_by` of MLflow's searches: `identifier [ASC|DESC]`, ascending by default. No database access."""
 
 from __future__ import annotations
 

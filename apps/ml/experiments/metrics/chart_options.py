@@ -1,4 +1,4 @@
-"""How a reader wants to see lines, as the address says it: along which axis, how smooth, which part, which put away."""
+"""Chart options from the query string: axis, smoothing, scale, visible range and hidden lines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ChartOptions:
 
 
 def parse_chart_options(query: QueryDict) -> ChartOptions:
-    """The look that a query asks for; Invalid for nonsense."""
+    """Parse the chart options of a query. Raises Invalid."""
     return ChartOptions(
         axis=validate_option("x", query.get("x", ""), ("", *AXES)),
         smooth=parse_weight(query.get("smooth", "")),
@@ -70,7 +70,7 @@ def parse_chart_options(query: QueryDict) -> ChartOptions:
 
 
 def parse_options_or_error(query: QueryDict) -> tuple[ChartOptions, Invalid | None]:
-    """The look that is asked for; or the usual one, and what is wrong."""
+    """Parse the chart options, or return the defaults and the error."""
     try:
         return parse_chart_options(query), None
     except Invalid as error:

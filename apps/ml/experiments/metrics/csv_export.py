@@ -1,4 +1,4 @@
-"""The points of metrics as a CSV file, however many there are: in bounded memory, with no cursor left open."""
+"""Stream the points of metrics as CSV, in bounded memory and without an open cursor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A series beside its points, thinned as they arrive: so a chart reads a few hundred rows of a million points.
+"""Downsample a series as its points arrive, so that a chart of a million points reads a few hundred rows.
 
 Every 8 points in the order they came make a bucket, every 4 buckets one of the next level, and so on. A bucket knows
 its extremes with their steps, so none is lost at any level, and the mean of its points, so a smoothed line is nearly
@@ -138,7 +138,7 @@ def written(open_: Sequence[Bucket]) -> list[list[Any]]:
 
 
 def build_bucket(values: Sequence[Any]) -> Bucket:
-    """What its columns, or `written`, kept of it, in the order of FIELDS."""
+    """Build a bucket from its columns, or from what `written` returned, in the order of FIELDS."""
     values_by_field = dict(zip(FIELDS, values, strict=True))
     values_by_field["total"] = (
         math.inf if values_by_field["total"] is None else values_by_field["total"]
@@ -153,7 +153,7 @@ def serialize_value(value: Any) -> Any:
 
 
 def read(rows: Sequence[Sequence[Any]]) -> list[Bucket]:
-    """What `written` wrote."""
+    """Parse what `written` returned."""
     buckets = []
     for row in rows:
         values = dict(zip(FIELDS, row, strict=True))

@@ -1,4 +1,4 @@
-"""What a chart reads of metrics: every point of a short series, the buckets of a long one; never more than it can draw.
+"""Load the lines of a chart: all points of a short series, the buckets of a long one, never more than can be drawn.
 
 Four queries at most, however many lines and points: how much of each long series is in the window (twice), its buckets,
 and the points of what is short; a fifth for a window in time, which counts as far as there is room.
@@ -116,7 +116,7 @@ def build_relative_locator(starts: Mapping[str, datetime]) -> Place:
 
 
 def compute_room(lines: int) -> int:
-    """Points that each of so many lines may have."""
+    """Return how many points each of `lines` lines may have."""
     return min(DRAWN, DRAWN_TOGETHER // max(1, lines))
 
 
@@ -195,7 +195,7 @@ SELECT %s, COUNT(*) FROM (
 
 
 def select_levels_in_time(metrics: Sequence[Metric], room: int, times: Times) -> dict[int, Part]:
-    """As levels_of, of what was measured in these times. A bucket tells when its extremes were, not when it began: so
+    """As select_levels, for what was measured in these times. A bucket tells when its extremes were, not when it began: so
     the bucket before the first of which one is inside may reach into the times, and so may the one behind the last.
     """
     long = {metric.pk: metric for metric in metrics if metric.count > room}

@@ -1,4 +1,4 @@
-"""How points become the row of their metric: newest, lowest and highest value, and the digest of all of them.
+"""Fold points into their metric: newest, lowest and highest value, and the digest of the whole series.
 
 Pure: nothing here asks the database.
 """
@@ -118,5 +118,5 @@ def compute_run_digest(metrics: Iterable[Metric]) -> str:
 
 
 def count_run_points(metrics: Iterable[Metric]) -> int:
-    """How many points digest_of_all is of."""
+    """Count the points that compute_run_digest covers."""
     return sum(metric.count for metric in metrics if not is_system(metric.key))

@@ -1,4 +1,4 @@
-"""What a purge of deleted runs would remove: the list of `manage.py purge_runs --dry-run`, page by page."""
+"""REST preview of a purge: the same list as `manage.py purge_runs --dry-run`, paginated."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def purge_runs(
 
 
 def iter_decisions(project: Project, cutoff: datetime) -> Iterator[PurgeDecision]:
-    """Every candidate with what becomes of it, so many at a time; those that go meanwhile do not move the others."""
+    """Yield the decision for every candidate, in batches by keyset, so rows deleted meanwhile do not shift the rest."""
     last: tuple[Any, str] | None = None
     while True:
         rows = list_candidates(project, cutoff)
@@ -133,7 +133,7 @@ def iter_decisions(project: Project, cutoff: datetime) -> Iterator[PurgeDecision
 
 # -- one run --------------------------------------------------------------------------------------------------------
 def purge_run(actor: Actor, decision: PurgeDecision, cutoff: datetime) -> PurgeDecision:
-    """Remove a run; what is given back says why it stayed after all, if it did."""
+    """Purge a run. The returned decision says why it was kept after all, if it was."""
     run = decision.run
     with transaction.atomic():
         rows = Run.objects.select_for_update(of=("self",)).select_related("experiment", "job")
@@ -166,7 +166,7 @@ def purge_run(actor: Actor, decision: PurgeDecision, cutoff: datetime) -> PurgeD
 
 
 def delete_metric_rows(table: Any, metric: Metric, order: str) -> None:
-    """Remove the rows of a metric, each part in a transaction of its own."""
+    """Delete the rows of a metric in batches, each in its own transaction."""
     rows = table.objects.filter(metric=metric).order_by(order, "pk").values_list("pk", flat=True)
     while part := list(rows[:POINTS]):
         table.objects.filter(pk__in=part).delete()

@@ -1,4 +1,4 @@
-"""What keeps a deleted run from going for good: holds, and whatever cites it or a model that it made. Reads only.
+"""Decide which deleted runs may be purged: holds and citations of a run or of its logged models keep it. Read-only.
 
 Every foreign key to a run that would protect it is found through the models, so an app that comes later cites too;
 settings.RUN_CITATIONS names the functions of apps that cite in another way.
@@ -52,7 +52,7 @@ def list_candidates(project: Project, cutoff: datetime) -> models.QuerySet[Run]:
 
 
 def decide_purges(project_id: int, runs: Sequence[Run]) -> list[PurgeDecision]:
-    """What becomes of each of `runs`, in their order; a fixed number of queries for all of them."""
+    """Decide for each run whether it is purged or kept, in order; the number of queries does not depend on `runs`."""
     reasons, ids = find_reasons_to_keep(project_id, runs), [run.pk for run in runs]
     points = dict(Metric.objects.filter(run__in=ids).values_list("run").annotate(points=Sum("count")).order_by())
     sizes: dict[str, tuple[int, int]] = {}
@@ -188,5 +188,5 @@ def list_protecting_keys(target: type[models.Model]) -> list[tuple[Any, str]]:
 
 
 def find_cited(model: Any, field: str, ids: Sequence[str]) -> set[str]:
-    """Those of `ids` that a row of `model` leads to."""
+    """Return those of `ids` that rows of `model` reference."""
     return set(model._base_manager.filter(**{f"{field}__in": ids}).values_list(field, flat=True).distinct())

@@ -122,7 +122,7 @@ def search_runs(actor: Actor, project_id: int, query: RunQuery) -> RunPage:
 
 
 def get_run_row(project_id: int, run_id: str) -> RunRow | None:
-    """A run of a project, whose points have been taken in; None where there is none. One statement where none wait."""
+    """Return a run with its pending metric batches ingested, or None. One statement if none are pending."""
     rows = fetch(ONE, (run_id, project_id))
     if not rows:
         return None

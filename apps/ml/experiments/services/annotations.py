@@ -1,4 +1,4 @@
-"""What people say of a run: its note, its tags, and that it is deleted or back again.
+"""Write the annotations of a run: note, tags, deletion and restoring.
 
 Nothing here changes what was measured. A run that is deleted can be read and restored, and is not written meanwhile.
 """
@@ -129,7 +129,7 @@ def mark_deleted(actor: Actor, run: Run, *, deleted: bool, reason: str = "") -> 
 
 
 def refuse_purging(locked: Run) -> None:
-    """Raise Conflict for a run that a purge has begun to remove. `held`: its row, locked."""
+    """Raise Conflict for a run that a purge has begun to remove. `locked`: its row, locked."""
     if locked.purging_at is not None:
         raise Conflict(
             "Run {held_pk} has begun to go for good: its points are not whole any more.",

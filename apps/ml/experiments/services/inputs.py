@@ -1,4 +1,4 @@
-"""What a client says that a run read and made: datasets, and logged models."""
+"""Record the inputs and outputs that a client reports for a run: datasets and logged models."""
 
 from __future__ import annotations
 

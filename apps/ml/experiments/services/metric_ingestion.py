@@ -1,4 +1,4 @@
-"""How what clients sent (MetricBatch) comes into the rows that everybody reads: Metric, its points and its buckets.
+"""Ingest the batches that clients sent (MetricBatch) into Metric, its points and its buckets.
 
 The dispatcher does it every second, and whoever reads a run does it before, so that a reader sees what was written.
 A run is folded by one process at a time, under the lock of its row: its batches are folded and deleted in the same

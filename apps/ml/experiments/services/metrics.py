@@ -97,7 +97,7 @@ def serialize_sender(actor: Actor) -> str:
 
 
 def parse_sender(text: str) -> Actor:
-    """Whom `sender_text` wrote down, for a record: without any right. The dispatcher where nobody was."""
+    """Restore the actor that `serialize_sender` stored, for records only: it has no rights. The dispatcher if none was."""
     if not text:
         return build_plane_actor(PlaneRole.DISPATCHER)
     sender = from_json(text)
@@ -105,7 +105,7 @@ def parse_sender(text: str) -> Actor:
 
 
 def parse_points(text: str) -> list[Point]:
-    """What `written` wrote."""
+    """Parse what `serialize_points` wrote."""
     rows = from_json(text)
     moments = {
         at: convert_milliseconds(at) for at in {row[2] for row in rows}

@@ -29,6 +29,6 @@ def add_points(added: Iterable[tuple[Metric, Sequence[Point]]]) -> None:
 
 
 def add_buckets(filled: Iterable[tuple[Metric, FullBucket]]) -> None:
-    """What `series.fold` gave for these metrics."""
+    """Insert the buckets that `series.fold_points` filled for these metrics."""
     rows = ((metric.pk, full.level, full.upto, *downsampling.get_row_values(full.bucket)) for metric, full in filled)
     insert_many(MetricBucket, BUCKET, rows)
