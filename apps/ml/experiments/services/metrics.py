@@ -97,7 +97,7 @@ def serialize_sender(actor: Actor) -> str:
 
 
 def parse_sender(text: str) -> Actor:
-    """Restore the actor that `serialize_sender` stored, for records only: it has no rights. The dispatcher if none was."""
+    """Restore the actor that `serialize_sender` stored, for records only: it has no rights. Empty: the dispatcher."""
     if not text:
         return build_plane_actor(PlaneRole.DISPATCHER)
     sender = from_json(text)
