@@ -54,10 +54,10 @@ def write_metrics(runs: list[Run], plan: list[tuple[Metric, list[series.Point]]]
 # -- nodes and queues -----------------------------------------------------------------------------------------------
 def moments(now: datetime) -> Iterator[tuple[int, datetime]]:
     """(span, time) of every sample that a plane of a month has kept."""
-    for span, keep in samples.KEEP.items():
+    for span, keep in samples.RETENTION.items():
         step = timedelta(seconds=span or samples.SAMPLE_SECONDS)
-        at = samples.floored(now - keep, span or samples.SAMPLE_SECONDS) + step
-        end = now - timedelta(seconds=span) - samples.SETTLED
+        at = samples.floor_time(now - keep, span or samples.SAMPLE_SECONDS) + step
+        end = now - timedelta(seconds=span) - samples.SETTLE_DELAY
         while at < end:
             yield span, at
             at += step

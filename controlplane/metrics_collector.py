@@ -35,7 +35,7 @@ from apps.platform.jobs.scheduling.queues import count_open_jobs
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.disks import read_disk
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.presenters import row_of
+from apps.platform.nodes.presenters import build_row
 from apps.platform.nodes.queries import STATUSES
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def ended() -> Iterator[Metric]:
 
 
 def nodes() -> Iterator[Metric]:
-    rows = [row_of(node) for node in Node.objects.with_status().with_use().order_by("name")]
+    rows = [build_row(node) for node in Node.objects.with_status().with_use().order_by("name")]
     status = GaugeMetricFamily("plane_nodes", "Nodes by status.", labels=["status"])
     for name in STATUSES:
         status.add_metric([name], sum(row.node.status == name for row in rows))

@@ -24,7 +24,7 @@ from apps.platform.nodes import hardware
 from apps.platform.nodes.disks import find_short_disks
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import SAMPLE_SECONDS
-from apps.platform.nodes.services import heartbeat, record_sample
+from apps.platform.nodes.services import record_heartbeat, record_sample
 from workers.runner import scratch_root
 
 if TYPE_CHECKING:
@@ -95,18 +95,18 @@ class Heartbeat(threading.Thread):
         """The node's load, and every so often a sample of it, for whoever looks back; the attempts keep it with their
         runs.
         """
-        load = hardware.load(scratch_root(), store_folder())
+        load = hardware.measure_load(scratch_root(), store_folder())
         load["short_disks"] = find_short_disks(load)
         for attempt in watched.values():
             attempt.observe(load)
-        heartbeat(actor=self.actor, node=self.node, load=load)
+        record_heartbeat(actor=self.actor, node=self.node, load=load)
         if time.monotonic() - self.sampled_at >= SAMPLE_SECONDS / 2:  # so that no 15 s are left out
             self.sampled_at = time.monotonic()
             record_sample(actor=self.actor, node=self.node, load=load, running=len(watched))
 
     def is_short_of_disk(self) -> bool:
         """Whether a disk is too short for another job at this moment; the plane hears of a change at the next beat."""
-        short = bool(find_short_disks(hardware.disk_load(scratch_root(), store_folder())))
+        short = bool(find_short_disks(hardware.measure_disks(scratch_root(), store_folder())))
         if short != self.was_short:
             self.was_short, self.node_at = short, 0.0
         return short

@@ -15,7 +15,7 @@ from django.db import connection
 from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.platform.jobs import services
 from apps.platform.nodes import hardware
-from apps.platform.nodes.extras import found_extras
+from apps.platform.nodes.extras import detect_extras
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import register_node
 from workers import cgroups, process
@@ -71,7 +71,7 @@ def _start() -> Worker:
         memory_bytes=env.node_memory_bytes or int(found.memory_bytes * MEMORY_SHARE),
         disk_bytes=found.disk_bytes,
         gpus=found.gpus,
-        extras=found_extras(env.collect_hosts),
+        extras=detect_extras(env.collect_hosts),
         hardware={**found.facts, "memory_limit": memory_limit, "isolation": isolation.facts()},
     )
     # What a predecessor on this machine held is nobody's now, and waits for no lease.

@@ -27,7 +27,7 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.provenance import record_provenance
 from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.disks import read_disk
-from apps.platform.nodes.hardware import oom_kills
+from apps.platform.nodes.hardware import count_oom_kills
 from deepseek.code import code_digest
 from deepseek.messages import N_, Message
 from workers import attempt_slots, cgroups, checkpoints, isolation, kinds, outputs, pseudonym_keys, relay
@@ -185,7 +185,7 @@ class Attempt:
             "memory_bytes": self.job.need_memory_bytes,
         }
         self.check()
-        killed_before = oom_kills()
+        killed_before = count_oom_kills()
         group = cgroups.create_group(self.mark, self.job.need_memory_bytes)
         try:
             with attempt_slots.take_place() as place:
@@ -194,7 +194,7 @@ class Attempt:
         finally:
             cgroups.remove_group(group)
         self.relay.end()
-        self.relay.memory_ran_out = oom_kills() > killed_before
+        self.relay.memory_ran_out = count_oom_kills() > killed_before
         return code
 
     def run_engine(self, request: Mapping[str, Any], group: Path | None, place: Place) -> int:

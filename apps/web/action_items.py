@@ -19,7 +19,7 @@ from apps.platform.accounts.models import ApiToken, CredentialChange, User
 from apps.platform.approvals import queries as approvals
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.subjects import summary_of
+from apps.platform.approvals.subjects import get_subject_summary
 from apps.platform.audit.models import AuditRecord, Result
 from apps.platform.nodes.models import Node
 
@@ -82,7 +82,7 @@ def list_pending_approvals(actor: Actor) -> QuerySet[Approval]:
 
 def filter_own_approvals(actor: Actor) -> QuerySet[Approval]:
     """What waits for this person's vote, and their own requests about which an approver has asked for more."""
-    kinds = (approvals.waiting_for(actor), approvals.asked_of(actor))
+    kinds = (approvals.query_waiting_for(actor), approvals.query_unanswered(actor))
     either = [Q(pk__in=kind.order_by().values("pk")) for kind in kinds]
     return Approval.objects.filter(either[0] | either[1], state=ApprovalState.PENDING)
 
@@ -172,7 +172,7 @@ def build_approval_item(approval: Approval, actor: Actor) -> ActionItem:
 def summarize_facts(approval: Approval) -> str:
     """The subject's own sentence; nothing where its facts are not of the shape that this version writes."""
     try:
-        return summary_of(approval)
+        return get_subject_summary(approval)
     except (KeyError, TypeError, ValueError):
         log.warning("approval %s: its facts cannot be told in a line", approval.pk)
         return ""

@@ -22,7 +22,7 @@ from apps.platform.jobs.models import Job, JobParent, JobQuerySet
 from apps.platform.jobs.queries import explain_queued
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.presenters import not_heard_of
+from apps.platform.nodes.presenters import build_offline_filter
 from apps.web.asset_version import get_asset_version
 
 FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN, PROJECTS_SHOWN = 5, 20, 5, 6, 12, 8
@@ -68,7 +68,7 @@ def load_open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     queued = load_first(jobs.filter(state=JobState.QUEUED).order_by("-priority", "id"), QUEUED_SHOWN)
     return {
         "running": load_first(
-            jobs.filter(state=JobState.RUNNING).order_by("-id"), RUNNING_SHOWN, silent=not_heard_of("node")
+            jobs.filter(state=JobState.RUNNING).order_by("-id"), RUNNING_SHOWN, silent=build_offline_filter("node")
         ),
         "queued": queued,
         "why_first_waits": explain_queued(actor, queued[:1])[0]["summary"] if queued else "",

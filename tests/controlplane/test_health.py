@@ -89,7 +89,7 @@ def test_short_disk_is_a_warning_and_a_full_one_is_503(client, home, monkeypatch
         1000: (503, ["home_disk", "store_disk"], ["scratch_disk"]),
     }
     for free, expected in states.items():
-        monkeypatch.setattr(disks, "disk_space", lambda folder, free=free: (100 * gigabyte, free))
+        monkeypatch.setattr(disks, "get_disk_space", lambda folder, free=free: (100 * gigabyte, free))
         answer = client.get("/readyz")
         parts = answer.json()["parts"]
         unready = [name for name, part in parts.items() if not part["ok"]]

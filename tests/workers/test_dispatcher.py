@@ -48,8 +48,8 @@ def running(submit, node, worker_actor) -> Job:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("hours", [1, -1, 72, -72])
 def test_jump_of_the_clock_costs_no_job(dispatching, running, monkeypatch, hours):
-    real = dispatcher.database_now
-    monkeypatch.setattr(dispatcher, "database_now", lambda: real() + timedelta(hours=hours))
+    real = dispatcher.get_database_now
+    monkeypatch.setattr(dispatcher, "get_database_now", lambda: real() + timedelta(hours=hours))
     if hours > 0:
         lapse(running)
     dispatching.dispatch()

@@ -241,7 +241,7 @@ def test_attempt_that_fills_the_disk_itself_counts(worker, submit, monkeypatch):
         fill_disk()
 
     monkeypatch.setattr("deepseek.noop.run.run", fill)
-    monkeypatch.setattr(disks, "disk_space", lambda folder: (500_000, 0))
+    monkeypatch.setattr(disks, "get_disk_space", lambda folder: (500_000, 0))
     job = submit(max_attempts=1)
     tasks.run_next("cpu")
     job.refresh_from_db()
@@ -251,7 +251,7 @@ def test_attempt_that_fills_the_disk_itself_counts(worker, submit, monkeypatch):
 
 def test_full_disk_in_the_engine_costs_no_attempt(worker, submit, monkeypatch):
     monkeypatch.setattr("deepseek.noop.run.run", fill_disk)
-    monkeypatch.setattr(disks, "disk_space", lambda folder: (500_000_000_000, 1_000_000))
+    monkeypatch.setattr(disks, "get_disk_space", lambda folder: (500_000_000_000, 1_000_000))
     job = submit(max_attempts=1)
     tasks.run_next("cpu")
     job.refresh_from_db()
@@ -261,7 +261,7 @@ def test_full_disk_in_the_engine_costs_no_attempt(worker, submit, monkeypatch):
 def test_engine_that_fills_what_is_its_own_alone_pays_for_it(worker, submit, monkeypatch):
     """Its /dev/shm for instance: the disk of the node has room."""
     monkeypatch.setattr("deepseek.noop.run.run", fill_disk)
-    monkeypatch.setattr(disks, "disk_space", lambda folder: (500_000_000_000, 400_000_000_000))
+    monkeypatch.setattr(disks, "get_disk_space", lambda folder: (500_000_000_000, 400_000_000_000))
     job = submit(max_attempts=1)
     tasks.run_next("cpu")
     job.refresh_from_db()
@@ -298,7 +298,7 @@ def test_store_that_is_not_mounted_costs_no_attempt(worker, submit, parent, tmp_
 def test_short_disk_claims_nothing(worker, submit, monkeypatch):
     job = submit()
     with monkeypatch.context() as patch:
-        patch.setattr(hardware, "disk_space", lambda folder: (10**9, 10**6))
+        patch.setattr(hardware, "get_disk_space", lambda folder: (10**9, 10**6))
         assert tasks.run_next("cpu") == 0
     assert tasks.run_next("cpu") == 1
     job.refresh_from_db()

@@ -36,7 +36,7 @@ from apps.ml.registry.serializers import (
 )
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.projects import get_project
-from apps.platform.approvals.api import whole
+from apps.platform.approvals.api import serialize_approval
 from apps.platform.approvals.queries import get_approval
 from apps.platform.approvals.serializers import ApprovalDetailSerializer
 
@@ -125,7 +125,9 @@ class PromoteView(APIView):
         policy.require(request.actor, "model.request_promotion", found.model)
         body = validate_body(PromotionBody, request.data)
         asked = services.request_promotion(actor=request.actor, version=found, **body)
-        shown = whole(request, found.model.project, get_approval(request.actor, found.model.project, asked.pk))
+        shown = serialize_approval(
+            request, found.model.project, get_approval(request.actor, found.model.project, asked.pk)
+        )
         return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": shown["links"]["self"]})
 
 

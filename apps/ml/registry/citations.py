@@ -9,7 +9,7 @@ from django.db.models import Min
 
 from apps.ml.experiments.models import Run
 from apps.ml.registry.models import ModelVersion, Variant
-from apps.platform.approvals.fact_names import naming
+from apps.platform.approvals.fact_names import query_fact_names
 from apps.platform.lineage.models import Edge
 
 FOLLOWED = 2_000  # ends of the lineage of one run
@@ -29,7 +29,7 @@ def cited_runs(runs: Sequence[Run]) -> dict[str, str]:
     if not runs:
         return {}
     project_id, ids = runs[0].project_id, {run.pk for run in runs}
-    named = naming(project_id, ids).values_list("key").annotate(first=Min("approval")).order_by()
+    named = query_fact_names(project_id, ids).values_list("key").annotate(first=Min("approval")).order_by()
     cited = {key: f"the facts of approval {pk} name it" for key, pk in named}
     return cited | leads_to(project_id, {run.pk: starts_of(run) for run in runs if run.pk not in cited})
 

@@ -34,7 +34,7 @@ from apps.ml.registry.states import PRODUCTION, SUBJECT
 from apps.platform.accounts.models import Project
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.terms import eligible_people, terms_of
+from apps.platform.approvals.terms import get_terms, query_eligible_people
 from apps.platform.audit.list_export import csv_response
 from apps.platform.audit.queries import timeline
 from apps.platform.audit.services import record_refusal
@@ -268,8 +268,8 @@ def outlook_for(
         signature=document["signature"],
         data=data,
         files=context["told"],
-        terms=terms_of(version.model.project, SUBJECT),
-        eligible=eligible_people(
+        terms=get_terms(version.model.project, SUBJECT),
+        eligible=query_eligible_people(
             version.project_id,
             requester_user_id=actor.user_id,
             requester_service_account_id=actor.service_account_id,

@@ -35,7 +35,7 @@ from apps.platform.approvals.serializers import (
     ApprovalVoteBody,
 )
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.subjects import address_of
+from apps.platform.approvals.subjects import get_subject_url
 
 FILTERS = [
     OpenApiParameter("state", str, enum=[*ApprovalState.values, queries.DECIDED], description="Only these."),
@@ -44,36 +44,36 @@ FILTERS = [
 ]
 
 
-def found(request: Request, project: str, pk: int) -> tuple[Project, Approval]:
+def get_project_approval(request: Request, project: str, pk: int) -> tuple[Project, Approval]:
     where = get_project(request.actor, project)
     return where, queries.get_approval(request.actor, where, pk)
 
 
-def body_of(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+def validate_body(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     body = kind(data=request.data)
     body.is_valid(raise_exception=True)
     return dict(body.validated_data)
 
 
-def whole(request: Request, project: Project, approval: Approval) -> dict[str, Any]:
+def serialize_approval(request: Request, project: Project, approval: Approval) -> dict[str, Any]:
     """Everything of one approval; the facts as the value that they are."""
     links = {
         "self": reverse("api-approval", args=[project.slug, approval.pk]),
         "page": reverse("approvals:detail", args=[project.slug, approval.pk]),
-        "subject": address_of(approval),
+        "subject": get_subject_url(approval),
     }
-    shown = {
+    body = {
         **ApprovalSerializer(approval).data,
         "facts": json.loads(approval.facts),
-        "requester_people": queries.people_behind(approval),
-        "votes": queries.votes_on(approval),
-        "remarks": queries.remarks_on(approval),
-        "changes": queries.standing_of(approval).changes,
+        "requester_people": queries.list_people_behind(approval),
+        "votes": queries.list_votes(approval),
+        "remarks": queries.list_remarks(approval),
+        "changes": queries.get_standing(approval).changes,
         "void_changes": approval.void_changes,
-        "waits_for_me": queries.waiting_for(request.actor).filter(pk=approval.pk).exists(),
+        "waits_for_me": queries.query_waiting_for(request.actor).filter(pk=approval.pk).exists(),
         "links": links,
     }
-    return dict(ApprovalDetailSerializer(shown).data)  # type: ignore[arg-type]  # a row, and what belongs to it
+    return dict(ApprovalDetailSerializer(body).data)  # type: ignore[arg-type]  # a row, and what belongs to it
 
 
 class ApprovalList(GenericAPIView[Approval]):
@@ -84,15 +84,15 @@ class ApprovalList(GenericAPIView[Approval]):
     @extend_schema(operation_id="approvals_list", parameters=FILTERS, responses=ApprovalSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         """The approvals of the project, newest first."""
-        where, asked = get_project(request.actor, project), request.query_params
-        if asked.get("mine", "") not in ("", "0", "1"):
-            raise Invalid("mine is {mine!r}.", mine=asked["mine"][:40], field="mine", limit="1, or left out")
+        where, params = get_project(request.actor, project), request.query_params
+        if params.get("mine", "") not in ("", "0", "1"):
+            raise Invalid("mine is {mine!r}.", mine=params["mine"][:40], field="mine", limit="1, or left out")
         rows = queries.list_approvals(
-            request.actor, where, state=asked.get("state", ""), mine=asked.get("mine", "") == "1"
+            request.actor, where, state=params.get("state", ""), mine=params.get("mine", "") == "1"
         )
-        if asked.get("asked_after") or asked.get("asked_before"):
+        if params.get("asked_after") or params.get("asked_before"):
             self.page_order = ("-created_at", "-id")  # whose index holds these days in one piece
-        page = self.paginate_queryset(filter_between_days(rows, "created_at", asked, "asked"))
+        page = self.paginate_queryset(filter_between_days(rows, "created_at", params, "asked"))
         return self.get_paginated_response(ApprovalSerializer(page, many=True).data)
 
 
@@ -100,7 +100,7 @@ class ApprovalDetail(APIView):
     @extend_schema(operation_id="approvals_retrieve", responses=ApprovalDetailSerializer)
     def get(self, request: Request, project: str, pk: int) -> Response:
         """The facts with their digest, the votes, and what has changed since it was asked for."""
-        return Response(whole(request, *found(request, project, pk)))
+        return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 
 
 class ApprovalApprove(APIView):
@@ -113,54 +113,54 @@ class ApprovalApprove(APIView):
         and `code` where the person has a second factor. 409 `approval_void` when a fact has changed: the errors name
         each, and the approval has ended.
         """
-        return voted(request, project, pk, services.approve)
+        return submit_vote(request, project, pk, services.approve)
 
 
 class ApprovalReject(APIView):
     @extend_schema(operation_id="approvals_reject", request=ApprovalVoteBody, responses=ApprovalDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Vote against it, which ends it at once. The proof is that of approving."""
-        return voted(request, project, pk, services.reject)
+        return submit_vote(request, project, pk, services.reject)
 
 
-def voted(request: Request, project: str, pk: int, vote: Callable[..., Approval]) -> Response:
-    _where, approval = found(request, project, pk)
+def submit_vote(request: Request, project: str, pk: int, vote: Callable[..., Approval]) -> Response:
+    _where, approval = get_project_approval(request, project, pk)
     policy.require(request.actor, "approval.decide", approval)  # before the password is asked for
     require_confirmed(request.actor, "approval.decide", project_id=approval.project_id)
-    asked = body_of(ApprovalVoteBody, request)
-    proof = prove(request._request, request.actor, password=asked.pop("password"), code=asked.pop("code"))
-    vote(actor=request.actor, approval=approval, proof=proof, **asked)
-    return Response(whole(request, *found(request, project, pk)))
+    body = validate_body(ApprovalVoteBody, request)
+    proof = prove(request._request, request.actor, password=body.pop("password"), code=body.pop("code"))
+    vote(actor=request.actor, approval=approval, proof=proof, **body)
+    return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 
 
 class ApprovalWithdraw(APIView):
     @extend_schema(operation_id="approvals_withdraw", request=ApprovalReasonBody, responses=ApprovalDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Take one's own request back."""
-        _where, approval = found(request, project, pk)
+        _where, approval = get_project_approval(request, project, pk)
         policy.require(request.actor, "approval.withdraw", approval)
-        services.withdraw(actor=request.actor, approval=approval, **body_of(ApprovalReasonBody, request))
-        return Response(whole(request, *found(request, project, pk)))
+        services.withdraw(actor=request.actor, approval=approval, **validate_body(ApprovalReasonBody, request))
+        return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 
 
 class ApprovalAsk(APIView):
     @extend_schema(operation_id="approvals_ask", request=ApprovalAskBody, responses=ApprovalDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Ask who requested it for more. Nothing is decided, and the deadline runs on."""
-        _where, approval = found(request, project, pk)
+        _where, approval = get_project_approval(request, project, pk)
         policy.require(request.actor, "approval.ask", approval)
-        services.ask_for_more(actor=request.actor, approval=approval, **body_of(ApprovalAskBody, request))
-        return Response(whole(request, *found(request, project, pk)))
+        services.ask_for_more(actor=request.actor, approval=approval, **validate_body(ApprovalAskBody, request))
+        return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 
 
 class ApprovalAnswer(APIView):
     @extend_schema(operation_id="approvals_answer", request=ApprovalAnswerBody, responses=ApprovalDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """What the requester answers, or adds."""
-        _where, approval = found(request, project, pk)
+        _where, approval = get_project_approval(request, project, pk)
         policy.require(request.actor, "approval.answer", approval)
-        services.answer(actor=request.actor, approval=approval, **body_of(ApprovalAnswerBody, request))
-        return Response(whole(request, *found(request, project, pk)))
+        services.answer(actor=request.actor, approval=approval, **validate_body(ApprovalAnswerBody, request))
+        return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 
 
 class ApprovalPolicyList(APIView):
@@ -179,7 +179,7 @@ class ApprovalPolicyDetail(APIView):
         """Set it, for requests from now on. No token may: the security administrator's session does."""
         where = get_project(request.actor, project)
         policy.require(request.actor, "approval.set_policy", where)
-        asked = body_of(ApprovalPolicyBody, request)
-        services.set_approval_policy(actor=request.actor, project=where, subject_type=subject_type, **asked)
+        body = validate_body(ApprovalPolicyBody, request)
+        services.set_approval_policy(actor=request.actor, project=where, subject_type=subject_type, **body)
         rows = queries.list_policies(request.actor, where)
         return Response(ApprovalPolicySerializer(next(row for row in rows if row["subject_type"] == subject_type)).data)

@@ -13,11 +13,11 @@ from apps.platform.approvals.models import FactName
 NAMES = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{32})(?![0-9a-f])")
 
 
-def names_in(facts: str) -> list[str]:
+def extract_names(facts: str) -> list[str]:
     """The ids and digests in a text of facts, each once."""
     return sorted(set(NAMES.findall(facts)))
 
 
-def naming(project_id: int, keys: Collection[str]) -> QuerySet[FactName]:
+def query_fact_names(project_id: int, keys: Collection[str]) -> QuerySet[FactName]:
     """Which of `keys` the facts of an approval of this project name: rows of FactName, over an index."""
     return FactName.objects.filter(project=project_id, key__in=list(keys))

@@ -8,22 +8,24 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from apps.platform.approvals.terms import DEADLINE_HOURS, NEEDED
-from apps.platform.approvals.validation import REASON
+from apps.platform.approvals.terms import DEADLINE_HOURS_RANGE, NEEDED_RANGE
+from apps.platform.approvals.validation import MAX_REASON_LENGTH
 
 AS_WRITTEN = gettext_lazy("Goes into the audit trail as written.")
 
 
-def reason_field(**more: Any) -> forms.CharField:
+def build_reason_field(**more: Any) -> forms.CharField:
     box = forms.Textarea(attrs={"rows": 3})
-    return forms.CharField(max_length=REASON, label=gettext_lazy("Reason"), help_text=AS_WRITTEN, widget=box, **more)
+    return forms.CharField(
+        max_length=MAX_REASON_LENGTH, label=gettext_lazy("Reason"), help_text=AS_WRITTEN, widget=box, **more
+    )
 
 
 class VoteForm(forms.Form):
     """Which facts were seen, why, and the proof that it is this person, in the very request that decides."""
 
     facts_digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
-    reason = reason_field()
+    reason = build_reason_field()
     password = forms.CharField(
         max_length=1000, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
     )
@@ -42,12 +44,12 @@ class VoteForm(forms.Form):
 
 
 class WithdrawForm(forms.Form):
-    reason = reason_field()
+    reason = build_reason_field()
 
 
 class AnswerForm(forms.Form):
     text = forms.CharField(
-        max_length=REASON,
+        max_length=MAX_REASON_LENGTH,
         label=gettext_lazy("Your answer"),
         help_text=gettext_lazy("The approvers read it. Goes into the audit trail as written."),
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -57,14 +59,14 @@ class AnswerForm(forms.Form):
 class PolicyForm(forms.Form):
     needed = forms.IntegerField(
         label=gettext_lazy("Approvals needed"),
-        min_value=NEEDED[0],
-        max_value=NEEDED[1],
+        min_value=NEEDED_RANGE[0],
+        max_value=NEEDED_RANGE[1],
         help_text=gettext_lazy("1 to 10, of different people; who asks never counts."),
     )
     deadline_hours = forms.IntegerField(
         label=gettext_lazy("Hours until it expires"),
-        min_value=DEADLINE_HOURS[0],
-        max_value=DEADLINE_HOURS[1],
+        min_value=DEADLINE_HOURS_RANGE[0],
+        max_value=DEADLINE_HOURS_RANGE[1],
         help_text=gettext_lazy("1 to 720. Who asks may set fewer."),
     )
-    reason = reason_field()
+    reason = build_reason_field()

@@ -27,7 +27,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.approvals import queries
 from apps.platform.approvals.models import Approval, ApprovalQuerySet
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.views import within
+from apps.platform.approvals.views import get_project_context
 from apps.platform.audit.list_export import csv_response
 
 MINE, PENDING, DECIDED = "mine", "pending", "decided"
@@ -53,29 +53,31 @@ APPROVALS = Listing(
 )
 NOT_ENDED = replace(
     APPROVALS,
-    columns=tuple(replace(one, default_visible=False) if one.key == "ended" else one for one in APPROVALS.columns),
+    columns=tuple(
+        replace(column, default_visible=False) if column.key == "ended" else column for column in APPROVALS.columns
+    ),
 )
 
 
 @mark_list_view(APPROVALS.key)
 @require_safe
-def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
+def show_approvals(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/approvals: what waits for me, what is pending, what was decided; newest first."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     votes = ProjectRole.APPROVER in actor.get_roles_in(where.pk)
-    asked = request.GET.get("show", "")
-    show = asked if asked in STATES else MINE if votes else PENDING
+    choice = request.GET.get("show", "")
+    show = choice if choice in STATES else MINE if votes else PENDING
     narrow = read_filter_values(request.GET, ("title", "requester"))
     table = build_table(
         APPROVALS if show == DECIDED else NOT_ENDED,
         request.GET,
-        lambda: found_approvals(actor, where, request.GET, show, narrow),
+        lambda: query_approvals(actor, where, request.GET, show, narrow),
         filters=[
             {"name": "title", "label": _("What"), "value": narrow["title"]},
             {"name": "requester", "label": _("Asked by"), "value": narrow["requester"]},
             *build_day_filters(request.GET, "asked", _("Asked from"), _("Asked until")),
         ],
-        builtin=builtin_views(actor, votes),
+        builtin=list_builtin_views(actor, votes),
     )
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
@@ -84,7 +86,7 @@ def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
         **table.build_context(),
         "nav": "models",
         "show": show,
-        "mine": queries.waiting_for(actor).filter(project=where).count(),
+        "mine": queries.query_waiting_for(actor).filter(project=where).count(),
         "pending": pending.count(),
         "votes": votes,
         "may_request": is_allowed(actor, "approval.request", where),
@@ -92,19 +94,19 @@ def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
     return render(request, "approvals/list.html", context, status=table.status)
 
 
-def found_approvals(
-    actor: Actor, project: Project, params: QueryDict, show: str, asked: dict[str, str]
+def query_approvals(
+    actor: Actor, project: Project, params: QueryDict, show: str, filters: dict[str, str]
 ) -> ApprovalQuerySet:
     rows = queries.list_approvals(actor, project, state=STATES[show], mine=show == MINE)
-    if asked["title"]:
-        rows = rows.filter(title__icontains=asked["title"])
-    if asked["requester"]:
-        rows = rows.filter(requester=asked["requester"])
-    found: ApprovalQuerySet = filter_between_days(rows, "created_at", params, "asked")
-    return found
+    if filters["title"]:
+        rows = rows.filter(title__icontains=filters["title"])
+    if filters["requester"]:
+        rows = rows.filter(requester=filters["requester"])
+    filtered: ApprovalQuerySet = filter_between_days(rows, "created_at", params, "asked")
+    return filtered
 
 
-def builtin_views(actor: Actor, votes: bool) -> list[dict[str, Any]]:
+def list_builtin_views(actor: Actor, votes: bool) -> list[dict[str, Any]]:
     waiting = [build_builtin_view(_("Waits for you"), show=MINE)] if votes else []
     return [
         *waiting,

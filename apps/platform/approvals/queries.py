@@ -15,12 +15,12 @@ from apps.core.actors import Actor, ProjectRole, SystemRole
 from apps.core.errors import Invalid, NotFound, PlaneError
 from apps.platform.accounts.models import CredentialChange, HolderKind, Project, ServiceAccountHolder
 from apps.platform.accounts.token_holders import list_holders
-from apps.platform.approvals.differences import CHANGES, Change, changes_since, differences
+from apps.platform.approvals.differences import MAX_CHANGES, Change, find_changes, iter_differences
 from apps.platform.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Look, Remark, Vote
-from apps.platform.approvals.seen_state import News, OwnActs, news_between
+from apps.platform.approvals.seen_state import News, OwnActs, list_news
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.subjects import subject_named, subject_types
-from apps.platform.approvals.terms import DEFAULT, Terms, eligible_people
+from apps.platform.approvals.subjects import get_subject, get_subject_types
+from apps.platform.approvals.terms import DEFAULT_TERMS, Terms, query_eligible_people
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.queries import event_of
 from apps.platform.audit.services import record
@@ -37,34 +37,34 @@ def list_approvals(actor: Actor, project: Project, *, state: str = "", mine: boo
     `mine`: those alone that wait for this person's vote.
     """
     policy.require(actor, "approval.view", project)
-    known = [*ApprovalState.values, DECIDED]
-    if state and state not in known:
-        raise Invalid("There is no state {state!r}.", state=state[:40], field="state", limit=", ".join(known))
-    note_reading(actor, project, after={"state": state} if state else {})
-    found = waiting_for(actor) if mine else Approval.objects.visible_to(actor)
-    found = found.filter(project=project).with_given().defer(*LARGE)
+    states = [*ApprovalState.values, DECIDED]
+    if state and state not in states:
+        raise Invalid("There is no state {state!r}.", state=state[:40], field="state", limit=", ".join(states))
+    record_auditor_reading(actor, project, after={"state": state} if state else {})
+    approvals = query_waiting_for(actor) if mine else Approval.objects.visible_to(actor)
+    approvals = approvals.filter(project=project).with_given().defer(*LARGE)
     if state == DECIDED:
-        return found.exclude(state=ApprovalState.PENDING)
-    return found.filter(state=state) if state else found
+        return approvals.exclude(state=ApprovalState.PENDING)
+    return approvals.filter(state=state) if state else approvals
 
 
 def get_approval(actor: Actor, project: Project, pk: int) -> Approval:
     """The approval `pk` of this project with `given` and `due`; NotFound."""
     policy.require(actor, "approval.view", project)
     visible = Approval.objects.visible_to(actor).filter(project=project).select_related("project")
-    found = visible.with_given().with_due().filter(pk=pk).first() if 0 < pk <= MAX_ID else None
-    if found is None:
+    approval = visible.with_given().with_due().filter(pk=pk).first() if 0 < pk <= MAX_ID else None
+    if approval is None:
         raise NotFound("This project has no approval {pk}.", pk=pk, field="id")
-    note_reading(actor, project, obj=found)
-    return found
+    record_auditor_reading(actor, project, obj=approval)
+    return approval
 
 
-def note_reading(actor: Actor, project: Project, **about: Any) -> None:
+def record_auditor_reading(actor: Actor, project: Project, **about: Any) -> None:
     if actor.system_role is SystemRole.AUDITOR:
         record(actor=actor, action="approval.view", project_id=project.pk, **about)
 
 
-def waiting_for(actor: Actor) -> ApprovalQuerySet:
+def query_waiting_for(actor: Actor) -> ApprovalQuerySet:
     """Pending approvals of every project that this person may decide on; without those they asked for or voted on, and
     those of which they asked the requester something that is not answered yet."""
     projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
@@ -87,7 +87,7 @@ def waiting_for(actor: Actor) -> ApprovalQuerySet:
     )
 
 
-def votes_on(approval: Approval) -> list[Vote]:
+def list_votes(approval: Approval) -> list[Vote]:
     """The votes in order, each with `counts`: whether it still does. At most the policy's ten and one rejection."""
     counting = approval.votes.counting(approval.project_id).filter(pk=OuterRef("pk"))
     return list(approval.votes.annotate(counts=Exists(counting)).order_by("pk"))
@@ -105,7 +105,7 @@ class PersonBehind:
         return str(HolderKind(self.kind).label)
 
 
-def people_behind(approval: Approval) -> list[PersonBehind]:
+def list_people_behind(approval: Approval) -> list[PersonBehind]:
     """Who stands behind the service account that asked, and why; nobody where a person asked."""
     if approval.requester_service_account_id is None:
         return []
@@ -113,12 +113,12 @@ def people_behind(approval: Approval) -> list[PersonBehind]:
     return [PersonBehind(row.user.username, row.kind) for row in rows]
 
 
-def remarks_on(approval: Approval) -> list[Remark]:
+def list_remarks(approval: Approval) -> list[Remark]:
     """Questions and answers in order; checks.REMARKS at most."""
     return list(approval.remarks.order_by("pk"))
 
 
-def ending_of(approval: Approval) -> dict[str, str] | None:
+def get_ending(approval: Approval) -> dict[str, str] | None:
     """Who ended it and why, as the trail has it; None while it is pending."""
     if not approval.ended:
         return None
@@ -127,7 +127,7 @@ def ending_of(approval: Approval) -> dict[str, str] | None:
     return {"who": row.actor, "reason": str(event_of(row).body.get("reason", ""))} if row else None
 
 
-def asked_of(actor: Actor) -> ApprovalQuerySet:
+def query_unanswered(actor: Actor) -> ApprovalQuerySet:
     """This person's pending requests whose newest remark is a question that nobody has answered."""
     if actor.user_id is None:
         return Approval.objects.none()
@@ -140,10 +140,10 @@ def asked_of(actor: Actor) -> ApprovalQuerySet:
     )
 
 
-def could_vote(approval: Approval) -> int:
+def count_possible_voters(approval: Approval) -> int:
     """How many people could still give a vote: eligible, and not among those who have."""
     voted = approval.votes.values("user_id")
-    eligible = eligible_people(
+    eligible = query_eligible_people(
         approval.project_id,
         requester_user_id=approval.requester_user_id,
         requester_service_account_id=approval.requester_service_account_id,
@@ -152,7 +152,7 @@ def could_vote(approval: Approval) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ChangesSinceLook:
     """What changed since somebody looked, and when that was."""
 
     at: datetime
@@ -160,19 +160,23 @@ class Looked:
     facts: list[Change]  # between the request they saw and this one, where they are two
 
 
-def news_for(look: Look | None, approval: Approval) -> Looked | None:
+def get_news(look: Look | None, approval: Approval) -> ChangesSinceLook | None:
     """What this person has not been told yet; None on a first look, and while nothing is new."""
     if look is None or not look.before or look.before_at is None:
         return None
     before, now, facts = json.loads(look.before), json.loads(look.shown), []
     if before["approval"] != approval.pk and before["facts"] != approval.facts_digest:
-        seen = Approval.objects.filter(pk=before["approval"], project=approval.project_id).values_list("facts").first()
-        facts = list(differences(json.loads(seen[0]), json.loads(approval.facts)))[:CHANGES] if seen else []
-    news = news_between(before, now, facts, own_acts(approval, look.user_id)) if before != now else []
-    return Looked(look.before_at, news, facts) if news else None
+        earlier = (
+            Approval.objects.filter(pk=before["approval"], project=approval.project_id).values_list("facts").first()
+        )
+        facts = (
+            list(iter_differences(json.loads(earlier[0]), json.loads(approval.facts)))[:MAX_CHANGES] if earlier else []
+        )
+    news = list_news(before, now, facts, get_own_acts(approval, look.user_id)) if before != now else []
+    return ChangesSinceLook(look.before_at, news, facts) if news else None
 
 
-def own_acts(approval: Approval, person: int) -> OwnActs:
+def get_own_acts(approval: Approval, person: int) -> OwnActs:
     """The votes and remarks of this person, and whether one of their acts ended the request."""
     votes = list(approval.votes.order_by("-pk").values_list("pk", "user_id"))
     remarks = approval.remarks.filter(user_id=person).values_list("pk", flat=True)
@@ -185,7 +189,7 @@ def own_acts(approval: Approval, person: int) -> OwnActs:
     )
 
 
-def awaits_answer(approval: Approval, person: int | None) -> bool:
+def is_awaiting_answer(approval: Approval, person: int | None) -> bool:
     """Whether the newest remark is a question of this person, which the requester has not answered yet."""
     newest = approval.remarks.order_by("-pk").first()
     return newest is not None and newest.asks and newest.user_id == person
@@ -199,12 +203,12 @@ class Standing:
     unknown: str = ""
 
 
-def standing_of(approval: Approval) -> Standing:
+def get_standing(approval: Approval) -> Standing:
     """The facts of a pending approval compared with those that stand, without reading bytes."""
     if approval.state != ApprovalState.PENDING:
         return Standing([])
     try:
-        return Standing(changes_since(approval))
+        return Standing(find_changes(approval))
     except PlaneError as failure:
         return Standing([], failure.message)
 
@@ -216,11 +220,11 @@ def list_policies(actor: Actor, project: Project) -> list[dict[str, Any]]:
     return [
         {
             "subject_type": key,
-            "label": str(subject_named(key).label),
+            "label": str(get_subject(key).label),
             "needed": terms.needed,
             "deadline_hours": terms.deadline_hours,
             "is_default": key not in rows,
         }
-        for key in subject_types()
-        for terms in [Terms(rows[key].needed, rows[key].deadline_hours) if key in rows else DEFAULT]
+        for key in get_subject_types()
+        for terms in [Terms(rows[key].needed, rows[key].deadline_hours) if key in rows else DEFAULT_TERMS]
     ]

@@ -17,7 +17,7 @@ from apps.platform.approvals.differences import Change
 from apps.platform.approvals.models import Approval, Remark, Vote
 from apps.platform.approvals.states import ApprovalState, Decision
 
-Shown = Mapping[str, Any]
+SeenState = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class News:
     text: str
 
 
-def shown_of(
+def build_seen_state(
     approval: Approval, votes: Iterable[Vote], remarks: Iterable[Remark], changes: Iterable[Change]
 ) -> dict[str, Any]:
     """JSON alone: which request on which facts, how it stands, who voted, what was said, what holds no more."""
@@ -51,63 +51,68 @@ class OwnActs:
     ended: bool = False  # by their vote, or by withdrawing it
 
 
-def news_between(before: Shown, now: Shown, facts: Sequence[Change], own: OwnActs) -> list[News]:
+def list_news(before: SeenState, now: SeenState, facts: Sequence[Change], own: OwnActs) -> list[News]:
     """What to tell somebody who saw `before`. `facts`: what differs between the two requests, where they are two."""
     if before["approval"] != now["approval"]:
-        return list(of_another_request(before, now, facts))
-    ended = [] if own.ended else of_state(before, now)
-    return [*of_votes(before, now, own), *of_remarks(before, now, own), *of_facts(before, now), *ended]
+        return list(iter_request_news(before, now, facts))
+    ended = [] if own.ended else iter_state_news(before, now)
+    return [
+        *iter_vote_news(before, now, own),
+        *iter_remark_news(before, now, own),
+        *iter_fact_news(before, now),
+        *ended,
+    ]
 
 
-def of_another_request(before: Shown, now: Shown, facts: Sequence[Change]) -> Iterator[News]:
-    asked = {"number": before["approval"]}
+def iter_request_news(before: SeenState, now: SeenState, facts: Sequence[Change]) -> Iterator[News]:
+    previous = {"number": before["approval"]}
     if before["facts"] == now["facts"]:
-        yield News("note", _("It was asked for anew; the facts are those of request #%(number)s.") % asked)
+        yield News("note", _("It was asked for anew; the facts are those of request #%(number)s.") % previous)
         return
     count = ngettext("%(n)d fact is", "%(n)d facts are", len(facts)) % {"n": len(facts)}
-    told = {**asked, "facts": count}
-    yield News("held", _("It was asked for anew: %(facts)s not as in request #%(number)s.") % told)
+    params = {**previous, "facts": count}
+    yield News("held", _("It was asked for anew: %(facts)s not as in request #%(number)s.") % params)
 
 
-def of_votes(before: Shown, now: Shown, own: OwnActs) -> Iterator[News]:
-    known = {pk: counts for pk, _who, _decision, counts in before["votes"]}
+def iter_vote_news(before: SeenState, now: SeenState, own: OwnActs) -> Iterator[News]:
+    counted_before = {pk: counts for pk, _who, _decision, counts in before["votes"]}
     for pk, who, decision, counts in now["votes"]:
-        if pk not in known and pk == own.vote:
+        if pk not in counted_before and pk == own.vote:
             continue
-        if pk not in known:
+        if pk not in counted_before:
             approves = decision == Decision.APPROVE
             words = _("%(who)s has approved.") if approves else _("%(who)s has rejected it.")
             yield News("approved" if approves else "rejected", words % {"who": who})
-        elif known[pk] != counts:
+        elif counted_before[pk] != counts:
             words = _("The vote of %(who)s counts again.") if counts else _("The vote of %(who)s counts no more.")
             yield News("held", words % {"who": who})
 
 
-def of_remarks(before: Shown, now: Shown, own: OwnActs) -> Iterator[News]:
-    known = {pk for pk, _who, _asks in before["remarks"]}
+def iter_remark_news(before: SeenState, now: SeenState, own: OwnActs) -> Iterator[News]:
+    earlier_ids = {pk for pk, _who, _asks in before["remarks"]}
     for pk, who, asks in now["remarks"]:
-        if pk not in known and pk not in own.remarks:
+        if pk not in earlier_ids and pk not in own.remarks:
             words = _("%(who)s asks for more.") if asks else _("%(who)s has answered.")
             yield News("held" if asks else "note", words % {"who": who})
 
 
-def of_facts(before: Shown, now: Shown) -> Iterator[News]:
+def iter_fact_news(before: SeenState, now: SeenState) -> Iterator[News]:
     fresh = [path for path in now["changes"] if path not in before["changes"]]
     again = [path for path in before["changes"] if path not in now["changes"]]
     if fresh:
         words = ngettext("A fact no longer holds: %(paths)s.", "Facts no longer hold: %(paths)s.", len(fresh))
-        yield News("held", words % {"paths": ", ".join(map(spoken, fresh))})
+        yield News("held", words % {"paths": ", ".join(map(format_pointer, fresh))})
     if again and now["state"] == ApprovalState.PENDING:
         words = ngettext("A fact holds again: %(paths)s.", "Facts hold again: %(paths)s.", len(again))
-        yield News("note", words % {"paths": ", ".join(map(spoken, again))})
+        yield News("note", words % {"paths": ", ".join(map(format_pointer, again))})
 
 
-def of_state(before: Shown, now: Shown) -> Iterator[News]:
+def iter_state_news(before: SeenState, now: SeenState) -> Iterator[News]:
     if before["state"] != now["state"]:
         yield News(now["state"], _("It is now: %(state)s.") % {"state": ApprovalState(now["state"]).label})
 
 
-def spoken(path: str) -> str:
+def format_pointer(path: str) -> str:
     """A JSON pointer as people read it: /candidate/variants/int8/size -> candidate › variants › int8 › size."""
     steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
     return " › ".join(steps) or _("the whole")

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from apps.platform.accounts.models import HolderKind
 from apps.platform.approvals import validation
 from apps.platform.approvals.models import Approval, Remark, Vote
-from apps.platform.approvals.terms import DEADLINE_HOURS, NEEDED
+from apps.platform.approvals.terms import DEADLINE_HOURS_RANGE, NEEDED_RANGE
 
 
 class ApprovalSerializer(serializers.ModelSerializer[Approval]):
@@ -113,7 +113,9 @@ class ApprovalDetailSerializer(ApprovalSerializer):
 
 
 class ApprovalReasonBody(serializers.Serializer[Any]):
-    reason = serializers.CharField(max_length=validation.REASON, help_text="Goes into the audit trail as written.")
+    reason = serializers.CharField(
+        max_length=validation.MAX_REASON_LENGTH, help_text="Goes into the audit trail as written."
+    )
 
 
 class ApprovalAskBody(ApprovalReasonBody):
@@ -121,7 +123,9 @@ class ApprovalAskBody(ApprovalReasonBody):
 
 
 class ApprovalAnswerBody(serializers.Serializer[Any]):
-    text = serializers.CharField(max_length=validation.REASON, help_text="Goes into the audit trail as written.")
+    text = serializers.CharField(
+        max_length=validation.MAX_REASON_LENGTH, help_text="Goes into the audit trail as written."
+    )
 
 
 class ApprovalVoteBody(ApprovalAskBody):
@@ -144,12 +148,16 @@ class ApprovalVoteBody(ApprovalAskBody):
 
 class ApprovalPolicyBody(serializers.Serializer[Any]):
     needed = serializers.IntegerField(
-        min_value=NEEDED[0], max_value=NEEDED[1], help_text="Votes for it that decide, of different people."
+        min_value=NEEDED_RANGE[0], max_value=NEEDED_RANGE[1], help_text="Votes for it that decide, of different people."
     )
     deadline_hours = serializers.IntegerField(
-        min_value=DEADLINE_HOURS[0], max_value=DEADLINE_HOURS[1], help_text="Hours until a request expires, at most."
+        min_value=DEADLINE_HOURS_RANGE[0],
+        max_value=DEADLINE_HOURS_RANGE[1],
+        help_text="Hours until a request expires, at most.",
     )
-    reason = serializers.CharField(max_length=validation.REASON, required=False, default="", allow_blank=True)
+    reason = serializers.CharField(
+        max_length=validation.MAX_REASON_LENGTH, required=False, default="", allow_blank=True
+    )
 
 
 class ApprovalPolicySerializer(serializers.Serializer[Any]):

@@ -23,16 +23,16 @@ from apps.platform.accounts.models import Project
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.accounts.token_holders import require_known_holder
 from apps.platform.approvals import validation
-from apps.platform.approvals.differences import Change, changes_since, facts_text
-from apps.platform.approvals.fact_names import names_in
+from apps.platform.approvals.differences import Change, find_changes, serialize_facts
+from apps.platform.approvals.fact_names import extract_names
 from apps.platform.approvals.models import Approval, ApprovalPolicy, FactName, Look, Remark, Vote
 from apps.platform.approvals.states import ApprovalState, Decision
-from apps.platform.approvals.subjects import subject_of
-from apps.platform.approvals.terms import DEFAULT, eligible_people, terms_of
+from apps.platform.approvals.subjects import get_approval_subject
+from apps.platform.approvals.terms import DEFAULT_TERMS, get_terms, query_eligible_people
 from apps.platform.audit.services import change_state, record, seal_now
 
-EXPIRED_AT_ONCE = 100  # of one round of the dispatcher
-LOOKED_AGAIN = timedelta(minutes=1)  # a page that is reloaded within it writes nothing
+MAX_EXPIRED_PER_ROUND = 100  # of one round of the dispatcher
+LOOK_REFRESH_INTERVAL = timedelta(minutes=1)  # a page that is reloaded within it writes nothing
 
 
 # -- asking ---------------------------------------------------------------------------------------------------------
@@ -55,18 +55,18 @@ def request_approval(
     """
     require(actor, "approval.request", project)
     validation.check_subject_type(subject_type)
-    title = validation.checked_text(title, "title", validation.TITLE)
-    comment = validation.checked_text(comment, "comment", validation.COMMENT, least=0)
-    text = facts_text(facts)
-    terms = terms_of(project, subject_type)
+    title = validation.validate_text(title, "title", validation.MAX_TITLE_LENGTH)
+    comment = validation.validate_text(comment, "comment", validation.MAX_COMMENT_LENGTH, least=0)
+    text = serialize_facts(facts)
+    terms = get_terms(project, subject_type)
     hours = terms.deadline_hours if deadline_hours is None else deadline_hours
-    validation.checked_number(hours, "deadline_hours", (1, terms.deadline_hours))
+    validation.validate_number(hours, "deadline_hours", (1, terms.deadline_hours))
     require_known_holder(actor)
-    eligible = eligible_people(
+    eligible = query_eligible_people(
         project.pk, requester_user_id=actor.user_id, requester_service_account_id=actor.service_account_id
     ).count()
     if eligible < terms.needed:
-        raise validation.too_few(terms.needed, eligible)
+        raise validation.build_too_few_error(terms.needed, eligible)
     approval = Approval(
         project=project,
         subject_type=subject_type,
@@ -97,7 +97,7 @@ def _make_room(actor: Actor, new: Approval) -> None:
     if first is None:
         return
     if not first.due:  # type: ignore[attr-defined]  # annotated
-        raise validation.already_pending(first)
+        raise validation.build_pending_error(first)
     _expire(actor, first)
 
 
@@ -105,13 +105,13 @@ def _insert(actor: Actor, approval: Approval) -> None:
     try:
         with transaction.atomic():
             approval.save(force_insert=True)
-            note_names(approval)
+            record_names(approval)
     except IntegrityError:  # asked for twice at the same instant
         same = Approval.objects.filter(subject_type=approval.subject_type, subject_id=approval.subject_id)
         first = same.filter(project_id=approval.project_id, state=ApprovalState.PENDING).first()
         if first is None:
             raise
-        raise validation.already_pending(first) from None
+        raise validation.build_pending_error(first) from None
     approval.refresh_from_db()  # the deadline, as the database's clock has it
     record(
         actor=actor,
@@ -129,9 +129,9 @@ def _insert(actor: Actor, approval: Approval) -> None:
     )
 
 
-def note_names(approval: Approval) -> None:
+def record_names(approval: Approval) -> None:
     """Write down which ids and digests the facts name; in the transaction that saves the approval."""
-    names = names_in(approval.facts)
+    names = extract_names(approval.facts)
     FactName.objects.bulk_create(FactName(approval=approval, project=approval.project, key=key) for key in names)
 
 
@@ -159,25 +159,25 @@ def _decide(
     require_confirmed(actor, "approval.decide", project_id=approval.project_id)
     validation.check_proof(actor, proof)
     validation.check_not_own(actor, approval)
-    reason = validation.checked_text(reason, "reason", validation.REASON)
+    reason = validation.validate_text(reason, "reason", validation.MAX_REASON_LENGTH)
     asks_facts = decision == Decision.APPROVE
     # Bytes are read before the lock, which must be short; rows are read again behind it.
-    changed = changes_since(approval, deep=True) if asks_facts and approval.state == ApprovalState.PENDING else []
+    changed = find_changes(approval, deep=True) if asks_facts and approval.state == ApprovalState.PENDING else []
     ended: Conflict | None = None
     with transaction.atomic(durable=True):  # durable: inside another transaction, its rollback would undo a void
-        row = _locked(approval)
+        row = _lock_approval(approval)
         validation.check_pending(row)
         validation.check_seen(row, facts_digest)
         own = row.votes.filter(user_id=proof.user_id).first()
-        resumes = asks_facts and _enough_again(row, own)
+        resumes = asks_facts and _has_enough_again(row, own)
         if not resumes:
             validation.check_not_voted(own)
         if row.due:  # type: ignore[attr-defined]  # annotated
             ended = _expire(actor, row)
-        elif asks_facts and (changed := changed or changes_since(row)):
+        elif asks_facts and (changed := changed or find_changes(row)):
             ended = _void(actor, row, changed)
         elif resumes:
-            _carry_out(actor, row, reason, _recorded(actor, row, "approval.resume", reason, proof))
+            _carry_out(actor, row, reason, _record_decision(actor, row, "approval.resume", reason, proof))
         else:
             _vote(actor, row, decision, reason, proof)
         seal_now()
@@ -186,7 +186,7 @@ def _decide(
     return row
 
 
-def _locked(approval: Approval) -> Approval:
+def _lock_approval(approval: Approval) -> Approval:
     return Approval.objects.with_due().select_for_update().get(pk=approval.pk)
 
 
@@ -201,39 +201,39 @@ def _vote(actor: Actor, approval: Approval, decision: Decision, reason: str, pro
         facts_digest=approval.facts_digest,
         method=proof.method,
     )
-    digests = _recorded(actor, approval, f"approval.{decision}", reason, proof)
+    digests = _record_decision(actor, approval, f"approval.{decision}", reason, proof)
     if decision == Decision.REJECT:
         change_state(approval, ApprovalState.REJECTED, actor=actor, reason=reason, digests=digests, decided_at=Now())
-    elif _given(approval) >= approval.needed:
+    elif _count_given(approval) >= approval.needed:
         _carry_out(actor, approval, reason, digests)
 
 
-def _given(approval: Approval) -> int:
+def _count_given(approval: Approval) -> int:
     return approval.votes.counting(approval.project_id).count()
 
 
-def _enough_again(approval: Approval, own: Vote | None) -> bool:
+def _has_enough_again(approval: Approval, own: Vote | None) -> bool:
     """Enough votes count, but none of them was the last: somebody lost the role and was given it again. Whoever voted
     for it may then carry it out, with a reason and the proof again; nobody might be left who has not voted."""
-    return own is not None and own.decision == Decision.APPROVE and _given(approval) >= approval.needed
+    return own is not None and own.decision == Decision.APPROVE and _count_given(approval) >= approval.needed
 
 
-def _recorded(actor: Actor, approval: Approval, action: str, reason: str, proof: Proof) -> dict[str, str]:
+def _record_decision(actor: Actor, approval: Approval, action: str, reason: str, proof: Proof) -> dict[str, str]:
     """The record of a decision. Returns the digests that it is about."""
-    told = {"given": _given(approval), "needed": approval.needed, "proof": proof.method}
+    details = {"given": _count_given(approval), "needed": approval.needed, "proof": proof.method}
     digests = {"facts": approval.facts_digest}
-    record(actor=actor, action=action, obj=approval, reason=reason, after=told, digests=digests)
+    record(actor=actor, action=action, obj=approval, reason=reason, after=details, digests=digests)
     return digests
 
 
 def _carry_out(actor: Actor, approval: Approval, reason: str, digests: dict[str, str]) -> None:
     change_state(approval, ApprovalState.APPROVED, actor=actor, reason=reason, digests=digests, decided_at=Now())
-    subject_of(approval).carry_out(actor, approval)
+    get_approval_subject(approval).carry_out(actor, approval)
 
 
 def _void(actor: Actor, approval: Approval, changes: list[Change]) -> Conflict:
     """End it, because it speaks of what is no more. Returns what to raise once this is committed."""
-    fault = validation.void_of(changes)
+    fault = validation.build_void_error(changes)
     change_state(
         approval,
         ApprovalState.VOID,
@@ -248,7 +248,7 @@ def _void(actor: Actor, approval: Approval, changes: list[Change]) -> Conflict:
 
 def _expire(actor: Actor, approval: Approval) -> Conflict:
     """End it after its deadline, whoever comes by first. Returns what to raise once this is committed."""
-    fault = validation.deadline_passed(approval)
+    fault = validation.build_deadline_error(approval)
     change_state(
         approval,
         ApprovalState.EXPIRED,
@@ -268,34 +268,34 @@ def ask_for_more(*, actor: Actor, approval: Approval, facts_digest: str, reason:
     """
     require(actor, "approval.ask", approval)
     validation.check_not_own(actor, approval)
-    return _remark(actor, approval, asks=True, text=reason, facts_digest=facts_digest)
+    return _add_remark(actor, approval, asks=True, text=reason, facts_digest=facts_digest)
 
 
 def answer(*, actor: Actor, approval: Approval, text: str) -> Remark:
     """The requester's answer to what was asked, or more that the approvers should know."""
     require(actor, "approval.answer", approval)
     validation.check_own(actor, approval, "approval.answer")
-    return _remark(actor, approval, asks=False, text=text, facts_digest=approval.facts_digest)
+    return _add_remark(actor, approval, asks=False, text=text, facts_digest=approval.facts_digest)
 
 
-def _remark(actor: Actor, approval: Approval, *, asks: bool, text: str, facts_digest: str) -> Remark:
-    text = validation.checked_text(text, "reason" if asks else "text", validation.REASON)
+def _add_remark(actor: Actor, approval: Approval, *, asks: bool, text: str, facts_digest: str) -> Remark:
+    text = validation.validate_text(text, "reason" if asks else "text", validation.MAX_REASON_LENGTH)
     with transaction.atomic():
-        row = _locked(approval)
+        row = _lock_approval(approval)
         validation.check_pending(row)
         validation.check_seen(row, facts_digest)
         if row.due:  # type: ignore[attr-defined]  # annotated
-            raise validation.deadline_passed(row)
+            raise validation.build_deadline_error(row)
         validation.check_room(row)
-        said = Remark.objects.create(approval=row, user_id=actor.user_id, label=actor.label, asks=asks, text=text)
+        remark = Remark.objects.create(approval=row, user_id=actor.user_id, label=actor.label, asks=asks, text=text)
         action, digests = "approval.ask" if asks else "approval.answer", {"facts": row.facts_digest}
-        record(actor=actor, action=action, obj=row, reason=text, after={"remark": said.pk}, digests=digests)
+        record(actor=actor, action=action, obj=row, reason=text, after={"remark": remark.pk}, digests=digests)
         seal_now()
-    return said
+    return remark
 
 
 # -- looking --------------------------------------------------------------------------------------------------------
-def note_look(*, actor: Actor, approval: Approval, shown: Mapping[str, Any]) -> Look | None:
+def record_look(*, actor: Actor, approval: Approval, seen_state: Mapping[str, Any]) -> Look | None:
     """Keep what this person is shown now, so that the next page tells them what has changed since; recorded whenever
     it is something new, which is evidence of what a decider had before them. None for who is no person at a browser.
 
@@ -305,16 +305,16 @@ def note_look(*, actor: Actor, approval: Approval, shown: Mapping[str, Any]) -> 
     require(actor, "approval.view", approval)
     if actor.user_id is None or actor.token_id is not None:
         return None
-    text = encode_canonical_json(shown)
+    text = encode_canonical_json(seen_state)
     digest, mine = sha256_hex(text), Look.objects.filter(approval=approval, user_id=actor.user_id)
     look = mine.first()
     if look is not None and look.digest == digest:
-        if timezone.now() - look.at > LOOKED_AGAIN:
+        if timezone.now() - look.at > LOOK_REFRESH_INTERVAL:
             mine.update(at=timezone.now())
         return look
     with transaction.atomic():
         if look is None:
-            look = _first_look(actor.user_id, approval, text, digest)
+            look = _create_first_look(actor.user_id, approval, text, digest)
         else:
             look.before, look.before_at = look.before or look.shown, look.before_at or look.at
             look.digest, look.shown, look.at = digest, text, timezone.now()
@@ -324,21 +324,21 @@ def note_look(*, actor: Actor, approval: Approval, shown: Mapping[str, Any]) -> 
     return look
 
 
-def _first_look(person: int, approval: Approval, text: str, digest: str) -> Look:
+def _create_first_look(person: int, approval: Approval, text: str, digest: str) -> Look:
     same = {"approval__subject_type": approval.subject_type, "approval__subject_id": approval.subject_id}
-    seen = Look.objects.filter(user_id=person, approval__project=approval.project_id, **same)
-    earlier = seen.filter(approval__lt=approval.pk).order_by("-pk").first()
-    told = {"before": earlier.shown, "before_at": earlier.at} if earlier else {}
-    found = {"digest": digest, "shown": text, "at": timezone.now(), **told}
-    return Look.objects.get_or_create(approval=approval, user_id=person, defaults=found)[0]
+    looks = Look.objects.filter(user_id=person, approval__project=approval.project_id, **same)
+    earlier = looks.filter(approval__lt=approval.pk).order_by("-pk").first()
+    previous = {"before": earlier.shown, "before_at": earlier.at} if earlier else {}
+    defaults = {"digest": digest, "shown": text, "at": timezone.now(), **previous}
+    return Look.objects.get_or_create(approval=approval, user_id=person, defaults=defaults)[0]
 
 
-def let_go(*, actor: Actor, approval: Approval) -> None:
+def dismiss_changes(*, actor: Actor, approval: Approval) -> None:
     """This person has seen what changed: the next page tells of what comes after. Nothing is left of it but that."""
     require(actor, "approval.view", approval)
     with transaction.atomic():
-        told = Look.objects.filter(approval=approval, user_id=actor.user_id or 0).exclude(before="")
-        if told.update(before="", before_at=None):
+        looks = Look.objects.filter(approval=approval, user_id=actor.user_id or 0).exclude(before="")
+        if looks.update(before="", before_at=None):
             record(actor=actor, action="approval.seen", obj=approval, digests={"facts": approval.facts_digest})
 
 
@@ -347,9 +347,9 @@ def withdraw(*, actor: Actor, approval: Approval, reason: str) -> Approval:
     """Take the request back: its requester alone, for a reason. Raises Conflict when it has ended already."""
     require(actor, "approval.withdraw", approval)
     validation.check_own(actor, approval)
-    reason = validation.checked_text(reason, "reason", validation.REASON)
+    reason = validation.validate_text(reason, "reason", validation.MAX_REASON_LENGTH)
     with transaction.atomic():
-        row = _locked(approval)
+        row = _lock_approval(approval)
         validation.check_pending(row)
         digests = {"facts": row.facts_digest}
         change_state(row, ApprovalState.WITHDRAWN, actor=actor, reason=reason, digests=digests, decided_at=Now())
@@ -362,9 +362,9 @@ def expire_due(*, actor: Actor) -> int:
     require(actor, "approval.expire")
     due = Approval.objects.filter(state=ApprovalState.PENDING, deadline_at__lte=Now()).order_by("deadline_at")
     expired = 0
-    for approval in due[:EXPIRED_AT_ONCE]:
+    for approval in due[:MAX_EXPIRED_PER_ROUND]:
         with transaction.atomic():
-            row = _locked(approval)
+            row = _lock_approval(approval)
             if row.state == ApprovalState.PENDING:  # else decided, or expired by somebody else, since it was listed
                 _expire(actor, row)
                 seal_now()
@@ -385,25 +385,25 @@ def set_approval_policy(
     require_confirmed(actor, "approval.set_policy", project_id=project.pk)
     validation.check_subject_type(subject_type)
     validation.check_policy(needed, deadline_hours)
-    reason = validation.checked_text(reason, "reason", validation.REASON, least=0)
-    wanted = {"needed": needed, "deadline_hours": deadline_hours}
+    reason = validation.validate_text(reason, "reason", validation.MAX_REASON_LENGTH, least=0)
+    requested = {"needed": needed, "deadline_hours": deadline_hours}
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=project.pk)  # the row of the policy may not be there to be locked
         row = ApprovalPolicy.objects.filter(project=project, subject_type=subject_type).first()
-        held = row or ApprovalPolicy(project=project, subject_type=subject_type)
-        now = row or DEFAULT
+        policy = row or ApprovalPolicy(project=project, subject_type=subject_type)
+        now = row or DEFAULT_TERMS
         before = {"needed": now.needed, "deadline_hours": now.deadline_hours}
-        if before == wanted:
+        if before == requested:
             raise Conflict("This is what it takes already.", code="nothing_to_change")
-        held.needed, held.deadline_hours = needed, deadline_hours
-        held.save()
+        policy.needed, policy.deadline_hours = needed, deadline_hours
+        policy.save()
         record(
             actor=actor,
             action="approval.set_policy",
-            obj=held,
+            obj=policy,
             reason=reason,
             before=before,
-            after={"subject_type": subject_type, **wanted},
+            after={"subject_type": subject_type, **requested},
         )
         seal_now()
-    return held
+    return policy

@@ -57,35 +57,35 @@ class Subject(Protocol):
         ...
 
 
-def subject_types() -> Mapping[str, str]:
+def get_subject_types() -> Mapping[str, str]:
     """{subject type: dotted name}, from the settings."""
     types: Mapping[str, str] = settings.APPROVAL_SUBJECTS
     return types
 
 
-def subject_named(subject_type: str) -> Subject:
+def get_subject(subject_type: str) -> Subject:
     """The Subject of a type; LookupError for a type that the settings do not have, ImportError for a wrong name."""
-    types = subject_types()
+    types = get_subject_types()
     if subject_type not in types:
         raise LookupError(f"settings.APPROVAL_SUBJECTS has no {subject_type!r}")
-    found: Subject = import_string(types[subject_type])
-    return found
+    subject: Subject = import_string(types[subject_type])
+    return subject
 
 
-def subject_of(approval: Approval) -> Subject:
-    return subject_named(approval.subject_type)
+def get_approval_subject(approval: Approval) -> Subject:
+    return get_subject(approval.subject_type)
 
 
-def summary_of(approval: Approval) -> str:
+def get_subject_summary(approval: Approval) -> str:
     """What changes, in one sentence; "" for a type that this plane no longer has."""
-    return subject_of(approval).summary(approval) if approval.subject_type in subject_types() else ""
+    return get_approval_subject(approval).summary(approval) if approval.subject_type in get_subject_types() else ""
 
 
-def address_of(approval: Approval) -> str:
+def get_subject_url(approval: Approval) -> str:
     """The page of the subject; "" where there is none, also of a type that this plane no longer has."""
-    if approval.subject_type not in subject_types():
+    if approval.subject_type not in get_subject_types():
         return ""
     try:
-        return subject_of(approval).address(approval)
+        return get_approval_subject(approval).address(approval)
     except NotFound:
         return ""

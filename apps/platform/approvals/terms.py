@@ -11,8 +11,8 @@ from apps.platform.accounts.confirmations import exclude_unconfirmed
 from apps.platform.accounts.models import Membership, Project, ServiceAccountHolder, User
 from apps.platform.approvals.models import ApprovalPolicy
 
-NEEDED = (1, 10)
-DEADLINE_HOURS = (1, 720)
+NEEDED_RANGE = (1, 10)
+DEADLINE_HOURS_RANGE = (1, 720)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,16 @@ class Terms:
     deadline_hours: int
 
 
-DEFAULT = Terms(needed=1, deadline_hours=72)
+DEFAULT_TERMS = Terms(needed=1, deadline_hours=72)
 
 
-def terms_of(project: Project, subject_type: str) -> Terms:
+def get_terms(project: Project, subject_type: str) -> Terms:
     """What the security administrator set for this project and type, or DEFAULT."""
     row = ApprovalPolicy.objects.filter(project=project, subject_type=subject_type).first()
-    return Terms(row.needed, row.deadline_hours) if row else DEFAULT
+    return Terms(row.needed, row.deadline_hours) if row else DEFAULT_TERMS
 
 
-def eligible_people(
+def query_eligible_people(
     project_id: int, *, requester_user_id: int | None, requester_service_account_id: int | None
 ) -> QuerySet[User]:
     """Who may vote: active people with the role approver in the project whose credentials are confirmed, but never

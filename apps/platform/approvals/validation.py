@@ -5,32 +5,32 @@ from __future__ import annotations
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.platform.accounts.reauthentication import TOKEN, Proof
-from apps.platform.approvals.differences import Change, told
+from apps.platform.approvals.differences import Change, describe_change
 from apps.platform.approvals.models import Approval, Vote
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.subjects import subject_types
-from apps.platform.approvals.terms import DEADLINE_HOURS, NEEDED
+from apps.platform.approvals.subjects import get_subject_types
+from apps.platform.approvals.terms import DEADLINE_HOURS_RANGE, NEEDED_RANGE
 from deepseek.messages import N_, Message
 
-REASON, COMMENT, TITLE = 2000, 2000, 200  # characters
-REMARKS = 40  # questions and answers of one approval
-NAMED = 3  # changes that the first sentence names; the others follow in the list
+MAX_REASON_LENGTH, MAX_COMMENT_LENGTH, MAX_TITLE_LENGTH = 2000, 2000, 200  # characters
+MAX_REMARKS = 40  # questions and answers of one approval
+MAX_SUMMARY_CHANGES = 3  # changes that the first sentence names; the others follow in the list
 
 
-def checked_text(text: str, field: str, most: int, *, least: int = 1) -> str:
+def validate_text(text: str, field: str, most: int, *, least: int = 1) -> str:
     """The text without outer space; Invalid outside its length."""
-    found = text.strip()
-    if least <= len(found) <= most:
-        return found
-    said = (
-        Message("{field} has {count} characters.", field=field, count=len(found))
-        if found
+    stripped = text.strip()
+    if least <= len(stripped) <= most:
+        return stripped
+    message = (
+        Message("{field} has {count} characters.", field=field, count=len(stripped))
+        if stripped
         else Message("{field} must not be blank.", field=field)
     )
-    raise Invalid(said, code="text_length", field=f"/{field}", limit=f"{least} to {most} characters")
+    raise Invalid(message, code="text_length", field=f"/{field}", limit=f"{least} to {most} characters")
 
 
-def checked_number(value: int, field: str, limits: tuple[int, int]) -> int:
+def validate_number(value: int, field: str, limits: tuple[int, int]) -> int:
     low, high = limits
     if low <= value <= high:
         return value
@@ -40,19 +40,19 @@ def checked_number(value: int, field: str, limits: tuple[int, int]) -> int:
 
 
 def check_subject_type(subject_type: str) -> None:
-    if subject_type not in subject_types():
+    if subject_type not in get_subject_types():
         raise Invalid(
             "Nothing called {subject_type!r} needs an approval.",
             subject_type=subject_type[:40],
             code="unknown_subject_type",
             field="/subject_type",
-            limit=", ".join(subject_types()),
+            limit=", ".join(get_subject_types()),
         )
 
 
 def check_policy(needed: int, deadline_hours: int) -> None:
-    checked_number(needed, "needed", NEEDED)
-    checked_number(deadline_hours, "deadline_hours", DEADLINE_HOURS)
+    validate_number(needed, "needed", NEEDED_RANGE)
+    validate_number(deadline_hours, "deadline_hours", DEADLINE_HOURS_RANGE)
 
 
 def check_proof(actor: Actor, proof: Proof) -> None:
@@ -134,18 +134,18 @@ def check_not_voted(vote: Vote | None) -> None:
 
 
 def check_room(approval: Approval) -> None:
-    if approval.remarks.count() >= REMARKS:
+    if approval.remarks.count() >= MAX_REMARKS:
         raise Conflict(
             "The approval {approval_pk} has {remarks} questions and answers already.",
             approval_pk=approval.pk,
-            remarks=REMARKS,
+            remarks=MAX_REMARKS,
             code="too_many_remarks",
-            limit=REMARKS,
+            limit=MAX_REMARKS,
             hint=N_("Decide, or let it be withdrawn and asked for anew."),
         )
 
 
-def too_few(needed: int, eligible: int) -> Conflict:
+def build_too_few_error(needed: int, eligible: int) -> Conflict:
     return Conflict(
         "It takes {needed} approvals, and {eligible} people here could give one.",
         needed=needed,
@@ -158,7 +158,7 @@ def too_few(needed: int, eligible: int) -> Conflict:
     )
 
 
-def already_pending(first: Approval) -> Conflict:
+def build_pending_error(first: Approval) -> Conflict:
     return Conflict(
         "The approval {first_pk} of {requester} is pending for this already.",
         first_pk=first.pk,
@@ -169,7 +169,7 @@ def already_pending(first: Approval) -> Conflict:
     )
 
 
-def deadline_passed(approval: Approval) -> Conflict:
+def build_deadline_error(approval: Approval) -> Conflict:
     when = approval.deadline_at.isoformat(timespec="seconds")
     return Conflict(
         "The deadline has passed: {when}. The approval is expired.",
@@ -181,17 +181,21 @@ def deadline_passed(approval: Approval) -> Conflict:
     )
 
 
-def void_of(changes: list[Change]) -> Conflict:
+def build_void_error(changes: list[Change]) -> Conflict:
     """The refusal that names every fact that changed; the first entry names the first few."""
-    named = "; ".join(told(change) for change in changes[:NAMED])
-    more = Message(", and {count} more", count=len(changes) - NAMED) if len(changes) > NAMED else ""
-    whole = Conflict(
+    summary = "; ".join(describe_change(change) for change in changes[:MAX_SUMMARY_CHANGES])
+    more = (
+        Message(", and {count} more", count=len(changes) - MAX_SUMMARY_CHANGES)
+        if len(changes) > MAX_SUMMARY_CHANGES
+        else ""
+    )
+    error = Conflict(
         "What was asked for is not what stands now: {named}{more}. The approval is void.",
-        named=named,
+        named=summary,
         more=more,
         code="approval_void",
         field="/facts",
         hint=N_("Ask anew, on the facts as they are."),
     )
-    each = [{**whole.first(), "message": told(c), "field": f"/facts{c['path']}"} for c in changes]
-    return Conflict(whole.message, code=whole.code, field=whole.field, hint=whole.hint, errors=[whole.first(), *each])
+    each = [{**error.first(), "message": describe_change(c), "field": f"/facts{c['path']}"} for c in changes]
+    return Conflict(error.message, code=error.code, field=error.field, hint=error.hint, errors=[error.first(), *each])

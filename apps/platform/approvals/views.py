@@ -32,19 +32,19 @@ from apps.platform.approvals import queries, services
 from apps.platform.approvals.differences import Change
 from apps.platform.approvals.forms import AnswerForm, PolicyForm, VoteForm, WithdrawForm
 from apps.platform.approvals.models import Approval
-from apps.platform.approvals.seen_state import shown_of, spoken
+from apps.platform.approvals.seen_state import build_seen_state, format_pointer
 from apps.platform.approvals.states import ApprovalState, Decision
-from apps.platform.approvals.subjects import address_of, subject_of, subject_types
+from apps.platform.approvals.subjects import get_approval_subject, get_subject_types, get_subject_url
 from apps.platform.approvals.validation import check_subject_type
 from apps.platform.audit.queries import timeline
 
 ASK = "ask"  # the third button: it decides nothing
 TABS = ("overview", "facts", "audit")
-FACTS_SHOWN, FACTS_LISTED = 200, 1000  # rows of the card and of the tab; the text below them is whole
-GROUPED_BY = 3  # parts of a pointer: /candidate/variants/fp32
+MAX_CARD_FACTS, MAX_LISTED_FACTS = 200, 1000  # rows of the card and of the tab; the text below them is whole
+GROUP_DEPTH = 3  # parts of a pointer: /candidate/variants/fp32
 
 
-def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
+def get_project_context(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
     """Who asks, and the project of the address, which the frame shows too; NotFound."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     project = get_project(actor, slug)
@@ -54,26 +54,26 @@ def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
 
 # -- one approval ---------------------------------------------------------------------------------------------------
 @require_safe
-def approval_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
+def show_approval(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/approvals/<id>[/<tab>]"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     approval = queries.get_approval(actor, where, pk)
     if tab == "overview":
-        return drawn(request, approval)
-    context = head_of(actor, approval, tab)
+        return render_overview(request, approval)
+    context = build_head_context(actor, approval, tab)
     if tab == "facts":
-        context |= facts_of(approval)
+        context |= build_facts_context(approval)
     else:
         context["events"] = timeline(actor, "approval", approval.pk)
     return render(request, f"approvals/{tab}.html", context)
 
 
-def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
+def build_head_context(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
     """What the head of the page needs, whichever tab is open."""
-    votes = queries.votes_on(approval)
+    votes = queries.list_votes(approval)
     own = approval.is_own_of(actor)
-    behind = queries.people_behind(approval)
-    own_tool = any(each.person == actor.label for each in behind)
+    requester_people = queries.list_people_behind(approval)
+    own_tool = any(each.person == actor.label for each in requester_people)
     voted = next((vote for vote in votes if vote.user_id == actor.user_id), None)
     open_ = approval.state == ApprovalState.PENDING and not approval.due  # type: ignore[attr-defined]  # annotated
     left = max(0, approval.needed - approval.given)  # type: ignore[attr-defined]  # annotated
@@ -87,13 +87,13 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "tab": tab,
         "votes": votes,
         "own": own,
-        "behind": behind,
+        "behind": requester_people,
         "own_tool": own_tool,
         "voted": voted,
         "unconfirmed": unconfirmed[0] if unconfirmed else None,
         "open": open_,
         "may_vote": decides and (voted is None or resumes),
-        "awaits_answer": decides and queries.awaits_answer(approval, actor.user_id),
+        "awaits_answer": decides and queries.is_awaiting_answer(approval, actor.user_id),
         "resumes": decides and resumes,  # enough votes count again: who voted may carry it out
         "may_ask": open_ and not own and not own_tool and is_allowed(actor, "approval.ask", approval),
         "may_withdraw": open_ and own and is_allowed(actor, "approval.withdraw", approval),
@@ -101,11 +101,11 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "left": left,
         "remaining": max(0.0, (approval.deadline_at - timezone.now()).total_seconds()) if open_ else None,
         "hours": round((approval.deadline_at - approval.created_at).total_seconds() / 3600),
-        "ending": queries.ending_of(approval),
+        "ending": queries.get_ending(approval),
     }
 
 
-def drawn(
+def render_overview(
     request: HttpRequest,
     approval: Approval,
     form: forms.Form | None = None,
@@ -115,11 +115,11 @@ def drawn(
 ) -> HttpResponse:
     """The overview, with the form as it was sent where something in it was wrong."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    template, part = part_of(actor, approval)
-    standing, remarks = queries.standing_of(approval), queries.remarks_on(approval)
-    head = head_of(actor, approval, "overview")
-    seen = shown_of(approval, head["votes"], remarks, standing.changes or approval.void_changes)
-    look = services.note_look(actor=actor, approval=approval, shown=seen)
+    template, part = get_subject_part(actor, approval)
+    standing, remarks = queries.get_standing(approval), queries.list_remarks(approval)
+    head = build_head_context(actor, approval, "overview")
+    seen_state = build_seen_state(approval, head["votes"], remarks, standing.changes or approval.void_changes)
+    look = services.record_look(actor=actor, approval=approval, seen_state=seen_state)
     context = {
         **part,
         **head,
@@ -127,115 +127,117 @@ def drawn(
         "standing": standing,
         "remarks": remarks,
         "unanswered": bool(remarks) and remarks[-1].asks,
-        "looked": queries.news_for(look, approval),
-        "could_vote": queries.could_vote(approval) if head["open"] else None,
-        "changes": shown(standing.changes or approval.void_changes),
-        "subject_url": address_of(approval) if approval.project_id in actor.project_ids else "",
+        "looked": queries.get_news(look, approval),
+        "could_vote": queries.count_possible_voters(approval) if head["open"] else None,
+        "changes": build_change_rows(standing.changes or approval.void_changes),
+        "subject_url": get_subject_url(approval) if approval.project_id in actor.project_ids else "",
         "vote_body": {"facts_digest": approval.facts_digest, "reason": "..."},
         "withdraw_body": {"reason": "..."},
         "ask_body": {"facts_digest": approval.facts_digest, "reason": "..."},
         "answer_body": {"text": "..."},
     }
     if context["looked"]:
-        context["looked_facts"] = shown(context["looked"].facts)
+        context["looked_facts"] = build_change_rows(context["looked"].facts)
     if head["resumes"]:
         context["approve_label"] = _("Carry it out: enough votes count again")
     if context["may_vote"]:
-        context["form"] = form or vote_form(actor, approval)
+        context["form"] = form or build_vote_form(actor, approval)
     elif context["may_withdraw"]:
         context["form"] = form or WithdrawForm()
         context["answer_form"] = answer_form or AnswerForm(auto_id="answer_%s")
     return render(request, "approvals/overview.html", context, status=status)
 
 
-def part_of(actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
+def get_subject_part(actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
     """What the subject shows of itself; the plain facts where it cannot."""
-    plain = "approvals/facts_card.html", {"rows": rows_of(approval), "limit": FACTS_SHOWN}
-    if approval.subject_type not in subject_types():
-        return plain
+    fallback = "approvals/facts_card.html", {"rows": build_fact_rows(approval), "limit": MAX_CARD_FACTS}
+    if approval.subject_type not in get_subject_types():
+        return fallback
     try:
-        return subject_of(approval).page(actor, approval)
+        return get_approval_subject(approval).page(actor, approval)
     except PlaneError:
-        return plain
+        return fallback
 
 
-def rows_of(approval: Approval) -> list[tuple[str, str]]:
+def build_fact_rows(approval: Approval) -> list[tuple[str, str]]:
     """The facts as (JSON pointer, value as text), the first FACTS_SHOWN of them."""
-    return [(path, text_of(value)) for path, value in islice(leaves(json.loads(approval.facts)), FACTS_SHOWN)]
+    return [
+        (path, render_value(value)) for path, value in islice(iter_leaves(json.loads(approval.facts)), MAX_CARD_FACTS)
+    ]
 
 
-def facts_of(approval: Approval) -> dict[str, Any]:
+def build_facts_context(approval: Approval) -> dict[str, Any]:
     """All facts, by the first parts of their pointers; within a group each has the rest of its pointer as name."""
-    facts = list(leaves(json.loads(approval.facts)))
+    facts = list(iter_leaves(json.loads(approval.facts)))
     groups: dict[str, list[tuple[str, str]]] = {"": []}  # the first one: what stands at the top
-    for path, value in facts[:FACTS_LISTED]:
+    for path, value in facts[:MAX_LISTED_FACTS]:
         parts = path.split("/")
-        group = "/".join(parts[:-1][: GROUPED_BY + 1])
-        groups.setdefault(group, []).append((path[len(group) :].lstrip("/") or path, text_of(value)))
-    return {"groups": groups, "count": len(facts), "limit": FACTS_LISTED}
+        group = "/".join(parts[:-1][: GROUP_DEPTH + 1])
+        groups.setdefault(group, []).append((path[len(group) :].lstrip("/") or path, render_value(value)))
+    return {"groups": groups, "count": len(facts), "limit": MAX_LISTED_FACTS}
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def iter_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
         for name in value:
-            yield from leaves(value[name], f"{path}/{name}")
+            yield from iter_leaves(value[name], f"{path}/{name}")
     elif isinstance(value, list) and value:
         for index, item in enumerate(value):
-            yield from leaves(item, f"{path}/{index}")
+            yield from iter_leaves(item, f"{path}/{index}")
     else:
         yield path or "/", value
 
 
-def shown(changes: list[Change]) -> list[dict[str, str | None]]:
+def build_change_rows(changes: list[Change]) -> list[dict[str, str | None]]:
     """Changes with their values as text, the broadest first; None where there was, or is, nothing."""
     return [
         {
             "path": change["path"],
-            "spoken": spoken(change["path"]),
-            **{side: text_of(change[side]) if side in change else None for side in ("was", "is")},
+            "spoken": format_pointer(change["path"]),
+            **{side: render_value(change[side]) if side in change else None for side in ("was", "is")},
         }
-        for change in sorted(changes, key=breadth)
+        for change in sorted(changes, key=get_breadth)
     ]
 
 
-def breadth(change: Change) -> tuple[int, bool, str]:
+def get_breadth(change: Change) -> tuple[int, bool, str]:
     """The version before its note, its digest after its number, and figures of a variant last."""
     path = change["path"]
     return path.count("/"), not path.endswith(("/version", "/digest")), path[::-1]
 
 
-def text_of(value: Any) -> str:
+def render_value(value: Any) -> str:
     return value if isinstance(value, str) else encode_canonical_json(value)
 
 
-def vote_form(actor: Actor, approval: Approval, data: Any = None) -> VoteForm:
+def build_vote_form(actor: Actor, approval: Approval, data: Any = None) -> VoteForm:
     initial = {"facts_digest": approval.facts_digest}
     return VoteForm(data, person=actor.label, with_code=asks_for_code(actor), initial=initial)
 
 
-def back_to_the_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def redirect_get_to_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Decorator of what takes POST alone: a log-in in between comes back with a GET, which decides nothing."""
 
     @require_http_methods(["GET", "HEAD", "POST"])
     @wraps(view)
-    def posted(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    def handle_post(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         if request.method != "POST":
             return redirect("approvals:detail", project=project, pk=pk)
         return view(request, project, pk)
 
-    return posted
+    return handle_post
 
 
 # -- deciding -------------------------------------------------------------------------------------------------------
 @sensitive_post_parameters("password", "code")
-@back_to_the_page
+@redirect_get_to_page
 def decide(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """Vote, with the password in the same form; what is wrong stands beside its field and the reason is kept."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     approval = queries.get_approval(actor, where, pk)
     policy.require(actor, "approval.decide", approval)
     require_confirmed(actor, "approval.decide", project_id=approval.project_id)
-    form = vote_form(actor, approval, request.POST)
+    form = build_vote_form(actor, approval, request.POST)
     decision = request.POST.get("decision", "")
     if decision == ASK:
         for name in ("password", "code"):  # to ask decides nothing, so it takes no proof
@@ -243,38 +245,38 @@ def decide(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     elif decision not in Decision.values:  # Enter in a field presses no button of consequence
         form.add_error(None, _("Press Approve or Reject: nothing is decided yet."))
     if not form.is_valid():
-        return drawn(request, approval, form, status=422)
+        return render_overview(request, approval, form, status=422)
     try:
         if decision == ASK:
-            asked = form.cleaned_data
-            services.ask_for_more(actor=actor, approval=approval, **asked)
+            fields = form.cleaned_data
+            services.ask_for_more(actor=actor, approval=approval, **fields)
             messages.success(
                 request, _("Your question is with %(who)s. Nothing is decided.") % {"who": approval.requester}
             )
             return redirect("approvals:detail", project=where.slug, pk=pk)
-        ended = voted(request, approval, decision, form.cleaned_data)
+        ended = cast_vote(request, approval, decision, form.cleaned_data)
     except (Refused, NotFound):
         raise
     except PlaneError as failure:
-        return refused(request, where, pk, form, failure)
-    messages.success(request, said(ended))
+        return render_refusal(request, where, pk, form, failure)
+    messages.success(request, describe_result(ended))
     return redirect("approvals:detail", project=where.slug, pk=pk)
 
 
-def voted(request: HttpRequest, approval: Approval, decision: str, asked: Mapping[str, Any]) -> Approval:
+def cast_vote(request: HttpRequest, approval: Approval, decision: str, fields: Mapping[str, Any]) -> Approval:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    proof = prove(request, actor, password=asked["password"], code=asked.get("code", ""))
+    proof = prove(request, actor, password=fields["password"], code=fields.get("code", ""))
     vote = services.approve if decision == Decision.APPROVE else services.reject
     return vote(
         actor=actor,
         approval=approval,
-        facts_digest=asked["facts_digest"],
-        reason=asked["reason"],
+        facts_digest=fields["facts_digest"],
+        reason=fields["reason"],
         proof=proof,
     )
 
 
-def said(approval: Approval) -> str:
+def describe_result(approval: Approval) -> str:
     if approval.state == ApprovalState.APPROVED:
         return _("Approved, and carried out.")
     if approval.state == ApprovalState.REJECTED:
@@ -282,7 +284,9 @@ def said(approval: Approval) -> str:
     return _("Your vote counts. Others must vote too.")
 
 
-def refused(request: HttpRequest, project: Project, pk: int, form: forms.Form, failure: PlaneError) -> HttpResponse:
+def render_refusal(
+    request: HttpRequest, project: Project, pk: int, form: forms.Form, failure: PlaneError
+) -> HttpResponse:
     """The page as it stands now. The form goes with an approval that has ended, so the message stands above it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     approval = queries.get_approval(actor, project, pk)
@@ -290,63 +294,63 @@ def refused(request: HttpRequest, project: Project, pk: int, form: forms.Form, f
         messages.error(request, translate_error(failure))
     else:
         show_refusal(form, failure)
-    return drawn(request, approval, form, status=failure.status)
+    return render_overview(request, approval, form, status=failure.status)
 
 
-@back_to_the_page
+@redirect_get_to_page
 def answer(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """What the requester says to a question of the approvers."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     approval = queries.get_approval(actor, where, pk)
     policy.require(actor, "approval.answer", approval)
     form = AnswerForm(request.POST, auto_id="answer_%s")
     if not form.is_valid():
-        return drawn(request, approval, status=422, answer_form=form)
+        return render_overview(request, approval, status=422, answer_form=form)
     try:
         services.answer(actor=actor, approval=approval, text=form.cleaned_data["text"])
     except (Refused, NotFound):
         raise
     except PlaneError as failure:
         show_refusal(form, failure)
-        return drawn(request, queries.get_approval(actor, where, pk), status=failure.status, answer_form=form)
+        return render_overview(request, queries.get_approval(actor, where, pk), status=failure.status, answer_form=form)
     messages.success(request, _("The approvers see your answer on their next look."))
     return redirect("approvals:detail", project=where.slug, pk=pk)
 
 
-@back_to_the_page
-def seen(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+@redirect_get_to_page
+def dismiss_changes(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """Let go of what changed since the last look: the reader has taken note of it."""
-    actor, where = within(request, project)
-    services.let_go(actor=actor, approval=queries.get_approval(actor, where, pk))
+    actor, where = get_project_context(request, project)
+    services.dismiss_changes(actor=actor, approval=queries.get_approval(actor, where, pk))
     return redirect("approvals:detail", project=where.slug, pk=pk)
 
 
-@back_to_the_page
+@redirect_get_to_page
 def withdraw(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """Take one's own request back."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     approval = queries.get_approval(actor, where, pk)
     policy.require(actor, "approval.withdraw", approval)
     form = WithdrawForm(request.POST)
     if not form.is_valid():
-        return drawn(request, approval, form, status=422)
+        return render_overview(request, approval, form, status=422)
     try:
         services.withdraw(actor=actor, approval=approval, reason=form.cleaned_data["reason"])
     except (Refused, NotFound):
         raise
     except PlaneError as failure:
-        return refused(request, where, pk, form, failure)
+        return render_refusal(request, where, pk, form, failure)
     messages.success(request, _("The request is withdrawn: nothing was changed."))
     return redirect("approvals:detail", project=where.slug, pk=pk)
 
 
 # -- what a project asks --------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "HEAD", "POST"])
-def policies(request: HttpRequest, project: str) -> HttpResponse:
+def show_policies(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/approvals/policy: how many approvals each subject takes; the security administrator sets it."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     if request.method != "POST":
-        return drawn_policies(request, where)
+        return render_policies(request, where)
     policy.require(actor, "approval.set_policy", where)
     subject_type = request.POST.get("subject_type", "")
     check_subject_type(subject_type)
@@ -360,10 +364,10 @@ def policies(request: HttpRequest, project: str) -> HttpResponse:
             raise
         except PlaneError as failure:
             show_refusal(form, failure)
-    return drawn_policies(request, where, {subject_type: form})
+    return render_policies(request, where, {subject_type: form})
 
 
-def drawn_policies(
+def render_policies(
     request: HttpRequest, project: Project, sent: Mapping[str, PolicyForm] | None = None
 ) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -27,8 +27,8 @@ class HoldsView(GenericAPIView[Hold]):
     def get(self, request: Request, project: str) -> Response:
         """The holds of a project that are in force, newest first."""
         where = get_project(request.actor, project)
-        found = queries.list_holds(request.actor, where, all_of_them=request.query_params.get("released") == "1")
-        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(found), many=True).data)
+        holds = queries.list_holds(request.actor, where, all_of_them=request.query_params.get("released") == "1")
+        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(holds), many=True).data)
 
     @extend_schema(operation_id="holds_place", request=NewHoldSerializer, responses={201: HoldSerializer})
     def post(self, request: Request, project: str) -> Response:
@@ -42,16 +42,16 @@ class HoldsView(GenericAPIView[Hold]):
 class HoldView(APIView):
     @extend_schema(operation_id="holds_retrieve", responses=HoldSerializer)
     def get(self, request: Request, project: str, pk: int) -> Response:
-        return Response(HoldSerializer(found_hold(request, project, pk)).data)
+        return Response(HoldSerializer(get_project_hold(request, project, pk)).data)
 
     @extend_schema(operation_id="holds_release", request=ReleaseSerializer, responses=HoldSerializer)
     def delete(self, request: Request, project: str, pk: int) -> Response:
         """Release a hold; it stays as history."""
-        hold = found_hold(request, project, pk)
+        hold = get_project_hold(request, project, pk)
         policy.require(request.actor, "hold.release", hold)
         body = body_of(ReleaseSerializer, request)
         return Response(HoldSerializer(services.release_hold(actor=request.actor, hold=hold, **body)).data)
 
 
-def found_hold(request: Request, project: str, pk: int) -> Hold:
+def get_project_hold(request: Request, project: str, pk: int) -> Hold:
     return queries.get_hold(request.actor, get_project(request.actor, project), pk)

@@ -30,10 +30,10 @@ from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.holds.models import Hold
 from apps.platform.holds.queries import list_holds
-from apps.platform.holds.services import WHOLE
+from apps.platform.holds.services import PROJECT_TYPE
 
 KINDS: dict[str, Any] = {
-    WHOLE: gettext_lazy("The whole project"),
+    PROJECT_TYPE: gettext_lazy("The whole project"),
     "run": gettext_lazy("Run"),
     "experiment": gettext_lazy("Experiment"),
     "loggedmodel": gettext_lazy("Logged model"),
@@ -42,7 +42,7 @@ KINDS: dict[str, Any] = {
     "artifact": gettext_lazy("Artifact"),
 }
 # What a reader must be allowed to be told an object's name: the auditor, who places holds, is not.
-RIGHTS = {
+VIEW_PERMISSIONS = {
     "run": "run.view",
     "experiment": "run.view",
     "loggedmodel": "run.view",
@@ -58,11 +58,16 @@ PAGES: dict[str, tuple[str, ...]] = {
     "datasetversion": ("lineage:end", "dataset_version"),
     "artifact": ("lineage:end", "artifact"),
 }
-HEAVY = ("manifest", "document", "columns", "environment")  # of versions and runs: megabytes that no name is made of
+DEFERRED_COLUMNS = (
+    "manifest",
+    "document",
+    "columns",
+    "environment",
+)  # of versions and runs: megabytes that no name is made of
 RELEASED, ALL = "released", "all"  # none of them: in force
 
 
-def of(name: str) -> Callable[[dict[str, Any]], Any]:
+def build_hold_getter(name: str) -> Callable[[dict[str, Any]], Any]:
     return lambda row: getattr(row["hold"], name)
 
 
@@ -70,63 +75,68 @@ HOLDS = Listing(
     "holds",
     (
         Column("object", gettext_lazy("What is held"), lambda row: str(row["hold"])),
-        Column("reason", gettext_lazy("Why"), of("reason")),
-        Column("by", gettext_lazy("Placed by"), of("placed_by")),
-        Column("placed", gettext_lazy("Placed at"), of("placed_at"), ("id",), down=True),
-        Column("released", gettext_lazy("Released by"), of("released_by")),
-        Column("released_at", gettext_lazy("Released at"), of("released_at"), default_visible=False),
-        Column("release_reason", gettext_lazy("Why it was released"), of("release_reason"), default_visible=False),
+        Column("reason", gettext_lazy("Why"), build_hold_getter("reason")),
+        Column("by", gettext_lazy("Placed by"), build_hold_getter("placed_by")),
+        Column("placed", gettext_lazy("Placed at"), build_hold_getter("placed_at"), ("id",), down=True),
+        Column("released", gettext_lazy("Released by"), build_hold_getter("released_by")),
+        Column("released_at", gettext_lazy("Released at"), build_hold_getter("released_at"), default_visible=False),
+        Column(
+            "release_reason",
+            gettext_lazy("Why it was released"),
+            build_hold_getter("release_reason"),
+            default_visible=False,
+        ),
     ),
     sort="-placed",
 )
 
 
-def holds_table(actor: Actor, project: Project, params: QueryDict) -> ListTable:
+def build_holds_table(actor: Actor, project: Project, params: QueryDict) -> ListTable:
     """What is held, the newest first; holds that were released where they are asked for."""
-    asked = read_filter_values(params, ("state", "kind", "q"))
+    filters = read_filter_values(params, ("state", "kind", "q"))
     states = [("", _("In force")), (RELEASED, _("Released")), (ALL, _("All holds"))]
     kinds = [("", _("Every kind")), *KINDS.items()]
     return build_table(
         HOLDS,
         params,
-        lambda: found_holds(actor, project, params, asked),
+        lambda: query_holds(actor, project, params, filters),
         filters=[
-            {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
-            {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
-            {"name": "q", "label": _("Id, reason or person"), "value": asked["q"]},
+            {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
+            {"name": "kind", "label": _("Kind"), "value": filters["kind"], "choices": kinds},
+            {"name": "q", "label": _("Id, reason or person"), "value": filters["q"]},
             *build_day_filters(params, "placed", _("Placed from"), _("Placed until")),
         ],
-        transform_rows=lambda holds: named(actor, holds, project),
+        transform_rows=lambda holds: build_hold_rows(actor, holds, project),
         builtin=[build_builtin_view(_("Released"), state=RELEASED), build_builtin_view(_("All holds"), state=ALL)],
     )
 
 
-def found_holds(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> QuerySet[Hold]:
-    validate_choice("state", asked["state"], (RELEASED, ALL))
-    validate_choice("kind", asked["kind"], tuple(KINDS))
-    found = list_holds(actor, project, all_of_them=asked["state"] in (RELEASED, ALL))
-    if asked["state"] == RELEASED:
-        found = found.exclude(released_at=None)
-    if asked["kind"]:
-        found = found.filter(object_type=asked["kind"])
-    if text := asked["q"]:
-        found = found.filter(Q(object_id__istartswith=text) | Q(reason__icontains=text) | Q(placed_by__icontains=text))
-    rows: QuerySet[Hold] = filter_between_days(found, "placed_at", params, "placed")
+def query_holds(actor: Actor, project: Project, params: QueryDict, filters: dict[str, str]) -> QuerySet[Hold]:
+    validate_choice("state", filters["state"], (RELEASED, ALL))
+    validate_choice("kind", filters["kind"], tuple(KINDS))
+    holds = list_holds(actor, project, all_of_them=filters["state"] in (RELEASED, ALL))
+    if filters["state"] == RELEASED:
+        holds = holds.exclude(released_at=None)
+    if filters["kind"]:
+        holds = holds.filter(object_type=filters["kind"])
+    if text := filters["q"]:
+        holds = holds.filter(Q(object_id__istartswith=text) | Q(reason__icontains=text) | Q(placed_by__icontains=text))
+    rows: QuerySet[Hold] = filter_between_days(holds, "placed_at", params, "placed")
     return rows
 
 
-def named(actor: Actor, holds: Sequence[Hold], project: Project) -> list[dict[str, Any]]:
+def build_hold_rows(actor: Actor, holds: Sequence[Hold], project: Project) -> list[dict[str, Any]]:
     """Rows of the list: what is held by its kind, and by its name and page where it is still there and the reader may
     see it. One query for each kind that is among them."""
     keys: dict[str, set[str]] = defaultdict(set)
     for hold in holds:
-        if hold.object_type in RIGHTS and is_allowed(actor, RIGHTS[hold.object_type], project):
+        if hold.object_type in VIEW_PERMISSIONS and is_allowed(actor, VIEW_PERMISSIONS[hold.object_type], project):
             keys[hold.object_type].add(hold.object_id)
-    names = {kind: names_of(kind, among, project) for kind, among in keys.items()}
-    return [row_of(hold, names.get(hold.object_type, {}).get(hold.object_id), project) for hold in holds]
+    names = {kind: load_object_names(kind, among, project) for kind, among in keys.items()}
+    return [build_hold_row(hold, names.get(hold.object_type, {}).get(hold.object_id), project) for hold in holds]
 
 
-def row_of(hold: Hold, name: str | None, project: Project) -> dict[str, Any]:
+def build_hold_row(hold: Hold, name: str | None, project: Project) -> dict[str, Any]:
     address, *before = PAGES.get(hold.object_type, ("",)) if name is not None else ("",)
     return {
         "hold": hold,
@@ -136,12 +146,14 @@ def row_of(hold: Hold, name: str | None, project: Project) -> dict[str, Any]:
     }
 
 
-def names_of(kind: str, keys: Collection[str], project: Project) -> dict[str, str]:
+def load_object_names(kind: str, keys: Collection[str], project: Project) -> dict[str, str]:
     """{key: what the object is called}, of those that the project has still."""
     model, to_project = settings.HOLD_OBJECTS[kind]
     rows = apps.get_model(model)._base_manager.filter(**{to_project: project.pk}, pk__in=keys)
     parent = to_project.rpartition("__")[0]
     if parent and rows.model._meta.get_field(parent).many_to_one:
         rows = rows.select_related(parent)
-    rows = rows.defer(*(name for name in HEAVY if name in {field.name for field in rows.model._meta.concrete_fields}))
+    rows = rows.defer(
+        *(name for name in DEFERRED_COLUMNS if name in {field.name for field in rows.model._meta.concrete_fields})
+    )
     return {str(row.pk): str(row) for row in rows}

@@ -18,8 +18,8 @@ from apps.platform.audit import services as audit
 from apps.platform.holds.models import Hold
 from deepseek.messages import N_, Message
 
-WHOLE = "project"
-REASON = 2000  # characters
+PROJECT_TYPE = "project"
+MAX_REASON_LENGTH = 2000  # characters
 
 
 def place_hold(*, actor: Actor, project: Project, object_type: str, object_id: str = "", reason: str) -> Hold:
@@ -30,10 +30,10 @@ def place_hold(*, actor: Actor, project: Project, object_type: str, object_id: s
     """
     policy.require(actor, "hold.place", project)
     require_confirmed(actor, "hold.place", project_id=project.pk)
-    reason = checked_reason(reason)
+    reason = validate_reason(reason)
     try:
         with transaction.atomic():
-            object_id = locked_object(project, object_type, object_id)
+            object_id = lock_object(project, object_type, object_id)
             hold = Hold.objects.create(
                 project=project,
                 object_type=object_type,
@@ -60,52 +60,52 @@ def release_hold(*, actor: Actor, hold: Hold, reason: str) -> Hold:
     """End a hold; its row stays. Raises Conflict (`hold_released`) for one that has ended, Invalid without a reason."""
     policy.require(actor, "hold.release", hold)
     require_confirmed(actor, "hold.release", project_id=hold.project_id)
-    reason = checked_reason(reason)
+    reason = validate_reason(reason)
     ended = {"released_at": timezone.now(), "released_by": actor.label[:200], "release_reason": reason}
     with transaction.atomic():
         if not Hold.objects.filter(pk=hold.pk, released_at=None).update(**ended):
             raise Conflict("The hold has been released.", code="hold_released", field="hold")
-        told = {"object_type": hold.object_type, "object_id": hold.object_id}
-        audit.record(actor=actor, action="hold.release", obj=hold, reason=reason, before=told)
+        target = {"object_type": hold.object_type, "object_id": hold.object_id}
+        audit.record(actor=actor, action="hold.release", obj=hold, reason=reason, before=target)
         audit.seal_now()
     hold.refresh_from_db()
     return hold
 
 
-def checked_reason(reason: str) -> str:
-    found = reason.replace("\x00", "").strip()
-    if not found or len(found) > REASON:
+def validate_reason(reason: str) -> str:
+    text = reason.replace("\x00", "").strip()
+    if not text or len(text) > MAX_REASON_LENGTH:
         raise Invalid(
-            Message("Say why.") if not found else Message("reason has {count} characters.", count=len(found)),
+            Message("Say why.") if not text else Message("reason has {count} characters.", count=len(text)),
             field="reason",
-            limit=f"1 to {REASON} characters",
+            limit=f"1 to {MAX_REASON_LENGTH} characters",
             hint=N_("It stands in the audit trail, and is shown to whoever is refused."),
         )
-    return found
+    return text
 
 
-def locked_object(project: Project, object_type: str, object_id: str) -> str:
+def lock_object(project: Project, object_type: str, object_id: str) -> str:
     """The id as rows keep it, of an object that is there until the transaction ends.
 
     Whoever deletes for good asks for holds behind this lock: either finds the hold, or this finds no object.
     """
-    if object_type == WHOLE:
+    if object_type == PROJECT_TYPE:
         if object_id:
             raise Invalid("A hold on the whole project names no object.", field="object_id", limit="empty")
         return ""
-    known = settings.HOLD_OBJECTS.get(object_type)
-    if known is None:
+    target = settings.HOLD_OBJECTS.get(object_type)
+    if target is None:
         raise Invalid(
             "{kind!r} is nothing that can be held.",
             kind=object_type[:40],
             field="object_type",
-            limit=", ".join([WHOLE, *settings.HOLD_OBJECTS]),
+            limit=", ".join([PROJECT_TYPE, *settings.HOLD_OBJECTS]),
         )
     key = None
     if "\x00" not in object_id:  # PostgreSQL cannot even be asked for that
-        rows = apps.get_model(known[0])._base_manager.select_for_update(of=("self",), no_key=True)
+        rows = apps.get_model(target[0])._base_manager.select_for_update(of=("self",), no_key=True)
         with suppress(ValueError, OverflowError):
-            key = rows.only("pk").filter(pk=object_id, **{known[1]: project.pk}).first()
+            key = rows.only("pk").filter(pk=object_id, **{target[1]: project.pk}).first()
     if key is None:
         raise NotFound(
             "The project has no {kind} {number!r}.", kind=object_type, number=object_id[:80], field="object_id"

@@ -19,32 +19,32 @@ from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.audit.list_export import csv_response
 from apps.platform.holds import queries, services
-from apps.platform.holds.lists import HOLDS, KINDS, holds_table
+from apps.platform.holds.lists import HOLDS, KINDS, build_holds_table
 
 FIELDS = ("object_type", "object_id", "reason")
 
 
 @mark_list_view(HOLDS.key)
 @require_http_methods(["GET", "HEAD", "POST"])
-def holds(request: HttpRequest, project: str) -> HttpResponseBase:
+def show_holds(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/holds: what is in force, unless the query asks for what was released."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     if request.method != "POST" and request.GET.get("format") == "csv":
-        return csv_response(actor, holds_table(actor, where, request.GET), project=where)
+        return csv_response(actor, build_holds_table(actor, where, request.GET), project=where)
     if request.method != "POST":
-        return drawn(request, actor, where)
+        return render_holds_page(request, actor, where)
     sent = {name: request.POST.get(name, "") for name in FIELDS}
     try:
         services.place_hold(actor=actor, project=where, **sent)
     except (Conflict, Invalid, NotFound) as error:
-        return drawn(request, actor, where, sent, {error.field or "reason": error.message}, error.status)
+        return render_holds_page(request, actor, where, sent, {error.field or "reason": error.message}, error.status)
     messages.success(request, _("It is held: nothing deletes it for good until the hold is released."))
     return redirect("holds:list", project=where.slug)
 
 
 @require_POST
 def release(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     hold = queries.get_hold(actor, where, pk)
     try:
         services.release_hold(actor=actor, hold=hold, reason=request.POST.get("reason", ""))
@@ -54,7 +54,7 @@ def release(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect
     return redirect("holds:list", project=where.slug)
 
 
-def drawn(
+def render_holds_page(
     request: HttpRequest,
     actor: Actor,
     where: Project,
@@ -62,30 +62,30 @@ def drawn(
     wrong: dict[str, str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    table = holds_table(actor, where, request.GET)
+    table = build_holds_table(actor, where, request.GET)
     context = {
         **table.build_context(),
         "in_force": queries.list_holds(actor, where).count(),
-        "fields": fields_of(sent or {}, wrong or {}) if is_allowed(actor, "hold.place", where) else [],
+        "fields": build_form_fields(sent or {}, wrong or {}) if is_allowed(actor, "hold.place", where) else [],
         "may_release": is_allowed(actor, "hold.release", where),
     }
     return render(request, "holds/list.html", context, status=table.status if status == 200 else status)
 
 
-def fields_of(sent: dict[str, str], wrong: dict[str, str]) -> list[dict[str, Any]]:
+def build_form_fields(sent: dict[str, str], wrong: dict[str, str]) -> list[dict[str, Any]]:
     kinds = list(KINDS.items())
-    told = (
+    controls = (
         {"label": _("What is held"), "control": "select", "choices": kinds, "required": True},
         {"label": _("Its id"), "control": "text", "doc": _("Of an artifact its digest; of a project nothing.")},
         {"label": _("Why"), "control": "textarea", "required": True},
     )
     return [
         {"pointer": name, "value": sent.get(name, ""), "error": wrong.get(name, ""), **each}
-        for name, each in zip(FIELDS, told, strict=True)
+        for name, each in zip(FIELDS, controls, strict=True)
     ]
 
 
-def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
+def get_project_context(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
     """Who asks, and the project of the address, which the frame shows too; NotFound."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     project = get_project(actor, slug)

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from apps.platform.jobs.scheduling.queues import Queue, get_queue_samples, list_queues
 from apps.platform.jobs.serializers import WaitField
 from apps.platform.nodes.api import OVER_TIME
-from apps.platform.nodes.samples import asked_of
+from apps.platform.nodes.samples import parse_time_window
 
 
 class HeadField(serializers.Serializer[Any]):
@@ -80,7 +80,7 @@ class QueueSamples(APIView):
     @extend_schema(operation_id="queues_samples", parameters=OVER_TIME, responses=QueueSamplesSerializer)
     def get(self, request: Request, queue: str) -> Response:
         """How long a queue was: means over each step, at most 400; none for a queue that never was."""
-        window = asked_of(request.query_params)
+        window = parse_time_window(request.query_params)
         points = [{"at": at, **payload} for at, payload in get_queue_samples(request.actor, queue[:20], window)]
         payload = {"queue": queue[:20], "from": window.start, "to": window.end, "step": window.step, "samples": points}
         return Response(QueueSamplesSerializer(payload).data)

@@ -36,7 +36,7 @@ from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobQuerySet
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.views import get_project_context
-from apps.platform.nodes.presenters import not_heard_of
+from apps.platform.nodes.presenters import build_offline_filter
 
 DAYS = ("made", "ended")
 
@@ -133,7 +133,7 @@ def build_calls_context(jobs: Sequence[Job]) -> dict[str, Any]:
 def query_jobs(actor: Actor, project: Project, params: QueryDict, filters: dict[str, str]) -> JobQuerySet:
     """What fits the filters. The spec stays in the database: a list shows none of it."""
     jobs = filter_by_days(queries.list_jobs(actor, project, **filters), params).defer("spec", "grant", "result")
-    return jobs.annotate(silent=not_heard_of("node"))
+    return jobs.annotate(silent=build_offline_filter("node"))
 
 
 def filter_by_days(jobs: JobQuerySet, params: Mapping[str, Any]) -> JobQuerySet:
@@ -176,7 +176,7 @@ def count_moving_jobs(jobs: JobQuerySet) -> dict[str, int]:
         subset.annotate(silent=Value(silent)).values_list("state", "silent").annotate(number=Count("pk"))
         for subset, silent in (
             (jobs.filter(state__in=states), False),
-            (jobs.filter(not_heard_of("node"), state=JobState.RUNNING), True),
+            (jobs.filter(build_offline_filter("node"), state=JobState.RUNNING), True),
         )
     ]
     counts = {(state, bool(silent)): number for state, silent, number in parts[0].union(parts[1], all=True)}

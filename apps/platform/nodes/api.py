@@ -14,7 +14,7 @@ from apps.core import policy
 from apps.platform.nodes import services
 from apps.platform.nodes.models import Node, NodeQuerySet
 from apps.platform.nodes.queries import STATUSES, get_node, list_nodes
-from apps.platform.nodes.samples import asked_of, samples_of
+from apps.platform.nodes.samples import get_node_samples, parse_time_window
 from apps.platform.nodes.serializers import HoldSerializer, NodeSamplesSerializer, NodeSerializer
 
 FILTERS = [
@@ -29,8 +29,8 @@ class NodeList(ListAPIView[Node]):
     page_order = ("name",)
 
     def get_queryset(self) -> NodeQuerySet:
-        asked = self.request.query_params
-        return list_nodes(self.request.actor, query=asked.get("q", ""), status=asked.get("status", ""))
+        params = self.request.query_params
+        return list_nodes(self.request.actor, query=params.get("q", ""), status=params.get("status", ""))
 
     @extend_schema(parameters=FILTERS)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -59,10 +59,10 @@ class NodeSamples(APIView):
         Measurements of every 15 s are kept for 24 hours, means of five minutes for 30 days.
         """
         node = get_node(request.actor, name)
-        asked = asked_of(request.query_params)
-        points = [{"at": at, **told} for at, told in samples_of(request.actor, node, asked)]
-        told = {"node": node.name, "from": asked.start, "to": asked.end, "step": asked.step, "samples": points}
-        return Response(NodeSamplesSerializer(told).data)
+        window = parse_time_window(request.query_params)
+        points = [{"at": at, **payload} for at, payload in get_node_samples(request.actor, node, window)]
+        payload = {"node": node.name, "from": window.start, "to": window.end, "step": window.step, "samples": points}
+        return Response(NodeSamplesSerializer(payload).data)
 
 
 class NodeHold(APIView):

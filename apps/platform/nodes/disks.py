@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from apps.platform.nodes.hardware import disk_space
+from apps.platform.nodes.hardware import get_disk_space
 
 FULL_BYTES = 2**20  # with less than this a database writes nothing more
 
@@ -43,7 +43,7 @@ class Disk:
 
 def read_disk(name: str, folder: Path) -> Disk:
     """The file system of `folder`, or of the nearest folder above it that exists."""
-    total, free = disk_space(folder)
+    total, free = get_disk_space(folder)
     return Disk(name, free, total)
 
 

@@ -18,15 +18,15 @@ MISSING = {
 """What gives a node each of them."""
 
 
-def found_extras(collect_hosts: Sequence[str]) -> list[str]:
+def detect_extras(collect_hosts: Sequence[str]) -> list[str]:
     """The extras of this machine, sorted. A node whose own list of hosts is empty collects nothing."""
-    found = []
+    extras = []
     if collect_hosts and find_spec("scrapy") and find_spec("selenium"):
-        found.append(COLLECT)
-        if any(is_there(name) for name in CHROMIUM) and is_there("chromedriver"):
-            found.append(BROWSER)
-    return sorted(found)
+        extras.append(COLLECT)
+        if any(is_executable(name) for name in CHROMIUM) and is_executable("chromedriver"):
+            extras.append(BROWSER)
+    return sorted(extras)
 
 
-def is_there(program: str) -> bool:
+def is_executable(program: str) -> bool:
     return os.access(program, os.X_OK) if "/" in program else shutil.which(program, path=ENGINE_PATH) is not None

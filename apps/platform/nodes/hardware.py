@@ -37,9 +37,9 @@ class Machine:
 
 def detect(disk: Path | None = None) -> Machine:
     """This machine, with the file system that holds `disk`: the plane's home if None."""
-    gpus, gpu_reason = gpus_by_nvml()
+    gpus, gpu_reason = detect_gpus()
     facts = {
-        "processor": processor_name(),
+        "processor": read_processor_name(),
         "architecture": platform.machine(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -50,36 +50,36 @@ def detect(disk: Path | None = None) -> Machine:
     }
     return Machine(
         host=socket.gethostname(),
-        boot_id=boot_id(),
-        cpus=usable_cpus(),
-        memory_bytes=usable_memory(),
-        disk_bytes=disk_space(disk)[0],
+        boot_id=read_boot_id(),
+        cpus=get_usable_cpus(),
+        memory_bytes=get_usable_memory(),
+        disk_bytes=get_disk_space(disk)[0],
         gpus=gpus,
         facts=facts,
     )
 
 
-def load(disk: Path | None = None, store: Path | None = None) -> dict[str, Any]:
+def measure_load(disk: Path | None = None, store: Path | None = None) -> dict[str, Any]:
     """A snapshot for the heartbeat: CPU share since the last call (0 to 1), bytes free and in all, use of each GPU.
 
     `disk` is where the jobs' scratch lies, `store` the folder of the artifacts, if they are in one.
     """
     import psutil
 
-    memory, whole = psutil.virtual_memory(), usable_memory()
-    used_by_group = group_number("memory.current")
-    free = memory.available if used_by_group is None else max(0, min(memory.available, whole - used_by_group))
+    memory, total = psutil.virtual_memory(), get_usable_memory()
+    used_by_group = read_cgroup_number("memory.current")
+    free = memory.available if used_by_group is None else max(0, min(memory.available, total - used_by_group))
     return {
         "cpu_share": round(psutil.cpu_percent(interval=None) / 100, 3),
         "load_1m": round(os.getloadavg()[0], 2),
         "memory_free_bytes": int(free),
-        "memory_total_bytes": whole,
-        **disk_load(disk, store),
-        "gpus": gpu_use(),
+        "memory_total_bytes": total,
+        **measure_disks(disk, store),
+        "gpus": measure_gpus(),
     }
 
 
-def disk_load(disk: Path | None = None, store: Path | None = None) -> dict[str, int | None]:
+def measure_disks(disk: Path | None = None, store: Path | None = None) -> dict[str, int | None]:
     """Bytes free and in all where the jobs' scratch and the artifacts lie, as in `load`."""
     disk_total, disk_free = measure_disk(disk)
     store_total, store_free = measure_disk(store) if store else (None, None)
@@ -94,33 +94,33 @@ def disk_load(disk: Path | None = None, store: Path | None = None) -> dict[str, 
 def measure_disk(folder: Path | None) -> tuple[int | None, int | None]:
     """As `disk_space`; None for a file system that does not answer, which must not silence the heartbeat."""
     try:
-        return disk_space(folder)
+        return get_disk_space(folder)
     except OSError:
         return None, None
 
 
-def usable_cpus() -> float:
+def get_usable_cpus() -> float:
     """CPUs of this process's mask, cut to the tightest `cpu.max` of its cgroups; at least a tenth."""
     mask = float(len(os.sched_getaffinity(0)))
-    return max(0.1, min([mask, *cpu_quotas()]))
+    return max(0.1, min([mask, *iter_cpu_quotas()]))
 
 
-def cpu_quotas() -> Iterator[float]:
-    for text in group_values("cpu.max"):
+def iter_cpu_quotas() -> Iterator[float]:
+    for text in iter_cgroup_values("cpu.max"):
         quota, _, period = text.partition(" ")
         if quota != "max" and quota.isdigit() and period.isdigit() and int(period):
             yield round(int(quota) / int(period), 2)
 
 
-def usable_memory() -> int:
+def get_usable_memory() -> int:
     """Bytes of memory, cut to the tightest `memory.max` of this process's cgroups."""
     import psutil
 
-    limits = [int(text) for text in group_values("memory.max") if text.isdigit()]
+    limits = [int(text) for text in iter_cgroup_values("memory.max") if text.isdigit()]
     return min([int(psutil.virtual_memory().total), *limits])
 
 
-def group_folders() -> Iterator[Path]:
+def iter_cgroup_folders() -> Iterator[Path]:
     """The cgroup v2 folders that bind this process, its own first. None on cgroup v1."""
     try:
         lines = (PROC / "self/cgroup").read_text().splitlines()
@@ -139,21 +139,21 @@ def group_folders() -> Iterator[Path]:
         folder = folder.parent
 
 
-def group_values(name: str) -> Iterator[str]:
-    for folder in group_folders():
+def iter_cgroup_values(name: str) -> Iterator[str]:
+    for folder in iter_cgroup_folders():
         try:
             yield (folder / name).read_text().strip()
         except OSError:
             continue  # the root has no limits, and a container may hide its parents
 
 
-def group_number(name: str) -> int | None:
-    return next((int(text) for text in group_values(name) if text.isdigit()), None)
+def read_cgroup_number(name: str) -> int | None:
+    return next((int(text) for text in iter_cgroup_values(name) if text.isdigit()), None)
 
 
-def oom_kills() -> int:
+def count_oom_kills() -> int:
     """Processes that the kernel has killed for want of memory so far: in this cgroup, else on the whole machine."""
-    for text in (*group_values("memory.events"), *vmstat()):
+    for text in (*iter_cgroup_values("memory.events"), *read_vmstat()):
         for line in text.splitlines():
             name, _, count = line.partition(" ")
             if name == "oom_kill" and count.isdigit():
@@ -161,23 +161,23 @@ def oom_kills() -> int:
     return 0
 
 
-def vmstat() -> Iterator[str]:
+def read_vmstat() -> Iterator[str]:
     try:
         yield (PROC / "vmstat").read_text()
     except OSError:
         return
 
 
-def disk_space(disk: Path | None) -> tuple[int, int]:
+def get_disk_space(disk: Path | None) -> tuple[int, int]:
     """(total, free for an ordinary user) bytes of the file system of the nearest folder above `disk` that exists."""
     folder = disk or Path(settings.PLANE_HOME)
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    found = os.statvfs(folder)
-    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    stats = os.statvfs(folder)
+    return stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize
 
 
-def boot_id() -> str:
+def read_boot_id() -> str:
     """The kernel's name of this boot: a process id means nothing without it. Empty where there is none."""
     try:
         return (PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -185,7 +185,7 @@ def boot_id() -> str:
         return ""
 
 
-def processor_name() -> str:
+def read_processor_name() -> str:
     try:
         for line in (PROC / "cpuinfo").read_text().splitlines():
             if line.startswith(("model name", "Model")):
@@ -195,7 +195,7 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def gpus_by_nvml() -> tuple[list[dict[str, Any]], str]:
+def detect_gpus() -> tuple[list[dict[str, Any]], str]:
     """The GPUs as the driver lists them, and why there are none (empty where there are some)."""
     try:
         import pynvml
@@ -204,29 +204,29 @@ def gpus_by_nvml() -> tuple[list[dict[str, Any]], str]:
     except ImportError:
         return [], "nvidia-ml-py is not installed"
     except Exception as failure:  # noqa: BLE001 - NVML's errors are made at run time, by number
-        return [], text(str(failure)) or type(failure).__name__
+        return [], decode_text(str(failure)) or type(failure).__name__
     try:
-        driver = text(pynvml.nvmlSystemGetDriverVersion())
-        gpus = [gpu_facts(pynvml, index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
+        driver = decode_text(pynvml.nvmlSystemGetDriverVersion())
+        gpus = [read_gpu_facts(pynvml, index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
     except Exception as failure:  # noqa: BLE001 - a card that fell off the bus: the node still serves CPU jobs
-        return [], text(str(failure)) or type(failure).__name__
+        return [], decode_text(str(failure)) or type(failure).__name__
     finally:
         pynvml.nvmlShutdown()
     return gpus, "" if gpus else "the driver lists no GPU"
 
 
-def gpu_facts(nvml: Any, index: int, driver: str) -> dict[str, Any]:
+def read_gpu_facts(nvml: Any, index: int, driver: str) -> dict[str, Any]:
     card = nvml.nvmlDeviceGetHandleByIndex(index)
     return {
         "index": index,
-        "name": text(nvml.nvmlDeviceGetName(card)),
+        "name": decode_text(nvml.nvmlDeviceGetName(card)),
         "memory_bytes": int(nvml.nvmlDeviceGetMemoryInfo(card).total),
         "driver": driver,
-        "uuid": text(nvml.nvmlDeviceGetUUID(card)),
+        "uuid": decode_text(nvml.nvmlDeviceGetUUID(card)),
     }
 
 
-def gpu_use() -> list[dict[str, Any]]:
+def measure_gpus() -> list[dict[str, Any]]:
     """Share of time busy (0 to 1), bytes free and in all, and degrees Celsius of each GPU; empty where the driver does
     not answer.
     """
@@ -237,27 +237,27 @@ def gpu_use() -> list[dict[str, Any]]:
     except Exception:  # noqa: BLE001 - absent package or driver: there is nothing to tell
         return []
     try:
-        return [gpu_now(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [measure_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
     except Exception:  # noqa: BLE001 - a heartbeat must not fail for a card that hangs
         return []
     finally:
         pynvml.nvmlShutdown()
 
 
-def gpu_now(nvml: Any, index: int) -> dict[str, Any]:
+def measure_gpu(nvml: Any, index: int) -> dict[str, Any]:
     card = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(card)
-    busy = told(nvml, lambda: round(nvml.nvmlDeviceGetUtilizationRates(card).gpu / 100, 3))
+    busy = query_nvml(nvml, lambda: round(nvml.nvmlDeviceGetUtilizationRates(card).gpu / 100, 3))
     return {
         "index": index,
         "busy": busy,
         "memory_free_bytes": int(memory.free),
         "memory_bytes": int(memory.total),
-        "temperature": told(nvml, lambda: int(nvml.nvmlDeviceGetTemperature(card, 0))),  # 0: of the chip
+        "temperature": query_nvml(nvml, lambda: int(nvml.nvmlDeviceGetTemperature(card, 0))),  # 0: of the chip
     }
 
 
-def told(nvml: Any, ask: Callable[[], Any]) -> Any:
+def query_nvml(nvml: Any, ask: Callable[[], Any]) -> Any:
     """What the card answers; None where it does not tell: one cut into instances (MIG) hides how busy it is."""
     try:
         return ask()
@@ -265,5 +265,5 @@ def told(nvml: Any, ask: Callable[[], Any]) -> Any:
         return None
 
 
-def text(value: str | bytes) -> str:
+def decode_text(value: str | bytes) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -9,11 +9,11 @@ from django.utils.translation import gettext as _
 
 from apps.platform.nodes.models import Node
 
-USERS = 1024  # that attempts of a node may have (workers/isolation.py)
+MAX_USERS = 1024  # that attempts of a node may have (workers/isolation.py)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class IsolationSummary:
     """`is_weak`: jobs run there without a sandbox. `reasons`: what was tried in vain, as the kernel said it."""
 
     short: str
@@ -26,16 +26,16 @@ class Shown:
     is_weak: bool
 
 
-def isolation_of(node: Node) -> Shown | None:
+def summarize_isolation(node: Node) -> IsolationSummary | None:
     """None: a worker of an older version did not tell."""
-    told: dict[str, Any] = (node.hardware or {}).get("isolation") or {}
-    way, user = told.get("way"), told.get("user")
+    report: dict[str, Any] = (node.hardware or {}).get("isolation") or {}
+    way, user = report.get("way"), report.get("user")
     if way not in ("root", "user", "none"):
         return None
-    reasons = [str(each.get("reason", "")) for each in told.get("why_not", [])]
-    networks = [str(name) for name in told.get("networks", [])]
+    reasons = [str(each.get("reason", "")) for each in report.get("why_not", [])]
+    networks = [str(name) for name in report.get("networks", [])]
     if way == "none":
-        return Shown(
+        return IsolationSummary(
             short=_("None"),
             user=_("the worker's"),
             files=_("all that the worker's user can read"),
@@ -49,17 +49,17 @@ def isolation_of(node: Node) -> Shown | None:
             is_weak=True,
         )
     if user is not None:
-        whose = _("one for each job, %(first)d to %(last)d") % {"first": user, "last": user + USERS - 1}
+        whose = _("one for each job, %(first)d to %(last)d") % {"first": user, "last": user + MAX_USERS - 1}
     elif way == "root":
         whose = _("the worker's, root, without its rights")
     else:
         whose = _("the worker's, in a user namespace")
-    return Shown(
+    return IsolationSummary(
         short=_("Own files, network and user") if user is not None else _("Own files and network"),
         user=whose,
         files=_("its scratch folder and the system, read-only; not the plane's"),
         networks=networks,
-        missing=[str(text) for text in told.get("missing", [])],
+        missing=[str(text) for text in report.get("missing", [])],
         reasons=reasons,
         remedy=_("Install the interpreter where every user can read it, or set ENGINE_UID.") if reasons else "",
         is_weak=False,

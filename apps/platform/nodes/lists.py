@@ -12,14 +12,14 @@ from django.utils.translation import gettext_lazy
 from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, read_filter_values
 from apps.core.lists.memory_lists import build_table_in_memory
 from apps.platform.nodes import queries
-from apps.platform.nodes.presenters import STATES, Row, row_now
+from apps.platform.nodes.presenters import STATES, NodeRow, build_current_row
 
 
-def of_node(name: str) -> Callable[[Row], Any]:
+def build_node_getter(name: str) -> Callable[[NodeRow], Any]:
     return lambda row: getattr(row.node, name)
 
 
-def column(key: str, label: Any, value: Callable[[Row], Any], **more: Any) -> Column:
+def build_column(key: str, label: Any, value: Callable[[NodeRow], Any], **more: Any) -> Column:
     """A column that the list can be ordered by."""
     return Column(key, label, value, (key,), **more)
 
@@ -27,34 +27,34 @@ def column(key: str, label: Any, value: Callable[[Row], Any], **more: Any) -> Co
 NODES = Listing(
     "nodes",
     (
-        column("name", gettext_lazy("Node"), of_node("name")),
-        column("host", gettext_lazy("Host"), of_node("host"), default_visible=False),
-        column("state", gettext_lazy("State"), lambda row: Rank(row.state)),
-        column("cpus_free", gettext_lazy("CPUs"), lambda row: row.cpus.free, down=True),
-        column("memory_free", gettext_lazy("Memory"), lambda row: row.memory.free, down=True),
-        column("gpus_free", gettext_lazy("GPUs"), lambda row: row.gpus.free, down=True),
-        column("gpu_memory_free", gettext_lazy("GPU memory in use"), lambda row: row.gpu_memory.free, down=True),
-        column("disk_free", gettext_lazy("Disk free"), lambda row: row.disk_free, numeric=True, down=True),
-        column("jobs", gettext_lazy("Runs"), of_node("running_jobs"), numeric=True, down=True),
-        Column("queues", gettext_lazy("Queues"), of_node("queues")),
+        build_column("name", gettext_lazy("Node"), build_node_getter("name")),
+        build_column("host", gettext_lazy("Host"), build_node_getter("host"), default_visible=False),
+        build_column("state", gettext_lazy("State"), lambda row: Rank(row.state)),
+        build_column("cpus_free", gettext_lazy("CPUs"), lambda row: row.cpus.free, down=True),
+        build_column("memory_free", gettext_lazy("Memory"), lambda row: row.memory.free, down=True),
+        build_column("gpus_free", gettext_lazy("GPUs"), lambda row: row.gpus.free, down=True),
+        build_column("gpu_memory_free", gettext_lazy("GPU memory in use"), lambda row: row.gpu_memory.free, down=True),
+        build_column("disk_free", gettext_lazy("Disk free"), lambda row: row.disk_free, numeric=True, down=True),
+        build_column("jobs", gettext_lazy("Runs"), build_node_getter("running_jobs"), numeric=True, down=True),
+        Column("queues", gettext_lazy("Queues"), build_node_getter("queues")),
         Column("software", gettext_lazy("Software"), lambda row: row.software),
-        column(
+        build_column(
             "cpus",
             gettext_lazy("CPUs in all"),
-            lambda row: row.cpus.whole,
+            lambda row: row.cpus.total,
             numeric=True,
             down=True,
             default_visible=False,
         ),
-        column(
+        build_column(
             "memory",
             gettext_lazy("Memory in all"),
-            lambda row: row.memory.whole,
+            lambda row: row.memory.total,
             numeric=True,
             down=True,
             default_visible=False,
         ),
-        column("heard", gettext_lazy("Heard of"), of_node("heartbeat_at"), down=True),
+        build_column("heard", gettext_lazy("Heard of"), build_node_getter("heartbeat_at"), down=True),
     ),
     sort="name",
 )
@@ -69,15 +69,15 @@ class Rank(str):
         return STATES.index(str(self)) < STATES.index(str(other))
 
 
-def nodes_table(every: list[Any], params: QueryDict) -> ListTable:
+def build_nodes_table(every: list[Any], params: QueryDict) -> ListTable:
     """Those of the nodes that fit the filters."""
-    asked = read_filter_values(params, ("q", "status", "queue"))
+    filters = read_filter_values(params, ("q", "status", "queue"))
     return build_table_in_memory(
         NODES,
         params,
-        lambda: narrowed(every, asked),
-        key=of_node("name"),
-        filters=filter_bar(asked, every),
+        lambda: filter_nodes(every, filters),
+        key=build_node_getter("name"),
+        filters=build_filter_bar(filters, every),
         builtin=[
             build_builtin_view(_("Online, most CPUs free"), status="online", sort="-cpus_free"),
             build_builtin_view(_("Online, most GPUs free"), status="online", sort="-gpus_free"),
@@ -86,29 +86,29 @@ def nodes_table(every: list[Any], params: QueryDict) -> ListTable:
     )
 
 
-def narrowed(nodes: list[Any], asked: dict[str, str]) -> list[Row]:
+def filter_nodes(nodes: list[Any], filters: dict[str, str]) -> list[NodeRow]:
     """The nodes that fit the filters; Invalid for a status that there is not."""
-    queries.check_status(asked["status"])
-    part = asked["q"].casefold()
+    queries.check_status(filters["status"])
+    part = filters["q"].casefold()
     return [
-        row_now(node)
+        build_current_row(node)
         for node in nodes
         if part in node.name.casefold() or part in node.host.casefold()
-        if not asked["status"] or node.status == asked["status"]
-        if not asked["queue"] or asked["queue"] in node.queues
+        if not filters["status"] or node.status == filters["status"]
+        if not filters["queue"] or filters["queue"] in node.queues
     ]
 
 
-def filter_bar(asked: dict[str, str], nodes: list[Any]) -> list[dict[str, Any]]:
+def build_filter_bar(filters: dict[str, str], nodes: list[Any]) -> list[dict[str, Any]]:
     states = [("", _("Every state")), ("online", _("Online")), ("held", _("Held")), ("offline", _("Offline"))]
     queues = sorted({queue for node in nodes for queue in node.queues})
     return [
-        {"name": "q", "label": _("Name or host"), "value": asked["q"]},
-        {"name": "status", "label": _("State"), "value": asked["status"], "choices": states},
+        {"name": "q", "label": _("Name or host"), "value": filters["q"]},
+        {"name": "status", "label": _("State"), "value": filters["status"], "choices": states},
         {
             "name": "queue",
             "label": _("Queue"),
-            "value": asked["queue"],
+            "value": filters["queue"],
             "choices": [("", _("Every queue")), *((queue, queue) for queue in queues)],
         },
     ]

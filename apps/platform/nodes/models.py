@@ -15,7 +15,7 @@ ONLINE_SECONDS = 15
 """A node not heard of for longer is offline: three heartbeats of 5 s may be lost."""
 
 
-def heard_of(field: str) -> models.Q:
+def build_online_filter(field: str) -> models.Q:
     """Of rows with a heartbeat in `field`: that it is recent. One in the future was written before the clock was set
     back, and says nothing.
     """
@@ -32,7 +32,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
 
         A node both held and silent is offline: that is what to look at first.
         """
-        heard = heard_of("heartbeat_at")
+        heard = build_online_filter("heartbeat_at")
         return self.annotate(
             online=models.Case(models.When(heard, then=True), default=False, output_field=models.BooleanField()),
             status=models.Case(

@@ -13,42 +13,42 @@ from django.utils.translation import gettext as _
 
 from apps.platform.nodes.disks import describe_short_disks
 from apps.platform.nodes.models import ONLINE_SECONDS
-from apps.platform.nodes.samples import MEANT, OF_GPUS, Asked, asked_of, database_now
+from apps.platform.nodes.samples import GPU_MEAN_COLUMNS, MEAN_COLUMNS, TimeWindow, get_database_now, parse_time_window
 
 STATES = ("online", "draining", "held", "offline")  # from the nearest to taking jobs
-MOST_NODES = 2000  # that the list sorts; a fleet beyond it is narrowed by a filter first
+MAX_NODES = 2000  # that the list sorts; a fleet beyond it is narrowed by a filter first
 SPANS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 STEPS = {"1h": "30", "24h": "900", "7d": "7200"}  # seconds between two points of a drawn line
 GAP_STEPS = 2.5  # a longer silence breaks a line
-COLUMNS = ("at", *MEANT)
+COLUMNS = ("at", *MEAN_COLUMNS)
 
 Point = tuple[datetime, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class ResourceUsage:
     """What running jobs have claimed of one thing a node has; `measured` is what is in use whoever uses it."""
 
     name: str
     used: float
-    whole: float
+    total: float
     unit: str = ""  # bytes, or a mere count
     measured: float | None = None
 
     @property
     def free(self) -> float:
-        return max(0, self.whole - self.used)
+        return max(0, self.total - self.used)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class NodeRow:
     """A node as lists show it."""
 
     node: Any
-    cpus: Measure
-    memory: Measure
-    gpus: Measure
-    gpu_memory: Measure
+    cpus: ResourceUsage
+    memory: ResourceUsage
+    gpus: ResourceUsage
+    gpu_memory: ResourceUsage
     disk_free: float | None
     software: str
 
@@ -63,34 +63,34 @@ class Row:
         return "" if self.node.status == "offline" else describe_short_disks(self.node.short_disks)
 
     @property
-    def measures(self) -> list[Measure]:
-        return [self.cpus, self.memory, *([self.gpus, self.gpu_memory] if self.gpus.whole else [])]
+    def measures(self) -> list[ResourceUsage]:
+        return [self.cpus, self.memory, *([self.gpus, self.gpu_memory] if self.gpus.total else [])]
 
 
-def not_heard_of(path: str) -> Q:
+def build_offline_filter(path: str) -> Q:
     """Of rows that may lead to a node by `path`: that it is offline, as `with_status` has it."""
     field, near = f"{path}__heartbeat_at", timedelta(seconds=ONLINE_SECONDS)
     silent = Q(**{f"{field}__lt": Now() - near}) | Q(**{f"{field}__gt": Now() + near})
     return silent | Q(**{f"{path}__isnull": False, field: None})
 
 
-def row_of(node: Any) -> Row:
+def build_row(node: Any) -> NodeRow:
     load, gpus = node.load or {}, node.gpus or []
-    whole, free = load.get("memory_total_bytes"), load.get("memory_free_bytes")
+    total_memory, free = load.get("memory_total_bytes"), load.get("memory_free_bytes")
     cards = [gpu for gpu in load.get("gpus", []) if "memory_bytes" in gpu]
     share = load.get("cpu_share")
-    return Row(
+    return NodeRow(
         node=node,
-        cpus=Measure(_("CPUs"), node.used_cpus, node.cpus, "", share),
-        memory=Measure(
+        cpus=ResourceUsage(_("CPUs"), node.used_cpus, node.cpus, "", share),
+        memory=ResourceUsage(
             _("Memory"),
             node.used_memory_bytes,
             node.memory_bytes,
             "bytes",
-            (whole - free) / whole if whole and free is not None else None,
+            (total_memory - free) / total_memory if total_memory and free is not None else None,
         ),
-        gpus=Measure(_("GPUs"), node.used_gpus, len(gpus), "", busy_of(load)),
-        gpu_memory=Measure(
+        gpus=ResourceUsage(_("GPUs"), node.used_gpus, len(gpus), "", compute_gpu_busy(load)),
+        gpu_memory=ResourceUsage(
             _("GPU memory in use"),
             sum(card["memory_bytes"] - card["memory_free_bytes"] for card in cards),
             sum(gpu["memory_bytes"] for gpu in gpus),
@@ -101,99 +101,106 @@ def row_of(node: Any) -> Row:
     )
 
 
-def row_now(node: Any) -> Row:
+def build_current_row(node: Any) -> NodeRow:
     """As `row_of`, without what an offline node measured last: that is not what is in use now."""
-    row = row_of(node)
+    row = build_row(node)
     if row.state != "offline":
         return row
-    cpus, memory, gpus = (replace(one, measured=None) for one in (row.cpus, row.memory, row.gpus))
+    cpus, memory, gpus = (replace(usage, measured=None) for usage in (row.cpus, row.memory, row.gpus))
     return replace(
-        row, cpus=cpus, memory=memory, gpus=gpus, gpu_memory=replace(row.gpu_memory, used=0, whole=0), disk_free=None
+        row, cpus=cpus, memory=memory, gpus=gpus, gpu_memory=replace(row.gpu_memory, used=0, total=0), disk_free=None
     )
 
 
-def busy_of(load: Mapping[str, Any]) -> float | None:
+def compute_gpu_busy(load: Mapping[str, Any]) -> float | None:
     """How busy the GPUs are together; None where none of them tells."""
-    known = [gpu["busy"] for gpu in load.get("gpus", []) if gpu.get("busy") is not None]
-    return sum(known) / len(known) if known else None
+    shares = [gpu["busy"] for gpu in load.get("gpus", []) if gpu.get("busy") is not None]
+    return sum(shares) / len(shares) if shares else None
 
 
 # -- lines ----------------------------------------------------------------------------------------------------------
-def span_of(text: str, *, drawn: bool = True) -> tuple[str, Asked]:
+def parse_span(text: str, *, for_chart: bool = True) -> tuple[str, TimeWindow]:
     """The stretch of time that a page shows, by its name in the query; the last hour for one that there is not. What
     is drawn has about a hundred points, a file as many as there may be.
     """
     name = text if text in SPANS else "1h"
-    now = database_now()
+    now = get_database_now()
     over = {"from": (now - SPANS[name]).isoformat(), "to": now.isoformat()}
-    return name, asked_of({**over, "step": STEPS[name]} if drawn else over)
+    return name, parse_time_window({**over, "step": STEPS[name]} if for_chart else over)
 
 
-def lines(points: Sequence[Point], asked: Asked, value: Callable[[Mapping[str, Any]], float | None]) -> list[Any]:
+def build_line(
+    points: Sequence[Point], window: TimeWindow, value: Callable[[Mapping[str, Any]], float | None]
+) -> list[Any]:
     """(second, value) of each point; where nothing was measured for long, the line is broken."""
-    found: list[tuple[float, float | None]] = []
-    for at, told in points:
+    line: list[tuple[float, float | None]] = []
+    for at, columns in points:
         second = at.timestamp()
-        if found and second - found[-1][0] > GAP_STEPS * asked.step:
-            found.append((found[-1][0] + asked.step, None))
-        found.append((second, value(told)))
-    return found
+        if line and second - line[-1][0] > GAP_STEPS * window.step:
+            line.append((line[-1][0] + window.step, None))
+        line.append((second, value(columns)))
+    return line
 
 
-def scaled(key: str, factor: float) -> Callable[[Mapping[str, Any]], float | None]:
+def build_scaled_getter(key: str, factor: float) -> Callable[[Mapping[str, Any]], float | None]:
     def value(told: Mapping[str, Any]) -> float | None:
         return None if told.get(key) is None else told[key] * factor
 
     return value
 
 
-def of_gpu(index: int, key: str, factor: float) -> Callable[[Mapping[str, Any]], float | None]:
-    take = scaled(key, factor)
+def build_gpu_getter(index: int, key: str, factor: float) -> Callable[[Mapping[str, Any]], float | None]:
+    get_value = build_scaled_getter(key, factor)
 
     def value(told: Mapping[str, Any]) -> float | None:
         card = next((gpu for gpu in told["gpus"] if gpu["index"] == index), None)
-        return take(card) if card else None
+        return get_value(card) if card else None
 
     return value
 
 
-def charts_of(points: Sequence[Point], asked: Asked, csv: str) -> list[dict[str, Any]]:
+def build_charts(points: Sequence[Point], window: TimeWindow, csv: str) -> list[dict[str, Any]]:
     """The lines of a node's page: each with its title and the last value measured, in the unit of the axis."""
     giga, cent = 1e-9, 100.0
-    disk = [(_("Scratch"), scaled("disk_used_bytes", giga)), (_("Store"), scaled("store_used_bytes", giga))]
-    if all(told["disk_used_bytes"] == told["store_used_bytes"] for _at, told in points):  # both on one disk
-        disk = [(_("Scratch and store"), disk[0][1])]
-    found = [
-        ("cpu", _("CPU in use"), "%", [(_("CPU"), scaled("cpu_share", cent))]),
-        ("memory", _("Memory in use"), "GB", [(_("Memory"), scaled("memory_used_bytes", giga))]),
-        ("disk", _("Disk in use"), "GB", disk),
-        ("jobs", _("Jobs that run"), _("jobs"), [(_("Running"), scaled("running_jobs", 1))]),
+    disk = [
+        (_("Scratch"), build_scaled_getter("disk_used_bytes", giga)),
+        (_("Store"), build_scaled_getter("store_used_bytes", giga)),
     ]
-    indexes = sorted({gpu["index"] for _at, told in points for gpu in told["gpus"]})
+    if all(columns["disk_used_bytes"] == columns["store_used_bytes"] for _at, columns in points):  # both on one disk
+        disk = [(_("Scratch and store"), disk[0][1])]
+    charts = [
+        ("cpu", _("CPU in use"), "%", [(_("CPU"), build_scaled_getter("cpu_share", cent))]),
+        ("memory", _("Memory in use"), "GB", [(_("Memory"), build_scaled_getter("memory_used_bytes", giga))]),
+        ("disk", _("Disk in use"), "GB", disk),
+        ("jobs", _("Jobs that run"), _("jobs"), [(_("Running"), build_scaled_getter("running_jobs", 1))]),
+    ]
+    indexes = sorted({gpu["index"] for _at, columns in points for gpu in columns["gpus"]})
     if indexes:
         for key, title, unit, column, factor in (
             ("gpu", _("GPUs busy"), "%", "busy", cent),
             ("gpu-memory", _("GPU memory in use"), "GB", "memory_used_bytes", giga),
             ("gpu-heat", _("GPU temperature"), "°C", "temperature", 1),
         ):
-            named = [(_("GPU %(index)d") % {"index": index}, of_gpu(index, column, factor)) for index in indexes]
-            found.append((key, title, unit, named))
-    return [chart_of(key, title, unit, named, points, asked, csv) for key, title, unit, named in found]
+            series = [
+                (_("GPU %(index)d") % {"index": index}, build_gpu_getter(index, column, factor)) for index in indexes
+            ]
+            charts.append((key, title, unit, series))
+    return [build_chart(key, title, unit, series, points, window, csv) for key, title, unit, series in charts]
 
 
-def chart_of(
-    key: str, title: str, unit: str, named: Sequence[Any], points: Sequence[Point], asked: Asked, csv: str
+def build_chart(
+    key: str, title: str, unit: str, getters: Sequence[Any], points: Sequence[Point], window: TimeWindow, csv: str
 ) -> dict[str, Any]:
-    series = [{"label": label, "points": lines(points, asked, value)} for label, value in named]
-    known = [one for one in series if any(value is not None for _, value in one["points"])]
+    series = [{"label": label, "points": build_line(points, window, value)} for label, value in getters]
+    filled = [line for line in series if any(value is not None for _, value in line["points"])]
     return {
         "title": title,
         "key": key,
         "chart": {
             "id": f"over-{key}",
-            "series": known or series,
+            "series": filled or series,
             "axis": "time",
-            "span": (asked.start.timestamp(), asked.end.timestamp()),
+            "span": (window.start.timestamp(), window.end.timestamp()),
             "x_unit": _("time"),
             "y_unit": unit,
             "holding": (0.0, 100.0) if unit == "%" else (0.0,),
@@ -204,13 +211,13 @@ def chart_of(
     }
 
 
-def table_of(points: Sequence[Point]) -> list[list[Any]]:
+def build_sample_table(points: Sequence[Point]) -> list[list[Any]]:
     """The samples as rows of a file, a column for each figure of each GPU."""
-    indexes = sorted({gpu["index"] for _, told in points for gpu in told["gpus"]})
-    head = [*COLUMNS, *(f"gpu{index}_{name}" for index in indexes for name in OF_GPUS)]
+    indexes = sorted({gpu["index"] for _, columns in points for gpu in columns["gpus"]})
+    head = [*COLUMNS, *(f"gpu{index}_{name}" for index in indexes for name in GPU_MEAN_COLUMNS)]
     rows: list[list[Any]] = [head]
-    for at, told in points:
-        cards = {gpu["index"]: gpu for gpu in told["gpus"]}
-        figures = [cards.get(index, {}).get(name) for index in indexes for name in OF_GPUS]
-        rows.append([at.isoformat(), *(told[name] for name in COLUMNS[1:]), *figures])
+    for at, columns in points:
+        cards = {gpu["index"]: gpu for gpu in columns["gpus"]}
+        figures = [cards.get(index, {}).get(name) for index in indexes for name in GPU_MEAN_COLUMNS]
+        rows.append([at.isoformat(), *(columns[name] for name in COLUMNS[1:]), *figures])
     return rows

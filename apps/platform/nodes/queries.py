@@ -19,11 +19,11 @@ def list_nodes(actor: Actor, *, query: str = "", status: str = "") -> NodeQueryS
     `query`: a part of the name or the host; `status`: one of STATUSES, else Invalid; empty ones do not narrow.
     """
     policy.require(actor, "node.view")
-    found = Node.objects.visible_to(actor).with_status().with_use()
+    nodes = Node.objects.visible_to(actor).with_status().with_use()
     if query:
-        found = found.filter(Q(name__icontains=query) | Q(host__icontains=query))
+        nodes = nodes.filter(Q(name__icontains=query) | Q(host__icontains=query))
     check_status(status)
-    return found.filter(status=status) if status else found  # type: ignore[misc]  # annotated
+    return nodes.filter(status=status) if status else nodes  # type: ignore[misc]  # annotated
 
 
 def check_status(status: str) -> None:

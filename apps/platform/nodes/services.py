@@ -69,7 +69,7 @@ def register_node(
     return node
 
 
-def heartbeat(*, actor: Actor, node: Node, load: Mapping[str, Any]) -> bool:
+def record_heartbeat(*, actor: Actor, node: Node, load: Mapping[str, Any]) -> bool:
     """Note that the node lives, by the database's clock, with its load. Telemetry: not recorded.
 
     False if the row is gone: the worker's thread that keeps the leases must not die of it.
@@ -84,8 +84,8 @@ def record_sample(*, actor: Actor, node: Node, load: Mapping[str, Any], running:
     A sample stands for SAMPLE_SECONDS, so a worker that restarts all the time writes no more of them.
     """
     policy.require(actor, "node.heartbeat")
-    values = samples.measured(load)
-    at = samples.floored(samples.database_now(), samples.SAMPLE_SECONDS)
+    values = samples.build_sample_columns(load)
+    at = samples.floor_time(samples.get_database_now(), samples.SAMPLE_SECONDS)
     sample = NodeSample(node=node, at=at, running_jobs=running, **values)
     if NodeSample.objects.filter(node=node, span=0, at=at).exists():
         return False
@@ -99,9 +99,9 @@ def keep_samples(*, actor: Actor) -> int:
     Safe to run anywhere, any number of times: a mean that is there already stays.
     """
     policy.require(actor, "node.keep_samples")
-    made = samples.add_means(NodeSample, "node_id", samples.mean_of)
-    samples.expire(NodeSample)
-    return made
+    count = samples.add_means(NodeSample, "node_id", samples.compute_node_means)
+    samples.delete_expired(NodeSample)
+    return count
 
 
 def hold_node(*, actor: Actor, node: Node, reason: str) -> Node:

@@ -23,10 +23,10 @@ from apps.core.policy import is_allowed
 from apps.platform.audit.list_export import csv_response
 from apps.platform.audit.queries import timeline
 from apps.platform.nodes import presenters, queries, services
-from apps.platform.nodes.isolation import isolation_of
-from apps.platform.nodes.lists import NODES, nodes_table
+from apps.platform.nodes.isolation import summarize_isolation
+from apps.platform.nodes.lists import NODES, build_nodes_table
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.samples import samples_of
+from apps.platform.nodes.samples import get_node_samples
 
 TABS = ("jobs", "hardware", "audit")  # beside the overview
 
@@ -34,20 +34,20 @@ TABS = ("jobs", "hardware", "audit")  # beside the overview
 # -- the list -------------------------------------------------------------------------------------------------------
 @mark_list_view(NODES.key)
 @require_safe
-def node_list(request: HttpRequest) -> HttpResponseBase:
+def show_nodes(request: HttpRequest) -> HttpResponseBase:
     """/nodes: every machine with what its running jobs have claimed and what is measured, sorted and narrowed."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    every = list(queries.list_nodes(actor).order_by("name")[: presenters.MOST_NODES])
-    table = nodes_table(every, request.GET)
+    every = list(queries.list_nodes(actor).order_by("name")[: presenters.MAX_NODES])
+    table = build_nodes_table(every, request.GET)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table)
     states = ["short" if is_short(node) else str(getattr(node, "status", "")) for node in every]
-    span, over = presenters.span_of(request.GET.get("span", ""))
+    span, over = presenters.parse_span(request.GET.get("span", ""))
     context = {
         **table.build_context(),
         "nav": "nodes",
         "counts": {name: states.count(name) for name in (*queries.STATUSES, "short")},
-        "free": free_now(every),
+        "free": sum_free(every),
         "total": len(every),
         "span": span,
         "spans": list(presenters.SPANS),
@@ -62,44 +62,44 @@ def is_short(node: Any) -> bool:
     return node.status == "online" and bool(node.short_disks)
 
 
-def free_now(nodes: list[Any]) -> dict[str, float]:
+def sum_free(nodes: list[Any]) -> dict[str, float]:
     """What is free on the nodes that take jobs."""
-    rows = [presenters.row_of(node) for node in nodes if node.status == "online" and not node.short_disks]
+    rows = [presenters.build_row(node) for node in nodes if node.status == "online" and not node.short_disks]
     return {
         "cpus": sum(row.cpus.free for row in rows),
         "memory": sum(row.memory.free for row in rows),
         "gpus": sum(row.gpus.free for row in rows),
-        "gpus_whole": sum(row.gpus.whole for row in rows),
+        "gpus_whole": sum(row.gpus.total for row in rows),
     }
 
 
 # -- one node -------------------------------------------------------------------------------------------------------
 @require_safe
-def node_page(request: HttpRequest, name: str, tab: str) -> HttpResponse:
+def show_node(request: HttpRequest, name: str, tab: str) -> HttpResponse:
     """/nodes/<name>[/<tab>]"""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    node, tab = asked_node(actor, name, tab)
+    node, tab = resolve_node(actor, name, tab)
     tab = tab or "overview"
-    row = presenters.row_now(node)
+    row = presenters.build_current_row(node)
     context: dict[str, Any] = {
         "nav": "nodes",
         "node": node,
         "row": row,
         "state": row.state,
-        "isolation": isolation_of(node),
+        "isolation": summarize_isolation(node),
         "tab": tab,
         "may_hold": node.held_at is None and is_allowed(actor, "node.hold"),
         "may_release": node.held_at is not None and is_allowed(actor, "node.release"),
         "may_read_trail": is_allowed(actor, "audit.view"),
     }
     if tab == "overview":
-        context |= overview(request, actor, node)
+        context |= build_overview_context(request, actor, node)
     elif tab == "audit":
         context["events"] = timeline(actor, "node", node.pk)
     return render(request, f"nodes/{tab}.html", context)
 
 
-def asked_node(actor: Actor, name: str, tab: str) -> tuple[Any, str]:
+def resolve_node(actor: Actor, name: str, tab: str) -> tuple[Any, str]:
     """The node and the tab of an address; a node may be called `a/jobs`."""
     try:
         return queries.get_node(actor, name), tab
@@ -109,27 +109,27 @@ def asked_node(actor: Actor, name: str, tab: str) -> tuple[Any, str]:
     return queries.get_node(actor, f"{name}/{tab}"), ""
 
 
-def overview(request: HttpRequest, actor: Actor, node: Node) -> dict[str, Any]:
-    span, over = presenters.span_of(request.GET.get("span", ""))
-    points = samples_of(actor, node, over)
+def build_overview_context(request: HttpRequest, actor: Actor, node: Node) -> dict[str, Any]:
+    span, over = presenters.parse_span(request.GET.get("span", ""))
+    points = get_node_samples(actor, node, over)
     csv_url = f"{reverse('nodes:samples', args=[node.name])}?span={span}"
     return {
         "span": span,
         "spans": list(presenters.SPANS),
         "over": over,
-        "charts": presenters.charts_of(points, over, csv_url) if points else [],
+        "charts": presenters.build_charts(points, over, csv_url) if points else [],
         "from_iso": over.start.isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
 
 
 @require_safe
-def samples_csv(request: HttpRequest, name: str) -> HttpResponseBase:
+def download_samples(request: HttpRequest, name: str) -> HttpResponseBase:
     """/nodes/<name>/samples.csv?span=24h: the numbers behind the lines."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     node = queries.get_node(actor, name)
-    span, over = presenters.span_of(request.GET.get("span", ""), drawn=False)
+    span, over = presenters.parse_span(request.GET.get("span", ""), for_chart=False)
     return build_csv_response(
-        f"node-{node.name}-{span}", encode_csv(presenters.table_of(samples_of(actor, node, over)))
+        f"node-{node.name}-{span}", encode_csv(presenters.build_sample_table(get_node_samples(actor, node, over)))
     )
 
 

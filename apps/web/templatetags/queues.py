@@ -17,8 +17,8 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling.queues import Queue, get_samples_by_queue, list_queues
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.presenters import lines
-from apps.platform.nodes.samples import Asked
+from apps.platform.nodes.presenters import build_line
+from apps.platform.nodes.samples import TimeWindow
 
 register = template.Library()
 RUNNING_SHOWN = 100
@@ -58,7 +58,7 @@ def get_queue_state(queue: Queue) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def queue_charts(context: Context, over: Asked) -> list[dict[str, Any]]:
+def queue_charts(context: Context, over: TimeWindow) -> list[dict[str, Any]]:
     """How many jobs waited, ran, and how long the oldest had waited, a line for each queue. One query."""
     samples = get_samples_by_queue(get_actor(context), over)
     busiest = sorted(
@@ -71,7 +71,7 @@ def queue_charts(context: Context, over: Asked) -> list[dict[str, Any]]:
         ("running", _("Jobs that run"), _("jobs"), make_figure_reader("running")),
         ("oldest", _("How long the oldest has waited"), _("min"), make_figure_reader("oldest_seconds", 1 / 60)),
     ):
-        series = [{"label": name, "points": lines(samples[name], over, take)} for name in names]
+        series = [{"label": name, "points": build_line(samples[name], over, take)} for name in names]
         chart = {
             "id": f"queues-{key}",
             "series": series,

@@ -28,7 +28,7 @@ from apps.platform.audit.verification_runs import run_asked
 from apps.platform.jobs import services
 from apps.platform.jobs.scheduling import doorbell, ended_job_counters, liveness, queues, reservations
 from apps.platform.jobs.submission import get_lease_seconds
-from apps.platform.nodes.samples import SAMPLE_SECONDS, database_now
+from apps.platform.nodes.samples import SAMPLE_SECONDS, get_database_now
 from apps.platform.nodes.services import keep_samples
 from workers import openlineage
 from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
@@ -105,7 +105,7 @@ class Command(BaseCommand):
 
     def recover_expired(self) -> None:
         """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""
-        now = database_now()
+        now = get_database_now()
         first, jump = self.clock.is_new, self.clock.observe(now)
         if first or jump < 0:
             longest = MAX_LEASE_SECONDS if first else 2 * get_lease_seconds()

@@ -20,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         refuse_unsound()
         env = settings.ENV
-        gpus = hardware.gpus_by_nvml()[0]
+        gpus = hardware.detect_gpus()[0]
         queues = [get_celery_queue(queue) for queue in env.node_queues if queue != "gpu" or gpus]
         # Threads: a prefork child never hears of a shutdown, and costs four times the memory. How many jobs a node
         # really runs is decided at the claim, by needs against capacity; the threads are only the ceiling.

@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from apps.data.datasets.models import DatasetFile, DatasetVersion, VersionTag
 from apps.data.datasets.quality.profile_job_retention import IS_MEASUREMENT, find_profile_jobs
-from apps.platform.approvals.fact_names import naming
+from apps.platform.approvals.fact_names import query_fact_names
 from apps.platform.artifacts.garbage import keys_to
 from apps.platform.jobs.models import JobInput, JobOutput
 from apps.platform.jobs.states import JobState
@@ -83,7 +83,11 @@ def iter_lineage_citations(version: DatasetVersion) -> Iterator[Citation]:
 
 
 def iter_approval_citations(version: DatasetVersion) -> Iterator[Citation]:
-    about = naming(version.project_id, [version.digest]).order_by("approval").values_list("approval__title", flat=True)
+    about = (
+        query_fact_names(version.project_id, [version.digest])
+        .order_by("approval")
+        .values_list("approval__title", flat=True)
+    )
     return (Citation("approval", title) for title in about[:MAX_CITATIONS_PER_KIND])
 
 

@@ -28,7 +28,7 @@ from apps.ml.experiments.models import (
 )
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.garbage import keys_to
-from apps.platform.holds.queries import held_among, reason_of
+from apps.platform.holds.queries import find_held_ids, find_hold_reason
 
 Cites = Callable[[Sequence[Run]], Mapping[str, str]]
 """{id: why} of those of these runs, of one project, that something cites: what settings.RUN_CITATIONS lists"""
@@ -96,14 +96,14 @@ def find_reasons_to_keep(project_id: int, runs: Sequence[Run]) -> dict[str, str]
 def find_holds(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
     """{id: why} of the runs that a hold covers: on the project, their experiment, a logged model of theirs, or them."""
     ids = [run.pk for run in runs]
-    if project_hold := reason_of(project_id, ()):
+    if project_hold := find_hold_reason(project_id, ()):
         return dict.fromkeys(ids, project_hold)
-    experiments = held_among(project_id, "experiment", {str(run.experiment_id) for run in runs})
+    experiments = find_held_ids(project_id, "experiment", {str(run.experiment_id) for run in runs})
     of_run = {run.pk: experiments[str(run.experiment_id)] for run in runs if str(run.experiment_id) in experiments}
     models_to_runs = dict(LoggedModel.objects.filter(source_run__in=ids).values_list("pk", "source_run_id"))
-    models = held_among(project_id, "loggedmodel", list(models_to_runs)) if models_to_runs else {}
+    models = find_held_ids(project_id, "loggedmodel", list(models_to_runs)) if models_to_runs else {}
     of_models = {str(models_to_runs[pk]): f"its logged model {pk}: {why}" for pk, why in models.items()}
-    return of_models | of_run | held_among(project_id, "run", ids)
+    return of_models | of_run | find_held_ids(project_id, "run", ids)
 
 
 def find_kept_models(project_id: int, ids: Sequence[str]) -> dict[str, str]:
@@ -131,7 +131,7 @@ def find_model_citations(project_id: int, made: Mapping[str, LoggedModel]) -> di
     why |= {pk: f"run {run} names it" for pk, run in used if run != made[pk].source_run_id}
     for model, field in list_protecting_keys(LoggedModel):
         why |= dict.fromkeys(find_cited(model, field, list(made)), f"a {model._meta.verbose_name} cites it")
-    return why | held_among(project_id, "loggedmodel", list(made))
+    return why | find_held_ids(project_id, "loggedmodel", list(made))
 
 
 def list_standalone_models(project: Project, cutoff: datetime) -> models.QuerySet[LoggedModel]:
@@ -144,10 +144,10 @@ def list_standalone_models(project: Project, cutoff: datetime) -> models.QuerySe
 
 def find_standalone_reasons(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
     """{id: why} of the logged models, deleted by themselves, that something cites or that a hold covers."""
-    if project_hold := reason_of(project_id, ()):
+    if project_hold := find_hold_reason(project_id, ()):
         return dict.fromkeys(made, project_hold)
-    experiments = held_among(project_id, "experiment", {str(model.experiment_id) for model in made.values()})
-    runs = held_among(project_id, "run", {str(model.source_run_id) for model in made.values()})
+    experiments = find_held_ids(project_id, "experiment", {str(model.experiment_id) for model in made.values()})
+    runs = find_held_ids(project_id, "run", {str(model.source_run_id) for model in made.values()})
     why = {pk: experiments[key] for pk, model in made.items() if (key := str(model.experiment_id)) in experiments}
     why |= {pk: runs[key] for pk, model in made.items() if (key := str(model.source_run_id)) in runs}
     return why | find_model_citations(project_id, made)
@@ -172,7 +172,7 @@ def is_empty(experiment: Experiment, gone: int = 0) -> bool:
     """Whether an experiment has no runs but `gone` of them, no hold, and no logged model that must stay."""
     if Run.objects.filter(experiment=experiment).count() > gone:
         return False
-    if reason_of(experiment.project_id, [("experiment", str(experiment.pk))]):
+    if find_hold_reason(experiment.project_id, [("experiment", str(experiment.pk))]):
         return False
     logged_models = LoggedModel.objects.filter(experiment=experiment).select_related("experiment")
     return not find_model_citations(experiment.project_id, {model.pk: model for model in logged_models})

@@ -17,7 +17,7 @@ from apps.ml.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment,
 from apps.ml.experiments.states import ENDED
 from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
-from apps.platform.holds.queries import held_among, refuse_held, refused
+from apps.platform.holds.queries import build_held_error, find_held_ids, refuse_held
 from deepseek.messages import N_
 
 NAME_LIMIT = 500
@@ -178,8 +178,8 @@ def refuse_held_contents(experiment: Experiment) -> None:
     refuse_held(experiment.project_id, ("experiment", str(experiment.pk)))
     for kind, table in (("run", Run), ("loggedmodel", LoggedModel)):
         inside = table.objects.filter(experiment=experiment).values_list("pk", flat=True)
-        for why in held_among(experiment.project_id, kind, inside).values():
-            raise refused(why)
+        for why in find_held_ids(experiment.project_id, kind, inside).values():
+            raise build_held_error(why)
 
 
 def set_experiment_tag(*, actor: Actor, experiment: Experiment, key: str, value: str) -> None:

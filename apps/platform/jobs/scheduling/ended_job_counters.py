@@ -15,7 +15,7 @@ from django.db.models import Q
 from apps.core.actors import Actor
 from apps.core.policy import require
 from apps.platform.jobs.models import Job, JobTally, TallyMark
-from apps.platform.nodes.samples import database_now
+from apps.platform.nodes.samples import get_database_now
 
 BUCKET_BOUNDS = (
     1,
@@ -41,7 +41,7 @@ def count_ended_jobs(*, actor: Actor) -> int:
     The mark's row is locked, so that two dispatchers count nothing twice.
     """
     require(actor, "queue.sample")
-    until = database_now() - SETTLE_DELAY
+    until = get_database_now() - SETTLE_DELAY
     if not filter_ended_since(TallyMark.objects.filter(pk=1).first(), until).exists():
         return 0  # the usual case takes no lock
     with transaction.atomic():

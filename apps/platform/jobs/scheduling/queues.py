@@ -19,8 +19,8 @@ from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes import samples
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.presenters import not_heard_of
-from apps.platform.nodes.samples import Asked
+from apps.platform.nodes.presenters import build_offline_filter
+from apps.platform.nodes.samples import TimeWindow
 
 MAX_QUEUES = 50
 MEAN_COLUMNS = ("queued", "running", "waiting", "oldest_seconds")
@@ -47,7 +47,7 @@ def count_open_jobs(*, silent: bool = False) -> list[OpenJobCount]:
         (Job.objects.filter(state=state), False) for state in (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
     ]
     if silent:
-        querysets.append((Job.objects.filter(not_heard_of("node"), state=JobState.RUNNING), True))
+        querysets.append((Job.objects.filter(build_offline_filter("node"), state=JobState.RUNNING), True))
     parts = [
         jobs.order_by()
         .annotate(silent=Value(which))
@@ -66,8 +66,8 @@ def sample_queues(*, actor: Actor) -> int:
     One sample per queue and 15 s, however many dispatchers there are.
     """
     require(actor, "queue.sample")
-    now = samples.database_now()
-    at = samples.floored(now, samples.SAMPLE_SECONDS)
+    now = samples.get_database_now()
+    at = samples.floor_time(now, samples.SAMPLE_SECONDS)
     if QueueSample.objects.filter(span=0, at=at).exists():
         return 0
     rows = {name: QueueSample(queue=name, at=at) for name in sorted(list_served_queues())[:MAX_QUEUES]}
@@ -85,7 +85,7 @@ def keep_samples(*, actor: Actor) -> int:
     """Means for what is old enough to have one, and an end for what is too old; returns how many means were made."""
     require(actor, "queue.sample")
     count = samples.add_means(QueueSample, "queue", compute_queue_means)
-    samples.expire(QueueSample)
+    samples.delete_expired(QueueSample)
     return count
 
 
@@ -95,15 +95,17 @@ def list_served_queues() -> set[str]:
 
 
 def compute_queue_means(rows: Sequence[QueueSample]) -> dict[str, Any]:
-    return {name: samples.mean([getattr(row, name) for row in rows]) for name in MEAN_COLUMNS}
+    return {name: samples.compute_mean([getattr(row, name) for row in rows]) for name in MEAN_COLUMNS}
 
 
-def get_queue_samples(actor: Actor, queue: str, window: Asked) -> list[tuple[datetime, dict[str, Any]]]:
+def get_queue_samples(actor: Actor, queue: str, window: TimeWindow) -> list[tuple[datetime, dict[str, Any]]]:
     """How long `queue` was in the time asked for, at most 400 points. One query."""
     return get_samples_by_queue(actor, window, queue=queue).get(queue, [])
 
 
-def get_samples_by_queue(actor: Actor, window: Asked, **only: str) -> dict[str, list[tuple[datetime, dict[str, Any]]]]:
+def get_samples_by_queue(
+    actor: Actor, window: TimeWindow, **only: str
+) -> dict[str, list[tuple[datetime, dict[str, Any]]]]:
     """{queue: points} in the time asked for, of at most MOST_QUEUES queues. One query."""
     require(actor, "node.view")
     rows = QueueSample.objects.filter(window.rows, **only).order_by("at")
@@ -111,7 +113,9 @@ def get_samples_by_queue(actor: Actor, window: Asked, **only: str) -> dict[str, 
     for row in rows.iterator(chunk_size=2000):
         if row.queue in rows_by_queue or len(rows_by_queue) < MAX_QUEUES:
             rows_by_queue.setdefault(row.queue, []).append(row)
-    return {queue: samples.points_of(few, window, compute_queue_means) for queue, few in sorted(rows_by_queue.items())}
+    return {
+        queue: samples.build_points(few, window, compute_queue_means) for queue, few in sorted(rows_by_queue.items())
+    }
 
 
 # -- why a queue waits ----------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from apps.platform.jobs.scheduling.placement import (
 from apps.platform.jobs.scheduling.queues import find_queue_heads
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.samples import database_now
+from apps.platform.nodes.samples import get_database_now
 
 
 def build_claimable_filter(free: FreeCapacity, reserved_for: Job | None) -> Q:
@@ -71,7 +71,7 @@ def reserve_nodes(*, actor: Actor) -> int:
     running, reserved_by_node = load_by_node(nodes)
     release_unusable_reservations(reserved_by_node.values(), nodes)
     heads = find_queue_heads({queue for node in nodes for queue in node.queues})
-    since = database_now() - timedelta(seconds=settings.ENV.reserve_seconds)
+    since = get_database_now() - timedelta(seconds=settings.ENV.reserve_seconds)
     reserved_queues = {job.queue for job in reserved_by_node.values()}
     aged = [
         job for job in heads.values() if job.queue not in reserved_queues and job.queued_at and job.queued_at <= since

@@ -14,7 +14,7 @@ from apps.platform.jobs.errors import stalled_for_too_long
 from apps.platform.jobs.models import Job, JobCheckpoint
 from apps.platform.jobs.scheduling.backoff import compute_stall_pause
 from apps.platform.jobs.services.moves import fail_job, requeue_running
-from apps.platform.nodes.samples import database_now
+from apps.platform.nodes.samples import get_database_now
 
 
 def stall_job(actor: Actor, job: Job, guard: Mapping[str, Any], error: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def stall_job(actor: Actor, job: Job, guard: Mapping[str, Any], error: Mapping[s
 
     A checkpoint that was stored meanwhile means that the job had got on: the time begins anew.
     """
-    now, hours = database_now(), settings.ENV.stall_hours
+    now, hours = get_database_now(), settings.ENV.stall_hours
     since, stalls = job.stalled_since or now, job.stalls
     if stalls and JobCheckpoint.objects.filter(job=job, created_at__gt=since).exists():
         since, stalls = now, 0

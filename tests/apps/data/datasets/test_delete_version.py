@@ -15,7 +15,7 @@ from apps.data.datasets.queries import VersionDeleted, get_version, list_dataset
 from apps.data.datasets.versions.deletion import delete_version
 from apps.data.datasets.versions.tags import tag_version
 from apps.platform.approvals.models import Approval
-from apps.platform.approvals.services import note_names
+from apps.platform.approvals.services import record_names
 from apps.platform.artifacts.garbage import cited_by_text, keys_to, uncited
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobInput, JobOutput
@@ -175,7 +175,7 @@ def test_an_approval_cites(delete, version, project):
         eligible=1,
         deadline_at=timezone.now(),
     )
-    note_names(approval)
+    record_names(approval)
     with pytest.raises(Conflict, match="Put it in production"):
         delete()
 

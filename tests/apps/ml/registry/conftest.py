@@ -20,9 +20,9 @@ from apps.ml.registry.services import create_client_model, record_version, regis
 from apps.ml.registry.services.aliases import move_alias
 from apps.ml.registry.services.evaluations import create_evaluation_set, set_gate
 from apps.ml.registry.states import PRODUCTION, SUBJECT, MoveKind
-from apps.platform.approvals.differences import facts_text
+from apps.platform.approvals.differences import serialize_facts
 from apps.platform.approvals.models import Approval, Vote
-from apps.platform.approvals.services import note_names
+from apps.platform.approvals.services import record_names
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
@@ -220,7 +220,7 @@ def approved(actor_for, engineer, approver):
     """
 
     def promote(version):
-        facts, now = facts_text(facts_of(version, deep=False)), timezone.now()
+        facts, now = serialize_facts(facts_of(version, deep=False)), timezone.now()
         digest = sha256_hex(facts)
         about = {"subject_type": SUBJECT, "subject_id": str(version.pk), "title": f"{version} to {PRODUCTION}"}
         asked = {"comment": "please", "requester": "engineer", "requester_user": engineer, "facts": facts}
@@ -235,7 +235,7 @@ def approved(actor_for, engineer, approver):
             deadline_at=now + timedelta(hours=72),
             decided_at=now,
         )
-        note_names(approval)
+        record_names(approval)
         vote = {"user": approver, "label": "approver", "decision": "approve", "reason": "good", "method": "password"}
         Vote.objects.create(approval=approval, facts_digest=digest, **vote)
         before = ModelVersion.objects.filter(aliases__name=PRODUCTION, model=version.model_id).first()

@@ -7,7 +7,7 @@ import pytest
 from apps.core.errors import Conflict
 from apps.ml.registry.models import GateVerdict
 from apps.ml.registry.services import request_promotion
-from apps.platform.approvals.differences import changes_since
+from apps.platform.approvals.differences import find_changes
 from apps.platform.approvals.models import Approval
 from apps.platform.audit.models import AuditRecord
 
@@ -153,12 +153,12 @@ def test_a_newer_evaluation_or_another_gate_changes_the_facts(what, ask, two, a_
     measure(first, on, 1.0, 0.0)
     measure(second, on, 1.1)
     approval = ask(second)
-    assert changes_since(approval) == []
+    assert find_changes(approval) == []
     if what == "gate":
         gate(second.model, on, margin=2.0)
     else:
         measure(second, on, 1.1, 0.05, job=2)
-    paths = [change["path"] for change in changes_since(approval)]
+    paths = [change["path"] for change in find_changes(approval)]
     assert "/gates/later-r1 rmse/" + ("margin" if what == "gate" else "candidate") in paths
 
 

@@ -3,7 +3,7 @@ import pytest
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.platform.approvals import services
 from apps.platform.approvals.models import Remark
-from apps.platform.approvals.queries import asked_of
+from apps.platform.approvals.queries import query_unanswered
 from apps.platform.audit.models import AuditRecord
 
 
@@ -36,10 +36,10 @@ def test_not_once_it_has_ended(ask, decide, approver, engineer, actor_for):
 
 def test_a_question_waits_for_who_requested_until_it_is_answered(ask, approver, engineer, actor_for):
     approval, by = ask(), actor_for(engineer)
-    assert list(asked_of(by)) == []
+    assert list(query_unanswered(by)) == []
     digest = approval.facts_digest
     services.ask_for_more(actor=actor_for(approver), approval=approval, facts_digest=digest, reason="Which?")
-    assert list(asked_of(by)) == [approval]
-    assert list(asked_of(actor_for(approver))) == []
+    assert list(query_unanswered(by)) == [approval]
+    assert list(query_unanswered(actor_for(approver))) == []
     services.answer(actor=by, approval=approval, text="These.")
-    assert list(asked_of(by)) == []
+    assert list(query_unanswered(by)) == []

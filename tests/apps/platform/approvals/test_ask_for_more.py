@@ -6,7 +6,7 @@ from django.utils import timezone
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.approvals import services
 from apps.platform.approvals.models import Approval, Remark, Vote
-from apps.platform.approvals.validation import REMARKS
+from apps.platform.approvals.validation import MAX_REMARKS
 from apps.platform.audit.models import AuditRecord
 
 
@@ -76,7 +76,7 @@ def test_not_past_the_deadline(ask, ask_back, approver):
 
 def test_there_is_a_limit(ask, ask_back, approver):
     approval = ask()
-    Remark.objects.bulk_create(Remark(approval=approval, label="x", asks=True, text="?") for _ in range(REMARKS))
+    Remark.objects.bulk_create(Remark(approval=approval, label="x", asks=True, text="?") for _ in range(MAX_REMARKS))
     with pytest.raises(Conflict) as refused:
         ask_back(approver, approval)
     assert refused.value.code == "too_many_remarks"

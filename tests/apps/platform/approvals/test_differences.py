@@ -1,7 +1,7 @@
 import pytest
 
 from apps.core.errors import Invalid
-from apps.platform.approvals.differences import differences, facts_text, shortened
+from apps.platform.approvals.differences import iter_differences, serialize_facts, shorten_value
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,15 @@ from apps.platform.approvals.differences import differences, facts_text, shorten
     ],
 )
 def test_every_leaf_that_differs_has_its_pointer(was, now, found):
-    assert list(differences(was, now)) == found
+    assert list(iter_differences(was, now)) == found
 
 
 def test_a_long_value_is_cut():
-    assert len(shortened("x" * 5000)) == 301
+    assert len(shorten_value("x" * 5000)) == 301
 
 
 @pytest.mark.parametrize("facts", [{"a": float("inf")}, {"a": object()}, {"a": "\ud800"}, [], "text"])
 def test_what_is_no_object_of_json_is_refused(facts):
     with pytest.raises(Invalid) as refusal:
-        facts_text(facts)
+        serialize_facts(facts)
     assert refusal.value.code == "facts_unusable"

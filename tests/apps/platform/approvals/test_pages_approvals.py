@@ -83,7 +83,7 @@ def test_the_facts_stand_in_groups_with_their_number(ask, viewer, browser, monke
     assert "<details open><summary><code>/figures</code> 1 fact</summary>" in page
     assert "<code>mae</code>" in page
     assert "the text below holds all" not in page
-    monkeypatch.setattr("apps.platform.approvals.views.FACTS_LISTED", 2)
+    monkeypatch.setattr("apps.platform.approvals.views.MAX_LISTED_FACTS", 2)
     assert "The first 2 of 5 facts; the text below holds all." in text(browser(viewer).get(at(approval, "/facts")))
 
 

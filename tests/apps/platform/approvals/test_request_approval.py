@@ -9,7 +9,7 @@ from apps.core.actors import ProjectRole
 from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.accounts.models import User
-from apps.platform.approvals.fact_names import naming
+from apps.platform.approvals.fact_names import query_fact_names
 from apps.platform.approvals.models import Approval, FactName
 from apps.platform.audit.models import AuditRecord
 from tests.apps.platform.approvals.stand_in import FACTS
@@ -104,7 +104,7 @@ def test_the_ids_and_digests_that_the_facts_name_are_written_down(ask, project):
     facts = {"run": run, "again": run, "data": f"sha256:{digest}", "no id": "c" * 33, "model": f"m-{'d' * 32}"}
     approval = ask(facts=facts)
     assert set(approval.names.values_list("key", flat=True)) == {run, digest, "d" * 32}
-    assert {row.approval_id for row in naming(project.pk, [run, "f" * 32])} == {approval.pk}
+    assert {row.approval_id for row in query_fact_names(project.pk, [run, "f" * 32])} == {approval.pk}
 
 
 def test_those_of_approvals_from_before_are_read_once(ask):

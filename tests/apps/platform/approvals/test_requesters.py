@@ -76,7 +76,7 @@ def test_who_gets_a_token_later_counts_too(ask, issue, both, second, approver, t
     issue(both)
     decide(second, approval)
     assert Approval.objects.get(pk=approval.pk).state == "pending"
-    assert [vote.counts for vote in queries.votes_on(approval)] == [False, True]
+    assert [vote.counts for vote in queries.list_votes(approval)] == [False, True]
 
 
 def test_who_created_account_and_token(ask, issue, engineer, robot, secadmin):

@@ -6,7 +6,7 @@ from apps.core.actors import ProjectRole
 from apps.core.errors import Conflict
 from apps.platform.accounts.models import Membership
 from apps.platform.approvals.models import Vote
-from apps.platform.approvals.queries import waiting_for
+from apps.platform.approvals.queries import query_waiting_for
 from apps.platform.audit.models import AuditRecord
 from tests.apps.platform.approvals.stand_in import carried_out
 
@@ -31,7 +31,7 @@ def test_who_has_voted_carries_it_out(enough_again, decide, approver):
 
 def test_it_waits_for_them_again(enough_again, approver, second, actor_for):
     for user in (approver, second):
-        assert list(waiting_for(actor_for(user))) == [enough_again]
+        assert list(query_waiting_for(actor_for(user))) == [enough_again]
 
 
 def test_their_vote_cannot_be_turned(enough_again, decide, approver):

@@ -3,7 +3,7 @@ import pytest
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.platform.approvals.models import ApprovalPolicy
 from apps.platform.approvals.services import set_approval_policy
-from apps.platform.approvals.terms import DEFAULT, Terms, terms_of
+from apps.platform.approvals.terms import DEFAULT_TERMS, Terms, get_terms
 from apps.platform.audit.models import AuditRecord
 
 
@@ -18,9 +18,9 @@ def set_policy(project, secadmin, actor_for):
 
 def test_it_counts_for_requests_from_then_on(set_policy, ask, project, second):
     before = ask(subject_id=1)
-    assert terms_of(project, "thing") == DEFAULT
+    assert get_terms(project, "thing") == DEFAULT_TERMS
     set_policy()
-    assert terms_of(project, "thing") == Terms(2, 24)
+    assert get_terms(project, "thing") == Terms(2, 24)
     before.refresh_from_db()
     assert (before.needed, ask(subject_id=2).needed) == (1, 2)
 

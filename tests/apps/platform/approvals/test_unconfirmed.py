@@ -80,9 +80,9 @@ def test_after_the_confirmation_the_vote_counts(ask, reset, secadmin, decide, se
 def test_it_waits_for_nobody_who_may_not_decide(ask, reset, second, actor_for):
     approval, _ = ask(), second
     approver = reset()
-    assert not queries.waiting_for(actor_for(approver)).exists()
-    assert queries.waiting_for(actor_for(second)).exists()
-    assert queries.could_vote(approval) == 1
+    assert not queries.query_waiting_for(actor_for(approver)).exists()
+    assert queries.query_waiting_for(actor_for(second)).exists()
+    assert queries.count_possible_voters(approval) == 1
 
 
 def test_too_few_approvers_are_left(ask, reset):

@@ -6,9 +6,9 @@ import pytest
 from django.conf import settings
 
 from apps.ml.experiments.models import Experiment, Run
-from apps.platform.holds.lists import KINDS, RIGHTS
+from apps.platform.holds.lists import KINDS, VIEW_PERMISSIONS
 from apps.platform.holds.models import Hold
-from apps.platform.holds.services import WHOLE, place_hold
+from apps.platform.holds.services import PROJECT_TYPE, place_hold
 
 pytestmark = pytest.mark.django_db
 
@@ -91,5 +91,5 @@ def test_what_is_gone_has_no_page(web, engineer, project, held):
 
 
 def test_every_kind_that_can_be_held_has_its_word_and_right():
-    assert set(KINDS) == {WHOLE, *settings.HOLD_OBJECTS}
-    assert set(RIGHTS) == set(settings.HOLD_OBJECTS)
+    assert set(KINDS) == {PROJECT_TYPE, *settings.HOLD_OBJECTS}
+    assert set(VIEW_PERMISSIONS) == set(settings.HOLD_OBJECTS)

@@ -7,7 +7,7 @@ from apps.core.errors import Refused
 from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
-from apps.platform.nodes.samples import database_now
+from apps.platform.nodes.samples import get_database_now
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -91,7 +91,7 @@ def test_times_of_a_clock_that_was_set_back_are_corrected(submit, claim, fail, d
     lost, paused = claim(), submit()
     Job.objects.filter(pk=lost.pk).update(lease_until=Now() + timedelta(days=3))
     Job.objects.filter(pk=paused.pk).update(not_before=Now() + timedelta(days=3))
-    now = database_now()
+    now = get_database_now()
     assert services.correct_future_times(actor=dispatcher, now=now, longest_lease=60) == 2
     lost.refresh_from_db()
     paused.refresh_from_db()

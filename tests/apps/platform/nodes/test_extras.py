@@ -18,14 +18,14 @@ from apps.platform.nodes.services import register_node
 )
 def test_what_is_there_is_found(monkeypatch, installed, programs, hosts, found):
     monkeypatch.setattr(extras, "find_spec", lambda name: installed or None)
-    monkeypatch.setattr(extras, "is_there", lambda program: programs)
-    assert extras.found_extras(hosts) == found
+    monkeypatch.setattr(extras, "is_executable", lambda program: programs)
+    assert extras.detect_extras(hosts) == found
 
 
 def test_a_program_is_looked_for_where_the_engine_will(tmp_path):
-    assert extras.is_there("sh")
-    assert not extras.is_there("no-such-program")
-    assert not extras.is_there(str(tmp_path / "absent"))
+    assert extras.is_executable("sh")
+    assert not extras.is_executable("no-such-program")
+    assert not extras.is_executable(str(tmp_path / "absent"))
 
 
 @pytest.mark.django_db

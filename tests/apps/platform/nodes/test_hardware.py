@@ -34,7 +34,7 @@ def group(tmp_path, monkeypatch):
 def test_cpus_are_what_mask_and_groups_leave(group, own, parent, cpus):
     group("pod/job", cpu_max=own)
     group("pod", cpu_max=parent)
-    assert hardware.usable_cpus() == cpus
+    assert hardware.get_usable_cpus() == cpus
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_cpus_are_what_mask_and_groups_leave(group, own, parent, cpus):
 def test_memory_is_what_the_groups_leave(group, own, parent, left):
     group("pod/job", memory_max=own)
     group("pod", memory_max=parent)
-    assert hardware.usable_memory() == (left or psutil.virtual_memory().total)
+    assert hardware.get_usable_memory() == (left or psutil.virtual_memory().total)
 
 
 def test_leaf_of_the_worker_does_not_hide_what_its_jobs_count(group, tmp_path):
@@ -51,12 +51,12 @@ def test_leaf_of_the_worker_does_not_hide_what_its_jobs_count(group, tmp_path):
     group("pod/job/supervisor", memory_current="1", memory_events="oom_kill 0\n")
     group("pod/job", memory_current=str(2**19), memory_events="oom_kill 3\n")
     (tmp_path / "proc/self/cgroup").write_text("0::/pod/job/supervisor\n")
-    assert (hardware.group_number("memory.current"), hardware.oom_kills()) == (2**19, 3)
+    assert (hardware.read_cgroup_number("memory.current"), hardware.count_oom_kills()) == (2**19, 3)
 
 
 def test_free_memory_counts_what_the_group_has_used(group):
     group("pod/job", memory_max=str(2**20), memory_current=str(2**19))
-    assert hardware.load()["memory_free_bytes"] == 2**19
+    assert hardware.measure_load()["memory_free_bytes"] == 2**19
 
 
 def test_the_machine_under_test(tmp_path):
@@ -99,22 +99,22 @@ def nvml(**changes):
 def test_lists_the_gpus(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", nvml())
     card = {"index": 0, "name": "A100", "memory_bytes": 40, "driver": "550.54", "uuid": "GPU-1"}
-    assert hardware.gpus_by_nvml() == ([card], "")
+    assert hardware.detect_gpus() == ([card], "")
     use = {"index": 0, "busy": 0.25, "memory_free_bytes": 30, "memory_bytes": 40, "temperature": 61}
-    assert hardware.gpu_use() == [use]
+    assert hardware.measure_gpus() == [use]
 
 
 def test_a_card_in_instances_does_not_tell_how_busy_it_is(monkeypatch):
     silent = {"nvmlDeviceGetUtilizationRates": fail, "nvmlDeviceGetTemperature": fail}
     monkeypatch.setitem(sys.modules, "pynvml", nvml(**silent))
-    use = hardware.gpu_use()[0]
+    use = hardware.measure_gpus()[0]
     assert (use["busy"], use["temperature"], use["memory_bytes"]) == (None, None, 40)
 
 
 def test_the_store_has_a_disk_of_its_own(tmp_path):
-    load = hardware.load(tmp_path, tmp_path)
+    load = hardware.measure_load(tmp_path, tmp_path)
     assert 0 < load["store_free_bytes"] <= load["store_total_bytes"] == load["disk_total_bytes"]
-    assert hardware.load(tmp_path)["store_total_bytes"] is None
+    assert hardware.measure_load(tmp_path)["store_total_bytes"] is None
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,6 @@ def test_the_store_has_a_disk_of_its_own(tmp_path):
 )
 def test_says_why_there_is_no_gpu(monkeypatch, module, reason):
     monkeypatch.setitem(sys.modules, "pynvml", module)
-    gpus, said = hardware.gpus_by_nvml()
-    assert gpus == hardware.gpu_use() == []
+    gpus, said = hardware.detect_gpus()
+    assert gpus == hardware.measure_gpus() == []
     assert reason in said

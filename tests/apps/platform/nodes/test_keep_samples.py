@@ -21,7 +21,7 @@ def keep(monkeypatch):
     """keep(seconds) as the dispatcher does it, so many seconds after NOW."""
 
     def at(seconds: float = 0) -> int:
-        monkeypatch.setattr(samples, "database_now", lambda: NOW + timedelta(seconds=seconds))
+        monkeypatch.setattr(samples, "get_database_now", lambda: NOW + timedelta(seconds=seconds))
         return keep_samples(actor=build_plane_actor(PlaneRole.DISPATCHER))
 
     return at

@@ -30,7 +30,7 @@ def clock(monkeypatch):
 
     def stand(seconds: float) -> None:
         now = samples.datetime.fromtimestamp(1_800_000_000 + seconds, samples.UTC)
-        monkeypatch.setattr(samples, "database_now", lambda: now)
+        monkeypatch.setattr(samples, "get_database_now", lambda: now)
 
     return stand
 

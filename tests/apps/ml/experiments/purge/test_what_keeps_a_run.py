@@ -21,7 +21,7 @@ from apps.ml.experiments.purge import deletion
 from apps.ml.registry import citations
 from apps.ml.registry.models import Model, ModelVersion
 from apps.platform.approvals.models import Approval
-from apps.platform.approvals.services import note_names
+from apps.platform.approvals.services import record_names
 from apps.platform.holds.models import Hold
 from apps.platform.holds.services import place_hold
 from apps.platform.jobs.models import Job
@@ -46,7 +46,7 @@ def approve(project):
             eligible=1,
             deadline_at=timezone.now(),
         )
-        note_names(approval)
+        record_names(approval)
 
     return make
 

@@ -7,7 +7,7 @@ from apps.ml.registry.models import Alias, AliasMove, ModelVersion
 from apps.ml.registry.promotion.subject import PROMOTION
 from apps.ml.registry.services import promote, request_promotion
 from apps.platform.accounts.reauthentication import Proof
-from apps.platform.approvals.differences import changes_since
+from apps.platform.approvals.differences import find_changes
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import approve
 from apps.platform.approvals.states import ApprovalState
@@ -93,7 +93,7 @@ def test_a_scrub_that_finds_damage_is_seen_without_reading(registered, asked):
     approval = asked(version)
     artifact = version.variants.get(name="fp32").artifact
     type(artifact).objects.filter(pk=artifact.pk).update(damaged_at=version.created_at)
-    assert [change["path"] for change in changes_since(approval)] == ["/candidate/variants/fp32/intact"]
+    assert [change["path"] for change in find_changes(approval)] == ["/candidate/variants/fp32/intact"]
 
 
 @pytest.mark.parametrize("deep", [True, False])
@@ -101,7 +101,7 @@ def test_nothing_changed_means_equal_facts(deep, registered, asked, approved, dj
     approved(registered())
     approval = asked(registered(names=("fp32", "int8", "tvm-x86_64")))
     with django_assert_max_num_queries(7):
-        assert changes_since(approval, deep=deep) == []
+        assert find_changes(approval, deep=deep) == []
 
 
 def test_the_alias_moves_from_the_holder_that_was_named_only(registered, asked, actor_for, approver, approved):
@@ -135,7 +135,7 @@ def test_the_fixture_leaves_the_rows_that_asking_and_voting_leave(registered, as
         columns = ("subject_type", "title", "state", "comment", "requester", "requester_user", "needed", "eligible")
         [vote] = approval.votes.values("user", "label", "decision", "reason", "method")
         [move] = AliasMove.objects.filter(to_version=version).values("alias", "kind", "from_version", "by", "reason")
-        facts = changes_since(approval, deep=True), approval.votes.get().facts_digest == approval.facts_digest
+        facts = find_changes(approval, deep=True), approval.votes.get().facts_digest == approval.facts_digest
         told = {name: getattr(approval, name) for name in columns} | {"names": approval.names.count()}
         return told, vote, move, facts, Alias.objects.get(model=version.model).version == version
 

@@ -79,14 +79,14 @@ def test_a_sample_of_every_queue_once_in_fifteen_seconds(submit, claim, node, ad
 
 def test_two_dispatchers_leave_one_sample(submit, node, dispatcher, monkeypatch):
     now = samples.datetime.fromtimestamp(1_800_000_000, samples.UTC)
-    monkeypatch.setattr(samples, "database_now", lambda: now)
+    monkeypatch.setattr(samples, "get_database_now", lambda: now)
     assert [queues.sample_queues(actor=dispatcher) for _ in range(2)] == [1, 0]
     assert QueueSample.objects.count() == 1
 
 
 def test_samples_come_back_as_points(node, dispatcher, actor_for, viewer):
     queues.sample_queues(actor=dispatcher)
-    asked = samples.asked_of({"step": "60"})
+    asked = samples.parse_time_window({"step": "60"})
     ((_, told),) = queues.get_queue_samples(actor_for(viewer), "cpu", asked)
     assert (told["queued"], told["oldest_seconds"]) == (0, None)
     assert list(queues.get_samples_by_queue(actor_for(viewer), asked)) == ["cpu"]
@@ -94,7 +94,7 @@ def test_samples_come_back_as_points(node, dispatcher, actor_for, viewer):
 
 def test_means_and_ends(dispatcher, monkeypatch):
     now = samples.datetime.fromtimestamp(1_800_000_000, samples.UTC)
-    monkeypatch.setattr(samples, "database_now", lambda: now)
+    monkeypatch.setattr(samples, "get_database_now", lambda: now)
     for seconds, queued in ((600, 2), (585, 4), (90_000, 9)):
         QueueSample.objects.create(queue="cpu", at=now - samples.timedelta(seconds=seconds), queued=queued)
     assert queues.keep_samples(actor=dispatcher) == 2

@@ -2,7 +2,7 @@ import pytest
 
 from apps.platform.approvals import queries, services
 from apps.platform.approvals.models import Approval, Look
-from apps.platform.approvals.seen_state import shown_of, spoken
+from apps.platform.approvals.seen_state import build_seen_state, format_pointer
 from apps.platform.audit.models import AuditRecord
 
 
@@ -12,9 +12,9 @@ def look(actor_for):
 
     def looked(user, approval):
         row = Approval.objects.with_given().with_due().get(pk=approval.pk)
-        standing, remarks = queries.standing_of(row), queries.remarks_on(row)
-        shown = shown_of(row, queries.votes_on(row), remarks, standing.changes)
-        found = queries.news_for(services.note_look(actor=actor_for(user), approval=row, shown=shown), row)
+        standing, remarks = queries.get_standing(row), queries.list_remarks(row)
+        shown = build_seen_state(row, queries.list_votes(row), remarks, standing.changes)
+        found = queries.get_news(services.record_look(actor=actor_for(user), approval=row, seen_state=shown), row)
         return [one.text for one in found.news] if found else []
 
     return looked
@@ -39,7 +39,7 @@ def test_it_is_told_until_it_is_let_go(two_needed, second, ask, decide, look, ap
     look(second, approval)
     decide(approver, approval)
     assert look(second, approval) == look(second, approval) != []
-    services.let_go(actor=actor_for(second), approval=approval)
+    services.dismiss_changes(actor=actor_for(second), approval=approval)
     assert look(second, approval) == []
     assert AuditRecord.objects.filter(action="approval.seen").count() == 1
 
@@ -72,7 +72,7 @@ def test_a_request_asked_anew_is_compared_with_the_one_they_saw(ask, decide, loo
     anew = ask()
     assert look(approver, anew) == [f"It was asked for anew: 1 fact is not as in request #{first.pk}."]
     row = Approval.objects.get(pk=anew.pk)
-    (change,) = queries.news_for(Look.objects.get(approval=anew), row).facts
+    (change,) = queries.get_news(Look.objects.get(approval=anew), row).facts
     assert (change["path"], change["was"], change["is"]) == ("/version", 3, 4)
 
 
@@ -111,11 +111,11 @@ def test_a_program_does_not_look(ask, actor_for, approver, make_token):
 
     approval = ask()
     _secret, token = make_token(approver)
-    assert services.note_look(actor=actor_for_token(token), approval=approval, shown={}) is None
+    assert services.record_look(actor=actor_for_token(token), approval=approval, seen_state={}) is None
     assert not Look.objects.exists()
 
 
 def test_a_pointer_is_spoken():
-    assert spoken("/candidate/variants/int8/max_abs_error") == "candidate › variants › int8 › max_abs_error"
-    assert spoken("/a~1b") == "a/b"
-    assert spoken("") == "the whole"
+    assert format_pointer("/candidate/variants/int8/max_abs_error") == "candidate › variants › int8 › max_abs_error"
+    assert format_pointer("/a~1b") == "a/b"
+    assert format_pointer("") == "the whole"

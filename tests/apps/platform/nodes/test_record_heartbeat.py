@@ -3,7 +3,7 @@ import pytest
 from apps.core.errors import Refused
 from apps.platform.audit.models import AuditRecord
 from apps.platform.nodes.models import ONLINE_SECONDS, Node
-from apps.platform.nodes.services import heartbeat, hold_node
+from apps.platform.nodes.services import hold_node, record_heartbeat
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -17,7 +17,7 @@ def status():
 def test_brings_a_silent_node_back_and_is_not_recorded(worker_actor, node, heard_of):
     heard_of(node, ONLINE_SECONDS + 1)
     assert status() == "offline"
-    assert heartbeat(actor=worker_actor, node=node, load={"cpu_share": 0.5})
+    assert record_heartbeat(actor=worker_actor, node=node, load={"cpu_share": 0.5})
     assert status() == "online"
     assert Node.objects.get().load == {"cpu_share": 0.5}
     assert not AuditRecord.objects.exists()
@@ -44,9 +44,9 @@ def test_held_shows_only_while_it_lives(operator, node, heard_of, seconds, expec
 
 def test_tells_that_the_row_is_gone(worker_actor, node):
     Node.objects.all().delete()
-    assert not heartbeat(actor=worker_actor, node=node, load={})
+    assert not record_heartbeat(actor=worker_actor, node=node, load={})
 
 
 def test_only_a_worker_sends_it(actor_for, engineer, node):
     with pytest.raises(Refused):
-        heartbeat(actor=actor_for(engineer), node=node, load={})
+        record_heartbeat(actor=actor_for(engineer), node=node, load={})
