@@ -197,7 +197,8 @@ SELECT %s, COUNT(*) FROM (
 def select_levels_in_time(metrics: Sequence[Metric], room: int, times: Times) -> dict[int, Part]:
     """As select_levels, for what was measured in these times.
 
-    A bucket tells when its extremes were, not when it began: so the bucket before the first of which one is inside may reach into the times, and so may the one behind the last.
+    A bucket tells when its extremes were, not when it began: so the bucket before the first of which one is inside may
+    reach into the times, and so may the one behind the last.
     """
     long = {metric.pk: metric for metric in metrics if metric.count > room}
     if not long:
