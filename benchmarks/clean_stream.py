@@ -33,14 +33,14 @@ STEPS = [
 OURS = """
 import json, sys
 from pathlib import Path
-from deepseek.clean.execution import execute, write
+from deepseek.clean.execution import execute, write_parquet
 from deepseek.tables.sources import open_table
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import Around
+from deepseek.clean.steps.base import StepContext
 path, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 spec = CleanSpec(steps=steps)
 source = open_table(path, spec.csv, out.parent)
-write(execute(spec.steps, source.batches, Around(folder=out.parent)).batches, out)
+write_parquet(execute(spec.steps, source.batches, StepContext(folder=out.parent)).batches, out)
 """
 POLARS = """
 import sys
