@@ -14,7 +14,8 @@ from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.services import add_version, ensure_dataset, register_version
+from apps.data.datasets.services import register_version
+from apps.data.datasets.versions.registration import add_version, ensure_dataset
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges

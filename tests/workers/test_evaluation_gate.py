@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from apps.core.errors import Conflict
-from apps.data.datasets.services import add_version, create_dataset
+from apps.data.datasets.services import create_dataset
+from apps.data.datasets.versions.registration import add_version
 from apps.ml.registry.models import Evaluation, GateVerdict, ModelVersion
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.models import Approval

@@ -7,7 +7,8 @@ import hashlib
 import pytest
 from django.db import OperationalError
 
-from apps.data.datasets.services import add_version, create_dataset
+from apps.data.datasets.services import create_dataset
+from apps.data.datasets.versions.registration import add_version
 from apps.ml.registry.models import ModelVersion, Variant
 from apps.ml.registry.services import versions
 from apps.platform.artifacts.models import Artifact, Holding

@@ -33,6 +33,7 @@ from apps.data.datasets.serializers import (
     VersionDetailSerializer,
     VersionSerializer,
 )
+from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.deletion import delete_version
 from apps.data.datasets.versions.manifest import (
     CSV,
@@ -141,7 +142,7 @@ class VersionsView(GenericAPIView[DatasetVersion]):
         in_project = get_project(request.actor, project)
         policy.require(request.actor, "dataset.add_version", in_project)
         refuse_forms(request._request)
-        services.check_name(name)
+        registration.check_name(name)
         content_type = (request._request.content_type or "").lower()
         if content_type in TABLE_BODY_TYPES and content_type != CSV:
             result = add_body(request, in_project, name, TABLE_BODY_TYPES[content_type])

@@ -15,10 +15,10 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
 from apps.core.policy import is_allowed, require
-from apps.data.datasets import services
 from apps.data.datasets.ingest.uploads import HEAD_BYTES, ingest_csv, ingest_table
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.quality.profile_jobs import measure_version
+from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.manifest import (
     CSV,
     TABLES,
@@ -139,7 +139,7 @@ class UploadForm(FieldsForm):
         name, note = self.values["dataset"].strip(), self.values["note"].strip()
         try:
             if name:
-                services.check_name(name)
+                registration.check_name(name)
             if len(note) > NOTE_LIMIT:
                 text = Message("The note has {count} characters.", count=f"{len(note):,}")
                 raise Invalid(text, field="note", hint=Message("Shorten it to {limit}.", limit=NOTE_LIMIT))
@@ -158,7 +158,7 @@ class UploadForm(FieldsForm):
 
     def store_upload(self, actor: Actor, project: Project, file: UploadedFile | None) -> UploadResult:
         name, values = self.values["dataset"].strip(), self.values
-        services.check_name(name)  # before hundreds of megabytes are stored under it
+        registration.check_name(name)  # before hundreds of megabytes are stored under it
         delimiter, encoding = values["delimiter"] or AUTO, values["encoding"] or AUTO
         delimiter = DELIMITERS.get(delimiter, delimiter)
         check_dialect_options(delimiter, encoding)

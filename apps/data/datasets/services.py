@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
-from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.ingest import csv_inspection
-from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.provenance.job_inputs import build_edges, find_source_versions
-from apps.data.datasets.provenance.row_origin_runs import RowOriginRef, read_row_origins
+from apps.data.datasets.provenance.row_origin_runs import read_row_origins
 from apps.data.datasets.quality.expectation_gate import check_expectations
-from apps.data.datasets.quality.required_expectations import CheckedTable, require_checked
 from apps.data.datasets.queries import iter_chunks
-from apps.data.datasets.versions.commits import record_commit
-from apps.data.datasets.versions.deletion import restore_version
 from apps.data.datasets.versions.legacy_paths import LegacyPaths
 from apps.data.datasets.versions.manifest import (
     UPLOAD_PATH,
-    StoredBytes,
-    VersionFile,
     check_dialect_options,
     check_files,
     choose_media_type,
     format_csv_type,
     guess_media_type,
-    render_manifest,
 )
-from apps.platform.accounts.models import SLUG, Project
-from apps.platform.artifacts.bulk_sql import insert, not_held_among
+from apps.data.datasets.versions.registration import (
+    add_version,
+    check_held,
+    check_name,
+    check_text,
+    ensure_dataset,
+    insert_dataset,
+)
+from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import usable
 from apps.platform.audit import services as audit
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.provenance import resolve_requester
 from apps.platform.lineage.services import record_edges
 from deepseek.messages import N_
 from deepseek.tables.csv_dialect import AUTO, CsvDialect
@@ -67,98 +64,6 @@ def create_dataset(*, actor: Actor, project: Project, name: str, description: st
             field="name",
             hint=N_("Add a version to it, or choose another name."),
         ) from None
-
-
-def ensure_dataset(*, actor: Actor, project: Project, name: str) -> Dataset:
-    """Get or create the dataset called `name`; safe against concurrent calls."""
-    dataset = Dataset.objects.filter(project=project, name=name).first()
-    if dataset is not None:
-        policy.require(actor, "dataset.view", dataset)
-        return dataset
-    policy.require(actor, "dataset.create", project)
-    check_name(name)
-    try:
-        with transaction.atomic():
-            return insert_dataset(actor, project, name, "")
-    except IntegrityError:
-        return Dataset.objects.get(project=project, name=name)
-
-
-def add_version(
-    *,
-    actor: Actor,
-    dataset: Dataset,
-    files: Sequence[VersionFile],
-    media_type: str,
-    rows: int | None,
-    columns: Sequence[Mapping[str, str]],
-    script: str,
-    params: Mapping[str, Any],
-    job_id: int | None = None,
-    quality: Artifact | None = None,
-    note: str = "",
-    rows_from: RowOriginRef | None = None,
-    has_commit: bool = False,
-    checked: CheckedTable | None = None,
-    old_paths: Container[object] | None = None,
-) -> tuple[DatasetVersion, bool]:
-    """Add a version of these files, or return the existing one: the digest of the manifest identifies it.
-
-    Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. `checked`:
-    what check_expected has found. `old_paths`: those that may stay as they are (check_path), else the newest version's.
-    Numbers have no gaps and none is given twice: the dataset's row is locked while the next one is taken. Raises
-    Invalid for files of nonsense or bytes that the project does not hold.
-    """
-    policy.require(actor, "dataset.add_version", dataset)
-    check_files(files, LegacyPaths(dataset.project_id, dataset.name) if old_paths is None else old_paths)
-    text = render_manifest(files)
-    check_text("note", note)
-    check_held(dataset.project_id, [artifact for _, artifact, _ in files])
-    digest = sha256_hex(text)
-    with transaction.atomic():
-        locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
-        existing = DatasetVersion.objects.select_related("dataset").filter(dataset=locked, digest=digest).first()
-        if existing is not None and existing.deleted_at is not None:
-            require_checked(locked, job_id, checked, files)
-            restore_version(actor, existing, list(files), quality)
-            if not has_commit:
-                record_commit(existing)
-            return existing, True
-        if existing is not None:
-            return existing, False
-        require_checked(locked, job_id, checked, files)
-        number = locked.versions_count + 1
-        Dataset.objects.filter(pk=locked.pk).update(versions_count=number, touched_at=timezone.now())
-        version = DatasetVersion.objects.create(
-            dataset=locked,
-            number=number,
-            digest=digest,
-            manifest=text,
-            media_type=media_type,
-            rows=rows,
-            size=sum(artifact.size for _, artifact, _ in files),
-            columns=[dict(column) for column in columns],
-            script=script,
-            params=dict(params),
-            job_id=job_id,
-            quality=quality,
-            note=note,
-            created_by=resolve_requester(actor, job_id),
-            **(rows_from.fields() if rows_from else {}),
-        )
-        rows_of_files = ((version.pk, path, artifact.digest, kind) for path, artifact, kind in files)
-        insert(DatasetFile, ("version_id", "path", "artifact_id", "media_type"), rows_of_files)
-        audit.record(
-            actor=actor,
-            action="dataset.add_version",
-            obj=version,
-            after={"dataset": locked.name, "number": number, "rows": rows, "script": script, "job": job_id},
-            digests={"manifest": digest, **({"expectations": compute_digest(checked.expectations)} if checked else {})},
-        )
-        if not has_commit:
-            record_commit(version)
-    dataset.versions_count = number
-    return version, True
 
 
 def upload_csv(
@@ -337,49 +242,3 @@ def register_version(
                 attach_quality(actor, target, outputs_by_slot[report][1])
         record_edges(actor=actor, project=project, edges=build_edges(job, sources, version, slot))
     return version, created
-
-
-def insert_dataset(actor: Actor, project: Project, name: str, description: str) -> Dataset:
-    dataset = Dataset.objects.create(
-        project=project, name=name, description=description, created_by=resolve_requester(actor)
-    )
-    audit.record(actor=actor, action="dataset.create", obj=dataset, after={"name": name, "description": description})
-    return dataset
-
-
-def check_held(project_id: int, artifacts: Sequence[StoredBytes]) -> None:
-    """Raise Invalid for an artifact that the project does not hold; another project may, and keeps it to itself."""
-    missing = sorted(not_held_among(project_id, {artifact.digest for artifact in artifacts}))
-    if missing:
-        raise Invalid(
-            "The project holds no artifact {missing}.",
-            missing=missing[0],
-            code="artifact_unknown",
-            field="digest",
-            limit="an artifact of this project",
-            hint=N_("Upload it first."),
-        )
-
-
-def check_name(name: str) -> None:
-    if not re.search(SLUG.regex, name):
-        raise Invalid(
-            "{name!r} cannot be the name of a dataset.",
-            name=name[:60],
-            code="bad_name",
-            field="name",
-            limit="1 to 50 lower-case letters, digits and hyphens, a letter or digit first",
-            hint=N_("For instance wti-daily."),
-        )
-
-
-def check_text(field: str, value: str) -> None:
-    if len(value) > 500:
-        raise Invalid(
-            "{name} has {count} characters.",
-            name=field,
-            count=len(value),
-            field=field,
-            limit="500 characters",
-            hint=N_("Shorten it."),
-        )

@@ -12,7 +12,7 @@ from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.errors import NotFound, Unauthenticated
 from apps.data.datasets.models import Dataset
-from apps.data.datasets.services import check_name
+from apps.data.datasets.versions.registration import check_name
 from apps.platform.accounts.authentication import token_actor, token_of
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project

@@ -18,9 +18,9 @@ from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.profile_jobs import measure_added
 from apps.data.datasets.quality.required_expectations import CheckedTable
-from apps.data.datasets.services import add_version, ensure_dataset
 from apps.data.datasets.versions.legacy_paths import LegacyPaths
 from apps.data.datasets.versions.manifest import check_path
+from apps.data.datasets.versions.registration import add_version, ensure_dataset
 from apps.data.repositories import history
 from apps.data.repositories.access import RepositoryTarget
 from apps.data.repositories.lfs_config import check_lfs_config

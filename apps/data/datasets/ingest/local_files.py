@@ -28,9 +28,9 @@ from apps.data.datasets.ingest.scan_index import IndexedFile, ScanIndex
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.profile_jobs import measure_added
-from apps.data.datasets.services import add_version, check_name, check_text, ensure_dataset
 from apps.data.datasets.versions.legacy_paths import LegacyPaths
 from apps.data.datasets.versions.manifest import choose_media_type, guess_media_type, parse_digests
+from apps.data.datasets.versions.registration import add_version, check_name, check_text, ensure_dataset
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.bulk_sql import Stored, batches, hold_many, not_whole_among
 from apps.platform.artifacts.intake import About, Intake, Mode, Taken, changed, opened

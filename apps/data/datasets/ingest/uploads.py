@@ -13,6 +13,7 @@ from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality import required_expectations
 from apps.data.datasets.quality.profile_jobs import submit_profile_job
 from apps.data.datasets.queries import read_first_bytes
+from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.manifest import CSV, check_kind, format_csv_type, get_table_path, render_manifest
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
@@ -52,9 +53,9 @@ def ingest_csv(
     """
     policy.require(actor, "dataset.add_version", project)
     demanding_dataset = required_expectations.find_demanding_dataset(project, dataset_name)
-    services.check_name(dataset_name)
-    services.check_text("note", note)
-    services.check_held(project.pk, [artifact])
+    registration.check_name(dataset_name)
+    registration.check_text("note", note)
+    registration.check_held(project.pk, [artifact])
     check_kind(read_first_bytes(artifact.pk, HEAD_BYTES)[0], CSV)
     dialect = services.resolve_dialect(project, artifact, delimiter, encoding)
     options: dict[str, Any] = {**asdict(dialect), "note": note}
@@ -89,9 +90,9 @@ def ingest_table(
     Bytes that are a version already need no job. Raises Invalid for a file that does not begin as one of that kind.
     """
     policy.require(actor, "dataset.add_version", project)
-    services.check_name(dataset_name)
-    services.check_text("note", note)
-    services.check_held(project.pk, [artifact])
+    registration.check_name(dataset_name)
+    registration.check_text("note", note)
+    registration.check_held(project.pk, [artifact])
     check_kind(read_first_bytes(artifact.pk, HEAD_BYTES)[0], kind)
     target: dict[str, Any] = {"actor": actor, "project": project, "dataset_name": dataset_name, "note": note}
     dataset = Dataset.objects.filter(project=project, name=dataset_name).first()

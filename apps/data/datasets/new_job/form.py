@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
-from apps.data.datasets import services
 from apps.data.datasets.models import DatasetFile
 from apps.data.datasets.new_job.choices import (
     MAX_TABLES_OFFERED,
@@ -28,6 +27,7 @@ from apps.data.datasets.new_job.clean_preview import CleanPreview
 from apps.data.datasets.new_job.form_preview import estimate_memory, preview_table
 from apps.data.datasets.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
 from apps.data.datasets.new_job.plan_columns import build_step_choices
+from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.manifest import parse_dialect
 from apps.platform.accounts.models import Project
 from apps.platform.jobs import queries
@@ -221,7 +221,7 @@ class JobForm:
         """The name of the dataset to register in, now: the job would fail of it at its very end."""
         try:
             if self.values.get("register/dataset"):
-                services.check_name(self.values["register/dataset"])
+                registration.check_name(self.values["register/dataset"])
         except Invalid as failure:
             self.errors["register/dataset"] = translate_error(failure)
 

@@ -17,6 +17,7 @@ from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.provenance.job_inputs import build_edges, build_version_end, get_input_digests
 from apps.data.datasets.quality.profile_job_retention import IS_MEASUREMENT, KIND, choose_queueing_actor
 from apps.data.datasets.queries import find_first_table, get_main_file
+from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.manifest import (
     MEASURED_FORMATS,
     format_csv_type,
@@ -154,9 +155,9 @@ def add_checked_version(
     actor: Actor, job: Job, name: str, table: Artifact, kind: str, report: Artifact, meta: Mapping[str, Any]
 ) -> DatasetVersion:
     dialect = parse_dialect(kind)
-    version, _new = services.add_version(
+    version, _new = registration.add_version(
         actor=actor,
-        dataset=services.ensure_dataset(actor=actor, project=job.project, name=name),
+        dataset=registration.ensure_dataset(actor=actor, project=job.project, name=name),
         files=[(get_table_path(kind), table, kind)],
         media_type=kind,
         rows=meta.get("rows"),

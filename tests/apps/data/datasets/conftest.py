@@ -3,8 +3,9 @@ import json
 import pytest
 
 from apps.data.datasets import bounded_process
-from apps.data.datasets.services import add_version, create_dataset
+from apps.data.datasets.services import create_dataset
 from apps.data.datasets.versions.manifest import PARQUET
+from apps.data.datasets.versions.registration import add_version
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs.models import Job, JobInput

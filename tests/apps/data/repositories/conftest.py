@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from apps.data.datasets.services import add_version, create_dataset
+from apps.data.datasets.services import create_dataset
+from apps.data.datasets.versions.registration import add_version
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
 

@@ -11,7 +11,8 @@ from apps.data.datasets import bounded_process
 from apps.data.datasets.quality import expectation_gate
 from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.required_expectations import set_expectations
-from apps.data.datasets.services import add_files, add_version
+from apps.data.datasets.services import add_files
+from apps.data.datasets.versions.registration import add_version
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("inline_engine")]
