@@ -136,10 +136,10 @@ def test_a_cycle_is_named_from_end_to_end(start):
 
 
 def test_a_job_that_cannot_be_made_leaves_none(start, monkeypatch):
-    def refuse_the_last(*, actor, project, asked):
-        if asked.name == "c":
+    def refuse_the_last(*, actor, project, submission):
+        if submission.name == "c":
             raise Invalid("Gone.", field="/inputs/x")
-        return jobs.submit_job(actor=actor, project=project, submission=asked)
+        return jobs.submit_job(actor=actor, project=project, submission=submission)
 
     monkeypatch.setattr(services, "submit_job", refuse_the_last)
     assert faults(start, *CHAIN) == {"/steps/2/inputs/x": "invalid"}
