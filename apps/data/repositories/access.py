@@ -1,4 +1,4 @@
-"""Who asks, and for which repository: a token, the project and the dataset of the address."""
+"""Authenticate a request by its token, and resolve the project and dataset of its address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bare repository for each dataset that was asked for: a folder made from the rows of its commits.
+"""A bare repository for each dataset that a client has requested, built from the rows of its commits.
 
 The database is the truth. A folder that is behind is brought up, one that says something else is made anew, and one
 that is gone comes back with the same commits; so it may lie on a share, on each host by itself, or be deleted.

@@ -1,4 +1,4 @@
-"""Git as a child process: its environment is built from nothing, its time is bounded, and so is how many there are."""
+"""Run Git as a child process with a clean environment, a time limit and a limit on concurrent children."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def find_program() -> str:
 
 
 def start(*words: str, cwd: Path, env: Mapping[str, str] | None = None, **pipes: Any) -> subprocess.Popen[bytes]:
-    """A child in a session of its own, so that `end` reaches what it starts; its memory is bounded, and theirs.
+    """A child in a session of its own, so that `kill_child` reaches what it starts; its memory is bounded, and theirs.
 
     So is the processor time of each process: of a child whose web process was killed nobody keeps the deadline, and
     `git http-backend` reads a body that has ended for ever.
@@ -127,7 +127,7 @@ def run(
     input_chunks: Iterable[bytes] | None = None,
     seconds: float = DEFAULT_SECONDS,
 ) -> bytes:
-    """What a command prints; GitFailed with its last words where it fails. `given` is its standard input."""
+    """What a command prints; GitFailed with its last words where it fails. `input_chunks` is its standard input."""
     stdin = subprocess.PIPE if input_chunks is not None else subprocess.DEVNULL
     child = start(*words, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with Deadline(child, seconds) as deadline:

@@ -27,7 +27,7 @@ def build_pattern(path: str) -> str:
 
 
 def add_lfs_lines(git_files: Mapping[str, str], paths: Iterable[str]) -> dict[str, str]:
-    """`kept` with a root .gitattributes that gives every one of these paths to LFS; what stands there stays."""
+    """`git_files` with a root .gitattributes that gives each of these paths to LFS; what stands there stays."""
     text = git_files.get(ATTRIBUTES, "")
     existing = {words[0] for words in map(str.split, text.splitlines()) if "filter=lfs" in words[1:]}
     patterns = dict.fromkeys([*DEFAULT_PATTERNS, *sorted({build_pattern(path) for path in paths})])

@@ -1,4 +1,4 @@
-"""The commits of versions that no push brought: made of the version alone, in the order of their numbers.
+"""Commits of versions that no push brought, derived from the version alone, in the order of their numbers.
 
 Where the version that `main` points to is deleted, one more goes back to what is there. They are rows first. Folders
 follow (folders.py), whenever somebody asks for one.
@@ -31,7 +31,7 @@ def record_commit(version: DatasetVersion) -> None:
     """The commit of a version just added, in its transaction, where the dataset's row is locked already.
 
     One that comes back is no news to a `main` that has moved on to a younger one. Where older versions still have none
-    (they are older than repositories), all wait for the next `complete`.
+    (they are older than repositories), all wait for the next `ensure_commits`.
     """
     older = version.dataset.versions.filter(number__lt=version.number, commits=None)
     if older.exists():
@@ -81,7 +81,7 @@ def append_version(dataset: Dataset, last: Commit, version: DatasetVersion) -> C
 
 
 def add_rollback_commit(dataset: Dataset, last: Commit, deleted_version: DatasetVersion) -> Commit:
-    """The version of the newest commit, `gone`, is deleted: the files that `main` held before it, as one more commit.
+    """Commit the files that `main` held before `deleted_version`, the version of its newest commit, was deleted.
 
     Where no version is left it has no files. By whom and when is what the deletion says, so it is made again the same.
     """

@@ -1,4 +1,4 @@
-"""What Git runs before it takes a push in: it asks the web process that started it, over two inherited pipes.
+"""The hooks that Git runs before it accepts a push: they ask the web process that started it, over two pipes.
 
 The push lies in quarantine then: what is refused leaves no object behind. The hook says what arrived, line by line
 (the quarantine's folder, then "old new reference"), ends with a dot, and waits for the word: lines that begin with a

@@ -1,4 +1,4 @@
-"""`git http-backend` behind a view: a CGI program that is given a file as its input and read as it answers."""
+"""Run `git http-backend` behind a view: a CGI program with a file as input, whose output is streamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The LFS server: which objects are there, where each is sent or fetched. Its object ids are the store's digests."""
+"""The LFS batch API: which objects exist, and where to upload or download each. Object ids are the store's digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`.lfsconfig` of a push: git-lfs obeys the one that is checked out, so it must not send uploads elsewhere."""
+"""Validate the `.lfsconfig` of a push: git-lfs obeys a checked-out one, so it must not redirect uploads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history that Git shows of a dataset, whole: a repository's folder is made from these rows, and can be again."""
+"""Git history of a dataset: a repository's folder is built, and can be rebuilt, from these rows alone."""
 
 from __future__ import annotations
 

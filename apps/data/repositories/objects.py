@@ -1,6 +1,6 @@
 """Git's objects, written without Git: the same version makes the same commit on every host and at any time. Pure.
 
-`stored` is how the plane keeps objects of its own commits: record after record of kind (1 byte), SHA-1 (20 bytes),
+The plane stores its own commits as `serialize_objects` writes them: records of kind (1 byte), SHA-1 (20 bytes),
 size and compressed size (4 bytes each, big-endian), and the bytes as zlib made them.
 """
 

@@ -1,4 +1,4 @@
-"""Whether a push may move `main`: one branch, forward only, on top of what there is, past nobody's lock. Reads only."""
+"""Decide whether a push may move `main`: one branch, fast-forward only, past nobody's lock. Reads only."""
 
 from __future__ import annotations
 

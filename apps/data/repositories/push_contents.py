@@ -1,4 +1,4 @@
-"""The files of a pushed commit, as a version has them: pointers lead to artifacts, other files become some."""
+"""Turn the files of a pushed commit into those of a version: LFS pointers resolve to artifacts, others are stored."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read_contents(
 ) -> PushContents:
     """Read the tree of the tip, store what is not in LFS, and look into its main table. No transaction is open.
 
-    What is stored is added to `put` at once, so that whoever refuses the push later can take it back.
+    Each stored artifact is appended to `new_artifacts` at once, so that a later refusal can remove it.
 
     Raises Invalid naming the path: a link, a path of nonsense, a pointer whose bytes have not been sent.
     """

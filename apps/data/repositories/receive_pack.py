@@ -1,4 +1,4 @@
-"""One push: Git reads the pack into quarantine and asks, by its hook, whether to take it in; this process answers.
+"""Receive a push: Git reads the pack into quarantine, and its hook asks this process whether to accept it.
 
 The rows come first, Git's reference after them: a push that is cut off between the two is in the database, and the
 folder follows when somebody next asks for it.
@@ -38,7 +38,7 @@ MAX_LINE_CHARS = 2000  # characters of a line for the person who pushes
 
 @dataclass(frozen=True, slots=True)
 class RefUpdate:
-    """One reference that a push wants to move; forty noughts: none."""
+    """A ref update. An all-zero SHA means the ref does not exist."""
 
     old: str
     new: str
@@ -126,7 +126,7 @@ def run_child(env: dict[str, str], folder: Path, body: IO[bytes], out: IO[bytes]
 
 
 def read_hook_request(descriptor: int, seconds: float) -> bytes | None:
-    """What the hook asks; None where Git ends without asking: nothing to push, or a pack that it cannot read.
+    """Read what the hook asks; None where Git ends without asking: nothing to push, or a pack that it cannot read.
 
     TooLarge for more references than anybody reads: the hook still writes, so nobody may wait for it.
     """

@@ -1,4 +1,4 @@
-"""Errors in the words of the protocol: a line of text for Git, a small JSON object for git-lfs.
+"""Error responses of the protocols: a line of text for Git, a small JSON object for git-lfs.
 
 Neither client reads a page, follows to a log-in, or keeps a CSRF token.
 """

@@ -1,4 +1,4 @@
-"""Every write of repositories: a push becomes a version or is refused whole; paths are locked and unlocked."""
+"""Every write of repositories: a push becomes a version or is refused as a whole; LFS locks."""
 
 from __future__ import annotations
 

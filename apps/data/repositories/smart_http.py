@@ -1,4 +1,4 @@
-"""Git's smart HTTP: references, fetches and pushes. The old protocol of plain files is not spoken."""
+"""Git's smart HTTP: references, fetches and pushes. The dumb protocol is not supported."""
 
 from __future__ import annotations
 

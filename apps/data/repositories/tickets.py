@@ -1,4 +1,4 @@
-"""A signed word in the address of one transfer: git-lfs takes it along by itself, and no header can double it.
+"""Signed tickets in the addresses of LFS transfers, which git-lfs sends without further headers.
 
 It names the token that asked, whose rights are read anew when it is used: a token that is revoked opens nothing, and
 neither does an address that is older than an hour. Addresses are logged without their query, here and by the proxy.

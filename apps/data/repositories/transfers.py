@@ -1,4 +1,4 @@
-"""LFS objects on their way in and out: straight into the artifact store under their digest, and from there."""
+"""Upload and download LFS objects, straight to and from the artifact store by their digest."""
 
 from __future__ import annotations
 

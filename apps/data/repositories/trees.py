@@ -1,4 +1,4 @@
-"""What a push brought, read by Git itself from the quarantine it lies in."""
+"""Read the objects of a push through Git, from the quarantine they lie in."""
 
 from __future__ import annotations
 

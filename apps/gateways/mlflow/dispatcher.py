@@ -1,4 +1,4 @@
-"""One call of MLflow's protocol from the request to its answer: who asks, which function, what it says.
+"""Dispatch a request of the MLflow protocol: authenticate, find the route, check its permission, build the response.
 
 It stands beside Django's middleware, not behind it (docs/adr/0022): a client has a token and no session, language,
 cookie or form, and a training loop must not pay for those at every step.

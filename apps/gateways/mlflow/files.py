@@ -1,6 +1,6 @@
 """mlflow-artifacts/*, artifacts/list, get-artifact: the files of runs, logged models and versions, by their paths.
 
-Bodies are streamed both ways and never held. What an address may name is decided by apps/ml/experiments/files/tree.py.
+Bodies are streamed both ways. What an address may name is decided by apps/ml/experiments/files/tree.py.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def presign_download(call: MlflowCall, path: str) -> HttpResponse:
 
 
 def send_signed_file(request: HttpRequest, path: str) -> HttpResponseBase:
-    """The address that `presigned` gave: its ticket stands for the token."""
+    """Send the file of a presigned address; its ticket stands for the token."""
     holding = tickets.read_download_ticket(request)
     release_connection()
     return download(request, holding)

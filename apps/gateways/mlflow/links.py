@@ -1,4 +1,4 @@
-"""Where the addresses that MLflow's client prints lead in a browser; static/js/mlflow_link.js sends it here."""
+"""Redirect the links that MLflow's client prints to our pages; static/js/mlflow_link.js sends browsers here."""
 
 from __future__ import annotations
 

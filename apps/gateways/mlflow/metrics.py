@@ -1,4 +1,4 @@
-"""metrics/*: every point of a metric, page by page, and points of several runs for a chart."""
+"""metrics/*: a metric's history in pages, and downsampled histories of several runs for a chart."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def thin_points(metric_ids: Collection[int], window: Steps | None, limit: int) -
 
 
 def fetch_extents(metric_ids: Collection[int], steps: Steps, limit: int) -> list[tuple[Any, ...]]:
-    """(metric, points of these steps, `most` at most, their first and last step, first and last time of all points)."""
+    """(metric, count of points in these steps up to `limit`, first and last step there, first and last time of all)."""
     if not metric_ids:
         return []
     rows = ", ".join(["(%s)"] * len(metric_ids))
@@ -238,7 +238,7 @@ def serialize_run_point(key: str, run_id: str, row: Row) -> dict[str, Any]:
 
 
 def split_range(first: int, last: int, limit: int) -> list[int]:
-    """Where each of `most` parts of first..last begins, the larger parts in front, as SQL's NTILE shares rows out."""
+    """Where each of `limit` parts of first..last begins, the larger parts in front, as SQL's NTILE shares rows out."""
     width, larger = divmod(last - first + 1, limit)
     return [first + number * width + min(number, larger) for number in range(min(limit, last - first + 1))]
 

@@ -80,7 +80,7 @@ def get_requested_version(call: MlflowCall) -> ModelVersion:
 
 
 def get_version(call: MlflowCall, name: str, version: str, *, with_document: bool = False) -> ModelVersion:
-    """The version of a model of the project; `whole`: with its document and what it was made of."""
+    """The version of a model of the project; `with_document`: also its document, run and logged model."""
     if not NUMBER.fullmatch(version):
         raise invalid_parameter_error(f"Parameter 'version' must be an integer, got '{version[:40]}'.")
     rows = ModelVersion.objects.select_related("model")

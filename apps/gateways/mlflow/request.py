@@ -1,4 +1,4 @@
-"""What a client asks: its parameters by name, checked as MLflow checks them, with MLflow's texts for what is wrong."""
+"""Parameters of MLflow requests: parsed by name and validated as MLflow does, with MLflow's error messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JSON = "application/json"
 
 
 class MlflowCall:
-    """One call. `given`: the members of its JSON body, or its query with a list of texts for each name."""
+    """One request of a client. `parameters`: the members of its JSON body, or its query as lists of texts by name."""
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ def has_nul(value: Any) -> bool:
 def read_json_body(request: HttpRequest, max_bytes: int = 0) -> dict[str, Any]:
     """The JSON object of the body; what cannot be read is as an empty one, as in MLflow: the parameter is missing.
 
-    `most`: bytes that it may have where that is more than BODY_LIMIT_BYTES.
+    `max_bytes`: the limit of the body where it is above BODY_LIMIT_BYTES.
     """
     content_type = request.META.get("CONTENT_TYPE", "")
     if request.method == "DELETE" and not content_type and request.META.get("CONTENT_LENGTH", "") in {"", "0"}:

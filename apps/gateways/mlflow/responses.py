@@ -1,4 +1,4 @@
-"""What a client of MLflow is answered: compact JSON, and refusals by MLflow's own codes and texts."""
+"""Responses to MLflow clients: compact JSON, and errors with MLflow's own codes and messages."""
 
 from __future__ import annotations
 

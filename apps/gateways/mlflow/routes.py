@@ -1,4 +1,4 @@
-"""Every address of MLflow's protocol that the plane knows, with the function that answers and the action it takes.
+"""Routes of the MLflow protocol: the function that answers each address, and the permission it requires.
 
 A literal table, looked up exactly; a few addresses with an id in them follow as patterns. The action is asked of the
 policy before the function runs; what writes goes through a service, which asks again.

@@ -1,4 +1,4 @@
-"""Runs whole, as searches answer them: the database writes the JSON of their parts, in one query for a thousand runs.
+"""Complete runs as JSON for searches: the database builds the JSON of their parts, a thousand runs per query.
 
 A page of a hundred runs has some thousand parameters, tags and metrics. As rows they cost more to fetch and to write
 again than all the rest of a search.

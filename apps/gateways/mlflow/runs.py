@@ -1,4 +1,4 @@
-"""runs/*: an MLflow run is a run of the plane that no job records. Jobs' runs are told too; clients may tag them."""
+"""runs/*: an MLflow run is a run of the plane that no job records. Clients also read and tag the runs of jobs."""
 
 from __future__ import annotations
 

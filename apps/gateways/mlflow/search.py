@@ -1,4 +1,4 @@
-"""The searches of runs and of experiments: MLflow's parameters checked, our rows told in its JSON."""
+"""Search runs and experiments: MLflow's parameters validated, rows serialized as its JSON."""
 
 from __future__ import annotations
 

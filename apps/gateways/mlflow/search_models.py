@@ -1,4 +1,4 @@
-"""The searches of logged models, of registered models and of versions."""
+"""Search logged models, registered models and model versions."""
 
 from __future__ import annotations
 

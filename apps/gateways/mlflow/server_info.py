@@ -1,4 +1,4 @@
-"""What clients and load balancers ask of a server before anything else."""
+"""Server info, version and health, which clients and load balancers request first."""
 
 from __future__ import annotations
 

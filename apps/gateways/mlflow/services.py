@@ -1,4 +1,4 @@
-"""Uploads in parts: begun, parts staged, completed into one file, aborted, swept when nobody came back.
+"""Multipart uploads: start, stage parts, complete into one file, abort, and sweep abandoned ones.
 
 A part is known by the digest of its bytes, which is its ETag; so the same part again is the same object, and no table
 of parts is kept.

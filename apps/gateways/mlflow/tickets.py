@@ -1,4 +1,4 @@
-"""Signed words in addresses that clients use without their token: of one part of an upload, of one download.
+"""Signed tickets in addresses that clients use without a token: for one part of an upload, or one download.
 
 As repositories/tickets.py: each names the token that asked, whose rights are read anew when it is used; none is
 older than a day for parts, an hour for a download. Addresses are logged without their query.

@@ -1,4 +1,4 @@
-"""Where the files of a version are once they are here: with a logged model, or with a run. Reads only.
+"""Locate the imported files of a model version: with a logged model, or with a run. Reads only.
 
 MLflow writes a version's source as a place of its own store; what follows the id of the run or model in it is the same
 wherever the store was.

@@ -1,4 +1,4 @@
-"""What a source may hold that no column here takes: named before anything of it is written. Pure."""
+"""Validate records of a source against the limits of our columns before anything is written. Pure."""
 
 from __future__ import annotations
 

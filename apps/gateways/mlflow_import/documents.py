@@ -1,4 +1,4 @@
-"""The document of a version that was taken over: the one that the registry writes of a client's version. Pure."""
+"""Documents of imported model versions, in the form the registry writes for clients' versions. Pure."""
 
 from __future__ import annotations
 

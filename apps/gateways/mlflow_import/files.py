@@ -1,4 +1,4 @@
-"""The files of a run or a logged model on their way into the store, one by one; rows of holdings for many at once."""
+"""Copy the files of a run or logged model into the store one by one; holdings are written in batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES_PER_HOLD = 200  # files, so that a killed import has what it brought
 
 @dataclass(slots=True)
 class FileImporter:
-    """`here`: path -> size of the files that its row has already; those are not read again."""
+    """Import the files of one run or model. `existing_sizes`: {path: size} of files already stored, not read again."""
 
     actor: Actor
     project: Project

@@ -1,4 +1,4 @@
-"""What the source holds and what the plane holds of it, counted side by side, and what differs, by name."""
+"""Report of an import: counts of the source and of the plane side by side, and the differences by name."""
 
 from __future__ import annotations
 

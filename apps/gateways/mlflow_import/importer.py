@@ -1,6 +1,6 @@
-"""The walk through a source: experiments, their runs, their models, then the registry; each thing by one service.
+"""Import a source: experiments, their runs, their models, then the registry; each object by one service.
 
-What cannot be taken is named in the tally, and the walk goes on. A source that is away as a whole ends it with
+What cannot be imported is named in the report, and the import continues. A source that is away as a whole ends it with
 Unavailable; the next import goes on from what is here.
 """
 
@@ -48,7 +48,7 @@ LogLine = Callable[[str], None]
 
 @dataclass(slots=True)
 class Importer:
-    """One import. `dry`: nothing is written, and the tally compares with what is here already."""
+    """One import. `dry`: nothing is written, and the report compares with what is here already."""
 
     actor: Actor
     project: Project
@@ -222,7 +222,7 @@ class ErrorReporter:
 
 
 class NewPoints:
-    """The points of a run that are not here yet, one by one; `seen` counts all that the source has.
+    """The points of a run that are not here yet, one by one; `count` is how many the source has.
 
     Those that are here come first and are compared by their digest, not written again.
     """

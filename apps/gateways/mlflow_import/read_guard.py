@@ -1,4 +1,4 @@
-"""One broken thing of a source does not end the walk: it is given as what it is, and named."""
+"""Turn the failure to read one object into a value, so that one broken object does not end an import."""
 
 from __future__ import annotations
 

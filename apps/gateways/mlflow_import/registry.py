@@ -1,4 +1,4 @@
-"""The walk through logged models and the model registry of a source."""
+"""Import the logged models and the model registry of a source."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def count_imported(model: LoggedModel, record: SourceLoggedModel, files: FileImp
 
 # -- the registry ---------------------------------------------------------------------------------------------------
 def import_registry(importer: Importer, *, only_imported: bool) -> None:
-    """Registered models, versions, aliases; `only_taken`: no versions but those whose run or logged model is here."""
+    """Import registered models, versions and aliases; `only_imported`: versions whose run or logged model is here."""
     for each in importer.source.iter_registered_models():
         if isinstance(each, Unreadable):
             importer.report.source["registered models"] += 1

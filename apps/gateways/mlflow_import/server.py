@@ -1,4 +1,4 @@
-"""An MLflow server, asked by the REST calls of its own client, page by page; files by the server's proxy."""
+"""Read an MLflow server by the REST calls of its own client, page by page; files through the server's proxy."""
 
 from __future__ import annotations
 

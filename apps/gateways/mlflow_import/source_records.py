@@ -1,4 +1,4 @@
-"""What a source of MLflow holds, as values: its file store and its server give the same. Nothing here reads or writes.
+"""Records of an MLflow source, the same for file stores and servers. Pure values: nothing here reads or writes.
 
 Times are milliseconds since 1970 as MLflow keeps them, None where it has none. A lifecycle stage is `deleted`.
 """

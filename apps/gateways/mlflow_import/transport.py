@@ -132,7 +132,7 @@ class Transport:
         return self.opener.open(Request(address, data=data, headers=headers), timeout=TIMEOUT_SECONDS)  # noqa: S310 - checked
 
     def retry_while_unavailable(self, send: Callable[[], Any]) -> Any:
-        """What `ask` gives, asked again while the server is busy or the connection breaks."""
+        """Return what `send` returns; retry while the server is busy or the connection breaks."""
         reason = ""
         for number in range(MAX_REQUEST_TRIES):
             pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**number)

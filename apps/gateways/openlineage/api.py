@@ -1,4 +1,4 @@
-"""OpenLineage over HTTP: events of other tools come in where the stock clients send them; ours are told of jobs."""
+"""OpenLineage over HTTP: receive events of other tools from the stock clients, and serve events of our jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an event must hold (OpenLineage 2-0-2), each fault with its JSON pointer. By hand: no schema is fetched.
+"""Validate an event (OpenLineage 2-0-2), each fault with its JSON pointer. By hand: no schema is fetched.
 
 Facets are open by the standard, and clients are newer or older than this: of a facet only `_producer` and `_schemaURL`
 are looked at, and that an unknown one is stored is the rule, not the exception.

@@ -1,4 +1,4 @@
-"""Our jobs as OpenLineage events: START and COMPLETE, FAIL or ABORT of each attempt, made from the moves of its state.
+"""Our jobs as OpenLineage events: START and COMPLETE, FAIL or ABORT of each attempt, built from its state changes.
 
 The same move gives the same event whoever asks and whenever: what is sent twice is known again by its receiver.
 """

@@ -1,4 +1,4 @@
-"""The facets that our events carry, in the words of OpenLineage; each names the release of its schema. Pure."""
+"""Build the OpenLineage facets of our events; each names the release of its schema. Pure."""
 
 from __future__ import annotations
 

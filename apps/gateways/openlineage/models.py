@@ -1,4 +1,4 @@
-"""What other tools told of their lineage (OpenLineage 2-0-2): every event as it came, and what they say together."""
+"""Lineage received from other tools (OpenLineage 2-0-2): every event as it came, and the merged state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of OpenLineage on both sides: ours in events, and the keys by which foreign ones are ends of edges. Pure."""
+"""OpenLineage names: namespaces and run ids of our events, and keys of foreign jobs and datasets. Pure."""
 
 from __future__ import annotations
 

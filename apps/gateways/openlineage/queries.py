@@ -1,4 +1,4 @@
-"""What pages and REST read of foreign jobs, datasets and runs, and of the events that told of them."""
+"""Reads of foreign jobs, datasets and runs, and of received events, for pages and REST."""
 
 from __future__ import annotations
 

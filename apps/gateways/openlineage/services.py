@@ -1,4 +1,4 @@
-"""Take an event of another tool: keep it as it came, and what it says of runs, jobs, datasets and their lineage."""
+"""Receive an event of another tool: store it as it came, and record its runs, jobs, datasets and lineage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every write of an import from MLflow. What is there already is never changed: only what is new is added."""
+"""Every write of an import from MLflow. Existing rows never change: only what is new is added."""
 
 from apps.core import policy
 from apps.core.actors import Actor

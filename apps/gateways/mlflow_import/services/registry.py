@@ -56,7 +56,7 @@ def insert_model(actor: Actor, project: Project, source: str, record: SourceRegi
 def import_version(
     *, actor: Actor, model: Model, source: str, record: SourceVersion, place: ArtifactLocation
 ) -> ModelVersion:
-    """Take over a version under its number; `place` tells where its files are here.
+    """Take over a version under its number; `place`: where its files are in the plane.
 
     Raises Conflict where the model has another version of this number.
     """

@@ -1,4 +1,4 @@
-"""Rows that runs, logged models and registered models have alike."""
+"""Rows that runs, logged models and registered models have in common."""
 
 from __future__ import annotations
 
