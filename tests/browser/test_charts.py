@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 PNG = b"\x89PNG\r\n\x1a\n"
 LOG = """
 from apps.platform.accounts.models import Project
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.experiments.models import Experiment, Run
 from apps.ml.experiments.services import Point, log_metrics
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ run, _ = Run.objects.get_or_create(pk="{run}", defaults=dict(project=project, ex
 start = datetime(2026, 1, 2, tzinfo=UTC)
 points = [Point(key, 4.0 / step + place, step, start + timedelta(seconds=step))
           for place, key in enumerate(("train_loss", "val_loss")) for step in range({first}, {last})]
-log_metrics(actor=plane_actor(PlaneRole.WORKER, host="test"), run=run, points=points)
+log_metrics(actor=build_plane_actor(PlaneRole.WORKER, host="test"), run=run, points=points)
 """
 RUN, GROWING = "c" * 32, "d" * 32
 

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 SEED = """
 import struct
 from apps.platform.accounts.models import Project
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
 from apps.data.datasets.versions.manifest import PARQUET
@@ -19,7 +19,7 @@ from apps.data.datasets.versions.registration import add_version, ensure_dataset
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
-project, worker = Project.objects.get(slug="demo"), plane_actor(PlaneRole.WORKER, host="test")
+project, worker = Project.objects.get(slug="demo"), build_plane_actor(PlaneRole.WORKER, host="test")
 def held(data):
     with store().open_staging() as staging:
         staging.write(data)

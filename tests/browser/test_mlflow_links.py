@@ -11,9 +11,9 @@ from tests.browser.conftest import sign_in
 RECORD = """
 import json
 from apps.platform.accounts.models import Project
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.experiments.services import create_experiment, create_run
-actor, project = plane_actor(PlaneRole.OPERATOR), Project.objects.get(slug="demo")
+actor, project = build_plane_actor(PlaneRole.OPERATOR), Project.objects.get(slug="demo")
 experiment = create_experiment(actor=actor, project=project, name="printed addresses")
 run = create_run(actor=actor, experiment=experiment, name="printed run")
 print(json.dumps([experiment.number, run.pk]))

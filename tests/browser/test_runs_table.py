@@ -9,13 +9,13 @@ from playwright.sync_api import expect
 
 FILL = """
 from apps.platform.accounts.models import Project
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.experiments.models import Experiment, Run, RunParam
 from apps.ml.experiments.services import Point, log_metrics
 from datetime import UTC, datetime, timedelta
 project = Project.objects.get(slug="demo")
 experiment, _ = Experiment.objects.get_or_create(project=project, number=7, defaults=dict(name="table"))
-actor, start = plane_actor(PlaneRole.WORKER, host="test"), datetime(2026, 1, 2, tzinfo=UTC)
+actor, start = build_plane_actor(PlaneRole.WORKER, host="test"), datetime(2026, 1, 2, tzinfo=UTC)
 made = (("table-a", "0.001", "adam"), ("table-b", "0.01", "sgd"), ("table-c", "0.1", "adam"))
 for place, (name, lr, opt) in enumerate(made):
     run = Run.objects.create(pk=str(place + 1) * 32, project=project, experiment=experiment, name=name, created_by="x")

@@ -49,10 +49,10 @@ import json
 from django.core.management import call_command
 from apps.platform.accounts.models import Membership, Project, User
 from apps.platform.accounts.services import create_token
-from apps.core.actors import PlaneRole, ProjectRole, plane_actor
+from apps.core.actors import PlaneRole, ProjectRole, build_plane_actor
 
 call_command("migrate", verbosity=0)
-operator = plane_actor(PlaneRole.OPERATOR)
+operator = build_plane_actor(PlaneRole.OPERATOR)
 engineer, viewer = (User.objects.create(username=name, must_change_password=False) for name in ("engineer", "onlooker"))
 projects = {slug: Project.objects.create(slug=slug, name=slug) for slug in ("demo", "other", "fresh")}
 for project in projects.values():
