@@ -46,12 +46,12 @@ class Storing:
     metric = log = progress
 
     def checkpoint(self, path: Path, step: int) -> None:
-        from workers.checkpoints import Upload
+        from workers.checkpoints import CheckpointUpload
 
         self.written, self.size = self.written + 1, path.stat().st_size
         if self.job is None or (self.upload and self.upload.is_alive()):
             return
-        self.upload = Upload(self.job, path.open("rb"), step)
+        self.upload = CheckpointUpload(self.job, path.open("rb"), step)
         self.upload.start()
         self.stored += 1
 

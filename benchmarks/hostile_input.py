@@ -511,7 +511,7 @@ def readers_of_the_engine() -> Iterator[Reader]:
         relay = object.__new__(Relay)
         relay._prints, relay.log = b"", lambda *_about: None  # type: ignore[method-assign]
         data = text.encode()
-        return [relay.prints_in(data[at : at + 65_536]) for at in range(0, len(data), 65_536)]
+        return [relay.take_prints(data[at : at + 65_536]) for at in range(0, len(data), 65_536)]
 
     json_units = (*UNITS, '{"a":1}\n', '{"a', '"a":', '\\"', "[[", '{"a":')
     yield Reader("JSON lines", lines, (("", ""), ('{"a":"', '"}\n'), ('{"', "")), json_units)

@@ -34,12 +34,12 @@ def is_mine(path: str) -> bool:
     return path.startswith(PREFIXES) or path in ALONE
 
 
-def lean(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+def handle_fast(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
     """The WSGI application of these addresses."""
     began = time.monotonic()
     request = WSGIRequest(environ)
     request.request_id = request_id = request_id_of(request)  # type: ignore[attr-defined]
-    response = answer_to(request)
+    response = build_response(request)
     headers = [*response.items(), ("X-Request-ID", request_id), *ALWAYS]
     if "Cache-Control" not in response.headers:
         headers.append(("Cache-Control", "no-store"))
@@ -60,7 +60,7 @@ def lean(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
     return response  # type: ignore[return-value]  # whose end tells Django's signal, which closes the connection
 
 
-def answer_to(request: HttpRequest) -> HttpResponseBase:
+def build_response(request: HttpRequest) -> HttpResponseBase:
     try:
         request.get_host()
     except DisallowedHost:

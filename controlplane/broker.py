@@ -63,11 +63,11 @@ class Channel(filesystem.Channel):
     def _get(self, queue):
         folder = Path(self.data_folder_in)
         for name in self._list_messages(queue):
-            taken = folder / f".{name}.taken"
+            claimed = folder / f".{name}.taken"
             try:
-                os.rename(folder / name, taken)
-                content = taken.read_bytes()
-                taken.unlink()
+                os.rename(folder / name, claimed)
+                content = claimed.read_bytes()
+                claimed.unlink()
             except FileNotFoundError:
                 continue  # another consumer was faster, or the folder went away
             except OSError as failure:
@@ -149,7 +149,7 @@ class Channel(filesystem.Channel):
                 return []
 
 
-def sweep(folder: Path) -> None:
+def remove_stale(folder: Path) -> None:
     """Remove what killed processes left half-way; for a launcher that is alone in its home."""
     for pattern in (".*.staged", ".*.taken"):
         for path in folder.glob(pattern):

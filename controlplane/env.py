@@ -41,33 +41,33 @@ FROM_FILE = (
 """Settings that may stand in a file which NAME_FILE names: an environment is read by whoever may see the process."""
 
 
-class SecretFiles(PydanticBaseSettingsSource):
+class SecretFileSource(PydanticBaseSettingsSource):
     """NAME_FILE: the file's text, without the white space around it, is the value of NAME."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         path = os.environ.get(f"{field_name.upper()}_FILE", "")
-        return (secret_in(field_name.upper(), path) if path else None), field_name, False
+        return (read_secret(field_name.upper(), path) if path else None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         fields = self.settings_cls.model_fields
-        found = {name: self.get_field_value(fields[name], name)[0] for name in FROM_FILE}
-        return {name: value for name, value in found.items() if value is not None}
+        values = {name: self.get_field_value(fields[name], name)[0] for name in FROM_FILE}
+        return {name: value for name, value in values.items() if value is not None}
 
 
-def secret_in(name: str, path: str) -> str:
+def read_secret(name: str, path: str) -> str:
     """The secret in this file; exits with status 2 where there is none, or where the environment holds another."""
-    told = f"{name}_FILE={path!r}"
+    setting = f"{name}_FILE={path!r}"
     try:
         value = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as failure:
         reason = failure.strerror if isinstance(failure, OSError) else "it is no text"
-        sys.stderr.write(f"{told}: the file cannot be read: {reason}. See docs/settings.md.\n")
+        sys.stderr.write(f"{setting}: the file cannot be read: {reason}. See docs/settings.md.\n")
         raise SystemExit(2) from None
     if not value:
-        sys.stderr.write(f"{told}: the file is empty. `make_secrets` makes one.\n")
+        sys.stderr.write(f"{setting}: the file is empty. `make_secrets` makes one.\n")
         raise SystemExit(2)
     if os.environ.get(name):
-        sys.stderr.write(f"{told}: {name} is set as well. Take one of the two away.\n")
+        sys.stderr.write(f"{setting}: {name} is set as well. Take one of the two away.\n")
         raise SystemExit(2)
     return value
 
@@ -272,14 +272,14 @@ class Env(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, SecretFiles(settings_cls)
+        return init_settings, env_settings, SecretFileSource(settings_cls)
 
     @field_validator("metrics_allow")
     @classmethod
-    def known_readers(cls, value: list[str]) -> list[str]:
-        for each in value:
+    def validate_readers(cls, value: list[str]) -> list[str]:
+        for entry in value:
             try:
-                _ = each == "loopback" or ipaddress.ip_network(each, strict=False)
+                _ = entry == "loopback" or ipaddress.ip_network(entry, strict=False)
             except ValueError as failure:
                 raise ValueError(f"must be loopback, addresses or networks: {failure}") from None
         return value
@@ -291,9 +291,9 @@ class Env(BaseSettings):
 
     @field_validator("collect_hosts")
     @classmethod
-    def known_hosts(cls, value: list[str]) -> list[str]:
-        for each in value:
-            parse_entry(each)
+    def validate_hosts(cls, value: list[str]) -> list[str]:
+        for entry in value:
+            parse_entry(entry)
         return value
 
     @field_validator(
@@ -305,10 +305,10 @@ class Env(BaseSettings):
 
     @field_validator("proxy_addresses")
     @classmethod
-    def known_networks(cls, value: list[str]) -> list[str]:
-        for each in value:
+    def validate_networks(cls, value: list[str]) -> list[str]:
+        for entry in value:
             try:
-                ipaddress.ip_network(each)
+                ipaddress.ip_network(entry)
             except ValueError as failure:
                 raise ValueError(f"must be addresses or networks such as 10.1.0.0/24: {failure}") from None
         return value
@@ -323,14 +323,14 @@ class Env(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def known_database(cls, value: str) -> str:
+    def validate_database(cls, value: str) -> str:
         if value and not value.startswith(("postgres://", "postgresql://", "sqlite:///")):
             raise ValueError("must start with postgres://, postgresql:// or sqlite:///")
         return value
 
     @field_validator("openlineage_http_url")
     @classmethod
-    def known_listener(cls, value: str) -> str:
+    def validate_listener(cls, value: str) -> str:
         parts = urlsplit(value)
         if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
             raise ValueError("must be http://host:port/path or https://..., without a password in it")
@@ -338,14 +338,14 @@ class Env(BaseSettings):
 
     @field_validator("broker_url")
     @classmethod
-    def known_broker(cls, value: str) -> str:
+    def validate_broker(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://, or be empty for the embedded broker")
         return value
 
     @field_validator("artifact_url")
     @classmethod
-    def known_store(cls, value: str) -> str:
+    def validate_store(cls, value: str) -> str:
         if value and not value.startswith(("s3://", "file:///")):
             raise ValueError("must start with s3:// or file:///")
         return value
@@ -359,19 +359,19 @@ class Env(BaseSettings):
     @property
     def database(self) -> str:
         """DATABASE_URL with DATABASE_PASSWORD in it."""
-        return with_password(self.database_url, self.database_password)
+        return insert_password(self.database_url, self.database_password)
 
     @property
     def broker(self) -> str:
         """BROKER_URL with BROKER_PASSWORD in it."""
-        return with_password(self.broker_url, self.broker_password)
+        return insert_password(self.broker_url, self.broker_password)
 
     @property
     def node(self) -> str:
         return self.node_name or socket.gethostname()
 
 
-def with_password(url: str, password: SecretStr) -> str:
+def insert_password(url: str, password: SecretStr) -> str:
     """The address with the password in it, unless it names no server or holds one already."""
     parts = urlsplit(url)
     if not parts.netloc or parts.password or not password.get_secret_value():
@@ -388,8 +388,8 @@ def load_env() -> Env:
     except ValidationError as failure:
         for error in failure.errors():
             name = str(error["loc"][0]).upper() if error["loc"] else "environment"
-            shown = re.sub(
+            redacted = re.sub(
                 r"//[^@/]*@", "//***@", str(os.environ.get(name, error.get("input")))
             )  # no password in a log
-            sys.stderr.write(f"{name}={shown!r}: {error['msg']}. See docs/settings.md.\n")
+            sys.stderr.write(f"{name}={redacted!r}: {error['msg']}. See docs/settings.md.\n")
         raise SystemExit(2) from None

@@ -14,7 +14,7 @@ from apps.platform.accounts.authentication import CsrfFailed
 from apps.platform.audit.faults import named_fault
 from apps.platform.audit.middleware import answer
 from apps.platform.audit.services import record_refusal
-from controlplane.rest import HttpFault, body_too_large, server_fault
+from controlplane.rest import HttpFault, build_server_fault, build_too_large
 from deepseek.messages import N_
 
 
@@ -34,7 +34,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """handler400: Django's SuspiciousOperation family; the exception's text may quote secrets, so it stays here."""
     if isinstance(exception, RequestDataTooBig):
-        return answer(request, body_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
+        return answer(request, build_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
     return answer(request, Malformed("The request cannot be read.", code="bad_request"))
 
 
@@ -51,4 +51,4 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """handler500: Django has logged the trace. A middleware may have found the database away, before any view."""
     failure = sys.exc_info()[1]
-    return answer(request, (named_fault(failure) if failure else None) or server_fault(request))
+    return answer(request, (named_fault(failure) if failure else None) or build_server_fault(request))

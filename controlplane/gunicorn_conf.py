@@ -58,15 +58,15 @@ def refuse_unsound(worker):
 
 def on_starting(server):
     """Reset the request counters as the arbiter starts; they outlive its workers (controlplane/request_metrics.py)."""
-    from controlplane.request_metrics import begin
+    from controlplane.request_metrics import reset_counters
 
-    begin(ENV.home)
+    reset_counters(ENV.home)
 
 
 def pre_fork(server, worker):
-    from controlplane.request_metrics import free_slot
+    from controlplane.request_metrics import find_free_slot
 
-    worker.slot = free_slot(other.slot for other in server.WORKERS.values() if hasattr(other, "slot"))
+    worker.slot = find_free_slot(sibling.slot for sibling in server.WORKERS.values() if hasattr(sibling, "slot"))
 
 
 def post_fork(server, worker):
@@ -76,9 +76,9 @@ def post_fork(server, worker):
 
 
 def child_exit(server, worker):
-    from controlplane.request_metrics import leave_slot
+    from controlplane.request_metrics import release_slot
 
-    leave_slot(worker.slot)
+    release_slot(worker.slot)
 
 
 def post_worker_init(worker):

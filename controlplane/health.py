@@ -42,12 +42,12 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
     A part with `warning` leaves it at 200: a disk that is getting short still takes what comes.
     """
-    parts = {name: state_of(name, look) for name, look in PARTS.items()}
+    parts = {name: check_part(name, look) for name, look in PARTS.items()}
     ready = all(part["ok"] for part in parts.values())
     return JsonResponse({"ok": ready, "parts": parts}, status=200 if ready else 503, headers=NO_STORE)
 
 
-def state_of(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def check_part(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What a look at one part found; whatever it raises means that the part is not ready."""
     try:
         return {"ok": True, **look()}
@@ -58,17 +58,17 @@ def state_of(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"ok": False, "detail": f"failed: {type(failure).__name__}"}
 
 
-def database() -> dict[str, Any]:
+def check_database() -> dict[str, Any]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return {"detail": connection.vendor}
 
 
-def broker() -> dict[str, Any]:
+def check_broker() -> dict[str, Any]:
     if settings.EMBEDDED_BROKER:
         for name in ("queue", "control"):  # as the next process that sends or reads would
             make_folder(Path(settings.CELERY_BROKER_FOLDER) / name)
-        writable(Path(settings.CELERY_BROKER_FOLDER) / "queue")
+        check_writable(Path(settings.CELERY_BROKER_FOLDER) / "queue")
         return {"detail": "folder"}
     import redis  # only where a Redis is configured
 
@@ -89,48 +89,48 @@ def make_folder(folder: Path) -> None:
         raise NotReady(f"its folder cannot be made: {failure.strerror}") from None
 
 
-def writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     if not folder.is_dir():
         raise NotReady("its folder is missing")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise NotReady("its folder cannot be written")
 
 
-def artifacts() -> dict[str, Any]:
+def check_artifacts() -> dict[str, Any]:
     at = store()
     at.check()
     return {"detail": type(at).__name__}
 
 
-def disk_of(name: str, folder: Callable[[], Path | None]) -> Callable[[], dict[str, Any]]:
+def build_disk_check(name: str, folder: Callable[[], Path | None]) -> Callable[[], dict[str, Any]]:
     """A look at the free space under one of the plane's folders, as this host sees it.
 
     Full: not ready, for then uploads, and with the home everything else, are refused. Scratch alone only makes jobs
     wait, so that is a warning, as is a disk that is short.
     """
 
-    def look() -> dict[str, Any]:
+    def check_disk() -> dict[str, Any]:
         path = folder()
         if path is None:
             return {"detail": "not on this host"}
         if name != "scratch":
-            writable(path)
+            check_writable(path)
         disk = read_disk(name, path)
-        told = {"free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes}
+        facts = {"free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes}
         sizes = f"{render_size(disk.free_bytes)} free of {render_size(disk.total_bytes)}"
         if disk.is_full and name != "scratch":
-            return {**told, "ok": False, "detail": f"full: {sizes}"}
+            return {**facts, "ok": False, "detail": f"full: {sizes}"}
         if disk.is_short or disk.is_full:
-            return {**told, "warning": True, "detail": f"short: {sizes}, {render_size(disk.needed_bytes)} needed"}
-        return {**told, "detail": sizes}
+            return {**facts, "warning": True, "detail": f"short: {sizes}, {render_size(disk.needed_bytes)} needed"}
+        return {**facts, "detail": sizes}
 
-    return look
+    return check_disk
 
 
-def pulse_of(name: str) -> Callable[[], dict[str, Any]]:
+def build_pulse_check(name: str) -> Callable[[], dict[str, Any]]:
     """A look at the last beat of a part of the dispatcher's process, on whichever host that runs."""
 
-    def look() -> dict[str, Any]:
+    def check_pulse() -> dict[str, Any]:
         age = liveness.get_beat_age(name)
         if age is None:
             raise NotReady("no pulse: it is not running")
@@ -138,16 +138,16 @@ def pulse_of(name: str) -> Callable[[], dict[str, Any]]:
             raise NotReady(f"silent for {age:.0f} s, longer than {liveness.STALE_SECONDS:.0f} s")
         return {"detail": "alive", "age_seconds": round(age, 3)}
 
-    return look
+    return check_pulse
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "database": database,
-    "broker": broker,
-    "store": artifacts,
-    "home_disk": disk_of("home", lambda: Path(settings.PLANE_HOME)),
-    "store_disk": disk_of("store", store_folder),
-    "scratch_disk": disk_of("scratch", lambda: Path(settings.PLANE_HOME) / "scratch"),
-    "dispatcher": pulse_of("dispatcher"),
-    "sealer": pulse_of("sealer"),
+    "database": check_database,
+    "broker": check_broker,
+    "store": check_artifacts,
+    "home_disk": build_disk_check("home", lambda: Path(settings.PLANE_HOME)),
+    "store_disk": build_disk_check("store", store_folder),
+    "scratch_disk": build_disk_check("scratch", lambda: Path(settings.PLANE_HOME) / "scratch"),
+    "dispatcher": build_pulse_check("dispatcher"),
+    "sealer": build_pulse_check("sealer"),
 }

@@ -34,8 +34,8 @@ class AllowedHost:
 
 
 def refuse_host(request: HttpRequest) -> HttpResponseBase:
-    given = str(request.META.get("HTTP_HOST", ""))[:MAX_LOGGED_CHARACTERS]
-    log.warning("refused a request for the host %r, which ALLOWED_HOSTS does not name", given)
+    host = str(request.META.get("HTTP_HOST", ""))[:MAX_LOGGED_CHARACTERS]
+    log.warning("refused a request for the host %r, which ALLOWED_HOSTS does not name", host)
     error = Malformed(
         "This host name is not served here.",
         code="unknown_host",

@@ -36,8 +36,8 @@ from controlplane.slow_clients import (
     ClientLimits,
     ClientSocket,
     RequestBuffer,
+    count_unread_bytes,
     group_address,
-    unread_bytes,
 )
 
 STAY_MS = 10  # a thread that waits costs nothing, but others may need it
@@ -54,7 +54,7 @@ SPARE_FILES = 512  # descriptors for everything but clients: databases, artifact
 WANTED_FILES = 65_536
 
 
-class Connection(TConn):  # type: ignore[misc]
+class ClientConnection(TConn):  # type: ignore[misc]
     """A client's connection, in the main loop (`is_waiting`), in a thread, or in the queue of long bodies."""
 
     def __init__(self, cfg: Any, sock: ClientSocket, client: Any, server: Any, address: str | None) -> None:
@@ -69,7 +69,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.is_new = True  # no request so far
 
 
-def has_gone(conn: Connection) -> bool:
+def has_gone(conn: ClientConnection) -> bool:
     """Whether the client closed before its whole body was sent; one that only sends no more may wait for the answer."""
     poll = select.poll()
     poll.register(conn.sock, select.POLLRDHUP)
@@ -78,7 +78,7 @@ def has_gone(conn: Connection) -> bool:
         return False
     if events[0][1] & (select.POLLHUP | select.POLLERR):
         return True
-    arrived = len(conn.buffer.data) - conn.buffer.head_bytes + unread_bytes(conn.sock)
+    arrived = len(conn.buffer.data) - conn.buffer.head_bytes + count_unread_bytes(conn.sock)
     return arrived < conn.buffer.announced_bytes
 
 
@@ -94,8 +94,8 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         )
         self.body_places = max(self.cfg.threads // 2, 1)
         self.patient_threads = self.cfg.threads // 4  # so many may wait for slow clients whatever else waits
-        self.waiting: dict[Connection, None] = {}  # in the order in which they began to wait
-        self.queued_bodies: list[Connection] = []
+        self.waiting: dict[ClientConnection, None] = {}  # in the order in which they began to wait
+        self.queued_bodies: list[ClientConnection] = []
         self.places_taken = 0
         self.waits: set[ClientSocket] = set()  # sockets that a thread waits for
         self.addresses: Counter[str] = Counter()
@@ -130,7 +130,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
                 return
             raise
         address = self.get_counted_address(client)
-        conn = Connection(
+        conn = ClientConnection(
             self.cfg, ClientSocket(accepted, self.limits, self.waits), client, listener.getsockname(), address
         )
         conn.deadline = time.monotonic() + self.limits.header_seconds
@@ -165,7 +165,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         self.drop(victim)
         return True
 
-    def rank_to_spare(self, conn: Connection, now: float) -> int | None:
+    def rank_to_spare(self, conn: ClientConnection, now: float) -> int | None:
         """Answered or idle connections go first, then unfinished headers, then slow bodies; None: a body in time."""
         if conn.lingering_bytes is not None or not conn.buffer.data:
             return 0
@@ -174,17 +174,17 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         seconds = now - (conn.deadline - self.limits.stall_seconds) - EVICT_AFTER_SECONDS
         return 2 if conn.sock.received - conn.window_bytes < self.limits.min_rate * seconds else None
 
-    def watch(self, conn: Connection) -> None:
+    def watch(self, conn: ClientConnection) -> None:
         if conn not in self.waiting:
             self.waiting[conn] = None
             self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_readable, conn))
 
-    def unwatch(self, conn: Connection) -> None:
+    def unwatch(self, conn: ClientConnection) -> None:
         if conn in self.waiting:
             del self.waiting[conn]
             self.poller.unregister(conn.sock)
 
-    def drop(self, conn: Connection) -> None:
+    def drop(self, conn: ClientConnection) -> None:
         """Close at once."""
         self.unwatch(conn)
         self.nr_conns -= 1
@@ -194,14 +194,14 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
                 del self.addresses[conn.address]
         conn.close()
 
-    def on_readable(self, conn: Connection, client: Any) -> None:
+    def on_readable(self, conn: ClientConnection, client: Any) -> None:
         if conn in self.waiting:  # not dropped by an earlier event of the same turn
             if conn.lingering_bytes is None:
                 self.read_request(conn)
             else:
                 self.linger(conn)
 
-    def read_request(self, conn: Connection) -> None:
+    def read_request(self, conn: ClientConnection) -> None:
         """Take what has arrived; hand the request over once a thread can go on with it, or wait for more."""
         try:
             data = conn.sock.recv_now(READ_BYTES)
@@ -216,7 +216,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         else:
             self.drop(conn)  # in the middle of a request or between two
 
-    def add_to_request(self, conn: Connection, data: bytes) -> None:
+    def add_to_request(self, conn: ClientConnection, data: bytes) -> None:
         buffer, now = conn.buffer, time.monotonic()
         if not buffer.data and not conn.is_new:  # the first bytes on a kept connection
             conn.deadline = now + self.limits.header_seconds
@@ -231,7 +231,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
                 conn.deadline, conn.window_bytes = now + self.limits.stall_seconds, conn.sock.received
             self.watch(conn)
 
-    def dispatch(self, conn: Connection) -> None:
+    def dispatch(self, conn: ClientConnection) -> None:
         """Give the request to a thread, or to the queue where enough threads read long bodies already."""
         self.unwatch(conn)
         if conn.buffer.has_more:
@@ -248,11 +248,11 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
 
     def dispatch_queued_body(self) -> None:
         """Take the request of whose body most has arrived: a slow one can wait."""
-        conn = max(self.queued_bodies, key=lambda queued: unread_bytes(queued.sock))
+        conn = max(self.queued_bodies, key=lambda queued: count_unread_bytes(queued.sock))
         self.queued_bodies.remove(conn)
         self.dispatch(conn)
 
-    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
+    def finish_request(self, conn: ClientConnection, fs: Future[Any]) -> None:
         """In the main loop, after a thread: wait for the next request, or close."""
         if conn.sock.has_place:
             conn.sock.has_place = False
@@ -268,9 +268,9 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         if fs.cancelled() or fs.exception():
             self.drop(conn)
             return
-        kept = fs.result()
+        result = fs.result()
         conn.sock.setblocking(False)
-        if not kept:
+        if not result:
             self.close_gently(conn)
             return
         # A stopping worker keeps the connection briefly too: the answer said keep-alive, the next request may be on
@@ -282,12 +282,12 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         else:
             self.watch(conn)
 
-    def refuse(self, conn: Connection, answer: bytes, reason: str) -> None:
+    def refuse(self, conn: ClientConnection, answer: bytes, reason: str) -> None:
         self.note_closed(conn, reason)
         conn.sock.send_now(answer)
         self.close_gently(conn)
 
-    def close_gently(self, conn: Connection) -> None:
+    def close_gently(self, conn: ClientConnection) -> None:
         """Close, but let the client read the last answer first: unread input would make the kernel reset it."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -298,7 +298,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         conn.deadline = time.monotonic() + LINGER_SECONDS
         self.linger(conn)
 
-    def linger(self, conn: Connection) -> None:
+    def linger(self, conn: ClientConnection) -> None:
         try:
             data = conn.sock.recv_now(READ_BYTES)
         except BlockingIOError:
@@ -378,7 +378,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         for conn in self.waiting:
             conn.deadline = min(conn.deadline, deadline)
 
-    def note_closed(self, conn: Connection, reason: str) -> None:
+    def note_closed(self, conn: ClientConnection, reason: str) -> None:
         self.closed[reason, str(conn.client[0] if isinstance(conn.client, tuple) else "proxy")] += 1
 
     def log_closed(self) -> None:
@@ -393,24 +393,24 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         self.log.warning("Closed slow or surplus connections: %s; from %s", *parts)
 
     # -- in a thread ------------------------------------------------------------------------------------------------
-    def handle(self, conn: Connection) -> Any:
-        kept = self.answer(conn)
-        while kept is True and self.alive and self.has_next_request(conn):
-            kept = self.answer(conn)
-        return kept
+    def handle(self, conn: ClientConnection) -> Any:
+        result = self.answer(conn)
+        while result is True and self.alive and self.has_next_request(conn):
+            result = self.answer(conn)
+        return result
 
-    def answer(self, conn: Connection) -> Any:
+    def answer(self, conn: ClientConnection) -> Any:
         conn.sock.begin_request()
-        kept = super().handle(conn)
+        result = super().handle(conn)
         if conn.sock.is_expired and not conn.sock.has_answered:
             conn.sock.send_now(TOO_SLOW)
-        return kept
+        return result
 
-    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+    def _keepalive_after(self, conn: ClientConnection, keepalive: bool) -> bool:
         """gthread's, which waits longer for the rest of a body that the answer did not need."""
         return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
 
-    def has_next_request(self, conn: Connection) -> bool:
+    def has_next_request(self, conn: ClientConnection) -> bool:
         """Whether the next request is there, or comes while this thread has nothing else to do.
 
         Where requests wait for a thread, it goes to them: a loop must not hold it. A part of a request is for the

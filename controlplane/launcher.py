@@ -104,7 +104,7 @@ class Launcher:
         except OSError:
             raise CannotStart(f"A plane runs already in {self.home}: see {self.home / 'plane.json'}.") from None
         (self.home / "plane.json").unlink(missing_ok=True)  # of a launcher that was killed
-        broker.sweep(self.home / "broker" / "queue")
+        broker.remove_stale(self.home / "broker" / "queue")
         if "web" in self.parts:
             self.socket = self.bind()
             self.port = self.socket.getsockname()[1]

@@ -28,7 +28,7 @@ def rotate(path: Path, *, larger_than: int, keep: int) -> bool:
         with path.open("rb") as source, copy.open("wb") as out:
             shutil.copyfileobj(source, out, 1 << 20)
             shift(path, keep)
-            copy.rename(aside(path, 1))
+            copy.rename(build_rotated_path(path, 1))
             shutil.copyfileobj(source, out, 1 << 20)
             out.flush()
             os.truncate(path, 0)
@@ -41,10 +41,10 @@ def rotate(path: Path, *, larger_than: int, keep: int) -> bool:
 def shift(path: Path, keep: int) -> None:
     """path.1 becomes path.2 and so on; what would be one too many is overwritten or removed."""
     for number in range(keep - 1, 0, -1):
-        older = aside(path, number)
+        older = build_rotated_path(path, number)
         if older.exists():
-            older.rename(aside(path, number + 1)) if number < keep - 1 else older.unlink()
+            older.rename(build_rotated_path(path, number + 1)) if number < keep - 1 else older.unlink()
 
 
-def aside(path: Path, number: int) -> Path:
+def build_rotated_path(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")

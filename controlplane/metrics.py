@@ -26,8 +26,8 @@ from apps.core.policy import require
 from apps.platform.accounts.actors import client_address
 from apps.platform.accounts.authentication import secret_in, token_actor, token_of
 from apps.platform.audit.services import record_refusal
-from controlplane.metrics_collector import Plane
-from controlplane.request_metrics import everybodys
+from controlplane.metrics_collector import PlaneCollector
+from controlplane.request_metrics import build_registry
 from deepseek.messages import Message
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ _trusted: dict[str, float] = {}
 _lock = threading.Lock()
 
 
-class Both(Collector):
+class CombinedCollector(Collector):
     """What the web processes count, and what the plane is."""
 
     def collect(self) -> list[Metric]:
-        return [*everybodys().collect(), *Plane().collect()]
+        return [*build_registry().collect(), *PlaneCollector().collect()]
 
 
 @login_not_required
@@ -54,16 +54,16 @@ class Both(Collector):
 def metrics(request: HttpRequest) -> HttpResponse:
     """The text that Prometheus reads; 401, 403 or 503 with a sentence for whoever may not, or cannot be known."""
     try:
-        admit(request)
+        check_access(request)
     except PlaneError as refusal:
-        return refused(refusal)
+        return render_refusal(refusal)
     registry = CollectorRegistry()
-    registry.register(Both())
+    registry.register(CombinedCollector())
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(registry), content_type=content_type, headers={"Cache-Control": "no-store"})
 
 
-def refused(refusal: PlaneError) -> HttpResponse:
+def render_refusal(refusal: PlaneError) -> HttpResponse:
     text = " ".join(filter(None, (refusal.message, refusal.hint))) + "\n"
     answer = HttpResponse(text, status=refusal.status, content_type="text/plain; charset=utf-8")
     answer.headers["Cache-Control"] = "no-store"
@@ -72,9 +72,9 @@ def refused(refusal: PlaneError) -> HttpResponse:
     return answer
 
 
-def admit(request: HttpRequest) -> None:
+def check_access(request: HttpRequest) -> None:
     """Return for who may read, else raise Unauthenticated, Refused or Unavailable."""
-    if allowed(client_address(request)):
+    if is_allowed(client_address(request)):
         return
     secret = secret_in(request.headers.get("Authorization", ""))
     if secret is None:
@@ -82,7 +82,7 @@ def admit(request: HttpRequest) -> None:
         raise Unauthenticated("Metrics are not for everybody.", hint=hint)
     digest = sha256_hex(secret)
     try:
-        by_token(request)
+        check_token(request)
     except DatabaseError:
         if time.monotonic() - _trusted.get(digest, -TRUSTED_SECONDS) < TRUSTED_SECONDS:
             return
@@ -97,7 +97,7 @@ def admit(request: HttpRequest) -> None:
         _trusted[digest] = time.monotonic()
 
 
-def by_token(request: HttpRequest) -> None:
+def check_token(request: HttpRequest) -> None:
     token = token_of(request)
     assert token is not None  # noqa: S101 - there is a secret
     actor = token_actor(request, token)
@@ -108,11 +108,11 @@ def by_token(request: HttpRequest) -> None:
         raise
 
 
-def allowed(address: str) -> bool:
+def is_allowed(address: str) -> bool:
     """Whether METRICS_ALLOW names this address, by itself or by its network; `loopback` stands for this host's own."""
     try:
         mine = ipaddress.ip_address(address)
     except ValueError:
         return False
-    named = [part for entry in settings.ENV.metrics_allow for part in (LOOPBACK if entry == "loopback" else (entry,))]
-    return any(mine in ipaddress.ip_network(network, strict=False) for network in named)
+    entries = [part for entry in settings.ENV.metrics_allow for part in (LOOPBACK if entry == "loopback" else (entry,))]
+    return any(mine in ipaddress.ip_network(network, strict=False) for network in entries)

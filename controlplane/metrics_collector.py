@@ -44,50 +44,52 @@ PATIENCE_SECONDS = 3.0  # for a database that does not answer: Prometheus itself
 PARTS = ("dispatcher", "sealer", "sampler")
 
 
-class Plane(Collector):
+class PlaneCollector(Collector):
     """Every family of the plane. A database that is away leaves `plane_database_up 0` and what needs none."""
 
     def collect(self) -> Iterable[Metric]:
         began = time.monotonic()
-        yield build()
-        yield from disk()
+        yield collect_build()
+        yield from collect_disk()
         up, errors = (
-            answers(),
+            is_database_up(),
             GaugeMetricFamily("plane_scrape_errors", "1 for a section that failed.", labels=["section"]),
         )
         for section in SECTIONS if up else ():
             try:
-                found = list(section())
+                metrics = list(section())
             except DatabaseError as failure:
                 log.warning("metrics: %s", failure)
                 connection.close()
                 up = False
                 break
             except Exception:  # a defect in one section must not hide the others
-                log.exception("metrics: %s", section.__name__)
-                errors.add_metric([section.__name__], 1)
+                log.exception("metrics: %s", section.__name__.removeprefix("collect_"))
+                errors.add_metric([section.__name__.removeprefix("collect_")], 1)
                 continue
-            yield from found
+            yield from metrics
         yield errors
         yield GaugeMetricFamily("plane_database_up", "1 if the database answers, else 0.", value=float(up))
         took = time.monotonic() - began
         yield GaugeMetricFamily("plane_scrape_seconds", "Seconds that this scrape took.", value=took)
 
 
-def answers() -> bool:
+def is_database_up() -> bool:
     """Whether the database answers. On SQLite it is a file; elsewhere a thread asks, which may hang for longer than
     anybody wants to wait.
     """
     if connection.vendor == "sqlite":
-        return looked()
-    found: list[bool] = []
-    asking = threading.Thread(target=lambda: found.append(looked(close=True)), name="metrics-probe", daemon=True)
+        return probe_database()
+    answer: list[bool] = []
+    asking = threading.Thread(
+        target=lambda: answer.append(probe_database(close=True)), name="metrics-probe", daemon=True
+    )
     asking.start()
     asking.join(PATIENCE_SECONDS)
-    return bool(found and found[0])
+    return bool(answer and answer[0])
 
 
-def looked(*, close: bool = False) -> bool:
+def probe_database(*, close: bool = False) -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -100,58 +102,58 @@ def looked(*, close: bool = False) -> bool:
     return True
 
 
-def build() -> Metric:
+def collect_build() -> Metric:
     labels = {
         "version": version("deepseek-offline"),
         "python": platform.python_version(),
         "django": django.get_version(),
         "database": connection.vendor,
     }
-    found = GaugeMetricFamily("plane_build_info", "What runs here; always 1.", labels=list(labels))
-    found.add_metric(list(labels.values()), 1)
-    return found
+    family = GaugeMetricFamily("plane_build_info", "What runs here; always 1.", labels=list(labels))
+    family.add_metric(list(labels.values()), 1)
+    return family
 
 
-def disk() -> Iterator[Metric]:
+def collect_disk() -> Iterator[Metric]:
     """Of the artifacts, where they are a folder on this host, and of the home."""
     free = GaugeMetricFamily("plane_disk_free_bytes", "Bytes free for the plane on this host.", labels=["of"])
-    whole = GaugeMetricFamily("plane_disk_size_bytes", "Bytes of that file system.", labels=["of"])
+    total = GaugeMetricFamily("plane_disk_size_bytes", "Bytes of that file system.", labels=["of"])
     short = GaugeMetricFamily(
         "plane_disk_short", "1 if less is free than DISK_SHORT_BYTES and _PERCENT.", labels=["of"]
     )
     for name, folder in (("home", settings.PLANE_HOME), ("store", store_folder())):
         with suppress(OSError):
             if folder:
-                found = read_disk(name, Path(folder))
-                free.add_metric([name], found.free_bytes)
-                whole.add_metric([name], found.total_bytes)
-                short.add_metric([name], found.is_short)
-    return iter([free, whole, short])
+                state = read_disk(name, Path(folder))
+                free.add_metric([name], state.free_bytes)
+                total.add_metric([name], state.total_bytes)
+                short.add_metric([name], state.is_short)
+    return iter([free, total, short])
 
 
 # -- sections that ask the database ---------------------------------------------------------------------------------
-def jobs() -> Iterator[Metric]:
-    found = GaugeMetricFamily("plane_jobs", "Jobs that have not ended.", labels=["state", "queue", "kind"])
+def collect_jobs() -> Iterator[Metric]:
+    family = GaugeMetricFamily("plane_jobs", "Jobs that have not ended.", labels=["state", "queue", "kind"])
     oldest = GaugeMetricFamily(
         "plane_queue_oldest_seconds", "Seconds that the job queued longest has waited; 0: none waits.", labels=["queue"]
     )
-    now, waited = timezone.now(), dict.fromkeys(queues_served(), 0.0)
+    now, waited = timezone.now(), dict.fromkeys(list_served_queues(), 0.0)
     for row in count_open_jobs():
-        found.add_metric([row.state, row.queue, row.kind], row.jobs)
+        family.add_metric([row.state, row.queue, row.kind], row.jobs)
         age = (now - row.oldest).total_seconds() if row.oldest and row.state == JobState.QUEUED else 0.0
         waited[row.queue] = max(waited.get(row.queue, 0.0), age)
     for queue, seconds in waited.items():
         oldest.add_metric([queue], max(0.0, seconds))
     stalled = GaugeMetricFamily("plane_jobs_stalled", "Queued jobs that a full disk or the like has stopped.")
     stalled.add_metric([], Job.objects.filter(state=JobState.QUEUED, stalled_since__isnull=False).count())
-    return iter([found, oldest, stalled])
+    return iter([family, oldest, stalled])
 
 
-def queues_served() -> set[str]:
+def list_served_queues() -> set[str]:
     return {queue for queues in Node.objects.values_list("queues", flat=True) for queue in queues}
 
 
-def ended() -> Iterator[Metric]:
+def collect_ended() -> Iterator[Metric]:
     total = CounterMetricFamily("plane_jobs_ended", "Jobs that have ended.", labels=["state", "queue", "kind"])
     took = HistogramMetricFamily(
         "plane_job_seconds", "Seconds that the last attempt of an ended job ran.", labels=["state", "queue", "kind"]
@@ -165,7 +167,7 @@ def ended() -> Iterator[Metric]:
     return iter([total, took])
 
 
-def nodes() -> Iterator[Metric]:
+def collect_nodes() -> Iterator[Metric]:
     rows = [build_row(node) for node in Node.objects.with_status().with_use().order_by("name")]
     status = GaugeMetricFamily("plane_nodes", "Nodes by status.", labels=["status"])
     for name in STATUSES:
@@ -175,11 +177,11 @@ def nodes() -> Iterator[Metric]:
     for name, text, value in OF_NODE:
         family = GaugeMetricFamily(name, text, labels=["node"])
         for row in rows:
-            told = value(row, now)
-            if told is not None:
-                family.add_metric([row.node.name], told)
+            number = value(row, now)
+            if number is not None:
+                family.add_metric([row.node.name], number)
         yield family
-    yield from gpus(rows)
+    yield from collect_gpus(rows)
 
 
 OF_NODE: tuple[tuple[str, str, Callable[..., float | None]], ...] = (
@@ -214,7 +216,7 @@ OF_GPU = (
 )
 
 
-def gpus(rows: Iterable[object]) -> Iterator[Metric]:
+def collect_gpus(rows: Iterable[object]) -> Iterator[Metric]:
     for name, text, key in OF_GPU:
         family = GaugeMetricFamily(name, text, labels=["node", "gpu"])
         for row in rows:
@@ -225,7 +227,7 @@ def gpus(rows: Iterable[object]) -> Iterator[Metric]:
         yield family
 
 
-def trail() -> Iterator[Metric]:
+def collect_trail() -> Iterator[Metric]:
     head = ChainHead.objects.filter(pk=1).first()
     waiting = unsealed_state()
     verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
@@ -253,28 +255,36 @@ def trail() -> Iterator[Metric]:
         yield family
 
 
-def people() -> Iterator[Metric]:
+def collect_people() -> Iterator[Metric]:
     pending = Approval.objects.filter(state=ApprovalState.PENDING).count()
     yield GaugeMetricFamily("plane_approvals_pending", "Approvals that wait for a decision.", value=pending)
 
 
-def artifacts() -> Iterator[Metric]:
+def collect_artifacts() -> Iterator[Metric]:
     damaged = Artifact.objects.filter(damaged_at__isnull=False).count()
     yield GaugeMetricFamily(
         "plane_artifacts_damaged", "Artifacts whose stored bytes are damaged or gone.", value=damaged
     )
 
 
-def parts() -> Iterator[Metric]:
+def collect_parts() -> Iterator[Metric]:
     """One look into the shared cache for all of them."""
-    found = GaugeMetricFamily(
+    family = GaugeMetricFamily(
         "plane_part_age_seconds", "Seconds since a part of the dispatcher's process was last done.", labels=["part"]
     )
     beaten = cache.get_many([f"pulse:{part}" for part in PARTS])
     for part in PARTS:
         if f"pulse:{part}" in beaten:
-            found.add_metric([part], max(0.0, time.time() - float(beaten[f"pulse:{part}"])))
-    yield found
+            family.add_metric([part], max(0.0, time.time() - float(beaten[f"pulse:{part}"])))
+    yield family
 
 
-SECTIONS: tuple[Callable[[], Iterator[Metric]], ...] = (jobs, ended, nodes, trail, people, artifacts, parts)
+SECTIONS: tuple[Callable[[], Iterator[Metric]], ...] = (
+    collect_jobs,
+    collect_ended,
+    collect_nodes,
+    collect_trail,
+    collect_people,
+    collect_artifacts,
+    collect_parts,
+)

@@ -36,7 +36,7 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 # -- the files of the processes -------------------------------------------------------------------------------------
-def begin(home: Path) -> None:
+def reset_counters(home: Path) -> None:
     """For gunicorn's arbiter, before there are workers: a folder of its own, empty, and an end to those whose arbiter
     has died. Without a folder each process counts by itself.
     """
@@ -46,7 +46,7 @@ def begin(home: Path) -> None:
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for other in root.iterdir():
-            if not in_use(other):
+            if not is_in_use(other):
                 shutil.rmtree(other, ignore_errors=True)
         folder.mkdir(mode=0o700)
         _lock = (folder / LOCK).open("w")
@@ -58,7 +58,7 @@ def begin(home: Path) -> None:
         os.environ[FOLDER] = str(folder)
 
 
-def in_use(folder: Path) -> bool:
+def is_in_use(folder: Path) -> bool:
     """Whether an arbiter that lives, on whichever host shares the home, holds this folder."""
     try:
         with (folder / LOCK).open("a") as file:
@@ -70,10 +70,10 @@ def in_use(folder: Path) -> bool:
     return False
 
 
-def free_slot(taken: Iterable[int]) -> int:
+def find_free_slot(used: Iterable[int]) -> int:
     """The lowest number that no living worker has."""
-    held = set(taken)
-    return next(slot for slot in range(len(held) + 1) if slot not in held)
+    occupied = set(used)
+    return next(slot for slot in range(len(occupied) + 1) if slot not in occupied)
 
 
 def take_slot(slot: int) -> None:
@@ -97,14 +97,14 @@ def take_slot(slot: int) -> None:
         values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[misc, assignment, no-untyped-call]
 
 
-def leave_slot(slot: int) -> None:
+def release_slot(slot: int) -> None:
     """For the arbiter, when a worker has ended: its open streams are gone, its counters stay."""
     if os.environ.get(FOLDER):
         mark_process_dead(slot)  # type: ignore[no-untyped-call]
 
 
 # -- the numbers ----------------------------------------------------------------------------------------------------
-class Numbers:
+class RequestCounters:
     """The counters of this process. Made when the first request comes: then it is settled where they are kept."""
 
     def __init__(self) -> None:
@@ -130,19 +130,19 @@ class Numbers:
         )
 
 
-_numbers: Numbers | None = None
+_numbers: RequestCounters | None = None
 
 
-def numbers() -> Numbers:
+def get_counters() -> RequestCounters:
     global _numbers
     if _numbers is None:
-        _numbers = Numbers()
+        _numbers = RequestCounters()
     return _numbers
 
 
-def everybodys() -> CollectorRegistry:
+def build_registry() -> CollectorRegistry:
     """The numbers of all processes of this host's web, or of this one where it is alone."""
-    mine = numbers().registry
+    mine = get_counters().registry
     if not os.environ.get(FOLDER):
         return mine
     registry = CollectorRegistry()
@@ -159,8 +159,8 @@ class CountRequests:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         began = time.monotonic()
         response = self.get_response(request)
-        found: Any = request.resolver_match
-        view = (found.view_name or "unnamed") if found else "none"  # never the path: there are endlessly many
+        match: Any = request.resolver_match
+        view = (match.view_name or "unnamed") if match else "none"  # never the path: there are endlessly many
         count(view, request, response, time.monotonic() - began)
         return response
 
@@ -175,9 +175,9 @@ def count(view: str, request: HttpRequest, response: HttpResponseBase, seconds: 
 
 def add(view: str, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
     method = request.method if request.method in METHODS else "OTHER"
-    told = numbers()
-    told.requests.labels(view, method, f"{response.status_code // 100}xx").inc()
-    told.seconds.labels(view).observe(seconds)
+    counters = get_counters()
+    counters.requests.labels(view, method, f"{response.status_code // 100}xx").inc()
+    counters.seconds.labels(view).observe(seconds)
     if response.streaming and response.headers.get("Content-Type", "").startswith("text/event-stream"):
-        told.streams.inc()
-        response._resource_closers.append(told.streams.dec)  # type: ignore[attr-defined]
+        counters.streams.inc()
+        response._resource_closers.append(counters.streams.dec)  # type: ignore[attr-defined]

@@ -58,11 +58,11 @@ class StrictJSONParser(BaseParser):
         try:
             data = stream.read(limit + 1)
         except RequestDataTooBig as error:
-            raise body_too_large(limit) from error
+            raise build_too_large(limit) from error
         except UnreadablePostError as error:
             raise Malformed("The body ended early.", code="body_cut_off", hint=N_("Send it again.")) from error
         if len(data) > limit:
-            raise body_too_large(limit)
+            raise build_too_large(limit)
         return read_json(data)
 
 
@@ -74,7 +74,7 @@ def read_json(data: bytes) -> Any:
     """
     try:
         from_json(data, allow_inf_nan=False)
-        value = json.loads(data, object_pairs_hook=unique_names, parse_float=finite)
+        value = json.loads(data, object_pairs_hook=require_unique_names, parse_float=parse_finite)
         if b"\\u0000" in data and has_nul(value):
             raise ValueError("a text holds the character NUL (\\u0000), which the database cannot keep")
     except (ValueError, RecursionError) as error:
@@ -87,16 +87,16 @@ def read_json(data: bytes) -> Any:
     return value
 
 
-def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def require_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in result:
             raise ValueError(f"the name {name[:80]!r} stands twice in one object")
-        found[name] = value
-    return found
+        result[name] = value
+    return result
 
 
-def finite(text: str) -> float:
+def parse_finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"the number {text[:40]} is too large for a float")
@@ -111,7 +111,7 @@ def has_nul(value: Any) -> bool:
     return isinstance(value, list) and any(has_nul(item) for item in value)
 
 
-def body_too_large(limit: int) -> TooLarge:
+def build_too_large(limit: int) -> TooLarge:
     return TooLarge(
         "The body is larger than {most} bytes.",
         most=limit,
@@ -144,15 +144,15 @@ class HttpFault(PlaneError):
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's hook: the answer to whatever a view raised. It never returns None, so nothing reaches Django's pages."""
     request = context.get("request")
-    named = as_plane_error(error)
-    if named is None:
-        log.error("%s failed", described(request), exc_info=error)
-        named = server_fault(request)
-    elif isinstance(named, Refused):
-        record_refusal(getattr(request, "actor", None) or ANONYMOUS, named, getattr(request, "_request", None))
-    elif named.status >= 500:
-        log.error("%s: %s: %s", described(request), named.code, error)
-    return Response(named.as_dict(), status=named.status, headers=headers_of(named, error))
+    plane_error = as_plane_error(error)
+    if plane_error is None:
+        log.error("%s failed", describe_request(request), exc_info=error)
+        plane_error = build_server_fault(request)
+    elif isinstance(plane_error, Refused):
+        record_refusal(getattr(request, "actor", None) or ANONYMOUS, plane_error, getattr(request, "_request", None))
+    elif plane_error.status >= 500:
+        log.error("%s: %s: %s", describe_request(request), plane_error.code, error)
+    return Response(plane_error.as_dict(), status=plane_error.status, headers=build_headers(plane_error, error))
 
 
 def as_plane_error(error: Exception) -> PlaneError | None:
@@ -161,7 +161,7 @@ def as_plane_error(error: Exception) -> PlaneError | None:
         case PlaneError():
             return error
         case exceptions.ValidationError():
-            return invalid(error)
+            return build_invalid(error)
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
             return Unauthenticated(str(error.detail), hint=N_("Authorization: Bearer <token>"))
         case exceptions.NotFound() | Http404():
@@ -176,15 +176,15 @@ def as_plane_error(error: Exception) -> PlaneError | None:
         case exceptions.ParseError():
             return Malformed(str(error.detail))
         case exceptions.APIException():
-            return http_fault(error)
+            return build_http_fault(error)
         case PermissionDenied():
             return HttpFault("This is not allowed.", status=403, code="refused")
         case RequestDataTooBig():
-            return body_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+            return build_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     return named_fault(error)
 
 
-def http_fault(error: exceptions.APIException) -> PlaneError:
+def build_http_fault(error: exceptions.APIException) -> PlaneError:
     """405, 406, 415, DRF's own 403 (a failed CSRF check among them), and whatever else DRF knows."""
     hint = None
     code = str(getattr(error.detail, "code", error.default_code))
@@ -199,7 +199,7 @@ def http_fault(error: exceptions.APIException) -> PlaneError:
     return HttpFault(str(error.detail), status=error.status_code, code=code, hint=hint)
 
 
-def server_fault(request: Any) -> PlaneError:
+def build_server_fault(request: Any) -> PlaneError:
     """500: what the caller may know of a defect is the id under which the log tells more."""
     request_id = getattr(getattr(request, "actor", None), "request_id", "") or "unknown"
     return HttpFault(
@@ -210,44 +210,44 @@ def server_fault(request: Any) -> PlaneError:
     )
 
 
-def described(request: Any) -> str:
+def describe_request(request: Any) -> str:
     return f"{getattr(request, 'method', '?')} {getattr(request, 'path', '?')}"
 
 
-def headers_of(named: PlaneError, error: Exception) -> dict[str, str]:
+def build_headers(plane_error: PlaneError, error: Exception) -> dict[str, str]:
     headers = {"Cache-Control": "no-store"}
-    if named.status == Unauthenticated.status:
+    if plane_error.status == Unauthenticated.status:
         headers["WWW-Authenticate"] = getattr(error, "auth_header", None) or CHALLENGE
-    elif named.status == Unavailable.status:
+    elif plane_error.status == Unavailable.status:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     elif isinstance(error, exceptions.Throttled) and error.wait:
         headers["Retry-After"] = str(math.ceil(error.wait))
     return headers
 
 
-def invalid(error: exceptions.ValidationError) -> Invalid:
+def build_invalid(error: exceptions.ValidationError) -> Invalid:
     """All errors of a serializer, each with the JSON pointer of its field."""
-    found = list(flat(error.detail, ""))
-    first = found[0]
-    return Invalid(first["message"], code=first["code"], field=first["field"], errors=found)
+    errors = list(flatten_errors(error.detail, ""))
+    first = errors[0]
+    return Invalid(first["message"], code=first["code"], field=first["field"], errors=errors)
 
 
-def flat(detail: Any, pointer: str) -> Iterator[dict[str, Any]]:
+def flatten_errors(detail: Any, pointer: str) -> Iterator[dict[str, Any]]:
     """One entry per message; list positions count only where DRF nests (a list of dictionaries)."""
     if isinstance(detail, Mapping):
         for name, value in detail.items():
-            here = pointer if name == "non_field_errors" else f"{pointer}/{escaped(str(name))}"
-            yield from flat(value, here)
+            path = pointer if name == "non_field_errors" else f"{pointer}/{escape_pointer(str(name))}"
+            yield from flatten_errors(value, path)
     elif isinstance(detail, list | tuple):
         nested = any(isinstance(item, Mapping | list) for item in detail)
         for index, item in enumerate(detail):
-            yield from flat(item, f"{pointer}/{index}" if nested else pointer)
+            yield from flatten_errors(item, f"{pointer}/{index}" if nested else pointer)
     else:
         code = str(getattr(detail, "code", "invalid"))
         yield {"code": code, "message": str(detail), "field": pointer or None, "limit": None, "hint": None}
 
 
-def escaped(name: str) -> str:
+def escape_pointer(name: str) -> str:
     """A name inside a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
 

@@ -13,7 +13,7 @@ from typing import Any
 ENDED = ("succeeded", "failed", "cancelled")
 
 
-class Answered(Exception):
+class ApiError(Exception):
     """An answer of 400 or more, with the plane's own words."""
 
     def __init__(self, status: int, error: Mapping[str, Any]) -> None:
@@ -21,7 +21,7 @@ class Answered(Exception):
         self.status, self.error = status, error
 
 
-class Plane:
+class PlaneClient:
     """One plane, one project, one token. `patience`: seconds for which a plane that does not answer is asked again."""
 
     def __init__(self, address: str, token: str = "", project: str = "", *, patience: float = 0.0) -> None:
@@ -64,7 +64,7 @@ class Plane:
                 with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - the plane's own address
                     return bytes(answer.read())
             except urllib.error.HTTPError as failure:
-                raise Answered(failure.code, said(failure.read())) from None
+                raise ApiError(failure.code, parse_error(failure.read())) from None
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 if time.monotonic() > deadline:
                     raise
@@ -90,17 +90,17 @@ class Plane:
         """Ask for whatever has a state, a job or a pipeline, until it has ended; TimeoutError after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
-            found: dict[str, Any] = self.get(path)
+            state: dict[str, Any] = self.get(path)
             if watch:
-                watch(found)
-            if found["state"] in ENDED:
-                return found
+                watch(state)
+            if state["state"] in ENDED:
+                return state
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{path} is still {found['state']} after {seconds:g} s")
+                raise TimeoutError(f"{path} is still {state['state']} after {seconds:g} s")
             time.sleep(0.2)
 
 
-def said(text: bytes) -> Mapping[str, Any]:
+def parse_error(text: bytes) -> Mapping[str, Any]:
     try:
         error: Mapping[str, Any] = json.loads(text)["error"]
     except (ValueError, KeyError, TypeError):
@@ -111,13 +111,13 @@ def said(text: bytes) -> Mapping[str, Any]:
 def wait_until_ready(address: str, *, seconds: float) -> None:
     """Wait until every part of the plane says that it is ready; TimeoutError naming those that do not."""
     deadline = time.monotonic() + seconds
-    plane = Plane(address)
+    plane = PlaneClient(address)
     missing = "no answer"
     while time.monotonic() < deadline:
         try:
             plane.get("/readyz")
             return
-        except Answered as answer:
+        except ApiError as answer:
             missing = str(answer.error)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             pass

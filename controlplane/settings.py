@@ -16,7 +16,7 @@ ENV = load_env()
 PLANE_HOME = ENV.home
 
 
-def home_folder(name: str) -> str:
+def get_home_folder(name: str) -> str:
     """A folder of the home, there when Django looks for it; exits with status 2 where it cannot be made."""
     path = PLANE_HOME / name
     try:
@@ -27,7 +27,7 @@ def home_folder(name: str) -> str:
     return str(path)
 
 
-def secret_key() -> str:
+def load_secret_key() -> str:
     """SECRET_KEY, or one made on the first start and kept in the home with mode 0600."""
     if ENV.secret_key.get_secret_value():
         return ENV.secret_key.get_secret_value()
@@ -45,8 +45,8 @@ def secret_key() -> str:
     return path.read_text().strip()
 
 
-UPLOADS, STATIC = home_folder("uploads"), home_folder("static")
-SECRET_KEY = secret_key()
+UPLOADS, STATIC = get_home_folder("uploads"), get_home_folder("static")
+SECRET_KEY = load_secret_key()
 SECRET_KEY_FALLBACKS = [former.get_secret_value() for former in ENV.secret_key_fallbacks]
 DEBUG = ENV.debug
 ALLOWED_HOSTS = ENV.allowed_hosts

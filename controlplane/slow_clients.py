@@ -257,7 +257,7 @@ class ClientSocket(socket.socket):
 
     def progress(self) -> int:
         """Bytes that the client has sent, or has taken: what still lies in the kernel's queue it has not."""
-        return self.received if self.window_event == select.POLLIN else self.sent - unsent_bytes(self)
+        return self.received if self.window_event == select.POLLIN else self.sent - count_unsent_bytes(self)
 
     def waited(self, now: float) -> float:
         """Seconds of the current window that were spent waiting."""
@@ -288,12 +288,12 @@ class ClientSocket(socket.socket):
         return SlowClient()
 
 
-def unsent_bytes(connection: socket.socket) -> int:
+def count_unsent_bytes(connection: socket.socket) -> int:
     """Bytes in the kernel's send queue that the other side has not acknowledged."""
     return count_bytes(connection, termios.TIOCOUTQ)
 
 
-def unread_bytes(connection: socket.socket) -> int:
+def count_unread_bytes(connection: socket.socket) -> int:
     """Bytes that have arrived and were not read yet."""
     return count_bytes(connection, termios.FIONREAD)
 

@@ -30,18 +30,18 @@ def ready_database(*, migrate: bool) -> None:
     try:
         if migrate:
             call_command("migrate", interactive=False, verbosity=0)
-        elif lacking := pending():
+        elif lacking := list_pending_migrations():
             raise CannotStart(
                 f"The database lacks {len(lacking)} migrations, {lacking[0]} first: run manage.py migrate."
             )
         if faults := unsound():
             raise CannotStart("\n".join(faults))
     except DatabaseError as failure:
-        told = str(failure).strip().partition("\n")[0] or type(failure).__name__
-        raise CannotStart(f"The database cannot be used: {told}. Look at it, or at DATABASE_URL.") from None
+        message = str(failure).strip().partition("\n")[0] or type(failure).__name__
+        raise CannotStart(f"The database cannot be used: {message}. Look at it, or at DATABASE_URL.") from None
 
 
-def pending() -> list[str]:
+def list_pending_migrations() -> list[str]:
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]

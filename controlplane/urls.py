@@ -28,13 +28,13 @@ from controlplane.schema import DocsView, SchemaView
 
 @csrf_exempt
 @login_not_required
-def no_such_api(request: HttpRequest, rest: str = "") -> HttpResponseBase:
+def refuse_unknown_api(request: HttpRequest, rest: str = "") -> HttpResponseBase:
     """An unknown address below /api/ is a JSON 404, with or without a log-in, in debug mode too."""
     raise Http404
 
 
 @login_not_required
-def no_mail(request: HttpRequest) -> HttpResponseBase:
+def refuse_mail(request: HttpRequest) -> HttpResponseBase:
     """What allauth does by mail is not there: nothing leaves the plane, and an administrator resets passwords."""
     raise Http404
 
@@ -96,10 +96,10 @@ urlpatterns = [
     path("api/v1/projects/<slug:project>/", include(PROJECT_API)),
     path("api/v1/", include(PLANE_API)),
     path("", include("apps.gateways.mlflow.urls")),
-    path("api/<path:rest>", no_such_api),
+    path("api/<path:rest>", refuse_unknown_api),
     path("git", refuse_git_address),
     path("git/", include("apps.data.repositories.urls")),
-    re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", no_mail),
+    re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", refuse_mail),
     path("accounts/password/change/", ChangePasswordView.as_view(), name="account_change_password"),
     path("accounts/", include("allauth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),

@@ -7,7 +7,7 @@ django = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402 - the settings are ready now
 
-from controlplane.api_fast_path import is_mine, lean  # noqa: E402
+from controlplane.api_fast_path import handle_fast, is_mine  # noqa: E402
 from controlplane.request_timeout import limit_statements, limit_time  # noqa: E402
 
 limit_statements()
@@ -16,4 +16,4 @@ limit_statements()
 def application(environ, start_response):
     """Django, but for the addresses that have a shorter way."""
     with limit_time(settings.REQUEST_SECONDS):
-        return (lean if is_mine(environ["PATH_INFO"][1:]) else django)(environ, start_response)
+        return (handle_fast if is_mine(environ["PATH_INFO"][1:]) else django)(environ, start_response)

@@ -33,7 +33,7 @@ _taken: set[int] = set()  # by this worker
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AttemptSlot:
     """`lock`: the descriptor that holds the place against other workers, where this one is root."""
 
     number: int
@@ -41,7 +41,7 @@ class Place:
 
 
 @contextmanager
-def take_place() -> Iterator[Place]:
+def take_place() -> Iterator[AttemptSlot]:
     """A place that no other attempt of this machine has at the time."""
     with _guard:
         place = lock_free_place()
@@ -55,14 +55,14 @@ def take_place() -> Iterator[Place]:
                 os.close(place.lock)
 
 
-def lock_free_place() -> Place:
+def lock_free_place() -> AttemptSlot:
     """The first place that neither this worker nor another one of the machine has."""
     folder = find_lock_folder()
     for number in range(MAX_PLACES):
         if number in _taken:
             continue
         if folder is None:
-            return Place(number)
+            return AttemptSlot(number)
         lock = os.open(folder / str(number), os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,7 +72,7 @@ def lock_free_place() -> Place:
             os.close(lock)
             raise
         else:
-            return Place(number, lock)
+            return AttemptSlot(number, lock)
     raise Unavailable(
         "All {max_places} places for jobs on this machine are taken.",
         max_places=MAX_PLACES,
@@ -101,6 +101,6 @@ def is_own_folder(folder: Path) -> bool:
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = folder.lstat()
-        return stat.S_ISDIR(found.st_mode) and found.st_uid == 0 and os.access(folder, os.W_OK)
+        info = folder.lstat()
+        return stat.S_ISDIR(info.st_mode) and info.st_uid == 0 and os.access(folder, os.W_OK)
     return False

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from apps.platform.nodes.hardware import SUPERVISOR
 from workers.memory_watch import kill_group
-from workers.process import of_dead_worker
+from workers.process import is_of_dead_worker
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ REMOVE_SECONDS = 5.0  # a killed process is in its group until the kernel has cl
 _delegated: Path | None = None
 
 
-def delegated() -> Path | None:
+def get_delegated() -> Path | None:
     """The cgroup below which this worker makes those of its attempts; None where there is none."""
     return _delegated
 
@@ -39,7 +39,7 @@ def prepare_delegated(roots: tuple[Path, ...] = ROOTS, proc: Path = PROC) -> Pat
     """Find the cgroup that is delegated to this worker and enable the memory controller below it."""
     global _delegated
     _delegated = None
-    own = own_group(roots, proc)
+    own = find_own_group(roots, proc)
     folder = own.parent if own is not None and own.name == SUPERVISOR else own
     if folder is None or own is None or not is_delegated(folder, roots):
         return None
@@ -52,13 +52,13 @@ def prepare_delegated(roots: tuple[Path, ...] = ROOTS, proc: Path = PROC) -> Pat
         return None
     _delegated = folder
     for left in folder.glob(f"{PREFIX}*"):
-        if of_dead_worker(left.name.removeprefix(PREFIX).replace("-", ":")):
+        if is_of_dead_worker(left.name.removeprefix(PREFIX).replace("-", ":")):
             kill_group(left)
             remove_group(left)
     return folder
 
 
-def own_group(roots: tuple[Path, ...], proc: Path) -> Path | None:
+def find_own_group(roots: tuple[Path, ...], proc: Path) -> Path | None:
     """The folder of this process's own cgroup v2."""
     try:
         lines = (proc / "self/cgroup").read_text().splitlines()

@@ -28,7 +28,7 @@ SLOT = "checkpoint"
 CLOSE_SECONDS = 2.0  # a store that does not answer must not hold up a cancel
 
 
-class Upload(threading.Thread):
+class CheckpointUpload(threading.Thread):
     """One checkpoint on its way into the store. Nobody waits for it, and it may take long."""
 
     def __init__(self, job: Job, file: BinaryIO, step: int) -> None:
@@ -50,7 +50,7 @@ class Upload(threading.Thread):
             self.failure = failure
 
 
-class Keeper:
+class CheckpointKeeper:
     """Keeps the newest checkpoint that the engine announced. One is stored at a time; of those that come meanwhile
     only the newest is kept open. Used by the attempt's own thread only; the upload's has no connection to anything.
     """
@@ -58,31 +58,33 @@ class Keeper:
     def __init__(self, job: Job, actor: Actor, relay: Relay, scratch: Path) -> None:
         self.job, self.actor, self.relay, self.scratch = job, actor, relay, scratch
         self.waiting: tuple[BinaryIO, int] | None = None
-        self.upload: Upload | None = None
+        self.upload: CheckpointUpload | None = None
         self.kept = ""  # digest of the one that is recorded
         self.unsure = False  # a database that broke off in the middle may know of what is stored
         self.why = ""  # the last one was not kept
 
     # -- for the attempt that follows -------------------------------------------------------------------------------
-    def stage(self, found: JobCheckpoint | None, path: Path, check: Callable[[], None]) -> bool:
+    def stage(self, checkpoint: JobCheckpoint | None, path: Path, check: Callable[[], None]) -> bool:
         """Put what this attempt goes on from at `path`; False, and the job's log says why, if it begins anew.
 
         Raises PlaneError (try again) when the store is away: that is no reason to throw hours of work away.
         """
-        if found is None:
+        if checkpoint is None:
             self.relay.log("There is no checkpoint: this attempt starts from the beginning.", "info")
             return False
         try:
-            stage_bytes(get_checkpoint_area(self.job.pk, found.attempt), found.digest, path, check)
+            stage_bytes(get_checkpoint_area(self.job.pk, checkpoint.attempt), checkpoint.digest, path, check)
         except (PlaneError, OSError) as failure:
             if failure.status >= 500 if isinstance(failure, PlaneError) else failure.errno != errno.EIO:
                 raise
             path.unlink(missing_ok=True)
-            text = f"The checkpoint of step {found.step} is damaged or gone: this attempt starts from the beginning."
+            text = (
+                f"The checkpoint of step {checkpoint.step} is damaged or gone: this attempt starts from the beginning."
+            )
             self.relay.log(text, "warning")
             return False
         # Whether it goes on from there is the engine's word: its code may be another one by now.
-        self.relay.log(f"Attempt {found.attempt} left the checkpoint of step {found.step}.", "info")
+        self.relay.log(f"Attempt {checkpoint.attempt} left the checkpoint of step {checkpoint.step}.", "info")
         return True
 
     # -- while the engine runs --------------------------------------------------------------------------------------
@@ -98,16 +100,16 @@ class Keeper:
         """
         self.open_announced()
         if self.upload is not None and not self.upload.is_alive():
-            self.tell(self.upload)
+            self.report_upload(self.upload)
             self.upload = None
         if self.upload is None and self.waiting is not None:
             (file, step), self.waiting = self.waiting, None
-            upload = Upload(self.job, file, step)
+            upload = CheckpointUpload(self.job, file, step)
             try:
                 upload.start()
             except RuntimeError as failure:  # the machine has no thread left
                 file.close()
-                self.not_kept(step, failure)
+                self.log_failure(step, failure)
             else:
                 self.upload = upload
 
@@ -122,16 +124,16 @@ class Keeper:
         except FileNotFoundError:  # a newer one has taken its place, and is announced too
             return
         except (OSError, PlaneError) as failure:
-            self.not_kept(step, failure)
+            self.log_failure(step, failure)
             return
         with suppress(OSError, PlaneError):
             unlink_inside(self.scratch, path)  # a link made for this reader
         self.drop_waiting()
         self.waiting = (file, step)
 
-    def tell(self, upload: Upload) -> None:
+    def report_upload(self, upload: CheckpointUpload) -> None:
         if upload.failure is not None:
-            self.not_kept(upload.step, upload.failure)
+            self.log_failure(upload.step, upload.failure)
             return
         # What was measured before it is written before it: who goes on from it does not measure that again.
         self.relay.flush()
@@ -142,7 +144,7 @@ class Keeper:
             raise
         self.kept, self.unsure, self.why = upload.digest, False, ""
 
-    def not_kept(self, step: int, failure: Exception) -> None:
+    def log_failure(self, step: int, failure: Exception) -> None:
         """A warning in the job's log, once for each reason; nothing worse: the former checkpoint is still there."""
         why = failure.strerror if isinstance(failure, OSError) and failure.strerror else str(failure)
         if why != self.why:

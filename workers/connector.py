@@ -111,24 +111,24 @@ def serve(channel: socket.socket, wanted: list[str], allowed: list[str], started
             continue
         places.acquire()
         arguments = (gate, data, socket.socket(fileno=descriptors[0]), places)
-        threading.Thread(target=answer, args=arguments, daemon=True).start()
+        threading.Thread(target=handle_request, args=arguments, daemon=True).start()
 
 
-def answer(gate: Any, data: bytes, where: socket.socket, places: threading.BoundedSemaphore) -> None:
+def handle_request(gate: Any, data: bytes, where: socket.socket, places: threading.BoundedSemaphore) -> None:
     """One request, from an engine that may be anybody's by now: what cannot be read is not answered."""
     with where, suppress(OSError, ValueError, TypeError, KeyError):
         try:
             request = json.loads(data)
             if "look_up" in request:
                 host, port = request["look_up"]
-                say(where, {"addresses": gate.resolve(str(host), int(port))})
+                send_document(where, {"addresses": gate.resolve(str(host), int(port))})
             else:
                 address, port = request["connect"]
                 connect(gate, str(address), int(port), where)
         except OSError as failure:
             if not hasattr(failure, "code"):
                 raise
-            say(where, {"refused": [failure.code, failure.what, failure.message]})
+            send_document(where, {"refused": [failure.code, failure.what, failure.message]})
         finally:
             places.release()
 
@@ -142,5 +142,5 @@ def connect(gate: Any, address: str, port: int, where: socket.socket) -> None:
         socket.send_fds(where, [json.dumps({"errno": number}).encode()], [new.fileno()])
 
 
-def say(where: socket.socket, document: dict[str, Any]) -> None:
+def send_document(where: socket.socket, document: dict[str, Any]) -> None:
     where.send(json.dumps(document).encode())

@@ -25,7 +25,7 @@ from apps.platform.nodes.disks import find_short_disks
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import SAMPLE_SECONDS
 from apps.platform.nodes.services import record_heartbeat, record_sample
-from workers.runner import scratch_root
+from workers.runner import get_scratch_root
 
 if TYPE_CHECKING:
     from workers.runner import Attempt
@@ -67,35 +67,35 @@ class Heartbeat(threading.Thread):
     def run(self) -> None:
         while not self.ended.wait(POLL_SECONDS):
             try:
-                self.beat()
+                self.send_heartbeat()
             except DatabaseError as failure:
                 log.warning("heartbeat: %s", failure)
-                self.give_up_stale()
+                self.stop_stale()
             except Exception:  # whatever it is: without this thread every lease of the worker runs out
                 log.exception("heartbeat")
-                self.give_up_stale()
+                self.stop_stale()
             finally:
                 connection.close() if connection.vendor != "sqlite" else close_old_connections()
 
-    def beat(self) -> None:
+    def send_heartbeat(self) -> None:
         with self.lock:
             watched = dict(self.attempts)
         now = time.monotonic()
         if watched:
-            self.look(watched)
+            self.check_attempts(watched)
             if now - self.renewed_at > get_lease_seconds() / 3:
                 jobs = [key for key, attempt in watched.items() if now < attempt.deadline + OVERDUE_SECONDS]
                 services.renew_leases(actor=self.actor, owner=self.owner, jobs=jobs)
                 self.renewed_at = now
         if now - self.node_at > NODE_SECONDS:
-            self.say_alive(watched)
+            self.report_alive(watched)
             self.node_at = now
 
-    def say_alive(self, watched: Mapping[tuple[int, int], Attempt]) -> None:
+    def report_alive(self, watched: Mapping[tuple[int, int], Attempt]) -> None:
         """The node's load, and every so often a sample of it, for whoever looks back; the attempts keep it with their
         runs.
         """
-        load = hardware.measure_load(scratch_root(), store_folder())
+        load = hardware.measure_load(get_scratch_root(), store_folder())
         load["short_disks"] = find_short_disks(load)
         for attempt in watched.values():
             attempt.observe(load)
@@ -106,24 +106,26 @@ class Heartbeat(threading.Thread):
 
     def is_short_of_disk(self) -> bool:
         """Whether a disk is too short for another job at this moment; the plane hears of a change at the next beat."""
-        short = bool(find_short_disks(hardware.measure_disks(scratch_root(), store_folder())))
+        short = bool(find_short_disks(hardware.measure_disks(get_scratch_root(), store_folder())))
         if short != self.was_short:
             self.was_short, self.node_at = short, 0.0
         return short
 
-    def look(self, watched: dict[tuple[int, int], Attempt]) -> None:
+    def check_attempts(self, watched: dict[tuple[int, int], Attempt]) -> None:
         """Tell each attempt whether it is still ours and whether somebody wants it cancelled."""
         pks = [pk for pk, _ in watched]
         rows = Job.objects.filter(pk__in=pks, owner=self.owner, state=JobState.RUNNING)
-        held = {(pk, number): cancel for pk, number, cancel in rows.values_list("pk", "attempt", "cancel_requested_at")}
+        claimed = {
+            (pk, number): cancel for pk, number, cancel in rows.values_list("pk", "attempt", "cancel_requested_at")
+        }
         for key, attempt in watched.items():
-            if key not in held:
+            if key not in claimed:
                 if not attempt.finishing:  # the row may have just ended by our own hand
                     attempt.stop("lost")
-            elif held[key]:
+            elif claimed[key]:
                 attempt.stop("cancelled")
 
-    def give_up_stale(self) -> None:
+    def stop_stale(self) -> None:
         """The database is out of reach: past the lease somebody else may run the job, so it must not run here."""
         if time.monotonic() - self.renewed_at > get_lease_seconds():
             with self.lock:

@@ -23,7 +23,7 @@ from apps.platform.artifacts.stores import store_folder
 from apps.platform.jobs.kinds import KINDS, Network
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_
-from workers.process import MARKER, end_marked, marker
+from workers.process import MARKER, build_marker, stop_marked
 from workers.sandbox import TIMED_OUT
 
 log = logging.getLogger(__name__)
@@ -71,10 +71,10 @@ class Isolation:
         """What this node lacks for links to other nodes (workers/veth_link.py)."""
         if self.way != "root":
             return ["peers: a worker that root runs"]
-        found = [f"peers: the program {name}, of the package {package}" for name, package in TOOLS if not find(name)]
+        missing = [f"peers: the program {name}, of the package {package}" for name, package in TOOLS if not find(name)]
         if FORWARDING.read_text().strip() != "1":
-            found.append("peers: sysctl net.ipv4.ip_forward=1")
-        return found
+            missing.append("peers: sysctl net.ipv4.ip_forward=1")
+        return missing
 
     def facts(self) -> dict[str, Any]:
         """For the node's description; `apps/platform/nodes/presenters.py` says it in words."""
@@ -92,7 +92,7 @@ _outcome: Isolation | None = None
 _retry_at: float | None = None  # on the monotonic clock, after a trial that timed out
 
 
-def detected() -> Isolation:
+def detect_isolation() -> Isolation:
     """What this node can give, tried once: the outcome is remembered until the worker stops.
 
     But not where it gives nothing because a trial timed out: that says nothing about the node, which may have been
@@ -118,11 +118,11 @@ def run_trial() -> Isolation:
 
     A trial that does not end is ended, and is a reason why this node gives nothing.
     """
-    mark = marker(0, 0)  # its folder and processes are swept like an attempt's, should the worker die now
-    folder = scratch_root() / mark.replace(":", "-")
+    mark = build_marker(0, 0)  # its folder and processes are swept like an attempt's, should the worker die now
+    folder = get_scratch_root() / mark.replace(":", "-")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        plan = base_plan(folder, memory_bytes=2**20) | {"code": str(CODE)}
+        plan = build_base_plan(folder, memory_bytes=2**20) | {"code": str(CODE)}
         ended = subprocess.run(
             [sys.executable, "-I", str(SANDBOX)],
             input=json.dumps({"plan": plan, "user": settings.ENV.engine_uid}),
@@ -133,7 +133,7 @@ def run_trial() -> Isolation:
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", MARKER: mark},
         )
     except subprocess.TimeoutExpired:
-        end_marked(mark)
+        stop_marked(mark)
         reason = f"the trial {TIMED_OUT} {TRY_SECONDS:.0f} s"
         return Isolation(why_not=[{"way": "none", "user": None, "reason": reason}])
     finally:
@@ -146,12 +146,12 @@ def find(program: str) -> str | None:
     return shutil.which(program, path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin")
 
 
-def scratch_root() -> Path:
+def get_scratch_root() -> Path:
     return Path(settings.PLANE_HOME) / "scratch" / settings.ENV.node
 
 
 # -- the plan of a sandbox ------------------------------------------------------------------------------------------
-def base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
+def build_base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
     """What every attempt's sandbox has in common; `workers/sandbox.py` carries it out."""
     return {
         "scratch": str(scratch),
@@ -164,13 +164,13 @@ def base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
 
 def list_hidden_paths() -> list[str]:
     """Where the plane and its user keep what is no engine's business: database, keys, store, repositories, secrets."""
-    found = [Path(settings.PLANE_HOME), Path.home(), store_folder(), settings.ENV.repositories_folder]
+    paths = [Path(settings.PLANE_HOME), Path.home(), store_folder(), settings.ENV.repositories_folder]
     if connection.vendor == "sqlite":
-        found.append(Path(connection.settings_dict["NAME"]).parent)
+        paths.append(Path(connection.settings_dict["NAME"]).parent)
     for secret in map(Path, settings.SECRET_FILES):
         # Folders: keys lie beside it, and a cover over a file alone is gone once the file is replaced.
-        found += [secret if is_system_folder(folder) else folder for folder in list_link_folders(secret)]
-    return sorted({os.path.realpath(path) for path in found if path} - {"/"})
+        paths += [secret if is_system_folder(folder) else folder for folder in list_link_folders(secret)]
+    return sorted({os.path.realpath(path) for path in paths if path} - {"/"})
 
 
 def list_link_folders(path: Path) -> list[Path]:
@@ -195,9 +195,9 @@ def list_interpreter_folders() -> list[str]:
     return [path for path in dict.fromkeys((str(CODE), sys.prefix, sys.base_prefix, *sys.path)) if os.path.isdir(path)]
 
 
-def confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
+def plan_confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
     """What the request of an attempt says of its sandbox; PlaneError if this node cannot keep the kind's network."""
-    found, network = detected(), KINDS[job.kind].network
+    found, network = detect_isolation(), KINDS[job.kind].network
     if network not in found.networks and (found.way != "none" or network == Network.PEERS):
         raise PlaneError(
             "The node {node} cannot keep a job to the network {network_value!r}.",
@@ -209,22 +209,22 @@ def confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
             hint=N_("Run it on a node whose page lists this network under Isolation."),
         )
     user = None if found.user is None else found.user + place
-    link = peer_link(job, place) if network == Network.PEERS else None
-    plan = base_plan(scratch, memory_bytes=job.need_memory_bytes) | {"way": found.way, "user": user, "link": link}
-    connect = None if found.way == "none" else destinations(network, job)
+    link = plan_peer_link(job, place) if network == Network.PEERS else None
+    plan = build_base_plan(scratch, memory_bytes=job.need_memory_bytes) | {"way": found.way, "user": user, "link": link}
+    connect = None if found.way == "none" else list_destinations(network, job)
     return {"sandbox": plan, "connect": connect}
 
 
-def destinations(network: Network, job: Job) -> dict[str, list[str]] | None:
+def list_destinations(network: Network, job: Job) -> dict[str, list[str]] | None:
     """What the attempt may connect to: both lists must hold it. None: nothing."""
     if network == Network.HOSTS:
         return {"wanted": json.loads(job.spec)["allowed_hosts"], "allowed": settings.ENV.collect_hosts}
     if network == Network.PLANE:
-        return {"wanted": [plane_address()], "allowed": [plane_address()]}
+        return {"wanted": [find_plane_address()], "allowed": [find_plane_address()]}
     return None
 
 
-def peer_link(job: Job, place: int) -> dict[str, Any]:
+def plan_peer_link(job: Job, place: int) -> dict[str, Any]:
     """The other nodes of the job, as its spec names them; what is no address is refused as a rule is made of it."""
     spec = json.loads(job.spec)
     peers = [(address, int(port)) for address, _, port in (str(peer).rpartition(":") for peer in spec["peers"])]
@@ -232,17 +232,17 @@ def peer_link(job: Job, place: int) -> dict[str, Any]:
     return {"number": place, "peers": peers, "ports": spec["ports"], **tools}
 
 
-def plane_address() -> str:
+def find_plane_address() -> str:
     """host:port of the plane's web process, as this node reaches it."""
     if settings.ENV.plane_url:
         parts = urlsplit(settings.ENV.plane_url)
-        return place_of(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        return join_address(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
     try:
         port = json.loads((Path(settings.PLANE_HOME) / "plane.json").read_text())["port"]
     except (OSError, ValueError, KeyError):
         port = settings.ENV.port
-    return place_of(settings.ENV.bind, port)
+    return join_address(settings.ENV.bind, port)
 
 
-def place_of(host: str, port: int) -> str:
+def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -34,15 +34,15 @@ SETTINGS: dict[str, Callable[[], dict[str, str]]] = {"collect": collect_settings
 Register = Callable[[Actor, Job, registration.Outputs], None]
 
 REGISTER: dict[str, Register] = {
-    "noop": registration.artifacts_only,
-    "clean": registration.cleaned_table,
-    "diff": registration.artifacts_only,
-    "collect": registration.collected_table,
-    "profile": registration.measured_table,
-    "train": registration.trained_model,
-    "quantize": registration.derived_model,
-    "compile": registration.derived_model,
-    "evaluate": registration.evaluation,
-    "evaluate_predictions": registration.predictions,
-    "register": registration.model_version,
+    "noop": registration.record_artifacts,
+    "clean": registration.register_cleaned_table,
+    "diff": registration.record_artifacts,
+    "collect": registration.register_collected_table,
+    "profile": registration.register_measured_table,
+    "train": registration.record_training_lineage,
+    "quantize": registration.record_derived_model,
+    "compile": registration.record_derived_model,
+    "evaluate": registration.register_evaluation_figures,
+    "evaluate_predictions": registration.register_prediction_figures,
+    "register": registration.register_model_version,
 }

@@ -56,7 +56,9 @@ def is_shared(name: object, own: Path, shared: Iterable[Path]) -> bool:
     path = Path(name.decode(errors="replace") if isinstance(name, bytes) else name)
     if path == own:
         return True
-    return not path.is_relative_to(own) and any(path.is_relative_to(one) or one.is_relative_to(path) for one in shared)
+    return not path.is_relative_to(own) and any(
+        path.is_relative_to(folder) or folder.is_relative_to(path) for folder in shared
+    )
 
 
 def find_engine_stall(

@@ -120,8 +120,8 @@ class TreeMemory:
         """Bytes in these folders: nobody has to have their files mapped."""
         used = 0
         for descriptor in self._shm.values():
-            found = os.statvfs(descriptor)
-            used += (found.f_blocks - found.f_bfree) * found.f_frsize
+            usage = os.statvfs(descriptor)
+            used += (usage.f_blocks - usage.f_bfree) * usage.f_frsize
         return used
 
     def _add_up(self, name: str, *groups: tuple[bytes, ...]) -> list[int]:

@@ -21,7 +21,7 @@ from apps.platform.nodes.services import register_node
 from workers import cgroups, process
 from workers.heartbeat import Heartbeat
 from workers.inspection import forbid_inspection
-from workers.isolation import Isolation, detected, scratch_root
+from workers.isolation import Isolation, detect_isolation, get_scratch_root
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _lock = threading.Lock()
 _worker: Worker | None = None
 
 
-def this_worker() -> Worker:
+def get_worker() -> Worker:
     """The worker of this process, registered on first use; raises DatabaseError while that cannot be written."""
     global _worker
     with _lock:
@@ -55,34 +55,34 @@ def this_worker() -> Worker:
 def _start() -> Worker:
     env = settings.ENV
     forbid_inspection()
-    process.sweep_orphans()
-    process.sweep_scratch(scratch_root())
+    process.kill_orphans()
+    process.remove_stale_scratch(get_scratch_root())
     memory_limit = "cgroup" if cgroups.prepare_delegated() else "watch"
-    found, isolation = hardware.detect(settings.PLANE_HOME), detected()
+    machine, isolation = hardware.detect(settings.PLANE_HOME), detect_isolation()
     actor = build_plane_actor(PlaneRole.WORKER, host=env.node)
     node = register_node(
         actor=actor,
         name=env.node,
-        host=found.host,
-        boot_id=found.boot_id,
+        host=machine.host,
+        boot_id=machine.boot_id,
         process_id=os.getpid(),
-        queues=[queue for queue in env.node_queues if queue != "gpu" or found.gpus] if may_run(isolation) else [],
-        cpus=env.node_cpus or found.cpus,
-        memory_bytes=env.node_memory_bytes or int(found.memory_bytes * MEMORY_SHARE),
-        disk_bytes=found.disk_bytes,
-        gpus=found.gpus,
+        queues=[queue for queue in env.node_queues if queue != "gpu" or machine.gpus] if can_run(isolation) else [],
+        cpus=env.node_cpus or machine.cpus,
+        memory_bytes=env.node_memory_bytes or int(machine.memory_bytes * MEMORY_SHARE),
+        disk_bytes=machine.disk_bytes,
+        gpus=machine.gpus,
         extras=detect_extras(env.collect_hosts),
-        hardware={**found.facts, "memory_limit": memory_limit, "isolation": isolation.facts()},
+        hardware={**machine.facts, "memory_limit": memory_limit, "isolation": isolation.facts()},
     )
     # What a predecessor on this machine held is nobody's now, and waits for no lease.
-    services.recover_abandoned(actor=actor, place=f":{process.realm()}:", is_gone=process.is_abandoned)
+    services.recover_abandoned(actor=actor, place=f":{process.get_realm()}:", is_gone=process.is_abandoned)
     owner = process.name_owner(env.node)
     heartbeat = Heartbeat(actor=actor, node=node, owner=owner)
     heartbeat.start()
     return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat, stopping=STOPPING)
 
 
-def may_run(isolation: Isolation) -> bool:
+def can_run(isolation: Isolation) -> bool:
     """Whether jobs may run here at all: a node that cannot lock them in takes none where the operator demands that."""
     if isolation.way != "none":
         return True
@@ -111,7 +111,7 @@ def register_until_done() -> None:
     """A database that is away at the start is waited for: the broker may be there, and doorbells are no proof."""
     while not STOPPING.is_set():
         try:
-            this_worker()
+            get_worker()
             return
         except DatabaseError as failure:
             log.warning("not registered yet: %s", failure)

@@ -37,11 +37,11 @@ RETRIED = (408, 425, 429)  # of 4xx: it may take it later
 READ = 2000  # bytes of an answer that are read to say what was wrong
 
 
-class Away(Exception):
+class SinkUnavailable(Exception):
     """Nobody took it now: try later."""
 
 
-class Never(Exception):
+class SinkRefused(Exception):
     """It was refused for good; the text says why."""
 
 
@@ -52,17 +52,17 @@ class Sink(Protocol):
         """Returns once the event is safe there. Raises Away or Never."""
 
 
-def sinks() -> list[Sink]:
+def build_sinks() -> list[Sink]:
     """The ways out that the environment names."""
     env = settings.ENV
-    known: dict[str, Callable[[], Sink]] = {
+    factories: dict[str, Callable[[], Sink]] = {
         "file": lambda: FileSink(Path(env.openlineage_file), env.openlineage_file_bytes, env.log_files),
         "http": lambda: HttpSink(env.openlineage_http_url, env.openlineage_api_key.get_secret_value()),
     }
-    return [known[name]() for name in settings.OPENLINEAGE_SINKS]
+    return [factories[name]() for name in settings.OPENLINEAGE_SINKS]
 
 
-def deliver(actor: Actor, sink: Sink, *, stopping: Callable[[], bool] = lambda: False) -> int:
+def send_notices(actor: Actor, sink: Sink, *, stopping: Callable[[], bool] = lambda: False) -> int:
     """Tell a sink what waits for it, the oldest first, until nothing is left, it is away, or `stopping`.
 
     Returns how many it took.
@@ -72,17 +72,17 @@ def deliver(actor: Actor, sink: Sink, *, stopping: Callable[[], bool] = lambda: 
         waiting = notices.take_notices(actor=actor, sink=sink.name, most=BATCH)
         if not waiting:
             return took
-        done = told(actor, sink, waiting)
+        done = send_events(actor, sink, waiting)
         took += done
         if done < len(waiting):
             return took
     return took
 
 
-def told(actor: Actor, sink: Sink, waiting: Sequence[JobNotice]) -> int:
+def send_events(actor: Actor, sink: Sink, waiting: Sequence[JobNotice]) -> int:
     """Send in order; how many need not be sent again. The rest are given back, or wait."""
     reader = build_plane_actor(PlaneRole.WORKER, host=settings.ENV.node)
-    known = load_facts(reader, list({notice.event.job_id: notice.event.job for notice in waiting}.values()))
+    facts = load_facts(reader, list({notice.event.job_id: notice.event.job for notice in waiting}.values()))
     begun = time.monotonic()
     for index, notice in enumerate(waiting):
         if time.monotonic() - begun > notices.LEASE.total_seconds() / 2:  # a slow listener: before another takes them
@@ -90,14 +90,14 @@ def told(actor: Actor, sink: Sink, waiting: Sequence[JobNotice]) -> int:
             return index
         job = notice.event.job
         try:
-            sink.send(build_event(known[job.pk], notice.event))
-        except Never as failure:
+            sink.send(build_event(facts[job.pk], notice.event))
+        except SinkRefused as failure:
             log.warning("openlineage, %s: job %s was refused: %s", sink.name, job.pk, failure)
             notices.refuse_notice(actor=actor, notice=notice, why=str(failure))
         except (KeyError, TypeError, ValueError, AttributeError) as failure:  # a defect must not hold up all others
             log.exception("openlineage, %s: the event of job %s cannot be made", sink.name, job.pk)
             notices.refuse_notice(actor=actor, notice=notice, why=repr(failure))
-        except (Away, OSError) as failure:
+        except (SinkUnavailable, OSError) as failure:
             pause = notices.reschedule_notices(actor=actor, notices=[notice])
             notices.release_notices(actor=actor, notices=waiting[index + 1 :])
             log.warning("openlineage, %s: %s; again in %.0f s", sink.name, failure, pause)
@@ -120,24 +120,24 @@ class FileSink:
     def send(self, event: dict[str, Any]) -> None:
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.locked():
+        with self.lock_file():
             if self.path.exists() and self.path.stat().st_size + len(line) > self.most:
                 self.put_aside()
             with self.path.open("ab+") as file:
-                if file.tell() and not self.ends_whole(file):
+                if file.tell() and not self.is_complete(file):
                     line = b"\n" + line  # who wrote before was killed in the middle of a line
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
 
-    def locked(self) -> Any:
+    def lock_file(self) -> Any:
         """Two dispatchers of one host take turns. The lock has a file of its own: the other one is renamed."""
         file = self.path.with_name(f"{self.path.name}.lock").open("ab")
         fcntl.flock(file, fcntl.LOCK_EX)
         return file
 
     @staticmethod
-    def ends_whole(file: Any) -> bool:
+    def is_complete(file: Any) -> bool:
         file.seek(-1, os.SEEK_END)
         return bool(file.read(1) == b"\n")
 
@@ -165,44 +165,46 @@ class HttpSink:
         body = json.dumps(event, ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
         path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-        connection = self.connection()
+        connection = self.open_connection()
         try:
             connection.request("POST", path, body, headers)
             answer = connection.getresponse()
-            said = answer.read(READ).decode("utf-8", "replace")
+            reply = answer.read(READ).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as failure:
-            raise Away(f"{parts.hostname} does not answer: {failure}") from None
+            raise SinkUnavailable(f"{parts.hostname} does not answer: {failure}") from None
         finally:
             connection.close()
         if 200 <= answer.status < 300:
             return
         if 400 <= answer.status < 500 and answer.status not in RETRIED:
-            raise Never(f"{answer.status}: {said[:300]}")
-        raise Away(f"{parts.hostname} answers {answer.status}")
+            raise SinkRefused(f"{answer.status}: {reply[:300]}")
+        raise SinkUnavailable(f"{parts.hostname} answers {answer.status}")
 
-    def connection(self) -> http.client.HTTPConnection:
+    def open_connection(self) -> http.client.HTTPConnection:
         """A connection to an address that was looked at first: a name may mean another one a moment later."""
         parts = urlsplit(self.url)
         host, secure = parts.hostname or "", parts.scheme == "https"
-        address = private_address(host, parts.port or (443 if secure else 80))
-        made: http.client.HTTPConnection
+        address = resolve_private_address(host, parts.port or (443 if secure else 80))
+        client: http.client.HTTPConnection
         if secure:
-            made = http.client.HTTPSConnection(host, parts.port, timeout=SECONDS, context=ssl.create_default_context())
+            client = http.client.HTTPSConnection(
+                host, parts.port, timeout=SECONDS, context=ssl.create_default_context()
+            )
         else:
-            made = http.client.HTTPConnection(host, parts.port, timeout=SECONDS)
-        made._create_connection = lambda _place, *more, **named: socket.create_connection(  # type: ignore[attr-defined]
-            address, *more, **named
+            client = http.client.HTTPConnection(host, parts.port, timeout=SECONDS)
+        client._create_connection = lambda _place, *more, **options: socket.create_connection(  # type: ignore[attr-defined]
+            address, *more, **options
         )
-        return made
+        return client
 
 
-def private_address(host: str, port: int) -> tuple[str, int]:
+def resolve_private_address(host: str, port: int) -> tuple[str, int]:
     """The first address of a host; Away if any of them is not of a private network: nothing leaves the plane."""
     try:
-        found = [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        addresses = [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except OSError as failure:
-        raise Away(f"{host} is not known: {failure}") from None
-    for address in found:
+        raise SinkUnavailable(f"{host} is not known: {failure}") from None
+    for address in addresses:
         if not ipaddress.ip_address(address.partition("%")[0]).is_private:
-            raise Away(f"{host} is {address}, which is not of a private network: nothing is sent there")
-    return found[0], port
+            raise SinkUnavailable(f"{host} is {address}, which is not of a private network: nothing is sent there")
+    return addresses[0], port

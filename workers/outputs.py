@@ -21,7 +21,7 @@ from deepseek.messages import N_
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class StoredOutput:
     """An output whose bytes are in the store, and of which the database knows nothing yet."""
 
     slot: str
@@ -42,7 +42,7 @@ def stage_artifact(actor: Actor, store: Store, artifact: Artifact, path: Path, c
     """
     try:
         if store.lacking({artifact.digest: artifact.size}):
-            raise damaged(artifact.digest, "is missing from the store, or has another size there")
+            raise build_damaged_error(artifact.digest, "is missing from the store, or has another size there")
         stage_bytes(store, artifact.digest, path, check)
     except PlaneError as error:
         if error.code != ARTIFACT_DAMAGED:
@@ -69,14 +69,14 @@ def stage_bytes(store: Store, name: str, path: Path, check: Callable[[], None]) 
                 file.write(chunk)
     except FileNotFoundError:
         root_store().check()  # raises Unavailable where the whole store is away
-        raise damaged(name, "is missing from the store") from None
+        raise build_damaged_error(name, "is missing from the store") from None
     except ConnectionError as failure:
         raise Unavailable("The store does not answer: {failure}.", failure=failure) from None
     if digest.hexdigest() != name:
-        raise damaged(name, f"has other bytes: sha256 {digest.hexdigest()[:12]}…")
+        raise build_damaged_error(name, f"has other bytes: sha256 {digest.hexdigest()[:12]}…")
 
 
-def damaged(digest: str, what: str) -> PlaneError:
+def build_damaged_error(digest: str, what: str) -> PlaneError:
     return PlaneError(
         "The artifact {digest}… {what}.",
         digest=digest[:12],
@@ -93,7 +93,9 @@ def require_store() -> None:
         root_store().check()
 
 
-def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check: Callable[[], None]) -> list[Made]:
+def upload(
+    store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check: Callable[[], None]
+) -> list[StoredOutput]:
     """Store what the engine says it made; equal bytes are stored once, so a repeated attempt costs nothing.
 
     `check` is called between chunks and raises to stop.
@@ -116,7 +118,7 @@ def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check:
             digest, size = staging.publish(is_damaged=is_marked_damaged)
             stored = staging.stored
         made.append(
-            Made(
+            StoredOutput(
                 slot=str(output["slot"]),
                 name=relative.name,
                 digest=digest,
@@ -130,7 +132,9 @@ def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check:
     return made
 
 
-def adopt(actor: Actor, job: Job, made: Sequence[Made]) -> list[tuple[str, Artifact, str, str, Mapping[str, Any]]]:
+def adopt(
+    actor: Actor, job: Job, stored: Sequence[StoredOutput]
+) -> list[tuple[str, Artifact, str, str, Mapping[str, Any]]]:
     """Rows for what was stored, held by the job's project; inside the transaction that ends the job."""
     return [
         (
@@ -149,5 +153,5 @@ def adopt(actor: Actor, job: Job, made: Sequence[Made]) -> list[tuple[str, Artif
             m.media_type,
             m.meta,
         )
-        for m in made
+        for m in stored
     ]

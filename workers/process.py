@@ -30,22 +30,22 @@ MARKER = "PLANE_JOB"
 SWEEP_SECONDS = 10.0  # a process that no KILL ends (a driver that hangs) must not hold its thread for ever
 
 
-def boot_id() -> str:
+def read_boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @cache
-def realm() -> str:
+def get_realm() -> str:
     """Names this kernel and these namespaces: within one realm a pid and its start time mean the same process."""
     namespaces = [
         os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "time") if Path("/proc/self/ns", kind).exists()
     ]
-    return hashlib.sha256(" ".join([boot_id(), *namespaces]).encode()).hexdigest()[:12]
+    return hashlib.sha256(" ".join([read_boot_id(), *namespaces]).encode()).hexdigest()[:12]
 
 
 def name_owner(node: str) -> str:
     """The name under which this process owns jobs: never used again, and `is_abandoned` can find the process by it."""
-    return f"{node}:{realm()}:{os.getpid()}:{start_time(os.getpid())}:{secrets.token_hex(4)}"[-80:]
+    return f"{node}:{get_realm()}:{os.getpid()}:{start_time(os.getpid())}:{secrets.token_hex(4)}"[-80:]
 
 
 def is_abandoned(job: Job) -> bool:
@@ -54,7 +54,7 @@ def is_abandoned(job: Job) -> bool:
     A shim outlives its worker by its grace at most. Until it is gone too, another attempt would run beside it.
     """
     parts = job.owner.rsplit(":", 4)
-    if len(parts) != 5 or parts[1] != realm() or not (parts[2].isdigit() and parts[3].isdigit()):
+    if len(parts) != 5 or parts[1] != get_realm() or not (parts[2].isdigit() and parts[3].isdigit()):
         return False
     shim = job.process or {}
     pid, began = shim.get("pid"), shim.get("start_time")
@@ -72,8 +72,8 @@ def is_process_gone(pid: int, began: int) -> bool:
         return True
     except PermissionError:
         pass
-    state, found = read_stat(pid)
-    return state == "Z" or (found > 0 and began > 0 and found != began)
+    state, started = read_stat(pid)
+    return state == "Z" or (started > 0 and began > 0 and started != began)
 
 
 def read_stat(pid: int) -> tuple[str, int]:
@@ -85,7 +85,7 @@ def read_stat(pid: int) -> tuple[str, int]:
     return fields[0].decode(), int(fields[19])
 
 
-def marker(job_id: int, attempt: int) -> str:
+def build_marker(job_id: int, attempt: int) -> str:
     """What the environment of every process of an attempt says: job, attempt, and which worker started it."""
     return f"{job_id}:{attempt}:{os.getpid()}:{start_time(os.getpid())}"
 
@@ -150,9 +150,9 @@ class EngineProcess:
             sent = {**request, "group": str(group) if group else None, "locks": locks}
             stdin.write(json.dumps(sent).encode())
 
-    def identity(self) -> dict[str, Any]:
+    def get_identity(self) -> dict[str, Any]:
         pid = self.shim.pid
-        return {"host": os.uname().nodename, "boot_id": boot_id(), "pid": pid, "start_time": start_time(pid)}
+        return {"host": os.uname().nodename, "boot_id": read_boot_id(), "pid": pid, "start_time": start_time(pid)}
 
     def let_go(self) -> None:
         """Close the lifeline: the shim ends everything below it and exits. Harmless when called again."""
@@ -169,7 +169,7 @@ class EngineProcess:
             self.shim.kill()
             self.shim.wait()
         if self.shim.returncode < 0:
-            end_marked(self.mark)
+            stop_marked(self.mark)
         os.close(self.events)
         if self.shim.stdout:
             self.shim.stdout.close()
@@ -201,45 +201,45 @@ def clean_environment(scratch: Path, mark: str, cpus: float, devices: list[int])
     }
 
 
-def sweep(mark: str) -> int:
+def kill_by_marker(mark: str) -> int:
     """KILL every process whose environment bears `mark`; returns how many: for when the shim itself was killed."""
-    return _kill(lambda found: found == mark)
+    return _kill(lambda value: value == mark)
 
 
-def end_marked(mark: str) -> None:
+def stop_marked(mark: str) -> None:
     """Sweep until a look finds nobody, for a process may have forked between two looks."""
     deadline = time.monotonic() + SWEEP_SECONDS
-    while sweep(mark):
+    while kill_by_marker(mark):
         if time.monotonic() > deadline:
             log.error("%s: a process of this attempt does not end by KILL; it is left", mark)
             return
         time.sleep(0.02)
 
 
-def of_dead_worker(mark: str) -> bool:
+def is_of_dead_worker(mark: str) -> bool:
     """Whether the worker that made this marker is gone: its pid is free, or another process has it now."""
     parts = mark.split(":")
     return len(parts) == 4 and all(map(str.isdigit, parts)) and start_time(int(parts[2])) != int(parts[3])
 
 
-def sweep_orphans() -> int:
+def kill_orphans() -> int:
     """KILL what attempts of dead workers left on this machine: for the start of a worker."""
-    return _kill(of_dead_worker)
+    return _kill(is_of_dead_worker)
 
 
-def sweep_scratch(root: Path) -> None:
+def remove_stale_scratch(root: Path) -> None:
     """Remove the folders of dead workers' attempts; one that is just stopping still needs its own."""
     for folder in root.iterdir() if root.is_dir() else ():
-        if of_dead_worker(folder.name.replace("-", ":")):
+        if is_of_dead_worker(folder.name.replace("-", ":")):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _kill(wanted: Any) -> int:
+def _kill(matches: Any) -> int:
     killed = 0
     for process in psutil.process_iter():
         try:
-            found = process.environ().get(MARKER, "")
-            if found and process.pid != os.getpid() and wanted(found):
+            mark = process.environ().get(MARKER, "")
+            if mark and process.pid != os.getpid() and matches(mark):
                 process.send_signal(signal.SIGKILL)
                 killed += 1
         except (psutil.Error, OSError, ValueError):

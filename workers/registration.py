@@ -25,14 +25,14 @@ from apps.platform.lineage.services import record_edges
 Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 
 
-def artifacts_only(actor: Actor, job: Job, outputs: Outputs) -> None:
+def record_artifacts(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The outputs stay artifacts of the job; the lineage says what went in and what came out.
 
     What went in is the dataset version that holds the bytes, where there is one: else nobody who asks what a version
     would affect would hear of this job.
     """
     this = End("job", str(job.pk), label=str(job))
-    sources = find_source_versions(job, dataset_behind(job))
+    sources = find_source_versions(job, find_parent_dataset(job))
     edges = [
         EdgeSpec.between(
             build_version_end(sources[slot]) if slot in sources else End("artifact", digest, digest=digest), this, slot
@@ -46,11 +46,11 @@ def artifacts_only(actor: Actor, job: Job, outputs: Outputs) -> None:
     record_edges(actor=actor, project=job.project, edges=edges)
 
 
-def cleaned_table(actor: Actor, job: Job, outputs: Outputs) -> None:
+def register_cleaned_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The cleaned table becomes a version of the dataset that `register` names; without a name it stays an artifact."""
     name = job.register.get("dataset")
     if not name:
-        artifacts_only(actor, job, outputs)
+        record_artifacts(actor, job, outputs)
         return
     register_version(
         actor=actor,
@@ -63,14 +63,14 @@ def cleaned_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     )
 
 
-def collected_table(actor: Actor, job: Job, outputs: Outputs) -> None:
+def register_collected_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The records become a version of the dataset that `register` names, with their quality; without a name they stay
     an artifact. Either way the lineage begins at the addresses that the collection began at.
     """
     spec = json.loads(job.spec)
     name = job.register.get("dataset")
     if name:
-        made, _created = register_version(
+        dataset_version, _created = register_version(
             actor=actor,
             project=job.project,
             dataset_name=name,
@@ -80,29 +80,29 @@ def collected_table(actor: Actor, job: Job, outputs: Outputs) -> None:
             params=spec,
             slot="records",
         )
-        measured = next((artifact for slot, artifact, *_ in outputs if slot == "quality"), None)
-        if measured is not None and made.quality_id is None:
-            set_quality(actor=actor, version=made, artifact=measured)
+        quality_report = next((artifact for slot, artifact, *_ in outputs if slot == "quality"), None)
+        if quality_report is not None and dataset_version.quality_id is None:
+            set_quality(actor=actor, version=dataset_version, artifact=quality_report)
     else:
-        artifacts_only(actor, job, outputs)
+        record_artifacts(actor, job, outputs)
     this = End("job", str(job.pk), label=str(job))
-    begun = [EdgeSpec.between(source_end(url), this, "start") for url in dict.fromkeys(spec["start_urls"])]
+    begun = [EdgeSpec.between(build_source_end(url), this, "start") for url in dict.fromkeys(spec["start_urls"])]
     record_edges(actor=actor, project=job.project, edges=begun)
 
 
-def source_end(url: str) -> End:
+def build_source_end(url: str) -> End:
     """An address as an end of lineage edges: its id is the digest of its text, which is no digest of content."""
     return End("source", sha256_hex(url), label=url)
 
 
-def measured_table(actor: Actor, job: Job, outputs: Outputs) -> None:
+def register_measured_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The report becomes that of the versions that hold the table, or of the one that it becomes."""
     register_measurements(actor=actor, job=job, outputs=outputs)
 
 
-def trained_model(actor: Actor, job: Job, outputs: Outputs) -> None:
+def record_training_lineage(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The lineage of a training: from the dataset version that went in to the file of the model that came out."""
-    sources = find_source_versions(job, dataset_behind(job))
+    sources = find_source_versions(job, find_parent_dataset(job))
     ends = {
         slot: build_version_end(sources[slot]) if slot in sources else artifact_end(digest, digest[:12])
         for slot, digest in get_input_digests(job).items()
@@ -110,43 +110,43 @@ def trained_model(actor: Actor, job: Job, outputs: Outputs) -> None:
     record_edges(actor=actor, project=job.project, edges=model_edges(job, ends, outputs))
 
 
-def dataset_behind(job: Job) -> Dataset | None:
+def find_parent_dataset(job: Job) -> Dataset | None:
     """The dataset in which the job that made this one's table has registered it, if it has."""
-    parents = [wanted.source_job for wanted in job.inputs.select_related("source_job") if wanted.source_job]
+    parents = [job_input.source_job for job_input in job.inputs.select_related("source_job") if job_input.source_job]
     names = [name for parent in parents if (name := parent.register.get("dataset"))]
     return Dataset.objects.filter(project_id=job.project_id, name__in=names).first()
 
 
-def derived_model(actor: Actor, job: Job, outputs: Outputs) -> None:
+def record_derived_model(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The lineage of a quantization or compilation: from the file of one form to the file of the other."""
     digest = get_input_digests(job)[MODEL_SLOT]
-    held = Holding.objects.filter(project_id=job.project_id, artifact=digest).first()
-    source = artifact_end(digest, held.name if held else digest[:12])
+    holding = Holding.objects.filter(project_id=job.project_id, artifact=digest).first()
+    source = artifact_end(digest, holding.name if holding else digest[:12])
     record_edges(actor=actor, project=job.project, edges=model_edges(job, {MODEL_SLOT: source}, outputs))
 
 
-def model_version(actor: Actor, job: Job, outputs: Outputs) -> None:
+def register_model_version(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The forms become a version of the model that `register` names; without a name the document stays an artifact."""
     name = job.register.get("model")
     if not name:
-        artifacts_only(actor, job, outputs)
+        record_artifacts(actor, job, outputs)
         return
     register_model(actor=actor, project=job.project, model_name=name, outputs=outputs, job=job)
 
 
-def evaluation(actor: Actor, job: Job, outputs: Outputs) -> None:
+def register_evaluation_figures(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The figures become those of the variants that hold the model, on the set that `register` names; without a name
     they stay artifacts. Either way the lineage goes from the table and the model to what was measured."""
-    artifacts_only(actor, job, outputs)
+    record_artifacts(actor, job, outputs)
     name = job.register.get("evaluation")
     if name:
         register_evaluation(actor=actor, project=job.project, set_name=name, outputs=outputs, job=job)
 
 
-def predictions(actor: Actor, job: Job, outputs: Outputs) -> None:
+def register_prediction_figures(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The figures become those of the version that `register` names, on the set that it names; without both they stay
     artifacts. Either way the lineage goes from the predictions and the table to what was measured."""
-    artifacts_only(actor, job, outputs)
+    record_artifacts(actor, job, outputs)
     name, version = job.register.get("evaluation"), job.register.get("version")
     if name and version:
         register_predictions(

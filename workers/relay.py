@@ -62,7 +62,7 @@ class Relay:
         self._events, self._prints = b"", b""
 
     # -- in -------------------------------------------------------------------------------------------------------
-    def events_in(self, data: bytes) -> bool:
+    def take_events(self, data: bytes) -> bool:
         """Bytes of the event pipe; False at its end."""
         *lines, self._events = (self._events + data).split(b"\n")
         for line in lines:
@@ -72,7 +72,7 @@ class Relay:
             self._events = b""
         return bool(data)
 
-    def prints_in(self, data: bytes) -> bool:
+    def take_prints(self, data: bytes) -> bool:
         """Bytes of stdout and stderr, which become log lines; False at the end."""
         *lines, rest = (self._prints + data).split(b"\n")
         self._prints = rest[-LINE_LIMIT:]
@@ -80,7 +80,7 @@ class Relay:
             self.log(line.decode(errors="replace"), "info")
         return bool(data)
 
-    def end(self) -> None:
+    def take_rest(self) -> None:
         """Both pipes have ended: what stands without a line end counts too."""
         if self._prints:
             self.log(self._prints.decode(errors="replace"), "info")
@@ -92,8 +92,8 @@ class Relay:
         if not line:
             return
         try:
-            text = sayable(line.decode(errors="replace")).replace("\\u0000", "\ufffd")
-            event = json.loads(text, parse_constant=str, parse_float=finite)
+            text = strip_unstorable(line.decode(errors="replace")).replace("\\u0000", "\ufffd")
+            event = json.loads(text, parse_constant=str, parse_float=parse_finite)
             name = event["event"]
         except (ValueError, TypeError, KeyError, RecursionError):
             self.log(line.decode(errors="replace"), "warning")
@@ -103,13 +103,13 @@ class Relay:
         elif name == "log":
             self.log(str(event.get("text", "")), str(event.get("level", "info")), event.get("at"))
         elif name == "metric":
-            self.metrics.append({key: plain(event.get(key)) for key in ("name", "value", "step", "at")})
+            self.metrics.append({key: to_plain(event.get(key)) for key in ("name", "value", "step", "at")})
         elif name == "usage":
-            self.usage = {key: plain(event.get(key)) for key in USAGE}
+            self.usage = {key: to_plain(event.get(key)) for key in USAGE}
             peak = self.usage["peak_memory_bytes"]
             self.peak_memory_bytes = peak if isinstance(peak, int) else 0
         elif name == "checkpoint":
-            self.checkpoint = announced(event) or self.checkpoint
+            self.checkpoint = parse_checkpoint(event) or self.checkpoint
         elif name in ("result", "error", "crash"):
             setattr(self, name, event)
 
@@ -120,7 +120,7 @@ class Relay:
         if self.line_count == LOG_LIMIT:
             text, level = f"The log ends here: a job keeps {LOG_LIMIT} lines.", "warning"
         self.lines.append(
-            [moment_of(at).isoformat(timespec="milliseconds"), level[:TEXT_LIMIT], sayable(text)[:LINE_LIMIT]]
+            [parse_time(at).isoformat(timespec="milliseconds"), level[:TEXT_LIMIT], strip_unstorable(text)[:LINE_LIMIT]]
         )
 
     def estimate(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -128,15 +128,15 @@ class Relay:
 
         What was done when the stage's first report came is not counted: an attempt may go on from a checkpoint.
         """
-        done, total = plain(event.get("done")), plain(event.get("total"))
+        done, total = to_plain(event.get("done")), to_plain(event.get("total"))
         stage, unit = str(event.get("stage", ""))[:TEXT_LIMIT], str(event.get("unit", ""))[:TEXT_LIMIT]
         now, number = time.monotonic(), done if isinstance(done, int | float) else 0
         if stage != self.stage_began[1] or number < self.stage_began[2]:
             self.stage_began = (now, stage, number)
         began, _, before = self.stage_began
         elapsed = now - began
-        rate = bounded((done - before) / elapsed) if isinstance(done, int | float) and elapsed > 0.5 else None
-        left = bounded((total - done) / rate) if rate and isinstance(total, int | float) else None
+        rate = drop_non_finite((done - before) / elapsed) if isinstance(done, int | float) and elapsed > 0.5 else None
+        left = drop_non_finite((total - done) / rate) if rate and isinstance(total, int | float) else None
         return {"done": done, "total": total, "unit": unit, "stage": stage, "rate": rate, "eta_seconds": left}
 
     def is_full(self) -> bool:
@@ -186,28 +186,28 @@ class Relay:
             return self.record(metrics)
 
 
-def sayable(text: str) -> str:
+def strip_unstorable(text: str) -> str:
     """Without NUL and lone surrogates, which PostgreSQL's JSON refuses."""
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
-def finite(text: str) -> float | str:
+def parse_finite(text: str) -> float | str:
     """A float of JSON; 1e999 stays text, for it would become Infinity, which PostgreSQL's JSON refuses."""
     number = float(text)
     return number if math.isfinite(number) else text
 
 
-def announced(event: Mapping[str, Any]) -> tuple[str, int] | None:
+def parse_checkpoint(event: Mapping[str, Any]) -> tuple[str, int] | None:
     """Path and step of a checkpoint, if these are what they should be."""
     path, step = event.get("path"), event.get("step")
     return (path, step) if isinstance(path, str) and path and isinstance(step, int) and 0 <= step < 2**63 else None
 
 
-def bounded(number: float) -> float | None:
+def drop_non_finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def plain(value: Any) -> int | float | str | None:
+def to_plain(value: Any) -> int | float | str | None:
     """A number that arithmetic can take, nothing, or a short text."""
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63):
         return value
@@ -222,16 +222,16 @@ MESSAGE_LEVELS = 8  # of values in values: nobody writes so many, and each is a 
 
 def bound_error(event: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of an error that the engine's process tells: it may tell anything, 4 MiB of it, and nested."""
-    told: dict[str, Any] = {}
+    error: dict[str, Any] = {}
     for key in (name for name in ERROR_TEXTS if name in event):
         text = event[key] if is_shallow(event[key]) else ""
-        told[key] = None if text is None else str(text)[:MESSAGE_LIMIT]
+        error[key] = None if text is None else str(text)[:MESSAGE_LIMIT]
     if "limit" in event:
-        told["limit"] = event["limit"] if is_short(event["limit"]) else None
+        error["limit"] = event["limit"] if is_short(event["limit"]) else None
     for msgid, params in ERROR_IDS:
         if isinstance(event.get(msgid), str) and is_short(event[msgid]) and is_short(event.get(params)):
-            told |= {msgid: event[msgid], params: event.get(params)}
-    return told
+            error |= {msgid: event[msgid], params: event.get(params)}
+    return error
 
 
 def is_short(value: Any) -> bool:
@@ -243,7 +243,7 @@ def is_shallow(value: Any, levels: int = MESSAGE_LEVELS) -> bool:
     return levels >= 0 and all(is_shallow(item, levels - 1) for item in inside)
 
 
-def moment_of(at: Any) -> datetime:
+def parse_time(at: Any) -> datetime:
     """The engine's time of a line, if it is one, else now."""
     try:
         return datetime.fromtimestamp(at, UTC)
@@ -251,7 +251,7 @@ def moment_of(at: Any) -> datetime:
         return datetime.now(UTC)
 
 
-def failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
+def explain_failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
     """What ended an engine that did not succeed, and whether another attempt may help."""
     if code == MEMORY_LIMIT:
         return memory_limit(relay.peak_memory_bytes, relay.job.need_memory_bytes), False

@@ -31,12 +31,12 @@ from apps.platform.nodes.hardware import count_oom_kills
 from deepseek.code import code_digest
 from deepseek.messages import N_, Message
 from workers import attempt_slots, cgroups, checkpoints, isolation, kinds, outputs, pseudonym_keys, relay
-from workers.attempt_slots import Place
-from workers.isolation import scratch_root
+from workers.attempt_slots import AttemptSlot
+from workers.isolation import get_scratch_root
 from workers.machine_faults import STORAGE_FULL, count_bytes, find_engine_stall, find_stall
-from workers.process import EngineProcess, marker
+from workers.process import EngineProcess, build_marker
 from workers.system_metrics import SystemMetrics
-from workers.tracking import Tracker, environment
+from workers.tracking import Tracker, describe_environment
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,11 +47,11 @@ HAND_BACK_SECONDS = 3600.0  # that a job given up for an outage waits for the da
 LAST_CHECKPOINT_SECONDS = 60.0  # that an engine's failure waits for the one that it announced last
 
 
-class Stopped(Exception):
+class AttemptStopped(Exception):
     """The attempt was asked to stop; `Attempt.reason` says why."""
 
 
-class DatabaseAway(StaleState):
+class DatabaseUnavailable(StaleState):
     """The database was away for longer than the lease: the job may be somebody else's by now."""
 
 
@@ -61,8 +61,8 @@ class Attempt:
     def __init__(self, job: Job, *, actor: Actor) -> None:
         self.job = job
         self.actor = actor.with_job(job.pk)
-        self.mark = marker(job.pk, job.attempt)
-        self.scratch = scratch_root() / self.mark.replace(":", "-")
+        self.mark = build_marker(job.pk, job.attempt)
+        self.scratch = get_scratch_root() / self.mark.replace(":", "-")
         self.deadline = time.monotonic() + job.time_limit_seconds  # staging, running and uploading together
         self.reason = ""  # why it was stopped: cancelled, lost, outage, released, timeout
         self.is_leaving = False  # the worker stops: nothing may be waited for any more
@@ -71,7 +71,7 @@ class Attempt:
         self.lock = threading.Lock()
         self.tracker = Tracker(self.actor, job)
         self.relay = relay.Relay(job, self.actor, record=self.tracker.log)
-        self.keeper = checkpoints.Keeper(job, self.actor, self.relay, self.scratch)
+        self.keeper = checkpoints.CheckpointKeeper(job, self.actor, self.relay, self.scratch)
         self.system: SystemMetrics | None = None  # while the engine runs
 
     def stop(self, reason: str) -> None:
@@ -94,7 +94,7 @@ class Attempt:
         if time.monotonic() > self.deadline:
             self.stop("timeout")
         if self.reason:
-            raise Stopped
+            raise AttemptStopped
 
     def run(self) -> None:
         """From claimed to ended. Never raises for what the job does; a lost job is dropped without a word."""
@@ -104,17 +104,17 @@ class Attempt:
             if self.scratch.exists():
                 shutil.rmtree(self.scratch)
             self.scratch.mkdir(parents=True, mode=0o700)
-            self.insisting(self.tracker.begin)
-            self.conclude(self.execute(self.stage()))
-        except Stopped:
+            self.retry_until_lease_expires(self.tracker.open_run)
+            self.finish_attempt(self.execute(self.stage()))
+        except AttemptStopped:
             self.keeper.close()
             if self.reason == "outage":
-                self.hand_back()
+                self.release_after_outage()
             else:
-                self.last_write(self.give_up)
-        except DatabaseAway:
+                self.write_end(self.report_stop)
+        except DatabaseUnavailable:
             self.keeper.close()
-            self.hand_back()
+            self.release_after_outage()
         except StaleState:
             log.warning("job %s, attempt %s: lost to another worker", self.job.pk, self.job.attempt)
         except (PlaneError, OSError) as failure:
@@ -134,9 +134,9 @@ class Attempt:
 
     def fail_for(self, failure: PlaneError | OSError) -> None:
         """End the attempt for what went wrong in the worker; a fault of the machine costs the job no attempt."""
-        stall = find_stall(failure, own=self.scratch, shared=shared_folders())
+        stall = find_stall(failure, own=self.scratch, shared=list_shared_folders())
         if stall:
-            self.stall(stall)
+            self.put_off(stall)
         elif isinstance(failure, PlaneError):
             self.fail(failure.first(), retry=failure.status >= 500)
         else:
@@ -151,26 +151,29 @@ class Attempt:
         folder = self.scratch / "inputs"
         folder.mkdir()
         staged = {}
-        for wanted in self.insisting(lambda: list(self.job.inputs.select_related("artifact"))):
-            if wanted.artifact is None:
+        for job_input in self.retry_until_lease_expires(lambda: list(self.job.inputs.select_related("artifact"))):
+            if job_input.artifact is None:
                 raise PlaneError(
-                    "The input {slot} was never filled.", slot=wanted.slot, code="input_missing", field=wanted.slot
+                    "The input {slot} was never filled.",
+                    slot=job_input.slot,
+                    code="input_missing",
+                    field=job_input.slot,
                 )
             path = folder / f"{len(staged):03d}"
-            outputs.stage_artifact(self.actor, store(), wanted.artifact, path, self.check)
-            if wanted.slot in KINDS[self.job.kind].loads:
-                self.refuse_foreign_code(wanted.slot, wanted.artifact.digest, path)
-            staged[wanted.slot] = str(path)
+            outputs.stage_artifact(self.actor, store(), job_input.artifact, path, self.check)
+            if job_input.slot in KINDS[self.job.kind].loads:
+                self.refuse_foreign_code(job_input.slot, job_input.artifact.digest, path)
+            staged[job_input.slot] = str(path)
         staged |= pseudonym_keys.stage_key(self.job, folder)
         if self.job.attempt > 1 and checkpoints.SLOT not in staged:
             path = folder / checkpoints.SLOT
-            found = self.insisting(lambda: get_checkpoint(self.job))
-            if self.keeper.stage(found, path, self.check):
+            checkpoint = self.retry_until_lease_expires(lambda: get_checkpoint(self.job))
+            if self.keeper.stage(checkpoint, path, self.check):
                 staged[checkpoints.SLOT] = str(path)
         return staged
 
     def refuse_foreign_code(self, slot: str, digest: str, path: Path) -> None:
-        self.insisting(lambda: refuse_foreign_code(self.job.project_id, slot, digest, path))
+        self.retry_until_lease_expires(lambda: refuse_foreign_code(self.job.project_id, slot, digest, path))
 
     # -- during ---------------------------------------------------------------------------------------------------
     def execute(self, inputs: Mapping[str, str]) -> int:
@@ -189,15 +192,15 @@ class Attempt:
         group = cgroups.create_group(self.mark, self.job.need_memory_bytes)
         try:
             with attempt_slots.take_place() as place:
-                request |= isolation.confinement(self.job, self.scratch, place.number)
+                request |= isolation.plan_confinement(self.job, self.scratch, place.number)
                 code = self.run_engine(request, group, place)
         finally:
             cgroups.remove_group(group)
-        self.relay.end()
+        self.relay.take_rest()
         self.relay.memory_ran_out = count_oom_kills() > killed_before
         return code
 
-    def run_engine(self, request: Mapping[str, Any], group: Path | None, place: Place) -> int:
+    def run_engine(self, request: Mapping[str, Any], group: Path | None, place: AttemptSlot) -> int:
         process = EngineProcess(
             request,
             scratch=self.scratch,
@@ -210,8 +213,10 @@ class Attempt:
             lock=place.lock,
         )
         try:
-            who = process.identity()
-            self.insisting(lambda: services.report_events(actor=self.actor, job=self.job, events=(), process=who))
+            who = process.get_identity()
+            self.retry_until_lease_expires(
+                lambda: services.report_events(actor=self.actor, job=self.job, events=(), process=who)
+            )
             self.system = SystemMetrics(self.job, self.tracker, process.shim.pid)
             self.watch(process)
         finally:
@@ -223,8 +228,8 @@ class Attempt:
         """Relay until the engine has ended; on a stop, let go of the lifeline and go on reading until the end."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.wake, selectors.EVENT_READ, None)
-            selector.register(process.events, selectors.EVENT_READ, self.relay.events_in)
-            selector.register(process.prints, selectors.EVENT_READ, self.relay.prints_in)
+            selector.register(process.events, selectors.EVENT_READ, self.relay.take_events)
+            selector.register(process.prints, selectors.EVENT_READ, self.relay.take_prints)
             reading = 2
             while reading:
                 gone = process.shim.poll() is not None
@@ -245,15 +250,15 @@ class Attempt:
                         reading -= 1
                 if time.monotonic() > self.deadline:
                     self.stop("timeout")
-                self.patiently(self.keeper.advance)
-                self.patiently(self.sample)
-                self.patiently(self.relay.flush_if_due)
+                self.tolerate_database_outage(self.keeper.advance)
+                self.tolerate_database_outage(self.sample)
+                self.tolerate_database_outage(self.relay.flush_if_due)
 
     def sample(self) -> None:
         if self.system is not None:
             self.system.advance()
 
-    def patiently(self, write: Callable[[], T]) -> T | None:
+    def tolerate_database_outage(self, write: Callable[[], T]) -> T | None:
         """A telemetry write; a database that is away is waited for by the next one, until the lease is over."""
         try:
             return write()
@@ -261,20 +266,20 @@ class Attempt:
             log.warning("job %s: %s", self.job.pk, failure)
             return None
         finally:
-            rest_connection()
+            release_connection()
 
     # -- after ----------------------------------------------------------------------------------------------------
-    def conclude(self, code: int) -> None:
+    def finish_attempt(self, code: int) -> None:
         """Say how the engine ended, unless the attempt was stopped: then that is what ended it."""
         if self.reason == "lost":
             raise StaleState("lost")
-        self.insisting(self.relay.flush)
+        self.retry_until_lease_expires(self.relay.flush)
         self.check()
         if code == 0 and self.relay.result is not None:
             self.keeper.close()
-            self.succeed(self.relay.result)
+            self.register_success(self.relay.result)
         else:
-            error, retry = relay.failure(code, self.relay)
+            error, retry = relay.explain_failure(code, self.relay)
             stall = None
             if retry:
                 disk = read_disk("scratch", self.scratch)
@@ -283,40 +288,40 @@ class Attempt:
                 )
             self.keep_last_checkpoint()
             if stall:
-                self.stall(stall)
+                self.put_off(stall)
             else:
                 self.fail(error, retry=retry)
 
     def keep_last_checkpoint(self) -> None:
         """An engine that failed is tried again from the one that it announced last: wait until that one is stored."""
         deadline = time.monotonic() + LAST_CHECKPOINT_SECONDS
-        self.insisting(self.keeper.advance)
+        self.retry_until_lease_expires(self.keeper.advance)
         while self.keeper.busy and time.monotonic() < deadline:
             self.check()
             time.sleep(0.02)
-            self.insisting(self.keeper.advance)
-        self.insisting(self.relay.flush)
+            self.retry_until_lease_expires(self.keeper.advance)
+        self.retry_until_lease_expires(self.relay.flush)
 
-    def give_up(self) -> Job | None:
+    def report_stop(self) -> Job | None:
         """Say why the attempt was stopped; a lost job is not ours to say anything of."""
         if self.reason == "cancelled":
             return services.end_cancelled(actor=self.actor, job=self.row())
         if self.reason == "released":
             return services.release_job(actor=self.actor, job=self.row(), reason=Message("The worker was stopped"))
         if self.reason == "timeout":
-            error = time_limit_error(self.job)
+            error = build_time_limit_error(self.job)
             return services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=False)
         return None
 
-    def succeed(self, result: Mapping[str, Any]) -> None:
-        self.insisting(outputs.require_store)
-        made = outputs.upload(store(), self.scratch / "out", result["outputs"], self.check)
-        self.tracker.read(made)
-        facts, code = self.insisting(lambda: environment(self.job)), code_digest()
+    def register_success(self, result: Mapping[str, Any]) -> None:
+        self.retry_until_lease_expires(outputs.require_store)
+        stored = outputs.upload(store(), self.scratch / "out", result["outputs"], self.check)
+        self.tracker.read(stored)
+        facts, code = self.retry_until_lease_expires(lambda: describe_environment(self.job)), code_digest()
 
         def register() -> None:
             with transaction.atomic():
-                artifacts = outputs.adopt(self.actor, self.job, made)
+                artifacts = outputs.adopt(self.actor, self.job, stored)
                 job = self.row()
                 services.succeed_job(actor=self.actor, job=job, outputs=artifacts, result=result["summary"])
                 record_provenance(actor=self.actor, job=job, code_digest=code, environment=facts)
@@ -324,9 +329,9 @@ class Attempt:
                 self.tracker.close(job, artifacts)
 
         self.finishing = True
-        self.insisting(register)
+        self.retry_until_lease_expires(register)
 
-    def stall(self, error: Mapping[str, Any]) -> None:
+    def put_off(self, error: Mapping[str, Any]) -> None:
         """Put the job off for a fault of the machine, at no cost; an attempt that has filled the disk itself counts."""
         used = count_bytes(self.scratch) if error["code"] == STORAGE_FULL else 0
         if used > OWN_SHARE * read_disk("scratch", self.scratch).total_bytes:
@@ -335,34 +340,34 @@ class Attempt:
             self.fail(error, retry=True, counts=False)
 
     def fail(self, error: Mapping[str, Any], *, retry: bool, counts: bool = True) -> None:
-        self.last_write(
+        self.write_end(
             lambda: services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=retry, counts=counts),
         )
 
-    def last_write(self, write: Callable[[], Job | None]) -> None:
-        def end() -> None:
+    def write_end(self, write: Callable[[], Job | None]) -> None:
+        def close_run() -> None:
             with transaction.atomic():
                 self.tracker.close(write())
 
         self.finishing = True
         try:
-            self.insisting(end)
-        except DatabaseAway:
-            self.hand_back()
+            self.retry_until_lease_expires(close_run)
+        except DatabaseUnavailable:
+            self.release_after_outage()
         except StaleState:
             log.warning("job %s, attempt %s: lost before its end was told", self.job.pk, self.job.attempt)
 
-    def hand_back(self) -> None:
+    def release_after_outage(self) -> None:
         """Give the job back as soon as the database is there again: that it was away costs no attempt."""
         why = "The database was away for longer than the lease"
 
-        def end() -> None:
+        def release_job() -> None:
             with transaction.atomic():
                 self.tracker.close(services.release_job(actor=self.actor, job=self.row(), reason=why))
 
         self.finishing = True
         try:
-            self.insisting(end, seconds=HAND_BACK_SECONDS)
+            self.retry_until_lease_expires(release_job, seconds=HAND_BACK_SECONDS)
         except StaleState:
             log.warning("job %s, attempt %s: lost before it could be given back", self.job.pk, self.job.attempt)
 
@@ -370,10 +375,10 @@ class Attempt:
         """The job as this attempt holds it, fresh for each try: a try that was rolled back has changed its copy."""
         return copy.copy(self.job)
 
-    def insisting(self, write: Callable[[], T], *, seconds: float | None = None) -> T:
+    def retry_until_lease_expires(self, write: Callable[[], T], *, seconds: float | None = None) -> T:
         """Repeat a write while the database is away: for as long as the lease can still be ours, or for `seconds`.
 
-        Raises DatabaseAway after that.
+        Raises DatabaseUnavailable after that.
         """
         began, lease = time.monotonic(), get_lease_seconds()
         while True:
@@ -383,25 +388,25 @@ class Attempt:
                 connection.close()
                 patience = lease if seconds is None or self.is_leaving else seconds
                 if time.monotonic() > began + patience:
-                    raise DatabaseAway("The database was away for longer than the lease.") from None
+                    raise DatabaseUnavailable("The database was away for longer than the lease.") from None
                 time.sleep(0.5)
             finally:
-                rest_connection()
+                release_connection()
 
 
-def rest_connection() -> None:
+def release_connection() -> None:
     """Give the connection back to the pool: a job that computes for hours must not hold one."""
     if connection.vendor != "sqlite":
         connection.close()
 
 
-def shared_folders() -> list[Path]:
+def list_shared_folders() -> list[Path]:
     """The folders that every attempt on this node needs."""
     folder = store_folder()
-    return [scratch_root(), *([folder] if folder else [])]
+    return [get_scratch_root(), *([folder] if folder else [])]
 
 
-def time_limit_error(job: Job) -> dict[str, Any]:
+def build_time_limit_error(job: Job) -> dict[str, Any]:
     return build_job_error(
         "time_limit",
         Message(

@@ -72,7 +72,7 @@ def enter(plan: dict[str, Any]) -> None:
     """Enter the sandbox of `plan` (workers/isolation.py); raises CannotIsolate. The process must have one thread."""
     try:
         if plan["way"] != "none":
-            separate(plan)
+            isolate_namespaces(plan)
         restrict(plan.get("user"))
         os.chdir(plan["scratch"])  # by its path: the former working folder leads out of the sandbox
     except OSError as failure:
@@ -80,7 +80,7 @@ def enter(plan: dict[str, Any]) -> None:
 
 
 # -- namespaces -----------------------------------------------------------------------------------------------------
-def separate(plan: dict[str, Any]) -> None:
+def isolate_namespaces(plan: dict[str, Any]) -> None:
     """Namespaces of its own, with what it may see of the files and no network but loopback."""
     user, group = os.geteuid(), os.getegid()
     flags = CLONE_NEWNS | CLONE_NEWIPC | (0 if plan["host_network"] else CLONE_NEWNET)
@@ -91,8 +91,8 @@ def separate(plan: dict[str, Any]) -> None:
     if plan.get("link") and not plan["host_network"]:
         await_link(plan["link"])
     if plan.get("user") is not None:
-        give(Path(plan["scratch"]), plan["user"])
-    arrange_files(plan)
+        grant_folder(Path(plan["scratch"]), plan["user"])
+    mount_files(plan)
     if not plan["host_network"]:
         raise_loopback()
 
@@ -110,7 +110,7 @@ def await_link(link: dict[str, Any]) -> None:
     os.close(go)
 
 
-def give(folder: Path, user: int) -> None:
+def grant_folder(folder: Path, user: int) -> None:
     """The folder and what was staged in it, to the attempt's user."""
     os.chown(folder, user, user)
     for where, folders, files in os.walk(folder):
@@ -118,45 +118,45 @@ def give(folder: Path, user: int) -> None:
             os.chown(Path(where, name), user, user, follow_symlinks=False)
 
 
-def arrange_files(plan: dict[str, Any]) -> None:
+def mount_files(plan: dict[str, Any]) -> None:
     mount(None, "/", flags=MS_REC | MS_PRIVATE)
     scratch = os.path.realpath(plan["scratch"])
-    inner = Path(scratch, "tmp")
-    inner.mkdir(exist_ok=True, mode=0o700)
+    temporary_path = Path(scratch, "tmp")
+    temporary_path.mkdir(exist_ok=True, mode=0o700)
     if plan.get("user") is not None:
-        os.chown(inner, plan["user"], plan["user"])
-    kept = {path: os.open(path, os.O_PATH) for path in plan["keep"] if os.path.exists(path)}
-    within = {path: os.open(path, os.O_PATH) for path in dict.fromkeys((scratch, plan["scratch"]))}
-    temporary = os.open(inner, os.O_PATH)
+        os.chown(temporary_path, plan["user"], plan["user"])
+    interpreter_folders = {path: os.open(path, os.O_PATH) for path in plan["keep"] if os.path.exists(path)}
+    scratch_folders = {path: os.open(path, os.O_PATH) for path in dict.fromkeys((scratch, plan["scratch"]))}
+    temporary = os.open(temporary_path, os.O_PATH)
     devices = open_devices()
 
-    for path, flags in mounts():
+    for path, flags in list_mounts():
         if path != "/proc":  # in which a browser writes the maps of its own sandbox
-            with passing_vanished():
+            with skip_vanished():
                 remount(path, flags | MS_RDONLY | MS_NOSUID)
     for path in filter(os.path.exists, KERNEL_SWITCHES):
         mount(path, path, flags=MS_BIND | MS_REC)
-        remount(path, flags_of(path) | MS_RDONLY | MS_NOSUID)
+        remount(path, get_mount_flags(path) | MS_RDONLY | MS_NOSUID)
 
     umask = os.umask(0o022)
     folders = hide([*plan["hide"], *([] if plan["host_network"] else ["/run"])])
     for path in ("/tmp", "/var/tmp"):  # noqa: S108 - not used, but replaced by a folder of the attempt
         if os.path.isdir(path):
             bind(temporary, path, writable=True)
-    folders += arrange_devices(devices, plan["memory_bytes"])
-    for path, descriptor in kept.items():
+    folders += mount_devices(devices, plan["memory_bytes"])
+    for path, descriptor in interpreter_folders.items():
         if not is_same(path, descriptor):
             os.makedirs(path, exist_ok=True)
             bind(descriptor, path)
-    for path, descriptor in within.items():
-        if path == scratch or not is_same(path, within[scratch]):
+    for path, descriptor in scratch_folders.items():
+        if path == scratch or not is_same(path, scratch_folders[scratch]):
             os.makedirs(path, exist_ok=True)
             bind(descriptor, path, writable=True)
     for path in folders:
-        with passing_vanished():
+        with skip_vanished():
             remount(path, MS_RDONLY | MS_NOSUID | (0 if path == "/dev" else MS_NODEV))
     os.umask(umask)
-    for descriptor in (*kept.values(), *within.values(), *devices.values(), temporary):
+    for descriptor in (*interpreter_folders.values(), *scratch_folders.values(), *devices.values(), temporary):
         os.close(descriptor)
 
 
@@ -173,12 +173,12 @@ def hide(paths: list[str]) -> list[str]:
 
 
 def open_devices() -> dict[str, int]:
-    found = [Path("/dev", name) for name in DEVICES]
-    found += [path for pattern in ACCELERATORS for path in Path("/dev").glob(pattern)]
-    return {str(path): os.open(path, os.O_PATH) for path in found if path.exists()}
+    paths = [Path("/dev", name) for name in DEVICES]
+    paths += [path for pattern in ACCELERATORS for path in Path("/dev").glob(pattern)]
+    return {str(path): os.open(path, os.O_PATH) for path in paths if path.exists()}
 
 
-def arrange_devices(devices: dict[str, int], memory_bytes: int) -> list[str]:
+def mount_devices(devices: dict[str, int], memory_bytes: int) -> list[str]:
     """A /dev of its own: disks and memory are not in it. Shared memory counts towards what the job may take."""
     mount("none", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m,nr_inodes=1k")
     for path, descriptor in devices.items():
@@ -187,7 +187,7 @@ def arrange_devices(devices: dict[str, int], memory_bytes: int) -> list[str]:
         else:
             Path(path).touch()
         mount(f"/proc/self/fd/{descriptor}", path, flags=MS_BIND | MS_REC)
-        remount(path, flags_of(path) & ~MS_RDONLY | MS_NOSUID | MS_NOEXEC)
+        remount(path, get_mount_flags(path) & ~MS_RDONLY | MS_NOSUID | MS_NOEXEC)
     for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(f"/proc/self/{target}", f"/dev/{name}")
     os.mkdir("/dev/shm")  # noqa: S108 - of the sandbox
@@ -205,24 +205,24 @@ def is_same(path: str, descriptor: int) -> bool:
 def bind(descriptor: int, path: str, *, writable: bool = False) -> None:
     mount(f"/proc/self/fd/{descriptor}", path, flags=MS_BIND | MS_REC)
     if writable:
-        remount(path, flags_of(path) & ~MS_RDONLY | MS_NOSUID | MS_NODEV)
+        remount(path, get_mount_flags(path) & ~MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
-def flags_of(path: str) -> int:
+def get_mount_flags(path: str) -> int:
     """Flags of the mount at `path`: those that a user namespace may not take away must be repeated."""
     return os.statvfs(path).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
-def mounts() -> list[tuple[str, int]]:
+def list_mounts() -> list[tuple[str, int]]:
     """Every mount point with its flags, from the kernel's own list: asking a file system that is away would hang."""
     names = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
-    found = []
+    rows = []
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
         fields = line.split()
         path = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), fields[4])
         flags = sum(names.get(option, 0) for option in fields[5].decode().split(","))
-        found.append((os.fsdecode(path), flags))
-    return found
+        rows.append((os.fsdecode(path), flags))
+    return rows
 
 
 def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
@@ -237,7 +237,7 @@ def remount(path: str, flags: int) -> None:
 
 
 @contextmanager
-def passing_vanished() -> Iterator[None]:
+def skip_vanished() -> Iterator[None]:
     """A mount that another one lies over cannot be reached, by nobody."""
     try:
         yield
@@ -311,22 +311,22 @@ def try_all(plan: dict[str, Any], user: int) -> dict[str, Any]:
 
     `why_not`: what was tried before it, each with its reason.
     """
-    wanted = [("root", user), ("root", None)] if user else [("root", None)]
+    ways = [("root", user), ("root", None)] if user else [("root", None)]
     why_not = []
-    for way, each in [*(wanted if os.geteuid() == 0 else ()), ("user", None)]:
-        if each is not None and not may_look_into_others():
+    for way, uid in [*(ways if os.geteuid() == 0 else ()), ("user", None)]:
+        if uid is not None and not can_read_other_processes():
             failure: str | None = "CAP_SYS_PTRACE is missing: the worker could not find what an attempt leaves running"
         else:
-            failure = try_one({**plan, "way": way, "user": each})
+            failure = try_one({**plan, "way": way, "user": uid})
         if failure is None:
-            return {"way": way, "user": each, "why_not": why_not, "signals": can_keep_signals_inside()}
-        why_not.append({"way": way, "user": each, "reason": failure})
-        if each is not None:
-            give(Path(plan["scratch"]), os.geteuid())  # back, for whoever tries next
+            return {"way": way, "user": uid, "why_not": why_not, "signals": can_keep_signals_inside()}
+        why_not.append({"way": way, "user": uid, "reason": failure})
+        if uid is not None:
+            grant_folder(Path(plan["scratch"]), os.geteuid())  # back, for whoever tries next
     return {"way": "none", "user": None, "why_not": why_not}
 
 
-def may_look_into_others() -> bool:
+def can_read_other_processes() -> bool:
     """Whether this process may read the environments of other users' processes, by which an attempt's are found."""
     status = Path("/proc/self/status").read_text()
     return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> CAP_SYS_PTRACE & 1)
@@ -354,12 +354,12 @@ def try_one(plan: dict[str, Any]) -> str | None:
             os.write(writing, failure.encode())
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, "rb") as told:
-        if not select.select([told], [], [], TRY_SECONDS)[0]:
+    with os.fdopen(reading, "rb") as pipe:
+        if not select.select([pipe], [], [], TRY_SECONDS)[0]:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
             return f"it {TIMED_OUT} {TRY_SECONDS:g} s"  # not waited for: a file system may hold it
-        failure = told.read().decode()
+        failure = pipe.read().decode()
     _, status = os.waitpid(pid, 0)
     return failure or ("it was ended before it could tell" if status else None)
 

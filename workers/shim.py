@@ -42,7 +42,7 @@ def prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def descendants() -> list[int]:
+def list_descendants() -> list[int]:
     """Every living process below this one, by the parents that /proc shows."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
@@ -52,16 +52,16 @@ def descendants() -> list[int]:
             continue
         if state != b"Z":
             children.setdefault(int(parent), []).append(int(name))
-    found, queue = [], [os.getpid()]
+    pids, queue = [], [os.getpid()]
     while queue:
         below = children.get(queue.pop(), [])
-        found += below
+        pids += below
         queue += below
-    return found
+    return pids
 
 
-def signal_all(number: int) -> list[int]:
-    alive = descendants()
+def send_signal(number: int) -> list[int]:
+    alive = list_descendants()
     for pid in alive:
         try:
             os.kill(pid, number)
@@ -96,16 +96,16 @@ class Engine:
     def stop_all(self, grace: float) -> None:
         """TERM to all descendants, KILL to what is left after `grace` seconds, until none is left."""
         deadline = time.monotonic() + grace
-        signal_all(signal.SIGTERM)
-        while descendants() and time.monotonic() < deadline:
+        send_signal(signal.SIGTERM)
+        while list_descendants() and time.monotonic() < deadline:
             time.sleep(0.02)
             self.reap()
-        while signal_all(signal.SIGKILL):
+        while send_signal(signal.SIGKILL):
             time.sleep(0.02)
             self.reap()
         self.reap()
 
-    def exit_code(self) -> int:
+    def get_exit_code(self) -> int:
         """The child's exit code, or 128 + the signal that ended it, as shells do."""
         if self.status is None:
             return 128 + signal.SIGKILL
@@ -118,7 +118,7 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
     if request.get("connect"):
         from workers.connector import start_connector
 
-        with end_unless_isolated(events):
+        with stop_unless_isolated(events):
             way_out = start_connector(request, lifeline=lifeline, close=(events, *request.get("locks", ())))
     link = (request.get("sandbox") or {}).get("link")
     pipes = [*os.pipe(), *os.pipe()] if link else []
@@ -198,12 +198,12 @@ def lock_in(plan: dict, events: int) -> None:
     """Enter the sandbox, or say why not and end: the engine never runs outside of one that was promised."""
     from workers.sandbox import enter
 
-    with end_unless_isolated(events):
+    with stop_unless_isolated(events):
         enter(plan)
 
 
 @contextmanager
-def end_unless_isolated(events: int) -> Iterator[None]:
+def stop_unless_isolated(events: int) -> Iterator[None]:
     """Report `sandbox_failed` and end this process if the block raises CannotIsolate."""
     from workers.sandbox import CannotIsolate
 
@@ -226,7 +226,7 @@ def main() -> int:
     request = json.load(sys.stdin)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     group = Path(request["group"]) if request.get("group") else None
-    memory = memory_watch.TreeMemory(request.get("memory_bytes") or 0, list_processes=descendants, group=group)
+    memory = memory_watch.TreeMemory(request.get("memory_bytes") or 0, list_processes=list_descendants, group=group)
     began = time.monotonic()
     engine = start_engine(request, events, lifeline)
     ended = wait_for_end(engine, lifeline, memory)
@@ -237,12 +237,12 @@ def main() -> int:
         engine.stop_all(grace)
     else:
         is_exceeded = memory.is_exceeded_by_files()
-        engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
+        engine.stop_all(min(grace, 1.0) if list_descendants() else 0.0)
         if engine.status and (memory.is_ended_by_kernel() or is_exceeded):
             ended = MEMORY_LIMIT
     disconnect_peers(request)
     report_usage(engine, memory, events, time.monotonic() - began)
-    return ended or engine.exit_code()
+    return ended or engine.get_exit_code()
 
 
 def wait_for_end(engine: Engine, lifeline: int, memory: memory_watch.TreeMemory) -> int:

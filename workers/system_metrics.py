@@ -34,7 +34,7 @@ class SystemMetrics:
         self.load: Mapping[str, Any] | None = None
         self.began = self.sampled_at = time.monotonic()
         self.cpu_seconds = 0.0
-        self.network = network_bytes()
+        self.network = read_network_bytes()
 
     def offer(self, load: Mapping[str, Any]) -> None:
         """The node's load as the heartbeat has just measured it; an older one that nobody took is forgotten."""
@@ -48,29 +48,34 @@ class SystemMetrics:
             return
         self.load = None
         try:
-            values = [*of_node(load), *of_gpus(load, self.job.devices), *self.of_processes(now), *self.of_network()]
+            values = [
+                *measure_node(load),
+                *measure_gpus(load, self.job.devices),
+                *self.measure_processes(now),
+                *self.measure_network(),
+            ]
             at = time.time()
-            self.tracker.log(raw_points(values, second_of(run.started_at, at), at))
+            self.tracker.log(build_points(values, count_seconds(run.started_at, at), at))
         except Exception as failure:  # noqa: BLE001 - whatever it is: the job goes on
             log.warning("job %s: no sample of the machine: %s", self.job.pk, failure)
         finally:
             self.sampled_at = now
 
-    def of_processes(self, now: float) -> Sample:
+    def measure_processes(self, now: float) -> Sample:
         """CPU since the last sample and memory now, of the shim and everything below it."""
-        used, resident = tree_use(self.pid)
+        used, resident = measure_tree(self.pid)
         share = (used - self.cpu_seconds) / max(now - self.sampled_at, 1e-3)
         self.cpu_seconds = used
         yield "process_cpu_utilization_percentage", max(0.0, share * 100)
         yield "process_memory_usage_megabytes", resident / MEGA
 
-    def of_network(self) -> Sample:
+    def measure_network(self) -> Sample:
         """Of the whole node, since the attempt began."""
-        for name, now, before in zip(("receive", "transmit"), network_bytes(), self.network, strict=True):
+        for name, now, before in zip(("receive", "transmit"), read_network_bytes(), self.network, strict=True):
             yield f"network_{name}_megabytes", max(0, now - before) / MEGA
 
 
-def raw_points(values: Iterable[tuple[str, float | None]], step: int, at: float) -> Sequence[Mapping[str, Any]]:
+def build_points(values: Iterable[tuple[str, float | None]], step: int, at: float) -> Sequence[Mapping[str, Any]]:
     """Metrics as an engine would tell them; what is not known is left out."""
     return [
         {"name": f"{SYSTEM}{name}", "value": round(value, 3), "step": step, "at": at}
@@ -79,40 +84,40 @@ def raw_points(values: Iterable[tuple[str, float | None]], step: int, at: float)
     ]
 
 
-def second_of(start: datetime, at: float) -> int:
+def count_seconds(start: datetime, at: float) -> int:
     """Whole seconds since the run began; a clock that is behind the one it began by says 0."""
     return max(0, int(at - start.timestamp()))
 
 
 # -- what is measured -----------------------------------------------------------------------------------------------
-def of_node(load: Mapping[str, Any]) -> Sample:
+def measure_node(load: Mapping[str, Any]) -> Sample:
     share = load.get("cpu_share")
     yield "cpu_utilization_percentage", None if share is None else share * 100
-    for name, said in (("memory", "system_memory"), ("disk", "disk")):
-        whole, free = load.get(f"{name}_total_bytes"), load.get(f"{name}_free_bytes")
-        if not whole or free is None:
+    for name, prefix in (("memory", "system_memory"), ("disk", "disk")):
+        total, free = load.get(f"{name}_total_bytes"), load.get(f"{name}_free_bytes")
+        if not total or free is None:
             continue
-        yield f"{said}_usage_megabytes", max(0, whole - free) / MEGA
-        yield f"{said}_usage_percentage", max(0, whole - free) / whole * 100
+        yield f"{prefix}_usage_megabytes", max(0, total - free) / MEGA
+        yield f"{prefix}_usage_percentage", max(0, total - free) / total * 100
         if name == "disk":
             yield "disk_available_megabytes", free / MEGA
 
 
-def of_gpus(load: Mapping[str, Any], devices: Sequence[int]) -> Sample:
+def measure_gpus(load: Mapping[str, Any], devices: Sequence[int]) -> Sample:
     """Of the GPUs that the job holds, by the driver's number of each."""
     for gpu in load.get("gpus") or ():
         if gpu.get("index") not in devices:
             continue
-        name, whole, free = f"gpu_{gpu['index']}", gpu.get("memory_bytes"), gpu.get("memory_free_bytes")
+        name, total, free = f"gpu_{gpu['index']}", gpu.get("memory_bytes"), gpu.get("memory_free_bytes")
         busy, heat = gpu.get("busy"), gpu.get("temperature")
         yield f"{name}_utilization_percentage", None if busy is None else busy * 100
-        if whole and free is not None:
-            yield f"{name}_memory_usage_megabytes", (whole - free) / MEGA
-            yield f"{name}_memory_usage_percentage", (whole - free) / whole * 100
+        if total and free is not None:
+            yield f"{name}_memory_usage_megabytes", (total - free) / MEGA
+            yield f"{name}_memory_usage_percentage", (total - free) / total * 100
         yield f"{name}_temperature_celsius", heat
 
 
-def tree_use(pid: int) -> tuple[float, int]:
+def measure_tree(pid: int) -> tuple[float, int]:
     """(CPU seconds, bytes resident) of a process and what it started; memory that two share counts twice.
 
     A process counts what its ended children used once it has waited for them. One that ends meanwhile counts nothing.
@@ -120,10 +125,10 @@ def tree_use(pid: int) -> tuple[float, int]:
     seconds, resident = 0.0, 0
     try:
         root = psutil.Process(pid)
-        found = [root, *root.children(recursive=True)]
+        processes = [root, *root.children(recursive=True)]
     except psutil.Error:
         return 0.0, 0
-    for process in found:
+    for process in processes:
         try:
             times, memory = process.cpu_times(), process.memory_info()
         except psutil.Error:
@@ -133,7 +138,7 @@ def tree_use(pid: int) -> tuple[float, int]:
     return seconds, resident
 
 
-def network_bytes() -> tuple[int, int]:
+def read_network_bytes() -> tuple[int, int]:
     """(received, sent) by this machine since it started; zeros where it does not tell."""
     try:
         counted = psutil.net_io_counters()

@@ -10,8 +10,8 @@ from django.db import connection
 
 from apps.core.errors import StaleState
 from apps.platform.jobs import services
-from workers.node import Worker, this_worker
-from workers.runner import Attempt, rest_connection
+from workers.node import Worker, get_worker
+from workers.runner import Attempt, release_connection
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def run_next(queue: str) -> int:
     """Run jobs of `queue` until none is left that this node may take; returns how many it ran."""
     ran = 0
     try:
-        worker = this_worker()
+        worker = get_worker()
     except DatabaseError as failure:
         log.warning("not registered yet: %s", failure)
         return ran
@@ -35,7 +35,7 @@ def run_next(queue: str) -> int:
             connection.close()
             return ran  # the dispatcher rings again
         finally:
-            rest_connection()
+            release_connection()
         if job is None:
             return ran
         attempt = Attempt(job, actor=worker.actor)
@@ -48,7 +48,7 @@ def run_next(queue: str) -> int:
             attempt.run()
         finally:
             worker.heartbeat.forget(attempt)
-            rest_connection()
+            release_connection()
         ran += 1
     return ran
 
@@ -61,4 +61,4 @@ def wake_next(worker: Worker, queue: str) -> None:
         log.warning("wake_next: %s", failure)
         connection.close()
     finally:
-        rest_connection()
+        release_connection()

@@ -27,7 +27,7 @@ from apps.platform.jobs.services import report_events
 from apps.platform.jobs.states import JobState
 from deepseek.code import code_digest
 from deepseek.models.figures import Figures
-from workers.outputs import Made
+from workers.outputs import StoredOutput
 from workers.registration import Outputs
 
 PACKAGES = ("deepseek-offline", "numpy", "pandas", "pyarrow", "safetensors", "torch", "apache-tvm", "scikit-learn")
@@ -42,7 +42,7 @@ class Tracker:
         self.run: Run | None = None
         self.figures: dict[str, Any] = {}
 
-    def begin(self) -> None:
+    def open_run(self) -> None:
         """Start the run, or go on with the one of an earlier attempt. StaleState if the job is no longer ours."""
         kind = KINDS.get(self.job.kind)
         if kind is None or not kind.tracked:
@@ -51,8 +51,8 @@ class Tracker:
             report_events(actor=self.actor, job=self.job, events=())  # locks the job: nobody else claims it meanwhile
             inputs = self.job.inputs.exclude(artifact=None).values_list("slot", "artifact_id")
             facts = Facts(
-                params=flat(json.loads(self.job.spec)),
-                environment=environment(self.job),
+                params=flatten_spec(json.loads(self.job.spec)),
+                environment=describe_environment(self.job),
                 code_digest=code_digest(),
                 inputs=dict(inputs.order_by("slot")),
             )
@@ -61,25 +61,25 @@ class Tracker:
             )
             reopen_rerun(actor=self.actor, job=self.job)  # also at first: it may have been cancelled before any claim
 
-    def log(self, told: Sequence[Mapping[str, Any]]) -> int:
+    def log(self, events: Sequence[Mapping[str, Any]]) -> int:
         """Take metrics as the relay has them; how many were left out. Call it where it has made sure of the job."""
-        if self.run is None or not told:
+        if self.run is None or not events:
             return 0
-        points = [point for raw in told if (point := point_of(raw))]
-        return services.log_metrics(actor=self.actor, run=self.run, points=points) + len(told) - len(points)
+        points = [point for raw in events if (point := parse_point(raw))]
+        return services.log_metrics(actor=self.actor, run=self.run, points=points) + len(events) - len(points)
 
-    def read(self, made: Sequence[Made]) -> None:
+    def read(self, stored: Sequence[StoredOutput]) -> None:
         """The figures among the outputs, before the transaction that ends the job, which reads no bytes."""
-        found = next((m for m in made if m.slot == FIGURES_SLOT and m.size <= FIGURES_LIMIT), None)
-        if self.run is not None and found is not None:
-            self.figures = figures_in(b"".join(store().open(found.digest)))
+        figures_output = next((m for m in stored if m.slot == FIGURES_SLOT and m.size <= FIGURES_LIMIT), None)
+        if self.run is not None and figures_output is not None:
+            self.figures = parse_figures(b"".join(store().open(figures_output.digest)))
 
     def close(self, job: Job | None, outputs: Outputs = ()) -> None:
         """End the run if `job`, as it was just written, has ended; one that is queued again leaves it open."""
         if self.run is None or job is None or not job.ended:
             return
         run = copy.copy(self.run)  # a try that is rolled back must leave no trace
-        if points := list(measured(self.figures)):
+        if points := list(iter_measured_points(self.figures)):
             services.log_metrics(actor=self.actor, run=run, points=points)
         services.finish_run(
             actor=self.actor,
@@ -94,7 +94,7 @@ class Tracker:
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------
-def point_of(raw: Mapping[str, Any]) -> Point | None:
+def parse_point(raw: Mapping[str, Any]) -> Point | None:
     """A metric event as a point. None for what is no number at a whole step: the pipe is not trusted."""
     name, step = raw.get("name"), raw.get("step")
     try:
@@ -103,17 +103,17 @@ def point_of(raw: Mapping[str, Any]) -> Point | None:
         return None
     if not isinstance(name, str) or not name or not isinstance(step, int) or abs(step) > STEP_LIMIT:
         return None
-    return Point(name[:KEY_LIMIT], value, step, moment(raw.get("at")))
+    return Point(name[:KEY_LIMIT], value, step, parse_time(raw.get("at")))
 
 
-def moment(at: Any) -> datetime:
+def parse_time(at: Any) -> datetime:
     try:
         return datetime.fromtimestamp(at, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return datetime.now(UTC)
 
 
-def figures_in(data: bytes) -> dict[str, Any]:
+def parse_figures(data: bytes) -> dict[str, Any]:
     """The figures of a model; empty for anything else, also for what PostgreSQL would refuse to keep."""
     if b"\\u0000" in data:
         return {}
@@ -123,34 +123,36 @@ def figures_in(data: bytes) -> dict[str, Any]:
         return {}
 
 
-def measured(figures: Mapping[str, Any]) -> Iterator[Point]:
+def iter_measured_points(figures: Mapping[str, Any]) -> Iterator[Point]:
     """What was measured on held-out rows as metrics at step 0: test/<name>, baseline/<name>, size_bytes."""
     baseline = figures.get("baseline") or {}
-    named = [(f"test/{metric['name']}", metric["value"]) for metric in figures.get("metrics", [])]
-    named += [(f"baseline/{metric['name']}", metric["value"]) for metric in baseline.get("metrics", [])]
-    named += [("size_bytes", figures["size_bytes"])] if figures else []
-    for name, value in named:
-        if point := point_of({"name": name, "value": value, "step": 0}):
+    values = [(f"test/{metric['name']}", metric["value"]) for metric in figures.get("metrics", [])]
+    values += [(f"baseline/{metric['name']}", metric["value"]) for metric in baseline.get("metrics", [])]
+    values += [("size_bytes", figures["size_bytes"])] if figures else []
+    for name, value in values:
+        if point := parse_point({"name": name, "value": value, "step": 0}):
             yield point
 
 
 # -- what is known at the start -------------------------------------------------------------------------------------
-def flat(value: Any, path: str = "") -> dict[str, str]:
+def flatten_spec(value: Any, path: str = "") -> dict[str, str]:
     """A spec as params: {"schedule.max_lr": "0.001"}. Text stays as it is, everything else is written as JSON."""
     if isinstance(value, dict) and (value or not path):
         return {
-            key: text for name in value for key, text in flat(value[name], f"{path}.{name}" if path else name).items()
+            key: text
+            for name in value
+            for key, text in flatten_spec(value[name], f"{path}.{name}" if path else name).items()
         }
     return {path: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
 
 
-def environment(job: Job) -> dict[str, Any]:
+def describe_environment(job: Job) -> dict[str, Any]:
     """What the attempt runs on: versions, the node, its processor and GPUs, the threads that the engine may use."""
     node = job.node
     facts = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: found for name in PACKAGES if (found := version_of(name))},
+        "packages": {name: text for name in PACKAGES if (text := find_version(name))},
         "threads": max(1, int(job.need_cpus)),
     }
     if node is None:
@@ -166,7 +168,7 @@ def environment(job: Job) -> dict[str, Any]:
 
 
 @cache
-def version_of(package: str) -> str:
+def find_version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:

@@ -17,7 +17,7 @@ LINKS = 1024  # of a machine: each takes four addresses of 169.254.128.0/20, whi
 SECONDS = 10.0
 
 
-def addresses(number: int) -> tuple[str, str]:
+def build_addresses(number: int) -> tuple[str, str]:
     """Those of the machine's end and of the engine's."""
     network = f"169.254.{128 + number // 64}"
     return f"{network}.{number % 64 * 4 + 1}", f"{network}.{number % 64 * 4 + 2}"
@@ -25,8 +25,8 @@ def addresses(number: int) -> tuple[str, str]:
 
 def make_link(link: dict[str, Any], pid: int) -> None:
     """Give the process, which has a network namespace of its own, its end; the rules come first."""
-    name, (ours, _) = f"plane{link['number']}", addresses(link["number"])
-    run([link["nft"], "-f", "-"], rules(link))
+    name, (ours, _) = f"plane{link['number']}", build_addresses(link["number"])
+    run([link["nft"], "-f", "-"], build_rules(link))
     run([link["ip"], "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid)])
     run([link["ip"], "address", "add", f"{ours}/30", "dev", name])
     run([link["ip"], "link", "set", name, "up"])
@@ -34,7 +34,7 @@ def make_link(link: dict[str, Any], pid: int) -> None:
 
 def configure_link(link: dict[str, Any]) -> None:
     """Inside the namespace, while this process may still do so."""
-    ours, theirs = addresses(link["number"])
+    ours, theirs = build_addresses(link["number"])
     run([link["ip"], "address", "add", f"{theirs}/30", "dev", "eth0"])
     run([link["ip"], "link", "set", "eth0", "up"])
     run([link["ip"], "route", "add", "default", "via", ours])
@@ -46,9 +46,9 @@ def remove_link(link: dict[str, Any]) -> None:
     run([link["nft"], "-f", "-"], f"add table inet {name}\ndelete table inet {name}\n")  # `destroy` is of nft 1.0.7
 
 
-def rules(link: dict[str, Any]) -> str:
+def build_rules(link: dict[str, Any]) -> str:
     """What a former attempt left under the same number is replaced. Other traffic is not our affair: it is accepted."""
-    name, (_, engine) = f"plane{link['number']}", addresses(link["number"])
+    name, (_, engine) = f"plane{link['number']}", build_addresses(link["number"])
     allowed = [(IPv4Address(address), int(port)) for address, port in link["peers"]]  # nothing else becomes a rule
     outward = ", ".join(f"{address} . {port}" for address, port in allowed)
     peers = ", ".join(map(str, sorted({address for address, _ in allowed})))
@@ -83,10 +83,10 @@ table inet {name} {{
 """
 
 
-def run(command: list[str], told: str = "") -> None:
+def run(command: list[str], stdin_text: str = "") -> None:
     """OSError, with what the program says, unless it succeeds."""
     try:
-        ended = subprocess.run(command, input=told, capture_output=True, text=True, check=False, timeout=SECONDS)
+        ended = subprocess.run(command, input=stdin_text, capture_output=True, text=True, check=False, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         raise OSError(0, "it does not end", command[0]) from None
     if ended.returncode:

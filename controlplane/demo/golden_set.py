@@ -11,16 +11,16 @@ from typing import Any
 from rich.console import Console
 
 from controlplane.demo.steps import JobFailed, Story
-from controlplane.rest_client import Answered, Plane
+from controlplane.rest_client import ApiError, PlaneClient
 
 EVALUATION_SECONDS = 300.0
 CONFIDENCE = 0.95
 
 
-class Golden:
+class GoldenSetSteps:
     """`engineer` names the set and measures, `approver` sets the gate: who asks does not lower the bar."""
 
-    def __init__(self, engineer: Plane, approver: Plane, console: Console) -> None:
+    def __init__(self, engineer: PlaneClient, approver: PlaneClient, console: Console) -> None:
         self.engineer, self.approver, self.console = engineer, approver, console
 
     def guard(self, story: Story) -> list[dict[str, Any]]:
@@ -36,28 +36,30 @@ class Golden:
         """The set, or the one that an earlier run named."""
         try:
             found: dict[str, Any] = self.engineer.get(f"/evaluation-sets/{story.golden}")
-        except Answered as answer:
+        except ApiError as answer:
             if answer.status != 404:
                 raise
         else:
             self.console.print(f"The golden set {found['ref']} is there: nothing is done twice.")
             return found
-        data, first_row = self.held_out(story, version)
-        asked = {
+        data, first_row = self.upload_heldout(story, version)
+        body = {
             "name": story.golden,
             "dataset": data["dataset"],
             "version": str(data["number"]),
             "task": version["task"],
             "target": version["target"],
-            "spec": {"slices": [dict(one) for one in story.slices], "first_row": first_row},
+            "spec": {"slices": [dict(row) for row in story.slices], "first_row": first_row},
             "description": f"The rows that the training of {story.model} v{version['number']} held out.",
         }
-        made: dict[str, Any] = self.engineer.post("/evaluation-sets", asked)
+        created: dict[str, Any] = self.engineer.post("/evaluation-sets", body)
         rows = version["variants"][0]["figures"]["rows"]
-        self.console.print(f"Golden set {made['ref']}: {rows:,} held-out rows of {data['dataset']} v{data['number']}")
-        return made
+        self.console.print(
+            f"Golden set {created['ref']}: {rows:,} held-out rows of {data['dataset']} v{data['number']}"
+        )
+        return created
 
-    def held_out(self, story: Story, version: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    def upload_heldout(self, story: Story, version: dict[str, Any]) -> tuple[dict[str, Any], int]:
         """The dataset version whose table has the rows that no training saw, and the first of them.
 
         A series held out its end, so its own table serves. Rows drawn by chance become a dataset of their own.
@@ -65,43 +67,43 @@ class Golden:
         if version["task"] == "forecast":
             cleaned = self.engineer.get(f"/datasets/{story.cleaned}/versions")["items"][0]
             return cleaned, cleaned["rows"] - version["variants"][0]["figures"]["rows"]
-        kept = self.engineer.fetch(f"/artifacts/{version['variants'][0]['heldout']}")
+        content = self.engineer.fetch(f"/artifacts/{version['variants'][0]['heldout']}")
         headers = {"Content-Type": "text/csv"}
         path = f"/datasets/{story.golden}/versions"
-        return self.engineer.call("POST", path, heldout_csv(kept, version), headers=headers), 0
+        return self.engineer.call("POST", path, build_heldout_csv(content, version), headers=headers), 0
 
     def measure(self, version: dict[str, Any], ref: str) -> list[dict[str, Any]]:
         """Queue the forms that were not measured yet, and wait for them all."""
         path = f"/models/{version['model']}/versions/{version['number']}/evaluations"
         names = [variant["name"] for variant in version["variants"]]
-        there = {one["variant"] for one in self.engineer.get(path)["items"] if one["set"] == ref}
-        missing = [name for name in names if name not in there]
+        variants = {row["variant"] for row in self.engineer.get(path)["items"] if row["set"] == ref}
+        missing = [name for name in names if name not in variants]
         jobs = [(name, self.engineer.post(path, {"set": ref, "variant": name})["id"]) for name in missing]
         for name, job in jobs:
             ended = self.engineer.wait(job, seconds=EVALUATION_SECONDS)
             if ended["state"] != "succeeded":
                 raise JobFailed(f"job {job}, evaluate {name}: {(ended['error'] or {}).get('message')}")
-        found = {one["variant"]: one for one in reversed(self.engineer.get(path)["items"]) if one["set"] == ref}
-        return [found[name] for name in names]
+        evaluations = {row["variant"]: row for row in reversed(self.engineer.get(path)["items"]) if row["set"] == ref}
+        return [evaluations[name] for name in names]
 
     def set_gate(self, story: Story, on: dict[str, Any]) -> None:
         path, metric = f"/models/{story.model}/gates", on["primary_metric"]
-        if any((one["set"], one["metric"]) == (on["ref"], metric) for one in self.approver.get(path)):
+        if any((row["set"], row["metric"]) == (on["ref"], metric) for row in self.approver.get(path)):
             return
-        asked = {"set": on["ref"], "metric": metric, "margin": story.margin, "confidence": CONFIDENCE}
-        self.approver.post(path, asked)
+        body = {"set": on["ref"], "metric": metric, "margin": story.margin, "confidence": CONFIDENCE}
+        self.approver.post(path, body)
 
     def gates(self, version: dict[str, Any]) -> dict[str, Any]:
         """What the gates say of a version now, and what they said when its promotion was asked for."""
-        found: dict[str, Any] = self.engineer.get(f"/models/{version['model']}/versions/{version['number']}/gates")
-        return found
+        answer: dict[str, Any] = self.engineer.get(f"/models/{version['model']}/versions/{version['number']}/gates")
+        return answer
 
 
-def heldout_csv(kept: bytes, version: dict[str, Any]) -> bytes:
+def build_heldout_csv(content: bytes, version: dict[str, Any]) -> bytes:
     """`heldout.safetensors` of a classification as a table: a column for each feature, and the target by its name."""
     import safetensors.numpy
 
-    tensors = safetensors.numpy.load(kept)
+    tensors = safetensors.numpy.load(content)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*version["features"], version["target"]])

@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 
 
-def missing_of(report: Mapping[str, Any]) -> dict[str, int]:
+def count_missing(report: Mapping[str, Any]) -> dict[str, int]:
     return {column["name"]: column["missing"] for column in report["columns"]}
 
 
-def quality_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+def build_quality_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
     table = Table(title=f"Quality before and after, {after['rows']:,} rows, {date.today():%Y-%m-%d}")
     for heading in ("column", "missing", "", "mean", "", "std", ""):
         table.add_column(heading, justify="left" if heading == "column" else "right")
@@ -28,7 +28,7 @@ def quality_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
     return table
 
 
-def variants_table(version: Mapping[str, Any]) -> Table:
+def build_variants_table(version: Mapping[str, Any]) -> Table:
     """One row a form: size, latency and what was measured on held-out rows, against the form it was made from."""
     table = Table(title=f"{version['model']} v{version['number']}, figures on held-out rows")
     for heading in ("form", "bytes", "smaller", "batch", "µs a call", "faster", "measured"):
@@ -40,32 +40,32 @@ def variants_table(version: Mapping[str, Any]) -> Table:
             table.add_row(
                 variant["name"] if first else "",
                 f"{figures['size_bytes']:,}" if first else "",
-                times(figures["size_ratio"]) if first else "",
-                *(latency_cells(latency) if latency else ("", "", "")),
-                metrics_text(figures["metrics"]) if first else "",
+                format_ratio(figures["size_ratio"]) if first else "",
+                *(format_latency(latency) if latency else ("", "", "")),
+                format_metrics(figures["metrics"]) if first else "",
             )
     return table
 
 
-def latency_cells(latency: Mapping[str, Any]) -> tuple[str, str, str]:
-    return str(latency["batch"]), f"{latency['median_us']:.1f}", times(latency["ratio"])
+def format_latency(latency: Mapping[str, Any]) -> tuple[str, str, str]:
+    return str(latency["batch"]), f"{latency['median_us']:.1f}", format_ratio(latency["ratio"])
 
 
-def times(ratio: float | None) -> str:
+def format_ratio(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}x"
 
 
-def metrics_text(metrics: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(metric_text(metric) for metric in metrics)
+def format_metrics(metrics: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join(format_metric(metric) for metric in metrics)
 
 
-def metric_text(metric: Mapping[str, Any]) -> str:
+def format_metric(metric: Mapping[str, Any]) -> str:
     """`rmse 1.6123 [1.2, 2.1]`: the value and its interval."""
     interval = "" if metric["low"] is None else f" [{metric['low']:.4g}, {metric['high']:.4g}]"
     return f"{metric['name']} {metric['value']:.4g}{interval}"
 
 
-def baseline_lines(version: Mapping[str, Any]) -> list[str]:
+def build_baseline_lines(version: Mapping[str, Any]) -> list[str]:
     """The trained form against its baseline, on the same rows."""
     figures = version["variants"][0]["figures"]
     baseline = figures["baseline"]
@@ -73,42 +73,42 @@ def baseline_lines(version: Mapping[str, Any]) -> list[str]:
         return []
     model = {metric["name"]: metric for metric in figures["metrics"]}
     return [
-        f"{version['model']} v{version['number']}: {metric_text(model[other['name']])}; "
-        f"{baseline['name']}: {metric_text(other)}"
-        for other in baseline["metrics"]
-        if other["name"] in model
+        f"{version['model']} v{version['number']}: {format_metric(model[baseline_metric['name']])}; "
+        f"{baseline['name']}: {format_metric(baseline_metric)}"
+        for baseline_metric in baseline["metrics"]
+        if baseline_metric["name"] in model
     ]
 
 
-def notes_of(version: Mapping[str, Any]) -> list[str]:
+def list_notes(version: Mapping[str, Any]) -> list[str]:
     return [f"{variant['name']}: {note}" for variant in version["variants"] for note in variant["figures"]["notes"]]
 
 
-def golden_table(measured: Sequence[Mapping[str, Any]]) -> Table:
+def build_golden_table(measured: Sequence[Mapping[str, Any]]) -> Table:
     """A row for each form: all that was measured of it on the golden set."""
     first = measured[0]
     table = Table(title=f"{first['model']} v{first['version']} on {first['set']}, {first['rows']:,} rows")
     for heading in ("form", "job", "measured"):
         table.add_column(heading, justify="right" if heading == "job" else "left")
-    for one in measured:
-        table.add_row(one["variant"], f"#{one['job']}", "; ".join(metric_text(metric) for metric in one["metrics"]))
+    for row in measured:
+        table.add_row(row["variant"], f"#{row['job']}", "; ".join(format_metric(metric) for metric in row["metrics"]))
     return table
 
 
-def gate_lines(gates: Mapping[str, Any]) -> list[str]:
+def build_gate_lines(gates: Mapping[str, Any]) -> list[str]:
     """What each gate asks for, and what it said when the promotion was asked for; now, where nobody has asked."""
-    asked = {one["gate"]: one["verdict"] for one in reversed(gates["history"])}
+    verdicts = {row["gate"]: row["verdict"] for row in reversed(gates["history"])}
     lines = []
-    for one in gates["gates"]:
-        gate = one["gate"]
-        said = asked.get(gate["id"], one["verdict"]).replace("_", " ")
+    for row in gates["gates"]:
+        gate = row["gate"]
+        verdict = verdicts.get(gate["id"], row["verdict"]).replace("_", " ")
         lines.append(
             f"Gate of {gate['set_by']}: {gate['metric']} on {gate['set']} not worse than production by more than "
-            f"{gate['margin']:g}, with {gate['confidence']:.0%} confidence. It said: {said}, "
-            + ("let through." if one["lets_through"] else "refused.")
+            f"{gate['margin']:g}, with {gate['confidence']:.0%} confidence. It said: {verdict}, "
+            + ("let through." if row["lets_through"] else "refused.")
         )
     return lines
 
 
-def values_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def get_values(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {metric["name"]: metric["value"] for metric in metrics}

@@ -17,10 +17,10 @@ def breast_cancer_csv() -> bytes:
     """Breast masses, Wisconsin 1995: 569 rows, 30 measures of cell nuclei and the diagnosis (package scikit-learn)."""
     from sklearn.datasets import load_breast_cancer
 
-    found = load_breast_cancer()
+    dataset = load_breast_cancer()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*(name.replace(" ", "_") for name in found.feature_names), "diagnosis"])
-    for row, target in zip(found.data.tolist(), found.target.tolist(), strict=True):
-        writer.writerow([*row, found.target_names[target]])
+    writer.writerow([*(name.replace(" ", "_") for name in dataset.feature_names), "diagnosis"])
+    for row, target in zip(dataset.data.tolist(), dataset.target.tolist(), strict=True):
+        writer.writerow([*row, dataset.target_names[target]])
     return text.getvalue().encode()

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from controlplane.rest_client import Plane
+from controlplane.rest_client import PlaneClient
 
 TEMPLATE = "clean-train-quantize-compile-register"
 
@@ -64,18 +64,18 @@ class JobFailed(Exception):
     """A pipeline or a job that did not succeed, with what stopped it."""
 
 
-class Chain:
+class DemoSteps:
     """`engineer` asks and makes, `approver` decides: two people, two tokens."""
 
-    def __init__(self, engineer: Plane, approver: Plane, console: Console) -> None:
+    def __init__(self, engineer: PlaneClient, approver: PlaneClient, console: Console) -> None:
         self.engineer, self.approver, self.console = engineer, approver, console
 
-    def bring_in(self, story: Story, table: bytes) -> dict[str, Any]:
+    def import_table(self, story: Story, table: bytes) -> dict[str, Any]:
         """The version that these bytes are; the same bytes again are the same version."""
-        found: dict[str, Any] = self.engineer.call(
+        dataset: dict[str, Any] = self.engineer.call(
             "POST", f"/datasets/{story.dataset}/versions", table, headers={"Content-Type": "text/csv"}
         )
-        return found
+        return dataset
 
     def make(self, story: Story, number: int) -> dict[str, Any]:
         """Queue the pipeline, or find it again, and wait for its end with a bar for each job."""
@@ -97,24 +97,24 @@ class Chain:
                 self.engineer.post(f"/jobs/{step['job']}/retry", {"reason": "The demo was started again"})
         pipeline = self.follow(pipeline["id"], story.seconds)
         if pipeline["state"] != "succeeded":
-            raise JobFailed(self.why(pipeline))
+            raise JobFailed(self.explain_failure(pipeline))
         return pipeline
 
     def follow(self, pipeline: int, seconds: float) -> dict[str, Any]:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
         bars: dict[str, TaskID] = {}
-        with Progress(*columns, console=self.console) as drawn:
+        with Progress(*columns, console=self.console) as progress:
 
-            def watch(found: Mapping[str, Any]) -> None:
-                for step in found["steps"]:
+            def watch(state: Mapping[str, Any]) -> None:
+                for step in state["steps"]:
                     name = step["name"]
                     if name not in bars:
-                        bars[name] = drawn.add_task(name, total=None, start=False)
-                    draw(drawn, bars[name], step)
+                        bars[name] = progress.add_task(name, total=None, start=False)
+                    draw(progress, bars[name], step)
 
             return self.engineer.wait_for(f"/pipelines/{pipeline}", seconds=seconds, watch=watch)
 
-    def why(self, pipeline: Mapping[str, Any]) -> str:
+    def explain_failure(self, pipeline: Mapping[str, Any]) -> str:
         stopped = next(step for step in pipeline["steps"] if step["state"] in ("failed", "cancelled"))
         error = self.engineer.get(f"/jobs/{stopped['job']}")["error"] or {}
         return f"pipeline {pipeline['id']}, step {stopped['name']}, job {stopped['job']}: {error.get('message')}"
@@ -125,22 +125,22 @@ class Chain:
         version = self.engineer.get(f"/models/{story.model}/versions")["items"][0]
         if "production" in version["aliases"]:
             self.console.print(f"{story.model} v{version['number']} is in production: nothing is done twice.")
-            return self.in_production(story)
+            return self.find_production(story)
         path = f"/models/{story.model}/versions/{version['number']}/promote"
         waiting = self.approver.get("/approvals", mine=1)["items"]
         subject = "promotion", str(version["id"])
-        asked = next((one for one in waiting if (one["subject_type"], one["subject_id"]) == subject), None)
+        asked = next((row for row in waiting if (row["subject_type"], row["subject_id"]) == subject), None)
         asked = asked or self.engineer.post(path, {"comment": "The demo's main job: cleaned, trained, measured."})
         approval = self.approver.get(f"/approvals/{asked['id']}")
         self.approver.post(
             f"/approvals/{approval['id']}/approve",
             {"facts_digest": approval["facts_digest"], "reason": "The figures hold on the held-out rows."},
         )
-        return self.in_production(story)
+        return self.find_production(story)
 
-    def in_production(self, story: Story) -> dict[str, Any]:
-        found: dict[str, Any] = self.engineer.get(f"/models/{story.model}/aliases/production")
-        return found
+    def find_production(self, story: Story) -> dict[str, Any]:
+        answer: dict[str, Any] = self.engineer.get(f"/models/{story.model}/aliases/production")
+        return answer
 
 
 def draw(drawn: Progress, bar: TaskID, step: Mapping[str, Any]) -> None:
@@ -158,7 +158,7 @@ def draw(drawn: Progress, bar: TaskID, step: Mapping[str, Any]) -> None:
         drawn.update(bar, total=progress["total"], completed=progress.get("done") or 0)
 
 
-def seconds_of(step: Mapping[str, Any]) -> float:
+def get_seconds(step: Mapping[str, Any]) -> float:
     """From the claim of its job, the last attempt's, to its end."""
     began, ended = (datetime.fromisoformat(step[name]) for name in ("claimed_at", "ended_at"))
     return round((ended - began).total_seconds(), 2)

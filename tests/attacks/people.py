@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import httpx
 
-from controlplane.rest_client import Answered, Plane
+from controlplane.rest_client import ApiError, PlaneClient
 from tests.attacks.target import MLFLOW, PASSWORD, PROJECT, Outcome, Target
 
 REFUSED = (400, 403, 422)
@@ -63,7 +63,7 @@ def approve_own_robot(target: Target) -> Outcome:
     tokens = f"{PROJECT}/service-accounts/robot/tokens"
     nobody = target.call_as(security, "POST", tokens, body)
     given = target.call_as(security, "POST", tokens, {**body, "holder": "both"})
-    with suppress(Answered):
+    with suppress(ApiError):
         target.request_promotion(nobody.json()["token"])
         return Outcome(False, "a token without a holder asks for a promotion")
     approval = target.request_promotion(given.json()["token"])
@@ -71,7 +71,7 @@ def approve_own_robot(target: Target) -> Outcome:
     answer = target.call_as(both, "POST", f"{PROJECT}/approvals/{approval['id']}/approve", vote)
     state = target.plane().get(f"/approvals/{approval['id']}")["state"]
     if state == "pending":
-        Plane(target.address, given.json()["token"], "demo").post(
+        PlaneClient(target.address, given.json()["token"], "demo").post(
             f"/approvals/{approval['id']}/withdraw", {"reason": "attack is over"}
         )
     code = answer.json().get("error", {}).get("code")

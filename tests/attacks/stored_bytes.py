@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import httpx
 
-from controlplane.rest_client import Answered
+from controlplane.rest_client import ApiError
 from tests.attacks.target import PROJECT, Outcome, Target
 
 SIZE = 3_000_000
@@ -54,7 +54,7 @@ def repair_by_upload(target: Target) -> Outcome:
     whole = hashlib.sha256(target.stored_file(digest).read_bytes()).hexdigest() == digest
     plane = target.plane()
     if plane.get(f"/jobs/{job['id']}")["state"] == "failed":
-        with suppress(Answered):  # the plane may have queued it again meanwhile
+        with suppress(ApiError):  # the plane may have queued it again meanwhile
             plane.post(f"/jobs/{job['id']}/retry")
     ended = plane.wait(job["id"], seconds=60)["state"]
     return Outcome(whole and ended == "succeeded", f"job failed with {first}; bytes right again: {whole}; then {ended}")

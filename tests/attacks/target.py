@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from controlplane.rest_client import Answered, Plane
+from controlplane.rest_client import ApiError, PlaneClient
 from tests.faults.homes import FirstAccounts
 from tests.faults.running import Running, manage
 
@@ -85,8 +85,8 @@ class Target:
 
     def plane(
         self, scopes: str = "read,data:write,jobs:write,runs:write,models:write", user: str = "engineer"
-    ) -> Plane:
-        return Plane(self.address, self.token(scopes, user), "demo", patience=10)
+    ) -> PlaneClient:
+        return PlaneClient(self.address, self.token(scopes, user), "demo", patience=10)
 
     def send(
         self, method: str, path: str, *, scopes: str = "read", timeout: float = 60.0, **rest: Any
@@ -175,7 +175,7 @@ class Target:
         try:
             plane.get("/models/target-model")
             return "target-model"
-        except Answered:
+        except ApiError:
             pass
         rows = "\n".join(f"{day},{100 + day % 7 + day % 11 / 10}" for day in range(400))
         made = self.upload_table("target-table", f"day,price\n{rows}\n".encode(), "text/csv")
@@ -192,7 +192,7 @@ class Target:
 
     def request_promotion(self, scopes_token: str) -> dict[str, Any]:
         """Ask for version 1 of the model to go to production, with this token; returns the approval."""
-        plane = Plane(self.address, scopes_token, "demo", patience=10)
+        plane = PlaneClient(self.address, scopes_token, "demo", patience=10)
         approval: dict[str, Any] = plane.post(f"/models/{self.model()}/versions/1/promote", {"comment": "attack"})
         return approval
 

@@ -77,9 +77,9 @@ def test_behind_tls_nothing_is_answered_in_the_clear(settings):
 
 
 def test_it_is_counted():
-    from controlplane.request_metrics import numbers
+    from controlplane.request_metrics import get_counters
 
-    told = numbers().requests.labels("mlflow", "GET", "2xx")
+    told = get_counters().requests.labels("mlflow", "GET", "2xx")
     before = told._value.get()
     call("/health")
     assert told._value.get() == before + 1
@@ -92,7 +92,7 @@ def test_other_addresses_go_to_django():
 
 def test_the_head_of_a_file_tells_its_length_once(monkeypatch):
     monkeypatch.setattr(
-        "controlplane.api_fast_path.answer_to", lambda _: HttpResponse(headers={"Content-Length": "11"})
+        "controlplane.api_fast_path.build_response", lambda _: HttpResponse(headers={"Content-Length": "11"})
     )
     told = []
     asked = RequestFactory().head("/health").environ

@@ -11,7 +11,7 @@ from queue import Empty
 import pytest
 from kombu import Connection
 
-from controlplane.broker import Channel, sweep
+from controlplane.broker import Channel, remove_stale
 from controlplane.celery import app  # noqa: F401 - registers the transport's name
 
 pytestmark = pytest.mark.services
@@ -117,7 +117,7 @@ def test_a_sweep_leaves_messages_and_nothing_else(channel, options):
     channel._put("bell", {"number": 1})
     for name in (".1_x.bell.msg.staged", ".1_x.bell.msg.taken"):
         (folder / name).touch()
-    sweep(folder)
+    remove_stale(folder)
     assert len(list(folder.iterdir())) == channel._size("bell") == 1
 
 

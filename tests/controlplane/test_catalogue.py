@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from django.utils.translation.template import templatize
 
-from controlplane.management.commands.makemessages import UNREAD, keywords, spec_texts
+from controlplane.management.commands.makemessages import UNREAD, collect_spec_texts, list_keywords
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILED = ROOT / "locale/zh_Hans/LC_MESSAGES/django.mo"
-MESSAGES = {name: int(place or 1) - 1 for name, _, place in (keyword.partition(":") for keyword in keywords())}
+MESSAGES = {name: int(place or 1) - 1 for name, _, place in (keyword.partition(":") for keyword in list_keywords())}
 PLACES = {  # function -> place of the context, of the text
     "_": (None, 0),
     "gettext": (None, 0),
@@ -63,7 +63,7 @@ def marked() -> set[str]:
                 found.update(marked_in_python(path))
     for path in (ROOT / "templates").rglob("*.html"):
         found.update(marked_in_template(path))
-    return (found | spec_texts()) - {""}
+    return (found | collect_spec_texts()) - {""}
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 from pydantic import SecretStr
 
-from controlplane.env import FROM_FILE, Env, load_env, with_password
-from controlplane.management.commands.settings_table import table
+from controlplane.env import FROM_FILE, Env, insert_password, load_env
+from controlplane.management.commands.settings_table import render_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +43,7 @@ def start(monkeypatch, capsys):
 
 
 def test_settings_page_is_made_from_the_fields():
-    assert (ROOT / "docs/settings.md").read_text() == table()
+    assert (ROOT / "docs/settings.md").read_text() == render_table()
 
 
 WRONG_VALUES = [
@@ -104,7 +104,7 @@ def test_relative_home_is_below_the_repository(start):
     ],
 )
 def test_password_is_added_to_an_address_without_one(url, whole):
-    assert with_password(url, SecretStr("p@ss/")) == whole
+    assert insert_password(url, SecretStr("p@ss/")) == whole
 
 
 @pytest.mark.parametrize("name", FROM_FILE)

@@ -131,7 +131,7 @@ def test_a_database_that_is_away_is_no_500(client, home, monkeypatch):
 def test_redis_is_pinged(settings):
     settings.EMBEDDED_BROKER = False
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:1/0"
-    assert health.state_of("broker", health.broker) == {"ok": False, "detail": "failed: ConnectionError"}
+    assert health.check_part("broker", health.check_broker) == {"ok": False, "detail": "failed: ConnectionError"}
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -7,10 +7,10 @@ import string
 from collections.abc import Iterator
 from pathlib import Path
 
-from controlplane.management.commands.makemessages import UNREAD, keywords
+from controlplane.management.commands.makemessages import UNREAD, list_keywords
 
 ROOT = Path(__file__).resolve().parents[2]
-PLACES = {name: int(place or 1) - 1 for name, _, place in (keyword.partition(":") for keyword in keywords())}
+PLACES = {name: int(place or 1) - 1 for name, _, place in (keyword.partition(":") for keyword in list_keywords())}
 OF_ERRORS = {"code", "field", "limit", "hint", "errors", "value", "status"}
 OF_ERRORS |= {"action", "project_id", "object_type", "object_id"}  # Refused
 

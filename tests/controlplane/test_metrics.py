@@ -219,7 +219,9 @@ def test_one_that_goes_away_in_between_is_told_too(scrape, monkeypatch):
         raise OperationalError("gone")
         yield
 
-    monkeypatch.setattr(metrics_collector, "SECTIONS", (metrics_collector.jobs, fail, metrics_collector.nodes))
+    monkeypatch.setattr(
+        metrics_collector, "SECTIONS", (metrics_collector.collect_jobs, fail, metrics_collector.collect_nodes)
+    )
     told = scrape()
     assert (told["plane_database_up"], "plane_nodes{status=online}" in told) == (0, False)
 
@@ -229,7 +231,7 @@ def test_a_defect_hides_one_section_only(scrape, monkeypatch):
         raise KeyError("surprise")
         yield
 
-    monkeypatch.setattr(metrics_collector, "SECTIONS", (broken, metrics_collector.nodes))
+    monkeypatch.setattr(metrics_collector, "SECTIONS", (broken, metrics_collector.collect_nodes))
     told = scrape()
     assert told["plane_scrape_errors{section=broken}"] == 1
     assert told["plane_database_up"] == 1

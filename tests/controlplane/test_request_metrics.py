@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from controlplane import request_metrics
 request_metrics.take_slot(int(sys.argv[1]))
-told = request_metrics.numbers()
+told = request_metrics.get_counters()
 told.requests.labels("home", "GET", "2xx").inc(float(sys.argv[2]))
 told.seconds.labels("home").observe(0.02)
 told.streams.inc(3)
@@ -30,7 +30,7 @@ told.streams.inc(3)
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(request_metrics.FOLDER, "")
-    request_metrics.begin(tmp_path)
+    request_metrics.reset_counters(tmp_path)
     return tmp_path / "metrics"
 
 
@@ -55,7 +55,7 @@ def test_a_scrape_tells_of_every_process(folder):
 
 def test_a_worker_that_replaces_another_goes_on_with_its_numbers(folder):
     work(0, 2)
-    request_metrics.leave_slot(0)
+    request_metrics.release_slot(0)
     assert (told("plane_http_requests_total"), told("plane_http_streams_open")) == (2, 0)
     work(0, 3)
     assert (told("plane_http_requests_total"), told("plane_http_streams_open")) == (5, 3)
@@ -79,7 +79,7 @@ BEGIN = """
 import os, sys
 from pathlib import Path
 from controlplane import request_metrics
-request_metrics.begin(Path(sys.argv[1]))
+request_metrics.reset_counters(Path(sys.argv[1]))
 print(*os.listdir(Path(sys.argv[1]) / "metrics"))
 """
 
@@ -97,12 +97,12 @@ def test_without_room_on_the_disk_a_process_counts_alone(folder, monkeypatch):
 
 @pytest.mark.parametrize(("taken", "free"), [([], 0), ([0, 1], 2), ([1, 2], 0), ([0, 2], 1)])
 def test_slots_are_the_lowest_that_are_free(taken, free):
-    assert request_metrics.free_slot(taken) == free
+    assert request_metrics.find_free_slot(taken) == free
 
 
 @pytest.mark.django_db
 def test_a_stream_is_open_until_it_is_closed():
-    gauge = request_metrics.numbers().streams._value
+    gauge = request_metrics.get_counters().streams._value
     before = gauge.get()
     stream = StreamingHttpResponse(iter([b"x"]), content_type="text/event-stream")
     request_metrics.CountRequests(lambda request: stream)(RequestFactory().get("/"))
@@ -112,7 +112,7 @@ def test_a_stream_is_open_until_it_is_closed():
 
 
 def test_what_cannot_be_counted_is_answered_all_the_same(monkeypatch, caplog):
-    monkeypatch.setattr(request_metrics, "numbers", lambda: None)
+    monkeypatch.setattr(request_metrics, "get_counters", lambda: None)
     answer = request_metrics.CountRequests(lambda request: HttpResponse("fine"))(RequestFactory().get("/"))
     assert answer.content == b"fine"
     assert "was not counted" in caplog.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from controlplane.env import secret_in
+from controlplane.env import read_secret
 from controlplane.secret_files import SecretFiles
 
 
@@ -16,7 +16,7 @@ def test_secrets_leave_the_environment_and_can_be_read():
         assert {name for name in made.environment if name.endswith("_FILE")} == {"SECRET_KEY_FILE", "DATABASE_URL_FILE"}
         assert made.environment["PORT"] == "0"
         for _ in range(2):  # by each child, and by one that is started again
-            assert secret_in("SECRET_KEY", made.environment["SECRET_KEY_FILE"]) == "s" * 50
+            assert read_secret("SECRET_KEY", made.environment["SECRET_KEY_FILE"]) == "s" * 50
     finally:
         for descriptor in made.descriptors:
             os.close(descriptor)

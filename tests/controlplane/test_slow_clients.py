@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from controlplane import keepalive_worker
-from controlplane.slow_clients import RequestBuffer, group_address, unread_bytes
+from controlplane.slow_clients import RequestBuffer, count_unread_bytes, group_address
 from tests.controlplane.web_server import read_all, running_server
 
 BIG = bytes(16_000_000)
@@ -238,7 +238,7 @@ def test_an_upload_goes_on_while_its_address_has_idle_connections(server):
 def test_a_closed_socket_has_nothing_to_count():
     client = socket.socket()
     client.close()
-    assert unread_bytes(client) == 0
+    assert count_unread_bytes(client) == 0
 
 
 def test_a_proxy_is_not_bound(server):

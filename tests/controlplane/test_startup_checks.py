@@ -48,7 +48,7 @@ def test_nobody_starts_on_a_trail_that_lies_open():
 
 
 def test_missing_migrations_are_named(monkeypatch):
-    monkeypatch.setattr(startup_checks, "pending", lambda: ["jobs.0002_more"])
+    monkeypatch.setattr(startup_checks, "list_pending_migrations", lambda: ["jobs.0002_more"])
     with pytest.raises(CannotStart, match=r"lacks 1 migrations, jobs\.0002_more first"):
         ready_database(migrate=False)
 
@@ -57,7 +57,7 @@ def test_a_database_that_is_away_is_said_to_be(monkeypatch):
     def away() -> list[str]:
         raise OperationalError("connection refused\nIs the server running?")
 
-    monkeypatch.setattr(startup_checks, "pending", away)
+    monkeypatch.setattr(startup_checks, "list_pending_migrations", away)
     with pytest.raises(CannotStart, match=r"cannot be used: connection refused\. Look"):
         ready_database(migrate=False)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from controlplane.rest_client import Plane, wait_until_ready
+from controlplane.rest_client import PlaneClient, wait_until_ready
 from tests.deploy.compose import ROOT, in_order, services
 from tests.deploy.containers import Container, Image, sh
 
@@ -75,7 +75,7 @@ def use(web: Container) -> dict[str, Any]:
     accounts = json.loads(web.execute("deepseek-plane", "create_first_accounts", "--json").stdout)
     scopes = "read,data:write,jobs:write"
     made = web.execute("deepseek-plane", "create_token", "engineer", "--project", "demo", "--scopes", scopes)
-    plane = Plane(ADDRESS, made.stdout.strip(), "demo")
+    plane = PlaneClient(ADDRESS, made.stdout.strip(), "demo")
     job = plane.wait(plane.post("/jobs", JOB)["id"], seconds=60)
     page, plain = answer_of(f"{ADDRESS}/accounts/login/"), answer_of(f"http://{HOST}:8080/jobs?a=b")
     events = plane.get(f"/jobs/{job['id']}/log")["items"]

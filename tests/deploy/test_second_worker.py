@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.rest_client import Answered, Plane, wait_until_ready
+from controlplane.rest_client import ApiError, PlaneClient, wait_until_ready
 from tests.deploy.compose import ROOT
 from tests.deploy.conftest import need_namespaces
 from tests.faults.homes import prepare_home
@@ -100,7 +100,7 @@ def plane(inner, home):
     until((home / "plane.json").exists, seconds=60, what="the plane did not start")
     address = json.loads((home / "plane.json").read_text())["address"]
     wait_until_ready(address, seconds=60)
-    yield Plane(address, token, "demo", patience=30)
+    yield PlaneClient(address, token, "demo", patience=30)
     launcher.terminate()
     launcher.wait(timeout=30)
 
@@ -132,7 +132,7 @@ def upload(plane, home: Path, table: bytes) -> str:
     """The digest of the stored table; what the plane's own log says of it, if it refuses."""
     try:
         return plane.call("POST", "/artifacts?name=prices.csv", table, headers={"Content-Type": "text/csv"})["digest"]
-    except Answered as refused:
+    except ApiError as refused:
         logs = sorted(home.glob("logs/web*"))
         raise AssertionError("".join(log.read_text()[-4000:] for log in logs)) from refused
 

@@ -12,8 +12,8 @@ from apps.platform.jobs.models import JobTally
 from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.models import Node
 from controlplane.env import BASE_DIR
-from controlplane.metrics_collector import Plane
-from controlplane.request_metrics import numbers
+from controlplane.metrics_collector import PlaneCollector
+from controlplane.request_metrics import get_counters
 
 TEXT = (BASE_DIR / "docs/monitoring.md").read_text()
 SUFFIXES = ("_bucket", "_sum", "_count", "_total")
@@ -29,10 +29,10 @@ def families(db):
     liveness._last_beats.clear()
     liveness.record_beat("dispatcher")
     JobTally.objects.create(kind="noop", queue="cpu", state="failed", ended=1)
-    told = numbers()
+    told = get_counters()
     told.requests.labels("home", "GET", "2xx").inc()
     told.seconds.labels("home").observe(0.1)
-    found = [*told.registry.collect(), *Plane().collect()]
+    found = [*told.registry.collect(), *PlaneCollector().collect()]
     return {family.name: {label for sample in family.samples for label in sample.labels} for family in found}
 
 

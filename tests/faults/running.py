@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from controlplane.rest_client import Answered, Plane, wait_until_ready
+from controlplane.rest_client import ApiError, PlaneClient, wait_until_ready
 from tests.faults.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ class Running:
                 raise TimeoutError((self.home / "up.log").read_text())
             time.sleep(0.05)
         address = self.facts()["address"]
-        self.plane = Plane(address, self.token, "demo", patience=30)
+        self.plane = PlaneClient(address, self.token, "demo", patience=30)
         wait_until_ready(address, seconds=PATIENCE)
 
     def facts(self) -> dict:
@@ -87,7 +87,7 @@ class Running:
         while True:
             try:
                 return call()
-            except Answered as answer:
+            except ApiError as answer:
                 if answer.status != 503 or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.rest_client import Plane
+from controlplane.rest_client import PlaneClient
 from tests.faults.conftest import counter, services, template  # noqa: F401  fixtures
 from tests.faults.running import ROOT, Running, environment_of
 
@@ -45,7 +45,7 @@ class Web(Running):
             assert self.launcher.poll() is None, (self.home / "up.log").read_text()
             assert time.monotonic() < deadline, (self.home / "up.log").read_text()
             time.sleep(0.1)
-        self.plane = Plane(self.facts()["address"], self.token, "demo", patience=PATIENCE)
+        self.plane = PlaneClient(self.facts()["address"], self.token, "demo", patience=PATIENCE)
         self.plane.get("/healthz")
 
 

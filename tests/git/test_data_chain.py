@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from controlplane.demo.sample_data import wti_csv
-from controlplane.rest_client import Answered
+from controlplane.rest_client import ApiError
 from tests import openlineage_schemas
 from tests.faults.running import ROOT, manage
 from tests.git.conftest import start_plane
@@ -52,7 +52,7 @@ def table() -> bytes:
 
 def code_of(call, *words) -> str:
     """The code that the plane refuses a call with."""
-    with pytest.raises(Answered) as answer:
+    with pytest.raises(ApiError) as answer:
         call(*words)
     return answer.value.error["code"]
 

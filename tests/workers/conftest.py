@@ -20,7 +20,7 @@ from tests.workers.inline_engine import start_engine
 from workers import child, runner, tasks
 from workers import node as node_module
 from workers.heartbeat import Heartbeat
-from workers.process import EngineProcess, marker
+from workers.process import EngineProcess, build_marker
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def worker(node, worker_actor, settings, tmp_path, monkeypatch, inline_engines):
     settings.PLANE_HOME = tmp_path
     heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
     worker = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
-    monkeypatch.setattr(tasks, "this_worker", lambda: worker)
+    monkeypatch.setattr(tasks, "get_worker", lambda: worker)
     heartbeat.start()
     yield worker
     heartbeat.ended.set()
@@ -79,7 +79,7 @@ def engine(tmp_path):
             "out": str(folder / "out"),
             **request,
         }
-        mark = mark or marker(os.getpid(), len(started))
+        mark = mark or build_marker(os.getpid(), len(started))
         process = EngineProcess(
             request, scratch=folder, mark=mark, cpus=1, devices=[], grace=0.5, group=group, lock=lock
         )

@@ -53,7 +53,7 @@ class InlineEngine:
     def poll(self) -> int | None:
         return None if self.thread.is_alive() else self.code
 
-    def identity(self) -> dict[str, Any]:
+    def get_identity(self) -> dict[str, Any]:
         return {"host": os.uname().nodename, "boot_id": "test", "pid": os.getpid(), "start_time": 0}
 
     def let_go(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from apps.platform.nodes.hardware import SUPERVISOR
 from tests.workers.conftest import all_events
 from workers import cgroups
-from workers.process import marker
+from workers.process import build_marker
 
 
 class Delegation:
@@ -48,7 +48,7 @@ def delegation(tmp_path, monkeypatch) -> Delegation:
 
 
 def test_worker_moves_to_a_leaf_and_enables_the_controller(delegation):
-    assert delegation.prepare() == cgroups.delegated() == delegation.unit
+    assert delegation.prepare() == cgroups.get_delegated() == delegation.unit
     assert (delegation.unit / "cgroup.subtree_control").read_text() == "+memory"
     assert (delegation.unit / SUPERVISOR / "cgroup.procs").read_text() == "42"  # the last one written to it
 
@@ -75,7 +75,7 @@ def test_nothing_is_prepared_where_nothing_is_delegated(delegation):
     for spoil in (without_controller, in_a_session_of_others, on_v1):
         spoil()
         if delegation.prepare() is not None or cgroups.create_group("1:1:1:1", 2**20) is not None:
-            wrong[spoil.__name__] = cgroups.delegated()
+            wrong[spoil.__name__] = cgroups.get_delegated()
     assert wrong == {}
 
 
@@ -104,7 +104,7 @@ def test_processes_that_fork_meanwhile_are_moved_again(delegation, monkeypatch):
 
 
 def test_groups_of_dead_workers_are_removed_and_others_stay(delegation):
-    mine, dead = marker(1, 1), f"1:1:{os.getpid()}:1"
+    mine, dead = build_marker(1, 1), f"1:1:{os.getpid()}:1"
     for mark in (mine, dead):
         (delegation.unit / f"job-{mark.replace(':', '-')}").mkdir()
     delegation.prepare()

@@ -136,14 +136,14 @@ def slow(monkeypatch):
     """A store that takes checkpoints only when `slow` is set; the steps of those that it began to take."""
     gate = threading.Event()
     gate.began = []
-    run = checkpoints.Upload.run
+    run = checkpoints.CheckpointUpload.run
 
     def wait(self):
         gate.began.append(self.step)
         gate.wait(60)
         run(self)
 
-    monkeypatch.setattr(checkpoints.Upload, "run", wait)
+    monkeypatch.setattr(checkpoints.CheckpointUpload, "run", wait)
     yield gate
     gate.set()
 
@@ -159,8 +159,8 @@ def test_uploads_one_at_a_time_then_the_newest(work, submit, slow, monkeypatch):
 def test_successful_job_waits_for_no_upload(work, submit, slow, monkeypatch):
     monkeypatch.setattr(checkpoints, "CLOSE_SECONDS", 0.1)
     ended = []  # whether a checkpoint had been let in by then
-    real = checkpoints.Upload.run
-    monkeypatch.setattr(checkpoints.Upload, "run", lambda upload: (real(upload), ended.append(upload.step)))
+    real = checkpoints.CheckpointUpload.run
+    monkeypatch.setattr(checkpoints.CheckpointUpload, "run", lambda upload: (real(upload), ended.append(upload.step)))
     job = work(submit(spec={"steps": 10}))
     assert (job.state, bool(slow.began), ended) == (JobState.SUCCEEDED, True, [])
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from workers.process import MARKER, clean_environment, marker
+from workers.process import MARKER, build_marker, clean_environment
 
 LOOK = """
 import getpass, json, os, shutil, tempfile
@@ -26,7 +26,7 @@ def environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "of the worker")
     monkeypatch.setenv("DATABASE_URL", "postgres://plane:secret@db/plane")
     # Of a worker that lives, this process: a worker that starts beside it kills what those that have died left behind.
-    return clean_environment(tmp_path, marker(7, 1), 2.5, [])
+    return clean_environment(tmp_path, build_marker(7, 1), 2.5, [])
 
 
 def test_torch_runs_with_the_jobs_threads_and_writes_to_the_scratch_alone(environment, tmp_path):
@@ -46,7 +46,7 @@ def test_torch_runs_with_the_jobs_threads_and_writes_to_the_scratch_alone(enviro
 
 def test_nothing_of_the_worker_gets_through(environment):
     assert not {"SECRET_KEY", "DATABASE_URL", "PYTHONPATH", "USER"} & set(environment)
-    assert environment[MARKER] == marker(7, 1)
+    assert environment[MARKER] == build_marker(7, 1)
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [(0.1, "1"), (1.0, "1"), (3.9, "3")])

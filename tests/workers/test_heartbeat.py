@@ -42,7 +42,7 @@ def test_heartbeat_outlives_any_fault(beating, monkeypatch, fault):
         beating.ended.set()
 
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(beating, "beat", beat)
+    monkeypatch.setattr(beating, "send_heartbeat", beat)
     beating.run()
     assert beating.ended.is_set()
 
@@ -52,7 +52,7 @@ def test_hanging_attempt_loses_its_lease(beating, attempt, overdue, renewed):
     before = Job.objects.get(pk=attempt.job.pk).lease_until
     attempt.deadline = time.monotonic() - overdue
     beating.renewed_at = 0.0
-    beating.beat()
+    beating.send_heartbeat()
     assert (Job.objects.get(pk=attempt.job.pk).lease_until > before) is renewed
 
 
@@ -60,17 +60,17 @@ def test_node_sample_counts_running_jobs(beating, attempt):
     beating.sampled_at -= 60
     for _ in range(3):
         beating.node_at = 0.0
-        beating.beat()
+        beating.send_heartbeat()
     assert NodeSample.objects.get().running_jobs == 1
 
 
 def test_attempt_hears_of_cancel_and_loss(beating, attempt, engineer, actor_for):
     services.cancel_job(actor=actor_for(engineer), job=attempt.job)
-    beating.beat()
+    beating.send_heartbeat()
     assert attempt.reason == "cancelled"
     attempt.reason = ""
     Job.objects.update(attempt=2)
-    beating.beat()
+    beating.send_heartbeat()
     assert attempt.reason == "lost"
 
 
@@ -84,7 +84,7 @@ def test_forget_keeps_next_attempt_of_same_job(beating, attempt, worker_actor):
 
 def test_database_outage_beyond_lease_loses_job(beating, attempt):
     beating.renewed_at = time.monotonic() - 3600
-    beating.give_up_stale()
+    beating.stop_stale()
     assert attempt.reason == "outage"
 
 
@@ -93,6 +93,6 @@ def test_short_disk_is_told_at_the_next_beat(beating, attempt, node, monkeypatch
     beating.node_at = time.monotonic()
     monkeypatch.setattr(module.hardware, "disk_space", lambda folder: (10**9, 10**6))
     assert beating.is_short_of_disk() is True
-    beating.beat()
+    beating.send_heartbeat()
     node.refresh_from_db()
     assert [disk["name"] for disk in node.short_disks] == ["scratch", "store"]

@@ -30,7 +30,7 @@ def give(monkeypatch):
     """give(isolation, network): what this node can give, and what the kind of the job asks for."""
 
     def set_both(found: Isolation, network: Network = Network.NONE) -> None:
-        monkeypatch.setattr(isolation, "detected", lambda: found)
+        monkeypatch.setattr(isolation, "detect_isolation", lambda: found)
         monkeypatch.setitem(isolation.KINDS, "noop", replace(KINDS["noop"], network=network))
 
     return set_both
@@ -38,8 +38,8 @@ def give(monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_attempt_runs_in_the_sandbox_of_its_node(worker, submit, engine_processes, monkeypatch, tmp_path):
-    if isolation.detected().way == "none":
-        pytest.skip(f"this machine cannot isolate: {isolation.detected().why_not}")
+    if isolation.detect_isolation().way == "none":
+        pytest.skip(f"this machine cannot isolate: {isolation.detect_isolation().why_not}")
     monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.prober:tell_place")
     (tmp_path / "plane.sqlite3").touch()
     job = submit()
@@ -47,7 +47,7 @@ def test_attempt_runs_in_the_sandbox_of_its_node(worker, submit, engine_processe
     job = Job.objects.get(pk=job.pk)
     assert (job.state, job.error) == (JobState.SUCCEEDED, None)
     assert job.result["network"] != os.readlink("/proc/self/ns/net")
-    scratch = isolation.scratch_root().relative_to(tmp_path)
+    scratch = isolation.get_scratch_root().relative_to(tmp_path)
     assert job.result["seen"][:-1] == [str(scratch.parent), str(scratch)]
 
 
@@ -67,7 +67,7 @@ def test_each_network_lets_through_what_it_says(give, job, tmp_path, settings):
     for way, found in WAYS.items():
         for network, connect in expected.items():
             give(found, network)
-            planned = isolation.confinement(job, tmp_path, 0)
+            planned = isolation.plan_confinement(job, tmp_path, 0)
             if (planned["connect"], planned["sandbox"]["way"]) != (None if way == "none" else connect, way):
                 wrong[way, network] = planned
     assert wrong == {}
@@ -77,13 +77,13 @@ def test_each_network_lets_through_what_it_says(give, job, tmp_path, settings):
 def test_plane_is_found_by_its_facts_unless_it_is_named(settings, tmp_path):
     settings.PLANE_HOME = tmp_path
     settings.ENV = settings.ENV.model_copy(update={"bind": "127.0.0.1", "port": 8000})
-    assert isolation.plane_address() == "127.0.0.1:8000"
+    assert isolation.find_plane_address() == "127.0.0.1:8000"
     (tmp_path / "plane.json").write_text(json.dumps({"port": 8017}))
-    assert isolation.plane_address() == "127.0.0.1:8017"
+    assert isolation.find_plane_address() == "127.0.0.1:8017"
     settings.ENV = settings.ENV.model_copy(update={"plane_url": "https://plane.bank.example"})
-    assert isolation.plane_address() == "plane.bank.example:443"
+    assert isolation.find_plane_address() == "plane.bank.example:443"
     settings.ENV = settings.ENV.model_copy(update={"plane_url": "http://[fd00::5]:8000"})
-    assert isolation.plane_address() == "[fd00::5]:8000"
+    assert isolation.find_plane_address() == "[fd00::5]:8000"
 
 
 @pytest.mark.django_db
@@ -133,13 +133,13 @@ def test_system_is_not_hidden_for_a_secret_in_it(settings, tmp_path):
 def test_description_of_a_node_does_not_change_with_a_restart(settings, tmp_path, monkeypatch):
     """A changed one is recorded in the audit trail."""
     settings.PLANE_HOME = tmp_path
-    refused = f"{isolation.scratch_root()}/0-0-1-1: Permission denied"
+    refused = f"{isolation.get_scratch_root()}/0-0-1-1: Permission denied"
     told = {"way": "none", "user": None, "why_not": [{"way": "user", "user": None, "reason": refused}], "signals": True}
-    monkeypatch.setattr(isolation, "marker", lambda *_: "0:0:1:1")
+    monkeypatch.setattr(isolation, "build_marker", lambda *_: "0:0:1:1")
     monkeypatch.setattr(isolation.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=json.dumps(told)))
     found = isolation.run_trial()
     assert found.facts()["why_not"][0]["reason"] == "scratch: Permission denied"
-    assert list(isolation.scratch_root().iterdir()) == []
+    assert list(isolation.get_scratch_root().iterdir()) == []
 
 
 @pytest.mark.django_db
@@ -171,7 +171,7 @@ def test_trial_that_timed_out_is_tried_again_after_a_pause(monkeypatch, caplog, 
     ways = []
     for passed in (0.0, isolation.RETRY_SECONDS - 1, 1.0, isolation.RETRY_SECONDS, 10 * isolation.RETRY_SECONDS):
         clock[0] += passed
-        ways.append((isolation.detected().way, len(outcomes)))
+        ways.append((isolation.detect_isolation().way, len(outcomes)))
     assert ways == [("none", 2), ("none", 2), ("none", 1), ("user", 0), ("user", 0)]
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert reason in caplog.text
@@ -182,7 +182,7 @@ def test_refused_sandbox_is_remembered(monkeypatch, caplog):
     monkeypatch.setattr(isolation, "_outcome", None)
     monkeypatch.setattr(isolation, "_retry_at", None)
     monkeypatch.setattr(isolation, "run_trial", lambda: outcomes.pop(0))
-    assert [isolation.detected().way, isolation.detected().way] == ["none", "none"]
+    assert [isolation.detect_isolation().way, isolation.detect_isolation().way] == ["none", "none"]
     assert caplog.records == []
 
 
@@ -196,7 +196,9 @@ def test_attempts_at_once_are_different_users(give, job, tmp_path, monkeypatch):
 
     def users() -> list[int | None]:
         with attempt_slots.take_place() as first, attempt_slots.take_place() as second:
-            return [isolation.confinement(job, tmp_path, each.number)["sandbox"]["user"] for each in (first, second)]
+            return [
+                isolation.plan_confinement(job, tmp_path, each.number)["sandbox"]["user"] for each in (first, second)
+            ]
 
     give(Isolation("root", 5000))
     assert (users(), users()) == ([5000, 5001], [5000, 5001])
@@ -208,7 +210,7 @@ def test_node_that_must_isolate_and_cannot_takes_no_jobs(settings):
     answers = {}
     for demanded in ("preferred", "required"):
         settings.ENV = settings.ENV.model_copy(update={"isolation": demanded})
-        answers[demanded] = {way: node.may_run(found) for way, found in WAYS.items()}
+        answers[demanded] = {way: node.can_run(found) for way, found in WAYS.items()}
     assert answers == {
         "preferred": {"root": True, "user": True, "none": True},
         "required": {"root": True, "user": True, "none": False},
@@ -225,7 +227,7 @@ def test_job_over_several_nodes_is_refused_where_its_network_cannot_be_kept(give
     for way in ("user", "none"):
         give(WAYS[way], Network.PEERS)
         with pytest.raises(PlaneError) as refused:
-            isolation.confinement(job, tmp_path, 0)
+            isolation.plan_confinement(job, tmp_path, 0)
         codes[way] = refused.value.code
     assert codes == {"user": "network_refused", "none": "network_refused"}
 
@@ -237,11 +239,11 @@ def test_peers_get_a_link_where_the_node_can_make_one(give, job, tmp_path, monke
     job.spec = json.dumps({"peers": ["10.0.0.5:29400"], "ports": [29400]})
     give(Isolation("root"), Network.PEERS)
     isolation.FORWARDING.write_text("0\n")
-    assert isolation.detected().facts()["missing"] == ["peers: sysctl net.ipv4.ip_forward=1"]
+    assert isolation.detect_isolation().facts()["missing"] == ["peers: sysctl net.ipv4.ip_forward=1"]
     with pytest.raises(PlaneError):
-        isolation.confinement(job, tmp_path, 3)
+        isolation.plan_confinement(job, tmp_path, 3)
     isolation.FORWARDING.write_text("1\n")
-    assert isolation.confinement(job, tmp_path, 3)["sandbox"]["link"] == {
+    assert isolation.plan_confinement(job, tmp_path, 3)["sandbox"]["link"] == {
         "number": 3,
         "peers": [("10.0.0.5", 29400)],
         "ports": [29400],

@@ -36,7 +36,7 @@ def test_registration_is_repeated_until_done(stopping, monkeypatch, fault):
         if answer:
             raise answer
 
-    monkeypatch.setattr(node_module, "this_worker", start)
+    monkeypatch.setattr(node_module, "get_worker", start)
     node_module.register_until_done()
     assert next(answers, "asked three times") == "asked three times"
 
@@ -45,7 +45,7 @@ def test_the_worker_of_a_process_is_registered_once(monkeypatch):
     workers = iter(["first", "second"])
     monkeypatch.setattr(node_module, "_worker", None)
     monkeypatch.setattr(node_module, "_start", lambda: next(workers))
-    assert [node_module.this_worker(), node_module.this_worker()] == ["first", "first"]
+    assert [node_module.get_worker(), node_module.get_worker()] == ["first", "first"]
 
 
 def test_stop_before_registration_is_heard(stopping, monkeypatch):
@@ -62,7 +62,7 @@ def test_job_is_abandoned_when_worker_and_shim_are_gone():
     living, dead = os.getpid(), subprocess.Popen(["true"])
     began = process.start_time(dead.pid)
     dead.wait()
-    here, mine = process.realm(), process.start_time(living)
+    here, mine = process.get_realm(), process.start_time(living)
     gone, shim = f"n1:{here}:{dead.pid}:{began}:x", {"pid": living, "start_time": mine}
     expected = {
         (process.name_owner("n1"), None): False,
@@ -92,11 +92,11 @@ def test_zombie_is_gone_and_a_hidden_process_is_not(monkeypatch):
 def test_new_worker_takes_back_what_its_predecessor_held(monkeypatch, settings, tmp_path, submit, worker_actor, node):
     settings.PLANE_HOME = tmp_path
     dead = subprocess.Popen(["true"])
-    owner = f"{node.name}:{process.realm()}:{dead.pid}:{process.start_time(dead.pid)}:x"
+    owner = f"{node.name}:{process.get_realm()}:{dead.pid}:{process.start_time(dead.pid)}:x"
     dead.wait()
     job = submit()
     services.claim_job(actor=worker_actor, node=node, owner=owner, queue="cpu")
-    for name in ("forbid_inspection", "process.sweep_orphans", "cgroups.prepare_delegated"):
+    for name in ("forbid_inspection", "process.kill_orphans", "cgroups.prepare_delegated"):
         monkeypatch.setattr(f"workers.node.{name}", lambda: None)
     started = node_module._start()
     started.heartbeat.ended.set()
@@ -106,15 +106,15 @@ def test_new_worker_takes_back_what_its_predecessor_held(monkeypatch, settings, 
 
 
 def test_sweep_keeps_scratch_of_living_workers(tmp_path):
-    mine = process.marker(1, 1).replace(":", "-")
+    mine = process.build_marker(1, 1).replace(":", "-")
     dead = f"1-1-{os.getpid()}-1"
     for name in (mine, dead, "something else"):
         (tmp_path / name).mkdir()
-    process.sweep_scratch(tmp_path)
+    process.remove_stale_scratch(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine, "something else"])
 
 
 def test_unkillable_process_is_left_after_a_while(monkeypatch):
     monkeypatch.setattr(process, "SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr(process, "sweep", lambda mark: 1)
-    process.end_marked("1:1:1:1")
+    monkeypatch.setattr(process, "kill_by_marker", lambda mark: 1)
+    process.stop_marked("1:1:1:1")

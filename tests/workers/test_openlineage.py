@@ -21,7 +21,7 @@ from apps.platform.jobs.models import Job, JobEvent, JobNotice
 from apps.platform.jobs.submission import Submission
 from tests import openlineage_schemas
 from workers import openlineage, tasks
-from workers.openlineage import Away, FileSink, HttpSink, deliver, private_address
+from workers.openlineage import FileSink, HttpSink, SinkUnavailable, resolve_private_address, send_notices
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
@@ -43,7 +43,7 @@ def lines(tmp_path):
     path = tmp_path / "out" / "lineage.jsonl"
 
     def read():
-        deliver(DISPATCHER, FileSink(path, 10**6, 3))
+        send_notices(DISPATCHER, FileSink(path, 10**6, 3))
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     return read
@@ -158,12 +158,12 @@ def test_listener_outage_loses_nothing(submit, set_sinks, listener, engineer, ac
         services.cancel_job(actor=actor_for(engineer), job=submit())
     sink = HttpSink(listener.url, "secret")
     listener.answers = [503, 200, 500]
-    assert deliver(DISPATCHER, sink) == 0
-    assert deliver(DISPATCHER, sink) == 0  # it waits
+    assert send_notices(DISPATCHER, sink) == 0
+    assert send_notices(DISPATCHER, sink) == 0  # it waits
     end_waiting()
-    assert deliver(DISPATCHER, sink) == 1
+    assert send_notices(DISPATCHER, sink) == 1
     end_waiting()
-    assert deliver(DISPATCHER, sink) == 2
+    assert send_notices(DISPATCHER, sink) == 2
     taken = [body["run"]["runId"] for status, _, body in listener.got if status == 200]
     assert len(taken) == len(set(taken)) == 3
     assert {key for _, key, _ in listener.got} == {"Bearer secret"}
@@ -174,7 +174,7 @@ def test_closed_port_is_retried(submit, set_sinks, engineer, actor_for, listener
     set_sinks("http")
     services.cancel_job(actor=actor_for(engineer), job=submit())
     listener.server_close()
-    assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 0
+    assert send_notices(DISPATCHER, HttpSink(listener.url, "")) == 0
     assert JobNotice.objects.get().tries == 1
 
 
@@ -183,9 +183,9 @@ def test_refused_event_does_not_block_others(submit, set_sinks, listener, engine
     for _ in range(2):
         services.cancel_job(actor=actor_for(engineer), job=submit())
     listener.answers = [422]
-    assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 2
+    assert send_notices(DISPATCHER, HttpSink(listener.url, "")) == 2
     assert JobNotice.objects.get().refused.startswith("422")
-    assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 0
+    assert send_notices(DISPATCHER, HttpSink(listener.url, "")) == 0
 
 
 def test_sinks_are_delivered_separately(submit, set_sinks, listener, lines, engineer, actor_for):
@@ -197,8 +197,8 @@ def test_sinks_are_delivered_separately(submit, set_sinks, listener, lines, engi
 
 def test_public_address_is_refused(monkeypatch):
     monkeypatch.setattr(openlineage.socket, "getaddrinfo", lambda *a, **k: [(0, 0, 0, "", ("93.184.216.34", 80))])
-    with pytest.raises(Away, match="not of a private network"):
-        private_address("listener", 80)
+    with pytest.raises(SinkUnavailable, match="not of a private network"):
+        resolve_private_address("listener", 80)
 
 
 def test_full_file_is_rotated_and_cut_line_ended(tmp_path):
@@ -257,5 +257,5 @@ def test_slow_listener_releases_remaining_notices(submit, set_sinks, listener, e
     for _ in range(3):
         services.cancel_job(actor=actor_for(engineer), job=submit())
     monkeypatch.setattr(openlineage.notices, "LEASE", timedelta(0))
-    assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 0
+    assert send_notices(DISPATCHER, HttpSink(listener.url, "")) == 0
     assert not JobNotice.objects.exclude(not_before=None).exists()

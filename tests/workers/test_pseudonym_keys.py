@@ -10,10 +10,10 @@ PLAN = {"steps": [{"kind": "mask", "how": "pseudonym", "columns": ["t"]}]}
 
 
 def test_it_depends_on_the_project_and_on_the_secret_key(settings):
-    first = pseudonym_keys.key_of(1)
-    assert first == pseudonym_keys.key_of(1) != pseudonym_keys.key_of(2)
+    first = pseudonym_keys.build_key(1)
+    assert first == pseudonym_keys.build_key(1) != pseudonym_keys.build_key(2)
     settings.SECRET_KEY = "another"
-    assert pseudonym_keys.key_of(1) != first
+    assert pseudonym_keys.build_key(1) != first
 
 
 @pytest.mark.django_db
@@ -32,4 +32,4 @@ def test_nobody_else_may_read_it(submit, tmp_path):
     staged = pseudonym_keys.stage_key(job, tmp_path)
     assert staged == {"pseudonym_key": str(tmp_path / "pseudonym_key")}
     assert (tmp_path / "pseudonym_key").stat().st_mode & 0o777 == 0o600
-    assert pseudonym_keys.key_of(job.project_id).hex() not in job.spec
+    assert pseudonym_keys.build_key(job.project_id).hex() not in job.spec

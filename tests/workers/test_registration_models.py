@@ -183,15 +183,15 @@ def chain(worker_actor, raw, held, forms, described, job_of):
     """Raw table -> clean -> train -> quantize -> register, as the worker records them; the version."""
     table = held(b"PAR1 clean")
     clean, made = job_of("clean", {"table": (None, raw.files.get().artifact)}, {"table": table}, {"dataset": "clean"})
-    registration.cleaned_table(worker_actor, clean, [(*made[0][:3], PARQUET, {"rows": 3})])
+    registration.register_cleaned_table(worker_actor, clean, [(*made[0][:3], PARQUET, {"rows": 3})])
     outputs = {form: {"model": forms[form], **parts_of(forms, form)} for form in ("fp32", "int8")}
     train, made = job_of("train", {"table": (clean, table)}, {**outputs["fp32"], "heldout": held(b"rows")})
-    registration.trained_model(worker_actor, train, made)
+    registration.record_training_lineage(worker_actor, train, made)
     quantize, made = job_of("quantize", {"model": (train, forms["fp32"])}, outputs["int8"])
-    registration.derived_model(worker_actor, quantize, made)
+    registration.record_derived_model(worker_actor, quantize, made)
     inputs = {slot: (train if slot.startswith("fp32") else quantize, artifact) for slot, artifact in forms.items()}
     job, _ = job_of("register", inputs, {"version": described[0][1]}, {"model": "wti-forecast"})
-    registration.model_version(worker_actor, job, described)
+    registration.register_model_version(worker_actor, job, described)
     return ModelVersion.objects.get()
 
 
@@ -231,7 +231,7 @@ def test_version_knows_its_jobs_and_heldout_rows(chain):
 @pytest.mark.django_db
 def test_second_registration_leaves_lineage_unchanged(chain, worker_actor, described):
     before = Edge.objects.count()
-    registration.model_version(worker_actor, Job.objects.get(pk=chain.job_id), described)
+    registration.register_model_version(worker_actor, Job.objects.get(pk=chain.job_id), described)
     assert (Edge.objects.count(), ModelVersion.objects.count()) == (before, 1)
 
 
@@ -240,12 +240,12 @@ def test_lineage_prefers_table_of_parent_among_equal_ones(worker_actor, raw, hel
     """Another dataset may hold the same bytes, and be newer."""
     table = held(b"PAR1 clean")
     clean, made = job_of("clean", {"table": (None, raw.files.get().artifact)}, {"table": table}, {"dataset": "clean"})
-    registration.cleaned_table(worker_actor, clean, [(*made[0][:3], PARQUET, {"rows": 3})])
+    registration.register_cleaned_table(worker_actor, clean, [(*made[0][:3], PARQUET, {"rows": 3})])
     copy = create_dataset(actor=worker_actor, project=raw.dataset.project, name="copy")
     facts = {"media_type": PARQUET, "rows": 3, "columns": [], "script": "upload", "params": {}}
     add_version(actor=worker_actor, dataset=copy, files=[("table.parquet", table, PARQUET)], **facts)
     train, made = job_of("train", {"table": (clean, table)}, {"model": forms["fp32"]})
-    registration.trained_model(worker_actor, train, made)
+    registration.record_training_lineage(worker_actor, train, made)
     assert Edge.objects.get(target_type="job", target_id=str(train.pk)).source_label == "clean v1"
 
 
@@ -253,6 +253,6 @@ def test_lineage_prefers_table_of_parent_among_equal_ones(worker_actor, raw, hel
 def test_unregistered_table_is_in_lineage_itself(worker_actor, held, forms, job_of):
     table = held(b"PAR1 bare")
     train, made = job_of("train", {"table": (None, table)}, {"model": forms["fp32"]})
-    registration.trained_model(worker_actor, train, made)
+    registration.record_training_lineage(worker_actor, train, made)
     edge = Edge.objects.get(target_type="job", target_id=str(train.pk))
     assert (edge.source_type, edge.source_id) == ("artifact", table.digest)

@@ -8,7 +8,7 @@ import pytest
 
 from deepseek.messages import Message, record_messages, restore_message
 from workers import relay
-from workers.relay import Relay, failure
+from workers.relay import Relay, explain_failure
 
 
 @pytest.fixture
@@ -35,19 +35,19 @@ def line(**event) -> bytes:
 
 def test_a_line_cut_in_two_reads_is_one_event(fresh):
     data = line(event="log", text="whole", level="info")
-    fresh.events_in(data[:7])
-    fresh.events_in(data[7:])
+    fresh.take_events(data[:7])
+    fresh.take_events(data[7:])
     assert fresh.lines[0][1:] == ["info", "whole"]
 
 
 def test_prints_become_log_lines_and_what_is_left_counts_at_the_end(fresh):
-    fresh.prints_in(b"one\ntwo")
-    fresh.end()
+    fresh.take_prints(b"one\ntwo")
+    fresh.take_rest()
     assert [entry[2] for entry in fresh.lines] == ["one", "two"]
 
 
 def test_usage_is_reported_once(fresh, written):
-    fresh.events_in(line(event="usage", peak_memory_bytes=5, cpu_seconds=0.5, seconds=1, more="x"))
+    fresh.take_events(line(event="usage", peak_memory_bytes=5, cpu_seconds=0.5, seconds=1, more="x"))
     fresh.flush()
     fresh.flush()
     used = {"peak_memory_bytes": 5, "cpu_seconds": 0.5, "seconds": 1}
@@ -58,36 +58,36 @@ def test_usage_is_reported_once(fresh, written):
     "garbage", [b"not json\n", b"[1, 2]\n", b'{"no": "event"}\n', b"\xff\xfe\n", b"[" * 100_000 + b"\n"]
 )
 def test_garbage_on_the_event_pipe_is_a_warning_line(fresh, garbage):
-    fresh.events_in(garbage)
+    fresh.take_events(garbage)
     assert fresh.lines[0][1] == "warning"
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "1e308", "1" * 4000])
 def test_no_number_reaches_the_database_that_its_json_refuses(fresh, written, number):
     fresh.stage_began = (-1.0, "", 0)
-    fresh.events_in(b'{"event": "progress", "done": %s, "total": 1e308}\n' % number.encode())
-    fresh.events_in(b'{"event": "metric", "name": "loss", "value": %s}\n' % number.encode())
+    fresh.take_events(b'{"event": "progress", "done": %s, "total": 1e308}\n' % number.encode())
+    fresh.take_events(b'{"event": "metric", "name": "loss", "value": %s}\n' % number.encode())
     fresh.flush()
     json.dumps([payload for _, payload in written[0][0]], allow_nan=False)
 
 
 @pytest.mark.parametrize("at", [b"1e300", b"-1e12", b'"now"', b"null", b"[1]"])
 def test_a_time_that_is_none_becomes_now(fresh, at):
-    fresh.events_in(b'{"event": "log", "text": "x", "at": %s}\n' % at)
+    fresh.take_events(b'{"event": "log", "text": "x", "at": %s}\n' % at)
     assert fresh.lines[0][2] == "x"
 
 
 def test_an_engine_that_never_ends_its_line_fills_no_memory(fresh, monkeypatch):
     monkeypatch.setattr(relay, "EVENT_LIMIT", 1000)
     for _ in range(50):
-        fresh.events_in(b"x" * 100)
-        fresh.prints_in(b"y" * 1000)
+        fresh.take_events(b"x" * 100)
+        fresh.take_prints(b"y" * 1000)
     assert max(len(fresh._events), len(fresh._prints)) <= relay.LINE_LIMIT
     assert "left out" in fresh.lines[0][2]
 
 
 def test_it_is_full_when_the_database_takes_nothing(fresh):
-    fresh.prints_in(b"x\n" * relay.BACKLOG)
+    fresh.take_prints(b"x\n" * relay.BACKLOG)
     assert fresh.is_full()
     fresh.flush()
     assert not fresh.is_full()
@@ -95,20 +95,20 @@ def test_it_is_full_when_the_database_takes_nothing(fresh):
 
 @pytest.mark.parametrize("wrong", [{}, {"path": 1}, {"path": ""}, {"step": -1}, {"step": "7"}, {"step": 2**63}])
 def test_a_checkpoint_without_a_path_or_a_step_is_none(fresh, wrong):
-    fresh.events_in(line(event="checkpoint", path="/scratch/a", step=1))
-    fresh.events_in(line(**{"event": "checkpoint", "path": "/scratch/b", "step": 2, **wrong}))
+    fresh.take_events(line(event="checkpoint", path="/scratch/a", step=1))
+    fresh.take_events(line(**{"event": "checkpoint", "path": "/scratch/b", "step": 2, **wrong}))
     assert fresh.checkpoint == (("/scratch/a", 1) if wrong else ("/scratch/b", 2))
 
 
 def test_nul_never_reaches_the_database(fresh):
-    fresh.prints_in(b"a\x00b\n")
+    fresh.take_prints(b"a\x00b\n")
     assert "\x00" not in fresh.lines[0][2]
 
 
 def test_a_flush_numbers_the_lines_from_where_the_last_one_ended(fresh, written):
-    fresh.prints_in(b"1\n2\n")
+    fresh.take_prints(b"1\n2\n")
     fresh.flush()
-    fresh.prints_in(b"3\n")
+    fresh.take_prints(b"3\n")
     fresh.flush()
     assert [events[0][1]["first"] for events, _ in written] == [1, 3]
     assert written[-1][1] == {"log_lines": 3}
@@ -116,7 +116,7 @@ def test_a_flush_numbers_the_lines_from_where_the_last_one_ended(fresh, written)
 
 def test_only_the_newest_progress_of_a_flush_is_written(fresh, written):
     for done in range(100):
-        fresh.events_in(line(event="progress", done=done, total=100, unit="rows", stage="read"))
+        fresh.take_events(line(event="progress", done=done, total=100, unit="rows", stage="read"))
     fresh.flush()
     assert [kind for kind, _ in written[0][0]] == ["progress"]
     assert written[0][1]["progress"]["done"] == 99
@@ -130,7 +130,7 @@ def test_what_an_earlier_attempt_did_is_no_speed_of_this_one(fresh, monkeypatch)
 
 
 def test_a_failed_write_is_sent_again_by_the_next_flush(fresh, monkeypatch, written):
-    fresh.prints_in(b"1\n")
+    fresh.take_prints(b"1\n")
     keep = relay.services.report_events
     monkeypatch.setattr(relay.services, "report_events", lambda **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -142,12 +142,12 @@ def test_a_failed_write_is_sent_again_by_the_next_flush(fresh, monkeypatch, writ
 
 def test_a_kill_for_want_of_memory_is_named(fresh):
     fresh.memory_ran_out = True
-    assert failure(128 + 9, fresh)[0]["code"] == "out_of_memory"
+    assert explain_failure(128 + 9, fresh)[0]["code"] == "out_of_memory"
 
 
 def test_a_runaway_log_is_cut_with_a_word(fresh, monkeypatch):
     monkeypatch.setattr(relay, "LOG_LIMIT", 3)
-    fresh.prints_in(b"x\n" * 10)
+    fresh.take_prints(b"x\n" * 10)
     assert len(fresh.lines) == 3
     assert "keeps 3 lines" in fresh.lines[-1][2]
 
@@ -166,8 +166,8 @@ def test_a_runaway_log_is_cut_with_a_word(fresh, monkeypatch):
 )
 def test_how_an_engine_ended_names_the_error_and_whether_to_try_again(fresh, code, event, named, retry):
     if event:
-        fresh.events_in(line(**event))
-    error, again = failure(code, fresh)
+        fresh.take_events(line(**event))
+    error, again = explain_failure(code, fresh)
     assert (error["code"], again) == (named, retry)
     assert error["message"]
 
@@ -191,8 +191,8 @@ def nested(levels: int) -> dict:
 )
 @pytest.mark.parametrize("event", ["error", "crash"])
 def test_an_error_keeps_no_more_than_a_page_can_show(fresh, event, error):
-    fresh.events_in(line(event=event, code="odd", **error))
-    kept, _ = failure(2, fresh)
+    fresh.take_events(line(event=event, code="odd", **error))
+    kept, _ = explain_failure(2, fresh)
     assert len(json.dumps(record_messages(kept))) < 12_000
     assert isinstance(restore_message(kept), str)
     assert kept["code"] == "odd"
@@ -200,6 +200,6 @@ def test_an_error_keeps_no_more_than_a_page_can_show(fresh, event, error):
 
 def test_an_error_keeps_the_id_and_values_of_its_message(fresh):
     message = Message("Column {column!r} has {count} missing values.", column="a", count=3)
-    fresh.events_in(line(**record_messages({"event": "error", "code": "missing", "message": message})))
-    found = restore_message(failure(2, fresh)[0])
+    fresh.take_events(line(**record_messages({"event": "error", "code": "missing", "message": message})))
+    found = restore_message(explain_failure(2, fresh)[0])
     assert (found, found.msgid, found.params) == (message, message.msgid, message.params)

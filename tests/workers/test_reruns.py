@@ -95,8 +95,8 @@ def test_rerun_ignores_checkpoint_of_first_run(train, again, monkeypatch):
     """The checkpoint of the first run's job is still there, and is not staged for the other job."""
     monkeypatch.setattr("apps.platform.jobs.services.attempts.forget_checkpoint", lambda job: None)
     staged = []
-    stage = checkpoints.Keeper.stage
-    monkeypatch.setattr(checkpoints.Keeper, "stage", lambda *asked: staged.append(asked) or stage(*asked))
+    stage = checkpoints.CheckpointKeeper.stage
+    monkeypatch.setattr(checkpoints.CheckpointKeeper, "stage", lambda *asked: staged.append(asked) or stage(*asked))
     run = train()
     assert get_checkpoint(run.job)
     rerun = again(run)
@@ -118,7 +118,7 @@ def test_changed_code_is_named(train, again, monkeypatch):
 def test_changed_package_and_metric_are_named(train, again, monkeypatch):
     """As if the arithmetic of another release gave other numbers."""
     with monkeypatch.context() as older:
-        older.setattr(tracking, "version_of", lambda name: "0.9" if name == "torch" else "")
+        older.setattr(tracking, "find_version", lambda name: "0.9" if name == "torch" else "")
         run = train()
     MetricPoint.objects.filter(metric__run=run, metric__key="train_loss", step=2).update(value=9.0)
     run.metrics.filter(key="train_loss").update(digest="d" * 64)

@@ -47,10 +47,10 @@ def test_log_and_events_are_in_order(worker, submit, engine_processes):
 
 
 def test_scratch_left_by_a_dead_process_is_replaced(worker, submit, monkeypatch):
-    left = runner.scratch_root() / "left"
+    left = runner.get_scratch_root() / "left"
     (left / "out").mkdir(parents=True)
     (left / "out" / "note.txt").write_text("of another attempt")
-    monkeypatch.setattr(runner, "marker", lambda *parts: "left")
+    monkeypatch.setattr(runner, "build_marker", lambda *parts: "left")
     job = submit()
     tasks.run_next("cpu")
     job.refresh_from_db()
@@ -269,7 +269,7 @@ def test_engine_that_fills_what_is_its_own_alone_pays_for_it(worker, submit, mon
 
 
 def test_scratch_that_cannot_be_used_costs_no_attempt(worker, submit):
-    scratch = runner.scratch_root()
+    scratch = runner.get_scratch_root()
     scratch.parent.mkdir(parents=True, exist_ok=True)
     scratch.touch()  # a file where the folder should be: root may write anywhere
     job = submit(max_attempts=1)

@@ -278,7 +278,7 @@ def test_node_takes_the_best_way_that_works(home):
 @NEEDS_ROOT
 def test_worker_that_could_not_find_what_is_left_gives_no_user_of_its_own(monkeypatch, tmp_path):
     """A container's root often lacks the right to look into the processes of others."""
-    monkeypatch.setattr("workers.sandbox.may_look_into_others", lambda: False)
+    monkeypatch.setattr("workers.sandbox.can_read_other_processes", lambda: False)
     monkeypatch.setattr("workers.sandbox.try_one", lambda plan: None)
     found = try_all({"scratch": str(tmp_path)}, OWN_USER)
     assert (found["way"], found["user"]) == ("root", None)

@@ -13,7 +13,7 @@ from django.db import OperationalError
 from apps.ml.experiments.models import Run
 from apps.platform.jobs import kinds as job_kinds
 from workers import heartbeat, kinds, system_metrics, tasks
-from workers.system_metrics import SystemMetrics, of_gpus, of_node, second_of, tree_use
+from workers.system_metrics import SystemMetrics, count_seconds, measure_gpus, measure_node, measure_tree
 
 GPU = {"index": 1, "busy": 0.5, "memory_free_bytes": 3_000_000, "memory_bytes": 4_000_000, "temperature": 61}
 LOAD = {
@@ -49,7 +49,7 @@ def sampler():
 
 
 def test_node_load_has_mlflow_names():
-    assert dict(of_node(LOAD)) == {
+    assert dict(measure_node(LOAD)) == {
         "cpu_utilization_percentage": 25.0,
         "system_memory_usage_megabytes": 2.0,
         "system_memory_usage_percentage": 25.0,
@@ -60,13 +60,13 @@ def test_node_load_has_mlflow_names():
 
 
 def test_only_gpus_of_the_job():
-    assert dict(of_gpus(LOAD, [1])) == {
+    assert dict(measure_gpus(LOAD, [1])) == {
         "gpu_1_utilization_percentage": 50.0,
         "gpu_1_memory_usage_megabytes": 1.0,
         "gpu_1_memory_usage_percentage": 25.0,
         "gpu_1_temperature_celsius": 61,
     }
-    assert not dict(of_gpus(LOAD, []))
+    assert not dict(measure_gpus(LOAD, []))
 
 
 def test_gpu_without_readings(sampler):
@@ -80,17 +80,17 @@ def test_gpu_without_readings(sampler):
 
 
 def test_process_tree_use():
-    seconds, resident = tree_use(os.getpid())
+    seconds, resident = measure_tree(os.getpid())
     assert seconds > 0
     assert resident > 10_000_000
-    assert tree_use(2**22 + 1) == (0.0, 0)
+    assert measure_tree(2**22 + 1) == (0.0, 0)
 
 
 def test_process_load_is_in_percent_of_one_cpu(sampler, monkeypatch):
-    monkeypatch.setattr(system_metrics, "tree_use", lambda pid: (3.0, 5_000_000))
+    monkeypatch.setattr(system_metrics, "measure_tree", lambda pid: (3.0, 5_000_000))
     metrics = sampler()
     metrics.sampled_at = 100.0
-    sample = dict(metrics.of_processes(104.0))
+    sample = dict(metrics.measure_processes(104.0))
     assert sample == {"process_cpu_utilization_percentage": 75.0, "process_memory_usage_megabytes": 5.0}
 
 
@@ -136,14 +136,14 @@ def test_untracked_attempt_has_no_samples(sampler):
 
 
 def test_clock_behind_start_gives_second_zero():
-    assert second_of(datetime(2026, 1, 1, tzinfo=UTC), 0) == 0
+    assert count_seconds(datetime(2026, 1, 1, tzinfo=UTC), 0) == 0
 
 
 @pytest.mark.django_db(transaction=True)
 def test_worker_records_samples_outside_of_digest(worker, submit, monkeypatch, engine_processes):
     monkeypatch.setattr(heartbeat, "NODE_SECONDS", 0.0)
     monkeypatch.setattr(heartbeat, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(system_metrics, "network_bytes", lambda: (1, 1))
+    monkeypatch.setattr(system_metrics, "read_network_bytes", lambda: (1, 1))
     tracked = replace(job_kinds.KINDS["noop"], tracked=True, outputs=("figures",), registers=("experiment",))
     monkeypatch.setitem(job_kinds.KINDS, "noop", tracked)
     monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.measurer:run")

@@ -132,14 +132,14 @@ def claimed(worker, submit, worker_actor, node):
 @pytest.fixture
 def tracker(claimed, worker_actor):
     made = Tracker(worker_actor, claimed)
-    made.begin()
+    made.open_run()
     return made
 
 
 def test_lost_job_begins_no_run(claimed, worker_actor):
     Job.objects.filter(pk=claimed.pk).update(attempt=2)
     with pytest.raises(StaleState):
-        Tracker(worker_actor, claimed).begin()
+        Tracker(worker_actor, claimed).open_run()
     assert not Run.objects.exists()
 
 
@@ -165,13 +165,13 @@ def test_invalid_metric_is_skipped(tracker, raw, kept):
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"schema": "x"}', b'{"rows": NaN}', b'{"a": "\\u0000"}', b"\xff"])
 def test_invalid_figures_are_empty(data):
-    assert tracking.figures_in(data) == {}
+    assert tracking.parse_figures(data) == {}
 
 
 def test_params_are_the_flattened_spec():
     spec = {"task": "forecast", "schedule": {"max_lr": 0.001}, "hidden": [64, 64], "features": None, "csv": {}}
     told = {"task": "forecast", "schedule.max_lr": "0.001", "hidden": "[64, 64]", "features": "null", "csv": "{}"}
-    assert (tracking.flat(spec), tracking.flat({})) == (told, {})
+    assert (tracking.flatten_spec(spec), tracking.flatten_spec({})) == (told, {})
 
 
 def test_requeued_job_leaves_its_run_open(tracker, claimed):
@@ -183,5 +183,5 @@ def test_requeued_job_leaves_its_run_open(tracker, claimed):
 def test_environment_names_only_the_gpus_of_the_job():
     gpus = [{"index": 0, "name": "first"}, {"index": 1, "name": "second"}]
     node = SimpleNamespace(name="n", host="h", hardware={}, cpus=2, memory_bytes=1, gpus=gpus)
-    facts = tracking.environment(SimpleNamespace(node=node, need_cpus=1, devices=[1]))
+    facts = tracking.describe_environment(SimpleNamespace(node=node, need_cpus=1, devices=[1]))
     assert facts["gpus"] == [gpus[1]]

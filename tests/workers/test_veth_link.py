@@ -85,7 +85,13 @@ def network() -> Iterator[tuple[Space, Space]]:
 
 def test_attempt_reaches_its_peers_and_they_it(network, tmp_path):
     machine, others = network
-    targets = [[PEER, PORT], [PEER, OTHER_PORT], [STRANGER, PORT], ["10.77.0.1", PORT], [module.addresses(5)[0], PORT]]
+    targets = [
+        [PEER, PORT],
+        [PEER, OTHER_PORT],
+        [STRANGER, PORT],
+        ["10.77.0.1", PORT],
+        [module.build_addresses(5)[0], PORT],
+    ]
     listeners = [
         others.start(LISTEN.replace("json", repr(targets[:3]))),
         machine.start(LISTEN.replace("json", repr([["0.0.0.0", PORT]]))),

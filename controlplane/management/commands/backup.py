@@ -26,14 +26,16 @@ class Command(OperatorCommand):
         parser.add_argument("--since", type=Path, help="an earlier backup on the same disk: its objects are linked")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        taken = take(actor=self.actor, out=options["folder"], since=options["since"], say=self.stdout.write)
-        found = taken.manifest
+        snapshot = take(actor=self.actor, out=options["folder"], since=options["since"], say=self.stdout.write)
+        manifest = snapshot.manifest
         self.stdout.write(
-            f"{taken.folder}: {found.artifacts} objects, {found.artifact_bytes:,} bytes, {taken.linked} of them linked;"
-            f" the audit trail up to record {found.audit.get('seq', 0)}."
+            f"{snapshot.folder}: {manifest.artifacts} objects, {manifest.artifact_bytes:,} bytes,"
+            f" {snapshot.linked} of them linked; the audit trail up to record {manifest.audit.get('seq', 0)}."
         )
-        if found.missing:
-            self.stderr.write(f"{len(found.missing)} objects are damaged or gone in the store, and not in the backup:")
-            for digest in found.missing[:SHOWN]:
+        if manifest.missing:
+            self.stderr.write(
+                f"{len(manifest.missing)} objects are damaged or gone in the store, and not in the backup:"
+            )
+            for digest in manifest.missing[:SHOWN]:
                 self.stderr.write(f"  {digest}")
             sys.exit(1)

@@ -24,11 +24,11 @@ from apps.platform.accounts.actors import actor_for_user
 from apps.platform.accounts.models import Project, User
 from apps.platform.accounts.services import create_token, revoke_token
 from controlplane.demo import report
-from controlplane.demo.golden_set import Golden
+from controlplane.demo.golden_set import GoldenSetSteps
 from controlplane.demo.sample_data import breast_cancer_csv, wti_csv
-from controlplane.demo.steps import CLASSIFIER, FORECASTER, Chain, JobFailed, Story, seconds_of
+from controlplane.demo.steps import CLASSIFIER, FORECASTER, DemoSteps, JobFailed, Story, get_seconds
 from controlplane.env import BASE_DIR
-from controlplane.rest_client import Answered, Plane, wait_until_ready
+from controlplane.rest_client import ApiError, PlaneClient, wait_until_ready
 
 PROJECT = "demo"
 STORIES = ((FORECASTER, wti_csv), (CLASSIFIER, breast_cancer_csv))
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         status = 1
         try:
             status = self.demonstrate()
-        except (Answered, PlaneError, JobFailed, TimeoutError, OSError, subprocess.SubprocessError) as failure:
+        except (ApiError, PlaneError, JobFailed, TimeoutError, OSError, subprocess.SubprocessError) as failure:
             self.console.print(f"[red]The demo stopped:[/red] {failure}\nLogs: {self.home / 'logs'}")
         except KeyboardInterrupt:
             status = 130
@@ -68,22 +68,22 @@ class Command(BaseCommand):
         with self.step("start"):
             address = self.start_plane()
         with self.token("engineer", ENGINEER) as asks, self.token("approver", APPROVER) as decides:
-            planes = [Plane(address, secret, PROJECT, patience=10) for secret in (asks, decides)]
-            chain, golden = Chain(*planes, self.console), Golden(*planes, self.console)
+            planes = [PlaneClient(address, secret, PROJECT, patience=10) for secret in (asks, decides)]
+            chain, golden = DemoSteps(*planes, self.console), GoldenSetSteps(*planes, self.console)
             for story, table in STORIES:
                 self.tell(chain, golden, story, table())
         self.write()
         return 0
 
-    def tell(self, chain: Chain, golden: Golden, story: Story, table: bytes) -> None:
+    def tell(self, chain: DemoSteps, golden: GoldenSetSteps, story: Story, table: bytes) -> None:
         """One table's way: in, through the pipeline, into the registry, past gate and approver, to production."""
         self.console.rule(story.model)
         with self.step(f"import {story.dataset}"):
-            source = chain.bring_in(story, table)
+            source = chain.import_table(story, table)
         with self.step(f"pipeline {story.model}"):
             pipeline = chain.make(story, source["number"])
         for step in pipeline["steps"]:
-            self.console.print(f"[dim]  {step['name']}: {seconds_of(step):.1f} s[/dim]")
+            self.console.print(f"[dim]  {step['name']}: {get_seconds(step):.1f} s[/dim]")
         with self.step(f"evaluate {story.model}"):
             measured = golden.guard(story)
         with self.step(f"approve {story.model}"):
@@ -93,16 +93,21 @@ class Command(BaseCommand):
             self.report_golden(version, measured, golden.gates(version))
 
     def report(
-        self, plane: Plane, story: Story, source: dict[str, Any], pipeline: dict[str, Any], version: dict[str, Any]
+        self,
+        plane: PlaneClient,
+        story: Story,
+        source: dict[str, Any],
+        pipeline: dict[str, Any],
+        version: dict[str, Any],
     ) -> None:
         cleaned = plane.get(f"/datasets/{story.cleaned}/versions")["items"][0]
         before = plane.get(f"/datasets/{story.dataset}/versions/{source['number']}/quality")
         after = plane.get(f"/datasets/{story.cleaned}/versions/{cleaned['number']}/quality")
-        missing = report.missing_of(before), report.missing_of(after)
+        missing = report.count_missing(before), report.count_missing(after)
         if any(missing[0].values()):
-            self.console.print(report.quality_table(before, after))
-        self.console.print(report.variants_table(version))
-        for line in [*report.baseline_lines(version), *report.notes_of(version)]:
+            self.console.print(report.build_quality_table(before, after))
+        self.console.print(report.build_variants_table(version))
+        for line in [*report.build_baseline_lines(version), *report.list_notes(version)]:
             self.console.print(line)
         self.console.print(f"In production: [b]{story.model} v{version['number']}[/b]  sha256:{version['digest']}")
         self.trace(plane, version)
@@ -111,7 +116,7 @@ class Command(BaseCommand):
             "cleaned": {key: cleaned[key] for key in ("dataset", "number", "digest")},
             "missing": {"before": sum(missing[0].values()), "after": sum(missing[1].values())},
             "pipeline": pipeline["id"],
-            "seconds": {step["name"]: seconds_of(step) for step in pipeline["steps"]},
+            "seconds": {step["name"]: get_seconds(step) for step in pipeline["steps"]},
             "production": version["number"],
             "digest": version["digest"],
             "variants": {variant["name"]: variant["digest"] for variant in version["variants"]},
@@ -119,20 +124,20 @@ class Command(BaseCommand):
 
     def report_golden(self, version: dict[str, Any], measured: list[dict[str, Any]], gates: dict[str, Any]) -> None:
         """Every form on the golden set, and what the gate said when the promotion was asked for."""
-        self.console.print(report.golden_table(measured))
-        for line in report.gate_lines(gates):
+        self.console.print(report.build_golden_table(measured))
+        for line in report.build_gate_lines(gates):
             self.console.print(line)
         self.facts["models"][version["model"]]["golden"] = {
             "set": measured[0]["set"],
             "rows": measured[0]["rows"],
-            "evaluations": {one["variant"]: one["id"] for one in measured},
-            "trained": report.values_of(version["metrics"]),
-            "measured": report.values_of(measured[0]["metrics"]),
-            "gates": [one["gate"]["id"] for one in gates["gates"]],
-            "asked": [one["verdict"] for one in gates["history"]],
+            "evaluations": {row["variant"]: row["id"] for row in measured},
+            "trained": report.get_values(version["metrics"]),
+            "measured": report.get_values(measured[0]["metrics"]),
+            "gates": [row["gate"]["id"] for row in gates["gates"]],
+            "asked": [row["verdict"] for row in gates["history"]],
         }
 
-    def trace(self, plane: Plane, version: dict[str, Any]) -> None:
+    def trace(self, plane: PlaneClient, version: dict[str, Any]) -> None:
         """The way back to the raw table, in one call."""
         graph = plane.get("/lineage", type="variant", id=version["variants"][-1]["id"], direction="up", depth=10)
         ends = sorted(graph["nodes"], key=lambda node: -node["depth"])
@@ -149,7 +154,7 @@ class Command(BaseCommand):
     def start_plane(self) -> str:
         """The address of the plane of this home, started if it is not running."""
         facts = self.home / "plane.json"
-        running = running_plane(facts)
+        running = find_running_plane(facts)
         if not running:
             facts.unlink(missing_ok=True)
             environment = {**os.environ, "PLANE_HOME": str(self.home)}
@@ -207,11 +212,11 @@ class Command(BaseCommand):
         return status
 
 
-def running_plane(facts: Path) -> dict[str, Any] | None:
+def find_running_plane(facts: Path) -> dict[str, Any] | None:
     """What plane.json says, if the launcher it names still lives."""
     try:
-        found: dict[str, Any] = json.loads(facts.read_text())
-        os.kill(found["launcher"], 0)
+        facts_read: dict[str, Any] = json.loads(facts.read_text())
+        os.kill(facts_read["launcher"], 0)
     except (OSError, ValueError, KeyError):
         return None
-    return found
+    return facts_read

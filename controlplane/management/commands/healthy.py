@@ -19,29 +19,29 @@ WEB_SECONDS = 5.0
 BEAT_SECONDS = 900.0  # it writes its schedule down every 180 s, and wakes every 300 s at least
 
 
-def web() -> str:
+def check_web() -> str:
     """Why the web process of this host is not healthy; nothing when it is."""
     env = settings.ENV
     address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(env.bind, env.bind)  # noqa: S104 - compared, not bound
-    asked = http.client.HTTPConnection(address, env.port, timeout=WEB_SECONDS)
+    client = http.client.HTTPConnection(address, env.port, timeout=WEB_SECONDS)
     try:
-        asked.request("GET", "/healthz", headers={"Host": settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"})
-        answer = asked.getresponse()
+        client.request("GET", "/healthz", headers={"Host": settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"})
+        answer = client.getresponse()
     except (OSError, http.client.HTTPException) as failure:
         return f"no answer at {address} port {env.port}: {failure}"
     finally:
-        asked.close()
+        client.close()
     return "" if answer.status == 200 else f"/healthz answered {answer.status}"
 
 
-def worker() -> str:
+def check_worker() -> str:
     node = Node.objects.with_status().filter(name=settings.ENV.node).first()
     if node is None:
         return f"no node {settings.ENV.node!r} has registered"
     return "" if node.online else f"node {node.name} was last heard of at {node.heartbeat_at}"
 
 
-def dispatcher() -> str:
+def check_dispatcher() -> str:
     for part in liveness.PARTS:
         age = liveness.get_beat_age(part)
         if age is None or age > liveness.STALE_SECONDS:
@@ -49,7 +49,7 @@ def dispatcher() -> str:
     return ""
 
 
-def beat() -> str:
+def check_beat() -> str:
     schedule = Path(settings.CELERY_BEAT_SCHEDULE_FILENAME)
     written = [path.stat().st_mtime for path in schedule.parent.glob(f"{schedule.name}*")]
     if not written:
@@ -58,7 +58,7 @@ def beat() -> str:
     return f"its schedule was last written {age:.0f} s ago" if age > BEAT_SECONDS else ""
 
 
-LOOKS = {"web": web, "worker": worker, "dispatcher": dispatcher, "beat": beat}
+LOOKS = {"web": check_web, "worker": check_worker, "dispatcher": check_dispatcher, "beat": check_beat}
 
 
 class Command(BaseCommand):

@@ -21,57 +21,57 @@ from apps.platform.jobs.kinds import KINDS
 from deepseek.job import EngineError
 
 
-def keywords() -> Iterator[str]:
+def list_keywords() -> Iterator[str]:
     """The functions whose argument is a message, as xgettext takes them: name and place of the argument."""
     for module in (settings.ROOT_URLCONF, "workers.runner"):
         import_module(module)  # defines the errors that are asked for below
     yield from ("N_", "Message:1")
     yield from (f"{name}:2" for name in ("reason", "spec_error"))
-    yield from (f"{error.__name__}:2" for error in subclasses(EngineError))
-    for error in subclasses(errors.PlaneError):
+    yield from (f"{error.__name__}:2" for error in iter_subclasses(EngineError))
+    for error in iter_subclasses(errors.PlaneError):
         yield f"{error.__name__}:1"
 
 
-def subclasses(error: type[Exception]) -> Iterator[type[Exception]]:
+def iter_subclasses(error: type[Exception]) -> Iterator[type[Exception]]:
     yield error
     for below in error.__subclasses__():
-        yield from subclasses(below)
+        yield from iter_subclasses(below)
 
 
-def spec_texts() -> set[str]:
+def collect_spec_texts() -> set[str]:
     """The titles, docs, units and words of every field of every spec, through all models inside."""
     specs = [kind.spec for kind in KINDS.values()] + [template.parameters for template in TEMPLATES.values()]
-    return set().union(*map(texts_of_spec, specs))
+    return set().union(*map(collect_texts, specs))
 
 
-def texts_of_spec(model: type[BaseModel]) -> set[str]:
+def collect_texts(model: type[BaseModel]) -> set[str]:
     schema = model.model_json_schema()
     defined = schema.get("$defs", {})
     inside = list(defined.values())
-    found = {str(part["description"]) for part in inside if part.get("description")}
+    texts = {str(part["description"]) for part in inside if part.get("description")}
     # What the entries of a list are called; a class that says nothing has its own name there.
-    found |= {part["title"] for name, part in defined.items() if part.get("title", name) != name}
+    texts |= {part["title"] for name, part in defined.items() if part.get("title", name) != name}
     for part in (schema, *inside):
         for field in part.get("properties", {}).values():
-            found |= {str(field[key]) for key in ("title", "description", "unit") if field.get(key)}
-            found |= set(field.get("words", {}).values())
-    return found
+            texts |= {str(field[key]) for key in ("title", "description", "unit") if field.get(key)}
+            texts |= set(field.get("words", {}).values())
+    return texts
 
 
 class Command(makemessages.Command):
-    xgettext_options = [*makemessages.Command.xgettext_options, *(f"--keyword={name}" for name in keywords())]
+    xgettext_options = [*makemessages.Command.xgettext_options, *(f"--keyword={name}" for name in list_keywords())]
 
     def build_potfiles(self) -> list[str]:
         """Django's, with a module beside the source for as long as it is read."""
         root = Path(__file__).resolve().parents[3]
-        lines = (f"# xgettext:no-python-format\nN_({text!r})\n" for text in sorted(spec_texts()))
+        lines = (f"# xgettext:no-python-format\nN_({text!r})\n" for text in sorted(collect_spec_texts()))
         path = root / "specs_of_jobs.py"
         path.write_text("".join(lines), "utf-8")
         try:
-            found: list[str] = super().build_potfiles()
+            texts: list[str] = super().build_potfiles()
         finally:
             path.unlink()
-        return found
+        return texts
 
     def find_files(self, root: str) -> list[Any]:
         """Without tests, benchmarks, what only programs and terminals read, and what is never translated."""

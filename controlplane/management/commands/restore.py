@@ -37,9 +37,9 @@ class Command(OperatorCommand):
         except CannotStart as reason:
             self.stderr.write(str(reason))
             sys.exit(2)
-        found = restored.manifest
+        manifest = restored.manifest
         self.stdout.write(
-            f"Restored the plane of {found.made_at}. Its audit trail is whole: {restored.trail.sealed} records."
+            f"Restored the plane of {manifest.made_at}. Its audit trail is whole: {restored.trail.sealed} records."
         )
-        for digest in found.missing:
+        for digest in manifest.missing:
             self.stdout.write(f"Not in the backup, since it was damaged then: {digest}")

@@ -30,16 +30,16 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, **options: Any) -> None:
-        print(table(), end="")
+        print(render_table(), end="")
 
 
-def table() -> str:
+def render_table() -> str:
     secrets = [f"`{name.upper()}`" for name in FROM_FILE]
     head = HEAD.format(secrets=", ".join(secrets))
-    return head + "".join(row(name, field) for name, field in Env.model_fields.items())
+    return head + "".join(render_row(name, field) for name, field in Env.model_fields.items())
 
 
-def row(name: str, field: FieldInfo) -> str:
+def render_row(name: str, field: FieldInfo) -> str:
     limits = [
         f"{SYMBOLS[limit]} {getattr(rule, limit):,}"
         for rule in field.metadata
@@ -48,10 +48,10 @@ def row(name: str, field: FieldInfo) -> str:
     ]
     choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
     limits += [" ".join(f"`{choice}`" for choice in choices)] if choices else []
-    return f"| `{name.upper()}` | {shown(field.default)} | {', '.join(limits)} | {field.description} |\n"
+    return f"| `{name.upper()}` | {format_value(field.default)} | {', '.join(limits)} | {field.description} |\n"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     if isinstance(value, SecretStr) or value in ("", None, []):
         return ""
     if isinstance(value, list):

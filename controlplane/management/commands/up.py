@@ -15,7 +15,7 @@ from controlplane.startup_checks import CannotStart, ready_database
 PARTS = ("web", "worker", "dispatcher", "beat")
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """To the terminal or wherever it leads; a pipe that was closed or a full disk must not end the plane."""
     with suppress(OSError):
         print(text, flush=True)
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         if unknown:
             self.stderr.write(f"--only: there is no part {unknown[0]!r}. Parts: {', '.join(PARTS)}.")
             sys.exit(2)
-        launcher = Launcher(settings.ENV, parts=parts, say=say)
+        launcher = Launcher(settings.ENV, parts=parts, say=print_line)
         try:
             launcher.prepare()
             ready_database(migrate=not no_migrate)

@@ -32,7 +32,7 @@ from apps.platform.nodes.samples import SAMPLE_SECONDS, get_database_now
 from apps.platform.nodes.services import keep_samples
 from workers import openlineage
 from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
-from workers.process import is_abandoned, realm
+from workers.process import get_realm, is_abandoned
 from workers.startup_checks import refuse_unsound
 
 log = logging.getLogger(__name__)
@@ -96,8 +96,8 @@ class Command(BaseCommand):
 
     def tell(self) -> None:
         """Lineage to whoever listens outside: slow, or away, so it has a thread of its own. Mostly there is nobody."""
-        for sink in openlineage.sinks():
-            openlineage.deliver(self.actor, sink, stopping=self.stopping.is_set)
+        for sink in openlineage.build_sinks():
+            openlineage.send_notices(self.actor, sink, stopping=self.stopping.is_set)
 
     def judge(self) -> None:
         """Reruns that have ended, beside their originals: millions of points perhaps, so it has a thread of its own."""
@@ -138,7 +138,7 @@ class Command(BaseCommand):
         """Ring first: a row that cannot be recovered must not keep all others from being heard of."""
         for queue in services.list_queues_to_ring(actor=self.actor):
             doorbell.ring(queue)
-        services.recover_abandoned(actor=self.actor, place=f":{realm()}:", is_gone=is_abandoned)
+        services.recover_abandoned(actor=self.actor, place=f":{get_realm()}:", is_gone=is_abandoned)
         self.recover_expired()
         services.free_waiting(actor=self.actor)
         services.requeue_repaired(actor=self.actor)

@@ -5,14 +5,14 @@ import io
 import pytest
 from rich.console import Console
 
-from controlplane.demo.steps import FORECASTER, Chain
-from controlplane.rest_client import Plane
+from controlplane.demo.steps import FORECASTER, DemoSteps
+from controlplane.rest_client import PlaneClient
 from tests.apps.ml.pipelines.conftest import DIAMOND
 
 pytestmark = pytest.mark.django_db
 
 
-class Inside(Plane):
+class Inside(PlaneClient):
     """The REST client without a network; POST pipelines answers with the one that is there."""
 
     def __init__(self, client, root: str, pipeline: int) -> None:
@@ -39,5 +39,5 @@ def test_what_an_earlier_run_left_is_queued_again(end, api, engineer, start, cla
         api(engineer).post(f"/api/v1/projects/demo/pipelines/{pipeline.pk}/cancel", {"reason": "x"}, format="json")
     assert set(states(pipeline).values()) <= {"failed", "cancelled"}
     plane = Inside(api(engineer), "/api/v1/projects/demo", pipeline.pk)
-    Chain(plane, plane, Console(file=io.StringIO())).make(FORECASTER, 1)
+    DemoSteps(plane, plane, Console(file=io.StringIO())).make(FORECASTER, 1)
     assert states(pipeline) == {"a": "queued", "b": "waiting", "c": "waiting", "d": "waiting"}
