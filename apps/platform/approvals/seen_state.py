@@ -22,7 +22,7 @@ SeenState = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One thing that is not as it was on the last look."""
+    """One change since the reader last opened the page."""
 
     state: str  # whose colour and icon it wears
     text: str
@@ -31,7 +31,7 @@ class News:
 def build_seen_state(
     approval: Approval, votes: Iterable[Vote], remarks: Iterable[Remark], changes: Iterable[Change]
 ) -> dict[str, Any]:
-    """JSON alone: which request on which facts, how it stands, who voted, what was said, what holds no more."""
+    """Build the JSON state that a reader sees: request, facts, state, votes, remarks and changed facts."""
     return {
         "approval": approval.pk,
         "facts": approval.facts_digest,

@@ -1,4 +1,4 @@
-"""What an approval takes: how many votes, how long, and who may give them."""
+"""Terms of an approval: votes needed, deadline, and eligible approvers."""
 
 from __future__ import annotations
 

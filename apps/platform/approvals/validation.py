@@ -1,4 +1,4 @@
-"""What the services of this app refuse: texts, people who may not decide, approvals that are closed."""
+"""Validation in the approval services: texts, deciders, and the state of the approval."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def check_pending(approval: Approval) -> None:
 
 
 def check_seen(approval: Approval, facts_digest: str) -> None:
-    """One decides about what one saw, and about nothing else."""
+    """Raise Conflict unless the decider saw the current facts."""
     if facts_digest != approval.facts_digest:
         raise Conflict(
             "The facts that you saw are not those of this approval.",

@@ -1,4 +1,4 @@
-"""Which artifacts a hold keeps. One of settings.ARTIFACT_CITATIONS."""
+"""Artifacts that a legal hold protects. One of settings.ARTIFACT_CITATIONS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which holds there are, and whether one covers an object: whoever deletes asks here first."""
+"""Queries on legal holds. Every deletion checks here first."""
 
 from __future__ import annotations
 

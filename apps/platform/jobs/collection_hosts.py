@@ -1,4 +1,4 @@
-"""What a plane says against a collection before it is queued: hosts that its operator has not allowed."""
+"""Check a collection spec against the hosts that the operator allows, before the job is queued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Down a pipeline, job by job: reads only."""
+"""Iterate over the descendants of a job. Read-only."""
 
 from __future__ import annotations
 

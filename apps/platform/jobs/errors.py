@@ -1,4 +1,4 @@
-"""Why a job ended without success: the errors that `Job.error` holds, each with what to do about it."""
+"""Constructors of the errors stored in `Job.error`, each with a hint for the user."""
 
 from __future__ import annotations
 

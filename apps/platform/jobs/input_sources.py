@@ -1,4 +1,4 @@
-"""Which outputs of earlier jobs fill the slots of a new one: what its form offers, and what goes together."""
+"""Outputs of earlier jobs that can fill the input slots of a new one, and which of them belong together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be told outside of the moves of jobs: which moves, and the queue of those not yet acknowledged.
+"""Outbox of job state changes for external systems: which are sent, and those not yet acknowledged.
 
 Written in the transaction of the move, so that none is lost and none is told that did not happen. Who sends them and
 in which words is above (openlineage, workers/openlineage.py); where nothing is told outside, nothing is written.
@@ -58,7 +58,7 @@ def take_notices(*, actor: Actor, sink: str, most: int) -> list[JobNotice]:
 
 
 def acknowledge_notices(*, actor: Actor, notices: Sequence[JobNotice]) -> None:
-    """They were acknowledged: they go."""
+    """Delete notices that the receiver acknowledged."""
     require(actor, "job.recover")
     JobNotice.objects.filter(pk__in=[notice.pk for notice in notices]).delete()
 
@@ -79,6 +79,6 @@ def refuse_notice(*, actor: Actor, notice: JobNotice, why: str) -> None:
 
 
 def release_notices(*, actor: Actor, notices: Collection[JobNotice]) -> None:
-    """Give back what was leased and not sent."""
+    """Release the lease of notices that were not sent."""
     require(actor, "job.recover")
     JobNotice.objects.filter(pk__in=[notice.pk for notice in notices]).update(not_before=None)

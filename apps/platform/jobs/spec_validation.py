@@ -57,7 +57,7 @@ def parse_model(model: type[M], values: Mapping[str, Any], *, strict: bool, pref
 
 
 def combine_errors(errors: Sequence[dict[str, Any]]) -> Invalid:
-    """One refusal that holds all these errors, the first of them at the top."""
+    """Combine errors into one Invalid; the first is at the top."""
     first = errors[0]
     attributes = {name: first[name] for name in ("code", "field", "limit", "hint")}
     return Invalid(first["message"], **attributes, errors=errors)
@@ -151,7 +151,7 @@ def add_pointer(pointer: str, problem: str) -> Message:
 
 
 def extract_problem(error: Mapping[str, Any]) -> str:
-    """What is wrong, of an error whose message may begin with its pointer."""
+    """Extract the problem from an error whose message may begin with its pointer."""
     message = error["message"]
     if isinstance(message, Message) and message.msgid == "{pointer}: {problem}":
         problem: str = message.params["problem"]

@@ -1,4 +1,4 @@
-"""What each tab of a job's page shows, beside the head that they share."""
+"""Template context of each tab of the job page."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def get_first_line_url(job: Job, slug: str, level: str) -> str:
 
 
 def parse_number_or_zero(text: str | None) -> int:
-    """A line number from a query; 0 for what is none."""
+    """Parse a non-negative number from a query; 0 for anything else."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 

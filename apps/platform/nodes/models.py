@@ -1,4 +1,4 @@
-"""Machines that run jobs: what they have, and when they were last heard of."""
+"""Machines that run jobs: their resources and their last heartbeat."""
 
 from __future__ import annotations
 

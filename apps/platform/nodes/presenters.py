@@ -1,4 +1,4 @@
-"""How pages show nodes: rows that sort by what is free, and the lines of what was used."""
+"""Presentation of nodes: list rows that sort by free resources, and utilisation charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pages and REST read of nodes."""
+"""Queries on nodes for pages and REST."""
 
 from __future__ import annotations
 

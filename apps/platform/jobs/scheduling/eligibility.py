@@ -1,4 +1,4 @@
-"""Whether a queued job may start: it does not pause after a failed attempt."""
+"""Filter for queued jobs that are not in back-off after a failed attempt."""
 
 from __future__ import annotations
 

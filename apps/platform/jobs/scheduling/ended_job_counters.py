@@ -1,4 +1,4 @@
-"""Jobs that have ended, counted once each: so that `/metrics` can tell without reading the table.
+"""Counters of ended jobs, so that `/metrics` need not read the table.
 
 The dispatcher counts what has ended since it last looked. A job that is retried and ends again counts again: what is
 counted are endings.

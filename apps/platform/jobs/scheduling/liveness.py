@@ -1,4 +1,4 @@
-"""Who is alive: the dispatcher and the sealer leave the time in the shared cache, so that any web host can look."""
+"""Liveness of the dispatcher and the sealer: each writes the time to the shared cache for all web hosts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _last_beats: dict[str, float] = {}
 
 
 def record_beat(part: str) -> None:
-    """Say that `part` is alive; at most every BEAT_SECONDS, whatever the length of its rounds."""
+    """Record that `part` is alive; at most every BEAT_SECONDS, whatever the length of its rounds."""
     now = time.monotonic()  # a clock that is set back must not silence it
     if now - _last_beats.get(part, -BEAT_SECONDS) >= BEAT_SECONDS:
         cache.set(f"pulse:{part}", time.time(), timeout=3600)

@@ -1,4 +1,4 @@
-"""Which node a job fits, and why a queued job waits: pure functions over needs and capacity."""
+"""Match jobs to nodes and explain why a queued job waits: pure functions over needs and capacity."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def build_fits_filter(free: FreeCapacity) -> Q:
 
 
 def describe_shortfall(job: Job, free: FreeCapacity) -> str:
-    """What is missing for `job` in `free`, in words; empty if it fits."""
+    """Describe the resource that `free` lacks for `job`; empty if the job fits."""
     if is_extra_missing(job, free):
         return _("lacks %(extra)s") % {"extra": job.need_extra}
     if job.need_cpus > free.cpus + 1e-9:
@@ -155,7 +155,7 @@ def describe_shortfall(job: Job, free: FreeCapacity) -> str:
 
 
 def is_extra_missing(job: Job, free: FreeCapacity) -> bool:
-    """Whether the node has not what the job needs beyond the core."""
+    """Whether the node lacks the extra that the job needs."""
     return bool(job.need_extra) and job.need_extra not in free.extras
 
 

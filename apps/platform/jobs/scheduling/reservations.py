@@ -1,4 +1,4 @@
-"""A place kept for a large job: under a steady stream of small ones it would else wait for ever.
+"""Reserve a node for a large job, which would starve under a steady stream of small ones.
 
 A job at the head of its queue that has waited for RESERVE_SECONDS and fits no node as full as they are gets one kept
 free for it, that which will have room soonest. There nothing else starts but what goes before it, and what leaves its
@@ -88,7 +88,7 @@ def reserve_nodes(*, actor: Actor) -> int:
 
 
 def release_unusable_reservations(reserved_jobs: Iterable[Job], nodes: Iterable[Node]) -> None:
-    """A node that is gone, silent, held or too small by now is kept for nobody."""
+    """Release reservations on nodes that are gone, offline, held or too small by now."""
     usable = {node.pk: node for node in nodes}
     for job in reserved_jobs:
         node = usable.get(job.reserved_on_id or 0)
@@ -112,7 +112,7 @@ def find_earliest_node(job: Job, nodes: Iterable[Node], running: Mapping[int | N
 
 
 def reserve_node(job: Job, node: Node) -> bool:
-    """False where it was claimed, cancelled or kept elsewhere meanwhile."""
+    """Reserve `node` for `job`; False if it was claimed, cancelled or given another node meanwhile."""
     with transaction.atomic():
         waiting = Job.objects.filter(pk=job.pk, state=JobState.QUEUED, reserved_on=None)
         if not waiting.update(reserved_on=node, event_seq=F("event_seq") + 1):

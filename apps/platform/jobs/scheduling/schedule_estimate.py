@@ -1,4 +1,4 @@
-"""Where a job that is not queued yet would run and why, when, and for how long: told beside the button of its form."""
+"""Estimate where, when and for how long a job would run before it is submitted; shown on its form."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ NodeLoads = list[tuple[Node, list[Job], Job | None]]
 
 
 def load_node_loads(actor: Actor) -> NodeLoads:
-    """What several looks share: two queries."""
+    """Load the state of all nodes that several estimates share: two queries."""
     nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
     running, reserved_by_node = load_by_node(nodes)
     return [(node, running[node.pk], reserved_by_node.get(node.pk)) for node in nodes]
@@ -110,7 +110,7 @@ def estimate_schedule(
     size: int | None = None,
     node_loads: NodeLoads | None = None,
 ) -> ScheduleEstimate:
-    """What would become of a job of this kind with these needs, were it queued now; `size`: bytes of its inputs."""
+    """Estimate the schedule of a job of this kind if it were queued now; `size`: bytes of its inputs."""
     job = build_unsaved_job(kind, needs, priority)
     rows = [build_node_estimate(job, *load) for load in (load_node_loads(actor) if node_loads is None else node_loads)]
     online = filter_online_rows(job, rows)
@@ -182,7 +182,7 @@ def query_jobs_ahead(job: Job) -> QuerySet[Job]:
 
 
 def find_visible_predecessor(ahead: list[dict[str, Any]], actor: Actor) -> int | None:
-    """The job directly ahead, if the reader may see it."""
+    """Return the id of the job directly ahead, if the actor may see it."""
     if ahead and (actor.plane_role or ahead[0]["project_id"] in actor.project_ids):
         return int(ahead[0]["pk"])
     return None

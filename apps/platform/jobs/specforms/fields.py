@@ -140,7 +140,7 @@ def draw_field(item: FormItem, shape: str, schema: dict[str, Any], nullable: boo
 
 
 def label_choice(value: str, words: Mapping[str, str]) -> str:
-    """A choice with its own few words of doc."""
+    """Build the label of a choice with its short description."""
     if value in words:
         return _("%(choice)s: %(doc)s") % {"choice": value, "doc": translate_spec_text(words[value])}
     return translate_spec_text(value) or _("(none)")
@@ -215,7 +215,7 @@ def describe_length(schema: dict[str, Any]) -> str:
 
 
 def translate_spec_text(text: str) -> str:
-    """What a spec says, in the language of now: the engine has no gettext, makemessages reads the schemas."""
+    """Translate a text of a spec schema: the engine has no gettext, makemessages reads the schemas."""
     if not text:
         return ""  # gettext("") is the catalogue's header
     own = pgettext("field", text)

@@ -1,4 +1,4 @@
-"""What an attempt takes of a node, as fields of a form; a blank one is the kind's own."""
+"""Form fields for the resources of an attempt; a blank field takes the default of the kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedule of a training as charts, from values as a form holds them: the engine's own arithmetic, drawn early."""
+"""Preview charts of a training schedule from form values, computed by the engine's own functions."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def build_size_chart(phases: list[Phase], name: str) -> dict[str, Any]:
 
 
 def build_notes(spec: TrainSpec, rows: int | None, training_row_count: int | None, steps: int) -> list[str]:
-    """What a reader would want to know before the training has run."""
+    """Build the notes about the schedule that matter before the training runs."""
     if training_row_count is None:
         return [_("Choose a table: its rows decide how many steps there are.")]
     notes = []

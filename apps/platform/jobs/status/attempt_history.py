@@ -1,4 +1,4 @@
-"""The attempts of a job as its page tells them: where each ran, how long, why it ended, what it used. Reads only."""
+"""The attempt history of a job: node, duration, outcome and resource usage of each attempt. Read-only."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def list_attempt_events(job: Job) -> list[JobEvent]:
 
 
 def build_attempts(moves: Sequence[JobEvent]) -> list[Attempt]:
-    """The attempts whose beginning these moves tell, newest first as they are."""
+    """Build the attempts whose claim is among these events, newest first."""
     attempts_by_number: dict[int, Attempt] = {}
     for event in reversed(moves):
         attempt, payload = attempts_by_number.get(event.attempt), event.payload
@@ -57,7 +57,7 @@ def build_attempts(moves: Sequence[JobEvent]) -> list[Attempt]:
 
 
 def find_last_usage(attempts: Iterable[Attempt]) -> dict[str, Any] | None:
-    """What the newest attempt that told it used: `peak_memory_bytes`, `cpu_seconds`, `seconds`; `cpus` on average."""
+    """Return the last reported usage: `peak_memory_bytes`, `cpu_seconds`, `seconds`, and `cpus` on average."""
     for attempt in attempts:
         if attempt.usage:
             cpu, seconds = attempt.usage.get("cpu_seconds"), attempt.usage.get("seconds")

@@ -1,4 +1,4 @@
-"""The metrics that a job told lately, as lines: a bounded tail. A kind that keeps a run has every point there."""
+"""The most recent metrics of a job as line series, bounded. Kinds that keep a run store every point there."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def add_point(series: dict[str, list[tuple[float, float]]], point: dict[str, Any
 
 
 def thin_points(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Evenly taken, the last one always among them."""
+    """Sample points evenly; the last one is always included."""
     every = -(-len(points) // MAX_POINTS)
     return points[::-1][::every][::-1]

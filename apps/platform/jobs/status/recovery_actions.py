@@ -1,4 +1,4 @@
-"""What helps a job that failed: one thing first, so that nobody has to choose at three in the morning."""
+"""Suggested actions for a failed job. One comes first, so that an operator on call need not choose."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def choose_recovery_actions(
 
 
 def find_failed_parent(job: Job) -> Job | None:
-    """The first job that it waited for and that did not succeed."""
+    """Find the first parent that did not succeed."""
     bad = (JobState.FAILED, JobState.CANCELLED)
     link = (
         JobParent.objects.filter(child=job, parent__state__in=bad).select_related("parent").order_by("parent").first()

@@ -1,4 +1,4 @@
-"""The one sentence that a job's page opens with: is it moving, what will it make; if it failed, why."""
+"""The status headline of a job page: progress, expected outputs, or the reason of a failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDE = ("。", "，", "：", "；")
 
 
 def summarize_status(job: Job, wait: dict[str, Any], duration: Any) -> SafeString:
-    """The answer, its numbers in bold. `duration` writes seconds as people read them."""
+    """Summarize the state of a job, figures in bold. `duration` formats seconds for display."""
     match job.state:
         case JobState.WAITING | JobState.QUEUED:
             return summarize_queued(job, wait)
@@ -89,7 +89,7 @@ def summarize_succeeded(job: Job, duration: Any) -> SafeString:
 
 
 def summarize_cleaning(job: Job) -> SafeString | str:
-    """What the engine says of a table it cleaned."""
+    """Summarize the result of a cleaning job."""
     result = job.result or {}
     filled, left = result.get("filled"), result.get("still_missing")
     if not isinstance(filled, dict) or not isinstance(left, dict):
@@ -115,7 +115,7 @@ def summarize_cancelled(job: Job) -> SafeString:
 
 
 def describe_expected_outputs(job: Job) -> str:
-    """What comes of it when all goes well."""
+    """Describe the outputs that the job produces if it succeeds."""
     name = job.register.get("dataset")
     if name:
         return _("It will make a version of the dataset %(name)s.") % {"name": name}
