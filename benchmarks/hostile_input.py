@@ -246,7 +246,7 @@ def readers_of_bodies() -> Iterator[Reader]:
     yield Reader(
         "YAML (pandera)", lambda text: pandera_schemas.read_yaml(text.encode()), (("", ""), ("a: ", "x")), yaml_units
     )
-    yield Reader("pandera schema", lambda text: pandera_schemas.expectations_of(schema_of(text)))
+    yield Reader("pandera schema", lambda text: pandera_schemas.parse_pandera_expectations(schema_of(text)))
     yield Reader(
         "YAML (MLmodel)", lambda text: mlmodel.read(__import__("yaml").load(text, mlmodel.LOADER)), most=mlmodel.LIMIT
     )

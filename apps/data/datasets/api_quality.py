@@ -15,7 +15,12 @@ from apps.core import policy
 from apps.core.errors import Invalid
 from apps.data.datasets import queries
 from apps.data.datasets.quality.drift import find_baseline, get_drift
-from apps.data.datasets.quality.pandera_schemas import LegacyYamlParser, TextYamlParser, YamlParser, expectations_of
+from apps.data.datasets.quality.pandera_schemas import (
+    LegacyYamlParser,
+    TextYamlParser,
+    YamlParser,
+    parse_pandera_expectations,
+)
 from apps.data.datasets.quality.profile_jobs import measure_version
 from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.requests import validate_body
@@ -111,7 +116,7 @@ class PanderaView(APIView):
         in_project = get_project(request.actor, project)
         policy.require(request.actor, "dataset.set_expectations", in_project)
         dataset = queries.get_dataset(request.actor, in_project, name)
-        expectations = expectations_of(request.data)
+        expectations = parse_pandera_expectations(request.data)
         updated = set_expectations(actor=request.actor, dataset=dataset, expectations=expectations)
         return Response({"expectations": updated.expectations})
 

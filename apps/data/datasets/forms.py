@@ -75,7 +75,7 @@ class FieldsForm:
         """The fields that have an error, in the order of the page."""
         return [item for item in self.items if item.error]
 
-    def item(self, pointer: str, label: str, **more: Any) -> FormItem:
+    def build_item(self, pointer: str, label: str, **more: Any) -> FormItem:
         error = self.errors.get(pointer, "")
         return FormItem(
             kind="field", pointer=pointer, label=label, value=self.values.get(pointer, ""), error=error, **more
@@ -96,14 +96,14 @@ class UploadForm(FieldsForm):
             ("|", _("bar")),
         ]
         return [
-            self.item(
+            self.build_item(
                 "dataset",
                 _("Dataset"),
                 required=True,
                 limit=_("1 to 50 lower-case letters, digits and hyphens"),
                 doc=_("A new name makes a dataset; a known one gets a new version."),
             ),
-            self.item(
+            self.build_item(
                 "delimiter",
                 _("Delimiter"),
                 control="select",
@@ -111,7 +111,7 @@ class UploadForm(FieldsForm):
                 choices=delimiters,
                 doc=_("Of a CSV file: the character between the cells of a row."),
             ),
-            self.item(
+            self.build_item(
                 "encoding",
                 _("Encoding"),
                 control="select",
@@ -119,13 +119,13 @@ class UploadForm(FieldsForm):
                 choices=[(AUTO, _("find it in the file")), *((name, name) for name in ENCODINGS)],
                 doc=_("Of a CSV file; gb18030 also reads GBK and GB2312."),
             ),
-            self.item(
+            self.build_item(
                 "note",
                 _("Note"),
                 limit=_("up to 500 characters"),
                 doc=_("Stands in the record of this version."),
             ),
-            self.item(
+            self.build_item(
                 "measure",
                 _("Measure it at once"),
                 control="checkbox",
@@ -208,6 +208,6 @@ class DatasetForm(FieldsForm):
     def items(self) -> list[FormItem]:
         limit = _("1 to 50 lower-case letters, digits and hyphens")
         return [
-            self.item("dataset", _("Name"), required=True, limit=limit, doc=_("Part of the address; it stays.")),
-            self.item("description", _("Description"), limit=_("up to 500 characters")),
+            self.build_item("dataset", _("Name"), required=True, limit=limit, doc=_("Part of the address; it stays.")),
+            self.build_item("description", _("Description"), limit=_("up to 500 characters")),
         ]

@@ -134,7 +134,9 @@ def build_distributions_tab(
     part = presenters.paginate_list(
         presenters.list_charted_columns(report, find), query.get("page"), presenters.CHARTS_PER_PAGE
     )
-    parent_drift = drift.drift_in(before, report) if len(version.columns) < drift.MIN_CACHED_COLUMNS else None
+    parent_drift = (
+        drift.compute_report_drift(before, report) if len(version.columns) < drift.MIN_CACHED_COLUMNS else None
+    )
     drifts = {str(row.told["name"]): row for row in drift.sort_column_drifts(parent_drift) if row.told}
     return {
         "report": report,
@@ -236,7 +238,7 @@ def build_compare_tab(actor: Actor, version: DatasetVersion, query: QueryParams)
     if other_version is None:
         return context
     report, other_report = presenters.load_report(actor, version), presenters.load_report(actor, other_version)
-    moved = drift.drift_in(other_report, report)
+    moved = drift.compute_report_drift(other_report, report)
     drifts = {str(column["name"]): column for column in (moved or {}).get("columns") or []}
     pairs = pair_schemas(
         build_schema(version.columns, report),

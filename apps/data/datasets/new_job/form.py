@@ -153,7 +153,7 @@ class JobForm:
     def check(self) -> None:
         self.spec_form.is_valid()
         self.check_numbers()
-        self.needs()
+        self.read_node_needs()
         self.check_name()
 
     def check_filled(self) -> None:
@@ -176,7 +176,7 @@ class JobForm:
 
     def submit(self) -> Any:
         numbers = self.check_numbers()
-        self.needs()
+        self.read_node_needs()
         try:
             self.check_name()
             if self.errors:
@@ -196,7 +196,7 @@ class JobForm:
             inputs=[InputSpec(slot=s, digest=d) for s in self.slots if (d := self.values.get(f"inputs/{s}"))],
             register={r: v for r in self.kind.registers if (v := self.values.get(f"register/{r}"))},
             name=self.values.get("name", ""),
-            needs=self.needs(),
+            needs=self.read_node_needs(),
             priority=numbers.get("priority") or 0,
             time_limit_seconds=numbers.get("time_limit_seconds"),
             strict=False,
@@ -212,7 +212,7 @@ class JobForm:
                 self.errors[name] = _("%(text)s is not a whole number.") % {"text": text[:40]}
         return numbers
 
-    def needs(self) -> Needs | None:
+    def read_node_needs(self) -> Needs | None:
         asked, wrong = read_needs(self.values, self.kind.needs)
         self.errors |= wrong
         return asked
@@ -305,7 +305,9 @@ class JobForm:
     @cached_property
     def taken(self) -> Needs:
         """What it would take of a node, with what follows from the spec."""
-        return resolve_needs(self.kind, Submission(kind=self.key, spec={}, needs=self.needs()), self.spec_form.parsed())
+        return resolve_needs(
+            self.kind, Submission(kind=self.key, spec={}, needs=self.read_node_needs()), self.spec_form.parsed()
+        )
 
     @cached_property
     def outlook(self) -> ScheduleEstimate:
@@ -332,11 +334,13 @@ class JobForm:
     @property
     def head(self) -> list[FormItem]:
         """What comes before the spec."""
-        items = [self.item("name", _("Name"), limit=_("up to 120 characters"), doc=_("For people; may stay empty."))]
+        items = [
+            self.build_item("name", _("Name"), limit=_("up to 120 characters"), doc=_("For people; may stay empty."))
+        ]
         items += [self.build_input_item(slot) for slot in self.slots]
         for name in self.kind.registers:
             label, limit, doc = REGISTRATION_FIELDS[name]
-            items.append(self.item(f"register/{name}", label, doc=doc, limit=limit))
+            items.append(self.build_item(f"register/{name}", label, doc=doc, limit=limit))
         return items
 
     @property
@@ -344,7 +348,7 @@ class JobForm:
         """What comes after the spec."""
         standard = self.kind.time_limit_seconds
         return [
-            self.item(
+            self.build_item(
                 "priority",
                 _("Priority"),
                 control="number",
@@ -352,7 +356,7 @@ class JobForm:
                 limit=_("-100 to 100"),
                 doc=_("Higher starts first; 0 is usual."),
             ),
-            self.item(
+            self.build_item(
                 "time_limit_seconds",
                 _("Time limit"),
                 control="number",
@@ -363,7 +367,7 @@ class JobForm:
             ),
         ]
 
-    def item(self, pointer: str, label: str | Promise, **more: Any) -> FormItem:
+    def build_item(self, pointer: str, label: str | Promise, **more: Any) -> FormItem:
         value, error = self.values.get(pointer, ""), self.errors.get(pointer, "")
         return FormItem(kind="field", pointer=pointer, label=str(label), value=value, error=error, **more)
 
@@ -382,7 +386,7 @@ class JobForm:
         value = self.values.get(f"inputs/{slot}", "")
         if value and value not in dict(choices):
             choices.append((value, _("artifact %(digest)s…") % {"digest": value[:12]}))
-        return self.item(
+        return self.build_item(
             f"inputs/{slot}",
             _("Input: %(slot)s") % {"slot": slot},
             control="select",

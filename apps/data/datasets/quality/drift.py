@@ -54,7 +54,7 @@ def get_drift(actor: Actor, version: DatasetVersion, other: DatasetVersion) -> d
     if version.quality_id is None or other.quality_id is None:
         return None
     if len(version.columns) < MIN_CACHED_COLUMNS:
-        return drift_in(presenters.load_report(actor, other), presenters.load_report(actor, version))
+        return compute_report_drift(presenters.load_report(actor, other), presenters.load_report(actor, version))
     key = f"drift:{SCHEMA}:{version.quality_id[:24]}:{other.quality_id[:24]}"
     drift: dict[str, Any] | None = cache.get(key)
     if drift is None:
@@ -104,6 +104,6 @@ def sort_column_drifts(drift: Mapping[str, Any] | None) -> list[DriftVerdict]:
     return sorted(rows, key=lambda row: place[str((row.told or {}).get("verdict", "unknown"))])
 
 
-def drift_in(before: Report | None, report: Report | None) -> dict[str, Any] | None:
+def compute_report_drift(before: Report | None, report: Report | None) -> dict[str, Any] | None:
     """Compute the drift of two reports that are loaded already."""
     return compute_drift(before, report) if before is not None and report is not None else None

@@ -95,7 +95,7 @@ def read_yaml(data: bytes) -> Any:
         ) from None
 
 
-def expectations_of(schema: Any) -> list[dict[str, Any]]:
+def parse_pandera_expectations(schema: Any) -> list[dict[str, Any]]:
     """The schema as expectations; Invalid with every part that cannot be taken, each by its name and pointer."""
     try:
         return convert_pandera_schema(schema)

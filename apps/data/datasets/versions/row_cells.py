@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from apps.data.datasets.models import DatasetFile
 from apps.data.datasets.queries import PREVIEW_CHARACTERS
 from apps.data.datasets.versions.manifest import parse_dialect
-from apps.data.datasets.versions.row_pages import records
+from apps.data.datasets.versions.row_pages import iter_csv_records
 
 MAX_PAIRS = 12  # cells that a page shows
 MAX_BYTES_READ = 16 * 2**20  # bytes that are read to find a row
@@ -48,7 +48,7 @@ def read_row_cells(file: DatasetFile, row: int) -> RowCells | None:
     at, number = 0, 0
     while at < min(size, MAX_BYTES_READ):
         before = at
-        for cells, after in records(digest, dialect, at, size):
+        for cells, after in iter_csv_records(digest, dialect, at, size):
             start, at = at, after
             if names is None:
                 names = cells

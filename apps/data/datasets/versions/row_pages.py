@@ -43,11 +43,11 @@ def read_rows(actor: Actor, version: DatasetVersion, at: int = 0, first: int = 1
     if table is None or dialect is None:
         return None
     size = table.artifact.size
-    head = records(table.artifact_id, dialect, 0, size)
+    head = iter_csv_records(table.artifact_id, dialect, 0, size)
     names, start = next(head, ([], 0))
     rows: list[list[str | None]] = []
     end = at or start
-    for cells, after in records(table.artifact_id, dialect, end, size) if at else head:
+    for cells, after in iter_csv_records(table.artifact_id, dialect, end, size) if at else head:
         if len(rows) == PREVIEW_ROWS:
             break
         rows.append([cell[:PREVIEW_CHARACTERS] or None for cell in cells])
@@ -55,7 +55,7 @@ def read_rows(actor: Actor, version: DatasetVersion, at: int = 0, first: int = 1
     return RowPage(names, rows, first if at else 1, end if rows and end < size else None)
 
 
-def records(digest: str, dialect: CsvDialect, at: int, size: int) -> Iterator[tuple[list[str], int]]:
+def iter_csv_records(digest: str, dialect: CsvDialect, at: int, size: int) -> Iterator[tuple[list[str], int]]:
     """(cells, the byte behind them) of the records that lie whole in the PREVIEW_BYTES from `at` on."""
     data = read_piece(digest, at, size)
     with suppress(csv.Error):  # the upload has checked the file: a fault is the end of what was read
