@@ -130,7 +130,7 @@ def add_files(
     """A version of artifacts that the project holds: (path, digest, media type or "" for what the path suggests).
 
     Rows and columns stay unknown until a job measures them; what the dataset expects is checked at once. Makes the
-    dataset if the project has none. Raises Invalid naming the file that is wrong, and what check_expected raises.
+    dataset if the project has none. Raises Invalid naming the file that is wrong, and as check_expectations.
     """
     policy.require(actor, "dataset.add_version", project)
     check_name(dataset_name)
