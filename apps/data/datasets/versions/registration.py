@@ -73,7 +73,8 @@ def add_version(
     """Add a version of these files, or return the existing one: the digest of the manifest identifies it.
 
     Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. `checked`:
-    the result of check_expectations. `old_paths`: those that may stay as they are (check_path), else the newest version's.
+    the result of check_expectations. `old_paths`: those that may stay as they are (check_path), else those of the
+    newest version.
     Numbers have no gaps and none is given twice: the dataset's row is locked while the next one is taken. Raises
     Invalid for files of nonsense or bytes that the project does not hold.
     """
