@@ -22,7 +22,7 @@ with TemporaryDirectory() as folder:
     table = store_file(actor=actor, project=project, path=path).digest
 spec = {{"task": "forecast", "target": "price", "lags": 5, "hidden": [8], "epochs": 3, "seed": {seed}}}
 asked = Submission(kind="train", spec=spec, inputs=[InputSpec(slot="table", digest=table)], name="to run again")
-print("job", submit_job(actor=actor, project=project, asked=asked)[0].pk)
+print("job", submit_job(actor=actor, project=project, submission=asked)[0].pk)
 """
 STATE = """
 import json

@@ -91,7 +91,7 @@ def test_database_outage_beyond_lease_loses_job(beating, attempt):
 def test_short_disk_is_told_at_the_next_beat(beating, attempt, node, monkeypatch, settings):
     assert beating.is_short_of_disk() is False
     beating.node_at = time.monotonic()
-    monkeypatch.setattr(module.hardware, "disk_space", lambda folder: (10**9, 10**6))
+    monkeypatch.setattr(module.hardware, "get_disk_space", lambda folder: (10**9, 10**6))
     assert beating.is_short_of_disk() is True
     beating.send_heartbeat()
     node.refresh_from_db()

@@ -56,7 +56,7 @@ def floor_time(moment: datetime, seconds: int) -> datetime:
 
 
 def build_sample_columns(load: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a sample, from what `hardware.load` tells."""
+    """The columns of a sample, from what `hardware.measure_load` returns."""
 
     def compute_used(name: str) -> int | None:
         total, free = load.get(f"{name}_total_bytes"), load.get(f"{name}_free_bytes")
