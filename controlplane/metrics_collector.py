@@ -193,10 +193,10 @@ OF_NODE: tuple[tuple[str, str, Callable[..., float | None]], ...] = (
         lambda row, now: max(0.0, (now - row.node.heartbeat_at).total_seconds()) if row.node.heartbeat_at else None,
     ),
     ("plane_node_jobs_running", "Jobs that run there.", lambda row, now: row.node.running_jobs),
-    ("plane_node_cpus", "CPUs that jobs may use together.", lambda row, now: row.cpus.whole),
+    ("plane_node_cpus", "CPUs that jobs may use together.", lambda row, now: row.cpus.total),
     ("plane_node_cpus_claimed", "CPUs that running jobs have claimed.", lambda row, now: row.cpus.used),
     ("plane_node_cpu_busy_ratio", "CPU time in use, whoever uses it, 0 to 1.", lambda row, now: row.cpus.measured),
-    ("plane_node_memory_bytes", "Memory that jobs may use together.", lambda row, now: row.memory.whole),
+    ("plane_node_memory_bytes", "Memory that jobs may use together.", lambda row, now: row.memory.total),
     ("plane_node_memory_claimed_bytes", "Memory that running jobs have claimed.", lambda row, now: row.memory.used),
     ("plane_node_memory_busy_ratio", "Memory in use, whoever uses it, 0 to 1.", lambda row, now: row.memory.measured),
     ("plane_node_disk_free_bytes", "Bytes free where the jobs' scratch lies.", lambda row, now: row.disk_free),
@@ -205,7 +205,7 @@ OF_NODE: tuple[tuple[str, str, Callable[..., float | None]], ...] = (
         "1 if the node claims no jobs, as a disk there is short.",
         lambda row, now: float(bool(row.short_disks)),
     ),
-    ("plane_node_gpus", "GPUs of the node.", lambda row, now: row.gpus.whole),
+    ("plane_node_gpus", "GPUs of the node.", lambda row, now: row.gpus.total),
     ("plane_node_gpus_claimed", "GPUs that running jobs have claimed.", lambda row, now: row.gpus.used),
 )
 OF_GPU = (
