@@ -65,7 +65,7 @@ PREDICTED = Command(
     "deepseek.evaluate.spec:PredictionsSpec",
     ("table",),
     files={"predictions": ("predictions", "a CSV or Parquet file with a column prediction, instead of a MODEL_DIR")},
-    run="deepseek.evaluate.predicted:run",
+    run="deepseek.evaluate.predictions_run:run",
 )
 COMMANDS = {
     "clean": Command(

@@ -19,7 +19,7 @@ ENGINE: dict[str, str] = {
     "quantize": "deepseek.quantize.run:run",
     "compile": "deepseek.compile.run:run",
     "evaluate": "deepseek.evaluate.run:run",
-    "evaluate_predictions": "deepseek.evaluate.predicted:run",
+    "evaluate_predictions": "deepseek.evaluate.predictions_run:run",
     "register": "deepseek.register.run:run",
 }
 

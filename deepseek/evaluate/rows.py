@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepseek.evaluate.examples import Examples
-from deepseek.evaluate.measuring import Answers
+from deepseek.evaluate.measurement import Answers
 from deepseek.models.evaluate import SMALLEST_SHARE
 
 ROWS_NAME = "rows.parquet"

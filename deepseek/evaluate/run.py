@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from deepseek.evaluate.examples import Examples, read_evaluation
+from deepseek.evaluate.latency import memory, opened, paces
+from deepseek.evaluate.measurement import Answers, Measuring
 from deepseek.evaluate.measures import Outputs
-from deepseek.evaluate.measuring import Answers, Measuring
-from deepseek.evaluate.pace import memory, opened, paces
+from deepseek.evaluate.outputs import result_of, write_outputs
 from deepseek.evaluate.spec import EvaluateSpec
-from deepseek.evaluate.writing import result_of, write_outputs
 from deepseek.job import EngineError, Report, Result, staged
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import ModelManifest, sha256_of

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deepseek.evaluate.draws import pairing_of
+from deepseek.evaluate.bootstrap import pairing_of
 
 ROWS = np.arange(5)
 SEEDED = {"seed": 1, "replicates": 200}

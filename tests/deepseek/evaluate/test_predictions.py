@@ -8,7 +8,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from deepseek.evaluate.predicted import run as measure
+from deepseek.evaluate.predictions_run import run as measure
 from deepseek.evaluate.run import run as evaluate
 from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
 from deepseek.job import EngineError

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.evaluate.bootstrap import Series, pairing_of, series_of, told_of
 from deepseek.evaluate.classes import bin_of, measures_of_classes
 from deepseek.evaluate.document import CalibrationBin, SliceFigures
-from deepseek.evaluate.draws import Series, pairing_of, series_of, told_of
 from deepseek.evaluate.examples import FEWEST_ROWS, Examples
 from deepseek.evaluate.measures import Blocks, Floats, Measure, Outputs, Target
 from deepseek.evaluate.ranking import measures_of_queries

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from deepseek.evaluate.bootstrap import REPLICATES_NAME, REPLICATES_TYPE, SCHEMA
 from deepseek.evaluate.document import EVALUATION_NAME, EVALUATION_TYPE, Evaluation
-from deepseek.evaluate.draws import REPLICATES_NAME, REPLICATES_TYPE, SCHEMA
-from deepseek.evaluate.measuring import Measuring, Sliced
+from deepseek.evaluate.measurement import Measuring, Sliced
 from deepseek.evaluate.rows import ROWS_NAME, ROWS_TYPE, write_rows
 from deepseek.job import JSON, Output, Report, Result
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from deepseek.evaluate.examples import Examples, measured_rows, queries_of, refuse_group, require_enough
-from deepseek.evaluate.lacking import require_predictions
+from deepseek.evaluate.measurement import Answers, Measuring
 from deepseek.evaluate.measures import Target
-from deepseek.evaluate.measuring import Answers, Measuring
+from deepseek.evaluate.missing_predictions import require_predictions
+from deepseek.evaluate.outputs import result_of, write_outputs
 from deepseek.evaluate.predictions import classes_of, is_text, predictions_missing, read_predictions, values_of
 from deepseek.evaluate.spec import PredictionsSpec
-from deepseek.evaluate.writing import result_of, write_outputs
 from deepseek.job import EngineError, Report, Result, staged
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import sha256_of
