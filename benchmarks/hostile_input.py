@@ -181,7 +181,7 @@ def readers_of_searches() -> Iterator[Reader]:
         lambda text: __import__("re").search(convert_like_to_regex(text), "a1" * 200),
         most=1000,
     )
-    yield Reader("registry order_by", registry_filters.plain_order)
+    yield Reader("registry order_by", registry_filters.normalize_order)
     yield Reader("list: day", lambda text: listing.parse_day("x", text))
     yield Reader(
         "list: columns", lambda text: listing.parse_names(QueryDict(mutable=True) | {"columns": text}, "columns")
@@ -248,7 +248,9 @@ def readers_of_bodies() -> Iterator[Reader]:
     )
     yield Reader("pandera schema", lambda text: pandera_schemas.parse_pandera_expectations(schema_of(text)))
     yield Reader(
-        "YAML (MLmodel)", lambda text: mlmodel.read(__import__("yaml").load(text, mlmodel.LOADER)), most=mlmodel.LIMIT
+        "YAML (MLmodel)",
+        lambda text: mlmodel.parse_mlmodel(__import__("yaml").load(text, mlmodel.LOADER)),
+        most=mlmodel.MAX_BYTES,
     )
     many = ("12345678",)  # eight characters of a text stand for one of what is many
     yield Reader("job spec: unknown fields", lambda text: spec_of({"outliers": fields_of(text)}), units=many)

@@ -30,7 +30,7 @@ from apps.ml.experiments.models import (
     RunTag,
 )
 from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, GateVerdict, Model, ModelVersion, Variant
-from apps.ml.registry.services.evaluations import horizon_of
+from apps.ml.registry.services.evaluations import get_horizon
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.series import Budget
 from apps.ml.reruns.tolerance import Tolerance
@@ -197,7 +197,7 @@ class Measured:
         from deepseek.evaluate.spec import EvaluateSpec, Slice
         from deepseek.job import Silent
 
-        spec = EvaluateSpec(slices=[Slice(column=TARGET, bins=10)], runs=20, horizon=horizon_of(form.version))
+        spec = EvaluateSpec(slices=[Slice(column=TARGET, bins=10)], runs=20, horizon=get_horizon(form.version))
         with TemporaryDirectory() as folder:
             inputs = {"model": form.artifact_id, "manifest": form.manifest_id, "table": table.artifact_id}
             paths = {slot: Path(folder) / slot for slot in inputs}

@@ -311,13 +311,13 @@ APPROVAL_SUBJECTS = {"promotion": "apps.ml.registry.promotion.subject.PROMOTION"
 # Functions of apps that name artifacts in a column without a foreign key: (digests) -> those of them that it names.
 ARTIFACT_CITATIONS = (
     "apps.platform.lineage.citations.cited_artifacts",
-    "apps.ml.registry.citations.cited_artifacts",
+    "apps.ml.registry.citations.find_cited_artifacts",
     "apps.platform.holds.citations.cited_artifacts",
 )
 # Functions of apps above datasets that cite a version in another way than by a foreign key: (version) -> Citations.
 VERSION_CITATIONS: tuple[str, ...] = ()
 # Functions of apps above experiments that cite runs in another way than by a foreign key: (runs) -> {id: why}.
-RUN_CITATIONS = ("apps.ml.registry.citations.cited_runs",)
+RUN_CITATIONS = ("apps.ml.registry.citations.find_cited_runs",)
 # What a legal hold may name: the type in its record -> (model, where its project's key stands). The apps stand above.
 HOLD_OBJECTS = {
     "run": ("experiments.Run", "project"),

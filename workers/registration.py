@@ -13,7 +13,7 @@ from apps.data.datasets.models import Dataset
 from apps.data.datasets.provenance.job_inputs import build_version_end, find_source_versions, get_input_digests
 from apps.data.datasets.quality.profile_jobs import register_measurements
 from apps.data.datasets.services import register_version, set_quality
-from apps.ml.registry.provenance import MODEL_SLOT, artifact_end, model_edges
+from apps.ml.registry.provenance import MODEL_SLOT, build_artifact_end, build_model_edges
 from apps.ml.registry.services import register_version as register_model
 from apps.ml.registry.services.evaluations import register_evaluation
 from apps.ml.registry.services.predictions import register_predictions
@@ -104,10 +104,10 @@ def record_training_lineage(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The lineage of a training: from the dataset version that went in to the file of the model that came out."""
     sources = find_source_versions(job, find_parent_dataset(job))
     ends = {
-        slot: build_version_end(sources[slot]) if slot in sources else artifact_end(digest, digest[:12])
+        slot: build_version_end(sources[slot]) if slot in sources else build_artifact_end(digest, digest[:12])
         for slot, digest in get_input_digests(job).items()
     }
-    record_edges(actor=actor, project=job.project, edges=model_edges(job, ends, outputs))
+    record_edges(actor=actor, project=job.project, edges=build_model_edges(job, ends, outputs))
 
 
 def find_parent_dataset(job: Job) -> Dataset | None:
@@ -121,8 +121,8 @@ def record_derived_model(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The lineage of a quantization or compilation: from the file of one form to the file of the other."""
     digest = get_input_digests(job)[MODEL_SLOT]
     holding = Holding.objects.filter(project_id=job.project_id, artifact=digest).first()
-    source = artifact_end(digest, holding.name if holding else digest[:12])
-    record_edges(actor=actor, project=job.project, edges=model_edges(job, {MODEL_SLOT: source}, outputs))
+    source = build_artifact_end(digest, holding.name if holding else digest[:12])
+    record_edges(actor=actor, project=job.project, edges=build_model_edges(job, {MODEL_SLOT: source}, outputs))
 
 
 def register_model_version(actor: Actor, job: Job, outputs: Outputs) -> None:

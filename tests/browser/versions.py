@@ -7,7 +7,7 @@ bytes are in the store and registered by the service that registers a job's, so 
 from __future__ import annotations
 
 from apps.core.actors import PlaneRole, build_plane_actor
-from apps.ml.registry.documents import document_text
+from apps.ml.registry.documents import serialize_document
 from apps.ml.registry.services import register_version
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact, Holding
@@ -27,7 +27,7 @@ def make(model: str, rmse: float) -> None:
     job, document = job_of(project, "register"), document_of(files, rmse)
     for slot, artifact in (("fp32", files["model"]), ("fp32_manifest", files["manifest"])):
         JobInput.objects.create(job=job, slot=slot, artifact=artifact, source_job=trainer)
-    written = held(project, document_text(document))
+    written = held(project, serialize_document(document))
     outputs = [("version", written, "version.json", "application/json", document)]
     register_version(
         actor=build_plane_actor(PlaneRole.WORKER, host="test"),

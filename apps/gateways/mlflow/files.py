@@ -179,7 +179,7 @@ def find_writable_owner(call: MlflowCall, path: str) -> tuple[Owner | None, Arti
 
 def list_entries(call: MlflowCall, place: ArtifactPlace) -> list[Entry]:
     if place.version is not None:
-        return downloads.entries_of(call.actor, call.project, place.version, place.path)
+        return downloads.list_folder_entries(call.actor, call.project, place.version, place.path)
     owner = tree.find_owner(call.actor, call.project, place)
     return tree.list_entries(tree.list_files(owner), place.path) if owner else []
 
@@ -194,7 +194,7 @@ def find_file_at_place(call: MlflowCall, place: ArtifactPlace | None) -> Holding
     if place is None or not place.path:
         return None
     if place.version is not None:
-        row = downloads.file_at(call.actor, call.project, place.version, place.path)
+        row = downloads.find_file(call.actor, call.project, place.version, place.path)
         return build_holding(call, *row) if row else None
     owner = tree.find_owner(call.actor, call.project, place)
     return find_owner_file(call, owner, place.path) if owner else None

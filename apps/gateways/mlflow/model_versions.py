@@ -12,7 +12,7 @@ from apps.gateways.mlflow.prompts import refuse_prompt
 from apps.gateways.mlflow.request import MlflowCall
 from apps.gateways.mlflow.responses import invalid_parameter_error, missing_resource_error
 from apps.ml.registry import services
-from apps.ml.registry.downloads import address_of, source_told
+from apps.ml.registry.downloads import get_download_address, get_source_address
 from apps.ml.registry.models import Alias, ModelVersion, ModelVersionTag
 
 NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -71,7 +71,7 @@ def delete_tag(call: MlflowCall) -> dict[str, Any]:
 
 def get_download_uri(call: MlflowCall) -> dict[str, Any]:
     row = get_version(call, call.require_text("name"), call.get_text("version"), with_document=True)
-    return {"artifact_uri": address_of(row)}
+    return {"artifact_uri": get_download_address(row)}
 
 
 # -- rows and their shape -------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def serialize_version(row: ModelVersion, *, tags: Iterable[Any] = (), aliases: S
         "last_updated_timestamp": serializers.to_milliseconds(row.updated_at),
         "current_stage": row.stage,
         "description": row.description,
-        "source": source_told(row),
+        "source": get_source_address(row),
         "run_id": row.run_id or "",
         "status": "READY",
     }

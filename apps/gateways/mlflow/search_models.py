@@ -13,7 +13,7 @@ from apps.gateways.mlflow.search import get_page_token, parse_experiment_ids
 from apps.ml.experiments.models import LoggedModel, LoggedModelMetric, LoggedModelParam, LoggedModelTag
 from apps.ml.experiments.search.logged_models import DatasetFilter, LoggedModelQuery, ModelOrder, search_logged_models
 from apps.ml.registry.models import Alias, Model, ModelTag
-from apps.ml.registry.search import RegistryQuery, newest_of, search_models, search_versions
+from apps.ml.registry.search import RegistryQuery, list_newest_by_stage, search_models, search_versions
 
 DEFAULT_LOGGED_MODELS, MAX_LOGGED_MODELS = 100, 50_000
 DEFAULT_MODELS, MAX_MODELS = 100, 1000
@@ -110,7 +110,7 @@ def serialize_registered_models(rows: Sequence[Model]) -> list[dict[str, Any]]:
     """Models with the newest version of each of their stages; five queries, however many they are."""
     ids = [row.pk for row in rows]
     newest, tags, aliases = defaultdict(list), defaultdict(list), defaultdict(list)
-    versions = newest_of(ids)
+    versions = list_newest_by_stage(ids)
     for version, payload in zip(versions, model_versions.serialize_versions(versions), strict=True):
         newest[version.model_id].append(payload)
     columns = ("model_id", "key", "value")

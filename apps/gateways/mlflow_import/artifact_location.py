@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from apps.gateways.mlflow_import.source_records import SourceVersion
 from apps.ml.experiments.files.tree import get_artifact_uri
 from apps.ml.experiments.models import LoggedModel, Run
-from apps.ml.registry.sources import FrozenFile, frozen
+from apps.ml.registry.sources import FrozenFile, freeze_files
 from apps.platform.accounts.models import Project
 
 LOGGED_MODEL_PATH = re.compile(r"(?:^models:/|/models/)(m-[0-9a-f]{32})(?:/artifacts)?(?:/|$)")
@@ -42,7 +42,7 @@ def locate_artifacts(project: Project, found: SourceVersion) -> ArtifactLocation
     model_id = found.model_id or (match.group(1) if match else "")
     logged = LoggedModel.objects.filter(project=project, pk=model_id).first() if model_id else None
     if logged is not None:
-        return ArtifactLocation(f"models:/{logged.pk}", run, logged, frozen(logged))
+        return ArtifactLocation(f"models:/{logged.pk}", run, logged, freeze_files(logged))
     parts = urlsplit(found.source)
     path = found.source if parts.scheme == "runs" else unquote(parts.path)
     match_run = RUN_PATH.search(path)
@@ -51,4 +51,4 @@ def locate_artifacts(project: Project, found: SourceVersion) -> ArtifactLocation
         return ArtifactLocation(found.source, run)
     folder = path[match_run.end() :].strip("/")
     root = get_artifact_uri(owner_run)
-    return ArtifactLocation(f"{root}/{folder}" if folder else root, run, None, frozen(owner_run, folder))
+    return ArtifactLocation(f"{root}/{folder}" if folder else root, run, None, freeze_files(owner_run, folder))

@@ -7,12 +7,12 @@ import json
 from apps.core.canonical import sha256_hex
 from apps.gateways.mlflow_import.artifact_location import ArtifactLocation
 from apps.gateways.mlflow_import.source_records import SourceVersion
-from apps.ml.registry.documents import client_document
+from apps.ml.registry.documents import build_client_document
 
 
 def build_document(found: SourceVersion, place: ArtifactLocation) -> tuple[str, str]:
     """(text, digest) of the document. Its source, run and logged model are those that MLflow told."""
-    text = client_document(
+    text = build_client_document(
         model=found.name,
         number=found.number,
         source=found.source,

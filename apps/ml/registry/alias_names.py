@@ -47,11 +47,13 @@ def load_prototypes() -> dict[str, str]:
         merged = group_of.setdefault(first, {first})
         for target in targets:
             second = target["c"].strip(DIRECTION_MARK)
-            other = group_of.setdefault(second, {second})
-            if other is not merged:
-                merged |= other
-                group_of.update(dict.fromkeys(other, merged))
-    return {one: min(group, key=order_of_prototypes) for one, group in group_of.items() if len(one) == 1}
+            target_group = group_of.setdefault(second, {second})
+            if target_group is not merged:
+                merged |= target_group
+                group_of.update(dict.fromkeys(target_group, merged))
+    return {
+        character: min(group, key=order_of_prototypes) for character, group in group_of.items() if len(character) == 1
+    }
 
 
 def order_of_prototypes(text: str) -> tuple[int, bool, str]:
@@ -62,70 +64,75 @@ def order_of_prototypes(text: str) -> tuple[int, bool, str]:
 def compute_skeleton(name: str) -> str:
     """Equal for two names that look alike (UTS #39, section 4), whatever their case."""
     prototypes = load_prototypes()
-    drawn = "".join(one for one in unicodedata.normalize("NFD", name) if not is_ignorable(one))
-    replaced = "".join(prototypes.get(one, one) for one in drawn)
+    visible = "".join(character for character in unicodedata.normalize("NFD", name) if not is_ignorable(character))
+    replaced = "".join(prototypes.get(character, character) for character in visible)
     return unicodedata.normalize("NFD", replaced).casefold()
 
 
 def compute_skeletons(name: str) -> frozenset[str]:
     """Of the name as it is written, without its compatibility forms, and in both cases: a small l looks like the I of
     PRODUCTION, not like its i."""
-    plain = unicodedata.normalize("NFKC", name)
-    return frozenset(compute_skeleton(each) for each in (name, plain, plain.casefold(), plain.upper()))
+    normalized = unicodedata.normalize("NFKC", name)
+    return frozenset(compute_skeleton(each) for each in (name, normalized, normalized.casefold(), normalized.upper()))
 
 
 @cache
-def protected_skeletons() -> frozenset[str]:
+def compute_protected_skeletons() -> frozenset[str]:
     return frozenset().union(*(compute_skeletons(name) for name in PROTECTED))
 
 
 def is_like_protected(name: str) -> bool:
     """Whether people would take it for a protected alias: another case, another script, other forms of letters."""
-    return not protected_skeletons().isdisjoint(compute_skeletons(name))
+    return not compute_protected_skeletons().isdisjoint(compute_skeletons(name))
 
 
-def is_ignorable(one: str) -> bool:
+def is_ignorable(character: str) -> bool:
     """Whether nothing is drawn for the character by itself (Unicode's Default_Ignorable_Code_Point)."""
     return (
-        unicodedata.category(one) == "Cf"
-        or one in FILLERS
-        or one == "\u034f"
-        or "\ufe00" <= one <= "\ufe0f"
-        or "\U000e0100" <= one <= "\U000e01ef"
+        unicodedata.category(character) == "Cf"
+        or character in FILLERS
+        or character == "\u034f"
+        or "\ufe00" <= character <= "\ufe0f"
+        or "\U000e0100" <= character <= "\U000e01ef"
     )
 
 
-def is_mark(one: str) -> bool:
-    return unicodedata.category(one) in ("Mn", "Mc")
+def is_mark(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Mc")
 
 
-def is_pictograph(one: str) -> bool:
+def is_pictograph(character: str) -> bool:
     """Whether it is of the blocks of emoji; Python's tables do not have the property.
 
     Not the letters in circles and squares that lie among them: they spell words, and no table says which.
     """
-    if "\U0001f100" <= one <= "\U0001f1ff":
+    if "\U0001f100" <= character <= "\U0001f1ff":
         return False
-    return unicodedata.category(one) == "So" and (
-        "\U0001f000" <= one <= "\U0001faff" or "\u2600" <= one <= "\u27bf" or one == "\u2b1b"
+    return unicodedata.category(character) == "So" and (
+        "\U0001f000" <= character <= "\U0001faff" or "\u2600" <= character <= "\u27bf" or character == "\u2b1b"
     )
 
 
-def is_skin_tone(one: str) -> bool:
-    return "\U0001f3fb" <= one <= "\U0001f3ff"
+def is_skin_tone(character: str) -> bool:
+    return "\U0001f3fb" <= character <= "\U0001f3ff"
 
 
 def has_alias_characters(name: str) -> bool:
     """Whether a name is of what the reference server takes (letters, digits, _ and -), and of what it leaves out though
     words need it: marks, joiners, emoji. Where each may stand is for check_profile to say."""
     return bool(name) and all(
-        one.isalnum() or one in "_-" or one in JOINERS or is_mark(one) or is_pictograph(one) or is_skin_tone(one)
-        for one in name
+        character.isalnum()
+        or character in "_-"
+        or character in JOINERS
+        or is_mark(character)
+        or is_pictograph(character)
+        or is_skin_tone(character)
+        for character in name
     )
 
 
 @cache
-def arabic_letters(form: str) -> frozenset[str]:
+def list_arabic_letters(form: str) -> frozenset[str]:
     """The letters of Arabic, Persian and Urdu that have this form: those with "initial" join the letter after them,
     those with "final" the one before."""
     rows = (unicodedata.decomposition(chr(code)).split() for code in range(0xFB50, 0xFEFD))
@@ -141,29 +148,31 @@ def is_joiner_drawn(before: str, joiner: str, after: str) -> bool:
     """
     last, first = before[-1:], after[:1]
     if last and unicodedata.combining(last) == VIRAMA:
-        if not scripts_of(last) or not scripts_of(last) <= INDIC_SCRIPTS:
+        if not get_scripts(last) or not get_scripts(last) <= INDIC_SCRIPTS:
             return False
         return first.isalpha() if joiner == ZWNJ else not first or not is_mark(first)
     if joiner == ZWNJ:
-        return last in arabic_letters("initial") and first in arabic_letters("final")
+        return last in list_arabic_letters("initial") and first in list_arabic_letters("final")
     emoji = before[:-1] if last and is_skin_tone(last) else before
     return bool(emoji and first) and is_pictograph(emoji[-1]) and is_pictograph(first)
 
 
 def is_drawn(name: str, index: int) -> bool:
     """Whether the character at this index is drawn, and stands on what it belongs to."""
-    one, before = name[index], name[:index]
-    if one in JOINERS:
-        return is_joiner_drawn(before, one, name[index + 1 :])
-    if is_ignorable(one):  # variation selectors too: with one and without it an emoji looks the same on most screens
+    character, before = name[index], name[:index]
+    if character in JOINERS:
+        return is_joiner_drawn(before, character, name[index + 1 :])
+    if is_ignorable(
+        character
+    ):  # variation selectors too: with one and without it an emoji looks the same on most screens
         return False
-    if is_skin_tone(one):
+    if is_skin_tone(character):
         return bool(before) and is_pictograph(before[-1])
-    if is_mark(one):  # one of no script would fit on every letter: an o with a dot below that nobody sees
-        script = scripts_of(one)
+    if is_mark(character):  # one of no script would fit on every letter: an o with a dot below that nobody sees
+        script = get_scripts(character)
         on = before.rstrip("".join(JOINERS))[-1:]
-        return bool(script and on) and scripts_of(on) == script
-    return one.isprintable()
+        return bool(script and on) and get_scripts(on) == script
+    return character.isprintable()
 
 
 def has_too_many_marks(name: str) -> bool:
@@ -186,7 +195,7 @@ def check_profile(name: str) -> None:
             limit="normalised (NFKC), visible characters",
             hint=N_("Type it anew with plain letters, for instance champion."),
         )
-    scripts = scripts_of(name)
+    scripts = get_scripts(name)
     if len(scripts) > 1 and not any(scripts <= allowed for allowed in MIXED_SCRIPTS):
         raise Invalid(
             "Invalid alias name: {name!r} mixes scripts ({title}).",
@@ -199,7 +208,7 @@ def check_profile(name: str) -> None:
         )
 
 
-def scripts_of(name: str) -> frozenset[str]:
+def get_scripts(name: str) -> frozenset[str]:
     from confusable_homoglyphs.categories import alias
 
-    return frozenset(alias(one) for one in name) - SCRIPTLESS
+    return frozenset(alias(character) for character in name) - SCRIPTLESS

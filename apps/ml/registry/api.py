@@ -17,10 +17,10 @@ from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.data.datasets.requests import validate_body
 from apps.ml.registry import queries, services
 from apps.ml.registry.documents import read_document
-from apps.ml.registry.evaluations.comparison import measured_in, pairs_of
+from apps.ml.registry.evaluations.comparison import build_variant_figures, pair_variants
 from apps.ml.registry.models import Model, ModelVersion
-from apps.ml.registry.promotion.facts import side, variants_of
-from apps.ml.registry.provenance import data_of
+from apps.ml.registry.promotion.facts import build_side, list_variants_with_artifacts
+from apps.ml.registry.provenance import list_training_data
 from apps.ml.registry.serializers import (
     AliasBody,
     AliasMoveSerializer,
@@ -42,7 +42,7 @@ from apps.platform.approvals.serializers import ApprovalDetailSerializer
 
 QUERY = OpenApiParameter("q", str, description="A part of the name or the description.")
 WITH = OpenApiParameter("with", str, description="production (the default), or the number or digest of a version.")
-TOLD = ("features", "classes", "signature", "architecture", "inputs", "spec")
+DOCUMENT_FIELDS = ("features", "classes", "signature", "architecture", "inputs", "spec")
 
 
 class ModelsView(GenericAPIView[Model]):
@@ -59,31 +59,35 @@ class ModelsView(GenericAPIView[Model]):
     )
     def get(self, request: Request, project: str) -> Response:
         """The models of the project, newest first; narrowed by when a version was registered, by the last of those."""
-        within, asked = get_project(request.actor, project), request.query_params
-        found = queries.list_models(request.actor, within, query=asked.get("q", ""))
-        if asked.get("registered_after") or asked.get("registered_before"):
+        project_row, query = get_project(request.actor, project), request.query_params
+        models = queries.list_models(request.actor, project_row, query=query.get("q", ""))
+        if query.get("registered_after") or query.get("registered_before"):
             self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
-        page = self.paginate_queryset(filter_between_days(found, "touched_at", asked, "registered"))
+        page = self.paginate_queryset(filter_between_days(models, "touched_at", query, "registered"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="models_create", request=ModelBody, responses={201: ModelSerializer})
     def post(self, request: Request, project: str) -> Response:
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "model.create", within)
-        made: Any = services.create_model(actor=request.actor, project=within, **validate_body(ModelBody, request.data))
-        made.production = made.production_metrics = made.newest_metrics = made.changed_at = None  # as the list has it
-        headers = {"Location": f"{request.path}/{made.name}"}
-        return Response(ModelSerializer(made).data, status=status.HTTP_201_CREATED, headers=headers)
+        project_row = get_project(request.actor, project)
+        policy.require(request.actor, "model.create", project_row)
+        model: Any = services.create_model(
+            actor=request.actor, project=project_row, **validate_body(ModelBody, request.data)
+        )
+        model.production = model.production_metrics = model.newest_metrics = model.changed_at = (
+            None  # as the list has it
+        )
+        headers = {"Location": f"{request.path}/{model.name}"}
+        return Response(ModelSerializer(model).data, status=status.HTTP_201_CREATED, headers=headers)
 
 
 class ModelView(APIView):
     @extend_schema(operation_id="models_read", responses=ModelDetailSerializer)
     def get(self, request: Request, project: str, name: str) -> Response:
         """A model, where each of its aliases points, and how they came there."""
-        found: Any = queries.get_model(request.actor, get_project(request.actor, project), name)
-        found.listed = queries.aliases_of(request.actor, found)
-        found.history = queries.moves_of(request.actor, found)
-        return Response(ModelDetailSerializer(found).data)
+        model: Any = queries.get_model(request.actor, get_project(request.actor, project), name)
+        model.listed = queries.list_aliases(request.actor, model)
+        model.history = queries.list_moves(request.actor, model)
+        return Response(ModelDetailSerializer(model).data)
 
 
 class ModelVersionsView(GenericAPIView[ModelVersion]):
@@ -100,8 +104,8 @@ class ModelVersionsView(GenericAPIView[ModelVersion]):
     )
     def get(self, request: Request, project: str, name: str) -> Response:
         model = queries.get_model(request.actor, get_project(request.actor, project), name)
-        found = queries.list_versions(request.actor, model)
-        page = self.paginate_queryset(filter_between_days(found, "created_at", request.query_params, "made"))
+        versions = queries.list_versions(request.actor, model)
+        page = self.paginate_queryset(filter_between_days(versions, "created_at", request.query_params, "made"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
@@ -112,7 +116,7 @@ class ModelVersionView(APIView):
 
         A variant's two files, under the names `file` and model.json in one folder, are what `deepseek serve` takes.
         """
-        return Response(detail(request, found_version(request, project, name, version)))
+        return Response(render_version_detail(request, get_request_version(request, project, name, version)))
 
 
 class PromoteView(APIView):
@@ -121,14 +125,14 @@ class PromoteView(APIView):
     )
     def post(self, request: Request, project: str, name: str, version: str) -> Response:
         """Ask the approvers to let `production` point to this version; the answer is the approval to wait for."""
-        found = found_version(request, project, name, version)
-        policy.require(request.actor, "model.request_promotion", found.model)
+        version_row = get_request_version(request, project, name, version)
+        policy.require(request.actor, "model.request_promotion", version_row.model)
         body = validate_body(PromotionBody, request.data)
-        asked = services.request_promotion(actor=request.actor, version=found, **body)
-        shown = serialize_approval(
-            request, found.model.project, get_approval(request.actor, found.model.project, asked.pk)
+        approval = services.request_promotion(actor=request.actor, version=version_row, **body)
+        payload = serialize_approval(
+            request, version_row.model.project, get_approval(request.actor, version_row.model.project, approval.pk)
         )
-        return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": shown["links"]["self"]})
+        return Response(payload, status=status.HTTP_201_CREATED, headers={"Location": payload["links"]["self"]})
 
 
 class CompareView(APIView):
@@ -138,19 +142,27 @@ class CompareView(APIView):
 
         Only intervals that do not meet, measured on the same held-out rows, make one better or worse.
         """
-        found = found_version(request, project, name, version)
-        other = queries.get_other(request.actor, found, request.query_params.get("with") or PRODUCTION)
-        sides = [measured_in(side(one, variants_of(one), {})) for one in (found, other)]
-        shown = {"model": name, "version": found.number, "other": other.number, "variants": pairs_of(*sides)}
-        return Response(VersionComparisonSerializer(shown).data)
+        version_row = get_request_version(request, project, name, version)
+        other_version = queries.get_other(request.actor, version_row, request.query_params.get("with") or PRODUCTION)
+        sides = [
+            build_variant_figures(build_side(row, list_variants_with_artifacts(row), {}))
+            for row in (version_row, other_version)
+        ]
+        payload = {
+            "model": name,
+            "version": version_row.number,
+            "other": other_version.number,
+            "variants": pair_variants(*sides),
+        }
+        return Response(VersionComparisonSerializer(payload).data)
 
 
 class AliasView(APIView):
     @extend_schema(operation_id="model_aliases_read", responses=ModelVersionDetailSerializer)
     def get(self, request: Request, project: str, name: str, alias: str) -> Response:
         """The version that the alias points to, whole, as at its own address."""
-        held = queries.get_alias(request.actor, get_project(request.actor, project), name, alias)
-        return Response(detail(request, held.version))
+        alias_row = queries.get_alias(request.actor, get_project(request.actor, project), name, alias)
+        return Response(render_version_detail(request, alias_row.version))
 
     @extend_schema(
         operation_id="model_aliases_set",
@@ -159,12 +171,12 @@ class AliasView(APIView):
     )
     def put(self, request: Request, project: str, name: str, alias: str) -> Response:
         """Let an alias point to a version. `production` is refused: it moves only by an approval."""
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "model.set_alias", within)
+        project_row = get_project(request.actor, project)
+        policy.require(request.actor, "model.set_alias", project_row)
         body = validate_body(AliasBody, request.data)
-        version = queries.get_version(request.actor, within, name, str(body["version"]))
-        held = services.set_alias(actor=request.actor, version=version, name=alias, reason=body["reason"])
-        return Response(AliasSerializer(held).data)
+        version = queries.get_version(request.actor, project_row, name, str(body["version"]))
+        alias_row = services.set_alias(actor=request.actor, version=version, name=alias, reason=body["reason"])
+        return Response(AliasSerializer(alias_row).data)
 
 
 class RollbackView(APIView):
@@ -177,28 +189,28 @@ class RollbackView(APIView):
         return Response(AliasMoveSerializer(services.roll_back(actor=request.actor, model=model, **body)).data)
 
 
-def found_version(request: Request, project: str, name: str, version: str) -> ModelVersion:
+def get_request_version(request: Request, project: str, name: str, version: str) -> ModelVersion:
     return queries.get_version(request.actor, get_project(request.actor, project), name, version)
 
 
-def detail(request: Request, version: ModelVersion) -> dict[str, Any]:
+def render_version_detail(request: Request, version: ModelVersion) -> dict[str, Any]:
     """Everything of a version; six queries beside its own."""
     row: Any = version
     document, project = read_document(version.document), version.model.project
-    for name in TOLD:
+    for name in DOCUMENT_FIELDS:
         setattr(row, name, document[name])
-    row.listed = queries.variants_of(request.actor, version)
+    row.listed = queries.list_variants(request.actor, version)
     row.frozen = document["files"]
     row.trained_on = [
         {"dataset": data.dataset.name, "version": data.number, "digest": data.digest}
-        for data in data_of(next(iter(row.listed), None), version.project_id)
+        for data in list_training_data(next(iter(row.listed), None), version.project_id)
     ]
-    here = [project.slug, version.model.name, str(version.number)]
+    address_args = [project.slug, version.model.name, str(version.number)]
     row.links = {
-        "self": reverse("api-model-version", args=here),
-        "page": reverse("registry:version", args=here),
-        "promote": reverse("api-model-promote", args=here),
-        "compare": reverse("api-model-compare", args=here),
+        "self": reverse("api-model-version", args=address_args),
+        "page": reverse("registry:version", args=address_args),
+        "promote": reverse("api-model-promote", args=address_args),
+        "compare": reverse("api-model-compare", args=address_args),
         "document": None if version.by_client else reverse("api-artifact", args=[project.slug, version.digest]),
     }
     return dict(ModelVersionDetailSerializer(row, context={"project": project}).data)

@@ -6,8 +6,8 @@ class RegistryConfig(AppConfig):
 
     def ready(self) -> None:
         """Jobs know nothing of evaluation sets: what one measures goes into a job's spec through this table."""
-        from apps.ml.registry.evaluations.sets import completed_spec, registered_by_client
+        from apps.ml.registry.evaluations.sets import complete_spec, require_client_version
         from apps.platform.jobs.submission import COMPLETED
 
-        COMPLETED["evaluation"] = completed_spec
-        COMPLETED["version"] = registered_by_client
+        COMPLETED["evaluation"] = complete_spec
+        COMPLETED["version"] = require_client_version

@@ -9,21 +9,23 @@ from django.http import HttpRequest
 
 from apps.core.actors import Actor
 from apps.ml.registry import presenters, queries
-from apps.ml.registry.downloads import own_address
-from apps.ml.registry.mlmodel import mlmodel_of
+from apps.ml.registry.downloads import get_own_address
+from apps.ml.registry.mlmodel import read_mlmodel
 from apps.ml.registry.models import ModelVersion
 
 
-def client_page(request: HttpRequest, actor: Actor, version: ModelVersion, told: Mapping[str, Any]) -> dict[str, Any]:
+def build_client_context(
+    request: HttpRequest, actor: Actor, version: ModelVersion, totals: Mapping[str, Any]
+) -> dict[str, Any]:
     """`told`: the count and size of its files. Three queries."""
     return {
-        "files": queries.files_of(actor, version),
-        "count": told["count"],
-        "size": told["size"],
-        "mlmodel": mlmodel_of(version),
+        "files": queries.list_version_files(actor, version),
+        "count": totals["count"],
+        "size": totals["size"],
+        "mlmodel": read_mlmodel(version),
         "tags": list(version.tags.order_by("key").values_list("key", "value")[:TAGS_SHOWN]),
-        "loading": presenters.loading_of(version, request.build_absolute_uri("/").rstrip("/")),
-        "address": own_address(version),
+        "loading": presenters.format_loading_commands(version, request.build_absolute_uri("/").rstrip("/")),
+        "address": get_own_address(version),
     }
 
 

@@ -15,7 +15,7 @@ from apps.core.errors import Invalid
 from deepseek.messages import N_
 
 SCHEMA, CLIENT_SCHEMA = "plane/model-version/v1", "plane/mlflow-version/v1"
-UNTOLD: Mapping[str, Any] = {  # by a client, of what a register job tells
+CLIENT_DEFAULTS: Mapping[str, Any] = {  # by a client, of what a register job tells
     "task": "",
     "target": "",
     "features": [],
@@ -33,14 +33,14 @@ FileRow = tuple[str, str, int]
 """(path, digest, size)"""
 
 
-def document_text(document: Document) -> str:
+def serialize_document(document: Document) -> str:
     """The bytes of version.json, as the engine writes them."""
     return encode_canonical_json(document) + "\n"
 
 
-def checked_document(document: Document, digest: str) -> str:
+def serialize_checked_document(document: Document, digest: str) -> str:
     """The text of a document that a job says it made; Invalid if it is not the one whose bytes were stored."""
-    text = document_text(document)
+    text = serialize_document(document)
     if document.get("schema") != SCHEMA or sha256_hex(text) != digest:
         raise Invalid(
             "What the job says of the version is not what it wrote.",
@@ -52,14 +52,14 @@ def checked_document(document: Document, digest: str) -> str:
     return text
 
 
-def client_document(
+def build_client_document(
     *, model: str, number: int, source: str, run: str | None, logged_model: str | None, files: Iterable[FileRow]
 ) -> str:
     """The text of the document of a version that a client makes: what it was made of, and every file in it by digest.
 
     `files`: (path, digest, size in bytes).
     """
-    told = [{"path": path, "sha256": digest, "size": size} for path, digest, size in sorted(files)]
+    entries = [{"path": path, "sha256": digest, "size": size} for path, digest, size in sorted(files)]
     document = {
         "schema": CLIENT_SCHEMA,
         "model": model,
@@ -67,18 +67,18 @@ def client_document(
         "source": source,
         "run": run,
         "logged_model": logged_model,
-        "files": told,
+        "files": entries,
     }
     return encode_canonical_json(document) + "\n"
 
 
 def read_document(text: str) -> dict[str, Any]:
     """A document with every part that a page asks for, `files` included; what its schema does not tell is empty."""
-    found: dict[str, Any] = json.loads(text)
-    if found.get("schema") == CLIENT_SCHEMA:
-        return {**UNTOLD, **found}
-    return {"files": [], **found}
+    document: dict[str, Any] = json.loads(text)
+    if document.get("schema") == CLIENT_SCHEMA:
+        return {**CLIENT_DEFAULTS, **document}
+    return {"files": [], **document}
 
 
-def metrics_of(figures: Figures) -> list[dict[str, Any]]:
+def get_metrics(figures: Figures) -> list[dict[str, Any]]:
     return list(figures.get("metrics") or [])

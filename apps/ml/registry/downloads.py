@@ -7,74 +7,74 @@ from apps.core.actors import Actor
 from apps.ml.experiments.files import tree
 from apps.ml.experiments.files.tree import Entry
 from apps.ml.registry.models import Alias, ModelVersion
-from apps.ml.registry.sources import ELSEWHERE, files_of, source_folder
+from apps.ml.registry.sources import EXTERNAL_SCHEMES, find_source_folder, list_frozen_files
 from apps.ml.registry.states import PROTECTED
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 
 
-def own_address(version: ModelVersion) -> str:
+def get_own_address(version: ModelVersion) -> str:
     """Where the files of a version are for good, whatever becomes of its source."""
     return f"mlflow-artifacts:/registry/{version.pk}"
 
 
-def source_told(version: ModelVersion) -> str:
+def get_source_address(version: ModelVersion) -> str:
     """What a client gave as the source; of a version that a job made, where its files are."""
-    return version.source or own_address(version)
+    return version.source or get_own_address(version)
 
 
-def address_of(version: ModelVersion) -> str:
+def get_download_address(version: ModelVersion) -> str:
     """Where a client fetches the files of a version.
 
     That is the folder that it was made of, as long as it holds the same bytes; else, and always of what is in
     production, the version's own place, whose bytes are those of its digest. Two queries, three of a protected one.
     """
     if not version.by_client:
-        return own_address(version)
-    if version.source.partition(":")[0].lower() in ELSEWHERE:
+        return get_own_address(version)
+    if version.source.partition(":")[0].lower() in EXTERNAL_SCHEMES:
         return version.source
     if Alias.objects.filter(version=version, name__in=PROTECTED).exists():
-        return own_address(version)
-    owner, folder = source_folder(version)
+        return get_own_address(version)
+    owner, folder = find_source_folder(version)
     if owner is None or owner.deleted_at is not None:
-        return own_address(version)
-    frozen = files_of(version)
+        return get_own_address(version)
+    frozen = list_frozen_files(version)
     if tree.list_files_below(owner, folder, len(frozen) + 1) != frozen:
-        return own_address(version)
+        return get_own_address(version)
     return f"{tree.get_artifact_uri(owner)}/{folder}".rstrip("/")
 
 
-def found(actor: Actor, project: Project, key: int) -> ModelVersion | None:
+def find_version(actor: Actor, project: Project, key: int) -> ModelVersion | None:
     policy.require(actor, "model.view", project)
     rows = ModelVersion.objects.visible_to(actor).select_related("model")
     return rows.filter(pk=key, model__project=project).first()
 
 
-def entries_of(actor: Actor, project: Project, key: int, folder: str) -> list[Entry]:
+def list_folder_entries(actor: Actor, project: Project, key: int, folder: str) -> list[Entry]:
     """The names in a folder of a version, by its key; nothing where there is no such version or folder."""
-    version = found(actor, project, key)
+    version = find_version(actor, project, key)
     if version is None:
         return []
     if version.by_client:
         return tree.list_entries(version.files.all(), folder)
     head = f"{folder}/" if folder else ""
     entries: dict[str, Entry] = {}
-    for path, _, size, _ in files_of(version):
+    for path, _, size, _ in list_frozen_files(version):
         name, slash, _ = path.removeprefix(head).partition("/")
         if path.startswith(head):
             entries[name] = Entry(name, bool(slash), 0 if slash else size)
-    return sorted(entries.values(), key=lambda one: one.name)
+    return sorted(entries.values(), key=lambda entry: entry.name)
 
 
-def file_at(actor: Actor, project: Project, key: int, path: str) -> tuple[Artifact, str, str] | None:
+def find_file(actor: Actor, project: Project, key: int, path: str) -> tuple[Artifact, str, str] | None:
     """(artifact, path, media type) of a file of a version, or None."""
-    version = found(actor, project, key)
+    version = find_version(actor, project, key)
     if version is None:
         return None
     if version.by_client:
         row = version.files.select_related("artifact").filter(path=path).first()
         return (row.artifact, path, row.media_type) if row else None
-    for one, digest, _, media_type in files_of(version):
-        if one == path and (artifact := Artifact.objects.filter(pk=digest).first()):
+    for file_path, digest, _, media_type in list_frozen_files(version):
+        if file_path == path and (artifact := Artifact.objects.filter(pk=digest).first()):
             return artifact, path, media_type
     return None

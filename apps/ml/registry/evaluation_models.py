@@ -57,8 +57,8 @@ class EvaluationSet(models.Model):
 class EvaluationQuerySet(models.QuerySet["Evaluation"]):
     def visible_to(self, actor: Actor) -> EvaluationQuerySet:
         """Those of versions that were not deleted."""
-        there = self.filter(version__deleted_at=None)
-        return there if actor.plane_role else there.filter(set__project_id__in=actor.project_ids)
+        evaluations_left = self.filter(version__deleted_at=None)
+        return evaluations_left if actor.plane_role else evaluations_left.filter(set__project_id__in=actor.project_ids)
 
 
 class Evaluation(models.Model):

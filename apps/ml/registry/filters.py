@@ -42,26 +42,35 @@ COLUMNS = {
 }
 
 
-def conditions_of(comparisons: Sequence[Comparison], table: str) -> list[Sql]:
+def build_conditions(comparisons: Sequence[Comparison], table: str) -> list[Sql]:
     """Models, or versions, of which every comparison is true. Prompts are left out, unless they are asked for."""
-    asks = next((one for one in comparisons if one.kind == TAG and one.key == PROMPT), None)
-    found = [condition(one, table) for one in comparisons if one.kind != TAG or one.key != PROMPT]
-    return [*found, prompts(table, wanted=asks is not None and wants_prompts(asks))]
+    prompt_comparison = next(
+        (comparison for comparison in comparisons if comparison.kind == TAG and comparison.key == PROMPT), None
+    )
+    conditions = [
+        build_condition(comparison, table)
+        for comparison in comparisons
+        if comparison.kind != TAG or comparison.key != PROMPT
+    ]
+    return [
+        *conditions,
+        build_prompt_condition(table, wanted=prompt_comparison is not None and is_for_prompts(prompt_comparison)),
+    ]
 
 
-def wants_prompts(asked: Comparison) -> bool:
+def is_for_prompts(asked: Comparison) -> bool:
     value = str(asked.value).lower()
     return (asked.operator, value) in {("=", "true"), ("!=", "false")}
 
 
-def prompts(table: str, *, wanted: bool) -> Sql:
+def build_prompt_condition(table: str, *, wanted: bool) -> Sql:
     """A model without the tag is none: `!= 'true'` holds for it, which is what clients send to see models only."""
     tags, owner = TAGS[table]
-    told = f"EXISTS (SELECT 1 FROM {tags} x WHERE x.{owner} = {table}.id AND x.key = %s AND x.value = 'true')"
-    return Sql(told if wanted else f"NOT {told}", (PROMPT,))
+    exists_sql = f"EXISTS (SELECT 1 FROM {tags} x WHERE x.{owner} = {table}.id AND x.key = %s AND x.value = 'true')"
+    return Sql(exists_sql if wanted else f"NOT {exists_sql}", (PROMPT,))
 
 
-def condition(comparison: Comparison, table: str) -> Sql:
+def build_condition(comparison: Comparison, table: str) -> Sql:
     if comparison.kind == TAG:
         tags, owner = TAGS[table]
         return build_key_condition(tags, owner, f"{table}.id", comparison, build_text_value_condition)
@@ -69,11 +78,11 @@ def condition(comparison: Comparison, table: str) -> Sql:
     if comparison.key != "version_number":
         return build_text_condition(column, operator, value)  # type: ignore[arg-type]
     if isinstance(value, float):
-        said = Message("Invalid value for numeric attribute '{key}': {value!r}", key=comparison.key, value=value)
-        raise FilterError(said, start=comparison.start, end=comparison.end)
+        message = Message("Invalid value for numeric attribute '{key}': {value!r}", key=comparison.key, value=value)
+        raise FilterError(message, start=comparison.start, end=comparison.end)
     return build_number_condition(column, operator, value)  # type: ignore[arg-type]
 
 
-def plain_order(text: str) -> str:
+def normalize_order(text: str) -> str:
     """`timestamp` is a word of SQL to MLflow, and means the last update here."""
     return re.sub(r"^\s*timestamp\b", "last_updated_timestamp", text)

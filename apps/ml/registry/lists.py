@@ -36,52 +36,52 @@ from apps.platform.jobs.views import get_project_context
 from deepseek.messages import N_
 
 
-def of(name: str) -> Callable[[Any], Any]:
+def get_field(name: str) -> Callable[[Any], Any]:
     return lambda row: getattr(row, name)
 
 
-def figure(name: str) -> Callable[[Any], str]:
+def build_figure_reader(name: str) -> Callable[[Any], str]:
     """The first figure of these metrics with its unit, as a page shows it."""
 
-    def told(row: Any) -> str:
+    def format_figure(row: Any) -> str:
         metrics = getattr(row, name) or []
         first = metrics[0] if metrics else {}
         return " ".join(str(first[key]) for key in ("name", "value", "unit") if first.get(key) not in (None, ""))
 
-    return told
+    return format_figure
 
 
-def aliases(version: ModelVersion) -> list[str]:
+def list_alias_names(version: ModelVersion) -> list[str]:
     return sorted(alias.name for alias in version.aliases.all())
 
 
 MODELS = Listing(
     "models",
     (
-        Column("name", gettext_lazy("Model"), of("name"), ("name",)),
-        Column("description", gettext_lazy("Description"), of("description"), default_visible=False),
-        Column("production", gettext_lazy("In production"), of("production")),
-        Column("production_figure", gettext_lazy("Its figure"), figure("production_metrics")),
+        Column("name", gettext_lazy("Model"), get_field("name"), ("name",)),
+        Column("description", gettext_lazy("Description"), get_field("description"), default_visible=False),
+        Column("production", gettext_lazy("In production"), get_field("production")),
+        Column("production_figure", gettext_lazy("Its figure"), build_figure_reader("production_metrics")),
         Column("newest", gettext_lazy("Newest version"), lambda row: row.newest or 0),
-        Column("newest_figure", gettext_lazy("Figure of the newest"), figure("newest_metrics")),
-        Column("by", gettext_lazy("By"), of("created_by"), default_visible=False),
-        Column("registered", gettext_lazy("Registered"), of("changed_at"), ("touched_at", "id"), down=True),
-        Column("made", gettext_lazy("Made"), of("created_at"), ("id",), down=True, default_visible=False),
+        Column("newest_figure", gettext_lazy("Figure of the newest"), build_figure_reader("newest_metrics")),
+        Column("by", gettext_lazy("By"), get_field("created_by"), default_visible=False),
+        Column("registered", gettext_lazy("Registered"), get_field("changed_at"), ("touched_at", "id"), down=True),
+        Column("made", gettext_lazy("Made"), get_field("created_at"), ("id",), down=True, default_visible=False),
     ),
     sort="name",
 )
 VERSIONS = Listing(
     "model_versions",
     (
-        Column("version", gettext_lazy("Version"), of("number"), ("number",), down=True),
-        Column("aliases", gettext_lazy("Aliases"), aliases),
-        Column("figure", gettext_lazy("Figure"), figure("metrics")),
-        Column("digest", gettext_lazy("Digest"), of("digest")),
-        Column("run", gettext_lazy("Run"), of("run_id")),
-        Column("job", gettext_lazy("Registered by"), of("job_id")),
-        Column("by", gettext_lazy("For"), of("created_by"), default_visible=False),
-        Column("when", gettext_lazy("When"), of("created_at")),
-        Column("note", gettext_lazy("Note"), of("note")),
+        Column("version", gettext_lazy("Version"), get_field("number"), ("number",), down=True),
+        Column("aliases", gettext_lazy("Aliases"), list_alias_names),
+        Column("figure", gettext_lazy("Figure"), build_figure_reader("metrics")),
+        Column("digest", gettext_lazy("Digest"), get_field("digest")),
+        Column("run", gettext_lazy("Run"), get_field("run_id")),
+        Column("job", gettext_lazy("Registered by"), get_field("job_id")),
+        Column("by", gettext_lazy("For"), get_field("created_by"), default_visible=False),
+        Column("when", gettext_lazy("When"), get_field("created_at")),
+        Column("note", gettext_lazy("Note"), get_field("note")),
     ),
     sort="-version",
 )
@@ -90,15 +90,15 @@ VERSIONS = Listing(
 # -- models ---------------------------------------------------------------------------------------------------------
 @mark_list_view(MODELS.key)
 @require_safe
-def model_list(request: HttpRequest, project: str) -> HttpResponseBase:
+def show_models(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/models: every model with what is in production and what its newest version does."""
     actor, where = get_project_context(request, project)
-    asked = read_filter_values(request.GET, ("name", "production"))
+    filters = read_filter_values(request.GET, ("name", "production"))
     table = build_table(
         MODELS,
         request.GET,
-        lambda: found_models(actor, where, request.GET, asked),
-        filters=filter_bar(request.GET, asked),
+        lambda: filter_models(actor, where, request.GET, filters),
+        filters=build_filter_bar(request.GET, filters),
         builtin=[
             build_builtin_view(_("In production"), production="yes"),
             build_builtin_view(_("Nothing in production"), production="no"),
@@ -117,55 +117,55 @@ def model_list(request: HttpRequest, project: str) -> HttpResponseBase:
     return render(request, "registry/list.html", context, status=table.status)
 
 
-def found_models(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> ModelQuerySet:
-    models = queries.list_models(actor, project, query=asked["name"])
-    match asked["production"]:
+def filter_models(actor: Actor, project: Project, params: QueryDict, filters: dict[str, str]) -> ModelQuerySet:
+    models = queries.list_models(actor, project, query=filters["name"])
+    match filters["production"]:
         case "yes":
             models = models.filter(production__isnull=False)
         case "no":
             models = models.filter(production__isnull=True)
         case "":
             pass
-        case other:
-            raise Invalid("{text!r} is neither yes nor no.", text=other[:40], field="production", limit="yes, no")
-    found: ModelQuerySet = filter_between_days(models, "touched_at", params, "registered")
-    return found
+        case value:
+            raise Invalid("{text!r} is neither yes nor no.", text=value[:40], field="production", limit="yes, no")
+    models_by_day: ModelQuerySet = filter_between_days(models, "touched_at", params, "registered")
+    return models_by_day
 
 
-def filter_bar(params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
+def build_filter_bar(params: QueryDict, filters: dict[str, str]) -> list[dict[str, Any]]:
     choices = [("", _("In production or not")), ("yes", _("In production")), ("no", _("Nothing in production"))]
     return [
-        {"name": "name", "label": _("Name"), "value": asked["name"]},
-        {"name": "production", "label": _("Production"), "value": asked["production"], "choices": choices},
+        {"name": "name", "label": _("Name"), "value": filters["name"]},
+        {"name": "production", "label": _("Production"), "value": filters["production"], "choices": choices},
         *build_day_filters(params, "registered", _("Registered from"), _("Registered until")),
     ]
 
 
 # -- versions of one ------------------------------------------------------------------------------------------------
-def versions_table(actor: Actor, model: Model, params: QueryDict) -> ListTable:
+def build_versions_table(actor: Actor, model: Model, params: QueryDict) -> ListTable:
     """The versions of a model as its page shows them, newest first."""
-    asked = read_filter_values(params, ("alias", "note"))
+    filters = read_filter_values(params, ("alias", "note"))
     return build_table(
         VERSIONS,
         params,
-        lambda: found_versions(actor, model, params, asked),
+        lambda: filter_versions(actor, model, params, filters),
         filters=[
-            {"name": "alias", "label": _("Alias"), "value": asked["alias"]},
-            {"name": "note", "label": _("Note"), "value": asked["note"]},
+            {"name": "alias", "label": _("Alias"), "value": filters["alias"]},
+            {"name": "note", "label": _("Note"), "value": filters["note"]},
             *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
         ],
         builtin=[build_builtin_view(_("In production"), alias=PRODUCTION)],
     )
 
 
-def found_versions(actor: Actor, model: Model, params: QueryDict, asked: dict[str, str]) -> ModelVersionQuerySet:
+def filter_versions(actor: Actor, model: Model, params: QueryDict, filters: dict[str, str]) -> ModelVersionQuerySet:
     versions = queries.list_versions(actor, model)
-    if asked["alias"]:
-        versions = versions.filter(aliases__name=asked["alias"])  # of one model: a version at most
-    if asked["note"]:
-        versions = versions.filter(note__icontains=asked["note"])
-    found: ModelVersionQuerySet = filter_between_days(versions, "created_at", params, "made")
-    return found
+    if filters["alias"]:
+        versions = versions.filter(aliases__name=filters["alias"])  # of one model: a version at most
+    if filters["note"]:
+        versions = versions.filter(note__icontains=filters["note"])
+    versions_by_day: ModelVersionQuerySet = filter_between_days(versions, "created_at", params, "made")
+    return versions_by_day
 
 
 @require_safe
@@ -173,7 +173,9 @@ def compare_two(request: HttpRequest, project: str, name: str) -> HttpResponseRe
     """Two selected versions beside each other: on to the newer one's page that compares. Invalid for other counts."""
     actor, where = get_project_context(request, project)
     model = queries.get_model(actor, where, name)
-    picked = {one for one in request.GET.getlist("ids") if one.isascii() and one.isdigit() and len(one) < 10}
+    picked = {
+        number for number in request.GET.getlist("ids") if number.isascii() and number.isdigit() and len(number) < 10
+    }
     if len(picked) != 2:
         raise Invalid(
             "{count} versions are selected.",

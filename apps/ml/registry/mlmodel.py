@@ -15,10 +15,10 @@ from apps.ml.registry.models import ModelVersion
 from apps.platform.artifacts.services import Damaged
 from apps.platform.artifacts.verification import read_verified
 
-LIMIT = 64 << 10  # bytes of a file that is read
-SHOWN = 200  # characters of one value
-FLAVORS = 20
-WRONG = (LookupError, AttributeError, ValueError, TypeError, ArithmeticError, yaml.YAMLError, RecursionError)
+MAX_BYTES = 64 << 10  # bytes of a file that is read
+MAX_VALUE_LENGTH = 200  # characters of one value
+MAX_FLAVORS = 20
+YAML_ERRORS = (LookupError, AttributeError, ValueError, TypeError, ArithmeticError, yaml.YAMLError, RecursionError)
 """What PyYAML and Python raise for values of a kind that they only seem to be: `!!timestamp x`, `!!int ''`, and an
 integer of more digits than Python writes out."""
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -35,32 +35,32 @@ class MLmodel:
     outputs: str
 
 
-def mlmodel_of(version: ModelVersion) -> MLmodel | None:
+def read_mlmodel(version: ModelVersion) -> MLmodel | None:
     """What the file says, or None where there is none, or none that can be read."""
-    row = version.files.filter(path="MLmodel", size__lte=LIMIT).values_list("artifact_id", flat=True).first()
+    row = version.files.filter(path="MLmodel", size__lte=MAX_BYTES).values_list("artifact_id", flat=True).first()
     if row is None:
         return None
     try:
-        told = yaml.load(read_verified(row), Loader=LOADER)  # noqa: S506 - a safe loader
-        return read(told) if isinstance(told, dict) else None
-    except (OSError, Unavailable, Damaged, *WRONG):
+        document = yaml.load(read_verified(row), Loader=LOADER)  # noqa: S506 - a safe loader
+        return parse_mlmodel(document) if isinstance(document, dict) else None
+    except (OSError, Unavailable, Damaged, *YAML_ERRORS):
         return None
 
 
-def read(told: dict[Any, Any]) -> MLmodel:
-    flavors = told.get("flavors")
-    found = []
-    for name, about in list(flavors.items())[:FLAVORS] if isinstance(flavors, dict) else []:
-        version = next((about[key] for key in about if of_library(str(key))), "") if is_map(about) else ""
-        found.append((text_of(name), text_of(version)))
+def parse_mlmodel(document: dict[Any, Any]) -> MLmodel:
+    flavors = document.get("flavors")
+    flavor_versions = []
+    for name, about in list(flavors.items())[:MAX_FLAVORS] if isinstance(flavors, dict) else []:
+        version = next((about[key] for key in about if is_library_version(str(key))), "") if is_map(about) else ""
+        flavor_versions.append((format_value(name), format_value(version)))
     function = flavors.get("python_function") if is_map(flavors) else None
     python = function.get("python_version") if is_map(function) else ""
-    signature = told.get("signature")
-    ways = [text_of(signature.get(way)) if is_map(signature) else "" for way in ("inputs", "outputs")]
-    return MLmodel(found, text_of(told.get("mlflow_version")), text_of(python), *ways)
+    signature = document.get("signature")
+    ways = [format_value(signature.get(way)) if is_map(signature) else "" for way in ("inputs", "outputs")]
+    return MLmodel(flavor_versions, format_value(document.get("mlflow_version")), format_value(python), *ways)
 
 
-def of_library(key: str) -> bool:
+def is_library_version(key: str) -> bool:
     """Whether it is the version of the flavour's own library, and not of what it was pickled with."""
     return key.endswith("_version") and key not in {"python_version", "cloudpickle_version"}
 
@@ -69,5 +69,5 @@ def is_map(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def text_of(value: Any) -> str:
-    return str(value)[:SHOWN] if isinstance(value, str | int | float) else ""
+def format_value(value: Any) -> str:
+    return str(value)[:MAX_VALUE_LENGTH] if isinstance(value, str | int | float) else ""

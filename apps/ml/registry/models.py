@@ -18,8 +18,8 @@ from apps.platform.artifacts.models import Artifact
 class ModelQuerySet(models.QuerySet["Model"]):
     def visible_to(self, actor: Actor) -> ModelQuerySet:
         """Those that were not deleted."""
-        there = self.filter(deleted_at=None)
-        return there if actor.plane_role else there.filter(project_id__in=actor.project_ids)
+        models_left = self.filter(deleted_at=None)
+        return models_left if actor.plane_role else models_left.filter(project_id__in=actor.project_ids)
 
 
 class Model(models.Model):
@@ -60,8 +60,8 @@ class ModelTag(KeyValue):
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def visible_to(self, actor: Actor) -> ModelVersionQuerySet:
         """Those that were not deleted, with their model or alone."""
-        there = self.filter(deleted_at=None)
-        return there if actor.plane_role else there.filter(model__project_id__in=actor.project_ids)
+        versions = self.filter(deleted_at=None)
+        return versions if actor.plane_role else versions.filter(model__project_id__in=actor.project_ids)
 
 
 class ModelVersion(models.Model):
@@ -147,8 +147,8 @@ class ModelVersionTag(KeyValue):
 class VariantQuerySet(models.QuerySet["Variant"]):
     def visible_to(self, actor: Actor) -> VariantQuerySet:
         """Those of versions that were not deleted, with their model or alone."""
-        there = self.filter(version__deleted_at=None)
-        return there if actor.plane_role else there.filter(version__model__project_id__in=actor.project_ids)
+        variants = self.filter(version__deleted_at=None)
+        return variants if actor.plane_role else variants.filter(version__model__project_id__in=actor.project_ids)
 
 
 class Variant(models.Model):

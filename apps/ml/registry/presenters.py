@@ -12,135 +12,152 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.data.datasets.models import DatasetVersion
-from apps.ml.registry.evaluations.comparison import Measured, Pair, compare, listed, measured_in, pairs_of, range_of
+from apps.ml.registry.evaluations.comparison import (
+    VariantFigures,
+    VariantPair,
+    build_variant_figures,
+    compare_metrics,
+    compute_range,
+    list_metrics,
+    pair_variants,
+)
 from apps.ml.registry.models import Alias, ModelVersion, Variant
 
 Side = Mapping[str, Any]
 Row = Mapping[str, Any]
-SERVED = "http://127.0.0.1:8080/predict"
-WIDEST = 40  # numbers that an example call writes out
-RECIPE_SHOWN = 60
+SERVE_ADDRESS = "http://127.0.0.1:8080/predict"
+MAX_INLINE_WIDTH = 40  # numbers that an example call writes out
+MAX_RECIPE_ROWS = 60
 
 
-def variant_rows(side: Side) -> list[dict[str, Any]]:
+def build_variant_rows(side: Side) -> list[dict[str, Any]]:
     """The variants as rows of a table, the trained one first: its figures, and of the first of them the difference."""
     rows = []
-    for measured in measured_in(side):
-        told = side["variants"][measured.name]
+    for measured in build_variant_figures(side):
+        variant = side["variants"][measured.name]
         rows.append(
             {
-                **told,
+                **variant,
                 "name": measured.name,
                 "metrics": measured.metrics,
                 "first": measured.metrics[0] if measured.metrics else None,
-                "lost": told["difference"].get(told["headline"]),
-                "smaller": factor(told["size_ratio"]),
-                "latency": {name: {**time, "faster": factor(time["ratio"])} for name, time in told["latency"].items()},
+                "lost": variant["difference"].get(variant["headline"]),
+                "smaller": build_factor(variant["size_ratio"]),
+                "latency": {
+                    name: {**time, "faster": build_factor(time["ratio"])} for name, time in variant["latency"].items()
+                },
             }
         )
         rows[-1]["timed"] = list(rows[-1]["latency"].items())
     for row in rows:
-        row["beside"] = timed_beside(row["name"], rows) if row["trained"] else {}
+        row["beside"] = find_reference_latencies(row["name"], rows) if row["trained"] else {}
     return rows
 
 
-def timed_beside(name: str, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def find_reference_latencies(name: str, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """The latencies of the form that others were measured against, by batch size, and beside which of them."""
-    found: dict[str, dict[str, Any]] = {}
+    latencies: dict[str, dict[str, Any]] = {}
     for row in rows:
         for batch, time in row["timed"]:
             if time["against"].split(" ")[0] == name:  # "fp32 eager"
-                found.setdefault(batch, {"median_us": time["against_median_us"], "variant": row["name"]})
-    return found
+                latencies.setdefault(batch, {"median_us": time["against_median_us"], "variant": row["name"]})
+    return latencies
 
 
-def factor(ratio: float | None) -> dict[str, Any] | None:
+def build_factor(ratio: float | None) -> dict[str, Any] | None:
     """A ratio as people say it: 0.5 times as fast is 2 times slower. None where there is none to say."""
     if not ratio:
         return None
     return {"by": max(ratio, 1 / ratio), "is_more": ratio >= 1}
 
 
-def beside(side: Side, other: Side | None) -> list[Pair]:
+def pair_with_other(side: Side, other_side: Side | None) -> list[VariantPair]:
     """The variants of one version beside those of the other, if there is another."""
-    return pairs_of(measured_in(side), measured_in(other)) if other else []
+    return pair_variants(build_variant_figures(side), build_variant_figures(other_side)) if other_side else []
 
 
-def against_baseline(row: Mapping[str, Any]) -> Pair | None:
+def pair_with_baseline(row: Mapping[str, Any]) -> VariantPair | None:
     """The trained variant beside the baseline, which the same job measured on the same rows; else nothing is known."""
     baseline, alike = row["baseline"], True if row["job"] else None
     if not baseline:
         return None
-    mine = Measured(row["name"], True, row["heldout"], row["rows"], row["metrics"])
-    theirs = Measured(baseline["name"], True, row["heldout"], row["rows"], listed(baseline["metrics"], row["headline"]))
-    metrics = compare(
+    mine = VariantFigures(row["name"], True, row["heldout"], row["rows"], row["metrics"])
+    theirs = VariantFigures(
+        baseline["name"], True, row["heldout"], row["rows"], list_metrics(baseline["metrics"], row["headline"])
+    )
+    metrics = compare_metrics(
         mine.metrics, theirs.metrics, same_rows=alike, paired=baseline.get("difference") if alike else None
     )
-    return Pair(mine, theirs, alike, metrics)
+    return VariantPair(mine, theirs, alike, metrics)
 
 
-def measures_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
+def build_measures(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
     """For a table of measures by variants: {name, cells: [{row, value}], theirs: production's}; None: not measured."""
-    found = by_name(rows, theirs, lambda row: {metric["name"]: metric for metric in row["metrics"]})
-    return [{**measure, "scale": scale_of(measure)} for measure in found]
+    measures = build_rows_by_name(rows, theirs, lambda row: {metric["name"]: metric for metric in row["metrics"]})
+    return [{**measure, "scale": compute_scale(measure)} for measure in measures]
 
 
-def scale_of(measure: Mapping[str, Any]) -> tuple[float, float]:
+def compute_scale(measure: Mapping[str, Any]) -> tuple[float, float]:
     """One range for a row of gauges, so that the eye may compare them across."""
-    return range_of([*(cell["value"] for cell in measure["cells"]), measure["theirs"]])
+    return compute_range([*(cell["value"] for cell in measure["cells"]), measure["theirs"]])
 
 
-def latencies_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
+def build_latencies(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
     """The same of the latencies, by batch size."""
-    found = by_name(rows, theirs, lambda row: row["latency"])
-    for latency in found:
+    latencies = build_rows_by_name(rows, theirs, lambda row: row["latency"])
+    for latency in latencies:
         for cell in latency["cells"]:
             cell["beside"] = cell["row"]["beside"].get(latency["name"])
         latency["theirs"] = latency["theirs"] or (theirs["beside"].get(latency["name"]) if theirs else None)
-    return found
+    return latencies
 
 
-def by_name(rows: Sequence[Row], theirs: Row | None, read: Callable[[Row], Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found, other = [read(row) for row in rows], read(theirs) if theirs else {}
-    names = dict.fromkeys(name for one in [*found, other] for name in one)
+def build_rows_by_name(
+    rows: Sequence[Row], theirs: Row | None, read: Callable[[Row], Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    columns, production = [read(row) for row in rows], read(theirs) if theirs else {}
+    names = dict.fromkeys(name for values in [*columns, production] for name in values)
     return [
         {
             "name": name,
-            "cells": [{"row": row, "value": one.get(name)} for row, one in zip(rows, found, strict=True)],
-            "theirs": other.get(name),
+            "cells": [{"row": row, "value": values.get(name)} for row, values in zip(rows, columns, strict=True)],
+            "theirs": production.get(name),
         }
         for name in names
     ]
 
 
-def serving_of(
+def build_serving_examples(
     variants: Sequence[Variant], model: str, files: str, document: Mapping[str, Any]
 ) -> list[dict[str, str]]:
     """Per variant what to type to let it answer, and an example call: [{name, commands, call}].
 
     `files`: the address of the project's artifacts.
     """
-    call = predict_call(document)
-    return [{"name": one.name, "commands": serve_commands(one, model, files), "call": call} for one in variants]
+    call = format_predict_call(document)
+    return [
+        {"name": variant.name, "commands": format_serve_commands(variant, model, files), "call": call}
+        for variant in variants
+    ]
 
 
-def serve_commands(variant: Variant, model: str, files: str) -> str:
+def format_serve_commands(variant: Variant, model: str, files: str) -> str:
     """The two files of a variant by digest into a folder, then serve that."""
     folder = f"{model}-{variant.name}"
-    wanted = (("model.json", variant.manifest_id), (variant.file, variant.artifact_id))
+    downloads = (("model.json", variant.manifest_id), (variant.file, variant.artifact_id))
     parts = (
         'curl -f -H "Authorization: Bearer $TOKEN" --create-dirs',
-        *(f"-o {quoted(f'{folder}/{name}')} {shlex.quote(f'{files}/{digest}')}" for name, digest in wanted),
+        *(f"-o {quote_path(f'{folder}/{name}')} {shlex.quote(f'{files}/{digest}')}" for name, digest in downloads),
     )
-    return " \\\n  ".join(parts) + f"\ndeepseek serve {quoted(folder)}"
+    return " \\\n  ".join(parts) + f"\ndeepseek serve {quote_path(folder)}"
 
 
-def quoted(path: str) -> str:
+def quote_path(path: str) -> str:
     """A path as one word of a shell, which no program takes for an option."""
     return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
-def loading_of(version: ModelVersion, server: str) -> str:
+def format_loading_commands(version: ModelVersion, server: str) -> str:
     """What to type to load a version that one of MLflow's clients made, with that client."""
     uri = f"models:/{version.model.name}/{version.number}"
     load = f"import mlflow; model = mlflow.pyfunc.load_model({json.dumps(uri, ensure_ascii=False)})"
@@ -154,43 +171,44 @@ def loading_of(version: ModelVersion, server: str) -> str:
     )
 
 
-def predict_call(document: Mapping[str, Any]) -> str:
+def format_predict_call(document: Mapping[str, Any]) -> str:
     """A call with one row of zeros, as wide as the signature says; "" where it does not say."""
     inputs = document["signature"].get("inputs") or []
     width = inputs[0]["shape"][-1] if inputs and inputs[0].get("shape") else None
     if not isinstance(width, int) or width < 1:
         return ""
     body = json.dumps({"features": [[0.0] * width]})
-    if width > WIDEST:  # nobody wants to read hundreds of zeros, and a shell has a limit
+    if width > MAX_INLINE_WIDTH:  # nobody wants to read hundreds of zeros, and a shell has a limit
         make = f"import json; print(json.dumps({{'features': [[0.0] * {width}]}}))"
-        return f'python3 -c "{make}" |\n  curl -H "Content-Type: application/json" -d @- {SERVED}'
-    return f"curl -H 'Content-Type: application/json' \\\n  -d '{body}' \\\n  {SERVED}"
+        return f'python3 -c "{make}" |\n  curl -H "Content-Type: application/json" -d @- {SERVE_ADDRESS}'
+    return f"curl -H 'Content-Type: application/json' \\\n  -d '{body}' \\\n  {SERVE_ADDRESS}"
 
 
-def tensors_of(document: Mapping[str, Any]) -> dict[str, list[str]]:
+def describe_tensors(document: Mapping[str, Any]) -> dict[str, list[str]]:
     """What goes in and out, as one writes it: "features float32 rows × 20"."""
     return {
         way: [
-            f"{one['name']} {one['dtype']} " + " × ".join(_("rows") if n == -1 else str(n) for n in one["shape"])
-            for one in document["signature"].get(way) or []
+            f"{tensor['name']} {tensor['dtype']} "
+            + " × ".join(_("rows") if n == -1 else str(n) for n in tensor["shape"])
+            for tensor in document["signature"].get(way) or []
         ]
         for way in ("inputs", "outputs")
     }
 
 
-def recipe_of(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+def list_recipe(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the training was asked for, setting by setting: (name, value)."""
     spec = document.get("spec") or {}
-    found = []
+    settings = []
     for name, value in spec.items():
-        inner = value.items() if isinstance(value, dict) else [("", value)]
-        for part, one in inner:
-            text = one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)
-            found.append((f"{name}.{part}" if part else name, text))
-    return found[:RECIPE_SHOWN]
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, setting in parts:
+            text = setting if isinstance(setting, str) else json.dumps(setting, ensure_ascii=False)
+            settings.append((f"{name}.{part}" if part else name, text))
+    return settings[:MAX_RECIPE_ROWS]
 
 
-def strip_of(
+def build_provenance_steps(
     version: ModelVersion,
     variants: Sequence[Variant],
     data: Sequence[DatasetVersion],
@@ -200,16 +218,22 @@ def strip_of(
     """From the data by the training and its run to this version, and on to the names that point to it."""
     trainer = variants[0].job_id if variants else None
     steps: list[dict[str, Any]] = [
-        {"kind": _("Dataset version"), "label": str(one), "url": address_of("datasets:by_id", slug, one.pk)}
-        for one in data
+        {
+            "kind": _("Dataset version"),
+            "label": str(dataset_version),
+            "url": find_address("datasets:by_id", slug, dataset_version.pk),
+        }
+        for dataset_version in data
     ]
     if trainer:
-        steps.append({"kind": _("Job"), "label": f"#{trainer} train", "url": address_of("jobs:detail", slug, trainer)})
+        steps.append(
+            {"kind": _("Job"), "label": f"#{trainer} train", "url": find_address("jobs:detail", slug, trainer)}
+        )
     if version.run:
-        url = address_of("experiments:detail", slug, version.run_id)
+        url = find_address("experiments:detail", slug, version.run_id)
         steps.append({"kind": _("Run"), "label": version.run.name or version.run.pk[:8], "url": url})
     if version.logged_model:
-        url = address_of("experiments:logged_model", slug, version.logged_model_id)
+        url = find_address("experiments:logged_model", slug, version.logged_model_id)
         steps.append({"kind": _("Logged model"), "label": version.logged_model.name, "url": url})
     count = len(variants)
     many = ngettext("%(n)d variant", "%(n)d variants", count) % {"n": count} if count else ""
@@ -217,7 +241,7 @@ def strip_of(
     return steps + [{"kind": _("Alias"), "label": alias.name, "url": ""} for alias in aliases]
 
 
-def address_of(name: str, *args: Any) -> str:
+def find_address(name: str, *args: Any) -> str:
     try:
         return reverse(name, args=args)
     except NoReverseMatch:

@@ -24,9 +24,9 @@ from apps.platform.approvals.models import Approval
 from apps.platform.approvals.queries import LARGE
 from deepseek.messages import N_
 
-ALIASES_SHOWN = 100
-MOVES_SHOWN = 50
-FILES_SHOWN = 500
+MAX_ALIASES = 100
+MAX_MOVES = 50
+MAX_FILES = 500
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
@@ -37,15 +37,15 @@ def list_models(actor: Actor, project: Project, *, query: str = "") -> ModelQuer
     `query`: a part of the name or the description; empty does not narrow.
     """
     policy.require(actor, "model.view", project)
-    named = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
+    name_filter = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
     newest = ModelVersion.objects.filter(model=OuterRef("pk"), deleted_at=None).order_by("-number")
-    held = Alias.objects.filter(model=OuterRef("pk"), name=PRODUCTION)
+    production = Alias.objects.filter(model=OuterRef("pk"), name=PRODUCTION)
     return (
         Model.objects.visible_to(actor)
-        .filter(named, project=project)
+        .filter(name_filter, project=project)
         .annotate(
-            production=Subquery(held.values("version__number")),
-            production_metrics=Subquery(held.values("version__metrics")),
+            production=Subquery(production.values("version__number")),
+            production_metrics=Subquery(production.values("version__metrics")),
             newest=Subquery(newest.values("number")[:1]),
             newest_metrics=Subquery(newest.values("metrics")[:1]),
             changed_at=Subquery(newest.values("created_at")[:1]),
@@ -76,53 +76,53 @@ def list_versions(actor: Actor, model: Model) -> ModelVersionQuerySet:
 def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelVersion:
     """A version by its number or by its digest, with its run, or NotFound; Invalid for what is neither."""
     policy.require(actor, "model.view", project)
-    found = (
+    version = (
         ModelVersion.objects.visible_to(actor)
         .select_related("model__project", "run", "logged_model")
         .filter(model__project=project, model__name=name, model__deleted_at=None)
         .filter(**build_number_filter(which))
         .first()
     )
-    if found is None:
+    if version is None:
         raise NotFound(
             "This project has no version {which} of a model {name!r}.",
             which=which[:12],
             name=name[:60],
             field="version",
         )
-    return found
+    return version
 
 
-def files_of(actor: Actor, version: ModelVersion) -> list[ModelVersionFile]:
+def list_version_files(actor: Actor, version: ModelVersion) -> list[ModelVersionFile]:
     """The first files of a version that a client made, with their artifacts: one query."""
     policy.require(actor, "model.view", version)
-    return list(version.files.select_related("artifact").order_by("path")[:FILES_SHOWN])
+    return list(version.files.select_related("artifact").order_by("path")[:MAX_FILES])
 
 
-def variants_of(actor: Actor, version: ModelVersion) -> list[Variant]:
+def list_variants(actor: Actor, version: ModelVersion) -> list[Variant]:
     """The variants of a version, the trained one first, with their artifacts: one query."""
     policy.require(actor, "model.view", version)
     return list(version.variants.select_related("artifact", "manifest", "parent").order_by("pk"))
 
 
 # -- aliases --------------------------------------------------------------------------------------------------------
-def aliases_of(actor: Actor, model: Model) -> list[Alias]:
+def list_aliases(actor: Actor, model: Model) -> list[Alias]:
     """Where the aliases of a model point: `production` first, however many there are, then by name."""
     policy.require(actor, "model.view", model)
     first = Case(When(name=PRODUCTION, then=0), default=1)
-    return list(model.aliases.select_related("version__model").order_by(first, "name")[:ALIASES_SHOWN])
+    return list(model.aliases.select_related("version__model").order_by(first, "name")[:MAX_ALIASES])
 
 
 def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
     """The alias with its version, or NotFound."""
     policy.require(actor, "model.view", project)
-    found = (
+    alias = (
         Alias.objects.select_related("version__model__project", "version__run")
         .filter(model__project=project, model__name=model, model__deleted_at=None, name=name)
         .filter(version__deleted_at=None)
         .first()
     )
-    if found is None:
+    if alias is None:
         raise NotFound(
             "No version of {model!r} in this project is called {name!r}.",
             model=model[:60],
@@ -130,41 +130,45 @@ def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
             field="alias",
             hint=N_("List the versions of the model: each names its aliases."),
         )
-    return found
+    return alias
 
 
-def moves_of(actor: Actor, model: Model) -> list[AliasMove]:
+def list_moves(actor: Actor, model: Model) -> list[AliasMove]:
     """The newest moves of all aliases of a model."""
     policy.require(actor, "model.view", model)
     rows = model.alias_moves.select_related("from_version", "to_version", "approval")
-    return list(rows.order_by("-pk")[:MOVES_SHOWN])
+    return list(rows.order_by("-pk")[:MAX_MOVES])
 
 
-def moves_of_version(actor: Actor, version: ModelVersion) -> list[AliasMove]:
+def list_version_moves(actor: Actor, version: ModelVersion) -> list[AliasMove]:
     """The newest moves of aliases to and from one version."""
     policy.require(actor, "model.view", version)
     rows = AliasMove.objects.select_related("from_version", "to_version", "approval").filter(model=version.model_id)
-    return list(rows.filter(Q(to_version=version) | Q(from_version=version)).order_by("-pk")[:MOVES_SHOWN])
+    return list(rows.filter(Q(to_version=version) | Q(from_version=version)).order_by("-pk")[:MAX_MOVES])
 
 
-def approvals_of(actor: Actor, version: ModelVersion) -> list[Approval]:
+def list_approvals(actor: Actor, version: ModelVersion) -> list[Approval]:
     """The newest requests to let production point to this version, with `given`; without their facts."""
     policy.require(actor, "approval.view", version.model)
-    asked = Approval.objects.visible_to(actor).filter(project=version.project_id, subject_type=SUBJECT)
-    return list(asked.filter(subject_id=str(version.pk)).with_given().defer(*LARGE).order_by("-pk")[:MOVES_SHOWN])
+    approvals = Approval.objects.visible_to(actor).filter(project=version.project_id, subject_type=SUBJECT)
+    return list(approvals.filter(subject_id=str(version.pk)).with_given().defer(*LARGE).order_by("-pk")[:MAX_MOVES])
 
 
-def holders(model: Model, alias: str) -> tuple[AliasMove | None, AliasMove | None]:
+def get_holders(model: Model, alias: str) -> tuple[AliasMove | None, AliasMove | None]:
     """The move that made the alias point to where it does, and the one whose version a rollback would restore."""
-    newest = list(moves(model, alias)[:2])
+    newest = list(list_alias_moves(model, alias)[:2])
     if not newest:
         return None, None
     top, *rest = newest
-    below = next(iter(rest), None) if top.origin is None else moves(model, alias).filter(pk__lt=top.origin.pk).first()
+    below = (
+        next(iter(rest), None)
+        if top.origin is None
+        else list_alias_moves(model, alias).filter(pk__lt=top.origin.pk).first()
+    )
     return top, below.stands_for if below else None
 
 
-def moves(model: Model, alias: str) -> QuerySet[AliasMove]:
+def list_alias_moves(model: Model, alias: str) -> QuerySet[AliasMove]:
     related = ("to_version__model", "approval", "origin__to_version__model", "origin__approval", "model")
     return AliasMove.objects.select_related(*related).filter(model=model, alias=alias).order_by("-pk")
 

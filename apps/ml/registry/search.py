@@ -11,7 +11,7 @@ from apps.ml.experiments.filters.orders import Order, read_orders
 from apps.ml.experiments.filters.sql import Sql, fetch_rows, format_placeholders
 from apps.ml.experiments.search.paging import ColumnType, OrderColumn
 from apps.ml.experiments.search.tables import Search, build_order_columns, fetch_page_ids, order_rows
-from apps.ml.registry.filters import MODEL, MODELS, VERSION, VERSIONS, conditions_of, plain_order
+from apps.ml.registry.filters import MODEL, MODELS, VERSION, VERSIONS, build_conditions, normalize_order
 from apps.ml.registry.models import Model, ModelVersion
 from apps.ml.registry.states import STAGES
 from deepseek.messages import Message
@@ -41,12 +41,12 @@ class RegistryQuery:
 
 def search_models(actor: Actor, project_id: int, query: RegistryQuery) -> tuple[list[Model], str]:
     """One page of models by their names, and the next token. Raises FilterError and BadToken."""
-    orders = orders_of([plain_order(text) for text in query.order_by], MODELS)
+    orders = parse_orders([normalize_order(text) for text in query.order_by], MODELS)
     scope = [Sql(f"{MODEL}.project_id = %s", (project_id,)), Sql(f"{MODEL}.deleted_at IS NULL")]
     search = Search(
         source=Sql(MODEL),
         key=f"{MODEL}.id",
-        conditions=[*scope, *conditions_of(parse(query.filter, MODELS), MODEL)],
+        conditions=[*scope, *build_conditions(parse(query.filter, MODELS), MODEL)],
         columns=build_order_columns(orders, MODEL_COLUMNS, (("name", False),)),
         identity=["models", project_id, query.filter, list(query.order_by)],
     )
@@ -56,7 +56,7 @@ def search_models(actor: Actor, project_id: int, query: RegistryQuery) -> tuple[
 
 def search_versions(actor: Actor, project_id: int, query: RegistryQuery) -> tuple[list[ModelVersion], str]:
     """One page of versions with their models and without their documents, and the next token."""
-    orders = orders_of(query.order_by, VERSIONS)
+    orders = parse_orders(query.order_by, VERSIONS)
     scope = [
         Sql(f"{MODEL}.project_id = %s", (project_id,)),
         Sql(f"{MODEL}.deleted_at IS NULL"),
@@ -65,7 +65,7 @@ def search_versions(actor: Actor, project_id: int, query: RegistryQuery) -> tupl
     search = Search(
         source=Sql(f"{VERSION} JOIN {MODEL} ON {MODEL}.id = {VERSION}.model_id"),
         key=f"{VERSION}.id",
-        conditions=[*scope, *conditions_of(parse(query.filter, VERSIONS), VERSION)],
+        conditions=[*scope, *build_conditions(parse(query.filter, VERSIONS), VERSION)],
         columns=build_order_columns(
             orders, VERSION_COLUMNS, (("name", False), ("version_number", True)) if orders else NEWEST_FIRST
         ),
@@ -76,7 +76,7 @@ def search_versions(actor: Actor, project_id: int, query: RegistryQuery) -> tupl
     return order_rows(ids, rows.in_bulk(ids)), token
 
 
-def newest_of(models: Sequence[int]) -> list[ModelVersion]:
+def list_newest_by_stage(models: Sequence[int]) -> list[ModelVersion]:
     """The newest version of each stage of each of these models, by a step into an index for each; two queries."""
     if not models:
         return []
@@ -91,7 +91,7 @@ def newest_of(models: Sequence[int]) -> list[ModelVersion]:
     return list(rows.order_by("model_id", "number"))
 
 
-def orders_of(texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Order, ...]:
+def parse_orders(texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Order, ...]:
     orders = read_orders(texts, vocabulary)
     for order in orders:
         if order.kind != ATTRIBUTE:

@@ -119,8 +119,8 @@ class VariantSerializer(serializers.ModelSerializer[Variant]):
 
     def get_links(self, variant: Variant) -> dict[str, str]:
         slug = self.context["project"].slug
-        named = {"file": variant.artifact_id, "manifest": variant.manifest_id}
-        return {name: reverse("api-artifact", args=[slug, digest]) for name, digest in named.items()}
+        digests = {"file": variant.artifact_id, "manifest": variant.manifest_id}
+        return {name: reverse("api-artifact", args=[slug, digest]) for name, digest in digests.items()}
 
 
 class SourceSerializer(serializers.Serializer[Any]):

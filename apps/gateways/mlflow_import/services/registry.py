@@ -14,9 +14,9 @@ from apps.gateways.mlflow_import.services.rows import add_texts
 from apps.gateways.mlflow_import.source_records import SourceRegisteredModel, SourceVersion, parse_milliseconds
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionFile, ModelVersionTag
 from apps.ml.registry.services.aliases import move_alias, require_there
-from apps.ml.registry.services.clients import edges_of
+from apps.ml.registry.services.clients import build_source_edges
 from apps.ml.registry.services.validation import check_imported_alias
-from apps.ml.registry.sources import Source
+from apps.ml.registry.sources import VersionSource
 from apps.ml.registry.states import APPROVED_STAGE, PROTECTED, STAGES, MoveKind
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
@@ -98,11 +98,11 @@ def insert_version(
         for path, digest, size, media_type in place.files
     )
     after = {"model": model.name, "number": record.number, "source": source, "files": len(place.files)}
-    made_of = Source(place.run.pk if place.run else None, place.logged_model.pk if place.logged_model else None)
+    made_of = VersionSource(place.run.pk if place.run else None, place.logged_model.pk if place.logged_model else None)
     after |= {"run": made_of.run_id, "logged_model": made_of.logged_model_id}
     digests = {"version": digest} | {path: sha256 for path, sha256, _, _ in place.files[:100]}
     audit.record(actor=actor, action="model_version.import", obj=version, after=after, digests=digests)
-    record_with(model.project, edges_of(version, made_of))
+    record_with(model.project, build_source_edges(version, made_of))
     return version
 
 

@@ -17,7 +17,7 @@ from apps.core.errors import Invalid
 from apps.data.datasets import queries as dataset_reads
 from apps.data.datasets.requests import validate_body
 from apps.ml.registry import queries
-from apps.ml.registry.api import found_version
+from apps.ml.registry.api import get_request_version
 from apps.ml.registry.evaluations import queries as evaluation_queries
 from apps.ml.registry.evaluations.serializers import (
     BaselinesSerializer,
@@ -31,8 +31,8 @@ from apps.ml.registry.evaluations.serializers import (
     GateSerializer,
     VersionGatesSerializer,
 )
-from apps.ml.registry.evaluations.sets import find_set, reference
-from apps.ml.registry.gates.verdicts import gates_of, judge, refusal
+from apps.ml.registry.evaluations.sets import find_set, format_set_reference
+from apps.ml.registry.gates.verdicts import build_refusal, evaluate_gates, list_gates
 from apps.ml.registry.models import Evaluation, EvaluationSet
 from apps.ml.registry.services import evaluations
 from apps.ml.registry.services.predictions import submit_predictions
@@ -55,9 +55,9 @@ class EvaluationSetsView(GenericAPIView[EvaluationSet]):
 
     @extend_schema(operation_id="evaluation_sets_list", parameters=[ALL], responses=EvaluationSetSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        within = get_project(request.actor, project)
+        project_row = get_project(request.actor, project)
         every = request.query_params.get("revisions") == "all"
-        page = self.paginate_queryset(evaluation_queries.list_sets(request.actor, within, superseded=every))
+        page = self.paginate_queryset(evaluation_queries.list_sets(request.actor, project_row, superseded=every))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
@@ -65,22 +65,24 @@ class EvaluationSetsView(GenericAPIView[EvaluationSet]):
     )
     def post(self, request: Request, project: str) -> Response:
         """Make a set of a dataset version. It never changes; `supersede` makes its next revision."""
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "evaluation_set.create", within)
+        project_row = get_project(request.actor, project)
+        policy.require(request.actor, "evaluation_set.create", project_row)
         body = validate_body(EvaluationSetBody, request.data)
         dataset, which = body.pop("dataset"), body.pop("version")
-        version = dataset_reads.get_version(request.actor, within, dataset, which)
-        made = evaluations.create_evaluation_set(actor=request.actor, project=within, dataset_version=version, **body)
-        headers = {"Location": f"{request.path}/{reference(made)}"}
-        return Response(EvaluationSetSerializer(made).data, status=status.HTTP_201_CREATED, headers=headers)
+        version = dataset_reads.get_version(request.actor, project_row, dataset, which)
+        evaluation_set = evaluations.create_evaluation_set(
+            actor=request.actor, project=project_row, dataset_version=version, **body
+        )
+        headers = {"Location": f"{request.path}/{format_set_reference(evaluation_set)}"}
+        return Response(EvaluationSetSerializer(evaluation_set).data, status=status.HTTP_201_CREATED, headers=headers)
 
 
 class EvaluationSetView(APIView):
     @extend_schema(operation_id="evaluation_sets_read", responses=EvaluationSetSerializer)
     def get(self, request: Request, project: str, name: str) -> Response:
         """The current revision of a set by its name, or one revision by name-r2."""
-        found = evaluation_queries.get_set(request.actor, get_project(request.actor, project), name)
-        return Response(EvaluationSetSerializer(found).data)
+        evaluation_set = evaluation_queries.get_set(request.actor, get_project(request.actor, project), name)
+        return Response(EvaluationSetSerializer(evaluation_set).data)
 
 
 class VersionEvaluationsView(GenericAPIView[Evaluation]):
@@ -92,8 +94,8 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
 
     @extend_schema(operation_id="model_versions_evaluations", responses=EvaluationSerializer(many=True))
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
-        found = found_version(request, project, name, version)
-        page = self.paginate_queryset(evaluation_queries.list_evaluations(request.actor, found))
+        version_row = get_request_version(request, project, name, version)
+        page = self.paginate_queryset(evaluation_queries.list_evaluations(request.actor, version_row))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
@@ -104,15 +106,15 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
     def post(self, request: Request, project: str, name: str, version: str) -> Response:
         """Queue the job that measures a variant of this version on a set; of a version that a client registered, the
         predictions that it made on the table of the set."""
-        found = found_version(request, project, name, version)
-        policy.require(request.actor, "job.submit", found.model)
+        version_row = get_request_version(request, project, name, version)
+        policy.require(request.actor, "job.submit", version_row.model)
         body = validate_body(EvaluateBody, request.data)
-        on = find_set(found.model.project, body.pop("set"))
-        asked = {"actor": request.actor, "version": found, "on": on}
+        on = find_set(version_row.model.project, body.pop("set"))
+        target = {"actor": request.actor, "version": version_row, "on": on}
         predictions, horizon = body.pop("predictions"), body.pop("horizon")
         if predictions:
             refuse_timing(body)
-            job, is_new = submit_predictions(**asked, predictions=predictions, horizon=horizon)
+            job, is_new = submit_predictions(**target, predictions=predictions, horizon=horizon)
         elif horizon is not None:
             raise Invalid(
                 "horizon is given without predictions.",
@@ -123,9 +125,9 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
             )
         else:
             variant = body.pop("variant")
-            job, is_new = evaluations.submit_evaluation(**asked, variant=variant, timing=body)
-        made = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
-        return Response(serialize_job(request, found.model.project, job), status=made)
+            job, is_new = evaluations.submit_evaluation(**target, variant=variant, timing=body)
+        status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response(serialize_job(request, version_row.model.project, job), status=status_code)
 
 
 def refuse_timing(body: Mapping[str, Any]) -> None:
@@ -146,18 +148,18 @@ class EvaluationView(APIView):
     @extend_schema(operation_id="evaluations_read", responses=EvaluationDetailSerializer)
     def get(self, request: Request, project: str, pk: int) -> Response:
         """An evaluation whole: metrics with intervals, slices, calibration, latency, memory."""
-        found: Any = evaluation_queries.get_evaluation(request.actor, get_project(request.actor, project), pk)
-        found.read = evaluation_queries.document_of(found)
-        return Response(EvaluationDetailSerializer(found).data)
+        evaluation: Any = evaluation_queries.get_evaluation(request.actor, get_project(request.actor, project), pk)
+        evaluation.read = evaluation_queries.parse_document(evaluation)
+        return Response(EvaluationDetailSerializer(evaluation).data)
 
 
 class BaselinesView(APIView):
     @extend_schema(operation_id="models_baselines", parameters=[SET, METRIC], responses=BaselinesSerializer)
     def get(self, request: Request, project: str, name: str) -> Response:
         """A metric over the versions of the model on one set, by variant, each with its interval."""
-        within = get_project(request.actor, project)
-        model = queries.get_model(request.actor, within, name)
-        on = find_set(within, request.query_params.get("set", ""))
+        project_row = get_project(request.actor, project)
+        model = queries.get_model(request.actor, project_row, name)
+        on = find_set(project_row, request.query_params.get("set", ""))
         metric = request.query_params.get("metric") or on.primary_metric
         lines = [
             {
@@ -165,15 +167,15 @@ class BaselinesView(APIView):
                 "points": [
                     {
                         "version": number,
-                        "evaluation": one.pk,
-                        "metric": evaluation_queries.metric_of(one.metrics, metric),
+                        "evaluation": evaluation.pk,
+                        "metric": evaluation_queries.find_metric(evaluation.metrics, metric),
                     }
-                    for number, one in line.points
+                    for number, evaluation in line.points
                 ],
             }
-            for line in evaluation_queries.over_versions(request.actor, model, on)
+            for line in evaluation_queries.list_metric_lines(request.actor, model, on)
         ]
-        return Response(BaselinesSerializer({"set": reference(on), "metric": metric, "lines": lines}).data)
+        return Response(BaselinesSerializer({"set": format_set_reference(on), "metric": metric, "lines": lines}).data)
 
 
 class GatesView(APIView):
@@ -181,17 +183,17 @@ class GatesView(APIView):
     def get(self, request: Request, project: str, name: str) -> Response:
         """What is asked of every version of the model before its promotion may be asked for; 20 at most."""
         model = queries.get_model(request.actor, get_project(request.actor, project), name)
-        return Response(GateSerializer(gates_of(model.pk), many=True).data)
+        return Response(GateSerializer(list_gates(model.pk), many=True).data)
 
     @extend_schema(operation_id="gates_set", request=GateBody, responses={201: GateSerializer})
     def post(self, request: Request, project: str, name: str) -> Response:
         """Set a gate; one on the same set, metric and variant is replaced. Takes an approver."""
-        within = get_project(request.actor, project)
-        model = queries.get_model(request.actor, within, name)
+        project_row = get_project(request.actor, project)
+        model = queries.get_model(request.actor, project_row, name)
         policy.require(request.actor, "gate.set", model)
         body = validate_body(GateBody, request.data)
-        on, number = find_set(within, body.pop("set")), body.pop("baseline")
-        baseline = queries.get_version(request.actor, within, name, str(number)) if number else None
+        on, number = find_set(project_row, body.pop("set")), body.pop("baseline")
+        baseline = queries.get_version(request.actor, project_row, name, str(number)) if number else None
         gate = evaluations.set_gate(actor=request.actor, model=model, on=on, baseline=baseline, **body)
         headers = {"Location": f"{request.path}/{gate.pk}"}
         return Response(GateSerializer(gate).data, status=status.HTTP_201_CREATED, headers=headers)
@@ -213,17 +215,17 @@ class VersionGatesView(APIView):
     @extend_schema(operation_id="model_versions_gates", responses=VersionGatesSerializer)
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
         """What each gate says of the version now, and what gates said when a promotion was asked for."""
-        found = found_version(request, project, name, version)
-        judged: list[Any] = [shown(found, one) for one in judge(found)]
-        told = {
-            "lets_through": all(one["lets_through"] for one in judged),
-            "gates": judged,
-            "history": evaluation_queries.verdicts_of(request.actor, found),
+        version_row = get_request_version(request, project, name, version)
+        results: list[Any] = [gate_result_as_dict(version_row, result) for result in evaluate_gates(version_row)]
+        payload = {
+            "lets_through": all(result["lets_through"] for result in results),
+            "gates": results,
+            "history": evaluation_queries.list_verdicts(request.actor, version_row),
         }
-        return Response(VersionGatesSerializer(told).data)
+        return Response(VersionGatesSerializer(payload).data)
 
 
-def shown(version: Any, one: Any) -> dict[str, Any]:
-    names = ("gate", "state", "lets_through", "candidate", "baseline", "against", "said")
-    hint = "" if one.lets_through else refusal(version, one)["hint"]
-    return {**{name: getattr(one, name) for name in names}, "hint": hint}
+def gate_result_as_dict(version: Any, result: Any) -> dict[str, Any]:
+    names = ("gate", "state", "lets_through", "candidate", "baseline", "against", "outcome")
+    hint = "" if result.lets_through else build_refusal(version, result)["hint"]
+    return {**{name: getattr(result, name) for name in names}, "hint": hint}

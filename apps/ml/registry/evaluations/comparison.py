@@ -47,7 +47,7 @@ STATES: Mapping[str, str] = {  # the colour and icon that a verdict wears
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class MetricComparison:
     """One metric of two: `value` of this one, `other` of that one."""
 
     name: str
@@ -78,24 +78,24 @@ class Compared:
     @property
     def scale(self) -> tuple[float, float]:
         """A range that holds both values and both intervals with a margin; what a gauge is drawn on."""
-        return range_of([self.value, self.other])
+        return compute_range([self.value, self.other])
 
 
-def range_of(metrics: Iterable[Metric | None]) -> tuple[float, float]:
+def compute_range(metrics: Iterable[Metric | None]) -> tuple[float, float]:
     """A range that holds all these values and intervals with a margin; at least one is there."""
-    ends = [end for metric in metrics if metric for end in ends_of(metric)]
+    ends = [end for metric in metrics if metric for end in get_interval_ends(metric)]
     low, high = min(ends), max(ends)
     margin = (high - low or abs(high) or 1.0) * MARGIN
     return low - margin, high + margin
 
 
-def ends_of(metric: Metric) -> tuple[float, ...]:
-    found = (metric["value"], metric.get("low"), metric.get("high"))
-    return tuple(float(end) for end in found if end is not None)
+def get_interval_ends(metric: Metric) -> tuple[float, ...]:
+    values = (metric["value"], metric.get("low"), metric.get("high"))
+    return tuple(float(end) for end in values if end is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class VariantFigures:
     """The figures of one variant, and the digest of the rows they are of; "" where that is not known."""
 
     name: str
@@ -106,81 +106,96 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class VariantPair:
     """A variant of one version beside one of another; None for `same_rows`: it is not known."""
 
-    mine: Measured
-    other: Measured
+    mine: VariantFigures
+    other: VariantFigures
     same_rows: bool | None
-    metrics: list[Compared]
+    metrics: list[MetricComparison]
 
     @property
     def interval(self) -> Metric | None:
         """A metric that says how its interval was made; that of the others is made alike."""
-        return next((one.value for one in self.metrics if one.value and one.value.get("confidence")), None)
+        return next(
+            (
+                comparison.value
+                for comparison in self.metrics
+                if comparison.value and comparison.value.get("confidence")
+            ),
+            None,
+        )
 
     @property
     def paired(self) -> bool:
-        return any(one.paired for one in self.metrics)
+        return any(comparison.paired for comparison in self.metrics)
 
     @property
     def undecided(self) -> bool:
         """Intervals meet, which proves nothing."""
-        return any(one.verdict == Verdict.NOT_SHOWN and not one.paired for one in self.metrics)
+        return any(comparison.verdict == Verdict.NOT_SHOWN and not comparison.paired for comparison in self.metrics)
 
 
-def measured_in(side: Mapping[str, Any]) -> list[Measured]:
+def build_variant_figures(side: Mapping[str, Any]) -> list[VariantFigures]:
     """The variants of a version as its facts hold them, the trained one first."""
-    found = [
-        Measured(name, told["trained"], told["heldout"], told["rows"], listed(told["metrics"], told["headline"]))
-        for name, told in side["variants"].items()
+    figures = [
+        VariantFigures(
+            name,
+            variant["trained"],
+            variant["heldout"],
+            variant["rows"],
+            list_metrics(variant["metrics"], variant["headline"]),
+        )
+        for name, variant in side["variants"].items()
     ]
-    return sorted(found, key=lambda one: not one.trained)
+    return sorted(figures, key=lambda variant_figures: not variant_figures.trained)
 
 
-def listed(named: Mapping[str, Metric], headline: str) -> list[Metric]:
+def list_metrics(metrics_by_name: Mapping[str, Metric], headline: str) -> list[Metric]:
     """Metrics by name as a list, the one that stands for the version first."""
-    found = [{"name": name, **metric} for name, metric in named.items()]
-    return sorted(found, key=lambda metric: metric["name"] != headline)
+    metrics = [{"name": name, **metric} for name, metric in metrics_by_name.items()]
+    return sorted(metrics, key=lambda metric: metric["name"] != headline)
 
 
-def pairs_of(these: Sequence[Measured], those: Sequence[Measured]) -> list[Pair]:
+def pair_variants(these: Sequence[VariantFigures], those: Sequence[VariantFigures]) -> list[VariantPair]:
     """Variant by variant of the same name, and the trained ones with each other whatever they are called."""
-    others = {one.name: one for one in those}
-    trained = next((one for one in those if one.trained), None)
+    by_name = {figures.name: figures for figures in those}
+    trained = next((figures for figures in those if figures.trained), None)
     pairs = []
     for mine in these:
-        other = others.get(mine.name) or (trained if mine.trained else None)
-        if other is not None:
-            alike = mine.heldout == other.heldout if mine.heldout and other.heldout else None
-            pairs.append(Pair(mine, other, alike, compare(mine.metrics, other.metrics, same_rows=alike)))
+        match = by_name.get(mine.name) or (trained if mine.trained else None)
+        if match is not None:
+            alike = mine.heldout == match.heldout if mine.heldout and match.heldout else None
+            pairs.append(VariantPair(mine, match, alike, compare_metrics(mine.metrics, match.metrics, same_rows=alike)))
     return pairs
 
 
-def compare(
-    these: Sequence[Metric],
-    those: Sequence[Metric],
+def compare_metrics(
+    our_metrics: Sequence[Metric],
+    their_metrics: Sequence[Metric],
     *,
     same_rows: bool | None,
     paired: Mapping[str, Metric] | None = None,
-) -> list[Compared]:
+) -> list[MetricComparison]:
     """Metric by metric, in the order of the first; None for `same_rows`: it is not known.
 
     `paired`: these minus those, by name, where that was measured row by row.
     """
-    mine, others = ({str(metric["name"]): metric for metric in metrics} for metrics in (these, those))
+    mine, theirs = ({str(metric["name"]): metric for metric in metrics} for metrics in (our_metrics, their_metrics))
     rows = []
-    for name in dict.fromkeys([*mine, *others]):
-        value, other = mine.get(name), others.get(name)
-        one = value or other or {}
+    for name in dict.fromkeys([*mine, *theirs]):
+        value, their_value = mine.get(name), theirs.get(name)
+        either = value or their_value or {}
         difference = (paired or {}).get(name)
-        verdict = verdict_on_pair(difference) if difference else verdict_on(value, other, same_rows)
-        better, unit = str(one.get("better")), str(one.get("unit") or "")
-        rows.append(Compared(name, better, unit, value, other, verdict, difference))
+        verdict = (
+            classify_paired_difference(difference) if difference else classify_intervals(value, their_value, same_rows)
+        )
+        better, unit = str(either.get("better")), str(either.get("unit") or "")
+        rows.append(MetricComparison(name, better, unit, value, their_value, verdict, difference))
     return rows
 
 
-def verdict_on_pair(difference: Metric) -> Verdict:
+def classify_paired_difference(difference: Metric) -> Verdict:
     low, high = difference.get("low"), difference.get("high")
     if low is None or high is None:
         return Verdict.NO_INTERVAL
@@ -189,7 +204,7 @@ def verdict_on_pair(difference: Metric) -> Verdict:
     return Verdict.BETTER if (low > 0) == (difference.get("better") == "higher") else Verdict.WORSE
 
 
-def verdict_on(value: Metric | None, other: Metric | None, same_rows: bool | None) -> Verdict:
+def classify_intervals(value: Metric | None, other: Metric | None, same_rows: bool | None) -> Verdict:
     if value is None or other is None:
         return Verdict.ONE_SIDED
     if not same_rows:

@@ -12,41 +12,54 @@ from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.data.datasets.new_job.choices import format_table_label, list_latest_tables
 from apps.ml.registry.evaluations import queries as evaluation_queries
-from apps.ml.registry.evaluations.comparison import range_of
-from apps.ml.registry.evaluations.prediction_notes import giver_of, sentence_of, words_of_two
-from apps.ml.registry.evaluations.sets import reference
-from apps.ml.registry.gates.verdicts import Judged, Known, gates_of, judge, refusal
+from apps.ml.registry.evaluations.comparison import compute_range
+from apps.ml.registry.evaluations.prediction_notes import (
+    describe_compared_predictions,
+    describe_evaluation_predictions,
+    get_prediction_giver,
+)
+from apps.ml.registry.evaluations.sets import format_set_reference
+from apps.ml.registry.gates.verdicts import GateResult, VersionPageData, build_refusal, evaluate_gates, list_gates
 from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, ModelVersionQuerySet, Variant
 from apps.ml.registry.states import GATE_COLOURS, LET_THROUGH, PRODUCTION
 from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
 
-BARS = 24  # versions and variants that are drawn, the newest; what is in production is drawn beside them
-VERSIONS_OFFERED = 100  # to compare with, the newest; an older one is named by REST
-SETS_TOLD = 20  # whose table the form of predictions links
+MAX_BARS = 24  # versions and variants that are drawn, the newest; what is in production is drawn beside them
+MAX_VERSION_CHOICES = 100  # to compare with, the newest; an older one is named by REST
+MAX_LINKED_SETS = 20  # whose table the form of predictions links
 EXAMPLES = {  # of the columns that predictions have
     "classification": "prediction,p_no,p_yes\nyes,0.13,0.87\nno,0.91,0.09",
     "regression": "prediction\n57.31\n58.02",
     "forecast": "row,prediction\n61,57.31\n62,58.02",
     "ranking": "prediction\n0.87\n0.09",
 }
-SHOWN = ("accuracy", "f1_macro", "auc", "rmse", "mae", "r2", "map", "mrr")  # beside the primary one, in the table
+TABLE_METRICS = (
+    "accuracy",
+    "f1_macro",
+    "auc",
+    "rmse",
+    "mae",
+    "r2",
+    "map",
+    "mrr",
+)  # beside the primary one, in the table
 
 
-def measurable(model: Model) -> ModelVersionQuerySet:
+def list_measurable_versions(model: Model) -> ModelVersionQuerySet:
     """Versions that can be measured, the newest first: there still, and with a form that the plane can run, or
     registered by a client, whose predictions are measured."""
     forms = Q(Exists(Variant.objects.filter(version=OuterRef("pk")))) | ~Q(source="")
     return ModelVersion.objects.filter(forms, model=model, deleted_at=None).order_by("-number")
 
 
-def newest_version(model: Model) -> ModelVersion | None:
+def get_newest_version(model: Model) -> ModelVersion | None:
     """The newest that says what it does, else the newest of all: sets are offered that fit it."""
     says = Case(When(task="", then=0), default=1)
-    return measurable(model).order_by(says.desc(), "-number").select_related("model__project").first()
+    return list_measurable_versions(model).order_by(says.desc(), "-number").select_related("model__project").first()
 
 
 # -- a model --------------------------------------------------------------------------------------------------------
-def baselines_context(
+def build_baselines_context(
     actor: Actor,
     model: Model,
     query: Mapping[str, str],
@@ -57,38 +70,40 @@ def baselines_context(
 
     The form of a gate is filled with what was refused, or from the gate that `gate` of the query or the set and the
     metric name."""
-    newest = newest_version(model)
-    gates = gates_of(model.pk)
-    sets = evaluation_queries.sets_for(actor, model, newest, gates)
-    asked = refused_gate or query
-    edited = next((gate for gate in gates if str(gate.pk) == asked.get("gate") and gate.set in sets), None)
+    newest = get_newest_version(model)
+    gates = list_gates(model.pk)
+    sets = evaluation_queries.list_fitting_sets(actor, model, newest, gates)
+    form_input = refused_gate or query
+    edited = next((gate for gate in gates if str(gate.pk) == form_input.get("gate") and gate.set in sets), None)
     deciding = [edited] if edited else gates
-    wanted = asked.get("set") or next((reference(gate.set) for gate in deciding), "")  # what decides, unless asked
-    chosen = next((one for one in sets if reference(one) == wanted), next(iter(sets), None))
-    known = list(metrics_of(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
-    metric = asked.get("metric", edited.metric if edited else "")
-    metric = metric if metric in known else chosen.primary_metric if chosen else ""
-    lines = evaluation_queries.over_versions(actor, model, chosen, production) if chosen else []
-    found = [(number, one) for line in lines for number, one in line.points]
-    found.sort(key=lambda pair: (-pair[0], pair[1].variant_id or 0))
+    set_name = form_input.get("set") or next(
+        (format_set_reference(gate.set) for gate in deciding), ""
+    )  # what decides, unless asked
+    chosen = next((item for item in sets if format_set_reference(item) == set_name), next(iter(sets), None))
+    metric_names = list(metrics_of(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
+    metric = form_input.get("metric", edited.metric if edited else "")
+    metric = metric if metric in metric_names else chosen.primary_metric if chosen else ""
+    lines = evaluation_queries.list_metric_lines(actor, model, chosen, production) if chosen else []
+    points = [(number, item) for line in lines for number, item in line.points]
+    points.sort(key=lambda pair: (-pair[0], pair[1].variant_id or 0))
     may_set = is_allowed(actor, "gate.set", model)
-    named = [gate for gate in gates if (gate.set, gate.metric, gate.variant) == (chosen, metric, "")]
-    form = refused_gate or gate_form_of(chosen, metric, edited or next(iter(named), None))
+    matching_gates = [gate for gate in gates if (gate.set, gate.metric, gate.variant) == (chosen, metric, "")]
+    form = refused_gate or build_gate_form(chosen, metric, edited or next(iter(matching_gates), None))
     against = "" if form.get("field") == "baseline" else form.get("baseline", "")
     return {
-        "sets": [{"ref": reference(one), "row": one} for one in sets],
+        "sets": [{"ref": format_set_reference(item), "row": item} for item in sets],
         "chosen": chosen,
-        "chosen_ref": reference(chosen) if chosen else "",
+        "chosen_ref": format_set_reference(chosen) if chosen else "",
         "metric": metric,
-        "known": known,
-        "filters": filters_of(sets, chosen, known, metric),
-        "chart": chart_of(found, metric, production),
-        "columns": (columns := columns_of(found, metric)),
-        "rows": [row_of(number, one, columns, production) for number, one in found],
-        "gates": [{"row": gate, "ref": reference(gate.set), "fits": gate.set in sets} for gate in gates],
+        "known": metric_names,
+        "filters": build_filters(sets, chosen, metric_names, metric),
+        "chart": build_chart(points, metric, production),
+        "columns": (columns := choose_columns(points, metric)),
+        "rows": [build_row(number, item, columns, production) for number, item in points],
+        "gates": [{"row": gate, "ref": format_set_reference(gate.set), "fits": gate.set in sets} for gate in gates],
         "gate_form": form,
-        "offered": versions_offered(model, against) if may_set and sets else [],
-        "most_offered": VERSIONS_OFFERED,
+        "offered": list_version_choices(model, against) if may_set and sets else [],
+        "most_offered": MAX_VERSION_CHOICES,
         "tasks": list(METRICS),
         "newest": newest,
         "tables": [
@@ -99,12 +114,12 @@ def baselines_context(
     }
 
 
-def gate_form_of(on: EvaluationSet | None, metric: str, gate: Gate | None) -> dict[str, Any]:
+def build_gate_form(on: EvaluationSet | None, metric: str, gate: Gate | None) -> dict[str, Any]:
     """What the form of a gate begins with, as it is typed: what this gate asks for, or what a new one would."""
-    found = {"set": reference(on) if on else "", "metric": metric, "baseline": PRODUCTION}
+    fields = {"set": format_set_reference(on) if on else "", "metric": metric, "baseline": PRODUCTION}
     if gate is None:
-        return found | {"gate": "", "variant": "", "margin": "0", "confidence": "95", "guard_slices": ""}
-    return found | {
+        return fields | {"gate": "", "variant": "", "margin": "0", "confidence": "95", "guard_slices": ""}
+    return fields | {
         "gate": gate.pk,
         "variant": gate.variant,
         "baseline": str(gate.baseline.number) if gate.baseline else PRODUCTION,
@@ -114,142 +129,163 @@ def gate_form_of(on: EvaluationSet | None, metric: str, gate: Gate | None) -> di
     }
 
 
-def versions_offered(model: Model, chosen: str) -> list[str]:
+def list_version_choices(model: Model, chosen: str) -> list[str]:
     """Numbers of versions to compare with: the newest, and behind them the one that is chosen, however old."""
-    numbers = [str(number) for number in measurable(model).values_list("number", flat=True)[:VERSIONS_OFFERED]]
+    numbers = [
+        str(number) for number in list_measurable_versions(model).values_list("number", flat=True)[:MAX_VERSION_CHOICES]
+    ]
     lacks = chosen.isascii() and chosen.isdigit() and chosen not in numbers
     return [*numbers, chosen] if lacks else numbers
 
 
-def filters_of(
-    sets: Sequence[EvaluationSet], chosen: EvaluationSet | None, known: Sequence[str], metric: str
+def build_filters(
+    sets: Sequence[EvaluationSet], chosen: EvaluationSet | None, metric_names: Sequence[str], metric: str
 ) -> list[dict[str, Any]]:
     if chosen is None:
         return []
-    choices = [(reference(one), reference(one)) for one in sets]
+    choices = [(format_set_reference(evaluation_set), format_set_reference(evaluation_set)) for evaluation_set in sets]
     return [
-        {"name": "set", "label": _("Evaluation set"), "value": reference(chosen), "choices": choices},
-        {"name": "metric", "label": _("Metric"), "value": metric, "choices": [(name, name) for name in known]},
+        {"name": "set", "label": _("Evaluation set"), "value": format_set_reference(chosen), "choices": choices},
+        {"name": "metric", "label": _("Metric"), "value": metric, "choices": [(name, name) for name in metric_names]},
     ]
 
 
-def chart_of(found: Sequence[tuple[int, Evaluation]], metric: str, production: int | None) -> dict[str, Any] | None:
+def build_chart(points: Sequence[tuple[int, Evaluation]], metric: str, production: int | None) -> dict[str, Any] | None:
     """Bars with intervals, oldest version first; that of production stands out."""
     bars = []
-    drawn = [*found[:BARS], *(pair for pair in found[BARS:] if pair[0] == production)]
-    for number, one in sorted(drawn, key=lambda pair: (pair[0], pair[1].variant_id or 0)):
-        told = evaluation_queries.metric_of(one.metrics, metric)
-        if told is not None:
-            bars.append({"label": f"v{number} {one.form}", "best": number == production, **told})
+    charted = [*points[:MAX_BARS], *(pair for pair in points[MAX_BARS:] if pair[0] == production)]
+    for number, evaluation in sorted(charted, key=lambda pair: (pair[0], pair[1].variant_id or 0)):
+        value = evaluation_queries.find_metric(evaluation.metrics, metric)
+        if value is not None:
+            bars.append({"label": f"v{number} {evaluation.form}", "best": number == production, **value})
     return {"bars": bars, "unit": metric, "head": _("Version"), "id": "baselines"} if bars else None
 
 
-def columns_of(found: Sequence[tuple[int, Evaluation]], metric: str) -> list[str]:
-    there = {told["name"] for _number, one in found for told in one.metrics}
-    return [metric, *(name for name in SHOWN if name in there and name != metric)][:5] if metric else []
+def choose_columns(points: Sequence[tuple[int, Evaluation]], metric: str) -> list[str]:
+    names = {metric_row["name"] for _number, evaluation in points for metric_row in evaluation.metrics}
+    return [metric, *(name for name in TABLE_METRICS if name in names and name != metric)][:5] if metric else []
 
 
-def row_of(number: int, one: Evaluation, columns: Iterable[str], production: int | None) -> dict[str, Any]:
-    cells = [evaluation_queries.metric_of(one.metrics, name) for name in columns]
-    return {"number": number, "evaluation": one, "cells": cells, "in_production": number == production}
+def build_row(number: int, evaluation: Evaluation, columns: Iterable[str], production: int | None) -> dict[str, Any]:
+    cells = [evaluation_queries.find_metric(evaluation.metrics, name) for name in columns]
+    return {"number": number, "evaluation": evaluation, "cells": cells, "in_production": number == production}
 
 
 # -- a version ------------------------------------------------------------------------------------------------------
-def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str, str], known: Known) -> dict[str, Any]:
+def build_evaluations_context(
+    actor: Actor, version: ModelVersion, query: Mapping[str, str], page_data: VersionPageData
+) -> dict[str, Any]:
     """The tab of a version: what gates say, its evaluations, and one of them whole."""
-    gates = gates_of(version.model_id)
-    found = in_order(evaluation_queries.evaluations_of(actor, version))
-    sets, gated = evaluation_queries.sets_for(actor, version.model, version, gates), {gate.set_id for gate in gates}
-    sets.sort(key=lambda one: one.pk not in gated)  # first what decides; of a client's version any set may fit
-    asked = query.get("evaluation", "")
-    chosen = next((one for one in found if str(one.pk) == asked), next(iter(found), None))
+    gates = list_gates(version.model_id)
+    evaluations = sort_evaluations(evaluation_queries.list_newest_evaluations(actor, version))
+    sets, gated = (
+        evaluation_queries.list_fitting_sets(actor, version.model, version, gates),
+        {gate.set_id for gate in gates},
+    )
+    sets.sort(key=lambda item: item.pk not in gated)  # first what decides; of a client's version any set may fit
+    requested = query.get("evaluation", "")
+    chosen = next((item for item in evaluations if str(item.pk) == requested), next(iter(evaluations), None))
     return {
-        "judged": [judged_row(version, one) for one in judge(version, gates, known=known)],
-        "verdicts": evaluation_queries.verdicts_of(actor, version),
-        "evaluations": [{"row": one, "ref": reference(one.set), "told": primary_of(one)} for one in found],
-        "shown": whole_of(evaluation_queries.get_evaluation(actor, version.model.project, chosen.pk))
+        "judged": [build_gate_row(version, item) for item in evaluate_gates(version, gates, page_data=page_data)],
+        "verdicts": evaluation_queries.list_verdicts(actor, version),
+        "evaluations": [
+            {"row": item, "ref": format_set_reference(item.set), "told": get_primary_metric(item)}
+            for item in evaluations
+        ],
+        "shown": build_evaluation_detail(evaluation_queries.get_evaluation(actor, version.model.project, chosen.pk))
         if chosen
         else None,
-        "sets": [reference(one) for one in sets],
+        "sets": [format_set_reference(item) for item in sets],
         "may_evaluate": is_allowed(actor, "job.submit", version.model),
-        **(asked_of_predictions(sets) if version.by_client else {}),
+        **(build_prediction_form(sets) if version.by_client else {}),
     }
 
 
-def asked_of_predictions(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
+def build_prediction_form(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
     """What the form of predictions tells: the tables to predict, and what the columns look like, by task."""
-    tasks = {one.task for one in sets}
+    tasks = {evaluation_set.task for evaluation_set in sets}
     return {
-        "to_predict": [{"ref": reference(one), "row": one} for one in sets[:SETS_TOLD]],
+        "to_predict": [
+            {"ref": format_set_reference(evaluation_set), "row": evaluation_set}
+            for evaluation_set in sets[:MAX_LINKED_SETS]
+        ],
         "examples": [{"task": task, "text": EXAMPLES[task]} for task in sorted(tasks) if task in EXAMPLES],
         "asks_horizon": "forecast" in tasks,
     }
 
 
-def in_order(found: Sequence[Evaluation]) -> list[Evaluation]:
+def sort_evaluations(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """The set that was measured last first, and of each set the form that was trained: gates are about that one."""
     newest: dict[int, int] = {}
-    for one in found:
-        newest[one.set_id] = max(one.pk, newest.get(one.set_id, 0))
-    return sorted(found, key=lambda one: (-newest[one.set_id], one.variant_id or 0))
+    for evaluation in evaluations:
+        newest[evaluation.set_id] = max(evaluation.pk, newest.get(evaluation.set_id, 0))
+    return sorted(evaluations, key=lambda evaluation: (-newest[evaluation.set_id], evaluation.variant_id or 0))
 
 
-def primary_of(one: Evaluation) -> Mapping[str, Any] | None:
-    return evaluation_queries.metric_of(one.metrics, one.set.primary_metric)
+def get_primary_metric(evaluation: Evaluation) -> Mapping[str, Any] | None:
+    return evaluation_queries.find_metric(evaluation.metrics, evaluation.set.primary_metric)
 
 
-def judged_row(version: ModelVersion, one: Judged) -> dict[str, Any]:
+def build_gate_row(version: ModelVersion, result: GateResult) -> dict[str, Any]:
     """A gate on the page: the verdict in words, the interval beside the margin, and the way out."""
-    said, gate = one.said, one.gate
+    outcome, gate = result.outcome, result.gate
     floor = -gate.margin if gate.better == "higher" else gate.margin
-    ends = [{"value": end} for end in (said.low, said.high, said.difference, floor, 0.0) if end is not None]
+    ends = [{"value": end} for end in (outcome.low, outcome.high, outcome.difference, floor, 0.0) if end is not None]
     return {
         "gate": gate,
-        "ref": reference(gate.set),
-        "said": said,
-        "against": one.against,
-        "predicted": words_of_two(
-            giver_of(one.candidate), giver_of(one.baseline), one.against.number if one.against else None
+        "ref": format_set_reference(gate.set),
+        "said": outcome,
+        "against": result.against,
+        "predicted": describe_compared_predictions(
+            get_prediction_giver(result.candidate),
+            get_prediction_giver(result.baseline),
+            result.against.number if result.against else None,
         ),
-        "state": GATE_COLOURS.get(one.state, "failed"),
-        "word": one.word,
-        "blocks": one.state not in LET_THROUGH,
+        "state": GATE_COLOURS.get(result.state, "failed"),
+        "word": result.word,
+        "blocks": result.state not in LET_THROUGH,
         "floor": floor,
         "at_least": gate.better == "higher",
-        "scale": range_of(ends),
-        "way_out": "" if one.lets_through else refusal(version, one)["hint"],
+        "scale": compute_range(ends),
+        "way_out": "" if result.lets_through else build_refusal(version, result)["hint"],
     }
 
 
-def whole_of(one: Evaluation) -> dict[str, Any]:
+def build_evaluation_detail(evaluation: Evaluation) -> dict[str, Any]:
     """One evaluation, its slices by the primary metric, its calibration as a line beside the diagonal."""
-    told, primary = evaluation_queries.document_of(one), one.set.primary_metric
-    named = {str(metric["name"]): metric for metric in told["metrics"]}
-    slices = [{**part, "metric": evaluation_queries.metric_of(part["metrics"], primary)} for part in told["slices"]]
-    scale = range_of([named.get(primary), *(part["metric"] for part in slices)]) if primary in named else (0.0, 1.0)
+    document, primary = evaluation_queries.parse_document(evaluation), evaluation.set.primary_metric
+    metrics_by_name = {str(metric["name"]): metric for metric in document["metrics"]}
+    slices = [
+        {**part, "metric": evaluation_queries.find_metric(part["metrics"], primary)} for part in document["slices"]
+    ]
+    scale = (
+        compute_range([metrics_by_name.get(primary), *(part["metric"] for part in slices)])
+        if primary in metrics_by_name
+        else (0.0, 1.0)
+    )
     return {
-        "row": one,
-        "ref": reference(one.set),
-        "told": told,
+        "row": evaluation,
+        "ref": format_set_reference(evaluation.set),
+        "told": document,
         "primary": primary,
-        "predicted": sentence_of(one),
-        "whole": named.get(primary),
+        "predicted": describe_evaluation_predictions(evaluation),
+        "whole": metrics_by_name.get(primary),
         "slices": slices,
         "scale": scale,
-        "calibration": calibration_of(told["calibration"]),
+        "calibration": build_calibration_chart(document["calibration"]),
     }
 
 
-def calibration_of(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def build_calibration_chart(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """How often the model was right against how sure it was, in per cent; on the diagonal it is calibrated."""
     if not bins:
         return None
-    held = [(100 * one["confidence"], 100 * one["accuracy"]) for one in bins]
+    points = [(100 * calibration_bin["confidence"], 100 * calibration_bin["accuracy"]) for calibration_bin in bins]
     return {
         "id": "calibration",
         "series": [
-            {"label": _("right"), "points": held},
-            {"label": _("ideal"), "points": [(x, x) for x, _y in held]},
+            {"label": _("right"), "points": points},
+            {"label": _("ideal"), "points": [(x, x) for x, _y in points]},
         ],
         "x_unit": _("sureness, %"),
         "y_unit": _("right, %"),

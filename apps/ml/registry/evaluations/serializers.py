@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
-from apps.ml.registry.evaluations.sets import reference
+from apps.ml.registry.evaluations.sets import format_set_reference
 from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, GateVerdict
 from apps.ml.registry.serializers import FigureSerializer
 from apps.ml.registry.states import GateState
@@ -47,7 +47,7 @@ class EvaluationSetSerializer(serializers.ModelSerializer[EvaluationSet]):
         read_only_fields = fields
 
     def get_ref(self, found: EvaluationSet) -> str:
-        return reference(found)
+        return format_set_reference(found)
 
     def get_current(self, found: EvaluationSet) -> bool:
         return found.superseded_at is None
@@ -102,7 +102,7 @@ class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
         read_only_fields = fields
 
     def get_set(self, found: Evaluation) -> str:
-        return reference(found.set)
+        return format_set_reference(found.set)
 
     def get_links(self, found: Evaluation) -> dict[str, str]:
         slug = found.set.project.slug
@@ -162,7 +162,7 @@ class GateSerializer(serializers.ModelSerializer[Gate]):
         read_only_fields = fields
 
     def get_set(self, gate: Gate) -> str:
-        return reference(gate.set)
+        return format_set_reference(gate.set)
 
 
 class GateBody(serializers.Serializer[Any]):
@@ -190,17 +190,17 @@ class JudgedSerializer(serializers.Serializer[Any]):
     candidate = serializers.IntegerField(source="candidate.pk", default=None, help_text="The evaluation.")
     baseline = serializers.IntegerField(source="baseline.pk", default=None, help_text="The evaluation.")
     against = serializers.IntegerField(source="against.number", default=None, help_text="Number of the baseline.")
-    difference = serializers.FloatField(source="said.difference", allow_null=True, help_text="Candidate - baseline.")
-    low = serializers.FloatField(source="said.low", allow_null=True)
-    high = serializers.FloatField(source="said.high", allow_null=True)
-    slices = serializers.IntegerField(source="said.slices", help_text="How many were looked at.")
+    difference = serializers.FloatField(source="outcome.difference", allow_null=True, help_text="Candidate - baseline.")
+    low = serializers.FloatField(source="outcome.low", allow_null=True)
+    high = serializers.FloatField(source="outcome.high", allow_null=True)
+    slices = serializers.IntegerField(source="outcome.slices", help_text="How many were looked at.")
     worst_slice = serializers.SerializerMethodField()
-    why = serializers.CharField(source="said.why")
+    why = serializers.CharField(source="outcome.why")
     hint = serializers.CharField(help_text="What to do where it does not let the version through.")
 
     def get_worst_slice(self, judged: Mapping[str, Any]) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = judged["said"].as_dict()["worst"]
-        return found
+        worst: dict[str, Any] | None = judged["outcome"].as_dict()["worst"]
+        return worst
 
 
 class GateVerdictSerializer(serializers.ModelSerializer[GateVerdict]):
@@ -230,7 +230,7 @@ class GateVerdictSerializer(serializers.ModelSerializer[GateVerdict]):
         read_only_fields = fields
 
     def get_set(self, verdict: GateVerdict) -> str:
-        return reference(verdict.gate.set)
+        return format_set_reference(verdict.gate.set)
 
 
 class VersionGatesSerializer(serializers.Serializer[Any]):

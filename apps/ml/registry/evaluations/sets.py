@@ -21,31 +21,31 @@ NAME_LIMIT = 39  # so that the name with its revision is a name still
 PRIMARY = {"classification": "accuracy", "regression": "rmse", "forecast": "rmse", "ranking": "map"}
 
 
-def reference(found: EvaluationSet) -> str:
+def format_set_reference(evaluation_set: EvaluationSet) -> str:
     """How a set is named with its revision: wti-2024-r2."""
-    return f"{found.name}-r{found.number}"
+    return f"{evaluation_set.name}-r{evaluation_set.number}"
 
 
-def find_set(project: Project, named: str) -> EvaluationSet:
+def find_set(project: Project, set_name: str) -> EvaluationSet:
     """The current revision of a set by its name, or one by `reference`; NotFound if there is none."""
     rows = EvaluationSet.objects.select_related("project", "dataset_version__dataset").filter(project=project)
-    revision = REVISION.fullmatch(named)
+    revision = REVISION.fullmatch(set_name)
     if revision:
-        found = rows.filter(name=revision[1], number=int(revision[2])).first()
+        evaluation_set = rows.filter(name=revision[1], number=int(revision[2])).first()
     else:
-        found = rows.filter(name=named, superseded_at=None).first()
-    if found is None:
+        evaluation_set = rows.filter(name=set_name, superseded_at=None).first()
+    if evaluation_set is None:
         raise NotFound(
             "This project has no evaluation set {named!r}.",
-            named=named[:60],
+            named=set_name[:60],
             code="evaluation_set_unknown",
             field="set",
             hint=N_("List the evaluation sets, or make one of a dataset version."),
         )
-    return found
+    return evaluation_set
 
 
-def completed_spec(project: Project, named: str, spec: BaseModel) -> BaseModel:
+def complete_spec(project: Project, named: str, spec: BaseModel) -> BaseModel:
     """The spec of a job that registers on a set: what decides the figures is the set's, whatever was asked for."""
     on = find_set(project, named)
     if isinstance(spec, PredictionsSpec):
@@ -56,18 +56,18 @@ def completed_spec(project: Project, named: str, spec: BaseModel) -> BaseModel:
     return EvaluateSpec.model_validate({**on.spec, **timed})
 
 
-def registered_by_client(project: Project, key: str, spec: BaseModel) -> BaseModel:
+def require_client_version(project: Project, key: str, spec: BaseModel) -> BaseModel:
     """The spec as it is, where the key is that of a version that takes predictions; Invalid for any other."""
-    takes_predictions(project, key)
+    get_predictable_version(project, key)
     return spec
 
 
-def takes_predictions(project: Project, key: str) -> ModelVersion:
+def get_predictable_version(project: Project, key: str) -> ModelVersion:
     """A version of the project that a client registered, by its key; Invalid for any other."""
     rows = ModelVersion.objects.filter(model__project=project, deleted_at=None).exclude(source="")
-    known = key.isascii() and key.isdecimal() and len(key) < 18
-    found = rows.select_related("model__project").filter(pk=int(key)).first() if known else None
-    if found is None:
+    is_key = key.isascii() and key.isdecimal() and len(key) < 18
+    version = rows.select_related("model__project").filter(pk=int(key)).first() if is_key else None
+    if version is None:
         raise Invalid(
             "{key!r} is the key of no version that a client registered.",
             key=key[:40],
@@ -76,11 +76,11 @@ def takes_predictions(project: Project, key: str) -> ModelVersion:
             limit="the key of such a version of this project",
             hint=N_("Send predictions to the address of the version: it fills this in."),
         )
-    return found
+    return version
 
 
 # -- checks ---------------------------------------------------------------------------------------------------------
-def checked_spec(
+def parse_set_spec(
     task: str, target: str, primary: str, spec: Mapping[str, Any], version: DatasetVersion
 ) -> tuple[EvaluateSpec, str]:
     """The typed spec and the primary metric; Invalid with every error, each naming its field."""
@@ -91,26 +91,28 @@ def checked_spec(
     except PlaneError as failure:
         errors += failure.errors
     if task not in METRICS:
-        errors.append(fault("bad_task", Message("{task!r} is no task.", task=task[:40]), "task", ", ".join(METRICS)))
-    errors += column_errors(target, parsed, version)
+        errors.append(
+            build_error("bad_task", Message("{task!r} is no task.", task=task[:40]), "task", ", ".join(METRICS))
+        )
+    errors += iter_column_errors(target, parsed, version)
     if parsed is not None and task in METRICS:
-        errors += task_errors(task, primary, parsed)
+        errors += iter_task_errors(task, primary, parsed)
     if errors or parsed is None:
         raise combine_errors(errors)
     return parsed, primary or PRIMARY[task]
 
 
-def task_errors(task: str, primary: str, spec: EvaluateSpec) -> Iterable[dict[str, Any]]:
-    known = metrics_of(task, spec)
-    if primary and primary not in known:
-        yield fault(
+def iter_task_errors(task: str, primary: str, spec: EvaluateSpec) -> Iterable[dict[str, Any]]:
+    metric_names = metrics_of(task, spec)
+    if primary and primary not in metric_names:
+        yield build_error(
             "unknown_metric",
             Message("A {task} has no metric {primary!r}.", task=task, primary=primary[:40]),
             "primary_metric",
-            ", ".join(known),
+            ", ".join(metric_names),
         )
     if (task == "ranking") != (spec.group is not None):
-        yield fault(
+        yield build_error(
             "group_for_ranking",
             Message("A ranking needs the column that names the query of a row, and nothing else has one."),
             "/spec/group",
@@ -118,27 +120,31 @@ def task_errors(task: str, primary: str, spec: EvaluateSpec) -> Iterable[dict[st
         )
 
 
-def column_errors(target: str, spec: EvaluateSpec | None, version: DatasetVersion) -> Iterable[dict[str, Any]]:
+def iter_column_errors(target: str, spec: EvaluateSpec | None, version: DatasetVersion) -> Iterable[dict[str, Any]]:
     """A version that says which columns it has must have those that are named."""
-    there = [str(column.get("name")) for column in version.columns]
-    asked = {"target": target}
+    columns = [str(column.get("name")) for column in version.columns]
+    named_columns = {"target": target}
     if spec is not None:
-        asked |= {f"/spec/slices/{place}/column": one.column for place, one in enumerate(spec.slices)}
-        asked |= {"/spec/group": spec.group} if spec.group else {}
+        named_columns |= {
+            f"/spec/slices/{place}/column": slice_spec.column for place, slice_spec in enumerate(spec.slices)
+        }
+        named_columns |= {"/spec/group": spec.group} if spec.group else {}
     if not target.strip() or len(target) > 500:
-        yield fault("required", Message("Give the column that is predicted."), "target", Message("1 to 500 characters"))
-        del asked["target"]
-    for field, name in asked.items():
-        if there and name not in there:
-            yield fault(
+        yield build_error(
+            "required", Message("Give the column that is predicted."), "target", Message("1 to 500 characters")
+        )
+        del named_columns["target"]
+    for field, name in named_columns.items():
+        if columns and name not in columns:
+            yield build_error(
                 "unknown_column",
                 Message("{version} has no column {name!r}.", version=version, name=name[:60]),
                 field,
-                ", ".join(there[:50]),
+                ", ".join(columns[:50]),
             )
 
 
-def fault(code: str, message: str, field: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
+def build_error(code: str, message: str, field: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
     return {"code": code, "message": message, "field": field, "limit": limit, "hint": hint}
 
 
@@ -155,20 +161,20 @@ def check_set_name(name: str) -> None:
         )
 
 
-def check_fits(version: ModelVersion, found: EvaluationSet) -> None:
+def check_fits(version: ModelVersion, evaluation_set: EvaluationSet) -> None:
     """Raise Invalid for a version that does another thing than the set measures; of one that a client registered it is
     not known what it does, so the set decides."""
     if not version.task:
         return
-    tasks = ("regression", "classification") if found.task == "ranking" else (found.task,)
+    tasks = ("regression", "classification") if evaluation_set.task == "ranking" else (evaluation_set.task,)
     for field, value, limit in (
         ("task", version.task, " or ".join(tasks) if version.task not in tasks else version.task),
-        ("target", version.target, found.target),
+        ("target", version.target, evaluation_set.target),
     ):
         if value != limit:
             raise Invalid(
                 "{found} measures the {name} {most!r}, and {version} has {found_2!r}.",
-                found=found,
+                found=evaluation_set,
                 name=field,
                 most=limit,
                 version=version,

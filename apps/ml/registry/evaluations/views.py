@@ -23,7 +23,7 @@ from apps.ml.registry.models import EvaluationSet, Model, ModelVersion
 from apps.ml.registry.services import evaluations as services
 from apps.ml.registry.services.predictions import check_takes, submit_predictions
 from apps.ml.registry.states import PRODUCTION
-from apps.ml.registry.views import model_answer, version_answer, why_of
+from apps.ml.registry.views import format_error, render_model, render_version
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.services import publish_upload
 from apps.platform.jobs.models import Job
@@ -38,30 +38,32 @@ GATE_FIELDS = ("set", "metric", "variant", "baseline", "margin", "confidence")  
 def evaluate(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """On to the job that measures it, or the tab with what is wrong."""
     actor, where = get_project_context(request, project)
-    found = queries.get_version(actor, where, name, version)
-    typed = typed_of(request)
+    version_row = queries.get_version(actor, where, name, version)
+    typed = get_form_input(request)
     try:
         on = find_set(where, typed.get("set", ""))
-        if found.by_client:
-            job, _new = predicted(request, actor, found, on, typed.get("horizon", ""))
+        if version_row.by_client:
+            job, _new = submit_uploaded_predictions(request, actor, version_row, on, typed.get("horizon", ""))
         else:
-            job, _new = services.submit_evaluation(actor=actor, version=found, on=on, variant=typed.get("variant", ""))
+            job, _new = services.submit_evaluation(
+                actor=actor, version=version_row, on=on, variant=typed.get("variant", "")
+            )
     except WRONG as error:
         field = error.field if error.field in EVALUATE_FIELDS else ""
-        refused = {**typed, "why": why_of(error), "field": field}
-        return version_answer(
-            request, actor, where, found, "evaluations", more={"refused_evaluation": refused}, status=error.status
+        refused = {**typed, "why": format_error(error), "field": field}
+        return render_version(
+            request, actor, where, version_row, "evaluations", more={"refused_evaluation": refused}, status=error.status
         )
     messages.success(request, _("Job #%(job)d measures it.") % {"job": job.pk})
     return redirect("jobs:detail", project=where.slug, pk=job.pk)
 
 
-def predicted(
+def submit_uploaded_predictions(
     request: HttpRequest, actor: Actor, version: ModelVersion, on: EvaluationSet, horizon: str
 ) -> tuple[Job, bool]:
     """Store the file of predictions and queue the job that measures it; nothing is stored where it would be refused."""
     policy.require(actor, "job.submit", version.model)
-    ahead = whole_number(horizon) if horizon else None
+    ahead = parse_whole_number(horizon) if horizon else None
     if horizon and not ahead:
         raise Invalid("A horizon is a whole number of rows.", field="horizon", limit="1 or more")
     check_takes(version, on, ahead)
@@ -87,7 +89,7 @@ def predicted(
 def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
     """A set for this model, or the tab with what is wrong beside what was typed."""
     actor, where = get_project_context(request, project)
-    model, typed = queries.get_model(actor, where, name), typed_of(request)
+    model, typed = queries.get_model(actor, where, name), get_form_input(request)
     policy.require(actor, "evaluation_set.create", where)
     try:
         data = DatasetVersion.objects.visible_to(actor).select_related("dataset").filter(dataset__project=where)
@@ -95,7 +97,7 @@ def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
         table = data.filter(pk=int(key)).first() if key.isascii() and key.isdigit() and len(key) < 18 else None
         if table is None:
             raise Invalid("Choose the table to measure on.", field="data")
-        made = services.create_evaluation_set(
+        evaluation_set = services.create_evaluation_set(
             actor=actor,
             project=where,
             name=typed.get("name", ""),
@@ -103,16 +105,18 @@ def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
             task=typed.get("task", ""),
             target=typed.get("target", ""),
             primary_metric=typed.get("primary_metric", ""),
-            spec=spec_of(typed),
+            spec=build_spec(typed),
             supersede=bool(typed.get("supersede")),
         )
     except WRONG as error:
-        return again(request, actor, model, error, {"refused_set": {**typed, "why": whole_why(error)}})
-    messages.success(request, _("%(set)s can be measured on.") % {"set": made})
+        return render_baselines_again(
+            request, actor, model, error, {"refused_set": {**typed, "why": format_all_errors(error)}}
+        )
+    messages.success(request, _("%(set)s can be measured on.") % {"set": evaluation_set})
     return redirect("registry:baselines", project=where.slug, name=name)
 
 
-def spec_of(typed: dict[str, str]) -> dict[str, Any]:
+def build_spec(typed: dict[str, str]) -> dict[str, Any]:
     """The part of the spec that the page asks for; the rest has its defaults, or comes over REST."""
     columns = [column.strip() for column in typed.get("slices", "").split(",") if column.strip()]
     group, first = typed.get("group", ""), typed.get("first_row", "")
@@ -126,7 +130,7 @@ def spec_of(typed: dict[str, str]) -> dict[str, Any]:
 @require_POST
 def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
     actor, where = get_project_context(request, project)
-    model, typed = queries.get_model(actor, where, name), typed_of(request)
+    model, typed = queries.get_model(actor, where, name), get_form_input(request)
     policy.require(actor, "gate.set", model)
     try:
         services.set_gate(
@@ -134,16 +138,16 @@ def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
             model=model,
             on=find_set(where, typed.get("set", "")),
             metric=typed.get("metric", ""),
-            margin=number_of("margin", typed.get("margin") or "0"),
-            confidence=number_of("confidence", typed.get("confidence") or "95") / 100,
+            margin=parse_number("margin", typed.get("margin") or "0"),
+            confidence=parse_number("confidence", typed.get("confidence") or "95") / 100,
             variant=typed.get("variant", ""),
-            baseline=baseline_of(actor, where, model, typed.get("baseline", "")),
+            baseline=get_baseline(actor, where, model, typed.get("baseline", "")),
             guard_slices=bool(typed.get("guard_slices")),
-            seen=whole_number(typed.get("gate", "")) or 0,
+            seen=parse_whole_number(typed.get("gate", "")) or 0,
         )
     except WRONG as error:
-        refused = {**typed, "why": why_of(error), "field": error.field if error.field in GATE_FIELDS else ""}
-        return again(request, actor, model, error, {"refused_gate": refused})
+        refused = {**typed, "why": format_error(error), "field": error.field if error.field in GATE_FIELDS else ""}
+        return render_baselines_again(request, actor, model, error, {"refused_gate": refused})
     messages.success(request, _("The gate stands: every request for a promotion is measured by it."))
     return redirect("registry:baselines", project=where.slug, name=name)
 
@@ -155,22 +159,22 @@ def remove_gate(request: HttpRequest, project: str, name: str, pk: int) -> HttpR
     try:
         services.remove_gate(actor=actor, gate=services.get_gate(model, pk), reason=reason)
     except WRONG as error:
-        messages.error(request, why_of(error))
-        return again(request, actor, model, error, {})
+        messages.error(request, format_error(error))
+        return render_baselines_again(request, actor, model, error, {})
     messages.success(request, _("The gate is lifted."))
     return redirect("registry:baselines", project=where.slug, name=name)
 
 
 # -- what was typed -------------------------------------------------------------------------------------------------
-def typed_of(request: HttpRequest) -> dict[str, str]:
+def get_form_input(request: HttpRequest) -> dict[str, str]:
     return {name: str(value).strip()[:600] for name, value in request.POST.items() if name != "csrfmiddlewaretoken"}
 
 
-def baseline_of(actor: Actor, where: Project, model: Model, text: str) -> ModelVersion | None:
+def get_baseline(actor: Actor, where: Project, model: Model, text: str) -> ModelVersion | None:
     """The version to compare with, by its number; None for whichever is in production. Invalid for anything else."""
     if text == PRODUCTION:
         return None
-    if number := whole_number(text):
+    if number := parse_whole_number(text):
         try:
             return queries.get_version(actor, where, model.name, str(number))
         except (Invalid, NotFound) as error:
@@ -178,12 +182,12 @@ def baseline_of(actor: Actor, where: Project, model: Model, text: str) -> ModelV
     raise Invalid("Choose production or a version to compare with.", field="baseline")
 
 
-def whole_number(text: str) -> int | None:
+def parse_whole_number(text: str) -> int | None:
     """What the digits say, as far as they may be a number of a row; else None."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
 
 
-def number_of(field: str, text: str) -> float:
+def parse_number(field: str, text: str) -> float:
     """A number that a person typed; Invalid for what is none."""
     try:
         value = float(text)
@@ -194,10 +198,12 @@ def number_of(field: str, text: str) -> float:
     raise Invalid("{text} is no number.", text=text[:40], field=field, limit="a number")
 
 
-def whole_why(error: PlaneError) -> str:
+def format_all_errors(error: PlaneError) -> str:
     """Every error at once: a form of several fields has several."""
     return " ".join(map(translate_error, error.errors))
 
 
-def again(request: HttpRequest, actor: Any, model: Any, error: PlaneError, more: dict[str, Any]) -> HttpResponse:
-    return model_answer(request, actor, model, "baselines", more=more, status=error.status)
+def render_baselines_again(
+    request: HttpRequest, actor: Any, model: Any, error: PlaneError, more: dict[str, Any]
+) -> HttpResponse:
+    return render_model(request, actor, model, "baselines", more=more, status=error.status)

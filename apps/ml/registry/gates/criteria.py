@@ -28,15 +28,15 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from apps.ml.registry.gates.replicates import Key, differences, interval
+from apps.ml.registry.gates.replicates import Key, compute_differences, compute_interval
 from apps.ml.registry.states import GateState
 from deepseek.messages import Message
 
-NOISE = 1e-9
+ROUNDING_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class GateCriteria:
     """What a gate asks for."""
 
     metric: str
@@ -61,7 +61,7 @@ class SliceLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class GateOutcome:
     """The verdict; without a difference where there was none to take."""
 
     state: GateState
@@ -73,79 +73,87 @@ class Said:
     why: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        told = asdict(self)
-        return {**told, "state": str(self.state)}
+        fields = asdict(self)
+        return {**fields, "state": str(self.state)}
 
 
-def decide(bar: Bar, ours: Mapping[Key, Any], theirs: Mapping[Key, Any]) -> Said:
+def decide_outcome(criteria: GateCriteria, ours: Mapping[Key, Any], theirs: Mapping[Key, Any]) -> GateOutcome:
     """The verdict on two sets of replicates of the same draws."""
-    whole = (None, bar.metric)
-    drawn = differences(ours[whole], theirs[whole]) if whole in ours and whole in theirs else []
-    if not drawn:
-        return Said(
-            GateState.NOT_COMPARABLE, why=Message("{metric} is not defined for both on these rows.", metric=bar.metric)
+    key = (None, criteria.metric)
+    draws = compute_differences(ours[key], theirs[key]) if key in ours and key in theirs else []
+    if not draws:
+        return GateOutcome(
+            GateState.NOT_COMPARABLE,
+            why=Message("{metric} is not defined for both on these rows.", metric=criteria.metric),
         )
-    difference = ours[whole]["value"] - theirs[whole]["value"]
-    low, high = interval(drawn, bar.confidence)
-    bar = replace(bar, margin=bar.margin + NOISE * max(abs(ours[whole]["value"]), abs(theirs[whole]["value"])))
-    losses = losses_of(bar, ours, theirs)
-    worst = min(losses, key=lambda one: (one.p, sign(bar) * one.difference), default=None)
-    state = verdict_on(bar, low, high)
-    if bar.guard_slices and any(one.worse for one in losses):
+    difference = ours[key]["value"] - theirs[key]["value"]
+    low, high = compute_interval(draws, criteria.confidence)
+    criteria = replace(
+        criteria, margin=criteria.margin + ROUNDING_TOLERANCE * max(abs(ours[key]["value"]), abs(theirs[key]["value"]))
+    )
+    losses = compute_slice_losses(criteria, ours, theirs)
+    worst = min(losses, key=lambda loss: (loss.p, get_sign(criteria) * loss.difference), default=None)
+    state = classify_interval(criteria, low, high)
+    if criteria.guard_slices and any(loss.worse for loss in losses):
         state = GateState.FAIL
-    return Said(state, difference, low, high, len(losses), worst)
+    return GateOutcome(state, difference, low, high, len(losses), worst)
 
 
-def verdict_on(bar: Bar, low: float, high: float) -> GateState:
-    worst, best = (low, high) if bar.better == "higher" else (-high, -low)
-    if best < -bar.margin:
+def classify_interval(criteria: GateCriteria, low: float, high: float) -> GateState:
+    worst, best = (low, high) if criteria.better == "higher" else (-high, -low)
+    if best < -criteria.margin:
         return GateState.FAIL
-    return GateState.PASS if worst >= -bar.margin else GateState.NOT_SIGNIFICANT
+    return GateState.PASS if worst >= -criteria.margin else GateState.NOT_SIGNIFICANT
 
 
-def sign(bar: Bar) -> int:
-    return 1 if bar.better == "higher" else -1
+def get_sign(criteria: GateCriteria) -> int:
+    return 1 if criteria.better == "higher" else -1
 
 
-def losses_of(bar: Bar, ours: Mapping[Key, Any], theirs: Mapping[Key, Any]) -> list[SliceLoss]:
+def compute_slice_losses(criteria: GateCriteria, ours: Mapping[Key, Any], theirs: Mapping[Key, Any]) -> list[SliceLoss]:
     """Each slice that both have, with Holm's correction over all of them."""
-    found = []
+    measured = []
     for key, mine in ours.items():
         part, metric = key
-        if part is None or metric != bar.metric or key not in theirs:
+        if part is None or metric != criteria.metric or key not in theirs:
             continue
-        if drawn := differences(mine, theirs[key]):
-            found.append((part, mine["value"] - theirs[key]["value"], drawn))
-    level = (1 - bar.confidence) / 2  # one side of the interval
+        if draws := compute_differences(mine, theirs[key]):
+            measured.append((part, mine["value"] - theirs[key]["value"], draws))
+    level = (1 - criteria.confidence) / 2  # one side of the interval
     raw = [
-        (part, difference, *interval(drawn, bar.confidence), probability(bar, drawn, len(found), level))
-        for part, difference, drawn in found
+        (
+            part,
+            difference,
+            *compute_interval(draws, criteria.confidence),
+            compute_probability(criteria, draws, len(measured), level),
+        )
+        for part, difference, draws in measured
     ]
-    corrected = holm([one[-1] for one in raw])
+    corrected = correct_by_holm([row[-1] for row in raw])
     return [
         SliceLoss(*part, difference, low, high, p, adjusted, adjusted <= level)
         for (part, difference, low, high, p), adjusted in zip(raw, corrected, strict=True)
     ]
 
 
-def probability(bar: Bar, drawn: Sequence[float], slices: int, level: float) -> float:
+def compute_probability(criteria: GateCriteria, draws: Sequence[float], slices: int, level: float) -> float:
     """Of draws like these if the slice were not worse beyond the margin: counted, or by the normal distribution where
     too few were drawn to reach `level` among so many `slices`."""
-    turned = [sign(bar) * one + bar.margin for one in drawn]
+    turned = [get_sign(criteria) * draw + criteria.margin for draw in draws]
     if slices / (1 + len(turned)) <= level:
-        return (1 + sum(one >= 0 for one in turned)) / (1 + len(turned))
+        return (1 + sum(draw >= 0 for draw in turned)) / (1 + len(turned))
     mean = fmean(turned)
-    deviation = math.hypot(*(one - mean for one in turned)) / math.sqrt(len(turned))
+    deviation = math.hypot(*(draw - mean for draw in turned)) / math.sqrt(len(turned))
     if deviation == 0:
         return 1.0 if mean >= 0 else 0.0
     return math.erfc(-mean / (deviation * math.sqrt(2))) / 2
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def correct_by_holm(p: Sequence[float]) -> list[float]:
     """Probabilities corrected for being many: the k-th smallest times (n - k + 1), never below the one before."""
     order = sorted(range(len(p)), key=lambda place: p[place])
-    found, highest = [0.0] * len(p), 0.0
+    corrected, highest = [0.0] * len(p), 0.0
     for rank, place in enumerate(order):
         highest = max(highest, min(1.0, (len(p) - rank) * p[place]))
-        found[place] = highest
-    return found
+        corrected[place] = highest
+    return corrected

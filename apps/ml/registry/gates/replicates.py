@@ -19,45 +19,50 @@ from apps.platform.artifacts.services import Damaged
 from apps.platform.artifacts.verification import open_verified
 
 SCHEMA = "plane/replicates/v1"
-LARGEST = 96 << 20
-FEWEST_DEFINED = 0.9  # as the engine has it: of fewer no interval is drawn
+MAX_BYTES = 96 << 20
+MIN_DEFINED_SHARE = 0.9  # as the engine has it: of fewer no interval is drawn
 
 Key = tuple[tuple[str, str] | None, str]  # (slice, metric)
 
 
-def read(digest: str) -> dict[Key, dict[str, Any]]:
+def read_replicates(digest: str) -> dict[Key, dict[str, Any]]:
     """The series of a ``replicates.json``, draws still encoded; Damaged where its bytes are gone or others."""
     with closing(open_verified(digest)) as reading:
-        if reading.artifact.size > LARGEST:
+        if reading.artifact.size > MAX_BYTES:
             raise Damaged(digest)
-        told = json.loads(b"".join(reading))
-    return {((tuple(one["slice"]) if one["slice"] else None), one["metric"]): one for one in told["series"]}
+        document = json.loads(b"".join(reading))
+    return {
+        ((tuple(series["slice"]) if series["slice"] else None), series["metric"]): series
+        for series in document["series"]
+    }
 
 
-def draws_of(series: Mapping[str, Any]) -> array[float]:
+def decode_draws(series: Mapping[str, Any]) -> array[float]:
     """Little-endian float64 in base64, as numbers."""
-    found = array("d", b64decode(series["draws"]))
+    draws = array("d", b64decode(series["draws"]))
     if sys.byteorder == "big":
-        found.byteswap()
-    return found
+        draws.byteswap()
+    return draws
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[float]:
+def compute_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[float]:
     """Ours less theirs, draw by draw, where both are defined; none where too few are."""
-    mine, others = draws_of(ours), draws_of(theirs)
-    if len(mine) != len(others):
+    our_draws, their_draws = decode_draws(ours), decode_draws(theirs)
+    if len(our_draws) != len(their_draws):
         return []
-    found = [a - b for a, b in zip(mine, others, strict=True) if math.isfinite(a) and math.isfinite(b)]
-    return found if len(found) >= FEWEST_DEFINED * len(mine) else []
+    paired_differences = [
+        a - b for a, b in zip(our_draws, their_draws, strict=True) if math.isfinite(a) and math.isfinite(b)
+    ]
+    return paired_differences if len(paired_differences) >= MIN_DEFINED_SHARE * len(our_draws) else []
 
 
-def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
+def compute_interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
     """The percentile interval, between order statistics by linear interpolation as numpy.quantile draws it."""
     ordered = sorted(values)
-    return quantile(ordered, (1 - confidence) / 2), quantile(ordered, (1 + confidence) / 2)
+    return compute_quantile(ordered, (1 - confidence) / 2), compute_quantile(ordered, (1 + confidence) / 2)
 
 
-def quantile(ordered: Sequence[float], share: float) -> float:
+def compute_quantile(ordered: Sequence[float], share: float) -> float:
     at = share * (len(ordered) - 1)
     low = math.floor(at)
     high = min(low + 1, len(ordered) - 1)

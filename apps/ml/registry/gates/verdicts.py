@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.core.errors import Conflict
-from apps.ml.registry.evaluations.sets import reference
+from apps.ml.registry.evaluations.sets import format_set_reference
 from apps.ml.registry.gates import replicates
-from apps.ml.registry.gates.criteria import Bar, Said, SliceLoss, decide
+from apps.ml.registry.gates.criteria import GateCriteria, GateOutcome, SliceLoss, decide_outcome
 from apps.ml.registry.models import PREDICTIONS, Alias, Evaluation, Gate, GateVerdict, ModelVersion, Variant
 from apps.ml.registry.states import LET_THROUGH, PRODUCTION, GateState
 from apps.platform.artifacts.services import Damaged
@@ -26,15 +26,15 @@ from apps.platform.jobs.provenance import resolve_requester
 from deepseek.messages import Message
 
 Reads = Callable[[str], Mapping[replicates.Key, Any]]
-KEPT_SECONDS = 7 * 86_400  # equal evaluations at one gate never give another verdict
+VERDICT_CACHE_SECONDS = 7 * 86_400  # equal evaluations at one gate never give another verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class GateResult:
     """A gate, what it said, and the two evaluations that it compared."""
 
     gate: Gate
-    said: Said
+    outcome: GateOutcome
     candidate: Evaluation | None
     baseline: Evaluation | None
     against: ModelVersion | None  # the version that is the baseline
@@ -43,7 +43,7 @@ class Judged:
 
     @property
     def state(self) -> GateState:
-        return self.said.state
+        return self.outcome.state
 
     @property
     def lets_through(self) -> bool:
@@ -55,14 +55,14 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class VersionPageData:
     """What a page has read already: the version in production, and the forms of versions by their keys."""
 
     production: ModelVersion | None
     forms: Mapping[int, Sequence[Variant]]
 
 
-def gates_of(model_id: int) -> list[Gate]:
+def list_gates(model_id: int) -> list[Gate]:
     """The gates that a model has now, oldest first."""
     rows = Gate.objects.filter(model=model_id, removed_at=None)
     return list(
@@ -70,81 +70,102 @@ def gates_of(model_id: int) -> list[Gate]:
     )
 
 
-def judge(
-    version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: bool = False, known: Known | None = None
-) -> list[Judged]:
+def evaluate_gates(
+    version: ModelVersion,
+    gates: Sequence[Gate] | None = None,
+    *,
+    fresh: bool = False,
+    page_data: VersionPageData | None = None,
+) -> list[GateResult]:
     """What each gate of the version's model says of it: five queries, however many there are, and fewer with what is
     `known`. `fresh` reads the replicates again, whatever is remembered."""
-    asked = gates_of(version.model_id) if gates is None else gates
-    if not asked:
+    checked_gates = list_gates(version.model_id) if gates is None else gates
+    if not checked_gates:
         return []
-    held = known.production if known else production_of(version)
-    against = {gate.pk: gate.baseline or held for gate in asked}
-    looked_at = {version.pk, *(one.pk for one in against.values() if one is not None)}
-    forms = {pk: sorted(some, key=lambda form: form.pk) for pk, some in known.forms.items()} if known else {}
-    if lacking := looked_at - set(forms):
-        for form in Variant.objects.filter(version__in=lacking).order_by("pk"):
+    production = page_data.production if page_data else get_production_version(version)
+    against = {gate.pk: gate.baseline or production for gate in checked_gates}
+    looked_at = {version.pk, *(version_row.pk for version_row in against.values() if version_row is not None)}
+    forms = (
+        {pk: sorted(variants, key=lambda form: form.pk) for pk, variants in page_data.forms.items()}
+        if page_data
+        else {}
+    )
+    if missing := looked_at - set(forms):
+        for form in Variant.objects.filter(version__in=missing).order_by("pk"):
             forms.setdefault(form.version_id, []).append(form)
-    read = lru_cache(maxsize=4)(replicates.read)  # gates on one set read the same two files
-    newest = newest_of(looked_at, asked)
+    read = lru_cache(maxsize=4)(replicates.read_replicates)  # gates on one set read the same two files
+    newest = load_newest_evaluations(looked_at, checked_gates)
 
-    def side(of: ModelVersion, gate: Gate) -> tuple[bool, Evaluation | None]:
+    def find_side(of: ModelVersion, gate: Gate) -> tuple[bool, Evaluation | None]:
         """Whether it has the form that the gate asks for, and what that measured last. A version that a client
         registered has no form, and is measured by its predictions."""
-        named = [form.pk for form in forms.get(of.pk, []) if gate.variant in ("", form.name)]
+        variant_keys = [form.pk for form in forms.get(of.pk, []) if gate.variant in ("", form.name)]
         if of.by_client and gate.variant in ("", PREDICTIONS):
             return True, newest.get((of.pk, None, gate.set_id))
-        return bool(named), newest.get((of.pk, named[0], gate.set_id)) if named else None
+        return bool(variant_keys), newest.get((of.pk, variant_keys[0], gate.set_id)) if variant_keys else None
 
     sides = []
-    for gate in asked:
-        other = against[gate.pk]
-        sides.append((gate, other, side(version, gate), side(other, gate) if other is not None else (False, None)))
-    told = {} if fresh else remembered((gate, mine[1], theirs[1]) for gate, _other, mine, theirs in sides)
-    found = []
-    for gate, other, (mine, candidate), (theirs, baseline) in sides:
-        itself = other is not None and other.pk == version.pk
+    for gate in checked_gates:
+        baseline_version = against[gate.pk]
+        sides.append(
+            (
+                gate,
+                baseline_version,
+                find_side(version, gate),
+                find_side(baseline_version, gate) if baseline_version is not None else (False, None),
+            )
+        )
+    cached = {} if fresh else load_cached_outcomes((gate, mine[1], theirs[1]) for gate, _other, mine, theirs in sides)
+    results = []
+    for gate, baseline_version, (mine, candidate), (theirs, baseline) in sides:
+        itself = baseline_version is not None and baseline_version.pk == version.pk
         if not mine:
-            said = Said(GateState.NO_VARIANT)
+            outcome = GateOutcome(GateState.NO_VARIANT)
         elif candidate is None:
-            said = Said(GateState.NOT_EVALUATED)
-        elif other is None or itself:
-            said, other, baseline = Said(GateState.NO_BASELINE), None, None
+            outcome = GateOutcome(GateState.NOT_EVALUATED)
+        elif baseline_version is None or itself:
+            outcome, baseline_version, baseline = GateOutcome(GateState.NO_BASELINE), None, None
         elif baseline is None:
-            said = Said(GateState.BASELINE_NOT_EVALUATED)
+            outcome = GateOutcome(GateState.BASELINE_NOT_EVALUATED)
         else:
-            said = compared(gate, candidate, baseline, read, told)
-        found.append(Judged(gate, said, candidate, baseline, other, theirs, itself))
-    return found
+            outcome = compare_evaluations(gate, candidate, baseline, read, cached)
+        results.append(GateResult(gate, outcome, candidate, baseline, baseline_version, theirs, itself))
+    return results
 
 
-def newest_of(versions: Iterable[int], gates: Sequence[Gate]) -> dict[tuple[int, int | None, int], Evaluation]:
+def load_newest_evaluations(
+    versions: Iterable[int], gates: Sequence[Gate]
+) -> dict[tuple[int, int | None, int], Evaluation]:
     """The newest evaluation of each form of these versions (None: of predictions) on each set that a gate asks for,
     without the documents."""
     rows = Evaluation.objects.filter(version__in=versions, set__in=[gate.set_id for gate in gates])
     last = rows.order_by().values("version", "variant", "set").annotate(newest=Max("pk")).values("newest")
-    found = Evaluation.objects.filter(pk__in=last).select_related("set", "variant").defer("document")
-    return {(one.version_id, one.variant_id, one.set_id): one for one in found}
+    evaluations = Evaluation.objects.filter(pk__in=last).select_related("set", "variant").defer("document")
+    return {(evaluation.version_id, evaluation.variant_id, evaluation.set_id): evaluation for evaluation in evaluations}
 
 
-def production_of(version: ModelVersion) -> ModelVersion | None:
+def get_production_version(version: ModelVersion) -> ModelVersion | None:
     """The version of the same model that is in production."""
-    held = Alias.objects.select_related("version__model").filter(model=version.model_id, name=PRODUCTION).first()
-    return held.version if held else None
+    alias = Alias.objects.select_related("version__model").filter(model=version.model_id, name=PRODUCTION).first()
+    return alias.version if alias else None
 
 
-def key_of(gate: Gate, candidate: Evaluation, baseline: Evaluation) -> str:
+def build_cache_key(gate: Gate, candidate: Evaluation, baseline: Evaluation) -> str:
     """By which a verdict is remembered."""
     return f"gate-2:{gate.pk}:{candidate.replicates_id}:{baseline.replicates_id}"
 
 
-def remembered(pairs: Iterable[tuple[Gate, Evaluation | None, Evaluation | None]]) -> dict[str, Any]:
+def load_cached_outcomes(pairs: Iterable[tuple[Gate, Evaluation | None, Evaluation | None]]) -> dict[str, Any]:
     """What is remembered of these; one query, however many."""
-    keys = [key_of(gate, mine, theirs) for gate, mine, theirs in pairs if mine is not None and theirs is not None]
+    keys = [
+        build_cache_key(gate, mine, theirs) for gate, mine, theirs in pairs if mine is not None and theirs is not None
+    ]
     return cache.get_many(keys) if keys else {}
 
 
-def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Reads, told: Mapping[str, Any]) -> Said:
+def compare_evaluations(
+    gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Reads, cached: Mapping[str, Any]
+) -> GateOutcome:
     """The verdict on two evaluations, remembered: it follows from their bytes and the gate, which never change."""
     if candidate.pairing != baseline.pairing:
         why = Message(
@@ -152,11 +173,11 @@ def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Read
             mine=candidate.rows,
             theirs=baseline.rows,
         )
-        return Said(GateState.NOT_COMPARABLE, why=why)
-    key = key_of(gate, candidate, baseline)
-    if key in told:
-        return said_of(told[key])
-    bar = Bar(
+        return GateOutcome(GateState.NOT_COMPARABLE, why=why)
+    key = build_cache_key(gate, candidate, baseline)
+    if key in cached:
+        return parse_outcome(cached[key])
+    criteria = GateCriteria(
         metric=gate.metric,
         better=gate.better,
         margin=gate.margin,
@@ -164,170 +185,181 @@ def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Read
         guard_slices=gate.guard_slices,
     )
     try:
-        said = decide(bar, read(candidate.replicates_id), read(baseline.replicates_id))
+        outcome = decide_outcome(criteria, read(candidate.replicates_id), read(baseline.replicates_id))
     except Damaged as error:
-        return Said(GateState.NOT_COMPARABLE, why=error.message)
-    cache.set(key, said.as_dict(), KEPT_SECONDS)
-    return said
+        return GateOutcome(GateState.NOT_COMPARABLE, why=error.message)
+    cache.set(key, outcome.as_dict(), VERDICT_CACHE_SECONDS)
+    return outcome
 
 
-def said_of(kept: Mapping[str, Any]) -> Said:
-    worst = kept["worst"]
-    return Said(**{**kept, "state": GateState(kept["state"]), "worst": SliceLoss(**worst) if worst else None})
+def parse_outcome(fields: Mapping[str, Any]) -> GateOutcome:
+    worst = fields["worst"]
+    return GateOutcome(
+        **{**fields, "state": GateState(fields["state"]), "worst": SliceLoss(**worst) if worst else None}
+    )
 
 
 # -- facts ----------------------------------------------------------------------------------------------------------
-def facts_of_gates(judged: Iterable[Judged]) -> dict[str, Any]:
+def build_gate_facts(results: Iterable[GateResult]) -> dict[str, Any]:
     """What an approver sees of the gates, by name so that a difference has a path."""
     return {
-        " ".join(filter(None, (reference(one.gate.set), one.gate.metric, one.gate.variant))): {
-            "set": reference(one.gate.set),
-            "metric": one.gate.metric,
-            "better": one.gate.better,
-            "variant": one.gate.variant,
-            "margin": one.gate.margin,
-            "confidence": one.gate.confidence,
-            "guard_slices": one.gate.guard_slices,
-            "set_by": one.gate.set_by,
-            "against": one.against.number if one.against else None,
-            "candidate": one.candidate.artifact_id if one.candidate else None,
-            "baseline": one.baseline.artifact_id if one.baseline else None,
-            **predictions_told(one),
-            **one.said.as_dict(),
+        " ".join(filter(None, (format_set_reference(result.gate.set), result.gate.metric, result.gate.variant))): {
+            "set": format_set_reference(result.gate.set),
+            "metric": result.gate.metric,
+            "better": result.gate.better,
+            "variant": result.gate.variant,
+            "margin": result.gate.margin,
+            "confidence": result.gate.confidence,
+            "guard_slices": result.gate.guard_slices,
+            "set_by": result.gate.set_by,
+            "against": result.against.number if result.against else None,
+            "candidate": result.candidate.artifact_id if result.candidate else None,
+            "baseline": result.baseline.artifact_id if result.baseline else None,
+            **describe_predictions_used(result),
+            **result.outcome.as_dict(),
         }
-        for one in judged
+        for result in results
     }
 
 
-def predictions_told(one: Judged) -> dict[str, Any]:
+def describe_predictions_used(result: GateResult) -> dict[str, Any]:
     """Which of the two were measured by predictions, who gave those, their digest, and how many rows were measured;
     nothing where neither was."""
     return {
-        f"{name}_predictions": {"by": found.created_by, "sha256": found.predictions_id, "rows": found.rows}
-        for name, found in (("candidate", one.candidate), ("baseline", one.baseline))
-        if found is not None and found.by_predictions
+        f"{name}_predictions": {
+            "by": evaluation.created_by,
+            "sha256": evaluation.predictions_id,
+            "rows": evaluation.rows,
+        }
+        for name, evaluation in (("candidate", result.candidate), ("baseline", result.baseline))
+        if evaluation is not None and evaluation.by_predictions
     }
 
 
 # -- the gate before a promotion ------------------------------------------------------------------------------------
-def require_gates(actor: Actor, version: ModelVersion) -> list[Judged]:
+def require_gates(actor: Actor, version: ModelVersion) -> list[GateResult]:
     """What the gates say, written down; Conflict with every gate that does not let the version through."""
-    judged = judge(version, fresh=True)
+    results = evaluate_gates(version, fresh=True)
     with transaction.atomic():
-        for one in judged:
-            write_down(actor, version, one)
-    errors = [refusal(version, one) for one in judged if not one.lets_through]
+        for result in results:
+            record_verdict(actor, version, result)
+    errors = [build_refusal(version, result) for result in results if not result.lets_through]
     if errors:
         first = errors[0]
         raise Conflict(
             first["message"], code=first["code"], field="gates", limit=first["limit"], hint=first["hint"], errors=errors
         )
-    return judged
+    return results
 
 
-def write_down(actor: Actor, version: ModelVersion, one: Judged) -> GateVerdict:
-    made = GateVerdict.objects.create(
-        gate=one.gate,
+def record_verdict(actor: Actor, version: ModelVersion, result: GateResult) -> GateVerdict:
+    verdict = GateVerdict.objects.create(
+        gate=result.gate,
         version=version,
-        candidate=one.candidate,
-        baseline=one.baseline,
-        verdict=one.state,
-        difference=one.said.difference,
-        low=one.said.low,
-        high=one.said.high,
-        worst=one.said.as_dict()["worst"],
+        candidate=result.candidate,
+        baseline=result.baseline,
+        verdict=result.state,
+        difference=result.outcome.difference,
+        low=result.outcome.low,
+        high=result.outcome.high,
+        worst=result.outcome.as_dict()["worst"],
         asked_by=resolve_requester(actor),
     )
     audit.record(
         actor=actor,
         action="gate.judge",
         obj=version,
-        after={"gate": one.gate.pk, "set": reference(one.gate.set), "metric": one.gate.metric, "verdict": one.state},
+        after={
+            "gate": result.gate.pk,
+            "set": format_set_reference(result.gate.set),
+            "metric": result.gate.metric,
+            "verdict": result.state,
+        },
         digests={
-            name: found.artifact_id
-            for name, found in (("candidate", one.candidate), ("baseline", one.baseline))
-            if found is not None
+            name: evaluation.artifact_id
+            for name, evaluation in (("candidate", result.candidate), ("baseline", result.baseline))
+            if evaluation is not None
         },
     )
-    return made
+    return verdict
 
 
-def refusal(version: ModelVersion, one: Judged) -> dict[str, Any]:
+def build_refusal(version: ModelVersion, result: GateResult) -> dict[str, Any]:
     """Which gate, what it found, what it allows, and what to do."""
-    gate, said, against = one.gate, one.said, one.against
-    where = Message("The gate on {reference}, {metric}", reference=reference(gate.set), metric=gate.metric)
+    gate, outcome, against = result.gate, result.outcome, result.against
+    where = Message("The gate on {reference}, {metric}", reference=format_set_reference(gate.set), metric=gate.metric)
     limit = f"not worse than v{against.number} by more than {gate.margin:g}" if against else None
-    told: dict[str, Any] = {"field": "gates", "limit": limit}
-    match said.state:
+    common: dict[str, Any] = {"field": "gates", "limit": limit}
+    match outcome.state:
         case GateState.FAIL if against is not None:
             message = Message(
                 "{where}: {version} is worse than v{against_number}. {found_words}",
                 where=where,
                 version=version,
                 against_number=against.number,
-                found_words=found_words(one),
+                found_words=describe_difference(result),
             )
             hint = Message("Train a better version, or have an approver set another margin.")
-            return {"code": "gate_failed", "message": message, **told, "hint": hint}
+            return {"code": "gate_failed", "message": message, **common, "hint": hint}
         case GateState.NOT_EVALUATED:
             message = Message("{where}: {version} was not evaluated on it.", where=where, version=version)
-            hint = Message("Evaluate it first: {call}", call=call_for(version, gate))
-            return {"code": "gate_not_evaluated", "message": message, **told, "hint": hint}
+            hint = Message("Evaluate it first: {call}", call=format_evaluation_call(version, gate))
+            return {"code": "gate_not_evaluated", "message": message, **common, "hint": hint}
         case GateState.BASELINE_NOT_EVALUATED if against is not None:
             message = Message(
                 "{where}: v{number}, the baseline, was not evaluated on it.", where=where, number=against.number
             )
-            advice = way_out(one, against)
-            return {"code": "gate_baseline_not_evaluated", "message": message, **told, "hint": advice}
+            advice = describe_baseline_remedy(result, against)
+            return {"code": "gate_baseline_not_evaluated", "message": message, **common, "hint": advice}
         case GateState.NO_VARIANT:
             form = Message("variant {variant}", variant=gate.variant) if gate.variant else Message("form")
             message = Message(
                 "{where}: {version} has no {form} that the plane can evaluate.", where=where, version=version, form=form
             )
             hint = Message("Register a version whose forms were made here, or have an approver lift the gate.")
-            return {"code": "gate_no_variant", "message": message, **told, "hint": hint}
-    message = Message("{where}: the two cannot be compared. {why}", where=where, why=said.why)
+            return {"code": "gate_no_variant", "message": message, **common, "hint": hint}
+    message = Message("{where}: the two cannot be compared. {why}", where=where, why=outcome.why)
     hint = Message(
         "Evaluate both again; for forecasts with different lags make a revision of the set with "
         "a first_row. Forecasts that look ahead of different numbers of rows do not compare."
     )
-    if predictions_told(one):
+    if describe_predictions_used(result):
         hint = Message(
             "Predict the rows that the other was measured on, no more and no fewer; of classes, with "
             "a column p_<class> for each that the other knows."
         )
-    return {"code": "gate_not_comparable", "message": message, **told, "hint": hint}
+    return {"code": "gate_not_comparable", "message": message, **common, "hint": hint}
 
 
-def way_out(one: Judged, against: ModelVersion) -> str:
+def describe_baseline_remedy(result: GateResult, against: ModelVersion) -> str:
     """What to do about a baseline without figures: evaluate it, if there is a form to evaluate."""
-    if one.may_evaluate_baseline:
-        return Message("Evaluate it first: {call}", call=call_for(against, one.gate))
+    if result.may_evaluate_baseline:
+        return Message("Evaluate it first: {call}", call=format_evaluation_call(against, result.gate))
     return Message(
         "It has no form that the plane can evaluate: have an approver name another baseline, or lift the gate."
     )
 
 
-def found_words(one: Judged) -> str:
+def describe_difference(result: GateResult) -> str:
     """The difference with its interval and margin; a slice where that is what failed."""
-    gate, said = one.gate, one.said
-    told = Message(
+    gate, outcome = result.gate, result.outcome
+    message = Message(
         "The difference is {difference:.4g} ({low:.4g} to {high:.4g}, {confidence:.0%} interval, "
         "{better} is better), the margin {margin:g}.",
-        difference=said.difference,
-        low=said.low,
-        high=said.high,
+        difference=outcome.difference,
+        low=outcome.low,
+        high=outcome.high,
         confidence=gate.confidence,
         better=gate.better,
         margin=gate.margin,
     )
-    if gate.guard_slices and said.worst and said.worst.worse:
-        worst = said.worst
+    if gate.guard_slices and outcome.worst and outcome.worst.worse:
+        worst = outcome.worst
         return Message(
             "{told} Worst of {slices} slices: {column} {worst_value}, {difference:.4g} ({low:.4g} to "
             "{high:.4g}; p {corrected:.3g} after Holm's correction).",
-            told=told,
-            slices=said.slices,
+            told=message,
+            slices=outcome.slices,
             column=worst.column,
             worst_value=worst.value,
             difference=worst.difference,
@@ -335,10 +367,10 @@ def found_words(one: Judged) -> str:
             high=worst.high,
             corrected=worst.corrected,
         )
-    return told
+    return message
 
 
-def call_for(version: ModelVersion, gate: Gate) -> str:
+def format_evaluation_call(version: ModelVersion, gate: Gate) -> str:
     """The REST call that evaluates a version on the set of the gate."""
     where = [gate.set.project.slug, version.model.name, version.number]
     address = reverse("api-version-evaluations", args=where)
@@ -346,12 +378,12 @@ def call_for(version: ModelVersion, gate: Gate) -> str:
         return Message(
             'POST {address} {{"set": "{reference}", "predictions": "SHA-256 of what it predicts"}}',
             address=address,
-            reference=reference(gate.set),
+            reference=format_set_reference(gate.set),
         )
     variant = Message(', "variant": "{variant}"', variant=gate.variant) if gate.variant else ""
     return Message(
         'POST {address} {{"set": "{reference}"{variant}}}',
         address=address,
-        reference=reference(gate.set),
+        reference=format_set_reference(gate.set),
         variant=variant,
     )

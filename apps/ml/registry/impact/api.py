@@ -11,8 +11,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core.lists.pages import paginate_in_memory, parse_limit
-from apps.ml.registry.impact.lists import TYPES, narrowed
-from apps.ml.registry.impact.queries import Affected, affected_by
+from apps.ml.registry.impact.lists import TYPES, filter_affected
+from apps.ml.registry.impact.queries import Affected, find_affected
 from apps.platform.accounts.projects import get_project
 from apps.platform.lineage.ends import END_TYPES
 
@@ -46,15 +46,15 @@ class AffectedView(APIView):
     @extend_schema(operation_id="lineage_affected", parameters=[AffectedQuery], responses=AffectedPageSerializer)
     def get(self, request: Request, project: str) -> Response:
         """Every object downstream of one, the nearest first: what a recall of it would concern."""
-        where, asked = get_project(request.actor, project), request.query_params
-        impact = affected_by(request.actor, where, asked.get("type", ""), asked.get("id", ""))
-        objects = narrowed(impact.objects, asked.get("kind", ""), asked.get("production", ""))
+        where, query = get_project(request.actor, project), request.query_params
+        impact = find_affected(request.actor, where, query.get("type", ""), query.get("id", ""))
+        objects = filter_affected(impact.objects, query.get("kind", ""), query.get("production", ""))
         page = paginate_in_memory(
             objects,
-            key=lambda one: one.key,
+            key=lambda item: item.key,
             order="hops",
-            cursor=asked.get("cursor") or None,
-            limit=parse_limit(asked.get("limit")),
+            cursor=query.get("cursor") or None,
+            limit=parse_limit(query.get("limit")),
         )
-        shown = {"items": page.items, "next": page.next, "truncated": impact.truncated}
-        return Response(AffectedPageSerializer(shown).data)
+        payload = {"items": page.items, "next": page.next, "truncated": impact.truncated}
+        return Response(AffectedPageSerializer(payload).data)

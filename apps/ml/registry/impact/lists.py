@@ -16,12 +16,12 @@ from apps.core.lists.listing import Column, Listing, build_builtin_view, read_fi
 from apps.core.lists.memory_lists import build_table_in_memory
 from apps.ml.registry.impact.queries import (
     ALIAS,
-    MOST_EDGES,
-    NEAREST_EDGES,
+    MAX_EDGES,
+    MAX_NEAREST_EDGES,
     Affected,
     Impact,
-    affected_by,
-    place_of,
+    find_affected,
+    get_page_address,
 )
 from apps.platform.audit.list_export import csv_response
 from apps.platform.jobs.views import get_project_context
@@ -30,11 +30,11 @@ from apps.platform.lineage.queries import GraphNode, one_edge
 from apps.platform.lineage.steps import address_of, words
 
 
-def of(name: str) -> Callable[[Affected], Any]:
+def get_field(name: str) -> Callable[[Affected], Any]:
     return lambda one: getattr(one, name)
 
 
-def column(key: str, label: Any, value: Callable[[Affected], Any], **more: Any) -> Column:
+def build_column(key: str, label: Any, value: Callable[[Affected], Any], **more: Any) -> Column:
     """A column that the list can be ordered by."""
     return Column(key, label, value, (key,), **more)
 
@@ -42,24 +42,24 @@ def column(key: str, label: Any, value: Callable[[Affected], Any], **more: Any) 
 AFFECTED = Listing(
     "affected",
     (
-        column("name", gettext_lazy("Object"), lambda one: one.label or one.id[:12]),
-        column("kind", gettext_lazy("Kind"), of("kind")),
-        column("hops", gettext_lazy("Steps away"), of("hops"), numeric=True),
-        column("since", gettext_lazy("Linked at"), of("since"), down=True),
-        column("production", gettext_lazy("In production"), of("in_production"), down=True),
-        Column("digest", gettext_lazy("Digest"), of("digest")),
-        Column("id", gettext_lazy("Id"), of("id"), default_visible=False),
+        build_column("name", gettext_lazy("Object"), lambda one: one.label or one.id[:12]),
+        build_column("kind", gettext_lazy("Kind"), get_field("kind")),
+        build_column("hops", gettext_lazy("Steps away"), get_field("hops"), numeric=True),
+        build_column("since", gettext_lazy("Linked at"), get_field("since"), down=True),
+        build_column("production", gettext_lazy("In production"), get_field("in_production"), down=True),
+        Column("digest", gettext_lazy("Digest"), get_field("digest")),
+        Column("id", gettext_lazy("Id"), get_field("id"), default_visible=False),
     ),
     sort="hops",
 )
 TYPES = (*END_TYPES, ALIAS)
 
 
-def narrowed(found: list[Affected], kind: str, production: str) -> list[Affected]:
+def filter_affected(objects: list[Affected], kind: str, production: str) -> list[Affected]:
     """Those of one type, and those in production; Invalid for a type that there is not."""
     if kind and kind not in TYPES:
         raise Invalid("There is no type {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(TYPES))
-    return [one for one in found if (not kind or one.type == kind) and (not production or one.in_production)]
+    return [item for item in objects if (not kind or item.type == kind) and (not production or item.in_production)]
 
 
 def asks_for_all(params: QueryDict) -> bool:
@@ -70,34 +70,39 @@ def asks_for_all(params: QueryDict) -> bool:
 
 
 @require_safe
-def affected_page(request: HttpRequest, project: str, type: str, id: str) -> HttpResponseBase:
+def show_affected(request: HttpRequest, project: str, type: str, id: str) -> HttpResponseBase:
     """/p/<slug>/lineage/<type>/<id>/affected"""
     actor, where = get_project_context(request, project)
     try:
         check_end(type, id)
     except Invalid as error:
         raise NotFound(error.message, field=error.field) from error
-    asked = read_filter_values(request.GET, ("kind", "production", "reach"))
-    whole = asks_for_all(request.GET)
-    impact: Impact = affected_by(actor, where, type, id, most=MOST_EDGES if whole else NEAREST_EDGES)
-    choices = [(one, _("Alias") if one == ALIAS else words(one)) for one in TYPES]
+    filters = read_filter_values(request.GET, ("kind", "production", "reach"))
+    show_all = asks_for_all(request.GET)
+    impact: Impact = find_affected(actor, where, type, id, max_edges=MAX_EDGES if show_all else MAX_NEAREST_EDGES)
+    choices = [(item, _("Alias") if item == ALIAS else words(item)) for item in TYPES]
     table = build_table_in_memory(
         AFFECTED,
         request.GET,
-        lambda: narrowed(impact.objects, asked["kind"], asked["production"]),
-        key=of("key"),
+        lambda: filter_affected(impact.objects, filters["kind"], filters["production"]),
+        key=get_field("key"),
         filters=[
-            {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": [("", _("Every kind")), *choices]},
+            {
+                "name": "kind",
+                "label": _("Kind"),
+                "value": filters["kind"],
+                "choices": [("", _("Every kind")), *choices],
+            },
             {
                 "name": "production",
                 "label": _("In production"),
-                "value": asked["production"],
+                "value": filters["production"],
                 "choices": [("", _("In production or not")), ("1", _("In production"))],
             },
             {
                 "name": "reach",
                 "label": _("Reach"),
-                "value": asked["reach"],
+                "value": filters["reach"],
                 "choices": [("", _("The nearest")), ("all", _("Everything"))],
             },
         ],
@@ -114,9 +119,9 @@ def affected_page(request: HttpRequest, project: str, type: str, id: str) -> Htt
     context = {
         **table.build_context(),
         "nav": "data",
-        "rows": [{"one": one, "url": place_of(one, where.slug)} for one in table.rows],
+        "rows": [{"one": item, "url": get_page_address(item, where.slug)} for item in table.rows],
         "impact": impact,
-        "whole": whole,
+        "whole": show_all,
         "type": type,
         "id": id,
         "label": label,

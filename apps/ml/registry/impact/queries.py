@@ -23,8 +23,8 @@ from apps.platform.lineage.queries import MAX_DEPTH, GraphNode, edges_at
 from apps.platform.lineage.steps import address_of, words
 from apps.platform.lineage.traversal import Key, walked
 
-MOST_EDGES = 50_000  # that one answer walks; there may be more
-NEAREST_EDGES = 2_000  # that a page walks before anybody asks for all: a hub must not make it slow
+MAX_EDGES = 50_000  # that one answer walks; there may be more
+MAX_NEAREST_EDGES = 2_000  # that a page walks before anybody asks for all: a hub must not make it slow
 ALIAS = "alias"
 
 
@@ -58,32 +58,34 @@ class Impact:
     @property
     def in_production(self) -> int:
         """Models in production that depend on the root; an alias one step away is the root's own."""
-        return sum(one.in_production and one.hops > 1 for one in self.objects if one.type == ALIAS)
+        return sum(item.in_production and item.hops > 1 for item in self.objects if item.type == ALIAS)
 
 
-def affected_by(actor: Actor, project: Project, type: str, id: str, *, most: int = MOST_EDGES) -> Impact:
+def find_affected(actor: Actor, project: Project, type: str, id: str, *, max_edges: int = MAX_EDGES) -> Impact:
     """Everything downstream of an end over `most` edges, the nearest first; Invalid for what cannot be one."""
     policy.require(actor, "lineage.view", project)
     check_end(type, id)
     root = type, id
-    ways = walked(project, root, "down", MAX_DEPTH, most, most)
+    ways = walked(project, root, "down", MAX_DEPTH, max_edges, max_edges)
     nearest: dict[Key, tuple[int, int]] = {}
-    for way in ways[:most]:  # the walk reads one more, to know whether there is more
+    for way in ways[:max_edges]:  # the walk reads one more, to know whether there is more
         if (way.far_type, way.far_id) != root:
             nearest.setdefault((way.far_type, way.far_id), (way.edge, way.level))
     edges = edges_at(actor, [edge for edge, _level in nearest.values()])
-    live = in_production(project, [root, *nearest])
-    found = [
+    live = find_keys_in_production(project, [root, *nearest])
+    objects = [
         Affected(*key, edges[edge].target_label, edges[edge].target_digest, level, edges[edge].created_at, key in live)
         for key, (edge, level) in nearest.items()
         if edge in edges
     ]
-    versions = {int(one.id): one for one in found if one.type == "model_version"} | version_at_root(project, root)
-    found += aliases_of(project, versions)
-    return Impact(found, truncated=len(ways) > most, root_in_production=root in live)
+    versions = {int(item.id): item for item in objects if item.type == "model_version"} | get_root_version(
+        project, root
+    )
+    objects += list_affected_aliases(project, versions)
+    return Impact(objects, truncated=len(ways) > max_edges, root_in_production=root in live)
 
 
-def version_at_root(project: Project, root: Key) -> dict[int, Affected]:
+def get_root_version(project: Project, root: Key) -> dict[int, Affected]:
     """The root, zero steps away, where it is a model version: its aliases are affected."""
     type, id = root
     if type != "model_version" or not id.isdecimal():
@@ -92,7 +94,7 @@ def version_at_root(project: Project, root: Key) -> dict[int, Affected]:
     return {int(id): Affected(type, id, "", digest, 0, created_at) for digest, created_at in rows}
 
 
-def in_production(project: Project, keys: Iterable[Key]) -> set[Key]:
+def find_keys_in_production(project: Project, keys: Iterable[Key]) -> set[Key]:
     """Those of the model versions and variants that are in production: the version, and its forms. One query."""
     variants = [int(id) for type, id in keys if type == "variant" and id.isdecimal()]
     versions = [int(id) for type, id in keys if type == "model_version" and id.isdecimal()]
@@ -104,7 +106,7 @@ def in_production(project: Project, keys: Iterable[Key]) -> set[Key]:
     return {key for version, form in rows for key in (("model_version", str(version)), ("variant", str(form)))}
 
 
-def aliases_of(project: Project, versions: dict[int, Affected]) -> list[Affected]:
+def list_affected_aliases(project: Project, versions: dict[int, Affected]) -> list[Affected]:
     """The names that point to these versions, since they last moved. Two queries."""
     if not versions:
         return []
@@ -126,8 +128,8 @@ def aliases_of(project: Project, versions: dict[int, Affected]) -> list[Affected
     ]
 
 
-def place_of(one: Affected, slug: str) -> str:
+def get_page_address(item: Affected, slug: str) -> str:
     """Its page; an alias has that of its model, whose name stands before its own."""
-    if one.type == ALIAS:
-        return reverse("registry:model", args=[slug, one.label.rpartition(" ")[0]])
-    return address_of(GraphNode(one.type, one.id, one.digest, one.label, one.hops), slug)
+    if item.type == ALIAS:
+        return reverse("registry:model", args=[slug, item.label.rpartition(" ")[0]])
+    return address_of(GraphNode(item.type, item.id, item.digest, item.label, item.hops), slug)

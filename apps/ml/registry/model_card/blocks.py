@@ -64,38 +64,40 @@ MARKUP = re.compile(r"([\\`*_{}\[\]|~$])")
 LINE_START = re.compile(r"^([^\S\n]*)([#+\-=]|\d+[.)])", re.MULTILINE)
 
 
-def markdown(document: Document) -> str:
-    parts = [f"# {plain(document.title)}", plain(document.sentence)]
+def render_markdown(document: Document) -> str:
+    parts = [f"# {escape_markdown(document.title)}", escape_markdown(document.sentence)]
     for section in document.sections:
-        parts.append(f"## {plain(section.title)}")
-        parts += [markdown_block(block) for block in section.blocks]
+        parts.append(f"## {escape_markdown(section.title)}")
+        parts += [render_markdown_block(block) for block in section.blocks]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def markdown_block(block: Block) -> str:
+def render_markdown_block(block: Block) -> str:
     match block:
         case Text(text):
-            return plain(text)
+            return escape_markdown(text)
         case Points(items):
-            return "\n".join(f"- {line(item)}" for item in items)
+            return "\n".join(f"- {escape_markdown_line(item)}" for item in items)
         case Facts(rows):
-            return "\n".join(f"- **{line(name)}**: {line(value)}" for name, value in rows)
+            return "\n".join(
+                f"- **{escape_markdown_line(name)}**: {escape_markdown_line(value)}" for name, value in rows
+            )
         case Table(head, rows, title):
-            lines = [f"| {' | '.join(map(line, head))} |", f"| {' | '.join('---' for _ in head)} |"]
-            lines += [f"| {' | '.join(map(line, row))} |" for row in rows]
-            return "\n".join([*([f"**{line(title)}**", ""] if title else []), *lines])
+            lines = [f"| {' | '.join(map(escape_markdown_line, head))} |", f"| {' | '.join('---' for _ in head)} |"]
+            lines += [f"| {' | '.join(map(escape_markdown_line, row))} |" for row in rows]
+            return "\n".join([*([f"**{escape_markdown_line(title)}**", ""] if title else []), *lines])
         case Code(text):
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
             return f"{fence}\n{text}\n{fence}"
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that means nothing to Markdown, its line breaks kept."""
     return LINE_START.sub(r"\1\\\2", MARKUP.sub(r"\\\1", escape(text.strip(), quote=False)))
 
 
-def line(text: str) -> str:
-    return plain(" ".join(text.split()))
+def escape_markdown_line(text: str) -> str:
+    return escape_markdown(" ".join(text.split()))
 
 
 # -- HTML -----------------------------------------------------------------------------------------------------------
@@ -119,24 +121,26 @@ PAGE = """<!doctype html>
 """
 
 
-def html(document: Document, style: str) -> str:
+def render_html(document: Document, style: str) -> str:
     """One file that stands alone: its style inside, no script, nothing fetched."""
     body = "\n".join(
-        f"<section>\n<h2>{escape(section.title)}</h2>\n" + "\n".join(map(html_block, section.blocks)) + "\n</section>"
+        f"<section>\n<h2>{escape(section.title)}</h2>\n"
+        + "\n".join(map(render_html_block, section.blocks))
+        + "\n</section>"
         for section in document.sections
     )
     return PAGE.format(title=escape(document.title), sentence=escape(document.sentence), style=style, body=body)
 
 
-def html_block(block: Block) -> str:
+def render_html_block(block: Block) -> str:
     match block:
         case Text(text):
             return "\n".join(f"<p>{escape(part)}</p>" for part in text.split("\n") if part.strip())
         case Points(items):
             return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
         case Facts(rows):
-            told = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
-            return f"<dl>{told}</dl>"
+            items_html = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+            return f"<dl>{items_html}</dl>"
         case Table(head, rows, title):
             heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
             lines = "".join(

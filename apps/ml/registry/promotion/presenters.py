@@ -12,37 +12,37 @@ from django.utils.translation import gettext_lazy
 
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.registry.evaluations.comparison import Verdict
-from apps.ml.registry.evaluations.prediction_notes import words_of_two
+from apps.ml.registry.evaluations.prediction_notes import describe_compared_predictions
 from apps.ml.registry.models import AliasMove, ModelVersion
-from apps.ml.registry.presenters import address_of, against_baseline, beside, variant_rows
+from apps.ml.registry.presenters import build_variant_rows, find_address, pair_with_baseline, pair_with_other
 from apps.ml.registry.states import GATE_COLOURS, GateState, MoveKind
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.lineage.models import Edge
 
-USERS_SHOWN, FILES_SHOWN = 10, 50
+MAX_USERS, MAX_FILES = 10, 50
 
 
-def page_of(approval: Approval) -> dict[str, Any]:
+def build_promotion_context(approval: Approval) -> dict[str, Any]:
     """The context of registry/promotion.html; asks for no right of its own: who sees the approval sees its facts."""
     facts, slug = json.loads(approval.facts), approval.project.slug
     candidate, current = facts["candidate"], facts["current"]
     context = {
         "slug": slug,
-        **told_by(facts),
-        "data": data_of(approval, facts),
-        "run_url": address_of("experiments:detail", slug, facts["run"]["id"]) if facts["run"] else "",
-        "users": users_of(approval, facts),
-        "files": shown_files(candidate),
+        **build_facts_context(facts),
+        "data": list_data(approval, facts),
+        "run_url": find_address("experiments:detail", slug, facts["run"]["id"]) if facts["run"] else "",
+        "users": list_users(approval, facts),
+        "files": build_file_rows(candidate),
         "same_signature": current is not None and current["signature"] == candidate["signature"],
         "ended": approval.state != ApprovalState.PENDING,
     }
     number = {"number": candidate["version"]}
     return {
         **context,
-        **outcome_of(approval, facts),
-        "unknowns": unknowns_of(context),
-        "void_words": void_words(approval.void_changes),
+        **get_outcome(approval, facts),
+        "unknowns": list_unknowns(context),
+        "void_words": describe_void_changes(approval.void_changes),
         "answer": render_to_string("registry/promotion_answer.html", context),
         "approve_label": _("Approve, move production to v%(number)s") % number,
         "reject_label": _("Reject, leave production at v%(number)s") % {"number": current["version"]}
@@ -51,17 +51,17 @@ def page_of(approval: Approval) -> dict[str, Any]:
     }
 
 
-def shown_files(candidate: Mapping[str, Any]) -> dict[str, Any]:
+def build_file_rows(candidate: Mapping[str, Any]) -> dict[str, Any]:
     """The files of a version that a client made, the first of them as rows; empty for every other."""
     files = candidate.get("files") or {}
-    rows = [{"path": path, **told} for path, told in list(files.items())[:FILES_SHOWN]]
+    rows = [{"path": path, **file} for path, file in list(files.items())[:MAX_FILES]]
     return {"rows": rows, "more": len(files) - len(rows)} if files else {}
 
 
-def told_by(facts: Mapping[str, Any]) -> dict[str, Any]:
+def build_facts_context(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What the facts say by themselves, without a query."""
     candidate, current = facts["candidate"], facts["current"]
-    rows, pairs = variant_rows(candidate), beside(candidate, current)
+    rows, pairs = build_variant_rows(candidate), pair_with_other(candidate, current)
     return {
         "promotion": facts,
         "candidate": candidate,
@@ -69,65 +69,65 @@ def told_by(facts: Mapping[str, Any]) -> dict[str, Any]:
         "rows": rows,
         "pairs": pairs,
         "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
-        "baseline": against_baseline(rows[0]) if rows else None,
-        "gates": [gate_of(told) for told in facts.get("gates", {}).values()],
+        "baseline": pair_with_baseline(rows[0]) if rows else None,
+        "gates": [build_gate(gate) for gate in facts.get("gates", {}).values()],
     }
 
 
-def gate_of(told: Mapping[str, Any]) -> dict[str, Any]:
+def build_gate(gate: Mapping[str, Any]) -> dict[str, Any]:
     """What a gate said, with its words and its colour."""
-    state = GateState(told["state"])
-    predicted = words_of_two(*givers_told(told), told["against"])
-    return {**told, "word": state.label, "colour": GATE_COLOURS.get(state, "failed"), "predicted": predicted}
+    state = GateState(gate["state"])
+    predicted = describe_compared_predictions(*get_prediction_givers(gate), gate["against"])
+    return {**gate, "word": state.label, "colour": GATE_COLOURS.get(state, "failed"), "predicted": predicted}
 
 
-def givers_told(gate: Mapping[str, Any]) -> tuple[str, str]:
+def get_prediction_givers(gate: Mapping[str, Any]) -> tuple[str, str]:
     """Who gave the predictions of the candidate, and of the baseline, as the facts of the gate have it, or ""."""
     candidate, baseline = (gate.get(f"{side}_predictions") or {"by": ""} for side in ("candidate", "baseline"))
     return candidate["by"], baseline["by"]
 
 
-def sentence_of(facts: Mapping[str, Any]) -> str:
+def render_promotion_sentence(facts: Mapping[str, Any]) -> str:
     """What moves and how sure it is, for lists of what waits."""
-    return render_to_string("registry/promotion_answer.html", told_by(facts)).strip()
+    return render_to_string("registry/promotion_answer.html", build_facts_context(facts)).strip()
 
 
-def unknowns_of(context: Mapping[str, Any]) -> list[str]:
+def list_unknowns(context: Mapping[str, Any]) -> list[str]:
     """What an approver should know that nobody knows, in sentences."""
-    told, current = [], context["current"]
+    sentences, current = [], context["current"]
     by_verdict: dict[str, list[str]] = {}
     for pair in context["pairs"]:
-        for one in pair.metrics:
-            if one.paired is None:
-                by_verdict.setdefault(one.verdict, []).append(f"{pair.mine.name} {one.name}")
+        for comparison in pair.metrics:
+            if comparison.paired is None:
+                by_verdict.setdefault(comparison.verdict, []).append(f"{pair.mine.name} {comparison.name}")
     for verdict, words in UNDECIDED.items():
         if verdict in by_verdict:
-            told.append(words % {"names": ", ".join(by_verdict[verdict])})
-    if names := sorted({name for gate in context["gates"] for name in givers_told(gate) if name}):
-        told.append(
+            sentences.append(words % {"names": ", ".join(by_verdict[verdict])})
+    if names := sorted({name for gate in context["gates"] for name in get_prediction_givers(gate) if name}):
+        sentences.append(
             _("Whether the model does say what it is said to: %(names)s gave the predictions.")
             % {"names": ", ".join(names)}
         )
     elif not context["rows"]:
-        told.append(_("How good it is: no figure was measured here."))
+        sentences.append(_("How good it is: no figure was measured here."))
     bare = [row["name"] for row in context["rows"] if not row["metrics"]]
     if bare:
-        told.append(_("Not measured at all: %(names)s.") % {"names": ", ".join(bare)})
+        sentences.append(_("Not measured at all: %(names)s.") % {"names": ", ".join(bare)})
     open_ = [
         f"{gate['set']} {gate['metric']}" for gate in context["gates"] if gate["state"] == GateState.NOT_SIGNIFICANT
     ]
     if open_:
-        told.append(_("Whether it is worse than the gate lets through: %(names)s.") % {"names": ", ".join(open_)})
+        sentences.append(_("Whether it is worse than the gate lets through: %(names)s.") % {"names": ", ".join(open_)})
     brought = [row["name"] for row in context["rows"] if not row["job"] and row["metrics"]]
     if brought:
-        told.append(
+        sentences.append(
             _("Measured elsewhere, the figures came with the files: %(names)s.") % {"names": ", ".join(brought)}
         )
     if not context["data"]:
-        told.append(_("Which data it was trained on."))
+        sentences.append(_("Which data it was trained on."))
     if current and not context["users"]:
-        told.append(_("Which programs ask for production: a download leaves no trace of its use."))
-    return told
+        sentences.append(_("Which programs ask for production: a download leaves no trace of its use."))
+    return sentences
 
 
 UNDECIDED: Mapping[str, Any] = {
@@ -139,7 +139,7 @@ UNDECIDED: Mapping[str, Any] = {
 }
 
 
-def void_words(changes: Iterable[Mapping[str, Any]]) -> str:
+def describe_void_changes(changes: Iterable[Mapping[str, Any]]) -> str:
     """Which of the facts that had changed made it void, as people say it; "" for what has no shorter words."""
     by_path = {change["path"]: change for change in changes}
     moved = by_path.get("/current/version")
@@ -156,31 +156,31 @@ def void_words(changes: Iterable[Mapping[str, Any]]) -> str:
     return ""
 
 
-def outcome_of(approval: Approval, facts: Mapping[str, Any]) -> dict[str, Any]:
+def get_outcome(approval: Approval, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What came of an approved one: the move it made, and where the alias points by now."""
     if approval.state != ApprovalState.APPROVED:
         return {}
     moves = AliasMove.objects.select_related("to_version__model").filter(
         model__project=approval.project_id, model__versions=int(approval.subject_id), alias=facts["alias"]
     )
-    made = moves.filter(approval=approval, kind=MoveKind.PROMOTE).first()
-    return {"outcome": "registry/outcome.html", "made": made, "newest": moves.order_by("-pk").first()} if made else {}
+    move = moves.filter(approval=approval, kind=MoveKind.PROMOTE).first()
+    return {"outcome": "registry/outcome.html", "made": move, "newest": moves.order_by("-pk").first()} if move else {}
 
 
-def data_of(approval: Approval, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def list_data(approval: Approval, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The data that the facts name, with the addresses of their versions."""
     rows = []
-    for told in facts["data"]:
-        url = address_of("datasets:version", approval.project.slug, told["dataset"], told["version"])
-        rows.append({**told, "url": url})
-    known = DatasetVersion.objects.filter(
+    for entry in facts["data"]:
+        url = find_address("datasets:version", approval.project.slug, entry["dataset"], entry["version"])
+        rows.append({**entry, "url": url})
+    dataset_versions = DatasetVersion.objects.filter(
         dataset__project=approval.project_id, digest__in=[row["digest"] for row in rows]
     ).values_list("digest", "rows")
-    counted = dict(known)
+    counted = dict(dataset_versions)
     return [{**row, "rows": counted.get(row["digest"])} for row in rows]
 
 
-def users_of(approval: Approval, facts: Mapping[str, Any]) -> list[Edge]:
+def list_users(approval: Approval, facts: Mapping[str, Any]) -> list[Edge]:
     """What lineage knows to have been made from the version that stands in production, the newest first."""
     if not facts["current"]:
         return []
@@ -190,8 +190,8 @@ def users_of(approval: Approval, facts: Mapping[str, Any]) -> list[Edge]:
     if current is None:
         return []
     ends = {"model_version": [current.pk], "variant": list(current.variants.values_list("pk", flat=True))}
-    found = []
+    edges_found = []
     for kind, keys in ends.items():
         edges = Edge.objects.filter(project=approval.project_id, source_type=kind, source_id__in=[str(k) for k in keys])
-        found += list(edges.exclude(target_type="model_version").order_by("-pk")[:USERS_SHOWN])
-    return found[:USERS_SHOWN]
+        edges_found += list(edges.exclude(target_type="model_version").order_by("-pk")[:MAX_USERS])
+    return edges_found[:MAX_USERS]

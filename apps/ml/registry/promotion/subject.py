@@ -13,8 +13,8 @@ from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.ml.registry import services
 from apps.ml.registry.models import ModelVersion
-from apps.ml.registry.promotion.facts import facts_of
-from apps.ml.registry.promotion.presenters import page_of, sentence_of
+from apps.ml.registry.promotion.facts import build_promotion_facts
+from apps.ml.registry.promotion.presenters import build_promotion_context, render_promotion_sentence
 from apps.platform.approvals.models import Approval
 
 
@@ -24,14 +24,14 @@ class Promotion:
     label = gettext_lazy("Promotion")
 
     def current_facts(self, approval: Approval, *, deep: bool) -> Mapping[str, Any]:
-        return facts_of(version_of(approval), deep=deep)
+        return build_promotion_facts(get_approval_version(approval), deep=deep)
 
     def carry_out(self, actor: Actor, approval: Approval) -> None:
         """Move the alias from the holder that was approved to be replaced, and from no other."""
         current = json.loads(approval.facts)["current"]
         services.promote(
             actor=actor,
-            version=version_of(approval),
+            version=get_approval_version(approval),
             approval=approval,
             current=current["version"] if current else None,
         )
@@ -41,19 +41,19 @@ class Promotion:
         return reverse("registry:version", args=[approval.project.slug, facts["model"], facts["candidate"]["version"]])
 
     def summary(self, approval: Approval) -> str:
-        return sentence_of(json.loads(approval.facts))
+        return render_promotion_sentence(json.loads(approval.facts))
 
     def page(self, actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
-        return "registry/promotion.html", page_of(approval)
+        return "registry/promotion.html", build_promotion_context(approval)
 
 
-def version_of(approval: Approval) -> ModelVersion:
+def get_approval_version(approval: Approval) -> ModelVersion:
     """The version that an approval is about; NotFound if there is none in its project."""
     versions = ModelVersion.objects.select_related("model__project", "run")
-    found = versions.filter(pk=int(approval.subject_id), model__project=approval.project_id, deleted_at=None).first()
-    if found is None:
+    version = versions.filter(pk=int(approval.subject_id), model__project=approval.project_id, deleted_at=None).first()
+    if version is None:
         raise NotFound("The version that was to be promoted is gone.", field="subject")
-    return found
+    return version
 
 
 PROMOTION = Promotion()

@@ -10,8 +10,8 @@ from apps.core.errors import Conflict, Refused, StaleState
 from apps.ml.registry.alias_names import is_like_protected
 from apps.ml.registry.gates.verdicts import require_gates
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelVersion
-from apps.ml.registry.promotion.facts import facts_of, missing_bytes
-from apps.ml.registry.queries import holders
+from apps.ml.registry.promotion.facts import build_promotion_facts, find_missing_bytes
+from apps.ml.registry.queries import get_holders
 from apps.ml.registry.services.validation import ALIAS_LENGTH, check_alias, check_client_alias, check_text
 from apps.ml.registry.states import PRODUCTION, PROTECTED, SUBJECT, MoveKind
 from apps.platform.accounts.confirmations import require_confirmed
@@ -47,7 +47,7 @@ def remove_alias(*, actor: Actor, model: Model, name: str) -> bool:
     """Let an alias that is not protected point to nothing; False if it did. The trail keeps where it had pointed."""
     policy.require(actor, "model.set_alias", model)
     if name.lower() in PROTECTED:  # one that only looks like it may go: an earlier version let it in
-        raise alias_protected(model, name)
+        raise build_alias_protected_error(model, name)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
         held = Alias.objects.select_related("version").filter(model=model, name=name).first()
@@ -66,10 +66,10 @@ def remove_alias(*, actor: Actor, model: Model, name: str) -> bool:
 def refuse_protected(obj: Model | ModelVersion, name: str) -> None:
     """`Production` too, and what only looks like it: people would take it for the other."""
     if is_like_protected(name[:ALIAS_LENGTH]):
-        raise alias_protected(obj, name)
+        raise build_alias_protected_error(obj, name)
 
 
-def alias_protected(obj: Model | ModelVersion, name: str) -> Refused:
+def build_alias_protected_error(obj: Model | ModelVersion, name: str) -> Refused:
     return Refused(
         Message("The alias {name} moves only by an approval.", name=name)
         if name.lower() in PROTECTED
@@ -117,7 +117,7 @@ def request_promotion(
             field="version",
             hint=N_("Register a version whose source lies in this plane."),
         )
-    missing = missing_bytes(version)
+    missing = find_missing_bytes(version)
     if missing is not None:
         raise Damaged(missing)
     require_gates(actor, version)
@@ -127,7 +127,7 @@ def request_promotion(
         subject_type=SUBJECT,
         subject_id=version.pk,
         title=f"{version} to {PRODUCTION}",
-        facts=facts_of(version, deep=False),
+        facts=build_promotion_facts(version, deep=False),
         comment=comment,
         deadline_hours=deadline_hours,
     )
@@ -143,10 +143,10 @@ def promote(*, actor: Actor, version: ModelVersion, approval: Approval, current:
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)
         require_there(version)
-        held = Alias.objects.select_related("version__model").filter(model=version.model, name=PRODUCTION).first()
-        before = held.version if held else None
+        alias_row = Alias.objects.select_related("version__model").filter(model=version.model, name=PRODUCTION).first()
+        before = alias_row.version if alias_row else None
         if (before.number if before else None) != current:
-            raise moved_meanwhile()
+            raise build_alias_moved_error()
         move = AliasMove(alias=PRODUCTION, kind=MoveKind.PROMOTE, from_version=before, to_version=version)
         move.approval, move.reason = approval, approval.comment
         alias = move_alias(actor, move)
@@ -163,7 +163,7 @@ def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: st
     policy.require(actor, "model.roll_back", model)
     require_confirmed(actor, "model.roll_back", project_id=model.project_id)
     check_text("reason", reason, 2000, required=True)
-    top, target = holders(model, alias)
+    top, target = get_holders(model, alias)
     if top is None or target is None:
         raise Conflict(
             "There is nothing to roll {alias} of {model} back to.",
@@ -174,13 +174,13 @@ def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: st
             limit="a holder before this one",
             hint=N_("Request the promotion of another version."),
         )
-    missing = missing_bytes(target.to_version)  # outside the transaction: it may take minutes
+    missing = find_missing_bytes(target.to_version)  # outside the transaction: it may take minutes
     if missing is not None:
         raise Damaged(missing)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
-        if holders(model, alias)[0] != top:
-            raise moved_meanwhile()
+        if get_holders(model, alias)[0] != top:
+            raise build_alias_moved_error()
         move = AliasMove(alias=alias, kind=MoveKind.ROLLBACK, from_version=top.to_version, to_version=target.to_version)
         move.origin, move.approval, move.reason = target, target.approval, reason
         move_alias(actor, move)
@@ -204,11 +204,11 @@ def move_alias(actor: Actor, move: AliasMove) -> Alias:
             with transaction.atomic():
                 alias = Alias.objects.create(model=new.model, name=move.alias, version=new)
         except IntegrityError:
-            raise moved_meanwhile() from None
+            raise build_alias_moved_error() from None
     else:
-        held = Alias.objects.filter(model=new.model, name=move.alias, version=old)
-        if not held.update(version=new):
-            raise moved_meanwhile()
+        aliases = Alias.objects.filter(model=new.model, name=move.alias, version=old)
+        if not aliases.update(version=new):
+            raise build_alias_moved_error()
         alias = Alias.objects.select_related("version__model").get(model=new.model, name=move.alias)
     move.save()
     audit.record(
@@ -223,5 +223,5 @@ def move_alias(actor: Actor, move: AliasMove) -> Alias:
     return alias
 
 
-def moved_meanwhile() -> StaleState:
+def build_alias_moved_error() -> StaleState:
     return StaleState("The alias has moved meanwhile.", field="alias", hint=N_("Read it again and decide anew."))

@@ -17,14 +17,14 @@ from apps.core.canonical import sha256_hex
 from apps.core.db import fast_sql
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.ml.experiments.services.logged_models import add_version_to_tag
-from apps.ml.registry.documents import client_document
+from apps.ml.registry.documents import build_client_document
 from apps.ml.registry.models import Alias, Model, ModelVersion, ModelVersionFile, ModelVersionTag
-from apps.ml.registry.provenance import version_end
+from apps.ml.registry.provenance import build_version_end
 from apps.ml.registry.services.aliases import require_there
 from apps.ml.registry.services.deletion_guards import require_no_baseline, require_unused
-from apps.ml.registry.services.models import DESCRIPTION, change, locked
+from apps.ml.registry.services.models import MAX_DESCRIPTION_LENGTH, lock_model, update_model
 from apps.ml.registry.services.validation import check_length, check_tag, check_text
-from apps.ml.registry.sources import Source, source_of
+from apps.ml.registry.sources import VersionSource, resolve_source
 from apps.ml.registry.states import APPROVED_STAGE, STAGES
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
@@ -33,7 +33,7 @@ from apps.platform.lineage.models import Edge
 from apps.platform.lineage.services import edge_rows
 from deepseek.messages import N_
 
-SOURCE, RUN_LINK = 500, 500
+MAX_SOURCE_LENGTH, MAX_RUN_LINK_LENGTH = 500, 500
 NEXT_NUMBER = """
 UPDATE registry_model SET versions_count = versions_count + 1, touched_at = %s, updated_at = %s
  WHERE project_id = %s AND name = %s AND deleted_at IS NULL RETURNING id, versions_count
@@ -58,21 +58,21 @@ def record_version(
     logged model that the project does not have. Its queries do not grow with what there is.
     """
     policy.require(actor, "model.record_version", project)
-    check_length("source", source, SOURCE)
-    check_length("run_link", run_link, RUN_LINK)
-    check_text("description", description, DESCRIPTION)
+    check_length("source", source, MAX_SOURCE_LENGTH)
+    check_length("run_link", run_link, MAX_RUN_LINK_LENGTH)
+    check_text("description", description, MAX_DESCRIPTION_LENGTH)
     for key, value in (tags or {}).items():
         check_tag(key, value)
-    found = source_of(actor, project, source, run_id=run_id, model_id=model_id)
+    located = resolve_source(actor, project, source, run_id=run_id, model_id=model_id)
     with transaction.atomic():
-        model, number = next_number(project, name)
-        text = client_document(
+        model, number = take_next_number(project, name)
+        text = build_client_document(
             model=name,
             number=number,
             source=source,
-            run=found.run_id,
-            logged_model=found.logged_model_id,
-            files=[row[:3] for row in found.files],
+            run=located.run_id,
+            logged_model=located.logged_model_id,
+            files=[row[:3] for row in located.files],
         )
         version = ModelVersion(
             model=model,
@@ -80,57 +80,63 @@ def record_version(
             digest=sha256_hex(text),
             document=text,
             source=source,
-            run_id=found.run_id,
-            logged_model_id=found.logged_model_id,
+            run_id=located.run_id,
+            logged_model_id=located.logged_model_id,
             run_link=run_link,
             description=description,
             created_by=actor.label,
         )
         fast_sql.insert(version)
-        if found.files:
-            files = [(version.pk, *columns) for columns in found.files]
+        if located.files:
+            files = [(version.pk, *columns) for columns in located.files]
             fast_sql.insert_many(ModelVersionFile, ("version_id", "path", "artifact_id", "size", "media_type"), files)
-        after = {"model": name, "number": number, "source": source, "files": len(found.files), "tags": dict(tags or {})}
+        after = {
+            "model": name,
+            "number": number,
+            "source": source,
+            "files": len(located.files),
+            "tags": dict(tags or {}),
+        }
         fact = audit.draft(
             actor=actor,
             action="model.record_version",
             obj=version,
-            after={**after, "run": found.run_id, "logged_model": found.logged_model_id},
+            after={**after, "run": located.run_id, "logged_model": located.logged_model_id},
             digests={"version": version.digest},
         )
-        said = [ModelVersionTag(version=version, key=key, value=value) for key, value in (tags or {}).items()]
-        edges = edge_rows(project, edges_of(version, found))
-        fast_sql.insert_rows([*said, *edges, fact], skip_existing=frozenset({Edge}))
-        if found.logged_model_id:
-            add_version_to_tag(actor=actor, project=project, model_id=found.logged_model_id, name=name, number=number)
+        tag_rows = [ModelVersionTag(version=version, key=key, value=value) for key, value in (tags or {}).items()]
+        edges = edge_rows(project, build_source_edges(version, located))
+        fast_sql.insert_rows([*tag_rows, *edges, fact], skip_existing=frozenset({Edge}))
+        if located.logged_model_id:
+            add_version_to_tag(actor=actor, project=project, model_id=located.logged_model_id, name=name, number=number)
     return version
 
 
-def next_number(project: Project, name: str) -> tuple[Model, int]:
+def take_next_number(project: Project, name: str) -> tuple[Model, int]:
     """The model, locked, and the number of its next version, in one statement. NotFound if there is no such model."""
     now = timezone.now()
-    found = fast_sql.fetch(NEXT_NUMBER, [now, now, project.pk, name])
-    if not found:
+    rows = fast_sql.fetch(NEXT_NUMBER, [now, now, project.pk, name])
+    if not rows:
         raise NotFound(
             "Registered Model with name={name} not found", name=name[:60], field="name", hint=N_("Create it first.")
         )
-    key, number = found[0]
+    key, number = rows[0]
     return Model(pk=key, project=project, name=name, versions_count=number), number
 
 
-def edges_of(version: ModelVersion, source: Source) -> list[EdgeSpec]:
+def build_source_edges(version: ModelVersion, source: VersionSource) -> list[EdgeSpec]:
     """From the run by the logged model, where there is one, to the version."""
-    there = version_end(version)
+    version_node = build_version_end(version)
     run = End("run", source.run_id) if source.run_id else None
     model = End("logged_model", source.logged_model_id) if source.logged_model_id else None
-    ways = [(run, model, "model"), (model, there, "version")] if model else [(run, there, "version")]
-    return [EdgeSpec.between(one, other, role) for one, other, role in ways if one and other]
+    ways = [(run, model, "model"), (model, version_node, "version")] if model else [(run, version_node, "version")]
+    return [EdgeSpec.between(start, end, role) for start, end, role in ways if start and end]
 
 
 # -- what is said of one --------------------------------------------------------------------------------------------
 def describe_version(*, actor: Actor, version: ModelVersion, description: str) -> ModelVersion:
     policy.require(actor, "model.annotate", version.model)
-    check_text("description", description, DESCRIPTION)
+    check_text("description", description, MAX_DESCRIPTION_LENGTH)
     with transaction.atomic():
         before = version.description
         touch(version, description=description)
@@ -158,11 +164,11 @@ def untag_version(*, actor: Actor, version: ModelVersion, key: str) -> bool:
     """Take a tag away; False if there was none."""
     policy.require(actor, "model.annotate", version.model)
     with transaction.atomic():
-        found = version.tags.delete_key(key)
-        if found:
+        is_deleted = version.tags.delete_key(key)
+        if is_deleted:
             touch(version)
             audit.record(actor=actor, action="model.untag_version", obj=version, before={"tag": key})
-    return found
+    return is_deleted
 
 
 def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others: bool = False) -> ModelVersion:
@@ -171,7 +177,7 @@ def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others
     `archive_others`: the versions that were in this stage become Archived.
     """
     policy.require(actor, "model.annotate", version.model)
-    word = next((one for one in STAGES if one.lower() == stage.lower()), None)
+    word = next((name for name in STAGES if name.lower() == stage.lower()), None)
     if word is None:
         raise Invalid(
             "Invalid Model Version stage: {stage}. Value must be one of {stages}.",
@@ -187,21 +193,23 @@ def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others
             code="alias_protected",
             action="model.annotate",
             field="stage",
-            limit=", ".join(one for one in STAGES if one != APPROVED_STAGE),
+            limit=", ".join(name for name in STAGES if name != APPROVED_STAGE),
             hint=N_("Request a promotion: POST .../versions/<n>/promote."),
             project_id=version.project_id,
             **policy.build_audit_reference(version),
         )
     with transaction.atomic():
-        locked(version.model)
-        others = ModelVersion.objects.filter(~Q(pk=version.pk), model=version.model, stage=word, deleted_at=None)
-        asked = archive_others and word == "Staging"  # nothing takes the place of what is archived, or is nowhere
-        moved = list(others.order_by("number").values_list("number", flat=True)) if asked else []
+        lock_model(version.model)
+        same_stage = ModelVersion.objects.filter(~Q(pk=version.pk), model=version.model, stage=word, deleted_at=None)
+        is_archiving = (
+            archive_others and word == "Staging"
+        )  # nothing takes the place of what is archived, or is nowhere
+        moved = list(same_stage.order_by("number").values_list("number", flat=True)) if is_archiving else []
         if moved:
-            others.update(stage="Archived", updated_at=timezone.now())
+            same_stage.update(stage="Archived", updated_at=timezone.now())
         before = version.stage
         touch(version, stage=word)
-        change(version.model)  # its newest versions are told by their stages
+        update_model(version.model)  # its newest versions are told by their stages
         after = {"stage": word, **({"archived": moved} if moved else {})}
         audit.record(actor=actor, action="model.set_stage", obj=version, before={"stage": before}, after=after)
     return version
@@ -215,14 +223,14 @@ def delete_version(*, actor: Actor, version: ModelVersion) -> None:
     """
     policy.require(actor, "model.delete", version.model)
     with transaction.atomic():
-        locked(version.model)
+        lock_model(version.model)
         require_there(version)
         require_no_baseline(version)
         require_unused(version.model, ModelVersion.objects.filter(pk=version.pk))
         names = sorted(Alias.objects.filter(version=version).values_list("name", flat=True))
         Alias.objects.filter(version=version).delete()
         ModelVersion.objects.filter(pk=version.pk).update(deleted_at=timezone.now())
-        change(version.model)
+        update_model(version.model)
         audit.record(
             actor=actor,
             action="model.delete_version",

@@ -21,7 +21,7 @@ def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
     require_free(model, versions)
     moved = AliasMove.objects.filter(model=model, alias__in=PROTECTED, to_version__in=versions)
     if number := moved.values_list("to_version__number", flat=True).order_by("pk").first():
-        raise needed(
+        raise build_still_needed_error(
             Message(
                 "Production of {model} has pointed to v{number}: a rollback may go back to it.",
                 model=model,
@@ -32,7 +32,7 @@ def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
     keys = versions.order_by().annotate(key=Cast("pk", CharField())).values("key")
     edge = Edge.objects.filter(project=model.project_id, source_type="model_version", source_id__in=keys).first()
     if edge is not None:
-        raise needed(
+        raise build_still_needed_error(
             Message(
                 "{source_label} is cited: {target_type} {target_label} was made from it.",
                 source_label=edge.source_label or model,
@@ -47,7 +47,7 @@ def require_no_baseline(version: ModelVersion) -> None:
     """Raise Conflict where a gate compares with this very version. With its model the gate goes too: ask for one."""
     gate = Gate.objects.filter(baseline=version, removed_at=None).select_related("set").order_by("pk").first()
     if gate is not None:
-        raise needed(
+        raise build_still_needed_error(
             Message(
                 "{version} is what gate {gate_pk} ({gate}) compares with.", version=version, gate_pk=gate.pk, gate=gate
             ),
@@ -58,30 +58,30 @@ def require_no_baseline(version: ModelVersion) -> None:
 def require_free(model: Model, versions: QuerySet[ModelVersion] | None = None) -> None:
     """Raise Conflict where production points to one of the versions (None: any of the model), or may soon."""
     among = ModelVersion.objects.filter(model=model) if versions is None else versions
-    held = Alias.objects.filter(model=model, name__in=PROTECTED, version__in=among).select_related("version").first()
-    if held is not None:
-        raise needed(
+    alias = Alias.objects.filter(model=model, name__in=PROTECTED, version__in=among).select_related("version").first()
+    if alias is not None:
+        raise build_still_needed_error(
             Message(
                 "{model} stays as it is: {held_name} points to v{held_version_number}.",
                 model=model,
-                held_name=held.name,
-                held_version_number=held.version.number,
+                held_name=alias.name,
+                held_version_number=alias.version.number,
             ),
             Message("Let the approvers move production elsewhere first."),
         )
-    asked = Approval.objects.filter(project=model.project_id, subject_type=SUBJECT, state=ApprovalState.PENDING)
-    waiting = {int(subject): pk for subject, pk in asked.values_list("subject_id", "pk")}
-    found = among.filter(pk__in=waiting).values_list("pk", flat=True).first() if waiting else None
-    if found is not None:
-        raise needed(
+    pending = Approval.objects.filter(project=model.project_id, subject_type=SUBJECT, state=ApprovalState.PENDING)
+    approvals = {int(subject): pk for subject, pk in pending.values_list("subject_id", "pk")}
+    needed_version = among.filter(pk__in=approvals).values_list("pk", flat=True).first() if approvals else None
+    if needed_version is not None:
+        raise build_still_needed_error(
             Message(
                 "{model} stays as it is: approval #{waiting} is about one of its versions.",
                 model=model,
-                waiting=waiting[found],
+                waiting=approvals[needed_version],
             ),
             Message("Withdraw the request, or wait for the decision."),
         )
 
 
-def needed(message: str, hint: str) -> Conflict:
+def build_still_needed_error(message: str, hint: str) -> Conflict:
     return Conflict(message, code="still_needed", field="model", hint=hint)

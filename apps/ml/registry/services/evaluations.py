@@ -20,9 +20,9 @@ from apps.ml.registry.documents import read_document
 from apps.ml.registry.evaluations.sets import (
     check_fits,
     check_set_name,
-    checked_spec,
     find_set,
-    reference,
+    format_set_reference,
+    parse_set_spec,
 )
 from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, Variant
 from apps.ml.registry.services.validation import check_name, check_text
@@ -40,8 +40,8 @@ from deepseek.evaluate.spec import EvaluateSpec, Measures, metrics_of
 from deepseek.messages import N_
 
 KIND, SCHEMA = "evaluate", "plane/evaluation/v1"
-TIMING = ("batches", "runs", "threads")
-MOST_GATES = 20  # of a model: each is judged whenever the version's page is drawn
+TIMING_FIELDS = ("batches", "runs", "threads")
+MAX_GATES = 20  # of a model: each is judged whenever the version's page is drawn
 
 
 # -- sets -----------------------------------------------------------------------------------------------------------
@@ -67,17 +67,17 @@ def create_evaluation_set(
     check_name("name", name)
     check_set_name(name)
     check_text("description", description, 500)
-    typed, primary = checked_spec(task, target, primary_metric, spec or {}, dataset_version)
+    typed, primary = parse_set_spec(task, target, primary_metric, spec or {}, dataset_version)
     table = get_main_file(actor, dataset_version).artifact
     try:
         with transaction.atomic():
             before = EvaluationSet.objects.select_for_update().filter(project=project, name=name, superseded_at=None)
             current = before.first()
             if current is not None and not supersede:
-                raise exists(current)
+                raise build_set_exists_error(current)
             if current is not None:
                 before.update(superseded_at=timezone.now())
-            made = EvaluationSet.objects.create(
+            evaluation_set = EvaluationSet.objects.create(
                 project=project,
                 name=name,
                 number=current.number + 1 if current else 1,
@@ -93,20 +93,25 @@ def create_evaluation_set(
             audit.record(
                 actor=actor,
                 action="evaluation_set.create",
-                obj=made,
-                after={"name": reference(made), "data": str(dataset_version), "task": task, "target": target},
+                obj=evaluation_set,
+                after={
+                    "name": format_set_reference(evaluation_set),
+                    "data": str(dataset_version),
+                    "task": task,
+                    "target": target,
+                },
                 digests={"table": table.pk, "data": dataset_version.digest},
             )
     except IntegrityError:  # made at the same instant
-        raise exists(find_set(project, name)) from None
-    return made
+        raise build_set_exists_error(find_set(project, name)) from None
+    return evaluation_set
 
 
-def exists(current: EvaluationSet) -> Conflict:
+def build_set_exists_error(current: EvaluationSet) -> Conflict:
     return Conflict(
         "The project has an evaluation set {current_name!r} already: {reference}.",
         current_name=current.name,
-        reference=reference(current),
+        reference=format_set_reference(current),
         code="evaluation_set_exists",
         field="name",
         hint=N_("Send supersede: true to make its next revision, or choose another name."),
@@ -128,32 +133,32 @@ def submit_evaluation(
     `timing`: batches, runs and threads of the spec. Raises Invalid `no_variant`, `set_mismatch`.
     """
     policy.require(actor, "job.submit", version.model)
-    chosen = variant_of(version, variant)
+    chosen = get_variant(version, variant)
     check_fits(version, on)
-    register = {"evaluation": reference(on)}
+    register = {"evaluation": format_set_reference(on)}
     of_these = JobInput.objects.filter(artifact=chosen.manifest_id, slot="manifest", job__project_id=version.project_id)
     unended = of_these.filter(job__kind=KIND, job__register=register).exclude(job__state__in=ENDED)
     running = unended.select_related("job").first()
     if running is not None:
         return running.job, False
-    asked = {key: value for key, value in (timing or {}).items() if key in TIMING and value is not None}
+    timing_fields = {key: value for key, value in (timing or {}).items() if key in TIMING_FIELDS and value is not None}
     digests = {"model": chosen.artifact_id, "manifest": chosen.manifest_id, "table": on.table_id}
     submission = Submission(
         kind=KIND,
-        spec={**on.spec, **asked, "horizon": horizon_of(version)},
+        spec={**on.spec, **timing_fields, "horizon": get_horizon(version)},
         inputs=[InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()],
         register=register,
-        name=f"{version} {chosen.name} on {reference(on)}"[:120],
+        name=f"{version} {chosen.name} on {format_set_reference(on)}"[:120],
     )
     return submit_job(actor=actor, project=version.model.project, submission=submission)
 
 
-def variant_of(version: ModelVersion, name: str = "") -> Variant:
+def get_variant(version: ModelVersion, name: str = "") -> Variant:
     """A form of the version by its name, the trained one without; Invalid where the plane has no form of it."""
     forms = list(version.variants.order_by("pk"))
-    found = next((one for one in forms if one.name == name), None) if name else next(iter(forms), None)
-    if found is not None:
-        return found
+    form = next((variant for variant in forms if variant.name == name), None) if name else next(iter(forms), None)
+    if form is not None:
+        return form
     if not forms:
         raise Invalid(
             "{version} has no form that the plane can run: a client registered its files.",
@@ -168,14 +173,14 @@ def variant_of(version: ModelVersion, name: str = "") -> Variant:
         name=name[:60],
         code="no_variant",
         field="variant",
-        limit=", ".join(one.name for one in forms),
+        limit=", ".join(variant.name for variant in forms),
     )
 
 
-def horizon_of(version: ModelVersion) -> int | None:
+def get_horizon(version: ModelVersion) -> int | None:
     """How far a forecast looks ahead: the manifest of a form that was made from another does not say."""
-    told = (read_document(version.document).get("spec") or {}).get("horizon") if version.document else None
-    return told if version.task == "forecast" and isinstance(told, int) else None
+    horizon = (read_document(version.document).get("spec") or {}).get("horizon") if version.document else None
+    return horizon if version.task == "forecast" and isinstance(horizon, int) else None
 
 
 def register_evaluation(
@@ -187,15 +192,15 @@ def register_evaluation(
     the job wrote, or is not of the set or of a variant.
     """
     policy.require(actor, "evaluation.register", project)
-    made = {row[0]: row for row in outputs}
-    artifact, document = made["evaluation"][1], made["evaluation"][4]
+    outputs_by_slot = {row[0]: row for row in outputs}
+    artifact, document = outputs_by_slot["evaluation"][1], outputs_by_slot["evaluation"][4]
     on = find_set(project, set_name)
     check_document(job, document, artifact.pk, on, ("model", "manifest", "table"), EvaluateSpec)
     variants = Variant.objects.select_related("version__model").filter(
         artifact=document["model"], manifest=document["manifest"], version__model__project=project
     )
-    found = [one for one in variants.order_by("pk") if fits(one, document)]
-    if not found:
+    measured = [variant for variant in variants.order_by("pk") if has_same_horizon(variant, document)]
+    if not measured:
         raise Invalid(
             "No version of this project has the model that was measured.",
             code="no_variant",
@@ -205,13 +210,15 @@ def register_evaluation(
         )
     with transaction.atomic():
         return [
-            insert_evaluation(actor, on, one.version, job, artifact, made["replicates"][1], document, variant=one)
-            for one in found
+            insert_evaluation(
+                actor, on, variant.version, job, artifact, outputs_by_slot["replicates"][1], document, variant=variant
+            )
+            for variant in measured
         ]
 
 
-def fits(variant: Variant, document: Mapping[str, Any]) -> bool:
-    return bool(document["horizon"] == horizon_of(variant.version))
+def has_same_horizon(variant: Variant, document: Mapping[str, Any]) -> bool:
+    return bool(document["horizon"] == get_horizon(variant.version))
 
 
 def check_document(
@@ -224,11 +231,11 @@ def check_document(
 ) -> None:
     """Invalid unless it is what the job wrote, of what was in its `slots`, and measured as the set asks."""
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
-    given = dict(JobInput.objects.filter(job=job).values_list("slot", "artifact_id"))
-    wanted = {
+    inputs = dict(JobInput.objects.filter(job=job).values_list("slot", "artifact_id"))
+    comparisons = {
         "what it wrote": (sha256_hex(text), digest),
         "schema": (document.get("schema"), SCHEMA),
-        **{slot: (document.get(slot), given.get(slot)) for slot in slots},
+        **{slot: (document.get(slot), inputs.get(slot)) for slot in slots},
         "the set's table": (document.get("table"), on.table_id),
         "task": (document.get("task"), on.task),
         "target": (document.get("target"), on.target),
@@ -237,11 +244,11 @@ def check_document(
             encode_canonical_json(on.spec),
         ),
     }
-    wrong = [(name, *pair) for name, pair in wanted.items() if pair[0] != pair[1]]
+    wrong = [(name, *pair) for name, pair in comparisons.items() if pair[0] != pair[1]]
     for name, value, limit in wrong:
         raise Invalid(
             "The evaluation is not one of {reference}: {name} differs.",
-            reference=reference(on),
+            reference=format_set_reference(on),
             name=name,
             code="evaluation_document",
             field="outputs/evaluation",
@@ -262,7 +269,7 @@ def insert_evaluation(
     variant: Variant | None = None,
 ) -> Evaluation:
     """The row, once: of a variant, or without one of the predictions that the document names."""
-    made, new = Evaluation.objects.get_or_create(
+    evaluation, new = Evaluation.objects.get_or_create(
         set=on,
         version=version,
         variant=variant,
@@ -282,15 +289,15 @@ def insert_evaluation(
         audit.record(
             actor=actor,
             action="evaluation.register",
-            obj=made,
-            after={"version": str(version), "variant": made.form, "set": reference(on), "job": job.pk},
+            obj=evaluation,
+            after={"version": str(version), "variant": evaluation.form, "set": format_set_reference(on), "job": job.pk},
             digests={
                 "evaluation": artifact.pk,
                 "table": on.table_id,
-                **({"model": variant.artifact_id} if variant else {"predictions": str(made.predictions_id)}),
+                **({"model": variant.artifact_id} if variant else {"predictions": str(evaluation.predictions_id)}),
             },
         )
-    return made
+    return evaluation
 
 
 # -- gates ----------------------------------------------------------------------------------------------------------
@@ -316,15 +323,15 @@ def set_gate(
     policy.require(actor, "gate.set", model)
     require_confirmed(actor, "gate.set", project_id=model.project_id)
     metric = metric or on.primary_metric
-    known = metrics_of(on.task, EvaluateSpec(**on.spec))
-    if metric not in known:
+    metrics = metrics_of(on.task, EvaluateSpec(**on.spec))
+    if metric not in metrics:
         raise Invalid(
             "{reference} has no metric {metric!r}.",
-            reference=reference(on),
+            reference=format_set_reference(on),
             metric=metric[:40],
             code="unknown_metric",
             field="metric",
-            limit=", ".join(known),
+            limit=", ".join(metrics),
         )
     check_number("margin", margin, 0.0, 1e12)
     check_number("confidence", confidence, 0.5, 1.0, open_ends=True)
@@ -345,18 +352,18 @@ def set_gate(
             against = f"v{replaced.baseline.number}" if replaced.baseline else "production"
             raise Conflict(
                 "A gate on {reference}, {metric} stands already, against {against}.",
-                reference=reference(on),
+                reference=format_set_reference(on),
                 metric=metric,
                 against=against,
                 code="gate_stands",
                 field="gate",
                 hint=N_("Edit that one in the list of gates."),
             )
-        if replaced is None and current.count() >= MOST_GATES:
+        if replaced is None and current.count() >= MAX_GATES:
             raise Conflict(
                 "{model} has {most_gates} gates.",
                 model=model,
-                most_gates=MOST_GATES,
+                most_gates=MAX_GATES,
                 code="too_many_gates",
                 field="gates",
                 hint=N_("Lift one of them first."),
@@ -366,7 +373,7 @@ def set_gate(
             model=model,
             set=on,
             metric=metric,
-            better=known[metric],
+            better=metrics[metric],
             variant=variant,
             baseline=baseline,
             margin=margin,
@@ -378,8 +385,8 @@ def set_gate(
             actor=actor,
             action="gate.set",
             obj=gate,
-            before=told(replaced) if replaced else None,
-            after=told(gate),
+            before=gate_as_dict(replaced) if replaced else None,
+            after=gate_as_dict(gate),
         )
     return gate
 
@@ -392,21 +399,21 @@ def remove_gate(*, actor: Actor, gate: Gate, reason: str) -> None:
     with transaction.atomic():
         if not Gate.objects.filter(pk=gate.pk, removed_at=None).update(removed_at=timezone.now()):
             raise Conflict("The gate is lifted already.", code="gate_removed", field="gate")
-        audit.record(actor=actor, action="gate.remove", obj=gate, reason=reason, before=told(gate))
+        audit.record(actor=actor, action="gate.remove", obj=gate, reason=reason, before=gate_as_dict(gate))
 
 
 def get_gate(model: Model, pk: int) -> Gate:
     """A gate of the model that is still asked for, or NotFound."""
-    found = Gate.objects.select_related("set", "model", "baseline").filter(model=model, removed_at=None, pk=pk).first()
-    if found is None:
+    gate = Gate.objects.select_related("set", "model", "baseline").filter(model=model, removed_at=None, pk=pk).first()
+    if gate is None:
         raise NotFound("{model} has no gate {pk}.", model=model, pk=pk, field="gate", hint=N_("List its gates."))
-    return found
+    return gate
 
 
-def told(gate: Gate) -> dict[str, Any]:
+def gate_as_dict(gate: Gate) -> dict[str, Any]:
     return {
         "model": gate.model.name,
-        "set": reference(gate.set),
+        "set": format_set_reference(gate.set),
         "metric": gate.metric,
         "variant": gate.variant,
         "baseline": gate.baseline.number if gate.baseline else "production",
@@ -417,8 +424,8 @@ def told(gate: Gate) -> dict[str, Any]:
 
 
 def check_number(field: str, value: float, low: float, high: float, *, open_ends: bool = False) -> None:
-    inside = low < value < high if open_ends else low <= value <= high
-    if not (math.isfinite(value) and inside):
+    is_within = low < value < high if open_ends else low <= value <= high
+    if not (math.isfinite(value) and is_within):
         raise Invalid(
             "{name} is {found:g}.",
             name=field,

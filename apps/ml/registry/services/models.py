@@ -19,7 +19,7 @@ from apps.platform.audit import services as audit
 from apps.platform.jobs.provenance import resolve_requester
 from deepseek.messages import N_
 
-DESCRIPTION = 5000
+MAX_DESCRIPTION_LENGTH = 5000
 
 
 def create_model(*, actor: Actor, project: Project, name: str, description: str = "") -> Model:
@@ -27,7 +27,7 @@ def create_model(*, actor: Actor, project: Project, name: str, description: str 
     policy.require(actor, "model.create", project)
     check_name("name", name)
     check_text("description", description, 500)
-    return new_model(actor, project, name, description, {})
+    return create_unique_model(actor, project, name, description, {})
 
 
 def create_client_model(
@@ -36,21 +36,21 @@ def create_client_model(
     """The same for MLflow's clients: any name without `/` and `:`, a longer description, tags."""
     policy.require(actor, "model.create", project)
     check_any_name(name)
-    check_text("description", description, DESCRIPTION)
+    check_text("description", description, MAX_DESCRIPTION_LENGTH)
     for key, value in (tags or {}).items():
         check_tag(key, value)
-    return new_model(actor, project, name, description, tags or {})
+    return create_unique_model(actor, project, name, description, tags or {})
 
 
-def new_model(actor: Actor, project: Project, name: str, description: str, tags: Mapping[str, str]) -> Model:
+def create_unique_model(actor: Actor, project: Project, name: str, description: str, tags: Mapping[str, str]) -> Model:
     try:
         with transaction.atomic():
             return insert_model(actor, project, name, description, tags)
     except IntegrityError:
-        raise taken(name) from None
+        raise build_model_exists_error(name) from None
 
 
-def taken(name: str) -> Conflict:
+def build_model_exists_error(name: str) -> Conflict:
     return Conflict(
         "The project has a model {name!r} already.",
         name=name,
@@ -62,10 +62,10 @@ def taken(name: str) -> Conflict:
 
 def ensure_model(*, actor: Actor, project: Project, name: str) -> Model:
     """The model called `name`, made if the project has none; two at once make one."""
-    found = Model.objects.filter(project=project, name=name, deleted_at=None).first()
-    if found is not None:
-        policy.require(actor, "model.view", found)
-        return found
+    existing = Model.objects.filter(project=project, name=name, deleted_at=None).first()
+    if existing is not None:
+        policy.require(actor, "model.view", existing)
+        return existing
     policy.require(actor, "model.create", project)
     check_name("name", name)
     try:
@@ -80,9 +80,9 @@ def insert_model(
 ) -> Model:
     model = Model(project=project, name=name, description=description, created_by=resolve_requester(actor))
     fast_sql.insert(model)
-    said = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
+    tag_rows = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
     after = {"name": name, "description": description, **({"tags": dict(tags)} if tags else {})}
-    fast_sql.insert_rows([*said, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
+    fast_sql.insert_rows([*tag_rows, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
     return model
 
 
@@ -90,10 +90,10 @@ def insert_model(
 def describe_model(*, actor: Actor, model: Model, description: str) -> Model:
     """Replace what is said about a model; the same again only says that somebody looked at it."""
     policy.require(actor, "model.annotate", model)
-    check_text("description", description, DESCRIPTION)
+    check_text("description", description, MAX_DESCRIPTION_LENGTH)
     with transaction.atomic():
-        before = locked(model).description
-        change(model, description=description)
+        before = lock_model(model).description
+        update_model(model, description=description)
         audit.record(
             actor=actor,
             action="model.describe",
@@ -114,14 +114,14 @@ def rename_model(*, actor: Actor, model: Model, name: str) -> Model:
     check_any_name(name)
     try:
         with transaction.atomic():
-            before = locked(model).name
+            before = lock_model(model).name
             if before == name:
                 return model
             require_free(model)
-            change(model, name=name)
+            update_model(model, name=name)
             audit.record(actor=actor, action="model.rename", obj=model, before={"name": before}, after={"name": name})
     except IntegrityError:
-        raise taken(name) from None
+        raise build_model_exists_error(name) from None
     return model
 
 
@@ -130,9 +130,9 @@ def tag_model(*, actor: Actor, model: Model, key: str, value: str) -> None:
     policy.require(actor, "model.annotate", model)
     check_tag(key, value)
     with transaction.atomic():
-        locked(model)
+        lock_model(model)
         model.tags.set_value(key, value)
-        change(model)
+        update_model(model)
         audit.record(actor=actor, action="model.tag", obj=model, after={key: value})
 
 
@@ -140,11 +140,11 @@ def untag_model(*, actor: Actor, model: Model, key: str) -> bool:
     """Take a tag away; False if there was none."""
     policy.require(actor, "model.annotate", model)
     with transaction.atomic():
-        found = model.tags.delete_key(key)
-        if found:
-            change(model)
+        is_deleted = model.tags.delete_key(key)
+        if is_deleted:
+            update_model(model)
             audit.record(actor=actor, action="model.untag", obj=model, before={"tag": key})
-    return found
+    return is_deleted
 
 
 def delete_model(*, actor: Actor, model: Model) -> None:
@@ -155,7 +155,7 @@ def delete_model(*, actor: Actor, model: Model) -> None:
     """
     policy.require(actor, "model.delete", model)
     with transaction.atomic():
-        locked(model)
+        lock_model(model)
         require_unused(model, ModelVersion.objects.filter(model=model, deleted_at=None))
         now = timezone.now()
         aliases = sorted(Alias.objects.filter(model=model).values_list("name", flat=True))
@@ -170,20 +170,20 @@ def delete_model(*, actor: Actor, model: Model) -> None:
         )
 
 
-def locked(model: Model) -> Model:
+def lock_model(model: Model) -> Model:
     """The row of a model as it is now, which nobody else changes until the transaction ends; NotFound if it is gone."""
-    found = Model.objects.select_for_update().filter(pk=model.pk, deleted_at=None).first()
-    if found is None:
+    row = Model.objects.select_for_update().filter(pk=model.pk, deleted_at=None).first()
+    if row is None:
         raise NotFound(
             "This project has no model {model_name!r}.",
             model_name=model.name[:60],
             field="model",
             hint=N_("List the models."),
         )
-    return found
+    return row
 
 
-def change(model: Model, **fields: str) -> None:
+def update_model(model: Model, **fields: str) -> None:
     now = timezone.now()
     Model.objects.filter(pk=model.pk).update(updated_at=now, **fields)
     model.updated_at = now

@@ -15,7 +15,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.quality.verdicts import is_number
-from apps.ml.registry.evaluations.sets import check_fits, find_set, reference, takes_predictions
+from apps.ml.registry.evaluations.sets import check_fits, find_set, format_set_reference, get_predictable_version
 from apps.ml.registry.models import AliasMove, Evaluation, EvaluationSet, Gate, ModelVersion
 from apps.ml.registry.services.evaluations import check_document, check_number, insert_evaluation
 from apps.ml.registry.services.versions import JobOutputRow
@@ -47,7 +47,7 @@ def submit_predictions(
     check_takes(version, on, horizon)
     check_bar(version, on, actor)
     check_artifact(actor, version.model.project, predictions)
-    register = {"evaluation": reference(on), "version": str(version.pk)}
+    register = {"evaluation": format_set_reference(on), "version": str(version.pk)}
     of_these = JobInput.objects.filter(artifact=predictions, slot="predictions", job__project_id=version.project_id)
     mine = of_these.filter(job__kind=KIND, job__register=register, job__requester=actor.label)  # whose word it is
     unended = mine.exclude(job__state__in=ENDED).select_related("job").order_by("pk")
@@ -57,10 +57,10 @@ def submit_predictions(
     digests = {"predictions": predictions, "table": on.table_id}
     submission = Submission(
         kind=KIND,
-        spec={**on.spec, "task": task_of(version, on), "target": on.target, "horizon": horizon},
+        spec={**on.spec, "task": infer_task(version, on), "target": on.target, "horizon": horizon},
         inputs=[InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()],
         register=register,
-        name=f"{version} predictions on {reference(on)}"[:120],
+        name=f"{version} predictions on {format_set_reference(on)}"[:120],
     )
     return submit_job(actor=actor, project=version.model.project, submission=submission)
 
@@ -85,7 +85,7 @@ def check_takes(version: ModelVersion, on: EvaluationSet, horizon: int | None) -
     if horizon is None:
         raise Invalid(
             "{reference} is of forecasts, and predictions do not say how far they look ahead.",
-            reference=reference(on),
+            reference=format_set_reference(on),
             code="horizon_unknown",
             field="horizon",
             limit="a whole number of rows",
@@ -93,7 +93,7 @@ def check_takes(version: ModelVersion, on: EvaluationSet, horizon: int | None) -
         )
     raise Invalid(
         "{reference} is of a {task}, which looks ahead of nothing.",
-        reference=reference(on),
+        reference=format_set_reference(on),
         task=on.task,
         code="horizon_not_taken",
         field="horizon",
@@ -115,7 +115,7 @@ def check_bar(version: ModelVersion, on: EvaluationSet, who: Actor | None, job: 
         raise Conflict(
             "{version} has figures on {reference}, and others are compared with them.",
             version=version,
-            reference=reference(on),
+            reference=format_set_reference(on),
             code="baseline_measured",
             field="predictions",
             limit="the first predictions on a set, of a version that is or was in production, or a gate's baseline",
@@ -131,8 +131,8 @@ def is_compared_with(version: ModelVersion) -> bool:
 
 def check_artifact(actor: Actor, project: Project, digest: str) -> None:
     """Raise Invalid for what is no artifact of the project, or a damaged one."""
-    held = Artifact.objects.visible_to(actor).filter(holdings__project=project, digest=digest).first()
-    if held is None:
+    artifact = Artifact.objects.visible_to(actor).filter(holdings__project=project, digest=digest).first()
+    if artifact is None:
         raise Invalid(
             "This project holds no artifact {digest!r}.",
             digest=digest[:80],
@@ -141,7 +141,7 @@ def check_artifact(actor: Actor, project: Project, digest: str) -> None:
             limit="the SHA-256 of an artifact of this project",
             hint=N_("Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>."),
         )
-    if held.damaged_at is not None:
+    if artifact.damaged_at is not None:
         raise Invalid(
             "The artifact {digest} is damaged.",
             digest=digest[:12],
@@ -151,16 +151,16 @@ def check_artifact(actor: Actor, project: Project, digest: str) -> None:
         )
 
 
-def task_of(version: ModelVersion, on: EvaluationSet) -> str:
+def infer_task(version: ModelVersion, on: EvaluationSet) -> str:
     """What was predicted. A ranking may be of classes or of numbers: as other versions of the model have it, for only
     then do the two pair; else classes, where the set names the relevant one or the target is no number."""
     if on.task != "ranking":
         return on.task
     of_rows = version.model.versions.filter(task__in=("regression", "classification"), deleted_at=None)
-    known = of_rows.filter(target=on.target).order_by("-number")
-    if (task := known.values_list("task", flat=True).first()) is not None:
+    predicted_versions = of_rows.filter(target=on.target).order_by("-number")
+    if (task := predicted_versions.values_list("task", flat=True).first()) is not None:
         return task
-    target = next((one for one in on.dataset_version.columns if one.get("name") == on.target), None)
+    target = next((column for column in on.dataset_version.columns if column.get("name") == on.target), None)
     numeric = target is None or is_number(target)
     return "regression" if numeric and not on.spec.get("positive") else "classification"
 
@@ -180,11 +180,11 @@ def register_predictions(
     the job wrote, or not of the set, or where the version takes no predictions; Conflict `baseline_measured`.
     """
     policy.require(actor, "evaluation.register", project)
-    made = {row[0]: row for row in outputs}
-    artifact, document = made["evaluation"][1], made["evaluation"][4]
-    on, version = find_set(project, set_name), takes_predictions(project, version_key)
+    outputs_by_slot = {row[0]: row for row in outputs}
+    artifact, document = outputs_by_slot["evaluation"][1], outputs_by_slot["evaluation"][4]
+    on, version = find_set(project, set_name), get_predictable_version(project, version_key)
     check_fits(version, on)
     check_document(job, document, artifact.pk, on, ("predictions", "table"), PredictionsSpec)
     check_bar(version, on, actor_from_grant(job.grant), job)  # it may have been promoted meanwhile
     with transaction.atomic():
-        return insert_evaluation(actor, on, version, job, artifact, made["replicates"][1], document)
+        return insert_evaluation(actor, on, version, job, artifact, outputs_by_slot["replicates"][1], document)

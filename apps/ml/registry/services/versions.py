@@ -12,9 +12,9 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.ml.registry import provenance
-from apps.ml.registry.documents import Document, checked_document, metrics_of
+from apps.ml.registry.documents import Document, get_metrics, serialize_checked_document
 from apps.ml.registry.models import Model, ModelVersion, Variant
-from apps.ml.registry.services.models import ensure_model, locked
+from apps.ml.registry.services.models import ensure_model, lock_model
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit import services as audit
@@ -38,30 +38,30 @@ def register_version(
     or one that names bytes which did not go into the job.
     """
     policy.require(actor, "model.register_version", project)
-    made = {row[0]: row for row in outputs}
-    if VERSION_SLOT not in made:
+    outputs_by_slot = {row[0]: row for row in outputs}
+    if VERSION_SLOT not in outputs_by_slot:
         raise Invalid(
             "Job {job_pk} made no output {version_slot!r}.",
             job_pk=job.pk,
             version_slot=VERSION_SLOT,
             code="output_missing",
             field="slot",
-            limit=", ".join(made) or "none",
+            limit=", ".join(outputs_by_slot) or "none",
         )
-    _, artifact, _, _, document = made[VERSION_SLOT]
-    text = checked_document(document, artifact.pk)
+    _, artifact, _, _, document = outputs_by_slot[VERSION_SLOT]
+    text = serialize_checked_document(document, artifact.pk)
     check_inputs(job, document)
     with transaction.atomic():
         model = ensure_model(actor=actor, project=project, name=model_name)
-        held = locked(model)
-        version = ModelVersion.objects.select_related("model").filter(model=held, digest=artifact.pk).first()
+        locked_model = lock_model(model)
+        version = ModelVersion.objects.select_related("model").filter(model=locked_model, digest=artifact.pk).first()
         created = version is None
         if version is None:
-            version = insert_version(actor, held, artifact.pk, text, document, job)
+            version = insert_version(actor, locked_model, artifact.pk, text, document, job)
         elif version.deleted_at is not None:
             restore_version(actor, version)
         variants = list(version.variants.order_by("pk"))
-        record_edges(actor=actor, project=project, edges=provenance.edges_of(job, version, variants))
+        record_edges(actor=actor, project=project, edges=provenance.build_version_edges(job, version, variants))
     return version, created
 
 
@@ -74,10 +74,10 @@ def restore_version(actor: Actor, version: ModelVersion) -> None:
 
 def check_inputs(job: Job, document: Document) -> None:
     """Raise Invalid for a document that names bytes which the job was not given."""
-    given = set(JobInput.objects.filter(job=job).values_list("artifact_id", flat=True))
+    digests = set(JobInput.objects.filter(job=job).values_list("artifact_id", flat=True))
     for variant in document["variants"]:
         for digest in (variant["model"], variant["manifest"]):
-            if digest not in given:
+            if digest not in digests:
                 raise Invalid(
                     "The document names {digest}, which is no input of job {job_pk}.",
                     digest=digest,
@@ -92,7 +92,7 @@ def check_inputs(job: Job, document: Document) -> None:
 def insert_version(actor: Actor, model: Model, digest: str, text: str, document: Document, job: Job) -> ModelVersion:
     """The next version of a locked model, its variants and its record."""
     rows = document["variants"]
-    makers = provenance.makers_of(job, [row["slot"] for row in rows])
+    makers = provenance.find_maker_jobs(job, [row["slot"] for row in rows])
     trainer = makers.get(rows[0]["slot"])
     number = model.versions_count + 1
     Model.objects.filter(pk=model.pk).update(versions_count=number, touched_at=timezone.now())
@@ -103,16 +103,16 @@ def insert_version(actor: Actor, model: Model, digest: str, text: str, document:
         document=text,
         task=document["task"],
         target=document["target"],
-        metrics=metrics_of(rows[0]["figures"]),
+        metrics=get_metrics(rows[0]["figures"]),
         note=document["note"],
-        run=provenance.run_of(trainer),
+        run=provenance.get_maker_run(trainer),
         job_id=job.pk,
         created_by=job.requester or actor.label,
     )
     trained: Variant | None = None  # the first; the others were made from it
     for row in rows:
         maker = makers.get(row["slot"])
-        heldout = row["heldout"] or (provenance.heldout_of(trainer) if trained is None else "")
+        heldout = row["heldout"] or (provenance.get_heldout_digest(trainer) if trained is None else "")
         # Who brings a manifest may write into it which rows its figures are of; a job has read them.
         variant = insert_variant(version, row, trained, heldout if maker else "", maker)
         trained = trained or variant

@@ -13,9 +13,9 @@ from apps.core.canonical import sha256_hex
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelArtifact, Run
-from apps.ml.registry.documents import document_text
+from apps.ml.registry.documents import serialize_document
 from apps.ml.registry.models import AliasMove, ModelVersion
-from apps.ml.registry.promotion.facts import facts_of
+from apps.ml.registry.promotion.facts import build_promotion_facts
 from apps.ml.registry.services import create_client_model, record_version, register_version
 from apps.ml.registry.services.aliases import move_alias
 from apps.ml.registry.services.evaluations import create_evaluation_set, set_gate
@@ -163,7 +163,7 @@ def forms(project, store_files, default_experiment):
             for name in names
         ]
         document = document_of(rows, note)
-        [written] = store_files([("version.json", document_text(document).encode())], where)
+        [written] = store_files([("version.json", serialize_document(document).encode())], where)
         makers = [ended_job(where, "train" if name == "fp32" else KINDS[name]) for name in names]
         *_, job = Job.objects.bulk_create([*makers, ended_job(where, "register")])
         inputs, outputs, runs, experiment = [], [], [], default_experiment(where)
@@ -220,7 +220,7 @@ def approved(actor_for, engineer, approver):
     """
 
     def promote(version):
-        facts, now = serialize_facts(facts_of(version, deep=False)), timezone.now()
+        facts, now = serialize_facts(build_promotion_facts(version, deep=False)), timezone.now()
         digest = sha256_hex(facts)
         about = {"subject_type": SUBJECT, "subject_id": str(version.pk), "title": f"{version} to {PRODUCTION}"}
         asked = {"comment": "please", "requester": "engineer", "requester_user": engineer, "facts": facts}

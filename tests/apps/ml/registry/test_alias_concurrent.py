@@ -56,7 +56,7 @@ def test_two_rollbacks_go_back_one_step(at_once, registered, approved, actor_for
         approved(registered())
     model, people = AliasMove.objects.first().model, (actor_for(engineer), actor_for(approver))
     acts = [lambda who=who: roll_back(actor=who, model=model, reason="worse") for who in people]
-    assert at_once(*acts, after="missing_bytes") == ["done", "stale_state"]
+    assert at_once(*acts, after="find_missing_bytes") == ["done", "stale_state"]
     assert Alias.objects.get().version.number == 2
     assert AliasMove.objects.filter(kind="rollback").count() == 1
 

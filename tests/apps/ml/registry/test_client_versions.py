@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from apps.core.errors import Conflict, NotFound, Refused
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelArtifact
 from apps.ml.registry.models import Alias, Variant
-from apps.ml.registry.presenters import loading_of, serve_commands
-from apps.ml.registry.promotion.facts import facts_of, files_told
+from apps.ml.registry.presenters import format_loading_commands, format_serve_commands
+from apps.ml.registry.promotion.facts import build_promotion_facts, summarize_client_files
 from apps.ml.registry.services import (
     create_client_model,
     delete_version,
@@ -163,11 +163,11 @@ def test_and_goes_back_to_the_one_before(made, promoted, actor_for, engineer):
 
 def test_the_facts_are_those_of_its_bytes(made):
     version = made()
-    facts = facts_of(version, deep=True)
+    facts = build_promotion_facts(version, deep=True)
     files = facts["candidate"]["files"]
     assert {path: told["intact"] for path, told in files.items()} == {"MLmodel": True, "data/w.bin": True}
     store().set_aside(files["data/w.bin"]["sha256"])
-    assert facts_of(version, deep=True)["candidate"]["files"]["data/w.bin"] == {
+    assert build_promotion_facts(version, deep=True)["candidate"]["files"]["data/w.bin"] == {
         "size": 7,
         "sha256": "",
         "intact": False,
@@ -216,25 +216,25 @@ def test_a_page_reads_as_much_for_three_files_as_for_many(made, web, engineer, d
 def test_the_page_names_what_is_spoilt(made, web, engineer, lost):
     version = made()
     row = version.files.get(path="data/w.bin")
-    assert files_told(version) == {"count": 2, "size": len(MLMODEL) + len(b"weights"), "spoilt": []}
+    assert summarize_client_files(version) == {"count": 2, "size": len(MLMODEL) + len(b"weights"), "spoilt": []}
     if lost == "damaged":
         Artifact.objects.filter(pk=row.artifact_id).update(damaged_at=version.created_at)
     else:
         row.delete()
-    assert files_told(version)["spoilt"] == ["data/w.bin"]
+    assert summarize_client_files(version)["spoilt"] == ["data/w.bin"]
     assert "The bytes of data/w.bin are damaged" in web(engineer).get(address(1)).content.decode()
 
 
 def test_commands_to_copy_quote_a_name_of_a_client(made):
     version = made()
     name = "a b; rm -rf $(HOME)"
-    text = serve_commands(
+    text = format_serve_commands(
         Variant(name="fp32", file="m.bin", artifact_id="a" * 64, manifest_id="b" * 64), name, "http://h"
     )
     words = shlex.split(text.replace("\\\n", ""))
     assert f"{name}-fp32/model.json" in words
     assert words[-3:] == ["deepseek", "serve", f"{name}-fp32"]
-    assert f"models:/{version.model.name}/1" in shlex.split(loading_of(version, "http://h"))
+    assert f"models:/{version.model.name}/1" in shlex.split(format_loading_commands(version, "http://h"))
 
 
 CHANGES = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from apps.core.errors import Conflict, NotFound
-from apps.ml.registry.evaluations.presenters import newest_version
-from apps.ml.registry.evaluations.queries import get_evaluation, over_versions
+from apps.ml.registry.evaluations.presenters import get_newest_version
+from apps.ml.registry.evaluations.queries import get_evaluation, list_metric_lines
 from apps.ml.registry.models import Variant
 from apps.ml.registry.services import delete_model, delete_version
 from apps.ml.registry.services.evaluations import remove_gate
@@ -29,18 +29,18 @@ def test_evaluations_and_forms_of_a_deleted_version_are_gone(
     first, second, on, who = registered(), registered(), a_set(), actor_for(viewer)
     kept, gone = measure(first, on, 1.0), measure(second, on, 2.0)
     deleted(second)
-    assert [point for line in over_versions(who, first.model, on) for point in line.points] == [(1, kept)]
+    assert [point for line in list_metric_lines(who, first.model, on) for point in line.points] == [(1, kept)]
     assert get_evaluation(who, project, kept.pk) == kept
     with pytest.raises(NotFound):
         get_evaluation(who, project, gone.pk)
     assert set(Variant.objects.visible_to(who)) == set(first.variants.all())
-    assert newest_version(first.model) == first
+    assert get_newest_version(first.model) == first
 
 
 def test_the_newest_version_to_measure_has_forms(registered):
     first, bare = registered(), registered(names=("fp32",))
     bare.variants.all().delete()
-    assert newest_version(first.model) == first
+    assert get_newest_version(first.model) == first
 
 
 def test_a_comparison_offers_what_is_there(registered, deleted, viewer, web):

@@ -44,8 +44,8 @@ def test_a_metric_over_versions_with_gates_and_sets(web, engineer, filled):
 
 
 def test_what_is_in_production_is_drawn_beside_the_newest(web, engineer, filled, monkeypatch):
-    monkeypatch.setattr("apps.ml.registry.evaluations.queries.VERSIONS_DRAWN", 1)
-    monkeypatch.setattr("apps.ml.registry.evaluations.presenters.BARS", 1)
+    monkeypatch.setattr("apps.ml.registry.evaluations.queries.MAX_VERSIONS_PLOTTED", 1)
+    monkeypatch.setattr("apps.ml.registry.evaluations.presenters.MAX_BARS", 1)
     assert "v1 fp32" in text_of(web(engineer).get(f"{M}/baselines"))
 
 
@@ -191,7 +191,7 @@ def test_an_unknown_baseline_is_refused_beside_its_field(web, approver, against_
 
 
 def test_an_old_baseline_is_offered_behind_the_newest(web, approver, against_first, monkeypatch):
-    monkeypatch.setattr("apps.ml.registry.evaluations.presenters.VERSIONS_OFFERED", 1)
+    monkeypatch.setattr("apps.ml.registry.evaluations.presenters.MAX_VERSION_CHOICES", 1)
     client = web(approver)
     new = text_of(client.get(f"{M}/baselines"))
     assert '<option value="2">v2' in new

@@ -91,7 +91,7 @@ def test_what_is_in_production_is_not_compared_with_itself(viewer, web, register
 
 
 def test_an_older_version_than_are_offered_is_the_one_that_is_chosen(viewer, web, registered, monkeypatch):
-    monkeypatch.setattr(views, "OFFERED", 1)
+    monkeypatch.setattr(views, "MAX_VERSION_CHOICES", 1)
     for _ in range(3):
         registered()
     text = text_of(web(viewer).get(f"{URL}/wti-forecast/3/compare?with=1"))
@@ -168,7 +168,7 @@ def test_a_refused_rollback_keeps_the_reason(engineer, web, registered, approved
 
 
 def test_a_variant_without_figures_is_said_not_to_be_measured(viewer, web, registered, monkeypatch):
-    shown = "apps.ml.registry.promotion.facts.figures_of"
+    shown = "apps.ml.registry.promotion.facts.build_figures"
     bare = {"rows": 4, "headline": "", "metrics": {}, "baseline": None, "size_ratio": None, "latency": {}}
     more = {"difference": {}, "max_abs_error": None, "same_class": {}, "notes": []}
     registered()

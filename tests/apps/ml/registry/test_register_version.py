@@ -3,9 +3,9 @@
 import pytest
 
 from apps.core.errors import Invalid, NotFound, Refused
-from apps.ml.registry.documents import document_text
+from apps.ml.registry.documents import serialize_document
 from apps.ml.registry.models import Model, ModelVersion, Variant
-from apps.ml.registry.promotion.facts import side
+from apps.ml.registry.promotion.facts import build_side
 from apps.ml.registry.services import register_version
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
@@ -107,11 +107,11 @@ def test_files_of_ones_own_are_no_work_of_the_job_that_trained(register, forms, 
     document = outputs[0][4]
     for row in document["variants"]:
         row.update({"": {"model": own.digest}, "_manifest": {"manifest": own.digest}}.get(part, {}))
-    written = held(document_text(document).encode())
+    written = held(serialize_document(document).encode())
     version, _ = register(job, [("version", written, "version.json", "application/json", document)])
     assert version.run is None
     assert list(version.variants.values_list("job_id", "heldout")) == [(None, "")] * 2
-    fp32 = side(version, version.variants.all(), {})["variants"]["fp32"]
+    fp32 = build_side(version, version.variants.all(), {})["variants"]["fp32"]
     assert (fp32["job"], fp32["heldout"]) == (None, "")
 
 

@@ -83,14 +83,14 @@ def test_damaged_bytes_are_not_put_back(promoted, back, spoil):
 
 def test_two_at_once_go_back_one_step(promoted, back, monkeypatch, actor_for, engineer):
     (first, *_), _ = promoted(3)
-    reads = services.missing_bytes
+    reads = services.find_missing_bytes
 
     def another_meanwhile(version):
-        monkeypatch.setattr(services, "missing_bytes", reads)
+        monkeypatch.setattr(services, "find_missing_bytes", reads)
         back(first.model)
         return reads(version)
 
-    monkeypatch.setattr(services, "missing_bytes", another_meanwhile)
+    monkeypatch.setattr(services, "find_missing_bytes", another_meanwhile)
     with pytest.raises(StaleState):
         back(first.model)
     assert Alias.objects.get().version.number == 2

@@ -128,19 +128,19 @@ def test_a_page_of_runs_is_walked_at_once(deleted, project, approve, edge, monke
         edge(("run", branching.pk), ("artifact", str(number)))
     edge(("run", looped.pk), ("artifact", "9"))
     edge(("artifact", "9"), ("run", looped.pk))
-    monkeypatch.setattr(citations, "FOLLOWED", 5)
+    monkeypatch.setattr(citations, "MAX_LINEAGE_ENDS", 5)
     expected = {
         direct.pk: "its lineage leads to m v1",
         behind.pk: "its lineage leads to m v1",
         branching.pk: "its lineage leads to more than 5 others",
         named.pk: f"the facts of approval {Approval.objects.get().pk} name it",
     }
-    assert citations.cited_runs(runs) == expected
-    assert [citations.cited_runs([run]).get(run.pk) for run in runs] == [expected.get(run.pk) for run in runs]
-    monkeypatch.setattr(citations, "FOLLOWED", 100)
+    assert citations.find_cited_runs(runs) == expected
+    assert [citations.find_cited_runs([run]).get(run.pk) for run in runs] == [expected.get(run.pk) for run in runs]
+    monkeypatch.setattr(citations, "MAX_LINEAGE_ENDS", 100)
     del expected[branching.pk]
     with django_assert_num_queries(7):  # the facts; an edge's step for each kind, and the versions that it led to
-        assert citations.cited_runs(runs) == expected
+        assert citations.find_cited_runs(runs) == expected
 
 
 @pytest.mark.parametrize("kind", ["run", "experiment", "project"])

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from apps.ml.registry.gates.criteria import Bar, decide, holm
-from apps.ml.registry.gates.replicates import interval
+from apps.ml.registry.gates.criteria import GateCriteria, correct_by_holm, decide_outcome
+from apps.ml.registry.gates.replicates import compute_interval
 from tests.apps.ml.registry.measured import COUNT, around, series
 
 STILL = [1.0] * COUNT
 
 
 def bar(**asked):
-    return Bar(
+    return GateCriteria(
         **{"metric": "rmse", "better": "lower", "margin": 0.0, "confidence": 0.95, "guard_slices": False} | asked
     )
 
@@ -22,7 +22,7 @@ def read(*told):
 
 def said(value, width=0.1, better="lower", **asked):
     ours = read(series("rmse", better, value, around(value, width)))
-    return decide(bar(better=better, **asked), ours, read(series("rmse", better, 1.0, STILL)))
+    return decide_outcome(bar(better=better, **asked), ours, read(series("rmse", better, 1.0, STILL)))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_equal_model_passes_without_a_margin():
 
 def test_the_interval_is_that_of_numpy():
     values = np.random.default_rng(0).normal(size=501)
-    assert interval(values.tolist(), 0.9) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))
+    assert compute_interval(values.tolist(), 0.9) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_interval_is_that_of_numpy():
     ],
 )
 def test_what_cannot_be_subtracted_is_not_compared(ours):
-    found = decide(bar(), ours, read(series("rmse", "lower", 1.0, STILL)))
+    found = decide_outcome(bar(), ours, read(series("rmse", "lower", 1.0, STILL)))
     assert (found.state, found.difference) == ("not_comparable", None)
     assert "rmse" in found.why
 
@@ -74,7 +74,7 @@ def of_slices(values, **asked):
     ours += [series("rmse", "lower", v, around(v, 0.1), ["site", str(k)]) for k, v in enumerate(values)]
     theirs = [series("rmse", "lower", 1.0, STILL)]
     theirs += [series("rmse", "lower", 1.0, STILL, ["site", str(k)]) for k in range(len(values))]
-    return decide(bar(**asked), read(*ours), read(*theirs))
+    return decide_outcome(bar(**asked), read(*ours), read(*theirs))
 
 
 def test_the_worst_slice_is_told_and_fails_only_a_gate_that_guards():
@@ -98,7 +98,7 @@ def of_many(losses, count, **asked):
     ours = [series("accuracy", "higher", sum(d) / count, d, ["site", str(k)]) for k, d in enumerate(draws)]
     theirs = [series("accuracy", "higher", 0.9, [0.9] * count, ["site", str(k)]) for k in range(len(losses))]
     asked = {"metric": "accuracy", "better": "higher", "guard_slices": True} | asked
-    return decide(bar(**asked), read(whole, *ours), read(whole, *theirs))
+    return decide_outcome(bar(**asked), read(whole, *ours), read(whole, *theirs))
 
 
 @pytest.mark.parametrize(("count", "slices", "confidence"), [(2000, 60, 0.95), (2000, 11, 0.99), (200, 6, 0.95)])
@@ -116,6 +116,6 @@ def test_few_draws_among_many_slices_still_show_a_loss(count, slices, confidence
 
 
 def test_holm_as_worked_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert correct_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert correct_by_holm([0.5, 0.9]) == [1.0, 1.0]
+    assert correct_by_holm([]) == []

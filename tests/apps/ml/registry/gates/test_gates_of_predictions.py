@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.core.errors import Conflict, Unavailable
 from apps.ml.registry.evaluations import views
-from apps.ml.registry.gates.verdicts import judge
+from apps.ml.registry.gates.verdicts import evaluate_gates
 from apps.ml.registry.services import request_promotion
 from apps.platform.approvals.models import Approval
 from apps.platform.artifacts.models import Artifact
@@ -49,7 +49,7 @@ def test_it_is_compared_row_by_row_with_what_the_plane_measured(
     candidate, on, measure_predictions, actor_for, engineer, rmse, width, state
 ):
     measure_predictions(candidate, on, rmse, width)
-    assert [one.state for one in judge(candidate)] == [state]
+    assert [one.state for one in evaluate_gates(candidate)] == [state]
     if state == "fail":
         with pytest.raises(Conflict) as caught:
             request_promotion(actor=actor_for(engineer), version=candidate)
@@ -66,7 +66,7 @@ def test_it_is_compared_row_by_row_with_what_the_plane_measured(
 def test_the_newest_predictions_count(candidate, on, measure_predictions):
     measure_predictions(candidate, on, 1.2, 0.1)
     measure_predictions(candidate, on, 0.9, 0.1, job=2)
-    assert judge(candidate)[0].state == "pass"
+    assert evaluate_gates(candidate)[0].state == "pass"
 
 
 def test_without_predictions_the_way_out_is_told(candidate, actor_for, engineer):
@@ -88,7 +88,7 @@ def test_a_gate_on_a_form_asks_for_that_form(candidate, on, gate, measure_predic
     gate(candidate.model, on, metric="mae", variant="int8")
     gate(candidate.model, on, metric="r2", variant="predictions")
     measure_predictions(candidate, on, 0.9, 0.1)
-    states = {one.gate.metric: one.state for one in judge(candidate)}
+    states = {one.gate.metric: one.state for one in evaluate_gates(candidate)}
     assert states == {"rmse": "pass", "mae": "no_variant", "r2": "baseline_not_evaluated"}
 
 
@@ -100,10 +100,10 @@ def test_one_in_production_is_a_baseline(
     gate(first.model, on, margin=0.05)
     second = registered()
     measure(second, on, 1.2, 0.1)
-    judged = judge(second)[0]
+    judged = evaluate_gates(second)[0]
     assert (judged.state, judged.may_evaluate_baseline) == ("baseline_not_evaluated", True)
     measure_predictions(first, on, 1.0, 0.0)
-    assert judge(second)[0].state == "fail"
+    assert evaluate_gates(second)[0].state == "fail"
     text = text_of(web(engineer).get(f"{M}/2/evaluations"))
     assert f"v1: {GAVE}" in text
 

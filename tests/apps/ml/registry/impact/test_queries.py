@@ -7,7 +7,7 @@ import re
 import pytest
 from django.utils import timezone
 
-from apps.ml.registry.impact.queries import affected_by
+from apps.ml.registry.impact.queries import find_affected
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelVersion
 from apps.platform.accounts.models import Project
 from apps.platform.approvals.models import Approval
@@ -102,7 +102,7 @@ def test_the_page_its_filters_and_its_file(web, viewer, chain, live):
 
 
 def test_the_page_shows_the_nearest_until_all_is_asked_for(web, viewer, chain, live, monkeypatch):
-    monkeypatch.setattr("apps.ml.registry.impact.lists.NEAREST_EDGES", 1)
+    monkeypatch.setattr("apps.ml.registry.impact.lists.MAX_NEAREST_EDGES", 1)
     client = web(viewer)
     text = client.get(PAGE).content.decode()
     assert "The nearest 1 " in text
@@ -149,5 +149,5 @@ def test_a_version_without_production_says_so_and_has_no_blank_button(web, viewe
 def test_a_version_of_another_project_lends_no_alias(actor_for, viewer, project, model_version, live):
     other = Project.objects.create(slug="other", name="Other")
     Model.objects.filter(pk=model_version.model_id).update(project=other)
-    impact = affected_by(actor_for(viewer), project, "model_version", str(model_version.pk))
+    impact = find_affected(actor_for(viewer), project, "model_version", str(model_version.pk))
     assert (impact.root_in_production, impact.objects) == (False, [])

@@ -5,7 +5,17 @@ from html.parser import HTMLParser
 
 import pytest
 
-from apps.ml.registry.model_card.blocks import Code, Document, Facts, Points, Section, Table, Text, html, markdown
+from apps.ml.registry.model_card.blocks import (
+    Code,
+    Document,
+    Facts,
+    Points,
+    Section,
+    Table,
+    Text,
+    render_html,
+    render_markdown,
+)
 from apps.ml.registry.models import ModelTag
 
 pytestmark = pytest.mark.django_db
@@ -125,7 +135,7 @@ NASTY = "a|b <script>alert(1)</script> `c` *d* _e_ [f](g) & \\ # 1. #h"
 def test_no_text_becomes_markup():
     blocks = [Text(f"# {NASTY}"), Facts([(NASTY, NASTY)]), Table((NASTY, "x"), [(NASTY, "y")], NASTY), Points([NASTY])]
     document = Document(NASTY, NASTY, [Section(NASTY, blocks)])
-    page, text = html(document, ""), markdown(document)
+    page, text = render_html(document, ""), render_markdown(document)
     assert "<script" not in page
     assert "<script" not in text
     row = next(line for line in text.splitlines() if line.startswith("| a"))
@@ -134,5 +144,5 @@ def test_no_text_becomes_markup():
 
 
 def test_code_may_hold_fences():
-    text = markdown(Document("t", "s", [Section("c", [Code("```\nx\n````")])]))
+    text = render_markdown(Document("t", "s", [Section("c", [Code("```\nx\n````")])]))
     assert text.count("`````") == 2

@@ -6,8 +6,8 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.core.errors import Conflict
 from apps.ml.registry.models import Model, ModelVersion
-from apps.ml.registry.promotion.presenters import void_words
-from apps.ml.registry.provenance import variant_end
+from apps.ml.registry.promotion.presenters import describe_void_changes
+from apps.ml.registry.provenance import build_variant_end
 from apps.ml.registry.services import request_promotion, roll_back
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.services import approve
@@ -86,7 +86,7 @@ def test_who_uses_what_stands_there_now(registered, approved, asked, approval_pa
     first = registered()
     approved(first)
     use = End("job", "77", label="#77 evaluate")
-    edge = EdgeSpec.between(variant_end(first.variants.first()), use, "fp32")
+    edge = EdgeSpec.between(build_variant_end(first.variants.first()), use, "fp32")
     record_edges(actor=worker_actor, project=project, edges=[edge])
     assert "#77 evaluate" in approval_page(asked(registered()))
 
@@ -156,8 +156,8 @@ def test_a_void_one_says_in_words_that_production_moved(
 
 def test_spoilt_bytes_are_named_by_their_variant():
     path = "/candidate/variants/int8/model"
-    assert "int8" in void_words([{"path": path, "was": "a", "is": "b"}])
-    assert void_words([{"path": "/elsewhere", "was": 1}]) == ""
+    assert "int8" in describe_void_changes([{"path": path, "was": "a", "is": "b"}])
+    assert describe_void_changes([{"path": "/elsewhere", "was": 1}]) == ""
 
 
 def test_what_came_of_it_is_told_to_the_end(registered, approved, approval_page, engineer, actor_for):

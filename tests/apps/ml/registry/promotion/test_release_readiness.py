@@ -2,8 +2,8 @@
 
 import pytest
 
-from apps.ml.registry.evaluations.comparison import Compared, Verdict
-from apps.ml.registry.promotion.release_readiness import outlook_of
+from apps.ml.registry.evaluations.comparison import MetricComparison, Verdict
+from apps.ml.registry.promotion.release_readiness import evaluate_readiness
 from apps.platform.approvals.terms import Terms
 
 ROW = {"name": "fp32", "intact": True, "metrics": [{"name": "rmse"}], "job": 3}
@@ -12,7 +12,7 @@ SIGNATURE = {"inputs": [], "outputs": []}
 
 def compared(verdict):
     figure = {"value": 1.0}
-    return Compared("rmse", "lower", "", figure, figure, verdict)
+    return MetricComparison("rmse", "lower", "", figure, figure, verdict)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def look():
             "terms": Terms(needed=1, deadline_hours=72),
             "eligible": 2,
         }
-        return outlook_of(list(rows), **{**facts, **changes})
+        return evaluate_readiness(list(rows), **{**facts, **changes})
 
     return made
 
