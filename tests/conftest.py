@@ -7,7 +7,6 @@ import secrets
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.utils import timezone, translation
 from hypothesis import settings as hypothesis
 from rest_framework.test import APIClient
@@ -19,6 +18,7 @@ from apps.core.canonical import sha256_hex
 from apps.platform.accounts.actors import actor_for_token, actor_for_user
 from apps.platform.accounts.models import ApiToken, Membership, Project, User
 from tests.audit_flush import audit_flush  # noqa: F401  wraps the flush of `transaction=True` tests
+from tests.html_layout import PageClient
 from tests.template_database import create_test_database, drop_test_database
 
 # Playwright keeps an event loop in the thread of the tests for the whole session; Django takes any running loop for
@@ -214,10 +214,10 @@ def api(make_token):
 
 @pytest.fixture
 def web():
-    """web(user) -> a django.test.Client that is logged in; CSRF is enforced with `csrf=True`."""
+    """web(user) -> a test client that is logged in, its pages without layout; CSRF is enforced with `csrf=True`."""
 
     def client_of(user, *, csrf=False):
-        client = Client(enforce_csrf_checks=csrf)
+        client = PageClient(enforce_csrf_checks=csrf)
         client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
         return client
 

@@ -12,6 +12,7 @@ from django.test import RequestFactory
 
 from apps.web.templatetags import charts, line_plots
 from apps.web.templatetags.axes import Scale
+from tests.html_layout import drop_layout
 
 LINE = {"label": "loss", "points": [(0, 1.0), (5, 0.5), (10, 0.0)]}
 
@@ -22,7 +23,7 @@ def chart(*series, **more) -> dict:
 
 def drawn(asked, tag="line_chart", query="") -> str:
     context = Context({"chart": asked, "request": RequestFactory().get(f"/{query}")})
-    return Template("{% load charts %}{% " + tag + " chart %}").render(context)
+    return drop_layout(Template("{% load charts %}{% " + tag + " chart %}").render(context))
 
 
 def path_of(points, **more) -> str:

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.http import QueryDict
-from django.template.loader import render_to_string
+from django.template.loader import render_to_string as render_with_layout
 from pydantic import BaseModel, ConfigDict, Field
 
 from apps.core.errors import Invalid
@@ -14,6 +14,11 @@ from apps.platform.jobs.spec_validation import parse_spec, serialize_spec
 from apps.platform.jobs.specforms.fields import ListOption, flatten_items
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.specforms.typed_lists import join_entries, split_entries
+from tests.html_layout import drop_layout
+
+
+def render_to_string(template, context):
+    return drop_layout(render_with_layout(template, context))
 
 
 class Step(BaseModel):
