@@ -17,8 +17,13 @@ from apps.core import policy
 from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.ml.pipelines import queries, services, streams
 from apps.ml.pipelines.models import Pipeline
-from apps.ml.pipelines.requests import RerunBody, read_asked
-from apps.ml.pipelines.serializers import PipelineDetailSerializer, PipelineSerializer, TemplateSerializer, detail
+from apps.ml.pipelines.requests import RerunBody, read_pipeline_request
+from apps.ml.pipelines.serializers import (
+    PipelineDetailSerializer,
+    PipelineSerializer,
+    TemplateSerializer,
+    pipeline_as_dict,
+)
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
@@ -32,18 +37,18 @@ KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, descript
 MADE = {200: OpenApiResponse(PipelineDetailSerializer, "The key's first pipeline."), 201: PipelineDetailSerializer}
 
 
-def found(request: Request, project: str, pk: int) -> tuple[Project, Pipeline]:
+def get_project_pipeline(request: Request, project: str, pk: int) -> tuple[Project, Pipeline]:
     where = get_project(request.actor, project)
     return where, queries.get_pipeline(request.actor, where, pk)
 
 
-def shown(where: Project, pipeline: Pipeline) -> dict[str, Any]:
-    return detail(where.slug, queries.whole(pipeline))
+def render_pipeline(where: Project, pipeline: Pipeline) -> dict[str, Any]:
+    return pipeline_as_dict(where.slug, queries.load_pipeline(pipeline))
 
 
-def made(where: Project, pipeline: Pipeline, is_new: bool) -> Response:
+def respond_created(where: Project, pipeline: Pipeline, is_new: bool) -> Response:
     """201, or 200 with `Idempotent-Replayed: true` when the key was sent before."""
-    body = shown(where, pipeline)
+    body = render_pipeline(where, pipeline)
     headers = {"Location": body["links"]["self"]}
     if is_new:
         return Response(body, status=status.HTTP_201_CREATED, headers=headers)
@@ -59,12 +64,14 @@ class PipelineList(GenericAPIView[Pipeline]):
     def get(self, request: Request, project: str) -> Response:
         """The pipelines of the project, newest first."""
         where = get_project(request.actor, project)
-        asked = request.query_params
-        found = queries.list_pipelines(request.actor, where, **{name: asked.get(name, "") for name in queries.FILTERS})
-        if asked.get("made_after") or asked.get("made_before"):
+        query = request.query_params
+        pipelines = queries.list_pipelines(
+            request.actor, where, **{name: query.get(name, "") for name in queries.FILTERS}
+        )
+        if query.get("made_after") or query.get("made_before"):
             self.page_order = ("-created_at", "-id")  # whose index holds these days in one piece
-        rows = self.paginate_queryset(filter_between_days(found, "created_at", asked, "made")) or []
-        context = {"project": where.slug, "summaries": queries.summaries(row.pk for row in rows)}
+        rows = self.paginate_queryset(filter_between_days(pipelines, "created_at", query, "made")) or []
+        context = {"project": where.slug, "summaries": queries.count_steps_by_state(row.pk for row in rows)}
         return self.get_paginated_response(PipelineSerializer(rows, many=True, context=context).data)
 
     @extend_schema(
@@ -78,15 +85,17 @@ class PipelineList(GenericAPIView[Pipeline]):
         where = get_project(request.actor, project)
         policy.require(request.actor, "pipeline.submit", where)  # before the body: who may not, learns nothing of it
         key = request.headers.get("Idempotency-Key")
-        asked = read_asked(request.actor, where, request.data, idempotency_key=key)
-        return made(where, *services.submit_pipeline(actor=request.actor, project=where, asked=asked))
+        pipeline_request = read_pipeline_request(request.actor, where, request.data, idempotency_key=key)
+        return respond_created(
+            where, *services.submit_pipeline(actor=request.actor, project=where, request=pipeline_request)
+        )
 
 
 class PipelineDetail(APIView):
     @extend_schema(operation_id="pipelines_retrieve", responses=PipelineDetailSerializer)
     def get(self, request: Request, project: str, pk: int) -> Response:
         """Everything of one pipeline: its steps with their jobs, states, progress and outputs."""
-        return Response(shown(*found(request, project, pk)))
+        return Response(render_pipeline(*get_project_pipeline(request, project, pk)))
 
 
 class PipelineWait(APIView):
@@ -96,10 +105,10 @@ class PipelineWait(APIView):
     def get(self, request: Request, project: str, pk: int) -> Response:
         """Answer as soon as every job has ended, or with the states of now when the time is over."""
         seconds = parse_bounded_int(request.query_params.get("timeout", "30"), "timeout", *WAIT_SECONDS)
-        where, pipeline = found(request, project, pk)
+        where, pipeline = get_project_pipeline(request, project, pk)
         if seconds:
-            wait_while(lambda: queries.moving_now(pk), seconds)
-        return Response(shown(where, pipeline))
+            wait_while(lambda: queries.is_moving(pk), seconds)
+        return Response(render_pipeline(where, pipeline))
 
 
 class PipelineEvents(APIView):
@@ -113,28 +122,28 @@ class PipelineEvents(APIView):
     )
     def get(self, request: Request, project: str, pk: int) -> StreamingHttpResponse:
         """Server-Sent Events: `progress` of a step, `changed` when a state has, and `end`."""
-        found(request, project, pk)
+        get_project_pipeline(request, project, pk)
         seen = request.headers.get("Last-Event-ID", "").strip() or request.query_params.get("seen", "")
         release_connection()
-        return build_stream_response(streams.messages(pk, seen))
+        return build_stream_response(streams.stream_messages(pk, seen))
 
 
 class PipelineCancel(APIView):
     @extend_schema(operation_id="pipelines_cancel", request=ReasonBody, responses=PipelineDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Cancel every job that has not ended; the workers of those that run are asked to stop them."""
-        where, pipeline = found(request, project, pk)
+        where, pipeline = get_project_pipeline(request, project, pk)
         policy.require(request.actor, "pipeline.cancel", pipeline)
         reason = read_body(ReasonBody, request.data).reason
         services.cancel_pipeline(actor=request.actor, pipeline=pipeline, reason=reason)
-        return Response(shown(where, pipeline))
+        return Response(render_pipeline(where, pipeline))
 
 
 class PipelineRerun(APIView):
     @extend_schema(operation_id="pipelines_rerun", parameters=[KEY], request=RerunBody, responses=MADE)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """A new pipeline of one step and all that waits for it, on what the other steps have made already."""
-        where, pipeline = found(request, project, pk)
+        where, pipeline = get_project_pipeline(request, project, pk)
         policy.require(request.actor, "pipeline.submit", pipeline)
         body = read_body(RerunBody, request.data)
         again = services.rerun_from(
@@ -144,7 +153,7 @@ class PipelineRerun(APIView):
             changes=body.changes,
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
-        return made(where, *again)
+        return respond_created(where, *again)
 
 
 class TemplateList(APIView):

@@ -25,19 +25,23 @@ NAME_RULE = Message("lower-case letters, digits and hyphens, up to {step_name_li
 
 def check_steps(actor: Actor, project: Project, steps: Sequence[StepBody], name: str = "") -> list[StepBody]:
     """The steps, parents before children and else as given; Invalid with every error of all of them."""
-    errors = count_faults(steps) or [
-        *title_faults(name),
-        *name_faults(steps),
-        *reference_faults(steps),
-        *cycle_faults(steps),
-        *(found for index, step in enumerate(steps) for found in step_faults(actor, project, index, step)),
+    errors = find_count_faults(steps) or [
+        *find_title_faults(name),
+        *find_name_faults(steps),
+        *find_reference_faults(steps),
+        *find_cycle_faults(steps),
+        *(
+            step_fault
+            for index, step in enumerate(steps)
+            for step_fault in find_step_faults(actor, project, index, step)
+        ),
     ]
     if errors:
         raise combine_errors(errors)
-    return [steps[index] for index in order_of(steps)]
+    return [steps[index] for index in sort_topologically(steps)]
 
 
-def count_faults(steps: Sequence[StepBody]) -> list[Fault]:
+def find_count_faults(steps: Sequence[StepBody]) -> list[Fault]:
     if 1 <= len(steps) <= STEPS_LIMIT:
         return []
     limit = f"1..{STEPS_LIMIT}"
@@ -51,7 +55,7 @@ def count_faults(steps: Sequence[StepBody]) -> list[Fault]:
     ]
 
 
-def title_faults(name: str) -> list[Fault]:
+def find_title_faults(name: str) -> list[Fault]:
     if len(name) <= 120:
         return []
     return [
@@ -61,7 +65,7 @@ def title_faults(name: str) -> list[Fault]:
     ]
 
 
-def name_faults(steps: Sequence[StepBody]) -> list[Fault]:
+def find_name_faults(steps: Sequence[StepBody]) -> list[Fault]:
     """A step's name is a short word, once in a pipeline: errors, jobs and re-runs refer to it."""
     errors = []
     first: dict[str, int] = {}
@@ -92,44 +96,44 @@ def name_faults(steps: Sequence[StepBody]) -> list[Fault]:
 
 
 # -- references -----------------------------------------------------------------------------------------------------
-def reference_faults(steps: Sequence[StepBody]) -> list[Fault]:
+def find_reference_faults(steps: Sequence[StepBody]) -> list[Fault]:
     """Every name of a step that another one takes from or comes after, and every slot of its output."""
     kinds = {step.name: step.kind for step in steps}
     errors = []
     for index, step in enumerate(steps):
-        for slot, given in step.inputs.items():
-            errors += input_faults(given, f"/steps/{index}/inputs/{slot}", kinds)
+        for slot, step_input in step.inputs.items():
+            errors += find_input_faults(step_input, f"/steps/{index}/inputs/{slot}", kinds)
         for place, name in enumerate(step.after):
             if name not in kinds:
-                errors.append(unknown_step(name, f"/steps/{index}/after/{place}", kinds))
+                errors.append(build_unknown_step_error(name, f"/steps/{index}/after/{place}", kinds))
     return errors
 
 
-def input_faults(given: StepInputBody, where: str, kinds: Mapping[str, str]) -> list[Fault]:
-    sources = [source for source in (given.digest, given.job, given.step) if source is not None]
-    if len(sources) > 1 or (given.digest is not None and given.slot is not None):
+def find_input_faults(step_input: StepInputBody, where: str, kinds: Mapping[str, str]) -> list[Fault]:
+    sources = [source for source in (step_input.digest, step_input.job, step_input.step) if source is not None]
+    if len(sources) > 1 or (step_input.digest is not None and step_input.slot is not None):
         message = Message("An input comes from one place: a digest, a step's slot or a job's slot.")
         return [build_error("input_ambiguous", message, where, hint=Message("Leave the others out."))]
-    if given.step is None:
+    if step_input.step is None:
         return []  # a digest or a job: looked up by the job's own check
-    if given.step not in kinds:
-        return [unknown_step(given.step, f"{where}/step", kinds)]
-    kind = KINDS.get(kinds[given.step])
-    if given.slot is None:
+    if step_input.step not in kinds:
+        return [build_unknown_step_error(step_input.step, f"{where}/step", kinds)]
+    kind = KINDS.get(kinds[step_input.step])
+    if step_input.slot is None:
         limit = ", ".join(kind.outputs) if kind else None
         return [build_error("slot_missing", Message("Name the slot of the step's output."), f"{where}/slot", limit)]
-    if kind is not None and given.slot not in kind.outputs:
+    if kind is not None and step_input.slot not in kind.outputs:
         message = Message(
             "The step {step}, a {kinds} job, has no output {slot!r}.",
-            step=given.step,
-            kinds=kinds[given.step],
-            slot=given.slot,
+            step=step_input.step,
+            kinds=kinds[step_input.step],
+            slot=step_input.slot,
         )
         return [build_error("unknown_slot", message, f"{where}/slot", ", ".join(kind.outputs) or "none")]
     return []
 
 
-def unknown_step(name: str, where: str, kinds: Mapping[str, str]) -> Fault:
+def build_unknown_step_error(name: str, where: str, kinds: Mapping[str, str]) -> Fault:
     near = difflib.get_close_matches(name, kinds, n=1)
     return build_error(
         code="step_unknown",
@@ -140,82 +144,84 @@ def unknown_step(name: str, where: str, kinds: Mapping[str, str]) -> Fault:
     )
 
 
-def step_faults(actor: Actor, project: Project, index: int, step: StepBody) -> list[Fault]:
+def find_step_faults(actor: Actor, project: Project, index: int, step: StepBody) -> list[Fault]:
     """What the job of this step would be refused for, the inputs that other steps will fill taken as filled."""
-    promised = [slot for slot, given in step.inputs.items() if given.step is not None]
+    promised = [slot for slot, step_input in step.inputs.items() if step_input.step is not None]
     try:
         validate_submission(actor, project, step.submission({}), promised=promised)
     except Invalid as failure:
-        return moved(failure.errors, f"/steps/{index}")
+        return prefix_errors(failure.errors, f"/steps/{index}")
     return []
 
 
-def moved(errors: Sequence[Fault], prefix: str) -> list[Fault]:
+def prefix_errors(errors: Sequence[Fault], prefix: str) -> list[Fault]:
     """The errors of one step with their pointers from the whole; a message that begins with its pointer as well."""
-    found = []
+    prefixed = []
     for error in errors:
-        here = str(error.get("field") or "")
+        pointer = str(error.get("field") or "")
         message = error["message"]
-        if here.startswith("/") and message.startswith(here):
-            message = add_pointer(f"{prefix}{here}", extract_problem(error))
-        found.append({**error, "message": message, "field": f"{prefix}{here}" if here.startswith("/") else prefix})
-    return found
+        if pointer.startswith("/") and message.startswith(pointer):
+            message = add_pointer(f"{prefix}{pointer}", extract_problem(error))
+        prefixed.append(
+            {**error, "message": message, "field": f"{prefix}{pointer}" if pointer.startswith("/") else prefix}
+        )
+    return prefixed
 
 
 # -- the graph ------------------------------------------------------------------------------------------------------
-def parents_of(steps: Sequence[StepBody]) -> list[list[int]]:
+def list_parents(steps: Sequence[StepBody]) -> list[list[int]]:
     """For each step the places of those it waits for; names that there are not are left out."""
     place = {step.name: index for index, step in reversed(list(enumerate(steps)))}
     return [[place[name] for name in step.parents() if name in place] for step in steps]
 
 
-def order_of(steps: Sequence[StepBody]) -> list[int]:
+def sort_topologically(steps: Sequence[StepBody]) -> list[int]:
     """The places of the steps, parents before children; of several that may be next, the one given first.
 
     Kahn, Topological sorting of large networks (1962). What a cycle holds back is left out.
     """
-    parents = parents_of(steps)
+    parents = list_parents(steps)
     children: dict[int, list[int]] = defaultdict(list)
     for index, above in enumerate(parents):
         for parent in above:
             children[parent].append(index)
     open_parents = [len(above) for above in parents]
     ready = [index for index, count in enumerate(open_parents) if not count]
-    found = []
+    ordered = []
     while ready:
         index = heapq.heappop(ready)
-        found.append(index)
+        ordered.append(index)
         for child in children[index]:
             open_parents[child] -= 1
             if not open_parents[child]:
                 heapq.heappush(ready, child)
-    return found
+    return ordered
 
 
-def cycle_faults(steps: Sequence[StepBody]) -> list[Fault]:
+def find_cycle_faults(steps: Sequence[StepBody]) -> list[Fault]:
     """One cycle, named from end to end. Going up from what is held back one meets the cycle that holds it."""
-    held = set(range(len(steps))) - set(order_of(steps))
-    if not held:
+    blocked = set(range(len(steps))) - set(sort_topologically(steps))
+    if not blocked:
         return []
-    parents = parents_of(steps)
-    here, path = min(held), []
-    while here not in path:
-        path.append(here)
-        here = next(parent for parent in parents[here] if parent in held)
-    cycle = path[path.index(here) :]
+    parents = list_parents(steps)
+    index, path = min(blocked), []
+    while index not in path:
+        path.append(index)
+        index = next(parent for parent in parents[index] if parent in blocked)
+    cycle = path[path.index(index) :]
     start = cycle.index(min(cycle))
-    named = [steps[index].name for index in [*cycle[start:], *cycle[:start], cycle[start]]]
+    names = [steps[index].name for index in [*cycle[start:], *cycle[:start], cycle[start]]]
     return [
         build_error(
             code="step_cycle",
-            message=Message("Steps wait for each other: {named}.", named=" waits for ".join(named)),
+            message=Message("Steps wait for each other: {named}.", named=" waits for ".join(names)),
             where=f"/steps/{min(cycle)}",
             hint=Message("Take one of these out of inputs or after."),
         )
     ]
 
 
-def descendants_of(parents: Mapping[str, Sequence[str]], name: str) -> set[str]:
+def find_descendants(parents: Mapping[str, Sequence[str]], name: str) -> set[str]:
     """The step of this name and everything that waits for it, however far below. `parents`: of every step."""
     children: dict[str, list[str]] = defaultdict(list)
     for child, above in parents.items():
@@ -229,6 +235,6 @@ def descendants_of(parents: Mapping[str, Sequence[str]], name: str) -> set[str]:
     return below
 
 
-def needed_by(parents: Mapping[str, Sequence[str]], steps: set[str]) -> set[str]:
+def find_needed_steps(parents: Mapping[str, Sequence[str]], steps: set[str]) -> set[str]:
     """The other steps whose outputs these take."""
     return {parent for step in steps for parent in parents[step]} - steps

@@ -27,7 +27,7 @@ from apps.data.datasets.new_job.clean_preview import CleanPreview
 from apps.data.datasets.new_job.form_preview import estimate_memory, preview_table
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.services import submit_pipeline
-from apps.ml.pipelines.templates import Ground, asked_of, template_of
+from apps.ml.pipelines.templates import TemplateInputs, build_pipeline_request, get_template
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.scheduling.schedule_estimate import NodeLoads as Nodes
@@ -48,7 +48,7 @@ from apps.platform.lineage.layout import Box, drawn
 from deepseek.clean.spec import CleanSpec
 
 COLUMNS = "columns"  # id of the list of names that the fields of columns offer
-COLUMNS_TOLD = 12  # below the version
+MAX_NAMED_COLUMNS = 12  # below the version
 CLEAN = "clean"
 TRAIN = "train"
 RENEWED = f"#{COLUMNS},#fversion-d,#f-clean-columns-f,#f-train-features-f"
@@ -65,7 +65,7 @@ class PipelineForm:
 
     def __init__(self, actor: Actor, project: Project, template: str) -> None:
         self.actor, self.project, self.key = actor, project, template
-        self.template = template_of(template)
+        self.template = get_template(template)
         self.spec_form = SpecForm(self.template.parameters)
         self.spec_form.datalists = {"/train/target": COLUMNS}
         self.spec_form.folded, self.spec_form.left_out, self.spec_form.rare = FOLDED, OF_VERSION, RARE
@@ -115,9 +115,11 @@ class PipelineForm:
             self.spec_form.is_valid()
         else:
             try:
-                asked = asked_of(self.key, self.ground(self.file), self.spec_form.spec(), strict=False)
+                pipeline_request = build_pipeline_request(
+                    self.key, self.ground(self.file), self.spec_form.spec(), strict=False
+                )
                 if op == "submit" and not self.errors:
-                    return submit_pipeline(actor=self.actor, project=self.project, asked=asked)[0]
+                    return submit_pipeline(actor=self.actor, project=self.project, request=pipeline_request)[0]
             except Refused:
                 raise
             except PlaneError as failure:
@@ -137,10 +139,10 @@ class PipelineForm:
             else:
                 self.errors.setdefault("version", text)
 
-    def ground(self, file: DatasetFile) -> Ground:
+    def ground(self, file: DatasetFile) -> TemplateInputs:
         """What is named beside the parameters."""
         needs, _wrong = read_needs(self.values, KINDS[TRAIN].needs)
-        return Ground(
+        return TemplateInputs(
             version=file.version,
             table=file,
             model=self.values.get("model", ""),
@@ -208,10 +210,10 @@ class PipelineForm:
             return _("The newest %(count)s tables of this project. Its columns are not known yet.") % {
                 "count": MAX_TABLES_OFFERED
             }
-        told = {"names": ", ".join(names[:COLUMNS_TOLD])}
-        if len(names) > COLUMNS_TOLD:
-            return _("Its columns: %(names)s and more.") % told
-        return _("Its columns: %(names)s.") % told
+        values = {"names": ", ".join(names[:MAX_NAMED_COLUMNS])}
+        if len(names) > MAX_NAMED_COLUMNS:
+            return _("Its columns: %(names)s and more.") % values
+        return _("Its columns: %(names)s.") % values
 
     @property
     def needs_group(self) -> FormItem:
@@ -246,9 +248,9 @@ class PipelineForm:
         """How the table is cleaned, its CSV file read as the version says; None while it does not hold."""
         if self.file is None:
             return None
-        given = self.template.complete(self.spec_form.spec(), self.ground(self.file)).get(CLEAN, {})
+        clean_values = self.template.complete(self.spec_form.spec(), self.ground(self.file)).get(CLEAN, {})
         try:
-            return parse_model(CleanSpec, given, strict=False, prefix="")
+            return parse_model(CleanSpec, clean_values, strict=False, prefix="")
         except Invalid:
             return None
 
@@ -258,14 +260,14 @@ class PipelineForm:
 
     @property
     def training(self) -> Mapping[str, Any]:
-        given = self.spec_form.spec().get(TRAIN)
-        return given if isinstance(given, Mapping) else {}
+        train_values = self.spec_form.spec().get(TRAIN)
+        return train_values if isinstance(train_values, Mapping) else {}
 
     @cached_property
     def schedule(self) -> SchedulePreview:
         """Of the table as it is: cleaning drops no row."""
-        told = build_schedule_preview(self.training, self.file.version.rows if self.file else None)
-        return replace(told, wrong=[f"/{TRAIN}{pointer}" for pointer in told.wrong])
+        preview = build_schedule_preview(self.training, self.file.version.rows if self.file else None)
+        return replace(preview, wrong=[f"/{TRAIN}{pointer}" for pointer in preview.wrong])
 
     @property
     def wrong(self) -> list[FormItem]:
@@ -278,8 +280,8 @@ class PipelineForm:
         return {step: kind for step, kind in self.template.kinds.items() if not (self.skips and step == CLEAN)}
 
     def needs_of(self, step: str) -> Needs:
-        asked = read_needs(self.values, KINDS[TRAIN].needs)[0] if step == TRAIN else None
-        return asked or KINDS[self.steps[step]].needs
+        typed_needs = read_needs(self.values, KINDS[TRAIN].needs)[0] if step == TRAIN else None
+        return typed_needs or KINDS[self.steps[step]].needs
 
     @cached_property
     def nodes(self) -> Nodes:
@@ -296,8 +298,8 @@ class PipelineForm:
     def hindrances(self) -> list[tuple[str, str]]:
         """(step, why it could not run as the nodes are now), of later steps; not what keeps the first too."""
         later = list(self.steps.items())[1:]
-        told = [(step, find_blocking_reason(kind, self.needs_of(step), self.nodes)) for step, kind in later]
-        return [(step, why) for step, why in told if why and why != self.outlook.sentence]
+        reasons = [(step, find_blocking_reason(kind, self.needs_of(step), self.nodes)) for step, kind in later]
+        return [(step, why) for step, why in reasons if why and why != self.outlook.sentence]
 
     @cached_property
     def takes_seconds(self) -> float | None:
@@ -310,8 +312,12 @@ class PipelineForm:
     def memory(self) -> dict[str, Any] | None:
         """What the engine guesses that training takes, beside what it asks for."""
         guess = estimate_memory(self.file.version if self.file else None, self.training, TRAIN)
-        asked = self.needs_of(TRAIN).memory_bytes
-        return {"bytes": guess, "asked": asked, "enough": guess <= asked} if guess is not None else None
+        requested_bytes = self.needs_of(TRAIN).memory_bytes
+        return (
+            {"bytes": guess, "asked": requested_bytes, "enough": guess <= requested_bytes}
+            if guess is not None
+            else None
+        )
 
     @property
     def graph(self) -> dict[str, Any] | None:
@@ -343,9 +349,9 @@ class PipelineForm:
         if (
             self.spec_form.parsed() is None
         ):  # not filled in yet: only what was changed, and names in capitals to replace
-            params = differing(self.spec_form.spec(), SpecForm(self.template.parameters).spec())
-            named = {"task": "forecast", "target": self.columns[-1].name if self.columns else "COLUMN"}
-            params[TRAIN] = named | {name: value for name, value in params.get(TRAIN, {}).items() if value}
+            params = diff_values(self.spec_form.spec(), SpecForm(self.template.parameters).spec())
+            placeholders = {"task": "forecast", "target": self.columns[-1].name if self.columns else "COLUMN"}
+            params[TRAIN] = placeholders | {name: value for name, value in params.get(TRAIN, {}).items() if value}
         body = {
             "template": self.key,
             "dataset": file.version.dataset.name if file else "DATASET",
@@ -361,15 +367,15 @@ class PipelineForm:
         return body | {name: value for name, value in more.items() if value}
 
 
-def differing(values: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
+def diff_values(values: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are not as in `blank`, through all groups."""
-    found = {}
+    changed = {}
     for name, value in values.items():
         old = blank.get(name)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
-            inner = differing(value, old)
-            if inner:
-                found[name] = inner
+            nested = diff_values(value, old)
+            if nested:
+                changed[name] = nested
         elif value != old and str(value) != str(old):
-            found[name] = value
-    return found
+            changed[name] = value
+    return changed

@@ -40,30 +40,30 @@ class Gantt:
     bars: list[Bar]
 
 
-def gantt_of(steps: Iterable[PipelineStep], now: datetime) -> Gantt | None:
+def build_gantt(steps: Iterable[PipelineStep], now: datetime) -> Gantt | None:
     """None as long as no step was ready to run."""
     listed = list(steps)
-    moments = [moment for step in listed for moment in moments_of(step.job, now)]
+    moments = [moment for step in listed for moment in list_moments(step.job, now)]
     if not moments:
         return None
     began, ended = min(moments), max(moments)
-    whole = max(ended - began, timedelta(milliseconds=1))
+    duration = max(ended - began, timedelta(milliseconds=1))
 
-    def span(start: datetime | None, end: datetime | None) -> Span | None:
+    def build_span(start: datetime | None, end: datetime | None) -> Span | None:
         if start is None or end is None or end < start:
             return None
-        return Span((start - began) / whole * 100, (end - start) / whole * 100, (end - start).total_seconds())
+        return Span((start - began) / duration * 100, (end - start) / duration * 100, (end - start).total_seconds())
 
     bars = []
     for step in listed:
         job = step.job
         end = job.ended_at or now
-        stood = span(job.queued_at, job.claimed_at or end)
-        bars.append(Bar(step=step, stood=stood, ran=span(job.claimed_at, end), open=not job.ended))
-    return Gantt(began, whole.total_seconds(), bars)
+        stood = build_span(job.queued_at, job.claimed_at or end)
+        bars.append(Bar(step=step, stood=stood, ran=build_span(job.claimed_at, end), open=not job.ended))
+    return Gantt(began, duration.total_seconds(), bars)
 
 
-def moments_of(job: Job, now: datetime) -> list[datetime]:
+def list_moments(job: Job, now: datetime) -> list[datetime]:
     """When it was ready, was claimed and ended; now, if it is on its way."""
-    told = [moment for moment in (job.queued_at, job.claimed_at, job.ended_at) if moment is not None]
-    return [*told, now] if told and not job.ended else told
+    moments = [moment for moment in (job.queued_at, job.claimed_at, job.ended_at) if moment is not None]
+    return [*moments, now] if moments and not job.ended else moments

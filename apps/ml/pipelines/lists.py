@@ -28,7 +28,7 @@ from apps.core.lists.listing import (
 )
 from apps.ml.pipelines import queries, services
 from apps.ml.pipelines.models import Pipeline, PipelineQuerySet
-from apps.ml.pipelines.queries import Summary
+from apps.ml.pipelines.queries import PipelineSummary
 from apps.ml.pipelines.states import PipelineState
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.models import Project
@@ -39,35 +39,35 @@ from apps.platform.jobs.views import get_project_context
 Row = dict[str, Any]  # {pipeline, summary, template}
 
 
-def of_pipeline(name: str) -> Any:
+def build_field_reader(name: str) -> Any:
     return lambda row: getattr(row["pipeline"], name)
 
 
-def seconds_taken(row: Row) -> float | None:
+def get_seconds_taken(row: Row) -> float | None:
     took = row["summary"].took
     return took.total_seconds() if took else None
 
 
-def ended(row: Row) -> datetime | None:
+def get_ended_at(row: Row) -> datetime | None:
     """When its last job ended; one that moves has not ended."""
-    summary: Summary = row["summary"]
+    summary: PipelineSummary = row["summary"]
     return None if summary.moving else summary.ended_at
 
 
 PIPELINES = Listing(
     "pipelines",
     (
-        Column("pipeline", gettext_lazy("Pipeline"), of_pipeline("pk"), ("id",), down=True),
-        Column("name", gettext_lazy("Name"), of_pipeline("name")),
+        Column("pipeline", gettext_lazy("Pipeline"), build_field_reader("pk"), ("id",), down=True),
+        Column("name", gettext_lazy("Name"), build_field_reader("name")),
         Column("state", gettext_lazy("State"), lambda row: row["summary"].state),
         Column("steps", gettext_lazy("Steps"), lambda row: row["summary"].total, numeric=True, default_visible=False),
         Column("done", gettext_lazy("Steps done"), lambda row: row["summary"].succeeded),
-        Column("template", gettext_lazy("Template"), of_pipeline("template"), ("template", "-id")),
-        Column("rerun_of", gettext_lazy("Again from"), of_pipeline("rerun_of_id"), default_visible=False),
-        Column("by", gettext_lazy("By"), of_pipeline("requester"), ("requester", "-id")),
-        Column("made", gettext_lazy("Made"), of_pipeline("created_at"), ("created_at", "id"), down=True),
-        Column("ended", gettext_lazy("Ended"), ended, default_visible=False),
-        Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
+        Column("template", gettext_lazy("Template"), build_field_reader("template"), ("template", "-id")),
+        Column("rerun_of", gettext_lazy("Again from"), build_field_reader("rerun_of_id"), default_visible=False),
+        Column("by", gettext_lazy("By"), build_field_reader("requester"), ("requester", "-id")),
+        Column("made", gettext_lazy("Made"), build_field_reader("created_at"), ("created_at", "id"), down=True),
+        Column("ended", gettext_lazy("Ended"), get_ended_at, default_visible=False),
+        Column("took", gettext_lazy("Took"), get_seconds_taken, numeric=True),
     ),
     sort="-pipeline",
 )
@@ -76,18 +76,18 @@ PIPELINES = Listing(
 # -- the list -------------------------------------------------------------------------------------------------------
 @mark_list_view(PIPELINES.key)
 @require_safe
-def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
+def show_pipelines(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/pipelines: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
     actor, where = get_project_context(request, project)
-    asked = read_filter_values(request.GET, queries.FILTERS)
+    filters = read_filter_values(request.GET, queries.FILTERS)
     dated = request.GET.get("made_after") or request.GET.get("made_before")
     table = build_table(
         PIPELINES,
         request.GET,
-        lambda: found_pipelines(actor, where, request.GET, asked),
-        filters=filter_bar(request.GET, asked),
-        transform_rows=with_summaries,
-        builtin=builtin_views(actor),
+        lambda: filter_pipelines(actor, where, request.GET, filters),
+        filters=build_filter_bar(request.GET, filters),
+        transform_rows=add_summaries,
+        builtin=list_builtin_views(actor),
         sort="-made" if dated else "",
     )
     if request.GET.get("format") == "csv":
@@ -98,47 +98,47 @@ def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
         "running": queries.list_pipelines(actor, where, state=PipelineState.RUNNING).count(),
         "may_submit": policy.is_allowed(actor, "pipeline.submit", where),
         "may_cancel": policy.is_allowed(actor, "pipeline.cancel", where),
-        "command": example(request, where.slug),
+        "command": format_example_call(request, where.slug),
         "first_ids": [pipeline.pk for pipeline in table.page.items[:2]],
         "cancel_body": {"reason": "..."},
     }
     return render(request, "pipelines/list.html", context, status=table.status)
 
 
-def found_pipelines(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> PipelineQuerySet:
-    found: PipelineQuerySet = filter_between_days(
-        queries.list_pipelines(actor, project, **asked), "created_at", params, "made"
+def filter_pipelines(actor: Actor, project: Project, params: QueryDict, filters: dict[str, str]) -> PipelineQuerySet:
+    pipelines: PipelineQuerySet = filter_between_days(
+        queries.list_pipelines(actor, project, **filters), "created_at", params, "made"
     )
-    return found
+    return pipelines
 
 
-def with_summaries(pipelines: Sequence[Pipeline]) -> list[Row]:
+def add_summaries(pipelines: Sequence[Pipeline]) -> list[Row]:
     """The rows of a page with how far each is; one query more."""
-    summaries = queries.summaries(pipeline.pk for pipeline in pipelines)
+    summaries = queries.count_steps_by_state(pipeline.pk for pipeline in pipelines)
     labels = {key: str(template.label) for key, template in TEMPLATES.items()}
     return [
         {
-            "pipeline": one,
-            "summary": summaries.get(one.pk) or Summary.of([]),
-            "template": labels.get(one.template, one.template),
+            "pipeline": pipeline,
+            "summary": summaries.get(pipeline.pk) or PipelineSummary.of([]),
+            "template": labels.get(pipeline.template, pipeline.template),
         }
-        for one in pipelines
+        for pipeline in pipelines
     ]
 
 
-def filter_bar(params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
+def build_filter_bar(params: QueryDict, filters: dict[str, str]) -> list[dict[str, Any]]:
     states = [("", _("Every state")), *((value, str(word)) for value, word in PipelineState.choices)]
     templates = [("", _("Every template")), *((key, str(template.label)) for key, template in TEMPLATES.items())]
     return [
-        {"name": "name", "label": _("Name"), "value": asked["name"]},
-        {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
-        {"name": "template", "label": _("Template"), "value": asked["template"], "choices": templates},
-        {"name": "requester", "label": _("Who"), "value": asked["requester"]},
+        {"name": "name", "label": _("Name"), "value": filters["name"]},
+        {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
+        {"name": "template", "label": _("Template"), "value": filters["template"], "choices": templates},
+        {"name": "requester", "label": _("Who"), "value": filters["requester"]},
         *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
     ]
 
 
-def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+def list_builtin_views(actor: Actor) -> list[dict[str, Any]]:
     return [
         build_builtin_view(_("Running"), state=PipelineState.RUNNING.value),
         build_builtin_view(_("Failed in 7 days"), state=PipelineState.FAILED.value, made_after="7d"),
@@ -146,7 +146,7 @@ def builtin_views(actor: Actor) -> list[dict[str, Any]]:
     ]
 
 
-def example(request: HttpRequest, slug: str) -> str:
+def format_example_call(request: HttpRequest, slug: str) -> str:
     """A pipeline from a terminal: two steps that do nothing, to try it."""
     url = request.build_absolute_uri(reverse("api-pipelines", args=[slug]))
     body = '{"steps": [{"name": "first", "kind": "noop"}, {"name": "second", "kind": "noop", "after": ["first"]}]}'
@@ -156,7 +156,7 @@ def example(request: HttpRequest, slug: str) -> str:
 
 # -- many at once ---------------------------------------------------------------------------------------------------
 @require_POST
-def bulk(request: HttpRequest, project: str) -> HttpResponse:
+def run_bulk_cancel(request: HttpRequest, project: str) -> HttpResponse:
     """Cancel the selected pipelines, each by itself; the answer says what became of each."""
     actor, where = get_project_context(request, project)
     verb, reason = request.POST.get("do", ""), request.POST.get("reason", "").strip()[:REASON_LIMIT]
@@ -167,17 +167,17 @@ def bulk(request: HttpRequest, project: str) -> HttpResponse:
         raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
     ids = numbers_asked(request)
 
-    def page(pk: int) -> str:
+    def get_page_address(pk: int) -> str:
         return reverse("pipelines:detail", args=[where.slug, pk])
 
-    def one(pk: int) -> Done:
+    def cancel_one(pk: int) -> Done:
         pipeline = queries.get_pipeline(actor, where, pk)
         services.cancel_pipeline(actor=actor, pipeline=pipeline, reason=reason)
-        moving = queries.moving_now(pk)
-        told = _("The workers were asked to stop what runs") if moving else _("Cancelled")
-        return Done(str(pipeline), page(pk), told)
+        moving = queries.is_moving(pk)
+        outcome = _("The workers were asked to stop what runs") if moving else _("Cancelled")
+        return Done(str(pipeline), get_page_address(pk), outcome)
 
-    outcomes = each(actor, ids, one, request=request, name=lambda pk: f"#{pk}", page=page)
+    outcomes = each(actor, ids, cancel_one, request=request, name=lambda pk: f"#{pk}", page=get_page_address)
     back = way_back(request, reverse("pipelines:list", args=[where.slug]))
     calls = {"address": "api-pipeline-cancel", "ids": ids, "body": {"reason": reason}}
     context = result_context(outcomes, title=_("Cancel pipelines"), back=back)

@@ -28,8 +28,8 @@ def add_pipeline_schemas(result: dict[str, Any], generator: Any, request: Any, p
             "params": {"$ref": REF.format(model=template.parameters.__name__)},
         }
         needed = ["params"] if template.parameters.model_json_schema().get("required") else []
-        whole = {"title": name, "required": [*body["required"], *needed]}
-        merge_schemas(schemas, {component: {**body, **whole, "properties": {**body["properties"], **fixed}}})
+        fields = {"title": name, "required": [*body["required"], *needed]}
+        merge_schemas(schemas, {component: {**body, **fields, "properties": {**body["properties"], **fixed}}})
         choices.append(REF.format(model=component))
     merge_schemas(schemas, {SUBMISSION: {"oneOf": [{"$ref": choice} for choice in choices]}})
     return result

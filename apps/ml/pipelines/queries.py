@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, Max, Min, OuterRef, Q
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
-from apps.ml.pipelines.checks import descendants_of, needed_by
+from apps.ml.pipelines.checks import find_descendants, find_needed_steps
 from apps.ml.pipelines.models import Pipeline, PipelineQuerySet, PipelineStep
 from apps.ml.pipelines.states import MOVING, PipelineState
 from apps.platform.accounts.models import Project
@@ -24,13 +24,13 @@ from apps.platform.jobs.queries import MAX_ID, validate_filter_value
 from apps.platform.jobs.states import JobState
 
 FILTERS = ("state", "template", "requester", "name")
-OUTSIDE_SHOWN = 12  # jobs of no step of the pipeline that its steps take from
-SOURCES_SHOWN = 50
-RERUNS_SHOWN = 20
+MAX_EXTERNAL_JOBS = 12  # jobs of no step of the pipeline that its steps take from
+MAX_SOURCES = 50
+MAX_RERUNS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class PipelineSummary:
     """How far a pipeline is: its steps counted by the states of their jobs."""
 
     total: int
@@ -46,11 +46,11 @@ class Summary:
     ended_at: datetime | None  # the last end so far
 
     @classmethod
-    def of(cls, jobs: Iterable[Job]) -> Summary:
+    def of(cls, jobs: Iterable[Job]) -> PipelineSummary:
         """What `summaries` counts in the database, of jobs that are here already."""
         rows = list(jobs)
         counts = Counter(job.state for job in rows)
-        by_parent = sum(followed(job) for job in rows)
+        by_parent = sum(is_failed_by_parent(job) for job in rows)
         return cls(
             total=len(rows),
             waiting=counts[JobState.WAITING],
@@ -86,7 +86,7 @@ class Summary:
         return self.ended_at - self.started_at
 
 
-def followed(job: Job) -> bool:
+def is_failed_by_parent(job: Job) -> bool:
     """Whether it failed only because a job did that it needs."""
     return job.state == JobState.FAILED and (job.error or {}).get("code") == PARENT_FAILED
 
@@ -101,40 +101,40 @@ def list_pipelines(
     """
     policy.require(actor, "pipeline.view", project)
     validate_filter_value("state", state, PipelineState.values)
-    found = Pipeline.objects.visible_to(actor).filter(project=project).defer("document")
+    pipelines = Pipeline.objects.visible_to(actor).filter(project=project).defer("document")
     if state:
-        found = found.filter(in_state(project, state))
+        pipelines = pipelines.filter(build_state_condition(project, state))
     for lookup, value in (("template", template), ("requester", requester), ("name__icontains", name)):
         if value:
-            found = found.filter(**{lookup: value.replace("\x00", "")})
-    return found.order_by("-id")
+            pipelines = pipelines.filter(**{lookup: value.replace("\x00", "")})
+    return pipelines.order_by("-id")
 
 
-def in_state(project: Project, state: str) -> Q:
+def build_state_condition(project: Project, state: str) -> Q:
     """The condition that `Summary.state` is `state`, for the database."""
     if state == PipelineState.RUNNING:  # from the few jobs that move, not from all the pipelines there ever were
         moving = PipelineStep.objects.filter(job__project=project, job__state__in=MOVING)
         return Q(pk__in=moving.values("pipeline"))
     failed = Q(job__state=JobState.FAILED)
     by_parent = failed & Q(job__error__code=PARENT_FAILED)
-    ended = ~some(Q(job__state__in=MOVING))
-    cancelled = some(Q(job__state=JobState.CANCELLED))
-    in_failed = some(failed, but=by_parent) | (some(by_parent) & ~cancelled)
+    ended = ~has_step(Q(job__state__in=MOVING))
+    cancelled = has_step(Q(job__state=JobState.CANCELLED))
+    in_failed = has_step(failed, but=by_parent) | (has_step(by_parent) & ~cancelled)
     match state:
         case PipelineState.FAILED:
             return ended & in_failed
         case PipelineState.CANCELLED:
             return ended & cancelled & ~in_failed
-    return ~some(~Q(job__state=JobState.SUCCEEDED))
+    return ~has_step(~Q(job__state=JobState.SUCCEEDED))
 
 
-def some(condition: Q, *, but: Q | None = None) -> Q:
+def has_step(condition: Q, *, but: Q | None = None) -> Q:
     """That a step of the pipeline meets the condition."""
     steps = PipelineStep.objects.filter(condition, pipeline=OuterRef("pk"))
     return Q(Exists(steps.exclude(but) if but is not None else steps))
 
 
-def summaries(ids: Iterable[int]) -> dict[int, Summary]:
+def count_steps_by_state(ids: Iterable[int]) -> dict[int, PipelineSummary]:
     """{id: how far it is} of these pipelines; one query, however many."""
     failed = Q(job__state=JobState.FAILED)
     by_parent = failed & Q(job__error__code=PARENT_FAILED)
@@ -152,12 +152,12 @@ def summaries(ids: Iterable[int]) -> dict[int, Summary]:
             ended_at=Max("job__ended_at"),
         )
     )
-    found: dict[int, Summary] = {}
+    summary_by_id: dict[int, PipelineSummary] = {}
     for row in rows:
         counts: dict[str, Any] = dict(row)
         pk = counts.pop("pipeline")
-        found[pk] = Summary(**{**counts, "failed": counts["failed"] - counts["followed"]})
-    return found
+        summary_by_id[pk] = PipelineSummary(**{**counts, "failed": counts["failed"] - counts["followed"]})
+    return summary_by_id
 
 
 # -- one ------------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def get_pipeline(actor: Actor, project: Project, pk: int) -> Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class ExternalJob:
     """A job of another pipeline, or of none, whose outputs go into this one."""
 
     pk: int
@@ -182,21 +182,21 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class LoadedPipeline:
     """One pipeline with its steps and what each waits for."""
 
     pipeline: Pipeline
-    summary: Summary
+    summary: PipelineSummary
     steps: list[PipelineStep]  # parents before children; `job` with its node and outputs
     parents: dict[str, list[str]]  # step -> the steps that it waits for
-    outside: dict[int, Outside]
+    outside: dict[int, ExternalJob]
 
     @property
     def job_ids(self) -> list[int]:
         return [step.job_id for step in self.steps]
 
 
-def whole(pipeline: Pipeline) -> Whole:
+def load_pipeline(pipeline: Pipeline) -> LoadedPipeline:
     """Everything of one pipeline that the caller may see. Three queries, however many steps."""
     rows = (
         PipelineStep.objects.filter(pipeline=pipeline)
@@ -208,57 +208,61 @@ def whole(pipeline: Pipeline) -> Whole:
     steps = list(rows.prefetch_related(outputs))
     names = {step.job_id: step.name for step in steps}
     parents: dict[str, list[str]] = {step.name: [] for step in steps}
-    outside: dict[int, Outside] = {}
+    outside: dict[int, ExternalJob] = {}
     links = JobParent.objects.filter(child__in=list(names)).order_by("child", "parent")
     for parent, child, kind, state in links.values_list("parent", "child", "parent__kind", "parent__state"):
         if parent in names:
             parents[names[child]].append(names[parent])
         else:
-            outside.setdefault(parent, Outside(parent, kind, state, [])).feeds.append(names[child])
-    return Whole(pipeline, Summary.of(step.job for step in steps), steps, parents, outside)
+            outside.setdefault(parent, ExternalJob(parent, kind, state, [])).feeds.append(names[child])
+    return LoadedPipeline(pipeline, PipelineSummary.of(step.job for step in steps), steps, parents, outside)
 
 
-def sources_of(found: Whole) -> dict[str, str]:
+def find_sources(loaded: LoadedPipeline) -> dict[str, str]:
     """{digest: step} of the artifacts that went in and that no job made, the first of them."""
-    names = {step.job_id: step.name for step in found.steps}
-    inputs = JobInput.objects.filter(job__in=found.job_ids, source_job__isnull=True, artifact__isnull=False)
-    rows = inputs.order_by("pk").values_list("artifact", "job")[:SOURCES_SHOWN]
+    names = {step.job_id: step.name for step in loaded.steps}
+    inputs = JobInput.objects.filter(job__in=loaded.job_ids, source_job__isnull=True, artifact__isnull=False)
+    rows = inputs.order_by("pk").values_list("artifact", "job")[:MAX_SOURCES]
     return {digest: names[job] for digest, job in reversed(rows)}
 
 
-def reruns_of(pipeline: Pipeline) -> list[Pipeline]:
+def list_reruns(pipeline: Pipeline) -> list[Pipeline]:
     """The newest pipelines that run a part of this one again."""
-    return list(pipeline.reruns.order_by("-pk").defer("document")[:RERUNS_SHOWN])
+    return list(pipeline.reruns.order_by("-pk").defer("document")[:MAX_RERUNS])
 
 
-def moving_now(pipeline_id: int) -> bool:
+def is_moving(pipeline_id: int) -> bool:
     """Whether a job of it may still move."""
     return PipelineStep.objects.filter(pipeline=pipeline_id, job__state__in=MOVING).exists()
 
 
-def rerunnable(found: Whole) -> list[str]:
+def list_rerunnable_steps(loaded: LoadedPipeline) -> list[str]:
     """The steps that may run again now: what they and all below them take from others is there."""
-    done = {step.name for step in found.steps if step.job.state == JobState.SUCCEEDED}
-    return [name for name in found.parents if needed_by(found.parents, descendants_of(found.parents, name)) <= done]
+    done = {step.name for step in loaded.steps if step.job.state == JobState.SUCCEEDED}
+    return [
+        name
+        for name in loaded.parents
+        if find_needed_steps(loaded.parents, find_descendants(loaded.parents, name)) <= done
+    ]
 
 
-def first_failed(steps: Iterable[PipelineStep]) -> PipelineStep | None:
+def find_first_failed(steps: Iterable[PipelineStep]) -> PipelineStep | None:
     """The step to look at: the first that failed by itself, else the first that failed at all."""
     failed = [step for step in steps if step.job.state == JobState.FAILED]
-    own = (step for step in failed if not followed(step.job))
+    own = (step for step in failed if not is_failed_by_parent(step.job))
     return next(own, next(iter(failed), None))
 
 
-def shown_state(job: Job) -> str:
+def get_display_state(job: Job) -> str:
     """The state that a page shows of a step: what failed only because of another step is no failure of its own."""
     if job.state == JobState.RUNNING and job.cancel_requested_at:
         return "cancelling"
-    return "not_run" if followed(job) else job.state
+    return "not_run" if is_failed_by_parent(job) else job.state
 
 
-def progress_of(job: Job) -> dict[str, Any]:
+def get_progress(job: Job) -> dict[str, Any]:
     """What a job reported last, with its share of the whole where it knows one."""
-    told = dict(job.progress or {})
-    if told.get("total"):
-        told["share"] = (told.get("done") or 0) / told["total"]
-    return told
+    progress = dict(job.progress or {})
+    if progress.get("total"):
+        progress["share"] = (progress.get("done") or 0) / progress["total"]
+    return progress

@@ -12,10 +12,10 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound
 from apps.data.datasets import queries as datasets
 from apps.data.datasets.models import DatasetVersion
-from apps.ml.pipelines.checks import moved
+from apps.ml.pipelines.checks import prefix_errors
 from apps.ml.pipelines.models import STEP_NAME_LIMIT, Pipeline
-from apps.ml.pipelines.schemas import STEPS_LIMIT, PipelineAsked, StepBody
-from apps.ml.pipelines.templates import Ground, asked_of, template_of
+from apps.ml.pipelines.schemas import STEPS_LIMIT, PipelineRequest, StepBody
+from apps.ml.pipelines.templates import TemplateInputs, build_pipeline_request, get_template
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.serializers import STRICT, NeedsBody, build_body_errors, find_spec_errors, read_body
 from apps.platform.jobs.spec_validation import combine_errors
@@ -66,25 +66,25 @@ class RerunBody(BaseModel):
     )
 
 
-def read_asked(actor: Actor, project: Project, data: Any, *, idempotency_key: str | None) -> PipelineAsked:
+def read_pipeline_request(actor: Actor, project: Project, data: Any, *, idempotency_key: str | None) -> PipelineRequest:
     """What a POST of a pipeline asks for. Invalid with every error that can be seen before the steps are checked."""
     if not isinstance(data, Mapping) or "template" not in data:
         return read_steps(data, idempotency_key=idempotency_key)
     body = read_body(TemplateBody, data)
-    template_of(body.template)
-    number = body.version or version_before(actor, project, body.dataset, idempotency_key)
-    version = version_of(actor, project, body.dataset, number)
-    ground = Ground(
+    get_template(body.template)
+    number = body.version or find_version_of_key(actor, project, body.dataset, idempotency_key)
+    version = get_requested_version(actor, project, body.dataset, number)
+    ground = TemplateInputs(
         version=version,
         table=datasets.get_main_file(actor, version),
         model=body.model,
         cleaned=body.cleaned,
         needs=body.needs,
     )
-    return asked_of(body.template, ground, body.params, title=body.name, idempotency_key=idempotency_key)
+    return build_pipeline_request(body.template, ground, body.params, title=body.name, idempotency_key=idempotency_key)
 
 
-def read_steps(data: Any, *, idempotency_key: str | None) -> PipelineAsked:
+def read_steps(data: Any, *, idempotency_key: str | None) -> PipelineRequest:
     """Steps given whole. Where their form is wrong, what is wrong with their specs is told with it."""
     try:
         body = StepsBody.model_validate_json(json.dumps(data), strict=True)
@@ -92,27 +92,29 @@ def read_steps(data: Any, *, idempotency_key: str | None) -> PipelineAsked:
         steps = data.get("steps") if isinstance(data, Mapping) else None
         listed = steps[:STEPS_LIMIT] if isinstance(steps, list) else []
         errors = [
-            fault for index, step in enumerate(listed) for fault in moved(find_spec_errors(step), f"/steps/{index}")
+            fault
+            for index, step in enumerate(listed)
+            for fault in prefix_errors(find_spec_errors(step), f"/steps/{index}")
         ]
         raise combine_errors(build_body_errors(failure, data) + errors) from None
-    return PipelineAsked(steps=body.steps, name=body.name, idempotency_key=idempotency_key)
+    return PipelineRequest(steps=body.steps, name=body.name, idempotency_key=idempotency_key)
 
 
-def version_before(actor: Actor, project: Project, dataset: str, key: str | None) -> int | None:
+def find_version_of_key(actor: Actor, project: Project, dataset: str, key: str | None) -> int | None:
     """The version that this key's first pipeline took: sent again, the request means that one and not a newer one."""
     if key is None:
         return None
     before = Pipeline.objects.filter(project=project, requester=actor.label, idempotency_key=key)
     document = before.values_list("document", flat=True).first()
-    told = json.loads(document).get("parameters") or {} if document else {}
-    return told["version"] if told.get("dataset") == dataset else None
+    parameters = json.loads(document).get("parameters") or {} if document else {}
+    return parameters["version"] if parameters.get("dataset") == dataset else None
 
 
-def version_of(actor: Actor, project: Project, dataset: str, number: int | None) -> DatasetVersion:
+def get_requested_version(actor: Actor, project: Project, dataset: str, number: int | None) -> DatasetVersion:
     """The version that a body names; Invalid where there is none: it is the body that is wrong, not the address."""
     try:
-        wanted = number or datasets.get_dataset(actor, project, dataset).versions_count
-        return datasets.get_version(actor, project, dataset, str(wanted or 1))
+        version_number = number or datasets.get_dataset(actor, project, dataset).versions_count
+        return datasets.get_version(actor, project, dataset, str(version_number or 1))
     except NotFound as failure:
         where = "/version" if number else "/dataset"
         hint = Message("List the datasets and their versions.")

@@ -8,9 +8,9 @@ from typing import Any
 
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError, Refused
-from apps.ml.pipelines.checks import descendants_of, unknown_step
+from apps.ml.pipelines.checks import build_unknown_step_error, find_descendants
 from apps.ml.pipelines.models import Pipeline
-from apps.ml.pipelines.schemas import steps_in
+from apps.ml.pipelines.schemas import list_stored_steps
 from apps.ml.pipelines.services import rerun_from
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.scheduling.schedule_estimate import ScheduleEstimate, estimate_schedule
@@ -24,17 +24,19 @@ class RerunForm:
 
     def __init__(self, actor: Actor, pipeline: Pipeline, name: str) -> None:
         self.actor, self.pipeline = actor, pipeline
-        steps = {step.name: step for step in steps_in(pipeline)}
+        steps = {step.name: step for step in list_stored_steps(pipeline)}
         if name not in steps:
-            raise combine_errors([unknown_step(name, "from", {one.name: one.kind for one in steps.values()})])
+            raise combine_errors(
+                [build_unknown_step_error(name, "from", {step.name: step.kind for step in steps.values()})]
+            )
         self.step = steps[name]
-        below = descendants_of({one.name: one.parents() for one in steps.values()}, name)
-        self.again = [one for one in steps if one in below]
-        self.kept = [one for one in steps if one not in below]
-        self.spec_form = SpecForm(self.step.kind, self.spec_as_it_was())
+        below = find_descendants({step.name: step.parents() for step in steps.values()}, name)
+        self.again = [step for step in steps if step in below]
+        self.kept = [step for step in steps if step not in below]
+        self.spec_form = SpecForm(self.step.kind, self.get_original_spec())
         self.status = 200
 
-    def spec_as_it_was(self) -> dict[str, Any]:
+    def get_original_spec(self) -> dict[str, Any]:
         return parse_spec(self.step.kind, self.step.spec).model_dump(mode="json")
 
     def bind(self, data: Mapping[str, str]) -> None:
@@ -81,5 +83,5 @@ class RerunForm:
         """The same request as the body of a REST call: the changed spec whole, while it holds."""
         spec = self.spec_form.parsed()
         now = spec.model_dump(mode="json") if spec else self.spec_form.spec()
-        changes = {} if now == self.spec_as_it_was() else {self.step.name: now}
+        changes = {} if now == self.get_original_spec() else {self.step.name: now}
         return {"from": self.step.name, "changes": changes}

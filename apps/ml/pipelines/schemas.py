@@ -52,19 +52,25 @@ class StepBody(BaseModel):
 
     def parents(self) -> list[str]:
         """The names of the steps that it takes from or comes after, each once."""
-        return list(dict.fromkeys([given.step for given in self.inputs.values() if given.step] + self.after))
+        return list(
+            dict.fromkeys([step_input.step for step_input in self.inputs.values() if step_input.step] + self.after)
+        )
 
     def submission(self, jobs: Mapping[str, int], pipeline_name: str = "") -> Submission:
         """The job of this step. `jobs`: the ids of the steps made so far; what none of them fills is left out."""
         name = self.name[:STEP_NAME_LIMIT]
-        named = f"{pipeline_name[: JOB_NAME_LIMIT - 2 - len(name)]}: {name}" if pipeline_name else name
+        job_name = f"{pipeline_name[: JOB_NAME_LIMIT - 2 - len(name)]}: {name}" if pipeline_name else name
         return Submission(
             kind=self.kind,
             spec=self.spec,
-            inputs=[filled for slot, given in self.inputs.items() if (filled := filled_by(slot, given, jobs))],
+            inputs=[
+                filled
+                for slot, step_input in self.inputs.items()
+                if (filled := build_input_spec(slot, step_input, jobs))
+            ],
             after=[jobs[name] for name in dict.fromkeys(self.after) if name in jobs],
             register=self.registers,
-            name=named,
+            name=job_name,
             priority=self.priority,
             needs=merge_needs(self.needs, self.kind),
             max_attempts=self.max_attempts,
@@ -76,16 +82,18 @@ class StepBody(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def filled_by(slot: str, given: StepInputBody, jobs: Mapping[str, int]) -> InputSpec | None:
-    if given.step is None:
-        return InputSpec(slot=slot, digest=given.digest or "", job_id=given.job, job_slot=given.slot or "")
-    if given.step in jobs:
-        return InputSpec(slot=slot, job_id=jobs[given.step], job_slot=given.slot or "")
+def build_input_spec(slot: str, step_input: StepInputBody, jobs: Mapping[str, int]) -> InputSpec | None:
+    if step_input.step is None:
+        return InputSpec(
+            slot=slot, digest=step_input.digest or "", job_id=step_input.job, job_slot=step_input.slot or ""
+        )
+    if step_input.step in jobs:
+        return InputSpec(slot=slot, job_id=jobs[step_input.step], job_slot=step_input.slot or "")
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineAsked:
+class PipelineRequest:
     """Steps, and where they come from: a template with its parameters, or another pipeline from one step on."""
 
     steps: list[StepBody]
@@ -98,16 +106,16 @@ class PipelineAsked:
 
     def document(self) -> str:
         """Canonical JSON of everything that makes two requests the same, the key itself left out."""
-        told: dict[str, Any] = {"name": self.name, "steps": [step.document() for step in self.steps]}
+        fields: dict[str, Any] = {"name": self.name, "steps": [step.document() for step in self.steps]}
         if self.template:
-            told["template"] = self.template
+            fields["template"] = self.template
         if self.parameters is not None:
-            told["parameters"] = self.parameters
+            fields["parameters"] = self.parameters
         if self.rerun_of:
-            told |= {"rerun_of": self.rerun_of.pk, "from": self.rerun_from}
-        return encode_canonical_json(told)
+            fields |= {"rerun_of": self.rerun_of.pk, "from": self.rerun_from}
+        return encode_canonical_json(fields)
 
 
-def steps_in(pipeline: Pipeline) -> list[StepBody]:
+def list_stored_steps(pipeline: Pipeline) -> list[StepBody]:
     """The steps of a stored pipeline as they were asked for."""
     return [StepBody.model_validate_json(json.dumps(step)) for step in json.loads(pipeline.document)["steps"]]

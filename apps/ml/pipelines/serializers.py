@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from apps.ml.pipelines.models import Pipeline, PipelineStep
-from apps.ml.pipelines.queries import Summary, Whole, progress_of
+from apps.ml.pipelines.queries import LoadedPipeline, PipelineSummary, get_progress
 from apps.ml.pipelines.states import PipelineState
 from apps.platform.jobs.serializers import ErrorField, ProgressField, format_attempt
 from apps.platform.jobs.states import JobState
@@ -71,9 +71,9 @@ class PipelineSerializer(serializers.ModelSerializer[Pipeline]):
         )
         read_only_fields = fields
 
-    def summary(self, pipeline: Pipeline) -> Summary:
-        found: Summary = self.context["summaries"][pipeline.pk]
-        return found
+    def summary(self, pipeline: Pipeline) -> PipelineSummary:
+        pipeline_summary: PipelineSummary = self.context["summaries"][pipeline.pk]
+        return pipeline_summary
 
     @extend_schema_field(serializers.ChoiceField(choices=PipelineState.choices))
     def get_state(self, pipeline: Pipeline) -> str:
@@ -148,7 +148,7 @@ class PipelineStepSerializer(serializers.ModelSerializer[PipelineStep]):
 
     @extend_schema_field(ProgressField(allow_null=True))
     def get_progress(self, step: PipelineStep) -> dict[str, Any] | None:
-        return progress_of(step.job) or None
+        return get_progress(step.job) or None
 
     @extend_schema_field(ErrorField(allow_null=True))
     def get_error(self, step: PipelineStep) -> dict[str, Any] | None:
@@ -177,14 +177,14 @@ class PipelineDetailSerializer(PipelineSerializer):
         return document
 
 
-def detail(project: str, found: Whole) -> dict[str, Any]:
+def pipeline_as_dict(project: str, loaded: LoadedPipeline) -> dict[str, Any]:
     """One pipeline as REST shows it."""
-    pipeline = found.pipeline
+    pipeline = loaded.pipeline
     context = {
         "project": project,
-        "summaries": {pipeline.pk: found.summary},
-        "steps": found.steps,
-        "parents": found.parents,
+        "summaries": {pipeline.pk: loaded.summary},
+        "steps": loaded.steps,
+        "parents": loaded.parents,
     }
     return dict(PipelineDetailSerializer(pipeline, context=context).data)
 

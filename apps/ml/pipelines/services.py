@@ -11,9 +11,15 @@ from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
-from apps.ml.pipelines.checks import check_steps, descendants_of, moved, needed_by, unknown_step
+from apps.ml.pipelines.checks import (
+    build_unknown_step_error,
+    check_steps,
+    find_descendants,
+    find_needed_steps,
+    prefix_errors,
+)
 from apps.ml.pipelines.models import Pipeline, PipelineStep
-from apps.ml.pipelines.schemas import PipelineAsked, StepBody, StepInputBody, steps_in
+from apps.ml.pipelines.schemas import PipelineRequest, StepBody, StepInputBody, list_stored_steps
 from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
 from apps.platform.jobs.models import Job
@@ -24,35 +30,35 @@ from deepseek.messages import N_
 
 
 # -- submit ---------------------------------------------------------------------------------------------------------
-def submit_pipeline(*, actor: Actor, project: Project, asked: PipelineAsked) -> tuple[Pipeline, bool]:
+def submit_pipeline(*, actor: Actor, project: Project, request: PipelineRequest) -> tuple[Pipeline, bool]:
     """Queue a job for each step, all or none. Returns the pipeline and whether it is new: a key finds its first one.
 
     Raises Invalid with every error of every step, Conflict if the key was used for something else.
     """
     require(actor, "pipeline.submit", project)
-    first = _same_key(actor, project, asked)
+    first = _find_by_idempotency_key(actor, project, request)
     if first:
         return first, False
-    ordered = check_steps(actor, project, asked.steps, asked.name)
+    ordered = check_steps(actor, project, request.steps, request.name)
     try:
         with transaction.atomic():
-            pipeline = _insert(actor, project, asked, ordered)
+            pipeline = _insert(actor, project, request, ordered)
     except IntegrityError:  # the same key at the same instant: the other one was first
-        first = _same_key(actor, project, asked)
+        first = _find_by_idempotency_key(actor, project, request)
         if first is None:
             raise
         return first, False
     return pipeline, True
 
 
-def _same_key(actor: Actor, project: Project, asked: PipelineAsked) -> Pipeline | None:
-    key = asked.idempotency_key
+def _find_by_idempotency_key(actor: Actor, project: Project, request: PipelineRequest) -> Pipeline | None:
+    key = request.idempotency_key
     if key is None:
         return None
     if not 1 <= len(key) <= 255:
         raise Invalid("Idempotency-Key has 1 to 255 characters.", code="too_long", field="Idempotency-Key", limit=255)
     pipeline = Pipeline.objects.filter(project=project, requester=actor.label, idempotency_key=key).first()
-    if pipeline and pipeline.document != asked.document():
+    if pipeline and pipeline.document != request.document():
         raise Conflict(
             "Idempotency-Key {key!r} was used for another request (pipeline {pipeline_pk}).",
             key=key,
@@ -64,21 +70,21 @@ def _same_key(actor: Actor, project: Project, asked: PipelineAsked) -> Pipeline 
     return pipeline
 
 
-def _insert(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[StepBody]) -> Pipeline:
+def _insert(actor: Actor, project: Project, request: PipelineRequest, ordered: list[StepBody]) -> Pipeline:
     """The row first: whoever comes with the same key waits here, before a job of theirs is made."""
-    text = asked.document()
+    text = request.document()
     pipeline = Pipeline.objects.create(
         project=project,
-        name=asked.name,
-        template=asked.template,
+        name=request.name,
+        template=request.template,
         document=text,
         document_digest=sha256_hex(text),
         requester=actor.label,
-        idempotency_key=asked.idempotency_key,
-        rerun_of=asked.rerun_of,
-        rerun_from=asked.rerun_from,
+        idempotency_key=request.idempotency_key,
+        rerun_of=request.rerun_of,
+        rerun_from=request.rerun_from,
     )
-    jobs = _make_jobs(actor, project, asked, ordered)
+    jobs = _make_jobs(actor, project, request, ordered)
     PipelineStep.objects.bulk_create(
         PipelineStep(pipeline=pipeline, name=step.name, position=position, job_id=jobs[step.name])
         for position, step in enumerate(ordered)
@@ -88,24 +94,24 @@ def _insert(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[
         action="pipeline.submit",
         obj=pipeline,
         after={
-            "name": asked.name,
-            "template": asked.template,
+            "name": request.name,
+            "template": request.template,
             "jobs": jobs,
-            "rerun_of": asked.rerun_of and asked.rerun_of.pk,
+            "rerun_of": request.rerun_of and request.rerun_of.pk,
         },
         digests={"document": pipeline.document_digest},
     )
     return pipeline
 
 
-def _make_jobs(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[StepBody]) -> dict[str, int]:
+def _make_jobs(actor: Actor, project: Project, request: PipelineRequest, ordered: list[StepBody]) -> dict[str, int]:
     """{step: id of its job}, made parents first, so that a child is always younger than its parents."""
     jobs: dict[str, int] = {}
     for step in ordered:
         try:
-            job, _ = submit_job(actor=actor, project=project, submission=step.submission(jobs, asked.name))
+            job, _ = submit_job(actor=actor, project=project, submission=step.submission(jobs, request.name))
         except Invalid as failure:  # something has changed since the steps were checked
-            raise combine_errors(moved(failure.errors, f"/steps/{asked.steps.index(step)}")) from None
+            raise combine_errors(prefix_errors(failure.errors, f"/steps/{request.steps.index(step)}")) from None
         jobs[step.name] = job.pk
     return jobs
 
@@ -152,12 +158,14 @@ def rerun_from(
     whose outputs are needed and that have not succeeded, Invalid for names and specs of nonsense.
     """
     require(actor, "pipeline.submit", pipeline)
-    steps = steps_in(pipeline)
-    again = _steps_again(steps, step, changes or {})
-    names, made = {one.name for one in again}, dict(pipeline.steps.values_list("name", "job"))
-    _require_made(pipeline, needed_by({one.name: one.parents() for one in again}, names))
-    asked = PipelineAsked(
-        steps=[_fed_by_jobs(one, names, made) for one in again],
+    steps = list_stored_steps(pipeline)
+    again = _select_rerun_steps(steps, step, changes or {})
+    names, job_ids = {rerun_step.name for rerun_step in again}, dict(pipeline.steps.values_list("name", "job"))
+    _require_succeeded(
+        pipeline, find_needed_steps({rerun_step.name: rerun_step.parents() for rerun_step in again}, names)
+    )
+    request = PipelineRequest(
+        steps=[_replace_inputs_by_jobs(rerun_step, names, job_ids) for rerun_step in again],
         name=pipeline.name,
         template=pipeline.template,
         rerun_of=pipeline,
@@ -165,46 +173,50 @@ def rerun_from(
         idempotency_key=idempotency_key,
     )
     try:
-        return submit_pipeline(actor=actor, project=pipeline.project, asked=asked)
+        return submit_pipeline(actor=actor, project=pipeline.project, request=request)
     except Invalid as failure:
-        raise combine_errors(_of_changes(failure.errors, asked.steps, changes or {})) from None
+        raise combine_errors(_point_errors_at_changes(failure.errors, request.steps, changes or {})) from None
 
 
-def _steps_again(steps: list[StepBody], name: str, changes: Mapping[str, Mapping[str, Any]]) -> list[StepBody]:
-    kinds = {one.name: one.kind for one in steps}
+def _select_rerun_steps(steps: list[StepBody], name: str, changes: Mapping[str, Mapping[str, Any]]) -> list[StepBody]:
+    kinds = {step.name: step.kind for step in steps}
     if name not in kinds:
-        raise combine_errors([unknown_step(name, "/from", kinds)])
-    below = descendants_of({one.name: one.parents() for one in steps}, name)
-    again = {one.name: one for one in steps if one.name in below}
-    run = {one: kinds[one] for one in again}
-    unknown = [unknown_step(changed, f"/changes/{changed[:60]}", run) for changed in changes if changed not in run]
+        raise combine_errors([build_unknown_step_error(name, "/from", kinds)])
+    below = find_descendants({step.name: step.parents() for step in steps}, name)
+    again = {step.name: step for step in steps if step.name in below}
+    run = {step: kinds[step] for step in again}
+    unknown = [
+        build_unknown_step_error(changed, f"/changes/{changed[:60]}", run) for changed in changes if changed not in run
+    ]
     if unknown:
         raise combine_errors(unknown)
-    return [replaced(one, changes.get(one.name, {})) for one in again.values()]
+    return [_replace_spec(step, changes.get(step.name, {})) for step in again.values()]
 
 
-def replaced(step: StepBody, changes: Mapping[str, Any]) -> StepBody:
-    return step.model_copy(update={"spec": merged(step.spec, changes)}) if changes else step
+def _replace_spec(step: StepBody, changes: Mapping[str, Any]) -> StepBody:
+    return step.model_copy(update={"spec": _merge_spec(step.spec, changes)}) if changes else step
 
 
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_spec(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """`old` with the values of `new`; an object in both is merged in the same way, anything else replaced."""
     both = {
-        name: merged(old[name], value) if isinstance(value, Mapping) and isinstance(old.get(name), Mapping) else value
+        name: _merge_spec(old[name], value)
+        if isinstance(value, Mapping) and isinstance(old.get(name), Mapping)
+        else value
         for name, value in new.items()
     }
     return {**old, **both}
 
 
-def _require_made(pipeline: Pipeline, names: set[str]) -> None:
+def _require_succeeded(pipeline: Pipeline, names: set[str]) -> None:
     """Conflict unless these steps of the pipeline have succeeded."""
     rows = pipeline.steps.filter(name__in=names).exclude(job__state=JobState.SUCCEEDED).order_by("position")
     lacking = list(rows.values_list("name", "job__state"))
     if lacking:
-        told = ", ".join(f"{name} ({state})" for name, state in lacking)
+        summary = ", ".join(f"{name} ({state})" for name, state in lacking)
         raise Conflict(
             "Outputs are needed of steps that have not succeeded: {told}.",
-            told=told,
+            told=summary,
             code="step_not_succeeded",
             field="/from",
             limit=", ".join(name for name, _ in lacking),
@@ -212,23 +224,29 @@ def _require_made(pipeline: Pipeline, names: set[str]) -> None:
         )
 
 
-def _fed_by_jobs(step: StepBody, again: set[str], made: Mapping[str, int]) -> StepBody:
+def _replace_inputs_by_jobs(step: StepBody, again: set[str], job_ids: Mapping[str, int]) -> StepBody:
     """The step with the outputs of jobs in place of those of steps that do not run again."""
     inputs = {
-        slot: StepInputBody(job=made[given.step], slot=given.slot) if given.step and given.step not in again else given
-        for slot, given in step.inputs.items()
+        slot: StepInputBody(job=job_ids[step_input.step], slot=step_input.slot)
+        if step_input.step and step_input.step not in again
+        else step_input
+        for slot, step_input in step.inputs.items()
     }
     return step.model_copy(update={"inputs": inputs, "after": [name for name in step.after if name in again]})
 
 
-def _of_changes(
+def _point_errors_at_changes(
     errors: list[dict[str, Any]], steps: list[StepBody], changes: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Errors in a changed spec point at the change: nobody sent /steps."""
     sent = {f"/steps/{index}/spec": f"/changes/{step.name}" for index, step in enumerate(steps) if step.name in changes}
-    found = []
+    pointed = []
     for error in errors:
-        asked = next((here for here in sent if f"{error['field']}/".startswith(f"{here}/")), None)
-        told = {key: str(error[key]).replace(asked, sent[asked], 1) for key in ("field", "message")} if asked else {}
-        found.append({**error, **told})
-    return found
+        pointer = next(
+            (sent_pointer for sent_pointer in sent if f"{error['field']}/".startswith(f"{sent_pointer}/")), None
+        )
+        replaced_fields = (
+            {key: str(error[key]).replace(pointer, sent[pointer], 1) for key in ("field", "message")} if pointer else {}
+        )
+        pointed.append({**error, **replaced_fields})
+    return pointed

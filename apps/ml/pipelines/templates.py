@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.versions.manifest import parse_dialect
-from apps.ml.pipelines.schemas import PipelineAsked, StepBody
+from apps.ml.pipelines.schemas import PipelineRequest, StepBody
 from apps.platform.accounts.models import SLUG
 from apps.platform.jobs.serializers import NeedsBody
 from apps.platform.jobs.spec_validation import combine_errors, parse_model
@@ -29,7 +29,7 @@ from deepseek.spec_errors import spec_error
 from deepseek.tables.csv_dialect import CsvDialect
 from deepseek.train.spec import TrainSpec
 
-COLUMNS_NAMED = 30  # of a table, in an error
+MAX_NAMED_COLUMNS = 30  # of a table, in an error
 
 
 class ChainParameters(BaseModel):
@@ -72,7 +72,7 @@ class ChainParameters(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class TemplateInputs:
     """What a template builds on: a table of a version, and the names of what comes of it."""
 
     version: DatasetVersion
@@ -93,18 +93,20 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Template:
+class PipelineTemplate:
     label: str | Promise
     doc: str | Promise
     parameters: type[BaseModel]
     kinds: Mapping[str, str]  # step -> kind, of all that it may make
     waits: Mapping[str, Sequence[str]]  # step -> those that it waits for
-    complete: Callable[[Mapping[str, Any], Ground], Mapping[str, Any]]  # with what follows from the version
-    faults: Callable[[Mapping[str, Any], Ground], list[dict[str, Any]]]  # of parameters as given, against the version
-    build: Callable[[Any, Ground], list[dict[str, Any]]]  # the steps, as a body of POST pipelines has them
+    complete: Callable[[Mapping[str, Any], TemplateInputs], Mapping[str, Any]]  # with what follows from the version
+    faults: Callable[
+        [Mapping[str, Any], TemplateInputs], list[dict[str, Any]]
+    ]  # of parameters as given, against the version
+    build: Callable[[Any, TemplateInputs], list[dict[str, Any]]]  # the steps, as a body of POST pipelines has them
 
 
-def template_of(name: str) -> Template:
+def get_template(name: str) -> PipelineTemplate:
     """The entry of TEMPLATES; Invalid naming those there are."""
     if name in TEMPLATES:
         return TEMPLATES[name]
@@ -121,22 +123,22 @@ def template_of(name: str) -> Template:
     )
 
 
-def asked_of(
+def build_pipeline_request(
     name: str,
-    ground: Ground,
+    ground: TemplateInputs,
     parameters: Mapping[str, Any],
     *,
     title: str = "",
     idempotency_key: str | None = None,
     strict: bool = True,
-) -> PipelineAsked:
+) -> PipelineRequest:
     """The pipeline that a template makes; Invalid with every error, each by its place in the request.
 
     `strict`: as in parse_spec, False for values that a form gives as text.
     """
-    template = template_of(name)
+    template = get_template(name)
     completed = template.complete(parameters, ground)
-    errors = name_faults(ground) + needs_faults(template, ground) + template.faults(completed, ground)
+    errors = find_model_name_faults(ground) + find_needs_faults(template, ground) + template.faults(completed, ground)
     values = None
     try:
         values = parse_model(template.parameters, completed, strict=strict, prefix="/params")
@@ -146,7 +148,7 @@ def asked_of(
         raise combine_errors(errors)
     needs = ground.needs or {}
     steps = [StepBody.model_validate(step) for step in template.build(values, ground)]
-    return PipelineAsked(
+    return PipelineRequest(
         steps=[step.model_copy(update={"needs": needs.get(step.name)}) for step in steps],
         name=title or ground.model,
         template=name,
@@ -161,7 +163,7 @@ def asked_of(
     )
 
 
-def name_faults(ground: Ground) -> list[dict[str, Any]]:
+def find_model_name_faults(ground: TemplateInputs) -> list[dict[str, Any]]:
     """Now, not after hours of work: every name that a job registers under has this form."""
     return [
         build_error(
@@ -176,7 +178,7 @@ def name_faults(ground: Ground) -> list[dict[str, Any]]:
     ]
 
 
-def needs_faults(template: Template, ground: Ground) -> list[dict[str, Any]]:
+def find_needs_faults(template: PipelineTemplate, ground: TemplateInputs) -> list[dict[str, Any]]:
     return [
         build_error(
             code="step_unknown",
@@ -190,27 +192,27 @@ def needs_faults(template: Template, ground: Ground) -> list[dict[str, Any]]:
 
 
 # -- clean-train-quantize-compile-register --------------------------------------------------------------------------
-def complete_chain(given: Mapping[str, Any], ground: Ground) -> Mapping[str, Any]:
+def complete_chain(parameters: Mapping[str, Any], ground: TemplateInputs) -> Mapping[str, Any]:
     """How the version's CSV file is read, where the parameters are silent."""
-    dialect, clean = parse_dialect(ground.table.media_type) or CsvDialect(), given.get("clean", {})
-    if dialect == CsvDialect() or skips(given) or not isinstance(clean, Mapping):
-        return given
-    told = clean.get("csv", {})
-    read = {**asdict(dialect), **told} if isinstance(told, Mapping) else told
-    return {**given, "clean": {**clean, "csv": read}}
+    dialect, clean = parse_dialect(ground.table.media_type) or CsvDialect(), parameters.get("clean", {})
+    if dialect == CsvDialect() or is_cleaning_skipped(parameters) or not isinstance(clean, Mapping):
+        return parameters
+    csv_values = clean.get("csv", {})
+    read = {**asdict(dialect), **csv_values} if isinstance(csv_values, Mapping) else csv_values
+    return {**parameters, "clean": {**clean, "csv": read}}
 
 
-def skips(given: Mapping[str, Any]) -> bool:
-    return given.get("skip_cleaning") in (True, "true")
+def is_cleaning_skipped(parameters: Mapping[str, Any]) -> bool:
+    return parameters.get("skip_cleaning") in (True, "true")
 
 
-def chain_faults(given: Mapping[str, Any], ground: Ground) -> list[dict[str, Any]]:
+def find_chain_faults(parameters: Mapping[str, Any], ground: TemplateInputs) -> list[dict[str, Any]]:
     """What does not go with the version, of parameters that may be wrong in themselves: that is told elsewhere."""
     errors = []
-    if skips(given) and ground.cleaned is not None:
+    if is_cleaning_skipped(parameters) and ground.cleaned is not None:
         message = Message("Cleaning is skipped: no cleaned table comes of it.")
         errors.append(build_error("invalid", message, "/cleaned", hint=Message("Leave it out.")))
-    if skips(given) and parse_dialect(ground.table.media_type) not in (None, CsvDialect()):
+    if is_cleaning_skipped(parameters) and parse_dialect(ground.table.media_type) not in (None, CsvDialect()):
         message = Message(
             "Training reads a CSV file in UTF-8 with commas; {ground_version} is another.",
             ground_version=ground.version,
@@ -218,48 +220,56 @@ def chain_faults(given: Mapping[str, Any], ground: Ground) -> list[dict[str, Any
         errors.append(
             build_error("invalid", message, "/params/skip_cleaning", hint=Message("Let it be cleaned first."))
         )
-    return errors + column_faults(given, [str(column.get("name")) for column in ground.version.columns])
+    return errors + find_column_faults(parameters, [str(column.get("name")) for column in ground.version.columns])
 
 
-def column_faults(given: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
+def find_column_faults(parameters: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
     """Columns that the version does not have; nothing where its columns are not known yet."""
     if not columns:
         return []
-    made = [] if skips(given) else [f"{name}__outlier" for name in columns]  # that flagging adds
-    asked = [(where, name, columns) for where, name in names_in(given, "train", "target")]
-    asked += [(where, name, [*columns, *made]) for where, name in names_in(given, "train", "features")]
-    if not skips(given):
-        asked += [(where, name, columns) for where, name in names_in(given, "clean", "columns")]
-    return [unknown_column(name, where, columns) for where, name, known in asked if name not in known]
+    flag_columns = (
+        [] if is_cleaning_skipped(parameters) else [f"{name}__outlier" for name in columns]
+    )  # that flagging adds
+    references = [(where, name, columns) for where, name in list_names(parameters, "train", "target")]
+    references += [
+        (where, name, [*columns, *flag_columns]) for where, name in list_names(parameters, "train", "features")
+    ]
+    if not is_cleaning_skipped(parameters):
+        references += [(where, name, columns) for where, name in list_names(parameters, "clean", "columns")]
+    return [
+        build_unknown_column_error(name, where, columns)
+        for where, name, known_columns in references
+        if name not in known_columns
+    ]
 
 
-def names_in(given: Mapping[str, Any], group: str, name: str) -> list[tuple[str, str]]:
+def list_names(parameters: Mapping[str, Any], group: str, name: str) -> list[tuple[str, str]]:
     """(pointer, text) of the texts in this field, be it one or a list."""
-    inside = given.get(group)
+    inside = parameters.get(group)
     value = inside.get(name) if isinstance(inside, Mapping) else None
     where = f"/params/{group}/{name}"
     if isinstance(value, list):
-        return [(f"{where}/{place}", one) for place, one in enumerate(value) if one and isinstance(one, str)]
+        return [(f"{where}/{place}", text) for place, text in enumerate(value) if text and isinstance(text, str)]
     return [(where, value)] if value and isinstance(value, str) else []
 
 
-def unknown_column(name: str, where: str, columns: Sequence[str]) -> dict[str, Any]:
+def build_unknown_column_error(name: str, where: str, columns: Sequence[str]) -> dict[str, Any]:
     near = difflib.get_close_matches(name, columns, n=1)
     return build_error(
         code="unknown_column",
         message=Message("{where}: the version has no column {name!r}.", where=where, name=name[:60]),
         where=where,
-        limit=", ".join(columns[:COLUMNS_NAMED]),
+        limit=", ".join(columns[:MAX_NAMED_COLUMNS]),
         hint=Message("Did you mean {near}?", near=near[0]) if near else Message("Name one of its columns."),
     )
 
 
-def chain_steps(values: ChainParameters, ground: Ground) -> list[dict[str, Any]]:
+def build_chain_steps(values: ChainParameters, ground: TemplateInputs) -> list[dict[str, Any]]:
     """clean -> train -> quantize and compile -> register, which takes all three forms of the model."""
     table = {"table": {"digest": ground.table.artifact_id}}
     steps = []
     if not values.skip_cleaning:
-        steps.append(step("clean", values.clean, table, register={"dataset": ground.cleaned_name}))
+        steps.append(build_step("clean", values.clean, table, register={"dataset": ground.cleaned_name}))
         table = from_step("clean", table="table")
     trained = from_step("train", model="model", manifest="manifest", heldout="heldout")
     forms = {
@@ -269,25 +279,25 @@ def chain_steps(values: ChainParameters, ground: Ground) -> list[dict[str, Any]]
     }
     return [
         *steps,
-        step("train", values.train, table),
-        step("quantize", values.quantize, trained),
-        step("compile", values.compile, trained),
+        build_step("train", values.train, table),
+        build_step("quantize", values.quantize, trained),
+        build_step("compile", values.compile, trained),
         {"name": "register", "kind": "register", "spec": {"note": values.note}, "inputs": forms}
         | {"register": {"model": ground.model}},
     ]
 
 
-def step(kind: str, spec: BaseModel, inputs: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def build_step(kind: str, spec: BaseModel, inputs: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": kind, "kind": kind, "spec": spec.model_dump(mode="json"), "inputs": inputs, **more}
 
 
 def from_step(name: str, **slots: str) -> dict[str, dict[str, str]]:
     """Inputs from the outputs of a step: {slot here: slot there}."""
-    return {here: {"step": name, "slot": there} for here, there in slots.items()}
+    return {input_slot: {"step": name, "slot": output_slot} for input_slot, output_slot in slots.items()}
 
 
-TEMPLATES: dict[str, Template] = {
-    "clean-train-quantize-compile-register": Template(
+TEMPLATES: dict[str, PipelineTemplate] = {
+    "clean-train-quantize-compile-register": PipelineTemplate(
         label=_("Train a model"),
         doc=_(
             "Cleans the table, trains on it, makes an 8-bit and a compiled form, measures all three, and registers "
@@ -303,7 +313,7 @@ TEMPLATES: dict[str, Template] = {
             "register": ("train", "quantize", "compile"),
         },
         complete=complete_chain,
-        faults=chain_faults,
-        build=chain_steps,
+        faults=find_chain_faults,
+        build=build_chain_steps,
     ),
 }

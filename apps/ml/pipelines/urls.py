@@ -6,12 +6,12 @@ from apps.ml.pipelines import lists, views
 
 app_name = "pipelines"
 urlpatterns = [
-    path("pipelines", lists.pipeline_list, name="list"),
-    path("pipelines/bulk", lists.bulk, name="bulk"),
-    path("pipelines/new", views.new_pipeline, name="new"),
-    path("pipelines/<int:pk>", views.pipeline_page, name="detail"),
+    path("pipelines", lists.show_pipelines, name="list"),
+    path("pipelines/bulk", lists.run_bulk_cancel, name="bulk"),
+    path("pipelines/new", views.show_new_pipeline, name="new"),
+    path("pipelines/<int:pk>", views.show_pipeline, name="detail"),
     *(
-        path(f"pipelines/<int:pk>/{tab}", views.pipeline_page, {"tab": tab}, name=tab)
+        path(f"pipelines/<int:pk>/{tab}", views.show_pipeline, {"tab": tab}, name=tab)
         for tab in views.TABS
         if tab != "overview"
     ),

@@ -19,7 +19,7 @@ from apps.core.policy import is_allowed
 from apps.ml.pipelines import presenters, queries, services
 from apps.ml.pipelines.forms import PipelineForm
 from apps.ml.pipelines.models import Pipeline, PipelineStep
-from apps.ml.pipelines.queries import Whole
+from apps.ml.pipelines.queries import LoadedPipeline
 from apps.ml.pipelines.rerun_form import RerunForm
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.audit.queries import timeline
@@ -32,7 +32,7 @@ TABS = ("overview", "document", "audit")
 
 # -- a new one ------------------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "HEAD", "POST"])
-def new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
+def show_new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/pipelines/new: from a template (?template=) and a version (?version=).
 
     POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what cleaning
@@ -62,39 +62,39 @@ def new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
 
 # -- one ------------------------------------------------------------------------------------------------------------
 @require_safe
-def pipeline_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
+def show_pipeline(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/pipelines/<id>[/<tab>]"""
     actor, where = get_project_context(request, project)
     pipeline = queries.get_pipeline(actor, where, pk)
-    found = queries.whole(pipeline)
-    context = head_context(actor, found) | {"tab": tab}
+    loaded = queries.load_pipeline(pipeline)
+    context = build_page_head(actor, loaded) | {"tab": tab}
     if tab == "overview":
-        context |= presenters.overview(actor, found, where.slug)
+        context |= presenters.build_overview(actor, loaded, where.slug)
     elif tab == "document":
         document = json.loads(pipeline.document)
         context |= {"text": json.dumps(document, ensure_ascii=False, indent=2)}
-        asked = dict(document.get("parameters") or {})
-        context |= {"rows": [*flatten_spec(asked.pop("params", {})), *flatten_spec(asked)]}
+        parameters = dict(document.get("parameters") or {})
+        context |= {"rows": [*flatten_spec(parameters.pop("params", {})), *flatten_spec(parameters)]}
     elif tab == "audit":
         context["events"] = timeline(actor, "pipeline", pipeline.pk)
     return render(request, f"pipelines/{tab}.html", context)
 
 
-def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
+def build_page_head(actor: Actor, loaded: LoadedPipeline) -> dict[str, Any]:
     """What the head of the page needs, whichever tab is open."""
-    pipeline, summary = found.pipeline, found.summary
+    pipeline, summary = loaded.pipeline, loaded.summary
     template = TEMPLATES.get(pipeline.template)
     stoppable = summary.moving > summary.cancelling
     may_submit = is_allowed(actor, "pipeline.submit", pipeline)
     return {
         "nav": "jobs",
         "pipeline": pipeline,
-        "found": found,
+        "found": loaded,
         "summary": summary,
-        "reruns": queries.reruns_of(pipeline),
+        "reruns": queries.list_reruns(pipeline),
         "template_label": str(template.label) if template else "",
         "may_cancel": stoppable and is_allowed(actor, "pipeline.cancel", pipeline),
-        "again": queries.rerunnable(found) if may_submit else [],
+        "again": queries.list_rerunnable_steps(loaded) if may_submit else [],
         "may_submit": may_submit,
     }
 
@@ -111,7 +111,7 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     except Conflict as error:
         messages.warning(request, translate_message(error))
     else:
-        moving = queries.moving_now(pipeline.pk)
+        moving = queries.is_moving(pipeline.pk)
         messages.success(
             request, _("The workers were asked to stop what runs.") if moving else _("The pipeline is cancelled.")
         )
@@ -127,10 +127,10 @@ def rerun(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     form = RerunForm(actor, pipeline, request.GET.get("from", ""))
     if request.method == "POST":
         form.bind(request.POST)
-        made = form.handle(request.POST.get("op", "submit"))
-        if made is not None:
-            messages.success(request, _("Pipeline %(number)s is queued.") % {"number": made.pk})
-            return redirect("pipelines:detail", project=where.slug, pk=made.pk)
+        new_pipeline_row = form.handle(request.POST.get("op", "submit"))
+        if new_pipeline_row is not None:
+            messages.success(request, _("Pipeline %(number)s is queued.") % {"number": new_pipeline_row.pk})
+            return redirect("pipelines:detail", project=where.slug, pk=new_pipeline_row.pk)
     page = "pipelines/rerun_form.html" if request.htmx else "pipelines/rerun.html"  # type: ignore[attr-defined]
     alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
     context = {"nav": "jobs", "pipeline": pipeline, "form": form, "kind": KINDS[form.step.kind], "alone": alone}
@@ -142,7 +142,7 @@ def retry_step(request: HttpRequest, project: str, pk: int) -> HttpResponseRedir
     """Queue the job of the step that failed again, in this pipeline; what failed because of it waits again."""
     actor, where = get_project_context(request, project)
     pipeline = queries.get_pipeline(actor, where, pk)
-    failed = queries.first_failed(steps_with_jobs(pipeline))
+    failed = queries.find_first_failed(list_steps_with_jobs(pipeline))
     try:
         if failed is None:
             raise Conflict("No step of it has failed.", code="not_retryable", field="state")
@@ -154,5 +154,5 @@ def retry_step(request: HttpRequest, project: str, pk: int) -> HttpResponseRedir
     return redirect("pipelines:detail", project=where.slug, pk=pipeline.pk)
 
 
-def steps_with_jobs(pipeline: Pipeline) -> list[PipelineStep]:
+def list_steps_with_jobs(pipeline: Pipeline) -> list[PipelineStep]:
     return list(pipeline.steps.select_related("job").order_by("position"))

@@ -23,7 +23,7 @@ from apps.data.datasets.models import DatasetFile
 from apps.ml.experiments.models import Run
 from apps.ml.pipelines import status_summary as pipelines
 from apps.ml.pipelines.models import PipelineStep
-from apps.ml.pipelines.queries import Whole
+from apps.ml.pipelines.queries import LoadedPipeline
 from apps.ml.registry.models import Alias, ModelVersion
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.jobs.kinds import KINDS
@@ -188,13 +188,13 @@ def get_pipeline(context: Context, job: Job) -> dict[str, str]:
 
 
 @register.simple_tag
-def pipeline_answer(overview: Whole) -> SafeString:
+def pipeline_answer(overview: LoadedPipeline) -> SafeString:
     """The sentence that a pipeline's page opens with."""
-    return pipelines.answer_of(overview, format_duration)
+    return pipelines.summarize_status(overview, format_duration)
 
 
 @register.simple_tag(takes_context=True)
-def pipeline_links(context: Context, overview: Whole, sources: dict[str, str]) -> dict[str, Any]:
+def pipeline_links(context: Context, overview: LoadedPipeline, sources: dict[str, str]) -> dict[str, Any]:
     """`taken`: [{label, url, step}] of the dataset versions that `sources` (digest -> step) are; `made`: {step: {label,
     url, kind}} of what its jobs registered. Three queries at most.
 
@@ -226,7 +226,7 @@ def pipeline_links(context: Context, overview: Whole, sources: dict[str, str]) -
     return {"taken": inputs, "made": outputs | find_model_versions(context, overview)}
 
 
-def find_model_versions(context: Context, overview: Whole) -> dict[str, dict[str, str]]:
+def find_model_versions(context: Context, overview: LoadedPipeline) -> dict[str, dict[str, str]]:
     step_names = {
         (name, out.artifact_id): step.name
         for step in overview.steps

@@ -6,7 +6,7 @@ import pytest
 
 from apps.ml.pipelines import services
 from apps.ml.pipelines.models import Pipeline
-from apps.ml.pipelines.schemas import PipelineAsked, StepBody
+from apps.ml.pipelines.schemas import PipelineRequest, StepBody
 from apps.platform.jobs.models import Job
 from tests.apps.platform.jobs.conftest import (  # noqa: F401
     add_artifact,
@@ -38,8 +38,8 @@ def start(actor_for, engineer, project):
     actor = actor_for(engineer)
 
     def make(steps=CHAIN, who=None, where=None, **more) -> Pipeline:
-        asked = PipelineAsked(steps=[StepBody.model_validate(one) for one in steps], **more)
-        return services.submit_pipeline(actor=who or actor, project=where or project, asked=asked)[0]
+        asked = PipelineRequest(steps=[StepBody.model_validate(one) for one in steps], **more)
+        return services.submit_pipeline(actor=who or actor, project=where or project, request=asked)[0]
 
     return make
 

@@ -50,10 +50,12 @@ STATES = [
 
 def test_the_state_follows_from_the_jobs_and_filters_the_list(with_jobs, viewer, actor_for, project):
     expected = {with_jobs(*jobs).pk: state for jobs, state in STATES}
-    summaries = queries.summaries(list(expected))
+    summaries = queries.count_steps_by_state(list(expected))
     assert {pk: summaries[pk].state for pk in expected} == expected
     for pipeline in Pipeline.objects.all():
-        assert queries.whole(pipeline).summary == summaries[pipeline.pk]  # counted here and counted in the database
+        assert (
+            queries.load_pipeline(pipeline).summary == summaries[pipeline.pk]
+        )  # counted here and counted in the database
     actor = actor_for(viewer)
     for state in PipelineState.values:
         listed = {pipeline.pk for pipeline in queries.list_pipelines(actor, project, state=state)}
@@ -63,11 +65,11 @@ def test_the_state_follows_from_the_jobs_and_filters_the_list(with_jobs, viewer,
 def test_it_took_from_the_first_claim_to_the_last_end(start, work):
     pipeline = start()
     work(2)
-    assert queries.summaries([pipeline.pk])[pipeline.pk].took is None
+    assert queries.count_steps_by_state([pipeline.pk])[pipeline.pk].took is None
     work(1)
     first, last = (Job.objects.order_by(order).first() for order in ("pk", "-pk"))
     Job.objects.filter(pk=first.pk).update(claimed_at=last.ended_at - timedelta(minutes=3))
-    assert queries.summaries([pipeline.pk])[pipeline.pk].took == timedelta(minutes=3)
+    assert queries.count_steps_by_state([pipeline.pk])[pipeline.pk].took == timedelta(minutes=3)
 
 
 def test_many_pipelines_and_many_steps_are_one_query_each(start):
@@ -75,10 +77,10 @@ def test_many_pipelines_and_many_steps_are_one_query_each(start):
     many = start([step(f"s{n}", *(f"s{m}" for m in range(n))) for n in range(12)])
     for pipeline in (few, many):
         with CaptureQueriesContext(connection) as seen:
-            queries.whole(pipeline)
+            queries.load_pipeline(pipeline)
         assert len(seen) == 3
     with CaptureQueriesContext(connection) as seen:
-        assert len(queries.summaries([few.pk, many.pk])) == 2
+        assert len(queries.count_steps_by_state([few.pk, many.pk])) == 2
     assert len(seen) == 1
 
 
@@ -86,12 +88,12 @@ def test_what_stands_around_it(start, submit, work, artifact):
     made = submit()
     work(1)
     given = {"x": {"job": made.pk, "slot": "note"}, "y": {"digest": artifact.pk}}
-    found = queries.whole(start([step("a", inputs=given), step("b", "a")]))
-    assert found.outside == {made.pk: queries.Outside(made.pk, "noop", "succeeded", ["a"])}
-    assert queries.sources_of(found) == {artifact.pk: "a"}
+    found = queries.load_pipeline(start([step("a", inputs=given), step("b", "a")]))
+    assert found.outside == {made.pk: queries.ExternalJob(made.pk, "noop", "succeeded", ["a"])}
+    assert queries.find_sources(found) == {artifact.pk: "a"}
     assert found.parents == {"a": [], "b": ["a"]}
 
 
 def test_the_step_to_look_at_is_the_one_that_failed_by_itself(with_jobs):
     pipeline = with_jobs(("failed", FOLLOWED), ("failed", BROKE))
-    assert queries.first_failed(queries.whole(pipeline).steps).name == "s1"
+    assert queries.find_first_failed(queries.load_pipeline(pipeline).steps).name == "s1"

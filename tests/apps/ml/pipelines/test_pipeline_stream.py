@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from apps.ml.pipelines.models import PipelineStep
-from apps.ml.pipelines.streams import mark_of
+from apps.ml.pipelines.streams import compute_mark
 from apps.platform.jobs import services as jobs
 from apps.platform.jobs import streams
 from tests.apps.ml.pipelines.conftest import step
@@ -42,7 +42,7 @@ def told(api, viewer, url):
 
 
 def mark(pipeline) -> str:
-    return mark_of(one.job for one in PipelineStep.objects.filter(pipeline=pipeline).order_by("position"))
+    return compute_mark(one.job for one in PipelineStep.objects.filter(pipeline=pipeline).order_by("position"))
 
 
 def test_a_page_that_is_up_to_date_hears_nothing(told, start):

@@ -8,7 +8,7 @@ from django.db import connection
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.ml.pipelines import services
 from apps.ml.pipelines.models import Pipeline
-from apps.ml.pipelines.schemas import PipelineAsked, StepBody
+from apps.ml.pipelines.schemas import PipelineRequest, StepBody
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs import services as jobs
 from apps.platform.jobs.models import Job
@@ -167,12 +167,12 @@ def test_a_key_of_nonsense(start, key):
 @pytest.mark.django_db(transaction=True)
 def test_the_same_key_at_the_same_instant_makes_one_pipeline(actor_for, engineer, project):
     actor, barrier, got = actor_for(engineer), threading.Barrier(4), []
-    asked = PipelineAsked(steps=[StepBody.model_validate(one) for one in CHAIN], idempotency_key="k")
+    asked = PipelineRequest(steps=[StepBody.model_validate(one) for one in CHAIN], idempotency_key="k")
 
     def post():
         barrier.wait()
         try:
-            got.append(services.submit_pipeline(actor=actor, project=project, asked=asked))
+            got.append(services.submit_pipeline(actor=actor, project=project, request=asked))
         finally:
             connection.close()
 

@@ -9,7 +9,7 @@ import pytest
 from apps.core.errors import Invalid
 from apps.data.datasets.services import upload_csv
 from apps.ml.pipelines.models import Pipeline
-from apps.ml.pipelines.templates import TEMPLATES, Ground, asked_of
+from apps.ml.pipelines.templates import TEMPLATES, TemplateInputs, build_pipeline_request
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from tests.apps.data.datasets.conftest import held  # noqa: F401
@@ -37,8 +37,8 @@ def expand(version):
 
     def make(params, delimiter=",", strict=True, **more):
         made = version(delimiter)
-        ground = Ground(version=made, table=made.files.get(), **({"model": "wti-forecaster"} | more))
-        asked = asked_of(CHAIN, ground, params, strict=strict)
+        ground = TemplateInputs(version=made, table=made.files.get(), **({"model": "wti-forecaster"} | more))
+        asked = build_pipeline_request(CHAIN, ground, params, strict=strict)
         return {step.name: step.document() for step in asked.steps}
 
     return make
@@ -200,7 +200,7 @@ def test_steps_and_a_template_at_once_are_refused(api, engineer, url, body):
 @pytest.mark.parametrize("key", TEMPLATES)
 def test_what_waits_for_what_is_what_it_builds(key, version):
     template, made = TEMPLATES[key], version()
-    ground = Ground(version=made, table=made.files.get(), model="m")
+    ground = TemplateInputs(version=made, table=made.files.get(), model="m")
     values = template.parameters.model_validate({"train": {"task": "forecast", "target": "close"}})
     built = {
         one["name"]: {i["step"] for i in one["inputs"].values() if "step" in i}
