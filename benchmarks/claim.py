@@ -28,7 +28,7 @@ from django.utils import timezone  # noqa: E402
 
 from apps.core.actors import PlaneRole, build_plane_actor  # noqa: E402
 from apps.core.canonical import sha256_hex  # noqa: E402
-from apps.platform.accounts.actors import actor_for_user  # noqa: E402
+from apps.platform.accounts.actors import build_actor_for_user  # noqa: E402
 from apps.platform.accounts.models import Project, User  # noqa: E402
 from apps.platform.jobs import services  # noqa: E402
 from apps.platform.jobs.models import Job  # noqa: E402
@@ -42,7 +42,7 @@ INDEX = next(index for index in Job._meta.indexes if index.name == "job_claim")
 
 def queued(**columns: Any) -> Job:
     user = User.objects.get(username="engineer")
-    actor = actor_for_user(user)
+    actor = build_actor_for_user(user)
     return Job(
         **{
             "project": Project.objects.get(slug="demo"),

@@ -341,20 +341,20 @@ def readers_of_headers() -> Iterator[Reader]:
     from django.utils.http import parse_header_parameters
 
     from apps.platform.artifacts import digests, downloads, file_names
-    from apps.platform.audit.middleware import wants_json
+    from apps.platform.audit.middleware import is_json_wanted
     from apps.web.templatetags.user_agents import browser
 
     ask = RequestFactory()
     most = 8190  # bytes that gunicorn takes of a header
     yield Reader(
         "Range",
-        lambda text: downloads.span_asked(ask.get("/", headers={"Range": text}), 9, "x"),
+        lambda text: downloads.parse_range(ask.get("/", headers={"Range": text}), 9, "x"),
         (("bytes=", ""), ("", "")),
         most=most,
     )
     yield Reader(
         "If-None-Match",
-        lambda text: downloads.unchanged(ask.get("/", headers={"If-None-Match": text}), "x"),
+        lambda text: downloads.is_not_modified(ask.get("/", headers={"If-None-Match": text}), "x"),
         (("", ""), ('"', "")),
         (*UNITS, '"a",', 'W/"'),
         most=most,
@@ -362,7 +362,7 @@ def readers_of_headers() -> Iterator[Reader]:
     yield Reader(
         "Accept",
         lambda text: (
-            wants_json(ask.get("/", headers={"Accept": text})),
+            is_json_wanted(ask.get("/", headers={"Accept": text})),
             ask.get("/", headers={"Accept": text}).accepts("text/html"),
         ),
         (("", ""),),
@@ -370,17 +370,20 @@ def readers_of_headers() -> Iterator[Reader]:
         most=most,
         bounded=True,
     )
-    yield Reader("Content-Type", file_names.media_type, (("", ""), ("a/", ";")), most=most)
+    yield Reader("Content-Type", file_names.clean_media_type, (("", ""), ("a/", ";")), most=most)
     yield Reader(
         "Content-Disposition",
-        lambda text: (parse_header_parameters(text), file_names.file_name(text)),
+        lambda text: (parse_header_parameters(text), file_names.clean_file_name(text)),
         (("", ""), ('form-data; filename="', ""), ("form-data; ", "")),
         (*UNITS, 'a="b";', 'a="\\"'),
         most=most,
         bounded=True,
     )
     yield Reader(
-        "Content-Digest", lambda text: digests.digest_in(text, None), (("", ""), ("sha-256=:", ":")), most=most
+        "Content-Digest",
+        lambda text: digests.parse_expected_digest(text, None),
+        (("", ""), ("sha-256=:", ":")),
+        most=most,
     )
     yield Reader(
         "User-Agent",

@@ -30,7 +30,7 @@ from django.test import Client  # noqa: E402
 from apps.core.actors import PlaneRole, build_plane_actor  # noqa: E402
 from apps.platform.accounts.models import Membership, Project, User  # noqa: E402
 from apps.platform.lineage.models import Edge  # noqa: E402
-from apps.platform.lineage.queries import MAX_NODES, graph  # noqa: E402
+from apps.platform.lineage.queries import MAX_NODES, fetch_graph  # noqa: E402
 
 WORKER = build_plane_actor(PlaneRole.WORKER, host="bench")
 DEPTH = 10
@@ -165,7 +165,9 @@ def main() -> None:
         nodes = []
 
         def ours(version: str, nodes: list[int] = nodes) -> None:
-            found = graph(WORKER, project, "dataset_version", version, direction="both", depth=DEPTH, limit=asked.limit)
+            found = fetch_graph(
+                WORKER, project, "dataset_version", version, direction="both", depth=DEPTH, limit=asked.limit
+            )
             nodes.append(len(found.nodes))
 
         mine = timed(ours, versions)

@@ -37,7 +37,7 @@ from apps.ml.reruns.tolerance import Tolerance
 from apps.ml.reruns.verdicts import build_verdict
 from apps.platform.accounts.models import Project, User
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.holds.models import Hold
 from apps.platform.lineage.models import Edge
 from apps.platform.preferences.models import SavedView
@@ -71,7 +71,7 @@ def demo_run(project: Project) -> Run:
 
 
 def published(data: bytes) -> Artifact:
-    with store().open_staging() as staging:
+    with get_store().open_staging() as staging:
         staging.write(data)
         digest, size = staging.publish()
     return Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]
@@ -202,7 +202,7 @@ class Measured:
             inputs = {"model": form.artifact_id, "manifest": form.manifest_id, "table": table.artifact_id}
             paths = {slot: Path(folder) / slot for slot in inputs}
             for slot, digest in inputs.items():
-                paths[slot].write_bytes(b"".join(store().open(digest)))
+                paths[slot].write_bytes(b"".join(get_store().open(digest)))
             run(spec, inputs=paths, out=Path(folder) / "out", report=Silent())
             document = (Path(folder) / "out" / "evaluation.json").read_text("utf-8")
             return cls(spec.same_figures(), document, (Path(folder) / "out" / "replicates.json").read_bytes())

@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from apps.gateways.mlflow.dispatcher import dispatch_request
 from apps.gateways.mlflow.responses import MlflowError, build_error_response
 from apps.gateways.mlflow.urls import ALONE, PREFIXES
-from apps.platform.accounts.middleware import request_id_of
+from apps.platform.accounts.middleware import get_request_id
 from controlplane.request_metrics import count
 
 VIEW = "mlflow"  # in the counters
@@ -38,7 +38,7 @@ def handle_fast(environ: dict[str, Any], start_response: Start) -> Iterable[byte
     """The WSGI application of these addresses."""
     began = time.monotonic()
     request = WSGIRequest(environ)
-    request.request_id = request_id = request_id_of(request)  # type: ignore[attr-defined]
+    request.request_id = request_id = get_request_id(request)  # type: ignore[attr-defined]
     response = build_response(request)
     headers = [*response.items(), ("X-Request-ID", request_id), *ALWAYS]
     if "Cache-Control" not in response.headers:

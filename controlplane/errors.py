@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponseBase
 from apps.core.actors import ANONYMOUS
 from apps.core.errors import Malformed, NotFound
 from apps.platform.accounts.authentication import CsrfFailed
-from apps.platform.audit.faults import named_fault
-from apps.platform.audit.middleware import answer
+from apps.platform.audit.faults import translate_fault
+from apps.platform.audit.middleware import build_error_response
 from apps.platform.audit.services import record_refusal
 from controlplane.rest import HttpFault, build_server_fault, build_too_large
 from deepseek.messages import N_
@@ -28,27 +28,27 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     actor = getattr(request, "actor", ANONYMOUS)
     if not actor.is_anonymous:  # strangers would fill the trail
         record_refusal(actor, failure, request)
-    return answer(request, failure)
+    return build_error_response(request, failure)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """handler400: Django's SuspiciousOperation family; the exception's text may quote secrets, so it stays here."""
     if isinstance(exception, RequestDataTooBig):
-        return answer(request, build_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
-    return answer(request, Malformed("The request cannot be read.", code="bad_request"))
+        return build_error_response(request, build_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
+    return build_error_response(request, Malformed("The request cannot be read.", code="bad_request"))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """handler403."""
-    return answer(request, HttpFault("This is not allowed.", status=403, code="refused"))
+    return build_error_response(request, HttpFault("This is not allowed.", status=403, code="refused"))
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """handler404."""
-    return answer(request, NotFound("There is nothing at this address, or you may not see it."))
+    return build_error_response(request, NotFound("There is nothing at this address, or you may not see it."))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """handler500: Django has logged the trace. A middleware may have found the database away, before any view."""
     failure = sys.exc_info()[1]
-    return answer(request, (named_fault(failure) if failure else None) or build_server_fault(request))
+    return build_error_response(request, (translate_fault(failure) if failure else None) or build_server_fault(request))

@@ -43,10 +43,10 @@ def refuse_unsound(worker):
     """A trail that could be edited stops the web process too. A database that is away does not: it answers 503."""
     from django.db import DatabaseError, connection
 
-    from apps.platform.audit.checks import unsound
+    from apps.platform.audit.checks import list_missing_triggers
 
     try:
-        faults = unsound()
+        faults = list_missing_triggers()
     except DatabaseError:
         return
     finally:

@@ -14,7 +14,7 @@ from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
-from apps.platform.artifacts.stores import store, store_folder
+from apps.platform.artifacts.stores import get_store, get_store_folder
 from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.disks import read_disk, render_size
 
@@ -97,7 +97,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_artifacts() -> dict[str, Any]:
-    at = store()
+    at = get_store()
     at.check()
     return {"detail": type(at).__name__}
 
@@ -146,7 +146,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "broker": check_broker,
     "store": check_artifacts,
     "home_disk": build_disk_check("home", lambda: Path(settings.PLANE_HOME)),
-    "store_disk": build_disk_check("store", store_folder),
+    "store_disk": build_disk_check("store", get_store_folder),
     "scratch_disk": build_disk_check("scratch", lambda: Path(settings.PLANE_HOME) / "scratch"),
     "dispatcher": build_pulse_check("dispatcher"),
     "sealer": build_pulse_check("sealer"),

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from django.utils.html import format_html
 
 from apps.core.errors import Malformed
-from apps.platform.audit.middleware import wants_json
+from apps.platform.audit.middleware import is_json_wanted
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def refuse_host(request: HttpRequest) -> HttpResponseBase:
         hint=N_("Use the plane's own address; the operator can add a name to ALLOWED_HOSTS."),
     )
     response: HttpResponseBase
-    if wants_json(request):
+    if is_json_wanted(request):
         response = JsonResponse(error.as_dict(), status=error.status)
     else:
         phrase = HTTPStatus(error.status).phrase

@@ -23,8 +23,8 @@ from prometheus_client.registry import Collector
 from apps.core.canonical import sha256_hex
 from apps.core.errors import PlaneError, Refused, Unauthenticated, Unavailable
 from apps.core.policy import require
-from apps.platform.accounts.actors import client_address
-from apps.platform.accounts.authentication import secret_in, token_actor, token_of
+from apps.platform.accounts.actors import get_client_address
+from apps.platform.accounts.authentication import find_token, get_token_actor, parse_secret
 from apps.platform.audit.services import record_refusal
 from controlplane.metrics_collector import PlaneCollector
 from controlplane.request_metrics import build_registry
@@ -74,9 +74,9 @@ def render_refusal(refusal: PlaneError) -> HttpResponse:
 
 def check_access(request: HttpRequest) -> None:
     """Return for who may read, else raise Unauthenticated, Refused or Unavailable."""
-    if is_allowed(client_address(request)):
+    if is_allowed(get_client_address(request)):
         return
-    secret = secret_in(request.headers.get("Authorization", ""))
+    secret = parse_secret(request.headers.get("Authorization", ""))
     if secret is None:
         hint = Message("Send a token with the scope metrics:read, or name this address in METRICS_ALLOW.")
         raise Unauthenticated("Metrics are not for everybody.", hint=hint)
@@ -98,9 +98,9 @@ def check_access(request: HttpRequest) -> None:
 
 
 def check_token(request: HttpRequest) -> None:
-    token = token_of(request)
+    token = find_token(request)
     assert token is not None  # noqa: S101 - there is a secret
-    actor = token_actor(request, token)
+    actor = get_token_actor(request, token)
     try:
         require(actor, "metrics.view")
     except Refused as refusal:

@@ -26,9 +26,9 @@ from prometheus_client.registry import Collector
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.stores import store_folder
+from apps.platform.artifacts.stores import get_store_folder
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
-from apps.platform.audit.verification import unsealed_state
+from apps.platform.audit.verification import get_unsealed_state
 from apps.platform.jobs.models import Job, JobTally
 from apps.platform.jobs.scheduling.ended_job_counters import BUCKET_BOUNDS
 from apps.platform.jobs.scheduling.queues import count_open_jobs
@@ -121,7 +121,7 @@ def collect_disk() -> Iterator[Metric]:
     short = GaugeMetricFamily(
         "plane_disk_short", "1 if less is free than DISK_SHORT_BYTES and _PERCENT.", labels=["of"]
     )
-    for name, folder in (("home", settings.PLANE_HOME), ("store", store_folder())):
+    for name, folder in (("home", settings.PLANE_HOME), ("store", get_store_folder())):
         with suppress(OSError):
             if folder:
                 state = read_disk(name, Path(folder))
@@ -229,7 +229,7 @@ def collect_gpus(rows: Iterable[object]) -> Iterator[Metric]:
 
 def collect_trail() -> Iterator[Metric]:
     head = ChainHead.objects.filter(pk=1).first()
-    waiting = unsealed_state()
+    waiting = get_unsealed_state()
     verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
     last = verified.order_by("-id").values_list("result", "at").first()
     gauges = [

@@ -35,7 +35,7 @@ from apps.core.errors import (
     Unavailable,
 )
 from apps.core.lists.pages import MAX_LIMIT, NEWEST_FIRST, Page, paginate
-from apps.platform.audit.faults import named_fault
+from apps.platform.audit.faults import translate_fault
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_, Message
 
@@ -181,7 +181,7 @@ def as_plane_error(error: Exception) -> PlaneError | None:
             return HttpFault("This is not allowed.", status=403, code="refused")
         case RequestDataTooBig():
             return build_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-    return named_fault(error)
+    return translate_fault(error)
 
 
 def build_http_fault(error: exceptions.APIException) -> PlaneError:

@@ -282,9 +282,9 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 USERSESSIONS_TRACK_ACTIVITY = True  # by SessionLimits, once a minute: allauth's middleware writes on every request
 AXES_FAILURE_LIMIT = ENV.lockout_failures
 AXES_COOLOFF_TIME = timedelta(minutes=ENV.lockout_minutes)
-AXES_LOCKOUT_PARAMETERS = "apps.platform.accounts.lockout.lockout_parameters"
-AXES_USERNAME_CALLABLE = "apps.platform.accounts.lockout.username_of"
-AXES_CLIENT_IP_CALLABLE = "apps.platform.accounts.lockout.counted_address"
+AXES_LOCKOUT_PARAMETERS = "apps.platform.accounts.lockout.build_lockout_parameters"
+AXES_USERNAME_CALLABLE = "apps.platform.accounts.lockout.get_lockout_username"
+AXES_CLIENT_IP_CALLABLE = "apps.platform.accounts.lockout.get_counted_address"
 AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_HTTP_RESPONSE_CODE = 429

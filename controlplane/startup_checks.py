@@ -6,7 +6,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from apps.platform.audit.checks import unsound
+from apps.platform.audit.checks import list_missing_triggers
 from controlplane.env import Env
 
 FOLDERS = ("broker/queue", "broker/control", "beat", "logs", "uploads", "scratch")
@@ -34,7 +34,7 @@ def ready_database(*, migrate: bool) -> None:
             raise CannotStart(
                 f"The database lacks {len(lacking)} migrations, {lacking[0]} first: run manage.py migrate."
             )
-        if faults := unsound():
+        if faults := list_missing_triggers():
             raise CannotStart("\n".join(faults))
     except DatabaseError as failure:
         message = str(failure).strip().partition("\n")[0] or type(failure).__name__

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from django.db.backends.base.operations import BaseDatabaseOperations
 
-from apps.platform.audit.triggers import lifted, plant_genesis
+from apps.platform.audit.triggers import disable_triggers, plant_genesis
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,7 +19,7 @@ def audit_flush() -> Iterator[None]:
     original = BaseDatabaseOperations.execute_sql_flush
 
     def flush(self: BaseDatabaseOperations, sql_list: list[str]) -> None:
-        with lifted(self.connection):
+        with disable_triggers(self.connection):
             original(self, sql_list)
         plant_genesis(self.connection)
 

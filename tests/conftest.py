@@ -15,7 +15,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from apps.core import policy
 from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_actor
 from apps.core.canonical import sha256_hex
-from apps.platform.accounts.actors import actor_for_token, actor_for_user
+from apps.platform.accounts.actors import build_actor_for_token, build_actor_for_user
 from apps.platform.accounts.models import ApiToken, Membership, Project, User
 from tests.audit_flush import audit_flush  # noqa: F401  wraps the flush of `transaction=True` tests
 from tests.html_layout import PageClient
@@ -155,7 +155,7 @@ def secadmin(db) -> User:
 @pytest.fixture
 def actor_for():
     """The Actor of a user at a browser, read anew."""
-    return lambda user: actor_for_user(User.objects.get(pk=user.pk), address="192.0.2.1", request_id="request-1")
+    return lambda user: build_actor_for_user(User.objects.get(pk=user.pk), address="192.0.2.1", request_id="request-1")
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def usable_scopes(token: ApiToken) -> list[str]:
     usable = []
     for scope, actions in policy.SCOPES.items():
         token.scopes = [scope]
-        actor = actor_for_token(token)
+        actor = build_actor_for_token(token)
         if any(policy.is_allowed(actor, action, token) for action in actions):
             usable.append(scope)
     return usable

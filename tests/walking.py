@@ -43,7 +43,7 @@ from apps.platform.accounts.models import ApiToken, Membership, Project, Service
 from apps.platform.approvals.models import Approval, Vote
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
 from apps.platform.holds.models import Hold
@@ -248,7 +248,7 @@ def people_and_project() -> Project:
 def first_rows() -> Seeded:
     """A plane with one of everything."""
     project = people_and_project()
-    with store().open_staging() as staging:
+    with get_store().open_staging() as staging:
         staging.write(TABLE)
         digest, size = staging.publish()
     artifact = Artifact.objects.create(digest=digest, size=size)
@@ -279,7 +279,7 @@ def report_of(project: Project) -> Artifact:
     shown = {"columns": ["day", "close"], "rows": [["2026-01-02", "57.3"]]}
     column = {"name": "close", "dtype": "double", "missing": 1}
     document = {"schema": "plane/quality-report/v1", "rows": 2, "columns": [column], "preview": shown}
-    with store().open_staging() as staging:
+    with get_store().open_staging() as staging:
         staging.write(json.dumps(document).encode())
         digest, size = staging.publish()
     return Artifact.objects.create(digest=digest, size=size)

@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
 from apps.core.actors import Actor
-from apps.platform.artifacts.stores import store_folder
+from apps.platform.artifacts.stores import get_store_folder
 from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
@@ -95,7 +95,7 @@ class Heartbeat(threading.Thread):
         """The node's load, and every so often a sample of it, for whoever looks back; the attempts keep it with their
         runs.
         """
-        load = hardware.measure_load(get_scratch_root(), store_folder())
+        load = hardware.measure_load(get_scratch_root(), get_store_folder())
         load["short_disks"] = find_short_disks(load)
         for attempt in watched.values():
             attempt.observe(load)
@@ -106,7 +106,7 @@ class Heartbeat(threading.Thread):
 
     def is_short_of_disk(self) -> bool:
         """Whether a disk is too short for another job at this moment; the plane hears of a change at the next beat."""
-        short = bool(find_short_disks(hardware.measure_disks(get_scratch_root(), store_folder())))
+        short = bool(find_short_disks(hardware.measure_disks(get_scratch_root(), get_store_folder())))
         if short != self.was_short:
             self.was_short, self.node_at = short, 0.0
         return short

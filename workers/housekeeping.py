@@ -16,13 +16,13 @@ SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hou
 
 @shared_task(name="workers.housekeeping.scrub")
 def scrub() -> None:
-    artifacts.scrub(actor=build_plane_actor(PlaneRole.WORKER), budget_bytes=SCRUB_BYTES)
+    artifacts.verify_stored_artifacts(actor=build_plane_actor(PlaneRole.WORKER), budget_bytes=SCRUB_BYTES)
 
 
 @shared_task(name="workers.housekeeping.scrub_artifact")
 def scrub_artifact(digest: str) -> None:
     """One artifact, of which a client waits for a range."""
-    artifacts.scrub_artifact(actor=build_plane_actor(PlaneRole.WORKER), digest=digest)
+    artifacts.verify_stored_artifact(actor=build_plane_actor(PlaneRole.WORKER), digest=digest)
 
 
 @shared_task(name="workers.housekeeping.verify_audit")

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connection
 
 from apps.core.errors import PlaneError
-from apps.platform.artifacts.stores import store_folder
+from apps.platform.artifacts.stores import get_store_folder
 from apps.platform.jobs.kinds import KINDS, Network
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_
@@ -164,7 +164,7 @@ def build_base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
 
 def list_hidden_paths() -> list[str]:
     """Where the plane and its user keep what is no engine's business: database, keys, store, repositories, secrets."""
-    paths = [Path(settings.PLANE_HOME), Path.home(), store_folder(), settings.ENV.repositories_folder]
+    paths = [Path(settings.PLANE_HOME), Path.home(), get_store_folder(), settings.ENV.repositories_folder]
     if connection.vendor == "sqlite":
         paths.append(Path(connection.settings_dict["NAME"]).parent)
     for secret in map(Path, settings.SECRET_FILES):

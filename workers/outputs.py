@@ -14,7 +14,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import adopt as adopt_artifact
 from apps.platform.artifacts.services import is_marked_damaged, report_damage
 from apps.platform.artifacts.store import Store
-from apps.platform.artifacts.stores import store as root_store
+from apps.platform.artifacts.stores import get_store as root_store
 from apps.platform.jobs.errors import ARTIFACT_DAMAGED
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_

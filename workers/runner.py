@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError, StaleState
-from apps.platform.artifacts.stores import store, store_folder
+from apps.platform.artifacts.stores import get_store, get_store_folder
 from apps.platform.jobs import services
 from apps.platform.jobs.checkpoints import get_checkpoint
 from apps.platform.jobs.errors import build_job_error, disk_filled
@@ -160,7 +160,7 @@ class Attempt:
                     field=job_input.slot,
                 )
             path = folder / f"{len(staged):03d}"
-            outputs.stage_artifact(self.actor, store(), job_input.artifact, path, self.check)
+            outputs.stage_artifact(self.actor, get_store(), job_input.artifact, path, self.check)
             if job_input.slot in KINDS[self.job.kind].loads:
                 self.refuse_foreign_code(job_input.slot, job_input.artifact.digest, path)
             staged[job_input.slot] = str(path)
@@ -315,7 +315,7 @@ class Attempt:
 
     def register_success(self, result: Mapping[str, Any]) -> None:
         self.retry_until_lease_expires(outputs.require_store)
-        stored = outputs.upload(store(), self.scratch / "out", result["outputs"], self.check)
+        stored = outputs.upload(get_store(), self.scratch / "out", result["outputs"], self.check)
         self.tracker.read(stored)
         facts, code = self.retry_until_lease_expires(lambda: describe_environment(self.job)), code_digest()
 
@@ -402,7 +402,7 @@ def release_connection() -> None:
 
 def list_shared_folders() -> list[Path]:
     """The folders that every attempt on this node needs."""
-    folder = store_folder()
+    folder = get_store_folder()
     return [get_scratch_root(), *([folder] if folder else [])]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
-from apps.platform.audit.checks import unsound
+from apps.platform.audit.checks import list_missing_triggers
 
 
 def refuse_unsound() -> None:
     """CommandError on a database that is away, which whoever supervises tries again, or whose trail lies open."""
     try:
-        faults = unsound()
+        faults = list_missing_triggers()
     except DatabaseError as failure:
         raise CommandError(f"The database cannot be used: {failure}") from None
     finally:

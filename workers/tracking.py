@@ -20,7 +20,7 @@ from apps.ml.experiments.metrics.series import KEY_LIMIT, STEP_LIMIT, Point
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import ENDINGS, Facts, get_end_reason
 from apps.ml.reruns.services import link_rerun, reopen_rerun
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import report_events
@@ -72,7 +72,7 @@ class Tracker:
         """The figures among the outputs, before the transaction that ends the job, which reads no bytes."""
         figures_output = next((m for m in stored if m.slot == FIGURES_SLOT and m.size <= FIGURES_LIMIT), None)
         if self.run is not None and figures_output is not None:
-            self.figures = parse_figures(b"".join(store().open(figures_output.digest)))
+            self.figures = parse_figures(b"".join(get_store().open(figures_output.digest)))
 
     def close(self, job: Job | None, outputs: Outputs = ()) -> None:
         """End the run if `job`, as it was just written, has ended; one that is queued again leaves it open."""

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
-from apps.platform.accounts.projects import projects_shown
+from apps.platform.accounts.projects import get_visible_projects
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
 from apps.platform.audit.verification import ALARM_SECONDS
 from apps.platform.nodes.models import Node
@@ -38,7 +38,7 @@ def build_frame(request: HttpRequest) -> dict[str, Any]:
     if hasattr(request, "plane_frame"):
         return request.plane_frame  # type: ignore[no-any-return]
     try:
-        projects = projects_shown(request)
+        projects = get_visible_projects(request)
         facts: dict[str, Any] = {
             "projects": projects,
             "rail_urls": build_rail_urls(request, actor, projects),

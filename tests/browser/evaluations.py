@@ -16,7 +16,7 @@ from apps.data.datasets.versions.manifest import CSV, PARQUET
 from apps.ml.registry.models import EvaluationSet, ModelVersion
 from apps.ml.registry.services import create_client_model, record_version, request_promotion
 from apps.ml.registry.services.evaluations import create_evaluation_set, register_evaluation, set_gate
-from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.actors import build_actor_for_user
 from apps.platform.accounts.models import Project, User
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.services import approve
@@ -29,7 +29,7 @@ PACE = {"batch": 1, "threads": 1, "runs": 20, "p50_us": 12.5, "p95_us": 20.0, "r
 
 def fill(model: str) -> None:
     """v1 in production with an error of 1.0; v2, which is worse by 0.2; a gate that lets 0.05 through."""
-    people = {name: actor_for_user(User.objects.get(username=name)) for name in ("engineer", "approver")}
+    people = {name: build_actor_for_user(User.objects.get(username=name)) for name in ("engineer", "approver")}
     on = golden(people["engineer"], model)
     versions = []
     for rmse in (1.0, 1.2):
@@ -133,7 +133,7 @@ def series(metric: str, value: float, width: float, part: list[str] | None = Non
 def fill_client(model: str) -> None:
     """v1 as one of MLflow's clients registers it, which the plane cannot run, and a set of forty real rows."""
     project = Project.objects.get(slug="demo")
-    engineer = actor_for_user(User.objects.get(username="engineer"))
+    engineer = build_actor_for_user(User.objects.get(username="engineer"))
     version = DatasetVersion.objects.create(
         dataset=Dataset.objects.create(project=project, name=f"{model}-kept", created_by="engineer"),
         number=1,

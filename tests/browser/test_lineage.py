@@ -11,7 +11,7 @@ import struct
 from apps.platform.accounts.models import Project
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.services import register_version
@@ -21,7 +21,7 @@ from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
 project, worker = Project.objects.get(slug="demo"), build_plane_actor(PlaneRole.WORKER, host="test")
 def held(data):
-    with store().open_staging() as staging:
+    with get_store().open_staging() as staging:
         staging.write(data)
         digest, size = staging.publish()
     artifact = Artifact.objects.get_or_create(digest=digest, defaults=dict(size=size))[0]

@@ -10,12 +10,12 @@ from playwright.sync_api import expect
 SUBMIT = """
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.actors import build_actor_for_user
 from apps.platform.accounts.models import Project, User
 from apps.platform.artifacts.services import store_file
 from apps.platform.jobs.services import submit_job
 from apps.platform.jobs.submission import InputSpec, Submission
-project, actor = Project.objects.get(slug="demo"), actor_for_user(User.objects.get(username="engineer"))
+project, actor = Project.objects.get(slug="demo"), build_actor_for_user(User.objects.get(username="engineer"))
 with TemporaryDirectory() as folder:
     path = Path(folder) / "table.csv"
     path.write_text("day,price\\n" + "".join(f"{{n}},{{50 + n % 7 / 3}}\\n" for n in range(200)))

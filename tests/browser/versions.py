@@ -11,7 +11,7 @@ from apps.ml.registry.documents import serialize_document
 from apps.ml.registry.services import register_version
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import Job, JobInput, JobOutput
 
 TENSOR = {"dtype": "float32", "shape": [-1, 2]}
@@ -39,7 +39,7 @@ def make(model: str, rmse: float) -> None:
 
 
 def held(project: Project, text: str) -> Artifact:
-    with store().open_staging() as staging:
+    with get_store().open_staging() as staging:
         staging.write(text.encode())
         digest, size = staging.publish()
     artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import RequestFactory
 from django.urls import path
 
-from apps.platform.audit.faults import named_fault
+from apps.platform.audit.faults import translate_fault
 from controlplane import request_timeout
 from controlplane.wsgi import application
 
@@ -42,7 +42,7 @@ def test_a_long_statement_ends_and_the_next_one_runs():
         pytest.skip("PostgreSQL ends it by itself")
     with request_timeout.limit_time(0.05), pytest.raises(OperationalError) as raised:
         count_to(ENDLESS)
-    fault = named_fault(raised.value)
+    fault = translate_fault(raised.value)
     assert (fault.status, fault.code, fault.limit) == (503, "query_too_slow", "30 s")
     assert count_to(SHORT) == SHORT
 

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError
 from django.db import OperationalError, connection
 
-from apps.platform.audit.triggers import lifted
+from apps.platform.audit.triggers import disable_triggers
 from controlplane import gunicorn_conf, startup_checks
 from controlplane.startup_checks import CannotStart, ready_database
 from workers.startup_checks import refuse_unsound
@@ -37,7 +37,7 @@ def test_a_sound_database_is_ready(migrate):
 
 def test_nobody_starts_on_a_trail_that_lies_open():
     worker = Worker()
-    with lifted(connection):
+    with disable_triggers(connection):
         with pytest.raises(CannotStart, match=r"audit\.E001"):
             ready_database(migrate=True)
         with pytest.raises(CommandError, match=r"restore_audit_triggers"):

@@ -19,9 +19,9 @@ PLAIN = "*.csv !filter !diff !merge !text"  # behind the line that gives them to
 STORED = """
 import json
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 rows = Artifact.objects.values_list("digest", flat=True)
-print(json.dumps([sorted(rows), sorted(one.digest for one in store().objects())]))
+print(json.dumps([sorted(rows), sorted(one.digest for one in get_store().objects())]))
 """
 
 

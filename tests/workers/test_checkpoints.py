@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.core.errors import PlaneError, StorageFull, Unavailable
 from apps.platform.artifacts.local_store import LocalStaging, LocalStore
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs import kinds as job_kinds
 from apps.platform.jobs import queries, services
 from apps.platform.jobs.checkpoints import AREA, get_checkpoint, get_checkpoint_area
@@ -68,7 +68,7 @@ def log_of(job: Job) -> str:
 
 
 def list_areas() -> list[str]:
-    return store().area(AREA).areas()
+    return get_store().area(AREA).areas()
 
 
 def test_next_attempt_resumes_and_makes_the_same(crashed, expected, work):
@@ -184,7 +184,7 @@ def test_lost_attempt_leaves_no_bytes(worker, submit, slow):
     slow.set()
     thread.join(timeout=30)
     assert (thread.is_alive(), get_checkpoint(job)) == (False, None)
-    assert not list((store().root / AREA).rglob("*/sha256/*/*"))
+    assert not list((get_store().root / AREA).rglob("*/sha256/*/*"))
 
 
 def test_short_database_outage_costs_no_checkpoint(work, submit, monkeypatch):

@@ -10,7 +10,7 @@ from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Refused
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import publish_upload
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
@@ -29,7 +29,7 @@ def damaged_job(worker, submit, project, engineer, actor_for):
     digest = send(project, actor_for(engineer))
     job = submit(spec={"echo": "x"}, inputs=[services.InputSpec(slot="x", digest=digest)])
     after = submit(spec={"echo": "y"}, after=[job.pk])
-    path = store().path_of(digest)
+    path = get_store().path_of(digest)
     data = bytearray(DATA)
     data[len(data) // 2] ^= 1
     path.unlink()
@@ -51,7 +51,7 @@ def requeue() -> int:
 def test_worker_marks_the_artifact_once(damaged_job):
     artifact = Artifact.objects.exclude(damaged_at=None).get()
     assert AuditRecord.objects.filter(action="artifact.damaged", object_id=artifact.digest).count() == 1
-    assert not store().exists(artifact.digest)  # set aside
+    assert not get_store().exists(artifact.digest)  # set aside
 
 
 def test_jobs_go_on_when_the_bytes_come_again(damaged_job, project, engineer, actor_for):

@@ -17,7 +17,7 @@ from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import approve
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
@@ -51,7 +51,7 @@ def held(project, tmp_path, worker):
     def put(of, name) -> Artifact:
         path = tmp_path / name
         pq.write_table(of, path)
-        with store().open_staging() as staging:
+        with get_store().open_staging() as staging:
             staging.write(path.read_bytes())
             digest, size = staging.publish()
         artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]

@@ -1,7 +1,7 @@
 import pytest
 
 from apps.core.errors import PlaneError
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from workers.outputs import upload
 
 
@@ -35,4 +35,4 @@ def test_an_upload_can_be_stopped_between_chunks(tmp_path, settings):
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        upload(store(), tmp_path, [{"slot": "x", "path": "x", "media_type": "text/plain"}], stop)
+        upload(get_store(), tmp_path, [{"slot": "x", "path": "x", "media_type": "text/plain"}], stop)

@@ -12,7 +12,7 @@ from apps.data.datasets.versions.registration import add_version
 from apps.ml.registry.models import ModelVersion, Variant
 from apps.ml.registry.services import versions
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobInput, JobOutput
 from apps.platform.jobs.states import JobState
@@ -39,7 +39,7 @@ def _own_store(settings, tmp_path):
 @pytest.fixture
 def held(project):
     def put(data: bytes, name="it") -> Artifact:
-        with store().open_staging() as staging:
+        with get_store().open_staging() as staging:
             staging.write(data)
             digest, size = staging.publish()
         artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]
@@ -168,7 +168,7 @@ def raw(worker_actor, project, held):
 @pytest.fixture
 def described(forms, held, tmp_path):
     """What the engine's register makes of the forms, as the worker hands it on."""
-    inputs = {slot: store().path_of(artifact.digest) for slot, artifact in forms.items()}
+    inputs = {slot: get_store().path_of(artifact.digest) for slot, artifact in forms.items()}
     [output] = run_register(RegisterSpec(), inputs=inputs, out=tmp_path / "v", report=Silent()).outputs
     written = held((tmp_path / "v" / output.path).read_bytes(), output.path)
     return [(output.slot, written, output.path, output.media_type, output.meta)]

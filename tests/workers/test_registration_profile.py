@@ -16,7 +16,7 @@ from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.queries import read_quality_report
 from apps.data.datasets.versions.manifest import ARROW, JSON_LINES, PARQUET
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
 from workers import tasks
@@ -32,7 +32,7 @@ def actor(actor_for, engineer):
 @pytest.fixture
 def held(project):
     def put(data: bytes) -> Artifact:
-        with store().open_staging() as staging:
+        with get_store().open_staging() as staging:
             staging.write(data)
             digest, size = staging.publish()
         artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]

@@ -15,7 +15,7 @@ from apps.ml.reruns.tolerance import Tolerance
 from apps.ml.reruns.verdicts import compare_pair
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import store_file
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.checkpoints import get_checkpoint
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import cancel_job, retry_job
@@ -140,7 +140,7 @@ def test_changed_seed_is_named(train, actor_for, engineer):
 def test_missing_input_bytes_are_named(train, actor_for, engineer, dispatcher, work, table):
     run = Run.objects.select_related("job", "project").get(pk=train().pk)
     rerun, _ = rerun_run(actor=actor_for(engineer), run=run, tolerance=Tolerance())
-    store().path_of(table).unlink()
+    get_store().path_of(table).unlink()
     work(rerun.job)
     evaluate_ended_reruns(actor=dispatcher)
     rerun.refresh_from_db()

@@ -353,9 +353,9 @@ def test_damaged_input_fails_job(worker, submit):
 
 
 def damage(digest: str) -> None:
-    from apps.platform.artifacts.stores import store
+    from apps.platform.artifacts.stores import get_store
 
-    path = store().path_of(digest)
+    path = get_store().path_of(digest)
     path.chmod(0o600)
     path.write_bytes(b"other")
 

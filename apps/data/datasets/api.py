@@ -49,7 +49,7 @@ from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.api import release_connection
 from apps.platform.artifacts.downloads import download
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.request_body import body_of, leave_form_unread, refuse_forms
+from apps.platform.artifacts.request_body import open_body, prevent_form_parsing, refuse_forms
 from apps.platform.artifacts.services import get_holding, publish_upload
 from apps.platform.jobs.api import KEY, serialize_job
 from apps.platform.jobs.models import Job
@@ -117,7 +117,7 @@ class VersionsView(GenericAPIView[DatasetVersion]):
     page_order = ("-number",)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        leave_form_unread(request._request)
+        prevent_form_parsing(request._request)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(
@@ -238,7 +238,7 @@ def add_csv(request: Request, project: Project, name: str) -> Added | Job:
     options = validate_body(ReadingBody, request.query_params)
     dialect_fields = options["delimiter"], options["encoding"]
     check_dialect_options(*dialect_fields)
-    body = body_of(request._request)
+    body = open_body(request._request)
     release_connection()
     published = publish_upload(
         actor=request.actor,
@@ -255,7 +255,7 @@ def add_body(request: Request, project: Project, name: str, kind: str) -> Added 
     """Store a table body other than CSV; a job parses it and creates the version."""
     options = validate_body(AddingBody, request.query_params)
     policy.require(request.actor, "job.submit", project)
-    body = body_of(request._request)
+    body = open_body(request._request)
     release_connection()
     published = publish_upload(
         actor=request.actor,

@@ -29,7 +29,7 @@ from apps.data.datasets.models import Dataset, DatasetQuerySet, DatasetVersionQu
 from apps.data.datasets.versions.commits import clone_url
 from apps.data.datasets.views import upload_command
 from apps.platform.accounts.models import Project
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.list_export import export_list
 from apps.platform.jobs.views import get_project_context
 
 Row = dict[str, Any]
@@ -131,7 +131,7 @@ def show_dataset_list(request: HttpRequest, project: str) -> HttpResponseBase:
         sort="-changed" if request.GET.get("changed_after") or request.GET.get("changed_before") else "",
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=in_project)
+        return export_list(actor, table, project=in_project)
     context = {
         **table.build_context(),
         "nav": "data",
@@ -186,7 +186,7 @@ def show_dataset(request: HttpRequest, project: str, name: str) -> HttpResponseB
         builtin=[build_builtin_view(_("Mine"), by=actor.label)],
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=in_project)
+        return export_list(actor, table, project=in_project)
     context = {
         **table.build_context(),
         "nav": "data",

@@ -36,7 +36,7 @@ from apps.data.datasets.versions.registration import (
 )
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.services import usable
+from apps.platform.artifacts.services import require_undamaged
 from apps.platform.audit import services as audit
 from apps.platform.jobs.models import Job
 from apps.platform.lineage.services import record_edges
@@ -105,7 +105,7 @@ def inspect_stored_csv(
     project: Project, artifact: Artifact, dialect: CsvDialect, chunks: Iterable[bytes] | None = None
 ) -> CsvInspection:
     """Rows and columns of a stored CSV file that the project holds, every row read; Invalid for what is wrong."""
-    check_held(project.pk, [usable(artifact)])
+    check_held(project.pk, [require_undamaged(artifact)])
     if not connection.in_atomic_block:
         connection.close()  # minutes of reading must not keep one of the pool's connections
     source = iter_chunks(artifact) if chunks is None else chunks
@@ -117,7 +117,7 @@ def resolve_dialect(project: Project, artifact: Artifact, delimiter: str, encodi
     check_dialect_options(delimiter, encoding)
     if AUTO not in (delimiter, encoding):
         return CsvDialect(delimiter, encoding)
-    check_held(project.pk, [usable(artifact)])
+    check_held(project.pk, [require_undamaged(artifact)])
     if not connection.in_atomic_block:
         connection.close()  # as in read_through
     with closing(iter_chunks(artifact)) as chunks:

@@ -20,10 +20,10 @@ from apps.data.datasets.versions.comparison import build_schema, diff_params, pa
 from apps.data.datasets.versions.row_diff import find_latest_diff
 from apps.data.datasets.versions.row_pages import read_rows
 from apps.platform.artifacts.services import Damaged
-from apps.platform.audit.queries import timeline
+from apps.platform.audit.queries import get_timeline
 from apps.platform.jobs.tabs import flatten_spec, parse_number_or_zero
-from apps.platform.lineage.queries import graph
-from apps.platform.lineage.steps import rows_of, strip_of
+from apps.platform.lineage.queries import fetch_graph
+from apps.platform.lineage.steps import build_edge_table, build_strip
 
 LINEAGE_DEPTH = 4
 MAX_FILTER_LENGTH = 100
@@ -61,14 +61,18 @@ def build_tab_context(
         case "files":
             return build_files_tab(version, query)
         case "audit":
-            return {"events": timeline(actor, "datasetversion", version.pk)}
+            return {"events": get_timeline(actor, "datasetversion", version.pk)}
     return {}
 
 
 def build_lineage_context(actor: Actor, version: DatasetVersion) -> dict[str, Any]:
     project, end = version.dataset.project, build_version_end(version)
-    lineage = graph(actor, project, end.type, end.id, depth=LINEAGE_DEPTH)
-    return {"graph": lineage, "steps": strip_of(lineage, project.slug), "rows": rows_of(lineage, project.slug)}
+    lineage = fetch_graph(actor, project, end.type, end.id, depth=LINEAGE_DEPTH)
+    return {
+        "graph": lineage,
+        "steps": build_strip(lineage, project.slug),
+        "rows": build_edge_table(lineage, project.slug),
+    }
 
 
 def build_overview_tab(

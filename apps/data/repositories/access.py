@@ -13,7 +13,7 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import NotFound, Unauthenticated
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.versions.registration import check_name
-from apps.platform.accounts.authentication import token_actor, token_of
+from apps.platform.accounts.authentication import find_token, get_token_actor
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from deepseek.messages import N_, Message
@@ -47,10 +47,10 @@ def authenticate_token(request: HttpRequest) -> Actor:
     """The actor of the token in the Authorization header; also `request.actor`. A browser's session counts for nothing
     here: no page asks these addresses.
     """
-    token = token_of(request)
+    token = find_token(request)
     if token is None:
         raise Unauthenticated("Send a token.", hint=HINT)
-    actor = token_actor(request, token)
+    actor = get_token_actor(request, token)
     request.actor = actor  # type: ignore[attr-defined]
     return actor
 

@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from apps.core.actors import Actor
 from apps.core.errors import TooLarge, Unavailable
 from apps.data.repositories import git
-from apps.platform.artifacts.request_body import body_of, ended_early
+from apps.platform.artifacts.request_body import build_cut_off_error, open_body
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ FETCH_LIMIT = 64 << 20  # bytes: what a client has and wants; large histories co
 
 def spool_body(request: HttpRequest, limit: int) -> IO[bytes]:
     """The body in a file without a name, from its beginning. TooLarge by its announced length or while it comes."""
-    body = body_of(request)
+    body = open_body(request)
     if body.length is not None and body.length > limit:
         raise push_too_large_error(limit)
     file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115 - the caller's
@@ -46,7 +46,7 @@ def spool_body(request: HttpRequest, limit: int) -> IO[bytes]:
                 raise push_too_large_error(limit)
             file.write(chunk)
         if body.length is not None and size != body.length:
-            raise ended_early()
+            raise build_cut_off_error()
         file.seek(0)
     except BaseException:
         file.close()

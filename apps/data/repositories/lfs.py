@@ -24,9 +24,9 @@ from apps.data.repositories.responses import LFS, build_lfs_response, handle_pro
 from apps.data.repositories.smart_http import require_method
 from apps.platform.artifacts.digests import DIGEST
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.request_body import body_of
+from apps.platform.artifacts.request_body import open_body
 from apps.platform.artifacts.services import require_room
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from deepseek.messages import N_, Message
 
 MAX_BATCH_OBJECTS = 1000  # git-lfs sends 100
@@ -70,7 +70,7 @@ def handle_batch(request: HttpRequest, project: str, name: str) -> HttpResponseB
     requested = read_objects(body.get("objects"))
     artifacts = get_held_artifacts(target, requested)
     if operation == tickets.UPLOAD:  # what the store has lost, or in another size, is to be sent again
-        for oid in store().lacking({oid: artifact.size for oid, artifact in artifacts.items()}):
+        for oid in get_store().lacking({oid: artifact.size for oid, artifact in artifacts.items()}):
             del artifacts[oid]
     answer = (build_uploads if operation == tickets.UPLOAD else build_downloads)(request, target, requested, artifacts)
     return build_lfs_response({"transfer": "basic", "objects": answer, "hash_algo": "sha256"})
@@ -84,7 +84,7 @@ def require_accept(request: HttpRequest) -> None:
 
 def read_json_object(request: HttpRequest) -> dict[str, Any]:
     """The body as an object of JSON, within BODY_LIMIT_BYTES; Django's own reading knows no chunked one."""
-    body, limit = body_of(request), settings.ENV.body_limit_bytes
+    body, limit = open_body(request), settings.ENV.body_limit_bytes
     data = bytearray()
     for chunk in body.chunks:
         data += chunk

@@ -29,7 +29,7 @@ from apps.data.repositories.objects import POINTER_LIMIT, parse_pointer
 from apps.data.repositories.push_checks import Move
 from apps.data.repositories.trees import BlobReader, QuarantinedObjects, TreeEntry
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.services import publish_upload, require_room, usable
+from apps.platform.artifacts.services import publish_upload, require_room, require_undamaged
 from deepseek.messages import N_, Message
 from deepseek.tables.csv_dialect import HEAD_BYTES, CsvDialect, guess_dialect
 
@@ -185,7 +185,7 @@ def collect_artifacts(
         if is_git_file(path):
             continue
         if entry.sha in known_blobs:
-            artifacts[path] = usable(known_blobs[entry.sha])
+            artifacts[path] = require_undamaged(known_blobs[entry.sha])
             continue
         pointer = parse_pointer(reader.read_blob(entry.sha)) if entry.size < POINTER_LIMIT else None
         if pointer:
@@ -223,7 +223,7 @@ def get_pointed_artifacts(target: RepositoryTarget, pointers: Mapping[str, tuple
             limit="every LFS object of the commit",
             hint=N_("Send them (git lfs push --all origin main), then push again."),
         )
-    return {path: usable(artifacts[digest]) for path, (digest, _) in pointers.items()}
+    return {path: require_undamaged(artifacts[digest]) for path, (digest, _) in pointers.items()}
 
 
 def store_blob(target: RepositoryTarget, path: str, entry: TreeEntry, reader: BlobReader) -> Artifact:

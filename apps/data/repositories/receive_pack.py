@@ -27,7 +27,7 @@ from apps.data.repositories.access import RepositoryTarget
 from apps.data.repositories.hook import ASK, END, WORD
 from apps.data.repositories.responses import format_error
 from apps.data.repositories.trees import QuarantinedObjects
-from apps.platform.audit.faults import named_fault
+from apps.platform.audit.faults import translate_fault
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def decide_push(hook_request: bytes, decide: Decide) -> tuple[bool, list[str]]:
     except (UnicodeDecodeError, TypeError):
         return False, [format_error(Malformed("The names of the references cannot be read."))]
     except Exception as failure:
-        error = failure if isinstance(failure, PlaneError) else named_fault(failure)
+        error = failure if isinstance(failure, PlaneError) else translate_fault(failure)
         if error is None:
             log.exception("a push could not be looked at")
             return False, ["The plane failed while it looked at this push; nothing was taken in. Tell the operator."]

@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from apps.core.actors import ANONYMOUS
 from apps.core.errors import PlaneError, Refused
-from apps.platform.audit.faults import named_fault
+from apps.platform.audit.faults import translate_fault
 from apps.platform.audit.services import record_refusal
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def handle_protocol_errors(shape: Shape) -> Callable[[View], View]:
             try:
                 return view(request, *args, **kwargs)
             except Exception as failure:
-                error = failure if isinstance(failure, PlaneError) else named_fault(failure)
+                error = failure if isinstance(failure, PlaneError) else translate_fault(failure)
                 if error is None:
                     raise
                 return render_error(shape, request, error)

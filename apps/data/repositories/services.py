@@ -35,7 +35,7 @@ from apps.data.repositories.push_checks import (
 )
 from apps.data.repositories.push_contents import read_contents
 from apps.data.repositories.trees import CommitHead, QuarantinedObjects
-from apps.platform.artifacts.garbage import take_back
+from apps.platform.artifacts.garbage import rollback_uploads
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import store_file
 from apps.platform.audit import services as audit
@@ -96,7 +96,7 @@ def accept_push(
 def discard_artifacts(target: RepositoryTarget, artifacts: Sequence[Artifact], began: datetime) -> None:
     """What a refused push has stored goes again; where it cannot, the refusal stands and garbage is collected later."""
     try:
-        take_back(actor=target.actor, project=target.project, artifacts=artifacts, since=began)
+        rollback_uploads(actor=target.actor, project=target.project, artifacts=artifacts, since=began)
     except (PlaneError, DatabaseError, OSError):
         log.warning("what a refused push stored waits for the collection of garbage", exc_info=True)
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 
 from apps.core.actors import Actor
 from apps.core.errors import Unauthenticated
-from apps.platform.accounts.actors import actor_from_token_id, client_address
+from apps.platform.accounts.actors import build_actor_from_token_id, get_client_address
 from deepseek.messages import N_
 
 SALT = "apps.data.repositories.lfs"
@@ -44,10 +44,10 @@ def find_ticket_holder(request: HttpRequest, *, operation: str, name: str, oid: 
         raise stale_ticket_error() from None
     if (claims["o"], claims["n"], claims["d"]) != (operation, name, oid):
         raise stale_ticket_error()
-    actor = actor_from_token_id(claims["t"], claims["c"])
+    actor = build_actor_from_token_id(claims["t"], claims["c"])
     if actor is None or claims["p"] not in actor.project_ids:
         raise stale_ticket_error()
-    request_fields = {"address": client_address(request), "request_id": str(getattr(request, "request_id", ""))}
+    request_fields = {"address": get_client_address(request), "request_id": str(getattr(request, "request_id", ""))}
     return replace(actor, **request_fields), int(claims["s"])
 
 

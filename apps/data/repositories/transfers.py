@@ -11,9 +11,9 @@ from apps.data.repositories.folders import release_connection
 from apps.data.repositories.lfs import read_json_object, read_object
 from apps.data.repositories.responses import NO_CACHE, build_lfs_response, handle_protocol_errors, render_lfs_error
 from apps.data.repositories.smart_http import require_method
-from apps.platform.artifacts.digests import checked_digest
+from apps.platform.artifacts.digests import validate_digest
 from apps.platform.artifacts.downloads import download
-from apps.platform.artifacts.request_body import Body, body_of, refuse_forms
+from apps.platform.artifacts.request_body import Body, open_body, refuse_forms
 from apps.platform.artifacts.services import get_holding, publish_upload
 from deepseek.messages import N_
 
@@ -35,7 +35,7 @@ def handle_object(request: HttpRequest, project: str, name: str, oid: str) -> Ht
     if request.method == "PUT":
         return store_object(request, project, name, oid)
     target, _ = authenticate_transfer(request, project, name, oid, tickets.DOWNLOAD)
-    holding = get_holding(actor=target.actor, project=target.project, digest=checked_digest(oid))
+    holding = get_holding(actor=target.actor, project=target.project, digest=validate_digest(oid))
     release_connection()
     return download(request, holding)
 
@@ -43,9 +43,9 @@ def handle_object(request: HttpRequest, project: str, name: str, oid: str) -> Ht
 def store_object(request: HttpRequest, project: str, name: str, oid: str) -> HttpResponse:
     """Store the body under its digest. Cut off or damaged, nothing of it stays, and git-lfs sends it again."""
     target, announced = authenticate_transfer(request, project, name, oid, tickets.UPLOAD)
-    checked_digest(oid)
+    validate_digest(oid)
     refuse_forms(request)
-    body: Body = body_of(request)
+    body: Body = open_body(request)
     if announced is not None and body.length is not None and body.length != announced:
         raise Invalid(
             "The body has {length} bytes, announced were {announced}.",

@@ -17,8 +17,8 @@ from apps.core.policy import require
 from apps.gateways.mlflow.request import MlflowCall, parse_query, read_json_body
 from apps.gateways.mlflow.responses import MlflowError, as_mlflow_error, build_error_response, build_json_response
 from apps.gateways.mlflow.routes import ROUTES_BY_ADDRESS, STREAMS, TICKETED, Route, Stream, list_methods, match_pattern
-from apps.platform.accounts.bearer_lookup import bearer_of
-from apps.platform.audit.faults import named_fault
+from apps.platform.accounts.bearer_lookup import get_bearer
+from apps.platform.audit.faults import translate_fault
 from apps.platform.audit.services import record_refusal
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ def dispatch_request(request: HttpRequest, path: str) -> HttpResponseBase:
         if route is None:
             raise unknown_route_error(method, path)
         if not isinstance(route, Route):
-            actor, project_id, slug = bearer_of(request)
+            actor, project_id, slug = get_bearer(request)
             return route(MlflowCall(actor, project_id, slug, {}, request), path)
         if route.action is None:  # a probe, which needs no token
             return build_response(route.function(MlflowCall(actor, 0, "", {}, request)))
-        actor, project_id, slug = bearer_of(request)
+        actor, project_id, slug = get_bearer(request)
         by_query = lookup_method == "GET"
         if route.body_bytes:  # a long body is read only of who may send it
             require(actor, route.action, MlflowCall(actor, project_id, slug, {}, request))
@@ -73,7 +73,7 @@ def unknown_route_error(method: str, path: str) -> MlflowError:
 
 def build_failure_response(request: HttpRequest, actor: Actor, error: Exception) -> HttpResponse:
     """The answer to an error that is not MLflow's: a refusal of a service, the database away, a defect."""
-    plane_error = error if isinstance(error, PlaneError) else named_fault(error)
+    plane_error = error if isinstance(error, PlaneError) else translate_fault(error)
     if plane_error is None:
         request_id = getattr(request, "request_id", "") or "unknown"
         log.error("%s %s failed (request %s)", request.method, request.path, request_id, exc_info=error)

@@ -31,7 +31,7 @@ from apps.platform.artifacts.api import release_connection
 from apps.platform.artifacts.downloads import download
 from apps.platform.artifacts.file_names import OCTETS
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.request_body import Body, body_of
+from apps.platform.artifacts.request_body import Body, open_body
 
 FILES, SIGNED, PRESIGNED = "artifacts", "signed", "presigned"
 MLMODEL = "MLmodel"  # YAML, without an ending that would say so
@@ -236,7 +236,7 @@ def get_request_body(request: HttpRequest) -> Body:
     """The body of a PUT; of one that tells no length and is not chunked there is none (RFC 9112)."""
     if not request.META.get("CONTENT_LENGTH") and "HTTP_TRANSFER_ENCODING" not in request.META:
         return Body(iter(()), 0)
-    return body_of(request)
+    return open_body(request)
 
 
 def stream_without_connection(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ from apps.gateways.mlflow.responses import (
 )
 from apps.ml.experiments.files import tree
 from apps.ml.experiments.files.tree import Owner
-from apps.platform.artifacts.request_body import body_of as bytes_of
+from apps.platform.artifacts.request_body import open_body as bytes_of
 
 PATH = re.compile(r".*?/mlflow-artifacts/mpu/(create|complete|abort)/(.*)", re.DOTALL)
 

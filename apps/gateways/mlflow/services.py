@@ -25,7 +25,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.artifacts.digests import DIGEST
 from apps.platform.artifacts.services import require_room
 from apps.platform.artifacts.store import STALE, Store
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.services import record
 
 AREA = "multipart"
@@ -118,7 +118,7 @@ def sweep_uploads(*, actor: Actor, older_than: timedelta = STALE) -> int:
     for upload in MultipartUpload.objects.filter(created_at__lt=timezone.now() - older_than):
         forget(upload)
         swept += 1
-    names = store().area(AREA).areas()
+    names = get_store().area(AREA).areas()
     upload_ids = set(MultipartUpload.objects.values_list("pk", flat=True))
     for name in names:
         if name not in upload_ids and not MultipartUpload.objects.filter(pk=name).exists():
@@ -138,7 +138,7 @@ def forget(upload: MultipartUpload) -> None:
 
 
 def get_staging_area(name: str) -> Store:
-    return store().area(AREA, name)
+    return get_store().area(AREA, name)
 
 
 def join_parts(area: Store, parts: Sequence[str]) -> Iterator[bytes]:

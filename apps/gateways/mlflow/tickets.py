@@ -19,7 +19,7 @@ from apps.core.errors import Unauthenticated
 from apps.core.policy import require
 from apps.gateways.mlflow.request import parse_query
 from apps.gateways.mlflow.responses import invalid_parameter_error
-from apps.platform.accounts.actors import actor_from_token_id, client_address
+from apps.platform.accounts.actors import build_actor_from_token_id, get_client_address
 from apps.platform.artifacts.models import Artifact, Holding
 
 PART_SALT, DOWNLOAD_SALT = "apps.gateways.mlflow.part", "apps.gateways.mlflow.download"
@@ -67,10 +67,10 @@ def read_ticket(request: HttpRequest, salt: str, seconds: int) -> dict[str, Any]
 
 
 def get_ticket_actor(request: HttpRequest, claims: dict[str, Any]) -> Actor:
-    actor = actor_from_token_id(claims["t"], claims["c"])
+    actor = build_actor_from_token_id(claims["t"], claims["c"])
     if actor is None:
         raise stale_ticket_error()
-    request_fields = {"address": client_address(request), "request_id": str(getattr(request, "request_id", ""))}
+    request_fields = {"address": get_client_address(request), "request_id": str(getattr(request, "request_id", ""))}
     return replace(actor, **request_fields)
 
 

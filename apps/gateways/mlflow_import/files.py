@@ -16,7 +16,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.artifacts import file_names
 from apps.platform.artifacts.bulk_sql import Stored, hold_many
 from apps.platform.artifacts.services import is_marked_damaged, require_room
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 
 MAX_FILE_TRIES = 3  # of a file whose bytes are cut off
 FILES_PER_HOLD = 200  # files, so that a killed import has what it brought
@@ -78,7 +78,7 @@ class FileImporter:
         reason = ""
         for _ in range(MAX_FILE_TRIES):
             try:
-                with store().open_staging() as staging:
+                with get_store().open_staging() as staging:
                     for chunk in self.source.read(self.owner, file):
                         staging.write(chunk)
                     if staging.size != file.size:

@@ -40,7 +40,7 @@ from apps.ml.experiments.models import (
     RunTag,
 )
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.bulk_sql import batches
+from apps.platform.artifacts.bulk_sql import split_into_batches
 
 RUNS_PER_LINK_BATCH = 500  # runs whose links are noted at once
 LogLine = Callable[[str], None]
@@ -185,7 +185,7 @@ class Importer:
         pending = ImportedRun.objects.filter(run__project=self.project, run__purging_at=None).exclude(links=[])
         pending = pending.order_by("run_id")
         rows = pending.values_list("run_id", "links").iterator(chunk_size=RUNS_PER_LINK_BATCH)
-        for batch in batches(rows, RUNS_PER_LINK_BATCH):
+        for batch in split_into_batches(rows, RUNS_PER_LINK_BATCH):
             links = {
                 run_id: [Link(model_id=model, direction=direction, step=step) for model, direction, step in each]
                 for run_id, each in batch

@@ -22,7 +22,14 @@ from apps.ml.experiments.filters import completion
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import annotations
 from apps.platform.accounts.models import Project
-from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, ids_asked, result_context, way_back
+from apps.platform.audit.bulk_actions import (
+    REASON_LIMIT,
+    Done,
+    build_result_context,
+    get_return_url,
+    parse_ids,
+    run_bulk_action,
+)
 from apps.platform.jobs.views import get_project_context
 
 Act = Callable[[Run], str]
@@ -42,7 +49,7 @@ def apply_bulk_action(request: HttpRequest, project: str) -> HttpResponseBase:
         raise Invalid("{verb!r} is nothing to do to runs.", verb=verb[:40], field="do", limit=limit)
     policy.require(actor, "run.annotate", where)
     address, title, prepare = VERBS[verb]
-    ids, (body, act) = ids_asked(request), prepare(actor, request)
+    ids, (body, act) = parse_ids(request), prepare(actor, request)
 
     def get_run_url(pk: str) -> str:
         return reverse("experiments:detail", args=[where.slug, pk]) if queries.RUN_ID.fullmatch(pk) else ""
@@ -51,16 +58,16 @@ def apply_bulk_action(request: HttpRequest, project: str) -> HttpResponseBase:
         run = queries.get_run(actor, where, pk)
         return Done(f"{run.name} {run.pk[:8]}", get_run_url(pk), act(run))
 
-    outcomes = each(actor, ids, run_action, request=request, name=lambda pk: pk[:8], page=get_run_url)
-    back = way_back(request, reverse("experiments:list", args=[where.slug]))
-    context = result_context(outcomes, title=str(title), back=back)
+    outcomes = run_bulk_action(actor, ids, run_action, request=request, name=lambda pk: pk[:8], page=get_run_url)
+    back = get_return_url(request, reverse("experiments:list", args=[where.slug]))
+    context = build_result_context(outcomes, title=str(title), back=back)
     calls = {"address": address, "ids": ids, "body": body}
     return render(request, "experiments/bulk.html", {**context, "nav": "runs", "calls": calls})
 
 
 def build_selection_url(request: HttpRequest, project: Project, verb: str) -> str:
     """Build the URL of the comparison, or of the points CSV, of the selected runs."""
-    ids = ",".join(ids_asked(request))
+    ids = ",".join(parse_ids(request))
     if verb == "compare":
         return f"{reverse('experiments:compare', args=[project.slug])}?{urlencode({'ids': ids}, safe=',')}"
     query = urlencode({"ids": ids, "key": request.POST.get("key", "")}, safe=",")

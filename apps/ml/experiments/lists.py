@@ -40,7 +40,7 @@ from apps.ml.experiments.queries import BY_METRIC, Columns, RunFilters
 from apps.ml.experiments.ranking import rank_runs
 from apps.ml.experiments.states import RunState
 from apps.platform.accounts.models import Project
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.list_export import export_list
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.views import get_project_context
 
@@ -115,7 +115,7 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     actor, where = get_project_context(request, project)
     table, columns = build_run_table(actor, where, request.GET)
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
+        return export_list(actor, table, project=where)
     key = get_ordering_metric(table.query.sort)
     runs = [row["run"] for row in table.rows]
     context = {

@@ -24,7 +24,7 @@ from apps.ml.experiments.markdown import render_markdown
 from apps.ml.experiments.metrics import chart_options
 from apps.ml.experiments.metrics.chart_options import ChartOptions
 from apps.ml.experiments.models import Metric, Run
-from apps.platform.audit.queries import timeline
+from apps.platform.audit.queries import get_timeline
 from apps.platform.jobs.views import get_project_context
 
 TABS = ("overview", "metrics", "artifacts", "environment", "lineage", "audit")
@@ -124,7 +124,7 @@ def build_tab_context(
         case "environment":
             return {"environment": run.environment, "packages": (run.environment.get("packages") or {}).items()}
         case "audit":
-            return {"events": timeline(actor, "run", run.pk)}
+            return {"events": get_timeline(actor, "run", run.pk)}
     return {}
 
 

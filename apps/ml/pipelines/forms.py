@@ -44,7 +44,7 @@ from apps.platform.jobs.specforms.fields import FormItem, list_problem_items
 from apps.platform.jobs.specforms.resource_fields import build_needs_group, read_needs
 from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview
 from apps.platform.jobs.specforms.spec_form import SpecForm
-from apps.platform.lineage.layout import Box, drawn
+from apps.platform.lineage.layout import Box, draw_graph
 from deepseek.clean.spec import CleanSpec
 
 COLUMNS = "columns"  # id of the list of names that the fields of columns offer
@@ -322,7 +322,7 @@ class PipelineForm:
     @property
     def graph(self) -> dict[str, Any] | None:
         """The steps as they will wait for each other; each leads to its fields."""
-        drawing = drawn({step: self.template.waits[step] for step in self.steps})
+        drawing = draw_graph({step: self.template.waits[step] for step in self.steps})
         if drawing is None:
             return None
         nodes = [self.node_of(box) for box in drawing.boxes]

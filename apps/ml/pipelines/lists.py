@@ -32,8 +32,15 @@ from apps.ml.pipelines.queries import PipelineSummary
 from apps.ml.pipelines.states import PipelineState
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.models import Project
-from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.bulk_actions import (
+    REASON_LIMIT,
+    Done,
+    build_result_context,
+    get_return_url,
+    parse_numeric_ids,
+    run_bulk_action,
+)
+from apps.platform.audit.list_export import export_list
 from apps.platform.jobs.views import get_project_context
 
 Row = dict[str, Any]  # {pipeline, summary, template}
@@ -91,7 +98,7 @@ def show_pipelines(request: HttpRequest, project: str) -> HttpResponseBase:
         sort="-made" if dated else "",
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
+        return export_list(actor, table, project=where)
     context = {
         **table.build_context(),
         "nav": "jobs",
@@ -165,7 +172,7 @@ def run_bulk_cancel(request: HttpRequest, project: str) -> HttpResponse:
     policy.require(actor, "pipeline.cancel", where)
     if not reason:
         raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
-    ids = numbers_asked(request)
+    ids = parse_numeric_ids(request)
 
     def get_page_address(pk: int) -> str:
         return reverse("pipelines:detail", args=[where.slug, pk])
@@ -177,8 +184,8 @@ def run_bulk_cancel(request: HttpRequest, project: str) -> HttpResponse:
         outcome = _("The workers were asked to stop what runs") if moving else _("Cancelled")
         return Done(str(pipeline), get_page_address(pk), outcome)
 
-    outcomes = each(actor, ids, cancel_one, request=request, name=lambda pk: f"#{pk}", page=get_page_address)
-    back = way_back(request, reverse("pipelines:list", args=[where.slug]))
+    outcomes = run_bulk_action(actor, ids, cancel_one, request=request, name=lambda pk: f"#{pk}", page=get_page_address)
+    back = get_return_url(request, reverse("pipelines:list", args=[where.slug]))
     calls = {"address": "api-pipeline-cancel", "ids": ids, "body": {"reason": reason}}
-    context = result_context(outcomes, title=_("Cancel pipelines"), back=back)
+    context = build_result_context(outcomes, title=_("Cancel pipelines"), back=back)
     return render(request, "pipelines/bulk.html", {**context, "nav": "jobs", "calls": calls})

@@ -17,7 +17,7 @@ from apps.ml.pipelines.queries import LoadedPipeline
 from apps.ml.pipelines.streams import compute_mark
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
-from apps.platform.lineage.layout import drawn
+from apps.platform.lineage.layout import draw_graph
 
 OUTSIDE = "#{}"  # what a job of no step is called in the graph; no step can be called so
 
@@ -50,7 +50,7 @@ def build_graph(loaded: LoadedPipeline, slug: str) -> dict[str, Any] | None:
     for name, job in outside.items():
         for child in job.feeds:
             parents[child].append(name)
-    drawing = drawn(parents)
+    drawing = draw_graph(parents)
     if drawing is None:
         return None
     nodes = {step.name: build_node(step.job) for step in loaded.steps}

@@ -22,7 +22,7 @@ from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.pipelines.queries import LoadedPipeline
 from apps.ml.pipelines.rerun_form import RerunForm
 from apps.ml.pipelines.templates import TEMPLATES
-from apps.platform.audit.queries import timeline
+from apps.platform.audit.queries import get_timeline
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.services import retry_job
 from apps.platform.jobs.views import flatten_spec, get_project_context
@@ -76,7 +76,7 @@ def show_pipeline(request: HttpRequest, project: str, pk: int, tab: str = "overv
         parameters = dict(document.get("parameters") or {})
         context |= {"rows": [*flatten_spec(parameters.pop("params", {})), *flatten_spec(parameters)]}
     elif tab == "audit":
-        context["events"] = timeline(actor, "pipeline", pipeline.pk)
+        context["events"] = get_timeline(actor, "pipeline", pipeline.pk)
     return render(request, f"pipelines/{tab}.html", context)
 
 

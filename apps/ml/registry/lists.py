@@ -31,7 +31,7 @@ from apps.ml.registry import queries
 from apps.ml.registry.models import Model, ModelQuerySet, ModelVersion, ModelVersionQuerySet
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.models import Project
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.list_export import export_list
 from apps.platform.jobs.views import get_project_context
 from deepseek.messages import N_
 
@@ -107,7 +107,7 @@ def show_models(request: HttpRequest, project: str) -> HttpResponseBase:
         sort="-registered" if request.GET.get("registered_after") or request.GET.get("registered_before") else "",
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
+        return export_list(actor, table, project=where)
     context = {
         **table.build_context(),
         "nav": "models",

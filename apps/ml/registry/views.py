@@ -40,8 +40,8 @@ from apps.platform.accounts.models import Project
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.terms import get_terms, query_eligible_people
-from apps.platform.audit.list_export import csv_response
-from apps.platform.audit.queries import timeline
+from apps.platform.audit.list_export import export_list
+from apps.platform.audit.queries import get_timeline
 from apps.platform.audit.services import record_refusal
 from apps.platform.jobs.views import get_project_context
 
@@ -57,7 +57,7 @@ def show_model(request: HttpRequest, project: str, name: str, tab: str = "versio
     actor, where = get_project_context(request, project)
     model = queries.get_model(actor, where, name)
     if tab == "versions" and request.GET.get("format") == "csv":
-        return csv_response(actor, build_versions_table(actor, model, request.GET), project=where)
+        return export_list(actor, build_versions_table(actor, model, request.GET), project=where)
     return render_model(request, actor, model, tab)
 
 
@@ -89,7 +89,7 @@ def render_model(
     elif tab == "history":
         context |= {"moves": queries.list_moves(actor, model), "aliases": queries.list_aliases(actor, model)}
     else:
-        context["events"] = timeline(actor, "model", model.pk)
+        context["events"] = get_timeline(actor, "model", model.pk)
     return render(request, f"registry/model_{tab}.html", context, status=status)
 
 
@@ -292,7 +292,7 @@ def build_tab_context(
                 "asked": queries.list_approvals(actor, version),
             }
         case "audit":
-            return {"events": timeline(actor, "modelversion", version.pk)}
+            return {"events": get_timeline(actor, "modelversion", version.pk)}
     return {}
 
 

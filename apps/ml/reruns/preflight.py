@@ -21,7 +21,7 @@ from apps.ml.experiments.models import Run
 from apps.ml.reruns.inputs import Difference, format_value, get_gpus
 from apps.ml.reruns.verdicts import build_open_run_error
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.spec_validation import combine_errors
@@ -115,7 +115,7 @@ def check_slot(actor: Actor, run: Run, slot: str, digest: str) -> Slot:
 def has_full_size(artifact: Artifact) -> bool:
     """Whether the store has an object of that length. Its bytes are read by the worker that stages them."""
     try:
-        return store().size(artifact.digest) == artifact.size
+        return get_store().size(artifact.digest) == artifact.size
     except FileNotFoundError:
         return False
 

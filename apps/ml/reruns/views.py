@@ -20,7 +20,7 @@ from apps.ml.reruns import queries, services, verdict_text
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.preflight import run_preflight
 from apps.ml.reruns.tolerance import ABSOLUTE, RELATIVE, build_tolerance, parse_tolerance_number
-from apps.platform.audit.queries import timeline
+from apps.platform.audit.queries import get_timeline
 from apps.platform.jobs.tabs import flatten_spec
 from apps.platform.jobs.views import get_project_context
 
@@ -81,7 +81,7 @@ def rerun_page(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         "run": queries.get_rerun_run(rerun),
         "job": rerun.job,
         "foreseen": verdict_text.add_labels(rerun.foreseen),
-        "events": timeline(actor, "rerun", rerun.pk),
+        "events": get_timeline(actor, "rerun", rerun.pk),
         **build_verdict_context(rerun),
     }
     return render(request, "reruns/rerun.html", context)

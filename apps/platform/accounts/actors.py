@@ -17,33 +17,33 @@ from apps.platform.accounts.models import ApiToken, Membership, ServiceAccount, 
 AUDIT_SCOPE = "audit:read"
 
 
-def actor_for_user(user: User, *, address: str = "", request_id: str = "") -> Actor:
+def build_actor_for_user(user: User, *, address: str = "", request_id: str = "") -> Actor:
     """The actor of a person at a browser; one query. A disabled person is nobody."""
     if not user.is_active:
-        return anonymous(address=address, request_id=request_id)
+        return build_anonymous_actor(address=address, request_id=request_id)
     return Actor(
         kind="user",
         label=user.username,
         user_id=user.pk,
         system_role=SystemRole(user.system_role) if user.system_role else None,
-        project_roles=gathered(Membership.objects.filter(user=user).values_list("project_id", "role")),
+        project_roles=group_roles(Membership.objects.filter(user=user).values_list("project_id", "role")),
         address=address,
         request_id=request_id,
     )
 
 
-def actor_for_service_account(account: ServiceAccount) -> Actor:
+def build_actor_for_service_account(account: ServiceAccount) -> Actor:
     """What a service account may do in its project, before a token narrows it; one query."""
     memberships = Membership.objects.filter(service_account=account, project_id=account.project_id)
     return Actor(
         kind="service_account",
         label=account.name,
         service_account_id=account.pk,
-        project_roles=gathered(memberships.values_list("project_id", "role")) if account.is_active else {},
+        project_roles=group_roles(memberships.values_list("project_id", "role")) if account.is_active else {},
     )
 
 
-def actor_for_token(token: ApiToken, *, address: str = "", request_id: str = "") -> Actor:
+def build_actor_for_token(token: ApiToken, *, address: str = "", request_id: str = "") -> Actor:
     """The owner's actor, narrowed to the token's project and scopes; one query when the owner is loaded.
 
     A token belongs to one project, so a system role does not travel with it; the one exception is the auditor,
@@ -52,7 +52,7 @@ def actor_for_token(token: ApiToken, *, address: str = "", request_id: str = "")
     owner = token.user or token.service_account
     assert owner is not None  # noqa: S101 - a constraint of the table
     if not owner.is_active:
-        return anonymous(address=address, request_id=request_id)
+        return build_anonymous_actor(address=address, request_id=request_id)
     memberships = Membership.objects.filter(
         project_id=token.project_id, user=token.user, service_account=token.service_account
     )
@@ -63,20 +63,20 @@ def actor_for_token(token: ApiToken, *, address: str = "", request_id: str = "")
         service_account_id=token.service_account_id,
         token_id=token.pk,
         scopes=frozenset(token.scopes),
-        system_role=role_of_token(token.user.system_role if token.user else "", token.scopes),
-        project_roles=gathered(memberships.values_list("project_id", "role")),
+        system_role=get_token_role(token.user.system_role if token.user else "", token.scopes),
+        project_roles=group_roles(memberships.values_list("project_id", "role")),
         address=address,
         request_id=request_id,
     )
 
 
-def role_of_token(system_role: str, scopes: Iterable[str]) -> SystemRole | None:
+def get_token_role(system_role: str, scopes: Iterable[str]) -> SystemRole | None:
     """The system role that a token keeps: the auditor's, and only to read the trail."""
     keeps = system_role == SystemRole.AUDITOR and AUDIT_SCOPE in scopes
     return SystemRole.AUDITOR if keeps else None
 
 
-def actor_from_grant(grant: Mapping[str, Any]) -> Actor | None:
+def build_actor_from_grant(grant: Mapping[str, Any]) -> Actor | None:
     """Who asked for a job, with the rights they have now; None when that authority is gone.
 
     `grant` is `Actor.as_record()` with `scopes`. Gone means: the person, service account or membership is removed or
@@ -88,10 +88,10 @@ def actor_from_grant(grant: Mapping[str, Any]) -> Actor | None:
     if grant.get("kind") not in {"user", "service_account"}:
         return None
     if grant.get("token") is not None:
-        actor = actor_from_token_id(grant["token"], grant.get("scopes"))
+        actor = build_actor_from_token_id(grant["token"], grant.get("scopes"))
     elif grant.get("user") is not None:
         user = User.objects.filter(pk=grant["user"], is_active=True).first()
-        actor = actor_for_user(user) if user else None
+        actor = build_actor_for_user(user) if user else None
     else:
         actor = None  # a service account acts by token only
     if actor is None or (actor.user_id, actor.service_account_id) != (grant.get("user"), grant.get("service_account")):
@@ -99,7 +99,7 @@ def actor_from_grant(grant: Mapping[str, Any]) -> Actor | None:
     return actor if actor.project_roles or actor.system_role else None
 
 
-def actor_from_token_id(token_id: int, scopes: Iterable[str] | None) -> Actor | None:
+def build_actor_from_token_id(token_id: int, scopes: Iterable[str] | None) -> Actor | None:
     token = (
         ApiToken.objects.select_related("user", "service_account")
         .filter(pk=token_id, revoked_at__isnull=True, expires_at__gt=timezone.now())
@@ -108,23 +108,23 @@ def actor_from_token_id(token_id: int, scopes: Iterable[str] | None) -> Actor | 
     if token is None:
         return None
     token.scopes = sorted(set(token.scopes) & set(scopes or ()))
-    actor = actor_for_token(token)
+    actor = build_actor_for_token(token)
     return None if actor.is_anonymous else actor
 
 
-def anonymous(*, address: str = "", request_id: str = "") -> Actor:
+def build_anonymous_actor(*, address: str = "", request_id: str = "") -> Actor:
     return Actor(kind=ANONYMOUS.kind, label=ANONYMOUS.label, address=address, request_id=request_id)
 
 
-def gathered(rows: Iterable[tuple[int, str]]) -> dict[int, frozenset[ProjectRole]]:
+def group_roles(rows: Iterable[tuple[int, str]]) -> dict[int, frozenset[ProjectRole]]:
     """(project, role) rows as the roles of each project."""
     roles: dict[int, set[ProjectRole]] = {}
     for project_id, role in rows:
         roles.setdefault(project_id, set()).add(ProjectRole(role))
-    return {project_id: frozenset(held) for project_id, held in roles.items()}
+    return {project_id: frozenset(role_set) for project_id, role_set in roles.items()}
 
 
-def client_address(request: HttpRequest) -> str:
+def get_client_address(request: HttpRequest) -> str:
     """The address that connected; if that is the TLS proxy's, the one that the proxy itself saw.
 
     A proxy appends the peer's address to X-Forwarded-For, so only the last hop is its word; what stands before

@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.platform.accounts.actors import client_address
+from apps.platform.accounts.actors import get_client_address
 from apps.platform.accounts.known_devices import remember_device
 from apps.platform.accounts.lockout import consume_limits
 from apps.platform.accounts.models import User
@@ -36,7 +36,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         """
         user.must_change_password = False
         user.password_changed_at = timezone.now()
-        user.password_changed_from = client_address(context.request) if context.request else ""
+        user.password_changed_from = get_client_address(context.request) if context.request else ""
         super().set_password(user, password)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
@@ -55,7 +55,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         return reverse("home")
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        address = client_address(request)
+        address = get_client_address(request)
         if not address:
             raise PermissionDenied("The address of this client is not known.")
         return address
@@ -65,19 +65,19 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # untyped
     """TOTP secrets and recovery seeds are encrypted at rest: a copy of the database alone yields no code."""
 
     def encrypt(self, text: str) -> str:
-        return cipher().encrypt(text.encode()).decode()
+        return get_cipher().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
-        return cipher().decrypt(encrypted_text.encode()).decode()
+        return get_cipher().decrypt(encrypted_text.encode()).decode()
 
 
-def cipher() -> MultiFernet:
+def get_cipher() -> MultiFernet:
     """Encrypts with SECRET_KEY and still reads what SECRET_KEY_FALLBACKS wrote."""
-    return MultiFernet([fernet(key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
+    return MultiFernet([build_fernet(key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
 
 
 @lru_cache(maxsize=8)
-def fernet(secret: str) -> Fernet:
+def build_fernet(secret: str) -> Fernet:
     """A key of its own for this purpose, derived by HKDF-SHA256 (RFC 5869)."""
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"accounts: second factors").derive(secret.encode())
     return Fernet(base64.urlsafe_b64encode(derived))

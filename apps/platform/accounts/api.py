@@ -19,7 +19,7 @@ from apps.platform.accounts.models import ApiToken, Project, User
 from apps.platform.accounts.projects import get_project
 
 
-def body_of(kind: type[serializers.BaseSerializer[Any]], request: Request) -> dict[str, Any]:
+def parse_body(kind: type[serializers.BaseSerializer[Any]], request: Request) -> dict[str, Any]:
     """The validated body; DRF's ValidationError becomes a 422 in our shape."""
     body = kind(data=request.data)
     body.is_valid(raise_exception=True)
@@ -30,17 +30,17 @@ class Me(APIView):
     @extend_schema(responses=bodies.MeSerializer)
     def get(self, request: Request) -> Response:
         """Who the plane takes you for, and what you may do where."""
-        return Response(told_of(request))
+        return Response(serialize_actor(request))
 
     @extend_schema(request=bodies.PreferencesSerializer, responses=bodies.MeSerializer)
     def patch(self, request: Request) -> Response:
         """Choose how pages are shown to you: zone, language, theme. What is left out stays; no token may."""
-        asked = body_of(bodies.PreferencesSerializer, request)
-        request.user = services.set_preferences(actor=request.actor, **asked)
-        return Response(told_of(request))
+        body = parse_body(bodies.PreferencesSerializer, request)
+        request.user = services.set_preferences(actor=request.actor, **body)
+        return Response(serialize_actor(request))
 
 
-def told_of(request: Request) -> dict[str, Any]:
+def serialize_actor(request: Request) -> dict[str, Any]:
     actor: Actor = request.actor
     own = request.user if isinstance(request.user, User) else None
     slugs = dict(Project.objects.filter(pk__in=actor.project_ids).values_list("pk", "slug"))
@@ -68,7 +68,7 @@ class ProjectList(ListAPIView[Project]):
     @extend_schema(request=bodies.NewProjectSerializer, responses={201: bodies.ProjectSerializer})
     def post(self, request: Request) -> Response:
         policy.require(request.actor, "project.create")
-        project = services.create_project(actor=request.actor, **body_of(bodies.NewProjectSerializer, request))
+        project = services.create_project(actor=request.actor, **parse_body(bodies.NewProjectSerializer, request))
         return Response(bodies.ProjectSerializer(project).data, status=status.HTTP_201_CREATED)
 
 
@@ -93,8 +93,8 @@ class MemberDetail(APIView):
         where = get_project(request.actor, project)
         member = queries.get_member(request.actor, where, name)
         policy.require(request.actor, "member.set_roles", where)
-        asked = body_of(bodies.RolesSerializer, request)
-        services.set_member_roles(actor=request.actor, project=where, member=member, **asked)
+        body = parse_body(bodies.RolesSerializer, request)
+        services.set_member_roles(actor=request.actor, project=where, member=member, **body)
         members = queries.list_members(request.actor, where)
         return Response({"items": bodies.MemberSerializer(members, many=True).data, "next": None})
 
@@ -113,8 +113,8 @@ class ServiceAccountList(APIView):
     def post(self, request: Request, project: str) -> Response:
         where = get_project(request.actor, project)
         policy.require(request.actor, "service_account.create", where)
-        asked = body_of(bodies.NewServiceAccountSerializer, request)
-        services.create_service_account(actor=request.actor, project=where, **asked)
+        body = parse_body(bodies.NewServiceAccountSerializer, request)
+        services.create_service_account(actor=request.actor, project=where, **body)
         members = queries.list_members(request.actor, where)
         return Response(
             {"items": bodies.MemberSerializer(members, many=True).data, "next": None}, status=status.HTTP_201_CREATED
@@ -127,7 +127,7 @@ class ServiceAccountDisable(APIView):
         account = queries.get_service_account(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "service_account.disable", account)
         services.disable_service_account(
-            actor=request.actor, account=account, **body_of(bodies.ReasonSerializer, request)
+            actor=request.actor, account=account, **parse_body(bodies.ReasonSerializer, request)
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -138,10 +138,10 @@ class ServiceAccountTokens(APIView):
         """Create a token for the account. Who creates it and its `holder` count as requesters of what it asks for."""
         account = queries.get_service_account(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "token.create_for_service_account", account)
-        asked = body_of(bodies.HeldTokenAskedSerializer, request)
-        asked["holder"] = queries.get_holder(request.actor, account, asked["holder"])
-        token, secret = services.create_token_for_service_account(actor=request.actor, account=account, **asked)
-        return shown_once(token, secret)
+        body = parse_body(bodies.HeldTokenAskedSerializer, request)
+        body["holder"] = queries.get_holder(request.actor, account, body["holder"])
+        token, secret = services.create_token_for_service_account(actor=request.actor, account=account, **body)
+        return build_secret_response(token, secret)
 
 
 # -- people ---------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class UserList(ListAPIView[User]):
     @extend_schema(request=bodies.NewUserSerializer, responses={201: bodies.OneTimePasswordSerializer})
     def post(self, request: Request) -> Response:
         policy.require(request.actor, "user.create")
-        user, password = services.create_user(actor=request.actor, **body_of(bodies.NewUserSerializer, request))
+        user, password = services.create_user(actor=request.actor, **parse_body(bodies.NewUserSerializer, request))
         answer = {"username": user.username, "one_time_password": password}
         return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 
@@ -172,7 +172,7 @@ class UserDisable(APIView):
     def post(self, request: Request, username: str) -> Response:
         user = queries.get_user(request.actor, username)
         policy.require(request.actor, "user.disable", user)
-        user = services.disable_user(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
+        user = services.disable_user(actor=request.actor, user=user, **parse_body(bodies.ReasonSerializer, request))
         return Response(bodies.UserSerializer(user).data)
 
 
@@ -181,7 +181,7 @@ class UserEnable(APIView):
     def post(self, request: Request, username: str) -> Response:
         user = queries.get_user(request.actor, username)
         policy.require(request.actor, "user.enable", user)
-        user = services.enable_user(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
+        user = services.enable_user(actor=request.actor, user=user, **parse_body(bodies.ReasonSerializer, request))
         return Response(bodies.UserSerializer(user).data)
 
 
@@ -203,7 +203,9 @@ class UserConfirmCredentials(APIView):
         """
         user = queries.get_user(request.actor, username)
         policy.require(request.actor, "user.confirm_credentials", user)
-        user = services.confirm_credentials(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
+        user = services.confirm_credentials(
+            actor=request.actor, user=user, **parse_body(bodies.ReasonSerializer, request)
+        )
         return Response(bodies.UserSerializer(user).data)
 
 
@@ -212,7 +214,9 @@ class UserSystemRole(APIView):
     def put(self, request: Request, username: str) -> Response:
         user = queries.get_user(request.actor, username)
         policy.require(request.actor, "user.set_system_role", user)
-        user = services.set_system_role(actor=request.actor, user=user, **body_of(bodies.SystemRoleSerializer, request))
+        user = services.set_system_role(
+            actor=request.actor, user=user, **parse_body(bodies.SystemRoleSerializer, request)
+        )
         return Response(bodies.UserSerializer(user).data)
 
 
@@ -226,9 +230,9 @@ class TokenList(ListAPIView[ApiToken]):
 
     @extend_schema(request=bodies.TokenAskedSerializer, responses={201: bodies.NewTokenSerializer})
     def post(self, request: Request) -> Response:
-        asked = body_of(bodies.TokenAskedSerializer, request)
-        project = get_project(request.actor, asked.pop("project"))
-        return shown_once(*services.create_token(actor=request.actor, project=project, **asked))
+        body = parse_body(bodies.TokenAskedSerializer, request)
+        project = get_project(request.actor, body.pop("project"))
+        return build_secret_response(*services.create_token(actor=request.actor, project=project, **body))
 
 
 class TokenRevoke(APIView):
@@ -236,10 +240,10 @@ class TokenRevoke(APIView):
     def post(self, request: Request, token_id: int) -> Response:
         token = queries.get_token(request.actor, token_id)
         policy.require(request.actor, "token.revoke", token)
-        token = services.revoke_token(actor=request.actor, token=token, **body_of(bodies.ReasonSerializer, request))
+        token = services.revoke_token(actor=request.actor, token=token, **parse_body(bodies.ReasonSerializer, request))
         return Response(bodies.TokenSerializer(token).data)
 
 
-def shown_once(token: ApiToken, secret: str) -> Response:
+def build_secret_response(token: ApiToken, secret: str) -> Response:
     answer = {**bodies.TokenSerializer(token).data, "token": secret}
     return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})

@@ -20,10 +20,10 @@ from rest_framework.request import Request
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.errors import PlaneError, Refused, Unauthenticated
-from apps.platform.accounts.actors import actor_for_token, actor_for_user, client_address
+from apps.platform.accounts.actors import build_actor_for_token, build_actor_for_user, get_client_address
 from apps.platform.accounts.credentials import TOKEN_PREFIX
 from apps.platform.accounts.models import ApiToken, ServiceAccount, User
-from apps.platform.accounts.token_holders import note_person_behind
+from apps.platform.accounts.token_holders import record_session_holder
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_, Message
 
@@ -55,10 +55,10 @@ class TokenAuthentication(BaseAuthentication):
     """`Authorization: Bearer <token>`, also `Token <token>`, and Basic with the token as password (git, pip)."""
 
     def authenticate(self, request: Request) -> tuple[User | ServiceAccount, ApiToken] | None:
-        token = token_of(request._request)
+        token = find_token(request._request)
         if token is None:
             return None
-        request._request.actor = token_actor(request._request, token)  # type: ignore[attr-defined]
+        request._request.actor = get_token_actor(request._request, token)  # type: ignore[attr-defined]
         owner = token.user or token.service_account
         assert owner is not None  # noqa: S101 - a constraint of the table
         return owner, token
@@ -74,19 +74,19 @@ class BrowserSession(SessionAuthentication):
         user = getattr(request._request, "user", None)
         if not is_person(user):
             return None
-        request._request.actor = session_actor(request._request)  # type: ignore[attr-defined]
+        request._request.actor = get_session_actor(request._request)  # type: ignore[attr-defined]
         return user, None
 
 
 def authenticate_request(request: HttpRequest) -> Actor:
     """The actor of a plain view, by token or session; also set as `request.actor`. Unauthenticated if neither."""
-    token = token_of(request)
-    actor = token_actor(request, token) if token else session_actor(request)
+    token = find_token(request)
+    actor = get_token_actor(request, token) if token else get_session_actor(request)
     request.actor = actor  # type: ignore[attr-defined]
     return actor
 
 
-def token_or_session(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def accept_token_or_session(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """Decorator of plain views (uploads, downloads, event streams) that programs and browsers both ask.
 
     It does its own check of log-in and CSRF: the middleware would send a program to the log-in page.
@@ -102,7 +102,7 @@ def token_or_session(view: Callable[..., HttpResponseBase]) -> Callable[..., Htt
     return checked
 
 
-def session_actor(request: HttpRequest) -> Actor:
+def get_session_actor(request: HttpRequest) -> Actor:
     """The actor of the session; Unauthenticated, CsrfFailed, or PasswordChangeRequired."""
     user = request.user
     if not is_person(user):
@@ -113,7 +113,9 @@ def session_actor(request: HttpRequest) -> Actor:
     present: Actor | None = getattr(request, "actor", None)
     if present is not None and present.user_id == user.pk and present.scopes is None:
         return present
-    return actor_for_user(user, address=client_address(request), request_id=getattr(request, "request_id", ""))
+    return build_actor_for_user(
+        user, address=get_client_address(request), request_id=getattr(request, "request_id", "")
+    )
 
 
 def is_person(user: Any) -> TypeGuard[User]:
@@ -123,9 +125,9 @@ def is_person(user: Any) -> TypeGuard[User]:
 
 def check_csrf(request: HttpRequest) -> None:
     """Django's own check, which a view that takes tokens is exempt from; safe methods pass."""
-    check = CSRFCheck(answer_nothing)
+    check = CSRFCheck(return_nothing)
     check.process_request(request)
-    reason = check.process_view(request, answer_nothing, (), {})
+    reason = check.process_view(request, return_nothing, (), {})
     if reason:
         raise CsrfFailed(
             "The CSRF check failed: {reason}",
@@ -136,49 +138,49 @@ def check_csrf(request: HttpRequest) -> None:
         )
 
 
-def answer_nothing(request: HttpRequest) -> HttpResponse:
+def return_nothing(request: HttpRequest) -> HttpResponse:
     """Stands for the view in Django's check, which asks a view whether it is exempt."""
     return HttpResponse()
 
 
-def token_of(request: HttpRequest) -> ApiToken | None:
+def find_token(request: HttpRequest) -> ApiToken | None:
     """The token of the Authorization header, checked; None when there is no such header.
 
     One query. Raises Unauthenticated with the codes token_malformed, token_unknown, token_revoked, token_expired,
     account_disabled: only who holds the secret learns which.
     """
-    secret = secret_in(request.headers.get("Authorization", ""))
+    secret = parse_secret(request.headers.get("Authorization", ""))
     if secret is None:
         return None
     token = ApiToken.objects.select_related("user", "service_account").filter(digest=sha256_hex(secret)).first()
     if token is None:
-        raise refused("token_unknown", Message("There is no such token."))
-    why = reason_against(token)
+        raise build_unauthenticated("token_unknown", Message("There is no such token."))
+    why = find_token_defect(token)
     if why is not None:
-        note_misuse(request, token, why)
+        record_token_misuse(request, token, why)
         raise why
     return token
 
 
-def reason_against(token: ApiToken) -> Unauthenticated | None:
+def find_token_defect(token: ApiToken) -> Unauthenticated | None:
     """Why a known token is worthless now; None when it is good."""
     if token.revoked_at:
-        return refused("token_revoked", Message("The token {prefix}... is revoked.", prefix=token.prefix))
+        return build_unauthenticated("token_revoked", Message("The token {prefix}... is revoked.", prefix=token.prefix))
     if token.expires_at <= timezone.now():
-        return refused(
+        return build_unauthenticated(
             "token_expired",
             Message("The token {prefix}... has expired.", prefix=token.prefix),
             limit=token.expires_at.isoformat(),
         )
     owner = token.user or token.service_account
     if owner is None or not owner.is_active:
-        return refused(
+        return build_unauthenticated(
             "account_disabled", Message("The account of this token is disabled."), hint=Message("Ask an administrator.")
         )
     return None
 
 
-def secret_in(header: str) -> str | None:
+def parse_secret(header: str) -> str | None:
     """The token in an Authorization header, None for an empty one.
 
     Of Basic credentials it is the password, or the name where a token stands there (https://TOKEN@host/). Of two values
@@ -188,7 +190,7 @@ def secret_in(header: str) -> str | None:
         return None
     scheme, _, value = header.partition(",")[0].strip().partition(" ")
     if scheme.lower() not in SCHEMES or not value:
-        raise refused(
+        raise build_unauthenticated(
             "token_malformed", Message("The Authorization header is not understood."), limit="Bearer, Basic, Token"
         )
     value = value.strip()
@@ -197,23 +199,23 @@ def secret_in(header: str) -> str | None:
     try:
         name, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
     except ValueError:  # no base64, not UTF-8, or a header that is not even ASCII
-        raise refused("token_malformed", Message("The Basic credentials cannot be read.")) from None
+        raise build_unauthenticated("token_malformed", Message("The Basic credentials cannot be read.")) from None
     return name if name.startswith(TOKEN_PREFIX) and not secret.startswith(TOKEN_PREFIX) else secret
 
 
-def refused(code: str, message: str, *, limit: Any = None, hint: str = SEND_A_TOKEN) -> Unauthenticated:
+def build_unauthenticated(code: str, message: str, *, limit: Any = None, hint: str = SEND_A_TOKEN) -> Unauthenticated:
     return Unauthenticated(message, code=code, field="Authorization", limit=limit, hint=hint)
 
 
-def token_actor(request: HttpRequest, token: ApiToken) -> Actor:
-    address = client_address(request)
-    note_use(token, address)
+def get_token_actor(request: HttpRequest, token: ApiToken) -> Actor:
+    address = get_client_address(request)
+    record_token_use(token, address)
     if token.service_account is not None:
-        note_person_behind(request, token.service_account)
-    return actor_for_token(token, address=address, request_id=getattr(request, "request_id", ""))
+        record_session_holder(request, token.service_account)
+    return build_actor_for_token(token, address=address, request_id=getattr(request, "request_id", ""))
 
 
-def note_use(token: ApiToken, address: str) -> bool:
+def record_token_use(token: ApiToken, address: str) -> bool:
     """When and from where the token was used last; one write a minute at most, and never a reason to fail.
 
     True if it was written.
@@ -229,10 +231,10 @@ def note_use(token: ApiToken, address: str) -> bool:
         return False
 
 
-def note_misuse(request: HttpRequest, token: ApiToken, why: Unauthenticated) -> None:
+def record_token_misuse(request: HttpRequest, token: ApiToken, why: Unauthenticated) -> None:
     """Whoever sends a token that was taken away still has it: one record a minute, so that it floods nothing."""
-    address = client_address(request)
-    if not note_use(token, address):
+    address = get_client_address(request)
+    if not record_token_use(token, address):
         return
     holder = Actor(
         kind="user" if token.user_id else "service_account",

@@ -15,8 +15,14 @@ from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.db.fast_sql import fetch
 from apps.core.errors import Unauthenticated
-from apps.platform.accounts.actors import client_address, gathered, role_of_token
-from apps.platform.accounts.authentication import LAST_USED_EVERY, SEND_A_TOKEN, note_use, secret_in, token_of
+from apps.platform.accounts.actors import get_client_address, get_token_role, group_roles
+from apps.platform.accounts.authentication import (
+    LAST_USED_EVERY,
+    SEND_A_TOKEN,
+    find_token,
+    parse_secret,
+    record_token_use,
+)
 from apps.platform.accounts.models import ApiToken
 
 # A row for each role in the token's project, one without where there is none. The times are compared here, so that
@@ -34,33 +40,33 @@ SELECT t.id, t.project_id, p.slug, t.scopes, t.user_id, t.service_account_id, u.
 """
 
 
-def bearer_of(request: HttpRequest) -> tuple[Actor, int, str]:
+def get_bearer(request: HttpRequest) -> tuple[Actor, int, str]:
     """(the actor, id and slug of the token's project), by the Authorization header alone: no session counts.
 
     Raises Unauthenticated as `authentication.token_of` does, which also keeps the record of a misused token.
     """
-    secret = secret_in(request.META.get("HTTP_AUTHORIZATION", ""))
+    secret = parse_secret(request.META.get("HTTP_AUTHORIZATION", ""))
     if secret is None:
         raise Unauthenticated("Send a token.", code="unauthenticated", field="Authorization", hint=SEND_A_TOKEN)
     now = timezone.now()
     rows = fetch(HOLDER, [now - LAST_USED_EVERY, sha256_hex(secret), now])
     if not rows:
-        token_of(request)  # raises, and says why
+        find_token(request)  # raises, and says why
         raise Unauthenticated("There is no such token.", code="token_unknown", hint=SEND_A_TOKEN)
     token_id, project_id, slug, scopes, user_id, account_id, username, system_role, account, is_stale, _role = rows[0]
-    address = client_address(request)
+    address = get_client_address(request)
     if is_stale:
-        note_use(ApiToken.objects.only("prefix", "last_used_at").get(pk=token_id), address)
-    held = scopes_in(scopes)
+        record_token_use(ApiToken.objects.only("prefix", "last_used_at").get(pk=token_id), address)
+    granted = parse_scopes(scopes)
     actor = Actor(
         kind="user" if user_id else "service_account",
         label=username if user_id else account,
         user_id=user_id,
         service_account_id=account_id,
         token_id=token_id,
-        scopes=held,
-        system_role=role_of_token(system_role or "", held),
-        project_roles=gathered((project_id, row[-1]) for row in rows if row[-1]),
+        scopes=granted,
+        system_role=get_token_role(system_role or "", granted),
+        project_roles=group_roles((project_id, row[-1]) for row in rows if row[-1]),
         address=address,
         request_id=getattr(request, "request_id", ""),
     )
@@ -68,6 +74,6 @@ def bearer_of(request: HttpRequest) -> tuple[Actor, int, str]:
 
 
 @lru_cache(maxsize=256)
-def scopes_in(text: str) -> frozenset[str]:
+def parse_scopes(text: str) -> frozenset[str]:
     """The scopes as the column holds them: few combinations are ever used."""
     return frozenset(json.loads(text))

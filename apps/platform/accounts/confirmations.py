@@ -91,10 +91,10 @@ def get_confirming_roles(role_of_account: str | None) -> frozenset[SystemRole]:
 def can_confirm(actor: Actor, user: User, changes: Iterable[CredentialChange]) -> bool:
     """Whether `check_confirmable` would find something, for a button."""
     ready = actor.user_id != user.pk and not user.must_change_password
-    return ready and any(_may_confirm(actor, user, change) for change in changes)
+    return ready and any(_can_confirm(actor, user, change) for change in changes)
 
 
-def _may_confirm(actor: Actor, user: User, change: CredentialChange) -> bool:
+def _can_confirm(actor: Actor, user: User, change: CredentialChange) -> bool:
     return actor.system_role in get_confirming_roles(user.system_role) and change.by_id != actor.user_id
 
 
@@ -111,8 +111,8 @@ def check_confirmable(actor: Actor, user: User) -> list[CredentialChange]:
     about: dict[str, Any] = {"action": "user.confirm_credentials", "object_type": "user", "object_id": user.pk}
     if all(change.by_id == actor.user_id for change in changes):
         raise Refused("You made this change: somebody else must confirm it.", code="own_change", **about)
-    found = [change for change in changes if _may_confirm(actor, user, change)]
-    if not found:
+    confirmable = [change for change in changes if _can_confirm(actor, user, change)]
+    if not confirmable:
         needed = ", ".join(sorted(get_confirming_roles(user.system_role)))
         raise Refused(
             "Another kind of administrator confirms this.",
@@ -129,7 +129,7 @@ def check_confirmable(actor: Actor, user: User) -> list[CredentialChange]:
             field="/user",
             hint=N_("Let the person log in and choose a password first; then confirm."),
         )
-    return found
+    return confirmable
 
 
 # -- what makes an account unconfirmed ------------------------------------------------------------------------------
@@ -141,7 +141,9 @@ def is_first_installation(actor: Actor) -> bool:
     return not (User.objects.filter(system_role=SECURITY).exists() or CredentialChange.objects.exists())
 
 
-def note_change(actor: Actor, user: User, kind: ChangeKind, *, confirmed: bool = False) -> CredentialChange:
+def record_credential_change(
+    actor: Actor, user: User, kind: ChangeKind, *, confirmed: bool = False
+) -> CredentialChange:
     """Keep that this actor set the account's credentials or power; in the transaction that does it."""
     # Only system administrators and the operator do, who counts as one.
     change = CredentialChange(user=user, kind=kind, by_id=actor.user_id, by_label=actor.label, by_role=SYSTEM)

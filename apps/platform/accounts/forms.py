@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.core.actors import ProjectRole, SystemRole
 from apps.core.errors import PlaneError
 from apps.core.messages import translate_error
-from apps.platform.accounts.models import Project, User, time_zones
+from apps.platform.accounts.models import Project, User, list_time_zones
 from apps.platform.accounts.services import DEFAULT_DAYS
 from apps.platform.accounts.validation import DAYS
 
@@ -55,10 +55,10 @@ class NameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run
         help_texts = {"name": _("As shown to others. The user name stays as it is: the audit trail refers to it.")}
 
 
-def zone_choices() -> list[tuple[str, Any]]:
+def list_zone_choices() -> list[tuple[str, Any]]:
     """The zones by continent, so that a select of hundreds can be gone through."""
     by_continent: dict[str, list[tuple[str, str]]] = {}
-    for name in sorted(time_zones() - {"UTC"}):
+    for name in sorted(list_time_zones() - {"UTC"}):
         continent, _slash, place = name.partition("/")
         by_continent.setdefault(continent, []).append((name, place.replace("_", " ")))
     return [("", _("As the browser has it")), ("UTC", "UTC"), *by_continent.items()]
@@ -68,7 +68,7 @@ class PreferencesForm(forms.Form):
     time_zone = forms.ChoiceField(
         label=_("Time zone"),
         required=False,
-        choices=zone_choices,
+        choices=list_zone_choices,
         help_text=_("Of every time on pages, in printed pages and in files of lists. Programs get UTC."),
     )
     language = forms.ChoiceField(
@@ -85,7 +85,7 @@ class PreferencesForm(forms.Form):
     )
 
 
-def told_scope(scope: str) -> str:
+def format_scope(scope: str) -> str:
     return format_html('<span>{} <span class="quiet sm">{}</span></span>', scope, SCOPE_WORDS[scope])
 
 
@@ -108,9 +108,9 @@ class TokenForm(forms.Form):
     def __init__(self, *args: Any, usable: dict[Project, list[str]], **kwargs: Any) -> None:
         """`usable`: where the person may make a token, with the scopes that are of use there."""
         super().__init__(*args, **kwargs)
-        scopes = {scope for held in usable.values() for scope in held}
+        scopes = {scope for scope_list in usable.values() for scope in scope_list}
         self.fields["project"].choices = [(p.slug, p.slug) for p in usable]  # type: ignore[attr-defined]
-        self.fields["scopes"].choices = [(scope, told_scope(scope)) for scope in sorted(scopes)]  # type: ignore[attr-defined]
+        self.fields["scopes"].choices = [(scope, format_scope(scope)) for scope in sorted(scopes)]  # type: ignore[attr-defined]
 
 
 class PersonForm(forms.Form):

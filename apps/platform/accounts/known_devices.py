@@ -23,12 +23,12 @@ ACCOUNTS = 5  # of one browser; the one that logged in longest ago goes
 SHOWN = 16  # hex digits of the digest
 
 
-def normalise_username(given: object) -> str:
+def normalise_username(username: object) -> str:
     """The name as failures are counted: without case or outer space, or every spelling would have failures of its own.
 
     By upper case first, as PostgreSQL compares: to it the long s is an S and the dotless i an I.
     """
-    return unicodedata.normalize("NFKC", str(given or "")).strip().upper().lower()
+    return unicodedata.normalize("NFKC", str(username or "")).strip().upper().lower()
 
 
 def find_device(request: HttpRequest, name: str) -> str:
@@ -36,11 +36,11 @@ def find_device(request: HttpRequest, name: str) -> str:
 
     Void once the password is another, reset or changed: who had the account before has no count of their own any more.
     """
-    found: dict[str, str] = request.__dict__.setdefault("plane_devices_found", {})
-    if name not in found:
+    cache: dict[str, str] = request.__dict__.setdefault("plane_devices_found", {})
+    if name not in cache:
         nonce, epoch = read_devices(request).get(name, ("", ""))
-        found[name] = sha256_hex(nonce)[:SHOWN] if nonce and epoch == epoch_of(name) else ""
-    return found[name]
+        cache[name] = sha256_hex(nonce)[:SHOWN] if nonce and epoch == compute_password_epoch(name) else ""
+    return cache[name]
 
 
 def remember_device(request: HttpRequest, response: HttpResponseBase, username: str) -> None:
@@ -51,11 +51,11 @@ def remember_device(request: HttpRequest, response: HttpResponseBase, username: 
     """
     name = normalise_username(username)
     devices = {key: value for key, value in read_devices(request).items() if key != name}
-    kept = dict(list(devices.items())[-(ACCOUNTS - 1) :])
-    kept[name] = (secrets.token_urlsafe(16), epoch_of(name))
+    retained = dict(list(devices.items())[-(ACCOUNTS - 1) :])
+    retained[name] = (secrets.token_urlsafe(16), compute_password_epoch(name))
     response.set_cookie(
         COOKIE,
-        signing.dumps(kept, salt=SALT, compress=True),
+        signing.dumps(retained, salt=SALT, compress=True),
         max_age=MAX_AGE,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
@@ -69,13 +69,13 @@ def read_devices(request: HttpRequest) -> dict[str, tuple[str, str]]:
     if not text:
         return {}
     try:
-        found: Any = signing.loads(text, salt=SALT, max_age=MAX_AGE)
-        return {str(name): (str(nonce), str(epoch)) for name, (nonce, epoch) in found.items()}
+        payload: Any = signing.loads(text, salt=SALT, max_age=MAX_AGE)
+        return {str(name): (str(nonce), str(epoch)) for name, (nonce, epoch) in payload.items()}
     except (signing.BadSignature, ValueError, TypeError, AttributeError):
         return {}
 
 
-def epoch_of(name: str) -> str:
+def compute_password_epoch(name: str) -> str:
     """A digest of how the account's password is stored, which every new password changes; "" where there is none."""
     stored = User.objects.filter(username__iexact=name).values_list("password", flat=True).first()
     return sha256_hex(f"{SALT}:{stored}")[:SHOWN] if stored else ""

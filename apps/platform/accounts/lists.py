@@ -44,17 +44,17 @@ PROJECT_ROLES = [
 ]
 
 
-def of(name: str) -> Callable[[Any], Any]:
+def get_attribute(name: str) -> Callable[[Any], Any]:
     return lambda row: getattr(row, name)
 
 
-def person_state(user: User) -> str:
+def get_person_state(user: User) -> str:
     if not user.is_active:
         return DISABLED
     return ONE_TIME if user.must_change_password else ACTIVE
 
 
-def token_state(token: ApiToken) -> str:
+def get_token_state(token: ApiToken) -> str:
     if token.revoked_at:
         return REVOKED
     return EXPIRED if token.expires_at <= timezone.now() else ACTIVE
@@ -63,23 +63,32 @@ def token_state(token: ApiToken) -> str:
 PEOPLE = Listing(
     "people",
     (
-        Column("username", gettext_lazy("User name"), of("username"), ("username",)),
-        Column("name", gettext_lazy("Full name"), of("name"), ("name", "id")),
-        Column("state", gettext_lazy("State"), person_state),
-        Column("role", gettext_lazy("System role"), of("system_role"), ("system_role", "id")),
-        Column("made", gettext_lazy("Made"), of("created_at"), ("id",), down=True, default_visible=False),
-        Column("last", gettext_lazy("Last log-in"), of("last_login"), ("last_login", "id"), down=True, sparse=True),
+        Column("username", gettext_lazy("User name"), get_attribute("username"), ("username",)),
+        Column("name", gettext_lazy("Full name"), get_attribute("name"), ("name", "id")),
+        Column("state", gettext_lazy("State"), get_person_state),
+        Column("role", gettext_lazy("System role"), get_attribute("system_role"), ("system_role", "id")),
+        Column("made", gettext_lazy("Made"), get_attribute("created_at"), ("id",), down=True, default_visible=False),
+        Column(
+            "last",
+            gettext_lazy("Last log-in"),
+            get_attribute("last_login"),
+            ("last_login", "id"),
+            down=True,
+            sparse=True,
+        ),
     ),
     sort="username",
 )
 MEMBERS = Listing(
     "members",
     (
-        Column("name", gettext_lazy("Name"), of("name"), ("name",)),
-        Column("full_name", gettext_lazy("Full name"), of("full_name"), ("full_name",), default_visible=False),
-        Column("kind", gettext_lazy("Kind"), of("kind"), ("kind",)),
+        Column("name", gettext_lazy("Name"), get_attribute("name"), ("name",)),
+        Column(
+            "full_name", gettext_lazy("Full name"), get_attribute("full_name"), ("full_name",), default_visible=False
+        ),
+        Column("kind", gettext_lazy("Kind"), get_attribute("kind"), ("kind",)),
         Column("state", gettext_lazy("State"), lambda member: ACTIVE if member.is_active else DISABLED, ("is_active",)),
-        Column("roles", gettext_lazy("Roles"), of("roles"), ("roles",)),
+        Column("roles", gettext_lazy("Roles"), get_attribute("roles"), ("roles",)),
     ),
     sort="name",
 )
@@ -102,19 +111,19 @@ TOKENS = Listing(
 
 
 # -- people ---------------------------------------------------------------------------------------------------------
-def people_table(actor: Actor, params: QueryDict) -> ListTable:
+def build_people_table(actor: Actor, params: QueryDict) -> ListTable:
     """Everybody with an account, by name."""
-    asked = read_filter_values(params, ("q", "state", "role"))
+    filters = read_filter_values(params, ("q", "state", "role"))
     states = [("", _("Every state")), (ACTIVE, _("Active"))]
     states += [(ONE_TIME, _("One-time password")), (UNCONFIRMED, _("Not confirmed")), (DISABLED, _("Disabled"))]
     return build_table(
         PEOPLE,
         params,
-        lambda: found_people(actor, params, asked),
+        lambda: filter_people(actor, params, filters),
         filters=[
-            {"name": "q", "label": _("User name"), "value": asked["q"]},
-            {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
-            {"name": "role", "label": _("System role"), "value": asked["role"], "choices": SYSTEM_ROLES},
+            {"name": "q", "label": _("User name"), "value": filters["q"]},
+            {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
+            {"name": "role", "label": _("System role"), "value": filters["role"], "choices": SYSTEM_ROLES},
             *build_day_filters(params, "last", _("Last log-in from"), _("Last log-in until")),
         ],
         builtin=[
@@ -126,38 +135,38 @@ def people_table(actor: Actor, params: QueryDict) -> ListTable:
     )
 
 
-def found_people(actor: Actor, params: QueryDict, asked: dict[str, str]) -> QuerySet[User]:
-    validate_choice("state", asked["state"], (ACTIVE, ONE_TIME, UNCONFIRMED, DISABLED))
-    validate_choice("role", asked["role"], [role.value for role in SystemRole])
-    found = queries.list_users(actor)
-    if asked["q"]:
-        found = found.filter(Q(username__icontains=asked["q"]) | Q(name__icontains=asked["q"]))
-    if asked["role"]:
-        found = found.filter(system_role=asked["role"])
-    if asked["state"] == DISABLED:
-        found = found.filter(is_active=False)
-    elif asked["state"] == UNCONFIRMED:
-        found = found.filter(Exists(CredentialChange.objects.filter(user=OuterRef("pk"), confirmed_at=None)))
-    elif asked["state"]:
-        found = found.filter(is_active=True, must_change_password=asked["state"] == ONE_TIME)
-    rows: QuerySet[User] = filter_between_days(found, "last_login", params, "last")
+def filter_people(actor: Actor, params: QueryDict, filters: dict[str, str]) -> QuerySet[User]:
+    validate_choice("state", filters["state"], (ACTIVE, ONE_TIME, UNCONFIRMED, DISABLED))
+    validate_choice("role", filters["role"], [role.value for role in SystemRole])
+    users = queries.list_users(actor)
+    if filters["q"]:
+        users = users.filter(Q(username__icontains=filters["q"]) | Q(name__icontains=filters["q"]))
+    if filters["role"]:
+        users = users.filter(system_role=filters["role"])
+    if filters["state"] == DISABLED:
+        users = users.filter(is_active=False)
+    elif filters["state"] == UNCONFIRMED:
+        users = users.filter(Exists(CredentialChange.objects.filter(user=OuterRef("pk"), confirmed_at=None)))
+    elif filters["state"]:
+        users = users.filter(is_active=True, must_change_password=filters["state"] == ONE_TIME)
+    rows: QuerySet[User] = filter_between_days(users, "last_login", params, "last")
     return rows
 
 
 # -- members --------------------------------------------------------------------------------------------------------
-def members_table(actor: Actor, project: Project, params: QueryDict) -> ListTable:
+def build_members_table(actor: Actor, project: Project, params: QueryDict) -> ListTable:
     """Who belongs to the project; in memory, as roles of one member are rows of their own."""
-    asked = read_filter_values(params, ("q", "kind", "role"))
+    filters = read_filter_values(params, ("q", "kind", "role"))
     kinds = [("", _("Every kind")), ("user", _("Person")), ("service_account", _("Service account"))]
     return build_table_in_memory(
         MEMBERS,
         params,
-        lambda: found_members(actor, project, asked),
+        lambda: filter_members(actor, project, filters),
         key=lambda member: f"{member.kind} {member.name}",
         filters=[
-            {"name": "q", "label": _("Name"), "value": asked["q"]},
-            {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
-            {"name": "role", "label": _("Role"), "value": asked["role"], "choices": PROJECT_ROLES},
+            {"name": "q", "label": _("Name"), "value": filters["q"]},
+            {"name": "kind", "label": _("Kind"), "value": filters["kind"], "choices": kinds},
+            {"name": "role", "label": _("Role"), "value": filters["role"], "choices": PROJECT_ROLES},
         ],
         builtin=[
             build_builtin_view(_("Approvers"), role=ProjectRole.APPROVER.value),
@@ -166,48 +175,48 @@ def members_table(actor: Actor, project: Project, params: QueryDict) -> ListTabl
     )
 
 
-def found_members(actor: Actor, project: Project, asked: dict[str, str]) -> list[Member]:
-    validate_choice("kind", asked["kind"], ("user", "service_account"))
-    validate_choice("role", asked["role"], [role.value for role in ProjectRole])
-    part = asked["q"].casefold()
+def filter_members(actor: Actor, project: Project, filters: dict[str, str]) -> list[Member]:
+    validate_choice("kind", filters["kind"], ("user", "service_account"))
+    validate_choice("role", filters["role"], [role.value for role in ProjectRole])
+    part = filters["q"].casefold()
     return [
         member
         for member in queries.list_members(actor, project)
         if (not part or part in member.name.casefold() or part in member.full_name.casefold())
-        and asked["kind"] in ("", member.kind)
-        and (not asked["role"] or asked["role"] in member.roles)
+        and filters["kind"] in ("", member.kind)
+        and (not filters["role"] or filters["role"] in member.roles)
     ]
 
 
 # -- tokens ---------------------------------------------------------------------------------------------------------
-def tokens_table(actor: Actor, params: QueryDict) -> ListTable:
+def build_tokens_table(actor: Actor, params: QueryDict) -> ListTable:
     """One's own tokens, the newest first, revoked and expired ones too."""
-    asked = read_filter_values(params, ("name", "state"))
+    filters = read_filter_values(params, ("name", "state"))
     states = [("", _("Every state")), (ACTIVE, _("Active")), (EXPIRED, _("Expired")), (REVOKED, _("Revoked"))]
     return build_table(
         TOKENS,
         params,
-        lambda: found_tokens(actor, asked),
+        lambda: filter_tokens(actor, filters),
         filters=[
-            {"name": "name", "label": _("What for"), "value": asked["name"]},
-            {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
+            {"name": "name", "label": _("What for"), "value": filters["name"]},
+            {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
         ],
-        transform_rows=with_states,
+        transform_rows=add_token_states,
         builtin=[build_builtin_view(_("Active, the first to expire"), state=ACTIVE, sort="expires")],
     )
 
 
-def found_tokens(actor: Actor, asked: dict[str, str]) -> QuerySet[ApiToken]:
-    validate_choice("state", asked["state"], (ACTIVE, EXPIRED, REVOKED))
-    found = queries.list_own_tokens(actor)
-    if asked["name"]:
-        found = found.filter(Q(name__icontains=asked["name"]) | Q(prefix__startswith=asked["name"]))
-    if asked["state"]:
+def filter_tokens(actor: Actor, filters: dict[str, str]) -> QuerySet[ApiToken]:
+    validate_choice("state", filters["state"], (ACTIVE, EXPIRED, REVOKED))
+    tokens = queries.list_own_tokens(actor)
+    if filters["name"]:
+        tokens = tokens.filter(Q(name__icontains=filters["name"]) | Q(prefix__startswith=filters["name"]))
+    if filters["state"]:
         over = Q(expires_at__lte=timezone.now())
         live = Q(revoked_at__isnull=True)
-        found = found.filter({ACTIVE: live & ~over, EXPIRED: live & over, REVOKED: ~live}[asked["state"]])
-    return found
+        tokens = tokens.filter({ACTIVE: live & ~over, EXPIRED: live & over, REVOKED: ~live}[filters["state"]])
+    return tokens
 
 
-def with_states(tokens: Sequence[ApiToken]) -> list[dict[str, Any]]:
-    return [{"token": token, "state": token_state(token)} for token in tokens]
+def add_token_states(tokens: Sequence[ApiToken]) -> list[dict[str, Any]]:
+    return [{"token": token, "state": get_token_state(token)} for token in tokens]

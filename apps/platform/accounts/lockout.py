@@ -25,7 +25,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
-from apps.platform.accounts.actors import client_address
+from apps.platform.accounts.actors import get_client_address
 from apps.platform.accounts.known_devices import find_device, normalise_username
 
 ON_DEVICE = "#device:"  # between the name and the device, in what axes takes for a user name
@@ -33,28 +33,28 @@ KNOWN_ADDRESS_DAYS = 90
 IPV6_NETWORK = 64  # bits: one line has all the addresses behind them
 
 
-def username_of(request: HttpRequest | None, credentials: Mapping[str, Any] | None = None) -> str:
+def get_lockout_username(request: HttpRequest | None, credentials: Mapping[str, Any] | None = None) -> str:
     """What axes takes for the user name: the name that was typed, and the device where it is one of this account.
 
     The form calls the field `login`, the authentication backends call it `username`.
     """
-    given = (credentials or {}).get("username")
-    if given is None and request is not None:
-        given = request.POST.get("login") or request.POST.get("username")
-    name = normalise_username(given)
+    username = (credentials or {}).get("username")
+    if username is None and request is not None:
+        username = request.POST.get("login") or request.POST.get("username")
+    name = normalise_username(username)
     device = find_device(request, name) if request is not None else ""
     return f"{name}{ON_DEVICE}{device}" if device else name
 
 
-def lockout_parameters(request: Any, credentials: Mapping[str, Any] | None = None) -> list[Any]:
+def build_lockout_parameters(request: Any, credentials: Mapping[str, Any] | None = None) -> list[Any]:
     """For axes: a device has a count of its own wherever it is; everything else has one for each address."""
-    counted = username_of(request, credentials) if isinstance(request, HttpRequest) else request.username
+    counted = get_lockout_username(request, credentials) if isinstance(request, HttpRequest) else request.username
     return ["username"] if ON_DEVICE in counted else [["username", "ip_address"]]
 
 
-def counted_address(request: HttpRequest) -> str:
+def get_counted_address(request: HttpRequest) -> str:
     """The client's address as failures are counted: of IPv6 the network, whose addresses one client may all use."""
-    address = client_address(request)
+    address = get_client_address(request)
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -75,7 +75,7 @@ def is_known_client(request: HttpRequest, username: str) -> bool:
     if find_device(request, name):
         return True
     since = timezone.now() - timedelta(days=KNOWN_ADDRESS_DAYS)
-    log_ins = AccessLog.objects.filter(username__iexact=name, ip_address=counted_address(request))
+    log_ins = AccessLog.objects.filter(username__iexact=name, ip_address=get_counted_address(request))
     return bool(log_ins.filter(attempt_time__gte=since).exists())
 
 
@@ -95,5 +95,5 @@ def consume_limits(request: HttpRequest, credentials: Mapping[str, Any]) -> tupl
 
 def clear_failures(request: HttpRequest, username: str) -> None:
     """The right password was given: its count begins anew, on this device or at this address alone."""
-    counted = username_of(request, {"username": username})
-    reset(username=counted, ip=None if ON_DEVICE in counted else counted_address(request))
+    counted = get_lockout_username(request, {"username": username})
+    reset(username=counted, ip=None if ON_DEVICE in counted else get_counted_address(request))

@@ -22,9 +22,9 @@ from django.shortcuts import resolve_url
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
-from apps.platform.accounts.actors import actor_for_user, anonymous, client_address
+from apps.platform.accounts.actors import build_actor_for_user, build_anonymous_actor, get_client_address
 from apps.platform.accounts.authentication import PasswordChangeRequired
-from apps.platform.accounts.models import User, time_zones
+from apps.platform.accounts.models import User, list_time_zones
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,40}")
 STARTED, SEEN = "started_at", "seen_at"
@@ -45,17 +45,17 @@ class RequestId:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request_id = request_id_of(request)
+        request_id = get_request_id(request)
         request.request_id = request_id  # type: ignore[attr-defined]
         response = self.get_response(request)
         response.headers["X-Request-ID"] = request_id
         return response
 
 
-def request_id_of(request: HttpRequest) -> str:
+def get_request_id(request: HttpRequest) -> str:
     """The id that the caller gave, where it is sane, or a new one."""
-    given = request.META.get("HTTP_X_REQUEST_ID", "")
-    return given if given and SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    header = request.META.get("HTTP_X_REQUEST_ID", "")
+    return header if header and SANE_ID.fullmatch(header) else uuid.uuid4().hex
 
 
 class SessionLimits:
@@ -88,16 +88,16 @@ class SessionLimits:
 def end_session(request: HttpRequest, view: Callable[..., HttpResponseBase]) -> HttpResponseBase | None:
     request.session.flush()
     request.user = AnonymousUser()
-    request.actor = anonymous(address=client_address(request), request_id=id_of(request))  # type: ignore[attr-defined]
+    request.actor = build_anonymous_actor(address=get_client_address(request), request_id=generate_request_id(request))  # type: ignore[attr-defined]
     if is_for_programs(request):
         return None  # the view answers 401 in its own words, or finds a token
     messages.info(request, _("Your session has ended: please log in again."))
     if not getattr(view, "login_required", True):
         return None
-    return sent_to(request, redirect_to_login(request.get_full_path(), resolve_url(settings.LOGIN_URL)).url)
+    return build_redirect(request, redirect_to_login(request.get_full_path(), resolve_url(settings.LOGIN_URL)).url)
 
 
-def page_of(request: HttpRequest) -> str:
+def get_requesting_page(request: HttpRequest) -> str:
     """The page that asked for a fragment, as htmx says; the start for what is no address."""
     try:
         back = urlsplit(request.headers.get("HX-Current-URL", "/"))
@@ -114,8 +114,10 @@ class LoginRequired(LoginRequiredMiddleware):
     ) -> HttpResponseBase:
         response = super().handle_no_permission(request, view_func)
         if "HX-Request" in request.headers:
-            return sent_to(request, redirect_to_login(page_of(request), resolve_url(settings.LOGIN_URL)).url)
-        return sent_to(request, response.url) if "X-Plane-Poll" in request.headers else response
+            return build_redirect(
+                request, redirect_to_login(get_requesting_page(request), resolve_url(settings.LOGIN_URL)).url
+            )
+        return build_redirect(request, response.url) if "X-Plane-Poll" in request.headers else response
 
 
 class RequestActor:
@@ -128,11 +130,11 @@ class RequestActor:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        about = {"address": client_address(request), "request_id": id_of(request)}
+        about = {"address": get_client_address(request), "request_id": generate_request_id(request)}
         if is_unattended(request) or not request.user.is_authenticated:
-            request.actor = anonymous(**about)  # type: ignore[attr-defined]
+            request.actor = build_anonymous_actor(**about)  # type: ignore[attr-defined]
         else:
-            request.actor = actor_for_user(request.user, **about)  # type: ignore[attr-defined]
+            request.actor = build_actor_for_user(request.user, **about)  # type: ignore[attr-defined]
         response = self.get_response(request)
         if not request.actor.is_anonymous:  # type: ignore[attr-defined]
             response.headers.setdefault("Cache-Control", "private, no-store")
@@ -160,7 +162,7 @@ class Preferences:
         return self.get_response(request)
 
     def apply(self, request: HttpRequest, user: User) -> None:
-        zone = user.time_zone if user.time_zone in time_zones() else ""  # the machine's table may have lost it
+        zone = user.time_zone if user.time_zone in list_time_zones() else ""  # the machine's table may have lost it
         request.preferred = {"time_zone": zone, "theme": user.theme}  # type: ignore[attr-defined]
         if zone:
             timezone.activate(ZoneInfo(zone))
@@ -188,10 +190,10 @@ class MustChangePassword:
         if is_for_programs(request):
             refusal = PasswordChangeRequired()
             return JsonResponse(refusal.as_dict(), status=refusal.status)
-        return sent_to(request, resolve_url("account_change_password"))
+        return build_redirect(request, resolve_url("account_change_password"))
 
 
-def id_of(request: HttpRequest) -> str:
+def generate_request_id(request: HttpRequest) -> str:
     return str(getattr(request, "request_id", ""))
 
 
@@ -205,14 +207,14 @@ def is_stream(request: HttpRequest) -> bool:
 
 
 def is_unattended(request: HttpRequest) -> bool:
-    return request.path_info in UNATTENDED or request.path_info.startswith(resolved_static())
+    return request.path_info in UNATTENDED or request.path_info.startswith(resolve_static_url())
 
 
-def resolved_static() -> str:
+def resolve_static_url() -> str:
     return str(settings.STATIC_URL) if settings.STATIC_URL.startswith("/") else f"/{settings.STATIC_URL}"
 
 
-def sent_to(request: HttpRequest, url: str) -> HttpResponseBase:
+def build_redirect(request: HttpRequest, url: str) -> HttpResponseBase:
     """A redirect; htmx would follow a 302 and paste the page into a fragment, so it is told instead.
 
     Nobody sits before a page that asks by itself: it stays, and says that it is signed out (static/js/presence.js).

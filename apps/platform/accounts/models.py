@@ -43,18 +43,18 @@ class Theme(StrEnum):
 
 def known_zone(name: str) -> None:
     """ValidationError for what is no zone of this machine's table."""
-    if name and name not in time_zones():
+    if name and name not in list_time_zones():
         raise ValidationError("A zone of the IANA table, for instance Asia/Shanghai.")
 
 
 def known_language(code: str) -> None:
-    known = [each for each, _name in settings.LANGUAGES]
-    if code and code not in known:
-        raise ValidationError(f"One of {', '.join(known)}.")
+    codes = [each for each, _name in settings.LANGUAGES]
+    if code and code not in codes:
+        raise ValidationError(f"One of {', '.join(codes)}.")
 
 
 @cache
-def time_zones() -> frozenset[str]:
+def list_time_zones() -> frozenset[str]:
     """Every name that stands for a place or is UTC: the table's old and its technical names are left out."""
     return frozenset(
         name

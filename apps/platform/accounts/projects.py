@@ -19,15 +19,15 @@ def get_project(actor: Actor, slug: str) -> Project:
     return project
 
 
-def projects_shown(request: HttpRequest) -> list[Project]:
+def get_visible_projects(request: HttpRequest) -> list[Project]:
     """The first MAX_PROJECTS that who asks may see: the frame shows them, and the page needs one of them. Read once."""
     if not hasattr(request, "seen_projects"):
-        seen = Project.objects.visible_to(request.actor).order_by("slug")  # type: ignore[attr-defined]
-        request.seen_projects = list(seen[:MAX_PROJECTS])  # type: ignore[attr-defined]
+        visible = Project.objects.visible_to(request.actor).order_by("slug")  # type: ignore[attr-defined]
+        request.seen_projects = list(visible[:MAX_PROJECTS])  # type: ignore[attr-defined]
     return request.seen_projects  # type: ignore[attr-defined,no-any-return]
 
 
-def project_of_page(request: HttpRequest, slug: str) -> Project:
+def get_page_project(request: HttpRequest, slug: str) -> Project:
     """`get_project` for a page, out of what its frame shows anyway."""
-    found = next((project for project in projects_shown(request) if project.slug == slug), None)
-    return found or get_project(request.actor, slug)  # type: ignore[attr-defined]
+    match = next((project for project in get_visible_projects(request) if project.slug == slug), None)
+    return match or get_project(request.actor, slug)  # type: ignore[attr-defined]

@@ -10,9 +10,9 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
-from apps.platform.accounts.actors import gathered
+from apps.platform.accounts.actors import group_roles
 from apps.platform.accounts.models import ApiToken, CredentialChange, Membership, Project, ServiceAccount, User
-from apps.platform.accounts.validation import usable_scopes
+from apps.platform.accounts.validation import list_usable_scopes
 
 OF_A_USER = ("user__username", "user__name", "user__is_active")
 OF_A_TOKEN = ("project", "user", "service_account", "created_by", "holder")
@@ -55,11 +55,11 @@ def list_members(actor: Actor, project: Project) -> list[Member]:
     """Who belongs to the project, people first, by name; one query, of plain values: a project may have thousands."""
     policy.require(actor, "member.view", project)
     rows = Membership.objects.filter(project=project).order_by("role").values_list("role", *OF_A_USER, *OF_A_SERVICE)
-    found: dict[tuple[bool, str], tuple[str, bool, list[str]]] = {}
+    members: dict[tuple[bool, str], tuple[str, bool, list[str]]] = {}
     for role, username, full_name, active, service, service_active in rows:
         owner = (username is None, service if username is None else username)
-        told = (full_name or "", service_active if username is None else active)
-        found.setdefault(owner, (*told, []))[2].append(role)
+        profile = (full_name or "", service_active if username is None else active)
+        members.setdefault(owner, (*profile, []))[2].append(role)
     return [
         Member(
             kind="service_account" if is_service else "user",
@@ -68,7 +68,7 @@ def list_members(actor: Actor, project: Project) -> list[Member]:
             is_active=is_active,
             roles=tuple(roles),
         )
-        for (is_service, name), (full_name, is_active, roles) in sorted(found.items())
+        for (is_service, name), (full_name, is_active, roles) in sorted(members.items())
     ]
 
 
@@ -128,11 +128,11 @@ def get_token(actor: Actor, token_id: int) -> ApiToken:
     return token
 
 
-def projects_for_tokens(actor: Actor, user: User) -> dict[Project, list[str]]:
+def list_projects_for_tokens(actor: Actor, user: User) -> dict[Project, list[str]]:
     """Where the person could make a token, and the scopes that would be of use there; two queries."""
-    roles = gathered(Membership.objects.filter(user=user).values_list("project_id", "role"))
+    roles = group_roles(Membership.objects.filter(user=user).values_list("project_id", "role"))
     visible = Project.objects.visible_to(actor).order_by("slug")
-    usable = {project: usable_scopes(project, user, roles.get(project.pk, frozenset())) for project in visible}
+    usable = {project: list_usable_scopes(project, user, roles.get(project.pk, frozenset())) for project in visible}
     return {project: scopes for project, scopes in usable.items() if scopes}
 
 

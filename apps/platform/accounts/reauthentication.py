@@ -30,7 +30,7 @@ class Proof:
     method: str
 
 
-def prove(request: HttpRequest, actor: Actor, *, password: str = "", code: str = "") -> Proof:
+def require_proof(request: HttpRequest, actor: Actor, *, password: str = "", code: str = "") -> Proof:
     """The proof that `actor` is there now; a wrong password counts towards the lock-out as it does at the log-in.
 
     Refused for what is no person; Invalid at /password or /code; TooMany when the account is locked.
@@ -40,13 +40,13 @@ def prove(request: HttpRequest, actor: Actor, *, password: str = "", code: str =
     if actor.token_id is not None:
         return Proof(user_id=actor.user_id, method=TOKEN)
     check_password(request, actor, password)
-    if not asks_for_code(actor):
+    if not is_code_required(actor):
         return Proof(user_id=actor.user_id, method=PASSWORD)
     check_code(request, code)
     return Proof(user_id=actor.user_id, method=PASSWORD_AND_CODE)
 
 
-def asks_for_code(actor: Actor) -> bool:
+def is_code_required(actor: Actor) -> bool:
     """Whether the person at this browser has an authenticator app, whose code is then part of the proof."""
     if actor.user_id is None or actor.token_id is not None:
         return False
@@ -65,8 +65,8 @@ def check_password(request: HttpRequest, actor: Actor, password: str) -> None:
             limit=settings.LOG_IN_LIMITS,
             hint=N_("Try again in 30 minutes, or in a browser in which you have logged in."),
         )
-    found = authenticate(request, username=actor.label, password=password)
-    if found is not None and found.pk == actor.user_id:
+    user = authenticate(request, username=actor.label, password=password)
+    if user is not None and user.pk == actor.user_id:
         if usage is not None:
             usage.rollback()
         clear_failures(request, actor.label)

@@ -14,26 +14,28 @@ from apps.platform.accounts.models import ApiToken, Membership, Project, Service
 M = TypeVar("M", bound=models.Model)
 
 
-def save_new(row: models.Model, taken: Conflict) -> None:
+def save_new(row: models.Model, conflict: Conflict) -> None:
     """Insert, or raise `taken` when a unique constraint says that somebody was faster."""
     try:
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError:
-        raise taken from None
+        raise conflict from None
 
 
-def locked(row: M) -> M:
+def lock_row(row: M) -> M:
     """The row read anew and locked, so that two changes of one person's rights come one after the other."""
     return type(row)._default_manager.select_for_update().get(pk=row.pk)
 
 
-def whose(owner: User | ServiceAccount) -> dict[str, User | ServiceAccount]:
+def build_owner_filter(owner: User | ServiceAccount) -> dict[str, User | ServiceAccount]:
     return {"user": owner} if isinstance(owner, User) else {"service_account": owner}
 
 
-def roles_held(project: Project, member: User | ServiceAccount) -> frozenset[str]:
-    return frozenset(Membership.objects.filter(project=project, **whose(member)).values_list("role", flat=True))
+def get_member_roles(project: Project, member: User | ServiceAccount) -> frozenset[str]:
+    return frozenset(
+        Membership.objects.filter(project=project, **build_owner_filter(member)).values_list("role", flat=True)
+    )
 
 
 def revoke_all(tokens: models.QuerySet[ApiToken]) -> int:

@@ -15,13 +15,20 @@ from apps.platform.accounts import validation
 from apps.platform.accounts.confirmations import (
     check_confirmable,
     is_first_installation,
-    note_change,
+    record_credential_change,
     require_confirmed,
 )
-from apps.platform.accounts.credentials import new_token, one_time_password
+from apps.platform.accounts.credentials import generate_one_time_password, generate_token
 from apps.platform.accounts.models import ApiToken, ChangeKind, HolderKind, Membership, Project, ServiceAccount, User
-from apps.platform.accounts.row_operations import end_sessions, locked, revoke_all, roles_held, save_new, whose
-from apps.platform.accounts.token_holders import check_holder, note_holder
+from apps.platform.accounts.row_operations import (
+    build_owner_filter,
+    end_sessions,
+    get_member_roles,
+    lock_row,
+    revoke_all,
+    save_new,
+)
+from apps.platform.accounts.token_holders import check_holder, record_holder
 from apps.platform.audit.services import record, seal_now
 from deepseek.messages import N_, Message
 
@@ -40,13 +47,13 @@ def create_user(*, actor: Actor, username: str, name: str = "", email: str = "")
     user = User(username=username, name=name, email=email)
     validation.check_fields(user, "username", "name", "email")
     validation.check_username(username)
-    password = one_time_password()
+    password = generate_one_time_password()
     user.set_password(password)
     with transaction.atomic():
         first = is_first_installation(actor)
-        save_new(user, validation.name_taken(username, "/username"))
+        save_new(user, validation.build_name_conflict(username, "/username"))
         if not first:
-            note_change(actor, user, ChangeKind.CREATED)
+            record_credential_change(actor, user, ChangeKind.CREATED)
         record(actor=actor, action="user.create", obj=user, after={"username": username, "name": name})
     return user, password
 
@@ -56,7 +63,7 @@ def disable_user(*, actor: Actor, user: User, reason: str = "") -> User:
     policy.require(actor, "user.disable", user)
     refuse_oneself(actor, user, "user.disable", Message("You cannot disable your own account."))
     with transaction.atomic():
-        user = locked(user)
+        user = lock_row(user)
         if not user.is_active:
             raise Conflict("{user_username} is already disabled.", user_username=user.username, code="already_disabled")
         user.is_active = False
@@ -78,7 +85,7 @@ def enable_user(*, actor: Actor, user: User, reason: str = "") -> User:
     """Let a disabled person in again, with the old password; revoked tokens stay revoked."""
     policy.require(actor, "user.enable", user)
     with transaction.atomic():
-        user = locked(user)
+        user = lock_row(user)
         if user.is_active:
             raise Conflict("{user_username} is not disabled.", user_username=user.username, code="already_enabled")
         user.is_active = True
@@ -104,15 +111,15 @@ def reset_password(*, actor: Actor, user: User) -> str:
     """
     policy.require(actor, "user.reset_password", user)
     refuse_oneself(actor, user, "user.reset_password", Message("Change your own password on the account page."))
-    password = one_time_password()
+    password = generate_one_time_password()
     with transaction.atomic():
-        user = locked(user)  # its role is asked of the locked row: it may be given just now
+        user = lock_row(user)  # its role is asked of the locked row: it may be given just now
         refuse_administrator(actor, user)
         validation.check_active(user, field="/user")
         user.set_password(password)
         user.must_change_password = True
         user.save(update_fields=["password", "must_change_password"])
-        note_change(actor, user, ChangeKind.PASSWORD)
+        record_credential_change(actor, user, ChangeKind.PASSWORD)
         record(actor=actor, action="user.reset_password", obj=user, after={"sessions_ended": end_sessions(user)})
     return password
 
@@ -128,7 +135,7 @@ def confirm_credentials(*, actor: Actor, user: User, reason: str = "") -> User:
     require_confirmed(actor, "user.confirm_credentials")
     refuse_oneself(actor, user, "user.confirm_credentials", Message("You cannot confirm your own account."))
     with transaction.atomic():
-        user = locked(user)
+        user = lock_row(user)
         changes = check_confirmable(actor, user)
         now = timezone.now()
         for change in changes:
@@ -156,7 +163,7 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
     role = validation.parse_system_role(system_role)
     refuse_oneself(actor, user, "user.set_system_role", Message("You cannot change your own role."))
     with transaction.atomic():
-        user = locked(user)
+        user = lock_row(user)
         before = user.system_role
         if before == (role or ""):
             raise Conflict(
@@ -171,7 +178,7 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
         first = is_first_installation(actor)
         user.system_role = role or ""
         user.save(update_fields=["system_role"])
-        note_role_by_operator(actor, user, before, first=first)
+        record_role_by_operator(actor, user, before, first=first)
         revoked = revoke_all(ApiToken.objects.filter(user=user)) if before == SystemRole.AUDITOR else 0
         record(
             actor=actor,
@@ -213,17 +220,17 @@ def set_preferences(
     policy.require(actor, "user.set_preferences")
     if actor.user_id is None:
         raise NotFound("Only a person looks at pages.")
-    given = {"time_zone": time_zone, "language": language, "theme": theme}
-    asked = {name: value for name, value in given.items() if value is not None}
+    values = {"time_zone": time_zone, "language": language, "theme": theme}
+    changes = {name: value for name, value in values.items() if value is not None}
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=actor.user_id)
-        before = {name: getattr(user, name) for name in asked}
-        for name, value in asked.items():
+        before = {name: getattr(user, name) for name in changes}
+        for name, value in changes.items():
             setattr(user, name, value)
-        validation.check_fields(user, *asked)
-        if before != asked:
-            user.save(update_fields=list(asked))
-            record(actor=actor, action="user.set_preferences", obj=user, before=before, after=asked)
+        validation.check_fields(user, *changes)
+        if before != changes:
+            user.save(update_fields=list(changes))
+            record(actor=actor, action="user.set_preferences", obj=user, before=before, after=changes)
     return user
 
 
@@ -233,11 +240,11 @@ def create_project(*, actor: Actor, slug: str, name: str = "") -> Project:
     policy.require(actor, "project.create")
     project = Project(slug=slug, name=name or slug)
     validation.check_fields(project, "slug", "name")
-    taken = Conflict(
+    conflict = Conflict(
         "There is a project {slug!r} already.", slug=slug, code="name_taken", field="/slug", hint=N_("Choose another.")
     )
     with transaction.atomic():
-        save_new(project, taken)
+        save_new(project, conflict)
         record(
             actor=actor,
             action="project.create",
@@ -258,21 +265,24 @@ def set_member_roles(
     """
     policy.require(actor, "member.set_roles", project)
     require_confirmed(actor, "member.set_roles", project_id=project.pk)
-    wanted = validation.parse_project_roles(roles, for_person=isinstance(member, User))
-    if not wanted:
+    new_roles = validation.parse_project_roles(roles, for_person=isinstance(member, User))
+    if not new_roles:
         raise Invalid("Give at least one role.", code="roles_missing", field="/roles", hint=N_("Or remove the member."))
     with transaction.atomic():
-        member = locked(member)
+        member = lock_row(member)
         validation.check_active(member, field="/member")
         refuse_as_member(member, project)
-        before = roles_held(project, member)
-        if before == wanted:
+        before = get_member_roles(project, member)
+        if before == new_roles:
             raise Conflict("{member} has these roles already.", member=member, code="nothing_to_change", field="/roles")
-        if isinstance(member, User) and ProjectRole.APPROVER in wanted - before:
-            note_approver_by_operator(actor, member)
-        Membership.objects.filter(project=project, **whose(member)).exclude(role__in=wanted).delete()
+        if isinstance(member, User) and ProjectRole.APPROVER in new_roles - before:
+            record_approver_by_operator(actor, member)
+        Membership.objects.filter(project=project, **build_owner_filter(member)).exclude(role__in=new_roles).delete()
         Membership.objects.bulk_create(
-            [Membership(project=project, role=role, **whose(member)) for role in sorted(wanted - before)]
+            [
+                Membership(project=project, role=role, **build_owner_filter(member))
+                for role in sorted(new_roles - before)
+            ]
         )
         record(
             actor=actor,
@@ -281,10 +291,10 @@ def set_member_roles(
             project_id=project.pk,
             reason=reason,
             before={"roles": sorted(before)},
-            after={"roles": sorted(wanted)},
+            after={"roles": sorted(new_roles)},
         )
         seal_now()
-    return frozenset(wanted)
+    return frozenset(new_roles)
 
 
 def remove_member(*, actor: Actor, project: Project, member: User | ServiceAccount, reason: str = "") -> None:
@@ -292,12 +302,12 @@ def remove_member(*, actor: Actor, project: Project, member: User | ServiceAccou
     policy.require(actor, "member.remove", project)
     require_confirmed(actor, "member.remove", project_id=project.pk)
     with transaction.atomic():
-        member = locked(member)
-        before = roles_held(project, member)
+        member = lock_row(member)
+        before = get_member_roles(project, member)
         if not before:
             raise NotFound("{member} is no member of {project}.", member=member, project=project, field="/member")
-        Membership.objects.filter(project=project, **whose(member)).delete()
-        revoked = revoke_all(ApiToken.objects.filter(project=project, **whose(member)))
+        Membership.objects.filter(project=project, **build_owner_filter(member)).delete()
+        revoked = revoke_all(ApiToken.objects.filter(project=project, **build_owner_filter(member)))
         record(
             actor=actor,
             action="member.remove",
@@ -315,19 +325,21 @@ def create_service_account(*, actor: Actor, project: Project, name: str, roles: 
     """An internal tool's account in one project; it acts by tokens only and never approves."""
     policy.require(actor, "service_account.create", project)
     require_confirmed(actor, "service_account.create", project_id=project.pk)
-    wanted = validation.parse_project_roles(roles, for_person=False)
-    if not wanted:
+    new_roles = validation.parse_project_roles(roles, for_person=False)
+    if not new_roles:
         raise Invalid("Give at least one role.", code="roles_missing", field="/roles")
     account = ServiceAccount(project=project, name=name, created_by_id=actor.user_id)
     validation.check_fields(account, "name")
     validation.check_label(name, field="/name")
     with transaction.atomic():
-        save_new(account, validation.name_taken(name, "/name"))
+        save_new(account, validation.build_name_conflict(name, "/name"))
         Membership.objects.bulk_create(
-            [Membership(project=project, service_account=account, role=role) for role in sorted(wanted)]
+            [Membership(project=project, service_account=account, role=role) for role in sorted(new_roles)]
         )
-        note_holder(account, actor.user_id, HolderKind.CREATED_ACCOUNT)
-        record(actor=actor, action="service_account.create", obj=account, after={"name": name, "roles": sorted(wanted)})
+        record_holder(account, actor.user_id, HolderKind.CREATED_ACCOUNT)
+        record(
+            actor=actor, action="service_account.create", obj=account, after={"name": name, "roles": sorted(new_roles)}
+        )
         seal_now()
     return account
 
@@ -336,7 +348,7 @@ def disable_service_account(*, actor: Actor, account: ServiceAccount, reason: st
     """End a tool's access for good: its tokens are revoked. Conflict if already disabled."""
     policy.require(actor, "service_account.disable", account)
     with transaction.atomic():
-        account = locked(account)
+        account = lock_row(account)
         if not account.is_active:
             raise Conflict("{account_name} is already disabled.", account_name=account.name, code="already_disabled")
         account.is_active = False
@@ -445,7 +457,7 @@ def issue(
     holder: User | None = None,
 ) -> tuple[ApiToken, str]:
     validation.check_days(days)
-    secret, prefix, digest = new_token()
+    secret, prefix, digest = generate_token()
     token = ApiToken(
         project=project,
         name=name.strip(),
@@ -453,11 +465,11 @@ def issue(
         digest=digest,
         created_by_id=actor.user_id,
         holder=holder,
-        **whose(owner),
+        **build_owner_filter(owner),
     )
     validation.check_fields(token, "name")
     with transaction.atomic():
-        owner = locked(owner)  # a token made while its owner is being disabled would outlive the disabling
+        owner = lock_row(owner)  # a token made while its owner is being disabled would outlive the disabling
         validation.check_active(owner, field="/user")
         token.scopes = validation.check_scopes(scopes, project, owner)
         token.expires_at = timezone.now() + timedelta(days=days)
@@ -470,8 +482,8 @@ def issue(
             "expires_at": token.expires_at.isoformat(),
         }
         if isinstance(owner, ServiceAccount):
-            note_holder(owner, actor.user_id, HolderKind.CREATED_TOKEN)
-            note_holder(owner, holder.pk if holder else None, HolderKind.HOLDS_TOKEN)
+            record_holder(owner, actor.user_id, HolderKind.CREATED_TOKEN)
+            record_holder(owner, holder.pk if holder else None, HolderKind.HOLDS_TOKEN)
             after["holder"] = str(holder) if holder else None
         record(actor=actor, action=action, obj=token, after=after)
     return token, secret
@@ -485,21 +497,21 @@ def refuse_as_member(member: User | ServiceAccount, project: Project) -> None:
         raise NotFound("There is no such service account in this project.", field="/member")
 
 
-def note_approver_by_operator(actor: Actor, member: User) -> None:
+def record_approver_by_operator(actor: Actor, member: User) -> None:
     """The security administrator gives roles; where the operator does, that is one person's act, as a reset is."""
     if actor.plane_role is PlaneRole.OPERATOR and not is_first_installation(actor):
-        note_change(actor, member, ChangeKind.ROLE)
+        record_credential_change(actor, member, ChangeKind.ROLE)
 
 
-def note_role_by_operator(actor: Actor, user: User, before: str, *, first: bool) -> None:
+def record_role_by_operator(actor: Actor, user: User, before: str, *, first: bool) -> None:
     """A role that the operator gives is one person's act. Of one taken from a security administrator a row stays, which
     waits for nobody: that the plane has had one must not be forgotten with the role."""
     if actor.plane_role is not PlaneRole.OPERATOR:
         return
     if user.system_role and (not first or user.system_role == SystemRole.SECURITY_ADMIN):
-        note_change(actor, user, ChangeKind.SYSTEM_ROLE, confirmed=first)
+        record_credential_change(actor, user, ChangeKind.SYSTEM_ROLE, confirmed=first)
     elif not user.system_role and before == SystemRole.SECURITY_ADMIN:
-        note_change(actor, user, ChangeKind.SYSTEM_ROLE, confirmed=True)
+        record_credential_change(actor, user, ChangeKind.SYSTEM_ROLE, confirmed=True)
 
 
 def refuse_administrator(actor: Actor, user: User) -> None:

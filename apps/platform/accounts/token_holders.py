@@ -19,7 +19,7 @@ from deepseek.messages import N_
 log = logging.getLogger(__name__)
 
 
-def note_holder(account: ServiceAccount, user_id: int | None, kind: HolderKind) -> bool:
+def record_holder(account: ServiceAccount, user_id: int | None, kind: HolderKind) -> bool:
     """Keep that this person can act as the account, or has; True if that is new. None is the command line."""
     if user_id is None:
         return False
@@ -64,7 +64,7 @@ def require_known_holder(actor: Actor) -> None:
     )
 
 
-def note_person_behind(request: HttpRequest, account: ServiceAccount) -> None:
+def record_session_holder(request: HttpRequest, account: ServiceAccount) -> None:
     """A token of a service account from a browser in which somebody is logged in: that person uses it."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return
@@ -73,7 +73,7 @@ def note_person_behind(request: HttpRequest, account: ServiceAccount) -> None:
         return
     try:
         with transaction.atomic():
-            if note_holder(account, person.pk, HolderKind.USED_TOKEN):
+            if record_holder(account, person.pk, HolderKind.USED_TOKEN):
                 actor = Actor(kind="user", label=str(person), user_id=person.pk)
                 record(actor=actor, action="service_account.used_by", obj=account, after={"person": str(person)})
     except AnyDatabaseError:

@@ -10,7 +10,7 @@ from django.db import models
 from apps.core import policy
 from apps.core.actors import Actor, PlaneRole, ProjectRole, SystemRole
 from apps.core.errors import Conflict, Invalid
-from apps.platform.accounts.actors import role_of_token
+from apps.platform.accounts.actors import get_token_role
 from apps.platform.accounts.models import Membership, Project, ServiceAccount, User
 from deepseek.messages import N_
 
@@ -20,16 +20,16 @@ RESERVED = frozenset({"anonymous", "system", *(role.value for role in PlaneRole)
 
 def check_fields(row: models.Model, *names: str) -> None:
     """Run the model's own validators on these columns; Invalid with every error found."""
-    others = [field.name for field in row._meta.fields if field.name not in names]
+    excluded = [field.name for field in row._meta.fields if field.name not in names]
     try:
-        row.clean_fields(exclude=others)
+        row.clean_fields(exclude=excluded)
     except ValidationError as failure:
-        found = [
+        failures = [
             {"code": "invalid", "message": f"/{name}: {text}", "field": f"/{name}", "limit": None, "hint": None}
             for name, texts in failure.message_dict.items()
             for text in texts
         ]
-        raise Invalid(str(found[0]["message"]), field=found[0]["field"], errors=found) from None
+        raise Invalid(str(failures[0]["message"]), field=failures[0]["field"], errors=failures) from None
 
 
 def check_label(name: str, *, field: str) -> None:
@@ -37,16 +37,16 @@ def check_label(name: str, *, field: str) -> None:
     if name.partition("@")[0].lower() in RESERVED:
         raise Invalid("The name {name!r} is kept for the plane itself.", name=name, code="name_reserved", field=field)
     if User.objects.filter(username__iexact=name).exists():
-        raise name_taken(name, field)
+        raise build_name_conflict(name, field)
 
 
 def check_username(username: str) -> None:
     check_label(username, field="/username")
     if ServiceAccount.objects.filter(name__iexact=username).exists():
-        raise name_taken(username, "/username")
+        raise build_name_conflict(username, "/username")
 
 
-def name_taken(name: str, field: str) -> Conflict:
+def build_name_conflict(name: str, field: str) -> Conflict:
     return Conflict(
         "The name {name!r} is taken.", name=name, code="name_taken", field=field, hint=N_("Choose another name.")
     )
@@ -59,25 +59,25 @@ def parse_system_role(value: str) -> SystemRole | None:
     try:
         return SystemRole(value)
     except ValueError:
-        raise unknown_role(value, "/system_role", [role.value for role in SystemRole]) from None
+        raise build_role_error(value, "/system_role", [role.value for role in SystemRole]) from None
 
 
 def parse_project_roles(values: Iterable[str], *, for_person: bool) -> frozenset[ProjectRole]:
     """Roles by name; Invalid for an unknown one, and for a service account that would approve."""
-    found = set()
+    parsed = set()
     for value in values:
         try:
-            found.add(ProjectRole(value))
+            parsed.add(ProjectRole(value))
         except ValueError:
-            raise unknown_role(value, "/roles", [role.value for role in ProjectRole]) from None
-    if ProjectRole.APPROVER in found and not for_person:
+            raise build_role_error(value, "/roles", [role.value for role in ProjectRole]) from None
+    if ProjectRole.APPROVER in parsed and not for_person:
         raise Invalid("A service account cannot approve: a person must.", code="not_a_person", field="/roles")
-    return frozenset(found)
+    return frozenset(parsed)
 
 
-def unknown_role(value: object, field: str, known: list[str]) -> Invalid:
+def build_role_error(value: object, field: str, choices: list[str]) -> Invalid:
     return Invalid(
-        "There is no role {found!r}.", found=str(value)[:40], code="unknown_role", field=field, limit=", ".join(known)
+        "There is no role {found!r}.", found=str(value)[:40], code="unknown_role", field=field, limit=", ".join(choices)
     )
 
 
@@ -126,10 +126,10 @@ def check_days(days: int) -> None:
 
 def check_scopes(scopes: Iterable[str], project: Project, owner: User | ServiceAccount) -> list[str]:
     """The scopes, sorted; Invalid when one is unknown or lets the owner do nothing in this project."""
-    asked = sorted(set(scopes))
-    if not asked:
+    requested = sorted(set(scopes))
+    if not requested:
         raise Invalid("A token needs a scope.", code="scopes_missing", field="/scopes", limit=", ".join(policy.SCOPES))
-    unknown = [scope for scope in asked if scope not in policy.SCOPES]
+    unknown = [scope for scope in requested if scope not in policy.SCOPES]
     if unknown:
         raise Invalid(
             "There is no scope {unknown!r}.",
@@ -138,8 +138,8 @@ def check_scopes(scopes: Iterable[str], project: Project, owner: User | ServiceA
             field="/scopes",
             limit=", ".join(policy.SCOPES),
         )
-    usable = usable_scopes(project, owner)
-    idle = [scope for scope in asked if scope not in usable]
+    usable = list_usable_scopes(project, owner)
+    idle = [scope for scope in requested if scope not in usable]
     if idle:
         raise Invalid(
             "{owner} could do nothing with the scope {idle} in {project}.",
@@ -151,30 +151,30 @@ def check_scopes(scopes: Iterable[str], project: Project, owner: User | ServiceA
             limit=", ".join(usable) or "none",
             hint=N_("A token never has more rights than its owner."),
         )
-    return asked
+    return requested
 
 
-def roles_in(project: Project, owner: User | ServiceAccount) -> frozenset[ProjectRole]:
+def get_owner_roles(project: Project, owner: User | ServiceAccount) -> frozenset[ProjectRole]:
     mine = {"user": owner} if isinstance(owner, User) else {"service_account": owner}
-    held = Membership.objects.filter(project=project, **mine).values_list("role", flat=True)
-    return frozenset(ProjectRole(role) for role in held)
+    owned = Membership.objects.filter(project=project, **mine).values_list("role", flat=True)
+    return frozenset(ProjectRole(role) for role in owned)
 
 
-def usable_scopes(
+def list_usable_scopes(
     project: Project, owner: User | ServiceAccount, roles: frozenset[ProjectRole] | None = None
 ) -> list[str]:
     """The scopes with which a token of this owner could do anything at all in this project.
 
     `roles`: those the owner holds there, where the caller knows them; else one query.
     """
-    roles = roles_in(project, owner) if roles is None else roles
+    roles = get_owner_roles(project, owner) if roles is None else roles
     system_role = owner.system_role if isinstance(owner, User) else ""
     usable = []
     for scope, actions in policy.SCOPES.items():
         actor = Actor(
             kind="user",
             scopes=frozenset({scope}),
-            system_role=role_of_token(system_role, [scope]),
+            system_role=get_token_role(system_role, [scope]),
             project_roles={project.pk: roles} if roles else {},
         )
         if any(policy.is_allowed(actor, action, project) for action in actions):

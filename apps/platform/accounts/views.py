@@ -31,11 +31,24 @@ from apps.platform.accounts.forms import (
     show_refusal,
 )
 from apps.platform.accounts.known_devices import remember_device
-from apps.platform.accounts.lists import MEMBERS, PEOPLE, TOKENS, members_table, people_table, tokens_table
+from apps.platform.accounts.lists import (
+    MEMBERS,
+    PEOPLE,
+    TOKENS,
+    build_members_table,
+    build_people_table,
+    build_tokens_table,
+)
 from apps.platform.accounts.models import Membership, User
 from apps.platform.accounts.projects import get_project
-from apps.platform.audit.bulk_actions import Done, each, numbers_asked, result_context, way_back
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.bulk_actions import (
+    Done,
+    build_result_context,
+    get_return_url,
+    parse_numeric_ids,
+    run_bulk_action,
+)
+from apps.platform.audit.list_export import export_list
 
 
 # -- one's own ------------------------------------------------------------------------------------------------------
@@ -48,33 +61,33 @@ class ChangePasswordView(PasswordChangeView):  # type: ignore[misc]  # untyped
 
 
 @require_http_methods(["GET", "POST"])
-def account(request: HttpRequest) -> HttpResponse:
+def show_account(request: HttpRequest) -> HttpResponse:
     """Who am I, what may I do where; to change here are the name shown, and how the pages are shown."""
     user: User = request.user  # type: ignore[assignment]
-    asked = request.POST.get("form", "name") if request.method == "POST" else ""
-    form = NameForm(request.POST if asked == "name" else None, instance=User.objects.get(pk=user.pk))
+    form_name = request.POST.get("form", "name") if request.method == "POST" else ""
+    form = NameForm(request.POST if form_name == "name" else None, instance=User.objects.get(pk=user.pk))
     now = {name: getattr(user, name) for name in PreferencesForm.base_fields}
-    preferences = PreferencesForm(request.POST if asked == "preferences" else None, initial=now)
-    if asked == "name" and form.is_valid():
+    preferences = PreferencesForm(request.POST if form_name == "preferences" else None, initial=now)
+    if form_name == "name" and form.is_valid():
         services.rename_oneself(actor=request.actor, name=form.cleaned_data["name"])
         messages.success(request, _("Your name is changed."))
         return redirect("accounts:account")
-    if asked == "preferences" and preferences.is_valid():
+    if form_name == "preferences" and preferences.is_valid():
         services.set_preferences(actor=request.actor, **preferences.cleaned_data)
         messages.success(request, _("The pages are shown as you chose."))
-        return in_language(redirect("accounts:account"), preferences.cleaned_data["language"])
+        return set_language_cookie(redirect("accounts:account"), preferences.cleaned_data["language"])
     context = {
         "form": form,
         "preferences": preferences,
-        "memberships": roles_by_project(user),
+        "memberships": group_roles_by_project(user),
         "person": user,
         "unconfirmed": list_unconfirmed_changes(user.pk),
         "plane_zone": settings.TIME_ZONE,
     }
-    return render(request, "accounts/account.html", context, status=422 if asked else 200)
+    return render(request, "accounts/account.html", context, status=422 if form_name else 200)
 
 
-def in_language(response: HttpResponse, code: str) -> HttpResponse:
+def set_language_cookie(response: HttpResponse, code: str) -> HttpResponse:
     """This browser follows at once: what it had chosen before would go first."""
     if code:
         response.set_cookie(settings.LANGUAGE_COOKIE_NAME, code, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE)
@@ -86,26 +99,26 @@ def in_language(response: HttpResponse, code: str) -> HttpResponse:
 @mark_list_view(TOKENS.key)
 @never_cache
 @require_http_methods(["GET", "POST"])
-def tokens(request: HttpRequest) -> HttpResponseBase:
+def show_tokens(request: HttpRequest) -> HttpResponseBase:
     """One's tokens. A new one's secret is in the answer to the POST and nowhere else: no redirect could carry it."""
-    usable = queries.projects_for_tokens(request.actor, request.user)  # type: ignore[arg-type]
+    usable = queries.list_projects_for_tokens(request.actor, request.user)  # type: ignore[arg-type]
     form = TokenForm(request.POST or None, usable=usable)
-    secret, made = "", None
+    secret, token = "", None
     if request.method == "POST" and form.is_valid():
-        asked = dict(form.cleaned_data)
+        fields = dict(form.cleaned_data)
         try:
-            project = get_project(request.actor, asked.pop("project"))
-            made, secret = services.create_token(actor=request.actor, project=project, **asked)
+            project = get_project(request.actor, fields.pop("project"))
+            token, secret = services.create_token(actor=request.actor, project=project, **fields)
             form = TokenForm(usable=usable)
         except Refused:
             raise  # recorded, and shown on the page of refusals
         except PlaneError as error:
             show_refusal(form, error)
-    table = tokens_table(request.actor, request.GET)
+    table = build_tokens_table(request.actor, request.GET)
     if request.method == "GET" and request.GET.get("format") == "csv":
-        return csv_response(request.actor, table)
+        return export_list(request.actor, table)
     status = 422 if form.errors else table.status
-    context = {**table.build_context(), "form": form, "secret": secret, "made": made, "usable": usable}
+    context = {**table.build_context(), "form": form, "secret": secret, "made": token, "usable": usable}
     context["working"] = queries.count_working_tokens(request.actor)
     return render(request, "accounts/tokens.html", context, status=status)
 
@@ -124,47 +137,47 @@ def revoke_tokens(request: HttpRequest) -> HttpResponse:
     actor, reason = request.actor, request.POST.get("reason", "")[:2000]
     policy.require_scope(actor, "token.revoke")
 
-    def one(pk: int) -> Done:
+    def revoke_one(pk: int) -> Done:
         token = queries.get_token(actor, pk)
         services.revoke_token(actor=actor, token=token, reason=reason)
         return Done(f"{token.name} ({token.prefix}…)", "", _("Revoked"))
 
-    outcomes = each(actor, numbers_asked(request), one, name=str, request=request)
-    back = way_back(request, reverse("accounts:tokens"))
-    return render(request, "accounts/bulk.html", result_context(outcomes, title=_("Revoke tokens"), back=back))
+    outcomes = run_bulk_action(actor, parse_numeric_ids(request), revoke_one, name=str, request=request)
+    back = get_return_url(request, reverse("accounts:tokens"))
+    return render(request, "accounts/bulk.html", build_result_context(outcomes, title=_("Revoke tokens"), back=back))
 
 
-def roles_by_project(user: User) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def group_roles_by_project(user: User) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
     rows = Membership.objects.filter(user=user).order_by("project__slug", "role").values_list("project__slug", "role")
     for slug, role in rows:
-        found.setdefault(slug, []).append(role)
-    return found
+        grouped.setdefault(slug, []).append(role)
+    return grouped
 
 
 # -- people ---------------------------------------------------------------------------------------------------------
 @mark_list_view(PEOPLE.key)
 @never_cache
 @require_http_methods(["GET", "POST"])
-def people(request: HttpRequest) -> HttpResponseBase:
+def show_people(request: HttpRequest) -> HttpResponseBase:
     """Everybody with an account; the system administrator adds one here and reads the one-time password once."""
     if request.method == "GET" and request.GET.get("format") == "csv":
-        return csv_response(request.actor, people_table(request.actor, request.GET))
+        return export_list(request.actor, build_people_table(request.actor, request.GET))
     form = PersonForm(request.POST or None)
-    made, password = None, ""
+    user, password = None, ""
     if request.method == "POST" and form.is_valid():
         try:
-            made, password = services.create_user(actor=request.actor, **form.cleaned_data)
+            user, password = services.create_user(actor=request.actor, **form.cleaned_data)
             form = PersonForm()
         except Refused:
             raise
         except PlaneError as error:
             show_refusal(form, error)
-    table = people_table(request.actor, request.GET)
+    table = build_people_table(request.actor, request.GET)
     context = {
         **table.build_context(),
         "form": form,
-        "made": made,
+        "made": user,
         "password": password,
         "count": queries.list_users(request.actor).count(),
         "may_create": policy.is_allowed(request.actor, "user.create"),
@@ -175,15 +188,15 @@ def people(request: HttpRequest) -> HttpResponseBase:
 
 @never_cache
 @require_GET
-def person(request: HttpRequest, username: str) -> HttpResponse:
-    return person_page(request, queries.get_user(request.actor, username))
+def show_person(request: HttpRequest, username: str) -> HttpResponse:
+    return render_person_page(request, queries.get_user(request.actor, username))
 
 
-def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: Any) -> HttpResponse:
+def render_person_page(request: HttpRequest, user: User, *, status: int = 200, **over: Any) -> HttpResponse:
     actor = request.actor
     projects = list(queries.list_projects(actor).order_by("slug"))
     own = actor.user_id == user.pk
-    memberships = roles_by_project(user)
+    memberships = group_roles_by_project(user)
     # A form that could only fail is not offered; one that did fail is shown with its error.
     context = {
         "person": user,
@@ -198,13 +211,15 @@ def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: 
         "may_set_members": policy.is_allowed(actor, "member.set_roles")
         and (not user.system_role or "member_form" in over),
         "role_form": SystemRoleForm(initial={"system_role": user.system_role}, prefix="role"),
-        "member_form": MemberForm(projects=projects, prefix="member", initial=roles_now(request, memberships)),
+        "member_form": MemberForm(
+            projects=projects, prefix="member", initial=build_roles_form_context(request, memberships)
+        ),
         **over,
     }
     return render(request, "accounts/person.html", context, status=status)
 
 
-def roles_now(request: HttpRequest, memberships: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def build_roles_form_context(request: HttpRequest, memberships: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What the form that sets roles opens with: the project that the query names, else the first, and the roles there,
     so that setting one does not quietly take the others away.
     """
@@ -236,7 +251,7 @@ def reset_person(request: HttpRequest, username: str) -> HttpResponse:
     """The new one-time password is in this answer and nowhere else."""
     user = queries.get_user(request.actor, username)
     password = services.reset_password(actor=request.actor, user=user)
-    return person_page(request, queries.get_user(request.actor, username), password=password)
+    return render_person_page(request, queries.get_user(request.actor, username), password=password)
 
 
 @require_POST
@@ -249,7 +264,7 @@ def confirm_person(request: HttpRequest, username: str) -> HttpResponse:
         raise
     except PlaneError as error:
         refused = {"reason": reason, "why": f"{error.message} {error.hint or ''}".strip()}
-        return person_page(request, user, status=error.status, refused_confirmation=refused)
+        return render_person_page(request, user, status=error.status, refused_confirmation=refused)
     messages.success(request, _("The credentials of %(name)s are confirmed.") % {"name": user.username})
     return redirect("accounts:person", user.username)
 
@@ -267,7 +282,7 @@ def set_person_role(request: HttpRequest, username: str) -> HttpResponse:
             raise
         except PlaneError as error:
             show_refusal(form, error)
-    return person_page(request, user, status=422, role_form=form)
+    return render_person_page(request, user, status=422, role_form=form)
 
 
 @require_POST
@@ -276,32 +291,32 @@ def set_person_memberships(request: HttpRequest, username: str) -> HttpResponse:
     user = queries.get_user(request.actor, username)
     form = MemberForm(request.POST, projects=list(queries.list_projects(request.actor)), prefix="member")
     if form.is_valid():
-        asked = dict(form.cleaned_data)
-        project = get_project(request.actor, asked.pop("project"))
+        fields = dict(form.cleaned_data)
+        project = get_project(request.actor, fields.pop("project"))
         try:
-            if asked["roles"]:
-                services.set_member_roles(actor=request.actor, project=project, member=user, **asked)
+            if fields["roles"]:
+                services.set_member_roles(actor=request.actor, project=project, member=user, **fields)
             else:
-                services.remove_member(actor=request.actor, project=project, member=user, reason=asked["reason"])
+                services.remove_member(actor=request.actor, project=project, member=user, reason=fields["reason"])
             messages.success(request, _("The roles in %(project)s are changed.") % {"project": project.slug})
             return redirect("accounts:person", user.username)
         except Refused:
             raise
         except PlaneError as error:
             show_refusal(form, error)
-    return person_page(request, user, status=422, member_form=form)
+    return render_person_page(request, user, status=422, member_form=form)
 
 
 # -- members of a project -------------------------------------------------------------------------------------------
 @mark_list_view(MEMBERS.key)
 @require_GET
-def members(request: HttpRequest, project: str) -> HttpResponseBase:
+def show_members(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/members: who belongs to the project, with which roles."""
     where = get_project(request.actor, project)
     request.project = where  # type: ignore[attr-defined]  # the frame shows it
-    table = members_table(request.actor, where, request.GET)
+    table = build_members_table(request.actor, where, request.GET)
     if request.GET.get("format") == "csv":
-        return csv_response(request.actor, table, project=where)
+        return export_list(request.actor, table, project=where)
     context = {
         **table.build_context(),
         "project": where,

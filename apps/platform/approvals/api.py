@@ -20,7 +20,7 @@ from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.accounts.reauthentication import prove
+from apps.platform.accounts.reauthentication import require_proof
 from apps.platform.approvals import queries, services
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.serializers import (
@@ -128,7 +128,7 @@ def submit_vote(request: Request, project: str, pk: int, vote: Callable[..., App
     policy.require(request.actor, "approval.decide", approval)  # before the password is asked for
     require_confirmed(request.actor, "approval.decide", project_id=approval.project_id)
     body = validate_body(ApprovalVoteBody, request)
-    proof = prove(request._request, request.actor, password=body.pop("password"), code=body.pop("code"))
+    proof = require_proof(request._request, request.actor, password=body.pop("password"), code=body.pop("code"))
     vote(actor=request.actor, approval=approval, proof=proof, **body)
     return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 

@@ -28,7 +28,7 @@ from apps.platform.approvals import queries
 from apps.platform.approvals.models import Approval, ApprovalQuerySet
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.views import get_project_context
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.list_export import export_list
 
 MINE, PENDING, DECIDED = "mine", "pending", "decided"
 STATES = {MINE: "", PENDING: ApprovalState.PENDING.value, DECIDED: queries.DECIDED}
@@ -80,7 +80,7 @@ def show_approvals(request: HttpRequest, project: str) -> HttpResponseBase:
         builtin=list_builtin_views(actor, votes),
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
+        return export_list(actor, table, project=where)
     pending = Approval.objects.visible_to(actor).filter(project=where, state=ApprovalState.PENDING)
     context = {
         **table.build_context(),

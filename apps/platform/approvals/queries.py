@@ -22,7 +22,7 @@ from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.subjects import get_subject, get_subject_types
 from apps.platform.approvals.terms import DEFAULT_TERMS, Terms, query_eligible_people
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.queries import event_of
+from apps.platform.audit.queries import build_event
 from apps.platform.audit.services import record
 
 MAX_ID = 2**63 - 1
@@ -124,7 +124,7 @@ def get_ending(approval: Approval) -> dict[str, str] | None:
         return None
     action = f"approval.{approval.state}"
     row = AuditRecord.objects.filter(object_type="approval", object_id=str(approval.pk), action=action).first()
-    return {"who": row.actor, "reason": str(event_of(row).body.get("reason", ""))} if row else None
+    return {"who": row.actor, "reason": str(build_event(row).body.get("reason", ""))} if row else None
 
 
 def query_unanswered(actor: Actor) -> ApprovalQuerySet:

@@ -27,7 +27,7 @@ from apps.platform.accounts.confirmations import list_unconfirmed_changes, requi
 from apps.platform.accounts.forms import show_refusal
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.accounts.reauthentication import asks_for_code, prove
+from apps.platform.accounts.reauthentication import is_code_required, require_proof
 from apps.platform.approvals import queries, services
 from apps.platform.approvals.differences import Change
 from apps.platform.approvals.forms import AnswerForm, PolicyForm, VoteForm, WithdrawForm
@@ -36,7 +36,7 @@ from apps.platform.approvals.seen_state import build_seen_state, format_pointer
 from apps.platform.approvals.states import ApprovalState, Decision
 from apps.platform.approvals.subjects import get_approval_subject, get_subject_types, get_subject_url
 from apps.platform.approvals.validation import check_subject_type
-from apps.platform.audit.queries import timeline
+from apps.platform.audit.queries import get_timeline
 
 ASK = "ask"  # the third button: it decides nothing
 TABS = ("overview", "facts", "audit")
@@ -64,7 +64,7 @@ def show_approval(request: HttpRequest, project: str, pk: int, tab: str = "overv
     if tab == "facts":
         context |= build_facts_context(approval)
     else:
-        context["events"] = timeline(actor, "approval", approval.pk)
+        context["events"] = get_timeline(actor, "approval", approval.pk)
     return render(request, f"approvals/{tab}.html", context)
 
 
@@ -212,7 +212,7 @@ def render_value(value: Any) -> str:
 
 def build_vote_form(actor: Actor, approval: Approval, data: Any = None) -> VoteForm:
     initial = {"facts_digest": approval.facts_digest}
-    return VoteForm(data, person=actor.label, with_code=asks_for_code(actor), initial=initial)
+    return VoteForm(data, person=actor.label, with_code=is_code_required(actor), initial=initial)
 
 
 def redirect_get_to_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -265,7 +265,7 @@ def decide(request: HttpRequest, project: str, pk: int) -> HttpResponse:
 
 def cast_vote(request: HttpRequest, approval: Approval, decision: str, fields: Mapping[str, Any]) -> Approval:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    proof = prove(request, actor, password=fields["password"], code=fields.get("code", ""))
+    proof = require_proof(request, actor, password=fields["password"], code=fields.get("code", ""))
     vote = services.approve if decision == Decision.APPROVE else services.reject
     return vote(
         actor=actor,

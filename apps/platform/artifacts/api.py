@@ -17,12 +17,12 @@ from apps.core import policy
 from apps.core.lists.pages import paginate_in_memory, parse_limit
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.artifacts.digests import checked_digest, digest_in, mismatch
+from apps.platform.artifacts.digests import build_mismatch_error, parse_expected_digest, validate_digest
 from apps.platform.artifacts.downloads import download
-from apps.platform.artifacts.gc_preview import look_at_garbage, read_age
-from apps.platform.artifacts.lists import AGE, narrowed, why_of
+from apps.platform.artifacts.gc_preview import preview_garbage, read_age
+from apps.platform.artifacts.lists import AGE, filter_by_reason, get_reason
 from apps.platform.artifacts.models import Holding
-from apps.platform.artifacts.request_body import body_of, leave_form_unread, name_in, refuse_forms
+from apps.platform.artifacts.request_body import name_in, open_body, prevent_form_parsing, refuse_forms
 from apps.platform.artifacts.serializers import ArtifactSerializer, GarbagePageSerializer, GarbageQuery
 from apps.platform.artifacts.services import get_holding, publish_upload
 from apps.platform.artifacts.verification import release_connection
@@ -58,14 +58,14 @@ class ArtifactsView(GenericAPIView[Holding]):
     queryset = Holding.objects.none()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        leave_form_unread(request._request)
+        prevent_form_parsing(request._request)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(operation_id="artifacts_list", responses=ArtifactSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        within = get_project(request.actor, project)
-        policy.require(request.actor, "artifact.view", within)
-        page = self.paginate_queryset(Holding.objects.filter(project=within).select_related("artifact"))
+        scope = get_project(request.actor, project)
+        policy.require(request.actor, "artifact.view", scope)
+        page = self.paginate_queryset(Holding.objects.filter(project=scope).select_related("artifact"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="artifacts_upload", request=BYTES, responses=UPLOADED, parameters=UPLOAD_HEADERS)
@@ -77,7 +77,7 @@ class ArtifactView(APIView):
     """The bytes of one artifact, by SHA-256."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        leave_form_unread(request._request)
+        prevent_form_parsing(request._request)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(
@@ -113,19 +113,19 @@ class GarbageView(APIView):
     def get(self, request: Request) -> Response:
         """What a collection of garbage would take, by digest: the list of `manage.py collect_garbage --dry-run`."""
         policy.require(request.actor, "artifact.view_garbage")
-        asked = request.query_params
-        look = look_at_garbage(actor=request.actor, older_than=read_age(asked.get("older_than") or AGE))
-        found = narrowed(look.found, asked.get("why", ""))
-        cursor, limit = asked.get("cursor") or None, parse_limit(asked.get("limit"))
-        page = paginate_in_memory(found, key=lambda one: one.digest, order="digest", cursor=cursor, limit=limit)
-        shown = {
-            "items": [{"digest": one.digest, "size": one.size, "why": why_of(one)} for one in page.items],
+        params = request.query_params
+        look = preview_garbage(actor=request.actor, older_than=read_age(params.get("older_than") or AGE))
+        garbage_rows = filter_by_reason(look.found, params.get("why", ""))
+        cursor, limit = params.get("cursor") or None, parse_limit(params.get("limit"))
+        page = paginate_in_memory(garbage_rows, key=lambda row: row.digest, order="digest", cursor=cursor, limit=limit)
+        payload = {
+            "items": [{"digest": row.digest, "size": row.size, "why": get_reason(row)} for row in page.items],
             "next": page.next,
-            "artifacts": len(found),
-            "bytes": sum(one.size for one in found),
+            "artifacts": len(garbage_rows),
+            "bytes": sum(row.size for row in garbage_rows),
             "complete": look.complete,
         }
-        return Response(GarbagePageSerializer(shown).data)
+        return Response(GarbagePageSerializer(payload).data)
 
 
 def upload(request: Request, project: Project, *, digest: str | None) -> Response:
@@ -133,11 +133,11 @@ def upload(request: Request, project: Project, *, digest: str | None) -> Respons
     sent = request._request
     policy.require(request.actor, "artifact.upload", project)
     refuse_forms(sent)
-    digest = checked_digest(digest) if digest is not None else None
-    announced = digest_in(sent.headers.get("Content-Digest"), sent.headers.get("X-Content-Digest"))
+    digest = validate_digest(digest) if digest is not None else None
+    announced = parse_expected_digest(sent.headers.get("Content-Digest"), sent.headers.get("X-Content-Digest"))
     if digest and announced and digest != announced:
-        raise mismatch(digest, announced)
-    body = body_of(sent)
+        raise build_mismatch_error(digest, announced)
+    body = open_body(sent)
     release_connection()
     published = publish_upload(
         actor=request.actor,

@@ -48,30 +48,33 @@ def hold_many(*, actor: Actor, project: Project, stored: Sequence[Stored]) -> No
     (`artifact_collected`) where bytes went as garbage meanwhile; then nothing is written.
     """
     policy.require(actor, "artifact.take_in", project)
-    wanted = {one.digest: one for one in stored}
-    if not wanted:
+    by_digest = {item.digest: item for item in stored}
+    if not by_digest:
         return
     with transaction.atomic():
         now = connection.ops.adapt_datetimefield_value(timezone.now())
-        lock_or_make(actor, list(wanted.values()), now)
-        unheld = not_held_among(project.pk, wanted)
-        fresh = [one for digest, one in wanted.items() if digest in unheld]
+        lock_or_create_rows(actor, list(by_digest.values()), now)
+        unheld = find_unheld_digests(project.pk, by_digest)
+        fresh = [item for digest, item in by_digest.items() if digest in unheld]
         if not fresh:
             return
         by = actor.label[:200]
         insert(
             Holding,
             ("project_id", "artifact_id", "name", "media_type", "created_by", "created_at"),
-            ((project.pk, one.digest, file_names.file_name(one.name), one.media_type, by, now) for one in fresh),
+            (
+                (project.pk, item.digest, file_names.clean_file_name(item.name), item.media_type, by, now)
+                for item in fresh
+            ),
         )
-        size = sum(one.size for one in fresh)
+        size = sum(item.size for item in fresh)
         record(actor=actor, action="artifact.hold_many", obj=project, after={"artifacts": len(fresh), "size": size})
 
 
-def lock_or_make(actor: Actor, stored: Sequence[Stored], now: Any) -> None:
+def lock_or_create_rows(actor: Actor, stored: Sequence[Stored], now: Any) -> None:
     """The rows of these artifacts, locked until the transaction ends, as services.register does it for one."""
-    digests = sorted(one.digest for one in stored)
-    table, (among_them, value) = Artifact._meta.db_table, among("digest", digests)
+    digests = sorted(item.digest for item in stored)
+    table, (among_them, value) = Artifact._meta.db_table, build_membership_condition("digest", digests)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":  # in one order, so that two at once do not wait for each other
             cursor.execute(f"SELECT digest FROM {table} WHERE {among_them} ORDER BY digest FOR NO KEY UPDATE", [value])  # noqa: S608
@@ -79,45 +82,49 @@ def lock_or_make(actor: Actor, stored: Sequence[Stored], now: Any) -> None:
             f"UPDATE {table} SET touched_at = %s WHERE {among_them} RETURNING digest, damaged_at, chunked_at",  # noqa: S608
             [now, value],
         )
-        found = {digest: (bool(damaged), bool(chunked)) for digest, damaged, chunked in cursor.fetchall()}
-    missing = [one for one in stored if one.digest not in found]
-    rows = ((one.digest, one.size, now, now) for one in missing)
+        existing = {digest: (bool(damaged), bool(chunked)) for digest, damaged, chunked in cursor.fetchall()}
+    missing = [item for item in stored if item.digest not in existing]
+    rows = ((item.digest, item.size, now, now) for item in missing)
     insert(Artifact, ("digest", "size", "created_at", "verified_at"), rows)
-    revive([one.digest for one in missing])
-    by_digest = {one.digest: one.as_bytes for one in stored}
-    repaired = [digest for digest, one in by_digest.items() if one.replaced or found.get(digest, (False,))[0]]
+    revive([item.digest for item in missing])
+    by_digest = {item.digest: item.as_bytes for item in stored}
+    repaired = [digest for digest, item in by_digest.items() if item.replaced or existing.get(digest, (False,))[0]]
     for artifact in Artifact.objects.filter(pk__in=repaired):
         repair_row(actor, artifact, by_digest[artifact.digest], timezone.now())
-    without = [one for digest, one in by_digest.items() if not found.get(digest, (False, False))[1]]
+    without = [item for digest, item in by_digest.items() if not existing.get(digest, (False, False))[1]]
     save_chunk_digests(without, timezone.now())
 
 
-def not_held_among(project_id: int, digests: Collection[str]) -> set[str]:
+def find_unheld_digests(project_id: int, digests: Collection[str]) -> set[str]:
     """Those of `digests` that the project does not hold."""
     table = Holding._meta.db_table
-    return without(f"SELECT 1 FROM {table} WHERE project_id = %s AND artifact_id = each.value", [project_id], digests)  # noqa: S608
+    return find_unmatched_digests(
+        f"SELECT 1 FROM {table} WHERE project_id = %s AND artifact_id = each.value",  # noqa: S608
+        [project_id],
+        digests,
+    )
 
 
-def not_whole_among(digests: Collection[str]) -> set[str]:
+def find_incomplete_digests(digests: Collection[str]) -> set[str]:
     """Those of `digests` that are no artifact, or a damaged one."""
-    return without(
+    return find_unmatched_digests(
         f"SELECT 1 FROM {Artifact._meta.db_table} WHERE damaged_at IS NULL AND digest = each.value",  # noqa: S608
         [],
         digests,
     )
 
 
-def without(row: str, values: Sequence[Any], digests: Collection[str]) -> set[str]:
+def find_unmatched_digests(row: str, values: Sequence[Any], digests: Collection[str]) -> set[str]:
     """Those of `digests` for which the query `row` of each.value finds none: few of many, so it is they that travel."""
     is_postgres = connection.vendor == "postgresql"
     each = "unnest(%s::text[]) AS each(value)" if is_postgres else "json_each(%s) AS each"
-    given = list(digests) if is_postgres else json.dumps(list(digests))
+    digest_array = list(digests) if is_postgres else json.dumps(list(digests))
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT each.value FROM {each} WHERE NOT EXISTS ({row})", [given, *values])  # noqa: S608
+        cursor.execute(f"SELECT each.value FROM {each} WHERE NOT EXISTS ({row})", [digest_array, *values])  # noqa: S608
         return {digest for (digest,) in cursor.fetchall()}
 
 
-def among(column: str, values: Collection[str]) -> tuple[str, Any]:
+def build_membership_condition(column: str, values: Collection[str]) -> tuple[str, Any]:
     """(condition, parameter): that `column` is one of any number of values, as one parameter."""
     if connection.vendor == "postgresql":
         return f"{column} = ANY(%s)", list(values)
@@ -129,11 +136,11 @@ def insert(model: type[models.Model], columns: Sequence[str], rows: Iterable[Seq
     places = ", ".join(["%s"] * len(columns))
     text = f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
     with connection.cursor() as cursor:
-        for part in batches(rows):
+        for part in split_into_batches(rows):
             cursor.executemany(text, part)
 
 
-def batches(items: Iterable[T], size: int = 5_000) -> Iterator[list[T]]:
+def split_into_batches(items: Iterable[T], size: int = 5_000) -> Iterator[list[T]]:
     rest = iter(items)
     while part := list(islice(rest, size)):
         yield part

@@ -68,7 +68,7 @@ class ContentHash:
         return self._first + self._others + (self._chunk.digest() if self._seen % CHUNK_BYTES else b"")
 
 
-def checked_digest(text: str, *, field: str = "digest") -> str:
+def validate_digest(text: str, *, field: str = "digest") -> str:
     """`text` if it is 64 lower-case hex digits, else Invalid. Every path and key is built behind this."""
     if not DIGEST.fullmatch(text):
         raise Invalid(
@@ -82,20 +82,20 @@ def checked_digest(text: str, *, field: str = "digest") -> str:
     return text
 
 
-def digest_in(content_digest: str | None, plain: str | None) -> str | None:
+def parse_expected_digest(content_digest: str | None, header: str | None) -> str | None:
     """The SHA-256 that the client announced, in hex, or None.
 
     `content_digest` is the header of RFC 9530 (`sha-256=:<base64>:`, other algorithms are passed over), `plain`
     ours (`X-Content-Digest: sha256:<hex>`). Raises Invalid for one that cannot be read, or for two that differ.
     """
-    found = {digest for digest in (from_rfc_9530(content_digest or ""), from_plain(plain)) if digest}
-    if len(found) > 1:
+    digests = {digest for digest in (from_rfc_9530(content_digest or ""), from_plain(header)) if digest}
+    if len(digests) > 1:
         raise Invalid("The two digest headers differ.", code="bad_digest", field="Content-Digest", hint=N_("Send one."))
-    return found.pop() if found else None
+    return digests.pop() if digests else None
 
 
 def from_plain(header: str | None) -> str | None:
-    return checked_digest(header.strip().removeprefix("sha256:"), field="X-Content-Digest") if header else None
+    return validate_digest(header.strip().removeprefix("sha256:"), field="X-Content-Digest") if header else None
 
 
 def from_rfc_9530(header: str) -> str | None:
@@ -124,7 +124,7 @@ def as_rfc_9530(digest: str) -> str:
     return f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:"
 
 
-def mismatch(expected: str, actual: str) -> Invalid:
+def build_mismatch_error(expected: str, actual: str) -> Invalid:
     """The bytes are not those that were announced."""
     return Invalid(
         "The body has the SHA-256 {actual}, announced was {expected}.",

@@ -11,7 +11,7 @@ from django.utils.http import content_disposition_header, parse_etags
 from apps.core.errors import PlaneError
 from apps.platform.artifacts.digests import as_rfc_9530
 from apps.platform.artifacts.models import Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.artifacts.verification import open_verified, release_connection, require_size
 from deepseek.messages import N_
 
@@ -40,14 +40,14 @@ def download(request: HttpRequest, holding: Holding) -> HttpResponseBase:
     short answer must not pass for a whole one.
     """
     artifact = holding.artifact
-    require_size(store(), artifact)
+    require_size(get_store(), artifact)
     etag = f'"sha256:{artifact.digest}"'
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",  # whether the asker may still see it is asked each time
     }
-    if unchanged(request, etag):
+    if is_not_modified(request, etag):
         return HttpResponse(status=304, headers=headers)
     headers |= {
         "Content-Type": holding.media_type,
@@ -56,7 +56,7 @@ def download(request: HttpRequest, holding: Holding) -> HttpResponseBase:
         "Repr-Digest": as_rfc_9530(artifact.digest),
     }
     size = artifact.size
-    span = span_asked(request, size, etag)
+    span = parse_range(request, size, etag)
     if isinstance(span, RangeNotSatisfiable):
         return JsonResponse(span.as_dict(), status=span.status, headers={"Content-Range": f"bytes */{size}"})
     start, end = (span.start, span.end) if span else (0, size)
@@ -70,12 +70,12 @@ def download(request: HttpRequest, holding: Holding) -> HttpResponseBase:
     return StreamingHttpResponse(reading, status=206 if span else 200, headers=headers)
 
 
-def unchanged(request: HttpRequest, etag: str) -> bool:
-    known = {tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))}
-    return etag in known or "*" in known
+def is_not_modified(request: HttpRequest, etag: str) -> bool:
+    client_tags = {tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))}
+    return etag in client_tags or "*" in client_tags
 
 
-def span_asked(request: HttpRequest, size: int, etag: str) -> Span | RangeNotSatisfiable | None:
+def parse_range(request: HttpRequest, size: int, etag: str) -> Span | RangeNotSatisfiable | None:
     """The one range that was asked for; None (send it whole) for none, several, or one that cannot be read."""
     match = RANGE.fullmatch(request.headers.get("Range", "").replace(" ", ""))
     if match is None or request.method != "GET" or request.headers.get("If-Range", etag) != etag:

@@ -14,11 +14,11 @@ OCTETS = "application/octet-stream"
 MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 
 
-def file_name(sent: str) -> str:
+def clean_file_name(sent: str) -> str:
     """The last part of a sent name, without what cannot be shown; "" when nothing is left."""
     last = re.split(r"[/\\]", sent)[-1]
-    shown = "".join(letter for letter in last if is_visible(letter)).strip()
-    return "" if shown in {".", ".."} else shown[:MAX_NAME]
+    visible = "".join(letter for letter in last if is_visible(letter)).strip()
+    return "" if visible in {".", ".."} else visible[:MAX_NAME]
 
 
 def is_visible(letter: str) -> bool:
@@ -26,7 +26,7 @@ def is_visible(letter: str) -> bool:
     return kind[0] != "C" and kind not in ("Zl", "Zp")
 
 
-def media_type(sent: str) -> str:
+def clean_media_type(sent: str) -> str:
     """The sent media type without parameters; Invalid if it is none. "" means bytes."""
     bare = sent.partition(";")[0].strip().lower()
     if not bare:

@@ -28,10 +28,10 @@ from django.utils.module_loading import import_string
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.bulk_sql import batches
+from apps.platform.artifacts.bulk_sql import split_into_batches
 from apps.platform.artifacts.models import Artifact, ArtifactQuerySet, ChunkDigests, Collected, Holding
 from apps.platform.artifacts.store import Store, StoredObject
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.services import record
 
 GRACE = timedelta(days=7)
@@ -61,7 +61,7 @@ class GarbageReport:
 
     @property
     def bytes(self) -> int:
-        return sum(one.size for one in self.gone)
+        return sum(item.size for item in self.gone)
 
 
 def collect_garbage(*, actor: Actor, older_than: timedelta = GRACE, dry_run: bool = False) -> GarbageReport:
@@ -71,36 +71,38 @@ def collect_garbage(*, actor: Actor, older_than: timedelta = GRACE, dry_run: boo
     the store is away.
     """
     policy.require(actor, "artifact.collect")
-    at, cutoff = store(), timezone.now() - older_than
-    done = GarbageReport(sorted(garbage(at, cutoff)))
+    at, cutoff = get_store(), timezone.now() - older_than
+    done = GarbageReport(sorted(iter_garbage(at, cutoff)))
     if dry_run:
         done.gone = list(done.found)
         return done
-    for part in batches(done.found, TOGETHER):
+    for part in split_into_batches(done.found, TOGETHER):
         gone = forget(actor, at, part, cutoff)
         done.gone += gone
-        done.kept += [one for one in part if one not in gone]
+        done.kept += [item for item in part if item not in gone]
     return done
 
 
 # -- what is garbage ------------------------------------------------------------------------------------------------
-def garbage(at: Store, cutoff: datetime, tick: Callable[[], None] = lambda: None) -> Iterator[Garbage]:
+def iter_garbage(at: Store, cutoff: datetime, tick: Callable[[], None] = lambda: None) -> Iterator[Garbage]:
     """What nothing cites, and was not touched since `cutoff`. `tick` is called now and then, and may raise."""
     at.check()
-    for part in uncited_parts(cutoff, tick):
-        cited = cited_by_text([digest for digest, _ in part])
+    for part in iter_uncited_parts(cutoff, tick):
+        cited = find_cited_digests([digest for digest, _ in part])
         for digest, size in part:
             tick()
-            if digest not in cited and not fresh(at, digest, cutoff):
+            if digest not in cited and not is_recent(at, digest, cutoff):
                 yield Garbage(digest, size, known=True)
-    for objects in batches(untouched(at, cutoff, tick), LOOKED_AT):
-        digests = [one.digest for one in objects]
-        named = set(Artifact.objects.filter(pk__in=digests).values_list("digest", flat=True))
-        named |= cited_by_text([digest for digest in digests if digest not in named])
-        yield from (Garbage(one.digest, one.size, known=False) for one in objects if one.digest not in named)
+    for objects in split_into_batches(iter_untouched_objects(at, cutoff, tick), LOOKED_AT):
+        digests = [item.digest for item in objects]
+        cited_digests = set(Artifact.objects.filter(pk__in=digests).values_list("digest", flat=True))
+        cited_digests |= find_cited_digests([digest for digest in digests if digest not in cited_digests])
+        yield from (
+            Garbage(item.digest, item.size, known=False) for item in objects if item.digest not in cited_digests
+        )
 
 
-def uncited_parts(cutoff: datetime, tick: Callable[[], None]) -> Iterator[list[tuple[str, int]]]:
+def iter_uncited_parts(cutoff: datetime, tick: Callable[[], None]) -> Iterator[list[tuple[str, int]]]:
     """(digest, size) of what is uncited, of so many artifacts at a time: few of a million may be."""
     last = ""
     while True:
@@ -108,40 +110,44 @@ def uncited_parts(cutoff: datetime, tick: Callable[[], None]) -> Iterator[list[t
         rows = Artifact.objects.filter(digest__gt=last).order_by("digest").values_list("digest", flat=True)
         if not (digests := list(rows[:LOOKED_AT])):
             return
-        found = uncited(cutoff).filter(digest__gt=last, digest__lte=digests[-1])
+        candidates = filter_uncited(cutoff).filter(digest__gt=last, digest__lte=digests[-1])
         last = digests[-1]
-        yield list(found.values_list("digest", "size"))
+        yield list(candidates.values_list("digest", "size"))
 
 
-def untouched(at: Store, cutoff: datetime, tick: Callable[[], None]) -> Iterator[StoredObject]:
-    for one in at.objects():
+def iter_untouched_objects(at: Store, cutoff: datetime, tick: Callable[[], None]) -> Iterator[StoredObject]:
+    for item in at.objects():
         tick()
-        if one.touched < cutoff.timestamp():
-            yield one
+        if item.touched < cutoff.timestamp():
+            yield item
 
 
-def uncited(cutoff: datetime) -> ArtifactQuerySet:
+def filter_uncited(cutoff: datetime) -> ArtifactQuerySet:
     """Artifacts that no foreign key leads to; without those that a project got to hold since `cutoff`."""
-    found = Artifact.objects.annotate(came=Coalesce("touched_at", "created_at"))
-    found = found.filter(came__lt=cutoff)
-    found = found.exclude(Exists(Holding.objects.filter(artifact=OuterRef("pk"), created_at__gte=cutoff)))
-    for model, name in citing_keys():
-        found = found.exclude(Exists(model._base_manager.filter(**{name: OuterRef("pk")})))
-    return found.order_by("digest")
+    artifacts = Artifact.objects.annotate(came=Coalesce("touched_at", "created_at"))
+    artifacts = artifacts.filter(came__lt=cutoff)
+    artifacts = artifacts.exclude(Exists(Holding.objects.filter(artifact=OuterRef("pk"), created_at__gte=cutoff)))
+    for model, name in list_citing_keys():
+        artifacts = artifacts.exclude(Exists(model._base_manager.filter(**{name: OuterRef("pk")})))
+    return artifacts.order_by("digest")
 
 
-def citing_keys() -> list[tuple[Any, str]]:
+def list_citing_keys() -> list[tuple[Any, str]]:
     """(model, name of the field) of every relation that keeps an artifact: all but Holding's and ChunkDigests'."""
-    return [(model, name) for model, name in keys_to(Artifact) if model not in (Holding, ChunkDigests)]
+    return [(model, name) for model, name in list_foreign_keys_to(Artifact) if model not in (Holding, ChunkDigests)]
 
 
-def keys_to(model: type[models.Model]) -> list[tuple[Any, str]]:
+def list_foreign_keys_to(model: type[models.Model]) -> list[tuple[Any, str]]:
     """(model, name of the field) of every foreign key that leads to `model`, those without a way back among them."""
-    relations = [one for one in model._meta.get_fields(include_hidden=True) if one.auto_created and one.is_relation]
-    return [(one.related_model, one.field.name) for one in relations if hasattr(one, "field")]
+    relations = [
+        relation
+        for relation in model._meta.get_fields(include_hidden=True)
+        if relation.auto_created and relation.is_relation
+    ]
+    return [(relation.related_model, relation.field.name) for relation in relations if hasattr(relation, "field")]
 
 
-def cited_by_text(digests: Collection[str]) -> set[str]:
+def find_cited_digests(digests: Collection[str]) -> set[str]:
     """Those of `digests` that stand in a column without a foreign key."""
     cited: set[str] = set()
     if digests:
@@ -151,7 +157,7 @@ def cited_by_text(digests: Collection[str]) -> set[str]:
     return cited
 
 
-def fresh(at: Store, digest: str, cutoff: datetime) -> bool:
+def is_recent(at: Store, digest: str, cutoff: datetime) -> bool:
     """Whether a writer of equal bytes found the object since `cutoff`: it is about to register it."""
     with suppress(FileNotFoundError):
         return at.touched(digest) >= cutoff.timestamp()
@@ -162,27 +168,30 @@ def fresh(at: Store, digest: str, cutoff: datetime) -> bool:
 def forget(actor: Actor, at: Store, part: list[Garbage], cutoff: datetime) -> list[Garbage]:
     """Those of `part` that are still garbage, gone now with their holdings; one transaction, one record."""
     with transaction.atomic():
-        digests = [one.digest for one in part]
-        known = locked(digests)
-        made = set[str]()
-        for one in part:
-            if one.digest not in known:  # the lock of bytes without a row is the row; two who make it wait in turn
-                _, is_new = Artifact.objects.get_or_create(digest=one.digest, defaults={"size": one.size})
-                made |= {one.digest} if is_new else set()
-        locked(digests)
-        garbage_now = set(uncited(cutoff).filter(pk__in=digests).values_list("digest", flat=True))
-        garbage_now -= cited_by_text(garbage_now)
+        digests = [item.digest for item in part]
+        rows = lock_artifacts(digests)
+        created = set[str]()
+        for item in part:
+            if item.digest not in rows:  # the lock of bytes without a row is the row; two who make it wait in turn
+                _, is_new = Artifact.objects.get_or_create(digest=item.digest, defaults={"size": item.size})
+                created |= {item.digest} if is_new else set()
+        lock_artifacts(digests)
+        garbage_now = set(filter_uncited(cutoff).filter(pk__in=digests).values_list("digest", flat=True))
+        garbage_now -= find_cited_digests(garbage_now)
         gone = [
-            one
-            for one in part
-            if (one.digest in garbage_now if one.known else one.digest in made) and not fresh(at, one.digest, cutoff)
+            item
+            for item in part
+            if (item.digest in garbage_now if item.known else item.digest in created)
+            and not is_recent(at, item.digest, cutoff)
         ]
-        Artifact.objects.filter(pk__in=made - {one.digest for one in gone}).delete()
+        Artifact.objects.filter(pk__in=created - {item.digest for item in gone}).delete()
         remove(actor, at, gone)
     return gone
 
 
-def take_back(*, actor: Actor, project: Project, artifacts: Sequence[Artifact], since: datetime) -> list[Garbage]:
+def rollback_uploads(
+    *, actor: Actor, project: Project, artifacts: Sequence[Artifact], since: datetime
+) -> list[Garbage]:
     """Of what a request that was refused has stored, forget what it alone brought; returns it. Call it outside of
     transactions.
 
@@ -192,25 +201,27 @@ def take_back(*, actor: Actor, project: Project, artifacts: Sequence[Artifact], 
     """
     policy.require(actor, "artifact.upload", project)
     gone: list[Garbage] = []
-    for part in batches(sorted({artifact.digest for artifact in artifacts}), TOGETHER):
-        gone += take_back_some(actor, project, part, since)
+    for part in split_into_batches(sorted({artifact.digest for artifact in artifacts}), TOGETHER):
+        gone += rollback_upload_batch(actor, project, part, since)
     return gone
 
 
-def take_back_some(actor: Actor, project: Project, digests: list[str], since: datetime) -> list[Garbage]:
+def rollback_upload_batch(actor: Actor, project: Project, digests: list[str], since: datetime) -> list[Garbage]:
     """One transaction, one record."""
-    at = store()
+    at = get_store()
     with transaction.atomic():
-        known = locked(digests)
-        mine = [one for one in known.values() if one.created_at >= since and one.touched_at is None]
+        rows = lock_artifacts(digests)
+        mine = [artifact for artifact in rows.values() if artifact.created_at >= since and artifact.touched_at is None]
         of_others = Holding.objects.exclude(project=project).filter(artifact=OuterRef("pk"))
-        found = uncited(timezone.now()).filter(~Exists(of_others), pk__in=[one.digest for one in mine])
-        named = set(found.values_list("digest", flat=True))
-        named -= cited_by_text(named)
+        removable = filter_uncited(timezone.now()).filter(
+            ~Exists(of_others), pk__in=[artifact.digest for artifact in mine]
+        )
+        removable_digests = set(removable.values_list("digest", flat=True))
+        removable_digests -= find_cited_digests(removable_digests)
         gone = [
-            Garbage(one.digest, one.size, known=True)
-            for one in mine
-            if one.digest in named and not fresh(at, one.digest, one.created_at)
+            Garbage(artifact.digest, artifact.size, known=True)
+            for artifact in mine
+            if artifact.digest in removable_digests and not is_recent(at, artifact.digest, artifact.created_at)
         ]
         remove(actor, at, gone, action="artifact.take_back", project_id=project.pk)
     return gone
@@ -222,19 +233,19 @@ def remove(
     """Rows, then bytes, of artifacts whose rows the caller has locked; one record."""
     if not gone:
         return
-    names = [one.digest for one in gone]
+    names = [item.digest for item in gone]
     Holding.objects.filter(artifact__in=names).delete()
     ChunkDigests.objects.filter(artifact__in=names).delete()
     Artifact.objects.filter(pk__in=names).delete()  # raises where anything cites one after all
     rows = [Collected(digest=digest, at=timezone.now()) for digest in names]
     Collected.objects.bulk_create(rows, ignore_conflicts=True)
-    after = {"artifacts": len(gone), "bytes": sum(one.size for one in gone), "digests": names}
+    after = {"artifacts": len(gone), "bytes": sum(item.size for item in gone), "digests": names}
     record(actor=actor, action=action, object_type="artifact", object_id="many", project_id=project_id, after=after)
     for digest in names:
         at.collect(digest)
 
 
-def locked(digests: list[str]) -> dict[str, Artifact]:
+def lock_artifacts(digests: list[str]) -> dict[str, Artifact]:
     """The rows, locked in one order."""
-    found = Artifact.objects.select_for_update().filter(pk__in=digests).order_by("pk")
-    return {artifact.digest: artifact for artifact in found}
+    artifacts = Artifact.objects.select_for_update().filter(pk__in=digests).order_by("pk")
+    return {artifact.digest: artifact for artifact in artifacts}

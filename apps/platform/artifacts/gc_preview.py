@@ -12,8 +12,8 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.platform.artifacts.garbage import GRACE, Garbage, garbage
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.garbage import GRACE, Garbage, iter_garbage
+from apps.platform.artifacts.stores import get_store
 from deepseek.messages import N_
 
 MOST = 10_000  # entries of one look
@@ -24,7 +24,7 @@ UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class GarbagePreview:
     """What would go, in the order of digests; not `complete` where the look was ended before it had seen all."""
 
     found: list[Garbage]
@@ -32,14 +32,16 @@ class Look:
 
     @property
     def bytes(self) -> int:
-        return sum(one.size for one in self.found)
+        return sum(item.size for item in self.found)
 
 
 class Enough(Exception):
     """The look has taken its time, or has found as much as one answer tells."""
 
 
-def look_at_garbage(*, actor: Actor, older_than: timedelta = GRACE, most: int = MOST, seconds: float = SECONDS) -> Look:
+def preview_garbage(
+    *, actor: Actor, older_than: timedelta = GRACE, most: int = MOST, seconds: float = SECONDS
+) -> GarbagePreview:
     """What nothing cites and nothing has touched for `older_than`; at most `most` entries, within about `seconds`.
 
     Changes nothing. Raises Unavailable when the store is away.
@@ -51,16 +53,16 @@ def look_at_garbage(*, actor: Actor, older_than: timedelta = GRACE, most: int = 
         if time.monotonic() > end:
             raise Enough
 
-    found: list[Garbage] = []
+    garbage_rows: list[Garbage] = []
     complete = True
     try:
-        for one in garbage(store(), timezone.now() - older_than, tick):
-            if len(found) == most:
+        for item in iter_garbage(get_store(), timezone.now() - older_than, tick):
+            if len(garbage_rows) == most:
                 raise Enough
-            found.append(one)
+            garbage_rows.append(item)
     except Enough:
         complete = False
-    return Look(sorted(found), complete)
+    return GarbagePreview(sorted(garbage_rows), complete)
 
 
 def read_age(text: str) -> timedelta:

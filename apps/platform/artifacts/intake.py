@@ -25,7 +25,14 @@ from typing import Literal, NamedTuple, Self
 
 from apps.core.errors import Conflict, Invalid
 from apps.platform.artifacts.digests import ContentHash
-from apps.platform.artifacts.local_store import SMALL, LocalStore, full_disk_named, sweep_folder, sync_folder, touch
+from apps.platform.artifacts.local_store import (
+    SMALL,
+    LocalStore,
+    sweep_folder,
+    sync_folder,
+    touch,
+    translate_disk_errors,
+)
 from apps.platform.artifacts.write_behind import Flushing, write_all
 from deepseek.messages import N_
 
@@ -48,12 +55,12 @@ class About(NamedTuple):
     device: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> About:
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+    def of(cls, stat: os.stat_result) -> About:
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
 
 
 @dataclass(slots=True)
-class Taken:
+class ReadFile:
     """A file whose bytes are in the intake. `about`: its state when it was read, None where it may change unseen."""
 
     digest: str
@@ -80,13 +87,13 @@ class Intake:
         self.store, self.mode, self.durable, self.damaged = store, mode, durable, damaged
         self.staged: set[str] = set()
         self.not_linked: dict[Path, str] = {}  # copied instead, and why
-        self.linked: list[tuple[Path, Taken]] = []
+        self.linked: list[tuple[Path, ReadFile]] = []
         self.folder = store.staging / f"intake-{secrets.token_hex(16)}"
         # As text: of ten thousand small files, building their paths would cost more than reading them.
         self.place, self.objects = str(self.folder), f"{store.root}/sha256"
 
     def __enter__(self) -> Self:
-        with full_disk_named():
+        with translate_disk_errors():
             self.store.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
             for left in self.store.staging.glob("intake-*"):
                 with suppress(FileNotFoundError):
@@ -102,7 +109,7 @@ class Intake:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self.lock)
 
-    def take(self, path: Path | str, real: str = "") -> Taken:
+    def take(self, path: Path | str, real: str = "") -> ReadFile:
         """Read one file whole and stage its bytes; `real` as of `opened`. Raises Invalid (`file_unreadable`,
         `not_a_file`), Conflict (`file_changed`), StorageFull; each names the path.
         """
@@ -112,54 +119,59 @@ class Intake:
                 refuse_special(Path(path), before.st_mode)
             link = self.mode == "link" and before.st_size > 0
             if before.st_size <= SMALL:
-                taken = self._take_small(fd, before, link)
+                read_file = self._take_small(fd, before, link)
             else:
-                taken = self._take_large(fd, before, link)
+                read_file = self._take_large(fd, before, link)
             after = os.fstat(fd)
-        if After(before) != After(after) or taken.size != before.st_size:
-            raise changed(Path(path))
+        if get_change_stamp(before) != get_change_stamp(after) or read_file.size != before.st_size:
+            raise build_changed_error(Path(path))
         if link:
-            after = self._link(Path(path), after, taken)
+            after = self._link(Path(path), after, read_file)
         if time.time_ns() - after.st_mtime_ns > NEW_SECONDS * 1e9:
-            taken.about = About.of(after)
-        return taken
+            read_file.about = About.of(after)
+        return read_file
 
     def finish(self) -> None:
         """Give everything its name. Afterwards what was taken is in the store, and survives a power cut."""
-        with full_disk_named():
+        with translate_disk_errors():
             names = sorted(self.staged)
             if self.durable:
                 self._sync(names)
-            made: set[str] = set()
+            created: set[str] = set()
             for digest in names:
                 folder = f"{self.objects}/{digest[:2]}"
-                if folder not in made:
+                if folder not in created:
                     os.makedirs(folder, mode=0o700, exist_ok=True)
-                    made.add(folder)
+                    created.add(folder)
                 os.rename(f"{self.place}/{digest}", f"{folder}/{digest[2:]}")  # overwrites, but only by equal bytes
-            if self.durable and made:
-                self._sync_names({Path(folder) for folder in made})
-        for path, taken in self.linked:  # the last rename was a change of the file's own record, not of its contents
+            if self.durable and created:
+                self._sync_names({Path(folder) for folder in created})
+        for (
+            path,
+            read_file,
+        ) in self.linked:  # the last rename was a change of the file's own record, not of its contents
             now = os.stat(path, follow_symlinks=False)
-            before = taken.about
-            if before is not None and (before.size, before.mtime_ns, before.inode) == After(now)[:3]:
-                taken.about = About.of(now)
+            before = read_file.about
+            if before is not None and (before.size, before.mtime_ns, before.inode) == get_change_stamp(now)[:3]:
+                read_file.about = About.of(now)
 
     # -- one file ---------------------------------------------------------------------------------------------------
-    def _take_small(self, fd: int, before: os.stat_result, link: bool) -> Taken:
+    def _take_small(self, fd: int, before: os.stat_result, link: bool) -> ReadFile:
         data = os.read(fd, before.st_size + 1)
         while len(data) < before.st_size and (more := os.read(fd, before.st_size + 1 - len(data))):
             data += more
-        found = ContentHash()
-        found.update(data)
-        taken = Taken(found.hexdigest(), len(data), data[:HEAD], data[-TAIL:], chunks=found.chunks())
-        if len(data) == before.st_size and not link and not self._there(taken):
-            self._write(f"{self.place}/{taken.digest}", data)
-            self.staged.add(taken.digest)
-        return taken
+        content_hash = ContentHash()
+        content_hash.update(data)
+        read_file = ReadFile(
+            content_hash.hexdigest(), len(data), data[:HEAD], data[-TAIL:], chunks=content_hash.chunks()
+        )
+        if len(data) == before.st_size and not link and not self._is_stored(read_file):
+            self._write(f"{self.place}/{read_file.digest}", data)
+            self.staged.add(read_file.digest)
+        return read_file
 
     def _write(self, name: str, data: bytes) -> None:
-        with full_disk_named():
+        with translate_disk_errors():
             try:
                 target = os.open(name, NEW, 0o400)
             except FileExistsError:  # another thread has equal bytes
@@ -171,78 +183,78 @@ class Intake:
             finally:
                 os.close(target)
 
-    def _take_large(self, fd: int, before: os.stat_result, link: bool) -> Taken:
+    def _take_large(self, fd: int, before: os.stat_result, link: bool) -> ReadFile:
         if link:
             return read_through(fd, None)
         name = self.folder / f"large-{secrets.token_hex(8)}"
-        with full_disk_named():
+        with translate_disk_errors():
             target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
             try:
-                taken = read_through(fd, target, flush=self.durable)
+                read_file = read_through(fd, target, flush=self.durable)
                 if self.durable:
                     os.fsync(target)
             finally:
                 os.close(target)
-        if self._there(taken):
+        if self._is_stored(read_file):
             name.unlink()
         else:
-            os.rename(name, self.folder / taken.digest)
-            self.staged.add(taken.digest)
-        return taken
+            os.rename(name, self.folder / read_file.digest)
+            self.staged.add(read_file.digest)
+        return read_file
 
-    def _there(self, taken: Taken) -> bool:
+    def _is_stored(self, read_file: ReadFile) -> bool:
         """Whether the store has these bytes; then they are touched, so that they are no garbage."""
-        final = f"{self.objects}/{taken.digest[:2]}/{taken.digest[2:]}"  # of a digest that was computed here
+        final = f"{self.objects}/{read_file.digest[:2]}/{read_file.digest[2:]}"  # of a digest that was computed here
         try:
-            if os.stat(final).st_size != taken.size or taken.digest in self.damaged:
-                self.store.set_aside(taken.digest)
-                taken.replaced = True
+            if os.stat(final).st_size != read_file.size or read_file.digest in self.damaged:
+                self.store.set_aside(read_file.digest)
+                read_file.replaced = True
                 return False
         except FileNotFoundError:
             return False
         touch(Path(final))
-        taken.was_there = True
+        read_file.was_there = True
         return True
 
-    def _link(self, path: Path, read: os.stat_result, taken: Taken) -> os.stat_result:
+    def _link(self, path: Path, read: os.stat_result, read_file: ReadFile) -> os.stat_result:
         """Let the store's name be another name of this very file, read-only from now on; copy it where that fails."""
-        if self._there(taken):
+        if self._is_stored(read_file):
             return read
-        target = self.folder / taken.digest
+        target = self.folder / read_file.digest
         try:
             os.link(path, target, follow_symlinks=False)
         except FileExistsError:
             return read  # another thread has equal bytes
         except OSError as error:
             self.not_linked[path] = error.strerror or str(error)
-            return self._copy_instead(path, read, taken)
+            return self._copy_instead(path, read, read_file)
         linked = os.stat(target, follow_symlinks=False)
-        if After(linked) != After(read):
+        if get_change_stamp(linked) != get_change_stamp(read):
             target.unlink()
-            raise changed(path)
+            raise build_changed_error(path)
         if linked.st_uid != os.geteuid():  # its owner could make it writable again, behind the store's back
             target.unlink()
             self.not_linked[path] = "it belongs to another account"
-            return self._copy_instead(path, read, taken)
+            return self._copy_instead(path, read, read_file)
         if linked.st_mode & 0o222:
             try:
                 os.chmod(target, stat.S_IMODE(linked.st_mode) & ~0o222)
             except OSError as error:
                 target.unlink()
                 self.not_linked[path] = f"it cannot be made read-only ({error.strerror})"
-                return self._copy_instead(path, read, taken)
+                return self._copy_instead(path, read, read_file)
             linked = os.stat(target, follow_symlinks=False)
-        self.staged.add(taken.digest)
-        taken.linked = True
-        self.linked.append((path, taken))
+        self.staged.add(read_file.digest)
+        read_file.linked = True
+        self.linked.append((path, read_file))
         return linked
 
-    def _copy_instead(self, path: Path, read: os.stat_result, taken: Taken) -> os.stat_result:
+    def _copy_instead(self, path: Path, read: os.stat_result, read_file: ReadFile) -> os.stat_result:
         with opened(path) as fd:
             again = (self._take_small if read.st_size <= SMALL else self._take_large)(fd, read, False)
             after = os.fstat(fd)
-        if again.digest != taken.digest or After(after) != After(read):
-            raise changed(path)
+        if again.digest != read_file.digest or get_change_stamp(after) != get_change_stamp(read):
+            raise build_changed_error(path)
         return after
 
     # -- all of them ------------------------------------------------------------------------------------------------
@@ -273,24 +285,24 @@ class opened:
         try:
             self.fd = os.open(self.path, OLD)
         except OSError as error:
-            raise unreadable(Path(self.path), error) from error
+            raise build_unreadable_error(Path(self.path), error) from error
         if self.real and os.readlink(f"/proc/self/fd/{self.fd}") != self.real:
             os.close(self.fd)
-            raise changed(Path(self.path))
+            raise build_changed_error(Path(self.path))
         return self.fd
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         os.close(self.fd)
         if isinstance(error, OSError):
-            raise unreadable(Path(self.path), error) from error
+            raise build_unreadable_error(Path(self.path), error) from error
 
 
-def After(found: os.stat_result) -> tuple[int, int, int, int]:
+def get_change_stamp(stat: os.stat_result) -> tuple[int, int, int, int]:
     """What would differ, had the file been written to or replaced."""
-    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_dev
 
 
-def read_through(source: int, target: int | None, *, flush: bool = False) -> Taken:
+def read_through(source: int, target: int | None, *, flush: bool = False) -> ReadFile:
     """Read `source` to its end; write it to `target`, if there is one.
 
     Two threads hash a piece, whole and by chunks, while this one writes it and reads the next; `flush` starts writing
@@ -302,7 +314,7 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Tak
     buffers = [bytearray(PIECE) for _ in range(4)]
     waiting: list[list[Future[None]]] = [[] for _ in buffers]
     with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as chunking, Flushing() as flushing:
-        for turn in turns(len(buffers)):
+        for turn in cycle_indexes(len(buffers)):
             for before in waiting[turn]:
                 before.result()
             count = os.readv(source, [buffers[turn]])
@@ -320,10 +332,10 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Tak
         for each in [one for some in waiting for one in some]:
             each.result()
         flushing.wait()
-    return Taken(found.hexdigest(), size, head, tail, chunks=found.chunks())
+    return ReadFile(found.hexdigest(), size, head, tail, chunks=found.chunks())
 
 
-def turns(count: int) -> Iterator[int]:
+def cycle_indexes(count: int) -> Iterator[int]:
     while True:
         yield from range(count)
 
@@ -370,7 +382,7 @@ def refuse_special(path: Path, mode: int) -> None:
     )
 
 
-def unreadable(path: Path, error: OSError) -> Invalid:
+def build_unreadable_error(path: Path, error: OSError) -> Invalid:
     if path.is_symlink():
         with suppress(OSError):
             refuse_special(path, path.lstat().st_mode)
@@ -385,7 +397,7 @@ def unreadable(path: Path, error: OSError) -> Invalid:
     )
 
 
-def changed(path: Path) -> Conflict:
+def build_changed_error(path: Path) -> Conflict:
     return Conflict(
         "{path} changed while it was read.",
         path=path,

@@ -19,27 +19,27 @@ UNCITED, UNNAMED = "uncited", "unnamed"
 WHY = {UNCITED: gettext_lazy("Nothing cites it"), UNNAMED: gettext_lazy("No artifact names it")}
 
 
-def why_of(one: Garbage) -> str:
+def get_reason(garbage: Garbage) -> str:
     """The word of the command."""
-    return UNCITED if one.known else UNNAMED
+    return UNCITED if garbage.known else UNNAMED
 
 
-def of(name: str) -> Callable[[Garbage], Any]:
+def get_garbage_attribute(name: str) -> Callable[[Garbage], Any]:
     return lambda one: getattr(one, name)
 
 
 GARBAGE = Listing(
     "garbage",
     (
-        Column("digest", gettext_lazy("Digest"), of("digest"), ("digest",)),
-        Column("size", gettext_lazy("Size"), of("size"), ("size",), numeric=True, down=True),
-        Column("why", gettext_lazy("Why"), why_of, ("why",)),
+        Column("digest", gettext_lazy("Digest"), get_garbage_attribute("digest"), ("digest",)),
+        Column("size", gettext_lazy("Size"), get_garbage_attribute("size"), ("size",), numeric=True, down=True),
+        Column("why", gettext_lazy("Why"), get_reason, ("why",)),
     ),
     sort="digest",
 )
 
 
-def garbage_table(found: list[Garbage], params: QueryDict, *, older_than: str, why: str) -> ListTable:
+def build_garbage_table(garbage: list[Garbage], params: QueryDict, *, older_than: str, why: str) -> ListTable:
     """Those of the entries that fit the filters."""
     ages = [("1h", _("1 hour")), ("1d", _("1 day")), ("", _("7 days")), ("30d", _("30 days"))]
     older_than = "" if older_than == AGE else older_than  # what nobody has asked for narrows nothing
@@ -48,8 +48,8 @@ def garbage_table(found: list[Garbage], params: QueryDict, *, older_than: str, w
     return build_table_in_memory(
         GARBAGE,
         params,
-        lambda: narrowed(found, why),
-        key=of("digest"),
+        lambda: filter_by_reason(garbage, why),
+        key=get_garbage_attribute("digest"),
         filters=[
             {
                 "name": "why",
@@ -63,8 +63,8 @@ def garbage_table(found: list[Garbage], params: QueryDict, *, older_than: str, w
     )
 
 
-def narrowed(found: list[Garbage], why: str) -> list[Garbage]:
+def filter_by_reason(garbage: list[Garbage], why: str) -> list[Garbage]:
     """Those that are garbage for this reason; Invalid for one that there is not."""
     if why and why not in WHY:
         raise Invalid("There is no reason {why!r}.", why=why[:40], field="why", limit=", ".join(WHY))
-    return [one for one in found if not why or why_of(one) == why]
+    return [item for item in garbage if not why or get_reason(item) == why]

@@ -14,10 +14,10 @@ from errno import EMLINK, ENOTSUP, EPERM
 from pathlib import Path
 
 from apps.core.errors import Unavailable
-from apps.platform.artifacts.digests import DIGEST, checked_digest
-from apps.platform.artifacts.store import STALE, Reading, Staging, Store, StoredObject, checked_names
+from apps.platform.artifacts.digests import DIGEST, validate_digest
+from apps.platform.artifacts.store import STALE, Reading, Staging, Store, StoredObject, validate_area_names
 from apps.platform.artifacts.write_behind import WriteBehind, write_all
-from apps.platform.audit.faults import disk_fault
+from apps.platform.audit.faults import translate_disk_fault
 from deepseek.messages import N_
 
 SMALL = 8 << 20  # bytes of a file that one thread hashes and writes
@@ -26,12 +26,12 @@ NO_LINKS = {EPERM, ENOTSUP, EMLINK}  # file systems of some network shares
 
 
 @contextmanager
-def full_disk_named() -> Iterator[None]:
+def translate_disk_errors() -> Iterator[None]:
     """A full, read-only or over-quota disk becomes the named error."""
     try:
         yield
     except OSError as error:
-        named = disk_fault(error)
+        named = translate_disk_fault(error)
         if named is None:
             raise
         raise named from error
@@ -44,7 +44,7 @@ class LocalStaging(Staging):
         super().__init__(with_chunks=not store.is_area)  # what lies in an area is read whole or not at all
         self.store = store
         self.path = store.staging / secrets.token_hex(16)
-        with full_disk_named():
+        with translate_disk_errors():
             store.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
         self.behind: WriteBehind | None = None  # of a small file, starting a thread would cost more than it saves
@@ -53,7 +53,7 @@ class LocalStaging(Staging):
         if self.behind is None and self.size > SMALL:
             self.behind = WriteBehind(self.fd, self._hash.update_chunks)
         try:
-            with full_disk_named():
+            with translate_disk_errors():
                 if self.behind is None:
                     write_all(self.fd, memoryview(chunk))
                     self._hash.update_chunks(chunk)
@@ -64,7 +64,7 @@ class LocalStaging(Staging):
             raise
 
     def _commit(self, digest: str) -> None:
-        with full_disk_named():
+        with translate_disk_errors():
             if self.behind is not None:
                 self.behind.wait()
             os.fsync(self.fd)
@@ -113,7 +113,7 @@ class LocalStore(Store):
         self.objects_at = f"{root}/sha256"  # as text: building paths of ten thousand objects takes longer than a stat
 
     def area(self, *names: str) -> Store:
-        inside = LocalStore(self.root.joinpath(*checked_names(names)))
+        inside = LocalStore(self.root.joinpath(*validate_area_names(names)))
         inside.is_area = True
         return inside
 
@@ -130,7 +130,7 @@ class LocalStore(Store):
             shutil.rmtree(self.root)
 
     def path_of(self, digest: str) -> Path:
-        checked_digest(digest)
+        validate_digest(digest)
         return self.root / "sha256" / digest[:2] / digest[2:]
 
     def open_staging(self, expected_digest: str | None = None) -> Staging:
@@ -140,7 +140,7 @@ class LocalStore(Store):
         return Reading(self.path_of(digest).open("rb", buffering=0), start, end)
 
     def size(self, digest: str) -> int:
-        checked_digest(digest)
+        validate_digest(digest)
         return os.stat(f"{self.objects_at}/{digest[:2]}/{digest[2:]}").st_size
 
     def check(self) -> None:

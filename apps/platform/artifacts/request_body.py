@@ -31,7 +31,7 @@ class Body:
     length: int | None
 
 
-def leave_form_unread(request: HttpRequest) -> None:
+def prevent_form_parsing(request: HttpRequest) -> None:
     """Give a form no fields: the CSRF check of a session looks at request.POST, which would read the whole body.
 
     Call it before authentication, and `refuse_forms` once it is clear that the sender may upload at all.
@@ -50,16 +50,16 @@ def refuse_forms(request: HttpRequest) -> None:
         )
 
 
-def body_of(request: HttpRequest) -> Body:
+def open_body(request: HttpRequest) -> Body:
     """The body of this request. LengthRequired when neither its length nor its end can be known."""
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
         # Django reads nothing without a Content-Length; the server's own stream knows its end, if it says so.
         if not request.META.get("wsgi.input_terminated"):
-            raise length_required()
-        return Body(chunked(request), None)
+            raise build_length_error()
+        return Body(iter_chunks(request), None)
     announced = request.META.get("CONTENT_LENGTH") or ""
     if not announced.isascii() or not announced.isdigit():
-        raise length_required()
+        raise build_length_error()
     return Body(iter(lambda: read(request), b""), int(announced))
 
 
@@ -68,16 +68,16 @@ def read(request: HttpRequest) -> bytes:
     try:
         return request.read(CHUNK)
     except OSError as error:
-        raise ended_early() from error
+        raise build_cut_off_error() from error
 
 
-def chunked(request: HttpRequest) -> Iterator[bytes]:
+def iter_chunks(request: HttpRequest) -> Iterator[bytes]:
     stream = request.META["wsgi.input"]
     while True:
         try:
             chunk = stream.read(CHUNK)
         except Exception as error:  # each server has its own classes for a chunk that is cut off or malformed
-            raise ended_early() from error
+            raise build_cut_off_error() from error
         if not chunk:
             return
         yield chunk
@@ -99,11 +99,11 @@ def name_in(disposition: str | None) -> str:
         ) from None
 
 
-def ended_early() -> Malformed:
+def build_cut_off_error() -> Malformed:
     return Malformed("The body ended early; nothing was stored.", code="body_cut_off", hint=N_("Send it again."))
 
 
-def length_required() -> LengthRequired:
+def build_length_error() -> LengthRequired:
     return LengthRequired(
         "The length of the body is not known.", field="Content-Length", hint=N_("Send a Content-Length header.")
     )

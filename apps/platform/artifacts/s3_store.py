@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignor
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from apps.core.errors import Unavailable
-from apps.platform.artifacts.digests import DIGEST, checked_digest
-from apps.platform.artifacts.store import STALE, Reading, Staging, Store, StoredObject, checked_names
+from apps.platform.artifacts.digests import DIGEST, validate_digest
+from apps.platform.artifacts.store import STALE, Reading, Staging, Store, StoredObject, validate_area_names
 from deepseek.messages import N_, Message
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ PART = 16 << 20  # 10,000 parts are S3's limit: 160 GB for one object; one part 
 
 
 @contextmanager
-def outage_named() -> Iterator[None]:
+def translate_store_errors() -> Iterator[None]:
     """An object store that does not answer, or does not let us in, is Unavailable; a missing object stays missing."""
     try:
         yield
@@ -50,12 +50,12 @@ class S3Staging(Staging):
         self.store = store
         self.target = expected_digest
         self.key = store.key_of(expected_digest) if expected_digest else f"{store.root}/staging/{secrets.token_hex(16)}"
-        with outage_named():
+        with translate_store_errors():
             self.file: Any = store.fs.open(self.key, "wb", block_size=PART, autocommit=False)
 
     def _append(self, chunk: bytes) -> None:
         self._hash.update_chunks(chunk)
-        with outage_named():
+        with translate_store_errors():
             self.file.write(chunk)
 
     def _commit(self, digest: str) -> None:
@@ -65,7 +65,7 @@ class S3Staging(Staging):
                 return
             self.replaced = True
         final = self.store.key_of(digest)
-        with outage_named():
+        with translate_store_errors():
             self.file.close()  # sends the last part; nothing is visible yet
             if self.target == digest:
                 self.file.commit()
@@ -109,40 +109,40 @@ class S3Store(Store):
         return self._fs
 
     def area(self, *names: str) -> Store:
-        inside = S3Store("/".join((self.root, *checked_names(names))), self.endpoint)
+        inside = S3Store("/".join((self.root, *validate_area_names(names))), self.endpoint)
         inside._fs, inside.is_area = self.fs, True
         return inside
 
     def areas(self) -> list[str]:
-        with outage_named(), suppress(FileNotFoundError):
+        with translate_store_errors(), suppress(FileNotFoundError):
             return sorted(key.rpartition("/")[2] for key in self.fs.ls(self.root, detail=False))
         return []
 
     def _remove(self, digest: str) -> None:
-        with outage_named(), suppress(FileNotFoundError):
+        with translate_store_errors(), suppress(FileNotFoundError):
             self.fs.rm_file(self.key_of(digest))
 
     def _clear(self) -> None:
-        with outage_named(), suppress(FileNotFoundError):
+        with translate_store_errors(), suppress(FileNotFoundError):
             self.fs.rm(self.root, recursive=True)
 
     def key_of(self, digest: str) -> str:
-        checked_digest(digest)
+        validate_digest(digest)
         return f"{self.root}/sha256/{digest[:2]}/{digest[2:]}"
 
     def open_staging(self, expected_digest: str | None = None) -> Staging:
         return S3Staging(self, expected_digest)
 
     def open(self, digest: str, start: int = 0, end: int | None = None) -> Reading:
-        with outage_named():
+        with translate_store_errors():
             return Reading(self.fs.open(self.key_of(digest), "rb", block_size=PART // 2), start, end)
 
     def size(self, digest: str) -> int:
-        with outage_named():
+        with translate_store_errors():
             return int(self.fs.info(self.key_of(digest))["size"])
 
     def check(self) -> None:
-        with outage_named():
+        with translate_store_errors():
             bucket = self.root.split("/", 1)[0]
             try:
                 self.fs.call_s3("head_bucket", Bucket=bucket)
@@ -150,7 +150,7 @@ class S3Store(Store):
                 raise OSError(f"no bucket {bucket}") from error
 
     def objects(self) -> Iterator[StoredObject]:
-        with outage_named(), suppress(FileNotFoundError):
+        with translate_store_errors(), suppress(FileNotFoundError):
             for folder in sorted(self.fs.ls(f"{self.root}/sha256", detail=False)):
                 for key, about in sorted(self.fs.find(folder, detail=True).items()):
                     digest = folder.rpartition("/")[2] + key.rpartition("/")[2]
@@ -158,11 +158,11 @@ class S3Store(Store):
                         yield StoredObject(digest, int(about["size"]), about["LastModified"].timestamp())
 
     def touched(self, digest: str) -> float:
-        with outage_named():
+        with translate_store_errors():
             return float(self.fs.info(self.key_of(digest))["LastModified"].timestamp())
 
     def set_aside(self, digest: str) -> None:
-        with outage_named(), suppress(FileNotFoundError):
+        with translate_store_errors(), suppress(FileNotFoundError):
             stamp = int(datetime.now(UTC).timestamp() * 1000)
             self.fs.copy(self.key_of(digest), f"{self.root}/damaged/{digest}.{stamp}")
             self.fs.rm_file(self.key_of(digest))
@@ -171,7 +171,7 @@ class S3Store(Store):
         oldest = datetime.now(UTC) - older_than
         bucket, _, prefix = self.root.partition("/")
         removed = 0
-        with outage_named():
+        with translate_store_errors():
             for upload in self.fs.list_multipart_uploads(bucket):
                 if upload["Key"].startswith(prefix) and upload["Initiated"] <= oldest:
                     self.fs.abort_mpu(bucket, upload["Key"], upload["UploadId"])

@@ -23,16 +23,16 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts import file_names
-from apps.platform.artifacts.digests import CHUNK_BYTES, HASH_BYTES, ContentHash, checked_digest
+from apps.platform.artifacts.digests import CHUNK_BYTES, HASH_BYTES, ContentHash, validate_digest
 from apps.platform.artifacts.models import Artifact, ChunkDigests, Collected, Holding
 from apps.platform.artifacts.store import CHUNK, STALE, Store, StoredBytes
-from apps.platform.artifacts.stores import store, store_space
+from apps.platform.artifacts.stores import get_store, get_store_space
 from apps.platform.audit.services import record
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 SCRUB_BATCH = 100
-TOGETHER = 500  # digests in one query
+ARTIFACTS_PER_QUERY = 500  # digests in one query
 QUOTA_WITHOUT_DISK = 10**12  # bytes of a project where the store is no folder, unless the operator sets a quota
 CHUNKS_PER_PART = 1024  # digests in one row of ChunkDigests
 
@@ -102,7 +102,7 @@ def publish_upload(
     `empty_body`, `bad_digest`, `bad_media_type`), Malformed (`body_cut_off`), StorageFull, OverQuota.
     """
     policy.require(actor, "artifact.upload", project)
-    return published(actor, project, stream, expected_digest, expected_size, name, media_type, may_be_empty)
+    return publish_stream(actor, project, stream, expected_digest, expected_size, name, media_type, may_be_empty)
 
 
 def publish_tracked(
@@ -116,10 +116,10 @@ def publish_tracked(
 ) -> Published:
     """The same for a file that a client logs to its run or model: with that right alone, and it may be empty."""
     policy.require(actor, "run.track", project)
-    return published(actor, project, stream, None, expected_size, name, media_type, True)
+    return publish_stream(actor, project, stream, None, expected_size, name, media_type, True)
 
 
-def published(
+def publish_stream(
     actor: Actor,
     project: Project,
     stream: Iterable[bytes],
@@ -129,49 +129,49 @@ def published(
     media_type: str,
     may_be_empty: bool,
 ) -> Published:
-    media_type = file_names.media_type(media_type)
+    media_type = file_names.clean_media_type(media_type)
     if expected_digest is not None:
-        checked_digest(expected_digest)
+        validate_digest(expected_digest)
     if expected_size == 0 and not may_be_empty:
-        raise empty()
+        raise build_empty_error()
     limit = settings.ENV.upload_limit_bytes
     if expected_size is not None and expected_size > limit:
-        raise too_large(limit)
-    room = room_of(project, expected_digest, wanted=limit if expected_size is None else expected_size)
+        raise build_size_error(limit)
+    room = get_free_quota(project, expected_digest, wanted=limit if expected_size is None else expected_size)
     if room is not None and (expected_size or 0) > room:
-        raise over_quota(project, expected_size or 0)
-    with store().open_staging(expected_digest) as staging:
+        raise build_quota_error(project, expected_size or 0)
+    with get_store().open_staging(expected_digest) as staging:
         for chunk in stream:
             if staging.size + len(chunk) > limit:
-                raise too_large(limit)
+                raise build_size_error(limit)
             if room is not None and staging.size + len(chunk) > room:
-                raise over_quota(project, staging.size + len(chunk))
+                raise build_quota_error(project, staging.size + len(chunk))
             staging.write(chunk)
         if not staging.size and not expected_size and not may_be_empty:
-            raise empty()
+            raise build_empty_error()
         staging.publish(expected_digest, expected_size, is_marked_damaged)
     return register(actor, project, staging.stored, name, media_type)
 
 
-def quota_bytes() -> int:
+def get_quota_bytes() -> int:
     """How many bytes a project may hold; 0: no limit."""
     limit = int(settings.ENV.project_quota_bytes)
     if limit >= 0:
         return limit
-    space = store_space()
+    space = get_store_space()
     return space[0] // 2 if space else QUOTA_WITHOUT_DISK
 
 
-def room_of(project: Project, digest: str | None = None, *, wanted: int | None = None) -> int | None:
+def get_free_quota(project: Project, digest: str | None = None, *, wanted: int | None = None) -> int | None:
     """Bytes that the project may still upload; None where there is no limit, or it holds this digest already.
 
     What jobs make is never refused, so a project may hold more than its limit: then there is no room. Where the whole
     disk of the store holds less than the limit by at least `wanted` bytes, what the project holds is not added up.
     """
-    limit = quota_bytes()
+    limit = get_quota_bytes()
     if not limit or (digest and Holding.objects.filter(project=project, artifact=digest).exists()):
         return None
-    space = store_space() if wanted is not None else None
+    space = get_store_space() if wanted is not None else None
     if space and wanted is not None and limit - space[1] >= wanted:
         return limit - space[1]
     held = Holding.objects.filter(project=project).aggregate(bytes=Sum("artifact__size"))["bytes"] or 0
@@ -180,19 +180,19 @@ def room_of(project: Project, digest: str | None = None, *, wanted: int | None =
 
 def require_room(project: Project, size: int) -> None:
     """Raise OverQuota where the project may not hold so many bytes more: for several uploads at once."""
-    room = room_of(project, wanted=size)
+    room = get_free_quota(project, wanted=size)
     if room is not None and size > room:
-        raise over_quota(project, size)
+        raise build_quota_error(project, size)
 
 
-def over_quota(project: Project, size: int) -> OverQuota:
-    limit = quota_bytes()
+def build_quota_error(project: Project, size: int) -> OverQuota:
+    limit = get_quota_bytes()
     return OverQuota(
         "{size} bytes more are too many: the project {project_slug} may hold {most}, {room_of} are left.",
         size=size,
         project_slug=project.slug,
         most=limit,
-        room_of=room_of(project),
+        room_of=get_free_quota(project),
         field="size",
         limit=limit,
         hint=N_("The operator may raise PROJECT_QUOTA_BYTES, or unused versions may be removed."),
@@ -202,8 +202,8 @@ def over_quota(project: Project, size: int) -> OverQuota:
 def store_file(*, actor: Actor, project: Project, path: Path, name: str = "", media_type: str = "") -> Artifact:
     """Store a local file, which may be empty, and let `project` hold it. Fencing is the caller's."""
     policy.require(actor, "artifact.upload", project)
-    media_type = file_names.media_type(media_type)
-    with store().open_staging() as staging, path.open("rb", buffering=0) as file:
+    media_type = file_names.clean_media_type(media_type)
+    with get_store().open_staging() as staging, path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             staging.write(chunk)
         staging.publish(is_damaged=is_marked_damaged)
@@ -226,17 +226,17 @@ def adopt(
     `chunks` and `replaced` as of StoredBytes.
     """
     policy.require(actor, "artifact.adopt", project)
-    stored = StoredBytes(checked_digest(digest), size, chunks, replaced)
-    return register(actor, project, stored, name, file_names.media_type(media_type)).artifact
+    stored = StoredBytes(validate_digest(digest), size, chunks, replaced)
+    return register(actor, project, stored, name, file_names.clean_media_type(media_type)).artifact
 
 
 def hold(*, actor: Actor, project: Project, artifact: Artifact, name: str = "", media_type: str = "") -> Holding:
     """Let `project` hold an artifact that the actor can see already, for instance in another project of theirs."""
     policy.require(actor, "artifact.upload", project)
     if not Artifact.objects.visible_to(actor).filter(pk=artifact.pk).exists():
-        raise absent()
+        raise build_absent_error()
     with transaction.atomic():
-        return held(actor, project, artifact, name, file_names.media_type(media_type))[0]
+        return get_or_create_holding(actor, project, artifact, name, file_names.clean_media_type(media_type))[0]
 
 
 def register(actor: Actor, project: Project, stored: StoredBytes, name: str, media_type: str) -> Published:
@@ -255,7 +255,7 @@ def register(actor: Actor, project: Project, stored: StoredBytes, name: str, med
         repair_row(actor, artifact, stored, now)
         if artifact.chunked_at is None:
             save_chunk_digests([stored], now)
-        return Published(*held(actor, project, artifact, name, media_type))
+        return Published(*get_or_create_holding(actor, project, artifact, name, media_type))
 
 
 def repair_row(actor: Actor, artifact: Artifact, stored: StoredBytes, now: datetime) -> None:
@@ -265,7 +265,7 @@ def repair_row(actor: Actor, artifact: Artifact, stored: StoredBytes, now: datet
         artifact.damaged_at = now
     if artifact.damaged_at is None:
         return
-    if store().lacking({artifact.digest: artifact.size}):
+    if get_store().lacking({artifact.digest: artifact.size}):
         raise Conflict(
             "The bytes of {artifact_digest} were set aside as damaged while the same came.",
             artifact_digest=artifact.digest,
@@ -278,17 +278,17 @@ def repair_row(actor: Actor, artifact: Artifact, stored: StoredBytes, now: datet
 
 def save_chunk_digests(stored: Iterable[StoredBytes], now: datetime) -> None:
     """Keep the digests of the chunks of artifacts that have none yet; those of one chunk need none."""
-    chunked = [one for one in stored if one.chunks]
+    chunked = [item for item in stored if item.chunks]
     step = CHUNKS_PER_PART * HASH_BYTES
     rows = (
-        ChunkDigests(artifact_id=one.digest, part=part, digests=one.chunks[start : start + step])
-        for one in chunked
-        for part, start in enumerate(range(0, len(one.chunks), step))
+        ChunkDigests(artifact_id=item.digest, part=part, digests=item.chunks[start : start + step])
+        for item in chunked
+        for part, start in enumerate(range(0, len(item.chunks), step))
     )
     if chunked:
         ChunkDigests.objects.bulk_create(rows, batch_size=100, ignore_conflicts=True)
-        for part in range(0, len(chunked), TOGETHER):
-            digests = [one.digest for one in chunked[part : part + TOGETHER]]
+        for part in range(0, len(chunked), ARTIFACTS_PER_QUERY):
+            digests = [item.digest for item in chunked[part : part + ARTIFACTS_PER_QUERY]]
             Artifact.objects.filter(pk__in=digests, chunked_at=None).update(chunked_at=now)
 
 
@@ -297,10 +297,10 @@ def revive(digests: Sequence[str]) -> None:
 
     The caller has just made the rows, which nobody else can lock before it commits: what is there now stays there.
     """
-    for part in range(0, len(digests), TOGETHER):
-        some = digests[part : part + TOGETHER]
-        for gone in Collected.objects.filter(pk__in=some):
-            if not store().exists(gone.digest):
+    for part in range(0, len(digests), ARTIFACTS_PER_QUERY):
+        part_digests = digests[part : part + ARTIFACTS_PER_QUERY]
+        for gone in Collected.objects.filter(pk__in=part_digests):
+            if not get_store().exists(gone.digest):
                 raise Conflict(
                     "The bytes of {gone_digest} were collected as garbage while they came.",
                     gone_digest=gone.digest,
@@ -311,12 +311,14 @@ def revive(digests: Sequence[str]) -> None:
             gone.delete()
 
 
-def held(actor: Actor, project: Project, artifact: Artifact, name: str, media_type: str) -> tuple[Holding, bool]:
+def get_or_create_holding(
+    actor: Actor, project: Project, artifact: Artifact, name: str, media_type: str
+) -> tuple[Holding, bool]:
     """The project's holding and whether it is new. One that exists keeps its first name."""
     holding, is_new = Holding.objects.get_or_create(
         project=project,
         artifact=artifact,
-        defaults={"name": file_names.file_name(name), "media_type": media_type, "created_by": actor.label[:200]},
+        defaults={"name": file_names.clean_file_name(name), "media_type": media_type, "created_by": actor.label[:200]},
     )
     holding.artifact = artifact
     if is_new:
@@ -331,7 +333,7 @@ def held(actor: Actor, project: Project, artifact: Artifact, name: str, media_ty
 
 
 # -- upkeep ---------------------------------------------------------------------------------------------------------
-def scrub(*, actor: Actor, budget_bytes: int | None = None, limit: int | None = None) -> ScrubReport:
+def verify_stored_artifacts(*, actor: Actor, budget_bytes: int | None = None, limit: int | None = None) -> ScrubReport:
     """Read stored objects whole, those that were not read for longest first, until the budget is spent.
 
     Other bytes, or none: the artifact is marked damaged with an audit record, and what is there is set aside, so
@@ -339,14 +341,14 @@ def scrub(*, actor: Actor, budget_bytes: int | None = None, limit: int | None = 
     Unavailable when the store as a whole is away.
     """
     policy.require(actor, "artifact.scrub")
-    at = store()
+    at = get_store()
     started = timezone.now()
     if Artifact.objects.exists():
         at.check()
     checked = read = 0
     damaged: list[str] = []
     restored: list[str] = []
-    for artifact in longest_unread(started):
+    for artifact in list_longest_unread(started):
         if (limit is not None and checked >= limit) or (budget_bytes is not None and read >= budget_bytes):
             break
         checked, read = checked + 1, read + artifact.size
@@ -358,7 +360,7 @@ def scrub(*, actor: Actor, budget_bytes: int | None = None, limit: int | None = 
     return ScrubReport(checked, read, damaged, restored)
 
 
-def scrub_artifact(*, actor: Actor, digest: str) -> bool | None:
+def verify_stored_artifact(*, actor: Actor, digest: str) -> bool | None:
     """Verify one artifact now and keep the digests of its chunks: a client waits for a range of it.
 
     None where somebody has done so meanwhile, or there is no such artifact; else as `verify_artifact`.
@@ -367,7 +369,7 @@ def scrub_artifact(*, actor: Actor, digest: str) -> bool | None:
     artifact = Artifact.objects.filter(pk=digest, chunked_at=None, damaged_at=None).first()
     if artifact is None:
         return None
-    at = store()
+    at = get_store()
     at.check()
     return verify_artifact(actor, at, artifact, "A scrub found other bytes in its place, or none.")
 
@@ -396,14 +398,14 @@ def report_damage(
     once more anyway. Raises Unavailable where the store as a whole is away: that is no damage.
     """
     policy.require(actor, "artifact.report_damage")
-    at = store()
+    at = get_store()
     at.check()
     if is_certain and set_aside_damaged(actor, at, digest, seen, reason):
         return True
     return read_or_set_aside(actor, at, digest, reason) is None
 
 
-def longest_unread(started: datetime) -> Iterable[Artifact]:
+def list_longest_unread(started: datetime) -> Iterable[Artifact]:
     """Artifacts not read since `started`, first those without the digests of their chunks; in batches, because a scrub
     writes between them and may take hours.
     """
@@ -454,7 +456,7 @@ def set_aside_damaged(actor: Actor, at: Store, digest: str, seen: Artifact | Non
     with transaction.atomic():
         # An upload that repairs it holds this lock while it looks for the object, and until its row says so.
         artifact = Artifact.objects.select_for_update(no_key=True).filter(pk=digest).first()
-        if artifact is not None and (seen is None or arrivals(artifact) != arrivals(seen)):
+        if artifact is not None and (seen is None or get_arrival_times(artifact) != get_arrival_times(seen)):
             return False
         at.set_aside(digest)
         if artifact is not None:
@@ -462,7 +464,7 @@ def set_aside_damaged(actor: Actor, at: Store, digest: str, seen: Artifact | Non
         return True
 
 
-def arrivals(artifact: Artifact) -> tuple[datetime | None, datetime | None]:
+def get_arrival_times(artifact: Artifact) -> tuple[datetime | None, datetime | None]:
     """When its bytes came again: to a whole object, or to a damaged one."""
     return artifact.touched_at, artifact.restored_at
 
@@ -485,7 +487,7 @@ def is_marked_damaged(digest: str) -> bool:
     return Artifact.objects.filter(pk=digest, damaged_at__isnull=False).exists()
 
 
-def marked_damaged() -> set[str]:
+def list_damaged_digests() -> set[str]:
     """The digests of all artifacts that are marked damaged: few."""
     return set(Artifact.objects.filter(damaged_at__isnull=False).values_list("digest", flat=True))
 
@@ -512,16 +514,16 @@ def mark_whole(actor: Actor, artifact: Artifact, now: datetime) -> None:
 def sweep_staging(*, actor: Actor, older_than: timedelta = STALE) -> int:
     """Remove what interrupted uploads left in the store's staging; how many."""
     policy.require(actor, "artifact.scrub")
-    return store().sweep(older_than)
+    return get_store().sweep(older_than)
 
 
 # -- reads ----------------------------------------------------------------------------------------------------------
 def get_holding(*, actor: Actor, project: Project, digest: str) -> Holding:
     """The project's holding of this artifact; NotFound for what only other projects hold."""
     policy.require(actor, "artifact.view", project)
-    found = Holding.objects.filter(project=project, artifact=checked_digest(digest)).select_related("artifact").first()
+    found = Holding.objects.filter(project=project, artifact=validate_digest(digest)).select_related("artifact").first()
     if found is None:
-        raise absent()
+        raise build_absent_error()
     return found
 
 
@@ -530,22 +532,22 @@ def get_artifact(*, actor: Actor, project: Project, digest: str) -> Artifact:
     return get_holding(actor=actor, project=project, digest=digest).artifact
 
 
-def usable(artifact: Artifact) -> Artifact:
+def require_undamaged(artifact: Artifact) -> Artifact:
     """The artifact, unless it is marked damaged."""
     if artifact.damaged_at is not None:
         raise Damaged(artifact.digest)
     return artifact
 
 
-def absent() -> NotFound:
+def build_absent_error() -> NotFound:
     return NotFound("This project holds no such artifact.", field="digest", hint=N_("Upload it: PUT its bytes here."))
 
 
-def empty() -> Invalid:
+def build_empty_error() -> Invalid:
     return Invalid("The body is empty.", code="empty_body", limit=1, hint=N_("Send the bytes of the file as the body."))
 
 
-def too_large(limit: int) -> TooLarge:
+def build_size_error(limit: int) -> TooLarge:
     return TooLarge(
         "The upload is larger than {most} bytes.",
         most=limit,

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 from apps.core.errors import Malformed
-from apps.platform.artifacts.digests import CHUNK_BYTES, ContentHash, mismatch
+from apps.platform.artifacts.digests import CHUNK_BYTES, ContentHash, build_mismatch_error
 from deepseek.messages import N_
 
 CHUNK = CHUNK_BYTES
@@ -75,7 +75,7 @@ class Staging(ABC):
             if expected_size is not None and self.size != expected_size:
                 raise cut_off(self.size, expected_size)
             if expected_digest is not None and self.digest != expected_digest:
-                raise mismatch(expected_digest, self.digest)
+                raise build_mismatch_error(expected_digest, self.digest)
             self._is_damaged = is_damaged or self._is_damaged
             self._commit(self.digest)
         except BaseException:
@@ -246,7 +246,7 @@ class Store(ABC):
         return found
 
 
-def checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
+def validate_area_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names of an area, safe in a path."""
     for name in names:
         if not AREA.fullmatch(name):

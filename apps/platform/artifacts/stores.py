@@ -13,20 +13,22 @@ from apps.platform.artifacts.local_store import LocalStore
 from apps.platform.artifacts.store import Store
 
 
-def store() -> Store:
+def get_store() -> Store:
     """The store of this process, as the environment names it. Per process: an S3 client does not survive a fork."""
-    return store_at(settings.ENV.artifact_url, str(settings.PLANE_HOME), settings.ENV.artifact_s3_endpoint, os.getpid())
+    return build_store(
+        settings.ENV.artifact_url, str(settings.PLANE_HOME), settings.ENV.artifact_s3_endpoint, os.getpid()
+    )
 
 
-def store_folder() -> Path | None:
+def get_store_folder() -> Path | None:
     """The folder of the artifacts on this host; None where they are elsewhere."""
-    at = store()
+    at = get_store()
     return at.root if isinstance(at, LocalStore) else None
 
 
-def store_space() -> tuple[int, int] | None:
+def get_store_space() -> tuple[int, int] | None:
     """(size, bytes in use) of the disk that the store's folder is on; None where it is no folder, or not there."""
-    folder = store_folder()
+    folder = get_store_folder()
     while folder is not None and folder != folder.parent:
         try:
             found = os.statvfs(folder)
@@ -40,7 +42,7 @@ def store_space() -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=8)
-def store_at(url: str, home: str, endpoint: str, pid: int) -> Store:
+def build_store(url: str, home: str, endpoint: str, pid: int) -> Store:
     if url.startswith("s3://"):
         from apps.platform.artifacts.s3_store import S3Store  # s3fs is installed only where ARTIFACT_URL asks for it
 

@@ -5,4 +5,4 @@ from django.urls import path
 from apps.platform.artifacts import views
 
 app_name = "artifacts"
-urlpatterns = [path("garbage", views.garbage, name="garbage")]
+urlpatterns = [path("garbage", views.show_garbage, name="garbage")]

@@ -35,7 +35,7 @@ from apps.platform.artifacts.services import (
     request_chunk_digests,
 )
 from apps.platform.artifacts.store import Reading, Store, StoredBytes
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def open_verified(
     has to wait for the scrub.
     """
     artifact = find_artifact(of) if isinstance(of, str) else of
-    at = store()
+    at = get_store()
     if not is_size_checked:
         require_size(at, artifact)
     end = artifact.size if end is None else min(end, artifact.size)
@@ -71,7 +71,7 @@ def find_artifact(digest: str) -> Artifact:
     artifact = Artifact.objects.filter(pk=digest).first()
     if artifact is None:
         try:
-            return Artifact(digest=digest, size=store().size(digest))
+            return Artifact(digest=digest, size=get_store().size(digest))
         except FileNotFoundError:
             raise DamagedBytes(digest) from None
     return artifact

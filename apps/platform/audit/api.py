@@ -14,8 +14,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.queries import chain_state, read_records
-from apps.platform.audit.query import export_asked, filters_asked
+from apps.platform.audit.queries import get_chain_state, read_records
+from apps.platform.audit.query import parse_export_request, parse_filters
 from apps.platform.audit.serializers import AuditRecordSerializer, ChainStateSerializer, VerificationAskedSerializer
 from apps.platform.audit.trail_export import start_export, stream
 from apps.platform.audit.verification_runs import request_verification
@@ -51,7 +51,7 @@ class Records(ListAPIView[AuditRecord]):
 
     def get_queryset(self) -> QuerySet[AuditRecord]:
         actor = self.request.actor  # type: ignore[attr-defined]
-        return read_records(actor, filters_asked(actor, self.request.query_params))
+        return read_records(actor, parse_filters(actor, self.request.query_params))
 
 
 class Chain(APIView):
@@ -59,7 +59,7 @@ class Chain(APIView):
 
     @extend_schema(responses=ChainStateSerializer, operation_id="audit_chain")
     def get(self, request: Request) -> Response:
-        return Response(ChainStateSerializer(chain_state(request.actor).as_dict()).data)  # type: ignore[attr-defined]
+        return Response(ChainStateSerializer(get_chain_state(request.actor).as_dict()).data)  # type: ignore[attr-defined]
 
 
 class Verify(APIView):
@@ -84,7 +84,7 @@ class Export(APIView):
 
 def export_response(actor: Any, params: Any) -> StreamingHttpResponse:
     """Refusals and wrong ranges are raised here, before the first byte."""
-    export = start_export(actor=actor, **export_asked(actor, params))
+    export = start_export(actor=actor, **parse_export_request(actor, params))
     name = f"audit-{export.first}-{export.last}.jsonl"
     return StreamingHttpResponse(
         stream(export),

@@ -13,7 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound, PlaneError, Refused
 from apps.core.lists.pages import MAX_LIMIT
-from apps.platform.audit.faults import named_fault
+from apps.platform.audit.faults import translate_fault
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_, Message
 
@@ -43,9 +43,9 @@ class Done:
     text: str
 
 
-def ids_asked(request: HttpRequest) -> list[str]:
+def parse_ids(request: HttpRequest) -> list[str]:
     """The rows that were selected, each once, in the order of the page. Invalid for none and for more than a page."""
-    ids = list(dict.fromkeys(one[:64] for one in request.POST.getlist("ids")))
+    ids = list(dict.fromkeys(raw_id[:64] for raw_id in request.POST.getlist("ids")))
     if not ids:
         raise Invalid("No row is selected.", field="ids", limit=f"1..{MAX_LIMIT}", hint=N_("Go back and select some."))
     if len(ids) > MAX_LIMIT:
@@ -59,16 +59,16 @@ def ids_asked(request: HttpRequest) -> list[str]:
     return ids
 
 
-def numbers_asked(request: HttpRequest) -> list[int]:
+def parse_numeric_ids(request: HttpRequest) -> list[int]:
     """`ids_asked` where rows are named by numbers."""
-    ids = ids_asked(request)
-    wrong = next((one for one in ids if not (one.isascii() and one.isdigit() and len(one) < 19)), None)
+    ids = parse_ids(request)
+    wrong = next((raw_id for raw_id in ids if not (raw_id.isascii() and raw_id.isdigit() and len(raw_id) < 19)), None)
     if wrong is not None:
         raise Invalid("{text!r} is no number.", text=wrong[:40], field="ids", limit="1..2^63-1")
-    return [int(one) for one in ids]
+    return [int(raw_id) for raw_id in ids]
 
 
-def each(
+def run_bulk_action(
     actor: Actor,
     ids: Sequence[Any],
     act: Callable[[Any], Done],
@@ -82,30 +82,30 @@ def each(
     Where the database or the disk is away, the rows behind are not tried: each would wait for it anew.
     `name`, `page`: what a row that was refused is called, and where it stands.
     """
-    found = []
+    outcomes = []
     away: PlaneError | None = None
-    for one in ids:
+    for row_id in ids:
         try:
             if away is not None:
                 raise away
-            done = act(one)
+            done = act(row_id)
         except Exception as error:
-            failure = error if isinstance(error, PlaneError) else named_fault(error)
+            failure = error if isinstance(error, PlaneError) else translate_fault(error)
             if failure is None:
-                log.exception("A defect in row %s of a bulk action", one)
-                failure = defect(actor)
+                log.exception("A defect in row %s of a bulk action", row_id)
+                failure = build_defect_error(actor)
             away = failure if failure.code in AWAY else None
             if isinstance(failure, Refused):
                 record_refusal(actor, failure, request)
-            told = {"text": failure.message, "hint": failure.hint or "", "code": failure.code}
-            url = "" if isinstance(failure, NotFound) else page(one)
-            found.append(Outcome(name=name(one), url=url, done=False, **told))
+            error_fields = {"text": failure.message, "hint": failure.hint or "", "code": failure.code}
+            url = "" if isinstance(failure, NotFound) else page(row_id)
+            outcomes.append(Outcome(name=name(row_id), url=url, done=False, **error_fields))
         else:
-            found.append(Outcome(name=done.name, url=done.url, done=True, text=done.text))
-    return found
+            outcomes.append(Outcome(name=done.name, url=done.url, done=True, text=done.text))
+    return outcomes
 
 
-def defect(actor: Actor) -> PlaneError:
+def build_defect_error(actor: Actor) -> PlaneError:
     """What the reader may know of a defect: the id under which the log tells more. The other rows stand as they are."""
     return PlaneError(
         "The plane failed on this request; the operator's log holds the reason.",
@@ -114,17 +114,17 @@ def defect(actor: Actor) -> PlaneError:
     )
 
 
-def way_back(request: HttpRequest, otherwise: str) -> str:
+def get_return_url(request: HttpRequest, otherwise: str) -> str:
     """The list as it was filtered when the rows were selected, if the form says where; never another host."""
-    asked = request.POST.get("back", "")[:2000]
-    return asked if asked.startswith("/") and url_has_allowed_host_and_scheme(asked, None) else otherwise
+    target = request.POST.get("back", "")[:2000]
+    return target if target.startswith("/") and url_has_allowed_host_and_scheme(target, None) else otherwise
 
 
-def result_context(outcomes: Sequence[Outcome], *, title: str, back: str, calls: str = "") -> dict[str, Any]:
+def build_result_context(outcomes: Sequence[Outcome], *, title: str, back: str, calls: str = "") -> dict[str, Any]:
     """For templates/components/bulk_result.html. `calls`: the same as a loop of REST calls."""
-    done = sum(one.done for one in outcomes)
+    done = sum(outcome.done for outcome in outcomes)
     return {
-        "outcomes": sorted(outcomes, key=lambda one: one.done),
+        "outcomes": sorted(outcomes, key=lambda outcome: outcome.done),
         "done": done,
         "refused": len(outcomes) - done,
         "bulk_title": title,

@@ -29,11 +29,11 @@ EVERY = timedelta(days=1)
 LINE = 512  # bytes; a checkpoint takes fewer than 300
 
 
-def checkpoints_path() -> Path:
+def get_checkpoints_path() -> Path:
     return Path(settings.PLANE_HOME) / "checkpoints" / "checkpoints.jsonl"
 
 
-def checkpoint_if_due() -> dict[str, Any] | None:
+def write_checkpoint_if_due() -> dict[str, Any] | None:
     """Write a checkpoint after every 1,000 records and every day with records; the first with the first record."""
     head = ChainHead.objects.get(pk=1)
     new = head.seq - head.checkpoint_seq
@@ -48,21 +48,21 @@ def write_checkpoint(head: ChainHead) -> dict[str, Any] | None:
 
     Only after the commit of what it signs: a checkpoint of records that rolled back would be a false alarm for ever.
     """
-    key = keys.signing_key(make=not head.key_id)
-    if key is None or (head.key_id and keys.key_id(key) != head.key_id):
-        log.error("the chain is signed by key %s, which is not in %s", head.key_id, keys.private_path())
+    key = keys.load_signing_key(make=not head.key_id)
+    if key is None or (head.key_id and keys.compute_key_id(key) != head.key_id):
+        log.error("the chain is signed by key %s, which is not in %s", head.key_id, keys.get_private_key_path())
         return None
     at = timezone.now()
-    checkpoint = signed_checkpoint(key, head, at)
-    append(checkpoints_path(), canonical(checkpoint) + "\n")
+    checkpoint = sign_checkpoint(key, head, at)
+    append(get_checkpoints_path(), canonical(checkpoint) + "\n")
     ChainHead.objects.filter(pk=head.pk, checkpoint_seq__lt=head.seq).update(
         checkpoint_seq=head.seq, checkpoint_at=at, key_id=checkpoint["key_id"]
     )
     return checkpoint
 
 
-def signed_checkpoint(key: keys.SigningKey, head: ChainHead, at: datetime) -> dict[str, Any]:
-    time, key_id = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), keys.key_id(key)
+def sign_checkpoint(key: keys.SigningKey, head: ChainHead, at: datetime) -> dict[str, Any]:
+    time, key_id = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), keys.compute_key_id(key)
     signature = key.sign(checkpoint_message(head.seq, head.hash, time, key_id))
     return {
         "seq": head.seq,
@@ -87,20 +87,20 @@ def append(path: Path, line: str) -> None:
         os.close(descriptor)
 
 
-def newest_checkpoints(count: int = 1) -> list[dict[str, Any]]:
+def list_newest_checkpoints(count: int = 1) -> list[dict[str, Any]]:
     """The newest ones, newest first, from the end of the file: a page must not read all of it."""
-    path = checkpoints_path()
+    path = get_checkpoints_path()
     if not path.exists():
         return []
     with path.open("rb") as lines:
         size = lines.seek(0, os.SEEK_END)
         lines.seek(max(0, size - LINE * (count + 1)))
         tail = lines.read().decode("utf-8", "replace").splitlines()
-    found = [value for value in map(parsed, reversed(tail)) if value is not None]
-    return found[:count]
+    checkpoints = [value for value in map(parse_checkpoint, reversed(tail)) if value is not None]
+    return checkpoints[:count]
 
 
-def parsed(line: str) -> dict[str, Any] | None:
+def parse_checkpoint(line: str) -> dict[str, Any] | None:
     """A checkpoint of a line; None for half of one."""
     try:
         value = json.loads(line)
@@ -111,7 +111,7 @@ def parsed(line: str) -> dict[str, Any] | None:
 
 def read_checkpoints() -> Iterator[dict[str, Any]]:
     """Every checkpoint of this home, oldest first. A line that a crash left half is passed over."""
-    path = checkpoints_path()
+    path = get_checkpoints_path()
     if not path.exists():
         return
     with path.open(encoding="utf-8") as lines:

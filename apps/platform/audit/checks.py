@@ -9,11 +9,11 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
-from apps.platform.audit.triggers import missing_triggers
+from apps.platform.audit.triggers import find_missing_triggers
 
 
 @register(Tags.database)
-def audit_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def check_audit_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """audit.E001: a trigger is absent, disabled or changed, although the migration that made it is applied."""
     if "default" not in (databases or ()):
         return []
@@ -26,13 +26,13 @@ def audit_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
             hint="Find out who did it (manage.py verify_audit), then run manage.py restore_audit_triggers.",
             id="audit.E001",
         )
-        for name in missing_triggers(connection)
+        for name in find_missing_triggers(connection)
     ]
 
 
-def unsound() -> list[str]:
+def list_missing_triggers() -> list[str]:
     """Why no process of the plane may start on this database, in sentences; none if it may.
 
     Django leaves checks of databases out unless asked, so each process that serves asks here.
     """
-    return [f"{error.msg} {error.hint} ({error.id})" for error in audit_triggers(databases=["default"])]
+    return [f"{error.msg} {error.hint} ({error.id})" for error in check_audit_triggers(databases=["default"])]

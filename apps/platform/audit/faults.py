@@ -33,17 +33,17 @@ UNREACHABLE = (
 )
 
 
-def named_fault(error: BaseException) -> PlaneError | None:
+def translate_fault(error: BaseException) -> PlaneError | None:
     """The named error of a full disk, a locked, read-only or unreachable database, a text that no database keeps.
 
     None for anything else.
     """
     if isinstance(error, OSError):
-        return disk_fault(error)
+        return translate_disk_fault(error)
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
     text = str(error).lower()
-    state = sqlstate(error)
+    state = get_sqlstate(error)
     if isinstance(error, DataError) and any(words in text for words in NUL):
         return Malformed(
             "A text holds the character NUL, which the database cannot keep.",
@@ -51,7 +51,7 @@ def named_fault(error: BaseException) -> PlaneError | None:
             hint=N_("Leave it out."),
         )
     if state == "53100" or any(words in text for words in FULL):
-        return storage_full()
+        return build_storage_full_error()
     if state in {"40001", "40P01", "55P03"} or any(words in text for words in LOCKED):
         return Unavailable(
             "The database was busy for too long; nothing was written.",
@@ -83,11 +83,11 @@ def named_fault(error: BaseException) -> PlaneError | None:
     return None
 
 
-def disk_fault(error: OSError) -> PlaneError | None:
+def translate_disk_fault(error: OSError) -> PlaneError | None:
     if isinstance(error, UnreadablePostError):  # the client left, or was too slow
         return Malformed("The body ended early.", code="body_cut_off", hint=N_("Send it again."))
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return storage_full()
+        return build_storage_full_error()
     if error.errno == errno.EROFS:
         return Unavailable(
             "The plane's home is read-only; nothing was written.",
@@ -97,13 +97,13 @@ def disk_fault(error: OSError) -> PlaneError | None:
     return None
 
 
-def storage_full() -> StorageFull:
+def build_storage_full_error() -> StorageFull:
     return StorageFull(
         "The disk is full; nothing was written.",
         hint=N_("The operator must free space. Work goes on without a restart."),
     )
 
 
-def sqlstate(error: BaseException) -> str:
+def get_sqlstate(error: BaseException) -> str:
     """PostgreSQL's five letters for what happened; "" where there are none (SQLite, a lost connection)."""
     return str(getattr(error.__cause__, "sqlstate", "") or "")

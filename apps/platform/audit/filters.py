@@ -41,28 +41,28 @@ class Filters:
 
 def read_filters(params: Mapping[str, Any], projects: Mapping[str, int]) -> Filters:
     """Filters of a query string; `projects` maps the slugs that the reader may see to ids. Raises Invalid."""
-    texts = {name: text_of(params, name) for name in TEXTS}
+    texts = {name: parse_text(params, name) for name in TEXTS}
     if texts["result"] and texts["result"] not in Result.values:
         raise Invalid(
             "There is no result {result!r}.", result=texts["result"], field="result", limit=", ".join(Result.values)
         )
-    slug = text_of(params, "project")
+    slug = parse_text(params, "project")
     if slug and slug not in projects:
         raise Invalid("There is no project {slug!r}, or you may not see it.", slug=slug, field="project")
     return Filters(
         **texts,
-        request_id=text_of(params, "request"),
-        job_id=whole(params, "job"),
-        seq=whole(params, "record"),
+        request_id=parse_text(params, "request"),
+        job_id=parse_record_number(params, "job"),
+        seq=parse_record_number(params, "record"),
         project_id=projects[slug] if slug else None,
-        start=moment(params, "from"),
-        end=moment(params, "to", whole_day=True),
+        start=parse_moment(params, "from"),
+        end=parse_moment(params, "to", whole_day=True),
     )
 
 
-def whole(params: Mapping[str, Any], name: str) -> int | None:
+def parse_record_number(params: Mapping[str, Any], name: str) -> int | None:
     """A number of a job or of a record, which people may write with a # before it."""
-    text = text_of(params, name).removeprefix("#")
+    text = parse_text(params, name).removeprefix("#")
     if not text:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 18:
@@ -70,16 +70,16 @@ def whole(params: Mapping[str, Any], name: str) -> int | None:
     raise Invalid("{name} {text!r} is no number.", name=name, text=text[:40], field=name, limit="a whole number")
 
 
-def text_of(params: Mapping[str, Any], name: str) -> str:
+def parse_text(params: Mapping[str, Any], name: str) -> str:
     text = str(params.get(name) or "").strip()
     if len(text) > MAX_TEXT or "\x00" in text:
         raise Invalid("{name} is too long or holds a NUL.", name=name, field=name, limit=MAX_TEXT)
     return text
 
 
-def moment(params: Mapping[str, Any], name: str, *, whole_day: bool = False) -> datetime | None:
+def parse_moment(params: Mapping[str, Any], name: str, *, whole_day: bool = False) -> datetime | None:
     """A date (its beginning, or with `whole_day` its end) or a time, in the reader's zone where it names none."""
-    text = text_of(params, name)
+    text = parse_text(params, name)
     if not text:
         return None
     try:
@@ -104,19 +104,19 @@ def match_action(text: str) -> dict[str, Any]:
     return {"action__startswith" if text.endswith(".") else "action": text}
 
 
-def narrowed(records: AuditQuerySet, filters: Filters) -> AuditQuerySet:
+def apply_filters(records: AuditQuerySet, filters: Filters) -> AuditQuerySet:
     """The records that match every filter."""
-    wanted: dict[str, Any] = {
+    conditions: dict[str, Any] = {
         name: value
         for name in ("actor", "object_type", "object_id", "result", "request_id", "job_id", "seq")
         if (value := getattr(filters, name))
     }
     if filters.action:
-        wanted |= match_action(filters.action)
+        conditions |= match_action(filters.action)
     if filters.project_id is not None:
-        wanted["project_id"] = filters.project_id
+        conditions["project_id"] = filters.project_id
     if filters.start:
-        wanted["at__gte"] = filters.start
+        conditions["at__gte"] = filters.start
     if filters.end:
-        wanted["at__lt"] = filters.end
-    return records.filter(**wanted)
+        conditions["at__lt"] = filters.end
+    return records.filter(**conditions)

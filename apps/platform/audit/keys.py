@@ -23,63 +23,63 @@ from deepseek.messages import Message
 SigningKey = Ed25519PrivateKey
 
 
-def private_path() -> Path:
+def get_private_key_path() -> Path:
     return Path(settings.PLANE_HOME) / "keys" / "audit_ed25519.pem"
 
 
-def public_path() -> Path:
-    return private_path().with_suffix(".pub.pem")
+def get_public_key_path() -> Path:
+    return get_private_key_path().with_suffix(".pub.pem")
 
 
-def signing_key(*, make: bool) -> SigningKey | None:
+def load_signing_key(*, make: bool) -> SigningKey | None:
     """The key of this home. `make` it where there is none, once; else None where there is none.
 
     A machine that joins a plane whose chain is already signed must not make a second key: it is given the file.
     """
-    path = private_path()
+    path = get_private_key_path()
     if not path.exists():
         if not make:
             return None
-        place(path, new_key_pem(), 0o600)
+        place(path, generate_key_pem(), 0o600)
     key = load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, SigningKey):
         raise ValueError(f"{path} is not an Ed25519 key")
-    if not public_path().exists():
-        place(public_path(), public_pem(key), 0o644)
+    if not get_public_key_path().exists():
+        place(get_public_key_path(), encode_public_pem(key), 0o644)
     return key
 
 
 def require_key(*, make: bool) -> SigningKey:
-    key = signing_key(make=make)
+    key = load_signing_key(make=make)
     if key is None:
         raise Unavailable(
             "The key that signs the audit trail is not on this machine.",
             code="audit_key_missing",
             hint=Message(
                 "Export on the machine of the dispatcher, or put the key at {private_path}.",
-                private_path=private_path(),
+                private_path=get_private_key_path(),
             ),
         )
     return key
 
 
-def known_public_pem() -> bytes | None:
+def read_public_pem() -> bytes | None:
     """The public key, from the private one where it is here, else from the file beside it; None where neither is."""
-    key = signing_key(make=False)
+    key = load_signing_key(make=False)
     if key is not None:
-        return public_pem(key)
-    return public_path().read_bytes() if public_path().exists() else None
+        return encode_public_pem(key)
+    return get_public_key_path().read_bytes() if get_public_key_path().exists() else None
 
 
-def new_key_pem() -> bytes:
+def generate_key_pem() -> bytes:
     return SigningKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def public_pem(key: SigningKey) -> bytes:
+def encode_public_pem(key: SigningKey) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def key_id(key: SigningKey) -> str:
+def compute_key_id(key: SigningKey) -> str:
     return key_id_of(key.public_key())
 
 

@@ -18,15 +18,15 @@ from apps.core.lists.listing import Column, ListTable, iter_row_batches
 from apps.platform.audit.services import record
 
 
-def csv_response(actor: Actor, table: ListTable, *, project: Any = None) -> HttpResponseBase:
+def export_list(actor: Actor, table: ListTable, *, project: Any = None) -> HttpResponseBase:
     """The whole list as a download. Raises what is wrong with the query, so that nobody keeps half a list for one.
 
     `project`: whose list it is; None for one of the plane. The first batch is read before the answer begins.
     """
     if table.wrong is not None:
         raise table.wrong
-    found = iter_row_batches(table)
-    first = list(next(found, []))
+    batches = iter_row_batches(table)
+    first = list(next(batches, []))
     record(
         actor=actor,
         action="list.export",
@@ -35,16 +35,18 @@ def csv_response(actor: Actor, table: ListTable, *, project: Any = None) -> Http
         project_id=project.pk if project is not None else None,
         after={"query": table.view_query[:1000], "columns": [column.key for column in table.query.columns]},
     )
-    return build_csv_response(file_name(table.listing.key, project), lines_of(table.query.columns, first, found))
+    return build_csv_response(
+        build_file_name(table.listing.key, project), iter_csv_lines(table.query.columns, first, batches)
+    )
 
 
-def file_name(key: str, project: Any) -> str:
+def build_file_name(key: str, project: Any) -> str:
     """List, project and day, so that two downloads tell themselves apart: jobs-commodities-2026-11-24."""
     parts = [key, *([project.slug] if project is not None else []), timezone.localdate().isoformat()]
     return "-".join(parts)
 
 
-def lines_of(columns: Sequence[Column], first: Sequence[Any], later: Iterator[Sequence[Any]]) -> Iterator[bytes]:
+def iter_csv_lines(columns: Sequence[Column], first: Sequence[Any], later: Iterator[Sequence[Any]]) -> Iterator[bytes]:
     """The head, then each batch; while the reader takes one in, the connection is given back."""
     yield encode_csv([[column.key for column in columns]])
     rows: Sequence[Any] | None = first

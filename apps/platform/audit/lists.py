@@ -20,11 +20,11 @@ from apps.core.lists.listing import (
     parse_format,
 )
 from apps.platform.audit.models import AuditQuerySet, AuditRecord, Result
-from apps.platform.audit.queries import event_of
+from apps.platform.audit.queries import build_event
 
 
-def body_of(name: str) -> Any:
-    return lambda row: event_of(row).body.get(name)
+def get_body_field(name: str) -> Any:
+    return lambda row: build_event(row).body.get(name)
 
 
 TRAIL = Listing(
@@ -38,8 +38,8 @@ TRAIL = Listing(
         Column("object_id", gettext_lazy("Its id"), lambda row: row.object_id),
         Column("project", gettext_lazy("Project"), lambda row: row.project_id),
         Column("result", gettext_lazy("Result"), lambda row: row.result),
-        Column("reason", gettext_lazy("Reason"), body_of("reason")),
-        Column("address", gettext_lazy("Address"), body_of("address")),
+        Column("reason", gettext_lazy("Reason"), get_body_field("reason")),
+        Column("address", gettext_lazy("Address"), get_body_field("address")),
         Column("request", gettext_lazy("Request"), lambda row: row.request_id),
         Column("job", gettext_lazy("Job"), lambda row: row.job_id),
         Column("hash", gettext_lazy("Hash"), lambda row: row.hash, default_visible=False),
@@ -48,7 +48,7 @@ TRAIL = Listing(
 )
 
 
-def trail_table(
+def build_trail_table(
     actor: Actor, params: QueryDict, records: AuditQuerySet, order: tuple[str, ...], wrong: PlaneError | None
 ) -> ListTable:
     """What the menu of views and the file need of the trail; its page draws a timeline and turns by itself."""
@@ -58,14 +58,14 @@ def trail_table(
         columns = parse_columns(TRAIL, params)
     except Invalid as error:
         wrong = wrong or error
-    asked = ListQuery(columns, TRAIL.sort, order, csv=csv)
+    query = ListQuery(columns, TRAIL.sort, order, csv=csv)
     # What reading this very list writes is no row of it: a file would never come to its end.
     newest = AuditRecord.objects.order_by("-id").values_list("id", flat=True).first() if csv else None
     source = records.filter(id__lte=newest) if newest is not None else records
-    return ListTable(TRAIL, asked, params, source, builtin=builtin_views(actor), wrong=wrong)
+    return ListTable(TRAIL, query, params, source, builtin=list_builtin_views(actor), wrong=wrong)
 
 
-def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+def list_builtin_views(actor: Actor) -> list[dict[str, Any]]:
     return [
         build_builtin_view(_("Refused"), result=Result.REFUSED.value),
         build_builtin_view(_("Failed log-ins"), action="user.log_in", result=Result.FAILED.value),

@@ -19,7 +19,7 @@ from django.utils.html import format_html
 
 from apps.core.actors import ANONYMOUS
 from apps.core.errors import PlaneError, Refused, Unauthenticated, WrongMethod
-from apps.platform.audit.faults import named_fault
+from apps.platform.audit.faults import translate_fault
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_
 
@@ -36,41 +36,41 @@ class PlaneErrors:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         if isinstance(response, HttpResponseNotAllowed) and not response.content:
-            return wrong_method(request, response.headers["Allow"])
+            return build_wrong_method_response(request, response.headers["Allow"])
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        error = exception if isinstance(exception, PlaneError) else named_fault(exception)
+        error = exception if isinstance(exception, PlaneError) else translate_fault(exception)
         if error is None:
             return None  # a defect: Django logs it with its trace and shows templates/500.html
         if isinstance(error, Refused):
             record_refusal(getattr(request, "actor", ANONYMOUS), error, request)
         elif error is not exception:
             log.error("%s %s: %s (%s)", request.method, request.path, error.code, exception)
-        return answer(request, error)
+        return build_error_response(request, error)
 
 
-def wrong_method(request: HttpRequest, allowed: str) -> HttpResponseBase:
+def build_wrong_method_response(request: HttpRequest, allowed: str) -> HttpResponseBase:
     """405 with a reason: of an answer that holds nothing a browser shows a page of its own, without a way back.
 
     People come by it when they load the address of a form that was refused once more.
     """
     if request.method in {"GET", "HEAD"}:
-        said = WrongMethod(
+        error = WrongMethod(
             "There is no page at this address: it takes what a form sends.",
             limit=allowed,
             hint=N_("Go to the page that the form is on."),
         )
     else:
-        said = WrongMethod(
+        error = WrongMethod(
             "{method} is not for this address.", method=request.method, limit=allowed, hint=N_("Use one that it has.")
         )
-    response = answer(request, said)
+    response = build_error_response(request, error)
     response.headers["Allow"] = allowed
     return response
 
 
-def wants_json(request: HttpRequest) -> bool:
+def is_json_wanted(request: HttpRequest) -> bool:
     """A program asks: an API address, or JSON named before HTML."""
     if request.path_info.startswith("/api/"):
         return True
@@ -78,14 +78,14 @@ def wants_json(request: HttpRequest) -> bool:
     return "json" in accept and "text/html" not in accept
 
 
-def answer(request: HttpRequest, error: PlaneError) -> HttpResponseBase:
+def build_error_response(request: HttpRequest, error: PlaneError) -> HttpResponseBase:
     """The response to a named error, in the form that this client reads."""
-    if wants_json(request):
+    if is_json_wanted(request):
         response: HttpResponseBase = JsonResponse(error.as_dict(), status=error.status)
     elif isinstance(error, Unauthenticated):
         return to_login(request)
     else:
-        response = HttpResponse(error_page(request, error), status=error.status)
+        response = HttpResponse(render_error_page(request, error), status=error.status)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     response.headers["Cache-Control"] = "no-store"
@@ -101,7 +101,7 @@ def to_login(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def error_page(request: HttpRequest, error: PlaneError) -> str:
+def render_error_page(request: HttpRequest, error: PlaneError) -> str:
     """templates/errors/<status>.html, or the page of 400 or 500 for a status without one of its own."""
     first = error.errors[0]
     request_id = str(getattr(getattr(request, "actor", None), "request_id", "") or "")

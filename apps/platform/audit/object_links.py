@@ -20,12 +20,12 @@ ADDRESSES: Mapping[str, tuple[str, bool]] = {
 }
 
 
-def page_of(object_type: str, object_id: str, slug: str = "") -> str:
+def get_object_url(object_type: str, object_id: str, slug: str = "") -> str:
     """The page of an object in the project `slug`; "" where it has none, or is of no project that the reader sees."""
-    name, within = ADDRESSES.get(object_type, ("", True))
-    if not name or (within and not slug):
+    name, in_project = ADDRESSES.get(object_type, ("", True))
+    if not name or (in_project and not slug):
         return ""
-    args: list[str] = [slug, object_id] if within else []
+    args: list[str] = [slug, object_id] if in_project else []
     try:
         return reverse(name, args=args)
     except NoReverseMatch:

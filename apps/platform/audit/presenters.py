@@ -20,36 +20,39 @@ OFFLINE = (
 )
 
 
-def filter_bar(query: QueryDict, projects: Mapping[str, int], about: Mapping[str, str]) -> dict[str, Any]:
+def build_filter_bar(query: QueryDict, projects: Mapping[str, int], about: Mapping[str, str]) -> dict[str, Any]:
     """`filters` and `rare`, as templates/audit/filters.html draws them, and `chips`; no object on an object's page."""
-    every = {one["name"]: one for one in (field(name, query.get(name, ""), projects) for name in NAMES)}
+    every = {
+        filter_field["name"]: filter_field
+        for filter_field in (build_filter_field(name, query.get(name, ""), projects) for name in NAMES)
+    }
     hidden = {*about, *(() if projects else ("project",))}
-    asked = [one for name, one in every.items() if one["value"] and name not in hidden]
+    set_fields = [filter_field for name, filter_field in every.items() if filter_field["value"] and name not in hidden]
     return {
-        "filters": [one for name, one in every.items() if name not in RARE and name not in hidden],
-        "rare": [one for name, one in every.items() if name in RARE and name not in hidden],
-        "rare_open": any(one["name"] in RARE for one in asked),
-        "chips": [{**one, "url": without(query, one["name"])} for one in asked],
-        "active": bool(asked),
+        "filters": [filter_field for name, filter_field in every.items() if name not in RARE and name not in hidden],
+        "rare": [filter_field for name, filter_field in every.items() if name in RARE and name not in hidden],
+        "rare_open": any(filter_field["name"] in RARE for filter_field in set_fields),
+        "chips": [{**filter_field, "url": remove_filter(query, filter_field["name"])} for filter_field in set_fields],
+        "active": bool(set_fields),
     }
 
 
-def field(name: str, value: str, projects: Mapping[str, int]) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name, "label": labels()[name], "value": value}
+def build_filter_field(name: str, value: str, projects: Mapping[str, int]) -> dict[str, Any]:
+    filter_field: dict[str, Any] = {"name": name, "label": get_filter_labels()[name], "value": value}
     if name == "result":
         words = {Result.DONE: _("Done"), Result.REFUSED: _("Refused"), Result.FAILED: _("Failed")}
-        found["choices"] = [("", _("Every result")), *((result.value, word) for result, word in words.items())]
-        found["word"] = words.get(value, value)
+        filter_field["choices"] = [("", _("Every result")), *((result.value, word) for result, word in words.items())]
+        filter_field["word"] = words.get(value, value)
     elif name == "project":
-        found["choices"] = [("", _("Every project")), *((slug, slug) for slug in projects)]
+        filter_field["choices"] = [("", _("Every project")), *((slug, slug) for slug in projects)]
     elif name in ("from", "to"):
-        found["type"] = "datetime-local" if "T" in value or " " in value else "date"
+        filter_field["type"] = "datetime-local" if "T" in value or " " in value else "date"
     elif name == "action":
-        found["placeholder"] = _("Action, like job.")
-    return found
+        filter_field["placeholder"] = _("Action, like job.")
+    return filter_field
 
 
-def labels() -> dict[str, str]:
+def get_filter_labels() -> dict[str, str]:
     return {
         "actor": _("Who"),
         "action": _("Action"),
@@ -65,7 +68,7 @@ def labels() -> dict[str, str]:
     }
 
 
-def without(query: QueryDict, name: str) -> str:
+def remove_filter(query: QueryDict, name: str) -> str:
     """The query without one filter, from the first page on."""
     left = query.copy()
     for key in (name, "cursor"):
@@ -73,7 +76,7 @@ def without(query: QueryDict, name: str) -> str:
     return f"?{left.urlencode()}"
 
 
-def rest_url(query: QueryDict, about: Mapping[str, str]) -> str:
+def build_rest_url(query: QueryDict, about: Mapping[str, str]) -> str:
     """The REST address of the same records."""
-    asked = {name: value for name in NAMES if (value := query.get(name, ""))} | dict(about)
-    return f"/api/v1/audit/records?{urlencode(asked)}" if asked else "/api/v1/audit/records"
+    params = {name: value for name in NAMES if (value := query.get(name, ""))} | dict(about)
+    return f"/api/v1/audit/records?{urlencode(params)}" if params else "/api/v1/audit/records"

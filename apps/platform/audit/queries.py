@@ -15,11 +15,11 @@ from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed, require
-from apps.platform.audit.checkpoints import newest_checkpoints
-from apps.platform.audit.filters import Filters, narrowed
+from apps.platform.audit.checkpoints import list_newest_checkpoints
+from apps.platform.audit.filters import Filters, apply_filters
 from apps.platform.audit.models import AuditQuerySet, AuditRecord, ChainHead, Result, VerificationRun
 from apps.platform.audit.services import record
-from apps.platform.audit.verification import Unsealed, unsealed_state
+from apps.platform.audit.verification import Unsealed, get_unsealed_state
 
 BAD_RECORD = re.compile(r"record (\d+)")  # as verify.Finding begins
 FEW_CHANGES, SHORT = 4, 80  # fields, characters of one
@@ -35,19 +35,19 @@ def read_records(actor: Actor, filters: Filters) -> AuditQuerySet:
     A member reads the records of their projects without being recorded: they are the members' own acts.
     Raises Refused for somebody who is neither.
     """
-    if not may_read_projects(actor):
+    if not can_read_projects(actor):
         require(actor, "audit.view")
     if is_allowed(actor, "audit.view"):
         record(actor=actor, action="audit.view", project_id=filters.project_id, after=filters.asked())
-    return narrowed(AuditRecord.objects.visible_to(actor), filters).order_by(*order_of(filters))
+    return apply_filters(AuditRecord.objects.visible_to(actor), filters).order_by(*get_order(filters))
 
 
-def order_of(filters: Filters) -> tuple[str, ...]:
+def get_order(filters: Filters) -> tuple[str, ...]:
     """Newest first: by the index over time where a range of it is asked for, else by the key."""
     return ("-at", "-id") if filters.start or filters.end else ("-id",)
 
 
-def may_read_projects(actor: Actor) -> bool:
+def can_read_projects(actor: Actor) -> bool:
     """A member of any project, whose token, if it is one, may read."""
     return bool(actor.project_ids) and (actor.scopes is None or bool(actor.scopes & {"read", "audit:read"}))
 
@@ -65,18 +65,18 @@ class Tally:
         return self.records >= COUNT_LIMIT
 
 
-def tally(records: AuditQuerySet) -> Tally:
+def count_results(records: AuditQuerySet) -> Tally:
     """Of the newest COUNT_LIMIT, in the order that `records` have."""
     # Of the slice itself: sought again by their keys, PostgreSQL would read the whole trail to find so many.
-    found = records[:COUNT_LIMIT].aggregate(
+    counts = records[:COUNT_LIMIT].aggregate(
         records=models.Count("pk"),
         refused=models.Count("pk", filter=models.Q(result=Result.REFUSED)),
         actors=models.Count("actor", distinct=True),
     )
-    return Tally(**found)
+    return Tally(**counts)
 
 
-def newest_of(records: AuditQuerySet) -> AuditQuerySet:
+def select_newest(records: AuditQuerySet) -> AuditQuerySet:
     return AuditRecord.objects.filter(pk__in=records.values("pk")[:COUNT_LIMIT])
 
 
@@ -100,61 +100,61 @@ class Today:
         return ",".join(DECIDED)
 
 
-def today(actor: Actor) -> Today:
+def get_today(actor: Actor) -> Today:
     """Each count goes along the index of its column, from the first record of today on, and ends at COUNT_LIMIT."""
     since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     # Ids follow the times but for transactions that overlap: the least of the first few is before all others.
     early = AuditRecord.objects.filter(at__gte=since).order_by("at", "id").values("pk")[:OVERLAP]
     first = AuditRecord.objects.filter(pk__in=early).aggregate(pk=models.Min("pk"))["pk"]
-    seen = AuditRecord.objects.visible_to(actor).filter(at__gte=since, pk__gte=first or 0)
+    visible = AuditRecord.objects.visible_to(actor).filter(at__gte=since, pk__gte=first or 0)
     parts = {
-        "records": seen,
-        "refused": seen.filter(result=Result.REFUSED),
-        "log_ins_failed": seen.filter(action="user.log_in", result=Result.FAILED),
-        "decided": seen.filter(action__in=DECIDED),
+        "records": visible,
+        "refused": visible.filter(result=Result.REFUSED),
+        "log_ins_failed": visible.filter(action="user.log_in", result=Result.FAILED),
+        "decided": visible.filter(action__in=DECIDED),
     }
-    counts = {name: counted(rows) for name, rows in parts.items()}
-    found = ChainHead.objects.filter(pk=1).values(**counts).first() or dict.fromkeys(parts, 0)
-    return Today(**found, since=since)
+    counts = {name: build_count(rows) for name, rows in parts.items()}
+    totals = ChainHead.objects.filter(pk=1).values(**counts).first() or dict.fromkeys(parts, 0)
+    return Today(**totals, since=since)
 
 
-def counted(rows: AuditQuerySet) -> Any:
+def build_count(rows: AuditQuerySet) -> Any:
     """How many of `rows` there are, at most COUNT_LIMIT, as a part of another query."""
     few = models.Subquery(rows.order_by("-id").values("pk")[:COUNT_LIMIT])
-    within = AuditRecord.objects.filter(pk__in=few).order_by()
-    alone = within.annotate(one=models.Value(1)).values("one").annotate(count=models.Count("pk")).values("count")
+    records = AuditRecord.objects.filter(pk__in=few).order_by()
+    alone = records.annotate(one=models.Value(1)).values("one").annotate(count=models.Count("pk")).values("count")
     return Coalesce(models.Subquery(alone), 0)
 
 
-def by_whom(records: AuditQuerySet) -> list[dict[str, Any]]:
+def count_by_actor(records: AuditQuerySet) -> list[dict[str, Any]]:
     """Who the newest of these records are by, who left most first: [{actor, records, refused}]."""
     refused = models.Count("pk", filter=models.Q(result=Result.REFUSED))
-    rows = newest_of(records).order_by().values("actor").annotate(records=models.Count("pk"), refused=refused)
+    rows = select_newest(records).order_by().values("actor").annotate(records=models.Count("pk"), refused=refused)
     return [dict(row) for row in rows.order_by("-records", "actor")[:WHO_SHOWN]]
 
 
-def span_of(records: AuditQuerySet) -> tuple[int | None, int | None]:
+def get_record_span(records: AuditQuerySet) -> tuple[int | None, int | None]:
     """The first and the last number in the chain of the newest of these records."""
-    found = records[:COUNT_LIMIT].aggregate(first=models.Min("seq"), last=models.Max("seq"))
-    return found["first"], found["last"]
+    span = records[:COUNT_LIMIT].aggregate(first=models.Min("seq"), last=models.Max("seq"))
+    return span["first"], span["last"]
 
 
-def touched_with(actor: Actor, events: Sequence[Event]) -> list[dict[str, Any]]:
+def list_touched_objects(actor: Actor, events: Sequence[Event]) -> list[dict[str, Any]]:
     """Other objects that the same requests wrote about: [{object_type, object_id, project_id}], the newest first."""
-    asked = {event.row.request_id for event in events if event.row.request_id}
-    if not asked:
+    request_ids = {event.row.request_id for event in events if event.row.request_id}
+    if not request_ids:
         return []
     about = events[0].row
-    rows = AuditRecord.objects.visible_to(actor).filter(request_id__in=asked).exclude(object_type="")
+    rows = AuditRecord.objects.visible_to(actor).filter(request_id__in=request_ids).exclude(object_type="")
     rows = rows.exclude(object_type=about.object_type, object_id=about.object_id).order_by("-id")
-    named = rows.values("object_type", "object_id", "project_id")[: WHO_SHOWN * 5]
-    return list({(row["object_type"], row["object_id"]): dict(row) for row in named}.values())[:WHO_SHOWN]
+    objects = rows.values("object_type", "object_id", "project_id")[: WHO_SHOWN * 5]
+    return list({(row["object_type"], row["object_id"]): dict(row) for row in objects}.values())[:WHO_SHOWN]
 
 
-def timeline(actor: Actor, object_type: str, object_id: str | int, *, limit: int = 50) -> list[Event]:
+def get_timeline(actor: Actor, object_type: str, object_id: str | int, *, limit: int = 50) -> list[Event]:
     """The newest records about one object, for its page's "Audit" tab (templates/audit/timeline.html)."""
     rows = AuditRecord.objects.visible_to(actor).filter(object_type=object_type, object_id=str(object_id))
-    return [event_of(row) for row in rows.order_by("-id")[:limit]]
+    return [build_event(row) for row in rows.order_by("-id")[:limit]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +187,8 @@ class Event:
     def changes(self) -> list[tuple[str, Any, Any]]:
         """(field, before, after), where at least one of them is told; what only the database knew is not."""
         before, after = self.body.get("before") or {}, self.body.get("after") or {}
-        told = [(name, before.get(name, ""), after.get(name, "")) for name in sorted({*before, *after})]
-        return [(name, *values) for name, *values in told if any(value not in ("", None) for value in values)]
+        rows = [(name, before.get(name, ""), after.get(name, "")) for name in sorted({*before, *after})]
+        return [(name, *values) for name, *values in rows if any(value not in ("", None) for value in values)]
 
     @property
     def few(self) -> bool:
@@ -198,7 +198,7 @@ class Event:
         return bool(self.body.get("before")) and len(changes) <= FEW_CHANGES and short
 
 
-def event_of(row: AuditRecord) -> Event:
+def build_event(row: AuditRecord) -> Event:
     """The event of a row; one whose body was tampered with still shows, without its body."""
     try:
         body = json.loads(row.body)
@@ -222,16 +222,16 @@ class Verified:
     @property
     def bad(self) -> int | None:
         """The number of the first bad record, where the finding is about one."""
-        named = BAD_RECORD.match(self.finding)
-        return int(named[1]) if named else None
+        match = BAD_RECORD.match(self.finding)
+        return int(match[1]) if match else None
 
 
-def last_verified() -> Verified | None:
+def get_last_verification() -> Verified | None:
     """The newest verification, or None: of the whole trail, or whole of what came after such a one."""
-    return last_two()[0]
+    return get_last_two_verifications()[0]
 
 
-def last_two() -> tuple[Verified | None, Verified | None]:
+def get_last_two_verifications() -> tuple[Verified | None, Verified | None]:
     """The newest verification, and the newest that began with the first record: often the same."""
     # One action a query, and no test of the result that has an index of its own: else SQLite walks that one.
     walk, recent = (
@@ -239,19 +239,19 @@ def last_two() -> tuple[Verified | None, Verified | None]:
         for action in ("audit.verify", "audit.verify_recent")
     )
     newest = recent if walk and recent and recent.pk > walk.pk else walk
-    return verified_of(newest), verified_of(walk)
+    return build_verified(newest), build_verified(walk)
 
 
-def verifications() -> list[Verified]:
+def list_verifications() -> list[Verified]:
     """The newest verifications of the whole trail: when, by whom, how many records, what came of it."""
     ended = AuditRecord.objects.filter(action="audit.verify").exclude(result=Result.REFUSED)
-    return [found for row in ended.order_by("-id")[:WHO_SHOWN] if (found := verified_of(row))]
+    return [verified for row in ended.order_by("-id")[:WHO_SHOWN] if (verified := build_verified(row))]
 
 
-def verified_of(row: AuditRecord | None) -> Verified | None:
+def build_verified(row: AuditRecord | None) -> Verified | None:
     if row is None:
         return None
-    body = event_of(row).body
+    body = build_event(row).body
     after = body.get("after") or {}
     return Verified(
         whole=row.result == Result.DONE,
@@ -316,18 +316,18 @@ class ChainState:
         }
 
 
-def chain_state(actor: Actor) -> ChainState:
+def get_chain_state(actor: Actor) -> ChainState:
     """Where the chain stands, what the last verification found, and how far one is that was asked for."""
     require(actor, "audit.view")
     head = ChainHead.objects.get(pk=1)
-    verified, walked = last_two()
+    verified, walked = get_last_two_verifications()
     return ChainState(
         verified=verified,
         walked=walked,
         sealed=head.seq,
         head=head.hash,
         sealed_at=head.sealed_at,
-        unsealed=unsealed_state(),
-        last_checkpoint=next(iter(newest_checkpoints()), None),
+        unsealed=get_unsealed_state(),
+        last_checkpoint=next(iter(list_newest_checkpoints()), None),
         run=VerificationRun.objects.order_by("-pk").first(),
     )

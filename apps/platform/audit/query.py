@@ -15,36 +15,36 @@ from apps.platform.audit.filters import Filters, read_filters
 MAX_SEQ = 2**63 - 1
 
 
-def projects_of(actor: Actor) -> dict[str, int]:
+def list_readable_projects(actor: Actor) -> dict[str, int]:
     """Slug -> id of what the reader may see; who reads the whole trail sees every project in it.
 
     The trail lies below accounts: it asks by name, not by import.
     """
     projects = apps.get_model("accounts", "Project").objects
-    seen = projects.all() if is_allowed(actor, "audit.view") else projects.visible_to(actor)
-    return dict(seen.order_by("slug").values_list("slug", "pk"))
+    readable = projects.all() if is_allowed(actor, "audit.view") else projects.visible_to(actor)
+    return dict(readable.order_by("slug").values_list("slug", "pk"))
 
 
-def filters_asked(actor: Actor, params: Mapping[str, Any], projects: Mapping[str, int] | None = None) -> Filters:
+def parse_filters(actor: Actor, params: Mapping[str, Any], projects: Mapping[str, int] | None = None) -> Filters:
     """`projects`: those of `projects_of`, where they have been read already."""
-    return read_filters(params, projects_of(actor) if projects is None else projects)
+    return read_filters(params, list_readable_projects(actor) if projects is None else projects)
 
 
-def export_asked(actor: Actor, params: Mapping[str, Any]) -> dict[str, Any]:
+def parse_export_request(actor: Actor, params: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `start_export`; Invalid names the field."""
-    projects = projects_of(actor)
+    projects = list_readable_projects(actor)
     slug = str(params.get("project") or "")
     if slug and slug not in projects:
         raise Invalid("There is no project {slug!r}, or you may not see it.", slug=slug, field="project")
     return {
-        "from_seq": number(params, "from_seq"),
-        "to_seq": number(params, "to_seq"),
+        "from_seq": parse_export_number(params, "from_seq"),
+        "to_seq": parse_export_number(params, "to_seq"),
         "project_id": projects.get(slug),
         "reason": str(params.get("reason") or "")[:2000],
     }
 
 
-def number(params: Mapping[str, Any], name: str) -> int | None:
+def parse_export_number(params: Mapping[str, Any], name: str) -> int | None:
     text = str(params.get(name) or "").strip()
     if not text:
         return None

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Receiver = Callable[..., None]
 
 
-def hear(*signals: Signal) -> Callable[[Receiver], Receiver]:
+def connect_signals(*signals: Signal) -> Callable[[Receiver], Receiver]:
     """Connect a receiver to signals, in a savepoint of its own, and keep a database fault from what it watches."""
 
     def connect(receiver: Receiver) -> Receiver:
@@ -50,7 +50,7 @@ def hear(*signals: Signal) -> Callable[[Receiver], Receiver]:
     return connect
 
 
-def acting(request: HttpRequest | None, user: AbstractBaseUser | None = None) -> Actor:
+def build_acting_actor(request: HttpRequest | None, user: AbstractBaseUser | None = None) -> Actor:
     """Who did it: the person that the signal names, from where the request came."""
     actor: Actor = getattr(request, "actor", None) or ANONYMOUS
     if not actor.address and request is not None:
@@ -60,58 +60,72 @@ def acting(request: HttpRequest | None, user: AbstractBaseUser | None = None) ->
     return replace(actor, kind="user", label=user.get_username(), user_id=user.pk)
 
 
-def note(action: str, actor: Actor, user: AbstractBaseUser | None = None, *, name: str = "", **more: Any) -> None:
+def record_account_event(
+    action: str, actor: Actor, user: AbstractBaseUser | None = None, *, name: str = "", **more: Any
+) -> None:
     """A record about a user's account; `name` is what was typed, where no user is known."""
     record(actor=actor, action=action, object_type="user", object_id=user.pk if user is not None else name, **more)
 
 
-@hear(user_logged_in)
-def logged_in(*, request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
-    note("user.log_in", acting(request, user), user)
+@connect_signals(user_logged_in)
+def record_log_in(*, request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
+    record_account_event("user.log_in", build_acting_actor(request, user), user)
 
 
-@hear(user_logged_out)
-def logged_out(*, request: HttpRequest | None, user: AbstractBaseUser | None, **_: Any) -> None:
+@connect_signals(user_logged_out)
+def record_log_out(*, request: HttpRequest | None, user: AbstractBaseUser | None, **_: Any) -> None:
     if user is not None:  # a log-out without a session is no event
-        note("user.log_out", acting(request, user), user)
+        record_account_event("user.log_out", build_acting_actor(request, user), user)
 
 
-@hear(user_login_failed)
-def login_failed(*, credentials: Mapping[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+@connect_signals(user_login_failed)
+def record_failed_log_in(*, credentials: Mapping[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
     name = str(credentials.get("username") or credentials.get("login") or "")[:80]
-    note("user.log_in", acting(request), name=name, result=Result.FAILED, reason="wrong name or password")
+    record_account_event(
+        "user.log_in", build_acting_actor(request), name=name, result=Result.FAILED, reason="wrong name or password"
+    )
 
 
-@hear(authentication_failed)
-def second_factor_failed(*, request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
-    note("user.second_factor", acting(request, user), user, result=Result.FAILED, reason="wrong code")
+@connect_signals(authentication_failed)
+def record_failed_second_factor(*, request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
+    record_account_event(
+        "user.second_factor", build_acting_actor(request, user), user, result=Result.FAILED, reason="wrong code"
+    )
 
 
-@hear(user_locked_out)
-def locked_out(*, request: HttpRequest | None, username: str | None, ip_address: str | None, **_: Any) -> None:
-    actor = acting(request)
+@connect_signals(user_locked_out)
+def record_lock_out(*, request: HttpRequest | None, username: str | None, ip_address: str | None, **_: Any) -> None:
+    actor = build_acting_actor(request)
     if not actor.address and ip_address:
         actor = replace(actor, address=ip_address)
     name, _device, digest = str(username or "").partition("#device:")  # as apps.platform.accounts.lockout counts
     where = {"locked": "device" if digest else "address"}
-    note("user.lock_out", actor, name=name[:80], after=where, result=Result.REFUSED, reason="too many failures")
+    record_account_event(
+        "user.lock_out", actor, name=name[:80], after=where, result=Result.REFUSED, reason="too many failures"
+    )
 
 
-@hear(authenticator_added)
-def second_factor_added(*, request: HttpRequest, user: AbstractBaseUser, authenticator: Any, **_: Any) -> None:
-    note("user.add_second_factor", acting(request, user), user, after={"type": str(authenticator.type)})
+@connect_signals(authenticator_added)
+def record_second_factor_added(*, request: HttpRequest, user: AbstractBaseUser, authenticator: Any, **_: Any) -> None:
+    record_account_event(
+        "user.add_second_factor", build_acting_actor(request, user), user, after={"type": str(authenticator.type)}
+    )
 
 
-@hear(authenticator_removed)
-def second_factor_removed(*, request: HttpRequest, user: AbstractBaseUser, authenticator: Any, **_: Any) -> None:
-    note("user.remove_second_factor", acting(request, user), user, before={"type": str(authenticator.type)})
+@connect_signals(authenticator_removed)
+def record_second_factor_removed(*, request: HttpRequest, user: AbstractBaseUser, authenticator: Any, **_: Any) -> None:
+    record_account_event(
+        "user.remove_second_factor", build_acting_actor(request, user), user, before={"type": str(authenticator.type)}
+    )
 
 
-@hear(authenticator_reset)
-def second_factor_reset(*, request: HttpRequest, user: AbstractBaseUser, authenticator: Any, **_: Any) -> None:
-    note("user.reset_second_factor", acting(request, user), user, after={"type": str(authenticator.type)})
+@connect_signals(authenticator_reset)
+def record_second_factor_reset(*, request: HttpRequest, user: AbstractBaseUser, authenticator: Any, **_: Any) -> None:
+    record_account_event(
+        "user.reset_second_factor", build_acting_actor(request, user), user, after={"type": str(authenticator.type)}
+    )
 
 
-@hear(password_changed, password_set, password_reset)
-def password_replaced(*, request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
-    note("user.change_password", acting(request, user), user)
+@connect_signals(password_changed, password_set, password_reset)
+def record_password_change(*, request: HttpRequest | None, user: AbstractBaseUser, **_: Any) -> None:
+    record_account_event("user.change_password", build_acting_actor(request, user), user)

@@ -15,12 +15,12 @@ TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 LENGTHS = {"actor": 200, "action": 80, "object_type": 40, "object_id": 80, "result": 10, "request_id": 40}
 
 
-def body_text(body: Mapping[str, Any]) -> str:
+def encode_body(body: Mapping[str, Any]) -> str:
     """The canonical text, which is what is stored and hashed. Half a surrogate pair stays as its JSON escape."""
     return encode_canonical_json(body).encode("utf-8", "backslashreplace").decode()
 
 
-def copies_of(body: Mapping[str, Any]) -> dict[str, Any]:
+def build_column_copies(body: Mapping[str, Any]) -> dict[str, Any]:
     """The indexed columns that this body has; KeyError, TypeError or ValueError when it is no body of ours."""
     texts = {
         "actor": body["actor"]["label"],
@@ -35,28 +35,30 @@ def copies_of(body: Mapping[str, Any]) -> dict[str, Any]:
         "user_id": body["actor"]["user"],
         "project_id": body["project"],
         "job_id": body["job"],
-        **{name: column_text(text, LENGTHS[name]) for name, text in texts.items()},
+        **{name: truncate_column_text(text, LENGTHS[name]) for name, text in texts.items()},
     }
 
 
-def column_text(text: str, length: int) -> str:
+def truncate_column_text(text: str, length: int) -> str:
     """A text as a column can hold it: PostgreSQL takes no NUL, no database half a surrogate pair."""
     return text.replace("\x00", "").encode("utf-8", "backslashreplace").decode()[:length]
 
 
-def plain_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def convert_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fields as JSON knows them. What the database decides (an expression) is left out."""
-    return {str(name): plain(value) for name, value in values.items() if not hasattr(value, "resolve_expression")}
+    return {
+        str(name): convert_value(value) for name, value in values.items() if not hasattr(value, "resolve_expression")
+    }
 
 
-def plain(value: Any) -> Any:
+def convert_value(value: Any) -> Any:
     """A value as JSON knows it; what JSON does not know (a date, a row, infinity) by its key or its text."""
     if isinstance(value, models.Model):
         return value.pk
     if isinstance(value, Mapping):
-        return plain_fields(value)
+        return convert_fields(value)
     if isinstance(value, list | tuple | set | frozenset):
-        items = [plain(item) for item in value]
+        items = [convert_value(item) for item in value]
         return sorted(items, key=str) if isinstance(value, set | frozenset) else items
     if value is None or isinstance(value, bool):
         return value

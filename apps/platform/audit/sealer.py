@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.core.policy import require
-from apps.platform.audit.checkpoints import checkpoint_if_due
+from apps.platform.audit.checkpoints import write_checkpoint_if_due
 from apps.platform.audit.models import AuditRecord, ChainHead
 from apps.platform.audit.verifier.verify import Link, body_digest, chain_hash
 
@@ -24,7 +24,7 @@ def run_sealer_round(actor: Actor) -> int:
     """One round of the dispatcher: seal what there is, write a checkpoint when one is due. Returns rows sealed."""
     require(actor, "audit.seal")
     sealed = seal_all()
-    checkpoint_if_due()
+    write_checkpoint_if_due()
     return sealed
 
 

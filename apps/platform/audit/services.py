@@ -17,7 +17,7 @@ from apps.core.db.fast_sql import compare_and_set, insert
 from apps.core.errors import IllegalMove, Refused, StaleState
 from apps.core.policy import get_project_id
 from apps.platform.audit.models import AuditRecord, Result
-from apps.platform.audit.record_body import TIME, body_text, copies_of, plain_fields
+from apps.platform.audit.record_body import TIME, build_column_copies, convert_fields, encode_body
 from apps.platform.audit.sealer import seal_all
 from deepseek.messages import N_, record_messages
 
@@ -91,10 +91,10 @@ def draft(
         "digests": dict(digests or {}),
         "result": str(result),
         **record_messages({"reason": reason}),
-        "before": plain_fields(before or {}),
-        "after": plain_fields(after or {}),
+        "before": convert_fields(before or {}),
+        "after": convert_fields(after or {}),
     }
-    return AuditRecord(body=body_text(body), **copies_of(body))
+    return AuditRecord(body=encode_body(body), **build_column_copies(body))
 
 
 def change_state(

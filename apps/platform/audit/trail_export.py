@@ -24,12 +24,12 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.policy import require
 from apps.platform.audit import keys
-from apps.platform.audit.checkpoints import checkpoints_path, read_checkpoints, write_checkpoint
+from apps.platform.audit.checkpoints import get_checkpoints_path, read_checkpoints, write_checkpoint
 from apps.platform.audit.models import AuditRecord, ChainHead
 from apps.platform.audit.record_body import TIME
 from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
-from apps.platform.audit.verification import sealed_rows
+from apps.platform.audit.verification import iter_sealed_rows
 from apps.platform.audit.verifier import verify as verifier
 from apps.platform.audit.verifier.verify import GENESIS, body_digest, canonical, manifest_message
 from deepseek.messages import N_
@@ -51,11 +51,11 @@ class Export:
 
     def record_lines(self) -> Iterator[bytes]:
         """The records, one JSON object a line, along the chain."""
-        for row in sealed_rows(after=self.first - 1, until=self.last):
-            shown = self.project_id is None or row.project_id == self.project_id
+        for row in iter_sealed_rows(after=self.first - 1, until=self.last):
+            is_included = self.project_id is None or row.project_id == self.project_id
             self.prev, self.head = self.prev or row.prev or "", row.hash or ""
-            self.records, self.withheld = self.records + 1, self.withheld + (not shown)
-            content = {"body": row.body} if shown else {"body_sha256": body_digest(row.body)}
+            self.records, self.withheld = self.records + 1, self.withheld + (not is_included)
+            content = {"body": row.body} if is_included else {"body_sha256": body_digest(row.body)}
             yield self.line(
                 {"type": "record", "seq": row.seq, "id": row.pk, "prev": row.prev, "hash": row.hash} | content
             )
@@ -83,7 +83,7 @@ class Export:
             "project": self.project_id,
             "prev": self.prev or GENESIS,
             "head": self.head,
-            "key_id": keys.key_id(self.key),
+            "key_id": keys.compute_key_id(self.key),
             **more,
         }
         return manifest | {"signature": base64.b64encode(self.key.sign(manifest_message(manifest))).decode()}
@@ -104,7 +104,7 @@ def start_export(
     require(actor, "audit.export")
     head = ChainHead.objects.get(pk=1)
     key = keys.require_key(make=not head.key_id)
-    if head.key_id and keys.key_id(key) != head.key_id:
+    if head.key_id and keys.compute_key_id(key) != head.key_id:
         raise Conflict("The key on this machine is not the one that signs this chain.", limit=head.key_id)
     first = from_seq or 1
     check_range(first, to_seq, head.seq + AuditRecord.objects.filter(seq__isnull=True).count() + 1)
@@ -127,7 +127,7 @@ def take_anchor(*, actor: Actor, name: str) -> Path:
     this machine. Recorded. Raises NotFound where this machine has none.
     """
     require(actor, "audit.export")
-    path = {"key": keys.public_path(), "checkpoints": checkpoints_path()}[name]
+    path = {"key": keys.get_public_key_path(), "checkpoints": get_checkpoints_path()}[name]
     if not path.exists():
         raise NotFound(
             "This machine has no {path_name}.",
@@ -151,7 +151,7 @@ def check_range(first: int, last: int | None, newest: int) -> None:
 
 def stream(export: Export) -> Iterator[bytes]:
     """The export as one file of JSON lines: header, records, checkpoints, manifest. The last line signs the others."""
-    header = {"type": "header", "v": 1, "public_key": keys.public_pem(export.key).decode()}
+    header = {"type": "header", "v": 1, "public_key": keys.encode_public_pem(export.key).decode()}
     digest = hashlib.sha256()
     for line in itertools.chain([export.line(header)], export.record_lines(), export.checkpoint_lines()):
         digest.update(line)
@@ -174,7 +174,7 @@ def write_folder(export: Export, target: Path) -> dict[str, Any]:
         files = {
             "records.jsonl": write_file(staging / "records.jsonl", export.record_lines()),
             "checkpoints.jsonl": write_file(staging / "checkpoints.jsonl", export.checkpoint_lines()),
-            "public_key.pem": write_file(staging / "public_key.pem", iter([keys.public_pem(export.key)])),
+            "public_key.pem": write_file(staging / "public_key.pem", iter([keys.encode_public_pem(export.key)])),
             "verify.py": write_file(staging / "verify.py", iter([Path(verifier.__file__).read_bytes()])),
         }
         manifest = export.manifest(files=files)

@@ -30,7 +30,7 @@ def remove(apps: Any, schema_editor: Any) -> None:
 def install_triggers(connection: BaseDatabaseWrapper) -> None:
     """Put every trigger in place, replacing what is there; safe to run again."""
     with connection.cursor() as cursor:
-        for statement in [*drop_statements(connection), *definitions(connection).values()]:
+        for statement in [*drop_statements(connection), *get_definitions(connection).values()]:
             cursor.execute(statement)
 
 
@@ -51,7 +51,7 @@ def plant_genesis(connection: BaseDatabaseWrapper) -> None:
 
 
 @contextmanager
-def lifted(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def disable_triggers(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """For tests: the database as its owner can make it."""
     remove_triggers(connection)
     try:
@@ -60,12 +60,12 @@ def lifted(connection: BaseDatabaseWrapper) -> Iterator[None]:
         install_triggers(connection)
 
 
-def missing_triggers(connection: BaseDatabaseWrapper) -> list[str]:
+def find_missing_triggers(connection: BaseDatabaseWrapper) -> list[str]:
     """Names of triggers that are absent, disabled or not as we wrote them; [] when the tables do not exist yet."""
     if RECORDS not in connection.introspection.table_names():
         return []
-    expected, found = definitions(connection), present(connection)
-    return [name for name, text in expected.items() if found.get(name) != fingerprint(connection, text)]
+    expected, present_triggers = get_definitions(connection), present(connection)
+    return [name for name, text in expected.items() if present_triggers.get(name) != hash_statement(connection, text)]
 
 
 def present(connection: BaseDatabaseWrapper) -> dict[str, str]:
@@ -73,7 +73,7 @@ def present(connection: BaseDatabaseWrapper) -> dict[str, str]:
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'audit%'")
-            return {name: squeezed(sql) for name, sql in cursor.fetchall()}
+            return {name: collapse_whitespace(sql) for name, sql in cursor.fetchall()}
         cursor.execute(
             "SELECT tgname, '' FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
             " AND tgrelid IN (%s::regclass, %s::regclass)"
@@ -81,34 +81,38 @@ def present(connection: BaseDatabaseWrapper) -> dict[str, str]:
             " WHERE proname LIKE 'audit%%' AND pronamespace = current_schema()::regnamespace",
             [RECORDS, HEAD],
         )
-        return {name: squeezed(source) for name, source in cursor.fetchall()}
+        return {name: collapse_whitespace(source) for name, source in cursor.fetchall()}
 
 
-def fingerprint(connection: BaseDatabaseWrapper, statement: str) -> str:
+def hash_statement(connection: BaseDatabaseWrapper, statement: str) -> str:
     """What `present` shows of this statement: the text on SQLite, a function's source on PostgreSQL."""
     if connection.vendor == "sqlite":
-        return squeezed(statement)
+        return collapse_whitespace(statement)
     _before, _quote, rest = statement.partition("$$")
-    return squeezed(rest.rpartition("$$")[0])
+    return collapse_whitespace(rest.rpartition("$$")[0])
 
 
-def squeezed(text: str) -> str:
+def collapse_whitespace(text: str) -> str:
     return re.sub(r"\s+", " ", text or "").strip()
 
 
-def definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    return sqlite_definitions(connection) if connection.vendor == "sqlite" else postgres_definitions(connection)
+def get_definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    return (
+        build_sqlite_definitions(connection)
+        if connection.vendor == "sqlite"
+        else build_postgres_definitions(connection)
+    )
 
 
-def other_columns(connection: BaseDatabaseWrapper) -> list[str]:
+def list_other_columns(connection: BaseDatabaseWrapper) -> list[str]:
     """Every column of a record but the three that sealing sets, as the table stands now."""
     with connection.cursor() as cursor:
         described = connection.introspection.get_table_description(cursor, RECORDS)
     return [column.name for column in described if column.name not in SEALING]
 
 
-def sqlite_definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    same = " AND ".join(f'NEW."{name}" IS OLD."{name}"' for name in other_columns(connection))
+def build_sqlite_definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    same = " AND ".join(f'NEW."{name}" IS OLD."{name}"' for name in list_other_columns(connection))
     # REPLACE deletes without firing a delete trigger, so both ways to it are barred: an update may not take a number
     # that is given (UPDATE OR REPLACE), an insert not an id that exists.
     unused = f"NOT EXISTS (SELECT 1 FROM {RECORDS} WHERE seq = NEW.seq)"  # noqa: S608
@@ -134,8 +138,8 @@ def sqlite_definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
     }
 
 
-def postgres_definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    same = " AND ".join(f'NEW."{name}" IS NOT DISTINCT FROM OLD."{name}"' for name in other_columns(connection))
+def build_postgres_definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    same = " AND ".join(f'NEW."{name}" IS NOT DISTINCT FROM OLD."{name}"' for name in list_other_columns(connection))
     refuse = "RAISE EXCEPTION '%' USING ERRCODE = 'restrict_violation'"
     record = f"""
       BEGIN
@@ -161,21 +165,21 @@ def postgres_definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
         END IF;
         {refuse.replace("%", "the head of the audit chain cannot be deleted")};
       END"""  # noqa: S608
-    made = {
+    statements = {
         name: f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$"
         for name, body in (("audit_guard_record", record), ("audit_guard_head", head))
     }
     for name, table in (("record", RECORDS), ("head", HEAD)):
         call = f"EXECUTE FUNCTION audit_guard_{name}()"
         rows = f"BEFORE INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW"
-        made[f"audit_{name}_rows"] = f"CREATE TRIGGER audit_{name}_rows {rows} {call}"
-        made[f"audit_{name}_truncate"] = f"CREATE TRIGGER audit_{name}_truncate BEFORE TRUNCATE ON {table} {call}"
-    return made
+        statements[f"audit_{name}_rows"] = f"CREATE TRIGGER audit_{name}_rows {rows} {call}"
+        statements[f"audit_{name}_truncate"] = f"CREATE TRIGGER audit_{name}_truncate BEFORE TRUNCATE ON {table} {call}"
+    return statements
 
 
 def drop_statements(connection: BaseDatabaseWrapper) -> list[str]:
     if connection.vendor == "sqlite":
-        return [f"DROP TRIGGER IF EXISTS {name}" for name in sqlite_definitions(connection)]
+        return [f"DROP TRIGGER IF EXISTS {name}" for name in build_sqlite_definitions(connection)]
     return [
         f"DROP TRIGGER IF EXISTS audit_{name}_{event} ON {table}"
         for name, table in (("record", RECORDS), ("head", HEAD))

@@ -20,7 +20,7 @@ from apps.core.policy import require
 from apps.platform.audit import keys
 from apps.platform.audit.checkpoints import read_checkpoints
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
-from apps.platform.audit.record_body import copies_of
+from apps.platform.audit.record_body import build_column_copies
 from apps.platform.audit.services import record, seal_now
 from apps.platform.audit.verifier.verify import (
     GENESIS,
@@ -87,17 +87,22 @@ def verify_trail(*, actor: Actor, asked_by: str = "", report: Report | None = No
     `report` is told (records so far, records in all) along the way; what it raises ends the walk without a result.
     """
     require(actor, "audit.verify")
-    found = examine(report=report)
-    told = {"sealed": found.sealed, "head": found.head, "seconds": round(found.seconds, 3), "note": found.note}
+    verification = examine(report=report)
+    after = {
+        "sealed": verification.sealed,
+        "head": verification.head,
+        "seconds": round(verification.seconds, 3),
+        "note": verification.note,
+    }
     record(
         actor=actor,
         action="audit.verify",
-        result=Result.DONE if found.whole else Result.FAILED,
-        reason=str(found.finding or ""),
-        after={**told, "asked_by": asked_by} if asked_by else told,
+        result=Result.DONE if verification.whole else Result.FAILED,
+        reason=str(verification.finding or ""),
+        after={**after, "asked_by": asked_by} if asked_by else after,
     )
     seal_now()
-    return found
+    return verification
 
 
 def verify_recent(*, actor: Actor, seq: int, head: str) -> Verification:
@@ -107,16 +112,21 @@ def verify_recent(*, actor: Actor, seq: int, head: str) -> Verification:
     A break is recorded as one of the trail; a whole part by itself, for it does not speak of the rest.
     """
     require(actor, "audit.verify")
-    found = examine(after=seq, hash_=head, limit=RECENT)
+    verification = examine(after=seq, hash_=head, limit=RECENT)
     record(
         actor=actor,
-        action="audit.verify_recent" if found.whole else "audit.verify",
-        result=Result.DONE if found.whole else Result.FAILED,
-        reason=str(found.finding or ""),
-        after={"from": seq + 1, "sealed": found.sealed, "head": found.head, "seconds": round(found.seconds, 3)},
+        action="audit.verify_recent" if verification.whole else "audit.verify",
+        result=Result.DONE if verification.whole else Result.FAILED,
+        reason=str(verification.finding or ""),
+        after={
+            "from": seq + 1,
+            "sealed": verification.sealed,
+            "head": verification.head,
+            "seconds": round(verification.seconds, 3),
+        },
     )
     seal_now()
-    return found
+    return verification
 
 
 def examine(
@@ -126,7 +136,7 @@ def examine(
     started = time.monotonic()
     newest = AuditRecord.objects.aggregate(seq=Max("seq"))["seq"] or 0  # before the head: it is never behind a row
     head = ChainHead.objects.filter(pk=1).first()
-    checkpoints = [one for one in read_checkpoints() if not after or one.get("seq", 0) > after]
+    checkpoints = [checkpoint for checkpoint in read_checkpoints() if not after or checkpoint.get("seq", 0) > after]
     signed, fault, note = check_checkpoints(checkpoints, head, after)
     walk = Walk(seq=after, hash=hash_, signed=signed)
     end = max(newest, head.seq if head else 0)
@@ -139,7 +149,7 @@ def examine(
         finding=finding,
         sealed=walk.seq,
         head=walk.hash,
-        unsealed=unsealed_state(),
+        unsealed=get_unsealed_state(),
         checkpoints=len(checkpoints),
         last_checkpoint=checkpoints[-1] if checkpoints else None,
         note=note,
@@ -148,20 +158,20 @@ def examine(
 
 
 def walk_rows(walk: Walk, until: int, report: Report | None = None) -> Finding | None:
-    for count, row in enumerate(sealed_rows(after=walk.seq, until=until)):
+    for count, row in enumerate(iter_sealed_rows(after=walk.seq, until=until)):
         if report is not None and count % CHUNK == 0:
             report(walk.seq, until)
         link = Link(row.seq or 0, row.pk, row.prev or "", row.hash or "", body_digest(row.body))
         finding = walk.step(link)
         if finding is None:
-            wrong = copies_fault(row)
+            wrong = find_copy_fault(row)
             finding = Finding(wrong, row.seq, row.pk) if wrong else None
         if finding is not None:
             return finding
     return None
 
 
-def sealed_rows(*, after: int = 0, until: int) -> Iterator[AuditRecord]:
+def iter_sealed_rows(*, after: int = 0, until: int) -> Iterator[AuditRecord]:
     """The rows after `after` up to and with `until`, along the chain, a chunk at a time."""
     while True:
         chunk = list(AuditRecord.objects.filter(seq__gt=after, seq__lte=until).order_by("seq")[:CHUNK])
@@ -171,10 +181,10 @@ def sealed_rows(*, after: int = 0, until: int) -> Iterator[AuditRecord]:
         after = chunk[-1].seq or 0
 
 
-def copies_fault(row: AuditRecord) -> str:
+def find_copy_fault(row: AuditRecord) -> str:
     """Which indexed column says something else than the body; "" when none does."""
     try:
-        copies = copies_of(json.loads(row.body))
+        copies = build_column_copies(json.loads(row.body))
     except (KeyError, TypeError, ValueError, AttributeError):
         return "its body is not one that this plane writes"
     wrong = [name for name, value in copies.items() if getattr(row, name) != value]
@@ -203,18 +213,18 @@ def check_checkpoints(
     checkpoints: list[dict[str, Any]], head: ChainHead | None, after: int = 0
 ) -> tuple[dict[int, str], Finding | None, str]:
     """What the checkpoints after record `after` sign, the first that does not hold, a note where they are unchecked."""
-    pem = keys.known_public_pem()
+    pem = keys.read_public_pem()
     if pem is None:
         missing = checkpoints or (head and head.key_id)
         return {}, None, "The checkpoints were not checked: their key is not on this machine." if missing else ""
     signed, fault = signed_hashes(load_public_key(pem), checkpoints)
-    known = head.checkpoint_seq if head else 0
-    if fault is None and known > max(signed, default=after):
-        fault = Finding("its checkpoint was written, and is no longer in the file of checkpoints", known)
+    signed_seq = head.checkpoint_seq if head else 0
+    if fault is None and signed_seq > max(signed, default=after):
+        fault = Finding("its checkpoint was written, and is no longer in the file of checkpoints", signed_seq)
     return signed, fault, ""
 
 
-def unsealed_state(now: datetime | None = None) -> Unsealed:
+def get_unsealed_state(now: datetime | None = None) -> Unsealed:
     """How many rows no sealer has taken yet, and the age of the oldest in seconds."""
     unsealed = AuditRecord.objects.filter(seq__isnull=True)
     oldest = unsealed.order_by("id").values_list("at", flat=True).first()

@@ -18,11 +18,11 @@ from apps.core.lists.pages import paginate
 from apps.core.policy import is_allowed, require
 from apps.platform.audit import presenters, queries, query
 from apps.platform.audit.api import export_response
-from apps.platform.audit.checkpoints import newest_checkpoints
+from apps.platform.audit.checkpoints import list_newest_checkpoints
 from apps.platform.audit.filters import Filters
-from apps.platform.audit.list_export import csv_response
-from apps.platform.audit.lists import TRAIL, trail_table
-from apps.platform.audit.object_links import page_of
+from apps.platform.audit.list_export import export_list
+from apps.platform.audit.lists import TRAIL, build_trail_table
+from apps.platform.audit.object_links import get_object_url
 from apps.platform.audit.trail_export import take_anchor
 from apps.platform.audit.verification_runs import request_verification
 from apps.platform.audit.verifier import verify as verifier
@@ -47,39 +47,39 @@ def object_trail(request: HttpRequest, object_type: str, object_id: str) -> Http
 def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpResponseBase:
     """The page, or with HTTP 422 the page with what is wrong in its query and no records."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    projects = query.projects_of(actor)
+    projects = query.list_readable_projects(actor)
     wrong: PlaneError | None = None
     try:
-        filters = query.filters_asked(actor, {**request.GET.dict(), **about}, projects)
+        filters = query.parse_filters(actor, {**request.GET.dict(), **about}, projects)
     except Invalid as error:
         wrong, filters = error, Filters()
     records = queries.read_records(actor, filters)
     if wrong is not None:
         records = records.none()
-    table = trail_table(actor, request.GET, records, queries.order_of(filters), wrong)
+    table = build_trail_table(actor, request.GET, records, queries.get_order(filters), wrong)
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table)
+        return export_list(actor, table)
     if wrong is None and table.wrong is not None:
         wrong, records = table.wrong, records.none()
-    page = paginate(records, request.GET, order=queries.order_of(filters))
-    events = [queries.event_of(row) for row in page.items]
+    page = paginate(records, request.GET, order=queries.get_order(filters))
+    events = [queries.build_event(row) for row in page.items]
     slugs = {pk: slug for slug, pk in projects.items()}
     context: dict[str, Any] = {
         **frame(actor, "trail"),
         "about": about,
         "wrong": wrong,
-        **presenters.filter_bar(request.GET, projects, about),
+        **presenters.build_filter_bar(request.GET, projects, about),
         "events": events,
         "page": page,
         "table": table,
         "slugs": slugs,
-        "rest_url": presenters.rest_url(request.GET, about),
-        "tally": queries.tally(records),
+        "rest_url": presenters.build_rest_url(request.GET, about),
+        "tally": queries.count_results(records),
     }
     if about:
         context |= of_object(actor, about, records, events, slugs)
     elif context["chain"]:
-        context["today"] = queries.today(actor)
+        context["today"] = queries.get_today(actor)
     return render(request, template, context, status=wrong.status if wrong else 200)
 
 
@@ -90,13 +90,13 @@ def of_object(
     project = next((event.row.project_id for event in events if event.row.project_id), None)
     slug = slugs.get(project, "") if project else ""
     return {
-        "object_url": page_of(about["object_type"], about["object_id"], slug),
-        "people": queries.by_whom(records),
+        "object_url": get_object_url(about["object_type"], about["object_id"], slug),
+        "people": queries.count_by_actor(records),
         "touched": [
-            {**row, "url": page_of(row["object_type"], row["object_id"], slugs.get(row["project_id"], ""))}
-            for row in queries.touched_with(actor, events)
+            {**row, "url": get_object_url(row["object_type"], row["object_id"], slugs.get(row["project_id"], ""))}
+            for row in queries.list_touched_objects(actor, events)
         ],
-        "span": queries.span_of(records),
+        "span": queries.get_record_span(records),
     }
 
 
@@ -105,7 +105,7 @@ def frame(actor: Actor, tab: str) -> dict[str, Any]:
     return {
         "nav": "audit",
         "tab": tab,
-        "chain": queries.chain_state(actor) if is_allowed(actor, "audit.view") else None,
+        "chain": queries.get_chain_state(actor) if is_allowed(actor, "audit.view") else None,
         "may_verify": is_allowed(actor, "audit.verify"),
         "may_export": is_allowed(actor, "audit.export"),
     }
@@ -119,8 +119,8 @@ def chain(request: HttpRequest) -> HttpResponse:
     require(actor, "audit.view")
     context = {
         **frame(actor, "chain"),
-        "verifications": queries.verifications(),
-        "checkpoints": newest_checkpoints(CHECKPOINTS_SHOWN),
+        "verifications": queries.list_verifications(),
+        "checkpoints": list_newest_checkpoints(CHECKPOINTS_SHOWN),
         "commands": presenters.OFFLINE,
     }
     return render(request, "audit/chain.html", context)
@@ -130,7 +130,7 @@ def chain(request: HttpRequest) -> HttpResponse:
 def progress(request: HttpRequest) -> HttpResponse:
     """The part of that page that renews itself while a walk is under way; at its end the page is loaded anew."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    state = queries.chain_state(actor)
+    state = queries.get_chain_state(actor)
     answer = render(request, "audit/progress.html", {"chain": state})
     if state.run is None or state.run.ended_at is not None:
         answer["HX-Refresh"] = "true"

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
-from apps.platform.accounts.api import body_of
+from apps.platform.accounts.api import parse_body
 from apps.platform.accounts.projects import get_project
 from apps.platform.holds import queries, services
 from apps.platform.holds.models import Hold
@@ -35,7 +35,7 @@ class HoldsView(GenericAPIView[Hold]):
         """Hold an object, or the whole project: nothing deletes it for good until the hold is released."""
         where = get_project(request.actor, project)
         policy.require(request.actor, "hold.place", where)
-        hold = services.place_hold(actor=request.actor, project=where, **body_of(NewHoldSerializer, request))
+        hold = services.place_hold(actor=request.actor, project=where, **parse_body(NewHoldSerializer, request))
         return Response(HoldSerializer(hold).data, status=status.HTTP_201_CREATED)
 
 
@@ -49,7 +49,7 @@ class HoldView(APIView):
         """Release a hold; it stays as history."""
         hold = get_project_hold(request, project, pk)
         policy.require(request.actor, "hold.release", hold)
-        body = body_of(ReleaseSerializer, request)
+        body = parse_body(ReleaseSerializer, request)
         return Response(HoldSerializer(services.release_hold(actor=request.actor, hold=hold, **body)).data)
 
 

@@ -17,7 +17,7 @@ from apps.core.messages import translate_error
 from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.list_export import export_list
 from apps.platform.holds import queries, services
 from apps.platform.holds.lists import HOLDS, KINDS, build_holds_table
 
@@ -30,7 +30,7 @@ def show_holds(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/holds: what is in force, unless the query asks for what was released."""
     actor, where = get_project_context(request, project)
     if request.method != "POST" and request.GET.get("format") == "csv":
-        return csv_response(actor, build_holds_table(actor, where, request.GET), project=where)
+        return export_list(actor, build_holds_table(actor, where, request.GET), project=where)
     if request.method != "POST":
         return render_holds_page(request, actor, where)
     sent = {name: request.POST.get(name, "") for name in FIELDS}

@@ -18,7 +18,7 @@ from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.core.policy import require
 from apps.platform.artifacts.store import Store
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import Job, JobCheckpoint
 from apps.platform.jobs.states import ENDED, JobState
 
@@ -31,7 +31,7 @@ FAILED_RETENTION = timedelta(days=30)
 
 def get_checkpoint_area(job: int, attempt: int) -> Store:
     """Where the checkpoints of one attempt lie. It has one writer, and its name is never used again."""
-    return store().area(AREA, f"{job}-{attempt}")
+    return get_store().area(AREA, f"{job}-{attempt}")
 
 
 def get_checkpoint(job: Job) -> JobCheckpoint | None:
@@ -78,7 +78,7 @@ def sweep_checkpoints(*, actor: Actor) -> int:
     old = timezone.now() - FAILED_RETENTION
     JobCheckpoint.objects.filter(job__state__in=ENDED, job__ended_at__lt=old).delete()
     swept = 0
-    for name in store().area(AREA).areas():
+    for name in get_store().area(AREA).areas():
         job, _, attempt = name.partition("-")
         if not (job.isdigit() and attempt.isdigit()):
             continue

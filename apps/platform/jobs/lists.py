@@ -29,8 +29,15 @@ from apps.core.lists.listing import (
     read_filter_values,
 )
 from apps.platform.accounts.models import Project
-from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.bulk_actions import (
+    REASON_LIMIT,
+    Done,
+    build_result_context,
+    get_return_url,
+    parse_numeric_ids,
+    run_bulk_action,
+)
+from apps.platform.audit.list_export import export_list
 from apps.platform.jobs import queries, services
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobQuerySet
@@ -104,7 +111,7 @@ def show_jobs(request: HttpRequest, project: str) -> HttpResponseBase:
         sort=choose_sort(request.GET),
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
+        return export_list(actor, table, project=where)
     context = {
         **table.build_context(),
         "nav": "jobs",
@@ -214,7 +221,7 @@ def list_builtin_views(actor: Actor) -> list[dict[str, Any]]:
 
 # -- many at once ---------------------------------------------------------------------------------------------------
 @require_POST
-def run_bulk_action(request: HttpRequest, project: str) -> HttpResponse:
+def handle_bulk_action(request: HttpRequest, project: str) -> HttpResponse:
     """Cancel, retry or put elsewhere in line the selected jobs, each by itself; the answer says what became of each."""
     actor, where = get_project_context(request, project)
     verb = request.POST.get("do", "")
@@ -223,7 +230,7 @@ def run_bulk_action(request: HttpRequest, project: str) -> HttpResponse:
         raise Invalid("{verb!r} is nothing to do to jobs.", verb=verb[:40], field="do", limit=limit)
     permission, address, title, prepare = VERBS[verb]
     policy.require(actor, permission, where)
-    ids, (body, act) = numbers_asked(request), prepare(actor, request)
+    ids, (body, act) = parse_numeric_ids(request), prepare(actor, request)
 
     def get_job_url(pk: int) -> str:
         return reverse("jobs:detail", args=[where.slug, pk])
@@ -232,9 +239,9 @@ def run_bulk_action(request: HttpRequest, project: str) -> HttpResponse:
         job = queries.get_job(actor, where, pk)
         return Done(str(job), get_job_url(pk), act(job))
 
-    outcomes = each(actor, ids, run_on_job, request=request, name=lambda pk: f"#{pk}", page=get_job_url)
-    back = way_back(request, reverse("jobs:list", args=[where.slug]))
-    context = result_context(outcomes, title=str(title), back=back)
+    outcomes = run_bulk_action(actor, ids, run_on_job, request=request, name=lambda pk: f"#{pk}", page=get_job_url)
+    back = get_return_url(request, reverse("jobs:list", args=[where.slug]))
+    context = build_result_context(outcomes, title=str(title), back=back)
     calls = {"address": address, "ids": ids, "body": body}
     return render(request, "jobs/bulk.html", {**context, "nav": "jobs", "calls": calls})
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from apps.core.errors import Invalid, Unavailable
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import JobOutput
 from apps.platform.jobs.states import JobState
 from deepseek.messages import N_, Message
@@ -59,7 +59,7 @@ def is_compiled_here(project_id: int, digest: str) -> bool:
 def read_stored_head(digest: str) -> bytes:
     """The first bytes of an artifact; none where the store cannot give them now: the worker looks again."""
     try:
-        with closing(store().open(digest, 0, len(ELF))) as reading:
+        with closing(get_store().open(digest, 0, len(ELF))) as reading:
             return b"".join(reading)[: len(ELF)]
     except (OSError, Unavailable):
         return b""

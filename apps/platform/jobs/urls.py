@@ -8,7 +8,7 @@ from apps.platform.jobs.status import fetch_report
 app_name = "jobs"
 urlpatterns = [
     path("jobs", lists.show_jobs, name="list"),
-    path("jobs/bulk", lists.run_bulk_action, name="bulk"),
+    path("jobs/bulk", lists.handle_bulk_action, name="bulk"),
     path("jobs/<int:pk>", views.show_job, name="detail"),
     *(path(f"jobs/<int:pk>/{tab}", views.show_job, {"tab": tab}, name=tab) for tab in views.TABS if tab != "overview"),
     path("jobs/<int:pk>/fetches", fetch_report.show_fetches, name="fetches"),

@@ -16,8 +16,8 @@ from apps.core.errors import Conflict
 from apps.core.messages import translate_message
 from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
-from apps.platform.accounts.projects import project_of_page
-from apps.platform.audit.queries import timeline as audit_timeline
+from apps.platform.accounts.projects import get_page_project
+from apps.platform.audit.queries import get_timeline as audit_timeline
 from apps.platform.jobs import queries, services, tabs
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
@@ -30,7 +30,7 @@ TABS = ("overview", "log", "metrics", "spec", "outputs", "audit")  # and lineage
 def get_project_context(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
     """Who asks, and the project of the address, which the frame shows too; NotFound."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    project = project_of_page(request, slug)
+    project = get_page_project(request, slug)
     request.project = project  # type: ignore[attr-defined]
     return actor, project
 

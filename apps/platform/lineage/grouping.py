@@ -16,85 +16,85 @@ WAY_APART = 60  # nodes of the main way that stand for themselves; a longer one 
 Ways = Mapping[Key, Collection[Key]]
 
 
-def ends_of(found: Graph) -> list[tuple[Key, Key]]:
+def list_edge_ends(graph: Graph) -> list[tuple[Key, Key]]:
     """(source, target) of every edge."""
-    return [((edge.source_type, edge.source_id), (edge.target_type, edge.target_id)) for edge in found.edges.values()]
+    return [((edge.source_type, edge.source_id), (edge.target_type, edge.target_id)) for edge in graph.edges.values()]
 
 
-def neighbours(found: Graph) -> tuple[dict[Key, list[Key]], dict[Key, list[Key]]]:
+def map_graph_neighbours(graph: Graph) -> tuple[dict[Key, list[Key]], dict[Key, list[Key]]]:
     """What each node was made from, and what was made of it."""
     above: dict[Key, list[Key]] = defaultdict(list)
     below: dict[Key, list[Key]] = defaultdict(list)
-    for source, target in ends_of(found):
+    for source, target in list_edge_ends(graph):
         above[target].append(source)
         below[source].append(target)
     return above, below
 
 
-def reached(start: Iterable[Key], ways: Ways, stops: Collection[Key] = ()) -> set[Key]:
+def find_reachable(start: Iterable[Key], ways: Ways, stops: Collection[Key] = ()) -> set[Key]:
     """What can be reached from `start` without going past one of `stops`."""
-    seen, waiting = set(start), list(start)
+    visited, waiting = set(start), list(start)
     while waiting:
         node = waiting.pop()
-        for other in ways.get(node, ()) if node not in stops else ():
-            if other not in seen:
-                seen.add(other)
-                waiting.append(other)
-    return seen
+        for neighbour in ways.get(node, ()) if node not in stops else ():
+            if neighbour not in visited:
+                visited.add(neighbour)
+                waiting.append(neighbour)
+    return visited
 
 
-def kept(found: Graph, collapsed: Collection[Key]) -> set[Key]:
+def find_visible_nodes(graph: Graph, collapsed: Collection[Key]) -> set[Key]:
     """The nodes that stay when nothing is shown beyond those `collapsed`, seen from the root."""
-    above, below = neighbours(found)
-    stops = set(collapsed) - {found.root}
-    return reached([found.root], above, stops) | reached([found.root], below, stops)
+    above, below = map_graph_neighbours(graph)
+    stops = set(collapsed) - {graph.root}
+    return find_reachable([graph.root], above, stops) | find_reachable([graph.root], below, stops)
 
 
-def main_way(found: Graph, marked: Collection[Key]) -> set[Key]:
+def find_main_path(graph: Graph, marked: Collection[Key]) -> set[Key]:
     """The nodes on a way from a source through the root to one of `marked`, or to wherever the root leads.
 
     What is marked is in production; a source is what nothing was recorded to be made from.
     """
-    above, below = neighbours(found)
-    before, behind = reached([found.root], above), reached([found.root], below)
-    ends = [key for key in marked if key in behind or key == found.root]
+    above, below = map_graph_neighbours(graph)
+    before, after = find_reachable([graph.root], above), find_reachable([graph.root], below)
+    ends = [key for key in marked if key in after or key == graph.root]
     if ends:
-        return before | (behind & reached(ends, above))
-    ends = [key for key in marked if key in found.nodes]
-    return reached(ends, above) if ends else before
+        return before | (after & find_reachable(ends, above))
+    ends = [key for key in marked if key in graph.nodes]
+    return find_reachable(ends, above) if ends else before
 
 
-def groups_of(found: Graph, nodes: Collection[Key], apart: Collection[Key]) -> dict[Key, Key]:
+def group_similar_nodes(graph: Graph, nodes: Collection[Key], apart: Collection[Key]) -> dict[Key, Key]:
     """{node: the one that stands for it}: nodes of one type, as far from the root, that are fed by and feed the same.
 
     Nodes get a colour by type and depth, and then by the colours of their neighbours, until no colour parts further;
     a colour of fewer than TOGETHER nodes is parted into its nodes, and what hangs on them with it. Those `apart` stand
     for themselves.
     """
-    above, below = neighbours(found)
+    above, below = map_graph_neighbours(graph)
     colours: dict[Key, object] = {
-        key: key if key in apart else (found.nodes[key].type, found.nodes[key].depth) for key in nodes
+        key: key if key in apart else (graph.nodes[key].type, graph.nodes[key].depth) for key in nodes
     }
     while True:
-        colours = refined(colours, above, below)
+        colours = refine_colours(colours, above, below)
         sizes = Counter(colours.values())
         few = [key for key, colour in colours.items() if 1 < sizes[colour] < TOGETHER]
         if not few:
             break
         colours |= {key: ("alone", key) for key in few}
     first: dict[object, Key] = {}
-    for key in sorted(nodes, key=by_name):
+    for key in sorted(nodes, key=get_sort_key):
         first.setdefault(colours[key], key)
     return {key: first[colours[key]] for key in nodes}
 
 
-def refined(colours: Mapping[Key, object], above: Ways, below: Ways) -> dict[Key, object]:
+def refine_colours(colours: Mapping[Key, object], above: Ways, below: Ways) -> dict[Key, object]:
     """The colours parted by those of the neighbours, until that parts none further; as numbers.
 
     A round looks only at colours beside nodes that the round before has recoloured, and of a colour that parts the most
     nodes keep theirs: what is settled is not looked at again (after Hopcroft, 1971).
     """
-    now = numbered(colours)
+    now = number_colours(colours)
     members: dict[int, list[Key]] = defaultdict(list)
     for key, colour in now.items():
         members[colour].append(key)
@@ -102,31 +102,37 @@ def refined(colours: Mapping[Key, object], above: Ways, below: Ways) -> dict[Key
     while beside:
         changed: list[Key] = []
         for colour in beside:
-            for part in parts_of(members[colour], now, above, below):
+            for part in split_by_neighbours(members[colour], now, above, below):
                 members[fresh] = part
                 changed += part
                 now |= dict.fromkeys(part, fresh)
                 fresh += 1
             if changed:
                 members[colour] = [key for key in members[colour] if now[key] == colour]
-        near = (other for key in changed for ways in (above, below) for other in ways.get(key, ()) if other in now)
+        near = (
+            neighbour
+            for key in changed
+            for ways in (above, below)
+            for neighbour in ways.get(key, ())
+            if neighbour in now
+        )
         beside = {now[key] for key in near if len(members[now[key]]) > 1}
     return dict(now)
 
 
-def parts_of(keys: list[Key], now: Mapping[Key, int], above: Ways, below: Ways) -> list[list[Key]]:
+def split_by_neighbours(keys: list[Key], now: Mapping[Key, int], above: Ways, below: Ways) -> list[list[Key]]:
     """The nodes of one colour by the colours beside them, without the largest part."""
     if len(keys) < 2:
         return []
     parts: dict[tuple[frozenset[int], frozenset[int]], list[Key]] = defaultdict(list)
     for key in keys:
-        up = frozenset([now[other] for other in above.get(key, ()) if other in now])
-        down = frozenset([now[other] for other in below.get(key, ()) if other in now])
+        up = frozenset([now[neighbour] for neighbour in above.get(key, ()) if neighbour in now])
+        down = frozenset([now[neighbour] for neighbour in below.get(key, ()) if neighbour in now])
         parts[up, down].append(key)
     return sorted(parts.values(), key=len)[:-1]
 
 
-def numbered(colours: Mapping[Key, object]) -> dict[Key, int]:
+def number_colours(colours: Mapping[Key, object]) -> dict[Key, int]:
     numbers: dict[object, int] = {}
     return {key: numbers.setdefault(colour, len(numbers)) for key, colour in colours.items()}
 
@@ -136,34 +142,38 @@ Place = tuple[str, int]
 """A type, and how far from the root."""
 
 
-def drawn_as(found: Graph, nodes: Collection[Key], apart: Collection[Key], expand: Sequence[Key]) -> dict[Key, Key]:
+def assign_representatives(
+    graph: Graph, nodes: Collection[Key], apart: Collection[Key], expand: Sequence[Key]
+) -> dict[Key, Key]:
     """{node: the one that stands for it} in a drawing that can be read, however large the graph is.
 
     Siblings that are alike stand as one. Where that leaves too many boxes, so do all of one type and depth, the most
     crowded places first. Each of `expand` opens what the node stands in: such a place into its groups, and named once
     more, or where there is none, its group into nodes; OPENED of them, from that node on.
     """
-    stands = groups_of(found, nodes, apart)
-    crowded = crowded_in(found, stands, apart)
-    asked = Counter(key for key in expand if key in stands)
+    stands = group_similar_nodes(graph, nodes, apart)
+    crowded = find_crowded_places(graph, stands, apart)
+    expansions = Counter(key for key in expand if key in stands)
     opened = {
-        one
-        for key, times in asked.items()
-        if times > (place_of(found, key) in crowded)
-        for one in from_on(key, (node for node in nodes if stands[node] == stands[key]))
+        member
+        for key, times in expansions.items()
+        if times > (get_place(graph, key) in crowded)
+        for member in from_on(key, (node for node in nodes if stands[node] == stands[key]))
     }
     if opened:
-        stands = groups_of(found, nodes, {*apart, *opened})
-        crowded |= crowded_in(found, stands, {*apart, *opened})  # what hangs on the opened ones has parted with them
+        stands = group_similar_nodes(graph, nodes, {*apart, *opened})
+        crowded |= find_crowded_places(
+            graph, stands, {*apart, *opened}
+        )  # what hangs on the opened ones has parted with them
     if crowded:
-        stands = joined(found, stands, crowded, {*apart, *opened}, list(asked))
+        stands = merge_crowded_groups(graph, stands, crowded, {*apart, *opened}, list(expansions))
     return stands
 
 
-def crowded_in(found: Graph, stands: Mapping[Key, Key], apart: Collection[Key]) -> set[Place]:
+def find_crowded_places(graph: Graph, stands: Mapping[Key, Key], apart: Collection[Key]) -> set[Place]:
     """The places whose groups are drawn as one, so that no more than READABLE boxes are left; none if there are few."""
     boxes = set(stands.values())
-    counts = Counter(place_of(found, key) for key in boxes - set(apart))
+    counts = Counter(get_place(graph, key) for key in boxes - set(apart))
     left, places = len(boxes), set[Place]()
     for place, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if left <= READABLE or count < 2:
@@ -173,35 +183,41 @@ def crowded_in(found: Graph, stands: Mapping[Key, Key], apart: Collection[Key]) 
     return places
 
 
-def joined(
-    found: Graph, stands: Mapping[Key, Key], crowded: Collection[Place], apart: Collection[Key], asked: Sequence[Key]
+def merge_crowded_groups(
+    graph: Graph,
+    stands: Mapping[Key, Key],
+    crowded: Collection[Place],
+    apart: Collection[Key],
+    expansions: Sequence[Key],
 ) -> dict[Key, Key]:
     """`stands` with the groups of each crowded place as one, but for those asked for and those after them."""
-    kept = set(apart)
+    separate = set(apart)
     groups = defaultdict(list)
-    for key in sorted(set(stands.values()), key=by_name):
-        groups[place_of(found, key)].append(key)
-    for key in asked:
-        kept.update(from_on(stands[key], groups[place_of(found, key)]))
+    for key in sorted(set(stands.values()), key=get_sort_key):
+        groups[get_place(graph, key)].append(key)
+    for key in expansions:
+        separate.update(from_on(stands[key], groups[get_place(graph, key)]))
     first: dict[Place, Key] = {}
     for place in crowded:
-        rest = [key for key in groups[place] if key not in kept]
+        rest = [key for key in groups[place] if key not in separate]
         if rest:
             first[place] = rest[0]
-    return {key: stand if stand in kept else first.get(place_of(found, stand), stand) for key, stand in stands.items()}
+    return {
+        key: stand if stand in separate else first.get(get_place(graph, stand), stand) for key, stand in stands.items()
+    }
 
 
 def from_on(key: Key, siblings: Iterable[Key]) -> list[Key]:
     """The node and those after it, OPENED in all."""
-    ordered = sorted(siblings, key=by_name)
+    ordered = sorted(siblings, key=get_sort_key)
     at = ordered.index(key) if key in ordered else 0
     return ordered[at : at + OPENED]
 
 
-def place_of(found: Graph, key: Key) -> Place:
-    return key[0], found.nodes[key].depth
+def get_place(graph: Graph, key: Key) -> Place:
+    return key[0], graph.nodes[key].depth
 
 
-def by_name(key: Key) -> tuple[str, int, str]:
+def get_sort_key(key: Key) -> tuple[str, int, str]:
     """The order of nodes: numbers by their size."""
     return key[0], len(key[1]), key[1]

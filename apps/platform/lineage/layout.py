@@ -45,18 +45,18 @@ class Drawing:
     edges: list[tuple[str, str, str]]  # (from, to, path)
 
 
-def drawn(parents: Mapping[str, Sequence[str]], *, most: int = EDGES_DRAWN) -> Drawing | None:
+def draw_graph(parents: Mapping[str, Sequence[str]], *, most: int = EDGES_DRAWN) -> Drawing | None:
     """`parents`: each node, parents before children, with those that feed it; what is no key is not drawn.
 
     None for more than `most` edges, a graph too dense to be read: a table tells more.
     """
     if sum(len(above) for above in parents.values()) > most:
         return None
-    layers = layers_of(parents)
-    rows, chains = rows_of(parents, layers)
-    left, right = neighbours(chains)
-    rows = ordered(rows, left, right)
-    tops = heights(rows, left, right)
+    layers = assign_layers(parents)
+    rows, chains = build_rows(parents, layers)
+    left, right = map_cell_neighbours(chains)
+    rows = order_rows(rows, left, right)
+    tops = compute_tops(rows, left, right)
     shift = MARGIN - min(tops.values(), default=0.0)
     places = {
         cell: (MARGIN + number * (WIDTH + GAP_X), round(tops[cell] + shift))
@@ -64,13 +64,13 @@ def drawn(parents: Mapping[str, Sequence[str]], *, most: int = EDGES_DRAWN) -> D
         for cell in row
     }
     boxes = [Box(name, *places[name, 0]) for name in parents]
-    edges = [(chain[0][0], chain[-1][0], path_of(chain, places)) for chain in chains]
+    edges = [(chain[0][0], chain[-1][0], build_svg_path(chain, places)) for chain in chains]
     wide = len(rows) * (WIDTH + GAP_X) - GAP_X if rows else 0
-    tall = max((y + height_of(cell) for cell, (_x, y) in places.items()), default=MARGIN)
+    tall = max((y + get_height(cell) for cell, (_x, y) in places.items()), default=MARGIN)
     return Drawing(wide + 2 * MARGIN, tall + MARGIN, boxes, edges)
 
 
-def parents_first(nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+def order_parents_first(nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """The mapping that `drawn` takes, of nodes and edges (from, to); an edge that would close a cycle is left out."""
     above: dict[str, list[str]] = {node: [] for node in nodes}
     below: dict[str, list[str]] = {node: [] for node in above}
@@ -95,7 +95,7 @@ def parents_first(nodes: Iterable[str], edges: Iterable[tuple[str, str]]) -> dic
     return order
 
 
-def layers_of(parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
+def assign_layers(parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """The layer of each node: the length of the longest way to it."""
     layers: dict[str, int] = {}
     for name, above in parents.items():
@@ -103,7 +103,7 @@ def layers_of(parents: Mapping[str, Sequence[str]]) -> dict[str, int]:
     return layers
 
 
-def rows_of(
+def build_rows(
     parents: Mapping[str, Sequence[str]], layers: Mapping[str, int]
 ) -> tuple[list[list[Cell]], list[list[Cell]]]:
     """The cells of each layer, and each edge as the chain of cells that it goes through."""
@@ -129,92 +129,97 @@ def rows_of(
 Near = Mapping[Cell, Sequence[Cell]]
 
 
-def neighbours(chains: Sequence[Sequence[Cell]]) -> tuple[Near, Near]:
+def map_cell_neighbours(chains: Sequence[Sequence[Cell]]) -> tuple[Near, Near]:
     """What stands left and what stands right of each cell."""
     left: dict[Cell, list[Cell]] = defaultdict(list)
     right: dict[Cell, list[Cell]] = defaultdict(list)
     for chain in chains:
-        for one, other in pairwise(chain):
-            left[other].append(one)
-            right[one].append(other)
+        for left_cell, right_cell in pairwise(chain):
+            left[right_cell].append(left_cell)
+            right[left_cell].append(right_cell)
     return left, right
 
 
 # -- the order in each layer ----------------------------------------------------------------------------------------
-def ordered(rows: Sequence[list[Cell]], left: Near, right: Near) -> list[list[Cell]]:
+def order_rows(rows: Sequence[list[Cell]], left: Near, right: Near) -> list[list[Cell]]:
     """Each row sorted by the mean place of its neighbours, to the right and back again; the best of what was found."""
     rows = [list(row) for row in rows]
-    place = {cell: middle for row in rows for cell, middle in middles(row)}
-    best, fewest = [list(row) for row in rows], crossings(rows, right)
+    place = {cell: middle for row in rows for cell, middle in compute_middles(row)}
+    best, fewest = [list(row) for row in rows], count_crossings(rows, right)
     for sweep in range(SWEEPS):
         if not fewest:
             break
         near, order = (left, rows) if sweep % 2 == 0 else (right, rows[::-1])
         for row in order:
-            means = {cell: fmean(place[other] for other in near[cell]) if cell in near else place[cell] for cell in row}
+            means = {
+                cell: fmean(place[neighbour] for neighbour in near[cell]) if cell in near else place[cell]
+                for cell in row
+            }
             row.sort(key=means.__getitem__)
-            place |= dict(middles(row))
-        found = crossings(rows, right)
-        if found < fewest:
-            best, fewest = [list(row) for row in rows], found
+            place |= dict(compute_middles(row))
+        crossing_count = count_crossings(rows, right)
+        if crossing_count < fewest:
+            best, fewest = [list(row) for row in rows], crossing_count
     return best
 
 
-def crossings(rows: Sequence[Sequence[Cell]], right: Near) -> int:
+def count_crossings(rows: Sequence[Sequence[Cell]], right: Near) -> int:
     """How often edges cross between neighbouring layers."""
     place = {cell: at for row in rows for at, cell in enumerate(row)}
     count = 0
     for row in rows:
-        seen: list[int] = []
+        endpoints: list[int] = []
         for cell in row:
-            ends = sorted(place[other] for other in right.get(cell, ()))
-            count += sum(len(seen) - bisect_right(seen, end) for end in ends)
+            ends = sorted(place[neighbour] for neighbour in right.get(cell, ()))
+            count += sum(len(endpoints) - bisect_right(endpoints, end) for end in ends)
             for end in ends:
-                insort(seen, end)
+                insort(endpoints, end)
     return count
 
 
-def middles(row: Sequence[Cell]) -> list[tuple[Cell, float]]:
+def compute_middles(row: Sequence[Cell]) -> list[tuple[Cell, float]]:
     """The middle of each cell, measured from the middle of its row, as it would stand without its neighbours."""
-    found, y = [], -row_height(row) / 2
+    positions, y = [], -compute_row_height(row) / 2
     for cell in row:
-        found.append((cell, y + height_of(cell) / 2))
-        y += height_of(cell) + GAP_Y
-    return found
+        positions.append((cell, y + get_height(cell) / 2))
+        y += get_height(cell) + GAP_Y
+    return positions
 
 
-def height_of(cell: Cell) -> int:
+def get_height(cell: Cell) -> int:
     return LANE if cell[1] else HEIGHT
 
 
-def row_height(row: Sequence[Cell]) -> int:
-    return sum(height_of(cell) for cell in row) + GAP_Y * (len(row) - 1)
+def compute_row_height(row: Sequence[Cell]) -> int:
+    return sum(get_height(cell) for cell in row) + GAP_Y * (len(row) - 1)
 
 
 # -- the places -----------------------------------------------------------------------------------------------------
-def heights(rows: Sequence[Sequence[Cell]], left: Near, right: Near) -> dict[Cell, float]:
+def compute_tops(rows: Sequence[Sequence[Cell]], left: Near, right: Near) -> dict[Cell, float]:
     """The top of each cell: drawn towards its neighbours, to the right and back again, never onto another."""
-    middle = {cell: at for row in rows for cell, at in middles(row)}
+    middle = {cell: at for row in rows for cell, at in compute_middles(row)}
     for pull in range(PULLS):
         near, order = (left, rows) if pull % 2 == 0 else (right, rows[::-1])
         for row in order:
-            wanted = [fmean(middle[other] for other in near[cell]) if cell in near else middle[cell] for cell in row]
-            middle |= zip(row, spread(row, wanted), strict=True)
-    return {cell: at - height_of(cell) / 2 for cell, at in middle.items()}
+            targets = [
+                fmean(middle[neighbour] for neighbour in near[cell]) if cell in near else middle[cell] for cell in row
+            ]
+            middle |= zip(row, fit_positions(row, targets), strict=True)
+    return {cell: at - get_height(cell) / 2 for cell, at in middle.items()}
 
 
-def spread(row: Sequence[Cell], wanted: Sequence[float]) -> list[float]:
+def fit_positions(row: Sequence[Cell], targets: Sequence[float]) -> list[float]:
     """The middles nearest to those wanted, by least squares, that keep the order and the gaps.
 
     Without the room that the cells before one take, the middles have only to rise: neighbours that do not are pooled
     at their mean, until all do (pool adjacent violators).
     """
-    offsets, taken = [0.0], 0.0
+    offsets, distance = [0.0], 0.0
     for one, other in pairwise(row):
-        taken += (height_of(one) + height_of(other)) / 2 + GAP_Y
-        offsets.append(taken)
+        distance += (get_height(one) + get_height(other)) / 2 + GAP_Y
+        offsets.append(distance)
     pools: list[tuple[float, int]] = []  # (mean, cells)
-    for want, offset in zip(wanted, offsets, strict=False):
+    for want, offset in zip(targets, offsets, strict=False):
         pools.append((want - offset, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             (one, few), (other, more) = pools[-2:]
@@ -223,14 +228,14 @@ def spread(row: Sequence[Cell], wanted: Sequence[float]) -> list[float]:
     return [level + offset for level, offset in zip(levels, offsets, strict=False)]
 
 
-def path_of(chain: Sequence[Cell], places: Mapping[Cell, tuple[int, int]]) -> str:
+def build_svg_path(chain: Sequence[Cell], places: Mapping[Cell, tuple[int, int]]) -> str:
     """From the right side of the first cell to the left side of the last, straight through the lanes between."""
     x, y = places[chain[0]]
     height = y + HEIGHT // 2
     path = f"M{x + WIDTH} {height}"
     for cell in chain[1:]:
         x, y = places[cell]
-        bend, before, height = x - GAP_X // 2, height, y + height_of(cell) // 2
+        bend, before, height = x - GAP_X // 2, height, y + get_height(cell) // 2
         path += f"C{bend} {before} {bend} {height} {x} {height}"
         if cell[1]:
             path += f"H{x + WIDTH}"

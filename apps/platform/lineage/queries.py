@@ -19,7 +19,7 @@ from apps.core.errors import Invalid
 from apps.platform.accounts.models import Project
 from apps.platform.lineage.ends import End, check_end
 from apps.platform.lineage.models import Edge
-from apps.platform.lineage.traversal import UP, Key, Way, ended_early, walked, was_cut
+from apps.platform.lineage.traversal import UP, Key, Way, is_side_cut, is_walk_cut, walk_edges
 from deepseek.messages import N_
 
 DIRECTIONS = ("up", "down", "both")
@@ -57,7 +57,7 @@ class Graph:
         return False
 
 
-def graph(
+def fetch_graph(
     actor: Actor,
     project: Project,
     type: str,
@@ -75,20 +75,20 @@ def graph(
     policy.require(actor, "lineage.view", project)
     check_end(type, id)
     check_choices(direction, depth, limit)
-    found = Graph(root=(type, id), nodes={(type, id): GraphNode(type, id, "", "", 0)})
+    result = Graph(root=(type, id), nodes={(type, id): GraphNode(type, id, "", "", 0)})
     chosen: dict[int, int] = {}
     for steps in (FIRST_STEPS, STEPS_PER_NODE):
         fan, most = limit * EDGES_PER_NODE, limit * steps
-        ways = walked(project, (type, id), direction, depth, fan, most)
-        found.truncated = was_cut(ways, fan, most)
-        chosen, met = with_room(found, ways, limit)
-        if met >= limit or not ended_early(ways, most):
+        ways = walk_edges(project, (type, id), direction, depth, fan, most)
+        result.truncated = is_walk_cut(ways, fan, most)
+        chosen, met = select_nearest_edges(result, ways, limit)
+        if met >= limit or not is_side_cut(ways, most):
             break  # else the first steps met few nodes again and again: more of them are worth their time
-    edges = edges_at(actor, list(chosen))
+    edges = fetch_edges(actor, list(chosen))
     for pk, level in chosen.items():
         if pk in edges:
-            add(found, edges[pk], level)
-    return found
+            add(result, edges[pk], level)
+    return result
 
 
 class EdgeRow(NamedTuple):
@@ -114,7 +114,7 @@ KEYS: dict[str, tuple[str, Callable[[list[int]], Any]]] = {
 }
 
 
-def edges_at(actor: Actor, keys: list[int]) -> dict[int, EdgeRow]:
+def fetch_edges(actor: Actor, keys: list[int]) -> dict[int, EdgeRow]:
     """{key: the edge} of those that the actor may see. One query, however many."""
     query, packed = KEYS[connection.vendor]
     among = RawSQL(query, (packed(keys),))  # noqa: S611  the keys are a parameter
@@ -122,19 +122,19 @@ def edges_at(actor: Actor, keys: list[int]) -> dict[int, EdgeRow]:
     return {row[0]: EdgeRow._make(row) for row in rows}
 
 
-def one_edge(actor: Actor, project: Project, end: Key) -> End | None:
+def find_end(actor: Actor, project: Project, end: Key) -> End | None:
     """The end as the newest edge that knows it calls it; None where none does. One query."""
     policy.require(actor, "lineage.view", project)
     visible = Edge.objects.visible_to(actor).filter(project=project)
     source, target = Q(source_type=end[0], source_id=end[1]), Q(target_type=end[0], target_id=end[1])
     # By each index the newest: over both together the table would be read.
-    newest = [Subquery(visible.filter(one).order_by("-id").values("pk")[:1]) for one in (source, target)]
-    found = visible.filter(pk__in=newest).order_by("-id").first()
-    if found is None:
+    newest = [Subquery(visible.filter(end_filter).order_by("-id").values("pk")[:1]) for end_filter in (source, target)]
+    edge = visible.filter(pk__in=newest).order_by("-id").first()
+    if edge is None:
         return None
-    if (found.source_type, found.source_id) == end:
-        return End(*end, digest=found.source_digest, label=found.source_label)
-    return End(*end, digest=found.target_digest, label=found.target_label)
+    if (edge.source_type, edge.source_id) == end:
+        return End(*end, digest=edge.source_digest, label=edge.source_label)
+    return End(*end, digest=edge.target_digest, label=edge.target_label)
 
 
 def check_choices(direction: str, depth: int, limit: int) -> None:
@@ -157,31 +157,31 @@ def check_choices(direction: str, depth: int, limit: int) -> None:
             )
 
 
-def with_room(found: Graph, ways: list[Way], limit: int) -> tuple[dict[int, int], int]:
+def select_nearest_edges(graph: Graph, ways: list[Way], limit: int) -> tuple[dict[int, int], int]:
     """{edge: its level, negative upstream} of those that fit, the nearest first, and the number of nodes they join.
 
     Half of the room is kept for ancestors: a hub of descendants would push out the first data that all comes from.
     """
     chosen: dict[int, int] = {}
-    nodes = {found.root}
+    nodes = {graph.root}
     above = dict.fromkeys((way.far_type, way.far_id) for way in ways if way.side == UP)
-    kept = set(islice(above, limit // 2)) - nodes  # of these, the ones that are still to come
+    pending = set(islice(above, limit // 2)) - nodes  # of these, the ones that are still to come
     for way in ways:
         if way.edge in chosen:
             continue
         fresh = {key for key in ((way.near_type, way.near_id), (way.far_type, way.far_id)) if key not in nodes}
-        if len(nodes) + len(kept) + len(fresh - kept) > limit or len(chosen) >= limit * EDGES_PER_NODE:
-            found.truncated = True
+        if len(nodes) + len(pending) + len(fresh - pending) > limit or len(chosen) >= limit * EDGES_PER_NODE:
+            graph.truncated = True
             continue
         nodes |= fresh
-        kept -= fresh
+        pending -= fresh
         chosen[way.edge] = -way.level if way.side == UP else way.level
     return chosen, len(nodes)
 
 
-def add(found: Graph, edge: EdgeRow, level: int) -> None:
+def add(graph: Graph, edge: EdgeRow, level: int) -> None:
     """Add an edge and its ends."""
     near = level + 1 if level < 0 else level - 1
-    found.edges[edge.pk] = edge
-    found.add(edge.source_type, edge.source_id, edge.source_digest, edge.source_label, level if level < 0 else near)
-    found.add(edge.target_type, edge.target_id, edge.target_digest, edge.target_label, near if level < 0 else level)
+    graph.edges[edge.pk] = edge
+    graph.add(edge.source_type, edge.source_id, edge.source_digest, edge.source_label, level if level < 0 else near)
+    graph.add(edge.target_type, edge.target_id, edge.target_digest, edge.target_label, near if level < 0 else level)

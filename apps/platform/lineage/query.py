@@ -20,7 +20,7 @@ FIND_LIMIT = 100  # characters that are looked for
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class GraphQuery:
     root: Key
     depth: int = DEPTH
     direction: str = "both"
@@ -29,9 +29,9 @@ class Asked:
     find: str = ""
 
 
-def asked_of(query: QueryDict, root: Key) -> Asked:
+def parse_graph_query(query: QueryDict, root: Key) -> GraphQuery:
     """The part of the graph that a query asks for, around `root` unless it names a focus; Invalid for nonsense."""
-    focus = keys_in([query.get("focus", "")], "focus")
+    focus = parse_node_keys([query.get("focus", "")], "focus")
     direction = query.get("direction", "") or "both"
     if direction not in DIRECTIONS:
         raise Invalid(
@@ -40,17 +40,17 @@ def asked_of(query: QueryDict, root: Key) -> Asked:
             field="direction",
             limit=", ".join(DIRECTIONS),
         )
-    return Asked(
+    return GraphQuery(
         root=focus[0] if focus else root,
-        depth=depth_of(query.get("depth", "")),
+        depth=parse_depth(query.get("depth", "")),
         direction=direction,
-        expand=keys_in(query.getlist("expand"), "expand"),
-        collapse=keys_in(query.getlist("collapse"), "collapse"),
+        expand=parse_node_keys(query.getlist("expand"), "expand"),
+        collapse=parse_node_keys(query.getlist("collapse"), "collapse"),
         find=query.get("find", "")[:FIND_LIMIT].strip(),
     )
 
 
-def depth_of(text: str) -> int:
+def parse_depth(text: str) -> int:
     if not text:
         return DEPTH
     if text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_DEPTH:
@@ -58,17 +58,17 @@ def depth_of(text: str) -> int:
     raise Invalid("{text!r} is no depth.", text=text[:20], field="depth", limit=f"1 to {MAX_DEPTH}")
 
 
-def keys_in(values: Sequence[str], field: str) -> tuple[Key, ...]:
+def parse_node_keys(values: Sequence[str], field: str) -> tuple[Key, ...]:
     """Nodes as an address names them: type:id, with commas between them."""
     words = [word for text in values for word in text.split(",") if word]
     if len(words) > FOLDS:
         raise Invalid("{count} nodes are named.", count=len(words), field=field, limit=FOLDS, hint=N_("Name fewer."))
-    found = []
+    keys = []
     for word in words:
         type, _, id = word.partition(":")
         try:
             check_end(type, id)
         except Invalid as error:
             raise Invalid(error.message, field=field, limit="type:id, for instance job:7") from error
-        found.append((type, id))
-    return tuple(found)
+        keys.append((type, id))
+    return tuple(keys)

@@ -15,10 +15,10 @@ from apps.platform.audit import services as audit
 from apps.platform.lineage.ends import EdgeSpec, check_edge
 from apps.platform.lineage.models import Edge
 
-__all__ = ["EdgeSpec", "edge_rows", "forget_edges", "record_edges", "record_with"]
+__all__ = ["EdgeSpec", "build_edge_rows", "forget_edges", "record_edges", "record_with"]
 
 LABEL_LENGTH = 160
-ASKED = 200  # edges of one query: SQLite takes no condition of more than a thousand parts
+EDGES_PER_QUERY = 200  # edges of one query: SQLite takes no condition of more than a thousand parts
 
 
 def record_edges(*, actor: Actor, project: Project, edges: Sequence[EdgeSpec]) -> int:
@@ -30,14 +30,14 @@ def record_edges(*, actor: Actor, project: Project, edges: Sequence[EdgeSpec]) -
     policy.require(actor, "lineage.record", project)
     for edge in edges:
         check_edge(edge)
-    wanted = {edge.key: edge for edge in edges}
-    if not wanted:
+    new_edges = {edge.key: edge for edge in edges}
+    if not new_edges:
         return 0
     with transaction.atomic():
-        present = known(project, list(wanted.values()))
-        fresh = {key: edge for key, edge in wanted.items() if key not in present}
+        present = find_recorded_keys(project, list(new_edges.values()))
+        fresh = {key: edge for key, edge in new_edges.items() if key not in present}
         if fresh:
-            Edge.objects.bulk_create([row(project, edge) for edge in fresh.values()], ignore_conflicts=True)
+            Edge.objects.bulk_create([build_edge_row(project, edge) for edge in fresh.values()], ignore_conflicts=True)
             audit.record(
                 actor=actor,
                 action="lineage.record",
@@ -52,7 +52,7 @@ def record_with(project: Project, edges: Sequence[EdgeSpec]) -> None:
     statement. Call it in the transaction of that write.
     """
     if edges:
-        Edge.objects.bulk_create(edge_rows(project, edges), ignore_conflicts=True)
+        Edge.objects.bulk_create(build_edge_rows(project, edges), ignore_conflicts=True)
 
 
 def forget_edges(project: Project, jobs: Collection[int]) -> None:
@@ -64,28 +64,28 @@ def forget_edges(project: Project, jobs: Collection[int]) -> None:
     Edge.objects.filter(ends, project=project).delete()
 
 
-def edge_rows(project: Project, edges: Sequence[EdgeSpec]) -> list[Edge]:
+def build_edge_rows(project: Project, edges: Sequence[EdgeSpec]) -> list[Edge]:
     """What `record_with` would write, for a write that takes it along in its own statement (fast_sql.insert_rows),
     but for what is there already.
     """
     for edge in edges:
         check_edge(edge)
-    return [row(project, edge) for edge in edges]
+    return [build_edge_row(project, edge) for edge in edges]
 
 
-def known(project: Project, edges: Sequence[EdgeSpec]) -> set[tuple[str, str, str, str, str]]:
+def find_recorded_keys(project: Project, edges: Sequence[EdgeSpec]) -> set[tuple[str, str, str, str, str]]:
     """Keys of those of `edges` that are recorded already; a query for each ASKED of them."""
     fields = ("source_type", "source_id", "target_type", "target_id", "role")
-    found: set[tuple[str, str, str, str, str]] = set()
-    for start in range(0, len(edges), ASKED):
+    recorded: set[tuple[str, str, str, str, str]] = set()
+    for start in range(0, len(edges), EDGES_PER_QUERY):
         same = Q(pk__in=())
-        for edge in edges[start : start + ASKED]:
+        for edge in edges[start : start + EDGES_PER_QUERY]:
             same |= Q(**dict(zip(fields, edge.key, strict=True)))
-        found |= set(Edge.objects.filter(same, project=project).values_list(*fields))
-    return found
+        recorded |= set(Edge.objects.filter(same, project=project).values_list(*fields))
+    return recorded
 
 
-def row(project: Project, edge: EdgeSpec) -> Edge:
+def build_edge_row(project: Project, edge: EdgeSpec) -> Edge:
     values = asdict(edge)
     for label in ("source_label", "target_label"):
         values[label] = values[label][:LABEL_LENGTH]

@@ -65,11 +65,11 @@ SQLITE = (
 )
 
 
-def walked(project: Project, root: Key, direction: str, depth: int, fan: int, most: int) -> list[Way]:
+def walk_edges(project: Project, root: Key, direction: str, depth: int, fan: int, most: int) -> list[Way]:
     """What the walk meets, breadth first: `fan` edges of a node and `most` in each direction, and one more of both."""
     sides = [UP, DOWN] if direction == "both" else [direction]
     walk, take = POSTGRESQL if connection.vendor == "postgresql" else SQLITE
-    walks, takes = ([statement(template, side) for side in sides] for template in (walk, take))
+    walks, takes = ([format_statement(template, side) for side in sides] for template in (walk, take))
     values: list[object] = []
     if connection.vendor == "postgresql":
         for _side in sides:
@@ -86,7 +86,7 @@ def walked(project: Project, root: Key, direction: str, depth: int, fan: int, mo
     return sorted((Way._make(row) for row in rows), key=lambda way: way.level)
 
 
-def statement(template: str, side: str) -> str:
+def format_statement(template: str, side: str) -> str:
     """A part of the walk for one side, in the words of the database."""
     near, far = SIDES[side]
     table, postgresql = connection.ops.quote_name(Edge._meta.db_table), connection.vendor == "postgresql"
@@ -95,12 +95,12 @@ def statement(template: str, side: str) -> str:
     return template.format(side=side, near=near, far=far, table=table, first=first)
 
 
-def ended_early(ways: Iterable[Way], most: int) -> bool:
+def is_side_cut(ways: Iterable[Way], most: int) -> bool:
     """Whether a side has more edges than were read."""
     return any(count > most for count in Counter(way.side for way in ways).values())
 
 
-def was_cut(ways: list[Way], fan: int, most: int) -> bool:
+def is_walk_cut(ways: list[Way], fan: int, most: int) -> bool:
     """Whether there is more than was read: of a side, or of a node."""
     nodes = Counter((way.side, way.level, way.near_type, way.near_id) for way in ways)
-    return ended_early(ways, most) or any(count > fan for count in nodes.values())
+    return is_side_cut(ways, most) or any(count > fan for count in nodes.values())

@@ -20,8 +20,8 @@ from apps.core.lists.csv_files import build_csv_response, encode_csv
 from apps.core.lists.listing import mark_list_view
 from apps.core.messages import translate_error
 from apps.core.policy import is_allowed
-from apps.platform.audit.list_export import csv_response
-from apps.platform.audit.queries import timeline
+from apps.platform.audit.list_export import export_list
+from apps.platform.audit.queries import get_timeline
 from apps.platform.nodes import presenters, queries, services
 from apps.platform.nodes.isolation import summarize_isolation
 from apps.platform.nodes.lists import NODES, build_nodes_table
@@ -40,7 +40,7 @@ def show_nodes(request: HttpRequest) -> HttpResponseBase:
     every = list(queries.list_nodes(actor).order_by("name")[: presenters.MAX_NODES])
     table = build_nodes_table(every, request.GET)
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table)
+        return export_list(actor, table)
     states = ["short" if is_short(node) else str(getattr(node, "status", "")) for node in every]
     span, over = presenters.parse_span(request.GET.get("span", ""))
     context = {
@@ -95,7 +95,7 @@ def show_node(request: HttpRequest, name: str, tab: str) -> HttpResponse:
     if tab == "overview":
         context |= build_overview_context(request, actor, node)
     elif tab == "audit":
-        context["events"] = timeline(actor, "node", node.pk)
+        context["events"] = get_timeline(actor, "node", node.pk)
     return render(request, f"nodes/{tab}.html", context)
 
 

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.platform.accounts.api import body_of
+from apps.platform.accounts.api import parse_body
 from apps.platform.accounts.projects import get_project
 from apps.platform.preferences import queries, services
 from apps.platform.preferences.models import SavedView
@@ -29,20 +29,20 @@ class SavedViewList(ListAPIView[SavedView]):
     queryset = SavedView.objects.none()  # for the schema alone
 
     def get_queryset(self) -> Any:
-        asked, found = self.request.query_params, queries.list_views(self.request.actor)
-        if asked.get("listing"):
-            found = found.filter(listing=asked["listing"][:40].replace("\x00", ""))
-        if asked.get("project"):
-            found = found.filter(project=get_project(self.request.actor, asked["project"][:50].replace("\x00", "")))
-        return found
+        params, views = self.request.query_params, queries.list_views(self.request.actor)
+        if params.get("listing"):
+            views = views.filter(listing=params["listing"][:40].replace("\x00", ""))
+        if params.get("project"):
+            views = views.filter(project=get_project(self.request.actor, params["project"][:50].replace("\x00", "")))
+        return views
 
     @extend_schema(request=NewSavedViewSerializer, responses={201: SavedViewSerializer})
     def post(self, request: Request) -> Response:
         """Keep the query of a list under a name."""
-        asked = body_of(NewSavedViewSerializer, request)
-        slug = asked.pop("project")
+        body = parse_body(NewSavedViewSerializer, request)
+        slug = body.pop("project")
         project = get_project(request.actor, slug) if slug else None
-        view = services.save_view(actor=request.actor, project=project, **asked)
+        view = services.save_view(actor=request.actor, project=project, **body)
         return Response(SavedViewSerializer(view).data, status=status.HTTP_201_CREATED)
 
 
@@ -55,8 +55,8 @@ class SavedViewDetail(APIView):
     def patch(self, request: Request, pk: int) -> Response:
         """Rename it, let it keep another query, make it the default or no more."""
         view = queries.get_view(request.actor, pk)
-        asked = body_of(SavedViewChangeSerializer, request)
-        return Response(SavedViewSerializer(services.change_view(actor=request.actor, view=view, **asked)).data)
+        body = parse_body(SavedViewChangeSerializer, request)
+        return Response(SavedViewSerializer(services.update_view(actor=request.actor, view=view, **body)).data)
 
     @extend_schema(request=None, responses={204: None})
     def delete(self, request: Request, pk: int) -> Response:

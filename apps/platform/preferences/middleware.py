@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 
-from apps.platform.preferences.queries import default_view
+from apps.platform.preferences.queries import get_default_view
 
 
 class DefaultView:
@@ -28,5 +28,5 @@ class DefaultView:
         actor = getattr(request, "actor", None)
         if actor is None or actor.user_id is None:
             return None
-        found = default_view(actor, listing, kwargs.get("project"))
-        return HttpResponseRedirect(f"{request.path}?{found.query or 'view=all'}") if found else None
+        default = get_default_view(actor, listing, kwargs.get("project"))
+        return HttpResponseRedirect(f"{request.path}?{default.query or 'view=all'}") if default else None

@@ -17,15 +17,15 @@ def list_views(actor: Actor) -> SavedViewQuerySet:
     return SavedView.objects.visible_to(actor).select_related("project")
 
 
-def views_of(actor: Actor, listing: str, project: Project | None) -> list[SavedView]:
+def list_views_of(actor: Actor, listing: str, project: Project | None) -> list[SavedView]:
     """The actor's views of one list, by name; none for whoever may not keep any. One query."""
     if not policy.is_allowed(actor, "saved_view.view"):
         return []
-    found = SavedView.objects.visible_to(actor).filter(listing=listing, project=project)
-    return list(found.order_by("name", "pk"))
+    views = SavedView.objects.visible_to(actor).filter(listing=listing, project=project)
+    return list(views.order_by("name", "pk"))
 
 
-def default_view(actor: Actor, listing: str, slug: str | None) -> SavedView | None:
+def get_default_view(actor: Actor, listing: str, slug: str | None) -> SavedView | None:
     """The view that this list opens with; one query."""
     where = {"project__slug": slug} if slug else {"project__isnull": True}
     return SavedView.objects.visible_to(actor).filter(listing=listing, is_default=True, **where).first()
@@ -33,7 +33,7 @@ def default_view(actor: Actor, listing: str, slug: str | None) -> SavedView | No
 
 def get_view(actor: Actor, pk: int) -> SavedView:
     """One of the actor's own views, or NotFound."""
-    found = list_views(actor).filter(pk=pk).first() if 0 < pk <= MAX_ID else None
-    if found is None:
+    view = list_views(actor).filter(pk=pk).first() if 0 < pk <= MAX_ID else None
+    if view is None:
         raise NotFound("There is no such view, or it is not yours.", field="id")
-    return found
+    return view

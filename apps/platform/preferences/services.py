@@ -40,10 +40,12 @@ def save_view(
     if not LISTING.fullmatch(listing):
         limit = _("letters and underscores, up to 40")
         raise Invalid("{name!r} names no list.", name=listing[:60], field="/listing", limit=limit)
-    view = SavedView(user_id=actor.user_id, project=project, listing=listing, query=kept(query), is_default=is_default)
+    view = SavedView(
+        user_id=actor.user_id, project=project, listing=listing, query=normalize_query(query), is_default=is_default
+    )
     set_name(view, name)
     with transaction.atomic():
-        beside = siblings(view)
+        beside = list_sibling_views(view)
         # The owner's row is the lock: two tabs that save at once must not pass the limit together.
         User.objects.select_for_update().get(pk=actor.user_id)
         if beside.count() >= VIEWS_LIMIT:
@@ -58,11 +60,11 @@ def save_view(
         if is_default:
             beside.filter(is_default=True).update(is_default=False)
         write(view)
-        record(actor=actor, action="saved_view.save", obj=view, after=told(view))
+        record(actor=actor, action="saved_view.save", obj=view, after=build_audit_fields(view))
     return view
 
 
-def change_view(
+def update_view(
     *,
     actor: Actor,
     view: SavedView,
@@ -76,16 +78,16 @@ def change_view(
     with transaction.atomic():
         User.objects.select_for_update().get(pk=view.user_id)
         view = SavedView.objects.get(pk=view.pk)
-        before = told(view)
+        before = build_audit_fields(view)
         if name is not None:
             set_name(view, name)
         if query is not None:
-            view.query = kept(query)
+            view.query = normalize_query(query)
         if is_default is not None:
             view.is_default = is_default
             if is_default:
-                siblings(view).exclude(pk=view.pk).filter(is_default=True).update(is_default=False)
-        after = told(view)
+                list_sibling_views(view).exclude(pk=view.pk).filter(is_default=True).update(is_default=False)
+        after = build_audit_fields(view)
         if after == before:
             return view
         write(view)
@@ -105,7 +107,7 @@ def delete_view(*, actor: Actor, view: SavedView) -> None:
     require(actor, "saved_view.delete")
     require_own(actor, view)
     with transaction.atomic():
-        record(actor=actor, action="saved_view.delete", obj=view, before=told(view))
+        record(actor=actor, action="saved_view.delete", obj=view, before=build_audit_fields(view))
         rows, _deleted = SavedView.objects.filter(pk=view.pk).delete()
         if rows == 0:
             raise NotFound("There is no such view, or it is not yours.", field="id")
@@ -117,10 +119,10 @@ def require_own(actor: Actor, view: SavedView) -> None:
         raise NotFound("There is no such view, or it is not yours.", field="id")
 
 
-def siblings(view: SavedView) -> Any:
+def list_sibling_views(view: SavedView) -> Any:
     """The person's views of the same list; a project of None is the lists that belong to none."""
-    found = SavedView.objects.filter(user_id=view.user_id, listing=view.listing)
-    return found.filter(project__isnull=True) if view.project_id is None else found.filter(project_id=view.project_id)
+    views = SavedView.objects.filter(user_id=view.user_id, listing=view.listing)
+    return views.filter(project__isnull=True) if view.project_id is None else views.filter(project_id=view.project_id)
 
 
 def set_name(view: SavedView, name: str) -> None:
@@ -128,7 +130,7 @@ def set_name(view: SavedView, name: str) -> None:
     check_fields(view, "name")
 
 
-def kept(query: str) -> str:
+def normalize_query(query: str) -> str:
     """The query without the place in the list; Invalid for one that no address has."""
     text = query.lstrip("?")
     try:
@@ -137,10 +139,10 @@ def kept(query: str) -> str:
         raise Invalid("The query cannot be read.", field="/query", limit="a=b&c=d") from None
     if any("\x00" in part for pair in pairs for part in pair):
         raise Invalid("The query holds the character NUL.", field="/query")
-    plain = urlencode([(key, value) for key, value in pairs if key not in OF_THE_PLACE])
-    if len(plain) > QUERY_LIMIT:
-        raise Invalid("The query has {count} characters.", count=len(plain), field="/query", limit=QUERY_LIMIT)
-    return plain
+    cleaned = urlencode([(key, value) for key, value in pairs if key not in OF_THE_PLACE])
+    if len(cleaned) > QUERY_LIMIT:
+        raise Invalid("The query has {count} characters.", count=len(cleaned), field="/query", limit=QUERY_LIMIT)
+    return cleaned
 
 
 def write(view: SavedView) -> None:
@@ -157,5 +159,5 @@ def write(view: SavedView) -> None:
         ) from None
 
 
-def told(view: SavedView) -> dict[str, Any]:
+def build_audit_fields(view: SavedView) -> dict[str, Any]:
     return {"listing": view.listing, "name": view.name, "query": view.query, "is_default": view.is_default}

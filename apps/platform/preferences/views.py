@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 from apps.core.errors import Conflict, Invalid
 from apps.core.messages import translate_error
 from apps.platform.accounts.projects import get_project
-from apps.platform.audit.bulk_actions import way_back
+from apps.platform.audit.bulk_actions import get_return_url
 from apps.platform.preferences import queries, services
 
 
@@ -29,26 +29,26 @@ def save(request: HttpRequest) -> HttpResponseRedirect:
         )
     except (Conflict, Invalid) as error:
         messages.error(request, translate_error(error))
-        return redirect(way_back(request, "/"))
+        return redirect(get_return_url(request, "/"))
     messages.success(request, _("The view %(name)s is kept.") % {"name": view.name})
-    return redirect(f"{way_back(request, '/').partition('?')[0]}?{view.query or 'view=all'}")
+    return redirect(f"{get_return_url(request, '/').partition('?')[0]}?{view.query or 'view=all'}")
 
 
 @require_POST
-def change(request: HttpRequest, pk: int) -> HttpResponseRedirect:
+def update(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     """Rename a view, or make it the default (is_default=1) or no more (is_default=0)."""
     actor = request.actor  # type: ignore[attr-defined]
     view = queries.get_view(actor, pk)
     name, default = request.POST.get("name"), request.POST.get("is_default")
     try:
-        view = services.change_view(
+        view = services.update_view(
             actor=actor, view=view, name=name, is_default=None if default is None else default == "1"
         )
     except (Conflict, Invalid) as error:
         messages.error(request, translate_error(error))
     else:
         messages.success(request, _("The view %(name)s is changed.") % {"name": view.name})
-    return redirect(way_back(request, "/"))
+    return redirect(get_return_url(request, "/"))
 
 
 @require_POST
@@ -57,4 +57,4 @@ def delete(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     view = queries.get_view(actor, pk)
     services.delete_view(actor=actor, view=view)
     messages.success(request, _("The view %(name)s is deleted.") % {"name": view.name})
-    return redirect(way_back(request, "/"))
+    return redirect(get_return_url(request, "/"))

@@ -22,12 +22,20 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict
 from apps.platform.artifacts.services import report_damage
 from apps.platform.artifacts.store import Store
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.checkpoints import read_checkpoints
 from apps.platform.audit.services import record
 from apps.platform.audit.verifier.verify import canonical
-from apps.site.snapshots.databases import Database, database
-from apps.site.snapshots.layout import CHECKPOINTS, SUMS, Manifest, digest_of, files_below, object_path, read_manifest
+from apps.site.snapshots.databases import Database, get_database
+from apps.site.snapshots.layout import (
+    CHECKPOINTS,
+    SUMS,
+    Manifest,
+    get_object_path,
+    hash_file,
+    list_files,
+    read_manifest,
+)
 
 KEYS = ("keys/audit_ed25519.pem", "keys/audit_ed25519.pub.pem", "secret.key")
 Say = Callable[[str], None]
@@ -40,7 +48,7 @@ class Taken:
     linked: int
 
 
-def take(*, actor: Actor, out: Path, since: Path | None = None, say: Say = lambda _: None) -> Taken:
+def create_backup(*, actor: Actor, out: Path, since: Path | None = None, say: Say = lambda _: None) -> Taken:
     """Back the plane up into `out`, which must not exist; with `since` objects of that backup are linked, not copied.
 
     The folder appears under its name only when it is whole. Objects that the store no longer has whole are named in
@@ -55,13 +63,13 @@ def take(*, actor: Actor, out: Path, since: Path | None = None, say: Say = lambd
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True, mode=0o700)
     try:
-        taken = write(staging, since, database(), say)
+        result = write(staging, since, get_database(), say)
         sync(staging)
         staging.rename(out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    manifest, linked = taken
+    manifest, linked = result
     for digest in manifest.missing:
         report_damage(actor=actor, digest=digest, reason="A backup found other bytes in its place, or none.")
     with transaction.atomic():
@@ -71,7 +79,7 @@ def take(*, actor: Actor, out: Path, since: Path | None = None, say: Say = lambd
             object_type="backup",
             object_id=str(out)[-200:],
             after={"artifacts": manifest.artifacts, "bytes": manifest.artifact_bytes, "missing": len(manifest.missing)},
-            digests={"sums": digest_of(out / SUMS)},
+            digests={"sums": hash_file(out / SUMS)},
         )
     return Taken(out, manifest, linked)
 
@@ -85,24 +93,24 @@ def write(folder: Path, since: Path | None, source: Database, say: Say) -> tuple
     for name in KEYS:
         copy_key(Path(settings.PLANE_HOME) / name, folder / "keys" / Path(name).name)
     copy_checkpoints(folder, audit.get("seq", 0))
-    single = [source.file, *files_below(folder, "keys"), *files_below(folder, "checkpoints")]
-    sums = [(digest_of(folder / name), name) for name in single]
+    single = [source.file, *list_files(folder, "keys"), *list_files(folder, "checkpoints")]
+    sums = [(hash_file(folder / name), name) for name in single]
     missing, linked, size = [], 0, 0
-    at = store()
+    at = get_store()
     for digest, expected, _damaged in artifacts:
-        target = object_path(folder, digest)
+        target = get_object_path(folder, digest)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if since is not None and link(object_path(since, digest), target, expected):
+        if since is not None and link(get_object_path(since, digest), target, expected):
             linked += 1
         elif not copy_object(at, digest, target):
             missing.append(digest)
             continue
         size += expected
         sums.append((digest, str(target.relative_to(folder))))
-    kept = len(artifacts) - len(missing)
-    manifest = Manifest(made_at, connection.vendor, migrations, audit, kept, size, missing)
+    present = len(artifacts) - len(missing)
+    manifest = Manifest(made_at, connection.vendor, migrations, audit, present, size, missing)
     manifest.write(folder)
-    sums.append((digest_of(folder / "manifest.json"), "manifest.json"))
+    sums.append((hash_file(folder / "manifest.json"), "manifest.json"))
     (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for digest, name in sums))
     return manifest, linked
 
@@ -116,10 +124,10 @@ def copy_key(source: Path, target: Path) -> None:
 
 def copy_checkpoints(folder: Path, until: int) -> None:
     """The checkpoints up to the end of the dumped trail: a later one would say that its tail was cut."""
-    kept = [one for one in read_checkpoints() if one.get("seq", 0) <= until]
-    if kept:
+    covered = [checkpoint for checkpoint in read_checkpoints() if checkpoint.get("seq", 0) <= until]
+    if covered:
         (folder / "checkpoints").mkdir(mode=0o700)
-        (folder / CHECKPOINTS).write_text("".join(f"{canonical(one)}\n" for one in kept))
+        (folder / CHECKPOINTS).write_text("".join(f"{canonical(checkpoint)}\n" for checkpoint in covered))
         (folder / CHECKPOINTS).chmod(0o600)
 
 

@@ -105,11 +105,17 @@ class Postgres(Database):
     def environment(self) -> dict[str, str]:
         """Where libpq's programs find the database; in the environment, since an argument shows in a process list."""
         about = connection.settings_dict
-        named = {"PGHOST": "HOST", "PGPORT": "PORT", "PGUSER": "USER", "PGPASSWORD": "PASSWORD", "PGDATABASE": "NAME"}
-        found = {variable: str(about[key]) for variable, key in named.items() if about.get(key)}
+        settings_by_variable = {
+            "PGHOST": "HOST",
+            "PGPORT": "PORT",
+            "PGUSER": "USER",
+            "PGPASSWORD": "PASSWORD",
+            "PGDATABASE": "NAME",
+        }
+        variables = {variable: str(about[key]) for variable, key in settings_by_variable.items() if about.get(key)}
         options = about.get("OPTIONS", {})
         more = {variable: str(options[key]) for key, variable in OPTIONS.items() if options.get(key)}
-        return {"PATH": os.environ.get("PATH", os.defpath), **found, **more}
+        return {"PATH": os.environ.get("PATH", os.defpath), **variables, **more}
 
     def run(self, *command: str) -> None:
         try:
@@ -146,6 +152,6 @@ class Postgres(Database):
         self.run("pg_restore", *flags, str(folder / self.file))
 
 
-def database() -> Database:
+def get_database() -> Database:
     """The plane's own."""
     return Sqlite() if connection.vendor == "sqlite" else Postgres()

@@ -45,19 +45,21 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a backup; Invalid where there is none, or one that this version cannot read."""
     try:
-        found = json.loads((folder / MANIFEST).read_text())
-        if found.get("format") != FORMAT:
-            raise Invalid(f"{folder} has format {found.get('format')!r}; this version reads {FORMAT}.", field="FOLDER")
-        return Manifest(**found)
+        payload = json.loads((folder / MANIFEST).read_text())
+        if payload.get("format") != FORMAT:
+            raise Invalid(
+                f"{folder} has format {payload.get('format')!r}; this version reads {FORMAT}.", field="FOLDER"
+            )
+        return Manifest(**payload)
     except (OSError, ValueError, TypeError, AttributeError) as failure:
         raise Invalid(f"{folder} is no backup: {MANIFEST} cannot be read ({failure}).", field="FOLDER") from None
 
 
-def object_path(folder: Path, digest: str) -> Path:
+def get_object_path(folder: Path, digest: str) -> Path:
     return folder / "artifacts" / digest[:2] / digest
 
 
-def digest_of(path: Path) -> str:
+def hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -75,6 +77,6 @@ def read_sums(folder: Path) -> Iterator[tuple[str, str]]:
         yield digest, name
 
 
-def files_below(folder: Path, name: str) -> list[str]:
+def list_files(folder: Path, name: str) -> list[str]:
     """Names of the files of a part of the backup, relative to its folder."""
     return sorted(str(path.relative_to(folder)) for path in (folder / name).rglob("*") if path.is_file())

@@ -19,11 +19,11 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.platform.artifacts.store import CHUNK, Store
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import Verification, verify_trail
-from apps.site.snapshots.databases import database
-from apps.site.snapshots.layout import DATABASES, SUMS, Manifest, digest_of, read_manifest, read_sums
+from apps.site.snapshots.databases import get_database
+from apps.site.snapshots.layout import DATABASES, SUMS, Manifest, hash_file, read_manifest, read_sums
 
 Say = Callable[[str], None]
 
@@ -50,7 +50,7 @@ def restore(
     policy.require(actor, "plane.restore")
     manifest = read_manifest(source)
     sums = {name: digest for digest, name in read_sums(source)}
-    target = database()
+    target = get_database()
     check(source, manifest, sums)
     target.require_empty()
     own = {name: digest for name, digest in sums.items() if name.startswith(("keys/", "checkpoints/"))}
@@ -59,13 +59,13 @@ def restore(
     present = 0
     for name, digest in sums.items():
         if name.startswith("artifacts/"):
-            present += put_object(store(), source / name, digest)
+            present += put_object(get_store(), source / name, digest)
     say(f"{manifest.artifacts} objects are in the store, {present} of them were already.")
     for name in own:
-        put_file(source / name, home_of(name))
+        put_file(source / name, get_home_path(name))
     target.load(source)
     migrate()
-    trail = prove(actor, manifest)
+    trail = verify_restored_trail(actor, manifest)
     with transaction.atomic():
         record(
             actor=actor,
@@ -73,7 +73,7 @@ def restore(
             object_type="backup",
             object_id=str(source)[-200:],
             after={"made_at": manifest.made_at, "artifacts": manifest.artifacts, "sealed": trail.sealed},
-            digests={"sums": digest_of(source / SUMS)},
+            digests={"sums": hash_file(source / SUMS)},
         )
     return Restored(manifest, trail, present)
 
@@ -86,8 +86,8 @@ def check(source: Path, manifest: Manifest, sums: dict[str, str]) -> None:
             field="DATABASE_URL",
             hint="Restore into a database of the same kind.",
         )
-    known = set(MigrationLoader(None, ignore_no_migrations=True).disk_migrations)
-    newer = [name for name in manifest.migrations if tuple(name.split(".", 1)) not in known]
+    migrations_on_disk = set(MigrationLoader(None, ignore_no_migrations=True).disk_migrations)
+    newer = [name for name in manifest.migrations if tuple(name.split(".", 1)) not in migrations_on_disk]
     if newer:
         raise Invalid(
             f"The backup was made by a newer version: migration {newer[0]} is not known here.",
@@ -98,13 +98,13 @@ def check(source: Path, manifest: Manifest, sums: dict[str, str]) -> None:
     if not listed <= set(sums):
         raise Invalid(f"{SUMS} does not list {sorted(listed - set(sums))[0]}.", field="FOLDER")
     for name, digest in sums.items():
-        if not name.startswith("artifacts/") and (not (source / name).is_file() or digest_of(source / name) != digest):
-            raise damaged(name)
+        if not name.startswith("artifacts/") and (not (source / name).is_file() or hash_file(source / name) != digest):
+            raise build_damage_error(name)
     if sum(name.startswith("artifacts/") for name in sums) != manifest.artifacts:
         raise Invalid(f"{SUMS} does not list {manifest.artifacts} objects.", field="FOLDER")
 
 
-def damaged(name: str) -> Invalid:
+def build_damage_error(name: str) -> Invalid:
     return Invalid(
         f"{name} is not what it was when the backup was made, or is gone.",
         code="backup_damaged",
@@ -113,7 +113,7 @@ def damaged(name: str) -> Invalid:
     )
 
 
-def home_of(name: str) -> Path:
+def get_home_path(name: str) -> Path:
     """Where a key or the checkpoints of the backup belong in the home."""
     return Path(settings.PLANE_HOME) / ("secret.key" if name == "keys/secret.key" else name)
 
@@ -121,21 +121,21 @@ def home_of(name: str) -> Path:
 def require_nothing_lost(own: dict[str, str]) -> None:
     """A key that signs something else already must not be lost. secret.key is made anew by every start."""
     for name, digest in own.items():
-        there = home_of(name)
-        if there.name != "secret.key" and there.exists() and digest_of(there) != digest:
+        target = get_home_path(name)
+        if target.name != "secret.key" and target.exists() and hash_file(target) != digest:
             raise Conflict(
-                f"{there} is another file than that of the backup.",
+                f"{target} is another file than that of the backup.",
                 code="not_empty",
                 hint="Name an empty PLANE_HOME, or put that file away first.",
             )
 
 
-def put_file(path: Path, there: Path) -> None:
-    there.parent.mkdir(exist_ok=True, mode=0o700)
-    staged = there.with_name(f".{there.name}.restoring")
+def put_file(path: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True, mode=0o700)
+    staged = target.with_name(f".{target.name}.restoring")
     shutil.copyfile(path, staged)
     staged.chmod(0o600)
-    staged.rename(there)
+    staged.rename(target)
 
 
 def put_object(at: Store, path: Path, digest: str) -> bool:
@@ -151,19 +151,19 @@ def put_object(at: Store, path: Path, digest: str) -> bool:
             while chunk := file.read(CHUNK):
                 staging.write(chunk)
             if staging.digest != digest:
-                raise damaged(f"artifacts/{digest}")
+                raise build_damage_error(f"artifacts/{digest}")
             staging.publish(digest)
     except FileNotFoundError:
-        raise damaged(f"artifacts/{digest}") from None
+        raise build_damage_error(f"artifacts/{digest}") from None
     return False
 
 
-def prove(actor: Actor, manifest: Manifest) -> Verification:
+def verify_restored_trail(actor: Actor, manifest: Manifest) -> Verification:
     """The trail is whole and reaches as far as it did; Invalid otherwise."""
     trail = verify_trail(actor=actor)
     if not trail.whole:
         raise Invalid(f"The audit trail of the backup is broken: {trail.finding}", code="trail_broken", field="FOLDER")
     if trail.sealed < manifest.audit.get("seq", 0):
-        told = f"ends at record {trail.sealed}, that of the backup at {manifest.audit['seq']}"
-        raise Invalid(f"The audit trail {told}.", code="trail_broken", field="FOLDER")
+        finding = f"ends at record {trail.sealed}, that of the backup at {manifest.audit['seq']}"
+        raise Invalid(f"The audit trail {finding}.", code="trail_broken", field="FOLDER")
     return trail

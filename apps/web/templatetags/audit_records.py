@@ -9,7 +9,7 @@ from django import template
 from django.template.context import Context
 
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.object_links import page_of
+from apps.platform.audit.object_links import get_object_url
 from apps.web.templatetags.formats import NONE
 
 register = template.Library()
@@ -20,7 +20,7 @@ MAX_VALUE_LETTERS = 300  # characters of a value; the whole is in the export
 def get_record_url(context: Context, row: AuditRecord) -> str:
     """The page of the object of a record; `slugs` in the context maps the projects that the reader sees."""
     slug = (context.get("slugs") or {}).get(row.project_id, "")
-    return page_of(row.object_type, row.object_id, slug)
+    return get_object_url(row.object_type, row.object_id, slug)
 
 
 @register.filter

@@ -27,10 +27,10 @@ from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.models import Job
 from apps.platform.lineage import grouping
-from apps.platform.lineage.layout import drawn, parents_first
-from apps.platform.lineage.queries import DIRECTIONS, EDGES_PER_NODE, MAX_DEPTH, MAX_NODES, Graph, graph
-from apps.platform.lineage.query import NAMES, Asked, asked_of
-from apps.platform.lineage.steps import address_of, words
+from apps.platform.lineage.layout import draw_graph, order_parents_first
+from apps.platform.lineage.queries import DIRECTIONS, EDGES_PER_NODE, MAX_DEPTH, MAX_NODES, Graph, fetch_graph
+from apps.platform.lineage.query import NAMES, GraphQuery, parse_graph_query
+from apps.platform.lineage.steps import get_node_url, get_type_label
 from apps.platform.lineage.traversal import Key
 from apps.web.templatetags.base_tags import describe_state
 from apps.web.templatetags.formats import format_number
@@ -63,10 +63,12 @@ def lineage(context: Context, type: str, id: object) -> dict[str, Any]:
     request = context["request"]
     shared = {"request": request, "type": type, "id": str(id), "root": f"{type}:{id}"}
     try:
-        query, wrong = asked_of(request.GET, (type, str(id))), None
+        query, wrong = parse_graph_query(request.GET, (type, str(id))), None
     except Invalid as error:
-        query, wrong = Asked((type, str(id))), error
-    subgraph = graph(get_actor(context), request.project, *query.root, direction=query.direction, depth=query.depth)
+        query, wrong = GraphQuery((type, str(id))), error
+    subgraph = fetch_graph(
+        get_actor(context), request.project, *query.root, direction=query.direction, depth=query.depth
+    )
     shared |= {"wrong": wrong, "asked": query, "controls": build_controls(query), "keep": list_kept_params(request.GET)}
     if not subgraph.edges:
         return shared
@@ -106,7 +108,7 @@ def list_kept_params(query: Any) -> list[tuple[str, str]]:
     return [(name, value) for name in query if name not in own for value in query.getlist(name)]
 
 
-def build_controls(query: Asked) -> dict[str, Any]:
+def build_controls(query: GraphQuery) -> dict[str, Any]:
     labels = {
         "both": _("both ways"),
         "up": _("what it was made from"),
@@ -148,7 +150,7 @@ class GraphView:
     """A graph and what is known of its nodes: asked for once, and used by the drawing and by the list."""
 
     subgraph: Graph
-    query: Asked
+    query: GraphQuery
     states: Mapping[Key, str]
     production: Collection[Key]
     way: Collection[Key]
@@ -166,11 +168,11 @@ class NodeAddresses(dict[Key, str]):
         self.subgraph, self.slug = subgraph, slug
 
     def __missing__(self, key: Key) -> str:
-        self[key] = address_of(self.subgraph.nodes[key], self.slug)
+        self[key] = get_node_url(self.subgraph.nodes[key], self.slug)
         return self[key]
 
 
-def build_view(subgraph: Graph, query: Asked, request: Any) -> GraphView:
+def build_view(subgraph: Graph, query: GraphQuery, request: Any) -> GraphView:
     states, production = load_marks(request.project, subgraph)
     labels = {key: get_label(subgraph, key) for key in subgraph.nodes}
     return GraphView(
@@ -178,11 +180,11 @@ def build_view(subgraph: Graph, query: Asked, request: Any) -> GraphView:
         query=query,
         states=states,
         production=production,
-        way=grouping.main_way(subgraph, production),
+        way=grouping.find_main_path(subgraph, production),
         request=request,
         labels=labels,
         urls=NodeAddresses(subgraph, request.project.slug),
-        kinds={type: words(type) for type in {key[0] for key in subgraph.nodes}},
+        kinds={type: get_type_label(type) for type in {key[0] for key in subgraph.nodes}},
         matches=find_matches(subgraph, labels, query.find),
     )
 
@@ -195,23 +197,23 @@ def find_matches(subgraph: Graph, labels: Mapping[Key, str], find: str) -> list[
     texts = {key: (labels[key].casefold(), key[1].casefold(), subgraph.nodes[key].digest) for key in subgraph.nodes}
     matches = [key for key, names in texts.items() if any(text in name for name in names)]
     return sorted(
-        matches, key=lambda key: (text not in texts[key], abs(subgraph.nodes[key].depth), grouping.by_name(key))
+        matches, key=lambda key: (text not in texts[key], abs(subgraph.nodes[key].depth), grouping.get_sort_key(key))
     )
 
 
 def build_picture(view: GraphView) -> dict[str, Any]:
     """Boxes and edges in pixels, with siblings that are alike as one box."""
     subgraph, way = view.subgraph, view.way
-    nodes = grouping.kept(subgraph, view.query.collapse)
-    stands = grouping.drawn_as(subgraph, nodes, find_separate_nodes(view, nodes), view.query.expand)
+    nodes = grouping.find_visible_nodes(subgraph, view.query.collapse)
+    stands = grouping.assign_representatives(subgraph, nodes, find_separate_nodes(view, nodes), view.query.expand)
     members: dict[Key, list[Key]] = defaultdict(list)
     for key in nodes:
         members[stands[key]].append(key)
-    edges = {(stands[a], stands[b]) for a, b in grouping.ends_of(subgraph) if a in stands and b in stands}
+    edges = {(stands[a], stands[b]) for a, b in grouping.list_edge_ends(subgraph) if a in stands and b in stands}
     names = {key: f"{key[0]}:{key[1]}" for key in members}
     order = sorted(members, key=lambda key: (subgraph.nodes[key].depth, key))
-    parents = parents_first([names[key] for key in order], sorted((names[a], names[b]) for a, b in edges))
-    drawing = drawn(parents, most=MAX_NODES * EDGES_PER_NODE)
+    parents = order_parents_first([names[key] for key in order], sorted((names[a], names[b]) for a, b in edges))
+    drawing = draw_graph(parents, most=MAX_NODES * EDGES_PER_NODE)
     if drawing is None:
         return {}
     keys = {name: key for key, name in names.items()}
@@ -238,7 +240,7 @@ def find_fold_points(subgraph: Graph, nodes: Collection[Key]) -> set[Key]:
     """Those of `nodes` beyond which some are put away."""
     return {
         node
-        for pair in grouping.ends_of(subgraph)
+        for pair in grouping.list_edge_ends(subgraph)
         for node, neighbour in (pair, pair[::-1])
         if node in nodes and neighbour not in nodes
     }
@@ -311,8 +313,8 @@ def drop_params(request: Any, *names: str) -> str:
 def order_nodes(view: GraphView) -> list[Key]:
     """Every node, or those looked for, from the sources on."""
     names, matches = {f"{key[0]}:{key[1]}": key for key in view.subgraph.nodes}, set(view.matches)
-    pairs = [(f"{a[0]}:{a[1]}", f"{b[0]}:{b[1]}") for a, b in grouping.ends_of(view.subgraph)]
-    ordered = [names[name] for name in parents_first(sorted(names), sorted(pairs))]
+    pairs = [(f"{a[0]}:{a[1]}", f"{b[0]}:{b[1]}") for a, b in grouping.list_edge_ends(view.subgraph)]
+    ordered = [names[name] for name in order_parents_first(sorted(names), sorted(pairs))]
     return [key for key in ordered if key in matches] if matches else ordered
 
 
@@ -321,7 +323,7 @@ def paginate_list(ordered: list[Key], cursor: str = "") -> Page[Key]:
     return paginate_in_memory(ordered, key=":".join, order="lineage", cursor=cursor or None, limit=ROWS_PER_PAGE)
 
 
-def build_csv_url(view_query: Asked, request: Any) -> str:
+def build_csv_url(view_query: GraphQuery, request: Any) -> str:
     """Where the edges of this graph are a file."""
     type, id = view_query.root
     query = urlencode({"type": type, "id": id, "direction": view_query.direction, "depth": view_query.depth})

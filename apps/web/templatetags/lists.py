@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
 from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, build_day_filters, parse_list_query
-from apps.platform.preferences.queries import views_of
+from apps.platform.preferences.queries import list_views_of
 from apps.platform.preferences.services import VIEWS_LIMIT
 
 register = template.Library()
@@ -30,7 +30,7 @@ def views_menu(context: Context, table: ListTable) -> dict[str, Any]:
     request: HttpRequest = context["request"]
     actor = request.actor  # type: ignore[attr-defined]
     project = getattr(request, "project", None)
-    own = views_of(actor, table.listing.key, project)
+    own = list_views_of(actor, table.listing.key, project)
     now = table.view_query
     builtin = [{**view, "here": view["query"] == now} for view in table.builtin]
     mine = [{"view": view, "here": view.query == now} for view in own]

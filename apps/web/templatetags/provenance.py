@@ -15,7 +15,7 @@ from apps.gateways.openlineage.queries import get_end, list_foreign_runs
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.tabs import flatten_spec
 from apps.platform.lineage.queries import GraphNode
-from apps.platform.lineage.steps import address_of
+from apps.platform.lineage.steps import get_node_url
 from apps.web.templatetags.object_links import get_actor
 
 register = template.Library()
@@ -47,7 +47,7 @@ def list_inputs(provenance: Provenance, request: Any) -> list[dict[str, str]]:
             "slot": source.slot,
             "label": source.label,
             "digest": source.digest,
-            "url": address_of(GraphNode(source.type, source.id, source.digest, source.label, 0), slug),
+            "url": get_node_url(GraphNode(source.type, source.id, source.digest, source.label, 0), slug),
         }
         for source in provenance.inputs
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.platform.accounts.management.base import OperatorCommand
-from apps.site.snapshots.backup import take
+from apps.site.snapshots.backup import create_backup
 
 SHOWN = 10
 
@@ -26,7 +26,7 @@ class Command(OperatorCommand):
         parser.add_argument("--since", type=Path, help="an earlier backup on the same disk: its objects are linked")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        snapshot = take(actor=self.actor, out=options["folder"], since=options["since"], say=self.stdout.write)
+        snapshot = create_backup(actor=self.actor, out=options["folder"], since=options["since"], say=self.stdout.write)
         manifest = snapshot.manifest
         self.stdout.write(
             f"{snapshot.folder}: {manifest.artifacts} objects, {manifest.artifact_bytes:,} bytes,"

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import PlaneError
-from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.actors import build_actor_for_user
 from apps.platform.accounts.models import Project, User
 from apps.platform.accounts.services import create_token, revoke_token
 from controlplane.demo import report
@@ -181,7 +181,7 @@ class Command(BaseCommand):
 
         The demo plays the person: a token that the operator creates for somebody decides nothing.
         """
-        project, actor = Project.objects.get(slug=PROJECT), actor_for_user(User.objects.get(username=name))
+        project, actor = Project.objects.get(slug=PROJECT), build_actor_for_user(User.objects.get(username=name))
         token, secret = create_token(actor=actor, project=project, name="demo", scopes=scopes, days=1)
         try:
             yield secret

@@ -24,7 +24,7 @@ from apps.ml.experiments.services import close_ended_runs, ingest_all_batches
 from apps.ml.reruns.services import evaluate_ended_reruns
 from apps.platform.approvals.services import expire_due
 from apps.platform.audit.sealer import run_sealer_round
-from apps.platform.audit.verification_runs import run_asked
+from apps.platform.audit.verification_runs import run_queued_verification
 from apps.platform.jobs import services
 from apps.platform.jobs.scheduling import doorbell, ended_job_counters, liveness, queues, reservations
 from apps.platform.jobs.submission import get_lease_seconds
@@ -92,7 +92,7 @@ class Command(BaseCommand):
 
     def verify(self) -> None:
         """What the auditor asked for; a walk of minutes, so it has a thread of its own."""
-        run_asked(self.actor, stopping=self.stopping.is_set)
+        run_queued_verification(self.actor, stopping=self.stopping.is_set)
 
     def tell(self) -> None:
         """Lineage to whoever listens outside: slow, or away, so it has a thread of its own. Mostly there is nobody."""

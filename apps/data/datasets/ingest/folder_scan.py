@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from apps.core.errors import Invalid
 from apps.data.datasets.versions.manifest import FILES_LIMIT, check_path
-from apps.platform.artifacts.intake import About, refuse_special, unreadable
+from apps.platform.artifacts.intake import About, build_unreadable_error, refuse_special
 from deepseek.messages import N_
 
 
@@ -32,7 +32,7 @@ def list_folder_files(root: Path, old_paths: Container[object] = ()) -> list[Fol
     try:
         status = root.stat(follow_symlinks=False)
     except OSError as error:
-        raise unreadable(root, error) from error
+        raise build_unreadable_error(root, error) from error
     if not root.is_dir() or root.is_symlink():
         refuse_special(root, status.st_mode)
         check_path(root.name, str(root), old_paths)
@@ -68,7 +68,7 @@ def walk_folder(folder: str, prefix: str, real: str, old_paths: Container[object
         with os.scandir(folder) as entries:
             children = list(entries)
     except OSError as error:
-        raise unreadable(Path(folder), error) from error
+        raise build_unreadable_error(Path(folder), error) from error
     for entry in children:
         file, path = entry.path, prefix + entry.name
         check_path(path, file, old_paths)
@@ -78,7 +78,7 @@ def walk_folder(folder: str, prefix: str, real: str, old_paths: Container[object
                 continue
             about = entry.stat(follow_symlinks=False)
         except OSError as error:
-            raise unreadable(Path(file), error) from error
+            raise build_unreadable_error(Path(file), error) from error
         if not stat.S_ISREG(about.st_mode):
             refuse_special(Path(file), about.st_mode)
         yield FolderFile(path, file, About.of(about), f"{real}/{path}")

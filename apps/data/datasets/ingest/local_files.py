@@ -32,12 +32,12 @@ from apps.data.datasets.versions.legacy_paths import LegacyPaths
 from apps.data.datasets.versions.manifest import choose_media_type, guess_media_type, parse_digests
 from apps.data.datasets.versions.registration import add_version, check_name, check_text, ensure_dataset
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.bulk_sql import Stored, batches, hold_many, not_whole_among
-from apps.platform.artifacts.intake import About, Intake, Mode, Taken, changed, opened
+from apps.platform.artifacts.bulk_sql import Stored, find_incomplete_digests, hold_many, split_into_batches
+from apps.platform.artifacts.intake import About, Intake, Mode, ReadFile, build_changed_error, opened
 from apps.platform.artifacts.local_store import LocalStore
-from apps.platform.artifacts.services import marked_damaged
+from apps.platform.artifacts.services import list_damaged_digests
 from apps.platform.artifacts.store import CHUNK, Store
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from deepseek.messages import N_
 
 READER_THREADS = 4  # hashing and system calls leave the interpreter free; more than the disk serves at once is no gain
@@ -103,7 +103,7 @@ def ingest(
     policy.require(actor, "artifact.take_in", project)
     check_name(dataset_name)
     check_text("note", note)
-    artifact_store = store()
+    artifact_store = get_store()
     check_mode(mode, artifact_store)
     root = Path(os.path.abspath(path))
     index = ScanIndex(Path(settings.PLANE_HOME))
@@ -177,7 +177,7 @@ def scan_folder(files: list[FolderFile], root: Path, index: ScanIndex, artifact_
         if file.path in index_entries and index_entries[file.path].about == file.about
     }
     sizes = {entry.digest: entry.about.size for entry in unchanged.values()}
-    lost = not_whole_among(sizes) | artifact_store.lacking(sizes) if sizes else set()
+    lost = find_incomplete_digests(sizes) | artifact_store.lacking(sizes) if sizes else set()
     paths = {file.path for file in files}
     return FolderScan(
         root,
@@ -207,18 +207,18 @@ def store_unread_files(
     result: IngestResult,
     threads: ThreadPoolExecutor,
     report_progress: ProgressCallback | None,
-) -> tuple[dict[str, IndexedFile], dict[str, Taken], Stored | None]:
+) -> tuple[dict[str, IndexedFile], dict[str, ReadFile], Stored | None]:
     """Store every unread file; return its index entries, what was stored, and the image table."""
     unread = scan.unread
     if isinstance(artifact_store, LocalStore):
-        with Intake(artifact_store, mode=mode, durable=durable, damaged=marked_damaged()) as intake:
+        with Intake(artifact_store, mode=mode, durable=durable, damaged=list_damaged_digests()) as intake:
             stored = store_in_threads(
                 unread, lambda file: intake.take(file.file, file.real), threads, result, report_progress
             )
             intake.finish()
             result.not_linked = intake.not_linked
     else:
-        is_damaged = marked_damaged().__contains__  # no query in the threads: nobody closes their connections
+        is_damaged = list_damaged_digests().__contains__  # no query in the threads: nobody closes their connections
         stored = store_in_threads(
             unread, lambda file: store_remotely(artifact_store, file, is_damaged), threads, result, report_progress
         )
@@ -232,14 +232,14 @@ def store_unread_files(
 
 def store_in_threads(
     files: Sequence[FolderFile],
-    take: Callable[[FolderFile], Taken],
+    take: Callable[[FolderFile], ReadFile],
     threads: ThreadPoolExecutor,
     result: IngestResult,
     report_progress: ProgressCallback | None,
-) -> dict[str, tuple[Taken, str]]:
+) -> dict[str, tuple[ReadFile, str]]:
     """Store the files in worker threads; the first error stops all, once the running batches have ended."""
 
-    def store_batch(batch: list[FolderFile]) -> list[tuple[str, Taken, str]]:
+    def store_batch(batch: list[FolderFile]) -> list[tuple[str, ReadFile, str]]:
         rows = []
         for file in batch:
             stored = take(file)
@@ -247,9 +247,9 @@ def store_in_threads(
             stored.head = stored.tail = b""  # of ten thousand files they would fill the memory
         return rows
 
-    fresh: dict[str, tuple[Taken, str]] = {}
+    fresh: dict[str, tuple[ReadFile, str]] = {}
     try:
-        for rows in threads.map(store_batch, batches(files, FILES_PER_BATCH)):
+        for rows in threads.map(store_batch, split_into_batches(files, FILES_PER_BATCH)):
             for path, stored, facts_json in rows:
                 fresh[path] = stored, facts_json
                 result.read += 1
@@ -264,7 +264,7 @@ def store_in_threads(
     return fresh
 
 
-def store_remotely(artifact_store: Store, file: FolderFile, is_damaged: Callable[[str], bool]) -> Taken:
+def store_remotely(artifact_store: Store, file: FolderFile, is_damaged: Callable[[str], bool]) -> ReadFile:
     """Store one file in a remote store."""
     with opened(file.file, file.real) as fd, artifact_store.open_staging() as staging:
         before = os.fstat(fd)
@@ -273,14 +273,14 @@ def store_remotely(artifact_store: Store, file: FolderFile, is_damaged: Callable
             staging.write(chunk)
             head, tail = head or chunk[: 64 << 10], (tail + chunk[-64:])[-64:]
         if (before.st_size, before.st_mtime_ns) != (os.fstat(fd).st_size, os.fstat(fd).st_mtime_ns):
-            raise changed(Path(file.file))
+            raise build_changed_error(Path(file.file))
         staging.publish(is_damaged=is_damaged)
     stored = staging.stored
     about = About.of(before)
-    return Taken(stored.digest, stored.size, head, tail, about, chunks=stored.chunks, replaced=stored.replaced)
+    return ReadFile(stored.digest, stored.size, head, tail, about, chunks=stored.chunks, replaced=stored.replaced)
 
 
-def describe_image(path: str, stored: Taken) -> str:
+def describe_image(path: str, stored: ReadFile) -> str:
     """The image header of a file as JSON; "" if it is not an image."""
     header = read_image_header(stored.head, stored.tail)
     if header is None and not path.lower().endswith(SUFFIXES):
@@ -288,7 +288,7 @@ def describe_image(path: str, stored: Taken) -> str:
     return json.dumps(asdict(header) if header else {"media_type": "", "whole": False})
 
 
-def build_stored_file(path: str, entry: IndexedFile, taken: Taken | None) -> Stored:
+def build_stored_file(path: str, entry: IndexedFile, taken: ReadFile | None) -> Stored:
     """`taken`: what this ingest has read of the file; None where an earlier one did."""
     media_type = (entry.facts.get("media_type") if entry.facts_json else "") or guess_media_type(path)
     if taken is None:

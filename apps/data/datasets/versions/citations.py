@@ -17,7 +17,7 @@ from django.utils.module_loading import import_string
 from apps.data.datasets.models import DatasetFile, DatasetVersion, VersionTag
 from apps.data.datasets.quality.profile_job_retention import IS_MEASUREMENT, find_profile_jobs
 from apps.platform.approvals.fact_names import query_fact_names
-from apps.platform.artifacts.garbage import keys_to
+from apps.platform.artifacts.garbage import list_foreign_keys_to
 from apps.platform.jobs.models import JobInput, JobOutput
 from apps.platform.jobs.states import JobState
 from apps.platform.lineage.models import Edge
@@ -93,7 +93,7 @@ def iter_approval_citations(version: DatasetVersion) -> Iterator[Citation]:
 
 def iter_key_citations(version: DatasetVersion) -> Iterator[Citation]:
     """Rows of any app with a key to it; one that may be set to null is of a row that needs no version: a commit."""
-    for model, name in keys_to(DatasetVersion):
+    for model, name in list_foreign_keys_to(DatasetVersion):
         if model in (DatasetFile, VersionTag) or model._meta.get_field(name).remote_field.on_delete is SET_NULL:
             continue
         for row in model._base_manager.filter(**{name: version}).order_by("pk")[:MAX_CITATIONS_PER_KIND]:

@@ -30,7 +30,7 @@ from apps.data.datasets.versions.manifest import (
     render_manifest,
 )
 from apps.platform.accounts.models import SLUG, Project
-from apps.platform.artifacts.bulk_sql import insert, not_held_among
+from apps.platform.artifacts.bulk_sql import find_unheld_digests, insert
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit import services as audit
 from apps.platform.jobs.provenance import resolve_requester
@@ -140,7 +140,7 @@ def insert_dataset(actor: Actor, project: Project, name: str, description: str) 
 
 def check_held(project_id: int, artifacts: Sequence[StoredBytes]) -> None:
     """Raise Invalid for an artifact that the project does not hold; another project may, and keeps it to itself."""
-    missing = sorted(not_held_among(project_id, {artifact.digest for artifact in artifacts}))
+    missing = sorted(find_unheld_digests(project_id, {artifact.digest for artifact in artifacts}))
     if missing:
         raise Invalid(
             "The project holds no artifact {missing}.",

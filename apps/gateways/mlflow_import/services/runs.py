@@ -40,7 +40,7 @@ from apps.ml.experiments.models import (
 from apps.ml.experiments.services.jobs import save_points
 from apps.ml.experiments.states import ENDED
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.bulk_sql import batches
+from apps.platform.artifacts.bulk_sql import split_into_batches
 from apps.platform.audit import services as audit
 
 POINTS_PER_TRANSACTION = 20_000  # points of one transaction
@@ -112,7 +112,7 @@ def import_run(
     StaleState where another import writes it.
     """
     policy.require(actor, "run.import", experiment)
-    parts = batches(points, POINTS_PER_TRANSACTION)
+    parts = split_into_batches(points, POINTS_PER_TRANSACTION)
     part, next_part = next(parts, []), next(parts, [])  # asked for outside of the transaction: the source may be slow
     metrics: dict[str, int] = {}
     with transaction.atomic():

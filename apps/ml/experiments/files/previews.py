@@ -16,7 +16,7 @@ from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.core.lists.pages import is_storable
 from apps.ml.experiments.files.tree import PATH_LENGTH, FileRow, Owner, find_file
-from apps.platform.artifacts.services import get_artifact, usable
+from apps.platform.artifacts.services import get_artifact, require_undamaged
 from apps.platform.artifacts.verification import read_verified
 from deepseek.messages import N_
 
@@ -75,7 +75,7 @@ def build_preview(actor: Actor, owner: Owner, path: str) -> Preview:
     kind = get_preview_kind(file)
     if kind != "text":
         return Preview(file, kind)
-    artifact = usable(get_artifact(actor=actor, project=owner.project, digest=file.artifact_id))
+    artifact = require_undamaged(get_artifact(actor=actor, project=owner.project, digest=file.artifact_id))
     is_full_json = is_json(file) and file.size <= JSON_LIMIT
     data = read_verified(artifact, 0, min(file.size, JSON_LIMIT if is_full_json else TEXT_LIMIT))
     table = parse_table(data, file, cut=len(data) < file.size)

@@ -27,7 +27,7 @@ from apps.ml.experiments.models import (
     RunModel,
 )
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.garbage import keys_to
+from apps.platform.artifacts.garbage import list_foreign_keys_to
 from apps.platform.holds.queries import find_held_ids, find_hold_reason
 
 Cites = Callable[[Sequence[Run]], Mapping[str, str]]
@@ -182,7 +182,7 @@ def list_protecting_keys(target: type[models.Model]) -> list[tuple[Any, str]]:
     """(model, field) of every foreign key to `target` that does not go with it."""
     return [
         (model, name)
-        for model, name in keys_to(target)
+        for model, name in list_foreign_keys_to(target)
         if model._meta.get_field(name).remote_field.on_delete is not models.CASCADE
     ]
 

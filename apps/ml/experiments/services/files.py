@@ -65,7 +65,7 @@ def put_file(
         actor=actor, project=owner.project, stream=stream, expected_size=size, name=name, media_type=media_type
     )
     about = {"path": path, "artifact": stored.artifact, "size": stored.artifact.size}
-    about["media_type"] = file_names.media_type(media_type)  # the project may hold equal bytes under another
+    about["media_type"] = file_names.clean_media_type(media_type)  # the project may hold equal bytes under another
     table: Any = RunArtifact if isinstance(owner, Run) else LoggedModelArtifact
     key = "run" if isinstance(owner, Run) else "model"
     row: FileRow = table(**{key: owner}, **about)

@@ -23,11 +23,11 @@ from apps.ml.registry.impact.queries import (
     find_affected,
     get_page_address,
 )
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.list_export import export_list
 from apps.platform.jobs.views import get_project_context
 from apps.platform.lineage.ends import END_TYPES, check_end
-from apps.platform.lineage.queries import GraphNode, one_edge
-from apps.platform.lineage.steps import address_of, words
+from apps.platform.lineage.queries import GraphNode, find_end
+from apps.platform.lineage.steps import get_node_url, get_type_label
 
 
 def get_field(name: str) -> Callable[[Affected], Any]:
@@ -80,7 +80,7 @@ def show_affected(request: HttpRequest, project: str, type: str, id: str) -> Htt
     filters = read_filter_values(request.GET, ("kind", "production", "reach"))
     show_all = asks_for_all(request.GET)
     impact: Impact = find_affected(actor, where, type, id, max_edges=MAX_EDGES if show_all else MAX_NEAREST_EDGES)
-    choices = [(item, _("Alias") if item == ALIAS else words(item)) for item in TYPES]
+    choices = [(item, _("Alias") if item == ALIAS else get_type_label(item)) for item in TYPES]
     table = build_table_in_memory(
         AFFECTED,
         request.GET,
@@ -112,8 +112,8 @@ def show_affected(request: HttpRequest, project: str, type: str, id: str) -> Htt
         ],
     )
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
-    end = one_edge(actor, where, (type, id))
+        return export_list(actor, table, project=where)
+    end = find_end(actor, where, (type, id))
     label = (end.label if end else "") or (id[:12] if len(id) > 12 else f"#{id}")
     node = GraphNode(type, id, "", label, 0)
     context = {
@@ -125,7 +125,7 @@ def show_affected(request: HttpRequest, project: str, type: str, id: str) -> Htt
         "type": type,
         "id": id,
         "label": label,
-        "kind": words(type),
-        "url": address_of(node, where.slug),
+        "kind": get_type_label(type),
+        "url": get_node_url(node, where.slug),
     }
     return render(request, "registry/affected.html", context, status=table.status)

@@ -19,9 +19,9 @@ from apps.ml.registry.models import Alias, AliasMove, ModelVersion
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.models import Project
 from apps.platform.lineage.ends import check_end
-from apps.platform.lineage.queries import MAX_DEPTH, GraphNode, edges_at
-from apps.platform.lineage.steps import address_of, words
-from apps.platform.lineage.traversal import Key, walked
+from apps.platform.lineage.queries import MAX_DEPTH, GraphNode, fetch_edges
+from apps.platform.lineage.steps import get_node_url, get_type_label
+from apps.platform.lineage.traversal import Key, walk_edges
 
 MAX_EDGES = 50_000  # that one answer walks; there may be more
 MAX_NEAREST_EDGES = 2_000  # that a page walks before anybody asks for all: a hub must not make it slow
@@ -42,7 +42,7 @@ class Affected:
 
     @property
     def kind(self) -> str:
-        return _("Alias") if self.type == ALIAS else words(self.type)
+        return _("Alias") if self.type == ALIAS else get_type_label(self.type)
 
     @property
     def key(self) -> str:
@@ -66,12 +66,12 @@ def find_affected(actor: Actor, project: Project, type: str, id: str, *, max_edg
     policy.require(actor, "lineage.view", project)
     check_end(type, id)
     root = type, id
-    ways = walked(project, root, "down", MAX_DEPTH, max_edges, max_edges)
+    ways = walk_edges(project, root, "down", MAX_DEPTH, max_edges, max_edges)
     nearest: dict[Key, tuple[int, int]] = {}
     for way in ways[:max_edges]:  # the walk reads one more, to know whether there is more
         if (way.far_type, way.far_id) != root:
             nearest.setdefault((way.far_type, way.far_id), (way.edge, way.level))
-    edges = edges_at(actor, [edge for edge, _level in nearest.values()])
+    edges = fetch_edges(actor, [edge for edge, _level in nearest.values()])
     live = find_keys_in_production(project, [root, *nearest])
     objects = [
         Affected(*key, edges[edge].target_label, edges[edge].target_digest, level, edges[edge].created_at, key in live)
@@ -132,4 +132,4 @@ def get_page_address(item: Affected, slug: str) -> str:
     """Its page; an alias has that of its model, whose name stands before its own."""
     if item.type == ALIAS:
         return reverse("registry:model", args=[slug, item.label.rpartition(" ")[0]])
-    return address_of(GraphNode(item.type, item.id, item.digest, item.label, item.hops), slug)
+    return get_node_url(GraphNode(item.type, item.id, item.digest, item.label, item.hops), slug)

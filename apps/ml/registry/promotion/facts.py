@@ -24,7 +24,7 @@ from apps.ml.registry.models import Alias, ModelVersion, Variant
 from apps.ml.registry.provenance import list_training_data
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.artifacts.services import report_damage
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 
 SCHEMA = "plane/promotion-facts/v1"
 METRIC_FIELDS = ("value", "low", "high", "confidence", "method", "better", "unit")
@@ -173,7 +173,7 @@ def compute_stored_digest(digest: str) -> str:
 
     Raises Unavailable if the store as a whole is not there: that is no fault of a model.
     """
-    sha256, at = hashlib.sha256(), store()
+    sha256, at = hashlib.sha256(), get_store()
     try:
         with closing(at.open(digest)) as reading:
             for chunk in reading:

@@ -30,7 +30,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.models import Edge
-from apps.platform.lineage.services import edge_rows
+from apps.platform.lineage.services import build_edge_rows
 from deepseek.messages import N_
 
 MAX_SOURCE_LENGTH, MAX_RUN_LINK_LENGTH = 500, 500
@@ -105,7 +105,7 @@ def record_version(
             digests={"version": version.digest},
         )
         tag_rows = [ModelVersionTag(version=version, key=key, value=value) for key, value in (tags or {}).items()]
-        edges = edge_rows(project, build_source_edges(version, located))
+        edges = build_edge_rows(project, build_source_edges(version, located))
         fast_sql.insert_rows([*tag_rows, *edges, fact], skip_existing=frozenset({Edge}))
         if located.logged_model_id:
             add_version_to_tag(actor=actor, project=project, model_id=located.logged_model_id, name=name, number=number)

@@ -20,7 +20,7 @@ from apps.ml.registry.models import AliasMove, Evaluation, EvaluationSet, Gate, 
 from apps.ml.registry.services.evaluations import check_document, check_number, insert_evaluation
 from apps.ml.registry.services.versions import JobOutputRow
 from apps.ml.registry.states import PRODUCTION
-from apps.platform.accounts.actors import actor_from_grant
+from apps.platform.accounts.actors import build_actor_from_grant
 from apps.platform.accounts.confirmations import is_unconfirmed
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
@@ -185,6 +185,6 @@ def register_predictions(
     on, version = find_set(project, set_name), get_predictable_version(project, version_key)
     check_fits(version, on)
     check_document(job, document, artifact.pk, on, ("predictions", "table"), PredictionsSpec)
-    check_bar(version, on, actor_from_grant(job.grant), job)  # it may have been promoted meanwhile
+    check_bar(version, on, build_actor_from_grant(job.grant), job)  # it may have been promoted meanwhile
     with transaction.atomic():
         return insert_evaluation(actor, on, version, job, artifact, outputs_by_slot["replicates"][1], document)

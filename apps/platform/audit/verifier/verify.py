@@ -262,8 +262,8 @@ def verify_export(export: Export, *, pinned: bytes | None = None, own: Iterable[
         raise Unreadable("the public key is not an Ed25519 key in PEM form") from None
     report.key_id = key_id_of(key)
     report.checkpoints = len(export.checkpoints)
-    kept = list(own)
-    signed, fault = signed_hashes(key, [*kept, *export.checkpoints])
+    checkpoints = list(own)
+    signed, fault = signed_hashes(key, [*checkpoints, *export.checkpoints])
     first = int(export.manifest.get("from_seq") or 1)
     walk = Walk(signed=signed, anchored=first == 1)
     report.finding = walk_records(export, walk, report) or fault or manifest_fault(export, key, walk, report)

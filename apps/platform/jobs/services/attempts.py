@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.core.policy import is_allowed, require
-from apps.platform.accounts.actors import actor_from_grant
+from apps.platform.accounts.actors import build_actor_from_grant
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit.services import change_state
 from apps.platform.jobs.checkpoints import forget_checkpoint
@@ -68,7 +68,7 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
             job = best.order_by("-priority", "id").select_for_update(skip_locked=skip, of=("self",)).first()
             if job is None:
                 return None
-            requester = actor_from_grant(job.grant)
+            requester = build_actor_from_grant(job.grant)
             if requester is not None and is_allowed(requester, "job.submit", job):
                 return _take(
                     actor, job, node, owner, choose_devices(job, get_claimable_capacity(job, free, reserved_for)) or []

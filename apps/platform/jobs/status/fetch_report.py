@@ -18,9 +18,9 @@ from apps.core.errors import Invalid
 from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, read_filter_values
 from apps.core.lists.memory_lists import build_table_in_memory
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.services import usable
+from apps.platform.artifacts.services import require_undamaged
 from apps.platform.artifacts.verification import read_verified
-from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.list_export import export_list
 from apps.platform.jobs import queries
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.views import build_job_context, get_project_context
@@ -90,7 +90,7 @@ def load_fetch_report(job: Job) -> FetchReport:
     output = next((output for output in job.outputs.all() if output.media_type == REPORT_TYPE), None)
     if output is None:
         return FetchReport()
-    artifact: Artifact = usable(output.artifact)
+    artifact: Artifact = require_undamaged(output.artifact)
     if artifact.size > MAX_REPORT_BYTES:
         return FetchReport(artifact.digest, too_large=True)
     report = json.loads(read_verified(artifact))
@@ -169,7 +169,7 @@ def show_fetches(request: HttpRequest, project: str, pk: int) -> HttpResponseBas
     report = load_fetch_report(job)
     table = build_fetches_table(report.rows, request.GET)
     if request.GET.get("format") == "csv":
-        return csv_response(actor, table, project=where)
+        return export_list(actor, table, project=where)
     rows = [{"one": fetch, "state": STATES[fetch.result], "result": RESULTS[fetch.result]} for fetch in table.rows]
     context |= {**table.build_context(), "rows": rows, "found": report}
     return render(request, "jobs/fetches.html", context, status=table.status)

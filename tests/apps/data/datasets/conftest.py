@@ -7,7 +7,7 @@ from apps.data.datasets.services import create_dataset
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.versions.registration import add_version
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import Job, JobInput
 from tests.apps.data.datasets import inline_engine as engine
 
@@ -32,7 +32,7 @@ def held(project):
     """held(bytes, project=...) -> an Artifact whose bytes are in the store, held by the project."""
 
     def put(data=CSV, where=None, media_type="text/csv"):
-        with store().open_staging() as staging:
+        with get_store().open_staging() as staging:
             staging.write(data)
             digest, size = staging.publish()
         artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]

@@ -16,7 +16,7 @@ from apps.data.datasets.versions.deletion import delete_version
 from apps.data.datasets.versions.tags import tag_version
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import record_names
-from apps.platform.artifacts.garbage import cited_by_text, keys_to, uncited
+from apps.platform.artifacts.garbage import filter_uncited, find_cited_digests, list_foreign_keys_to
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobInput, JobOutput
 from apps.platform.lineage.models import Edge
@@ -143,8 +143,8 @@ def test_what_has_measured_it_lets_its_bytes_go(delete, table, who, held, worker
     assert told.pk in record
     assert f'"measured_by":[{job.pk}]' in record
     ours = {held(b"a\n1\n").pk, told.pk}
-    assert ours == set(uncited(timezone.now()).filter(pk__in=ours).values_list("pk", flat=True))
-    assert not cited_by_text(ours)
+    assert ours == set(filter_uncited(timezone.now()).filter(pk__in=ours).values_list("pk", flat=True))
+    assert not find_cited_digests(ours)
 
 
 def test_bytes_of_another_version_stay_measured(delete, table, who, held, worker_actor, added):
@@ -187,7 +187,7 @@ def test_an_app_above_can_cite(delete, settings):
 
 
 def test_every_foreign_key_to_a_version_is_known():
-    assert {(DatasetFile, "version"), (VersionTag, "version")} <= set(keys_to(DatasetVersion))
+    assert {(DatasetFile, "version"), (VersionTag, "version")} <= set(list_foreign_keys_to(DatasetVersion))
 
 
 def test_once(delete):

@@ -18,7 +18,7 @@ from apps.data.datasets.services import create_dataset
 from apps.platform.artifacts import intake, local_store
 from apps.platform.artifacts.intake import Intake
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
 
@@ -82,10 +82,10 @@ def test_folder_becomes_a_version(take, folder, mode):
     rows = DatasetFile.objects.order_by("path").values_list("path", "artifact_id", "media_type")
     assert [(path, digest) for path, digest, _ in rows] == sorted((p, sha256_hex(d)) for p, d in files.items())
     assert {path: kind for path, _, kind in rows}["a/one.csv"] == "text/csv"
-    assert all(b"".join(store().open(sha256_hex(data))) == data for data in files.values())
+    assert all(b"".join(get_store().open(sha256_hex(data))) == data for data in files.values())
     assert Holding.objects.count() == Artifact.objects.count() == 4
     assert AuditRecord.objects.filter(action="artifact.hold_many").count() == 1
-    assert list((store().root / "staging").iterdir()) == []
+    assert list((get_store().root / "staging").iterdir()) == []
 
 
 def test_version_with_a_table_is_measured_once(take, folder):
@@ -101,7 +101,7 @@ def test_version_with_a_table_is_measured_once(take, folder):
 def test_linked_file_is_the_object_and_read_only(take, folder):
     done = take(mode="link")
     assert done.linked == 3  # the empty one is copied, the equal one is there already
-    assert os.path.samefile(folder / "b.bin", store().path_of(sha256_hex(BINARY)))
+    assert os.path.samefile(folder / "b.bin", get_store().path_of(sha256_hex(BINARY)))
     assert (folder / "b.bin").stat().st_mode & 0o222 == 0
 
 
@@ -130,9 +130,9 @@ def test_a_file_changed_in_place_within_its_clock_is_read_again(take, folder):
 
 def test_lost_object_is_read_again(take):
     take()
-    store().path_of(sha256_hex(BINARY)).unlink()
+    get_store().path_of(sha256_hex(BINARY)).unlink()
     assert take().read == 1
-    assert store().verify(sha256_hex(BINARY))
+    assert get_store().verify(sha256_hex(BINARY))
 
 
 def test_damaged_object_is_read_again(take):
@@ -176,7 +176,7 @@ def test_file_that_changes_while_it_is_read_is_a_conflict(take, folder, monkeypa
         take()
     assert not DatasetVersion.objects.exists()
     assert not Artifact.objects.exists()
-    assert list((store().root / "staging").iterdir()) == []
+    assert list((get_store().root / "staging").iterdir()) == []
 
 
 def test_links_and_pipes_are_refused(take, folder):
@@ -232,11 +232,11 @@ def test_file_that_cannot_be_linked_is_copied_and_reported(take, folder, monkeyp
     done = take(mode="link")
     assert len(done.not_linked) >= 3
     assert "cross-device" in next(iter(done.not_linked.values()))
-    assert store().verify(sha256_hex(BINARY))
+    assert get_store().verify(sha256_hex(BINARY))
 
 
 def test_files_of_a_killed_ingest_are_removed_by_the_next(take, home, monkeypatch):
-    left = store().staging / "intake-0"
+    left = get_store().staging / "intake-0"
     left.mkdir(parents=True)
     (left / "x").write_bytes(b"half")
     monkeypatch.setattr(local_store, "UNLOCKED_SECONDS", 0.0)

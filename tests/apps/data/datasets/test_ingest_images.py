@@ -15,7 +15,7 @@ from apps.data.datasets.ingest.image_headers import read_image_header
 from apps.data.datasets.ingest.local_files import ingest
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import get_main_file
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 
 pytestmark = pytest.mark.django_db
 JPEG = (
@@ -56,7 +56,7 @@ def take(tmp_path, settings, operator, project):
 
 def rows_of(done):
     digest = done.version.files.get(path="images.csv").artifact_id
-    return list(csv.DictReader(io.StringIO(b"".join(store().open(digest)).decode())))
+    return list(csv.DictReader(io.StringIO(b"".join(get_store().open(digest)).decode())))
 
 
 def test_labels_and_splits_by_folder(take, operator):

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from apps.data.datasets.services import set_quality, upload_csv
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 
 pytestmark = pytest.mark.django_db
 V = "/p/demo/data/wti-daily/1"
@@ -175,7 +175,7 @@ def test_who_uses_it(engineer, web, added, held, job):
 def test_damaged_bytes_are_said_and_no_tab_breaks(engineer, web, added, held):
     artifact = held(b"only,here\n1,2\n")  # the store is of all tests that run meanwhile
     added({"t.csv": artifact}, media_type="text/csv")
-    store().path_of(artifact.digest).unlink()
+    get_store().path_of(artifact.digest).unlink()
     Artifact.objects.filter(pk=artifact.pk).update(damaged_at=timezone.now())
     client = web(engineer)
     for tab in ("", "/preview", "/files", "/quality", "/distributions"):

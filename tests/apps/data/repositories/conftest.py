@@ -6,7 +6,7 @@ import pytest
 from apps.data.datasets.services import create_dataset
 from apps.data.datasets.versions.registration import add_version
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"
 LFS = "application/vnd.git-lfs+json"
@@ -35,7 +35,7 @@ def held(project):
     """held(bytes, where=project) -> an artifact that the project holds."""
 
     def put(data=TABLE, where=None):
-        with store().open_staging() as staging:
+        with get_store().open_staging() as staging:
             staging.write(data)
             digest, size = staging.publish()
         artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]

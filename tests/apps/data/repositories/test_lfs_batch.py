@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from tests.apps.data.repositories.conftest import LFS, TABLE
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def test_what_is_held_needs_no_upload(asker, engineer, dataset, held):
 
 
 def test_what_is_held_and_lost_or_cut_must_be_sent(asker, engineer, dataset, held):
-    path = store().path_of(held().digest)
+    path = get_store().path_of(held().digest)
     for data in (TABLE[:-1], None):
         path.unlink()
         if data is not None:

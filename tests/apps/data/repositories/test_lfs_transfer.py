@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.data.repositories import tickets
 from apps.platform.accounts.models import ApiToken
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from tests.apps.data.repositories.conftest import LFS, TABLE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
@@ -37,18 +37,18 @@ def ticket(asker, engineer, dataset):
 def test_an_upload_is_stored_under_its_digest_once(client, project, ticket):
     assert put(client, ticket).status_code == 201
     assert put(client, ticket).status_code == 200
-    assert store().size(OID) == len(TABLE)
+    assert get_store().size(OID) == len(TABLE)
     assert Holding.objects.get(project=project, artifact=OID).created_by == "engineer"
-    assert not list(store().staging.glob("*"))
+    assert not list(get_store().staging.glob("*"))
 
 
 def test_a_wrong_digest_leaves_nothing(client, ticket):
     answer = put(client, ticket, TABLE[:-1] + b"x")
     assert (answer.status_code, answer.headers["Content-Type"]) == (422, LFS)
     assert "announced was" in answer.json()["message"]
-    assert not store().exists(OID)
+    assert not get_store().exists(OID)
     assert not Artifact.objects.exists()
-    assert not list(store().staging.glob("*"))
+    assert not list(get_store().staging.glob("*"))
 
 
 def test_another_size_is_refused_before_it_is_read(client, ticket):
@@ -117,11 +117,11 @@ def test_over_the_quota_is_refused(client, ticket, limits):
     limits(project_quota_bytes=10)
     answer = put(client, ticket)
     assert (answer.status_code, "PROJECT_QUOTA_BYTES" in answer.json()["message"]) == (507, True)
-    assert not store().exists(OID)
+    assert not get_store().exists(OID)
 
 
 def test_nothing_at_all_is_an_object_too(client, asker, engineer, dataset):
     empty = hashlib.sha256(b"").hexdigest()
     where = address(asker(engineer).batch("upload", (empty, 0)))
     assert put(client, where, b"", CONTENT_LENGTH="0").status_code == 201
-    assert store().size(empty) == 0
+    assert get_store().size(empty) == 0

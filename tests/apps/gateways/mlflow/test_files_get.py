@@ -6,7 +6,7 @@ import pytest
 
 from apps.core.canonical import sha256_hex
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from tests.apps.gateways.mlflow.conftest import FILES
 
 
@@ -38,7 +38,7 @@ def test_a_range_of_it(track, note):
 
 
 def test_a_damaged_file_is_not_sent(track, note):
-    path = store().path_of(sha256_hex(b"hello world"))
+    path = get_store().path_of(sha256_hex(b"hello world"))
     path.chmod(0o600)
     path.write_bytes(b"hellO world")
     assert track.refused("GET", note)[:2] == (409, "RESOURCE_CONFLICT")  # of 5xx its client would try again for minutes
@@ -59,7 +59,7 @@ def test_nobody_without_a_token(client, note):
 
 
 def test_bytes_that_are_gone_are_named(track, place, run, note):
-    store().set_aside(run.artifacts.get().artifact_id)
+    get_store().set_aside(run.artifacts.get().artifact_id)
     assert track.refused("GET", note)[:2] == (409, "RESOURCE_CONFLICT")
 
 

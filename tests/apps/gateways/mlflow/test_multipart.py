@@ -11,7 +11,7 @@ from django.test import Client
 from apps.gateways.mlflow import services
 from apps.gateways.mlflow.models import MultipartUpload
 from apps.platform.accounts.models import ApiToken
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from tests.apps.gateways.mlflow.conftest import FILES
 
@@ -49,7 +49,7 @@ def test_the_parts_become_one_file(track, place, begun):
     assert complete(track, place, begun, parts[::-1]).json() == {}
     assert track.send("GET", f"{FILES}{place}/big/big.bin").getvalue() == b"".join(PARTS)
     assert not MultipartUpload.objects.exists()
-    assert store().area(services.AREA).areas() == []
+    assert get_store().area(services.AREA).areas() == []
 
 
 def test_equal_parts_are_parts_too(track, place, begun):
@@ -88,7 +88,7 @@ def test_aborted_nothing_stays(track, place, begun):
     sent(begun)
     body = {"path": "big.bin", "upload_id": begun["upload_id"]}
     assert track.post(f"{MPU}abort/{place}/big", **body) == {}
-    assert store().area(services.AREA).areas() == []
+    assert get_store().area(services.AREA).areas() == []
     assert track.refused("POST", f"{MPU}abort/{place}/big", body)[0] == 404
     assert send_part(begun["credentials"][0]["url"], b"late").status_code == 404
     actions = AuditRecord.objects.filter(action__startswith="multipart").order_by("pk")
@@ -140,7 +140,7 @@ def test_what_nobody_ends_is_swept(track, place, begun, worker_actor):
     assert services.sweep_uploads(actor=worker_actor) == 1  # the parts that no upload knows
     MultipartUpload.objects.update(created_at=MultipartUpload.objects.get().created_at - timedelta(days=2))
     assert services.sweep_uploads(actor=worker_actor) == 1
-    assert store().area(services.AREA).areas() == []
+    assert get_store().area(services.AREA).areas() == []
 
 
 def test_the_server_tells_that_it_can(client):

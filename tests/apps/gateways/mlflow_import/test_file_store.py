@@ -16,7 +16,7 @@ from apps.ml.experiments.services.experiments import restore_experiment
 from apps.ml.registry.models import Alias, Model, ModelVersion
 from apps.ml.registry.services import request_promotion
 from apps.platform.artifacts.garbage import collect_garbage
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.lineage.models import Edge
 from tests.apps.gateways.mlflow_import.conftest import DELETED, MODEL, OTHER, RUN, RUN_META, points
@@ -54,7 +54,7 @@ def test_files_lie_in_the_store_and_are_no_garbage(take, operator):
     take()
     rows = dict(Run.objects.get(pk=RUN).artifacts.values_list("path", "artifact_id"))
     assert set(rows) == {"notes/a b#ü.txt", "empty.txt", "old/MLmodel"}
-    assert b"".join(store().open(rows["notes/a b#ü.txt"])) == b"hello"
+    assert b"".join(get_store().open(rows["notes/a b#ü.txt"])) == b"hello"
     from datetime import timedelta
 
     assert collect_garbage(actor=operator, older_than=timedelta(0), dry_run=True).gone == []

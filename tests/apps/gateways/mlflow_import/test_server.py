@@ -8,7 +8,7 @@ from apps.gateways.mlflow_import import transport
 from apps.gateways.mlflow_import.models import ImportedRun
 from apps.ml.experiments.models import Experiment, LoggedModel, Metric, Run
 from apps.ml.registry.models import Alias, ModelVersion
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from tests.apps.gateways.mlflow_import.conftest import MODEL
 from tests.apps.gateways.mlflow_import.server import API, PROXY, FakeServer
 
@@ -62,7 +62,7 @@ def test_pages_and_files_come_whole(go):
     assert (metric.count, metric.value, metric.step) == (3, 0.5, 2)
     assert list(metric.points.order_by("id").values_list("is_nan", flat=True)) == [False, True, False]
     file = Run.objects.get(pk=RUNS[0]).artifacts.get()
-    assert (file.path, b"".join(store().open(file.artifact_id))) == ("sub/a b#ü.bin", b"hello")
+    assert (file.path, b"".join(get_store().open(file.artifact_id))) == ("sub/a b#ü.bin", b"hello")
 
 
 def test_a_second_import_asks_for_no_points_of_what_has_ended(go, fake):

@@ -25,7 +25,7 @@ from apps.platform.approvals.models import Approval, Vote
 from apps.platform.approvals.services import record_names
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import Job, JobInput, JobOutput
 from tests.apps.ml.registry.measured import write_evaluation
 
@@ -53,7 +53,7 @@ def store_files(project):
         artifacts = []
         for _, data in files:
             artifacts.append(Artifact(digest=sha256_hex(data), size=len(data)))
-            path = store().path_of(artifacts[-1].digest)
+            path = get_store().path_of(artifacts[-1].digest)
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
@@ -252,7 +252,7 @@ def spoil():
     """spoil(digest) puts other bytes where the store keeps these."""
 
     def write(digest):
-        path = store().path_of(digest)
+        path = get_store().path_of(digest)
         path.chmod(0o600)
         path.write_bytes(b"other bytes")
 

@@ -32,7 +32,7 @@ from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import approve
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import Damaged
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 
 NAME = "Modèle 1.2 (α) %2F?#"
 MLMODEL = b"flavors:\n  sklearn:\n    sklearn_version: 1.5.0\n  python_function: {python_version: 3.11.9}\n"
@@ -166,7 +166,7 @@ def test_the_facts_are_those_of_its_bytes(made):
     facts = build_promotion_facts(version, deep=True)
     files = facts["candidate"]["files"]
     assert {path: told["intact"] for path, told in files.items()} == {"MLmodel": True, "data/w.bin": True}
-    store().set_aside(files["data/w.bin"]["sha256"])
+    get_store().set_aside(files["data/w.bin"]["sha256"])
     assert build_promotion_facts(version, deep=True)["candidate"]["files"]["data/w.bin"] == {
         "size": 7,
         "sha256": "",
@@ -177,7 +177,7 @@ def test_the_facts_are_those_of_its_bytes(made):
 
 def test_bytes_that_are_gone_are_not_asked_for(made, actor_for, engineer, approver):
     version = made()
-    store().set_aside(version.files.get(path="data/w.bin").artifact_id)
+    get_store().set_aside(version.files.get(path="data/w.bin").artifact_id)
     with pytest.raises(Damaged):
         request_promotion(actor=actor_for(engineer), version=version)
 
@@ -195,7 +195,7 @@ def test_nor_is_what_has_no_files(made, actor_for, engineer, project, approver, 
 def test_bytes_written_over_void_the_approval(made, actor_for, engineer, approver):
     version = made()
     asked = request_promotion(actor=actor_for(engineer), version=version)
-    store().set_aside(version.files.get(path="data/w.bin").artifact_id)
+    get_store().set_aside(version.files.get(path="data/w.bin").artifact_id)
     proof, digest = Proof(user_id=approver.pk, method="password"), asked.facts_digest
     with pytest.raises(Conflict):
         approve(actor=actor_for(approver), approval=asked, facts_digest=digest, reason="good", proof=proof)

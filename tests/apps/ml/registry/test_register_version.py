@@ -140,7 +140,7 @@ def test_a_missing_output_is_named(register, forms):
 
 def test_reads_no_bytes(register, forms, monkeypatch):
     job, outputs = forms()
-    monkeypatch.setattr("apps.ml.registry.promotion.facts.store", lambda: pytest.fail("read the store"))
+    monkeypatch.setattr("apps.ml.registry.promotion.facts.get_store", lambda: pytest.fail("read the store"))
     monkeypatch.setattr("apps.platform.artifacts.local_store.LocalStore.open", lambda *_: pytest.fail("read the store"))
     assert register(job, outputs)[1]
 

@@ -17,7 +17,7 @@ from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.services import evaluate_ended_reruns, rerun_run
 from apps.ml.reruns.tolerance import Tolerance
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import JobState
@@ -52,7 +52,7 @@ def held(project):
     """held(bytes) -> an Artifact of the project whose bytes are in the store."""
 
     def put(data: bytes = b"day,price\n1,2\n") -> Artifact:
-        with store().open_staging() as staging:
+        with get_store().open_staging() as staging:
             staging.write(data)
             digest, size = staging.publish()
         artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]

@@ -14,7 +14,7 @@ from apps.ml.reruns.services import rerun_run
 from apps.ml.reruns.states import RerunState
 from apps.ml.reruns.tolerance import Tolerance
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
 
@@ -77,7 +77,7 @@ def test_bytes_that_are_gone_are_named(ask, original):
 @pytest.mark.parametrize("how", ["told by a scrub", "not in the store", "cut off"])
 def test_damaged_bytes_are_named(ask, original, how):
     digest = original.inputs["table"]
-    path = store().path_of(digest)
+    path = get_store().path_of(digest)
     if how == "told by a scrub":
         Artifact.objects.filter(pk=digest).update(damaged_at="2026-01-01T00:00:00Z")
     else:

@@ -3,7 +3,7 @@
 import pytest
 
 from apps.platform.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
-from apps.platform.accounts.row_operations import roles_held
+from apps.platform.accounts.row_operations import get_member_roles
 
 V1 = "/api/v1"
 
@@ -153,7 +153,7 @@ def test_invalid_roles_are_refused(secadmin, web, project, engineer):
     for body in ({"roles": []}, {"roles": "viewer"}, {}, {"roles": ["root"]}):
         answer = post(client, "projects/demo/members/engineer", body, "put")
         assert (answer.status_code, answer.json()["error"]["field"].split("/")[1]) == (422, "roles"), body
-    assert roles_held(project, engineer) == {"engineer"}
+    assert get_member_roles(project, engineer) == {"engineer"}
 
 
 def test_wrong_verb(sysadmin, web):

@@ -5,7 +5,7 @@ import pytest
 from apps.core.policy import SCOPES
 from apps.platform.accounts.forms import SCOPE_WORDS
 from apps.platform.accounts.models import ApiToken, User
-from apps.platform.accounts.row_operations import roles_held
+from apps.platform.accounts.row_operations import get_member_roles
 
 
 def text_of(answer) -> str:
@@ -127,11 +127,11 @@ def test_roles_by_the_security_administrator(secadmin, project, viewer, web):
     client = web(secadmin)
     form = {"member-project": "demo", "member-roles": ["engineer"], "member-reason": "moved"}
     assert client.post("/people/viewer/memberships", form).status_code == 302
-    assert roles_held(project, viewer) == {"engineer"}
+    assert get_member_roles(project, viewer) == {"engineer"}
     again = client.post("/people/viewer/memberships", form)
     assert (again.status_code, "has these roles already" in text_of(again)) == (422, True)
     client.post("/people/viewer/memberships", form | {"member-roles": []})
-    assert roles_held(project, viewer) == frozenset()
+    assert get_member_roles(project, viewer) == frozenset()
 
 
 def test_the_form_of_roles_opens_with_those_there_are(secadmin, viewer, web):

@@ -4,7 +4,12 @@ import pytest
 from django.utils import timezone
 
 from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_actor
-from apps.platform.accounts.actors import actor_for_token, actor_for_user, actor_from_grant, client_address
+from apps.platform.accounts.actors import (
+    build_actor_for_token,
+    build_actor_for_user,
+    build_actor_from_grant,
+    get_client_address,
+)
 from apps.platform.accounts.models import ApiToken, Membership
 
 
@@ -15,19 +20,19 @@ def grant_of(actor) -> dict:
 def test_a_member_has_the_roles_of_each_project(engineer, project, other_project, django_assert_num_queries):
     Membership.objects.create(project=other_project, user=engineer, role=ProjectRole.VIEWER)
     with django_assert_num_queries(1):
-        actor = actor_for_user(engineer, address="192.0.2.9", request_id="r-1")
+        actor = build_actor_for_user(engineer, address="192.0.2.9", request_id="r-1")
     assert actor.project_roles == {project.pk: {ProjectRole.ENGINEER}, other_project.pk: {ProjectRole.VIEWER}}
     assert (actor.label, actor.address, actor.request_id) == ("engineer", "192.0.2.9", "r-1")
 
 
 def test_a_disabled_person_is_nobody(engineer):
     engineer.is_active = False
-    assert actor_for_user(engineer).is_anonymous
+    assert build_actor_for_user(engineer).is_anonymous
 
 
 def test_a_token_is_narrowed_to_its_project_and_scopes(engineer, project, other_project, make_token):
     Membership.objects.create(project=other_project, user=engineer, role=ProjectRole.VIEWER)
-    actor = actor_for_token(make_token(engineer, project, ["read"])[1])
+    actor = build_actor_for_token(make_token(engineer, project, ["read"])[1])
     assert actor.project_roles == {project.pk: {ProjectRole.ENGINEER}}
     assert actor.scopes == {"read"}
 
@@ -35,7 +40,7 @@ def test_a_token_is_narrowed_to_its_project_and_scopes(engineer, project, other_
 def test_a_token_outlives_no_membership(engineer, project, make_token):
     _, token = make_token(engineer)
     Membership.objects.all().delete()
-    assert actor_for_token(token).project_roles == {}
+    assert build_actor_for_token(token).project_roles == {}
 
 
 @pytest.mark.parametrize(
@@ -50,12 +55,12 @@ def test_a_token_outlives_no_membership(engineer, project, make_token):
 def test_only_the_auditor_keeps_a_system_role_in_a_token(nobody_yet, project, make_token, system_role, scopes, kept):
     nobody_yet.system_role = system_role
     nobody_yet.save()
-    assert actor_for_token(make_token(nobody_yet, project, scopes)[1]).system_role == kept
+    assert build_actor_for_token(make_token(nobody_yet, project, scopes)[1]).system_role == kept
 
 
 def test_a_service_account_acts_by_token(tool, project, make_token):
     _, token = make_token(None, project, ["read"], service_account=tool)
-    actor = actor_for_token(token)
+    actor = build_actor_for_token(token)
     assert (actor.kind, actor.label, actor.user_id) == ("service_account", "loader", None)
     assert actor.get_roles_in(project.pk) == {ProjectRole.ENGINEER}
 
@@ -63,15 +68,15 @@ def test_a_service_account_acts_by_token(tool, project, make_token):
 def test_a_grant_brings_back_the_person_with_todays_rights(engineer, project, actor_for):
     grant = grant_of(actor_for(engineer))
     Membership.objects.filter(user=engineer).update(role=ProjectRole.VIEWER)
-    actor = actor_from_grant(grant)
+    actor = build_actor_from_grant(grant)
     assert actor.user_id == engineer.pk
     assert actor.get_roles_in(project.pk) == {ProjectRole.VIEWER}
 
 
 def test_a_grant_by_token_keeps_the_narrower_scopes(engineer, make_token):
     _, token = make_token(engineer, scopes=["read", "jobs:write"])
-    grant = grant_of(actor_for_token(token)) | {"scopes": ["jobs:write", "data:write"]}
-    assert actor_from_grant(grant).scopes == {"jobs:write"}
+    grant = grant_of(build_actor_for_token(token)) | {"scopes": ["jobs:write", "data:write"]}
+    assert build_actor_from_grant(grant).scopes == {"jobs:write"}
 
 
 @pytest.mark.parametrize("how", ["person", "membership", "disabled", "token", "revoked", "expired", "account"])
@@ -81,10 +86,10 @@ def test_authority_that_is_gone(how, engineer, tool, project, make_token):
         None if of_tool else engineer, project, ["jobs:write"], service_account=tool if of_tool else None
     )
     by_token = how in {"token", "revoked", "expired", "account"}
-    grant = grant_of(actor_for_token(token) if by_token else actor_for_user(engineer))
-    assert actor_from_grant(grant) is not None
+    grant = grant_of(build_actor_for_token(token) if by_token else build_actor_for_user(engineer))
+    assert build_actor_from_grant(grant) is not None
     take_away(how, engineer, tool, token)
-    assert actor_from_grant(grant) is None
+    assert build_actor_from_grant(grant) is None
 
 
 def take_away(how, user, tool, token) -> None:
@@ -117,19 +122,19 @@ def take_away(how, user, tool, token) -> None:
     ],
 )
 def test_a_grant_of_nobody(db, grant):
-    assert actor_from_grant(grant) is None
+    assert build_actor_from_grant(grant) is None
 
 
 def test_the_grant_of_what_the_plane_asks_for_itself():
-    assert actor_from_grant(build_plane_actor(PlaneRole.DISPATCHER).as_record()) == build_plane_actor(
+    assert build_actor_from_grant(build_plane_actor(PlaneRole.DISPATCHER).as_record()) == build_plane_actor(
         PlaneRole.DISPATCHER
     )
-    assert actor_from_grant({"kind": "user", "label": "dispatcher"}) is None
+    assert build_actor_from_grant({"kind": "user", "label": "dispatcher"}) is None
 
 
 def test_a_grant_that_names_another_owner_than_its_token(engineer, viewer, make_token):
-    grant = grant_of(actor_for_token(make_token(engineer)[1])) | {"user": viewer.pk}
-    assert actor_from_grant(grant) is None
+    grant = grant_of(build_actor_for_token(make_token(engineer)[1])) | {"user": viewer.pk}
+    assert build_actor_from_grant(grant) is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +148,7 @@ def test_a_grant_that_names_another_owner_than_its_token(engineer, viewer, make_
 )
 def test_only_the_proxys_own_hop_is_believed(rf, settings, behind_tls, forwarded, address):
     settings.ENV = settings.ENV.model_copy(update={"behind_tls": behind_tls})
-    assert client_address(rf.get("/", headers={"X-Forwarded-For": forwarded})) == address
+    assert get_client_address(rf.get("/", headers={"X-Forwarded-For": forwarded})) == address
 
 
 @pytest.mark.parametrize(
@@ -154,4 +159,4 @@ def test_whoever_comes_past_the_proxy_invents_no_address(rf, settings, peer, add
     known = {"behind_tls": True, "proxy_addresses": ["10.1.0.0/24", "::1"]}
     settings.ENV = settings.ENV.model_copy(update=known)
     request = rf.get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": "192.0.2.9"})
-    assert client_address(request) == address
+    assert get_client_address(request) == address

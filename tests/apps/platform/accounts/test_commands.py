@@ -6,9 +6,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from apps.core.canonical import sha256_hex
-from apps.platform.accounts.actors import actor_for_token
+from apps.platform.accounts.actors import build_actor_for_token
 from apps.platform.accounts.models import ApiToken, Membership, Project, User
-from apps.platform.accounts.row_operations import roles_held
+from apps.platform.accounts.row_operations import get_member_roles
 from apps.platform.audit.models import AuditRecord
 
 
@@ -36,7 +36,7 @@ def test_create_token_prints_the_token_alone(engineer):
 
 def test_create_token_of_a_service_account(tool):
     secret = run("create_token", "loader", "--project", "demo", "--scopes", "data:write")
-    assert actor_for_token(ApiToken.objects.get(digest=sha256_hex(secret))).label == "loader"
+    assert build_actor_for_token(ApiToken.objects.get(digest=sha256_hex(secret))).label == "loader"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_create_project(db):
 
 def test_set_roles(project, nobody_yet):
     run("set_roles", "newcomer", "--project", "demo", "--roles", "viewer,engineer")
-    assert roles_held(project, nobody_yet) == {"viewer", "engineer"}
+    assert get_member_roles(project, nobody_yet) == {"viewer", "engineer"}
     run("set_roles", "newcomer", "--project", "demo", "--roles", "")
     assert not Membership.objects.exists()
     run("set_roles", "newcomer", "--system-role", "auditor")

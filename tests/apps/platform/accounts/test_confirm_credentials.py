@@ -13,7 +13,7 @@ from apps.core import policy
 from apps.core.actors import Actor, SystemRole
 from apps.core.errors import Conflict, PlaneError, Refused
 from apps.platform.accounts import services
-from apps.platform.accounts.actors import actor_for_token, actor_for_user
+from apps.platform.accounts.actors import build_actor_for_token, build_actor_for_user
 from apps.platform.accounts.confirmations import is_first_installation, is_unconfirmed, require_confirmed
 from apps.platform.accounts.models import ChangeKind, CredentialChange, User
 from tests.conftest import person
@@ -37,7 +37,7 @@ def choose_password(user: User) -> User:
 
 
 def services_actor(user: User) -> Actor:
-    return actor_for_user(User.objects.get(pk=user.pk))
+    return build_actor_for_user(User.objects.get(pk=user.pk))
 
 
 def code_of(call) -> str:
@@ -161,7 +161,8 @@ def test_a_token_from_the_operator_decides_nothing(operator, project, approver, 
     made, _ = services.create_token(scopes=["models:write"], **make)
     tokens = made, make_token(approver, created_by=None)[1], make_token(approver)[1]
     codes = [
-        code_of(lambda token=token: require_confirmed(actor_for_token(token), "approval.decide")) for token in tokens
+        code_of(lambda token=token: require_confirmed(build_actor_for_token(token), "approval.decide"))
+        for token in tokens
     ]
     assert codes == ["token_not_own", "token_not_own", ""]
 
@@ -172,9 +173,9 @@ def test_a_token_from_the_operator_decides_until_the_person_takes_the_account_ov
     approver.refresh_from_db()
     make = {"actor": operator, "project": project, "user": approver, "name": "t"}
     token, _ = services.create_token(scopes=["approvals:decide"], **make)
-    require_confirmed(actor_for_token(token), "approval.decide")
+    require_confirmed(build_actor_for_token(token), "approval.decide")
     choose_password(approver)
-    assert code_of(lambda: require_confirmed(actor_for_token(token), "approval.decide")) == "token_not_own"
+    assert code_of(lambda: require_confirmed(build_actor_for_token(token), "approval.decide")) == "token_not_own"
     assert code_of(lambda: services.create_token(scopes=["approvals:decide"], **make)) == "token_not_own"
 
 

@@ -2,13 +2,13 @@ import pytest
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.accounts.models import ServiceAccount
-from apps.platform.accounts.row_operations import roles_held
+from apps.platform.accounts.row_operations import get_member_roles
 from apps.platform.accounts.services import create_service_account
 
 
 def test_with_its_roles(secadmin_actor, secadmin, project, records):
     account = create_service_account(actor=secadmin_actor, project=project, name="loader", roles=["engineer"])
-    assert roles_held(project, account) == {"engineer"}
+    assert get_member_roles(project, account) == {"engineer"}
     assert account.created_by == secadmin
     assert records("service_account.create")[0]["project"] == project.pk
 

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.platform.accounts.actors import actor_for_token
+from apps.platform.accounts.actors import build_actor_for_token
 from apps.platform.accounts.models import ApiToken
 from apps.platform.accounts.services import create_token, create_token_for_service_account, disable_service_account
 
@@ -82,7 +82,7 @@ def test_nobody_makes_one_for_another_person(engineer, viewer, project, actor_fo
 
 
 def test_a_token_makes_no_token(engineer, project, make_token):
-    actor = actor_for_token(make_token(engineer)[1])
+    actor = build_actor_for_token(make_token(engineer)[1])
     with pytest.raises(Refused) as caught:
         create_token(actor=actor, project=project, name="t", scopes=["read"])
     assert caught.value.code == "scope_missing"

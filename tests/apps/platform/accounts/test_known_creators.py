@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from apps.core.errors import Refused
-from apps.platform.accounts.actors import actor_for_token
+from apps.platform.accounts.actors import build_actor_for_token
 from apps.platform.accounts.confirmations import is_first_installation, is_unconfirmed, require_confirmed
 from apps.platform.accounts.models import ApiToken, ChangeKind, CredentialChange, HolderKind, ServiceAccountHolder, User
 from apps.platform.accounts.services import (
@@ -98,7 +98,7 @@ def test_the_operators_token_of_such_an_account_decides_nothing(operator, secadm
     token = make_token(approver, created_by=None)[1]
     upgrade()
     with pytest.raises(Refused) as caught:
-        require_confirmed(actor_for_token(token), "approval.decide")
+        require_confirmed(build_actor_for_token(token), "approval.decide")
     assert caught.value.code == "credentials_unconfirmed"
 
 

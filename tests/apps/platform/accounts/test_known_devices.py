@@ -6,7 +6,7 @@ import pytest
 from django.test import Client, RequestFactory
 
 from apps.platform.accounts.known_devices import COOKIE
-from apps.platform.accounts.lockout import counted_address
+from apps.platform.accounts.lockout import get_counted_address
 from apps.platform.accounts.services import reset_password
 from apps.platform.audit.models import AuditRecord
 
@@ -158,5 +158,5 @@ def test_many_failures_of_an_address_refuse_no_password_that_was_used_there(engi
 
 def test_one_network_of_ipv6_is_one_address():
     addresses = ["2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "192.0.2.7"]
-    counted = [counted_address(RequestFactory().get("/", REMOTE_ADDR=each)) for each in addresses]
+    counted = [get_counted_address(RequestFactory().get("/", REMOTE_ADDR=each)) for each in addresses]
     assert counted == ["2001:db8:1:2::", "2001:db8:1:2::", "192.0.2.7"]

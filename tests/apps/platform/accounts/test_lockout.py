@@ -4,7 +4,7 @@ import pytest
 from django.core.cache import cache
 from django.test import RequestFactory
 
-from apps.platform.accounts.lockout import username_of
+from apps.platform.accounts.lockout import get_lockout_username
 
 pytestmark = pytest.mark.services
 
@@ -13,12 +13,12 @@ pytestmark = pytest.mark.services
     "name", ["secadmin", "SECADMIN", " secadmin\t", "\u3000secadmin", "\u017fecadm\u0131n", "\uff53ecadmin"]
 )
 def test_spellings(name):
-    assert username_of(None, {"username": name}) == "secadmin"
-    assert username_of(RequestFactory().post("/", {"login": name})) == "secadmin"
+    assert get_lockout_username(None, {"username": name}) == "secadmin"
+    assert get_lockout_username(RequestFactory().post("/", {"login": name})) == "secadmin"
 
 
 def test_nobody():
-    assert username_of(None, None) == ""
+    assert get_lockout_username(None, None) == ""
 
 
 @pytest.mark.django_db

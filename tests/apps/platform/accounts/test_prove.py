@@ -9,9 +9,9 @@ from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from django.test import Client, RequestFactory
 
 from apps.core.errors import Invalid, Refused, TooMany
-from apps.platform.accounts.actors import actor_for_token
+from apps.platform.accounts.actors import build_actor_for_token
 from apps.platform.accounts.models import ServiceAccount
-from apps.platform.accounts.reauthentication import prove
+from apps.platform.accounts.reauthentication import require_proof
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.services
@@ -26,7 +26,7 @@ def give(engineer, actor_for):
         request = RequestFactory().post("/", REMOTE_ADDR=address)
         request.user, request.session = engineer, Client().session
         with context.request_context(request):
-            return prove(request, actor or actor_for(engineer), password=password, code=code)
+            return require_proof(request, actor or actor_for(engineer), password=password, code=code)
 
     return given
 
@@ -122,12 +122,12 @@ def test_guesses_of_codes_are_limited(give, engineer, password):
 
 
 def test_a_token_of_the_person_is_the_proof_itself(give, engineer, make_token):
-    proof = give(actor=actor_for_token(make_token(engineer)[1]))
+    proof = give(actor=build_actor_for_token(make_token(engineer)[1]))
     assert (proof.user_id, proof.method) == (engineer.pk, "token")
 
 
 def test_a_service_account_proves_nothing(give, project, make_token):
     account = ServiceAccount.objects.create(project=project, name="nightly")
     with pytest.raises(Refused) as refusal:
-        give(actor=actor_for_token(make_token(None, project, [], service_account=account)[1]))
+        give(actor=build_actor_for_token(make_token(None, project, [], service_account=account)[1]))
     assert refusal.value.code == "not_a_person"

@@ -1,7 +1,7 @@
 import pytest
 
 from apps.core.errors import NotFound, Refused
-from apps.platform.accounts.row_operations import roles_held
+from apps.platform.accounts.row_operations import get_member_roles
 from apps.platform.accounts.services import remove_member
 
 
@@ -9,7 +9,7 @@ def test_roles_and_tokens_of_this_project_go(secadmin_actor, project, engineer, 
     _, token = make_token(engineer)
     remove_member(actor=secadmin_actor, project=project, member=engineer, reason="moved")
     token.refresh_from_db()
-    assert roles_held(project, engineer) == frozenset()
+    assert get_member_roles(project, engineer) == frozenset()
     assert token.revoked_at is not None
     assert records("member.remove")[0]["before"] == {"roles": ["engineer"]}
 
@@ -19,7 +19,7 @@ def test_another_project_is_untouched(secadmin_actor, project, other_project, en
     remove_member(actor=secadmin_actor, project=project, member=engineer)
     token.refresh_from_db()
     assert token.revoked_at is None
-    assert roles_held(other_project, stranger)
+    assert get_member_roles(other_project, stranger)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_another_project_is_untouched(secadmin_actor, project, other_project, en
 def test_only_the_security_administrator(who, refusal, request, project, engineer, actor_for):
     with pytest.raises(refusal):
         remove_member(actor=actor_for(request.getfixturevalue(who)), project=project, member=engineer)
-    assert roles_held(project, engineer)
+    assert get_member_roles(project, engineer)
 
 
 def test_no_member(secadmin_actor, project, stranger):

@@ -2,14 +2,14 @@ import pytest
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.accounts import services
-from apps.platform.accounts.row_operations import roles_held
+from apps.platform.accounts.row_operations import get_member_roles
 from apps.platform.accounts.services import set_member_roles
 from apps.platform.audit.models import AuditRecord
 
 
 def test_roles_are_replaced(secadmin_actor, project, engineer, records):
     set_member_roles(actor=secadmin_actor, project=project, member=engineer, roles=["viewer", "approver"])
-    assert roles_held(project, engineer) == {"viewer", "approver"}
+    assert get_member_roles(project, engineer) == {"viewer", "approver"}
     (body,) = records("member.set_roles")
     assert (body["before"], body["after"]) == ({"roles": ["engineer"]}, {"roles": ["approver", "viewer"]})
     assert body["project"] == project.pk
@@ -17,7 +17,7 @@ def test_roles_are_replaced(secadmin_actor, project, engineer, records):
 
 def test_a_newcomer_becomes_a_member(operator, project, nobody_yet):
     set_member_roles(actor=operator, project=project, member=nobody_yet, roles=["engineer"])
-    assert roles_held(project, nobody_yet) == {"engineer"}
+    assert get_member_roles(project, nobody_yet) == {"engineer"}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_only_the_security_administrator(who, refusal, request, project, nobody_
         set_member_roles(
             actor=actor_for(request.getfixturevalue(who)), project=project, member=nobody_yet, roles=["engineer"]
         )
-    assert roles_held(project, nobody_yet) == frozenset()
+    assert get_member_roles(project, nobody_yet) == frozenset()
 
 
 @pytest.mark.parametrize("who", ["sysadmin", "secadmin", "auditor"])

@@ -5,10 +5,10 @@ from django.http import JsonResponse
 from django.test import Client
 from django.urls import include, path
 
-from apps.platform.accounts.authentication import token_or_session
+from apps.platform.accounts.authentication import accept_token_or_session
 
 
-@token_or_session
+@accept_token_or_session
 def who(request):
     return JsonResponse({"label": request.actor.label, "token": request.actor.token_id, "size": len(request.read())})
 

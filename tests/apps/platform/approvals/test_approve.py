@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from apps.core.actors import ProjectRole
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.platform.accounts.actors import actor_for_token
+from apps.platform.accounts.actors import build_actor_for_token
 from apps.platform.accounts.models import Membership, ServiceAccount, User
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.models import Approval, Vote
@@ -104,7 +104,7 @@ def test_nobody_approves_their_own_request(project, ask, decide, approver, actor
 
 def test_nor_one_made_with_a_token_of_theirs(project, ask, decide, approver, make_token):
     both = member(project, "both", ProjectRole.ENGINEER, ProjectRole.APPROVER)
-    approval = ask(by=actor_for_token(make_token(both)[1]))
+    approval = ask(by=build_actor_for_token(make_token(both)[1]))
     with pytest.raises(Refused) as refusal:
         decide(both, approval)
     assert refusal.value.code == "own_request"
@@ -113,7 +113,9 @@ def test_nor_one_made_with_a_token_of_theirs(project, ask, decide, approver, mak
 def test_a_person_decides_on_what_a_service_account_asked(project, engineer, ask, decide, approver, make_token):
     account = ServiceAccount.objects.create(project=project, name="nightly")
     Membership.objects.create(project=project, service_account=account, role=ProjectRole.ENGINEER)
-    actor = actor_for_token(make_token(None, project, ["models:write"], service_account=account, holder=engineer)[1])
+    actor = build_actor_for_token(
+        make_token(None, project, ["models:write"], service_account=account, holder=engineer)[1]
+    )
     approval = ask(by=actor)
     assert (approval.requester, approval.requester_user_id) == ("nightly", None)
     assert decide(approver, approval).state == "approved"
@@ -122,7 +124,7 @@ def test_a_person_decides_on_what_a_service_account_asked(project, engineer, ask
 def test_a_service_account_decides_nothing(project, ask, decide, approver, make_token):
     account = ServiceAccount.objects.create(project=project, name="nightly")
     Membership.objects.create(project=project, service_account=account, role=ProjectRole.APPROVER)
-    actor = actor_for_token(make_token(None, project, ["approvals:decide"], service_account=account)[1])
+    actor = build_actor_for_token(make_token(None, project, ["approvals:decide"], service_account=account)[1])
     with pytest.raises(Refused) as refusal:
         decide(approver, ask(), actor=actor)
     assert refusal.value.code == "not_a_person"
@@ -139,7 +141,7 @@ def test_only_approvers_of_the_project_decide(ask, decide, engineer, viewer, str
 
 def test_the_proof_must_be_of_this_person_and_of_this_way_in(ask, decide, approver, second, actor_for, make_token):
     approval = ask()
-    by_token = actor_for_token(make_token(approver)[1])
+    by_token = build_actor_for_token(make_token(approver)[1])
     for changes in (
         {"proof": Proof(user_id=second.pk, method="password")},
         {"proof": Proof(user_id=approver.pk, method="token")},
@@ -151,7 +153,7 @@ def test_the_proof_must_be_of_this_person_and_of_this_way_in(ask, decide, approv
 
 
 def test_a_token_must_have_the_scope(ask, decide, approver, make_token):
-    actor = replace(actor_for_token(make_token(approver)[1]), scopes=frozenset({"read"}))
+    actor = replace(build_actor_for_token(make_token(approver)[1]), scopes=frozenset({"read"}))
     with pytest.raises(Refused) as refusal:
         decide(approver, ask(), actor=actor, proof=Proof(user_id=approver.pk, method="token"))
     assert (refusal.value.code, refusal.value.limit) == ("scope_missing", "approvals:decide")

@@ -107,11 +107,11 @@ def test_withdrawing_tells_the_requester_nothing(ask, look, engineer, actor_for)
 
 
 def test_a_program_does_not_look(ask, actor_for, approver, make_token):
-    from apps.platform.accounts.actors import actor_for_token
+    from apps.platform.accounts.actors import build_actor_for_token
 
     approval = ask()
     _secret, token = make_token(approver)
-    assert services.record_look(actor=actor_for_token(token), approval=approval, seen_state={}) is None
+    assert services.record_look(actor=build_actor_for_token(token), approval=approval, seen_state={}) is None
     assert not Look.objects.exists()
 
 

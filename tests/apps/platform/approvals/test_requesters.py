@@ -9,7 +9,7 @@ from django.test import Client
 from apps.core.actors import ProjectRole
 from apps.core.errors import Conflict, Refused
 from apps.platform.accounts import services as accounts
-from apps.platform.accounts.actors import actor_for_token, actor_from_grant
+from apps.platform.accounts.actors import build_actor_for_token, build_actor_from_grant
 from apps.platform.accounts.models import ApiToken, HolderKind, ServiceAccountHolder
 from apps.platform.approvals import queries
 from apps.platform.approvals.models import Approval
@@ -39,7 +39,7 @@ def issue(robot, secadmin, actor_for):
 
 
 def test_who_holds_the_token_does_not_approve_with_n_of_one(ask, issue, both, second, decide, make_token, api, web):
-    approval = ask(by=actor_for_token(issue(both)))
+    approval = ask(by=build_actor_for_token(issue(both)))
     assert (approval.needed, approval.eligible) == (1, 2)  # without `both`
     with pytest.raises(Refused) as caught:
         decide(both, approval)
@@ -62,7 +62,7 @@ def test_after_rotation_and_deletion(ask, issue, both, second, decide, secadmin,
     old = issue(both)
     accounts.revoke_token(actor=actor_for(secadmin), token=old)
     old.delete()
-    approval = ask(by=actor_for_token(issue(member(old.project, "successor", ProjectRole.ENGINEER))))
+    approval = ask(by=build_actor_for_token(issue(member(old.project, "successor", ProjectRole.ENGINEER))))
     assert second not in [both]
     with pytest.raises(Refused) as caught:
         decide(both, approval)
@@ -71,7 +71,7 @@ def test_after_rotation_and_deletion(ask, issue, both, second, decide, secadmin,
 
 def test_who_gets_a_token_later_counts_too(ask, issue, both, second, approver, two_needed, decide):
     """Even the vote that they have given counts no more."""
-    approval = ask(by=actor_for_token(issue(approver)))
+    approval = ask(by=build_actor_for_token(issue(approver)))
     decide(both, approval)
     issue(both)
     decide(second, approval)
@@ -80,7 +80,7 @@ def test_who_gets_a_token_later_counts_too(ask, issue, both, second, approver, t
 
 
 def test_who_created_account_and_token(ask, issue, engineer, robot, secadmin):
-    ask(by=actor_for_token(issue(engineer)))
+    ask(by=build_actor_for_token(issue(engineer)))
     people = {(row.user.username, row.kind) for row in ServiceAccountHolder.objects.filter(service_account=robot)}
     assert people == {
         ("secadmin", HolderKind.CREATED_ACCOUNT),
@@ -97,7 +97,7 @@ def test_who_uses_it_in_a_browser(ask, issue, engineer, both, second, make_token
     client.cookies[settings.SESSION_COOKIE_NAME] = web(both).cookies[settings.SESSION_COOKIE_NAME].value
     assert client.get("/api/v1/me", headers={"Authorization": f"Bearer {secret}"}).json()["label"] == "robot"
     assert ServiceAccountHolder.objects.get(user=both).kind == HolderKind.USED_TOKEN
-    approval, _ = ask(by=actor_for_token(token)), second
+    approval, _ = ask(by=build_actor_for_token(token)), second
     with pytest.raises(Refused):
         decide(both, approval)
 
@@ -106,20 +106,20 @@ def test_nobody_holds_it(robot, ask, make_token, approver, secadmin, actor_for):
     """A token of an earlier plane: anybody could be asking."""
     _, token = make_token(None, robot.project, ["models:write"], service_account=robot)
     with pytest.raises(Conflict) as caught:
-        ask(by=actor_for_token(token))
+        ask(by=build_actor_for_token(token))
     assert caught.value.code == "holder_unknown"
 
 
 def test_the_one_who_could_approve_holds_it(issue, approver, ask):
     with pytest.raises(Conflict) as caught:
-        ask(by=actor_for_token(issue(approver)))
+        ask(by=build_actor_for_token(issue(approver)))
     assert caught.value.code == "too_few_approvers"
 
 
 def test_a_job_asks_for_whoever_submitted_it(ask, both, second, decide, make_token):
     token = make_token(both)[1]
-    grant = actor_for_token(token).as_record() | {"scopes": token.scopes}
-    approval = ask(by=actor_from_grant(grant).with_job(7))
+    grant = build_actor_for_token(token).as_record() | {"scopes": token.scopes}
+    approval = ask(by=build_actor_from_grant(grant).with_job(7))
     with pytest.raises(Refused) as caught:
         decide(both, approval)
     assert caught.value.code == "own_request"

@@ -26,7 +26,7 @@ def folder(tmp_path, settings):
     """A folder store of this test's own."""
     settings.PLANE_HOME = tmp_path
     settings.ENV = settings.ENV.model_copy(update={"artifact_url": ""})
-    return stores.store()
+    return stores.get_store()
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def s3_file_system(s3_endpoint):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "testing")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = stores.store_at("s3://none/plane", "", s3_endpoint, 0).fs
+        client = stores.build_store("s3://none/plane", "", s3_endpoint, 0).fs
         client.connect()
     list_uploads = client.list_multipart_uploads
 
@@ -56,7 +56,7 @@ def bucket(settings, s3_endpoint, s3_file_system):
     settings.ENV = settings.ENV.model_copy(
         update={"artifact_url": f"s3://{name}/plane", "artifact_s3_endpoint": s3_endpoint}
     )
-    found = stores.store()
+    found = stores.get_store()
     found._fs = s3_file_system
     found.fs.mkdir(name)
     return found

@@ -13,9 +13,9 @@ from apps.core.errors import Conflict, Refused
 from apps.platform.artifacts import garbage
 from apps.platform.artifacts.garbage import collect_garbage
 from apps.platform.artifacts.models import Artifact, ChunkDigests, Collected, Holding
-from apps.platform.artifacts.services import publish_upload, scrub
+from apps.platform.artifacts.services import publish_upload, verify_stored_artifacts
 from apps.platform.artifacts.store import StoredBytes
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.models import Edge
@@ -84,22 +84,22 @@ def test_what_nothing_cites_goes_and_the_dry_run_says_so(sent, cite, operator):
     kept, gone = sent(b"cited"), sent(b"not cited")
     cite(kept)
     said = collect_garbage(actor=operator, older_than=NOW, dry_run=True)
-    assert store().exists(gone)
+    assert get_store().exists(gone)
     done = collect_garbage(actor=operator, older_than=NOW)
     assert [one.digest for one in done.gone] == [one.digest for one in said.gone] == [gone]
     assert (done.bytes, done.kept) == (9, [])
-    assert (store().exists(kept), store().exists(gone)) == (True, False)
+    assert (get_store().exists(kept), get_store().exists(gone)) == (True, False)
     assert not Holding.objects.filter(artifact=gone).exists()
     assert gone in AuditRecord.objects.get(action="artifact.collect").body
     assert collect_garbage(actor=operator, older_than=NOW).gone == []
 
 
 def test_bytes_that_no_row_names_go_too(sent, operator, stored):
-    digest = stored(store(), b"registered by nobody")
+    digest = stored(get_store(), b"registered by nobody")
     said = collect_garbage(actor=operator, older_than=NOW, dry_run=True)
     assert [(one.digest, one.known) for one in said.gone] == [(digest, False)]
     assert collect_garbage(actor=operator, older_than=NOW).gone == said.gone
-    assert not store().exists(digest)
+    assert not get_store().exists(digest)
 
 
 def test_what_is_young_stays(sent, operator):
@@ -113,7 +113,7 @@ def test_what_came_again_is_young(sent, operator):
     Holding.objects.update(created_at=timezone.now() - timedelta(days=30))
     sent()
     assert collect_garbage(actor=operator).gone == []
-    assert store().exists(digest)
+    assert get_store().exists(digest)
 
 
 def test_an_edge_of_the_lineage_cites(sent, operator, project):
@@ -127,26 +127,26 @@ def test_an_edge_of_the_lineage_cites(sent, operator, project):
 def test_the_same_bytes_can_come_again(sent, operator):
     digest = sent()
     collect_garbage(actor=operator, older_than=NOW)
-    assert scrub(actor=operator).damaged == []
+    assert verify_stored_artifacts(actor=operator).damaged == []
     assert sent() == digest
-    assert store().verify(digest)
+    assert get_store().verify(digest)
     assert Artifact.objects.get().digest == digest
     assert not Collected.objects.exists()
 
 
 def test_what_is_cited_between_the_look_and_the_lock_stays(sent, operator, cite, monkeypatch):
     digest = sent()
-    found = garbage.garbage
+    found = garbage.iter_garbage
 
     def then_cited(at, cutoff):
         listed = list(found(at, cutoff))
         cite(digest)
         return listed
 
-    monkeypatch.setattr(garbage, "garbage", then_cited)
+    monkeypatch.setattr(garbage, "iter_garbage", then_cited)
     done = collect_garbage(actor=operator, older_than=NOW)
     assert (done.gone, [one.digest for one in done.kept]) == ([], [digest])
-    assert store().exists(digest)
+    assert get_store().exists(digest)
 
 
 def test_an_upload_that_found_the_bytes_and_registers_too_late_is_told(sent, operator, actor_for, engineer, project):
@@ -165,9 +165,9 @@ def test_an_upload_under_way_keeps_the_bytes_that_it_found(sent, operator, store
     digest = sent()
     Artifact.objects.update(created_at=timezone.now() - timedelta(days=30), touched_at=None)
     Holding.objects.update(created_at=timezone.now() - timedelta(days=30))
-    stored(store(), b"nobody needs it")  # published again, and not registered yet
+    stored(get_store(), b"nobody needs it")  # published again, and not registered yet
     assert collect_garbage(actor=operator).gone == []
-    assert store().exists(digest)
+    assert get_store().exists(digest)
 
 
 def test_who_may(actor_for, engineer, sysadmin, folder, sent):
@@ -184,7 +184,7 @@ def test_every_foreign_key_to_an_artifact_cites_it():
         for field in model._meta.get_fields()
         if isinstance(field, models.ForeignKey | models.OneToOneField) and field.related_model is Artifact
     }
-    assert set(garbage.citing_keys()) == keys - {(Holding, "artifact"), (ChunkDigests, "artifact")}
+    assert set(garbage.list_citing_keys()) == keys - {(Holding, "artifact"), (ChunkDigests, "artifact")}
 
 
 def test_every_column_with_a_digest_is_accounted_for():

@@ -6,10 +6,10 @@ import pytest
 from django.core.management import call_command
 
 from apps.platform.artifacts import gc_preview
-from apps.platform.artifacts.gc_preview import look_at_garbage
+from apps.platform.artifacts.gc_preview import preview_garbage
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import publish_upload
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 
 pytestmark = pytest.mark.django_db
 PAGE, API = "/garbage?older_than=0m", "/api/v1/artifacts/garbage?older_than=0m"
@@ -32,8 +32,10 @@ def filled(actor_for, engineer, project, stored):
     """Three uploads that nothing cites, and bytes that no artifact names; the digests in order."""
     for data in (b"1", b"22", b"333"):
         publish_upload(actor=actor_for(engineer), project=project, stream=[data], name="it")
-    stored(store(), b"4444")
-    return sorted([*Artifact.objects.values_list("digest", flat=True), *(one.digest for one in store().objects())][-4:])
+    stored(get_store(), b"4444")
+    return sorted(
+        [*Artifact.objects.values_list("digest", flat=True), *(one.digest for one in get_store().objects())][-4:]
+    )
 
 
 def test_pages_of_it_are_the_list_of_the_command(api, auditor, filled, capsys):
@@ -47,7 +49,7 @@ def test_pages_of_it_are_the_list_of_the_command(api, auditor, filled, capsys):
     assert [[one["digest"], str(one["size"]), one["why"]] for one in found] == lines
     assert (answer["artifacts"], answer["bytes"], answer["complete"]) == (4, 10, True)
     assert [line[2] for line in lines].count("unnamed") == 1
-    assert len(list(store().objects())) == 4
+    assert len(list(get_store().objects())) == 4
 
 
 def test_what_is_young_is_none(api, auditor, filled):
@@ -71,9 +73,9 @@ def test_who_may(api, web, engineer, viewer, secadmin, sysadmin, auditor):
 
 def test_a_look_is_bounded_and_says_so(actor_for, sysadmin, filled):
     who = actor_for(sysadmin)
-    some = look_at_garbage(actor=who, older_than=gc_preview.read_age("0m"), most=2)
+    some = preview_garbage(actor=who, older_than=gc_preview.read_age("0m"), most=2)
     assert (len(some.found), some.complete) == (2, False)
-    none = look_at_garbage(actor=who, older_than=gc_preview.read_age("0m"), seconds=-1)
+    none = preview_garbage(actor=who, older_than=gc_preview.read_age("0m"), seconds=-1)
     assert (none.found, none.complete) == ([], False)
 
 

@@ -16,7 +16,13 @@ from apps.platform.artifacts import services, verification
 from apps.platform.artifacts.digests import CHUNK_BYTES, HASH_BYTES
 from apps.platform.artifacts.intake import Intake
 from apps.platform.artifacts.models import Artifact, ChunkDigests
-from apps.platform.artifacts.services import Damaged, adopt, publish_upload, scrub, scrub_artifact
+from apps.platform.artifacts.services import (
+    Damaged,
+    adopt,
+    publish_upload,
+    verify_stored_artifact,
+    verify_stored_artifacts,
+)
 from apps.platform.artifacts.verification import open_verified, read_verified
 from apps.platform.audit.models import AuditRecord
 from tests.apps.platform.artifacts.conftest import overwrite
@@ -127,7 +133,7 @@ def test_large_artifacts_load_the_digests_of_a_range_only(sent, monkeypatch, dja
     monkeypatch.setattr(verification, "CHUNKS_PER_PART", 1)
     ChunkDigests.objects.all().delete()
     Artifact.objects.update(chunked_at=None, verified_at=timezone.now() - timedelta(days=1))
-    scrub(actor=verification.build_plane_actor(verification.PlaneRole.OPERATOR))
+    verify_stored_artifacts(actor=verification.build_plane_actor(verification.PlaneRole.OPERATOR))
     assert ChunkDigests.objects.count() == 3
     artifact = Artifact.objects.get()
     with django_assert_num_queries(1):
@@ -190,7 +196,7 @@ def test_range_of_a_large_one_waits_for_the_scrub(unchunked, api, viewer, monkey
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "artifact_unverified")
     assert rung == [(verification.SCRUB_TASK, [DIGEST])]
     worker = verification.build_plane_actor(verification.PlaneRole.WORKER)
-    assert [scrub_artifact(actor=worker, digest=DIGEST) for _ in range(2)] == [True, None]
+    assert [verify_stored_artifact(actor=worker, digest=DIGEST) for _ in range(2)] == [True, None]
     assert fetch(api(viewer), Range="bytes=-9") == (206, DATA[-9:], False)
 
 
@@ -199,7 +205,7 @@ def test_scrub_begins_with_what_has_no_chunk_digests(unchunked, stored, worker_a
     adopt(actor=worker_actor, project=project, digest=stored(unchunked, b"small"), size=5)
     Artifact.objects.exclude(pk=DIGEST).update(verified_at=long_ago)
     Artifact.objects.filter(pk=DIGEST).update(verified_at=long_ago + timedelta(days=1))
-    assert scrub(actor=operator, limit=1).bytes_read == len(DATA)
+    assert verify_stored_artifacts(actor=operator, limit=1).bytes_read == len(DATA)
     assert len(ChunkDigests.objects.get().digests) == 3 * HASH_BYTES
 
 

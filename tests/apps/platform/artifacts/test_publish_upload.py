@@ -8,7 +8,7 @@ from apps.core.actors import ANONYMOUS
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Invalid, Malformed, NotFound, Refused, StorageFull, TooLarge, Unauthenticated
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.services import publish_upload, scrub
+from apps.platform.artifacts.services import publish_upload, verify_stored_artifacts
 from apps.platform.audit.models import AuditRecord
 
 DATA = b"weights " * 5000
@@ -93,7 +93,7 @@ def test_a_full_disk_writes_no_row(folder, engineer, actor_for, project, monkeyp
 def test_the_same_bytes_heal_a_damaged_artifact(kept, engineer, actor_for, operator, project, damage):
     publish(actor_for(engineer), project)
     damage(kept, DIGEST)
-    assert scrub(actor=operator).damaged == [DIGEST]
+    assert verify_stored_artifacts(actor=operator).damaged == [DIGEST]
     publish(actor_for(engineer), project)
     assert Artifact.objects.get().damaged_at is None
     assert kept.verify(DIGEST)

@@ -8,8 +8,8 @@ import pytest
 
 from apps.platform.artifacts import services
 from apps.platform.artifacts.models import Holding
-from apps.platform.artifacts.services import OverQuota, adopt, publish_upload, room_of
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.services import OverQuota, adopt, get_free_quota, publish_upload
+from apps.platform.artifacts.stores import get_store
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -26,7 +26,7 @@ def send(folder, settings, actor_for, engineer, project):
 
 def test_up_to_the_limit_and_not_beyond(send, project):
     send(b"a" * 60)
-    assert room_of(project) == 40
+    assert get_free_quota(project) == 40
     send(b"b" * 40)
     with pytest.raises(OverQuota) as refused:
         send(b"c", expected_size=1)
@@ -37,7 +37,7 @@ def test_a_length_that_was_not_announced_is_counted_as_it_comes(send, project):
     with pytest.raises(OverQuota):
         send(b"x" * 101)
     assert not Holding.objects.exists()
-    assert not list(store().staging.glob("*"))
+    assert not list(get_store().staging.glob("*"))
 
 
 def test_what_is_held_already_may_be_sent_again(send):
@@ -48,13 +48,13 @@ def test_what_is_held_already_may_be_sent_again(send):
 
 def test_each_project_has_its_own(send, other_project):
     send(b"a" * 100)
-    assert room_of(other_project) == 100
+    assert get_free_quota(other_project) == 100
 
 
 def test_what_a_job_made_is_kept(send, worker_actor, project):
     send(b"a" * 90)
     adopt(actor=worker_actor, project=project, digest="ab" * 32, size=500)
-    assert room_of(project) == 0
+    assert get_free_quota(project) == 0
 
 
 def test_over_rest(api, engineer, project, folder, settings):
@@ -69,14 +69,14 @@ def test_a_project_may_hold_half_of_the_disk_by_default(
 ):
     settings.ENV = settings.ENV.model_copy(update={"project_quota_bytes": -1, "upload_limit_bytes": 100})
     send(b"a" * 60)
-    monkeypatch.setattr(services, "store_space", lambda: (200, 150))
-    assert (services.quota_bytes(), room_of(project)) == (100, 40)
+    monkeypatch.setattr(services, "get_store_space", lambda: (200, 150))
+    assert (services.get_quota_bytes(), get_free_quota(project)) == (100, 40)
     with pytest.raises(OverQuota):
         send(b"b" * 41)
-    monkeypatch.setattr(services, "store_space", lambda: (10_000, 150))
+    monkeypatch.setattr(services, "get_store_space", lambda: (10_000, 150))
     with django_assert_num_queries(0):  # the whole disk holds less than one project may
-        assert room_of(project, wanted=100) == 4850
-    monkeypatch.setattr(services, "store_space", lambda: None)
-    assert services.quota_bytes() == services.QUOTA_WITHOUT_DISK
+        assert get_free_quota(project, wanted=100) == 4850
+    monkeypatch.setattr(services, "get_store_space", lambda: None)
+    assert services.get_quota_bytes() == services.QUOTA_WITHOUT_DISK
     settings.ENV = settings.ENV.model_copy(update={"project_quota_bytes": 0})
-    assert room_of(project) is None
+    assert get_free_quota(project) is None

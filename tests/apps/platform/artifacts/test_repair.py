@@ -13,12 +13,12 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import (
     adopt,
     is_marked_damaged,
-    marked_damaged,
+    list_damaged_digests,
     publish_tracked,
     publish_upload,
     report_damage,
-    scrub,
     store_file,
+    verify_stored_artifacts,
 )
 from apps.platform.audit.models import AuditRecord
 from tests.apps.platform.artifacts.conftest import overwrite
@@ -44,7 +44,7 @@ def ways(kept, engineer, actor_for, worker_actor, operator, project, tmp_path):
         adopt(actor=worker_actor, project=project, digest=DIGEST, size=size, chunks=chunks, replaced=replaced)
 
     def ingest() -> None:
-        with Intake(kept, damaged=marked_damaged()) as intake:
+        with Intake(kept, damaged=list_damaged_digests()) as intake:
             taken = intake.take(path)
             intake.finish()
         one = Stored(taken.digest, taken.size, "x", chunks=taken.chunks, replaced=taken.replaced)
@@ -133,7 +133,7 @@ def repaired_meanwhile(kept, project, engineer, actor_for, monkeypatch):
 @pytest.mark.parametrize("damage", [cut, mark_with_other_bytes, lambda store: store.set_aside(DIGEST)])
 def test_scrub_leaves_alone_what_was_repaired_while_it_read(kept, repaired_meanwhile, operator, damage):
     repaired_meanwhile(damage)
-    scrub(actor=operator)
+    verify_stored_artifacts(actor=operator)
     assert (kept.exists(DIGEST) and kept.verify(DIGEST), Artifact.objects.get().damaged_at) == (True, None)
 
 

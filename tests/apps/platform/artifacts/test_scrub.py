@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from apps.core.errors import Refused, Unavailable
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.services import adopt, scrub, sweep_staging
+from apps.platform.artifacts.services import adopt, sweep_staging, verify_stored_artifacts
 from apps.platform.audit.models import AuditRecord
 
 
@@ -25,22 +25,22 @@ def three(kept, stored, worker_actor, project):
 
 
 def test_whole_ones_pass(three, operator):
-    report = scrub(actor=operator)
+    report = verify_stored_artifacts(actor=operator)
     assert (report.checked, report.bytes_read, report.damaged, report.restored) == (3, 3000, [], [])
     assert not Artifact.objects.filter(verified_at__lt=timezone.now() - timedelta(hours=1)).exists()
 
 
 @pytest.mark.parametrize("budget", [{"limit": 2}, {"budget_bytes": 2000}, {"budget_bytes": 1001}])
 def test_a_budget_is_spent_on_the_longest_unread(three, operator, budget):
-    assert scrub(actor=operator, **budget).checked == 2
+    assert verify_stored_artifacts(actor=operator, **budget).checked == 2
     assert Artifact.objects.order_by("verified_at").first().digest == three[2]
 
 
 @pytest.mark.parametrize("harm", ["damage", "lose"])
 def test_harm_is_found_recorded_once_and_set_aside(kept, three, operator, request, harm):
     request.getfixturevalue(harm)(kept, three[1])
-    assert scrub(actor=operator).damaged == [three[1]]
-    assert scrub(actor=operator).damaged == []
+    assert verify_stored_artifacts(actor=operator).damaged == [three[1]]
+    assert verify_stored_artifacts(actor=operator).damaged == []
     assert [a.digest for a in Artifact.objects.exclude(damaged_at=None)] == [three[1]]
     assert AuditRecord.objects.filter(action="artifact.damaged", object_id=three[1]).count() == 1
     assert not kept.exists(three[1])
@@ -48,9 +48,9 @@ def test_harm_is_found_recorded_once_and_set_aside(kept, three, operator, reques
 
 def test_a_restored_backup_makes_it_whole(kept, three, operator, lose, stored):
     lose(kept, three[0])
-    scrub(actor=operator)
+    verify_stored_artifacts(actor=operator)
     stored(kept, b"A" * 1000)
-    assert scrub(actor=operator).restored == [three[0]]
+    assert verify_stored_artifacts(actor=operator).restored == [three[0]]
     assert not Artifact.objects.exclude(damaged_at=None).exists()
 
 
@@ -59,14 +59,14 @@ def test_a_bad_sector_is_damage_another_fault_is_not(folder, stored, worker_acto
     faults = iter([errno.ENFILE, errno.EIO])
     monkeypatch.setattr(folder, "hash", lambda *_, **__: (_ for _ in ()).throw(OSError(next(faults), "fault")))
     with pytest.raises(OSError, match="fault"):
-        scrub(actor=operator)
-    assert len(scrub(actor=operator).damaged) == 1
+        verify_stored_artifacts(actor=operator)
+    assert len(verify_stored_artifacts(actor=operator).damaged) == 1
 
 
 def test_an_unmounted_store_is_not_damage(folder, worker_actor, operator, project):
     adopt(actor=worker_actor, project=project, digest="aa" * 32, size=9)
     with pytest.raises(Unavailable):
-        scrub(actor=operator)
+        verify_stored_artifacts(actor=operator)
     assert Artifact.objects.filter(damaged_at=None).count() == 1
 
 
@@ -79,6 +79,6 @@ def test_sweep_reports_what_it_removed(kept, operator):
 
 def test_only_the_plane_may(folder, engineer, sysadmin, auditor, actor_for):
     for who in (engineer, sysadmin, auditor):
-        for act in (scrub, sweep_staging):
+        for act in (verify_stored_artifacts, sweep_staging):
             with pytest.raises(Refused):
                 act(actor=actor_for(who))

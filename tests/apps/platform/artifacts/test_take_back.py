@@ -8,10 +8,10 @@ import pytest
 from django.utils import timezone
 
 from apps.core.errors import Refused
-from apps.platform.artifacts.garbage import take_back
+from apps.platform.artifacts.garbage import rollback_uploads
 from apps.platform.artifacts.models import Artifact, Collected, Holding
 from apps.platform.artifacts.services import publish_upload
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobInput
 
@@ -36,7 +36,7 @@ def back(actor_for, engineer, project):
     def take(artifact, since=None, who=None):
         since = since or timezone.now() - timedelta(minutes=1)
         actor = actor_for(who or engineer)
-        return [one.digest for one in take_back(actor=actor, project=project, artifacts=[artifact], since=since)]
+        return [one.digest for one in rollback_uploads(actor=actor, project=project, artifacts=[artifact], since=since)]
 
     return take
 
@@ -44,7 +44,7 @@ def back(actor_for, engineer, project):
 def test_bytes_rows_and_holding_go_and_the_trail_has_it(put, back):
     artifact = put()
     assert back(artifact) == [artifact.digest]
-    assert not store().exists(artifact.digest)
+    assert not get_store().exists(artifact.digest)
     assert not Artifact.objects.exists()
     assert not Holding.objects.exists()
     assert Collected.objects.get().digest == artifact.digest
@@ -80,9 +80,9 @@ def test_what_another_project_holds_stays(put, back, other_project):
 def test_bytes_that_another_writer_has_just_found_stay(put, back, stored):
     artifact = put()
     Artifact.objects.update(created_at=timezone.now() - timedelta(seconds=5))
-    stored(store(), b"of a refused push")  # published again, and not registered yet
+    stored(get_store(), b"of a refused push")  # published again, and not registered yet
     assert back(artifact) == []
-    assert store().exists(artifact.digest)
+    assert get_store().exists(artifact.digest)
 
 
 def test_who_may(put, back, viewer):

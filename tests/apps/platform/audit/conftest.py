@@ -9,7 +9,7 @@ from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.services import record
-from apps.platform.audit.triggers import lifted
+from apps.platform.audit.triggers import disable_triggers
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def owner():
     """owner(sql, *params): run a statement as whoever owns the database would, without the triggers."""
 
     def run(*statements):
-        with lifted(connection), connection.cursor() as cursor:
+        with disable_triggers(connection), connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
 

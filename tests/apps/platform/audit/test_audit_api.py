@@ -9,7 +9,7 @@ from django.db import transaction
 
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.services import record
-from apps.platform.audit.verification_runs import run_asked
+from apps.platform.audit.verification_runs import run_queued_verification
 from apps.platform.audit.verifier.verify import open_export, verify_export
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -91,7 +91,7 @@ def test_chain_then_verify_then_chain(api, auditor, chain, dispatcher):
     assert client.get("/api/v1/audit/chain").json()["state"] == "unverified"
     asked = client.post("/api/v1/audit/verify")
     assert (asked.status_code, asked.json()["verification"]["state"], asked.json()["recent"]) == (202, "queued", None)
-    run_asked(dispatcher)
+    run_queued_verification(dispatcher)
     state = client.get("/api/v1/audit/chain").json()
     assert (state["state"], state["verified_seq"], state["last_checkpoint"]["seq"]) == ("whole", 10, 10)
     assert (state["verified_by"], state["verification"]["whole"]) == ("auditor", True)
@@ -101,7 +101,7 @@ def test_a_broken_chain_says_so(api, auditor, chain, owner, dispatcher):
     owner("UPDATE audit_auditrecord SET body = '{}' WHERE seq = 4")
     client = api(auditor)
     client.post("/api/v1/audit/verify")
-    run_asked(dispatcher)
+    run_queued_verification(dispatcher)
     state = client.get("/api/v1/audit/chain").json()
     assert (state["state"], "record 4" in state["finding"]) == ("broken", True)
     assert "record 4" in state["verification"]["finding"]

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from django.utils import timezone
 
-from apps.platform.audit.checkpoints import append, checkpoints_path, newest_checkpoints
-from apps.platform.audit.filters import Filters, moment, narrowed
+from apps.platform.audit.checkpoints import append, get_checkpoints_path, list_newest_checkpoints
+from apps.platform.audit.filters import Filters, apply_filters, parse_moment
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import verify_trail
@@ -102,10 +102,10 @@ def test_an_unknown_object_has_no_page_and_says_so(browser, auditor, chain):
 
 def test_many_checkpoints_are_read_from_the_end(home):
     lines = [f'{{"seq": {number}, "hash": "{"a" * 64}", "signature": "{"b" * 88}"}}\n' for number in range(200)]
-    append(checkpoints_path(), "".join(lines))
-    append(checkpoints_path(), '{"seq": 200, "ha')
-    assert [one["seq"] for one in newest_checkpoints(3)] == [199, 198, 197]
-    assert newest_checkpoints()[0]["seq"] == 199
+    append(get_checkpoints_path(), "".join(lines))
+    append(get_checkpoints_path(), '{"seq": 200, "ha')
+    assert [one["seq"] for one in list_newest_checkpoints(3)] == [199, 198, 197]
+    assert list_newest_checkpoints()[0]["seq"] == 199
 
 
 def test_the_chain_page_shows_anchors_and_commands(browser, auditor, chain, engineer):
@@ -141,8 +141,8 @@ def test_a_day_at_the_ends_of_the_calendar_is_refused(browser, auditor, chain):
 
 def test_a_time_without_a_zone_is_in_the_readers_zone():
     with timezone.override("Asia/Shanghai"):
-        read = moment({"from": "2026-01-02T03:04"}, "from")
-        assert read == moment({"from": "2026-01-01T19:04Z"}, "from") == datetime(2026, 1, 1, 19, 4, tzinfo=UTC)
+        read = parse_moment({"from": "2026-01-02T03:04"}, "from")
+        assert read == parse_moment({"from": "2026-01-01T19:04Z"}, "from") == datetime(2026, 1, 1, 19, 4, tzinfo=UTC)
 
 
 def test_the_number_of_decisions_leads_to_just_these(browser, auditor, project, somebody):
@@ -168,7 +168,7 @@ def test_the_number_of_decisions_leads_to_just_these(browser, auditor, project, 
 def test_one_action_several_or_a_family(somebody, asked, found):
     for action in ("thing.made", "thing.gone", "thing.kept"):
         record(actor=somebody, action=action, object_type="thing")
-    rows = narrowed(AuditRecord.objects.filter(object_type="thing"), Filters(action=asked))
+    rows = apply_filters(AuditRecord.objects.filter(object_type="thing"), Filters(action=asked))
     assert set(rows.values_list("action", flat=True)) == found
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.queries import timeline
+from apps.platform.audit.queries import get_timeline
 from apps.platform.audit.services import record
-from apps.platform.audit.verification_runs import run_asked
+from apps.platform.audit.verification_runs import run_queued_verification
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +32,7 @@ def test_verify_now_queues_a_walk_and_says_how_far_it_is(browser, auditor, chain
     text = page(client, "/audit/chain")
     assert "It waits for the dispatcher." in text
     assert 'hx-get="/audit/chain/progress"' in text
-    run_asked(dispatcher)
+    run_queued_verification(dispatcher)
     assert "Chain whole" in page(client)
     done = client.get("/audit/chain/progress")
     assert (done.headers["HX-Refresh"], "Asked for by auditor" in done.content.decode()) == ("true", True)
@@ -42,7 +42,7 @@ def test_a_broken_chain_is_told(browser, auditor, chain, owner, dispatcher):
     owner("DELETE FROM audit_auditrecord WHERE seq = 4")
     client = browser(auditor)
     client.post("/audit/verify")
-    run_asked(dispatcher)
+    run_queued_verification(dispatcher)
     text = page(client)
     assert "Chain broken" in text
     assert "record 5" in text
@@ -112,15 +112,15 @@ def test_the_verifier_to_take_away(browser, auditor, engineer):
 
 def test_a_timeline_shows_what_its_reader_may_see(project, other_project, somebody, actor_for, engineer, stranger):
     record(actor=somebody, action="project.rename", obj=project, before={"name": "a"}, after={"name": "b"})
-    (event,) = timeline(actor_for(engineer), "project", project.pk)
+    (event,) = get_timeline(actor_for(engineer), "project", project.pk)
     assert (event.title, event.changes) == (f"project.rename project {project.pk}", [("name", "a", "b")])
-    assert timeline(actor_for(stranger), "project", project.pk) == []
+    assert get_timeline(actor_for(stranger), "project", project.pk) == []
 
 
 def test_what_only_the_database_knew_is_no_change(project, somebody, actor_for, engineer):
     """`queued_at` is set by the database's clock: before it was nothing, after it nobody here could say."""
     record(actor=somebody, action="project.move", obj=project, before={"state": "a", "at": None}, after={"state": "b"})
-    (event,) = timeline(actor_for(engineer), "project", project.pk)
+    (event,) = get_timeline(actor_for(engineer), "project", project.pk)
     assert event.changes == [("state", "a", "b")]
 
 
@@ -137,7 +137,7 @@ def test_a_record_wears_the_state_that_its_object_came_into(
     action, after, result, state, project, somebody, actor_for, engineer
 ):
     record(actor=somebody, action=action, obj=project, after=after, result=result)
-    (event,) = timeline(actor_for(engineer), "project", project.pk)
+    (event,) = get_timeline(actor_for(engineer), "project", project.pk)
     assert event.state == state
 
 

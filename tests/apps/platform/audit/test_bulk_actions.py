@@ -8,7 +8,14 @@ from django.test import RequestFactory
 
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.platform.audit.bulk_actions import Done, each, ids_asked, numbers_asked, result_context, way_back
+from apps.platform.audit.bulk_actions import (
+    Done,
+    build_result_context,
+    get_return_url,
+    parse_ids,
+    parse_numeric_ids,
+    run_bulk_action,
+)
 from apps.platform.audit.models import AuditRecord, Result
 
 ACTOR = Actor(kind="user", label="somebody", user_id=1)
@@ -19,7 +26,7 @@ def posted(**body):
 
 
 def outcomes(act, ids=(1, 2, 3)):
-    return each(ACTOR, ids, act, request=posted(), name=lambda pk: f"#{pk}", page=lambda pk: f"/jobs/{pk}")
+    return run_bulk_action(ACTOR, ids, act, request=posted(), name=lambda pk: f"#{pk}", page=lambda pk: f"/jobs/{pk}")
 
 
 def test_one_that_fails_holds_up_none_of_the_others():
@@ -35,7 +42,7 @@ def test_one_that_fails_holds_up_none_of_the_others():
         ("job 3", True, "Cancelled"),
     ]
     assert (found[1].hint, found[1].code, found[1].url) == ("Leave it.", "already_ended", "/jobs/2")
-    context = result_context(found, title="Cancel", back="/")
+    context = build_result_context(found, title="Cancel", back="/")
     assert (context["done"], context["refused"], context["outcomes"][0].name) == (2, 1, "#2")
 
 
@@ -88,21 +95,21 @@ def test_a_defect_is_said_of_its_row_and_logged(caplog):
 
 
 def test_rows_are_named_once_each():
-    assert ids_asked(posted(ids=["3", "1", "3"])) == ["3", "1"]
-    assert numbers_asked(posted(ids=["3", "1"])) == [3, 1]
+    assert parse_ids(posted(ids=["3", "1", "3"])) == ["3", "1"]
+    assert parse_numeric_ids(posted(ids=["3", "1"])) == [3, 1]
 
 
 @pytest.mark.parametrize("ids", [[], [str(n) for n in range(201)]])
 def test_none_and_too_many(ids):
     with pytest.raises(Invalid) as caught:
-        ids_asked(posted(ids=ids))
+        parse_ids(posted(ids=ids))
     assert caught.value.field == "ids"
 
 
 @pytest.mark.parametrize("one", ["x", "-1", "1" * 19, "²", ""])
 def test_what_is_no_number(one):
     with pytest.raises(Invalid):
-        numbers_asked(posted(ids=[one]))
+        parse_numeric_ids(posted(ids=[one]))
 
 
 @pytest.mark.parametrize(
@@ -110,4 +117,4 @@ def test_what_is_no_number(one):
     [("/p/demo/jobs?state=failed", "/p/demo/jobs?state=failed"), ("//evil", "/"), ("http://evil/", "/"), ("", "/")],
 )
 def test_the_way_back_is_on_this_host(back, where):
-    assert way_back(posted(back=back), "/") == where
+    assert get_return_url(posted(back=back), "/") == where

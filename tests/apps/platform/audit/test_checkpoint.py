@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from apps.platform.audit import keys
-from apps.platform.audit.checkpoints import append, checkpoint_if_due, checkpoints_path, read_checkpoints
+from apps.platform.audit.checkpoints import append, get_checkpoints_path, read_checkpoints, write_checkpoint_if_due
 from apps.platform.audit.models import AuditRecord, ChainHead
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verifier.verify import checkpoint_fault, load_public_key
@@ -34,7 +34,7 @@ def test_it_signs_where_the_head_stands(chain):
     (checkpoint,) = read_checkpoints()
     head = ChainHead.objects.get()
     assert (checkpoint["seq"], checkpoint["hash"], checkpoint["key_id"]) == (head.seq, head.hash, head.key_id)
-    key = load_public_key(keys.public_path().read_bytes())
+    key = load_public_key(keys.get_public_key_path().read_bytes())
     assert checkpoint_fault(key, checkpoint) == ""
     assert checkpoint_fault(key, {**checkpoint, "seq": 9}) != ""
 
@@ -45,17 +45,17 @@ def test_it_signs_where_the_head_stands(chain):
 def test_every_thousand_records_and_every_day(chain, records, hours, due):
     head = ChainHead.objects.get()
     ChainHead.objects.update(seq=head.seq + records, checkpoint_at=timezone.now() - timedelta(hours=hours))
-    assert (checkpoint_if_due() is not None) is due
+    assert (write_checkpoint_if_due() is not None) is due
 
 
 def test_no_records_no_checkpoint(dispatcher):
     assert run_sealer_round(dispatcher) == 0
-    assert not checkpoints_path().exists()
+    assert not get_checkpoints_path().exists()
 
 
 def test_the_key_is_made_once(home):
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: keys.key_id(keys.require_key(make=True)), range(8)))
+        made = list(pool.map(lambda _: keys.compute_key_id(keys.require_key(make=True)), range(8)))
     assert len(set(made)) == 1
     assert sorted(path.name for path in (home / "keys").iterdir()) == ["audit_ed25519.pem", "audit_ed25519.pub.pem"]
 
@@ -71,7 +71,7 @@ def test_a_machine_that_joins_makes_no_second_key(chain, home, write, dispatcher
 
 
 def test_the_private_key_is_in_no_record_and_no_log(chain, caplog):
-    secret = keys.private_path().read_text().splitlines()[1]
+    secret = keys.get_private_key_path().read_text().splitlines()[1]
     assert secret not in caplog.text
     assert secret not in "".join(AuditRecord.objects.values_list("body", flat=True))
 

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from apps.core.errors import Conflict, Invalid, Refused, Unavailable
-from apps.platform.audit.checkpoints import checkpoints_path
+from apps.platform.audit.checkpoints import get_checkpoints_path
 from apps.platform.audit.models import AuditRecord, ChainHead
 from apps.platform.audit.services import record
 from apps.platform.audit.trail_export import start_export, stream
@@ -114,7 +114,7 @@ def test_another_key_is_named_by_the_pinned_one(export, tmp_path, home):
 
 def forge(home):
     """Whoever owns database and home makes a key of their own and forgets the old one."""
-    for path in [*(home / "keys").iterdir(), checkpoints_path()]:
+    for path in [*(home / "keys").iterdir(), get_checkpoints_path()]:
         path.unlink()
     ChainHead.objects.update(key_id="")
 

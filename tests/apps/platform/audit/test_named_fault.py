@@ -8,7 +8,7 @@ import pytest
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 from django.http import UnreadablePostError
 
-from apps.platform.audit.faults import named_fault
+from apps.platform.audit.faults import translate_fault
 
 
 class Driver(Exception):
@@ -47,7 +47,7 @@ def raised(kind, text, sqlstate=None):
     ],
 )
 def test_named(error, code):
-    assert named_fault(error).code == code
+    assert translate_fault(error).code == code
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_named(error, code):
     ],
 )
 def test_a_defect_has_no_name(error):
-    assert named_fault(error) is None
+    assert translate_fault(error) is None

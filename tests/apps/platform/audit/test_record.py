@@ -10,7 +10,7 @@ from django.db.models import F
 
 from apps.core.canonical import encode_canonical_json
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.record_body import copies_of, plain
+from apps.platform.audit.record_body import build_column_copies, convert_value
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import examine
@@ -56,10 +56,10 @@ def test_any_text_is_kept_sealed_and_verified(somebody, dispatcher, text):
     ],
 )
 def test_plain(value, shown):
-    assert plain(value) == shown
+    assert convert_value(value) == shown
 
 
 @pytest.mark.parametrize("body", [{}, {"v": 1}, {"actor": None}])
 def test_what_is_no_body_has_no_copies(body):
     with pytest.raises((KeyError, TypeError)):
-        copies_of(body)
+        build_column_copies(body)

@@ -8,9 +8,9 @@ import pytest
 from django.core.management import call_command
 from django.db import Error, connection, transaction
 
-from apps.platform.audit.checks import audit_triggers
+from apps.platform.audit.checks import check_audit_triggers
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.triggers import install_triggers, missing_triggers, remove_triggers
+from apps.platform.audit.triggers import find_missing_triggers, install_triggers, remove_triggers
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -71,8 +71,8 @@ def test_the_sealing_update_passes_once(write):
 
 
 def test_the_check_passes_with_every_trigger():
-    assert audit_triggers(databases=["default"]) == []
-    assert audit_triggers(databases=None) == []
+    assert check_audit_triggers(databases=["default"]) == []
+    assert check_audit_triggers(databases=None) == []
 
 
 WEAKENED = {
@@ -94,26 +94,26 @@ def test_the_check_names_what_is_gone_or_weakened():
     for statement in (drop, weaken):
         with connection.cursor() as cursor:
             cursor.execute(statement)
-        assert missing_triggers(connection) == [name]
-    assert [error.id for error in audit_triggers(databases=["default"])] == ["audit.E001"]
+        assert find_missing_triggers(connection) == [name]
+    assert [error.id for error in check_audit_triggers(databases=["default"])] == ["audit.E001"]
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="PostgreSQL can disable a trigger and keep it")
 def test_a_disabled_trigger_is_missing():
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_auditrecord DISABLE TRIGGER audit_record_rows")
-    assert missing_triggers(connection) == ["audit_record_rows"]
+    assert find_missing_triggers(connection) == ["audit_record_rows"]
 
 
 def test_all_gone_then_restored_and_recorded():
     remove_triggers(connection)
-    gone = missing_triggers(connection)
-    assert len(audit_triggers(databases=["default"])) == len(gone) > 3
+    gone = find_missing_triggers(connection)
+    assert len(check_audit_triggers(databases=["default"])) == len(gone) > 3
     call_command("restore_audit_triggers", stdout=io.StringIO())
-    assert missing_triggers(connection) == []
+    assert find_missing_triggers(connection) == []
     assert AuditRecord.objects.get(action="audit.restore_triggers").seq is None
 
 
 def test_installing_again_changes_nothing():
     install_triggers(connection)
-    assert missing_triggers(connection) == []
+    assert find_missing_triggers(connection) == []

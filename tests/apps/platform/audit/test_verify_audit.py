@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from apps.core.errors import Refused
-from apps.platform.audit.checkpoints import checkpoints_path
+from apps.platform.audit.checkpoints import get_checkpoints_path
 from apps.platform.audit.models import AuditRecord, ChainHead
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verification import examine, verify_trail
@@ -126,18 +126,18 @@ def test_a_head_that_is_gone_is_named(chain, owner):
 
 @pytest.mark.parametrize(("name", "value"), [("time", "2020-01-01T00:00:00.000000Z"), ("hash", "0" * 64), ("seq", 9)])
 def test_an_edited_checkpoint_is_named(chain, name, value):
-    path = checkpoints_path()
+    path = get_checkpoints_path()
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}) + "\n")
     assert "signature of its checkpoint does not hold" in examine().finding.what
 
 
 def test_a_checkpoint_file_that_is_gone_is_named(chain):
-    checkpoints_path().unlink()
+    get_checkpoints_path().unlink()
     assert "no longer in the file" in examine().finding.what
 
 
 def test_a_half_written_checkpoint_is_passed_over(chain, write, dispatcher):
-    with checkpoints_path().open("a") as out:
+    with get_checkpoints_path().open("a") as out:
         out.write('{"seq": 1')
     ChainHead.objects.update(checkpoint_at=timezone.now() - timezone.timedelta(days=2))
     write(1)

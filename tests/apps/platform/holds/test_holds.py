@@ -13,7 +13,7 @@ from apps.ml.experiments.models import Experiment, Run
 from apps.platform.artifacts.garbage import collect_garbage
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import publish_upload
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.holds.models import Hold
 from apps.platform.holds.queries import refuse_held
@@ -110,7 +110,7 @@ def test_what_is_held_is_no_garbage(settings, tmp_path, officer, operator, actor
     hold = place_hold(actor=officer, project=project, object_type=kind, object_id=object_id, reason="case 12")
     now = timedelta(0)
     assert collect_garbage(actor=operator, older_than=now).gone == []
-    assert store().exists(digest)
+    assert get_store().exists(digest)
     release_hold(actor=officer, hold=hold, reason="closed")
     assert [one.digest for one in collect_garbage(actor=operator, older_than=now).gone] == [digest]
     assert not Artifact.objects.exists()

@@ -6,7 +6,7 @@ import pytest
 
 from apps.core.errors import Invalid
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.machine_code import refuse_foreign_code
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.submission import InputSpec
@@ -20,7 +20,7 @@ def kept(project, settings, tmp_path):
     settings.PLANE_HOME = tmp_path
 
     def put(data: bytes) -> Artifact:
-        with store().open_staging() as staging:
+        with get_store().open_staging() as staging:
             staging.write(data)
             digest, size = staging.publish()
         artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]

@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.status.fetch_report import REPORT_TYPE, Fetch
 
@@ -49,7 +49,7 @@ def page(web, engineer, job):
 
     def look(report, query="", status=200):
         if report is not None:
-            with store().open_staging() as staging:
+            with get_store().open_staging() as staging:
                 staging.write(json.dumps(report).encode())
                 digest, size = staging.publish()
             artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from apps.core.errors import Refused
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.checkpoints import (
     AREA,
     FAILED_RETENTION,
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def areas():
-    return lambda: store().area(AREA).areas()
+    return lambda: get_store().area(AREA).areas()
 
 
 def test_what_runs_and_what_may_be_tried_again_stays(
@@ -63,7 +63,7 @@ def test_a_job_that_failed_long_ago_starts_afresh(running, fail, keep_checkpoint
 
 
 def test_a_folder_of_somebody_else_is_left_alone(running, keep_checkpoint, worker_actor, areas):
-    store().area(AREA, "notes").open_staging().publish()
+    get_store().area(AREA, "notes").open_staging().publish()
     assert sweep_checkpoints(actor=worker_actor) == 0
     assert areas() == ["notes"]
 

@@ -2,9 +2,9 @@ import pytest
 
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.platform.lineage.models import Edge
-from apps.platform.lineage.queries import graph
+from apps.platform.lineage.queries import fetch_graph
 from apps.platform.lineage.services import record_edges
-from apps.platform.lineage.traversal import walked, was_cut
+from apps.platform.lineage.traversal import is_walk_cut, walk_edges
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -29,7 +29,7 @@ def test_ancestors_and_descendants_but_no_siblings(recorded, viewing, project, e
         [edge("dataset_version:1", "job:2"), edge("job:2", "dataset_version:3"), edge("dataset_version:3", "job:4")]
     )
     recorded([edge("dataset_version:1", "job:9"), edge("job:8", "job:4")])
-    found = graph(viewing, project, "dataset_version", "3")
+    found = fetch_graph(viewing, project, "dataset_version", "3")
     assert ids(found) == {"dataset_version:1": -2, "job:2": -1, "dataset_version:3": 0, "job:4": 1}
     assert len(found.edges) == 3
     assert found.nodes["dataset_version", "3"].label == "dataset_version:3"
@@ -41,20 +41,20 @@ def test_ancestors_and_descendants_but_no_siblings(recorded, viewing, project, e
 )
 def test_one_direction(recorded, viewing, project, chain, direction, expected):
     recorded(chain(5))
-    assert set(ids(graph(viewing, project, "job", "3", direction=direction))) == expected
+    assert set(ids(fetch_graph(viewing, project, "job", "3", direction=direction))) == expected
 
 
 @pytest.mark.parametrize("depth", [1, 2, 10, 50])
 def test_any_depth_is_two_queries(recorded, viewing, project, chain, depth, django_assert_num_queries):
     recorded(chain(120))
     with django_assert_num_queries(2):
-        found = graph(viewing, project, "job", "60", depth=depth)
+        found = fetch_graph(viewing, project, "job", "60", depth=depth)
     assert ids(found) == {f"job:{60 + n}": n for n in range(-depth, depth + 1)}
 
 
 def test_the_shortest_way_is_the_depth(recorded, viewing, project, edge):
     recorded([edge("job:1", "job:2"), edge("job:2", "job:3"), edge("job:1", "job:3"), edge("job:3", "job:4")])
-    assert ids(graph(viewing, project, "job", "1", depth=9)) == {"job:1": 0, "job:2": 1, "job:3": 1, "job:4": 2}
+    assert ids(fetch_graph(viewing, project, "job", "1", depth=9)) == {"job:1": 0, "job:2": 1, "job:3": 1, "job:4": 2}
 
 
 def test_many_ways_through_a_lattice_do_not_multiply(recorded, viewing, project, edge, django_assert_num_queries):
@@ -62,13 +62,13 @@ def test_many_ways_through_a_lattice_do_not_multiply(recorded, viewing, project,
     pairs = [(f"job:{n}{a}", f"job:{n + 1}{b}") for n in range(1, 41) for a in "12" for b in "12"]
     recorded([edge(*pair) for pair in pairs])
     with django_assert_num_queries(2):
-        found = graph(viewing, project, "job", "11", depth=50)
+        found = fetch_graph(viewing, project, "job", "11", depth=50)
     assert len(found.nodes) == 1 + 2 * 40
 
 
 def test_a_cycle_within_a_chain_ends_and_is_shown(recorded, viewing, project, edge):
     recorded([edge("job:1", "job:2"), edge("job:2", "job:3"), edge("job:3", "job:1"), edge("job:3", "job:4")])
-    found = graph(viewing, project, "job", "1", depth=50)
+    found = fetch_graph(viewing, project, "job", "1", depth=50)
     assert (len(found.nodes), len(found.edges), found.truncated) == (4, 4, False)
 
 
@@ -77,7 +77,7 @@ def test_a_wide_level_is_one_query(recorded, viewing, project, edge, fan, django
     recorded([edge("job:1", f"job:{n + 10}") for n in range(fan)])
     recorded([edge(f"job:{n + 10}", "job:5") for n in range(fan)])
     with django_assert_num_queries(2):
-        found = graph(viewing, project, "job", "1", direction="down", depth=2)
+        found = fetch_graph(viewing, project, "job", "1", direction="down", depth=2)
     assert len(found.nodes) == fan + 2
     assert len(found.edges) == 2 * fan
 
@@ -85,13 +85,13 @@ def test_a_wide_level_is_one_query(recorded, viewing, project, edge, fan, django
 def test_a_cycle_ends(recorded, viewing, project, edge, django_assert_max_num_queries):
     recorded([edge("dataset_version:1", "job:2"), edge("job:2", "dataset_version:1")])
     with django_assert_max_num_queries(2):
-        found = graph(viewing, project, "dataset_version", "1", depth=10)
+        found = fetch_graph(viewing, project, "dataset_version", "1", depth=10)
     assert len(found.nodes) == len(found.edges) == 2
 
 
 def test_a_limit_cuts_and_says_so(recorded, viewing, project, edge):
     recorded([edge("job:1", f"job:{n + 10}") for n in range(20)])
-    found = graph(viewing, project, "job", "1", limit=5)
+    found = fetch_graph(viewing, project, "job", "1", limit=5)
     assert len(found.nodes) == 5
     assert all((e.target_type, e.target_id) in found.nodes for e in found.edges.values())
     assert found.truncated
@@ -100,7 +100,7 @@ def test_a_limit_cuts_and_says_so(recorded, viewing, project, edge):
 def test_a_hub_of_descendants_does_not_push_out_the_ancestors(recorded, viewing, project, chain, edge):
     recorded(chain(4))
     recorded([edge("job:4", f"job:{n + 10}") for n in range(20)])
-    found = graph(viewing, project, "job", "4", limit=8)
+    found = fetch_graph(viewing, project, "job", "4", limit=8)
     assert {node for node in ids(found) if ids(found)[node] < 0} == {"job:1", "job:2", "job:3"}
     assert len(found.nodes) == 8
     assert found.truncated
@@ -108,7 +108,7 @@ def test_a_hub_of_descendants_does_not_push_out_the_ancestors(recorded, viewing,
 
 def test_a_hub_is_cut_by_its_edges(recorded, viewing, project, edge):
     recorded([edge("job:1", "job:2", f"slot-{n}") for n in range(30)])
-    found = graph(viewing, project, "job", "1", limit=3)
+    found = fetch_graph(viewing, project, "job", "1", limit=3)
     assert len(found.edges) == 12
     assert found.truncated
 
@@ -116,8 +116,8 @@ def test_a_hub_is_cut_by_its_edges(recorded, viewing, project, edge):
 def test_of_a_hub_no_more_is_read_than_can_be_shown(recorded, viewing, project, edge):
     """Its first edges are shown, and what came to it by another way goes on; the page says that there is more."""
     recorded([edge("job:1", "job:2", f"slot-{n:02}") for n in range(30)] + [edge("job:1", "job:3")])
-    ways = walked(project, ("job", "1"), "down", 5, fan=4, most=100)
-    found = graph(viewing, project, "job", "1", direction="down", limit=3)
+    ways = walk_edges(project, ("job", "1"), "down", 5, fan=4, most=100)
+    found = fetch_graph(viewing, project, "job", "1", direction="down", limit=3)
     assert [way.edge for way in ways] == list(Edge.objects.order_by("pk").values_list("pk", flat=True)[:5])
     assert set(ids(found)) == {"job:1", "job:2"}
     assert found.truncated
@@ -126,29 +126,29 @@ def test_of_a_hub_no_more_is_read_than_can_be_shown(recorded, viewing, project, 
 def test_a_hub_met_again_and_again_is_read_once_a_level(recorded, viewing, project, edge):
     recorded([edge("artifact:a", f"job:{n}") for n in range(1, 40)])
     recorded([edge("dataset_version:1", f"job:{n}") for n in range(1, 40)])
-    ways = walked(project, ("artifact", "a"), "down", 1, fan=9, most=100)
+    ways = walk_edges(project, ("artifact", "a"), "down", 1, fan=9, most=100)
     assert len(ways) == 10
-    assert was_cut(ways, 9, 100)
-    assert not was_cut(ways, 10, 100)
+    assert is_walk_cut(ways, 9, 100)
+    assert not is_walk_cut(ways, 10, 100)
 
 
 @pytest.mark.parametrize("direction", ["up", "both"])
 def test_the_walk_ends_when_enough_is_read(recorded, project, chain, direction):
     recorded(chain(60))
-    ways = walked(project, ("job", "50"), direction, 50, fan=9, most=20)
+    ways = walk_edges(project, ("job", "50"), direction, 50, fan=9, most=20)
     assert [way.level for way in ways if way.side == "up"] == list(range(1, 22))
-    assert was_cut(ways, 9, 20)
+    assert is_walk_cut(ways, 9, 20)
 
 
 def test_what_stands_alone_is_a_graph_of_one(viewing, project):
-    found = graph(viewing, project, "job", "1")
+    found = fetch_graph(viewing, project, "job", "1")
     assert ids(found) == {"job:1": 0}
     assert not found.edges
 
 
 def test_edges_of_another_project_do_not_show(recorded, viewing, project, other_project, edge):
     recorded([edge("job:1", "job:2")], other_project)
-    assert not graph(viewing, project, "job", "1").edges
+    assert not fetch_graph(viewing, project, "job", "1").edges
 
 
 WRONG_QUERIES = [
@@ -167,7 +167,7 @@ def test_wrong_queries_name_their_field(viewing, project):
     for query, _ in WRONG_QUERIES:
         query = {"type": "job", "id": "1"} | query
         with pytest.raises(Invalid) as caught:
-            graph(viewing, project, query.pop("type"), query.pop("id"), **query)
+            fetch_graph(viewing, project, query.pop("type"), query.pop("id"), **query)
         errors.append((caught.value.field, bool(caught.value.limit)))
     assert errors == [(field, True) for _, field in WRONG_QUERIES]
 
@@ -175,4 +175,4 @@ def test_wrong_queries_name_their_field(viewing, project):
 def test_a_stranger_finds_nothing_and_an_auditor_is_refused(actor_for, stranger, auditor, project):
     for who, error in ((stranger, NotFound), (auditor, Refused)):
         with pytest.raises(error):
-            graph(actor_for(who), project, "job", "1")
+            fetch_graph(actor_for(who), project, "job", "1")

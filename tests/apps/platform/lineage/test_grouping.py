@@ -6,7 +6,14 @@ from collections import Counter
 
 import pytest
 
-from apps.platform.lineage.grouping import OPENED, READABLE, drawn_as, groups_of, kept, main_way
+from apps.platform.lineage.grouping import (
+    OPENED,
+    READABLE,
+    assign_representatives,
+    find_main_path,
+    find_visible_nodes,
+    group_similar_nodes,
+)
 from apps.platform.lineage.models import Edge
 from apps.platform.lineage.queries import Graph, GraphNode
 
@@ -32,7 +39,7 @@ def graph_of(*pairs, root):
 
 
 def sizes(found, apart=()) -> list[int]:
-    stands = groups_of(found, found.nodes, {found.root, *apart})
+    stands = group_similar_nodes(found, found.nodes, {found.root, *apart})
     return sorted(list(stands.values()).count(one) for one in set(stands.values()))
 
 
@@ -74,23 +81,23 @@ def test_a_chain_stays_a_chain():
 def test_what_lies_beyond_is_put_away(collapsed, left):
     chain = graph_of(*((f"job:{n}", f"job:{n + 1}") for n in range(4)), root="job:0")
     chain.root = ("job", "0")
-    assert len(kept(chain, [key if key != ("job", "1") else ("job", "9") for key in collapsed])) == left
+    assert len(find_visible_nodes(chain, [key if key != ("job", "1") else ("job", "9") for key in collapsed])) == left
 
 
 def test_what_is_reached_another_way_stays():
     found = graph_of(("job:0", "job:1"), ("job:0", "job:2"), ("job:1", "job:3"), ("job:2", "job:3"), root="job:0")
-    assert ("job", "3") in kept(found, [("job", "1")])
+    assert ("job", "3") in find_visible_nodes(found, [("job", "1")])
 
 
 def test_the_main_way_leads_from_the_sources_to_production():
     pairs = [("job:0", "job:1"), ("job:1", "model_version:1"), ("job:1", "model_version:2"), ("job:0", "job:7")]
     found = graph_of(*pairs, root="job:0")
-    assert main_way(found, [("model_version", "2")]) == {("job", "0"), ("job", "1"), ("model_version", "2")}
+    assert find_main_path(found, [("model_version", "2")]) == {("job", "0"), ("job", "1"), ("model_version", "2")}
 
 
 def test_without_production_it_leads_to_the_root():
     found = graph_of(("job:0", "job:1"), ("job:1", "job:2"), root="job:1")
-    assert main_way(found, []) == {("job", "0"), ("job", "1")}
+    assert find_main_path(found, []) == {("job", "0"), ("job", "1")}
 
 
 # -- a thousand nodes -----------------------------------------------------------------------------------------------
@@ -103,7 +110,7 @@ def thousand():
 
 
 def boxes(found, *expand):
-    stands = drawn_as(found, found.nodes, {found.root}, [tuple(one.split(":")) for one in expand])
+    stands = assign_representatives(found, found.nodes, {found.root}, [tuple(one.split(":")) for one in expand])
     assert set(stands) == set(found.nodes)
     return Counter(stands.values())
 
@@ -115,7 +122,7 @@ def test_a_thousand_nodes_are_few_boxes():
 
 def test_a_crowded_place_opens_and_the_rest_stays_readable():
     found = thousand()
-    assert len(set(groups_of(found, found.nodes, {found.root}).values())) == len(found.nodes) == 1035
+    assert len(set(group_similar_nodes(found, found.nodes, {found.root}).values())) == len(found.nodes) == 1035
     first = boxes(found)
     place = max(first, key=lambda key: first[key])
     opened = boxes(found, ":".join(place))

@@ -13,7 +13,7 @@ from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.platform.artifacts.local_store import LocalStore
 from apps.site.snapshots import backup, restore
-from apps.site.snapshots.layout import DATABASES, Manifest, digest_of, read_manifest, read_sums
+from apps.site.snapshots.layout import DATABASES, Manifest, hash_file, read_manifest, read_sums
 
 pytestmark = pytest.mark.services
 
@@ -40,7 +40,7 @@ def manifest(vendor: str, **more) -> Manifest:
 
 def write_sums(path: Path, more: str = "") -> None:
     files = [found for found in sorted(path.rglob("*")) if found.is_file() and found.name != "SHA256SUMS"]
-    lines = (f"{digest_of(found)}  {found.relative_to(path)}\n" for found in files)
+    lines = (f"{hash_file(found)}  {found.relative_to(path)}\n" for found in files)
     (path / "SHA256SUMS").write_text("".join(lines) + more)
 
 
@@ -54,7 +54,7 @@ def test_a_whole_one_is_taken(folder):
 
 def test_only_the_operator_takes_one(tmp_path):
     with pytest.raises(Refused):
-        backup.take(actor=WORKER, out=tmp_path / "out")
+        backup.create_backup(actor=WORKER, out=tmp_path / "out")
 
 
 def test_only_the_operator_restores_one(folder):
@@ -112,13 +112,13 @@ def test_a_key_that_signs_something_else_is_not_lost(folder, settings, tmp_path)
     (tmp_path / "home/keys").mkdir(parents=True)
     (tmp_path / "home/keys/audit_ed25519.pem").write_text("another")
     with pytest.raises(Conflict, match="another file than that of the backup"):
-        restore.require_nothing_lost({"keys/audit_ed25519.pem": digest_of(folder / "keys/audit_ed25519.pem")})
+        restore.require_nothing_lost({"keys/audit_ed25519.pem": hash_file(folder / "keys/audit_ed25519.pem")})
 
 
 def test_an_object_is_stored_once_and_a_damaged_one_anew(tmp_path):
     at, source = LocalStore(tmp_path / "store"), tmp_path / "object"
     source.write_text("bytes")
-    digest = digest_of(source)
+    digest = hash_file(source)
     assert not restore.put_object(at, source, digest)
     assert restore.put_object(at, source, digest)
     at.path_of(digest).chmod(0o600)
@@ -130,7 +130,7 @@ def test_an_object_is_stored_once_and_a_damaged_one_anew(tmp_path):
 def test_a_damaged_object_is_left_out_of_a_backup(tmp_path):
     at, source = LocalStore(tmp_path / "store"), tmp_path / "object"
     source.write_text("bytes")
-    digest = digest_of(source)
+    digest = hash_file(source)
     restore.put_object(at, source, digest)
     assert backup.copy_object(at, digest, tmp_path / "whole")
     at.path_of(digest).chmod(0o600)

@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 
 from apps.core.actors import Actor
 from apps.data.datasets.ingest.local_files import MODES, IngestResult, ingest
-from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.actors import build_actor_for_user
 from apps.platform.accounts.management.base import OperatorCommand, find_project, find_user
 
 MAX_REASONS_SHOWN = 5
@@ -44,7 +44,7 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = find_project(options["project"])
-        actor: Actor = actor_for_user(find_user(options["actor"])) if options["actor"] else self.actor
+        actor: Actor = build_actor_for_user(find_user(options["actor"])) if options["actor"] else self.actor
         begun = time.monotonic()
         result = ingest(
             actor=actor,

@@ -15,7 +15,7 @@ from apps.gateways.mlflow_import.importer import Importer
 from apps.gateways.mlflow_import.server import MlflowServer
 from apps.gateways.mlflow_import.source_records import Source
 from apps.gateways.mlflow_import.transport import ServerLogin, Transport
-from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.actors import build_actor_for_user
 from apps.platform.accounts.management.base import OperatorCommand, find_project, find_user
 
 MAX_DIFFERENCES_SHOWN = 50
@@ -49,7 +49,7 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = find_project(options["project"])
-        actor = actor_for_user(find_user(options["person"])) if options["person"] else self.actor
+        actor = build_actor_for_user(find_user(options["person"])) if options["person"] else self.actor
         source = open_source(options["source"], options["artifacts"])
         importer = Importer(actor, project, source, dry=options["dry_run"], log=self.log)
         report = importer.run(options["experiment"])

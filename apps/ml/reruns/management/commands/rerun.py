@@ -19,7 +19,7 @@ from apps.ml.reruns.preflight import find_refusal
 from apps.ml.reruns.services import evaluate_ended_reruns, rerun_run
 from apps.ml.reruns.states import RerunState, Verdict
 from apps.ml.reruns.tolerance import build_tolerance
-from apps.platform.accounts.actors import actor_for_user, actor_from_grant
+from apps.platform.accounts.actors import build_actor_for_user, build_actor_from_grant
 from apps.platform.accounts.management.base import OperatorCommand, find_user
 from apps.platform.accounts.models import User
 from deepseek.messages import N_
@@ -110,10 +110,10 @@ def resolve_actor(run: Run, username: str) -> Actor:
     if run.job is None and (refusal := find_refusal(run, [])):  # nobody can run it again, whoever asks
         raise refusal
     if username:
-        return actor_for_user(find_user(username))
+        return build_actor_for_user(find_user(username))
     grant = run.job.grant if run.job is not None else {}
     person = User.objects.filter(pk=grant.get("user"), is_active=True).first()
-    actor = actor_for_user(person) if person else actor_from_grant(grant)
+    actor = build_actor_for_user(person) if person else build_actor_from_grant(grant)
     if actor is not None and actor.project_roles:
         return actor
     raise Conflict(

@@ -33,11 +33,11 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with transaction.atomic():  # all or none: a password that was not printed would be lost
-            made = self.make()
+            passwords = self.make()
         if options["json"]:
-            self.stdout.write(json.dumps(made))
-        elif made:
-            for username, password in made.items():
+            self.stdout.write(json.dumps(passwords))
+        elif passwords:
+            for username, password in passwords.items():
                 self.stdout.write(f"{username:<10} {password}")
             self.stdout.write("Each password is for one log-in: write them down now, they are not shown again.")
         else:
@@ -49,21 +49,21 @@ class Command(OperatorCommand):
         The security administrator comes last: from then on somebody can confirm what the operator sets, so everything
         else would wait for that (docs/approvals.md).
         """
-        made: dict[str, str] = {}
+        passwords: dict[str, str] = {}
         project = Project.objects.filter(slug=PROJECT).first()
         if project is None:
             project = create_project(actor=self.actor, slug=PROJECT, name="Demo")
         for username, project_role in MEMBERS.items():
-            if user := self.missing(username, made):
+            if user := self.create_if_missing(username, passwords):
                 set_member_roles(actor=self.actor, project=project, member=user, roles=[project_role])
         for username, role in sorted(ADMINISTRATORS.items(), key=lambda each: each[1] is SystemRole.SECURITY_ADMIN):
-            if user := self.missing(username, made):
+            if user := self.create_if_missing(username, passwords):
                 set_system_role(actor=self.actor, user=user, system_role=role)
-        return {username: made[username] for username in (*ADMINISTRATORS, *MEMBERS) if username in made}
+        return {username: passwords[username] for username in (*ADMINISTRATORS, *MEMBERS) if username in passwords}
 
-    def missing(self, username: str, made: dict[str, str]) -> User | None:
+    def create_if_missing(self, username: str, passwords: dict[str, str]) -> User | None:
         """The account, made now; None when there was one. An existing account gains no role by its name."""
         if User.objects.filter(username__iexact=username).exists():
             return None
-        user, made[username] = create_user(actor=self.actor, username=username)
+        user, passwords[username] = create_user(actor=self.actor, username=username)
         return user

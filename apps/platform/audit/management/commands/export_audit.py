@@ -30,7 +30,7 @@ class Command(BaseCommand):
                 actor=build_plane_actor(PlaneRole.OPERATOR, host=socket.gethostname()),
                 from_seq=options["from_seq"],
                 to_seq=options["to_seq"],
-                project_id=project_id(options["project"]),
+                project_id=find_project_id(options["project"]),
                 reason=options["reason"],
             )
             manifest = write_folder(export, options["out"])
@@ -42,7 +42,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Check it anywhere: python {options['out'] / 'verify.py'} {options['out']}")
 
 
-def project_id(slug: str | None) -> int | None:
+def find_project_id(slug: str | None) -> int | None:
     """The id of a project; the trail lies below accounts and knows projects by number only."""
     if slug is None:
         return None

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.platform.audit.services import record, seal_now
-from apps.platform.audit.triggers import install_triggers, missing_triggers
+from apps.platform.audit.triggers import find_missing_triggers, install_triggers
 
 
 class Command(BaseCommand):
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     requires_system_checks = []  # the check that fails is the one that this cures
 
     def handle(self, *args: Any, **options: Any) -> None:
-        missing = missing_triggers(connection)
+        missing = find_missing_triggers(connection)
         if not missing:
             self.stdout.write("Every trigger is in place.")
             return

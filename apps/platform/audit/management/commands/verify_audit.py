@@ -21,23 +21,29 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = verify_trail(actor=build_plane_actor(PlaneRole.OPERATOR, host=socket.gethostname()))
-        text = json.dumps(found.as_dict()) if options["json"] else "\n".join(lines(found))
+        verification = verify_trail(actor=build_plane_actor(PlaneRole.OPERATOR, host=socket.gethostname()))
+        text = json.dumps(verification.as_dict()) if options["json"] else "\n".join(format_report(verification))
         self.stdout.write(text)
-        if not found.whole:
+        if not verification.whole:
             sys.exit(1)
 
 
-def lines(found: Verification) -> list[str]:
+def format_report(verification: Verification) -> list[str]:
     """The result for people, the answer first."""
-    told = [
-        f"BROKEN: {found.finding}" if found.finding else f"WHOLE: {found.sealed} records, in {found.seconds:.1f} s."
+    report_lines = [
+        f"BROKEN: {verification.finding}"
+        if verification.finding
+        else f"WHOLE: {verification.sealed} records, in {verification.seconds:.1f} s."
     ]
-    told.append(f"Head: {found.head}")
-    told.append(f"Unsealed: {found.unsealed.count}, the oldest {found.unsealed.oldest_seconds:.1f} s old.")
-    if found.unsealed.alarm:
-        told.append(f"ALARM: a record waits longer than {ALARM_SECONDS:g} s for its seal. Is the dispatcher running?")
-    last = found.last_checkpoint or {}
+    report_lines.append(f"Head: {verification.head}")
+    report_lines.append(
+        f"Unsealed: {verification.unsealed.count}, the oldest {verification.unsealed.oldest_seconds:.1f} s old."
+    )
+    if verification.unsealed.alarm:
+        report_lines.append(
+            f"ALARM: a record waits longer than {ALARM_SECONDS:g} s for its seal. Is the dispatcher running?"
+        )
+    last = verification.last_checkpoint or {}
     where = f"record {last.get('seq')}, {last.get('time')}, key {last.get('key_id')}" if last else "none yet"
-    told.append(f"Last checkpoint: {where}; {found.checkpoints} in all.")
-    return told + ([found.note] if found.note else [])
+    report_lines.append(f"Last checkpoint: {where}; {verification.checkpoints} in all.")
+    return report_lines + ([verification.note] if verification.note else [])

@@ -11,7 +11,7 @@ import pytest
 from apps.data.datasets import bounded_process
 from apps.data.datasets.new_job import clean_preview
 from apps.platform.artifacts.services import Damaged
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from deepseek.clean.spec import CleanSpec
 
 CSV = b"day,close\n1,57.3\n2,\n3,58.1\n"
@@ -117,7 +117,7 @@ def test_concurrent_previews_are_limited(held, monkeypatch):
 
 def test_lost_bytes_raise_damaged(held):
     artifact = held(CSV)
-    os.unlink(store().path_of(artifact.digest))
+    os.unlink(get_store().path_of(artifact.digest))
     with pytest.raises(Damaged):
         clean_preview.preview_clean(artifact, CleanSpec())
 

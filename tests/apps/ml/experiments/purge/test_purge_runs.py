@@ -27,7 +27,7 @@ from apps.ml.experiments.purge.deletion import purge_runs
 from apps.ml.experiments.services import metric_ingestion
 from apps.platform.artifacts.garbage import collect_garbage
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.stores import store
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.holds.services import place_hold
 
@@ -159,7 +159,7 @@ def test_each_run_and_each_purge_has_its_record(deleted, purge, project, artifac
 
 def test_its_files_are_garbage_then(deleted, purge, artifact, operator, settings, tmp_path):
     settings.PLANE_HOME = tmp_path
-    with store().open_staging() as staging:
+    with get_store().open_staging() as staging:
         staging.write(b"makes the folder of the store")
         staging.publish()
     RunArtifact.objects.create(run=deleted("a"), path="w", artifact=artifact, size=5, media_type="x/y")
