@@ -122,10 +122,7 @@ class CleanSpec(BaseModel):
         description="What must hold of the cleaned table: where an error does not, the job fails and nothing is made.",
     )
 
-    @field_validator("columns")
-    @classmethod
-    def _check_columns(cls, columns: list[str] | None) -> list[str] | None:
-        return columns if columns is None else refuse_repeats(columns)
+    _no_repeats = field_validator("columns")(refuse_repeats)
 
     @field_validator("steps", mode="before")
     @classmethod

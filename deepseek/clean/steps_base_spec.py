@@ -1,11 +1,10 @@
 """What the steps of a plan share in their specs: words for fields of columns, and what none of them allows. Light."""
 
-from collections import Counter
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from deepseek.spec_errors import spec_error
+from deepseek.tables.spec import refuse_repeats
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 NUMERIC, TEXT = "The numeric columns to treat; empty for every numeric column.", "The text columns; empty for all."
@@ -14,14 +13,6 @@ ACTIONS = {
     "cap": "move to the nearest allowed value",
     "blank": "make missing",
 }
-
-
-def refuse_repeated_names(values: list[str] | None) -> list[str] | None:
-    """The names, each once; a validation error names the one that is repeated."""
-    repeated = sorted(value for value, times in Counter(values or ()).items() if times > 1)
-    if repeated:
-        raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
-    return values
 
 
 def build_optional_columns(text: str) -> Any:
@@ -45,4 +36,4 @@ class Step(BaseModel):
 
 
 class OnColumns(Step):
-    _once = field_validator("columns", check_fields=False)(refuse_repeated_names)
+    _once = field_validator("columns", check_fields=False)(refuse_repeats)

@@ -12,9 +12,9 @@ from deepseek.clean.steps_base_spec import (
     build_choice_words,
     build_optional_columns,
     build_required_columns,
-    refuse_repeated_names,
 )
 from deepseek.spec_errors import spec_error
+from deepseek.tables.spec import refuse_repeats
 
 
 # -- missing values -------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class FillGroup(OnColumns):
         "median", title="Statistic", description="What of the group's values goes into its gaps."
     )
 
-    _by_once = field_validator("by")(refuse_repeated_names)
+    _by_once = field_validator("by")(refuse_repeats)
 
 
 class DropMissing(OnColumns):

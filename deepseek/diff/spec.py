@@ -1,12 +1,10 @@
 """The spec of comparing two tables row by row. Light to import: the web process reads it."""
 
-from collections import Counter
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from deepseek.spec_errors import spec_error
-from deepseek.tables.spec import CsvSpec
+from deepseek.tables.spec import CsvSpec, refuse_repeats
 
 KeyName = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -37,10 +35,4 @@ class DiffSpec(BaseModel):
         default=CsvSpec(), title="CSV, after", description="How to read the second table if it is text."
     )
 
-    @field_validator("keys")
-    @classmethod
-    def _keys_once(cls, keys: list[str]) -> list[str]:
-        repeated = sorted(key for key, times in Counter(keys).items() if times > 1)
-        if repeated:
-            raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
-        return keys
+    _keys_once = field_validator("keys")(refuse_repeats)

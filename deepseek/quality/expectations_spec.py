@@ -1,13 +1,13 @@
 """What must hold of a table. Light to import: the web process reads it, the engine makes a pandera schema of it."""
 
 import re
-from collections import Counter
 from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from deepseek.spec_errors import spec_error
+from deepseek.tables.spec import refuse_repeats
 
 Column = Annotated[str, Field(min_length=1, max_length=500)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -80,10 +80,7 @@ class Unique(_Expectation):
         min_length=1, max_length=20, title="Columns", description="One column, or those that are a key together."
     )
 
-    @field_validator("columns")
-    @classmethod
-    def _check_columns(cls, columns: list[str]) -> list[str]:
-        return _refuse_repeats(columns)
+    _no_repeats = field_validator("columns")(refuse_repeats)
 
 
 class Range(_ColumnExpectation):
@@ -264,10 +261,3 @@ def _require_limits(low: Any, high: Any) -> None:
         raise spec_error(
             "limits_crossed", "The lower limit {low} is above the upper one, {high}.", low=str(low), high=str(high)
         )
-
-
-def _refuse_repeats(names: list[str]) -> list[str]:
-    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
-    if repeated:
-        raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
-    return names

@@ -1,7 +1,7 @@
 """The spec of reading one table. Light to import: the web process reads it."""
 
 from collections import Counter
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticKnownError
@@ -11,11 +11,12 @@ from deepseek.tables.csv_dialect import AUTO, is_delimiter
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
 
 MissingToken = Annotated[str, Field(max_length=100)]
+Names = TypeVar("Names", list[str], list[str] | None)
 
 
-def refuse_repeats(values: list[str]) -> list[str]:
-    """Return `values`, or raise a spec error if one is repeated."""
-    repeated = sorted(value for value, times in Counter(values).items() if times > 1)
+def refuse_repeats(values: Names) -> Names:
+    """Return `values`, or raise a spec error if one is repeated. None, a field left out, has no repeats."""
+    repeated = sorted(value for value, times in Counter(values or ()).items() if times > 1)
     if repeated:
         raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
     return values

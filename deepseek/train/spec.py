@@ -1,11 +1,11 @@
 """The spec of one training run. Light to import: the web process reads it."""
 
-from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from deepseek.spec_errors import spec_error
+from deepseek.tables.spec import refuse_repeats
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 Width = Annotated[int, Field(ge=1, le=16_384)]
@@ -229,9 +229,7 @@ class TrainSpec(BaseModel):
     def _features_fit(cls, features: list[str] | None, info: ValidationInfo) -> list[str] | None:
         if features is None:
             return None
-        repeated = sorted(name for name, times in Counter(features).items() if times > 1)
-        if repeated:
-            raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
+        refuse_repeats(features)
         if info.data.get("target") in features:
             raise spec_error(
                 "target_is_feature", "The target {value} is also a feature.", value=repr(info.data["target"])
