@@ -34,56 +34,58 @@ class Series:
     replicates: Floats
 
 
-def series_of(measures: Sequence[Measure], draws: Draws, *, confidence: float, method: str, rows: int) -> list[Series]:
+def build_series(
+    measures: Sequence[Measure], draws: Draws, *, confidence: float, method: str, rows: int
+) -> list[Series]:
     """Each measure that the rows define: its value, its percentile interval and its replicates.
 
     The interval of accuracy is Wilson's, which holds at 0 and at 1 too, unless rows depend on each other.
     """
     once = np.ones((1, draws.shape[1]))
-    made = []
-    for one in measures:
-        value = float(one.of(once)[0])
+    series = []
+    for measure in measures:
+        value = float(measure.of(once)[0])
         if not math.isfinite(value):
             continue
-        replicates = one.of(draws)
-        if one.name == "accuracy":
-            metric = share(one.name, round(value * rows), rows, confidence, one.better)
+        replicates = measure.of(draws)
+        if measure.name == "accuracy":
+            metric = share(measure.name, round(value * rows), rows, confidence, measure.better)
         else:
-            low, high = _bounds(replicates, confidence)
-            told = {"low": low, "high": high, "confidence": None if low is None else confidence}
-            named = method if low is not None else ""
-            metric = Metric(name=one.name, value=value, method=named, better=one.better, **told)
-        made.append(Series(metric, replicates))
-    return made
+            low, high = _compute_bounds(replicates, confidence)
+            bounds = {"low": low, "high": high, "confidence": None if low is None else confidence}
+            interval_method = method if low is not None else ""
+            metric = Metric(name=measure.name, value=value, method=interval_method, better=measure.better, **bounds)
+        series.append(Series(metric, replicates))
+    return series
 
 
-def _bounds(replicates: Floats, confidence: float) -> tuple[float, float] | tuple[None, None]:
+def _compute_bounds(replicates: Floats, confidence: float) -> tuple[float, float] | tuple[None, None]:
     if np.isfinite(replicates).mean() < FEWEST_DEFINED:
         return None, None
     return interval_of(replicates, confidence)
 
 
-def pairing_of(
+def compute_pairing(
     rows: Blocks, target: Any, names: Sequence[str], blocks: Blocks, seed: int, replicates: int, horizon: int = 1
 ) -> str:
     """SHA-256 of everything that decides which rows are drawn, what is right for each of them, and from how far it was
     foretold: who looks ahead less has an easier task. As without it where that is one row."""
     ahead = f" {horizon} ahead" if horizon > 1 else ""
-    told = hashlib.sha256(f"{SCHEMA} {seed} {replicates} {'/'.join(names)}{ahead}".encode())
+    digest = hashlib.sha256(f"{SCHEMA} {seed} {replicates} {'/'.join(names)}{ahead}".encode())
     for array in (rows, target, blocks):
-        told.update(np.ascontiguousarray(array).tobytes())
-    return told.hexdigest()
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
-def told_of(series: Sequence[Series], part: tuple[str, str] | None) -> list[dict[str, Any]]:
+def serialize_series(series: Sequence[Series], part: tuple[str, str] | None) -> list[dict[str, Any]]:
     """The replicates as ``replicates.json`` has them: little-endian float64 in base64."""
     return [
         {
             "slice": list(part) if part else None,
-            "metric": one.metric.name,
-            "better": one.metric.better,
-            "value": one.metric.value,
-            "draws": base64.b64encode(np.asarray(one.replicates, "<f8").tobytes()).decode(),
+            "metric": figure.metric.name,
+            "better": figure.metric.better,
+            "value": figure.metric.value,
+            "draws": base64.b64encode(np.asarray(figure.replicates, "<f8").tobytes()).decode(),
         }
-        for one in series
+        for figure in series
     ]

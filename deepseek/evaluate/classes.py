@@ -4,15 +4,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deepseek.evaluate.auc import areas
-from deepseek.evaluate.measures import Blocks, Draws, Floats, Measure, Outputs, Target, by_sums, ratio, sums_of
+from deepseek.evaluate.auc import compute_auc
+from deepseek.evaluate.measures import (
+    Blocks,
+    Draws,
+    Floats,
+    Measure,
+    Outputs,
+    Target,
+    build_sum_measures,
+    divide_or_nan,
+    sum_by_block,
+)
 from deepseek.models.evaluate import SMALLEST_SHARE, Better
 
 MOST_CLASSES_OF_AREA = 50
 """The area under the curve takes a pass over the rows for each class; of more classes it is left out."""
 
 
-def measures_of_classes(
+def build_class_measures(
     outputs: Outputs | None,
     target: Target,
     blocks: Blocks,
@@ -34,20 +44,20 @@ def measures_of_classes(
     width of the largest share (Guo et al., "On Calibration of Modern Neural Networks", 2017); auc, of more than two
     classes the mean of each against the rest. Of two classes also precision, recall and f1 of the class `positive`.
     """
-    told: Target
+    predicted: Target
     if guess is not None:
-        told = guess
+        predicted = guess
     elif outputs is not None:
-        told = outputs.argmax(axis=1)
+        predicted = outputs.argmax(axis=1)
     else:
         raise ValueError("neither classes nor shares")
     classes = classes if outputs is None else outputs.shape[1]
-    hits = sums_of([np.ones(len(target)), (told == target).astype(np.float64)], blocks, count)
-    made = by_sums(hits, [("accuracy", "higher", lambda s: ratio(s[:, 1], s[:, 0]))])
-    made += _of_each_class(told, target, blocks, count, classes, positive)
+    hits = sum_by_block([np.ones(len(target)), (predicted == target).astype(np.float64)], blocks, count)
+    measures = build_sum_measures(hits, [("accuracy", "higher", lambda s: divide_or_nan(s[:, 1], s[:, 0]))])
+    measures += _build_per_class_measures(predicted, target, blocks, count, classes, positive)
     if outputs is not None:
-        made += _of_shares(outputs.astype(np.float64), target, blocks, count, positive, bins)
-    return sorted(made, key=lambda one: _ORDER.index(one.name))
+        measures += _build_share_measures(outputs.astype(np.float64), target, blocks, count, positive, bins)
+    return sorted(measures, key=lambda measure: _ORDER.index(measure.name))
 
 
 _ORDER = (
@@ -65,104 +75,104 @@ _ORDER = (
 )
 
 
-def bin_of(largest: Floats, bins: int) -> Blocks:
+def assign_bins(largest: Floats, bins: int) -> Blocks:
     """The bin of a share: the k-th of `bins` holds (k / bins, (k + 1) / bins], the first one 0 too."""
     return np.clip(np.ceil(largest * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
-def _of_shares(
+def _build_share_measures(
     shares: Floats, target: Target, blocks: Blocks, count: int, positive: int | None, bins: int
 ) -> list[Measure]:
     right = np.take_along_axis(shares, target[:, None], axis=1)[:, 0]
     classes = shares.shape[1]
     distance = (shares**2).sum(axis=1) - 2 * right + 1
     loss = -np.log(np.clip(right, SMALLEST_SHARE, 1.0))
-    sums = sums_of([np.ones(len(target)), loss, distance / (2 if classes == 2 else 1)], blocks, count)
-    made = by_sums(
+    sums = sum_by_block([np.ones(len(target)), loss, distance / (2 if classes == 2 else 1)], blocks, count)
+    measures = build_sum_measures(
         sums,
         [
-            ("log_loss", "lower", lambda s: ratio(s[:, 1], s[:, 0])),
-            ("brier", "lower", lambda s: ratio(s[:, 2], s[:, 0])),
+            ("log_loss", "lower", lambda s: divide_or_nan(s[:, 1], s[:, 0])),
+            ("brier", "lower", lambda s: divide_or_nan(s[:, 2], s[:, 0])),
         ],
     )
-    made.append(_calibration(shares, shares.argmax(axis=1) == target, blocks, count, bins))
+    measures.append(_measure_calibration(shares, shares.argmax(axis=1) == target, blocks, count, bins))
     if classes <= MOST_CLASSES_OF_AREA:
-        made.append(_area(shares, target, blocks, positive))
-    return made
+        measures.append(_measure_auc(shares, target, blocks, positive))
+    return measures
 
 
-def _of_each_class(
+def _build_per_class_measures(
     guess: Target, target: Target, blocks: Blocks, count: int, classes: int, positive: int | None
 ) -> list[Measure]:
-    def per_class(of: Target, among: Blocks) -> Floats:
+    def count_per_class(of: Target, among: Blocks) -> Floats:
         cells = np.bincount(among * classes + of, minlength=count * classes)
         return cells.reshape(count, classes).astype(np.float64)
 
     equal = guess == target
     sums = np.column_stack(
-        [per_class(target[equal], blocks[equal]), per_class(guess, blocks), per_class(target, blocks)]
+        [count_per_class(target[equal], blocks[equal]), count_per_class(guess, blocks), count_per_class(target, blocks)]
     )
 
-    def parts(s: Floats) -> tuple[Floats, Floats, Floats]:
+    def split_sums(s: Floats) -> tuple[Floats, Floats, Floats]:
         return s[:, :classes], s[:, classes : 2 * classes], s[:, 2 * classes :]
 
-    def zero(above: Floats, below: Floats) -> Floats:
+    def divide_or_zero(above: Floats, below: Floats) -> Floats:
         return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
-    def mean(values: Floats, s: Floats) -> Floats:
-        _, guessed, wanted = parts(s)
-        occurs = guessed + wanted > 0
-        return ratio((values * occurs).sum(axis=1), occurs.sum(axis=1).astype(np.float64))
+    def compute_mean(values: Floats, s: Floats) -> Floats:
+        _, guessed, actual = split_sums(s)
+        occurs = guessed + actual > 0
+        return divide_or_nan((values * occurs).sum(axis=1), occurs.sum(axis=1).astype(np.float64))
 
-    def precision(s: Floats) -> Floats:
-        hits, guessed, _ = parts(s)
-        return zero(hits, guessed)
+    def compute_precision(s: Floats) -> Floats:
+        hits, guessed, _ = split_sums(s)
+        return divide_or_zero(hits, guessed)
 
-    def recall(s: Floats) -> Floats:
-        hits, _, wanted = parts(s)
-        return zero(hits, wanted)
+    def compute_recall(s: Floats) -> Floats:
+        hits, _, actual = split_sums(s)
+        return divide_or_zero(hits, actual)
 
-    def f1(s: Floats) -> Floats:
-        hits, guessed, wanted = parts(s)
-        return zero(2 * hits, guessed + wanted)
+    def compute_f1(s: Floats) -> Floats:
+        hits, guessed, actual = split_sums(s)
+        return divide_or_zero(2 * hits, guessed + actual)
 
-    made: list[tuple[str, Better, Callable[[Floats], Floats]]] = []
-    for name, function in (("f1", f1), ("precision", precision), ("recall", recall)):
-        made.append((f"{name}_macro", "higher", _mean_of(mean, function)))
+    definitions: list[tuple[str, Better, Callable[[Floats], Floats]]] = []
+    for name, function in (("f1", compute_f1), ("precision", compute_precision), ("recall", compute_recall)):
+        definitions.append((f"{name}_macro", "higher", _build_class_mean(compute_mean, function)))
         if positive is not None:
-            made.append((name, "higher", _column_of(function, positive)))
-    return by_sums(sums, made)
+            definitions.append((name, "higher", _build_class_metric(function, positive)))
+    return build_sum_measures(sums, definitions)
 
 
-def _mean_of(
+def _build_class_mean(
     mean: Callable[[Floats, Floats], Floats], function: Callable[[Floats], Floats]
 ) -> Callable[[Floats], Floats]:
     return lambda s: mean(function(s), s)
 
 
-def _column_of(function: Callable[[Floats], Floats], place: int) -> Callable[[Floats], Floats]:
+def _build_class_metric(function: Callable[[Floats], Floats], place: int) -> Callable[[Floats], Floats]:
     return lambda s: function(s)[:, place]
 
 
-def _calibration(shares: Floats, hit: Target, blocks: Blocks, count: int, bins: int) -> Measure:
+def _measure_calibration(shares: Floats, hit: Target, blocks: Blocks, count: int, bins: int) -> Measure:
     largest = shares.max(axis=1)
-    cells = blocks * bins + bin_of(largest, bins)
+    cells = blocks * bins + assign_bins(largest, bins)
     gaps, rows = (
         np.bincount(cells, weights=weights, minlength=count * bins).reshape(count, bins)
         for weights in (largest - hit, np.ones(len(hit)))
     )
 
-    def error(draws: Draws) -> Floats:
-        return ratio(np.abs(draws @ gaps).sum(axis=1), (draws @ rows).sum(axis=1))
+    def compute_error(draws: Draws) -> Floats:
+        return divide_or_nan(np.abs(draws @ gaps).sum(axis=1), (draws @ rows).sum(axis=1))
 
-    return Measure("ece", "lower", error)
+    return Measure("ece", "lower", compute_error)
 
 
-def _area(shares: Floats, target: Target, blocks: Blocks, positive: int | None) -> Measure:
-    def area(draws: Draws) -> Floats:
+def _measure_auc(shares: Floats, target: Target, blocks: Blocks, positive: int | None) -> Measure:
+    def compute_area(draws: Draws) -> Floats:
         if positive is not None:
-            return areas(shares[:, positive], target == positive, blocks, draws)
-        each = [areas(shares[:, k], target == k, blocks, draws) for k in range(shares.shape[1])]
+            return compute_auc(shares[:, positive], target == positive, blocks, draws)
+        each = [compute_auc(shares[:, k], target == k, blocks, draws) for k in range(shares.shape[1])]
         return np.asarray(np.mean(each, axis=0))  # not defined where a class is absent from the rows drawn
 
-    return Measure("auc", "higher", area)
+    return Measure("auc", "higher", compute_area)

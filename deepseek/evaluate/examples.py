@@ -45,9 +45,11 @@ def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> 
     ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``.
     """
     table = read_whole_table(path)
-    made = _windows(table, manifest, spec) if manifest.task == "forecast" else _rows(table, manifest, spec)
-    require_enough(len(made.rows))
-    return made
+    examples = (
+        _read_windows(table, manifest, spec) if manifest.task == "forecast" else _read_rows(table, manifest, spec)
+    )
+    require_enough(len(examples.rows))
+    return examples
 
 
 def require_enough(rows: int) -> None:
@@ -64,7 +66,7 @@ def require_enough(rows: int) -> None:
         )
 
 
-def _rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
+def _read_rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
     features = np.empty((table.num_rows, len(manifest.features)), np.float32)
     for place, name in enumerate(manifest.features):
         if name not in table.column_names:
@@ -81,16 +83,16 @@ def _rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examp
                 hint=N_("Give a table that was made as the one the model learned from."),
             )
         features[:, place] = read_number(table, name, TABLE)
-    target = _target(table, manifest)
-    known = target >= 0 if manifest.task == "classification" else ~np.isnan(target)
-    usable = known & ~np.isnan(features).any(axis=1)
-    wanted = np.arange(len(usable)) >= spec.first_row
-    query = queries_of(table, spec.group) if spec.group else None
+    target = _encode_target(table, manifest)
+    has_target = target >= 0 if manifest.task == "classification" else ~np.isnan(target)
+    usable = has_target & ~np.isnan(features).any(axis=1)
+    requested = np.arange(len(usable)) >= spec.first_row
+    query = index_queries(table, spec.group) if spec.group else None
     if query is not None:
         usable &= query >= 0
-    rows = measured_rows(usable, wanted)
-    kept = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
-    return Examples(table, features[rows], target[rows], rows, kept, int(wanted.sum()) - len(rows), 1)
+    rows = select_measured_rows(usable, requested)
+    query_index = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
+    return Examples(table, features[rows], target[rows], rows, query_index, int(requested.sum()) - len(rows), 1)
 
 
 def refuse_group(spec: Measures) -> None:
@@ -106,12 +108,12 @@ def refuse_group(spec: Measures) -> None:
         )
 
 
-def _target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
+def _encode_target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
     """The target as the model counts it, -1 or NaN where it is missing."""
-    asked = TrainSpec(task=manifest.task, target=manifest.target)
+    target_spec = TrainSpec(task=manifest.task, target=manifest.target)
     if manifest.task != "classification":
-        return read_target(table, asked)
-    labels = read_labels(table, asked)
+        return read_target(table, target_spec)
+    labels = read_labels(table, target_spec)
     places = {name: place for place, name in enumerate(manifest.classes)}
     unknown = [name for name in labels.names if name not in places]
     if unknown:
@@ -128,7 +130,7 @@ def _target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
     return translate[labels.codes]
 
 
-def queries_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+def index_queries(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
     """The number of each row's query, in the order of their first rows; -1 where it is missing."""
     if name not in table.column_names:
         raise build_unknown_column_error(table.column_names, name, "/group")
@@ -136,11 +138,11 @@ def queries_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
     return np.asarray(codes.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
 
 
-def _windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
+def _read_windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
     """As the training does: row t sees the values of rows t - lags + 1 to t; its target is that of row t + horizon."""
     refuse_group(spec)
-    lags, told = manifest.architecture.inputs, manifest.spec.get("horizon")
-    horizon = spec.horizon or (told if isinstance(told, int) and told > 0 else None)
+    lags, trained_horizon = manifest.architecture.inputs, manifest.spec.get("horizon")
+    horizon = spec.horizon or (trained_horizon if isinstance(trained_horizon, int) and trained_horizon > 0 else None)
     if horizon is None:
         raise EngineError(
             "horizon_unknown",
@@ -154,35 +156,35 @@ def _windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Ex
     target = series[len(series) - count :] if count else series[:0]
     gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))
     usable = (gaps[lags : lags + count] == gaps[:count]) & ~np.isnan(target)
-    wanted = np.arange(count) + len(series) - count >= spec.first_row
-    rows = measured_rows(usable, wanted)
+    requested = np.arange(count) + len(series) - count >= spec.first_row
+    rows = select_measured_rows(usable, requested)
     windows = np.lib.stride_tricks.sliding_window_view(series, lags)[rows] if count else np.empty((0, lags), np.float32)
     places = rows + len(series) - count  # of the target: what is measured is the row that was foretold
     return Examples(
-        table, np.ascontiguousarray(windows), target[rows], places, None, int(wanted.sum()) - len(rows), horizon
+        table, np.ascontiguousarray(windows), target[rows], places, None, int(requested.sum()) - len(rows), horizon
     )
 
 
-def measured_rows(
+def select_measured_rows(
     usable: npt.NDArray[np.bool_],
-    wanted: npt.NDArray[np.bool_],
+    requested: npt.NDArray[np.bool_],
     missing: Callable[[int, int], EngineError] | None = None,
 ) -> npt.NDArray[np.int64]:
     """The places of those that are usable and wanted. Where too few are left EngineError ``too_many_missing``, or what
     `missing` says of (how many are left out, of how many)."""
-    rows, asked = np.flatnonzero(usable & wanted), int(wanted.sum())
-    left_out = asked - len(rows)
-    if left_out > asked * MOST_LEFT_OUT:
-        raise (missing or _inputs_missing)(left_out, asked)
+    rows, count = np.flatnonzero(usable & requested), int(requested.sum())
+    left_out = count - len(rows)
+    if left_out > count * MOST_LEFT_OUT:
+        raise (missing or _build_missing_inputs_error)(left_out, count)
     return rows.astype(np.int64)
 
 
-def _inputs_missing(left_out: int, asked: int) -> EngineError:
+def _build_missing_inputs_error(left_out: int, rows: int) -> EngineError:
     return EngineError(
         "too_many_missing",
         "{left_out:,} of {asked:,} rows lack an input or the target.",
         left_out=left_out,
-        asked=asked,
+        asked=rows,
         field=TABLE,
         value=str(left_out),
         limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",

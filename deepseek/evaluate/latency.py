@@ -18,9 +18,11 @@ from deepseek.models.timing import take_turns, torch_threads
 T = TypeVar("T")
 
 
-def paces(predictor: Predictor, features: npt.NDArray[np.float32], spec: EvaluateSpec, report: Report) -> list[Pace]:
+def measure_latencies(
+    predictor: Predictor, features: npt.NDArray[np.float32], spec: EvaluateSpec, report: Report
+) -> list[Pace]:
     """Median and 95th percentile of a call at each batch size, one thread or more as the spec says."""
-    found, batches = [], list(dict.fromkeys(spec.batches))
+    latencies, batches = [], list(dict.fromkeys(spec.batches))
     with torch_threads(spec.threads):
         for place, batch in enumerate(batches):
             call = predictor.bind(np.resize(features, (batch, features.shape[1])))
@@ -30,7 +32,7 @@ def paces(predictor: Predictor, features: npt.NDArray[np.float32], spec: Evaluat
 
             timing = take_turns({"model": call}, runs=spec.runs, advance=advance)
             median = timing.seconds["model"]
-            found.append(
+            latencies.append(
                 Pace(
                     batch=batch,
                     threads=spec.threads,
@@ -40,21 +42,21 @@ def paces(predictor: Predictor, features: npt.NDArray[np.float32], spec: Evaluat
                     rows_per_second=batch / median,
                 )
             )
-    return found
+    return latencies
 
 
-def opened(open_it: Callable[[], T], use: Callable[[T], object]) -> tuple[T, int]:
+def open_and_measure(open_it: Callable[[], T], use: Callable[[T], object]) -> tuple[T, int]:
     """What `open_it` gives, used once, and the resident bytes that the two added; 0 where memory was there already."""
-    before = resident()
-    made = open_it()
-    use(made)
-    return made, max(0, resident() - before)
+    before = read_resident_bytes()
+    opened_object = open_it()
+    use(opened_object)
+    return opened_object, max(0, read_resident_bytes() - before)
 
 
-def memory(model_bytes: int) -> Memory:
+def measure_memory(model_bytes: int) -> Memory:
     return Memory(model_bytes=model_bytes, peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def resident() -> int:
+def read_resident_bytes() -> int:
     """Resident bytes of this process, as Linux tells them."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.evaluate.bootstrap import Series, pairing_of, series_of, told_of
-from deepseek.evaluate.classes import bin_of, measures_of_classes
+from deepseek.evaluate.bootstrap import Series, build_series, compute_pairing, serialize_series
+from deepseek.evaluate.classes import assign_bins, build_class_measures
 from deepseek.evaluate.document import CalibrationBin, SliceFigures
 from deepseek.evaluate.examples import FEWEST_ROWS, Examples
 from deepseek.evaluate.measures import Blocks, Floats, Measure, Outputs, Target
-from deepseek.evaluate.ranking import measures_of_queries
-from deepseek.evaluate.slices import Part, distinct, parts_of
+from deepseek.evaluate.ranking import build_ranking_measures
+from deepseek.evaluate.slices import Part, make_names_unique, split_into_slices
 from deepseek.evaluate.spec import Measures
-from deepseek.evaluate.values import measures_of_values
+from deepseek.evaluate.values import build_value_measures
 from deepseek.job import EngineError, Report
 from deepseek.messages import N_, Message
 from deepseek.models.evaluate import blocks_of, draws_of
@@ -42,7 +42,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Sliced:
+class SliceResults:
     """The figures of the slices, the replicates of all rows and of each slice, and what a reader should know."""
 
     figures: list[SliceFigures]
@@ -50,50 +50,50 @@ class Sliced:
     notes: list[str]
 
 
-class Measuring:
+class Measurement:
     """The figures of answers on one table: of all rows, and of some of them by the same draws."""
 
     def __init__(self, spec: Measures, answers: Answers, examples: Examples) -> None:
         self.spec, self.answers, self.examples = spec, answers, examples
         self.task = "ranking" if spec.group else answers.task
-        self.positive = _positive(spec, answers)
+        self.positive = _find_positive(spec, answers)
         query = examples.query
         units = len(examples.rows) if query is None else int(query.max()) + 1
         self.blocks = blocks_of(self.task, units, spec.seed, examples.horizon)  # of each row, or of each query
         self.count = int(self.blocks.max()) + 1
         self.draws = draws_of(self.count, spec.seed, spec.replicates).astype(np.float64)
-        drawn = self.blocks if query is None else self.blocks[query]
-        self.pairing = pairing_of(
-            examples.rows, examples.target, answers.classes, drawn, spec.seed, spec.replicates, examples.horizon
+        row_blocks = self.blocks if query is None else self.blocks[query]
+        self.pairing = compute_pairing(
+            examples.rows, examples.target, answers.classes, row_blocks, spec.seed, spec.replicates, examples.horizon
         )
         self.method = "block bootstrap" if self.task == "forecast" else "bootstrap"
-        self.whole = self.series(np.ones(len(examples.rows), bool))
+        self.overall = self.compute_series(np.ones(len(examples.rows), bool))
 
-    def series(self, among: Any) -> list[Series]:
+    def compute_series(self, among: Any) -> list[Series]:
         """The figures of the rows `among` (n,) of bool."""
-        measures = self.measures(among)
-        return series_of(
+        measures = self.build_measures(among)
+        return build_series(
             measures, self.draws, confidence=self.spec.confidence, method=self.method, rows=int(among.sum())
         )
 
-    def measures(self, among: Any) -> list[Measure]:
+    def build_measures(self, among: Any) -> list[Measure]:
         outputs, guess = (
-            None if given is None else given[among] for given in (self.answers.outputs, self.answers.guess)
+            None if answer is None else answer[among] for answer in (self.answers.outputs, self.answers.guess)
         )
         target, query = self.examples.target[among], self.examples.query
         if query is not None and outputs is not None:
-            found, numbered = np.unique(query[among], return_inverse=True)
-            return measures_of_queries(
-                _scores(outputs, self.positive),
-                _relevance(target, self.positive),
+            queries, numbered = np.unique(query[among], return_inverse=True)
+            return build_ranking_measures(
+                _select_scores(outputs, self.positive),
+                _compute_relevance(target, self.positive),
                 numbered,
-                self.blocks[found],
+                self.blocks[queries],
                 self.count,
                 places=list(dict.fromkeys(self.spec.places)),
             )
         blocks: Blocks = self.blocks[among]
         if self.task == "classification":
-            return measures_of_classes(
+            return build_class_measures(
                 outputs,
                 target,
                 blocks,
@@ -103,32 +103,32 @@ class Measuring:
                 positive=self.positive,
                 bins=self.spec.calibration_bins,
             )
-        return [] if outputs is None else measures_of_values(outputs, target, blocks, self.count)
+        return [] if outputs is None else build_value_measures(outputs, target, blocks, self.count)
 
-    def slices(self, report: Report) -> Sliced:
+    def measure_slices(self, report: Report) -> SliceResults:
         """The figures of each slice, and all replicates as they are kept."""
         parts: list[Part] = []
         table = self.examples.table.slice(self.spec.first_row)  # rows before it would fill bins that nobody measures
-        for place, wanted in enumerate(self.spec.slices):
-            parts += parts_of(table, wanted, f"/slices/{place}/column")
-        parts = distinct(parts)
-        told, made, notes = told_of(self.whole, None), list[SliceFigures](), list[str]()
-        most = min(MOST_SLICES, MOST_DRAWS // (self.spec.replicates * max(1, len(self.whole))))
+        for place, slice_spec in enumerate(self.spec.slices):
+            parts += split_into_slices(table, slice_spec, f"/slices/{place}/column")
+        parts = make_names_unique(parts)
+        replicates, figures_by_slice, notes = serialize_series(self.overall, None), list[SliceFigures](), list[str]()
+        most = min(MOST_SLICES, MOST_DRAWS // (self.spec.replicates * max(1, len(self.overall))))
         if len(parts) > most:
             notes.append(
                 Message("There are {count} slices; the first {most} are measured.", count=len(parts), most=most)
             )
         for done, part in enumerate(parts[:most]):
             report.progress(done, len(parts), "slices", stage="slice")
-            among = self.members(part)
+            among = self.select_members(part)
             rows = int(among.sum())
-            series = self.series(among) if rows >= FEWEST_ROWS else []
-            told += told_of(series, (part.column, part.value))
-            figures = [one.metric for one in series]
-            made.append(SliceFigures(column=part.column, value=part.value, rows=rows, metrics=figures))
-        return Sliced(made, told, notes)
+            series = self.compute_series(among) if rows >= FEWEST_ROWS else []
+            replicates += serialize_series(series, (part.column, part.value))
+            figures = [row_series.metric for row_series in series]
+            figures_by_slice.append(SliceFigures(column=part.column, value=part.value, rows=rows, metrics=figures))
+        return SliceResults(figures_by_slice, replicates, notes)
 
-    def members(self, part: Part) -> Any:
+    def select_members(self, part: Part) -> Any:
         """Which rows measured are in the slice; a query is in the slice of its first row, whole."""
         among = part.rows[self.examples.rows - self.spec.first_row]
         if self.examples.query is None:
@@ -136,13 +136,13 @@ class Measuring:
         _, first = np.unique(self.examples.query, return_index=True)
         return among[first][self.examples.query]
 
-    def calibration(self) -> list[CalibrationBin]:
+    def compute_calibration(self) -> list[CalibrationBin]:
         """How sure the model was and how often it was right, for each bin that holds a row."""
         shares = self.answers.shares
         if self.task != "classification" or shares is None:
             return []
         largest, bins = shares.max(axis=1).astype(np.float64), self.spec.calibration_bins
-        hit, place = shares.argmax(axis=1) == self.examples.target, bin_of(largest, bins)
+        hit, place = shares.argmax(axis=1) == self.examples.target, assign_bins(largest, bins)
         return [
             CalibrationBin(
                 low=k / bins,
@@ -156,20 +156,20 @@ class Measuring:
         ]
 
 
-def _positive(spec: Measures, answers: Answers) -> int | None:
+def _find_positive(spec: Measures, answers: Answers) -> int | None:
     """The place of the positive class; None of more than two classes, or of numbers."""
     if answers.task != "classification" or (len(answers.classes) != 2 and spec.positive is None):
         if spec.group and answers.task == "classification":
-            raise _positive_unknown(spec, answers)
+            raise _build_unknown_positive_error(spec, answers)
         return None
     if spec.positive is None:
         return 1
     if spec.positive not in answers.classes or (len(answers.classes) != 2 and not spec.group):
-        raise _positive_unknown(spec, answers)
+        raise _build_unknown_positive_error(spec, answers)
     return answers.classes.index(spec.positive)
 
 
-def _positive_unknown(spec: Measures, answers: Answers) -> EngineError:
+def _build_unknown_positive_error(spec: Measures, answers: Answers) -> EngineError:
     return EngineError(
         "positive_unknown",
         "The positive class must be one of the model's; only of two classes, or for a ranking, is there one.",
@@ -180,12 +180,12 @@ def _positive_unknown(spec: Measures, answers: Answers) -> EngineError:
     )
 
 
-def _scores(outputs: Outputs, positive: int | None) -> Floats:
+def _select_scores(outputs: Outputs, positive: int | None) -> Floats:
     """Of a ranking: the value, the score that was given, or the share of the positive class."""
     return outputs[:, 0 if positive is None or outputs.shape[1] == 1 else positive].astype(np.float64)
 
 
-def _relevance(target: Any, positive: int | None) -> Floats:
+def _compute_relevance(target: Any, positive: int | None) -> Floats:
     if positive is not None:
         return np.asarray(target == positive, np.float64)
     if (target < 0).any():

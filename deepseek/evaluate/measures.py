@@ -30,27 +30,29 @@ class Measure:
     of: Callable[[Draws], Floats]
 
 
-def sums_of(columns: list[Floats], blocks: Blocks, count: int) -> Floats:
+def sum_by_block(columns: list[Floats], blocks: Blocks, count: int) -> Floats:
     """Sums (count, k) over the rows of each block of `columns`, k arrays of shape (n,)."""
     return np.column_stack([np.bincount(blocks, weights=column, minlength=count) for column in columns])
 
 
-def by_sums(sums: Floats, named: list[tuple[str, Better, Callable[[Floats], Floats]]]) -> list[Measure]:
+def build_sum_measures(
+    sums: Floats, definitions: list[tuple[str, Better, Callable[[Floats], Floats]]]
+) -> list[Measure]:
     """Measures that are functions of sums (m, k) over blocks. The sums of equal draws are made once."""
     last: list[tuple[Draws, Floats]] = []
 
-    def drawn(draws: Draws) -> Floats:
+    def sum_draws(draws: Draws) -> Floats:
         if not last or last[0][0] is not draws:
             last[:] = [(draws, np.asarray(draws @ sums, np.float64))]
         return last[0][1]
 
     def measure(function: Callable[[Floats], Floats]) -> Callable[[Draws], Floats]:
-        return lambda draws: function(drawn(draws))
+        return lambda draws: function(sum_draws(draws))
 
-    return [Measure(name, better, measure(function)) for name, better, function in named]
+    return [Measure(name, better, measure(function)) for name, better, function in definitions]
 
 
-def ratio(above: Floats, below: Floats) -> Floats:
+def divide_or_nan(above: Floats, below: Floats) -> Floats:
     """above / below, NaN where nothing is below."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(below > 0, above / below, np.nan))

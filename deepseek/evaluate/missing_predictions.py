@@ -15,7 +15,9 @@ from deepseek.train.columns import numbers
 Mask = npt.NDArray[np.bool_]
 
 
-def require_predictions(must: Mask, there: Mask, table: pa.Table, target: str, series: npt.NDArray[Any] | None) -> None:
+def require_predictions(
+    required: Mask, present: Mask, table: pa.Table, target: str, series: npt.NDArray[Any] | None
+) -> None:
     """EngineError ``prediction_missing`` where a prediction lacks that could have been made.
 
     `must` (n,): the rows that are asked for and have a target; `there` (n,): those that have a prediction. A model may
@@ -25,12 +27,12 @@ def require_predictions(must: Mask, there: Mask, table: pa.Table, target: str, s
     rows before it.
     """
     if series is None:
-        may, limit = _without_inputs(table, target), "only rows where another column is missing"
+        optional, limit = _find_rows_without_inputs(table, target), "only rows where another column is missing"
     else:
-        back = int(there.argmax()) if there.any() else len(there)
-        may = _without_past(series, back)
+        back = int(present.argmax()) if present.any() else len(present)
+        optional = _find_rows_without_history(series, back)
         limit = f"only the first {back:,} rows, and the {back:,} rows after a missing target"
-    wrong = np.flatnonzero(must & ~there & ~may)
+    wrong = np.flatnonzero(required & ~present & ~optional)
     if not wrong.size:
         return
     first = int(wrong[0]) + 1
@@ -38,7 +40,7 @@ def require_predictions(must: Mask, there: Mask, table: pa.Table, target: str, s
         "prediction_missing",
         "{count:,} of {sum:,} rows lack a prediction that could have been made, the first in data row {first}.",
         count=len(wrong),
-        sum=int(must.sum()),
+        sum=int(required.sum()),
         first=first,
         field=SLOT,
         value=f"{len(wrong)}, the first in data row {first}",
@@ -47,7 +49,7 @@ def require_predictions(must: Mask, there: Mask, table: pa.Table, target: str, s
     )
 
 
-def _without_inputs(table: pa.Table, target: str) -> Mask:
+def _find_rows_without_inputs(table: pa.Table, target: str) -> Mask:
     """Rows that lack a value of a column, as models read them: an infinite number is none. A column that has no value
     at all is no input of a model."""
     lacking = np.zeros(table.num_rows, bool)
@@ -60,7 +62,7 @@ def _without_inputs(table: pa.Table, target: str) -> Mask:
     return lacking
 
 
-def _without_past(series: npt.NDArray[Any], back: int) -> Mask:
+def _find_rows_without_history(series: npt.NDArray[Any], back: int) -> Mask:
     """The first `back` rows, and those with a missing value among the `back` rows before."""
     rows = np.arange(len(series))
     gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))  # among the rows before each

@@ -7,12 +7,14 @@ from typing import Any, cast
 
 from deepseek.evaluate.bootstrap import REPLICATES_NAME, REPLICATES_TYPE, SCHEMA
 from deepseek.evaluate.document import EVALUATION_NAME, EVALUATION_TYPE, Evaluation
-from deepseek.evaluate.measurement import Measuring, Sliced
+from deepseek.evaluate.measurement import Measurement, SliceResults
 from deepseek.evaluate.rows import ROWS_NAME, ROWS_TYPE, write_rows
 from deepseek.job import JSON, Output, Report, Result
 
 
-def write_outputs(stage: Path, measured: Measuring, sliced: Sliced, notes: Sequence[str], **facts: Any) -> Evaluation:
+def write_outputs(
+    stage: Path, measured: Measurement, sliced: SliceResults, notes: Sequence[str], **facts: Any
+) -> Evaluation:
     """Write the files into `stage` and return the document. `facts`: what was measured, how large and fast."""
     examples, answers, spec = measured.examples, measured.answers, measured.spec
     write_rows(stage / ROWS_NAME, examples, answers)
@@ -27,25 +29,25 @@ def write_outputs(stage: Path, measured: Measuring, sliced: Sliced, notes: Seque
         spec=spec.model_dump(mode="json"),
         pairing=measured.pairing,
         replicates=spec.replicates,
-        metrics=[one.metric for one in measured.whole],
+        metrics=[series.metric for series in measured.overall],
         slices=sliced.figures,
-        calibration=measured.calibration(),
+        calibration=measured.compute_calibration(),
         notes=[*notes, *sliced.notes],
         **facts,
     )
     (stage / EVALUATION_NAME).write_text(document.text(), encoding="utf-8")
-    kept = {"schema": SCHEMA, "pairing": measured.pairing, "count": spec.replicates, "series": sliced.series}
-    (stage / REPLICATES_NAME).write_text(json.dumps(kept, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    replicates = {"schema": SCHEMA, "pairing": measured.pairing, "count": spec.replicates, "series": sliced.series}
+    (stage / REPLICATES_NAME).write_text(json.dumps(replicates, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     return document
 
 
-def result_of(document: Evaluation, report: Report) -> Result:
+def build_evaluation_result(document: Evaluation, report: Report) -> Result:
     """What a job tells of it: its figures as metrics, its notes as log lines, its files."""
     for metric in document.metrics:
         report.metric(metric.name, metric.value)
-    for one in document.latency:
-        report.metric(f"latency_p50_us_batch_{one.batch}", one.p50_us)
-        report.metric(f"latency_p95_us_batch_{one.batch}", one.p95_us)
+    for latency in document.latency:
+        report.metric(f"latency_p50_us_batch_{latency.batch}", latency.p50_us)
+        report.metric(f"latency_p95_us_batch_{latency.batch}", latency.p95_us)
     for note in document.notes:
         report.log(note)
     meta = cast("dict[str, JSON]", document.model_dump(mode="json", by_alias=True))

@@ -43,7 +43,7 @@ class Predictions:
     `classes` in their order; `guess` (n,) are places in them; `outputs` (n, 1) or (n, C), where numbers were given.
     """
 
-    there: npt.NDArray[np.bool_]
+    complete: npt.NDArray[np.bool_]
     classes: list[str]
     outputs: Outputs | None
     guess: Target | None
@@ -56,7 +56,9 @@ def read_predictions(path: Path, rows: int, *, texts: bool = False) -> pa.Table:
     Raises what `read_as_is` does, and EngineError ``unknown_column``, ``predictions_count``, ``prediction_row``.
     """
     missing = [token for token in DEFAULT_MISSING if token not in NOT_MISSING]
-    table = beside(lambda: read_as_is(path, CsvSpec(missing_tokens=missing), [PREDICTION] if texts else []))
+    table = report_errors_at_slot(
+        lambda: read_as_is(path, CsvSpec(missing_tokens=missing), [PREDICTION] if texts else [])
+    )
     if PREDICTION not in table.column_names:
         raise build_unknown_column_error(table.column_names, PREDICTION, SLOT)
     for name in table.column_names:
@@ -64,7 +66,7 @@ def read_predictions(path: Path, rows: int, *, texts: bool = False) -> pa.Table:
         if pa.types.is_dictionary(column.type):
             table = table.set_column(table.column_names.index(name), name, column.cast(column.type.value_type))
     if ROW in table.column_names:
-        return table.take(_places(table.column(ROW), rows))
+        return table.take(_index_by_row(table.column(ROW), rows))
     if table.num_rows != rows:
         raise EngineError(
             "predictions_count",
@@ -79,15 +81,15 @@ def read_predictions(path: Path, rows: int, *, texts: bool = False) -> pa.Table:
     return table
 
 
-def values_of(table: pa.Table) -> Predictions:
+def parse_values(table: pa.Table) -> Predictions:
     """Predictions of numbers, or the scores of a ranking. Raises EngineError ``column_not_numeric``,
     ``prediction_not_finite``, ``value_too_large``."""
-    there = _there(table, [PREDICTION])
-    _numbers(table, PREDICTION, there)
-    return Predictions(there, [], read_number(table, PREDICTION, SLOT)[:, None], None)
+    complete = _find_complete_rows(table, [PREDICTION])
+    _read_numbers(table, PREDICTION, complete)
+    return Predictions(complete, [], read_number(table, PREDICTION, SLOT)[:, None], None)
 
 
-def classes_of(table: pa.Table, labels: Labels, kind: pa.DataType) -> Predictions:
+def parse_classes(table: pa.Table, labels: Labels, kind: pa.DataType) -> Predictions:
     """Predictions of classes, with probabilities where they were given. `labels` are those of the target, of type
     `kind`; a class that has probabilities and does not occur among them is known too.
 
@@ -95,8 +97,8 @@ def classes_of(table: pa.Table, labels: Labels, kind: pa.DataType) -> Prediction
     ``probability_range``, ``probability_sum``, ``column_not_numeric``, ``target_not_classes``.
     """
     shares = [name for name in table.column_names if name.startswith(SHARE)]
-    told = [name.removeprefix(SHARE) for name in shares]
-    if shares and (lacking := [name for name in labels.names if name not in told]):
+    share_classes = [name.removeprefix(SHARE) for name in shares]
+    if shares and (lacking := [name for name in labels.names if name not in share_classes]):
         raise EngineError(
             "probability_missing",
             "The class {lacking!r} has no column of probabilities.",
@@ -106,56 +108,56 @@ def classes_of(table: pa.Table, labels: Labels, kind: pa.DataType) -> Prediction
             limit=", ".join(f"{SHARE}{name}" for name in labels.names[:20]),
             hint=N_("Give a column p_<class> for every class, or none at all."),
         )
-    classes = _ordered({*labels.names, *told}, kind)
+    classes = _sort_class_names({*labels.names, *share_classes}, kind)
     if len(classes) > MOST_CLASSES:
         raise EngineError(
             "too_many_classes",
             "There are probabilities of {count:,} classes.",
-            count=len(told),
+            count=len(share_classes),
             field=SLOT,
-            value=str(len(told)),
+            value=str(len(share_classes)),
             limit=f"{MOST_CLASSES} classes",
             hint=N_("Leave the columns p_<class> out: accuracy, precision, recall and F1 need none."),
         )
-    there = _there(table, [PREDICTION, *shares])
+    complete = _find_complete_rows(table, [PREDICTION, *shares])
     if pa.types.is_floating(table.column(PREDICTION).type):
-        _numbers(table, PREDICTION, there)
-    given = beside(lambda: read_labels(table, TrainSpec(task="classification", target=PREDICTION)))
-    place = _places_of(given.names, classes)
-    if unknown := [name for name in given.names if name not in place]:
-        raise class_unknown(unknown, classes)
-    translate = np.array([*(place[name] for name in given.names), -1], np.int64)  # the code -1 is the last
-    outputs = _shares(table, [f"{SHARE}{name}" for name in classes], there) if shares else None
-    return Predictions(there, classes, outputs, translate[given.codes])
+        _read_numbers(table, PREDICTION, complete)
+    predicted = report_errors_at_slot(lambda: read_labels(table, TrainSpec(task="classification", target=PREDICTION)))
+    place = _match_class_names(predicted.names, classes)
+    if unknown := [name for name in predicted.names if name not in place]:
+        raise build_unknown_class_error(unknown, classes)
+    translate = np.array([*(place[name] for name in predicted.names), -1], np.int64)  # the code -1 is the last
+    outputs = _read_shares(table, [f"{SHARE}{name}" for name in classes], complete) if shares else None
+    return Predictions(complete, classes, outputs, translate[predicted.codes])
 
 
 def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _places_of(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
+def _match_class_names(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
     """Where each of the names stands in the classes; without those that are none.
 
     As it is written; else, as a number or a truth value that some program wrote in its own way (``1.0``, ``True``), the
     class that `read_labels` would make of it, if no other class is the same number.
     """
-    place, alike = {name: at for at, name in enumerate(classes)}, Counter(map(_canonical, classes))
-    found = {}
+    place, alike = {name: at for at, name in enumerate(classes)}, Counter(map(_normalize_class_name, classes))
+    matches = {}
     for name in names:
-        plain = name if name in place else _canonical(name)
-        if name in place or (plain in place and alike[plain] == 1):
-            found[name] = place[plain]
-    return found
+        canonical = name if name in place else _normalize_class_name(name)
+        if name in place or (canonical in place and alike[canonical] == 1):
+            matches[name] = place[canonical]
+    return matches
 
 
-def _canonical(name: str) -> str:
-    whole = WHOLE.fullmatch(name)
-    if whole:
-        return str(int(whole[1]))
+def _normalize_class_name(name: str) -> str:
+    match = WHOLE.fullmatch(name)
+    if match:
+        return str(int(match[1]))
     return name.lower() if name.lower() in ("true", "false") else name
 
 
-def class_unknown(unknown: Sequence[str], classes: Sequence[str]) -> EngineError:
+def build_unknown_class_error(unknown: Sequence[str], classes: Sequence[str]) -> EngineError:
     return EngineError(
         "class_unknown",
         "There are predictions of classes that the target does not have.",
@@ -166,12 +168,12 @@ def class_unknown(unknown: Sequence[str], classes: Sequence[str]) -> EngineError
     )
 
 
-def predictions_missing(left_out: int, asked: int) -> EngineError:
+def build_missing_predictions_error(left_out: int, rows: int) -> EngineError:
     return EngineError(
         "too_many_missing",
         "{left_out:,} of {asked:,} rows lack a prediction or the target.",
         left_out=left_out,
-        asked=asked,
+        asked=rows,
         field=SLOT,
         value=str(left_out),
         limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
@@ -179,7 +181,7 @@ def predictions_missing(left_out: int, asked: int) -> EngineError:
     )
 
 
-def beside(read: Callable[[], T]) -> T:
+def report_errors_at_slot(read: Callable[[], T]) -> T:
     """What `read` gives; what is wrong is told of the slot of the predictions, whatever else it was read for."""
     try:
         return read()
@@ -188,26 +190,28 @@ def beside(read: Callable[[], T]) -> T:
         raise
 
 
-def _places(column: pa.ChunkedArray, rows: int) -> pa.Array:
+def _index_by_row(column: pa.ChunkedArray, rows: int) -> pa.Array:
     """For each row of the measured table, where its prediction stands; null where there is none."""
-    whole = is_number(column.type) and not pa.types.is_boolean(column.type)
-    found = numbers(column) if whole else np.full(len(column), np.nan)
-    wrong = np.flatnonzero(~((found >= 1) & (found <= rows) & (found == np.floor(found))))
+    numeric = is_number(column.type) and not pa.types.is_boolean(column.type)
+    row_numbers = numbers(column) if numeric else np.full(len(column), np.nan)
+    wrong = np.flatnonzero(~((row_numbers >= 1) & (row_numbers <= rows) & (row_numbers == np.floor(row_numbers))))
     if wrong.size:
-        value, line = _say(column[int(wrong[0])]), int(wrong[0]) + 1
+        value, line = _format_scalar(column[int(wrong[0])]), int(wrong[0]) + 1
         message = Message("{value} in data row {line} is no row of the table.", value=value, line=line)
-        raise _wrong_row(message, value, f"whole numbers from 1 to {rows}")
-    at = found.astype(np.int64) - 1
+        raise _build_row_error(message, value, f"whole numbers from 1 to {rows}")
+    at = row_numbers.astype(np.int64) - 1
     values, counts = np.unique(at, return_counts=True)
     if (counts > 1).any():
         twice = str(int(values[counts > 1][0]) + 1)
-        raise _wrong_row(Message("Row {twice} has more than one prediction.", twice=twice), twice, "one for each row")
+        raise _build_row_error(
+            Message("Row {twice} has more than one prediction.", twice=twice), twice, "one for each row"
+        )
     places = np.full(rows, -1, np.int64)
     places[at] = np.arange(len(at))
     return pa.array(places, mask=places < 0)
 
 
-def _wrong_row(message: str, value: str, limit: str) -> EngineError:
+def _build_row_error(message: str, value: str, limit: str) -> EngineError:
     return EngineError(
         "prediction_row",
         message,
@@ -218,12 +222,12 @@ def _wrong_row(message: str, value: str, limit: str) -> EngineError:
     )
 
 
-def _there(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+def _find_complete_rows(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Where all of these were given; EngineError ``prediction_incomplete`` where some were."""
     filled = np.column_stack([table.column(name).is_valid().to_numpy() for name in names])
-    some = np.flatnonzero(filled.any(axis=1) & ~filled.all(axis=1))
-    if some.size:
-        row, lacks = int(some[0]) + 1, names[int(np.flatnonzero(~filled[some[0]])[0])]
+    incomplete = np.flatnonzero(filled.any(axis=1) & ~filled.all(axis=1))
+    if incomplete.size:
+        row, lacks = int(incomplete[0]) + 1, names[int(np.flatnonzero(~filled[incomplete[0]])[0])]
         raise EngineError(
             "prediction_incomplete",
             "The prediction for row {row} of the table has no {lacks}.",
@@ -237,7 +241,7 @@ def _there(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.asarray(filled.all(axis=1))
 
 
-def _numbers(table: pa.Table, name: str, there: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _read_numbers(table: pa.Table, name: str, complete: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """A column of finite numbers, wherever a prediction was given."""
     column = table.column(name)
     if not is_number(column.type) and len(column) > column.null_count:
@@ -251,37 +255,37 @@ def _numbers(table: pa.Table, name: str, there: npt.NDArray[np.bool_]) -> npt.ND
             limit="a column of numbers",
             hint=N_("Give numbers, without units or thousands separators."),
         )
-    found = numbers(column) if is_number(column.type) else np.full(len(column), np.nan)
-    if (wrong := np.flatnonzero(there & ~np.isfinite(found))).size:
-        raise _at(
+    values = numbers(column) if is_number(column.type) else np.full(len(column), np.nan)
+    if (wrong := np.flatnonzero(complete & ~np.isfinite(values))).size:
+        raise _build_value_error(
             "prediction_not_finite",
             int(wrong[0]),
             name,
-            f"{found[wrong[0]]:g}",
+            f"{values[wrong[0]]:g}",
             "finite numbers",
             Message(
                 "Leave a row empty only where the table lacks what the model needs; it is then counted as left out."
             ),
         )
-    return found
+    return values
 
 
-def _shares(table: pa.Table, names: Sequence[str], there: npt.NDArray[np.bool_]) -> Outputs:
-    found = np.column_stack([_numbers(table, name, there) for name in names])
-    outside = np.argwhere(there[:, None] & ((found < 0) | (found > 1)))
+def _read_shares(table: pa.Table, names: Sequence[str], complete: npt.NDArray[np.bool_]) -> Outputs:
+    shares = np.column_stack([_read_numbers(table, name, complete) for name in names])
+    outside = np.argwhere(complete[:, None] & ((shares < 0) | (shares > 1)))
     if outside.size:
         row, column = int(outside[0][0]), int(outside[0][1])
-        raise _at(
+        raise _build_value_error(
             "probability_range",
             row,
             names[column],
-            f"{found[row, column]:g}",
+            f"{shares[row, column]:g}",
             "0 to 1",
             Message("Give probabilities, no percentages and no scores."),
         )
-    sums = found.sum(axis=1)
-    if (off := np.flatnonzero(there & (np.abs(sums - 1) > SUM_OFF))).size:
-        raise _at(
+    sums = shares.sum(axis=1)
+    if (off := np.flatnonzero(complete & (np.abs(sums - 1) > SUM_OFF))).size:
+        raise _build_value_error(
             "probability_sum",
             int(off[0]),
             "the sum of p_<class>",
@@ -289,26 +293,26 @@ def _shares(table: pa.Table, names: Sequence[str], there: npt.NDArray[np.bool_])
             f"1, give or take {SUM_OFF:g}",
             Message("Give the probabilities of all classes of a row, as the model made them."),
         )
-    return found.astype(np.float32)
+    return shares.astype(np.float32)
 
 
-def _at(code: str, place: int, what: str, value: str, limit: str, hint: str) -> EngineError:
+def _build_value_error(code: str, place: int, what: str, value: str, limit: str, hint: str) -> EngineError:
     row = place + 1
     message = Message("The prediction for row {row} of the table: {what} is {value}.", row=row, what=what, value=value)
     return EngineError(code, message, field=SLOT, value=value, limit=limit, hint=hint)
 
 
-def _ordered(names: set[str], kind: pa.DataType) -> list[str]:
+def _sort_class_names(names: set[str], kind: pa.DataType) -> list[str]:
     """As the target's classes are ordered: whole numbers by their size, everything else as text."""
-    whole = not (is_text(kind) or pa.types.is_boolean(kind))
-    if not whole:
+    integers = not (is_text(kind) or pa.types.is_boolean(kind))
+    if not integers:
         return sorted(names)
     try:
         return sorted(names, key=int)
     except ValueError:
-        known = [name for name in names if name.lstrip("-").isdecimal()]
-        raise class_unknown(sorted(names - set(known)), sorted(known, key=int)) from None
+        numeric = [name for name in names if name.lstrip("-").isdecimal()]
+        raise build_unknown_class_error(sorted(names - set(numeric)), sorted(numeric, key=int)) from None
 
 
-def _say(value: pa.Scalar) -> str:
+def _format_scalar(value: pa.Scalar) -> str:
     return str(value.as_py())[:40]

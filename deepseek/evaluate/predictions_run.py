@@ -6,12 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from deepseek.evaluate.examples import Examples, measured_rows, queries_of, refuse_group, require_enough
-from deepseek.evaluate.measurement import Answers, Measuring
+from deepseek.evaluate.examples import Examples, index_queries, refuse_group, require_enough, select_measured_rows
+from deepseek.evaluate.measurement import Answers, Measurement
 from deepseek.evaluate.measures import Target
 from deepseek.evaluate.missing_predictions import require_predictions
-from deepseek.evaluate.outputs import result_of, write_outputs
-from deepseek.evaluate.predictions import classes_of, is_text, predictions_missing, read_predictions, values_of
+from deepseek.evaluate.outputs import build_evaluation_result, write_outputs
+from deepseek.evaluate.predictions import (
+    build_missing_predictions_error,
+    is_text,
+    parse_classes,
+    parse_values,
+    read_predictions,
+)
 from deepseek.evaluate.spec import PredictionsSpec
 from deepseek.job import EngineError, Report, Result, staged
 from deepseek.messages import N_, Message
@@ -47,19 +53,19 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
     with staged(out) as stage:
         report.progress(0, None, "rows", stage="read")
         answers, examples = _read(spec, inputs)
-        measured = Measuring(spec, answers, examples)
+        measured = Measurement(spec, answers, examples)
         document = write_outputs(
             stage,
             measured,
-            measured.slices(report),
-            _notes(spec, answers, examples),
+            measured.measure_slices(report),
+            _list_notes(spec, answers, examples),
             target=spec.target,
             variant=VARIANT,
             format=VARIANT,
             predictions=sha256_of(inputs["predictions"]),
             table=sha256_of(inputs["table"]),
         )
-    return result_of(document, report)
+    return build_evaluation_result(document, report)
 
 
 def _check_asked(spec: PredictionsSpec) -> None:
@@ -90,44 +96,48 @@ def _check_asked(spec: PredictionsSpec) -> None:
 
 def _read(spec: PredictionsSpec, inputs: Mapping[str, Path]) -> tuple[Answers, Examples]:
     table = read_whole_table(inputs["table"])
-    asked = TrainSpec(task=spec.task, target=spec.target)
+    target_spec = TrainSpec(task=spec.task, target=spec.target)
     target: Target
     scores = spec.task == "classification" and spec.group is not None  # a ranking is of scores, whatever is relevant
     if spec.task == "classification":
-        labels = read_labels(table, asked)
+        labels = read_labels(table, target_spec)
         kind = table.column(spec.target).type
-        given = read_predictions(inputs["predictions"], table.num_rows, texts=is_text(kind) and not scores)
-        found = replace(values_of(given), classes=labels.names) if scores else classes_of(given, labels, kind)
-        place = {name: at for at, name in enumerate(found.classes)}
+        prediction_table = read_predictions(inputs["predictions"], table.num_rows, texts=is_text(kind) and not scores)
+        predictions = (
+            replace(parse_values(prediction_table), classes=labels.names)
+            if scores
+            else parse_classes(prediction_table, labels, kind)
+        )
+        place = {name: at for at, name in enumerate(predictions.classes)}
         target = np.array([*(place.get(name, -1) for name in labels.names), -1], np.int64)[labels.codes]
-        known = target >= 0
+        has_target = target >= 0
     else:
-        target = read_target(table, asked)
-        found = values_of(read_predictions(inputs["predictions"], table.num_rows))
-        known = ~np.isnan(target)
-    wanted = np.arange(table.num_rows) >= spec.first_row
-    query = queries_of(table, spec.group) if spec.group else None
+        target = read_target(table, target_spec)
+        predictions = parse_values(read_predictions(inputs["predictions"], table.num_rows))
+        has_target = ~np.isnan(target)
+    requested = np.arange(table.num_rows) >= spec.first_row
+    query = index_queries(table, spec.group) if spec.group else None
     if query is not None:
-        known &= query >= 0
+        has_target &= query >= 0
     series = target if spec.task == "forecast" else None
-    require_predictions(known & wanted, found.there, table, spec.target, series)
-    rows = measured_rows(known & found.there, wanted, predictions_missing)
+    require_predictions(has_target & requested, predictions.complete, table, spec.target, series)
+    rows = select_measured_rows(has_target & predictions.complete, requested, build_missing_predictions_error)
     require_enough(len(rows))
-    kept = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
+    query_index = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
     examples = Examples(
         table,
         np.empty((len(rows), 0), np.float32),
         target[rows],
         rows,
-        kept,
-        int(wanted.sum()) - len(rows),
+        query_index,
+        int(requested.sum()) - len(rows),
         spec.horizon or 1,
     )
-    outputs, guess = (None if one is None else one[rows] for one in (found.outputs, found.guess))
-    return Answers(spec.task, found.classes, outputs, guess, scores), examples
+    outputs, guess = (None if answer is None else answer[rows] for answer in (predictions.outputs, predictions.guess))
+    return Answers(spec.task, predictions.classes, outputs, guess, scores), examples
 
 
-def _notes(spec: PredictionsSpec, answers: Answers, examples: Examples) -> list[str]:
+def _list_notes(spec: PredictionsSpec, answers: Answers, examples: Examples) -> list[str]:
     notes: list[str] = [Message("The model was not run: latency, throughput, size and memory are not measured.")]
     if examples.left_out:
         notes.append(
@@ -139,12 +149,12 @@ def _notes(spec: PredictionsSpec, answers: Answers, examples: Examples) -> list[
         return notes
     if answers.shares is None:
         notes.append(Message("No probabilities were given: auc, log_loss, brier and ece are not measured."))
-    elif answers.guess is not None and (other := int((answers.shares.argmax(axis=1) != answers.guess).sum())):
+    elif answers.guess is not None and (differing := int((answers.shares.argmax(axis=1) != answers.guess).sum())):
         notes.append(
             Message(
                 "{other:,} predictions name another class than the most probable one; accuracy, "
                 "precision, recall and F1 are of the class named.",
-                other=other,
+                other=differing,
             )
         )
     return notes

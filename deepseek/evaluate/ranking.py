@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from deepseek.evaluate.measures import Blocks, Floats, Measure, Target, by_sums, ratio, sums_of
+from deepseek.evaluate.measures import Blocks, Floats, Measure, Target, build_sum_measures, divide_or_nan, sum_by_block
 
 
-def measures_of_queries(
+def build_ranking_measures(
     scores: Floats, relevance: Floats, query: Target, blocks: Blocks, count: int, *, places: Sequence[int]
 ) -> list[Measure]:
     """ndcg_at_<k>, map and mrr: means over the queries that have a relevant row (relevance above 0).
@@ -18,18 +18,18 @@ def measures_of_queries(
     """
     order = np.argsort(query, kind="stable")
     edges = [*np.flatnonzero(np.diff(query[order], prepend=-1)).tolist(), len(query)]
-    told = np.array([of_query(scores[order[a:b]], relevance[order[a:b]], places) for a, b in pairwise(edges)])
-    counts = np.isfinite(told[:, 0]).astype(np.float64)
-    sums = sums_of([counts, *np.nan_to_num(told).T], blocks, count)
+    values = np.array([measure_query(scores[order[a:b]], relevance[order[a:b]], places) for a, b in pairwise(edges)])
+    counts = np.isfinite(values[:, 0]).astype(np.float64)
+    sums = sum_by_block([counts, *np.nan_to_num(values).T], blocks, count)
     names = [*(f"ndcg_at_{place}" for place in places), "map", "mrr"]
-    return by_sums(sums, [(name, "higher", _mean_at(at)) for at, name in enumerate(names, start=1)])
+    return build_sum_measures(sums, [(name, "higher", _build_mean(at)) for at, name in enumerate(names, start=1)])
 
 
-def _mean_at(column: int) -> Callable[[Floats], Floats]:
-    return lambda s: ratio(s[:, column], s[:, 0])
+def _build_mean(column: int) -> Callable[[Floats], Floats]:
+    return lambda s: divide_or_nan(s[:, column], s[:, 0])
 
 
-def of_query(scores: Floats, relevance: Floats, places: Sequence[int]) -> list[float]:
+def measure_query(scores: Floats, relevance: Floats, places: Sequence[int]) -> list[float]:
     """NDCG at each of `places`, average precision, reciprocal rank; NaN where no row is relevant.
 
     NDCG (Jarvelin and Kekalainen 2002) with the relevance as gain and 1 / log2(rank + 1) as discount; rows of equal
@@ -42,7 +42,7 @@ def of_query(scores: Floats, relevance: Floats, places: Sequence[int]) -> list[f
     _, level = np.unique(-scores, return_inverse=True)
     gain = (np.bincount(level, weights=relevance) / np.bincount(level))[np.sort(level)]
     ideal = np.sort(relevance)[::-1]
-    found = [float((gain * discount)[:place].sum() / (ideal * discount)[:place].sum()) for place in places]
+    ndcg = [float((gain * discount)[:place].sum() / (ideal * discount)[:place].sum()) for place in places]
     hits = relevance[np.lexsort((relevance > 0, -scores))] > 0
     ranks = np.flatnonzero(hits) + 1
-    return [*found, float((np.arange(1, len(ranks) + 1) / ranks).mean()), float(1 / ranks[0])]
+    return [*ndcg, float((np.arange(1, len(ranks) + 1) / ranks).mean()), float(1 / ranks[0])]

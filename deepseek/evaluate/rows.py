@@ -30,8 +30,8 @@ def write_rows(path: Path, examples: Examples, answers: Answers) -> None:
         columns["target"] = names[target]
         if shares is not None:
             guess = shares.argmax(axis=1) if answers.guess is None else answers.guess
-            right, told = (np.take_along_axis(shares, place[:, None], axis=1)[:, 0] for place in (target, guess))
-            columns |= {"prediction": names[guess], "share": told}
+            right, predicted = (np.take_along_axis(shares, place[:, None], axis=1)[:, 0] for place in (target, guess))
+            columns |= {"prediction": names[guess], "share": predicted}
             columns["loss"] = -np.log(np.clip(right.astype(np.float64), SMALLEST_SHARE, 1.0))
             if len(names) <= MOST_SHARES:
                 columns |= {f"share_{name}": shares[:, place] for place, name in enumerate(names)}

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from deepseek.evaluate.examples import Examples, read_evaluation
-from deepseek.evaluate.latency import memory, opened, paces
-from deepseek.evaluate.measurement import Answers, Measuring
+from deepseek.evaluate.latency import measure_latencies, measure_memory, open_and_measure
+from deepseek.evaluate.measurement import Answers, Measurement
 from deepseek.evaluate.measures import Outputs
-from deepseek.evaluate.outputs import result_of, write_outputs
+from deepseek.evaluate.outputs import build_evaluation_result, write_outputs
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.job import EngineError, Report, Result, staged
 from deepseek.messages import N_, Message
@@ -44,13 +44,13 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
         examples = read_evaluation(inputs["table"], manifest, spec)
-        predictor, model_bytes = opened(
-            lambda: open_model(manifest, inputs["model"]), lambda made: made.predict(examples.features[:1])
+        predictor, model_bytes = open_and_measure(
+            lambda: open_model(manifest, inputs["model"]), lambda model: model.predict(examples.features[:1])
         )
         outputs = predict_in_batches(predictor, examples.features, CHUNK, report)
         _require_finite(outputs, examples)
-        measured = Measuring(spec, Answers(manifest.task, list(manifest.classes), outputs), examples)
-        sliced, notes = measured.slices(report), []
+        measured = Measurement(spec, Answers(manifest.task, list(manifest.classes), outputs), examples)
+        sliced, notes = measured.measure_slices(report), []
         if examples.left_out:
             notes.append(
                 Message(
@@ -68,11 +68,11 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
             model=manifest.file.sha256,
             manifest=sha256_of(inputs["manifest"]),
             table=sha256_of(inputs["table"]),
-            latency=paces(predictor, examples.features, spec, report),
+            latency=measure_latencies(predictor, examples.features, spec, report),
             size_bytes=manifest.file.size,
-            memory=memory(model_bytes),
+            memory=measure_memory(model_bytes),
         )
-    return result_of(document, report)
+    return build_evaluation_result(document, report)
 
 
 def _require_finite(outputs: Outputs, examples: Examples) -> None:

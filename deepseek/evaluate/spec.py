@@ -170,9 +170,9 @@ METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
 """Metrics by task and which way is better; a ranking has ndcg_at_<k> too, for each rank asked for."""
 
 
-def metrics_of(task: str, spec: Measures) -> dict[str, Literal["higher", "lower"]]:
+def get_task_metrics(task: str, spec: Measures) -> dict[str, Literal["higher", "lower"]]:
     """The metrics that an evaluation of this task may have; which of them it has, the rows decide."""
-    found: dict[str, Literal["higher", "lower"]] = {}
+    metrics: dict[str, Literal["higher", "lower"]] = {}
     if task == "ranking":
-        found = {f"ndcg_at_{place}": "higher" for place in dict.fromkeys(spec.places)}
-    return found | METRICS[task]
+        metrics = {f"ndcg_at_{place}": "higher" for place in dict.fromkeys(spec.places)}
+    return metrics | METRICS[task]

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepseek.evaluate.run import run
-from deepseek.evaluate.spec import EvaluateSpec, metrics_of
+from deepseek.evaluate.spec import EvaluateSpec, get_task_metrics
 from deepseek.job import EngineError
 from deepseek.models.evaluate import difference, measure
 from deepseek.models.folder import model_files
@@ -64,7 +64,7 @@ def test_the_figures_are_those_of_training_and_more(evaluate, task):
     out = evaluate(0, table(task), task, slices=SLICES, horizon=1 if task == "forecast" else None)
     told, rows = document(out), pq.read_table(out / "rows.parquet")
     assert (told["task"], told["rows"]) == (task, rows.num_rows)
-    assert {one["name"] for one in told["metrics"]} <= set(metrics_of(task, EvaluateSpec()))
+    assert {one["name"] for one in told["metrics"]} <= set(get_task_metrics(task, EvaluateSpec()))
     assert sum(part["rows"] for part in told["slices"][:2]) == told["rows"] == rows.num_rows
     assert told["latency"][0]["p50_us"] <= told["latency"][0]["p95_us"]
     assert told["memory"]["peak_bytes"] > told["memory"]["model_bytes"] >= 0

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from deepseek.evaluate.classes import bin_of, measures_of_classes
-from deepseek.evaluate.ranking import measures_of_queries
-from deepseek.evaluate.values import measures_of_values
+from deepseek.evaluate.classes import assign_bins, build_class_measures
+from deepseek.evaluate.ranking import build_ranking_measures
+from deepseek.evaluate.values import build_value_measures
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -32,7 +32,7 @@ def class_rows(seed, rows, classes, levels):
 def test_two_classes_as_scikit_learn_counts(seed, rows, levels):
     outputs, target = class_rows(seed, rows, 2, levels)
     target[:2] = 0, 1
-    made = once(measures_of_classes(outputs, target, np.arange(rows), rows, positive=1, bins=10), rows)
+    made = once(build_class_measures(outputs, target, np.arange(rows), rows, positive=1, bins=10), rows)
     guess, share = outputs.argmax(axis=1), outputs[:, 1]
     assert made["accuracy"] == pytest.approx(metrics.accuracy_score(target, guess))
     for name, function in (
@@ -51,7 +51,7 @@ def test_two_classes_as_scikit_learn_counts(seed, rows, levels):
 def test_more_classes_as_scikit_learn_counts(seed, rows, classes):
     outputs, target = class_rows(seed, rows, classes, 50)
     target[:classes] = range(classes)
-    made = once(measures_of_classes(outputs, target, np.arange(rows), rows, positive=None, bins=10), rows)
+    made = once(build_class_measures(outputs, target, np.arange(rows), rows, positive=None, bins=10), rows)
     shares, guess = outputs.astype(float), outputs.argmax(axis=1)
     assert "precision" not in made
     assert made["f1_macro"] == pytest.approx(metrics.f1_score(target, guess, average="macro"))
@@ -66,7 +66,7 @@ def test_more_classes_as_scikit_learn_counts(seed, rows, classes):
 @given(seeds, st.integers(1, 60), st.integers(2, 20))
 def test_the_calibration_error_is_what_guo_et_al_write(seed, rows, bins):
     outputs, target = class_rows(seed, rows, 3, 30)
-    made = once(measures_of_classes(outputs, target, np.arange(rows), rows, positive=None, bins=bins), rows)
+    made = once(build_class_measures(outputs, target, np.arange(rows), rows, positive=None, bins=bins), rows)
     largest, hit = outputs.max(axis=1).astype(float), outputs.argmax(axis=1) == target
     wanted = 0.0
     for k in range(bins):
@@ -77,7 +77,7 @@ def test_the_calibration_error_is_what_guo_et_al_write(seed, rows, bins):
 
 
 def test_a_bin_holds_its_upper_edge_and_the_first_one_zero():
-    assert bin_of(np.array([0.0, 0.1, 0.1000001, 0.5, 1.0]), 10).tolist() == [0, 0, 1, 4, 9]
+    assert assign_bins(np.array([0.0, 0.1, 0.1000001, 0.5, 1.0]), 10).tolist() == [0, 0, 1, 4, 9]
 
 
 @given(seeds, st.integers(2, 80))
@@ -85,7 +85,7 @@ def test_values_as_scikit_learn_counts(seed, rows):
     random = np.random.default_rng(seed)
     target = random.uniform(1, 9, rows).astype(np.float32)
     outputs = (target + random.normal(size=rows))[:, None].astype(np.float32)
-    made = once(measures_of_values(outputs, target, np.arange(rows), rows), rows)
+    made = once(build_value_measures(outputs, target, np.arange(rows), rows), rows)
     guess, wanted = outputs[:, 0].astype(float), target.astype(float)
     assert made["rmse"] == pytest.approx(metrics.root_mean_squared_error(wanted, guess))
     assert made["mae"] == pytest.approx(metrics.mean_absolute_error(wanted, guess))
@@ -96,12 +96,12 @@ def test_values_as_scikit_learn_counts(seed, rows):
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_a_share_of_what_may_be_nothing_is_not_told(value):
     target = np.array([value, 1.0, 2.0], np.float32)
-    assert "mape" not in once(measures_of_values(target[:, None], target, np.arange(3), 3), 3)
+    assert "mape" not in once(build_value_measures(target[:, None], target, np.arange(3), 3), 3)
 
 
 def test_a_constant_target_has_no_r2():
     target = np.full(5, 3.3, np.float32)
-    assert np.isnan(once(measures_of_values(target[:, None] + 1, target, np.arange(5), 5), 5)["r2"])
+    assert np.isnan(once(build_value_measures(target[:, None] + 1, target, np.arange(5), 5), 5)["r2"])
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 15))
@@ -114,7 +114,9 @@ def test_queries_as_scikit_learn_ranks(seed, queries, levels):
     scores = random.integers(0, levels, len(query)) / 3.0  # equal scores occur
     order = random.permutation(len(query))
     made = once(
-        measures_of_queries(scores[order], relevance[order], query[order], np.arange(queries), queries, places=[3, 10]),
+        build_ranking_measures(
+            scores[order], relevance[order], query[order], np.arange(queries), queries, places=[3, 10]
+        ),
         queries,
     )
     for place in (3, 10):
@@ -130,7 +132,7 @@ def test_average_precision_and_reciprocal_rank(seed, queries):
     hits[::8] = True
     scores = random.permutation(len(query)).astype(float)  # no two are equal
     made = once(
-        measures_of_queries(scores, hits.astype(float), query, np.arange(queries), queries, places=[5]), queries
+        build_ranking_measures(scores, hits.astype(float), query, np.arange(queries), queries, places=[5]), queries
     )
     of_each = [(hits[query == q], scores[query == q]) for q in range(queries)]
     assert made["map"] == pytest.approx(np.mean([metrics.average_precision_score(h, s) for h, s in of_each]))
@@ -140,14 +142,14 @@ def test_average_precision_and_reciprocal_rank(seed, queries):
 
 def test_equal_scores_earn_a_ranking_nothing():
     made = once(
-        measures_of_queries(np.zeros(4), np.array([1.0, 0, 0, 0]), np.zeros(4, int), np.arange(1), 1, places=[1]), 1
+        build_ranking_measures(np.zeros(4), np.array([1.0, 0, 0, 0]), np.zeros(4, int), np.arange(1), 1, places=[1]), 1
     )
     assert made == {"ndcg_at_1": 0.25, "map": 0.25, "mrr": 0.25}
 
 
 def test_a_query_without_a_relevant_row_does_not_count():
     relevance, query = np.array([1.0, 0, 0, 0]), np.array([0, 0, 1, 1])
-    made = once(measures_of_queries(np.array([2.0, 1, 2, 1]), relevance, query, np.arange(2), 2, places=[1]), 2)
+    made = once(build_ranking_measures(np.array([2.0, 1, 2, 1]), relevance, query, np.arange(2), 2, places=[1]), 2)
     assert made == {"ndcg_at_1": 1.0, "map": 1.0, "mrr": 1.0}
 
 
@@ -158,12 +160,12 @@ def test_a_row_drawn_twice_counts_as_two_equal_rows(seed, rows, classes):
     outputs, target = class_rows(seed, rows, classes, 9)
     times = random.integers(0, 3, rows)
     positive = 1 if classes == 2 else None
-    drawn = valued(measures_of_classes(outputs, target, np.arange(rows), rows, positive=positive, bins=7), times)
+    drawn = valued(build_class_measures(outputs, target, np.arange(rows), rows, positive=positive, bins=7), times)
     again = np.repeat(np.arange(rows), times)
     if not len(again):
         return
     written = once(
-        measures_of_classes(
+        build_class_measures(
             outputs[again], target[again], np.arange(len(again)), len(again), positive=positive, bins=7
         ),
         len(again),
@@ -176,7 +178,7 @@ def test_a_number_drawn_twice_counts_as_two_equal_rows(seed, rows):
     random = np.random.default_rng(seed)
     target, times = random.normal(50, 9, rows).astype(np.float32), random.integers(1, 4, rows)
     outputs = (target + random.normal(size=rows))[:, None].astype(np.float32)
-    drawn = valued(measures_of_values(outputs, target, np.arange(rows), rows), times)
+    drawn = valued(build_value_measures(outputs, target, np.arange(rows), rows), times)
     again = np.repeat(np.arange(rows), times)
-    written = once(measures_of_values(outputs[again], target[again], np.arange(len(again)), len(again)), len(again))
+    written = once(build_value_measures(outputs[again], target[again], np.arange(len(again)), len(again)), len(again))
     assert {name: float(found[0]) for name, found in drawn.items()} == pytest.approx(written, rel=1e-6)

@@ -4,13 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.evaluate.slices import distinct, parts_of
+from deepseek.evaluate.slices import make_names_unique, split_into_slices
 from deepseek.evaluate.spec import Slice
 from deepseek.job import EngineError
 
 
 def parts(values, **asked):
-    return list(parts_of(pa.table({"c": values}), Slice(column="c", **asked), "/slices/0/column"))
+    return list(split_into_slices(pa.table({"c": values}), Slice(column="c", **asked), "/slices/0/column"))
 
 
 def counted(values, **asked):
@@ -63,12 +63,12 @@ def test_one_and_the_same_number_is_one_bin():
 
 def test_an_unknown_column_is_named():
     with pytest.raises(EngineError) as caught:
-        list(parts_of(pa.table({"c": [1]}), Slice(column="d"), "/slices/2/column"))
+        list(split_into_slices(pa.table({"c": [1]}), Slice(column="d"), "/slices/2/column"))
     assert (caught.value.code, caught.value.field) == ("unknown_column", "/slices/2/column")
 
 
 def test_no_two_slices_have_one_name():
-    told = distinct(parts(["missing", None, "missing", "missing (2)", "other"]))
+    told = make_names_unique(parts(["missing", None, "missing", "missing (2)", "other"]))
     assert {part.value: int(part.rows.sum()) for part in told} == {
         "missing": 2,
         "missing (2)": 1,
@@ -76,4 +76,4 @@ def test_no_two_slices_have_one_name():
         "missing (3)": 1,
     }
     twice = parts([*range(40)], bins=2) + parts([*range(40)], bins=2) + parts([None, *range(39)], bins=2)
-    assert len({part.value for part in distinct(twice)}) == len(distinct(twice)) == 5
+    assert len({part.value for part in make_names_unique(twice)}) == len(make_names_unique(twice)) == 5

@@ -22,7 +22,7 @@ from apps.ml.registry.evaluations.sets import format_set_reference
 from apps.ml.registry.gates.verdicts import GateResult, VersionPageData, build_refusal, evaluate_gates, list_gates
 from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, ModelVersionQuerySet, Variant
 from apps.ml.registry.states import GATE_COLOURS, LET_THROUGH, PRODUCTION
-from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
+from deepseek.evaluate.spec import METRICS, EvaluateSpec, get_task_metrics
 
 MAX_BARS = 24  # versions and variants that are drawn, the newest; what is in production is drawn beside them
 MAX_VERSION_CHOICES = 100  # to compare with, the newest; an older one is named by REST
@@ -80,7 +80,7 @@ def build_baselines_context(
         (format_set_reference(gate.set) for gate in deciding), ""
     )  # what decides, unless asked
     chosen = next((item for item in sets if format_set_reference(item) == set_name), next(iter(sets), None))
-    metric_names = list(metrics_of(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
+    metric_names = list(get_task_metrics(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
     metric = form_input.get("metric", edited.metric if edited else "")
     metric = metric if metric in metric_names else chosen.primary_metric if chosen else ""
     lines = evaluation_queries.list_metric_lines(actor, model, chosen, production) if chosen else []

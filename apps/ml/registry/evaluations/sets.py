@@ -13,7 +13,7 @@ from apps.data.datasets.models import DatasetVersion
 from apps.ml.registry.models import EvaluationSet, ModelVersion
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.spec_validation import combine_errors, parse_model
-from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, PredictionsSpec, metrics_of
+from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, PredictionsSpec, get_task_metrics
 from deepseek.messages import N_, Message
 
 REVISION = re.compile(r"(.+)-r([1-9][0-9]{0,8})")
@@ -103,7 +103,7 @@ def parse_set_spec(
 
 
 def iter_task_errors(task: str, primary: str, spec: EvaluateSpec) -> Iterable[dict[str, Any]]:
-    metric_names = metrics_of(task, spec)
+    metric_names = get_task_metrics(task, spec)
     if primary and primary not in metric_names:
         yield build_error(
             "unknown_metric",

@@ -36,7 +36,7 @@ from apps.platform.jobs.provenance import resolve_requester
 from apps.platform.jobs.services import submit_job
 from apps.platform.jobs.states import ENDED
 from apps.platform.jobs.submission import InputSpec, Submission
-from deepseek.evaluate.spec import EvaluateSpec, Measures, metrics_of
+from deepseek.evaluate.spec import EvaluateSpec, Measures, get_task_metrics
 from deepseek.messages import N_
 
 KIND, SCHEMA = "evaluate", "plane/evaluation/v1"
@@ -323,7 +323,7 @@ def set_gate(
     policy.require(actor, "gate.set", model)
     require_confirmed(actor, "gate.set", project_id=model.project_id)
     metric = metric or on.primary_metric
-    metrics = metrics_of(on.task, EvaluateSpec(**on.spec))
+    metrics = get_task_metrics(on.task, EvaluateSpec(**on.spec))
     if metric not in metrics:
         raise Invalid(
             "{reference} has no metric {metric!r}.",
