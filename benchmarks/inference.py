@@ -26,13 +26,13 @@ from deepseek.compile.spec import CompileSpec
 from deepseek.console import ConsoleReport
 from deepseek.job import Silent
 from deepseek.models.figures import Figures
-from deepseek.models.folder import model_inputs
+from deepseek.models.folder import find_model_inputs
 from deepseek.models.heldout import HELDOUT_NAME, Heldout, write_heldout
 from deepseek.models.manifest import Architecture
 from deepseek.models.network import build_network, save_network
 from deepseek.models.predictor import TorchPredictor, load_predictor
 from deepseek.models.source import EAGER, read_source
-from deepseek.models.timing import take_turns, torch_threads
+from deepseek.models.timing import limit_torch_threads, take_turns
 from deepseek.models.torchscript import read_archive
 from deepseek.quantize.run import EXPORTED_NAME
 from deepseek.quantize.run import run as quantize_model
@@ -90,7 +90,7 @@ def measure(name: str, folder: Path, arguments: argparse.Namespace) -> Measured:
     report = ConsoleReport() if arguments.verbose else Silent()
     model, threads = folder / "fp32", arguments.threads
     make_model(name, model)
-    inputs = model_inputs(model)
+    inputs = find_model_inputs(model)
     source = read_source(inputs, "A benchmark")
     architecture = source.manifest.architecture
     made = Measured(name, "-".join(map(str, [architecture.inputs, *architecture.hidden, architecture.outputs])))
@@ -107,9 +107,9 @@ def measure(name: str, folder: Path, arguments: argparse.Namespace) -> Measured:
             compile_model(spec, inputs=inputs, out=out, report=report)
             forms[form] = load_predictor(out)
             made.figures["TVM"] = Figures.read(out / "figures.json")
-        rows = source.batch(batch)
+        rows = source.take_batch(batch)
         calls = {form: predictor.bind(rows) for form, predictor in forms.items()}
-        with torch_threads(threads):
+        with limit_torch_threads(threads):
             made.seconds[batch] = take_turns(calls, runs=arguments.runs, limit=120).seconds
         print(row(made, batch), flush=True)
     return made

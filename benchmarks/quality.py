@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from deepseek.clean.run import run as clean
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import Silent
-from deepseek.models.evaluate import difference, measure
+from deepseek.models.evaluate import measure, measure_difference
 from deepseek.models.figures import Figures, Metric
 from deepseek.models.heldout import read_heldout
 from deepseek.models.manifest import ModelManifest
@@ -72,7 +72,7 @@ def trained(spec: TrainSpec, table: Path, out: Path) -> tuple[Figures, Metric]:
     rows = read_heldout(out / "heldout.safetensors", manifest)
     outputs = predict(load_network(manifest, out / "model.safetensors"), rows.features)
     last = rows.features[:, -1:]
-    return Figures.read(out / "figures.json"), difference(spec.task, outputs, last, rows.target)[0]
+    return Figures.read(out / "figures.json"), measure_difference(spec.task, outputs, last, rows.target)[0]
 
 
 def classify(folder: Path, title: str, hidden: list[int] | None, seeds: int) -> None:

@@ -329,15 +329,15 @@ def _more_inputs(command: Command, arguments: argparse.Namespace) -> dict[str, P
 
 def _inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
     if command.from_model:
-        from deepseek.models.folder import model_inputs
+        from deepseek.models.folder import find_model_inputs
 
-        return model_inputs(arguments.model_dir, arguments.heldout)
+        return find_model_inputs(arguments.model_dir, arguments.heldout)
     if command.slots:
         named = {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
         if command.takes_model:
-            from deepseek.models.folder import model_files
+            from deepseek.models.folder import find_model_files
 
-            return {**model_files(arguments.model_dir), **named}
+            return {**find_model_files(arguments.model_dir), **named}
         return named
     inputs = {}
     for pair in arguments.input if command.takes_inputs else ():

@@ -6,7 +6,7 @@ from typing import Any
 import tvm
 from tvm.target import codegen
 
-from deepseek.models.machine import arch, cpu_flags
+from deepseek.models.machine import get_arch, read_cpu_flags
 
 FLAGS = {
     "sse4.2": "sse4_2",
@@ -53,11 +53,11 @@ class Host:
 
 def this_host() -> Host:
     """This machine. A virtual one may hide instructions that its processor has: then an older level is taken."""
-    here, found = arch(), codegen.llvm_get_system_cpu()
+    here, found = get_arch(), codegen.llvm_get_system_cpu()
     triple = f"{here}-linux-gnu"
     if here != "x86_64":  # LLVM asks such a processor itself
         return Host(here, found, triple, 4, ())
-    flags = cpu_flags()
+    flags = read_cpu_flags()
     for mcpu in (found, *_LEVELS):
         needs = _needs(mcpu, triple)
         if needs <= flags:

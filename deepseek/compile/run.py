@@ -23,7 +23,7 @@ from deepseek.models.source import (
     write_figures,
     write_form,
 )
-from deepseek.models.timing import in_words, latency, take_turns, torch_threads
+from deepseek.models.timing import build_latency, describe_latency, limit_torch_threads, take_turns
 
 if TYPE_CHECKING:
     from deepseek.compile.host import Host
@@ -55,7 +55,7 @@ def run(spec: CompileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
     report.progress(0, None, "files", stage="read")
     require_tvm()
     compiler = find_compiler()
-    with staged(out) as stage, torch_threads(spec.threads):
+    with staged(out) as stage, limit_torch_threads(spec.threads):
         source = read_source(inputs, "Compiling")
         use_tvm_threads(spec.threads)
         machine = _build(spec, source, compiler, stage / FILE_NAMES["tvm"], report)
@@ -133,13 +133,13 @@ def _measure(spec: CompileSpec, source: Source, manifest: ModelManifest, stage: 
     )
     report.log(f"agrees with PyTorch, the largest relative difference is {worst:.2g}")
     outputs = predict_in_batches(compiled, source.heldout.features, spec.batch, report)
-    rows = source.batch(spec.batch)
+    rows = source.take_batch(spec.batch)
     timing = take_turns(
         {EAGER: source.predictor.bind(rows), manifest.variant: compiled.bind(rows)},
         runs=spec.runs,
         advance=lambda done: report.progress(done, spec.runs, "calls", stage="measure"),
     )
-    timed = latency(timing, manifest.variant, EAGER, batch=spec.batch, threads=spec.threads)
+    timed = build_latency(timing, manifest.variant, EAGER, batch=spec.batch, threads=spec.threads)
     return write_figures(
         stage,
         source,
@@ -153,7 +153,7 @@ def _measure(spec: CompileSpec, source: Source, manifest: ModelManifest, stage: 
 
 
 def _notes(timed: Latency, manifest: ModelManifest, trained: int) -> list[str]:
-    notes, size = [in_words(timed)], manifest.file.size
+    notes, size = [describe_latency(timed)], manifest.file.size
     if not manifest.machine["trials"]:
         notes.append(Message("It is not tuned: no trial was asked for, and the tiles go by a rule of thumb."))
     if timed.batch > 1:

@@ -2,8 +2,9 @@
 
 The draws of the bootstrap depend on the rows and the seed alone, never on the model. Two models that were measured on
 the same rows with the same seed have replicates of the same draws, so the difference of the two, replicate by
-replicate, is the paired bootstrap of `deepseek.models.evaluate.difference`. Who keeps the replicates can compare any
-two versions later without a row of data, and without arithmetic beyond a subtraction. `pairing` says which may be.
+replicate, is the paired bootstrap of `deepseek.models.evaluate.measure_difference`. Who keeps the replicates can
+compare any two versions later without a row of data, and without arithmetic beyond a subtraction. `pairing` says which
+may be.
 """
 
 import base64
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.evaluate.measures import Blocks, Draws, Floats, Measure
-from deepseek.models.evaluate import interval_of, share
+from deepseek.models.evaluate import build_share_metric, compute_interval
 from deepseek.models.figures import Metric
 
 REPLICATES_NAME = "replicates.json"
@@ -49,7 +50,7 @@ def build_series(
             continue
         replicates = measure.of(draws)
         if measure.name == "accuracy":
-            metric = share(measure.name, round(value * rows), rows, confidence, measure.better)
+            metric = build_share_metric(measure.name, round(value * rows), rows, confidence, measure.better)
         else:
             low, high = _compute_bounds(replicates, confidence)
             bounds = {"low": low, "high": high, "confidence": None if low is None else confidence}
@@ -62,7 +63,7 @@ def build_series(
 def _compute_bounds(replicates: Floats, confidence: float) -> tuple[float, float] | tuple[None, None]:
     if np.isfinite(replicates).mean() < FEWEST_DEFINED:
         return None, None
-    return interval_of(replicates, confidence)
+    return compute_interval(replicates, confidence)
 
 
 def compute_pairing(

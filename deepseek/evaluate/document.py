@@ -1,22 +1,16 @@
 """``evaluation.json``: what was measured of one form of a model on one table. Light to import."""
 
-import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field
 
-from deepseek.messages import record_messages
-from deepseek.models.figures import Metric
+from deepseek.models.figures import FrozenModel, Metric, NotesMixin
 
 EVALUATION_NAME = "evaluation.json"
 EVALUATION_TYPE = "application/vnd.plane.evaluation+json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SliceFigures(_Frozen):
+class SliceFigures(FrozenModel):
     """The figures of some of the rows; without metrics where they are too few."""
 
     column: str
@@ -25,7 +19,7 @@ class SliceFigures(_Frozen):
     metrics: list[Metric]
 
 
-class CalibrationBin(_Frozen):
+class CalibrationBin(FrozenModel):
     """Rows whose largest share lies in (low, high]: how sure the model was, and how often it was right."""
 
     low: float
@@ -35,7 +29,7 @@ class CalibrationBin(_Frozen):
     accuracy: float
 
 
-class Pace(_Frozen):
+class Pace(FrozenModel):
     """Time of one call, in microseconds, over `runs` calls, and the rows that come through in a second."""
 
     batch: int
@@ -46,14 +40,16 @@ class Pace(_Frozen):
     rows_per_second: float
 
 
-class Memory(_Frozen):
+class Memory(FrozenModel):
     """Resident bytes of the process: what opening the model and its first call added, and the most there ever were."""
 
     model_bytes: int
     peak_bytes: int
 
 
-class Evaluation(_Frozen):
+class Evaluation(NotesMixin, FrozenModel):
+    """The document in ``evaluation.json``."""
+
     schema_: Literal["plane/evaluation/v1"] = Field("plane/evaluation/v1", alias="schema")
     task: Literal["classification", "regression", "forecast", "ranking"]
     target: str
@@ -79,20 +75,3 @@ class Evaluation(_Frozen):
     memory: Memory | None = None
     notes: list[str] = []
     notes_messages: list[dict[str, Any] | None] = []  # the ids and values of the notes (deepseek/messages.py)
-
-    @model_validator(mode="before")
-    @classmethod
-    def keep_messages(cls, data: Any) -> Any:
-        return {**data, **record_messages({"notes": data["notes"]})} if "notes" in data else data
-
-    @model_serializer(mode="wrap")
-    def leave_out_empty_messages(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        document: dict[str, Any] = dump(self)
-        if not self.notes_messages:
-            del document["notes_messages"]
-        return document
-
-    def text(self) -> str:
-        """JSON, as written to ``evaluation.json``."""
-        document = self.model_dump(mode="json", by_alias=True)
-        return json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"

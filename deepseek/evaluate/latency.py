@@ -13,7 +13,7 @@ from deepseek.evaluate.document import Memory, Pace
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.job import Report
 from deepseek.models.predictor import Predictor
-from deepseek.models.timing import take_turns, torch_threads
+from deepseek.models.timing import limit_torch_threads, take_turns
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def measure_latencies(
 ) -> list[Pace]:
     """Median and 95th percentile of a call at each batch size, one thread or more as the spec says."""
     latencies, batches = [], list(dict.fromkeys(spec.batches))
-    with torch_threads(spec.threads):
+    with limit_torch_threads(spec.threads):
         for place, batch in enumerate(batches):
             call = predictor.bind(np.resize(features, (batch, features.shape[1])))
 

@@ -16,7 +16,7 @@ from deepseek.evaluate.spec import Measures
 from deepseek.evaluate.values import build_value_measures
 from deepseek.job import EngineError, Report
 from deepseek.messages import N_, Message
-from deepseek.models.evaluate import blocks_of, draws_of
+from deepseek.models.evaluate import assign_blocks, draw_blocks
 
 MOST_SLICES = 60
 MOST_DRAWS = 2_000_000
@@ -59,9 +59,9 @@ class Measurement:
         self.positive = _find_positive(spec, answers)
         query = examples.query
         units = len(examples.rows) if query is None else int(query.max()) + 1
-        self.blocks = blocks_of(self.task, units, spec.seed, examples.horizon)  # of each row, or of each query
+        self.blocks = assign_blocks(self.task, units, spec.seed, examples.horizon)  # of each row, or of each query
         self.count = int(self.blocks.max()) + 1
-        self.draws = draws_of(self.count, spec.seed, spec.replicates).astype(np.float64)
+        self.draws = draw_blocks(self.count, spec.seed, spec.replicates).astype(np.float64)
         row_blocks = self.blocks if query is None else self.blocks[query]
         self.pairing = compute_pairing(
             examples.rows, examples.target, answers.classes, row_blocks, spec.seed, spec.replicates, examples.horizon

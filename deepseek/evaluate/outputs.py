@@ -35,7 +35,7 @@ def write_outputs(
         notes=[*notes, *sliced.notes],
         **facts,
     )
-    (stage / EVALUATION_NAME).write_text(document.text(), encoding="utf-8")
+    (stage / EVALUATION_NAME).write_text(document.to_json(), encoding="utf-8")
     replicates = {"schema": SCHEMA, "pairing": measured.pairing, "count": spec.replicates, "series": sliced.series}
     (stage / REPLICATES_NAME).write_text(json.dumps(replicates, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     return document

@@ -21,7 +21,7 @@ from deepseek.evaluate.predictions import (
 from deepseek.evaluate.spec import PredictionsSpec
 from deepseek.job import EngineError, Report, Result, staged
 from deepseek.messages import N_, Message
-from deepseek.models.manifest import sha256_of
+from deepseek.models.manifest import compute_file_sha256
 from deepseek.tables.sources import read_whole_table
 from deepseek.train.columns import read_labels, read_target
 from deepseek.train.spec import TrainSpec
@@ -62,8 +62,8 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
             target=spec.target,
             variant=VARIANT,
             format=VARIANT,
-            predictions=sha256_of(inputs["predictions"]),
-            table=sha256_of(inputs["table"]),
+            predictions=compute_file_sha256(inputs["predictions"]),
+            table=compute_file_sha256(inputs["table"]),
         )
     return build_evaluation_result(document, report)
 

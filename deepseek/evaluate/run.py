@@ -13,7 +13,7 @@ from deepseek.evaluate.outputs import build_evaluation_result, write_outputs
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.job import EngineError, Report, Result, staged
 from deepseek.messages import N_, Message
-from deepseek.models.manifest import ModelManifest, sha256_of
+from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.predictor import open_model
 from deepseek.models.source import predict_in_batches
 
@@ -66,8 +66,8 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
             variant=manifest.variant,
             format=manifest.format,
             model=manifest.file.sha256,
-            manifest=sha256_of(inputs["manifest"]),
-            table=sha256_of(inputs["table"]),
+            manifest=compute_file_sha256(inputs["manifest"]),
+            table=compute_file_sha256(inputs["table"]),
             latency=measure_latencies(predictor, examples.features, spec, report),
             size_bytes=manifest.file.size,
             memory=measure_memory(model_bytes),

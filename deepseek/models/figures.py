@@ -21,11 +21,37 @@ FIGURES_NAME = "figures.json"
 FIGURES_TYPE = "application/vnd.plane.figures+json"
 
 
-class _Frozen(BaseModel):
+class FrozenModel(BaseModel):
+    """A record that never changes: unknown fields, NaN and infinities are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Metric(_Frozen):
+class NotesMixin(BaseModel):
+    """Reads and writes a document with `notes` as JSON; `notes_messages` has their message ids and parameters.
+
+    It has no fields of its own, so that a document's fields keep their order.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def record_note_messages(cls, data: Any) -> Any:
+        return {**data, **record_messages({"notes": data["notes"]})} if "notes" in data else data
+
+    @model_serializer(mode="wrap")
+    def skip_empty_note_messages(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = dump(self)
+        if not document.get("notes_messages"):
+            document.pop("notes_messages", None)
+        return document
+
+    def to_json(self) -> str:
+        """Return the text of the JSON file, with sorted keys."""
+        document = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+class Metric(FrozenModel):
     """One figure over the held-out rows, with its interval."""
 
     name: str  # accuracy, f1_macro, rmse, mae...
@@ -38,7 +64,7 @@ class Metric(_Frozen):
     unit: str = ""
 
 
-class Baseline(_Frozen):
+class Baseline(FrozenModel):
     """What a model must beat, measured on the same rows."""
 
     name: str  # "last value", "most frequent class", "mean"
@@ -46,7 +72,7 @@ class Baseline(_Frozen):
     difference: list[Metric] = []  # the model minus it, per metric, with a paired interval
 
 
-class Latency(_Frozen):
+class Latency(FrozenModel):
     """Time of one call, against the parent form in the same run; the two took turns."""
 
     batch: int
@@ -58,7 +84,7 @@ class Latency(_Frozen):
     ratio: float  # against / this: above 1 is faster
 
 
-class Agreement(_Frozen):
+class Agreement(FrozenModel):
     """How far this form is from its parent, on the same held-out rows."""
 
     max_abs_error: float
@@ -67,7 +93,7 @@ class Agreement(_Frozen):
     difference: list[Metric] = []  # this minus the parent, per metric, with a paired interval
 
 
-class Figures(_Frozen):
+class Figures(NotesMixin, FrozenModel):
     """What was measured of one form of a model."""
 
     schema_: Literal["plane/figures/v1"] = Field("plane/figures/v1", alias="schema")
@@ -81,23 +107,6 @@ class Figures(_Frozen):
     agreement: Agreement | None = None
     notes: list[str] = []  # sentences for a reader: what is slower, what was left out
     notes_messages: list[dict[str, Any] | None] = []  # the ids and values of the notes (deepseek/messages.py)
-
-    @model_validator(mode="before")
-    @classmethod
-    def keep_messages(cls, data: Any) -> Any:
-        return {**data, **record_messages({"notes": data["notes"]})} if "notes" in data else data
-
-    @model_serializer(mode="wrap")
-    def leave_out_empty_messages(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        document: dict[str, Any] = dump(self)
-        if not self.notes_messages:
-            del document["notes_messages"]
-        return document
-
-    def text(self) -> str:
-        """JSON, as written to ``figures.json``."""
-        document = self.model_dump(mode="json", by_alias=True)
-        return json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def read(cls, path: Path, slot: str = "figures") -> Self:

@@ -9,12 +9,12 @@ from deepseek.models.manifest import MANIFEST_NAME, ModelManifest
 HELDOUT_NAME = "heldout.safetensors"
 
 
-def model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Path]:
+def find_model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Path]:
     """The slots ``model``, ``manifest`` and ``heldout`` out of `folder`; `heldout` names another file for the last.
 
     Raises EngineError ``no_model_folder``, ``manifest_unreadable``, ``model_file_missing`` or ``heldout_missing``.
     """
-    inputs = {**model_files(folder), "heldout": heldout or folder / HELDOUT_NAME}
+    inputs = {**find_model_files(folder), "heldout": heldout or folder / HELDOUT_NAME}
     if not inputs["heldout"].is_file():
         raise EngineError(
             "heldout_missing",
@@ -28,7 +28,7 @@ def model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Path]:
     return inputs
 
 
-def model_files(folder: Path) -> dict[str, Path]:
+def find_model_files(folder: Path) -> dict[str, Path]:
     """The slots ``model`` and ``manifest`` out of `folder`.
 
     Raises EngineError ``no_model_folder``, ``manifest_unreadable`` or ``model_file_missing``.

@@ -55,22 +55,29 @@ def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
             hint=N_("Give the heldout.safetensors that `deepseek train` wrote beside the model."),
         ) from error
     rows = Heldout(tensors.get("features", np.empty(0)), tensors.get("target", np.empty(0)))
-    inputs, wanted = manifest.architecture.inputs, np.dtype("int64" if manifest.task == "classification" else "float32")
+    inputs, target_type = (
+        manifest.architecture.inputs,
+        np.dtype("int64" if manifest.task == "classification" else "float32"),
+    )
     if rows.features.shape[1:] != (inputs,) or not len(rows.features) or rows.features.dtype != np.float32:
-        raise _mismatch(f"features: {rows.features.dtype} {rows.features.shape}", f"features: float32 (rows, {inputs})")
-    if rows.target.shape != rows.features.shape[:1] or rows.target.dtype != wanted:
-        raise _mismatch(f"target: {rows.target.dtype} {rows.target.shape}", f"target: {wanted} ({len(rows.features)},)")
+        raise _build_mismatch_error(
+            f"features: {rows.features.dtype} {rows.features.shape}", f"features: float32 (rows, {inputs})"
+        )
+    if rows.target.shape != rows.features.shape[:1] or rows.target.dtype != target_type:
+        raise _build_mismatch_error(
+            f"target: {rows.target.dtype} {rows.target.shape}", f"target: {target_type} ({len(rows.features)},)"
+        )
     if not (np.isfinite(rows.features).all() and np.isfinite(rows.target).all()):
-        raise _mismatch("a value that is missing or infinite", "finite values")
+        raise _build_mismatch_error("a value that is missing or infinite", "finite values")
     if manifest.task == "classification":
         classes = len(manifest.classes)
         wrong = rows.target[(rows.target < 0) | (rows.target >= classes)]
         if wrong.size:
-            raise _mismatch(f"class {wrong[0]}", f"0 to {classes - 1}")
+            raise _build_mismatch_error(f"class {wrong[0]}", f"0 to {classes - 1}")
     return rows
 
 
-def _mismatch(value: str, limit: str) -> EngineError:
+def _build_mismatch_error(value: str, limit: str) -> EngineError:
     return EngineError(
         "heldout_mismatch",
         "The held-out rows do not fit the model.",

@@ -10,12 +10,12 @@ _HEADER = 20
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def arch() -> str:
+def get_arch() -> str:
     """The instruction set of this machine: x86_64, aarch64..."""
     return platform.machine()
 
 
-def elf_machine(path: Path) -> str | None:
+def read_elf_machine(path: Path) -> str | None:
     """The instruction set that the ELF file at `path` is for; None if it is no ELF file."""
     with path.open("rb") as file:
         head = file.read(_HEADER)
@@ -25,7 +25,7 @@ def elf_machine(path: Path) -> str | None:
     return ELF_MACHINES.get(number, f"machine {number}")
 
 
-def cpu_flags() -> frozenset[str]:
+def read_cpu_flags() -> frozenset[str]:
     """What the kernel says that this processor can: ``avx2``, ``avx512f``... Empty where it says nothing."""
     try:
         lines = _CPUINFO.read_text(encoding="ascii", errors="replace").splitlines()

@@ -87,14 +87,14 @@ class ModelManifest(_Frozen):
     spec: dict[str, Any] = {}  # of the job that made it
     machine: dict[str, Any] = {}  # of a compiled form: target, CPU features, batch
 
-    def text(self) -> str:
+    def to_json(self) -> str:
         """Canonical JSON: the bytes of ``model.json``."""
         document = self.model_dump(mode="json", by_alias=True)
         return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n"
 
-    def digest(self) -> str:
+    def compute_digest(self) -> str:
         """SHA-256 of `text`: what a form made from this one names as its parent."""
-        return hashlib.sha256(self.text().encode()).hexdigest()
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @classmethod
     def read(cls, path: Path, slot: str = "manifest") -> Self:
@@ -102,14 +102,14 @@ class ModelManifest(_Frozen):
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise unreadable(path, f"{error.strerror}", slot) from error
+            raise build_manifest_error(path, f"{error.strerror}", slot) from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = "/" + "/".join(str(part) for part in first["loc"])
-            raise unreadable(path, f"{where}: {first['msg']}", slot) from error
+            raise build_manifest_error(path, f"{where}: {first['msg']}", slot) from error
 
 
-def unreadable(path: Path, why: str, slot: str = "manifest") -> EngineError:
+def build_manifest_error(path: Path, why: str, slot: str = "manifest") -> EngineError:
     return EngineError(
         "manifest_unreadable",
         "{path_name} is not the manifest of a model: {why}.",
@@ -122,7 +122,7 @@ def unreadable(path: Path, why: str, slot: str = "manifest") -> EngineError:
     )
 
 
-def sha256_of(path: Path) -> str:
+def compute_file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -130,15 +130,18 @@ def sha256_of(path: Path) -> str:
 
 def check_file(manifest: ModelManifest, path: Path, slot: str = "model") -> None:
     """Raise EngineError ``model_tampered`` unless the bytes at `path` are those that the manifest names."""
-    for found, wanted in ((sha256_of(path), manifest.file.sha256), (path.stat().st_size, manifest.file.size)):
-        if found == wanted:
+    for actual, expected in (
+        (compute_file_sha256(path), manifest.file.sha256),
+        (path.stat().st_size, manifest.file.size),
+    ):
+        if actual == expected:
             continue
         raise EngineError(
             "model_tampered",
             "The {variant} model has other bytes than its manifest names.",
             variant=manifest.variant,
             field=f"inputs/{slot}",
-            value=str(found),
-            limit=str(wanted),
+            value=str(actual),
+            limit=str(expected),
             hint=N_("Take the two files from one folder, or make the model again."),
         )

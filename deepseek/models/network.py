@@ -24,7 +24,7 @@ from deepseek.models.manifest import (
     Signature,
     TensorSpec,
     check_file,
-    sha256_of,
+    compute_file_sha256,
 )
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
@@ -61,7 +61,7 @@ class Network(nn.Module):
             width = hidden
         self.layers = nn.Sequential(*layers, nn.Linear(width, architecture.outputs))
 
-    def logits(self, features: Tensor) -> Tensor:
+    def compute_logits(self, features: Tensor) -> Tensor:
         """What the last layer gives for raw `features` of shape (n, F), as shape (n, outputs).
 
         For classes the logits; for a value its distance from `output_mean`, counted in `output_scale`.
@@ -73,7 +73,7 @@ class Network(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Raw `features` (n, F), float32, to class shares (n, C) or to values in the target's unit (n, 1)."""
-        logits = self.logits(features)
+        logits = self.compute_logits(features)
         if self.probabilities:
             return torch.softmax(logits, dim=1)
         values = logits * self.output_scale + self.output_mean
@@ -108,21 +108,21 @@ def save_network(
         schema="plane/model/v1",
         variant="fp32",
         format="safetensors",
-        file=ModelFile(name=path.name, sha256=sha256_of(path), size=path.stat().st_size),
+        file=ModelFile(name=path.name, sha256=compute_file_sha256(path), size=path.stat().st_size),
         task=task,
         target=target,
         features=features,
         classes=classes,
-        signature=signature_of(architecture),
+        signature=build_signature(architecture),
         architecture=architecture,
         inputs=dict(inputs),
         spec=dict(spec),
     )
-    (folder / MANIFEST_NAME).write_text(manifest.text(), encoding="utf-8")
+    (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
 
 
-def signature_of(architecture: Architecture) -> Signature:
+def build_signature(architecture: Architecture) -> Signature:
     """One input ``features`` (rows, F) and one output, named by what it is: ``value`` or ``probabilities``."""
     return Signature(
         inputs=[TensorSpec(name="features", dtype="float32", shape=[-1, architecture.inputs])],
@@ -153,7 +153,7 @@ def load_network(manifest: ModelManifest, path: Path) -> Network:
     try:
         tensors = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise _unreadable(path, str(error)) from error
+        raise _build_network_error(path, str(error)) from error
     with torch.device("meta"):  # costs no memory, whatever widths a forged manifest names
         network = build_network(manifest.architecture)
     _compare(network.state_dict(), tensors)
@@ -166,7 +166,7 @@ def _refuse_pickle(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(4)
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise _build_network_error(path, error.strerror or str(error)) from error
     if head.startswith(_PICKLE) or head == _ZIP:
         raise EngineError(
             "model_unsafe",
@@ -179,7 +179,7 @@ def _refuse_pickle(path: Path) -> None:
         )
 
 
-def _unreadable(path: Path, why: str) -> EngineError:
+def _build_network_error(path: Path, why: str) -> EngineError:
     return EngineError(
         "model_unreadable",
         "{path_name} is no safetensors file: {why}.",
@@ -192,20 +192,20 @@ def _unreadable(path: Path, why: str) -> EngineError:
     )
 
 
-def _compare(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    def shown(tensors: Mapping[str, Tensor], name: str) -> str:
+def _compare(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> None:
+    def describe(tensors: Mapping[str, Tensor], name: str) -> str:
         if name not in tensors:
             return "none"
         return f"{str(tensors[name].dtype).removeprefix('torch.')} {tuple(tensors[name].shape)}"
 
-    for name in [*wanted, *sorted(set(found) - set(wanted))]:
-        if shown(wanted, name) != shown(found, name):
+    for name in [*expected, *sorted(set(actual) - set(expected))]:
+        if describe(expected, name) != describe(actual, name):
             raise EngineError(
                 "model_mismatch",
                 "The tensor {name!r} of the model file does not fit the architecture in its manifest.",
                 name=name,
                 field="inputs/model",
-                value=f"{name}: {shown(found, name)}",
-                limit=f"{name}: {shown(wanted, name)}",
+                value=f"{name}: {describe(actual, name)}",
+                limit=f"{name}: {describe(expected, name)}",
                 hint=N_("Take the model and the manifest from one folder."),
             )

@@ -20,10 +20,10 @@ import torch
 
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
-from deepseek.models.folder import model_files
-from deepseek.models.machine import arch, cpu_flags, elf_machine
+from deepseek.models.folder import find_model_files
+from deepseek.models.machine import get_arch, read_cpu_flags, read_elf_machine
 from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, ModelManifest, check_file
-from deepseek.models.manifest import unreadable as bad_manifest
+from deepseek.models.manifest import build_manifest_error as bad_manifest
 from deepseek.models.network import load_network
 from deepseek.models.torchscript import read_archive
 
@@ -44,7 +44,7 @@ class Predictor(ABC):
     def predict(self, features: Floats) -> Floats:
         """Outputs (n, C), float32, for raw features (n, F), float32. Raises EngineError ``shape_mismatch``."""
         if features.ndim != 2 or features.shape[1] != self.inputs:
-            raise shape_mismatch(self.inputs, features.shape)
+            raise build_shape_error(self.inputs, features.shape)
         features = np.ascontiguousarray(features, dtype=np.float32)
         if not len(features):
             return np.empty((0, self.outputs), np.float32)
@@ -87,7 +87,7 @@ class TvmPredictor(Predictor):
         self._lock = threading.Lock()  # its virtual machine keeps its registers between calls
 
     def bind(self, features: Floats) -> Call:
-        main, chunks = self._main, self._chunks(features)
+        main, chunks = self._main, self._split(features)
         if len(chunks) == 1:
             only = chunks[0]
             return lambda: main(only)
@@ -95,10 +95,10 @@ class TvmPredictor(Predictor):
 
     def _predict(self, features: Floats) -> Floats:
         with self._lock:
-            made = [self._main(chunk)[0].numpy() for chunk in self._chunks(features)]
-        return np.asarray(np.concatenate(made)[: len(features)])
+            outputs = [self._main(chunk)[0].numpy() for chunk in self._split(features)]
+        return np.asarray(np.concatenate(outputs)[: len(features)])
 
-    def _chunks(self, features: Floats) -> list[Any]:
+    def _split(self, features: Floats) -> list[Any]:
         short = -len(features) % self.batch
         if short:
             features = np.concatenate([features, np.zeros((short, self.inputs), np.float32)])
@@ -117,7 +117,7 @@ def load_predictor(folder: Path) -> Predictor:
 
     Raises EngineError: ``no_model_folder``, ``model_file_missing``, and what `open_model` raises.
     """
-    files = model_files(folder)
+    files = find_model_files(folder)
     return open_model(ModelManifest.read(files["manifest"]), files["model"])
 
 
@@ -131,18 +131,18 @@ def open_model(manifest: ModelManifest, path: Path) -> Predictor:
         return TorchPredictor(manifest, load_network(manifest, path))
     check_file(manifest, path)
     if manifest.format == "torchscript":
-        return _tried(TorchPredictor(manifest, read_archive(path)), path)
+        return _verify_predictor(TorchPredictor(manifest, read_archive(path)), path)
     check_machine(manifest, path)
-    return _tried(TvmPredictor(manifest, path), path)
+    return _verify_predictor(TvmPredictor(manifest, path), path)
 
 
-def _tried(predictor: Predictor, path: Path) -> Predictor:
+def _verify_predictor(predictor: Predictor, path: Path) -> Predictor:
     """`predictor`, once one row has gone through it and come out with the width that the manifest names."""
     try:
         shape = predictor.predict(np.zeros((1, predictor.inputs), np.float32)).shape
-        found = f"outputs of shape {shape}"
+        observed = f"outputs of shape {shape}"
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        shape, found = (), str(error).strip().splitlines()[-1][:200]
+        shape, observed = (), str(error).strip().splitlines()[-1][:200]
     if shape == (1, predictor.outputs):
         return predictor
     raise EngineError(
@@ -150,7 +150,7 @@ def _tried(predictor: Predictor, path: Path) -> Predictor:
         "{path_name} does not take or give what its manifest says.",
         path_name=path.name,
         field="inputs/model",
-        value=found,
+        value=observed,
         limit=f"features (rows, {predictor.inputs}), outputs (rows, {predictor.outputs})",
         hint=N_("Take the model and the manifest from one folder."),
     )
@@ -158,43 +158,43 @@ def _tried(predictor: Predictor, path: Path) -> Predictor:
 
 def check_machine(manifest: ModelManifest, path: Path) -> None:
     """Raise EngineError unless the library at `path` is code for this machine: a wrong one would end the process."""
-    found = elf_machine(path)
-    if found is None:
-        raise unreadable(path, "it has no ELF header.")
+    machine = read_elf_machine(path)
+    if machine is None:
+        raise build_model_error(path, "it has no ELF header.")
     needs = manifest.machine.get("needs", [])
     if not (isinstance(needs, list) and all(isinstance(flag, str) for flag in needs)):
         raise bad_manifest(Path(MANIFEST_NAME), "/machine/needs: names of what the processor must have are wanted")
-    missing = sorted(set(needs) - cpu_flags()) if found == arch() else []
-    if found == arch() and not missing:
+    missing = sorted(set(needs) - read_cpu_flags()) if machine == get_arch() else []
+    if machine == get_arch() and not missing:
         return
     lacks = Message(", and this processor lacks {missing}", missing=", ".join(missing)) if missing else ""
     raise EngineError(
         "machine_mismatch",
         "The model was compiled for {mcpu} ({found}){lacks}.",
-        mcpu=manifest.machine.get("mcpu", found),
-        found=found,
+        mcpu=manifest.machine.get("mcpu", machine),
+        found=machine,
         lacks=lacks,
         field="inputs/model",
-        value=f"{found} {manifest.machine.get('mcpu', '')}".strip(),
-        limit=arch(),
+        value=f"{machine} {manifest.machine.get('mcpu', '')}".strip(),
+        limit=get_arch(),
         hint=N_("Compile the trained model on a machine like this one, or take its fp32 or int8 form."),
     )
 
 
-def shape_mismatch(wanted: int, shape: Sequence[int]) -> EngineError:
+def build_shape_error(inputs: int, shape: Sequence[int]) -> EngineError:
     """The error for features of another width than the model has."""
     return EngineError(
         "shape_mismatch",
         "The model takes {wanted} features a row.",
-        wanted=wanted,
+        wanted=inputs,
         field="features",
         value=f"shape ({', '.join(map(str, shape))})",
-        limit=f"shape (rows, {wanted})",
+        limit=f"shape (rows, {inputs})",
         hint=N_("Give the features that the manifest lists, in its order."),
     )
 
 
-def unreadable(path: Path, why: str) -> EngineError:
+def build_model_error(path: Path, why: str) -> EngineError:
     return EngineError(
         "model_unreadable",
         "{path_name} is no compiled model: {why}",
@@ -241,12 +241,12 @@ def _open_library(path: Path, manifest: ModelManifest) -> tuple[Callable[[Any], 
     try:
         with TemporaryDirectory() as folder:
             # TVM tells a library by its suffix, and a job's inputs have none. `tvm.runtime` would follow the link.
-            named = Path(folder, FILE_NAMES["tvm"])
-            named.symlink_to(path.absolute())
-            machine = relax.VirtualMachine(tvm_ffi.load_module(named), tvm.cpu())
+            library = Path(folder, FILE_NAMES["tvm"])
+            library.symlink_to(path.absolute())
+            machine = relax.VirtualMachine(tvm_ffi.load_module(library), tvm.cpu())
         main = machine["main"]
     except (RuntimeError, OSError, ValueError, AttributeError) as error:
-        made = manifest.machine.get("tvm", "an unknown version")
+        version = manifest.machine.get("tvm", "an unknown version")
         first = str(error).strip().splitlines()[-1][:200]
-        raise unreadable(path, f"{first} (made by TVM {made}, opened by {tvm.__version__})") from error
+        raise build_model_error(path, f"{first} (made by TVM {version}, opened by {tvm.__version__})") from error
     return main, lambda rows: tvm.runtime.tensor(rows, tvm.cpu())

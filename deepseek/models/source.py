@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from deepseek.job import EngineError, Report
 from deepseek.messages import N_
-from deepseek.models.evaluate import difference, measure, same_class
+from deepseek.models.evaluate import compare_classes, measure, measure_difference
 from deepseek.models.figures import FIGURES_NAME, Agreement, Figures, Latency
 from deepseek.models.heldout import Heldout, read_heldout
-from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, Format, ModelFile, ModelManifest, sha256_of
+from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, Format, ModelFile, ModelManifest, compute_file_sha256
 from deepseek.models.network import Network, load_network
 from deepseek.models.predictor import Predictor, TorchPredictor
 
@@ -42,10 +42,10 @@ class Source:
     @property
     def horizon(self) -> int:
         """The rows that a forecast looks ahead, as its training was told; 1 where that is not known."""
-        told = self.manifest.spec.get("horizon")
-        return told if isinstance(told, int) and told > 0 else 1
+        horizon = self.manifest.spec.get("horizon")
+        return horizon if isinstance(horizon, int) and horizon > 0 else 1
 
-    def fresh(self, seed: int) -> Floats:
+    def generate_rows(self, seed: int) -> Floats:
         """256 rows that no file holds: held-out rows, each feature moved by half a standard deviation at random."""
         random, rows = np.random.default_rng((seed, 3)), self.heldout.features
         picked = rows[random.integers(len(rows), size=FRESH_ROWS)].astype(np.float64)
@@ -53,7 +53,7 @@ class Source:
         moved = picked + _NOISE * spread * random.standard_normal(picked.shape)
         return np.asarray(moved, dtype=np.float32)
 
-    def batch(self, rows: int) -> Floats:
+    def take_batch(self, rows: int) -> Floats:
         """The first `rows` held-out rows, from the start again where there are fewer."""
         return np.resize(self.heldout.features, (rows, self.manifest.architecture.inputs))
 
@@ -76,28 +76,28 @@ def read_source(inputs: Mapping[str, Path], verb: str) -> Source:
     manifest = ModelManifest.read(inputs["manifest"])
     network = load_network(manifest, inputs["model"])
     heldout = read_heldout(inputs["heldout"], manifest)
-    return Source(manifest, network, heldout, {slot: sha256_of(path) for slot, path in inputs.items()})
+    return Source(manifest, network, heldout, {slot: compute_file_sha256(path) for slot, path in inputs.items()})
 
 
 def predict_in_batches(predictor: Predictor, rows: Floats, batch: int, report: Report) -> Floats:
     """Outputs of `rows`, `batch` of them in a call: a form may depend on what else is in its batch."""
-    made = []
+    outputs = []
     for start in range(0, len(rows), batch):
         report.progress(start, len(rows), "rows", stage="compare")
-        made.append(predictor.predict(rows[start : start + batch]))
+        outputs.append(predictor.predict(rows[start : start + batch]))
     report.progress(len(rows), len(rows), "rows", stage="compare")
-    return np.concatenate(made)
+    return np.concatenate(outputs)
 
 
-def gap(outputs: Floats, wanted: Floats) -> tuple[float, float]:
+def measure_gap(outputs: Floats, expected: Floats) -> tuple[float, float]:
     """The largest difference between two outputs of one shape, and the same relative to the largest of `wanted`.
 
     Infinite where either holds a value that is not finite.
     """
-    if not (np.isfinite(outputs).all() and np.isfinite(wanted).all()):
+    if not (np.isfinite(outputs).all() and np.isfinite(expected).all()):
         return float("inf"), float("inf")
-    largest = float(np.abs(outputs.astype(np.float64) - wanted).max())
-    return largest, largest / max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
+    largest = float(np.abs(outputs.astype(np.float64) - expected).max())
+    return largest, largest / max(float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
 
 
 def require_equal(
@@ -108,17 +108,17 @@ def require_equal(
     Raises EngineError `code` where it is over `tolerance`, or where a value is not finite.
     """
     worst = 0.0
-    for rows, named in ((source.heldout.features, "held-out"), (source.fresh(seed), "fresh")):
-        found = gap(predict(rows), source.predictor.predict(rows))[1]
-        worst = max(worst, found)
-        if found > tolerance:
+    for rows, rows_name in ((source.heldout.features, "held-out"), (source.generate_rows(seed), "fresh")):
+        difference = measure_gap(predict(rows), source.predictor.predict(rows))[1]
+        worst = max(worst, difference)
+        if difference > tolerance:
             raise EngineError(
                 code,
                 "{what} gives other outputs than PyTorch on the {named} rows.",
                 what=what,
-                named=named,
+                named=rows_name,
                 field="inputs/model",
-                value=f"a relative difference of {found:.3g}",
+                value=f"a relative difference of {difference:.3g}",
                 limit=f"{tolerance:g}",
                 hint=N_(
                     "Look for extreme weights or features; this may also be a defect of the compiler or its version."
@@ -136,14 +136,14 @@ def write_form(
         update={
             "variant": variant,
             "format": format_,
-            "file": ModelFile(name=path.name, sha256=sha256_of(path), size=path.stat().st_size),
+            "file": ModelFile(name=path.name, sha256=compute_file_sha256(path), size=path.stat().st_size),
             "parent": source.digests["manifest"],
             "inputs": source.digests,
             "spec": dict(spec),
             "machine": dict(machine),
         }
     )
-    (stage / MANIFEST_NAME).write_text(manifest.text(), encoding="utf-8", newline="")
+    (stage / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8", newline="")
     return manifest
 
 
@@ -160,8 +160,8 @@ def write_figures(
 ) -> Figures:
     """Write ``figures.json``: how good the new form is on the held-out rows, and how far from the trained one."""
     task, target = manifest.task, source.heldout.target
-    wanted = source.predictor.predict(source.heldout.features)
-    largest, relative = gap(outputs, wanted)
+    expected = source.predictor.predict(source.heldout.features)
+    largest, relative = measure_gap(outputs, expected)
     figures = Figures(
         schema="plane/figures/v1",
         variant=manifest.variant,
@@ -173,12 +173,12 @@ def write_figures(
         agreement=Agreement(
             max_abs_error=largest,
             max_rel_error=relative,
-            same_class=same_class(outputs, wanted, confidence=confidence) if task == "classification" else None,
-            difference=difference(
-                task, outputs, wanted, target, confidence=confidence, seed=seed, horizon=source.horizon
+            same_class=compare_classes(outputs, expected, confidence=confidence) if task == "classification" else None,
+            difference=measure_difference(
+                task, outputs, expected, target, confidence=confidence, seed=seed, horizon=source.horizon
             ),
         ),
         notes=list(notes),
     )
-    (stage / FIGURES_NAME).write_text(figures.text(), encoding="utf-8")
+    (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
     return figures

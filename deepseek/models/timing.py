@@ -29,7 +29,7 @@ class Timing:
 
 
 @contextmanager
-def torch_threads(count: int) -> Iterator[None]:
+def limit_torch_threads(count: int) -> Iterator[None]:
     """Let torch compute with `count` threads for a while; then as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -52,7 +52,7 @@ def take_turns(
     After `limit` seconds no other call begins, except for one of each. `advance` hears how many calls of each are
     done. The calls run in torch's inference mode, without Python's collector of garbage.
     """
-    taken: dict[str, list[int]] = {name: [] for name in calls}
+    durations: dict[str, list[int]] = {name: [] for name in calls}
     length, done = math.ceil(runs / TURNS), 0
     collecting = gc.isenabled()
     gc.disable()
@@ -64,18 +64,18 @@ def take_turns(
             while done < runs and (not done or time.monotonic() < end):
                 count = min(length, runs - done)
                 for name, call in calls.items():
-                    taken[name] += _repeat(call, count, end)
-                done = min(map(len, taken.values()))
+                    durations[name] += _repeat(call, count, end)
+                done = min(map(len, durations.values()))
                 if advance:
                     advance(done)
     finally:
         if collecting:
             gc.enable()
-    medians = {name: statistics.median(times) / 1e9 for name, times in taken.items()}
-    return Timing(medians, done, {name: _percentile(times, 0.95) / 1e9 for name, times in taken.items()})
+    medians = {name: statistics.median(times) / 1e9 for name, times in durations.items()}
+    return Timing(medians, done, {name: _compute_percentile(times, 0.95) / 1e9 for name, times in durations.items()})
 
 
-def _percentile(times: list[int], share: float) -> float:
+def _compute_percentile(times: list[int], share: float) -> float:
     """The smallest of the times that at least `share` of them do not exceed: the nearest rank."""
     return float(sorted(times)[max(0, math.ceil(share * len(times)) - 1)])
 
@@ -92,38 +92,38 @@ def _repeat(call: Call, count: int, end: float) -> list[int]:
     return times
 
 
-def latency(timing: Timing, name: str, against: str, *, batch: int, threads: int) -> Latency:
+def build_latency(timing: Timing, name: str, against: str, *, batch: int, threads: int) -> Latency:
     """One of the calls of `timing` against another."""
-    own, other = timing.seconds[name], timing.seconds[against]
+    own, reference = timing.seconds[name], timing.seconds[against]
     return Latency(
         batch=batch,
         threads=threads,
         runs=timing.runs,
         median_us=own * 1e6,
         against=against,
-        against_median_us=other * 1e6,
-        ratio=other / own,
+        against_median_us=reference * 1e6,
+        ratio=reference / own,
     )
 
 
-def in_words(measured: Latency) -> str:
+def describe_latency(measured: Latency) -> str:
     """What a latency says, for a reader: ``At batch 1 it is 2.1 times slower than fp32 eager (...)``."""
     threads = Message("1 thread") if measured.threads == 1 else Message("{threads} threads", threads=measured.threads)
-    own, other, unit = measured.median_us, measured.against_median_us, "microseconds"
-    if max(own, other) >= 1000:
-        own, other, unit = own / 1000, other / 1000, "milliseconds"
-    times = Message("{own:.3g} against {other:.3g} {unit}", own=own, other=other, unit=unit)
+    own, reference, unit = measured.median_us, measured.against_median_us, "microseconds"
+    if max(own, reference) >= 1000:
+        own, reference, unit = own / 1000, reference / 1000, "milliseconds"
+    times = Message("{own:.3g} against {other:.3g} {unit}", own=own, other=reference, unit=unit)
     return Message(
         "At batch {batch} it is {speed} {against} ({times}, {threads}).",
         batch=measured.batch,
-        speed=speed(measured.ratio),
+        speed=describe_speed(measured.ratio),
         against=measured.against,
         times=times,
         threads=threads,
     )
 
 
-def speed(ratio: float) -> str:
+def describe_speed(ratio: float) -> str:
     """A ratio of times before the name of what it is against: ``2.5 times as fast as``, ``2.1 times slower than``."""
     if 0.95 <= ratio <= 1.05:
         return Message("as fast as")

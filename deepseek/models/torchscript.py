@@ -57,7 +57,7 @@ def write_archive(module: torch.jit.ScriptModule, path: Path) -> None:
     def renumber(data: bytes) -> bytes:
         return _MANGLED.sub(lambda m: numbers.setdefault(m[0], b"___torch_mangle_%d" % len(numbers)), data)
 
-    with _no_deprecation():
+    with _filter_deprecation():
         torch.jit.save(module, buffer)
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(path, "w") as target:
         for entry in source.infolist():
@@ -75,23 +75,23 @@ def read_archive(path: Path, slot: str = "model") -> torch.jit.ScriptModule:
     Raises EngineError ``model_unsafe`` (a pickle, or code that calls anything but the operators of a perceptron) or
     ``model_unreadable``; neither file is opened by torch.
     """
-    archive = _checked(path, slot)
+    archive = _rebuild_archive(path, slot)
     try:
-        with _no_deprecation():
+        with _filter_deprecation():
             return torch.jit.load(archive, map_location="cpu")  # type: ignore[no-any-return, no-untyped-call]
     except (RuntimeError, ValueError) as error:
-        raise unreadable(path, slot, str(error).splitlines()[0][:200]) from error
+        raise build_archive_error(path, slot, str(error).splitlines()[0][:200]) from error
 
 
 @contextmanager
-def _no_deprecation() -> Iterator[None]:
+def _filter_deprecation() -> Iterator[None]:
     """TorchScript is what the source text names; torch 2.13 says at each call that torch.export is its heir."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
-def unreadable(path: Path, slot: str, why: str) -> EngineError:
+def build_archive_error(path: Path, slot: str, why: str) -> EngineError:
     return EngineError(
         "model_unreadable",
         "{path_name} is no TorchScript file: {why}",
@@ -104,7 +104,7 @@ def unreadable(path: Path, slot: str, why: str) -> EngineError:
     )
 
 
-def _unsafe(path: Path, slot: str, what: str, value: str) -> EngineError:
+def _build_unsafe_error(path: Path, slot: str, what: str, value: str) -> EngineError:
     return EngineError(
         "model_unsafe",
         "{path_name} {what}, so it was not opened.",
@@ -117,59 +117,63 @@ def _unsafe(path: Path, slot: str, what: str, value: str) -> EngineError:
     )
 
 
-def _checked(path: Path, slot: str) -> io.BytesIO:
+def _rebuild_archive(path: Path, slot: str) -> io.BytesIO:
     """The archive at `path`, made anew of its entries, once each was found to be of a model that only computes."""
     try:
         with path.open("rb") as file:
             if file.read(1) == b"\x80":
-                raise _unsafe(path, slot, "is a pickle: opening it could run any code", path.name)
+                raise _build_unsafe_error(path, slot, "is a pickle: opening it could run any code", path.name)
         with zipfile.ZipFile(path) as archive:
-            entries = {name: archive.read(entry) for name, entry in _entries(archive, path, slot).items()}
+            entries = {name: archive.read(entry) for name, entry in _list_entries(archive, path, slot).items()}
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
-        raise unreadable(path, slot, f"{error}.") from error
+        raise build_archive_error(path, slot, f"{error}.") from error
     for name, data in entries.items():
-        other = _other_call(data) if name.startswith("code/") else None
-        if other is not None:
-            raise _unsafe(path, slot, "calls what a perceptron does not need", other)
+        forbidden = _find_forbidden_call(data) if name.startswith("code/") else None
+        if forbidden is not None:
+            raise _build_unsafe_error(path, slot, "calls what a perceptron does not need", forbidden)
     for folder in ("data", "constants"):
-        if _reads_beyond(entries.get(f"{folder}.pkl", b""), folder, entries):
-            raise _unsafe(path, slot, "has a tensor that is larger than its bytes", f"{folder}.pkl")
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as target:
+        if _has_oversized_tensor(entries.get(f"{folder}.pkl", b""), folder, entries):
+            raise _build_unsafe_error(path, slot, "has a tensor that is larger than its bytes", f"{folder}.pkl")
+    rebuilt = io.BytesIO()
+    with zipfile.ZipFile(rebuilt, "w") as target:
         for name, data in entries.items():
             target.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
-    made.seek(0)
-    return made
+    rebuilt.seek(0)
+    return rebuilt
 
 
-def _entries(archive: zipfile.ZipFile, path: Path, slot: str) -> dict[str, zipfile.ZipInfo]:
+def _list_entries(archive: zipfile.ZipFile, path: Path, slot: str) -> dict[str, zipfile.ZipInfo]:
     """The entries to read by their name below the archive's one folder, without those that only help to debug.
 
     Raises EngineError ``model_unsafe`` unless each is of those that a model has, there once and as large as it says.
     """
     listed = archive.infolist()
     if not any(entry.filename.endswith("/constants.pkl") for entry in listed):
-        raise _unsafe(path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name)
+        raise _build_unsafe_error(
+            path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name
+        )
     if sum(entry.file_size for entry in listed) > path.stat().st_size:
-        raise _unsafe(path, slot, "grows when it is unpacked", f"over {path.stat().st_size} bytes")
-    folder, found, code = listed[0].filename.partition("/")[0], dict[str, zipfile.ZipInfo](), 0
+        raise _build_unsafe_error(path, slot, "grows when it is unpacked", f"over {path.stat().st_size} bytes")
+    folder, accepted, code = listed[0].filename.partition("/")[0], dict[str, zipfile.ZipInfo](), 0
     for entry in listed:
         top, _, name = entry.filename.partition("/")
-        known = _ENTRY.fullmatch(name)
-        if known is None or top != folder or name in found:
-            raise _unsafe(path, slot, "holds what a model does not need", entry.filename[:100])
-        if known["code"]:
+        match = _ENTRY.fullmatch(name)
+        if match is None or top != folder or name in accepted:
+            raise _build_unsafe_error(path, slot, "holds what a model does not need", entry.filename[:100])
+        if match["code"]:
             code += entry.file_size
-        if not known["left_out"]:
-            found[name] = entry
+        if not match["left_out"]:
+            accepted[name] = entry
     if not code:
-        raise _unsafe(path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name)
+        raise _build_unsafe_error(
+            path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name
+        )
     if code > _CODE_LIMIT:
-        raise _unsafe(path, slot, "holds more code than a perceptron has", f"over {_CODE_LIMIT} bytes")
-    return found
+        raise _build_unsafe_error(path, slot, "holds more code than a perceptron has", f"over {_CODE_LIMIT} bytes")
+    return accepted
 
 
-def _reads_beyond(pickled: bytes, folder: str, entries: Mapping[str, bytes]) -> bool:
+def _has_oversized_tensor(pickled: bytes, folder: str, entries: Mapping[str, bytes]) -> bool:
     """Whether a tensor of a list of tensors (data.pkl, constants.pkl) may reach beyond the bytes that it has, or is not
     written as torch writes it. torch does not look: such a tensor shows what else is in memory. Nothing is unpickled.
     """
@@ -183,23 +187,23 @@ def _reads_beyond(pickled: bytes, folder: str, entries: Mapping[str, bytes]) -> 
                 words.append(memo[value])
             else:  # what the file says must not pass for what it does
                 mark = {"BINUNICODE": "'", "GLOBAL": "@"}.get(operation.name, "")
-                known = mark or isinstance(value, int)
-                words.append(mark + str(value).replace(" ", ".") if known else operation.name)
+                literal = mark or isinstance(value, int)
+                words.append(mark + str(value).replace(" ", ".") if literal else operation.name)
     except (ValueError, LookupError):
         return True
-    found = list(_TENSOR.finditer(" ".join(words)))
-    return len(found) != words.count("BINPERSID") or any(_is_short(tensor, folder, entries) for tensor in found)
+    tensors = list(_TENSOR.finditer(" ".join(words)))
+    return len(tensors) != words.count("BINPERSID") or any(_is_short(tensor, folder, entries) for tensor in tensors)
 
 
 def _is_short(tensor: re.Match[str], folder: str, entries: Mapping[str, bytes]) -> bool:
     size, stride = ([int(word) for word in tensor[name].split()[1:-1]] for name in ("size", "stride"))
-    width, held = _WIDTHS.get(tensor["type"], 0), int(tensor["held"])
+    width, stored = _WIDTHS.get(tensor["type"], 0), int(tensor["held"])
     reach = int(tensor["offset"]) + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=False) if n)
-    whole = held * width == len(entries.get(f"{folder}/{tensor['key']}", b""))
-    return not (width and whole and len(size) == len(stride) and (reach <= held or 0 in size))
+    complete = stored * width == len(entries.get(f"{folder}/{tensor['key']}", b""))
+    return not (width and complete and len(size) == len(stride) and (reach <= stored or 0 in size))
 
 
-def _other_call(code: bytes) -> str | None:
+def _find_forbidden_call(code: bytes) -> str | None:
     """The first thing that the code does beyond the operators that are allowed; None if there is nothing."""
     try:
         for node in ast.walk(ast.parse(code.decode())):

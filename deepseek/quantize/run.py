@@ -19,7 +19,7 @@ from deepseek.models.source import (
     write_figures,
     write_form,
 )
-from deepseek.models.timing import in_words, latency, speed, take_turns, torch_threads
+from deepseek.models.timing import build_latency, describe_latency, describe_speed, limit_torch_threads, take_turns
 from deepseek.models.torchscript import read_archive, write_archive
 from deepseek.quantize.int8 import export, quantize, quantized_engine
 from deepseek.quantize.spec import QuantizeSpec
@@ -49,7 +49,7 @@ def run(spec: QuantizeSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
     Raises EngineError: ``model_format`` (not a trained model: an 8-bit one, say), ``export_differs``, ``no_int8``, and
     whatever `read_source` finds wrong with a file; then, as after a crash, there is no `out`.
     """
-    with staged(out) as stage, torch_threads(spec.threads), quantized_engine() as engine:
+    with staged(out) as stage, limit_torch_threads(spec.threads), quantized_engine() as engine:
         report.progress(0, None, "files", stage="read")
         source = read_source(inputs, "Quantizing")
         report.progress(0, 2, "forms", stage="quantize")
@@ -98,7 +98,7 @@ def _latencies(
     batches = list(dict.fromkeys(spec.batches))
     total = spec.runs * len(batches)
     for position, batch in enumerate(batches):
-        rows = source.batch(batch)
+        rows = source.take_batch(batch)
         calls = {
             EAGER: source.predictor.bind(rows),
             VARIANT: smaller.bind(rows),
@@ -110,7 +110,7 @@ def _latencies(
 
         timing = take_turns(calls, runs=spec.runs, advance=advance)
         for kept, name in zip(found, (VARIANT, "exported"), strict=True):
-            kept.append(latency(timing, name, EAGER, batch=batch, threads=spec.threads))
+            kept.append(build_latency(timing, name, EAGER, batch=batch, threads=spec.threads))
     return found
 
 
@@ -118,8 +118,8 @@ def _notes(source: Source, size: int, timed: list[Latency], of_export: list[Late
     notes: list[str] = [
         Message(
             "{in_words} TorchScript without 8-bit weights is {speed} it.",
-            in_words=in_words(one),
-            speed=speed(plain.ratio),
+            in_words=describe_latency(one),
+            speed=describe_speed(plain.ratio),
         )
         for one, plain in zip(timed, of_export, strict=True)
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
 from deepseek.messages import N_
 from deepseek.models.figures import Figures
-from deepseek.models.manifest import ModelManifest, check_file, sha256_of
+from deepseek.models.manifest import ModelManifest, check_file, compute_file_sha256
 from deepseek.register.spec import RegisterSpec
 
 SCHEMA = "plane/model-version/v1"
@@ -75,7 +75,7 @@ def read_form(name: str, inputs: Mapping[str, Path]) -> Form:
     model, manifest_at, figures_at = (inputs[slot] for slot in slots_of(name))
     manifest = ModelManifest.read(manifest_at, f"{name}_manifest")
     check_file(manifest, model, name)
-    form = Form(name, manifest, sha256_of(manifest_at), Figures.read(figures_at, f"{name}_figures"))
+    form = Form(name, manifest, compute_file_sha256(manifest_at), Figures.read(figures_at, f"{name}_figures"))
     for field, value, limit in (
         ("variant", form.figures.variant, manifest.variant),
         ("size_bytes", form.figures.size_bytes, manifest.file.size),

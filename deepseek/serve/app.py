@@ -59,7 +59,7 @@ def create_app(predictor: Predictor, *, max_rows: int = 4096, at_once: int = 1) 
     answer = partial(_answer, predictor, max_rows)
     limit = body_limit(predictor.inputs, max_rows)
     limiter = CapacityLimiter(at_once)
-    document = predictor.manifest.text().encode()
+    document = predictor.manifest.to_json().encode()
 
     async def predict(request: Request) -> Response:
         try:

@@ -126,7 +126,7 @@ class Training:
         place = torch.from_numpy(rows).to(self.place.device)
         features, target = self.features[place], self.target[place]
         with torch.autocast(self.place.device.type, dtype=self.place.dtype, enabled=self._mixed()):
-            logits = self.network.logits(features)
+            logits = self.network.compute_logits(features)
         if self.network.probabilities:
             return nn.functional.cross_entropy(logits.float(), target)
         return nn.functional.mse_loss(logits.float()[:, 0], target)

@@ -10,7 +10,7 @@ import torch
 
 from deepseek.job import JSON, EngineError, Output, Report, Result, checkpoint_path, staged
 from deepseek.messages import N_, Message
-from deepseek.models.evaluate import Outputs, difference, measure
+from deepseek.models.evaluate import Outputs, measure, measure_difference
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Baseline, Figures, Metric
 from deepseek.models.heldout import HELDOUT_NAME, HELDOUT_TYPE, Heldout, write_heldout
 from deepseek.models.manifest import (
@@ -19,7 +19,7 @@ from deepseek.models.manifest import (
     MEDIA_TYPES,
     Architecture,
     ModelManifest,
-    sha256_of,
+    compute_file_sha256,
 )
 from deepseek.models.network import Network, save_network
 from deepseek.train.checkpoint import Unusable, identity_of, read_checkpoint
@@ -53,7 +53,7 @@ def run(spec: TrainSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
     with staged(out) as stage, settings(spec, place):
         report.progress(0, None, "rows", stage="read")
         examples = read_examples(table, spec)
-        digests = {"table": sha256_of(table)}
+        digests = {"table": compute_file_sha256(table)}
         warnings = _tell(examples, report)
         report.log(f"trains on {place.words}, {spec.threads} thread{'s' * (spec.threads > 1)}")
         training = Training(spec, examples, architecture_of(spec, examples), place, report)
@@ -161,7 +161,7 @@ def _write(
         spec=spec.model_dump(mode="json"),
     )
     figures = _figures(spec, examples, heldout, predict(network, heldout.features), manifest.file.size)
-    (stage / FIGURES_NAME).write_text(figures.text(), encoding="utf-8")
+    (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
     report.progress(len(rows), len(rows), "rows", stage="measure")
     return manifest, figures
 
@@ -172,7 +172,7 @@ def _figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Out
     def measured(of: Outputs) -> list[Metric]:
         return measure(spec.task, of, heldout.target, seed=spec.seed, horizon=spec.horizon)
 
-    paired = difference(spec.task, outputs, simple, heldout.target, seed=spec.seed, horizon=spec.horizon)
+    paired = measure_difference(spec.task, outputs, simple, heldout.target, seed=spec.seed, horizon=spec.horizon)
     return Figures(
         schema="plane/figures/v1",
         variant="fp32",

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from deepseek.cli import main
-from deepseek.models.manifest import sha256_of
+from deepseek.models.manifest import compute_file_sha256
 from tests.browser.conftest import PASSWORD, list_wide_pages
 
 ROWS = "".join(
@@ -61,10 +61,10 @@ def test_command_line_makes_the_same_bytes(signed_in, plane, trained, tmp_path, 
         ("quantize", "model", "-o", "int8", "--runs", "20"),
     ):
         assert main(words) == 0
-    assert sha256_of(tmp_path / "clean/table.parquet") in {file["digest"] for file in cleaned["files"]}
+    assert compute_file_sha256(tmp_path / "clean/table.parquet") in {file["digest"] for file in cleaned["files"]}
     made = {variant["name"]: variant["digest"] for variant in model["variants"]}
-    assert sha256_of(tmp_path / "model/model.safetensors") == made["fp32"]
-    assert sha256_of(tmp_path / "int8/model.pt") == made["int8"]
+    assert compute_file_sha256(tmp_path / "model/model.safetensors") == made["fp32"]
+    assert compute_file_sha256(tmp_path / "int8/model.pt") == made["int8"]
 
 
 def test_a_refused_field_stays_beside_its_value(page, sign_in_as, plane, trained):

@@ -16,7 +16,7 @@ import pytest
 
 from controlplane.demo.sample_data import wti_csv
 from deepseek.cli import main
-from deepseek.models.manifest import sha256_of
+from deepseek.models.manifest import compute_file_sha256
 from tests.faults.running import ROOT, environment_of
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -92,10 +92,10 @@ def test_command_line_gives_the_same_bytes(first_run, tmp_path, monkeypatch):
     assert stored(home, tmp_path / "clean/table.parquet")
     task = ("--task", "forecast", "--target", "DCOILWTICO", "--lags", "20")
     deepseek("train", "clean/table.parquet", "-o", "model", *task)
-    assert sha256_of(tmp_path / "model/model.safetensors") == made["fp32"]
+    assert compute_file_sha256(tmp_path / "model/model.safetensors") == made["fp32"]
     assert stored(home, tmp_path / "model/figures.json")
     deepseek("quantize", "model", "-o", "int8")
-    assert sha256_of(tmp_path / "int8/model.pt") == made["int8"]
+    assert compute_file_sha256(tmp_path / "int8/model.pt") == made["int8"]
 
 
 def deepseek(*words: str) -> None:
@@ -104,7 +104,7 @@ def deepseek(*words: str) -> None:
 
 def stored(home: Path, path: Path) -> bool:
     """Whether the plane holds the same bytes."""
-    digest = sha256_of(path)
+    digest = compute_file_sha256(path)
     return (home / "artifacts/sha256" / digest[:2] / digest[2:]).is_file()
 
 

@@ -8,7 +8,7 @@ from deepseek.compile.compiler import find_compiler
 from deepseek.compile.run import run
 from deepseek.compile.spec import CompileSpec
 from deepseek.job import EngineError, Silent
-from deepseek.models.folder import model_inputs
+from deepseek.models.folder import find_model_inputs
 from tests.deepseek.conftest import Recorder
 from tests.deepseek.models.making import make_model
 
@@ -40,7 +40,7 @@ def compiled(tmp_path, compiler):
 
 def compile_to(out, folder, report, inputs=None, **fields):
     spec = CompileSpec(**({"runs": 10, "trials": 0} | fields))
-    return run(spec, inputs=model_inputs(folder) | (inputs or {}), out=out, report=report)
+    return run(spec, inputs=find_model_inputs(folder) | (inputs or {}), out=out, report=report)
 
 
 class Library:

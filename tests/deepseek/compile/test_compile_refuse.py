@@ -40,14 +40,14 @@ def test_a_tampered_library(copied):
 def test_a_manifest_that_names_another_batch(copied):
     path = copied / "model.json"
     manifest = ModelManifest.read(path)
-    path.write_text(manifest.model_copy(update={"machine": manifest.machine | {"batch": 2}}).text())
+    path.write_text(manifest.model_copy(update={"machine": manifest.machine | {"batch": 2}}).to_json())
     refused("model_mismatch", lambda: load_predictor(copied))
 
 
 def test_a_processor_that_lacks_what_the_code_needs(copied, monkeypatch):
     if not ModelManifest.read(copied / "model.json").machine["needs"]:
         pytest.skip("nothing is known to be needed here")
-    monkeypatch.setattr("deepseek.models.predictor.cpu_flags", lambda: frozenset({"sse2"}))
+    monkeypatch.setattr("deepseek.models.predictor.read_cpu_flags", lambda: frozenset({"sse2"}))
     assert "lacks" in refused("machine_mismatch", lambda: load_predictor(copied)).message
 
 

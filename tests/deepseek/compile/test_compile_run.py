@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from deepseek.models.figures import Figures
-from deepseek.models.machine import arch, elf_machine
-from deepseek.models.manifest import ModelManifest, sha256_of
+from deepseek.models.machine import get_arch, read_elf_machine
+from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.predictor import load_predictor, open_model
 from deepseek.models.timing import Timing
 from tests.deepseek.models.making import make_model
@@ -25,15 +25,15 @@ def test_the_outputs(made):
     assert {stage for stage, *_ in made.report.stages} == {"read", "lower", "tune", "build", "compare", "measure"}
     tuned = [(done, total) for stage, done, total, _ in made.report.stages if stage == "tune"]
     assert tuned == [(1, 3), (2, 3), (3, 3)]
-    assert elf_machine(made.out / "model.so") == arch()
+    assert read_elf_machine(made.out / "model.so") == get_arch()
 
 
 def test_the_manifest(made):
     trained, manifest = ModelManifest.read(made.model / "model.json"), ModelManifest.read(made.out / "model.json")
-    assert (manifest.variant, manifest.format) == (f"tvm-{arch()}", "tvm")
-    assert (manifest.parent, manifest.signature) == (trained.digest(), trained.signature)
+    assert (manifest.variant, manifest.format) == (f"tvm-{get_arch()}", "tvm")
+    assert (manifest.parent, manifest.signature) == (trained.compute_digest(), trained.signature)
     assert manifest.inputs["model"] == trained.file.sha256
-    assert manifest.file.sha256 == sha256_of(made.out / "model.so")
+    assert manifest.file.sha256 == compute_file_sha256(made.out / "model.so")
     machine = manifest.machine
     assert (machine["batch"], machine["threads"], machine["trials"]) == (3, 1, 3)
     assert machine["mcpu"] == machine["target"]["mcpu"] == made.result.target
@@ -43,7 +43,7 @@ def test_the_manifest(made):
 
 def test_the_figures(made):
     figures = Figures.read(made.out / "figures.json")
-    assert figures.variant == f"tvm-{arch()}"
+    assert figures.variant == f"tvm-{get_arch()}"
     assert figures.agreement.max_rel_error < 1e-5
     assert figures.agreement.same_class.value == 1
     assert [metric.name for metric in figures.agreement.difference] == ["accuracy", "f1_macro", "log_loss"]

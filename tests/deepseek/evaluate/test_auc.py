@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from deepseek.evaluate import auc
-from deepseek.models.evaluate import blocks_of, draws_of
+from deepseek.models.evaluate import assign_blocks, draw_blocks
 
 
 def rows(count, seed=0):
@@ -14,16 +14,16 @@ def rows(count, seed=0):
 
 def test_blocks_of_many_rows_as_scikit_learn_weighs_them():
     scores, positive = rows(9_000)
-    blocks = blocks_of("classification", 9_000, 0, 1)
-    draws = draws_of(int(blocks.max()) + 1, 0, 3).astype(float)
+    blocks = assign_blocks("classification", 9_000, 0, 1)
+    draws = draw_blocks(int(blocks.max()) + 1, 0, 3).astype(float)
     wanted = [roc_auc_score(positive, scores, sample_weight=draw[blocks]) for draw in draws]
     assert auc.compute_auc(scores, positive, blocks, draws) == pytest.approx(wanted)
 
 
 def test_on_levels_the_value_is_exact_and_the_draws_are_close(monkeypatch):
     scores, positive = rows(5_000)
-    blocks = blocks_of("classification", 5_000, 0, 1)
-    draws = draws_of(int(blocks.max()) + 1, 0, 200).astype(float)
+    blocks = assign_blocks("classification", 5_000, 0, 1)
+    draws = draw_blocks(int(blocks.max()) + 1, 0, 200).astype(float)
     exact = auc.compute_auc(scores, positive, blocks, draws)
     monkeypatch.setattr(auc, "MOST_ROWS", 100)
     once = np.ones((1, draws.shape[1]))

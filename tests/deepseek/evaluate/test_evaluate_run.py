@@ -11,9 +11,9 @@ import pytest
 from deepseek.evaluate.run import run
 from deepseek.evaluate.spec import EvaluateSpec, get_task_metrics
 from deepseek.job import EngineError
-from deepseek.models.evaluate import difference, measure
-from deepseek.models.folder import model_files
-from deepseek.models.manifest import sha256_of
+from deepseek.models.evaluate import measure, measure_difference
+from deepseek.models.folder import find_model_files
+from deepseek.models.manifest import compute_file_sha256
 from tests.deepseek.models.making import make_model
 
 QUICK = {"runs": 20, "batches": [1], "replicates": 1000}
@@ -31,7 +31,7 @@ def evaluate(tmp_path, report):
         path = tmp_path / f"table{len(made)}.parquet"
         pq.write_table(table, path)
         made.append(out)
-        inputs = {**model_files(folder), "table": path}
+        inputs = {**find_model_files(folder), "table": path}
         result = run(EvaluateSpec(**QUICK, **asked), inputs=inputs, out=out, report=report)
         assert tuple(each.slot for each in result.outputs) == ("evaluation", "rows", "replicates")
         assert document(out)["schema"] == "plane/evaluation/v1"
@@ -85,7 +85,7 @@ def test_replicates_of_two_models_subtract_to_the_paired_bootstrap(evaluate):
     assert document(ours)["pairing"] == document(theirs)["pairing"]
     outputs = [pq.read_table(out / "rows.parquet") for out in (ours, theirs)]
     mine, others = (one["prediction"].to_numpy()[:, None] for one in outputs)
-    wanted = {m.name: m for m in difference("regression", mine, others, outputs[0]["target"].to_numpy())}
+    wanted = {m.name: m for m in measure_difference("regression", mine, others, outputs[0]["target"].to_numpy())}
     for name in ("rmse", "mae", "r2"):
         drawn = replicates(ours)[(), name] - replicates(theirs)[(), name]
         assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx([wanted[name].low, wanted[name].high])
@@ -100,7 +100,7 @@ def test_other_draws_do_not_pair(evaluate, rows, asked):
 def test_equal_inputs_give_equal_rows_and_replicates(evaluate):
     first, second = (evaluate(0, table(), slices=SLICES) for _ in range(2))
     for name in ("rows.parquet", "replicates.json"):
-        assert sha256_of(first / name) == sha256_of(second / name)
+        assert compute_file_sha256(first / name) == compute_file_sha256(second / name)
 
 
 def test_a_slice_is_measured_as_if_it_were_the_table(evaluate):

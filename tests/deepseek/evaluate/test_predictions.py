@@ -12,7 +12,7 @@ from deepseek.evaluate.predictions_run import run as measure
 from deepseek.evaluate.run import run as evaluate
 from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
 from deepseek.job import EngineError
-from deepseek.models.folder import model_files
+from deepseek.models.folder import find_model_files
 from tests.deepseek.models.making import make_model
 
 FIGURES = {"replicates": 400, "slices": [{"column": "region"}]}
@@ -47,7 +47,7 @@ def by_model(tmp_path, report):
     def do(table, task, classes=(), **asked):
         make_model(tmp_path / "model", task=task, inputs=3, classes=classes)
         pq.write_table(table, tmp_path / "t.parquet")
-        inputs = {**model_files(tmp_path / "model"), "table": tmp_path / "t.parquet"}
+        inputs = {**find_model_files(tmp_path / "model"), "table": tmp_path / "t.parquet"}
         spec = EvaluateSpec(**FIGURES | TIMING | asked)
         evaluate(spec, inputs=inputs, out=tmp_path / "m", report=report)
         return tmp_path / "m"

@@ -6,7 +6,7 @@ from sklearn import metrics
 
 from deepseek.job import EngineError
 from deepseek.models import evaluate
-from deepseek.models.evaluate import difference, measure, same_class, share
+from deepseek.models.evaluate import build_share_metric, compare_classes, measure, measure_difference
 
 
 def classes(rows=300, count=4):
@@ -80,7 +80,7 @@ def test_the_interval_of_a_far_horizon_covers_no_difference():
         steps = np.random.default_rng(seed).normal(size=519)
         target = np.convolve(steps, np.ones(20), "valid").astype(np.float32)
         above, below = np.ones((500, 1), np.float32), -np.ones((500, 1), np.float32)
-        rmse = by_name(difference("forecast", above, below, target, seed=seed, horizon=20))["rmse"]
+        rmse = by_name(measure_difference("forecast", above, below, target, seed=seed, horizon=20))["rmse"]
         covered += rmse.low < 0 < rmse.high
     assert covered >= 85  # 95 are promised; blocks of n ** (1/3) rows gave 69
 
@@ -92,7 +92,7 @@ def test_a_far_horizon_of_few_rows_leaves_something_to_draw():
 
 
 def test_wilson_at_the_edges():
-    none, every, half = (share("x", hits, 20, 0.95, "higher") for hits in (0, 20, 10))
+    none, every, half = (build_share_metric("x", hits, 20, 0.95, "higher") for hits in (0, 20, 10))
     assert (none.low, every.high) == (0, 1)
     assert none.high == pytest.approx(0.1611, abs=1e-4)
     assert (half.low, half.high) == pytest.approx((0.2993, 0.7007), abs=1e-4)
@@ -103,7 +103,7 @@ def test_a_pair_is_told_apart_where_single_intervals_overlap():
     better = outputs * 0.97 + target[:, None] * 0.03
     one, two = by_name(measure("regression", outputs, target)), by_name(measure("regression", better, target))
     assert two["rmse"].high > one["rmse"].low
-    paired = by_name(difference("regression", better, outputs, target))
+    paired = by_name(measure_difference("regression", better, outputs, target))
     assert paired["rmse"].high < 0 < paired["r2"].low
     assert paired["rmse"].value == pytest.approx(two["rmse"].value - one["rmse"].value)
     assert paired["rmse"].method == "paired bootstrap"
@@ -111,8 +111,8 @@ def test_a_pair_is_told_apart_where_single_intervals_overlap():
 
 def test_equal_models_do_not_differ():
     outputs, target = classes()
-    assert all(m.low == m.value == m.high == 0 for m in difference("classification", outputs, outputs, target))
-    assert same_class(outputs, outputs).value == 1
+    assert all(m.low == m.value == m.high == 0 for m in measure_difference("classification", outputs, outputs, target))
+    assert compare_classes(outputs, outputs).value == 1
 
 
 def test_a_constant_target_has_no_r2():

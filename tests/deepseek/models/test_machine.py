@@ -14,7 +14,7 @@ def header(number, order="little"):
 
 
 def test_this_interpreter_is_for_this_machine():
-    assert machine.elf_machine(Path(sys.executable).resolve()) == machine.arch() == platform.machine()
+    assert machine.read_elf_machine(Path(sys.executable).resolve()) == machine.get_arch() == platform.machine()
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,15 @@ def test_this_interpreter_is_for_this_machine():
 )
 def test_the_machine_of_a_library(tmp_path, content, name):
     (tmp_path / "lib").write_bytes(content)
-    assert machine.elf_machine(tmp_path / "lib") == name
+    assert machine.read_elf_machine(tmp_path / "lib") == name
 
 
 def test_flags(monkeypatch, tmp_path):
     info = tmp_path / "cpuinfo"
     monkeypatch.setattr(machine, "_CPUINFO", info)
     info.write_text("processor\t: 0\nvmx flags\t: vnmi\nflags\t\t: fpu avx2\n\nprocessor\t: 1\nflags\t\t: fpu\n")
-    assert machine.cpu_flags() == {"fpu", "avx2"}
+    assert machine.read_cpu_flags() == {"fpu", "avx2"}
     info.write_text("Features\t: fp asimd\n")
-    assert machine.cpu_flags() == {"fp", "asimd"}
+    assert machine.read_cpu_flags() == {"fp", "asimd"}
     info.unlink()
-    assert machine.cpu_flags() == frozenset()
+    assert machine.read_cpu_flags() == frozenset()

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from deepseek.job import EngineError
-from deepseek.models.manifest import Architecture, ModelManifest, sha256_of
+from deepseek.models.manifest import Architecture, ModelManifest, compute_file_sha256
 from deepseek.models.network import build_network, load_network
 from tests.deepseek.models.making import make_model
 
@@ -20,7 +20,7 @@ def architecture(**changes):
 
 def forged(manifest, path):
     """The manifest as an attacker would write it: with the digest of the file that lies there now."""
-    file = manifest.file.model_copy(update={"sha256": sha256_of(path), "size": path.stat().st_size})
+    file = manifest.file.model_copy(update={"sha256": compute_file_sha256(path), "size": path.stat().st_size})
     return manifest.model_copy(update={"file": file})
 
 
@@ -49,7 +49,7 @@ def test_classes_get_shares():
     network = build_network(architecture(outputs=4, output="probabilities", hidden=[6]))
     x = torch.randn(5, 3)
     assert torch.allclose(network(x).sum(dim=1), torch.ones(5))
-    assert torch.allclose(torch.log_softmax(network.logits(x), dim=1), network(x).log(), atol=1e-5)
+    assert torch.allclose(torch.log_softmax(network.compute_logits(x), dim=1), network(x).log(), atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["forecast", "regression", "classification"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deepseek.job import EngineError
-from deepseek.models.manifest import ModelManifest, sha256_of
+from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.predictor import _CHUNK, check_machine, load_predictor, open_model
 from tests.deepseek.models.making import make_model
 
@@ -27,7 +27,9 @@ def refused(code, call):
 def forged(folder, path, format_, **machine):
     """A manifest that names the bytes at `path`, as an attacker would write it."""
     manifest = ModelManifest.read(folder / "model.json")
-    file = manifest.file.model_copy(update={"name": path.name, "sha256": sha256_of(path), "size": path.stat().st_size})
+    file = manifest.file.model_copy(
+        update={"name": path.name, "sha256": compute_file_sha256(path), "size": path.stat().st_size}
+    )
     return manifest.model_copy(update={"format": format_, "file": file, "machine": machine})
 
 
@@ -125,7 +127,7 @@ def test_a_library_for_another_processor(model):
 
 
 def test_a_library_for_a_newer_processor(model, monkeypatch):
-    monkeypatch.setattr("deepseek.models.predictor.arch", lambda: "x86_64")
+    monkeypatch.setattr("deepseek.models.predictor.get_arch", lambda: "x86_64")
     path = model / "model.so"
     path.write_bytes(ELF_HERE)
     error = refused(
@@ -143,7 +145,7 @@ def test_what_is_no_library(model, content):
 
 @pytest.mark.parametrize("machine", [{}, {"batch": 0}, {"batch": "1"}, {"batch": 1.5}])
 def test_a_compiled_model_without_its_batch(model, monkeypatch, machine):
-    monkeypatch.setattr("deepseek.models.predictor.arch", lambda: "x86_64")
+    monkeypatch.setattr("deepseek.models.predictor.get_arch", lambda: "x86_64")
     path = model / "model.so"
     path.write_bytes(ELF_HERE)
     assert (
@@ -154,7 +156,7 @@ def test_a_compiled_model_without_its_batch(model, monkeypatch, machine):
 
 @pytest.mark.parametrize("needs", [5, [1], [["avx"]], None])
 def test_a_compiled_model_with_needs_that_are_no_names(model, monkeypatch, needs):
-    monkeypatch.setattr("deepseek.models.predictor.arch", lambda: "x86_64")
+    monkeypatch.setattr("deepseek.models.predictor.get_arch", lambda: "x86_64")
     path = model / "model.so"
     path.write_bytes(ELF_HERE)
     manifest = forged(model, path, "tvm", batch=1, threads=1, needs=needs)
@@ -179,7 +181,7 @@ def test_a_target_longer_than_a_column_is_called(model):
 
 
 def test_tvm_is_not_installed(model, monkeypatch):
-    monkeypatch.setattr("deepseek.models.predictor.arch", lambda: "x86_64")
+    monkeypatch.setattr("deepseek.models.predictor.get_arch", lambda: "x86_64")
     monkeypatch.setattr("deepseek.models.predictor.importlib.util.find_spec", lambda name: None)
     path = model / "model.so"
     path.write_bytes(ELF_HERE)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deepseek.models.figures import Latency
-from deepseek.models.timing import TURNS, WARM, Timing, in_words, latency, take_turns, torch_threads
+from deepseek.models.timing import TURNS, WARM, Timing, build_latency, describe_latency, limit_torch_threads, take_turns
 
 
 def test_the_calls_take_turns():
@@ -44,13 +44,13 @@ def test_collecting_goes_on_after_an_error():
 
 def test_threads_are_put_back():
     before = torch.get_num_threads()
-    with torch_threads(before + 1):
+    with limit_torch_threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
 
 
 def test_a_latency():
-    made = latency(Timing({"int8": 2e-5, "fp32 eager": 5e-5}, 200), "int8", "fp32 eager", batch=32, threads=2)
+    made = build_latency(Timing({"int8": 2e-5, "fp32 eager": 5e-5}, 200), "int8", "fp32 eager", batch=32, threads=2)
     assert (made.median_us, made.against_median_us, made.ratio) == pytest.approx((20, 50, 2.5))
     assert (made.batch, made.threads, made.runs, made.against) == (32, 2, 200, "fp32 eager")
 
@@ -74,4 +74,4 @@ def test_in_words(own, other, threads, words):
         against_median_us=other,
         ratio=other / own,
     )
-    assert in_words(made) == words
+    assert describe_latency(made) == words

@@ -3,7 +3,7 @@
 import pytest
 
 from deepseek.job import Silent
-from deepseek.models.folder import model_inputs
+from deepseek.models.folder import find_model_inputs
 from deepseek.quantize.run import run
 from deepseek.quantize.spec import QuantizeSpec
 from tests.deepseek.models.making import make_model
@@ -22,7 +22,7 @@ def quantize(tmp_path):
 
     def call(folder, out="out", report=None, inputs=None, **fields):
         spec = QuantizeSpec(**({"runs": 10, "batches": [1]} | fields))
-        given = model_inputs(folder) | (inputs or {})
+        given = find_model_inputs(folder) | (inputs or {})
         return run(spec, inputs=given, out=tmp_path / out, report=report or Silent())
 
     return call

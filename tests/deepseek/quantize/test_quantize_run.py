@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deepseek.models.figures import Figures
-from deepseek.models.manifest import ModelManifest, sha256_of
+from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.predictor import load_predictor
 from tests.deepseek.models.making import make_model
 
@@ -26,10 +26,10 @@ def test_the_outputs(quantize, model, tmp_path, report):
     assert sorted(path.name for path in out.iterdir()) == ["figures.json", "fp32.pt", "model.json", "model.pt"]
     trained, manifest = ModelManifest.read(model / "model.json"), ModelManifest.read(out / "model.json")
     assert (manifest.variant, manifest.format) == ("int8", "torchscript")
-    assert manifest.parent == trained.digest()
-    assert manifest.inputs == {name: sha256_of(path) for name, path in files(model).items()}
+    assert manifest.parent == trained.compute_digest()
+    assert manifest.inputs == {name: compute_file_sha256(path) for name, path in files(model).items()}
     assert manifest.signature == trained.signature
-    assert manifest.file.sha256 == sha256_of(out / "model.pt")
+    assert manifest.file.sha256 == compute_file_sha256(out / "model.pt")
     assert {stage for stage, *_ in report.stages} == {"read", "quantize", "measure", "compare"}
     assert json.loads(json.dumps(result.as_dict()))["summary"]["size_ratio"] == result.size_ratio
 

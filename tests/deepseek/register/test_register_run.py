@@ -50,10 +50,10 @@ def put(write):
         described = manifest_of(slot, data, **{"parent": parent} | dict(manifest))
         made = {
             slot: write(data, slot),
-            f"{slot}_manifest": write(described.text(), f"{slot}.json"),
-            f"{slot}_figures": write(figures_of(described, **dict(figures)).text(), f"{slot}_figures.json"),
+            f"{slot}_manifest": write(described.to_json(), f"{slot}.json"),
+            f"{slot}_figures": write(figures_of(described, **dict(figures)).to_json(), f"{slot}_figures.json"),
         }
-        return made, described.digest()
+        return made, described.compute_digest()
 
     return make
 

@@ -12,7 +12,7 @@ import torch
 from deepseek.job import EngineError, Silent, checkpoint_path
 from deepseek.models.figures import Figures
 from deepseek.models.heldout import read_heldout
-from deepseek.models.manifest import ModelManifest, sha256_of
+from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.network import load_network
 from deepseek.train import loop
 from deepseek.train.run import predict, run
@@ -30,7 +30,7 @@ def test_a_classification(train, flowers, tmp_path, report):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
     manifest = ModelManifest.read(tmp_path / "out/model.json")
     assert (manifest.features, manifest.classes) == (["length", "width"], ["daisy", "rose"])
-    assert manifest.inputs == {"table": sha256_of(flowers)}
+    assert manifest.inputs == {"table": compute_file_sha256(flowers)}
     assert TrainSpec.model_validate(manifest.spec).epochs == 20
     assert result.metrics["accuracy"] > 0.9
     assert result.metrics["log_loss"] < result.summary["baseline"]["log_loss"]
