@@ -19,9 +19,9 @@ from apps.data.datasets import queries
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.quality.profile_jobs import measure_version
 from apps.data.datasets.quality.required_expectations import load_expectations, set_expectations
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.specforms.fields import translate_spec_text
 from apps.platform.jobs.specforms.spec_form import SpecForm
-from apps.platform.jobs.views import get_project_context
 from deepseek.messages import N_
 from deepseek.quality.expectations_spec import AnyExpectation, describe_expectation
 

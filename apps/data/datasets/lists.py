@@ -29,8 +29,8 @@ from apps.data.datasets.models import Dataset, DatasetQuerySet, DatasetVersionQu
 from apps.data.datasets.versions.commits import clone_url
 from apps.data.datasets.views import upload_command
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.list_export import export_list
-from apps.platform.jobs.views import get_project_context
 
 Row = dict[str, Any]
 

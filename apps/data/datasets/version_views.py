@@ -17,7 +17,7 @@ from apps.data.datasets.quality.profile_job_retention import find_running_profil
 from apps.data.datasets.versions.deletion import delete_version
 from apps.data.datasets.versions.row_diff import submit_diff
 from apps.data.datasets.versions.tags import remove_version_tag, tag_version
-from apps.platform.jobs.views import get_project_context
+from apps.platform.accounts.projects import get_project_context
 
 
 def show_error(request: HttpRequest, failure: PlaneError) -> None:

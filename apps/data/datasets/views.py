@@ -19,8 +19,8 @@ from apps.data.datasets.forms import DatasetForm, UploadForm
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.quality.profile_job_retention import find_running_profile_job
 from apps.data.datasets.versions.manifest import is_table
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.views import get_project_context
 
 TABS = ("overview", "preview", "origin", "distributions", "quality", "compare", "files", "lineage", "audit")
 

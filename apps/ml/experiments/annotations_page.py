@@ -16,7 +16,7 @@ from apps.ml.experiments import queries
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.run_page import render_run
 from apps.ml.experiments.services import annotations
-from apps.platform.jobs.views import get_project_context
+from apps.platform.accounts.projects import get_project_context
 
 
 @require_POST

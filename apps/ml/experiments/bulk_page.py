@@ -22,6 +22,7 @@ from apps.ml.experiments.filters import completion
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import annotations
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.bulk_actions import (
     REASON_LIMIT,
     Done,
@@ -30,7 +31,6 @@ from apps.platform.audit.bulk_actions import (
     parse_ids,
     run_bulk_action,
 )
-from apps.platform.jobs.views import get_project_context
 
 Act = Callable[[Run], str]
 LOOKED_AT = ("compare", "points")  # what changes nothing: it leads to another address

@@ -40,9 +40,9 @@ from apps.ml.experiments.queries import BY_METRIC, Columns, RunFilters
 from apps.ml.experiments.ranking import rank_runs
 from apps.ml.experiments.states import RunState
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.list_export import export_list
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.views import get_project_context
 
 LISTED = 3  # metrics, and params, that a list opens with
 ABOVE_GROUPS = 20  # runs of a page with groups below: they are what was asked for

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from apps.core.errors import NotFound
 from apps.ml.experiments.files.page import build_files_context
 from apps.ml.experiments.files.tree import get_logged_model, list_files
-from apps.platform.jobs.views import get_project_context
+from apps.platform.accounts.projects import get_project_context
 
 PAIRS, METRICS = 200, 200
 

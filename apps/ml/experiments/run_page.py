@@ -24,8 +24,8 @@ from apps.ml.experiments.markdown import render_markdown
 from apps.ml.experiments.metrics import chart_options
 from apps.ml.experiments.metrics.chart_options import ChartOptions
 from apps.ml.experiments.models import Metric, Run
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
-from apps.platform.jobs.views import get_project_context
 
 TABS = ("overview", "metrics", "artifacts", "environment", "lineage", "audit")
 DRAWN_TABS = ("overview", "metrics")

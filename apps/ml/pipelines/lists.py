@@ -32,6 +32,7 @@ from apps.ml.pipelines.queries import PipelineSummary
 from apps.ml.pipelines.states import PipelineState
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.bulk_actions import (
     REASON_LIMIT,
     Done,
@@ -41,7 +42,6 @@ from apps.platform.audit.bulk_actions import (
     run_bulk_action,
 )
 from apps.platform.audit.list_export import export_list
-from apps.platform.jobs.views import get_project_context
 
 Row = dict[str, Any]  # {pipeline, summary, template}
 

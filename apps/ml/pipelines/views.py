@@ -22,10 +22,11 @@ from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.pipelines.queries import LoadedPipeline
 from apps.ml.pipelines.rerun_form import RerunForm
 from apps.ml.pipelines.templates import TEMPLATES
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.services import retry_job
-from apps.platform.jobs.views import flatten_spec, get_project_context
+from apps.platform.jobs.views import flatten_spec
 
 TABS = ("overview", "document", "audit")
 

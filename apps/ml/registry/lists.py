@@ -31,8 +31,8 @@ from apps.ml.registry import queries
 from apps.ml.registry.models import Model, ModelQuerySet, ModelVersion, ModelVersionQuerySet
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.list_export import export_list
-from apps.platform.jobs.views import get_project_context
 from deepseek.messages import N_
 
 

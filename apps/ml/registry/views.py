@@ -37,13 +37,13 @@ from apps.ml.registry.promotion.release_readiness import ReleaseReadiness, evalu
 from apps.ml.registry.provenance import list_training_data
 from apps.ml.registry.states import PRODUCTION, SUBJECT
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.terms import get_terms, query_eligible_people
 from apps.platform.audit.list_export import export_list
 from apps.platform.audit.queries import get_timeline
 from apps.platform.audit.services import record_refusal
-from apps.platform.jobs.views import get_project_context
 
 TABS = ("overview", "variants", "compare", "evaluations", "files", "history", "lineage", "audit")
 MAX_VERSION_CHOICES = 50  # versions to compare with; others by their address

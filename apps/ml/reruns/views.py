@@ -20,9 +20,9 @@ from apps.ml.reruns import queries, services, verdict_text
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.preflight import run_preflight
 from apps.ml.reruns.tolerance import ABSOLUTE, RELATIVE, build_tolerance, parse_tolerance_number
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
 from apps.platform.jobs.tabs import flatten_spec
-from apps.platform.jobs.views import get_project_context
 
 FIELDS = ("relative", "absolute")
 DEFAULTS = {"relative": f"{RELATIVE:g}", "absolute": f"{ABSOLUTE:g}".replace("e-0", "e-")}

@@ -31,3 +31,11 @@ def get_page_project(request: HttpRequest, slug: str) -> Project:
     """`get_project` for a page, out of what its frame shows anyway."""
     match = next((project for project in get_visible_projects(request) if project.slug == slug), None)
     return match or get_project(request.actor, slug)  # type: ignore[attr-defined]
+
+
+def get_project_context(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
+    """The actor and the project of a page's address, which the frame shows too; NotFound."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    project = get_page_project(request, slug)
+    request.project = project  # type: ignore[attr-defined]
+    return actor, project

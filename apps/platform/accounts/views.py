@@ -40,7 +40,7 @@ from apps.platform.accounts.lists import (
     build_tokens_table,
 )
 from apps.platform.accounts.models import Membership, User
-from apps.platform.accounts.projects import get_project
+from apps.platform.accounts.projects import get_project, get_project_context
 from apps.platform.audit.bulk_actions import (
     Done,
     build_result_context,
@@ -312,18 +312,17 @@ def set_person_memberships(request: HttpRequest, username: str) -> HttpResponse:
 @require_GET
 def show_members(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/members: who belongs to the project, with which roles."""
-    where = get_project(request.actor, project)
-    request.project = where  # type: ignore[attr-defined]  # the frame shows it
-    table = build_members_table(request.actor, where, request.GET)
+    actor, where = get_project_context(request, project)
+    table = build_members_table(actor, where, request.GET)
     if request.GET.get("format") == "csv":
-        return export_list(request.actor, table, project=where)
+        return export_list(actor, table, project=where)
     context = {
         **table.build_context(),
         "project": where,
         "count": table.total or 0,
-        "may_see_people": policy.is_allowed(request.actor, "user.view"),
-        "may_disable": policy.is_allowed(request.actor, "service_account.disable", where),
-        "may_see_holds": policy.is_allowed(request.actor, "hold.view", where),
+        "may_see_people": policy.is_allowed(actor, "user.view"),
+        "may_disable": policy.is_allowed(actor, "service_account.disable", where),
+        "may_see_holds": policy.is_allowed(actor, "hold.view", where),
         "address": reverse("accounts:members", args=[where.slug]),
     }
     return render(request, "accounts/members.html", context, status=table.status)

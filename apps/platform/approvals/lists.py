@@ -24,10 +24,10 @@ from apps.core.lists.listing import (
 )
 from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.approvals import queries
 from apps.platform.approvals.models import Approval, ApprovalQuerySet
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.views import get_project_context
 from apps.platform.audit.list_export import export_list
 
 MINE, PENDING, DECIDED = "mine", "pending", "decided"

@@ -26,7 +26,7 @@ from apps.core.policy import is_allowed
 from apps.platform.accounts.confirmations import list_unconfirmed_changes, require_confirmed
 from apps.platform.accounts.forms import show_refusal
 from apps.platform.accounts.models import Project
-from apps.platform.accounts.projects import get_project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.accounts.reauthentication import is_code_required, require_proof
 from apps.platform.approvals import queries, services
 from apps.platform.approvals.differences import Change
@@ -42,14 +42,6 @@ ASK = "ask"  # the third button: it decides nothing
 TABS = ("overview", "facts", "audit")
 MAX_CARD_FACTS, MAX_LISTED_FACTS = 200, 1000  # rows of the card and of the tab; the text below them is whole
 GROUP_DEPTH = 3  # parts of a pointer: /candidate/variants/fp32
-
-
-def get_project_context(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
-    """Who asks, and the project of the address, which the frame shows too; NotFound."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    project = get_project(actor, slug)
-    request.project = project  # type: ignore[attr-defined]
-    return actor, project
 
 
 # -- one approval ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from apps.core.lists.listing import mark_list_view
 from apps.core.messages import translate_error
 from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
-from apps.platform.accounts.projects import get_project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.list_export import export_list
 from apps.platform.holds import queries, services
 from apps.platform.holds.lists import HOLDS, KINDS, build_holds_table
@@ -83,11 +83,3 @@ def build_form_fields(sent: dict[str, str], wrong: dict[str, str]) -> list[dict[
         {"pointer": name, "value": sent.get(name, ""), "error": wrong.get(name, ""), **each}
         for name, each in zip(FIELDS, controls, strict=True)
     ]
-
-
-def get_project_context(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
-    """Who asks, and the project of the address, which the frame shows too; NotFound."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    project = get_project(actor, slug)
-    request.project = project  # type: ignore[attr-defined]
-    return actor, project

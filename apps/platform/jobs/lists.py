@@ -29,6 +29,7 @@ from apps.core.lists.listing import (
     read_filter_values,
 )
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.bulk_actions import (
     REASON_LIMIT,
     Done,
@@ -42,7 +43,6 @@ from apps.platform.jobs import queries, services
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobQuerySet
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.views import get_project_context
 from apps.platform.nodes.presenters import build_offline_filter
 
 DAYS = ("made", "ended")

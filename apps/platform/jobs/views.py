@@ -15,8 +15,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict
 from apps.core.messages import translate_message
 from apps.core.policy import is_allowed
-from apps.platform.accounts.models import Project
-from apps.platform.accounts.projects import get_page_project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline as audit_timeline
 from apps.platform.jobs import queries, services, tabs
 from apps.platform.jobs.kinds import KINDS
@@ -25,14 +24,6 @@ from apps.platform.jobs.states import JobState
 from apps.platform.jobs.tabs import flatten_spec
 
 TABS = ("overview", "log", "metrics", "spec", "outputs", "audit")  # and lineage, whose app stands above this one
-
-
-def get_project_context(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
-    """Who asks, and the project of the address, which the frame shows too; NotFound."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    project = get_page_project(request, slug)
-    request.project = project  # type: ignore[attr-defined]
-    return actor, project
 
 
 # -- one job --------------------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from django.views.decorators.http import require_safe
 
 from apps.core import policy
 from apps.core.errors import Invalid, NotFound
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.queries import get_job
-from apps.platform.jobs.views import build_job_context, get_project_context
+from apps.platform.jobs.views import build_job_context
 from apps.platform.lineage.ends import check_end
 from apps.platform.lineage.queries import GraphNode, find_end
 from apps.platform.lineage.steps import get_node_url, get_type_label

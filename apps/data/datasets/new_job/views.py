@@ -11,8 +11,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.core import policy
 from apps.core.errors import NotFound
 from apps.data.datasets.new_job.form import JobForm
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.views import get_project_context
 
 
 @require_safe

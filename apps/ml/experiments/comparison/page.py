@@ -21,7 +21,7 @@ from apps.ml.experiments.models import Metric, Run
 from apps.ml.experiments.queries import RunComparison, RunFilters
 from apps.ml.experiments.ranking import LEARNED_PARAMS, find_obstacle
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.views import get_project_context
+from apps.platform.accounts.projects import get_project_context
 
 OFFERED = 50  # newest runs that can be added; any other by its id
 LABEL = 24

@@ -25,9 +25,9 @@ from apps.ml.registry.services.predictions import check_takes, submit_prediction
 from apps.ml.registry.states import PRODUCTION
 from apps.ml.registry.views import format_error, render_model, render_version
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.artifacts.services import publish_upload
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.views import get_project_context
 
 WRONG = (Conflict, Invalid, NotFound)
 EVALUATE_FIELDS = ("set", "variant", "predictions", "horizon")

@@ -23,8 +23,8 @@ from apps.ml.registry.impact.queries import (
     find_affected,
     get_page_address,
 )
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.list_export import export_list
-from apps.platform.jobs.views import get_project_context
 from apps.platform.lineage.ends import END_TYPES, check_end
 from apps.platform.lineage.queries import GraphNode, find_end
 from apps.platform.lineage.steps import get_node_url, get_type_label

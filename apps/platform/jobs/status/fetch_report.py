@@ -17,13 +17,14 @@ from django.views.decorators.http import require_safe
 from apps.core.errors import Invalid
 from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, read_filter_values
 from apps.core.lists.memory_lists import build_table_in_memory
+from apps.platform.accounts.projects import get_project_context
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import require_undamaged
 from apps.platform.artifacts.verification import read_verified
 from apps.platform.audit.list_export import export_list
 from apps.platform.jobs import queries
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.views import build_job_context, get_project_context
+from apps.platform.jobs.views import build_job_context
 
 REPORT_TYPE = "application/vnd.plane.fetch-report+json"
 MAX_REPORT_BYTES = 16 * 1024 * 1024  # bytes of a report that is drawn; the engine tells of 10,000 pages
