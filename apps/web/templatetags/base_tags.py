@@ -38,6 +38,7 @@ from apps.web.templatetags.formats import (
     format_short_time,
 )
 from apps.web.templatetags.icons import copy, icon, strip_safety
+from apps.web.templatetags.joined_lines import parse_joined_lines
 
 register = template.Library()
 register.filter("number", format_number)
@@ -365,6 +366,7 @@ register.simple_tag(get_asset_version, name="build")
 register.simple_tag(icon)
 register.simple_tag(copy)
 register.tag("crumb", parse_crumb)
+register.tag("joinlines", parse_joined_lines)
 register.tag("translate", parse_cached_translate)
 register.tag("url", parse_cached_url)
 register.filter("last_part", get_last_part)
