@@ -73,7 +73,7 @@ def test_folders_lead_down_and_the_crumb_up(read, run, put):
     text = read(f"/{run.pk}/artifacts{link(first, 'next')}&preview=a.txt")
     assert 'href="?folder=images%2F2&amp;limit=1">2/</a>' in text
     text = read(f"/{run.pk}/artifacts?folder=images/2")
-    assert 'href="?folder=images">images</a><span aria-current="page">2</span>' in text
+    assert re.search(r'href="\?folder=images">images</a>\s*<span aria-current="page">2</span>', text)
     assert f'href="?">{run.pk[:8]}</a>' in text
 
 
