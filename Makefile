@@ -27,7 +27,7 @@ help:
 	@echo 'make test-e2e          whole planes, browsers, stock clients, installation'
 	@echo 'make test-services     what can behave differently on PostgreSQL and Redis, on servers of its own'
 	@echo 'make test-faults-full  every case of the kill matrix'
-	@echo 'make check   lint, types, layers, regular expressions, migrations, deployment checks'
+	@echo 'make check   lint, templates, types, layers, regular expressions, migrations, deployment checks'
 	@echo 'make wheels  gather what a host without an index installs from, in dist/wheels'
 	@echo 'make site    the one folder to carry to a site: wheels, compose file, units, documents'
 	@echo 'make format  put the code into its one format'
@@ -59,6 +59,7 @@ test-changed: $(VENV)/.dev
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/djhtml --check -t 2 templates
 	$(BIN)/lint-imports
 	$(BIN)/mypy --strict deepseek $$(ls apps/*/*/services.py apps/*/*/services/*.py)
 	$(BIN)/python -m tests.patterns
@@ -75,6 +76,7 @@ mlflow: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/djhtml -t 2 templates
 
 wheels: $(BIN)/python
 	@$(BIN)/python deploy/wheels.py --wheels-only
