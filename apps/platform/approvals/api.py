@@ -8,7 +8,6 @@ from typing import Any
 
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,6 +16,7 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.core.errors import Invalid
 from apps.core.lists.listing import build_day_parameters, filter_between_days
+from apps.platform.accounts.api import parse_body
 from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
@@ -47,12 +47,6 @@ FILTERS = [
 def get_project_approval(request: Request, project: str, pk: int) -> tuple[Project, Approval]:
     where = get_project(request.actor, project)
     return where, queries.get_approval(request.actor, where, pk)
-
-
-def validate_body(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    body = kind(data=request.data)
-    body.is_valid(raise_exception=True)
-    return dict(body.validated_data)
 
 
 def serialize_approval(request: Request, project: Project, approval: Approval) -> dict[str, Any]:
@@ -127,7 +121,7 @@ def submit_vote(request: Request, project: str, pk: int, vote: Callable[..., App
     _where, approval = get_project_approval(request, project, pk)
     policy.require(request.actor, "approval.decide", approval)  # before the password is asked for
     require_confirmed(request.actor, "approval.decide", project_id=approval.project_id)
-    body = validate_body(ApprovalVoteBody, request)
+    body = parse_body(ApprovalVoteBody, request)
     proof = require_proof(request._request, request.actor, password=body.pop("password"), code=body.pop("code"))
     vote(actor=request.actor, approval=approval, proof=proof, **body)
     return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
@@ -139,7 +133,7 @@ class ApprovalWithdraw(APIView):
         """Take one's own request back."""
         _where, approval = get_project_approval(request, project, pk)
         policy.require(request.actor, "approval.withdraw", approval)
-        services.withdraw(actor=request.actor, approval=approval, **validate_body(ApprovalReasonBody, request))
+        services.withdraw(actor=request.actor, approval=approval, **parse_body(ApprovalReasonBody, request))
         return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 
 
@@ -149,7 +143,7 @@ class ApprovalAsk(APIView):
         """Ask who requested it for more. Nothing is decided, and the deadline runs on."""
         _where, approval = get_project_approval(request, project, pk)
         policy.require(request.actor, "approval.ask", approval)
-        services.ask_for_more(actor=request.actor, approval=approval, **validate_body(ApprovalAskBody, request))
+        services.ask_for_more(actor=request.actor, approval=approval, **parse_body(ApprovalAskBody, request))
         return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 
 
@@ -159,7 +153,7 @@ class ApprovalAnswer(APIView):
         """What the requester answers, or adds."""
         _where, approval = get_project_approval(request, project, pk)
         policy.require(request.actor, "approval.answer", approval)
-        services.answer(actor=request.actor, approval=approval, **validate_body(ApprovalAnswerBody, request))
+        services.answer(actor=request.actor, approval=approval, **parse_body(ApprovalAnswerBody, request))
         return Response(serialize_approval(request, *get_project_approval(request, project, pk)))
 
 
@@ -179,7 +173,7 @@ class ApprovalPolicyDetail(APIView):
         """Set it, for requests from now on. No token may: the security administrator's session does."""
         where = get_project(request.actor, project)
         policy.require(request.actor, "approval.set_policy", where)
-        body = validate_body(ApprovalPolicyBody, request)
+        body = parse_body(ApprovalPolicyBody, request)
         services.set_approval_policy(actor=request.actor, project=where, subject_type=subject_type, **body)
         rows = queries.list_policies(request.actor, where)
         return Response(ApprovalPolicySerializer(next(row for row in rows if row["subject_type"] == subject_type)).data)

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
+from apps.platform.accounts.api import parse_body
 from apps.platform.nodes import services
 from apps.platform.nodes.models import Node, NodeQuerySet
 from apps.platform.nodes.queries import STATUSES, get_node, list_nodes
@@ -70,9 +71,7 @@ class NodeHold(APIView):
     def post(self, request: Request, name: str) -> Response:
         policy.require(request.actor, "node.hold")
         node = get_node(request.actor, name)
-        body = HoldSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        services.hold_node(actor=request.actor, node=node, reason=body.validated_data["reason"])
+        services.hold_node(actor=request.actor, node=node, **parse_body(HoldSerializer, request))
         return Response(NodeSerializer(get_node(request.actor, name)).data)
 
 
