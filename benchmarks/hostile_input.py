@@ -522,7 +522,7 @@ def readers_of_the_engine() -> Iterator[Reader]:
     yield Reader("JSON lines", lines, (("", ""), ('{"a":"', '"}\n'), ('{"', "")), json_units)
     yield Reader("lines that an engine prints", prints)
     yield Reader("expression of a plan", expression.parse_expression, (("", ""), ("a + ", "$"), ("1", "$")))
-    yield Reader("number on a page", extract.number_in, (("", ""), ("a", "x")), (*UNITS, "1 000", " 000", ",000"))
+    yield Reader("number on a page", extract.parse_number, (("", ""), ("a", "x")), (*UNITS, "1 000", " 000", ",000"))
     yield Reader("date on a page", lambda text: extract.DATE.search(text), (("", ""), ("2024", ""), ("2024-1-1", "")))
     yield Reader("link on a page", lambda text: urls.SPACE.sub("", text))
     yield Reader(

@@ -123,17 +123,17 @@ class Browser:
             driver.get(url)
             if wait_for:
                 left = max(0.1, ends - time.monotonic())
-                WebDriverWait(driver, left, 0.1).until(lambda here: _is_there(here, wait_for, check))
-            status, here = driver.execute_script(STATUS)
-            check(str(here))
-            return Rendered(str(here), int(status), driver.page_source)
+                WebDriverWait(driver, left, 0.1).until(lambda address: _is_there(address, wait_for, check))
+            status, address = driver.execute_script(STATUS)
+            check(str(address))
+            return Rendered(str(address), int(status), driver.page_source)
         except TimeoutException:
             raise PageTimeout(f"not there within {seconds:g} s" + (f": {wait_for}" if wait_for else "")) from None
         except WebDriverException as error:
             self._forget_dead()
             raise PageFailed((error.msg or type(error).__name__).splitlines()[0][:300]) from None
         finally:
-            self._leave_page()
+            self._close_page()
 
     def close(self) -> None:
         """End the browser and its driver."""
@@ -145,11 +145,11 @@ class Browser:
                 driver.service.stop()
 
     def _start(self) -> webdriver.Chrome:
-        found = find_browser()
-        if found is None:
+        paths = find_browser()
+        if paths is None:
             raise PageFailed("Chromium or its driver is not installed")
         options = Options()
-        options.binary_location = found[0]
+        options.binary_location = paths[0]
         options.page_load_strategy = "normal"
         options.unhandled_prompt_behavior = "dismiss"
         options.add_experimental_option("prefs", PREFERENCES)
@@ -164,14 +164,14 @@ class Browser:
         # A socket's path has 107 characters at most, and a scratch folder's may be longer: by this way it is short.
         environment = {**os.environ, "TMPDIR": f"/proc/{os.getpid()}/cwd"}
         service = Service(
-            executable_path=found[1], port=self.port, env=environment, popen_kw={"preexec_fn": _die_with_parent}
+            executable_path=paths[1], port=self.port, env=environment, popen_kw={"preexec_fn": _kill_with_parent}
         )
         self._driver = webdriver.Chrome(options=options, service=service)
         self._driver.execute_cdp_cmd("Network.enable", {})
         self._driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": self._headers})
         return self._driver
 
-    def _leave_page(self) -> None:
+    def _close_page(self) -> None:
         """End the page's scripts and forget its cookies: the next page finds a browser that was nowhere."""
         if self._driver is not None:
             try:
@@ -196,5 +196,5 @@ def _is_there(driver: webdriver.Chrome, wait_for: str, check: Callable[[str], ob
     return bool(driver.find_elements(By.CSS_SELECTOR, wait_for))
 
 
-def _die_with_parent() -> None:
+def _kill_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

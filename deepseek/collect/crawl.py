@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from deepseek.collect.extract import Extracted, decoded, extract, page_for
+from deepseek.collect.extract import Extracted, decode_body, extract, find_page_spec
 from deepseek.collect.fetch import AT_ONCE, Failed, Fetched, OneByOne
 from deepseek.collect.gate import Gate, Refused
 from deepseek.collect.spec import CollectSpec
-from deepseek.collect.urls import key_of
+from deepseek.collect.urls import normalize_url
 from deepseek.job import JSON, EngineError
 from deepseek.messages import N_
 
@@ -76,9 +76,9 @@ class Crawl:
         if spec.keep_bodies:
             (folder / "bodies").mkdir()
 
-    async def work(self, spider: OneByOne) -> None:
+    async def fetch_all(self, spider: OneByOne) -> None:
         """Fetch until nothing is left or a limit is reached."""
-        tasks = self._tasks_of((url, 0) for url in self.spec.start_urls)
+        tasks = self._create_tasks((url, 0) for url in self.spec.start_urls)
         while tasks and not self.stopped:
             outcomes: dict[int, Outcome] = {}
             await self._fetch_round(spider, tasks, outcomes)
@@ -93,16 +93,16 @@ class Crawl:
         self._round.truncate()
         waiting = iter(tasks)
 
-        async def take() -> None:
+        async def take_tasks() -> None:
             for task in waiting:
                 if self.stopped:
                     return
-                outcome = await self._do(spider, task)
+                outcome = await self._fetch_page(spider, task)
                 if outcome is not None:
                     outcomes[task.number] = outcome
-                self._tell()
+                self._report_progress()
 
-        hands = [asyncio.ensure_future(take()) for _ in range(min(AT_ONCE, len(tasks)))]
+        hands = [asyncio.ensure_future(take_tasks()) for _ in range(min(AT_ONCE, len(tasks)))]
         left = self.spec.limits.max_seconds - (time.monotonic() - self.began)
         done, late = await asyncio.wait(hands, timeout=max(0.0, left))
         if late:
@@ -113,31 +113,33 @@ class Crawl:
         for hand in done:
             hand.result()
 
-    async def _do(self, spider: OneByOne, task: Task) -> Outcome | None:
-        page = page_for(self.spec, task.url)
+    async def _fetch_page(self, spider: OneByOne, task: Task) -> Outcome | None:
+        page = find_page_spec(self.spec, task.url)
         wait_for = page.wait_for if page is not None and page.render == "browser" else None
         try:
             fetched = await spider.fetch(task.url, wait_for=wait_for)
             if len(fetched.body) > self.spec.limits.max_page_bytes:
                 raise Failed("too_large", f"The page has {len(fetched.body):,} bytes.")
         except Failed as failure:
-            self._note(task, failure)
+            self._record_failure(task, failure)
             return None
         self.counts["fetched"] += 1
         self.received += len(fetched.body)
-        self._keep(task, status=fetched.status, bytes=len(fetched.body))
+        self._record_fetch(task, status=fetched.status, bytes=len(fetched.body))
         if self.received >= self.spec.limits.max_total_bytes:
             self.stopped = self.stopped or "max_total_bytes"
         return self._read(task, fetched)
 
-    def _note(self, task: Task, failure: Failed) -> None:
+    def _record_failure(self, task: Task, failure: Failed) -> None:
         counted = {"robots": "robots_denied", "refused": "refused"}.get(failure.kind, "failed")
         self.counts[counted] += 1
         self.errors[failure.kind] += 1
-        self._keep(task, status=status_of(failure), why=failure.kind, message=failure.message[:MESSAGE_CHARACTERS])
-        told = self.examples.setdefault(failure.kind, [])
-        if len(told) < EXAMPLES:
-            told.append({"url": task.url, "message": failure.message})
+        self._record_fetch(
+            task, status=get_status(failure), why=failure.kind, message=failure.message[:MESSAGE_CHARACTERS]
+        )
+        examples = self.examples.setdefault(failure.kind, [])
+        if len(examples) < EXAMPLES:
+            examples.append({"url": task.url, "message": failure.message})
         self._log(f"{failure.kind} {task.url}: {failure.message}", "warning")
         most = self.spec.limits.max_failed
         if most is not None and self.counts["failed"] > most:
@@ -153,25 +155,25 @@ class Crawl:
                 hint=N_("Look at the log for the pages, or allow more."),
             )
 
-    def _keep(self, task: Task, **told: JSON) -> None:
+    def _record_fetch(self, task: Task, **facts: JSON) -> None:
         """What became of one page, for the report; of more than FETCHES pages the first by number."""
         if task.number > FETCHES:
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         row: dict[str, JSON] = {"page": task.number, "url": task.url[:URL_CHARACTERS], "at": at}
-        self.fetches.append(row | {"status": None, "bytes": None, "why": "", "message": ""} | told)
+        self.fetches.append(row | {"status": None, "bytes": None, "why": "", "message": ""} | facts)
 
     def _read(self, task: Task, fetched: Fetched) -> Outcome:
         """Records and links of a page, its records written behind those of the pages that came before."""
         now = datetime.now(UTC).timestamp()
         digest = hashlib.sha256(fetched.body).hexdigest()
-        found = self._extracted(fetched)
-        self.dropped.update(found.dropped)
-        self.unreadable.update(found.unreadable)
+        extracted = self._extract(fetched)
+        self.dropped.update(extracted.dropped)
+        self.unreadable.update(extracted.unreadable)
         head = {"source_url": fetched.url, "fetched_at": now, "status": fetched.status, "digest": digest}
         lines = [
             json.dumps({**head, "page": task.number, "item": index, **item}, ensure_ascii=False)
-            for index, item in enumerate(found.items, start=1)
+            for index, item in enumerate(extracted.items, start=1)
         ]
         data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
         offset = self._round.seek(0, 2)
@@ -179,43 +181,45 @@ class Crawl:
         if self.spec.keep_bodies:
             (self.folder / "bodies" / f"{task.number:07d}").write_bytes(fetched.body)
         self._log(f"{fetched.status} {fetched.url}: {len(lines)} records, {len(fetched.body):,} bytes")
-        ahead = self._worth([found.next] if found.next else [])
-        return Outcome(fetched.url, offset, len(data), len(lines), self._worth(found.links), next(iter(ahead), None))
+        ahead = self._select_new_urls([extracted.next] if extracted.next else [])
+        return Outcome(
+            fetched.url, offset, len(data), len(lines), self._select_new_urls(extracted.links), next(iter(ahead), None)
+        )
 
-    def _worth(self, urls: list[str]) -> list[str]:
+    def _select_new_urls(self, urls: list[str]) -> list[str]:
         """Those that are allowed and that no earlier round has had: the same whichever answer is first."""
-        kept = []
+        new_urls = []
         for url in urls:
             try:
                 self.gate.check(url)
             except Refused as refused:
                 self.off_list[refused.what] += 1
                 continue
-            if key_of(url) not in self.seen:
-                kept.append(url)
-        return kept
+            if normalize_url(url) not in self.seen:
+                new_urls.append(url)
+        return new_urls
 
-    def _extracted(self, fetched: Fetched) -> Extracted:
+    def _extract(self, fetched: Fetched) -> Extracted:
         kind = fetched.content_type.lower()
         if kind and not any(word in kind for word in HTML):
             self.counts["not_html"] += 1
             return Extracted()
-        text = decoded(fetched.body, fetched.content_type)
-        return extract(self.spec, page_for(self.spec, fetched.url), fetched.url, text)
+        text = decode_body(fetched.body, fetched.content_type)
+        return extract(self.spec, find_page_spec(self.spec, fetched.url), fetched.url, text)
 
     # -- between rounds ---------------------------------------------------------------------------------------------
     def _take_round(self, tasks: list[Task], outcomes: dict[int, Outcome]) -> list[Task]:
         """Take the records in the order of the tasks; returns what their links lead to, in that order."""
-        return self._tasks_of(
+        return self._create_tasks(
             link
             for task in tasks
             if (outcome := outcomes.get(task.number)) is not None and self._take(outcome)
-            for link in self._ahead(task, outcome)
+            for link in self._iterate_next_urls(task, outcome)
         )
 
     def _take(self, outcome: Outcome) -> bool:
         """Take the records of a page, unless a redirect has led where another address was: then False."""
-        key = key_of(outcome.url)
+        key = normalize_url(outcome.url)
         if key in self.found:
             self.counts["duplicates"] += 1
             return False
@@ -224,7 +228,7 @@ class Crawl:
         self._take_records(outcome)
         return True
 
-    def _ahead(self, task: Task, outcome: Outcome) -> Iterator[tuple[str, int]]:
+    def _iterate_next_urls(self, task: Task, outcome: Outcome) -> Iterator[tuple[str, int]]:
         if outcome.next is not None:
             yield outcome.next, task.depth
         if task.depth < self.spec.follow.max_depth:
@@ -240,11 +244,11 @@ class Crawl:
         if most is not None and self.counts["records"] >= most:
             self.stopped = self.stopped or "max_records"
 
-    def _tasks_of(self, urls: Iterable[tuple[str, int]]) -> list[Task]:
+    def _create_tasks(self, urls: Iterable[tuple[str, int]]) -> list[Task]:
         """Tasks for those addresses that are new, as far as the number of pages reaches; reads `urls` to its end."""
         tasks = []
         for url, depth in urls:
-            key = key_of(url)
+            key = normalize_url(url)
             if key in self.seen:
                 continue
             if self.numbered >= self.spec.limits.max_pages:
@@ -256,7 +260,7 @@ class Crawl:
         return tasks
 
     # -- telling ----------------------------------------------------------------------------------------------------
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         done = sum(self.counts[name] for name in ("fetched", "failed", "robots_denied", "refused"))
         self.say({"event": "progress", "done": done, "total": self.numbered})
 
@@ -292,7 +296,7 @@ class Crawl:
         }
 
 
-def status_of(failure: Failed) -> int | None:
+def get_status(failure: Failed) -> int | None:
     """The answer of the host, where that was the failure."""
     number = failure.kind.removeprefix("http_")
     return int(number) if number.isdigit() else None

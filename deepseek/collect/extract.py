@@ -13,7 +13,7 @@ from w3lib.html import get_base_url
 
 from deepseek.collect.pages_spec import FieldSpec, PageSpec
 from deepseek.collect.spec import CollectSpec, FollowSpec
-from deepseek.collect.urls import absolute, matches
+from deepseek.collect.urls import matches_pattern, resolve_link
 from deepseek.job import EngineError
 from deepseek.messages import N_
 
@@ -43,7 +43,7 @@ class Extracted:
     unreadable: Counter[str] = field(default_factory=Counter)
 
 
-def decoded(body: bytes, content_type: str) -> str:
+def decode_body(body: bytes, content_type: str) -> str:
     """The page as text: by its header, BOM or own declaration; undeclared, UTF-8 if it is that, else GB18030."""
     return str(html_to_unicode(content_type or None, body, auto_detect_fun=_guess)[1])
 
@@ -56,21 +56,21 @@ def _guess(body: bytes) -> str:
     return "utf-8"
 
 
-def page_for(spec: CollectSpec, url: str) -> PageSpec | None:
+def find_page_spec(spec: CollectSpec, url: str) -> PageSpec | None:
     """The first sort of pages that `url` belongs to."""
-    return next((page for page in spec.pages if matches(page.match, url)), None)
+    return next((page for page in spec.pages if matches_pattern(page.match, url)), None)
 
 
 def extract(spec: CollectSpec, page: PageSpec | None, url: str, text: str) -> Extracted:
     """Everything that the spec wants from the page at `url`."""
     root = Selector(text=text.replace("\0", ""), type="html")
-    found = Extracted()
+    extracted = Extracted()
     if page is not None and page.fields:
         zone = ZoneInfo(spec.time_zone)
         for place in (select(root, page.items) if page.items else [root])[:MAX_ITEMS]:
-            _read_item(place, page.fields, zone, found)
-    _read_links(root, spec.follow, get_base_url(text, url), found)
-    return found
+            _read_item(place, page.fields, zone, extracted)
+    _read_links(root, spec.follow, get_base_url(text, url), extracted)
+    return extracted
 
 
 def select(place: Selector, written: str) -> list[Selector]:
@@ -106,60 +106,62 @@ def check_selectors(spec: CollectSpec) -> None:
 
 
 # -- items ---------------------------------------------------------------------------------------------------------
-def _read_item(place: Selector, fields: list[FieldSpec], zone: ZoneInfo, found: Extracted) -> None:
+def _read_item(place: Selector, fields: list[FieldSpec], zone: ZoneInfo, extracted: Extracted) -> None:
     item: dict[str, Value] = {}
-    for wanted in fields:
-        at = next(iter(select(place, wanted.select)), None)
-        raw = None if at is None else _raw(at, wanted)
-        value = None if raw is None else typed(raw, wanted, zone)
+    for field_spec in fields:
+        at = next(iter(select(place, field_spec.select)), None)
+        raw = None if at is None else _read_text(at, field_spec)
+        value = None if raw is None else parse_value(raw, field_spec, zone)
         if value is None and raw is not None:
-            found.unreadable[wanted.name] += 1
-        if value is None and wanted.required:
-            found.dropped[wanted.name] += 1
+            extracted.unreadable[field_spec.name] += 1
+        if value is None and field_spec.required:
+            extracted.dropped[field_spec.name] += 1
             return
-        item[wanted.name] = value
-    found.items.append(item)
+        item[field_spec.name] = value
+    extracted.items.append(item)
 
 
-def _raw(at: Selector, wanted: FieldSpec) -> str | None:
+def _read_text(at: Selector, field: FieldSpec) -> str | None:
     """The text that the value is read from; None where there is none."""
     if isinstance(at.root, str):  # ::text, ::attr(...), @name
         text = at.root
-    elif wanted.attribute:
-        text = at.attrib.get(wanted.attribute, "")
-    elif wanted.type == "html":
+    elif field.attribute:
+        text = at.attrib.get(field.attribute, "")
+    elif field.type == "html":
         text = at.get() or ""
     else:
         text = " ".join(at.xpath(VISIBLE).getall())
-    if wanted.type not in ("attr", "html"):
+    if field.type not in ("attr", "html"):
         text = " ".join(text.split())
     return text[:MAX_TEXT] or None
 
 
-def typed(raw: str, wanted: FieldSpec, zone: ZoneInfo) -> Value:
+def parse_value(raw: str, field: FieldSpec, zone: ZoneInfo) -> Value:
     """The value that the text stands for: a number, seconds since 1970 for a date, or the text; None if unreadable."""
-    if wanted.type == "number":
-        return number_in(raw)
-    if wanted.type == "date":
-        return date_in(raw, wanted.date_format, zone)
+    if field.type == "number":
+        return parse_number(raw)
+    if field.type == "date":
+        return parse_date(raw, field.date_format, zone)
     return raw
 
 
-def number_in(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """The first number: 1,234.5, 1 234.5, １２３, 3.2万; None if there is none, or a comma for the point."""
-    plain = unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
-    match = NUMBER.search(plain)
-    if match is None or re.match(r"[.,]\d", plain[match.end() :]):  # 1,5 or 1.2.3: which number that is, nobody knows
+    normalized = unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
+    match = NUMBER.search(normalized)
+    if match is None or re.match(
+        r"[.,]\d", normalized[match.end() :]
+    ):  # 1,5 or 1.2.3: which number that is, nobody knows
         return None
     value = float(re.sub(r"[,' ]", "", match[0]))
-    value *= TIMES.get(plain[match.end() :].lstrip()[:1], 1.0)
+    value *= TIMES.get(normalized[match.end() :].lstrip()[:1], 1.0)
     return value if abs(value) < float("inf") else None
 
 
-def date_in(text: str, written: str, zone: ZoneInfo) -> float | None:
+def parse_date(text: str, written: str, zone: ZoneInfo) -> float | None:
     """Seconds since 1970 in UTC; a time without a zone is one of `zone`. None for what is no date."""
     try:
-        moment = datetime.strptime(text, written) if written else _iso(unicodedata.normalize("NFKC", text))
+        moment = datetime.strptime(text, written) if written else _parse_iso_date(unicodedata.normalize("NFKC", text))
         if moment is None:
             return None
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC).timestamp()
@@ -167,7 +169,7 @@ def date_in(text: str, written: str, zone: ZoneInfo) -> float | None:
         return None
 
 
-def _iso(text: str) -> datetime | None:
+def _parse_iso_date(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError:
@@ -179,22 +181,22 @@ def _iso(text: str) -> datetime | None:
 
 
 # -- links ---------------------------------------------------------------------------------------------------------
-def _read_links(root: Selector, follow: FollowSpec, base: str, found: Extracted) -> None:
+def _read_links(root: Selector, follow: FollowSpec, base: str, extracted: Extracted) -> None:
     if follow.next:
-        found.next = next(iter(_hrefs(root, follow.next, base)), None)
+        extracted.next = next(iter(_list_hrefs(root, follow.next, base)), None)
     if follow.links:
-        wanted = [url for url in _hrefs(root, follow.links, base)[:MAX_LINKS] if followed(follow, url)]
-        found.links = list(dict.fromkeys(wanted))
+        urls = [url for url in _list_hrefs(root, follow.links, base)[:MAX_LINKS] if is_followed(follow, url)]
+        extracted.links = list(dict.fromkeys(urls))
 
 
-def followed(follow: FollowSpec, url: str) -> bool:
+def is_followed(follow: FollowSpec, url: str) -> bool:
     """Whether the patterns let a link be followed."""
-    if any(matches(pattern, url) for pattern in follow.exclude):
+    if any(matches_pattern(pattern, url) for pattern in follow.exclude):
         return False
-    return not follow.include or any(matches(pattern, url) for pattern in follow.include)
+    return not follow.include or any(matches_pattern(pattern, url) for pattern in follow.include)
 
 
-def _hrefs(root: Selector, written: str, base: str) -> list[str]:
+def _list_hrefs(root: Selector, written: str, base: str) -> list[str]:
     """The addresses that the places hold: their text, their href, or that of the links within them."""
     hrefs: list[str] = []
     for place in select(root, written):
@@ -204,4 +206,4 @@ def _hrefs(root: Selector, written: str, base: str) -> list[str]:
             hrefs.append(place.attrib["href"])
         else:
             hrefs += place.xpath(".//a/@href | .//area/@href").getall()
-    return [url for href in hrefs if (url := absolute(base, href)) is not None]
+    return [url for href in hrefs if (url := resolve_link(base, href)) is not None]

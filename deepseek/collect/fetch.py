@@ -60,14 +60,14 @@ class GatedHandler(HTTP11DownloadHandler):
     lazy = False
 
     async def download_request(self, request: Request) -> Response:
-        spider = spider_of(self._crawler)
+        spider = get_spider(self._crawler)
         host, port = spider.gate.check(request.url)
         await resolve(spider.gate, host, port)
         wait_for = request.meta.get("wait_for")
         if wait_for is None or spider.browser is None:
             return await super().download_request(request)
-        shown = await spider.browser.render(request.url, wait_for)
-        return HtmlResponse(shown.url, status=shown.status or 200, body=shown.html.encode("utf-8", "replace"))
+        rendered = await spider.browser.render(request.url, wait_for)
+        return HtmlResponse(rendered.url, status=rendered.status or 200, body=rendered.html.encode("utf-8", "replace"))
 
 
 class GateMiddleware:
@@ -81,7 +81,7 @@ class GateMiddleware:
         return cls(crawler)
 
     def process_request(self, request: Request) -> None:
-        spider = spider_of(self._crawler)
+        spider = get_spider(self._crawler)
         try:
             spider.gate.check(request.url)
         except Refused as refused:
@@ -89,7 +89,7 @@ class GateMiddleware:
             raise
 
 
-def resolver_through(gate: Gate) -> type:
+def build_resolver_class(gate: Gate) -> type:
     """A name resolver of Twisted that knows only what the gate admits."""
 
     @implementer(IHostnameResolver)
@@ -171,7 +171,7 @@ class OneByOne(Spider):
             engine: Any = self.crawler.engine
             response = await engine.download_async(request)
         except Exception as error:  # noqa: BLE001  whatever Scrapy, Twisted or the browser raises is one page's failure
-            raise failed(error) from None
+            raise build_failure(error) from None
         if not 200 <= response.status < 300:
             raise Failed(f"http_{response.status}", f"The host answered {response.status}.")
         content_type = (response.headers.get("Content-Type") or b"").decode("latin-1")
@@ -180,14 +180,14 @@ class OneByOne(Spider):
         return Fetched(response.url, response.status, response.body, content_type)
 
 
-def spider_of(crawler: Crawler) -> OneByOne:
+def get_spider(crawler: Crawler) -> OneByOne:
     """The one spider that this process runs."""
     if not isinstance(crawler.spider, OneByOne):
         raise TypeError("the crawler has no spider yet")
     return crawler.spider
 
 
-def failed(error: Exception) -> Failed:
+def build_failure(error: Exception) -> Failed:
     """What an error of the download says, under a name that stays the same."""
     text = str(error) or type(error).__name__
     match error:
@@ -210,7 +210,7 @@ def failed(error: Exception) -> Failed:
     return Failed("connection", f"{type(error).__name__}: {text}"[:300])
 
 
-def settings_of(spec: CollectSpec, gate: Gate) -> dict[str, Any]:
+def build_settings(spec: CollectSpec, gate: Gate) -> dict[str, Any]:
     """Scrapy's settings: only what is needed is on."""
     rate, limits = spec.rate, spec.limits
     return {
@@ -219,7 +219,7 @@ def settings_of(spec: CollectSpec, gate: Gate) -> dict[str, Any]:
             "file": None, "ftp": None, "s3": None, "data": None,
         },
         "DOWNLOADER_MIDDLEWARES": {GateMiddleware: 10},
-        "DNS_RESOLVER": resolver_through(gate),
+        "DNS_RESOLVER": build_resolver_class(gate),
         "DOWNLOAD_VERIFY_CERTIFICATES": True,
         "USER_AGENT": spec.user_agent,
         "DEFAULT_REQUEST_HEADERS": {

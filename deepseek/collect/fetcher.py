@@ -32,7 +32,7 @@ def main() -> int:
     spec = CollectSpec.model_validate(request["spec"])
     lock = threading.Lock()
 
-    def say(event: dict[str, Any]) -> None:
+    def write_event(event: dict[str, Any]) -> None:
         data = json.dumps(event, ensure_ascii=True).encode() + b"\n"
         with lock:
             while data:
@@ -40,12 +40,12 @@ def main() -> int:
 
     gate = Gate(spec.allowed_hosts, request["allowed"])
     if request["connector"] is not None:
-        gate.go_through(Connector(request["connector"]))
+        gate.connect_through(Connector(request["connector"]))
     gate.close_process()
     try:
-        say({"event": "done", "report": collect(spec, gate, Path(request["folder"]), say)})
+        write_event({"event": "done", "report": collect(spec, gate, Path(request["folder"]), write_event)})
     except EngineError as error:
-        say({"event": "error", **error.as_dict()})
+        write_event({"event": "error", **error.as_dict()})
     return 0
 
 
@@ -55,25 +55,25 @@ def collect(spec: Any, gate: Any, folder: Path, say: Any) -> dict[str, Any]:
     from scrapy.settings import Settings
 
     from deepseek.collect.crawl import Crawl
-    from deepseek.collect.fetch import OneByOne, settings_of
+    from deepseek.collect.fetch import OneByOne, build_settings
 
     logging.getLogger("scrapy").setLevel(logging.ERROR)
     crawl = Crawl(spec, gate, folder, say)
     rendering = Rendering(spec, gate, folder) if spec.extra == "collect-browser" else None
     spiders: list[OneByOne] = []
 
-    async def work(spider: OneByOne) -> None:
+    async def run_crawl(spider: OneByOne) -> None:
         spiders.append(spider)
         try:
             if rendering is not None:
                 await rendering.open()
-            await crawl.work(spider)
+            await crawl.fetch_all(spider)
         finally:
             if rendering is not None:
                 await rendering.close()
 
-    process = AsyncCrawlerProcess(Settings(settings_of(spec, gate)))
-    process.crawl(OneByOne, gate=gate, browser=rendering, work=work)
+    process = AsyncCrawlerProcess(Settings(build_settings(spec, gate)))
+    process.crawl(OneByOne, gate=gate, browser=rendering, work=run_crawl)
     process.start(stop_after_crawl=True, install_signal_handlers=False)
     if not spiders:
         raise RuntimeError("the crawler did not start")
@@ -101,17 +101,17 @@ class Rendering:
         port = await self._proxy.start()
         headers = {header.name: header.value for header in self._spec.headers}
         self._browser = Browser(self._folder, proxy_port=port, user_agent=self._spec.user_agent, headers=headers)
-        self._gate.admit_own(self._browser.port)
-        self._gate.admit_own(port)
+        self._gate.accept_own_port(self._browser.port)
+        self._gate.accept_own_port(port)
 
     async def render(self, url: str, wait_for: str) -> Any:
         async with self._turn:
             seconds = self._spec.limits.page_seconds
-            shown = await asyncio.to_thread(
+            rendered = await asyncio.to_thread(
                 self._browser.fetch, url, wait_for=wait_for, seconds=seconds, check=self._gate.check
             )
         self.received = self._proxy.received
-        return shown
+        return rendered
 
     async def close(self) -> None:
         await asyncio.to_thread(self._browser.close)

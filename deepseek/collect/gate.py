@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from deepseek.collect.hosts import Hosts, ascii_name
+from deepseek.collect.hosts import Hosts, to_ascii_name
 from deepseek.collect.urls import PORTS, place_of
 from deepseek.connector import Connector, NotAdmitted
 
@@ -36,8 +36,8 @@ class Refused(OSError):
 class Gate:
     """Both lists at once: the operator's, and that of the spec, which lies within it."""
 
-    def __init__(self, wanted: Sequence[str], allowed: Sequence[str]) -> None:
-        self._wanted, self._allowed = Hosts(wanted), Hosts(allowed)
+    def __init__(self, listed: Sequence[str], allowed: Sequence[str]) -> None:
+        self._listed, self._allowed = Hosts(listed), Hosts(allowed)
         self._lock = threading.Lock()
         self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
         self._admitted: set[tuple[str, int]] = set()
@@ -59,42 +59,42 @@ class Gate:
 
     def check_host(self, host: str, port: int) -> None:
         """Raises Refused unless both lists hold the host, a name or an address."""
-        if not (self._wanted.allows(host, port) and self._allowed.allows(host, port)):
+        if not (self._listed.is_allowed(host, port) and self._allowed.is_allowed(host, port)):
             raise Refused("host", f"{host}:{port}", f"The host {host}:{port} is not on the list of allowed hosts.")
 
     def resolve(self, host: str, port: int) -> list[str]:
         """The addresses that stand for the host and may be connected to; blocks. Raises Refused if there are none."""
         self.check_host(host, port)
-        key = (ascii_name(host), port)
+        key = (to_ascii_name(host), port)
         with self._lock:
-            held = self._known.get(key)
-        if held and time.monotonic() - held[0] < KEPT_SECONDS:
-            return held[1]
-        addresses = self._look_up(*key)
+            cached = self._known.get(key)
+        if cached and time.monotonic() - cached[0] < KEPT_SECONDS:
+            return cached[1]
+        addresses = self._resolve_allowed(*key)
         with self._lock:
             self._known[key] = (time.monotonic(), addresses)
             self._admitted.update((address, port) for address in addresses)
         return addresses
 
-    def _look_up(self, host: str, port: int) -> list[str]:
+    def _resolve_allowed(self, host: str, port: int) -> list[str]:
         try:
-            every = self._addresses_of(host, port)
+            every = self._list_addresses(host, port)
         except NotAdmitted as error:
             raise Refused(error.code, error.what, error.message) from None
         except OSError as error:
             raise Refused("name", host, f"The name {host} cannot be resolved: {error.strerror or error}.") from None
         own = {"127.0.0.1", "::1"} if port in self._own else set()
-        addresses = [address for address in every if address not in own and self._allowed.reachable(address)]
+        addresses = [address for address in every if address not in own and self._allowed.is_reachable(address)]
         if not addresses:
-            shown = ", ".join(every[:4])
-            raise Refused("address", f"{host}:{port}", f"{host} stands for {shown}: outside the allowed networks.")
+            listed = ", ".join(every[:4])
+            raise Refused("address", f"{host}:{port}", f"{host} stands for {listed}: outside the allowed networks.")
         return addresses
 
-    def _addresses_of(self, host: str, port: int) -> list[str]:
+    def _list_addresses(self, host: str, port: int) -> list[str]:
         if self._connector is not None:
             return self._connector.look_up(host, port)
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(row[4][0]) for row in found))
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(row[4][0]) for row in entries))
 
     def check_address(self, address: str, port: int) -> None:
         """Raises Refused for what no look-up gave."""
@@ -110,38 +110,38 @@ class Gate:
             self.refused[key] += 1
 
     # -- the whole process ------------------------------------------------------------------------------------------
-    def admit_own(self, port: int) -> None:
+    def accept_own_port(self, port: int) -> None:
         """Let this process talk to a program of its own on this machine; pages may not, whatever the lists say."""
         self._own.add(port)
         self._admitted.update({("127.0.0.1", port), ("::1", port)})
 
-    def go_through(self, connector: Connector) -> None:
+    def connect_through(self, connector: Connector) -> None:
         """Look names up and connect by way of another process: this one has no network but its own loopback."""
         self._connector = connector
         connector.install(lambda address: address[0] in ("127.0.0.1", "::1") and address[1] in self._own)
 
     def close_process(self) -> None:
         """From now on, and for ever, this process connects only to what was admitted."""
-        sys.addaudithook(self._audit)
+        sys.addaudithook(self._check_audit_event)
 
-    def _audit(self, event: str, values: tuple[object, ...]) -> None:
+    def _check_audit_event(self, event: str, values: tuple[object, ...]) -> None:
         if event in CONNECTS:
             where = values[1]
             if isinstance(where, tuple):
                 self.check_address(where[0], where[1])
         elif event in LOOK_UPS:
             host = values[0]
-            if not self._may_look_up(host.decode() if isinstance(host, bytes) else host):
+            if not self._can_resolve(host.decode() if isinstance(host, bytes) else host):
                 raise Refused("name", str(host), f"The name {host} is not looked up.")
 
-    def _may_look_up(self, host: object) -> bool:
+    def _can_resolve(self, host: object) -> bool:
         """Names on the list, whatever the port, and addresses, which need no name server."""
         if not isinstance(host, str):
             return host is None
         if host == "localhost" or host.replace(".", "").isdigit() or ":" in host:
             return True
-        named = [entry for entry in self._wanted.entries if entry.network is None]
-        return any(self._wanted.allows(host, entry.port or 443) for entry in named)
+        name_entries = [entry for entry in self._listed.entries if entry.network is None]
+        return any(self._listed.is_allowed(host, entry.port or 443) for entry in name_entries)
 
 
 async def resolve(gate: Gate, host: str, port: int) -> list[str]:

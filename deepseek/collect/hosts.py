@@ -28,15 +28,15 @@ class Entry:
     network: Network | None = None
     port: int | None = None
 
-    def covers(self, other: "Entry") -> bool:
+    def covers(self, entry: "Entry") -> bool:
         """Whether everything that `other` allows is allowed by this entry too."""
-        if self.port is not None and self.port != other.port:
+        if self.port is not None and self.port != entry.port:
             return False
-        if self.network is not None or other.network is not None:
-            return self._holds(other.network)
+        if self.network is not None or entry.network is not None:
+            return self._holds(entry.network)
         if self.below:
-            return other.name.endswith(f".{self.name}") or (other.below and other.name == self.name)
-        return self.name == other.name and not other.below
+            return entry.name.endswith(f".{self.name}") or (entry.below and entry.name == self.name)
+        return self.name == entry.name and not entry.below
 
     def _holds(self, network: Network | None) -> bool:
         if isinstance(self.network, ipaddress.IPv4Network) and isinstance(network, ipaddress.IPv4Network):
@@ -49,11 +49,11 @@ class Entry:
 def parse_entry(text: str) -> Entry:
     """The entry that `text` writes. Raises ValueError, whose text says what an entry looks like."""
     written = text.strip().lower().rstrip(".")
-    bracketed, plain = BRACKETED.fullmatch(written), PLAIN.fullmatch(written)
+    bracketed, unbracketed = BRACKETED.fullmatch(written), PLAIN.fullmatch(written)
     if bracketed:
         host, port = f"{bracketed[1]}{bracketed[2] or ''}", bracketed[3]
-    elif plain:
-        host, port = plain[1], plain[2]
+    elif unbracketed:
+        host, port = unbracketed[1], unbracketed[2]
     else:
         host, port = written, None  # an IPv6 network without brackets, or nonsense
     number = int(port) if port else None
@@ -63,7 +63,7 @@ def parse_entry(text: str) -> Entry:
         return Entry(network=ipaddress.ip_network(host), port=number)
     except ValueError:
         pass
-    name = ascii_name(host)
+    name = to_ascii_name(host)
     if not NAME.fullmatch(name) or len(name) > 253 or re.fullmatch(r"[\d./]+", host):
         raise ValueError(
             f"{text[:100]!r} is no host: write a name, *.name, an address or a network such as 10.1.0.0/16"
@@ -71,7 +71,7 @@ def parse_entry(text: str) -> Entry:
     return Entry(name=name.removeprefix("*."), below=name.startswith("*."), port=number)
 
 
-def ascii_name(name: str) -> str:
+def to_ascii_name(name: str) -> str:
     """A host name in lower case, without a dot at its end, and in the letters that name servers know."""
     name = name.lower().rstrip(".")
     if name.isascii():
@@ -82,10 +82,10 @@ def ascii_name(name: str) -> str:
         return name
 
 
-def uncovered(wanted: Sequence[str], allowed: Iterable[str]) -> list[int]:
+def find_uncovered(listed: Sequence[str], allowed: Iterable[str]) -> list[int]:
     """Positions in `wanted` of the entries that no entry of `allowed` covers. Raises ValueError for a bad `allowed`."""
     entries = [parse_entry(text) for text in allowed]
-    return [index for index, text in enumerate(wanted) if not any(entry.covers(parse_entry(text)) for entry in entries)]
+    return [index for index, text in enumerate(listed) if not any(entry.covers(parse_entry(text)) for entry in entries)]
 
 
 class Hosts:
@@ -95,22 +95,22 @@ class Hosts:
         self.entries = [parse_entry(text) for text in entries]
         self.networks = [entry.network for entry in self.entries if entry.network is not None]
 
-    def allows(self, host: str, port: int) -> bool:
+    def is_allowed(self, host: str, port: int) -> bool:
         """Whether a URL may name `host`, a name or an address without brackets."""
         try:
-            here = Entry(network=ipaddress.ip_network(host), port=port)
+            target = Entry(network=ipaddress.ip_network(host), port=port)
         except ValueError:
-            here = Entry(name=ascii_name(host), port=port)
-        return any(entry.covers(here) for entry in self.entries)
+            target = Entry(name=to_ascii_name(host), port=port)
+        return any(entry.covers(target) for entry in self.entries)
 
-    def reachable(self, address: str) -> bool:
+    def is_reachable(self, address: str) -> bool:
         """Whether a listed name may stand for `address`: within the listed networks, or, where none is listed, a
         private address that is not this machine's own nor of its link (cloud services tell secrets there).
         """
-        found = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-            found = found.ipv4_mapped
+        ip = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
         if self.networks:
-            return any(found.version == network.version and found in network for network in self.networks)
-        own = found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified
-        return found.is_private and not own and not found.is_reserved
+            return any(ip.version == network.version and ip in network for network in self.networks)
+        own = ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified
+        return ip.is_private and not own and not ip.is_reserved

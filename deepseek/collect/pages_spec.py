@@ -107,7 +107,7 @@ class PageSpec(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _holds_together(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.wait_for and self.render != "browser":
             raise spec_error("wait_needs_browser", "Only a page in the browser can be waited for.")
         if self.items and not self.fields:

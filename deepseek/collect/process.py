@@ -20,7 +20,7 @@ a site's own certificates are."""
 GRACE_SECONDS = 3.0
 
 
-def environment(folder: Path) -> dict[str, str]:
+def build_environment(folder: Path) -> dict[str, str]:
     """Built from nothing: no proxy, no credential, no switch of a user gets through, and homes are in `folder`."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -37,7 +37,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def fetching(spec: CollectSpec, allowed: Sequence[str], folder: Path) -> Iterator[Iterator[dict[str, Any]]]:
+def start_fetcher(spec: CollectSpec, allowed: Sequence[str], folder: Path) -> Iterator[Iterator[dict[str, Any]]]:
     """The events of a collection into `folder`; whatever happens, nothing is left running after it."""
     reading, writing = os.pipe()
     home = folder / "home"
@@ -57,7 +57,7 @@ def fetching(spec: CollectSpec, allowed: Sequence[str], folder: Path) -> Iterato
             stdout=sys.stderr.fileno() if _has_descriptor(sys.stderr) else subprocess.DEVNULL,
             pass_fds=(writing,) if connector is None else (writing, connector),
             cwd=home,
-            env=environment(home),
+            env=build_environment(home),
             start_new_session=True,
         )
     except BaseException:
@@ -73,7 +73,7 @@ def fetching(spec: CollectSpec, allowed: Sequence[str], folder: Path) -> Iterato
             yield (json.loads(line) for line in lines)
             process.wait()
     finally:
-        _end(process)
+        _stop_process(process)
 
 
 def _has_descriptor(stream: Any) -> bool:
@@ -83,7 +83,7 @@ def _has_descriptor(stream: Any) -> bool:
     return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _stop_process(process: subprocess.Popen[bytes]) -> None:
     """TERM, then KILL, to the process and all of its session: the driver and the browser are in it."""
     for number, seconds in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS)):
         with suppress(ProcessLookupError):

@@ -34,19 +34,19 @@ class FilteringProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(self._seconds):
-                await self._answer(reader, writer)
+                await self._handle_request(reader, writer)
         except Refused as refused:
             if not refused.what.startswith(NOWHERE):
                 self._gate.count(refused)
-            await _say(writer, 403, refused.message)
+            await _write_status(writer, 403, refused.message)
         except (OSError, TimeoutError) as error:
-            await _say(writer, 502, f"{type(error).__name__}: {error}")
+            await _write_status(writer, 502, f"{type(error).__name__}: {error}")
         except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            await _say(writer, 400, "This request cannot be read.")
+            await _write_status(writer, 400, "This request cannot be read.")
         finally:
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         line, *headers = head[:-4].split(b"\r\n")
         method, target, _version = line.decode("ascii").split(" ")
@@ -54,14 +54,14 @@ class FilteringProxy:
             host, _, port = target.rpartition(":")
             upstream = await self._connect(host.strip("[]"), int(port))
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await self._relay(reader, writer, *upstream, body=None)
+            await self._forward(reader, writer, *upstream, body=None)
             return
         host, number = self._gate.check(target)
         upstream = await self._connect(host, number)
-        kept = [header for header in headers if header.split(b":")[0].strip().lower() not in DROPPED]
-        line = f"{method} {_path_of(target)} HTTP/1.1".encode("ascii")
-        upstream[1].write(b"\r\n".join([line, *kept, b"Connection: close", b"", b""]))
-        await self._relay(reader, writer, *upstream, body=_length_of(kept))
+        forwarded = [header for header in headers if header.split(b":")[0].strip().lower() not in DROPPED]
+        line = f"{method} {_get_path(target)} HTTP/1.1".encode("ascii")
+        upstream[1].write(b"\r\n".join([line, *forwarded, b"Connection: close", b"", b""]))
+        await self._forward(reader, writer, *upstream, body=_parse_content_length(forwarded))
 
     async def _connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         failure: OSError | None = None
@@ -72,7 +72,7 @@ class FilteringProxy:
                 failure = error
         raise failure or OSError("no address")
 
-    async def _relay(
+    async def _forward(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -107,14 +107,14 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left
         await writer.drain()
 
 
-def _path_of(target: str) -> str:
+def _get_path(target: str) -> str:
     """What a host is asked for, out of the whole address that a proxy is."""
     rest = target.partition("://")[2]
     _, slash, path = rest.partition("/")
     return f"/{path}" if slash else f"/{rest[rest.index('?') :]}" if "?" in rest else "/"
 
 
-def _length_of(headers: list[bytes]) -> int:
+def _parse_content_length(headers: list[bytes]) -> int:
     for header in headers:
         name, _, value = header.partition(b":")
         if name.strip().lower() == b"content-length":
@@ -122,7 +122,7 @@ def _length_of(headers: list[bytes]) -> int:
     return 0
 
 
-async def _say(writer: asyncio.StreamWriter, status: int, text: str) -> None:
+async def _write_status(writer: asyncio.StreamWriter, status: int, text: str) -> None:
     body = text.encode()
     head = f"HTTP/1.1 {status} Refused\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
     with suppress(OSError):

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepseek.collect.process import fetching
-from deepseek.collect.spec import CollectSpec, uncovered
+from deepseek.collect.process import start_fetcher
+from deepseek.collect.spec import CollectSpec, find_uncovered
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
 from deepseek.messages import N_, Message, record_messages
 
@@ -39,7 +39,7 @@ def run(spec: CollectSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
     """
     if inputs:
         raise EngineError("wrong_inputs", "Collecting takes no input.", field="inputs", value=", ".join(sorted(inputs)))
-    allowed = operators_list(spec)
+    allowed = require_allowed_hosts(spec)
     require_installed(spec)
     from deepseek.collect.extract import check_selectors
 
@@ -47,15 +47,15 @@ def run(spec: CollectSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
     with staged(out) as stage:
         work = stage / ".work"
         work.mkdir()
-        told = _fetch(spec, allowed, work, report)
-        if not told["pages"]["fetched"]:
-            raise _nothing(told)
-        result = _write(spec, stage, work, told, report)
+        fetch_report = _fetch(spec, allowed, work, report)
+        if not fetch_report["pages"]["fetched"]:
+            raise _build_nothing_fetched_error(fetch_report)
+        result = _write(spec, stage, work, fetch_report, report)
         shutil.rmtree(work)
         return result
 
 
-def operators_list(spec: CollectSpec) -> list[str]:
+def require_allowed_hosts(spec: CollectSpec) -> list[str]:
     """The hosts that the operator allows; raises EngineError unless they hold all that the spec allows."""
     allowed = [part.strip() for part in os.environ.get(ALLOWED, "").split(",") if part.strip()]
     if not allowed:
@@ -71,7 +71,7 @@ def operators_list(spec: CollectSpec) -> list[str]:
             ),
         )
     try:
-        outside = uncovered(spec.allowed_hosts, allowed)
+        outside = find_uncovered(spec.allowed_hosts, allowed)
     except ValueError as failure:
         raise EngineError(
             "bad_host_list", "{allowed} cannot be read: {failure}.", allowed=ALLOWED, failure=failure, field=ALLOWED
@@ -122,7 +122,7 @@ def require_installed(spec: CollectSpec) -> None:
 def _fetch(spec: CollectSpec, allowed: list[str], work: Path, report: Report) -> dict[str, Any]:
     """Let the fetching process do its work, and tell what it tells; returns the fetch report."""
     report.progress(0, None, "pages", stage="collect")
-    with fetching(spec, allowed, work) as events:
+    with start_fetcher(spec, allowed, work) as events:
         for event in events:
             match event["event"]:
                 case "progress":
@@ -137,9 +137,11 @@ def _fetch(spec: CollectSpec, allowed: list[str], work: Path, report: Report) ->
     raise RuntimeError("The fetching process ended without saying how; the lines above say why.")
 
 
-def _nothing(told: Mapping[str, Any]) -> EngineError:
+def _build_nothing_fetched_error(fetch_report: Mapping[str, Any]) -> EngineError:
     """No page could be fetched at all: that is no version of anything."""
-    first: dict[str, Any] = told["errors"][0] if told["errors"] else {"kind": "none", "count": 0, "examples": []}
+    first: dict[str, Any] = (
+        fetch_report["errors"][0] if fetch_report["errors"] else {"kind": "none", "count": 0, "examples": []}
+    )
     example = first["examples"][0] if first["examples"] else {"url": "", "message": Message("nothing was asked for")}
     return EngineError(
         "nothing_fetched",
@@ -155,20 +157,20 @@ def _nothing(told: Mapping[str, Any]) -> EngineError:
     )
 
 
-def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], report: Report) -> CollectResult:
-    from deepseek.collect.tables import schema_of, write_records
+def _write(spec: CollectSpec, stage: Path, work: Path, fetch_report: dict[str, Any], report: Report) -> CollectResult:
+    from deepseek.collect.tables import build_schema, write_records
     from deepseek.quality.expectations import check_expectations, refuse_failures
     from deepseek.quality.expectations import list_expectation_warnings as broken_warnings
     from deepseek.quality.report import MEDIA_TYPE, build_quality_report
     from deepseek.tables.sources import ParquetBatches
 
-    schema = schema_of(spec)
-    report.progress(0, told["records"], "rows", stage="write")
+    schema = build_schema(spec)
+    report.progress(0, fetch_report["records"], "rows", stage="write")
     rows = write_records(work / "records.jsonl", stage / "records.parquet", schema)
     records = ParquetBatches(stage / "records.parquet")
     results = check_expectations(records, spec.expectations)
     refuse_failures(results)
-    warnings = [*warnings_of(told), *broken_warnings(results)]
+    warnings = [*list_warnings(fetch_report), *broken_warnings(results)]
     for warning in warnings:
         report.log(warning, level="warning")
 
@@ -177,7 +179,7 @@ def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], rep
 
     quality = {**build_quality_report(records, warnings=warnings, advance=advance), "expectations": results}
     _write_json(stage / "quality.json", quality)
-    _write_json(stage / "report.json", {"schema": "plane/fetch-report/v2", **told})
+    _write_json(stage / "report.json", {"schema": "plane/fetch-report/v2", **fetch_report})
     columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in schema]
     outputs = [
         Output("records", "records.parquet", TABLE_TYPE, {"rows": rows, "columns": columns}),
@@ -185,41 +187,43 @@ def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], rep
         Output("report", "report.json", REPORT_TYPE),
     ]
     if spec.keep_bodies:
-        kept = _write_bodies(work / "bodies", stage / "bodies.zip", report)
-        outputs.append(Output("bodies", "bodies.zip", "application/zip", {"pages": kept}))
+        pages = _write_bodies(work / "bodies", stage / "bodies.zip", report)
+        outputs.append(Output("bodies", "bodies.zip", "application/zip", {"pages": pages}))
     for name in ("fetched", "failed", "robots_denied", "refused"):
-        report.metric(f"pages_{name}", told["pages"][name])
+        report.metric(f"pages_{name}", fetch_report["pages"][name])
     report.metric("records", rows)
-    report.metric("bytes", told["bytes"])
+    report.metric("bytes", fetch_report["bytes"])
     summary: dict[str, JSON] = {
         "records": rows,
-        "pages": told["pages"],
-        "errors": {error["kind"]: error["count"] for error in told["errors"]},
-        "refused": {f"{row['code']} {row['what']}": row["count"] for row in told["refused"]},
-        "links_off_list": told["links_off_list"],
-        "bytes": told["bytes"],
-        "stopped": told["stopped"],
+        "pages": fetch_report["pages"],
+        "errors": {error["kind"]: error["count"] for error in fetch_report["errors"]},
+        "refused": {f"{row['code']} {row['what']}": row["count"] for row in fetch_report["refused"]},
+        "links_off_list": fetch_report["links_off_list"],
+        "bytes": fetch_report["bytes"],
+        "stopped": fetch_report["stopped"],
         "warnings": list(warnings),
     }
     return CollectResult(tuple(outputs), summary)
 
 
-def warnings_of(told: Mapping[str, Any]) -> list[str]:
+def list_warnings(fetch_report: Mapping[str, Any]) -> list[str]:
     """What a reader of the records should know: ends with what was left out."""
-    pages, warnings = told["pages"], []
-    if told["stopped"]:
-        warnings.append(f"The collection ended at its limit {told['stopped']}: what was found by then is there.")
+    pages, warnings = fetch_report["pages"], []
+    if fetch_report["stopped"]:
+        warnings.append(
+            f"The collection ended at its limit {fetch_report['stopped']}: what was found by then is there."
+        )
     if pages["left"]:
         warnings.append(f"{pages['left']} links were not followed: max_pages was reached.")
-    warnings += [f"{error['count']} pages are missing: {error['kind']}." for error in told["errors"]]
+    warnings += [f"{error['count']} pages are missing: {error['kind']}." for error in fetch_report["errors"]]
     warnings += [
         f"{count} items were left out: they lack the required field {name!r}."
-        for name, count in told["dropped"].items()
+        for name, count in fetch_report["dropped"].items()
     ]
     warnings += [
-        f"{count} values of the field {name!r} could not be read." for name, count in told["unreadable"].items()
+        f"{count} values of the field {name!r} could not be read." for name, count in fetch_report["unreadable"].items()
     ]
-    if not told["records"]:
+    if not fetch_report["records"]:
         warnings.append("No page had an item: look at the selectors.")
     return warnings
 

@@ -5,19 +5,19 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from deepseek.collect.hosts import Hosts, parse_entry, uncovered
+from deepseek.collect.hosts import Hosts, find_uncovered, parse_entry
 from deepseek.collect.pages_spec import SELECTOR, PageSpec, Selector
 from deepseek.collect.urls import PORTS, place_of
 from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
 from deepseek.spec_errors import spec_error
 
-__all__ = ["CollectSpec", "uncovered"]
+__all__ = ["CollectSpec", "find_uncovered"]
 
 WITHHELD = ("cookie", "host", "content-length", "connection", "transfer-encoding", "te", "upgrade", "user-agent")
 SECRET_WORDS = ("token", "secret", "password", "api-key", "apikey", "session", "credential", "auth")
 
 
-def _checked_url(url: str) -> str:
+def _check_url(url: str) -> str:
     try:
         place = place_of(url)
     except ValueError:
@@ -29,7 +29,7 @@ def _checked_url(url: str) -> str:
     return url
 
 
-def _checked_host(text: str) -> str:
+def _check_host(text: str) -> str:
     try:
         parse_entry(text)
     except ValueError as failure:
@@ -37,8 +37,8 @@ def _checked_host(text: str) -> str:
     return text
 
 
-Url = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_checked_url)]
-HostEntry = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_checked_host)]
+Url = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_check_url)]
+HostEntry = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_check_host)]
 UrlPattern = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -125,7 +125,7 @@ class RobotsSpec(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _disobeying_needs_a_reason(self) -> Self:
+    def _require_reason(self) -> Self:
         if not self.obey and len(self.reason.strip()) < 10:
             raise spec_error(
                 "needs_reason", "Not to obey robots.txt needs a reason of at least 10 characters: by whose leave?"
@@ -215,7 +215,7 @@ class HeaderSpec(BaseModel):
 
     @field_validator("name")
     @classmethod
-    def _no_secrets(cls, name: str) -> str:
+    def _refuse_secrets(cls, name: str) -> str:
         if name.lower() in WITHHELD or any(word in name.lower() for word in SECRET_WORDS):
             raise spec_error("header_withheld", "The header {name} cannot be set here.", name=name)
         return name
@@ -289,7 +289,7 @@ class CollectSpec(BaseModel):
 
     @field_validator("time_zone")
     @classmethod
-    def _zone_exists(cls, zone: str) -> str:
+    def _check_time_zone(cls, zone: str) -> str:
         try:
             zoneinfo.ZoneInfo(zone)
         except (KeyError, ValueError, OSError):
@@ -298,18 +298,18 @@ class CollectSpec(BaseModel):
 
     @field_validator("headers")
     @classmethod
-    def _headers_once(cls, headers: list[HeaderSpec]) -> list[HeaderSpec]:
+    def _check_unique_headers(cls, headers: list[HeaderSpec]) -> list[HeaderSpec]:
         names = [header.name.lower() for header in headers]
         if len(set(names)) < len(names):
             raise spec_error("repeated", "A header is named twice.")
         return headers
 
     @model_validator(mode="after")
-    def _starts_are_allowed(self) -> Self:
+    def _check_start_urls(self) -> Self:
         hosts = Hosts(self.allowed_hosts)
         for url in self.start_urls:
             place = place_of(url)
-            if not hosts.allows(place.host, place.port):
+            if not hosts.is_allowed(place.host, place.port):
                 raise spec_error(
                     "start_not_allowed",
                     "The start address {url} is of the host {host}, which the allowed hosts do not name.",
@@ -319,7 +319,7 @@ class CollectSpec(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _same_field_same_type(self) -> Self:
+    def _check_field_types(self) -> Self:
         kinds: dict[str, str] = {}
         for page in self.pages:
             for field in page.fields:

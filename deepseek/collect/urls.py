@@ -25,7 +25,7 @@ def place_of(url: str) -> Place:
     return Place(scheme, (parts.hostname or "").rstrip("."), parts.port or PORTS.get(scheme, 0), "@" in parts.netloc)
 
 
-def absolute(base: str, link: str) -> str | None:
+def resolve_link(base: str, link: str) -> str | None:
     """`link` as it stands in the page `base`, made absolute, without its fragment; None where it leads to no page."""
     text = SPACE.sub("", link) if len(link) < 4096 else ""
     if not text or text.startswith("#"):
@@ -38,7 +38,7 @@ def absolute(base: str, link: str) -> str | None:
     return url if place.scheme in PORTS and place.host else None
 
 
-def key_of(url: str) -> str:
+def normalize_url(url: str) -> str:
     """What two spellings of one address have in common: scheme and host in lower case, the usual port left out."""
     parts = urlsplit(urldefrag(url).url)
     place = place_of(url)
@@ -46,7 +46,7 @@ def key_of(url: str) -> str:
     return parts._replace(scheme=place.scheme, netloc=f"{place.host}{port}", path=parts.path or "/").geturl()
 
 
-def matches(pattern: str, url: str) -> bool:
+def matches_pattern(pattern: str, url: str) -> bool:
     """Whether the pattern fits: * stands for any characters, and without one the text is to be found somewhere.
 
     The empty pattern fits every URL. Greedy from the left, so the time is linear whatever a person writes.
@@ -58,8 +58,8 @@ def matches(pattern: str, url: str) -> bool:
         return False
     at, end = len(first), len(url) - len(last)
     for part in middle:
-        found = url.find(part, at, end)
-        if found < 0:
+        index = url.find(part, at, end)
+        if index < 0:
             return False
-        at = found + len(part)
+        at = index + len(part)
     return True

@@ -34,7 +34,7 @@ class Compiler:
         # libm last, and only if the code calls it: exponentials of an activation come from there.
         self._run("-shared", "-fPIC", "-o", output, *objects, "-Wl,--as-needed", "-lm")
 
-    def works(self) -> str | None:
+    def find_fault(self) -> str | None:
         """None if it can make a shared library here, else what it said."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
@@ -53,12 +53,12 @@ class Compiler:
             text=True,
             errors="replace",
             timeout=_SECONDS,
-            env={**os.environ, "PATH": _path()},
+            env={**os.environ, "PATH": _build_path()},
             check=False,
         )
         if run.returncode:
-            said = (run.stderr or run.stdout).strip().splitlines() or ["it said nothing"]
-            why = next((line for line in said if "error" in line), said[-1])
+            lines = (run.stderr or run.stdout).strip().splitlines() or ["it said nothing"]
+            why = next((line for line in lines if "error" in line), lines[-1])
             raise RuntimeError(f"{self.command[0]} ended with {run.returncode}: {why[:300]}")
 
 
@@ -67,29 +67,29 @@ def find_compiler() -> Compiler:
 
     Raises EngineError ``compiler_missing`` naming the remedy.
     """
-    said = []
-    for command in _candidates():
+    faults = []
+    for command in _list_candidates():
         compiler = Compiler(command)
-        fault = compiler.works()
+        fault = compiler.find_fault()
         if fault is None:
             return compiler
-        said.append(fault)
+        faults.append(fault)
     raise EngineError(
         "compiler_missing",
         "There is no C compiler that works on this machine; TVM needs one to link the compiled model.",
         field="PATH",
-        value="; ".join(said)[:500] or f"none of {', '.join(NAMES)}, and no ziglang package",
+        value="; ".join(faults)[:500] or f"none of {', '.join(NAMES)}, and no ziglang package",
         limit="a C compiler that can make a shared library",
         hint=N_("Install g++ (on Debian: apt install g++), or the package ziglang with pip."),
     )
 
 
-def _candidates() -> list[list[str]]:
-    found = [[path] for path in (shutil.which(name, path=_path()) for name in NAMES) if path]
+def _list_candidates() -> list[list[str]]:
+    commands = [[path] for path in (shutil.which(name, path=_build_path()) for name in NAMES) if path]
     if importlib.util.find_spec("ziglang"):
-        found.append([sys.executable, "-m", "ziglang", "cc"])
-    return found
+        commands.append([sys.executable, "-m", "ziglang", "cc"])
+    return commands
 
 
-def _path() -> str:
+def _build_path() -> str:
     return os.environ.get("PATH", DEFAULT_PATH)

@@ -46,27 +46,27 @@ class Host:
     lanes: int
     needs: tuple[str, ...]
 
-    def target(self, threads: int) -> Any:
+    def build_target(self, threads: int) -> Any:
         """The TVM target."""
         return tvm.target.Target({"kind": "llvm", "mtriple": self.triple, "mcpu": self.mcpu, "num-cores": threads})
 
 
-def this_host() -> Host:
+def detect_host() -> Host:
     """This machine. A virtual one may hide instructions that its processor has: then an older level is taken."""
-    here, found = get_arch(), codegen.llvm_get_system_cpu()
-    triple = f"{here}-linux-gnu"
-    if here != "x86_64":  # LLVM asks such a processor itself
-        return Host(here, found, triple, 4, ())
+    machine, cpu = get_arch(), codegen.llvm_get_system_cpu()
+    triple = f"{machine}-linux-gnu"
+    if machine != "x86_64":  # LLVM asks such a processor itself
+        return Host(machine, cpu, triple, 4, ())
     flags = read_cpu_flags()
-    for mcpu in (found, *_LEVELS):
-        needs = _needs(mcpu, triple)
+    for mcpu in (cpu, *_LEVELS):
+        needs = _list_cpu_features(mcpu, triple)
         if needs <= flags:
             break
     lanes = 16 if "avx512f" in needs else 8 if "avx" in needs else 4
-    return Host(here, mcpu, triple, lanes, tuple(sorted(needs)))
+    return Host(machine, mcpu, triple, lanes, tuple(sorted(needs)))
 
 
-def _needs(mcpu: str, triple: str) -> frozenset[str]:
+def _list_cpu_features(mcpu: str, triple: str) -> frozenset[str]:
     target = tvm.target.Target({"kind": "llvm", "mtriple": triple, "mcpu": mcpu})
     features = {str(name) for name in codegen.llvm_get_cpu_features(target)}
     return frozenset(flag for name, flag in FLAGS.items() if name in features)

@@ -26,7 +26,7 @@ class Cut(nn.Module):
         return result
 
 
-def widened(network: Network, lanes: int) -> Network:
+def widen_network(network: Network, lanes: int) -> Network:
     """A network that gives the same outputs, each of its layers as wide as whole vector registers of `lanes` values.
 
     What is added has weights of zero, in its own layer and in the next. Products of other widths, a single output
@@ -67,7 +67,7 @@ def lower(network: nn.Module, batch: int, inputs: int, target: Any) -> Any:
         )(module)
 
 
-def with_kernels(module: Any, kernels: dict[str, Any]) -> Any:
+def replace_kernels(module: Any, kernels: dict[str, Any]) -> Any:
     """`module` with some of its functions, by name, replaced by scheduled ones."""
     module = module.clone()
     for name in list(module.functions):

@@ -68,24 +68,24 @@ def run(spec: CompileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
             machine=machine,
         )
         figures = _measure(spec, source, manifest, stage, report)
-    return _result(manifest, figures, report)
+    return _build_result(manifest, figures, report)
 
 
 def _build(spec: CompileSpec, source: Source, compiler: Compiler, path: Path, report: Report) -> dict[str, Any]:
     """Make the library at `path`; returns what the manifest says of its machine."""
     import tvm
 
-    from deepseek.compile.host import this_host
-    from deepseek.compile.lowering import lower, widened, with_kernels
-    from deepseek.compile.tiles import scheduled
-    from deepseek.compile.tuning import kernels_of, tune
+    from deepseek.compile.host import detect_host
+    from deepseek.compile.lowering import lower, replace_kernels, widen_network
+    from deepseek.compile.tiles import schedule_kernel
+    from deepseek.compile.tuning import list_kernels, tune
 
-    host = this_host()
-    target, inputs = host.target(spec.threads), source.manifest.architecture.inputs
+    host = detect_host()
+    target, inputs = host.build_target(spec.threads), source.manifest.architecture.inputs
     report.progress(0, None, "kernels", stage="lower")
     with tvm.transform.PassContext(opt_level=spec.opt_level):
-        module = lower(widened(source.network, host.lanes), spec.batch, inputs, target)
-        kernels = kernels_of(module, host.lanes, threads=spec.threads, seed=spec.seed)
+        module = lower(widen_network(source.network, host.lanes), spec.batch, inputs, target)
+        kernels = list_kernels(module, host.lanes, threads=spec.threads, seed=spec.seed)
         possible = sum(len(kernel.tiles) for kernel in kernels)
         trials = min(spec.trials, possible)
         report.log(f"{len(kernels)} kernels for {host.mcpu}, {possible} ways to cut them, {trials} to try")
@@ -95,16 +95,18 @@ def _build(spec: CompileSpec, source: Source, compiler: Compiler, path: Path, re
 
         tried = tune(kernels, target, host.lanes, trials=trials, advance=advance)
         report.progress(0, None, "kernels", stage="build")
-        chosen = {kernel.name: scheduled(kernel.function, kernel.best, host.lanes) for kernel in kernels}
-        executable = tvm.compile(with_kernels(module, chosen), target=target)
+        chosen = {kernel.name: schedule_kernel(kernel.function, kernel.best, host.lanes) for kernel in kernels}
+        executable = tvm.compile(replace_kernels(module, chosen), target=target)
         with TemporaryDirectory(dir=path.parent) as objects:  # in the staging folder, which goes if this is killed
             executable.export_library(str(path), fcompile=compiler.link, workspace_dir=objects)
     tiles = {kernel.name: str(kernel.best) for kernel in kernels}
     report.log("tiles: " + (", ".join(f"{name} {tile}" for name, tile in tiles.items()) or "none"))
-    return _machine(spec, host, target, tried, tiles)
+    return _describe_machine(spec, host, target, tried, tiles)
 
 
-def _machine(spec: CompileSpec, host: "Host", target: Any, tried: int, tiles: Mapping[str, str]) -> dict[str, Any]:
+def _describe_machine(
+    spec: CompileSpec, host: "Host", target: Any, tried: int, tiles: Mapping[str, str]
+) -> dict[str, Any]:
     import tvm
 
     return {
@@ -146,13 +148,13 @@ def _measure(spec: CompileSpec, source: Source, manifest: ModelManifest, stage: 
         manifest,
         outputs,
         latency=[timed],
-        notes=_notes(timed, manifest, source.manifest.file.size),
+        notes=_list_notes(timed, manifest, source.manifest.file.size),
         confidence=CONFIDENCE,
         seed=spec.seed,
     )
 
 
-def _notes(timed: Latency, manifest: ModelManifest, trained: int) -> list[str]:
+def _list_notes(timed: Latency, manifest: ModelManifest, trained: int) -> list[str]:
     notes, size = [describe_latency(timed)], manifest.file.size
     if not manifest.machine["trials"]:
         notes.append(Message("It is not tuned: no trial was asked for, and the tiles go by a rule of thumb."))
@@ -171,7 +173,7 @@ def _notes(timed: Latency, manifest: ModelManifest, trained: int) -> list[str]:
     return notes
 
 
-def _result(manifest: ModelManifest, figures: Figures, report: Report) -> CompileResult:
+def _build_result(manifest: ModelManifest, figures: Figures, report: Report) -> CompileResult:
     for note in figures.notes:
         report.log(note, level="warning" if figures.latency[0].ratio < 1 and note is figures.notes[0] else "info")
     timed = figures.latency[0]

@@ -44,34 +44,34 @@ class Tile:
         return f"{self.rows}x{self.columns}" + " in parallel" * self.parallel
 
 
-def product_of(function: Any) -> Product | None:
+def find_product(function: Any) -> Product | None:
     """The product that a kernel computes; None if it computes none."""
     schedule = Schedule(function)
-    block = _product_block(schedule)
+    block = _get_product_block(schedule)
     if block is None:
         return None
     loops = [int(schedule.get(loop).extent) for loop in schedule.get_loops(block)]
     return Product(rows=loops[-3], columns=loops[-2], depth=loops[-1]) if len(loops) == 3 else None
 
 
-def tiles_for(product: Product, lanes: int, threads: int = 1) -> list[Tile]:
+def list_tiles(product: Product, lanes: int, threads: int = 1) -> list[Tile]:
     """The tiles to try, the likeliest first: about 16 sums in registers, and rather more rows than one."""
     ways = [False] if threads == 1 else [product.work >= PARALLEL_WORK, product.work < PARALLEL_WORK]
     rows = [count for count in range(1, _ROWS + 1) if product.rows % count == 0]
     columns = [count * lanes for count in _VECTORS if product.columns % (count * lanes) == 0]
     tiles = [Tile(r, c) for r in rows for c in columns if r * c // lanes <= _REGISTERS]
 
-    def unlikeliness(tile: Tile) -> tuple[int, int]:
+    def rank_tile(tile: Tile) -> tuple[int, int]:
         return abs(tile.rows * tile.columns // lanes - 16), abs(tile.rows - 4)
 
-    return [replace(tile, parallel=way) for way in ways for tile in sorted(tiles, key=unlikeliness)]
+    return [replace(tile, parallel=way) for way in ways for tile in sorted(tiles, key=rank_tile)]
 
 
-def scheduled(function: Any, tile: Tile, lanes: int) -> Any:
+def schedule_kernel(function: Any, tile: Tile, lanes: int) -> Any:
     """The kernel with its product cut into tiles; it computes the same sums, each in the order of the depth."""
     schedule = Schedule(function)
-    product = _product_block(schedule)
-    last = _inline_what_follows(schedule, product)
+    product = _get_product_block(schedule)
+    last = _fold_epilogue(schedule, product)
     if last is None:  # the product is stored as it is, or what follows has another shape
         last = schedule.cache_write(product, 0, "local")
     else:
@@ -84,7 +84,7 @@ def scheduled(function: Any, tile: Tile, lanes: int) -> Any:
     if tile.parallel:
         schedule.parallel(tiles)
     schedule.compute_at(product, tiles, preserve_unit_loops=True)
-    _in_vectors(schedule, [row], column, lanes)
+    _vectorize(schedule, [row], column, lanes)
     row, column, depth = schedule.get_loops(product)[-3:]
     vectors, lane = schedule.split(column, [None, lanes])
     schedule.reorder(depth, row, vectors, lane)
@@ -95,19 +95,19 @@ def scheduled(function: Any, tile: Tile, lanes: int) -> Any:
     return schedule.mod["main"].with_attr("tirx.is_scheduled", True)
 
 
-def _in_vectors(schedule: Any, unrolled: list[Any], column: Any, lanes: int) -> None:
+def _vectorize(schedule: Any, unrolled: list[Any], column: Any, lanes: int) -> None:
     vectors, lane = schedule.split(column, [None, lanes])
     schedule.vectorize(lane)
     for loop in (vectors, *unrolled):
         schedule.unroll(loop)
 
 
-def _product_block(schedule: Any) -> Any:
+def _get_product_block(schedule: Any) -> Any:
     blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
     return next((block for block in blocks if schedule.get(block).name_hint.startswith("matmul")), None)
 
 
-def _inline_what_follows(schedule: Any, product: Any) -> Any:
+def _fold_epilogue(schedule: Any, product: Any) -> Any:
     """Put what is computed of each output into one block, and return it; None unless it is as large as the product."""
     name = schedule.get(product).name_hint
     blocks = schedule.get_child_blocks(schedule.get_sblock("root"))
@@ -117,8 +117,8 @@ def _inline_what_follows(schedule: Any, product: Any) -> Any:
     for block in following[:-1]:
         schedule.compute_inline(block)
 
-    def shape(block: Any) -> list[int]:
+    def get_shape(block: Any) -> list[int]:
         return [int(schedule.get(loop).extent) for loop in schedule.get_loops(block)][:2]
 
     last = following[-1]
-    return last if shape(last) == shape(product) else None
+    return last if get_shape(last) == get_shape(product) else None

@@ -10,7 +10,7 @@ import numpy as np
 import tvm
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
-from deepseek.compile.tiles import Product, Tile, product_of, scheduled, tiles_for
+from deepseek.compile.tiles import Product, Tile, find_product, list_tiles, schedule_kernel
 
 SECONDS = 300.0
 """Tuning takes no longer than this, whatever number of trials is asked for."""
@@ -41,20 +41,20 @@ class Kernel:
         return fastest
 
 
-def kernels_of(module: Any, lanes: int, *, threads: int, seed: int) -> list[Kernel]:
+def list_kernels(module: Any, lanes: int, *, threads: int, seed: int) -> list[Kernel]:
     """The products of `module`, the largest first. Behind the likeliest, tiles stand in an order drawn by `seed`."""
-    found = []
+    kernels = []
     for name, function in module.functions.items():
-        product = product_of(function) if isinstance(function, tvm.tirx.PrimFunc) else None
-        tiles = tiles_for(product, lanes, threads) if product else []
+        product = find_product(function) if isinstance(function, tvm.tirx.PrimFunc) else None
+        tiles = list_tiles(product, lanes, threads) if product else []
         if product and tiles:
-            found.append(Kernel(name.name_hint, function, product, tiles))
-    found.sort(key=lambda kernel: (-kernel.product.work, kernel.name))
-    for place, kernel in enumerate(found):
-        others = kernel.tiles[1:]
-        random.Random(f"{seed}/{place}").shuffle(others)  # noqa: S311  a search, not a secret
-        kernel.tiles[1:] = others
-    return found
+            kernels.append(Kernel(name.name_hint, function, product, tiles))
+    kernels.sort(key=lambda kernel: (-kernel.product.work, kernel.name))
+    for place, kernel in enumerate(kernels):
+        candidates = kernel.tiles[1:]
+        random.Random(f"{seed}/{place}").shuffle(candidates)  # noqa: S311  a search, not a secret
+        kernel.tiles[1:] = candidates
+    return kernels
 
 
 def tune(kernels: list[Kernel], target: Any, lanes: int, *, trials: int, advance: Callable[[int], object]) -> int:
@@ -70,7 +70,7 @@ def tune(kernels: list[Kernel], target: Any, lanes: int, *, trials: int, advance
             if done == trials or time.monotonic() > end:
                 return done
             tile = kernel.tiles[turn]
-            kernel.seconds[tile] = measure(scheduled(kernel.function, tile, lanes), target)
+            kernel.seconds[tile] = measure(schedule_kernel(kernel.function, tile, lanes), target)
             done += 1
             advance(done)
     return done

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.diff.sides import KEY, ROW, Side, as_text, cast, common
+from deepseek.diff.sides import KEY, ROW, Side, as_text, cast, find_common_type
 from deepseek.job import JSON, EngineError
 from deepseek.messages import N_
 
@@ -34,10 +34,10 @@ class Plan:
     new: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        here, there = self.before.schema.names, self.after.schema.names
-        self.shared = [name for name in here if name in set(there) and name not in self.keys]
-        self.gone = [name for name in here if name not in set(there)]
-        self.new = [name for name in there if name not in set(here)]
+        before, after = self.before.schema.names, self.after.schema.names
+        self.shared = [name for name in before if name in set(after) and name not in self.keys]
+        self.gone = [name for name in before if name not in set(after)]
+        self.new = [name for name in after if name not in set(before)]
 
     @property
     def schema(self) -> pa.Schema:
@@ -68,16 +68,18 @@ def compare(
 
     Raises EngineError ``duplicate_key``, naming the key, the table and two of its rows.
     """
-    old = empty(plan.before) if before is None else before
-    new = empty(plan.after) if after is None else after
-    found = index_of(plan, plan.before, old)
-    place = found.get_indexer(index_of(plan, plan.after, new))
+    old = build_empty_table(plan.before) if before is None else before
+    new = build_empty_table(plan.after) if after is None else after
+    index = index_of(plan, plan.before, old)
+    place = index.get_indexer(index_of(plan, plan.after, new))
     added = np.flatnonzero(place < 0)
-    kept = np.flatnonzero(place >= 0)
-    partner = place[kept]
-    removed = np.setdiff1d(np.arange(len(found)), partner, assume_unique=True)
-    differ = {name: differs(old.column(name).take(partner), new.column(name).take(kept)) for name in plan.shared}
-    any_of = np.zeros(len(kept), dtype=bool)
+    matched = np.flatnonzero(place >= 0)
+    partner = place[matched]
+    removed = np.setdiff1d(np.arange(len(index)), partner, assume_unique=True)
+    differ = {
+        name: compare_columns(old.column(name).take(partner), new.column(name).take(matched)) for name in plan.shared
+    }
+    any_of = np.zeros(len(matched), dtype=bool)
     for name, mask in differ.items():
         counts.by_column[name] += int(mask.sum())
         any_of |= mask
@@ -85,25 +87,25 @@ def compare(
     counts.added += len(added)
     counts.removed += len(removed)
     counts.changed += len(changed)
-    counts.same += len(kept) - len(changed)
+    counts.same += len(matched) - len(changed)
     if not len(added) + len(removed) + len(changed):
         return None
     names = np.array(plan.shared, dtype=object)
     matrix = np.column_stack([differ[name][changed] for name in plan.shared]) if plan.shared else np.zeros((0, 0), bool)
     columns = [list(names[row]) for row in matrix] if plan.shared else []
     parts = [
-        block(plan, "removed", old, removed, None, None, [[]] * len(removed)),
-        block(plan, "changed", old, partner[changed], new, kept[changed], columns),
-        block(plan, "added", None, None, new, added, [[]] * len(added)),
+        build_changes(plan, "removed", old, removed, None, None, [[]] * len(removed)),
+        build_changes(plan, "changed", old, partner[changed], new, matched[changed], columns),
+        build_changes(plan, "added", None, None, new, added, [[]] * len(added)),
     ]
-    made = pa.concat_tables([part for part in parts if part.num_rows])
+    changes = pa.concat_tables([part for part in parts if part.num_rows])
     left = sample - len(counts.sample)
     if left > 0:
-        counts.sample += [told(plan, row) for row in made.slice(0, left).to_pylist()]
-    return made
+        counts.sample += [serialize_change(plan, row) for row in changes.slice(0, left).to_pylist()]
+    return changes
 
 
-def block(
+def build_changes(
     plan: Plan,
     change: str,
     old: pa.Table | None,
@@ -116,24 +118,24 @@ def block(
     count = len(columns)
     before = old.take(old_rows) if old is not None else None
     after = new.take(new_rows) if new is not None else None
-    keyed = after if after is not None else before if before is not None else empty(plan.after)
+    keyed = after if after is not None else before if before is not None else build_empty_table(plan.after)
     arrays: list[pa.ChunkedArray | pa.Array] = [pa.array([change] * count, pa.string())]
-    arrays += [fitted(keyed.column(key), kind) for key, kind in zip(plan.keys, plan.key_types, strict=True)]
+    arrays += [fit_column(keyed.column(key), kind) for key, kind in zip(plan.keys, plan.key_types, strict=True)]
     arrays.append(pa.array(columns, pa.list_(pa.string())))
     for table in (before, after):
         arrays.append(pa.nulls(count, pa.int64()) if table is None else table.column(ROW))
     for table, side, names in ((before, plan.before, plan.gone), (after, plan.after, plan.new)):
         for name in plan.shared + names:
             kind = side.schema.field(name).type
-            arrays.append(pa.nulls(count, kind) if table is None else fitted(table.column(name), kind))
+            arrays.append(pa.nulls(count, kind) if table is None else fit_column(table.column(name), kind))
     return pa.table(arrays, schema=plan.schema)
 
 
-def fitted(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+def fit_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column if column.type.equals(kind) else column.cast(kind)
 
 
-def empty(side: Side) -> pa.Table:
+def build_empty_table(side: Side) -> pa.Table:
     return (
         side.schema.empty_table()
         .append_column(KEY, pa.array([], pa.string()))
@@ -149,7 +151,7 @@ def index_of(plan: Plan, side: Side, table: pa.Table) -> "pd.Index[str]":
     twice = int(np.flatnonzero(keys.duplicated())[0])
     first = int(np.flatnonzero(keys == keys[twice])[0])
     rows = sorted(table.column(ROW)[at].as_py() for at in (first, twice))
-    value = ", ".join(f"{key} = {clipped(table.column(key)[twice].as_py())}" for key in plan.keys)
+    value = ", ".join(f"{key} = {clip_value(table.column(key)[twice].as_py())}" for key in plan.keys)
     raise EngineError(
         "duplicate_key",
         "The key {found} stands in rows {rows} and {rows_2} of the table in {side_name}.",
@@ -164,36 +166,36 @@ def index_of(plan: Plan, side: Side, table: pa.Table) -> "pd.Index[str]":
     )
 
 
-def differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> Mask:
+def compare_columns(left: pa.ChunkedArray, right: pa.ChunkedArray) -> Mask:
     """Where two columns of equal length hold different values; missing equals missing."""
-    kind = common(one.type, other.type)
-    if pa.types.is_string(kind) and not one.type.equals(other.type):
-        one, other = alike(one, other)
+    kind = find_common_type(left.type, right.type)
+    if pa.types.is_string(kind) and not left.type.equals(right.type):
+        left, right = convert_to_common_type(left, right)
     else:
-        one, other = cast(one, kind), cast(other, kind)
+        left, right = cast(left, kind), cast(right, kind)
     try:
-        equal = pc.equal(one, other)
+        equal = pc.equal(left, right)
     except pa.ArrowNotImplementedError:
-        equal = pc.equal(as_text(one), as_text(other))
-    both = pc.and_(pc.is_null(one), pc.is_null(other))
+        equal = pc.equal(as_text(left), as_text(right))
+    both = pc.and_(pc.is_null(left), pc.is_null(right))
     same = pc.or_(pc.fill_null(equal, False), both)
-    found: Mask = same.to_numpy(zero_copy_only=False) if isinstance(same, pa.Array) else same.to_numpy()
-    return ~found
+    equal_mask: Mask = same.to_numpy(zero_copy_only=False) if isinstance(same, pa.Array) else same.to_numpy()
+    return ~equal_mask
 
 
-def alike(one: pa.ChunkedArray, other: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+def convert_to_common_type(left: pa.ChunkedArray, right: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """Text beside numbers or dates: the text is read as the other's type, where all of it can be."""
-    for text, typed, swapped in ((one, other, False), (other, one, True)):
+    for text, typed, swapped in ((left, right, False), (right, left, True)):
         if pa.types.is_string(text.type):
             try:
                 read = text.cast(typed.type)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 continue
             return (typed, read) if swapped else (read, typed)
-    return as_text(one), as_text(other)
+    return as_text(left), as_text(right)
 
 
-def told(plan: Plan, row: dict[str, object]) -> JSON:
+def serialize_change(plan: Plan, row: dict[str, object]) -> JSON:
     """One row of the summary's sample, its values as text."""
     change = row["change"]
     changed = row["columns"]
@@ -202,14 +204,18 @@ def told(plan: Plan, row: dict[str, object]) -> JSON:
         names = changed
     return {
         "change": str(change),
-        "key": [clipped(row[f"key.{key}"]) for key in plan.keys],
+        "key": [clip_value(row[f"key.{key}"]) for key in plan.keys],
         "columns": [
-            {"name": name, "before": clipped(row.get(f"before.{name}")), "after": clipped(row.get(f"after.{name}"))}
+            {
+                "name": name,
+                "before": clip_value(row.get(f"before.{name}")),
+                "after": clip_value(row.get(f"after.{name}")),
+            }
             for name in names[:COLUMNS_TOLD]
         ],
         "more": max(0, len(names) - COLUMNS_TOLD),
     }
 
 
-def clipped(value: object) -> str | None:
+def clip_value(value: object) -> str | None:
     return None if value is None else str(value)[:CLIPPED]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepseek.diff.rows import Counts, Plan, compare
-from deepseek.diff.sides import MOST_PARTS, PART_BYTES, Side, key_types, part_of, parted, with_key
+from deepseek.diff.sides import MOST_PARTS, PART_BYTES, Side, add_key, find_key_types, read_part, split_into_parts
 from deepseek.diff.spec import DiffSpec
 from deepseek.job import JSON, Output, Report, Result, staged
 
@@ -29,33 +29,33 @@ def run(spec: DiffSpec, *, inputs: Mapping[str, Path], out: Path, report: Report
         for side in (before, after):
             report.progress(0, None, "rows", stage="read")
             side.open(stage)
-        plan = Plan(before, after, spec.keys, key_types(before, after, spec.keys))
+        plan = Plan(before, after, spec.keys, find_key_types(before, after, spec.keys))
         counts = Counts()
         written = 0
         rows: dict[str, int] = {}
         with pq.ParquetWriter(stage / "changes.parquet", plan.schema, compression="zstd", version="2.6") as writer:
-            for number, total, old, new in parts_of(plan, stage, rows, report):
-                made = compare(plan, old, new, counts, spec.sample_rows)
-                if made is not None:
-                    writer.write_table(made)
-                    written += made.num_rows
+            for number, total, old, new in iterate_parts(plan, stage, rows, report):
+                changes = compare(plan, old, new, counts, spec.sample_rows)
+                if changes is not None:
+                    writer.write_table(changes)
+                    written += changes.num_rows
                 report.progress(number, total, "parts", stage="compare")
-        document = summary(plan, counts, rows)
+        document = build_summary(plan, counts, rows)
         text = json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1) + "\n"
         (stage / "summary.json").write_text(text, encoding="utf-8")
         meta: dict[str, JSON] = {
             "rows": written,
             "columns": [{"name": field.name, "dtype": str(field.type)} for field in plan.schema],
         }
-        told: dict[str, JSON] = {name: document[name] for name in ("added", "removed", "changed", "same")}
+        totals: dict[str, JSON] = {name: document[name] for name in ("added", "removed", "changed", "same")}
         outputs = (
             Output("changes", "changes.parquet", PARQUET, meta),
             Output("summary", "summary.json", "application/json"),
         )
-        return Result(outputs, told)
+        return Result(outputs, totals)
 
 
-def parts_of(
+def iterate_parts(
     plan: Plan, stage: Path, rows: dict[str, int], report: Report
 ) -> Iterator[tuple[int, int, pa.Table | None, pa.Table | None]]:
     """(number from 1, of how many, before, after) of each part; fills `rows` with the rows of either side."""
@@ -63,9 +63,9 @@ def parts_of(
     if not any(side.large for side in sides):
         tables = []
         for side in sides:
-            whole = pa.concat_tables(side.batches()).combine_chunks()
-            rows[side.name] = whole.num_rows
-            tables.append(with_key(whole, plan.keys, plan.key_types, 1))
+            table = pa.concat_tables(side.read_batches()).combine_chunks()
+            rows[side.name] = table.num_rows
+            tables.append(add_key(table, plan.keys, plan.key_types, 1))
         yield 1, 1, tables[0], tables[1]
         return
     parts = min(MOST_PARTS, 1 + sum(side.path.stat().st_size for side in sides) // PART_BYTES)
@@ -73,19 +73,19 @@ def parts_of(
     folder.mkdir()
     for side in sides:
         report.progress(0, None, "rows", stage="part")
-        rows[side.name] = parted(side, plan.keys, plan.key_types, parts, folder)
+        rows[side.name] = split_into_parts(side, plan.keys, plan.key_types, parts, folder)
     for part in range(parts):
-        yield part + 1, parts, part_of(plan.before, folder, part), part_of(plan.after, folder, part)
+        yield part + 1, parts, read_part(plan.before, folder, part), read_part(plan.after, folder, part)
     shutil.rmtree(folder)
 
 
-def summary(plan: Plan, counts: Counts, rows: Mapping[str, int]) -> dict[str, JSON]:
+def build_summary(plan: Plan, counts: Counts, rows: Mapping[str, int]) -> dict[str, JSON]:
     """What the comparison says, with the schemas side by side and the first rows that differ."""
-    here, there = plan.before.schema, plan.after.schema
+    before, after = plan.before.schema, plan.after.schema
     columns: list[JSON] = []
-    for name in [*there.names, *plan.gone]:
-        old = str(here.field(name).type) if name in here.names else None
-        new = str(there.field(name).type) if name in there.names else None
+    for name in [*after.names, *plan.gone]:
+        old = str(before.field(name).type) if name in before.names else None
+        new = str(after.field(name).type) if name in after.names else None
         change = "added" if old is None else "removed" if new is None else "same" if old == new else "retyped"
         columns.append(
             {"name": name, "change": change, "before": old, "after": new, "changed": counts.by_column.get(name, 0)}

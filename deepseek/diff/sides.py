@@ -36,13 +36,13 @@ class Side:
         self.source: Batches = source.batches
         self.schema: pa.Schema = source.batches.schema
 
-    def batches(self) -> Iterator[pa.Table]:
+    def read_batches(self) -> Iterator[pa.Table]:
         """The rows, in order."""
         for batch in self.source:
             yield pa.Table.from_batches([batch])
 
 
-def key_types(before: Side, after: Side, keys: Sequence[str]) -> list[pa.DataType]:
+def find_key_types(before: Side, after: Side, keys: Sequence[str]) -> list[pa.DataType]:
     """What each key column is compared as: its own type where both tables agree. Raises EngineError unknown_column."""
     for side in (before, after):
         for position, key in enumerate(keys):
@@ -50,19 +50,19 @@ def key_types(before: Side, after: Side, keys: Sequence[str]) -> list[pa.DataTyp
                 error = build_unknown_column_error(side.schema.names, key, f"/keys/{position}")
                 error.message = Message("The table in {side} has no column {key!r}.", side=side.name, key=key)
                 raise error
-    return [common(before.schema.field(key).type, after.schema.field(key).type) for key in keys]
+    return [find_common_type(before.schema.field(key).type, after.schema.field(key).type) for key in keys]
 
 
-def common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+def find_common_type(left: pa.DataType, right: pa.DataType) -> pa.DataType:
     """A type that values of both can be compared in."""
     types = pa.types
-    if one.equals(other):
-        return one
-    if all(types.is_integer(kind) for kind in (one, other)):
+    if left.equals(right):
+        return left
+    if all(types.is_integer(kind) for kind in (left, right)):
         return pa.int64()
-    if all(types.is_integer(kind) or types.is_floating(kind) for kind in (one, other)):
+    if all(types.is_integer(kind) or types.is_floating(kind) for kind in (left, right)):
         return pa.float64()
-    if all(types.is_date(kind) or types.is_timestamp(kind) for kind in (one, other)):
+    if all(types.is_date(kind) or types.is_timestamp(kind) for kind in (left, right)):
         return pa.timestamp("us")
     return pa.string()
 
@@ -85,7 +85,7 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array(values, pa.string())])
 
 
-def with_key(table: pa.Table, keys: Sequence[str], types: Sequence[pa.DataType], first_row: int) -> pa.Table:
+def add_key(table: pa.Table, keys: Sequence[str], types: Sequence[pa.DataType], first_row: int) -> pa.Table:
     """The table with two columns more: the text of its key, and the number of each row, from 1."""
     texts = [
         pc.fill_null(as_text(cast(table.column(key), kind)).cast(pa.string()), MISSING)
@@ -96,23 +96,23 @@ def with_key(table: pa.Table, keys: Sequence[str], types: Sequence[pa.DataType],
     return table.append_column(KEY, key).append_column(ROW, rows)
 
 
-def parted(side: Side, keys: Sequence[str], types: Sequence[pa.DataType], parts: int, folder: Path) -> int:
+def split_into_parts(side: Side, keys: Sequence[str], types: Sequence[pa.DataType], parts: int, folder: Path) -> int:
     """Write the rows of a side to `parts` files in `folder`, equal keys into the same; how many rows there are."""
     writers: list[pa.ipc.RecordBatchFileWriter | None] = [None] * parts
     rows = 0
     try:
-        for table in side.batches():
-            keyed = with_key(table, keys, types, rows + 1)
+        for table in side.read_batches():
+            keyed = add_key(table, keys, types, rows + 1)
             rows += table.num_rows
             hashes = pd.util.hash_array(keyed.column(KEY).to_pandas().to_numpy(dtype=object), categorize=False)
             place = pa.array(hashes % parts)
             for part in range(parts):
-                some = keyed.filter(pc.equal(place, part))
-                if some.num_rows:
+                selected = keyed.filter(pc.equal(place, part))
+                if selected.num_rows:
                     writer = writers[part]
                     if writer is None:
-                        writer = writers[part] = pa.ipc.new_file(part_path(folder, side, part), some.schema)
-                    writer.write_table(some)
+                        writer = writers[part] = pa.ipc.new_file(build_part_path(folder, side, part), selected.schema)
+                    writer.write_table(selected)
     finally:
         for each in writers:
             if each is not None:
@@ -120,14 +120,14 @@ def parted(side: Side, keys: Sequence[str], types: Sequence[pa.DataType], parts:
     return rows
 
 
-def part_of(side: Side, folder: Path, part: int) -> pa.Table | None:
+def read_part(side: Side, folder: Path, part: int) -> pa.Table | None:
     """What `parted` wrote of this part; None for no row."""
-    path = part_path(folder, side, part)
+    path = build_part_path(folder, side, part)
     if not path.exists():
         return None
     with pa.OSFile(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
 
 
-def part_path(folder: Path, side: Side, part: int) -> Path:
+def build_part_path(folder: Path, side: Side, part: int) -> Path:
     return folder / f"{side.name}-{part}.arrow"

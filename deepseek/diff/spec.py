@@ -35,4 +35,4 @@ class DiffSpec(BaseModel):
         default=CsvSpec(), title="CSV, after", description="How to read the second table if it is text."
     )
 
-    _keys_once = field_validator("keys")(refuse_repeats)
+    _check_unique_keys = field_validator("keys")(refuse_repeats)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from deepseek.collect.spec import CollectSpec, uncovered
+from deepseek.collect.spec import CollectSpec, find_uncovered
 from deepseek.messages import Message
 
 HOSTS_SETTING = "COLLECT_HOSTS"
@@ -40,6 +40,6 @@ def check_hosts(spec: CollectSpec) -> list[dict[str, Any]]:
                 setting=HOSTS_SETTING,
             ),
         }
-        for index in uncovered(spec.allowed_hosts, allowed)
+        for index in find_uncovered(spec.allowed_hosts, allowed)
         for host in (spec.allowed_hosts[index],)
     ]

@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deepseek.collect.extract import date_in, decoded, extract, number_in
+from deepseek.collect.extract import decode_body, extract, parse_date, parse_number
 from deepseek.collect.spec import CollectSpec
-from deepseek.collect.urls import absolute, key_of, matches
+from deepseek.collect.urls import matches_pattern, normalize_url, resolve_link
 
 NUMBERS = [
     ("1,234.50 USD", 1234.5),
@@ -27,7 +27,7 @@ NUMBERS = [
 
 
 def test_numbers():
-    assert [(text, number_in(text)) for text, _ in NUMBERS] == NUMBERS
+    assert [(text, parse_number(text)) for text, _ in NUMBERS] == NUMBERS
 
 
 DATES = [
@@ -45,7 +45,7 @@ DATES = [
 def test_dates():
     wanted = [(text, written, moment and moment.timestamp()) for text, written, moment in DATES]
     zone = ZoneInfo("Asia/Shanghai")
-    assert [(text, written, date_in(text, written, zone)) for text, written, _ in DATES] == wanted
+    assert [(text, written, parse_date(text, written, zone)) for text, written, _ in DATES] == wanted
 
 
 def read(html, *fields, **more):
@@ -93,7 +93,7 @@ def test_hostile_pages_are_only_read():
     ],
 )
 def test_encodings(body, header):
-    assert decoded(body, header).endswith("中文")
+    assert decode_body(body, header).endswith("中文")
 
 
 LINKS = [
@@ -108,12 +108,12 @@ LINKS = [
 
 
 def test_links_are_made_absolute():
-    assert [(link, absolute("http://a/dir/page", link)) for link, _ in LINKS] == LINKS
+    assert [(link, resolve_link("http://a/dir/page", link)) for link, _ in LINKS] == LINKS
 
 
 def test_two_spellings_of_one_address_are_one():
-    assert key_of("HTTP://A.example:80") == key_of("http://a.example/#x")
-    assert key_of("http://a.example:81/") != key_of("http://a.example/")
+    assert normalize_url("HTTP://A.example:80") == normalize_url("http://a.example/#x")
+    assert normalize_url("http://a.example:81/") != normalize_url("http://a.example/")
 
 
 PATTERNS = [
@@ -127,4 +127,4 @@ PATTERNS = [
 
 
 def test_patterns():
-    assert [(pattern, matches(pattern, "http://a/news/7")) for pattern, _ in PATTERNS] == PATTERNS
+    assert [(pattern, matches_pattern(pattern, "http://a/news/7")) for pattern, _ in PATTERNS] == PATTERNS

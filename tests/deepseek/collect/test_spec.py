@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from deepseek.collect.hosts import Hosts, parse_entry, uncovered
+from deepseek.collect.hosts import Hosts, find_uncovered, parse_entry
 from deepseek.collect.spec import CollectSpec
 
 FIELD = {"name": "title", "select": "h1"}
@@ -75,7 +75,7 @@ LISTS = [
 
 
 def test_a_list_lies_within_another():
-    assert [(wanted, allowed, uncovered(wanted, allowed)) for wanted, allowed, _ in LISTS] == LISTS
+    assert [(wanted, allowed, find_uncovered(wanted, allowed)) for wanted, allowed, _ in LISTS] == LISTS
 
 
 def test_a_chinese_name_is_its_ascii_form():
@@ -97,6 +97,7 @@ ADDRESSES = [
 
 def test_a_name_stands_only_for_internal_addresses():
     reached = [
-        (listed, address, Hosts(["wiki.bank.example", *listed]).reachable(address)) for listed, address, _ in ADDRESSES
+        (listed, address, Hosts(["wiki.bank.example", *listed]).is_reachable(address))
+        for listed, address, _ in ADDRESSES
     ]
     assert reached == ADDRESSES

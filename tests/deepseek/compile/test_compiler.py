@@ -26,7 +26,7 @@ def path(tmp_path, monkeypatch):
 
 
 def test_the_one_that_is_there(compiler, tmp_path):
-    assert compiler.works() is None
+    assert compiler.find_fault() is None
 
 
 def test_none(path, tmp_path, report):
@@ -56,7 +56,7 @@ def test_the_first_that_works_is_taken(path, tmp_path):
 
 def test_ziglang_is_the_last_resort(path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "ziglang")
-    monkeypatch.setattr(Compiler, "works", lambda self: None)
+    monkeypatch.setattr(Compiler, "find_fault", lambda self: None)
     assert find_compiler().command == [sys.executable, "-m", "ziglang", "cc"]
 
 

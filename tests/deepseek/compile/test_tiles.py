@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from deepseek.compile.tiles import PARALLEL_WORK, Product, Tile, tiles_for
+from deepseek.compile.tiles import PARALLEL_WORK, Product, Tile, list_tiles
 from deepseek.compile.tuning import Kernel, tune
 
 LANES = 16
@@ -13,7 +13,7 @@ LANES = 16
 def test_tiles_divide_the_product_and_fit_the_registers():
     wrong = []
     for rows, columns, lanes in product([1, 7, 32, 4096], [16, 48, 64, 1024], [4, 8, 16]):
-        tiles = tiles_for(Product(rows, columns, 10), lanes)
+        tiles = list_tiles(Product(rows, columns, 10), lanes)
         fits = [
             rows % tile.rows == columns % tile.columns == tile.columns % lanes == 0
             and tile.rows * tile.columns <= 32 * lanes
@@ -26,15 +26,15 @@ def test_tiles_divide_the_product_and_fit_the_registers():
 
 @pytest.mark.parametrize(("rows", "columns", "first"), [(1, 1024, Tile(1, 256)), (32, 64, Tile(4, 64))])
 def test_the_likeliest_is_first(rows, columns, first):
-    assert tiles_for(Product(rows, columns, 10), LANES)[0] == first
+    assert list_tiles(Product(rows, columns, 10), LANES)[0] == first
 
 
 def test_threads_share_what_is_worth_it():
     small, large = Product(1, 64, 64), Product(32, 1024, 1024)
     assert small.work < PARALLEL_WORK < large.work
-    assert not any(tile.parallel for tile in tiles_for(large, LANES, threads=1))
-    assert [tiles_for(product, LANES, threads=2)[0].parallel for product in (small, large)] == [False, True]
-    assert {tile.parallel for tile in tiles_for(large, LANES, threads=2)} == {False, True}
+    assert not any(tile.parallel for tile in list_tiles(large, LANES, threads=1))
+    assert [list_tiles(product, LANES, threads=2)[0].parallel for product in (small, large)] == [False, True]
+    assert {tile.parallel for tile in list_tiles(large, LANES, threads=2)} == {False, True}
 
 
 def kernel(name, *tiles):
@@ -60,7 +60,7 @@ def test_which_tile_is_taken(seconds, best):
 
 
 def test_trials_go_round_and_end(monkeypatch):
-    monkeypatch.setattr("deepseek.compile.tuning.scheduled", lambda *_: None)
+    monkeypatch.setattr("deepseek.compile.tuning.schedule_kernel", lambda *_: None)
     monkeypatch.setattr("deepseek.compile.tuning.measure", lambda *_: 1.0)
     kernels, heard = [kernel("a", ONE, TWO, THREE), kernel("b", ONE)], []
     assert tune(kernels, None, LANES, trials=3, advance=heard.append) == 3
