@@ -5,8 +5,6 @@ import os
 import signal
 import sys
 
-from gunicorn.arbiter import Arbiter
-
 from controlplane.env import load_env
 from workers.inspection import forbid_inspection
 
@@ -19,6 +17,9 @@ SWITCH_SECONDS = 0.001
 Python's 5 ms, a call of ten statements beside fifteen pages that are being drawn waits ten times for each of them."""
 COLLECTED_AFTER = (20_000, 10, 10)
 """New objects that are looked through at once: at Python's 700 a page begins hundreds of them, 7 % of its time."""
+
+SLOTS: set[int] = set()
+"""Taken by living workers; kept by the arbiter (controlplane/request_metrics.py)."""
 
 bind = f"[{ENV.bind}]:{ENV.port}" if ":" in ENV.bind else f"{ENV.bind}:{ENV.port}"  # under `up`: the launcher's socket
 wsgi_app = "controlplane.wsgi:application"
@@ -52,8 +53,7 @@ def refuse_unsound(worker):
     finally:
         connection.close()
     if faults:
-        worker.log.critical("%s", " ".join(faults))
-        sys.exit(Arbiter.APP_LOAD_ERROR)
+        worker.halt_server(" ".join(faults))
 
 
 def on_starting(server):
@@ -66,7 +66,8 @@ def on_starting(server):
 def pre_fork(server, worker):
     from controlplane.request_metrics import find_free_slot
 
-    worker.slot = find_free_slot(sibling.slot for sibling in server.WORKERS.values() if hasattr(sibling, "slot"))
+    worker.slot = find_free_slot(SLOTS)
+    SLOTS.add(worker.slot)
 
 
 def post_fork(server, worker):
@@ -79,6 +80,7 @@ def child_exit(server, worker):
     from controlplane.request_metrics import release_slot
 
     release_slot(worker.slot)
+    SLOTS.discard(worker.slot)
 
 
 def post_worker_init(worker):

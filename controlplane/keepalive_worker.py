@@ -1,13 +1,43 @@
-"""gunicorn's threads, of which none waits for a slow client, and which stay with a connection that asks again at once.
+"""gunicorn's threaded worker with deadlines for slow clients, and with threads that wait for the next request.
 
-A thread of gthread reads the headers and the body of its request as they come, without a limit: some 130 clients that
-send half a request hold all of them. Here the main loop collects each request until a thread can answer it, and what a
-thread still waits for (large bodies, answers that are not read) is bounded by ClientSocket and ended when others need
-the thread.
+gthread lets a thread read the headers and the body of a request as they come, without a limit: some 130 clients that
+send half a request hold all threads. Here the main loop collects each request until a thread can answer it. Whatever
+a thread still waits for (large bodies, answers that are not read) is bounded by ClientSocket, and ended when others
+need the thread (docs/adr/0024-slow-clients.md).
 
-gthread also gives a kept connection back to its main loop, which waits for it and hands the next request to some
-thread: a pipe, a queue, five calls of the system and two changes of the thread, for a loop that asks again within a
-millisecond. Here the thread that answered waits for that moment itself.
+gthread also returns a kept connection to its main loop, which hands the next request to some thread: a pipe, a queue,
+five system calls and two thread switches, for a training loop that calls again within a millisecond. Here the thread
+that answered polls for that moment itself: 11 to 16 % less time for a call (benchmarks/RESULTS.md).
+
+This is the only module that uses undocumented parts of gunicorn, all of them listed here. When an upgrade changes one,
+tests/controlplane/test_gunicorn_parts.py fails: compare the new code with the row of the table, then note its digest.
+
+| part of gunicorn | used for | without it |
+| --- | --- | --- |
+| *ThreadWorker, overridden* | | |
+| `__init__` | the limits on clients, from the environment | no limits |
+| `init_process` | raise the limit on open files | 1,024 connections at most |
+| `check_config` | refuse TLS, HTTP/2 and the PROXY protocol | `RequestBuffer` finds no end of their headers |
+| `accept` | wrap the socket, count by address, collect the request | half requests hold every thread |
+| `finish_request` | collect the next request; close without waiting | the same on kept connections |
+| `wait_for_and_dispatch_events` | check deadlines after each turn | no deadlines in the main loop |
+| `_cap_keepalive` | end idle connections 2 s after a stop | a stop takes `graceful_timeout`, 3 s |
+| `murder_keepalived` | close what waits when the worker ends | clients wait until the process is gone |
+| `handle` | keep the thread for the next request; 408 for slow bodies | 11 to 16 % more time for a call |
+| `_keepalive_after` | drain a body that no view read for 1 s, not 5 | threads are held for longer |
+| *ThreadWorker, called or read* | | |
+| `run` | calls what is overridden, in this order | nothing |
+| `enqueue_req` | `handle` in a thread, then `finish_request` in the main loop | no answer |
+| `alive`, `cfg`, `log`, `poller`, `tpool` | as in gthread | no answer |
+| `nr_conns`, `worker_connections` | bound the open connections | `accept` fails when files run out |
+| `tpool._work_queue` (of concurrent.futures) | count requests that wait for a thread | slow clients are never evicted |
+| *elsewhere* | | |
+| `TConn` | ClientConnection has the attributes of it that `handle` reads | no answer |
+| `http.get_parser`, `Parser.finish_body` | one parser for each connection; drain a body | no answer |
+| `Unreader.unread`, `.take_buffered`, `.buf` | give the parser what was collected; take its read-ahead | lost bytes |
+| `wsgi.create`, `Response.sendfile`, `util.write` | call `send`, `sendfile` and `sendall` of ClientSocket | no limits |
+| `Arbiter.APP_LOAD_ERROR` | the exit code that makes the arbiter stop | workers that restart for ever |
+| `Worker.init_process` | SIGTERM is handled before `post_worker_init` wraps that | a stop waits for event streams |
 """
 
 from __future__ import annotations
@@ -17,15 +47,17 @@ import resource
 import select
 import selectors
 import socket
+import sys
 import time
 from collections import Counter
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from gunicorn import http
-from gunicorn.http.message import _ip_in_allow_list
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.gthread import ThreadWorker
 
 from controlplane.env import load_env
 from controlplane.slow_clients import (
@@ -38,11 +70,13 @@ from controlplane.slow_clients import (
     RequestBuffer,
     count_unread_bytes,
     group_address,
+    is_in_networks,
 )
 
 STAY_MS = 10  # a thread that waits costs nothing, but others may need it
 READ_BYTES = 64 * 1024
 DRAIN_SECONDS = 1.0  # for what is left of a body that the answer did not need
+STOP_KEEPALIVE_SECONDS = 2.0  # for an idle connection of a worker that stops, as gthread
 LINGER_SECONDS = 2.0  # after the last answer, for the client to read it and close (RFC 9112 section 9.6)
 MAX_LINGER_BYTES = 64 * 1024
 CHECK_SECONDS = 0.25
@@ -54,19 +88,30 @@ SPARE_FILES = 512  # descriptors for everything but clients: databases, artifact
 WANTED_FILES = 65_536
 
 
-class ClientConnection(TConn):  # type: ignore[misc]
-    """A client's connection, in the main loop (`is_waiting`), in a thread, or in the queue of long bodies."""
+class ClientConnection:
+    """A client's connection: in the main loop (`waiting`), in a thread, or in the queue of long bodies.
+
+    It takes the place of gthread's TConn; up to `is_http2` the attributes are those that gthread's `handle` reads.
+    """
 
     def __init__(self, cfg: Any, sock: ClientSocket, client: Any, server: Any, address: str | None) -> None:
-        super().__init__(cfg, sock, client, server)
-        self.initialized = True
+        self.sock, self.client, self.server = sock, client, server
         self.parser = http.get_parser(cfg, sock, client)
+        self.initialized = True  # its first bytes have arrived: `handle` does not wait for them
+        self.is_http2 = False
         self.address = address  # what it is counted by; None: not counted
         self.buffer = RequestBuffer()
         self.deadline = 0.0
         self.window_bytes = 0  # received when the current window of the body began
         self.lingering_bytes: int | None = None  # read since the last answer; None: not closing
         self.is_new = True  # no request so far
+
+    def init(self) -> None:
+        """Called by `handle`; there is no TLS to begin."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.sock.close()
 
 
 def has_gone(conn: ClientConnection) -> bool:
@@ -117,6 +162,11 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         self.worker_connections = max(min(self.worker_connections, files - SPARE_FILES), self.cfg.threads + 1)
         super().init_process()
 
+    def halt_server(self, reason: str) -> NoReturn:
+        """End this process so that the arbiter stops with it, and does not start another worker."""
+        self.log.critical("%s", reason)
+        sys.exit(Arbiter.APP_LOAD_ERROR)
+
     # -- connections in the main loop -------------------------------------------------------------------------------
     def accept(self, listener: Any) -> None:
         try:
@@ -148,8 +198,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         """What this client's connections are counted by; None for the proxy, behind which many people are."""
         if not isinstance(client, tuple):
             return None
-        allowed = self.cfg.forwarded_allow_ips
-        if allowed and _ip_in_allow_list(client[0], allowed, self.cfg.forwarded_allow_networks()):
+        if is_in_networks(client[0], tuple(self.cfg.forwarded_allow_ips)):
             return None
         return group_address(client[0])
 
@@ -275,7 +324,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
             return
         # A stopping worker keeps the connection briefly too: the answer said keep-alive, the next request may be on
         # its way.
-        conn.deadline = time.monotonic() + (self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
+        conn.deadline = time.monotonic() + (self.cfg.keepalive if self.alive else STOP_KEEPALIVE_SECONDS)
         ahead = conn.parser.unreader.take_buffered()
         if ahead:  # of the next request: these bytes no longer make the socket readable
             self.add_to_request(conn, ahead)
@@ -315,13 +364,13 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
     # -- limits -----------------------------------------------------------------------------------------------------
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         super().wait_for_and_dispatch_events(CHECK_SECONDS if self.count_queued() or not self.alive else timeout)
+        self.enforce_limits()
 
     def count_queued(self) -> int:
         """Requests that wait for a thread, or for a place among the long bodies."""
         return int(self.tpool._work_queue.qsize()) + len(self.queued_bodies)
 
-    def murder_pending(self) -> None:
-        """gthread's hook, after each turn of the main loop."""
+    def enforce_limits(self) -> None:
         now = time.monotonic()
         if now < self.next_check:
             return
@@ -334,6 +383,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
             self.log_closed()
 
     def murder_keepalived(self, force: bool = False) -> None:
+        """Called after each turn, and with `force` when the worker ends."""
         for conn in list(self.waiting) if force else ():
             self.drop(conn)
 
@@ -374,7 +424,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
             sock.evict()
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """gthread's hook, when the worker stops."""
+        """Called when the worker begins to stop."""
         for conn in self.waiting:
             conn.deadline = min(conn.deadline, deadline)
 

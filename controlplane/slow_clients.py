@@ -321,6 +321,18 @@ def group_address(address: str) -> str:
     return str(parsed)
 
 
+@lru_cache(maxsize=4096)
+def is_in_networks(address: str, networks: tuple[str, ...]) -> bool:
+    """Whether the address lies in one of the networks; `*` stands for every address."""
+    if "*" in networks:
+        return True
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in ipaddress.ip_network(network) for network in networks)
+
+
 def build_refusal(status: HTTPStatus, code: str, message: str, hint: str) -> bytes:
     """A whole HTTP answer in the shape of every other error, for a request that reaches no view."""
     error = {"code": code, "message": message, "field": None, "limit": None, "hint": hint}

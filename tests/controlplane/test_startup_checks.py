@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError
@@ -12,6 +13,7 @@ from django.db import OperationalError, connection
 
 from apps.platform.audit.triggers import disable_triggers
 from controlplane import gunicorn_conf, startup_checks
+from controlplane.keepalive_worker import BoundedThreads
 from controlplane.startup_checks import CannotStart, ready_database
 from workers.startup_checks import refuse_unsound
 
@@ -19,7 +21,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 
 class Worker:
-    """gunicorn's, as far as its hook looks."""
+    """As much of gunicorn's worker as the hook uses."""
+
+    halt_server = BoundedThreads.halt_server
 
     def __init__(self) -> None:
         self.log, self.told = self, ""
@@ -70,3 +74,13 @@ def test_no_child_of_the_web_process_looks_into_it(tmp_path):
     environment = {**os.environ, "PLANE_HOME": str(tmp_path)}
     told = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "0"
+
+
+def test_a_new_worker_counts_into_the_lowest_free_slot(monkeypatch):
+    monkeypatch.setattr(gunicorn_conf, "SLOTS", set())
+    workers = [SimpleNamespace() for _ in range(4)]
+    for worker in workers[:3]:
+        gunicorn_conf.pre_fork(None, worker)
+    gunicorn_conf.child_exit(None, workers[1])
+    gunicorn_conf.pre_fork(None, workers[3])
+    assert [worker.slot for worker in workers] == [0, 1, 2, 1]
