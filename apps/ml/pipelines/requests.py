@@ -18,6 +18,7 @@ from apps.ml.pipelines.schemas import STEPS_LIMIT, PipelineRequest, StepBody
 from apps.ml.pipelines.templates import TemplateInputs, build_pipeline_request, get_template
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.serializers import STRICT, NeedsBody, build_body_errors, find_spec_errors, read_body
+from apps.platform.jobs.services.idempotency import find_by_idempotency_key
 from apps.platform.jobs.spec_validation import combine_errors
 from deepseek.messages import Message
 
@@ -102,11 +103,8 @@ def read_steps(data: Any, *, idempotency_key: str | None) -> PipelineRequest:
 
 def find_version_of_key(actor: Actor, project: Project, dataset: str, key: str | None) -> int | None:
     """The version that this key's first pipeline took: sent again, the request means that one and not a newer one."""
-    if key is None:
-        return None
-    before = Pipeline.objects.filter(project=project, requester=actor.label, idempotency_key=key)
-    document = before.values_list("document", flat=True).first()
-    parameters = json.loads(document).get("parameters") or {} if document else {}
+    first = find_by_idempotency_key(Pipeline.objects.all(), actor=actor, project_id=project.pk, key=key)
+    parameters = json.loads(first.document).get("parameters") or {} if first else {}
     return parameters["version"] if parameters.get("dataset") == dataset else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
@@ -24,9 +24,10 @@ from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import cancel_job, submit_job
+from apps.platform.jobs.services.idempotency import build_key_conflict, find_by_idempotency_key, submit_once
 from apps.platform.jobs.spec_validation import combine_errors
 from apps.platform.jobs.states import ENDED, JobState
-from deepseek.messages import N_
+from deepseek.messages import N_, Message
 
 
 # -- submit ---------------------------------------------------------------------------------------------------------
@@ -36,36 +37,25 @@ def submit_pipeline(*, actor: Actor, project: Project, request: PipelineRequest)
     Raises Invalid with every error of every step, Conflict if the key was used for something else.
     """
     require(actor, "pipeline.submit", project)
-    first = _find_by_idempotency_key(actor, project, request)
-    if first:
-        return first, False
-    ordered = check_steps(actor, project, request.steps, request.name)
-    try:
-        with transaction.atomic():
-            pipeline = _insert(actor, project, request, ordered)
-    except IntegrityError:  # the same key at the same instant: the other one was first
-        first = _find_by_idempotency_key(actor, project, request)
-        if first is None:
-            raise
-        return first, False
-    return pipeline, True
+    return submit_once(
+        find_first=lambda: _find_first_pipeline(actor, project, request),
+        validate=lambda: check_steps(actor, project, request.steps, request.name),
+        insert=lambda ordered: _insert(actor, project, request, ordered),
+    )
 
 
-def _find_by_idempotency_key(actor: Actor, project: Project, request: PipelineRequest) -> Pipeline | None:
+def _find_first_pipeline(actor: Actor, project: Project, request: PipelineRequest) -> Pipeline | None:
     key = request.idempotency_key
-    if key is None:
-        return None
-    if not 1 <= len(key) <= 255:
+    if key is not None and not 1 <= len(key) <= 255:
         raise Invalid("Idempotency-Key has 1 to 255 characters.", code="too_long", field="Idempotency-Key", limit=255)
-    pipeline = Pipeline.objects.filter(project=project, requester=actor.label, idempotency_key=key).first()
+    pipeline = find_by_idempotency_key(Pipeline.objects.all(), actor=actor, project_id=project.pk, key=key)
     if pipeline and pipeline.document != request.document():
-        raise Conflict(
-            "Idempotency-Key {key!r} was used for another request (pipeline {pipeline_pk}).",
-            key=key,
-            pipeline_pk=pipeline.pk,
-            code="idempotency_conflict",
-            field="Idempotency-Key",
-            hint=N_("Send a new key with a new request."),
+        raise build_key_conflict(
+            Message(
+                "Idempotency-Key {key!r} was used for another request (pipeline {pipeline_pk}).",
+                key=key,
+                pipeline_pk=pipeline.pk,
+            )
         )
     return pipeline
 

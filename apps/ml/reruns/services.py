@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from apps.core.actors import Actor
-from apps.core.errors import Conflict, StaleState
+from apps.core.errors import StaleState
 from apps.core.policy import require
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import get_end_reason
@@ -25,11 +25,13 @@ from apps.ml.reruns.verdicts import build_verdict
 from apps.platform.audit.services import change_state, record
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import submit_job
+from apps.platform.jobs.services.idempotency import find_by_idempotency_key
+from apps.platform.jobs.services.requests import build_job_key_conflict
 from apps.platform.jobs.states import ENDED as JOB_ENDED
 from apps.platform.jobs.states import JobState
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
-from deepseek.messages import N_, Message, record_messages, restore_message
+from deepseek.messages import Message, record_messages, restore_message
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,8 @@ def rerun_run(
     digest of each input whose bytes are gone or damaged, Conflict for a key that was used for something else.
     """
     require(actor, "run.rerun", run)
-    if idempotency_key is not None and (first := find_by_key(actor, run, tolerance, idempotency_key)):
+    first = find_rerun_by_key(actor, run, tolerance, idempotency_key)
+    if first is not None:
         return first, False
     outlook = run_preflight(actor, run)
     if outlook.refusal is not None:
@@ -80,22 +83,15 @@ def rerun_run(
     return rerun, True
 
 
-def find_by_key(actor: Actor, run: Run, tolerance: Tolerance, key: str) -> Rerun | None:
-    job = Job.objects.filter(project=run.project_id, requester=actor.label, idempotency_key=key).first()
+def find_rerun_by_key(actor: Actor, run: Run, tolerance: Tolerance, key: str | None) -> Rerun | None:
+    job = find_by_idempotency_key(Job.objects.all(), actor=actor, project_id=run.project_id, key=key)
     return check_same_request(Rerun.objects.filter(job=job).first(), run, tolerance, job) if job else None
 
 
 def check_same_request(rerun: Rerun | None, run: Run, tolerance: Tolerance, job: Job) -> Rerun:
     expected = (run.pk, tolerance.relative, tolerance.absolute)
     if rerun is None or (rerun.original_id, rerun.relative, rerun.absolute) != expected:
-        raise Conflict(
-            "Idempotency-Key {idempotency_key!r} was used for another request (job {job_pk}).",
-            idempotency_key=job.idempotency_key,
-            job_pk=job.pk,
-            code="idempotency_conflict",
-            field="Idempotency-Key",
-            hint=N_("Send a new key with a new request."),
-        )
+        raise build_job_key_conflict(job)
     return rerun
 
 

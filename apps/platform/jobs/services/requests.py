@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -15,6 +15,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.audit.services import change_state, record
 from apps.platform.jobs.checkpoints import forget_checkpoint
 from apps.platform.jobs.models import Job, JobInput, JobParent
+from apps.platform.jobs.services.idempotency import build_key_conflict, find_by_idempotency_key, submit_once
 from apps.platform.jobs.services.moves import (
     add_state_event,
     fail_children,
@@ -32,7 +33,7 @@ from apps.platform.jobs.submission import (
     resolve_needs,
     validate_submission,
 )
-from deepseek.messages import N_, Message
+from deepseek.messages import Message
 
 PRIORITIES = (-100, 100)
 
@@ -43,35 +44,30 @@ def submit_job(*, actor: Actor, project: Project, submission: Submission) -> tup
     Raises Invalid with every error of the submission, Conflict if the key was used for something else.
     """
     require(actor, "job.submit", project)
-    first = _find_by_key(actor, project, submission)
-    if first:
-        return first, False
-    checked = validate_submission(actor, project, submission)
-    try:
-        with transaction.atomic():
-            job = _insert(actor, project, submission, checked)
-    except IntegrityError:  # the same key at the same instant: the other one was first
-        first = _find_by_key(actor, project, submission)
-        if first is None:
-            raise
-        return first, False
-    return job, True
+    return submit_once(
+        find_first=lambda: _find_first_job(actor, project, submission),
+        validate=lambda: validate_submission(actor, project, submission),
+        insert=lambda checked: _insert(actor, project, submission, checked),
+    )
 
 
-def _find_by_key(actor: Actor, project: Project, submission: Submission) -> Job | None:
-    if submission.idempotency_key is None:
-        return None
-    job = Job.objects.filter(project=project, requester=actor.label, idempotency_key=submission.idempotency_key).first()
+def _find_first_job(actor: Actor, project: Project, submission: Submission) -> Job | None:
+    key = submission.idempotency_key
+    job = find_by_idempotency_key(Job.objects.all(), actor=actor, project_id=project.pk, key=key)
     if job and job.idempotency_digest != submission.digest():
-        raise Conflict(
-            "Idempotency-Key {idempotency_key!r} was used for another request (job {job_pk}).",
-            idempotency_key=submission.idempotency_key,
-            job_pk=job.pk,
-            code="idempotency_conflict",
-            field="Idempotency-Key",
-            hint=N_("Send a new key with a new request."),
-        )
+        raise build_job_key_conflict(job)
     return job
+
+
+def build_job_key_conflict(job: Job) -> Conflict:
+    """The error of a key with which this job was submitted, by another request."""
+    return build_key_conflict(
+        Message(
+            "Idempotency-Key {idempotency_key!r} was used for another request (job {job_pk}).",
+            idempotency_key=job.idempotency_key,
+            job_pk=job.pk,
+        )
+    )
 
 
 def _insert(actor: Actor, project: Project, submission: Submission, checked: ValidatedSubmission) -> Job:

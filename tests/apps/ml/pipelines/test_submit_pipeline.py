@@ -153,10 +153,16 @@ def test_the_same_key_finds_the_first_pipeline(start):
 
 @pytest.mark.parametrize("other", [{"name": "x"}, {"steps": DIAMOND}])
 def test_the_same_key_for_something_else_is_a_conflict(start, other):
-    start(idempotency_key="k")
+    pipeline = start(idempotency_key="k")
     with pytest.raises(Conflict) as caught:
         start(idempotency_key="k", **other)
-    assert caught.value.code == "idempotency_conflict"
+    assert caught.value.first() == {
+        "code": "idempotency_conflict",
+        "message": f"Idempotency-Key 'k' was used for another request (pipeline {pipeline.pk}).",
+        "field": "Idempotency-Key",
+        "limit": None,
+        "hint": "Send a new key with a new request.",
+    }
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256])

@@ -117,10 +117,16 @@ def test_same_key_finds_the_first_job(submit):
 
 
 def test_same_key_for_something_else_is_a_conflict(submit):
-    submit(idempotency_key="k")
+    job = submit(idempotency_key="k")
     with pytest.raises(Conflict) as caught:
         submit(idempotency_key="k", priority=1)
-    assert caught.value.code == "idempotency_conflict"
+    assert caught.value.first() == {
+        "code": "idempotency_conflict",
+        "message": f"Idempotency-Key 'k' was used for another request (job {job.pk}).",
+        "field": "Idempotency-Key",
+        "limit": None,
+        "hint": "Send a new key with a new request.",
+    }
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
