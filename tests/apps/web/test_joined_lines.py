@@ -2,6 +2,7 @@
 
 import pytest
 from django.template import Context, Template, TemplateSyntaxError
+from django.template.loader import render_to_string
 
 
 def render(source: str, **context: object) -> str:
@@ -33,3 +34,20 @@ def test_text_around_it_stays() -> None:
 def test_without_its_end_it_is_refused() -> None:
     with pytest.raises(TemplateSyntaxError):
         render("{% joinlines %}a")
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("accounts/role.html", {"role": "viewer"}),
+        ("nodes/silent.html", {"node": {}}),
+        ("registry/factor.html", {"factor": {"by": 3, "is_more": True}, "more": "larger"}),
+        ("registry/metric.html", {"metric": {"name": "mae", "value": 1, "low": 1, "high": 2}}),
+        ("registry/metric.html", {"metric": None}),
+        ("audit/value.html", {"value": "a"}),
+    ],
+)
+def test_what_a_sentence_includes_brings_no_white_space(name: str, context: dict[str, object]) -> None:
+    text = render_to_string(name, context)
+    assert text == text.strip() != ""
+    assert "\n" not in text
