@@ -1,4 +1,4 @@
-"""A way in past Django's middleware, for addresses that programs alone ask with a token (docs/adr/0022).
+"""Serve token-authenticated API paths without Django's middleware (docs/adr/0022).
 
 A training loop calls thousands of times a minute. Sessions, languages, messages, content policy and forms have no
 part in what it is answered, and cost more than the answer does. What such a call needs of them is here, in order:
@@ -30,12 +30,12 @@ Start = Callable[[str, list[tuple[str, str]]], Any]
 
 
 def is_mine(path: str) -> bool:
-    """Whether this path, without its first slash, comes in this way."""
+    """Whether this path, without its leading slash, takes the fast path."""
     return path.startswith(PREFIXES) or path in ALONE
 
 
 def handle_fast(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
-    """The WSGI application of these addresses."""
+    """WSGI application for the fast-path addresses."""
     began = time.monotonic()
     request = WSGIRequest(environ)
     request.request_id = request_id = get_request_id(request)  # type: ignore[attr-defined]

@@ -33,9 +33,9 @@ class Channel(filesystem.Channel):
     _complained_at = -COMPLAINT_SECONDS  # by any channel of this process
 
     def queue_bind(self, *args, **kwargs):
-        """One thread at a time: what all connections share says "bound" before the table on the disk does.
+        """Bind under a lock: the state shared by all connections says "bound" before the table on disk does.
 
-        A thread that came in between took the binding for made, and its messages went to nobody.
+        Without it, a thread in between would take the binding as done, and its messages would reach nobody.
         """
         with self._binding:
             super().queue_bind(*args, **kwargs)
@@ -80,7 +80,7 @@ class Channel(filesystem.Channel):
         raise Empty
 
     def _list_messages(self, queue):
-        """Names of the messages of a queue, oldest first. A missing folder is made, an unusable one has no messages."""
+        """List a queue's message names, oldest first. Creates a missing folder; an unusable folder has no messages."""
         try:
             if not self.control_folder.is_dir():
                 self._restore_folders()
@@ -150,7 +150,7 @@ class Channel(filesystem.Channel):
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what killed processes left half-way; for a launcher that is alone in its home."""
+    """Remove partial files of killed processes; only for a launcher that is alone in its home."""
     for pattern in (".*.staged", ".*.taken"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Pages, data and the plane's own assets go out compressed, with or without a proxy in front.
+"""Compress pages, data and the plane's own assets, with or without a proxy in front.
 
 Not the bytes of artifacts, which are fetched in ranges and known by a digest as ETag, and not event streams.
 """
@@ -16,7 +16,7 @@ COMPRESSED = frozenset(
 
 
 class Compress(GZipMiddleware):
-    """Django's, which pads against BREACH at random, for what is text and has one length."""
+    """Django's gzip middleware (randomly padded against BREACH), for text assets and text that is not streamed."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         kind = response.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -1,4 +1,4 @@
-"""The environment, read once and typed. A wrong value stops the start and names itself.
+"""Typed settings from the environment, read once. An invalid value stops the start with an error that names it.
 
 docs/settings.md is made from these fields (`manage.py settings_table`), so the text beside a field is what an
 operator reads.

@@ -1,4 +1,4 @@
-"""The last resort of Django itself (400, 403, 404, 500, a failed CSRF check), in the shape of everything else."""
+"""Django's fallback error views (400, 403, 404, 500, CSRF failure), in the format of all other errors."""
 
 from __future__ import annotations
 

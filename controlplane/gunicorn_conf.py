@@ -1,4 +1,4 @@
-"""gunicorn, threads: event streams sleep in threads of their own, and a stop wakes them."""
+"""gunicorn's settings and hooks. Event streams sleep in threads of their own, and a stop wakes them."""
 
 import gc
 import os
@@ -41,7 +41,7 @@ max_requests_jitter = 5_000
 
 
 def refuse_unsound(worker):
-    """A trail that could be edited stops the web process too. A database that is away does not: it answers 503."""
+    """Stop the server if the audit trail could be edited. If the database is down, start anyway and answer 503."""
     from django.db import DatabaseError, connection
 
     from apps.platform.audit.checks import list_missing_triggers
@@ -84,7 +84,7 @@ def child_exit(server, worker):
 
 
 def post_worker_init(worker):
-    """Open event streams would make a stop wait its whole grace: they watch an event that SIGTERM sets."""
+    """Set STOPPING on SIGTERM: open event streams would delay a stop for the whole grace period."""
     refuse_unsound(worker)
     # What is loaded stays: a collection of garbage that walks it all halts every request for a tenth of a second.
     gc.collect()

@@ -1,4 +1,4 @@
-"""`/healthz`: this process answers. `/readyz`: the parts it needs do. For load balancers: no log-in, no secrets."""
+"""Health checks without log-in: `/healthz` for this process, `/readyz` for the parts that it depends on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NotReady(Exception):
 @login_not_required
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Alive; looks at nothing, so that a database that is away does not get the web process killed."""
+    """Liveness. Checks no dependency, so that a database outage does not get the web process killed."""
     return JsonResponse({"ok": True}, headers=NO_STORE)
 
 
@@ -48,7 +48,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 
 def check_part(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a look at one part found; whatever it raises means that the part is not ready."""
+    """Run the check of one part; any exception means that the part is not ready."""
     try:
         return {"ok": True, **look()}
     except NotReady as reason:
@@ -103,7 +103,7 @@ def check_artifacts() -> dict[str, Any]:
 
 
 def build_disk_check(name: str, folder: Callable[[], Path | None]) -> Callable[[], dict[str, Any]]:
-    """A look at the free space under one of the plane's folders, as this host sees it.
+    """Build the check of the free disk space of one of the plane's folders, as this host sees it.
 
     Full: not ready, for then uploads, and with the home everything else, are refused. Scratch alone only makes jobs
     wait, so that is a warning, as is a disk that is short.
@@ -128,7 +128,7 @@ def build_disk_check(name: str, folder: Callable[[], Path | None]) -> Callable[[
 
 
 def build_pulse_check(name: str) -> Callable[[], dict[str, Any]]:
-    """A look at the last beat of a part of the dispatcher's process, on whichever host that runs."""
+    """Build the check of the last heartbeat of a part of the dispatcher, on whichever host it runs."""
 
     def check_pulse() -> dict[str, Any]:
         age = liveness.get_beat_age(name)

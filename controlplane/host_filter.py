@@ -1,4 +1,4 @@
-"""Refusal of requests for a host name that the plane does not serve, before anything is loaded or rendered for them."""
+"""Refuse requests for unknown host names before anything is loaded or rendered for them."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Launcher:
             os.set_inheritable(self.socket.fileno(), True)
 
     def bind(self) -> socket.socket:
-        """The port asked for, else the next free one; 0 takes any."""
+        """Bind the requested port, or the next free one; 0 takes any."""
         family = socket.AF_INET6 if ":" in self.env.bind else socket.AF_INET
         for port in range(self.env.port, self.env.port + (100 if self.env.port else 1)):
             candidate = socket.socket(family, socket.SOCK_STREAM)
@@ -144,7 +144,7 @@ class Launcher:
         return [commands[name] for name in self.parts]
 
     def write_facts(self) -> None:
-        """plane.json: where the plane answers and which processes it has; scripts and tests read it."""
+        """Write plane.json, the plane's address and processes, for scripts and tests."""
         facts = {
             "address": f"http://{self.env.bind}:{self.port}" if self.socket else None,
             "port": self.port or None,
@@ -160,7 +160,7 @@ class Launcher:
 
     # -- during ---------------------------------------------------------------------------------------------------
     def run(self) -> int:
-        """Start everything and stay until a signal; returns the exit status."""
+        """Start all processes and run until a signal; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self.ask_to_stop)
         self.children = self.plan()
@@ -183,7 +183,7 @@ class Launcher:
         return self.home / "logs" / f"{child.name}.log"
 
     def rotate_logs(self) -> None:
-        """Put aside what has grown too large; looked at now and then, since every look is a stat of each file."""
+        """Rotate log files that are too large; checked at intervals, since each check calls stat on every file."""
         if time.monotonic() < self.rotate_at:
             return
         self.rotate_at = time.monotonic() + ROTATE_SECONDS
@@ -206,7 +206,7 @@ class Launcher:
         child.process, child.restart_at = None, time.monotonic() + pause
 
     def watch(self) -> None:
-        """Restart what has died, later and later while it keeps dying."""
+        """Restart processes that died, with a growing delay while they keep dying."""
         now = time.monotonic()
         for child in self.children:
             if child.is_dead() and child.process:
@@ -219,7 +219,7 @@ class Launcher:
                 self.write_facts()
 
     def stop(self) -> None:
-        """TERM to all at once, since an idle worker alone takes seconds; KILL to what is left at the end."""
+        """Send SIGTERM to all processes at once, since an idle worker takes seconds to stop; then SIGKILL the rest."""
         self.say("Stopping")
         for child in self.children:
             if child.process and not child.is_dead():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def rotate(path: Path, *, larger_than: int, keep: int) -> bool:
-    """Put `path` aside as `path.1` once it is larger than so many bytes; whether it was.
+    """Rotate `path` to `path.1` if it is larger than the limit in bytes; return whether it was rotated.
 
     `keep` files are left in all, the oldest goes. A line written between the copy and the cut is lost: the last look
     for more comes right before the cut. Raises OSError, for instance on a full disk, and then has cut nothing.

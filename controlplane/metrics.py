@@ -43,7 +43,7 @@ _lock = threading.Lock()
 
 
 class CombinedCollector(Collector):
-    """What the web processes count, and what the plane is."""
+    """Request counters of the web processes, followed by the metrics of the plane itself."""
 
     def collect(self) -> list[Metric]:
         return [*build_registry().collect(), *PlaneCollector().collect()]
@@ -52,7 +52,7 @@ class CombinedCollector(Collector):
 @login_not_required
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The text that Prometheus reads; 401, 403 or 503 with a sentence for whoever may not, or cannot be known."""
+    """Render the metrics for Prometheus; 401, 403 or 503 with a reason where access is refused or unverifiable."""
     try:
         check_access(request)
     except PlaneError as refusal:
@@ -73,7 +73,7 @@ def render_refusal(refusal: PlaneError) -> HttpResponse:
 
 
 def check_access(request: HttpRequest) -> None:
-    """Return for who may read, else raise Unauthenticated, Refused or Unavailable."""
+    """Raise Unauthenticated, Refused or Unavailable unless the caller may read the metrics."""
     if is_allowed(get_client_address(request)):
         return
     secret = parse_secret(request.headers.get("Authorization", ""))

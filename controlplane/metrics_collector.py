@@ -45,7 +45,7 @@ PARTS = ("dispatcher", "sealer", "sampler")
 
 
 class PlaneCollector(Collector):
-    """Every family of the plane. A database that is away leaves `plane_database_up 0` and what needs none."""
+    """Collect all metric families. During a database outage: `plane_database_up 0` and those that need no database."""
 
     def collect(self) -> Iterable[Metric]:
         began = time.monotonic()

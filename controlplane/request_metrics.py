@@ -1,4 +1,4 @@
-"""What the web processes count of their requests, for `/metrics`: how many, how they ended, how long they took.
+"""Request counters of the web processes for `/metrics`: number, status and duration.
 
 Every process of gunicorn has a file of counters, in `PLANE_HOME/metrics`, so that a scrape, which only one of them
 answers, tells of all. The file belongs to a slot, not to a process id: a worker that replaces another goes on with its
@@ -59,7 +59,7 @@ def reset_counters(home: Path) -> None:
 
 
 def is_in_use(folder: Path) -> bool:
-    """Whether an arbiter that lives, on whichever host shares the home, holds this folder."""
+    """Whether a running arbiter, on any host that shares the home, holds this folder."""
     try:
         with (folder / LOCK).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,7 +105,7 @@ def release_slot(slot: int) -> None:
 
 # -- the numbers ----------------------------------------------------------------------------------------------------
 class RequestCounters:
-    """The counters of this process. Made when the first request comes: then it is settled where they are kept."""
+    """Counters of this process. Created at the first request, when it is settled where they are stored."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -151,7 +151,7 @@ def build_registry() -> CollectorRegistry:
 
 
 class CountRequests:
-    """Outermost, so that what the other layers answer counts too."""
+    """Outermost middleware, so that responses of the other layers are counted too."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -166,7 +166,7 @@ class CountRequests:
 
 
 def count(view: str, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
-    """Count an answered request under the name of its address; what goes wrong costs the count, never the answer."""
+    """Count a response under its URL name; an error here loses the count, never the response."""
     try:
         add(view, request, response, seconds)
     except Exception:

@@ -22,7 +22,7 @@ request = threading.local()
 
 @contextmanager
 def limit_time(seconds: float) -> Iterator[None]:
-    """Within: this thread serves a request, whose statements may take so long in all."""
+    """Context in which all database statements of this thread's request share a time limit."""
     request.left, request.seen = seconds, time.monotonic()
     try:
         yield
@@ -42,7 +42,7 @@ def is_spent() -> bool:
 
 
 def limit_statements() -> None:
-    """Call it in a web process before its first connection: PostgreSQL ends what takes longer."""
+    """Set PostgreSQL's statement timeout; to be called in a web process before its first connection."""
     for alias in connections:
         if connections[alias].vendor == "postgresql":
             options = connections.settings[alias]["OPTIONS"]

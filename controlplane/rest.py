@@ -1,4 +1,4 @@
-"""What every REST view shares: a strict JSON parser, one shape of errors, keyset pages, JSON whatever was asked."""
+"""Shared parts of the REST views: strict JSON parser, error format, keyset pagination, JSON-only responses."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class HttpFault(PlaneError):
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
-    """DRF's hook: the answer to whatever a view raised. It never returns None, so nothing reaches Django's pages."""
+    """DRF's exception handler. It never returns None, so no exception reaches Django's error pages."""
     request = context.get("request")
     plane_error = as_plane_error(error)
     if plane_error is None:

@@ -1,4 +1,4 @@
-"""A small REST client on the standard library: what the demo and the fault tests speak to a running plane with."""
+"""A small REST client on the standard library, used by the demo and the fault tests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PlaneClient:
         headers: Mapping[str, str] | None = None,
         timeout: float = 70.0,
     ) -> bytes:
-        """The answer's bytes, of a file for instance."""
+        """Return the response body as bytes, for a file for instance."""
         where = path if path.startswith(("/api/", "/healthz", "/readyz")) else f"/api/v1/projects/{self.project}{path}"
         sent = {"Accept": "application/json", **(headers or {})}
         if self.token:
@@ -87,7 +87,7 @@ class PlaneClient:
     def wait_for(
         self, path: str, *, seconds: float, watch: Callable[[dict[str, Any]], None] | None = None
     ) -> dict[str, Any]:
-        """Ask for whatever has a state, a job or a pipeline, until it has ended; TimeoutError after `seconds`."""
+        """Poll a job or a pipeline until it has ended; TimeoutError after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             state: dict[str, Any] = self.get(path)

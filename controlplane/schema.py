@@ -1,4 +1,4 @@
-"""The API's own description: its schema, the page that draws it, and how a caller says who it is."""
+"""The OpenAPI schema, its page, and its description of authentication."""
 
 from __future__ import annotations
 

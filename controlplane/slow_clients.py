@@ -170,7 +170,7 @@ class ClientSocket(socket.socket):
             return data
 
     def recv_now(self, size: int) -> bytes:
-        """What is there; BlockingIOError if nothing is."""
+        """Receive what has arrived without waiting; BlockingIOError if nothing has."""
         data = super().recv(size)
         self.received += len(data)
         return data
@@ -196,7 +196,7 @@ class ClientSocket(socket.socket):
             rest = rest[count:]
 
     def send_now(self, data: bytes) -> None:
-        """Send what the kernel takes at once; for a last word to a client that is given up."""
+        """Send without waiting, ignoring errors: the final response to a client that is given up."""
         try:
             super().send(data)
         except OSError:
@@ -309,7 +309,7 @@ def count_bytes(connection: socket.socket, queue: int) -> int:
 # -- addresses and answers ------------------------------------------------------------------------------------------
 @lru_cache(maxsize=4096)
 def group_address(address: str) -> str:
-    """What connections are counted by: the IPv4 address, or the /64 network of an IPv6 address."""
+    """The key by which connections are counted: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -334,7 +334,7 @@ def is_in_networks(address: str, networks: tuple[str, ...]) -> bool:
 
 
 def build_refusal(status: HTTPStatus, code: str, message: str, hint: str) -> bytes:
-    """A whole HTTP answer in the shape of every other error, for a request that reaches no view."""
+    """Build a complete HTTP error response in the usual JSON format, for a request that reaches no view."""
     error = {"code": code, "message": message, "field": None, "limit": None, "hint": hint}
     body = json.dumps({"error": {**error, "errors": [error]}}).encode()
     head = (

@@ -1,4 +1,4 @@
-"""What must hold before the plane starts: else it says why, in a sentence, and does not."""
+"""Checks before the plane starts; a failed one stops the start with a one-sentence reason."""
 
 from __future__ import annotations
 

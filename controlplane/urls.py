@@ -35,7 +35,7 @@ def refuse_unknown_api(request: HttpRequest, rest: str = "") -> HttpResponseBase
 
 @login_not_required
 def refuse_mail(request: HttpRequest) -> HttpResponseBase:
-    """What allauth does by mail is not there: nothing leaves the plane, and an administrator resets passwords."""
+    """404 for allauth's mail pages: nothing leaves the plane, and an administrator resets passwords."""
     raise Http404
 
 

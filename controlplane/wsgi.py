@@ -14,6 +14,6 @@ limit_statements()
 
 
 def application(environ, start_response):
-    """Django, but for the addresses that have a shorter way."""
+    """The WSGI application: the fast path for its addresses (api_fast_path.py), Django for all others."""
     with limit_time(settings.REQUEST_SECONDS):
         return (handle_fast if is_mine(environ["PATH_INFO"][1:]) else django)(environ, start_response)

@@ -95,7 +95,7 @@ def find_lock_folder() -> Path | None:
 
 
 def is_own_folder(folder: Path) -> bool:
-    """Whether it is a folder of root's that can be written; made if it is not there.
+    """Whether the folder is root's own and writable; created if missing.
 
     Anybody may write to /run/lock: a folder or a link that somebody else made there is not used.
     """

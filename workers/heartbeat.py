@@ -1,4 +1,4 @@
-"""One thread per worker that keeps its leases, hears of cancelling and says that the node lives.
+"""One thread per worker that renews leases, notices cancellations and reports the node as alive.
 
 One query each, however many jobs run: the load on the database is that of a worker, not of its jobs.
 """
@@ -126,7 +126,7 @@ class Heartbeat(threading.Thread):
                 attempt.stop("cancelled")
 
     def stop_stale(self) -> None:
-        """The database is out of reach: past the lease somebody else may run the job, so it must not run here."""
+        """Stop attempts whose lease ended during a database outage: another worker may run the job by now."""
         if time.monotonic() - self.renewed_at > get_lease_seconds():
             with self.lock:
                 for attempt in self.attempts.values():

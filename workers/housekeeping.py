@@ -1,4 +1,4 @@
-"""What the clock does: a scrub of the store, old sessions, forgotten staging files, uploads and checkpoints."""
+"""Periodic tasks: scrub the store; remove old sessions, abandoned staging files, uploads and checkpoints."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def scrub() -> None:
 
 @shared_task(name="workers.housekeeping.scrub_artifact")
 def scrub_artifact(digest: str) -> None:
-    """One artifact, of which a client waits for a range."""
+    """Verify one artifact, of which a client waits for a range."""
     artifacts.verify_stored_artifact(actor=build_plane_actor(PlaneRole.WORKER), digest=digest)
 
 
 @shared_task(name="workers.housekeeping.verify_audit")
 def verify_audit() -> None:
-    """Walk the whole chain; what it found is a record itself, and the lamp on every page."""
+    """Verify the whole audit chain; the result is recorded, and shown as a status on every page."""
     verify_trail(actor=build_plane_actor(PlaneRole.OPERATOR))
 
 

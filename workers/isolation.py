@@ -52,14 +52,14 @@ class Isolation:
 
     @property
     def networks(self) -> list[str]:
-        """What `network` of a kind this node can keep to."""
+        """The values of a kind's `network` that this node can enforce."""
         if self.way == "none":
             return []
         return [Network.NONE, Network.PLANE, Network.HOSTS, *([] if self.missing_for_peers else [Network.PEERS])]
 
     @property
     def missing(self) -> list[str]:
-        """What would let it give more."""
+        """What the node lacks for stronger isolation."""
         if self.way == "none":
             return []
         weak = not self.signals and self.user is None
@@ -93,7 +93,7 @@ _retry_at: float | None = None  # on the monotonic clock, after a trial that tim
 
 
 def detect_isolation() -> Isolation:
-    """What this node can give, tried once: the outcome is remembered until the worker stops.
+    """Detect the isolation that this node supports; cached until the worker stops.
 
     But not where it gives nothing because a trial timed out: that says nothing about the node, which may have been
     busy. Such an outcome holds for RETRY_SECONDS; the next attempt after that tries again. What keeps a trial from
@@ -152,7 +152,7 @@ def get_scratch_root() -> Path:
 
 # -- the plan of a sandbox ------------------------------------------------------------------------------------------
 def build_base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
-    """What every attempt's sandbox has in common; `workers/sandbox.py` carries it out."""
+    """Build the part of the plan that all sandboxes share; `workers/sandbox.py` carries it out."""
     return {
         "scratch": str(scratch),
         "hide": list_hidden_paths(),
@@ -163,7 +163,7 @@ def build_base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
 
 
 def list_hidden_paths() -> list[str]:
-    """Where the plane and its user keep what is no engine's business: database, keys, store, repositories, secrets."""
+    """List paths hidden from the engine: database, keys, store, repositories and secrets."""
     paths = [Path(settings.PLANE_HOME), Path.home(), get_store_folder(), settings.ENV.repositories_folder]
     if connection.vendor == "sqlite":
         paths.append(Path(connection.settings_dict["NAME"]).parent)

@@ -1,4 +1,4 @@
-"""Faults of the machine that cost a job no attempt: they pass when somebody makes room or mounts a share again."""
+"""Machine faults that cost a job no attempt: they end when somebody frees space or remounts a share."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def stop_jobs(**_: object) -> None:
 
 @worker_ready.connect
 def register(**_: object) -> None:
-    """The node appears as soon as the worker listens, not with its first job: nobody rings for an absent node."""
+    """Register the node when the worker starts to listen: no doorbell rings for a node that is not registered."""
     threading.Thread(target=register_until_done, name="register", daemon=True).start()
 
 

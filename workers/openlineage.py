@@ -38,22 +38,22 @@ READ = 2000  # bytes of an answer that are read to say what was wrong
 
 
 class SinkUnavailable(Exception):
-    """Nobody took it now: try later."""
+    """The sink is unavailable; the event is sent again later."""
 
 
 class SinkRefused(Exception):
-    """It was refused for good; the text says why."""
+    """The sink rejected the event for good; the text says why."""
 
 
 class Sink(Protocol):
     name: str
 
     def send(self, event: dict[str, Any]) -> None:
-        """Returns once the event is safe there. Raises Away or Never."""
+        """Return once the sink has stored the event. Raises SinkUnavailable or SinkRefused."""
 
 
 def build_sinks() -> list[Sink]:
-    """The ways out that the environment names."""
+    """Build the sinks that the environment configures."""
     env = settings.ENV
     factories: dict[str, Callable[[], Sink]] = {
         "file": lambda: FileSink(Path(env.openlineage_file), env.openlineage_file_bytes, env.log_files),
@@ -199,7 +199,7 @@ class HttpSink:
 
 
 def resolve_private_address(host: str, port: int) -> tuple[str, int]:
-    """The first address of a host; Away if any of them is not of a private network: nothing leaves the plane."""
+    """The first address of a host; SinkUnavailable if any is public: nothing leaves the plane."""
     try:
         addresses = [str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except OSError as failure:

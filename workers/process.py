@@ -63,7 +63,7 @@ def is_abandoned(job: Job) -> bool:
 
 
 def is_process_gone(pid: int, began: int) -> bool:
-    """Whether the process has ended. A signal tells of processes that /proc hides (hidepid, ProtectProc)."""
+    """Whether the process has ended. A signal probes it too: /proc may hide it (hidepid, ProtectProc)."""
     if pid <= 0:
         return False
     try:
@@ -207,7 +207,7 @@ def kill_by_marker(mark: str) -> int:
 
 
 def stop_marked(mark: str) -> None:
-    """Sweep until a look finds nobody, for a process may have forked between two looks."""
+    """Repeat until a scan finds no process, since one may fork between two scans."""
     deadline = time.monotonic() + SWEEP_SECONDS
     while kill_by_marker(mark):
         if time.monotonic() > deadline:

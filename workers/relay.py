@@ -1,4 +1,4 @@
-"""What the engine says, on its way to the job's events: lines are gathered and flushed together.
+"""Relay the engine's output to the job's events, in batches.
 
 The engine's pipe is not trusted: what is not an event is logged as a line, what is too long is cut.
 """
@@ -140,7 +140,7 @@ class Relay:
         return {"done": done, "total": total, "unit": unit, "stage": stage, "rate": rate, "eta_seconds": left}
 
     def is_full(self) -> bool:
-        """So much waits for the database that nothing more should be read."""
+        """Whether the buffer is full, so that nothing more should be read until it is flushed."""
         return len(self.lines) >= BACKLOG or len(self.metrics) >= BACKLOG
 
     # -- out ------------------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def drop_non_finite(number: float) -> float | None:
 
 
 def to_plain(value: Any) -> int | float | str | None:
-    """A number that arithmetic can take, nothing, or a short text."""
+    """Reduce a value to a number that arithmetic can take, None or a short text."""
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63):
         return value
     return str(value)[:TEXT_LIMIT]

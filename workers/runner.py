@@ -75,7 +75,7 @@ class Attempt:
         self.system: SystemMetrics | None = None  # while the engine runs
 
     def stop(self, reason: str) -> None:
-        """Ask the attempt to end; the first reason counts."""
+        """Request that the attempt ends; the first reason counts."""
         with self.lock:
             self.is_leaving = self.is_leaving or reason == "released"
             if self.reason:
@@ -90,14 +90,14 @@ class Attempt:
             self.system.offer(load)
 
     def check(self) -> None:
-        """Raise Stopped if the attempt is to end: between any two pieces of long work."""
+        """Raise AttemptStopped if the attempt should end; called between steps that take long."""
         if time.monotonic() > self.deadline:
             self.stop("timeout")
         if self.reason:
             raise AttemptStopped
 
     def run(self) -> None:
-        """From claimed to ended. Never raises for what the job does; a lost job is dropped without a word."""
+        """Run the attempt from claim to end. Never raises for the job's errors; a lost job is dropped silently."""
         try:
             with self.lock:
                 self.wake = os.eventfd(1 if self.reason else 0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

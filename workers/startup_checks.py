@@ -1,4 +1,4 @@
-"""What a process of the plane asks before it serves."""
+"""Checks of a process before it serves."""
 
 from __future__ import annotations
 

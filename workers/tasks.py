@@ -1,4 +1,4 @@
-"""The doorbell's answer: claim, run, and look again until nothing is claimable."""
+"""The task behind the doorbell: claim and run jobs until none is left to claim."""
 
 from __future__ import annotations
 

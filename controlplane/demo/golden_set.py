@@ -18,7 +18,7 @@ CONFIDENCE = 0.95
 
 
 class GoldenSetSteps:
-    """`engineer` names the set and measures, `approver` sets the gate: who asks does not lower the bar."""
+    """The engineer names the set and measures, the approver sets the gate: a requester cannot lower it."""
 
     def __init__(self, engineer: PlaneClient, approver: PlaneClient, console: Console) -> None:
         self.engineer, self.approver, self.console = engineer, approver, console

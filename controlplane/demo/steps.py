@@ -65,7 +65,7 @@ class JobFailed(Exception):
 
 
 class DemoSteps:
-    """`engineer` asks and makes, `approver` decides: two people, two tokens."""
+    """The engineer's and the approver's steps, with a token each: nobody approves their own request."""
 
     def __init__(self, engineer: PlaneClient, approver: PlaneClient, console: Console) -> None:
         self.engineer, self.approver, self.console = engineer, approver, console

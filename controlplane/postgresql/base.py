@@ -1,4 +1,4 @@
-"""Django's backend for PostgreSQL, but for one thing: when a pooled connection is looked at before it is lent.
+"""Django's PostgreSQL backend, which checks a pooled connection only after it was idle for a while.
 
 Django asks the server at every request whether the connection lives, which is a third of what a short call asks of
 it. Here one that worked a second ago is taken on trust: a restart of the database costs those that were busy with it
@@ -29,7 +29,7 @@ def check_rested(connection: Connection[Any]) -> None:
 class DatabaseWrapper(base.DatabaseWrapper):
     @property
     def pool(self) -> ConnectionPool[Any] | None:
-        """The pool of this alias, as Django makes it, with the check above."""
+        """The connection pool of this alias, created by Django, with `check_rested` as its check."""
         options = self.settings_dict["OPTIONS"].get("pool")
         if self.alias == NO_DB_ALIAS or not options:
             return None

@@ -51,7 +51,7 @@ def hold_place(queue: WriteQueue) -> Iterator[None]:
 
 
 class Connection(sqlite3.Connection):
-    """One that can be referred to weakly."""
+    """A sqlite3 connection that supports weak references."""
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

@@ -1,4 +1,4 @@
-"""The queue of those who want to write to an SQLite database: first come, first served.
+"""First-come, first-served queue of writers to an SQLite database.
 
 SQLite itself lets a writer sleep, up to a tenth of a second at a time, and look again: whoever happens to look when the
 lock is free gets it, and among thirty writers some wait for seconds. Here the threads of a process line up, and the
@@ -32,7 +32,7 @@ class WriteQueue:
         self.owner = 0  # process that opened the file
 
     def enter(self) -> bool:
-        """Wait for the turn; False if it did not come, and `leave` must then not be called."""
+        """Wait for the turn to write. On False the wait timed out, and `leave` must not be called."""
         deadline = time.monotonic() + WAIT_SECONDS
         with self.lock:
             if not self.is_taken and not self.waiting:

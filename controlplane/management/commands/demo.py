@@ -76,7 +76,7 @@ class Command(BaseCommand):
         return 0
 
     def tell(self, chain: DemoSteps, golden: GoldenSetSteps, story: Story, table: bytes) -> None:
-        """One table's way: in, through the pipeline, into the registry, past gate and approver, to production."""
+        """Run one story: import, pipeline, registration, gate and approval, production."""
         self.console.rule(story.model)
         with self.step(f"import {story.dataset}"):
             source = chain.import_table(story, table)
@@ -138,7 +138,7 @@ class Command(BaseCommand):
         }
 
     def trace(self, plane: PlaneClient, version: dict[str, Any]) -> None:
-        """The way back to the raw table, in one call."""
+        """Trace the model back to its raw table in one call."""
         graph = plane.get("/lineage", type="variant", id=version["variants"][-1]["id"], direction="up", depth=10)
         ends = sorted(graph["nodes"], key=lambda node: -node["depth"])
         self.console.print(" <- ".join(node["label"] or f"{node['type']} {node['id'][:12]}" for node in ends))
@@ -177,7 +177,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def token(self, name: str, scopes: list[str]) -> Iterator[str]:
-        """The secret of a token of this person, of which only the digest is kept; it ends with the demo.
+        """Create a token that ends with the demo, and return its secret; only the digest is stored.
 
         The demo plays the person: a token that the operator creates for somebody decides nothing.
         """

@@ -72,7 +72,7 @@ class Command(BaseCommand):
         self.stopping.set()
 
     def every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
-        """Repeat `work` until stopped; what goes wrong is logged and tried again: a dead thread tells nobody."""
+        """Repeat `work` until stopped. Errors are logged and retried, since nobody notices a dead thread."""
         while not self.stopping.is_set():
             try:
                 work()
@@ -91,16 +91,16 @@ class Command(BaseCommand):
         run_sealer_round(self.actor)
 
     def verify(self) -> None:
-        """What the auditor asked for; a walk of minutes, so it has a thread of its own."""
+        """Run the audit verifications that were requested; in its own thread, since each takes minutes."""
         run_queued_verification(self.actor, stopping=self.stopping.is_set)
 
     def tell(self) -> None:
-        """Lineage to whoever listens outside: slow, or away, so it has a thread of its own. Mostly there is nobody."""
+        """Send lineage events to external sinks, if any; in its own thread, since these may be slow or down."""
         for sink in openlineage.build_sinks():
             openlineage.send_notices(self.actor, sink, stopping=self.stopping.is_set)
 
     def judge(self) -> None:
-        """Reruns that have ended, beside their originals: millions of points perhaps, so it has a thread of its own."""
+        """Compare finished reruns with their originals; in its own thread, since they may have millions of points."""
         evaluate_ended_reruns(actor=self.actor, stopping=self.stopping.is_set)
 
     def recover_expired(self) -> None:
@@ -123,11 +123,11 @@ class Command(BaseCommand):
             raise
 
     def fold(self) -> None:
-        """Points of runs that clients keep; a flood of them takes seconds, so it has a thread of its own."""
+        """Fold metric points that clients logged; in its own thread, since a flood of them takes seconds."""
         ingest_all_batches(actor=self.actor)
 
     def sample(self) -> None:
-        """What pages and `/metrics` look back on, apart from the rounds above: nothing waits for it."""
+        """Record the samples behind the history on pages and in `/metrics`; nothing waits for them."""
         reservations.reserve_nodes(actor=self.actor)
         queues.sample_queues(actor=self.actor)
         ended_job_counters.count_ended_jobs(actor=self.actor)
