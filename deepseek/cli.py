@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.console import ConsoleReport
-from deepseek.job import EngineError, Result, checkpoint_path
+from deepseek.job import EngineError, Result, build_checkpoint_path
 
 FAILED, AT_FAULT, INTERRUPTED = 1, 2, 130
 
@@ -123,7 +123,7 @@ COMMANDS = {
         "deepseek.collect.spec:CollectSpec",
         takes_inputs=False,
     ),
-    "serve": Command("answer predictions of a model over HTTP", entry="deepseek.serve.command:main"),
+    "serve": Command("answer predictions of a model over HTTP", entry="deepseek.serve.command:serve_model"),
     "noop": Command("do nothing, to try things out", "deepseek.noop.spec:NoopSpec", ()),
 }
 
@@ -136,8 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # column names in a locale that lacks their letters
     if not words or words[0] not in COMMANDS:
-        return _overview(words)
-    name, command = words[0], meant(COMMANDS[words[0]], words[1:])
+        return _show_overview(words)
+    name, command = words[0], choose_command(COMMANDS[words[0]], words[1:])
     report = ConsoleReport()
     try:
         if command.entry:
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _explain([error])
         return AT_FAULT
     except KeyboardInterrupt:
-        return _interrupted(report, None)
+        return _report_interruption(report, None)
     except (OSError, MemoryError) as error:
         report.close()
         print(f"deepseek: {type(error).__name__}: {error or 'no more memory'}", file=sys.stderr)
@@ -159,12 +159,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def meant(command: Command, words: Sequence[str]) -> Command:
+def choose_command(command: Command, words: Sequence[str]) -> Command:
     """The command, or the one that a flag among its words puts in its place."""
     if command.instead is None:
         return command
-    flag, other = command.instead
-    return other if any(word.partition("=")[0] == flag for word in words) else command
+    flag, alternative = command.instead
+    return alternative if any(word.partition("=")[0] == flag for word in words) else command
 
 
 def _stop(number: int, frame: object) -> None:
@@ -172,15 +172,15 @@ def _stop(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _interrupted(report: ConsoleReport, out: Path | None) -> int:
+def _report_interruption(report: ConsoleReport, out: Path | None) -> int:
     report.close()
-    kept = out is not None and checkpoint_path(out).exists()
-    then = "; the same words again go on from the checkpoint" if kept else ", nothing was written"
+    has_checkpoint = out is not None and build_checkpoint_path(out).exists()
+    then = "; the same words again go on from the checkpoint" if has_checkpoint else ", nothing was written"
     print(f"deepseek: interrupted{then}", file=sys.stderr)
     return INTERRUPTED
 
 
-def _overview(words: list[str]) -> int:
+def _show_overview(words: list[str]) -> int:
     """``deepseek``, ``--help``, ``--version``, and anything that is no command."""
     lines = "\n".join(f"  {name:10}{command.sentence}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -203,10 +203,10 @@ def _overview(words: list[str]) -> int:
 def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -> int:
     from pydantic import ValidationError
 
-    from deepseek.flags import add_flags, read_spec, spec_errors
+    from deepseek.flags import add_flags, convert_errors, read_spec
 
     model = _load(command.spec)
-    parser = _parser(name, command, model.__doc__ or "")
+    parser = _build_parser(name, command, model.__doc__ or "")
     add_flags(parser, model, command.flags)
     arguments = parser.parse_args(words)
     if arguments.out is None and not (arguments.explain or arguments.check):
@@ -216,49 +216,49 @@ def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -
     try:
         spec = read_spec(model, arguments)
         if arguments.explain:
-            return _tell(command, spec, arguments)
+            return _explain_run(command, spec, arguments)
         if arguments.check:
             return _check(command, spec, arguments)
     except ValidationError as error:
-        return _refuse(spec_errors(error), arguments)
+        return _refuse(convert_errors(error), arguments)
     except EngineError as error:
         return _refuse([error], arguments)
-    inputs = _inputs(command, arguments) | _more_inputs(command, arguments)
+    inputs = _list_inputs(command, arguments) | _list_flag_inputs(command, arguments)
     run: Callable[..., Result] = _load(command.run or f"deepseek.{name}.run:run")
     try:
         result = run(spec, inputs=inputs, out=arguments.out, report=report)
     except KeyboardInterrupt:
-        return _interrupted(report, arguments.out)
+        return _report_interruption(report, arguments.out)
     report.close()
     _print_result(result, arguments.out, as_json=arguments.json)
     return 0
 
 
-def _tell(command: Command, spec: Any, arguments: argparse.Namespace) -> int:
+def _explain_run(command: Command, spec: Any, arguments: argparse.Namespace) -> int:
     """What a run would do, on the first rows: read, told, and nothing written."""
-    told = _load(command.explain)(
+    explanation = _load(command.explain)(
         spec,
         getattr(arguments, f"input:{command.slots[0]}"),
         rows=arguments.sample,
         head=arguments.head_bytes,
-        more=_more_inputs(command, arguments),
+        more=_list_flag_inputs(command, arguments),
     )
     if arguments.json:
-        print(json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1))
+        print(json.dumps(explanation, ensure_ascii=False, allow_nan=False, indent=1))
     else:
-        for line in _load(f"{command.explain.split(':')[0]}:lines_of")(told):
+        for line in _load(f"{command.explain.split(':')[0]}:format_lines")(explanation):
             print(line)
     return 0
 
 
 def _check(command: Command, spec: Any, arguments: argparse.Namespace) -> int:
     """Whether the table is what is expected; nothing is written. What does not hold is the input's fault."""
-    told, failed = _load(command.check)(spec, getattr(arguments, f"input:{command.slots[0]}"))
+    checked, failed = _load(command.check)(spec, getattr(arguments, f"input:{command.slots[0]}"))
     if arguments.json:
         errors = [error.as_dict() for error in failed]
-        print(json.dumps({**told, "errors": errors}, ensure_ascii=False, allow_nan=False, indent=1))
+        print(json.dumps({**checked, "errors": errors}, ensure_ascii=False, allow_nan=False, indent=1))
     else:
-        for line in _load(f"{command.check.split(':')[0]}:lines_of")(told):
+        for line in _load(f"{command.check.split(':')[0]}:format_lines")(checked):
             print(line)
     _explain(failed)
     return AT_FAULT if failed else 0
@@ -277,7 +277,7 @@ def _load(place: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _parser(name: str, command: Command, description: str) -> argparse.ArgumentParser:
+def _build_parser(name: str, command: Command, description: str) -> argparse.ArgumentParser:
     more = f"or {command.instead[0]} FILE: {command.instead[1].sentence}" if command.instead else None
     parser = argparse.ArgumentParser(prog=f"deepseek {name}", description=description, epilog=more, allow_abbrev=False)
     if command.takes_model:
@@ -285,8 +285,8 @@ def _parser(name: str, command: Command, description: str) -> argparse.ArgumentP
         parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
     for slot in command.slots:
         parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}: a CSV or Parquet file")
-    for flag, (slot, told) in command.files.items():
-        parser.add_argument(f"--{flag}", dest=f"more:{slot}", metavar="FILE", type=Path, help=told)
+    for flag, (slot, help_text) in command.files.items():
+        parser.add_argument(f"--{flag}", dest=f"more:{slot}", metavar="FILE", type=Path, help=help_text)
     if command.from_model:
         words = "the folder of a trained model, as `deepseek train` makes it"
         parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
@@ -309,36 +309,36 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     words = "instead of -o: tell what would change in the first rows, and write nothing"
     parser.add_argument("--explain", action="store_true", help=words)
     words = "rows that --explain looks at (default: 2000)"
-    parser.add_argument("--sample", metavar="ROWS", type=_above_zero, default=2000, help=words)
+    parser.add_argument("--sample", metavar="ROWS", type=_parse_positive, default=2000, help=words)
     words = "bytes at the beginning of the file that --explain reads at most (default: 16777216)"
-    parser.add_argument("--head-bytes", metavar="BYTES", type=_above_zero, default=16 * 2**20, help=words)
+    parser.add_argument("--head-bytes", metavar="BYTES", type=_parse_positive, default=16 * 2**20, help=words)
 
 
-def _above_zero(text: str) -> int:
+def _parse_positive(text: str) -> int:
     number = int(text) if text.isdecimal() and len(text) < 20 else 0
     if not 0 < number <= 2**31:
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 to {2**31}")
     return number
 
 
-def _more_inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
+def _list_flag_inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
     """The inputs that flags name."""
-    named = {slot: getattr(arguments, f"more:{slot}") for slot, _ in command.files.values()}
-    return {slot: path for slot, path in named.items() if path is not None}
+    paths = {slot: getattr(arguments, f"more:{slot}") for slot, _ in command.files.values()}
+    return {slot: path for slot, path in paths.items() if path is not None}
 
 
-def _inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
+def _list_inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
     if command.from_model:
         from deepseek.models.folder import find_model_inputs
 
         return find_model_inputs(arguments.model_dir, arguments.heldout)
     if command.slots:
-        named = {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
+        paths = {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
         if command.takes_model:
             from deepseek.models.folder import find_model_files
 
-            return {**find_model_files(arguments.model_dir), **named}
-        return named
+            return {**find_model_files(arguments.model_dir), **paths}
+        return paths
     inputs = {}
     for pair in arguments.input if command.takes_inputs else ():
         slot, equals, path = pair.partition("=")
@@ -354,8 +354,8 @@ def _print_result(result: Result, out: Path, *, as_json: bool) -> None:
         return
     for key, value in result.summary.items():
         if isinstance(value, dict):
-            told = {name: count for name, count in value.items() if count or not isinstance(count, int)}
-            value = ", ".join(f"{name} {count}" for name, count in told.items()) or "none"
+            counts = {name: count for name, count in value.items() if count or not isinstance(count, int)}
+            value = ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
         elif isinstance(value, list):
             continue  # warnings and steps: they were logged
         print(f"{key.replace('_', ' ')}: {value}")

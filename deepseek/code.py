@@ -6,19 +6,19 @@ from pathlib import Path
 
 
 @cache
-def code_digest() -> str:
+def compute_code_digest() -> str:
     """SHA-256, in hex, over the path and the bytes of every source file of the engine, in the order of the paths.
 
     Equal for equal source wherever it is installed; a change of one byte, or a file renamed, gives another.
     """
-    return _digest(Path(__file__).parent)
+    return _hash_sources(Path(__file__).parent)
 
 
-def _digest(folder: Path) -> str:
-    whole = hashlib.sha256()
+def _hash_sources(folder: Path) -> str:
+    digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
         data = path.read_bytes()
         # The length parts one file from the next: no two sets of files give the same stream.
-        whole.update(f"{path.relative_to(folder).as_posix()}\n{len(data)}\n".encode())
-        whole.update(data)
-    return whole.hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{len(data)}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()

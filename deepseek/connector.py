@@ -37,9 +37,9 @@ class Connector:
         self._connected: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._real_connect_ex = socket.socket.connect_ex
 
-    def look_up(self, host: str, port: int) -> list[str]:
+    def resolve(self, host: str, port: int) -> list[str]:
         """The addresses that the name stands for and that may be connected to. Raises NotAdmitted if there are none."""
-        answer, _ = self._ask({"look_up": [host, port]})
+        answer, _ = self._request({"look_up": [host, port]})
         return [str(address) for address in answer["addresses"]]
 
     def connect(self, where: socket.socket, address: Address) -> int:
@@ -47,7 +47,7 @@ class Connector:
         sys.audit("socket.connect", where, address)  # what this process has forbidden itself, holds here too
         if where in self._connected:  # asked again whether it is there
             return self._real_connect_ex(where, address)
-        answer, descriptor = self._ask({"connect": [str(address[0]), int(address[1])]})
+        answer, descriptor = self._request({"connect": [str(address[0]), int(address[1])]})
         if descriptor is None:
             return int(answer["errno"])
         os.dup2(descriptor, where.fileno(), inheritable=False)
@@ -55,7 +55,7 @@ class Connector:
         self._connected.add(where)
         return int(answer["errno"])
 
-    def _ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+    def _request(self, request: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
         """One request on a socket of its own, so that a slow name holds up nobody else."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
@@ -73,20 +73,20 @@ class Connector:
         """From now on sockets of this process connect through here, but for addresses that are its `own`."""
         real_connect = socket.socket.connect
 
-        def is_foreign(here: socket.socket, address: Any) -> bool:
-            inet = here.family in (socket.AF_INET, socket.AF_INET6) and here.type & socket.SOCK_STREAM
+        def is_foreign(sock: socket.socket, address: Any) -> bool:
+            inet = sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type & socket.SOCK_STREAM
             return bool(inet) and isinstance(address, tuple) and not is_own(address)
 
-        def connect_ex(here: socket.socket, address: Any) -> int:
-            return self.connect(here, address) if is_foreign(here, address) else self._real_connect_ex(here, address)
+        def connect_ex(sock: socket.socket, address: Any) -> int:
+            return self.connect(sock, address) if is_foreign(sock, address) else self._real_connect_ex(sock, address)
 
-        def connect(here: socket.socket, address: Any) -> None:
-            if not is_foreign(here, address):
-                real_connect(here, address)
+        def connect(sock: socket.socket, address: Any) -> None:
+            if not is_foreign(sock, address):
+                real_connect(sock, address)
                 return
-            number = self.connect(here, address)
-            if number == errno.EINPROGRESS and here.gettimeout() != 0:
-                number = wait_until_connected(here)
+            number = self.connect(sock, address)
+            if number == errno.EINPROGRESS and sock.gettimeout() != 0:
+                number = wait_until_connected(sock)
             if number:
                 raise OSError(number, os.strerror(number))
 
@@ -94,12 +94,12 @@ class Connector:
             setattr(socket.socket, name, function)
 
 
-def wait_until_connected(here: socket.socket) -> int:
+def wait_until_connected(sock: socket.socket) -> int:
     """For a socket that blocks: the error of its connection, 0 for none."""
-    limit = here.gettimeout()
+    limit = sock.gettimeout()
     poll = select.poll()
-    poll.register(here, select.POLLOUT)
+    poll.register(sock, select.POLLOUT)
     if not poll.poll(None if limit is None else limit * 1000):
         return errno.ETIMEDOUT
-    os.set_blocking(here.fileno(), limit is None)
-    return here.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    os.set_blocking(sock.fileno(), limit is None)
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -43,8 +43,8 @@ class ConsoleReport:
             return
         self._stage, self._drawn = stage, now
         share = "" if not total else f" {100 * done / total:3.0f} %"
-        line = f"{stage}: {done:,.0f} {unit}{share}{self._shown_metrics()}"
-        self._write(f"\r\x1b[K{line[: self._width()]}")
+        line = f"{stage}: {done:,.0f} {unit}{share}{self._format_metrics()}"
+        self._write(f"\r\x1b[K{line[: self._get_width()]}")
 
     def metric(self, name: str, value: float, step: int = 0) -> None:
         """Show a metric of a step; those of the whole run are part of the result, which the command prints."""
@@ -53,7 +53,7 @@ class ConsoleReport:
         now = time.monotonic()
         if not self._live and name in self._metrics and now - self._told >= _METRIC_SECONDS:
             self._told = now
-            self._write(f"step {self._step}:{self._shown_metrics()}\n")
+            self._write(f"step {self._step}:{self._format_metrics()}\n")
         self._metrics[name], self._step = value, step
 
     def log(self, text: str, *, level: Level = "info") -> None:
@@ -69,10 +69,10 @@ class ConsoleReport:
         if self._live:
             self._write("\r\x1b[K")
 
-    def _shown_metrics(self) -> str:
+    def _format_metrics(self) -> str:
         return "".join(f"  {name} {value:.4g}" for name, value in self._metrics.items())
 
-    def _width(self) -> int:
+    def _get_width(self) -> int:
         """Columns that a line may fill; a longer one would wrap, and could not be drawn over."""
         with suppress(OSError, ValueError):
             return max(20, os.get_terminal_size(self._stream.fileno()).columns - 1)

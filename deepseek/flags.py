@@ -22,41 +22,43 @@ def add_flags(parser: argparse.ArgumentParser, model: type[BaseModel], names: Ma
     """Add a flag per leaf of `model`, and ``--spec``. `names`: flag by dotted field, where it is not the field's."""
     group = parser.add_argument_group("spec", "Fields of the job; a flag goes before the same field of --spec.")
     group.add_argument("--spec", metavar="FILE", type=Path, help="JSON file with the spec")
-    for pointer, info in leaves(model):
+    for pointer, info in iterate_fields(model):
         flag = names.get(".".join(pointer)) or "-".join(pointer).replace("_", "-")
-        group.add_argument(f"--{flag}", dest=_dest(pointer), metavar=_metavar(info), help=_help(info))
+        group.add_argument(
+            f"--{flag}", dest=_build_dest(pointer), metavar=_format_metavar(info), help=_format_help(info)
+        )
 
 
 def read_spec(model: type[M], arguments: argparse.Namespace) -> M:
     """The spec: flags over the file of ``--spec``. Raises EngineError for the file, ValidationError for fields."""
     document = _read_file(arguments.spec) if arguments.spec else {}
-    for pointer, info in leaves(model):
-        text = getattr(arguments, _dest(pointer), None)
+    for pointer, info in iterate_fields(model):
+        text = getattr(arguments, _build_dest(pointer), None)
         if text is None:
             continue
         target = document
         for part in pointer[:-1]:
-            inner = target.setdefault(part, {})
-            target = inner if isinstance(inner, dict) else {}
-        target[pointer[-1]] = _value(text, info, pointer[-1])
+            nested = target.setdefault(part, {})
+            target = nested if isinstance(nested, dict) else {}
+        target[pointer[-1]] = _parse_flag(text, info, pointer[-1])
     return model.model_validate(document)
 
 
-def leaves(model: type[BaseModel], above: Pointer = ()) -> Iterator[tuple[Pointer, FieldInfo]]:
+def iterate_fields(model: type[BaseModel], above: Pointer = ()) -> Iterator[tuple[Pointer, FieldInfo]]:
     """Every field that is not itself a spec, with its path."""
     for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from leaves(info.annotation, (*above, name))
+            yield from iterate_fields(info.annotation, (*above, name))
         else:
             yield (*above, name), info
 
 
-def spec_errors(error: ValidationError) -> list[EngineError]:
+def convert_errors(error: ValidationError) -> list[EngineError]:
     """One EngineError per fault that pydantic found, all of them, each with a JSON pointer as field."""
-    found = [_spec_error(dict(fault)) for fault in error.errors(include_url=False)]
+    errors = [_convert_error(dict(fault)) for fault in error.errors(include_url=False)]
     once: dict[str | None, EngineError] = {}
-    for one in found:
-        once.setdefault(one.field, one)
+    for spec_error in errors:
+        once.setdefault(spec_error.field, spec_error)
     return list(once.values())
 
 
@@ -65,20 +67,20 @@ _LENGTHS = {"min_length": "at least {} long", "max_length": "at most {} long"}
 _HINTS = {"extra_forbidden": "Remove it, or correct its name.", "missing": "Give it a value."}
 
 
-def _spec_error(fault: Mapping[str, Any]) -> EngineError:
+def _convert_error(fault: Mapping[str, Any]) -> EngineError:
     words = _LIMITS | _LENGTHS
     limits = [words[key].format(value) for key, value in fault.get("ctx", {}).items() if key in words]
     return EngineError(
         f"spec_{fault['type']}",
         str(fault["msg"]),
-        field="/" + "/".join(str(part) for part in _without_tags(fault["loc"])),
+        field="/" + "/".join(str(part) for part in _strip_tags(fault["loc"])),
         value=repr(fault.get("input"))[:200],
         limit=", ".join(limits) or None,
         hint=_HINTS.get(str(fault["type"])),
     )
 
 
-def _without_tags(loc: Sequence[str | int]) -> list[str | int]:
+def _strip_tags(loc: Sequence[str | int]) -> list[str | int]:
     """The place without the kinds of steps: pydantic names the kind behind the number of an entry of several kinds."""
     return [part for part, before in zip(loc, [None, *loc], strict=False) if not _is_tag(part, before, loc)]
 
@@ -114,35 +116,35 @@ def _read_file(path: Path) -> dict[str, Any]:
     return document
 
 
-def _dest(pointer: Pointer) -> str:
+def _build_dest(pointer: Pointer) -> str:
     return "spec:" + ".".join(pointer)
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     """The parts between commas; an empty text is an empty list."""
     return text.split(",") if text else []
 
 
-def _value(text: str, info: FieldInfo, name: str) -> Any:
+def _parse_flag(text: str, info: FieldInfo, name: str) -> Any:
     """What a flag's text gives pydantic to judge; a list of objects is written as JSON, here or in a file.
 
     In a file it may stand in an object, under the name of its field: a whole spec is such a file.
     """
     if not _has_objects(info.annotation):
-        return _words(text) if _is_list(info.annotation) else text
+        return _split_words(text) if _is_list(info.annotation) else text
     if not text.lstrip().startswith("["):
         try:
             text = Path(text).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise _no_list(text, getattr(error, "strerror", None) or str(error)) from error
+            raise _build_list_error(text, getattr(error, "strerror", None) or str(error)) from error
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _no_list(text, str(error)) from error
+        raise _build_list_error(text, str(error)) from error
     return document.get(name) if isinstance(document, dict) else document
 
 
-def _no_list(text: str, reason: str) -> EngineError:
+def _build_list_error(text: str, reason: str) -> EngineError:
     return EngineError(
         "spec_unreadable",
         f"Cannot read a list of objects: {reason}.",
@@ -162,14 +164,14 @@ def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
 
 
-def _choices(info: FieldInfo) -> list[str]:
+def _list_choices(info: FieldInfo) -> list[str]:
     return [str(part) for part in get_args(info.annotation) if isinstance(part, str)]
 
 
-def _metavar(info: FieldInfo) -> str:
+def _format_metavar(info: FieldInfo) -> str:
     extra = info.json_schema_extra
-    if _choices(info):
-        return "|".join(choice or "''" for choice in _choices(info))
+    if _list_choices(info):
+        return "|".join(choice or "''" for choice in _list_choices(info))
     if isinstance(extra, dict) and "unit" in extra:
         return str(extra["unit"]).upper()
     if _has_objects(info.annotation):
@@ -179,18 +181,18 @@ def _metavar(info: FieldInfo) -> str:
     return "NUMBER" if {int, float} & {info.annotation, *get_args(info.annotation)} else "TEXT"
 
 
-def _help(info: FieldInfo) -> str:
+def _format_help(info: FieldInfo) -> str:
     default = info.get_default()
-    shown = ",".join(str(part) for part in default) if isinstance(default, list) else default
-    tail = [] if default in (None, "", []) else [f"default: {shown}"]
+    default_text = ",".join(str(part) for part in default) if isinstance(default, list) else default
+    tail = [] if default in (None, "", []) else [f"default: {default_text}"]
     if info.is_required():
         tail = ["required"]
-    known = [", ".join(_bounds(info)), *tail]
-    words = "; ".join(part for part in known if part)
+    details = [", ".join(_list_bounds(info)), *tail]
+    words = "; ".join(part for part in details if part)
     return f"{info.description}{f' ({words})' if words else ''}".replace("%", "%%")
 
 
-def _bounds(info: FieldInfo) -> Iterator[str]:
+def _list_bounds(info: FieldInfo) -> Iterator[str]:
     """The limits of a number, in the words of an error about them."""
     for rule in info.metadata:
         for name in ("ge", "gt", "le", "lt"):

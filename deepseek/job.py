@@ -59,7 +59,7 @@ class Silent:
         pass
 
 
-def checkpoint_path(out: Path) -> Path:
+def build_checkpoint_path(out: Path) -> Path:
     """Where a run to `out` keeps its checkpoint: a hidden file beside `out`, which exists only when all is done.
 
     The run replaces it by a rename, goes on from it when it is started again, and removes it once it has succeeded.
@@ -130,7 +130,7 @@ class EngineError(Exception):
 
 
 @contextmanager
-def staged(out: Path) -> Iterator[Path]:
+def stage_outputs(out: Path) -> Iterator[Path]:
     """Yield a fresh folder beside `out`; on success make its files durable, rename it to `out`; else remove it.
 
     A killed run leaves no `out`, only its hidden staging folder, which the next run to the same `out` sweeps away.
@@ -141,10 +141,10 @@ def staged(out: Path) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise _existing(
+        raise _build_existing_error(
             out, Message("The output folder {out} cannot be made: it would lie in a file.", out=out)
         ) from None
-    _sweep(out)
+    _remove_stale_stages(out)
     stage = out.parent / f".{out.name}.{secrets.token_hex(6)}.staging"
     stage.mkdir()
     lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
@@ -169,10 +169,10 @@ def staged(out: Path) -> Iterator[Path]:
 def _refuse_existing(out: Path) -> None:
     if not out.is_symlink() and (not out.exists() or (out.is_dir() and not any(out.iterdir()))):
         return
-    raise _existing(out, Message("The output folder {out} already exists and is not empty.", out=out))
+    raise _build_existing_error(out, Message("The output folder {out} already exists and is not empty.", out=out))
 
 
-def _existing(out: Path, message: str) -> EngineError:
+def _build_existing_error(out: Path, message: str) -> EngineError:
     return EngineError(
         "output_exists",
         message,
@@ -183,7 +183,7 @@ def _existing(out: Path, message: str) -> EngineError:
     )
 
 
-def _sweep(out: Path) -> None:
+def _remove_stale_stages(out: Path) -> None:
     """Remove staging folders that a killed run to the same `out` left: old, and locked by nobody."""
     for stale in out.parent.glob(f".{glob.escape(out.name)}.*.staging"):
         with suppress(OSError):

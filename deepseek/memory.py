@@ -23,12 +23,12 @@ def limit_memory(memory_bytes: int) -> Iterator[None]:
         _limit.reset(token)
 
 
-def allowed_bytes() -> int:
+def get_allowed_bytes() -> int:
     """Bytes that this run may take."""
-    return _limit.get() or machine_bytes()
+    return _limit.get() or get_machine_bytes()
 
 
-def machine_bytes() -> int:
+def get_machine_bytes() -> int:
     """Memory of the machine, or of the container, or of addresses where those are bounded (ulimit -v)."""
     bounds = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     addresses = resource.getrlimit(resource.RLIMIT_AS)[0]

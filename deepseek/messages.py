@@ -30,9 +30,9 @@ class Message(str):
     def __new__(cls, msgid: str, /, **params: Any) -> Message:
         if isinstance(msgid, Message) and not params:
             return msgid
-        kept = {name: _plain(value) for name, value in params.items()}
-        message = super().__new__(cls, msgid.format_map(kept) if kept else msgid)
-        message.msgid, message.params = str.__str__(msgid), kept
+        values = {name: _to_json_value(value) for name, value in params.items()}
+        message = super().__new__(cls, msgid.format_map(values) if values else msgid)
+        message.msgid, message.params = str.__str__(msgid), values
         return message
 
     def __str__(self) -> str:
@@ -41,10 +41,10 @@ class Message(str):
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (str.__str__(self), self.msgid, self.params))
 
-    def fields(self, name: str = "message") -> dict[str, Any]:
+    def as_fields(self, name: str = "message") -> dict[str, Any]:
         """What a JSON record keeps of it under `name`: the English, its id and its values."""
         before = "" if name == "message" else f"{name}_"
-        params = {key: value.fields() if isinstance(value, Message) else value for key, value in self.params.items()}
+        params = {key: value.as_fields() if isinstance(value, Message) else value for key, value in self.params.items()}
         return {name: str.__str__(self), f"{before}msgid": self.msgid, f"{before}params": params}
 
 
@@ -53,20 +53,20 @@ def record_messages(record: Mapping[str, Any]) -> dict[str, Any]:
 
     A list of messages gets a list beside it, under its name and `_messages`: an object for each, null for a plain text.
     """
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, Message):
-            found |= value.fields(name)
+            fields |= value.as_fields(name)
         elif isinstance(value, Mapping):
-            found[name] = record_messages(value)
+            fields[name] = record_messages(value)
         elif isinstance(value, list | tuple):
-            found[name] = [record_messages(item) if isinstance(item, Mapping) else item for item in value]
+            fields[name] = [record_messages(item) if isinstance(item, Mapping) else item for item in value]
             if any(isinstance(item, Message) for item in value):
-                found[name] = [str.__str__(item) if isinstance(item, Message) else item for item in value]
-                found[f"{name}_messages"] = [item.fields() if isinstance(item, Message) else None for item in value]
+                fields[name] = [str.__str__(item) if isinstance(item, Message) else item for item in value]
+                fields[f"{name}_messages"] = [item.as_fields() if isinstance(item, Message) else None for item in value]
         else:
-            found[name] = value
-    return found
+            fields[name] = value
+    return fields
 
 
 def restore_message(record: Mapping[str, Any], name: str = "message") -> str:
@@ -82,10 +82,10 @@ def restore_message(record: Mapping[str, Any], name: str = "message") -> str:
         return str(text or "")
     if not isinstance(msgid, str) or not isinstance(params, Mapping):
         return text
-    return _rebuild(text, msgid, {str(key): _restored(value) for key, value in params.items()})
+    return _rebuild(text, msgid, {str(key): _restore(value) for key, value in params.items()})
 
 
-def _restored(value: Any) -> Any:
+def _restore(value: Any) -> Any:
     return restore_message(value) if isinstance(value, Mapping) else value
 
 
@@ -96,7 +96,7 @@ def _rebuild(text: str, msgid: str, params: dict[str, Any]) -> Message:
     return message
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     """A value as JSON can keep it and as a format string can write it; a long text is cut."""
     if value is None or isinstance(value, bool | Message):
         return value
@@ -107,5 +107,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) or (hasattr(value, "__float__") and not hasattr(value, "strftime")):
         return float(value)
     if isinstance(value, list | tuple) and all(item is None or isinstance(item, str | int | float) for item in value):
-        return [_plain(item) for item in value]
+        return [_to_json_value(item) for item in value]
     return str(value)[:MAX_VALUE]

@@ -5,6 +5,6 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 
-def spec_error(code: str, msgid: str, /, **params: Any) -> PydanticCustomError:
+def build_spec_error(code: str, msgid: str, /, **params: Any) -> PydanticCustomError:
     """An error with a stable code and a message (deepseek/messages.py), whose id goes along in its context."""
     return PydanticCustomError(code, msgid, {**params, "msgid": msgid})

@@ -28,7 +28,7 @@ from apps.platform.jobs.provenance import record_provenance
 from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.disks import read_disk
 from apps.platform.nodes.hardware import count_oom_kills
-from deepseek.code import code_digest
+from deepseek.code import compute_code_digest
 from deepseek.messages import N_, Message
 from workers import attempt_slots, cgroups, checkpoints, isolation, kinds, outputs, pseudonym_keys, relay
 from workers.attempt_slots import AttemptSlot
@@ -317,7 +317,7 @@ class Attempt:
         self.retry_until_lease_expires(outputs.require_store)
         stored = outputs.upload(get_store(), self.scratch / "out", result["outputs"], self.check)
         self.tracker.read(stored)
-        facts, code = self.retry_until_lease_expires(lambda: describe_environment(self.job)), code_digest()
+        facts, code = self.retry_until_lease_expires(lambda: describe_environment(self.job)), compute_code_digest()
 
         def register() -> None:
             with transaction.atomic():

@@ -25,7 +25,7 @@ from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import report_events
 from apps.platform.jobs.states import JobState
-from deepseek.code import code_digest
+from deepseek.code import compute_code_digest
 from deepseek.models.figures import Figures
 from workers.outputs import StoredOutput
 from workers.registration import Outputs
@@ -53,7 +53,7 @@ class Tracker:
             facts = Facts(
                 params=flatten_spec(json.loads(self.job.spec)),
                 environment=describe_environment(self.job),
-                code_digest=code_digest(),
+                code_digest=compute_code_digest(),
                 inputs=dict(inputs.order_by("slot")),
             )
             self.run = services.start_run(

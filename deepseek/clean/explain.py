@@ -161,7 +161,7 @@ def _format_cell(value: Any) -> str | None:
     return None if value is None else str(value)[:PREVIEW_CHARACTERS]
 
 
-def lines_of(report: Mapping[str, Any]) -> Iterator[str]:
+def format_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The document for a person at a terminal."""
     of = "all" if report["whole"] else f"the first {report['rows']:,}"
     of += f" of {report['of_rows']:,}" if report["of_rows"] is not None and not report["whole"] else ""

@@ -18,7 +18,7 @@ from deepseek.clean.steps.join import SLOT as JOIN_SLOT
 from deepseek.clean.steps.masking import KEY_SLOT
 from deepseek.clean.steps.shape import drop_origin_column
 from deepseek.clean.steps.simple import SimplePlanStep
-from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
 from deepseek.messages import N_, Message, record_messages
 from deepseek.quality.expectations import check_expectations, list_expectation_warnings, refuse_failures
 from deepseek.quality.report import MEDIA_TYPE, build_quality_report
@@ -63,7 +63,7 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
     Raises EngineError for whatever is wrong with the files or the spec; then, as after a crash, there is no `out`.
     """
     path = _get_table_path(inputs)
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
         masked = find_masked_columns(spec)
         hide = any(find_masked_by_step(spec.steps or []))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from deepseek.clean.steps_spec import AnyStep
 from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 from deepseek.tables.spec import CsvSpec, refuse_repeats
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
@@ -66,7 +66,9 @@ class OutlierSpec(BaseModel):
     @classmethod
     def _check_threshold(cls, threshold: float | None, info: ValidationInfo) -> float | None:
         if threshold is not None and info.data.get("method") == "none":
-            raise spec_error("needs_method", "A threshold needs a method: choose iqr or robust_z, or leave it empty.")
+            raise build_spec_error(
+                "needs_method", "A threshold needs a method: choose iqr or robust_z, or leave it empty."
+            )
         return threshold
 
     def limit(self) -> float:
@@ -137,7 +139,7 @@ class CleanSpec(BaseModel):
         fields = cls.model_fields
         changed = [name for name in simple if name in info.data and info.data[name] != fields[name].default]
         if steps is not None and changed:
-            raise spec_error(
+            raise build_spec_error(
                 "steps_alone",
                 "A plan of steps says everything: leave {names} as it is, or leave the steps out.",
                 names=", ".join(changed),

@@ -13,7 +13,7 @@ from deepseek.clean.steps_base_spec import (
     build_optional_columns,
     build_required_columns,
 )
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 from deepseek.tables.spec import refuse_repeats
 
 
@@ -145,7 +145,7 @@ class Outliers(OnColumns):
     @classmethod
     def _check_threshold(cls, threshold: float | None, info: ValidationInfo) -> float | None:
         if threshold is not None and info.data.get("method") == "quantile":
-            raise spec_error("needs_method", "The method quantile takes two quantiles and no threshold.")
+            raise build_spec_error("needs_method", "The method quantile takes two quantiles and no threshold.")
         return threshold
 
     def limit(self) -> float:

@@ -25,7 +25,7 @@ from deepseek.clean.steps_numbers_spec import (
     Hampel,
     Outliers,
 )
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 
 
 # -- types and units ------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Join(Step):
     @classmethod
     def _check_key_count(cls, right: list[str] | None, info: ValidationInfo) -> list[str] | None:
         if right is not None and len(right) != len(info.data.get("on") or ()):
-            raise spec_error("as_many", "There must be as many keys there as here.")
+            raise build_spec_error("as_many", "There must be as many keys there as here.")
         return right
 
 
@@ -229,7 +229,7 @@ class Derive(Step):
         try:
             parse_expression(text)
         except ExpressionError as error:
-            raise spec_error("expression", "{why}", why=str(error)) from None
+            raise build_spec_error("expression", "{why}", why=str(error)) from None
         return text
 
 
@@ -308,7 +308,7 @@ class Mask(OnColumns):
     @classmethod
     def _check_rest(cls, rest: str, info: ValidationInfo) -> str:
         if rest == "hide" and info.data.get("columns", "") is None:
-            raise spec_error("columns_needed", "Name the columns whose cells are all to be hidden.")
+            raise build_spec_error("columns_needed", "Name the columns whose cells are all to be hidden.")
         return rest
 
 

@@ -92,7 +92,7 @@ class Gate:
 
     def _list_addresses(self, host: str, port: int) -> list[str]:
         if self._connector is not None:
-            return self._connector.look_up(host, port)
+            return self._connector.resolve(host, port)
         entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(row[4][0]) for row in entries))
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 
 COLUMNS = ("source_url", "fetched_at", "status", "digest", "page", "item")
 """What every record says of where it comes from, before its own fields."""
@@ -59,16 +59,16 @@ class FieldSpec(BaseModel):
     @model_validator(mode="after")
     def _attribute_fits_type(self) -> Self:
         if self.type == "attr" and not self.attribute:
-            raise spec_error("needs_attribute", "The type attr needs the name of an attribute.")
+            raise build_spec_error("needs_attribute", "The type attr needs the name of an attribute.")
         if self.type in ("text", "html") and self.attribute:
-            raise spec_error("attribute_unused", "An attribute is read by the types attr, number and date.")
+            raise build_spec_error("attribute_unused", "An attribute is read by the types attr, number and date.")
         return self
 
     @field_validator("name")
     @classmethod
     def _name_is_free(cls, name: str) -> str:
         if name in COLUMNS:
-            raise spec_error("name_taken", "Every record has a column {name} already.", name=name)
+            raise build_spec_error("name_taken", "Every record has a column {name} already.", name=name)
         return name
 
 
@@ -109,10 +109,10 @@ class PageSpec(BaseModel):
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         if self.wait_for and self.render != "browser":
-            raise spec_error("wait_needs_browser", "Only a page in the browser can be waited for.")
+            raise build_spec_error("wait_needs_browser", "Only a page in the browser can be waited for.")
         if self.items and not self.fields:
-            raise spec_error("items_need_fields", "Items need at least one field.")
+            raise build_spec_error("items_need_fields", "Items need at least one field.")
         names = [field.name for field in self.fields]
         if len(set(names)) < len(names):
-            raise spec_error("repeated", "Two fields have the same name.")
+            raise build_spec_error("repeated", "Two fields have the same name.")
         return self

@@ -15,7 +15,7 @@ from typing import Any
 
 from deepseek.collect.process import start_fetcher
 from deepseek.collect.spec import CollectSpec, find_uncovered
-from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
 from deepseek.messages import N_, Message, record_messages
 
 TABLE_TYPE = "application/vnd.apache.parquet"
@@ -44,7 +44,7 @@ def run(spec: CollectSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
     from deepseek.collect.extract import check_selectors
 
     check_selectors(spec)
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         work = stage / ".work"
         work.mkdir()
         fetch_report = _fetch(spec, allowed, work, report)

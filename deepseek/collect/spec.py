@@ -9,7 +9,7 @@ from deepseek.collect.hosts import Hosts, find_uncovered, parse_entry
 from deepseek.collect.pages_spec import SELECTOR, PageSpec, Selector
 from deepseek.collect.urls import PORTS, place_of
 from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 
 __all__ = ["CollectSpec", "find_uncovered"]
 
@@ -21,11 +21,11 @@ def _check_url(url: str) -> str:
     try:
         place = place_of(url)
     except ValueError:
-        raise spec_error("url", "This is no address of a page.") from None
+        raise build_spec_error("url", "This is no address of a page.") from None
     if place.scheme not in PORTS or not place.host:
-        raise spec_error("url", "An address of a page begins with http:// or https:// and names a host.")
+        raise build_spec_error("url", "An address of a page begins with http:// or https:// and names a host.")
     if place.user:
-        raise spec_error("url_secret", "An address may hold no user name or password: specs are kept for ever.")
+        raise build_spec_error("url_secret", "An address may hold no user name or password: specs are kept for ever.")
     return url
 
 
@@ -33,7 +33,7 @@ def _check_host(text: str) -> str:
     try:
         parse_entry(text)
     except ValueError as failure:
-        raise spec_error("host", "{why}", why=str(failure)) from None
+        raise build_spec_error("host", "{why}", why=str(failure)) from None
     return text
 
 
@@ -127,7 +127,7 @@ class RobotsSpec(BaseModel):
     @model_validator(mode="after")
     def _require_reason(self) -> Self:
         if not self.obey and len(self.reason.strip()) < 10:
-            raise spec_error(
+            raise build_spec_error(
                 "needs_reason", "Not to obey robots.txt needs a reason of at least 10 characters: by whose leave?"
             )
         return self
@@ -217,7 +217,7 @@ class HeaderSpec(BaseModel):
     @classmethod
     def _refuse_secrets(cls, name: str) -> str:
         if name.lower() in WITHHELD or any(word in name.lower() for word in SECRET_WORDS):
-            raise spec_error("header_withheld", "The header {name} cannot be set here.", name=name)
+            raise build_spec_error("header_withheld", "The header {name} cannot be set here.", name=name)
         return name
 
 
@@ -293,7 +293,7 @@ class CollectSpec(BaseModel):
         try:
             zoneinfo.ZoneInfo(zone)
         except (KeyError, ValueError, OSError):
-            raise spec_error("time_zone", "There is no time zone of this name.") from None
+            raise build_spec_error("time_zone", "There is no time zone of this name.") from None
         return zone
 
     @field_validator("headers")
@@ -301,7 +301,7 @@ class CollectSpec(BaseModel):
     def _check_unique_headers(cls, headers: list[HeaderSpec]) -> list[HeaderSpec]:
         names = [header.name.lower() for header in headers]
         if len(set(names)) < len(names):
-            raise spec_error("repeated", "A header is named twice.")
+            raise build_spec_error("repeated", "A header is named twice.")
         return headers
 
     @model_validator(mode="after")
@@ -310,7 +310,7 @@ class CollectSpec(BaseModel):
         for url in self.start_urls:
             place = place_of(url)
             if not hosts.is_allowed(place.host, place.port):
-                raise spec_error(
+                raise build_spec_error(
                     "start_not_allowed",
                     "The start address {url} is of the host {host}, which the allowed hosts do not name.",
                     url=url,
@@ -325,9 +325,9 @@ class CollectSpec(BaseModel):
             for field in page.fields:
                 kind = field.type if field.type in ("number", "date") else "text"
                 if kinds.setdefault(field.name, kind) != kind:
-                    raise spec_error(
+                    raise build_spec_error(
                         "field_types", "The field {name} has two types on two sorts of pages.", name=field.name
                     )
         if not kinds:
-            raise spec_error("no_fields", "No page has a field: there would be no records.")
+            raise build_spec_error("no_fields", "No page has a field: there would be no records.")
         return self

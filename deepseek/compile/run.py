@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from deepseek.compile.compiler import Compiler, find_compiler
 from deepseek.compile.spec import CompileSpec
-from deepseek.job import JSON, Output, Report, Result, staged
+from deepseek.job import JSON, Output, Report, Result, stage_outputs
 from deepseek.messages import Message
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Figures, Latency
 from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES, ModelManifest
@@ -55,7 +55,7 @@ def run(spec: CompileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
     report.progress(0, None, "files", stage="read")
     require_tvm()
     compiler = find_compiler()
-    with staged(out) as stage, limit_torch_threads(spec.threads):
+    with stage_outputs(out) as stage, limit_torch_threads(spec.threads):
         source = read_source(inputs, "Compiling")
         use_tvm_threads(spec.threads)
         machine = _build(spec, source, compiler, stage / FILE_NAMES["tvm"], report)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from deepseek.diff.rows import Counts, Plan, compare
 from deepseek.diff.sides import MOST_PARTS, PART_BYTES, Side, add_key, find_key_types, read_part, split_into_parts
 from deepseek.diff.spec import DiffSpec
-from deepseek.job import JSON, Output, Report, Result, staged
+from deepseek.job import JSON, Output, Report, Result, stage_outputs
 
 SCHEMA = "plane/table-diff/v1"
 PARQUET = "application/vnd.apache.parquet"
@@ -25,7 +25,7 @@ def run(spec: DiffSpec, *, inputs: Mapping[str, Path], out: Path, report: Report
     """
     before = Side("before", Path(inputs["before"]), spec.csv_before)
     after = Side("after", Path(inputs["after"]), spec.csv_after)
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         for side in (before, after):
             report.progress(0, None, "rows", stage="read")
             side.open(stage)

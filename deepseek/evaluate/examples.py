@@ -16,7 +16,7 @@ from deepseek.models.manifest import ModelManifest
 from deepseek.tables.files import build_unknown_column_error
 from deepseek.tables.sources import read_whole_table
 from deepseek.train.columns import is_number, read_labels, read_number, read_target
-from deepseek.train.plan import windows_of
+from deepseek.train.plan import count_windows
 from deepseek.train.spec import TrainSpec
 
 FEWEST_ROWS = 10
@@ -152,7 +152,7 @@ def _read_windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) 
             hint=N_("Give the horizon that the model was trained with."),
         )
     series = read_target(table, TrainSpec(task="forecast", target=manifest.target))
-    count = windows_of(len(series), lags, horizon)
+    count = count_windows(len(series), lags, horizon)
     target = series[len(series) - count :] if count else series[:0]
     gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))
     usable = (gaps[lags : lags + count] == gaps[:count]) & ~np.isnan(target)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from deepseek.evaluate.predictions import SLOT
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.train.columns import numbers
+from deepseek.train.columns import to_numbers
 
 Mask = npt.NDArray[np.bool_]
 
@@ -56,7 +56,7 @@ def _find_rows_without_inputs(table: pa.Table, target: str) -> Mask:
     for name in table.column_names:
         column = table.column(name)
         floats = pa.types.is_floating(column.type)
-        present = np.isfinite(numbers(column)) if floats else column.is_valid().to_numpy()
+        present = np.isfinite(to_numbers(column)) if floats else column.is_valid().to_numpy()
         if name != target and present.any():
             lacking |= ~present
     return lacking

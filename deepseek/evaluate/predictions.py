@@ -23,7 +23,7 @@ from deepseek.messages import N_, Message
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
 from deepseek.tables.files import build_unknown_column_error, read_as_is
 from deepseek.tables.spec import CsvSpec
-from deepseek.train.columns import MOST_CLASSES, Labels, is_number, numbers, read_labels, read_number
+from deepseek.train.columns import MOST_CLASSES, Labels, is_number, read_labels, read_number, to_numbers
 from deepseek.train.spec import TrainSpec
 
 T = TypeVar("T")
@@ -193,7 +193,7 @@ def report_errors_at_slot(read: Callable[[], T]) -> T:
 def _index_by_row(column: pa.ChunkedArray, rows: int) -> pa.Array:
     """For each row of the measured table, where its prediction stands; null where there is none."""
     numeric = is_number(column.type) and not pa.types.is_boolean(column.type)
-    row_numbers = numbers(column) if numeric else np.full(len(column), np.nan)
+    row_numbers = to_numbers(column) if numeric else np.full(len(column), np.nan)
     wrong = np.flatnonzero(~((row_numbers >= 1) & (row_numbers <= rows) & (row_numbers == np.floor(row_numbers))))
     if wrong.size:
         value, line = _format_scalar(column[int(wrong[0])]), int(wrong[0]) + 1
@@ -255,7 +255,7 @@ def _read_numbers(table: pa.Table, name: str, complete: npt.NDArray[np.bool_]) -
             limit="a column of numbers",
             hint=N_("Give numbers, without units or thousands separators."),
         )
-    values = numbers(column) if is_number(column.type) else np.full(len(column), np.nan)
+    values = to_numbers(column) if is_number(column.type) else np.full(len(column), np.nan)
     if (wrong := np.flatnonzero(complete & ~np.isfinite(values))).size:
         raise _build_value_error(
             "prediction_not_finite",

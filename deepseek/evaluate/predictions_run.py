@@ -19,7 +19,7 @@ from deepseek.evaluate.predictions import (
     read_predictions,
 )
 from deepseek.evaluate.spec import PredictionsSpec
-from deepseek.job import EngineError, Report, Result, staged
+from deepseek.job import EngineError, Report, Result, stage_outputs
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import compute_file_sha256
 from deepseek.tables.sources import read_whole_table
@@ -50,7 +50,7 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
             hint=N_("Give the two tables."),
         )
     _check_asked(spec)
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
         answers, examples = _read(spec, inputs)
         measured = Measurement(spec, answers, examples)

@@ -11,7 +11,7 @@ from deepseek.evaluate.measurement import Answers, Measurement
 from deepseek.evaluate.measures import Outputs
 from deepseek.evaluate.outputs import build_evaluation_result, write_outputs
 from deepseek.evaluate.spec import EvaluateSpec
-from deepseek.job import EngineError, Report, Result, staged
+from deepseek.job import EngineError, Report, Result, stage_outputs
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.predictor import open_model
@@ -40,7 +40,7 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
             limit=", ".join(SLOTS),
             hint=N_("Give the two files of a model and the table to measure it on."),
         )
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
         examples = read_evaluation(inputs["table"], manifest, spec)

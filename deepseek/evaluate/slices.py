@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from deepseek.evaluate.spec import Slice
 from deepseek.tables.files import build_unknown_column_error
-from deepseek.train.columns import is_number, numbers
+from deepseek.train.columns import is_number, to_numbers
 
 MOST_VALUES = 10
 """Values of one column that get a slice; the rarer ones share the slice "other"."""
@@ -81,9 +81,9 @@ def _split_by_bin(column: pa.ChunkedArray, name: str, bins: int, dated: bool) ->
     values: Any
     if dated:
         stamps = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None))).cast(pa.int64())
-        values = numbers(stamps)
+        values = to_numbers(stamps)
     else:
-        values = numbers(column)
+        values = to_numbers(column)
     present = np.isfinite(values)
     cuts = np.linspace(0, 1, bins + 1)
     method: Literal["lower", "linear"] = "lower" if dated else "linear"  # no edge between two days

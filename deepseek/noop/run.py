@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
 from deepseek.messages import N_
 from deepseek.noop.spec import NoopSpec
 
@@ -24,10 +24,10 @@ def run(spec: NoopSpec, *, inputs: Mapping[str, Path], out: Path, report: Report
     `inputs`: any slots; the SHA-256 of each file lands in the summary. Outputs: ``note`` (JSON), and ``echo`` (text) if
     the spec has one. Raises EngineError ``asked_to_fail``, RuntimeError or MemoryError, or dies, as ``fail`` says.
     """
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         for number in range(spec.children):
             _start_child(spec.seconds + _LINGER_SECONDS, number, report)
-        digests = {slot: _sha256(path) for slot, path in sorted(inputs.items())}
+        digests = {slot: _compute_sha256(path) for slot, path in sorted(inputs.items())}
         _sleep_in_steps(spec, report)
         _fail(spec)
         return _write(spec, stage, digests)
@@ -71,19 +71,19 @@ def _fail(spec: NoopSpec) -> None:
     if spec.fail == "memory":
         _take_memory(spec.memory_mib)
     if spec.fail == "hang":
-        _hang()
+        _wait_forever()
 
 
 def _take_memory(limit_mib: int) -> None:
-    taken = []
+    blocks = []
     for _ in range(0, limit_mib, 16):
         block = bytearray(16 * _MIB)
         block[::4096] = b"\1" * (len(block) // 4096)  # touch every page, or the kernel gives none
-        taken.append(block)
+        blocks.append(block)
     raise MemoryError(f"took {limit_mib} MiB, the limit of the spec, and nothing refused it")
 
 
-def _hang() -> None:
+def _wait_forever() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
@@ -103,7 +103,7 @@ def _write(spec: NoopSpec, stage: Path, digests: dict[str, str]) -> Result:
     return Result(tuple(outputs), {"inputs": inputs, "steps": spec.steps})
 
 
-def _sha256(path: Path) -> str:
+def _compute_sha256(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -27,19 +27,19 @@ def check_table(spec: ProfileSpec, path: Path) -> tuple[dict[str, JSON], list[En
         if isinstance(error.__cause__, MemoryError):  # of a bound that the caller set: the file may be whole
             raise error.__cause__ from error
         raise
-    told: dict[str, JSON] = {
+    document: dict[str, JSON] = {
         "schema": SCHEMA,
         "rows": source.rows,
-        "expectations": [{name: one[name] for name in TOLD} for one in results],
+        "expectations": [{name: result[name] for name in TOLD} for result in results],
         "warnings": [*source.notes, *list_expectation_warnings(results)],
     }
-    return told, list_expectation_failures(results) if spec.on_failure == "fail" else []
+    return document, list_expectation_failures(results) if spec.on_failure == "fail" else []
 
 
-def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+def format_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """The document for a person at a terminal."""
-    yield f"checked {told['rows']:,} rows; nothing was written"
-    for one in told["expectations"]:
-        yield f"{one['verdict']}: {one['text']}"
-    for warning in told["warnings"]:
+    yield f"checked {document['rows']:,} rows; nothing was written"
+    for expectation in document["expectations"]:
+        yield f"{expectation['verdict']}: {expectation['text']}"
+    for warning in document["warnings"]:
         yield f"warning: {warning}"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
 from deepseek.messages import N_, record_messages
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quality.expectations import check_expectations, list_expectation_warnings, refuse_failures
@@ -19,8 +19,8 @@ def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
     Raises EngineError for whatever is wrong with the file, and ``expectation_failed`` where an error of the
     expectations does not hold and `on_failure` is fail; then, as after a crash, there is no `out`.
     """
-    path = _only_table(inputs)
-    with staged(out) as stage:
+    path = _get_table(inputs)
+    with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
         source = open_table(path, spec.csv, stage, nested=True)  # what it keeps in the stage has no name
         batches, rows = source.batches, source.rows
@@ -39,15 +39,15 @@ def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
         (stage / "quality.json").write_text(text, encoding="utf-8")
         counted = int(str(measured["rows"]))
         report.log(f"measured {counted:,} rows of {len(batches.schema)} columns")
-        failed = sum(told["verdict"] == "fail" for told in results)
+        failed = sum(result["verdict"] == "fail" for result in results)
         report.metric("rows", counted)
         report.metric("expectations_failed", failed)
-        meta = about(source, counted, failed)
+        meta = build_table_meta(source, counted, failed)
         summary: dict[str, JSON] = {"rows": counted, "expectations_failed": failed, "warnings": list(warnings)}
         return Result(outputs=(Output("quality", "quality.json", MEDIA_TYPE, meta),), summary=summary)
 
 
-def about(source: TableSource, rows: int, failed: int) -> dict[str, JSON]:
+def build_table_meta(source: TableSource, rows: int, failed: int) -> dict[str, JSON]:
     """What is told of the table that was measured: what a version of it records."""
     columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in source.batches.schema]
     meta: dict[str, JSON] = {"rows": rows, "columns": columns, "expectations_failed": failed, "format": source.format}
@@ -56,7 +56,7 @@ def about(source: TableSource, rows: int, failed: int) -> dict[str, JSON]:
     return meta
 
 
-def _only_table(inputs: Mapping[str, Path]) -> Path:
+def _get_table(inputs: Mapping[str, Path]) -> Path:
     if set(inputs) != {"table"}:
         raise EngineError(
             "wrong_inputs",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 from deepseek.tables.spec import refuse_repeats
 
 Column = Annotated[str, Field(min_length=1, max_length=500)]
@@ -119,7 +119,7 @@ class Matches(_ColumnExpectation):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise spec_error("pattern", "This is no pattern: {why}.", why=str(error)) from None
+            raise build_spec_error("pattern", "This is no pattern: {why}.", why=str(error)) from None
         return pattern
 
 
@@ -177,7 +177,7 @@ class DateRange(_ColumnExpectation):
     @classmethod
     def _check_day(cls, day: str | None) -> str | None:
         if day is not None and (not re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII) or not _is_calendar_day(day)):
-            raise spec_error("day", "A day is written as 2020-01-31.")
+            raise build_spec_error("day", "A day is written as 2020-01-31.")
         return day
 
     @model_validator(mode="after")
@@ -256,8 +256,8 @@ def _is_calendar_day(day: str) -> bool:
 
 def _require_limits(low: Any, high: Any) -> None:
     if low is None and high is None:
-        raise spec_error("no_limit", "Give at least one of the two limits.")
+        raise build_spec_error("no_limit", "Give at least one of the two limits.")
     if low is not None and high is not None and low > high:
-        raise spec_error(
+        raise build_spec_error(
             "limits_crossed", "The lower limit {low} is above the upper one, {high}.", low=str(low), high=str(high)
         )

@@ -39,7 +39,7 @@ def quantize(network: Network) -> torch.jit.ScriptModule:
 
 
 @contextmanager
-def quantized_engine() -> Iterator[str]:
+def choose_quantized_engine() -> Iterator[str]:
     """Choose torch's library for 8-bit products for a while; yields its name. Raises EngineError ``no_int8``."""
     supported, before = torch.backends.quantized.supported_engines, torch.backends.quantized.engine
     chosen = next((name for name in ENGINES if name in supported), None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from deepseek.job import JSON, Output, Report, Result, staged
+from deepseek.job import JSON, Output, Report, Result, stage_outputs
 from deepseek.messages import Message
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Figures, Latency
 from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES
@@ -21,7 +21,7 @@ from deepseek.models.source import (
 )
 from deepseek.models.timing import build_latency, describe_latency, describe_speed, limit_torch_threads, take_turns
 from deepseek.models.torchscript import read_archive, write_archive
-from deepseek.quantize.int8 import export, quantize, quantized_engine
+from deepseek.quantize.int8 import choose_quantized_engine, export, quantize
 from deepseek.quantize.spec import QuantizeSpec
 
 VARIANT = "int8"
@@ -49,7 +49,7 @@ def run(spec: QuantizeSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
     Raises EngineError: ``model_format`` (not a trained model: an 8-bit one, say), ``export_differs``, ``no_int8``, and
     whatever `read_source` finds wrong with a file; then, as after a crash, there is no `out`.
     """
-    with staged(out) as stage, limit_torch_threads(spec.threads), quantized_engine() as engine:
+    with stage_outputs(out) as stage, limit_torch_threads(spec.threads), choose_quantized_engine() as engine:
         report.progress(0, None, "files", stage="read")
         source = read_source(inputs, "Quantizing")
         report.progress(0, 2, "forms", stage="quantize")
@@ -76,25 +76,25 @@ def run(spec: QuantizeSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
         )
         report.progress(2, 2, "forms", stage="quantize")
         smaller = open_model(manifest, stage / manifest.file.name)
-        timed, of_export = _latencies(spec, source, smaller, exported, report)
+        timed, of_export = _measure_latencies(spec, source, smaller, exported, report)
         figures = write_figures(
             stage,
             source,
             manifest,
             predict_in_batches(smaller, source.heldout.features, spec.batches[0], report),
             latency=timed,
-            notes=_notes(source, manifest.file.size, timed, of_export),
+            notes=_list_notes(source, manifest.file.size, timed, of_export),
             confidence=spec.confidence,
             seed=spec.seed,
         )
-    return _result(figures, engine, report)
+    return _build_result(figures, engine, report)
 
 
-def _latencies(
+def _measure_latencies(
     spec: QuantizeSpec, source: Source, smaller: Predictor, exported: Predictor, report: Report
 ) -> tuple[list[Latency], list[Latency]]:
     """At each batch size, the 8-bit and the exported form against the network, all three in turns."""
-    found: tuple[list[Latency], list[Latency]] = [], []
+    latencies: tuple[list[Latency], list[Latency]] = [], []
     batches = list(dict.fromkeys(spec.batches))
     total = spec.runs * len(batches)
     for position, batch in enumerate(batches):
@@ -109,19 +109,19 @@ def _latencies(
             report.progress(before + done, total, "calls", stage="measure")
 
         timing = take_turns(calls, runs=spec.runs, advance=advance)
-        for kept, name in zip(found, (VARIANT, "exported"), strict=True):
-            kept.append(build_latency(timing, name, EAGER, batch=batch, threads=spec.threads))
-    return found
+        for timings, name in zip(latencies, (VARIANT, "exported"), strict=True):
+            timings.append(build_latency(timing, name, EAGER, batch=batch, threads=spec.threads))
+    return latencies
 
 
-def _notes(source: Source, size: int, timed: list[Latency], of_export: list[Latency]) -> list[str]:
+def _list_notes(source: Source, size: int, timed: list[Latency], of_export: list[Latency]) -> list[str]:
     notes: list[str] = [
         Message(
             "{in_words} TorchScript without 8-bit weights is {speed} it.",
-            in_words=describe_latency(one),
-            speed=describe_speed(plain.ratio),
+            in_words=describe_latency(quantized),
+            speed=describe_speed(exported.ratio),
         )
-        for one, plain in zip(timed, of_export, strict=True)
+        for quantized, exported in zip(timed, of_export, strict=True)
     ]
     notes.append(
         Message(
@@ -146,12 +146,12 @@ def _notes(source: Source, size: int, timed: list[Latency], of_export: list[Late
     return notes
 
 
-def _result(figures: Figures, engine: str, report: Report) -> QuantizeResult:
+def _build_result(figures: Figures, engine: str, report: Report) -> QuantizeResult:
     for note in figures.notes:
         report.log(note)
-    for one in figures.latency:
-        report.metric(f"latency_ratio_batch_{one.batch}", one.ratio)
-        report.metric(f"latency_us_batch_{one.batch}", one.median_us)
+    for measurement in figures.latency:
+        report.metric(f"latency_ratio_batch_{measurement.batch}", measurement.ratio)
+        report.metric(f"latency_us_batch_{measurement.batch}", measurement.median_us)
     report.metric("size_ratio", figures.size_ratio or 0.0)
     agreement = figures.agreement
     return QuantizeResult(

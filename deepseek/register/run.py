@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
 from deepseek.messages import N_
 from deepseek.models.figures import Figures
 from deepseek.models.manifest import ModelManifest, check_file, compute_file_sha256
@@ -17,7 +17,7 @@ VERSION_NAME = "version.json"
 VERSION_TYPE = "application/vnd.plane.model-version+json"
 TRAINED, *DERIVED = FORMS = ("fp32", "int8", "compiled")
 SAME = ("task", "target", "features", "classes", "signature")  # of every form of one model
-SHOWN = 200  # characters of a value in an error
+MAX_VALUE_CHARACTERS = 200  # characters of a value in an error
 
 
 @dataclass(frozen=True)
@@ -40,39 +40,39 @@ def run(spec: RegisterSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
     Raises EngineError ``input_missing`` naming the slot that a form lacks, ``manifest_unreadable``,
     ``figures_unreadable``, ``model_tampered``, ``variant_twice``, or ``forms_differ`` with the field and both values.
     """
-    given = [name for name in FORMS if name == TRAINED or any(slot in inputs for slot in slots_of(name))]
+    form_names = [name for name in FORMS if name == TRAINED or any(slot in inputs for slot in get_slots(name))]
     forms = []
-    for done, name in enumerate(given):
-        report.progress(done, len(given), "forms", stage="check")
+    for done, name in enumerate(form_names):
+        report.progress(done, len(form_names), "forms", stage="check")
         forms.append(read_form(name, inputs))
     check_together(forms)
-    report.progress(len(given), len(given), "forms", stage="check")
-    document = document_of(forms, spec.note)
-    with staged(out) as stage:
-        (stage / VERSION_NAME).write_text(canonical(document), encoding="utf-8", newline="")
+    report.progress(len(form_names), len(form_names), "forms", stage="check")
+    document = build_version_document(forms, spec.note)
+    with stage_outputs(out) as stage:
+        (stage / VERSION_NAME).write_text(render_canonical_json(document), encoding="utf-8", newline="")
     names: list[JSON] = [form.manifest.variant for form in forms]
     summary: dict[str, JSON] = {"task": forms[0].manifest.task, "target": forms[0].manifest.target, "variants": names}
     return Result((Output("version", VERSION_NAME, VERSION_TYPE, document),), summary)
 
 
-def slots_of(form: str) -> tuple[str, str, str]:
+def get_slots(form: str) -> tuple[str, str, str]:
     """The slots that a form fills: its file, its manifest, its figures."""
     return form, f"{form}_manifest", f"{form}_figures"
 
 
 def read_form(name: str, inputs: Mapping[str, Path]) -> Form:
     """The form in the slots of `name`, its file compared with its manifest, its figures with both."""
-    missing = next((slot for slot in slots_of(name) if slot not in inputs), None)
+    missing = next((slot for slot in get_slots(name) if slot not in inputs), None)
     if missing is not None:
         raise EngineError(
             "input_missing",
             "The input {missing} is not filled: a form comes with its manifest and its figures.",
             missing=missing,
             field=f"inputs/{missing}",
-            limit=", ".join(slots_of(name)),
+            limit=", ".join(get_slots(name)),
             hint=N_("Give the three files that lie beside each other."),
         )
-    model, manifest_at, figures_at = (inputs[slot] for slot in slots_of(name))
+    model, manifest_at, figures_at = (inputs[slot] for slot in get_slots(name))
     manifest = ModelManifest.read(manifest_at, f"{name}_manifest")
     check_file(manifest, model, name)
     form = Form(name, manifest, compute_file_sha256(manifest_at), Figures.read(figures_at, f"{name}_figures"))
@@ -81,21 +81,21 @@ def read_form(name: str, inputs: Mapping[str, Path]) -> Form:
         ("size_bytes", form.figures.size_bytes, manifest.file.size),
     ):
         if value != limit:
-            raise differ(f"{name}_figures", field, value, limit, f"the manifest of {name}")
+            raise build_difference_error(f"{name}_figures", field, value, limit, f"the manifest of {name}")
     return form
 
 
 def check_together(forms: Sequence[Form]) -> None:
     """Raise EngineError unless the first form was trained, the others were made from it, and all do the same."""
-    trained, seen = forms[0], set[str]()
+    trained, variants = forms[0], set[str]()
     for form in forms:
         parent = None if form is trained else trained.manifest_digest
-        wanted = [("parent", form.manifest.parent, parent)]
-        wanted += [(name, getattr(form.manifest, name), getattr(trained.manifest, name)) for name in SAME]
-        for field, value, limit in wanted:
+        expectations = [("parent", form.manifest.parent, parent)]
+        expectations += [(name, getattr(form.manifest, name), getattr(trained.manifest, name)) for name in SAME]
+        for field, value, limit in expectations:
             if value != limit:
-                raise differ(f"{form.slot}_manifest", field, value, limit, "the form that was trained")
-        if form.manifest.variant in seen:
+                raise build_difference_error(f"{form.slot}_manifest", field, value, limit, "the form that was trained")
+        if form.manifest.variant in variants:
             raise EngineError(
                 "variant_twice",
                 "Two forms are called {variant}.",
@@ -105,47 +105,47 @@ def check_together(forms: Sequence[Form]) -> None:
                 limit="every variant once",
                 hint=N_("Leave one of them out."),
             )
-        seen.add(form.manifest.variant)
+        variants.add(form.manifest.variant)
 
 
-def differ(slot: str, field: str, value: Any, limit: Any, of: str) -> EngineError:
+def build_difference_error(slot: str, field: str, value: Any, limit: Any, of: str) -> EngineError:
     """The error for a field that is not what it is in the form, or the manifest, that it belongs to."""
-    found, wanted = shown(value), shown(limit)
+    actual, expected = format_value(value), format_value(limit)
     return EngineError(
         "forms_differ",
         "{slot}: {name} is {found}, and {wanted} in {of}.",
         slot=slot,
         name=field,
-        found=found,
-        wanted=wanted,
+        found=actual,
+        wanted=expected,
         of=of,
         field=f"inputs/{slot}",
-        value=found,
-        limit=wanted,
+        value=actual,
+        limit=expected,
         hint=N_("Give forms of one model: those that were made from the fp32 given."),
     )
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value of a manifest as an error quotes it."""
     if hasattr(value, "model_dump"):
         value = value.model_dump(mode="json")
     text = "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}..."
 
 
-def document_of(forms: Sequence[Form], note: str) -> dict[str, JSON]:
+def build_version_document(forms: Sequence[Form], note: str) -> dict[str, JSON]:
     """What ``version.json`` says: what the model does, on what it was trained, and each variant with its figures."""
     trained = forms[0].manifest.model_dump(mode="json", by_alias=True)
     return {
         "schema": SCHEMA,
         **{name: trained[name] for name in (*SAME, "architecture", "inputs", "spec")},
         "note": note,
-        "variants": list(variants_of(forms)),
+        "variants": list(list_variants(forms)),
     }
 
 
-def variants_of(forms: Sequence[Form]) -> Iterator[dict[str, JSON]]:
+def list_variants(forms: Sequence[Form]) -> Iterator[dict[str, JSON]]:
     for form in forms:
         manifest = form.manifest
         yield {
@@ -163,6 +163,6 @@ def variants_of(forms: Sequence[Form]) -> Iterator[dict[str, JSON]]:
         }
 
 
-def canonical(document: Mapping[str, JSON]) -> str:
+def render_canonical_json(document: Mapping[str, JSON]) -> str:
     """The bytes of ``version.json``, whose digest names the version."""
     return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"

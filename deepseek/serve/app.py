@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from deepseek.job import EngineError
 from deepseek.models.predictor import Predictor
-from deepseek.serve.messages import body_limit, error_json, predict_schema, prediction_json, read_rows
+from deepseek.serve.messages import compute_body_limit, encode_errors, encode_prediction, predict_schema, read_rows
 
 INLINE_BYTES = 16 << 10
 INLINE_SECONDS = 500e-6
@@ -56,14 +56,14 @@ class Service(FastAPI):
 def create_app(predictor: Predictor, *, max_rows: int = 4096, at_once: int = 1) -> FastAPI:
     """The service of one model. `at_once`: requests that may be computed at a time beside the event loop."""
     quick = probe(predictor) <= INLINE_SECONDS
-    answer = partial(_answer, predictor, max_rows)
-    limit = body_limit(predictor.inputs, max_rows)
+    answer = partial(_handle_prediction, predictor, max_rows)
+    limit = compute_body_limit(predictor.inputs, max_rows)
     limiter = CapacityLimiter(at_once)
     document = predictor.manifest.to_json().encode()
 
     async def predict(request: Request) -> Response:
         try:
-            body = await _body(request, limit)
+            body = await _read_body(request, limit)
         except EngineError as error:
             return _refuse([error])
         if quick and len(body) <= INLINE_BYTES:
@@ -88,27 +88,27 @@ def probe(predictor: Predictor) -> float:
 
     The first calls of a TorchScript model compile it; the first caller need not wait for that.
     """
-    rows, taken = np.zeros((1, predictor.inputs), np.float32), []
+    rows, durations = np.zeros((1, predictor.inputs), np.float32), []
     for _ in range(PROBES):
         start = time.perf_counter()
         predictor.predict(rows)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+        durations.append(time.perf_counter() - start)
+    return min(durations)
 
 
-def _answer(predictor: Predictor, max_rows: int, body: bytes) -> Response:
+def _handle_prediction(predictor: Predictor, max_rows: int, body: bytes) -> Response:
     """Body to response: all that one prediction costs."""
     rows, single, faults = read_rows(body, width=predictor.inputs, max_rows=max_rows)
     if faults:
         return _refuse(faults)
     outputs = predictor.predict(rows)
     try:
-        return Response(prediction_json(outputs, single), media_type="application/json")
+        return Response(encode_prediction(outputs, single), media_type="application/json")
     except EngineError as error:
         return _refuse([error])
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def _read_body(request: Request, limit: int) -> bytes:
     """The body, of at most `limit` bytes, whether its length was announced or not."""
     announced = request.headers.get("content-length", "0")
     if (
@@ -116,7 +116,7 @@ async def _body(request: Request, limit: int) -> bytes:
         and int(announced) > limit
         and ("expect" in request.headers or int(announced) > DRAIN_BYTES)
     ):
-        raise _too_large(limit)
+        raise _build_too_large_error(limit)
     body, size = bytearray(), 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -125,11 +125,11 @@ async def _body(request: Request, limit: int) -> bytes:
         elif size > DRAIN_BYTES:
             break
     if size > limit:
-        raise _too_large(limit)
+        raise _build_too_large_error(limit)
     return bytes(body)
 
 
-def _too_large(limit: int) -> EngineError:
+def _build_too_large_error(limit: int) -> EngineError:
     return EngineError(
         "too_large",
         f"The body is larger than {limit} bytes.",
@@ -141,28 +141,28 @@ def _too_large(limit: int) -> EngineError:
 def _refuse(errors: Sequence[EngineError]) -> Response:
     status = STATUS.get(errors[0].code, 422)
     headers = {"connection": "close"} if errors[0].code == "too_large" else None  # its rest is no next request
-    return Response(error_json(errors), status, headers, "application/json")
+    return Response(encode_errors(errors), status, headers, "application/json")
 
 
 def _refuse_http(request: Request, error: Exception) -> Response:
     """A path or a method that does not exist."""
     assert isinstance(error, HTTPException)  # noqa: S101  what it is registered for
-    asked = f"{request.method} {request.url.path[:100]}"
+    requested = f"{request.method} {request.url.path[:100]}"
     if error.status_code == 405:
-        code, message = "method_not_allowed", f"{asked} is not possible: this path takes another method."
+        code, message = "method_not_allowed", f"{requested} is not possible: this path takes another method."
     else:
-        code, message = "not_found", f"There is no {asked}."
+        code, message = "not_found", f"There is no {requested}."
     allowed = (error.headers or {}).get("Allow")
     refusal = EngineError(code, message, limit=allowed, hint=f"This service has {PATHS}.")
-    return Response(error_json([refusal]), error.status_code, error.headers, "application/json")
+    return Response(encode_errors([refusal]), error.status_code, error.headers, "application/json")
 
 
 def _refuse_cut_off(request: Request, error: Exception) -> Response:
     refusal = EngineError("body_cut_off", "The transfer of the body broke off.", hint="Send the request again.")
-    return Response(error_json([refusal]), 400, media_type="application/json")
+    return Response(encode_errors([refusal]), 400, media_type="application/json")
 
 
 def _report_defect(request: Request, error: Exception) -> Response:
     """A defect: the log gets the trace, from the server around this; the caller only learns that there is one."""
     refusal = EngineError("server_error", "The service failed.", hint="Its log says more.")
-    return Response(error_json([refusal]), 500, media_type="application/json")
+    return Response(encode_errors([refusal]), 500, media_type="application/json")

@@ -16,15 +16,15 @@ GRACE_SECONDS = 5
 """Requests that run when the service is told to stop may finish for so long; container engines wait for 10 seconds."""
 
 
-def main(words: Sequence[str]) -> int:
+def serve_model(words: Sequence[str]) -> int:
     """Serve until a signal says to stop. Raises EngineError for a model or a flag at fault."""
-    arguments = _parser().parse_args(words)
+    arguments = _build_parser().parse_args(words)
     try:
         import uvicorn
 
         from deepseek.serve.app import create_app
     except ModuleNotFoundError as error:
-        raise _not_installed(error) from error
+        raise _build_not_installed_error(error) from error
     import torch
 
     from deepseek.models.predictor import load_predictor
@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     predictor = load_predictor(arguments.model_dir)
     app = create_app(predictor, max_rows=arguments.max_rows, at_once=os.cpu_count() or 1)
     try:
-        listener = listen(arguments.host, arguments.port)
+        listener = open_listener(arguments.host, arguments.port)
     except OSError as error:
         where = f"{arguments.host} port {arguments.port}"
         why = (error.strerror or str(error)).partition(" (while")[0]
@@ -49,7 +49,7 @@ def main(words: Sequence[str]) -> int:
     )
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     variant, task = predictor.manifest.variant, predictor.manifest.task
-    announcement = f"deepseek: serving {variant}, a {task}, on {_address(listener)}"
+    announcement = f"deepseek: serving {variant}, a {task}, on {_format_address(listener)}"
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -67,7 +67,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """A socket that takes connections. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=1024)
@@ -82,12 +82,12 @@ def _is_no_cancellation(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
-def _address(listener: socket.socket) -> str:
+def _format_address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepseek serve",
         description='Answer POST /predict with {"features": [...]} by {"prediction": [...]}: one row, or several.',
@@ -117,7 +117,7 @@ class _between:
         return int(text)
 
 
-def _not_installed(error: ModuleNotFoundError) -> EngineError:
+def _build_not_installed_error(error: ModuleNotFoundError) -> EngineError:
     return EngineError(
         "package_missing",
         "Serving needs the packages fastapi and uvicorn.",

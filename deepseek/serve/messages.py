@@ -27,7 +27,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _NONE: Floats = np.empty((0, 0), np.float32)
 
 
-def body_limit(width: int, max_rows: int) -> int:
+def compute_body_limit(width: int, max_rows: int) -> int:
     """Bytes that `max_rows` rows of `width` numbers can need."""
     return 1024 + max_rows * (width * NUMBER_BYTES + 8)
 
@@ -38,54 +38,62 @@ def read_rows(body: bytes, *, width: int, max_rows: int) -> tuple[Floats, bool, 
     try:
         document = from_json(body)
     except ValueError as error:
-        return _NONE, False, [_not_json(str(error))]
+        return _NONE, False, [_build_json_error(str(error))]
     features = document.get("features") if isinstance(document, dict) else None
     if not isinstance(features, list):
-        return _NONE, False, [_no_features(document, width)]
+        return _NONE, False, [_build_features_error(document, width)]
     single = not (features and isinstance(features[0], list))
     if not single and len(features) > max_rows:
-        return _NONE, False, [_too_many(len(features), max_rows)]
+        return _NONE, False, [_build_too_many_error(len(features), max_rows)]
     try:
         rows = ROWS.validate_python([features] if single else features)
     except ValidationError:
         rows = [features] if single else features
-        return _NONE, single, list(islice(_faults(rows, width, single), MOST_FAULTS))
+        return _NONE, single, list(islice(_iterate_faults(rows, width, single), MOST_FAULTS))
     wrong = [index for index, row in enumerate(rows) if len(row) != width]
     if wrong:
-        return _NONE, single, [_width(index, len(rows[index]), width, single) for index in wrong[:MOST_FAULTS]]
+        return (
+            _NONE,
+            single,
+            [_build_width_error(index, len(rows[index]), width, single) for index in wrong[:MOST_FAULTS]],
+        )
     with np.errstate(over="ignore"):
-        made = np.array(rows, np.float32)
-    if not np.isfinite(made).all():
-        outside = np.argwhere(~np.isfinite(made))[:MOST_FAULTS]
-        return _NONE, single, [_out_of_range((int(at[1]),) if single else (int(at[0]), int(at[1]))) for at in outside]
-    return made, single, []
+        features_array = np.array(rows, np.float32)
+    if not np.isfinite(features_array).all():
+        outside = np.argwhere(~np.isfinite(features_array))[:MOST_FAULTS]
+        return (
+            _NONE,
+            single,
+            [_build_range_error((int(at[1]),) if single else (int(at[0]), int(at[1]))) for at in outside],
+        )
+    return features_array, single, []
 
 
-def prediction_json(outputs: Floats, single: bool) -> bytes:
+def encode_prediction(outputs: Floats, single: bool) -> bytes:
     """``{"prediction": ...}``: one row of outputs, or a list of rows. Raises EngineError ``outputs_not_finite``."""
     if not np.isfinite(outputs).all():
         row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
         raise EngineError(
             "outputs_not_finite",
             "The model gives an infinite value, or none, for a row.",
-            field=_pointer(() if single else (row,)),
+            field=_build_pointer(() if single else (row,)),
             limit="finite values",
             hint="Its features are far from those that the model was trained on.",
         )
     return to_json({"prediction": outputs[0].tolist() if single else outputs.tolist()})
 
 
-def error_json(errors: Sequence[EngineError]) -> bytes:
+def encode_errors(errors: Sequence[EngineError]) -> bytes:
     """The body of a refusal: the first error at the top, all of them in ``errors``."""
     faults = [{name: getattr(error, name) for name in _PARTS} for error in errors]
     return to_json({"error": {**faults[0], "errors": faults}})
 
 
-def _pointer(place: Sequence[int | str]) -> str:
+def _build_pointer(place: Sequence[int | str]) -> str:
     return "".join(f"/{part}" for part in ("features", *place))
 
 
-def _not_json(why: str) -> EngineError:
+def _build_json_error(why: str) -> EngineError:
     return EngineError(
         "malformed_json",
         f"The body is not JSON: {why}.",
@@ -94,11 +102,11 @@ def _not_json(why: str) -> EngineError:
     )
 
 
-def _no_features(document: Any, width: int) -> EngineError:
+def _build_features_error(document: Any, width: int) -> EngineError:
     if not isinstance(document, dict):
-        message = f"The body is {_kind(document)}, not an object."
+        message = f"The body is {_describe_kind(document)}, not an object."
     elif "features" in document:
-        message = f"features is {_kind(document['features'])}, not a list."
+        message = f"features is {_describe_kind(document['features'])}, not a list."
     else:
         message = "The body has no features."
     return EngineError(
@@ -110,12 +118,12 @@ def _no_features(document: Any, width: int) -> EngineError:
     )
 
 
-def _kind(value: Any) -> str:
+def _describe_kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def _too_many(rows: int, max_rows: int) -> EngineError:
+def _build_too_many_error(rows: int, max_rows: int) -> EngineError:
     return EngineError(
         "too_many_rows",
         f"The request has {rows} rows; one may have {max_rows}.",
@@ -125,55 +133,55 @@ def _too_many(rows: int, max_rows: int) -> EngineError:
     )
 
 
-def _faults(rows: Sequence[Any], width: int, single: bool) -> Iterator[EngineError]:
+def _iterate_faults(rows: Sequence[Any], width: int, single: bool) -> Iterator[EngineError]:
     """What is wrong with the rows, one after the other; of a row, its values are looked at if it has as many as a row
     of this model."""
     for index, row in enumerate(rows):
         place = () if single else (index,)
         if not isinstance(row, list):
-            message = f"This row is {_kind(row)}, and the first is a list."
+            message = f"This row is {_describe_kind(row)}, and the first is a list."
             hint = "Give every row as a list."
-            yield EngineError("ragged_rows", message, field=_pointer(place), limit="a list of numbers", hint=hint)
+            yield EngineError("ragged_rows", message, field=_build_pointer(place), limit="a list of numbers", hint=hint)
         elif len(row) != width:
-            yield _width(index, len(row), width, single)
+            yield _build_width_error(index, len(row), width, single)
         else:
             try:
                 ROW.validate_python(row)
             except ValidationError as error:
                 for fault in error.errors(include_url=False):
-                    yield _no_number(fault["input"], (*place, *fault["loc"]))
+                    yield _build_number_error(fault["input"], (*place, *fault["loc"]))
 
 
-def _no_number(found: Any, place: Sequence[int | str]) -> EngineError:
-    field = _pointer(place)
-    if type(found) is int:  # with more digits than a float64 has room for
-        return _out_of_range(place)
-    number = isinstance(found, float)  # one that JSON cannot hold, and many writers write
+def _build_number_error(value: Any, place: Sequence[int | str]) -> EngineError:
+    field = _build_pointer(place)
+    if type(value) is int:  # with more digits than a float64 has room for
+        return _build_range_error(place)
+    number = isinstance(value, float)  # one that JSON cannot hold, and many writers write
     fill = "Fill in missing values, as the training data were cleaned."
     return EngineError(
         "not_a_number",
-        "The value is NaN or infinite." if number else f"The value is {_kind(found)}.",
+        "The value is NaN or infinite." if number else f"The value is {_describe_kind(value)}.",
         field=field,
         limit="a finite number",
-        hint=fill if number or found is None else "Give every value as a number.",
+        hint=fill if number or value is None else "Give every value as a number.",
     )
 
 
-def _width(row: int, found: int, width: int, single: bool) -> EngineError:
+def _build_width_error(row: int, length: int, width: int, single: bool) -> EngineError:
     return EngineError(
         "wrong_width",
-        f"The row has {found} values, the model takes {width}.",
-        field=_pointer(() if single else (row,)),
+        f"The row has {length} values, the model takes {width}.",
+        field=_build_pointer(() if single else (row,)),
         limit=str(width),
         hint="GET /model lists the features in their order.",
     )
 
 
-def _out_of_range(place: Sequence[int | str]) -> EngineError:
+def _build_range_error(place: Sequence[int | str]) -> EngineError:
     return EngineError(
         "out_of_range",
         "The value is too large for a float32.",
-        field=_pointer(place),
+        field=_build_pointer(place),
         limit=f"{_LARGEST:g}",
         hint="Use the unit of the training data.",
     )
@@ -181,7 +189,7 @@ def _out_of_range(place: Sequence[int | str]) -> EngineError:
 
 def predict_schema(predictor: Predictor) -> dict[str, Any]:
     """What OpenAPI says of POST /predict."""
-    asked, given = _list_of(predictor.inputs), _list_of(predictor.outputs)
+    request_schema, response_schema = _list_of(predictor.inputs), _list_of(predictor.outputs)
     parts = {name: {"type": ["string", "null"]} for name in _PARTS}
     part = {"type": "object", "properties": parts}
     error = {"type": "object", "properties": {**parts, "errors": {"type": "array", "items": part}}}
@@ -189,10 +197,16 @@ def predict_schema(predictor: Predictor) -> dict[str, Any]:
     return {
         "summary": "Predict",
         "operationId": "predict",
-        "requestBody": {"required": True, "content": _content("features", asked)},
+        "requestBody": {"required": True, "content": _build_content("features", request_schema)},
         "responses": {
-            "200": {"description": "One row of outputs, or a list of rows", "content": _content("prediction", given)},
-            **{status: {"description": text, "content": _content("error", error)} for status, text in refusals.items()},
+            "200": {
+                "description": "One row of outputs, or a list of rows",
+                "content": _build_content("prediction", response_schema),
+            },
+            **{
+                status: {"description": text, "content": _build_content("error", error)}
+                for status, text in refusals.items()
+            },
         },
     }
 
@@ -202,5 +216,5 @@ def _list_of(width: int) -> dict[str, Any]:
     return {"oneOf": [row, {"type": "array", "items": row}]}
 
 
-def _content(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _build_content(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": {"type": "object", "required": [name], "properties": {name: schema}}}}

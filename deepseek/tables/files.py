@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from deepseek.job import EngineError
-from deepseek.memory import allowed_bytes
+from deepseek.memory import get_allowed_bytes
 from deepseek.messages import N_, Message
 from deepseek.tables.csv_faults import ENCODING_FIELD, LINE_NUMBERING, CsvError, build_cell_count_error
 from deepseek.tables.csv_quotes import count_unquoted_delimiters, find_last_record_end, find_record_end
@@ -211,7 +211,7 @@ def _refuse_large_csv(path: Path, spec: CsvSpec) -> None:
     It counts twice: its columns are made contiguous. A beginning that cannot be read by itself tells nothing.
     """
     size = path.stat().st_size
-    if 2 * CSV_EXPANSION * size + BASE_BYTES <= allowed_bytes():
+    if 2 * CSV_EXPANSION * size + BASE_BYTES <= get_allowed_bytes():
         return
     with path.open("rb") as file:
         begin = file.read(_CHUNK_BYTES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepseek.job import EngineError
-from deepseek.memory import allowed_bytes
+from deepseek.memory import get_allowed_bytes
 from deepseek.messages import N_, Message
 
 FIELD = "inputs/table"
@@ -27,7 +27,7 @@ def count_row_group_copies(several: bool) -> int:
 
 def refuse_too_large(needed: int, hint: str) -> None:
     """Raise EngineError ``table_too_large`` if `needed` bytes beside the libraries are more than the run may take."""
-    needed, allowed = needed + BASE_BYTES, allowed_bytes()
+    needed, allowed = needed + BASE_BYTES, get_allowed_bytes()
     if needed <= allowed:
         return
     enough = -(-needed // MIB) * MIB

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deepseek.memory import allowed_bytes
+from deepseek.memory import get_allowed_bytes
 from deepseek.messages import Message
 from deepseek.tables.memory_limits import (
     BASE_BYTES,
@@ -100,14 +100,14 @@ def refuse_large_parquet(file: pa.NativeFile) -> None:
     It counts twice: its columns are made contiguous.
     """
     size = estimate_size(file, ROWS_PER_COUNT)
-    if 2 * size.decoded_bytes + BASE_BYTES > allowed_bytes():
+    if 2 * size.decoded_bytes + BASE_BYTES > get_allowed_bytes():
         refuse_large_table(2 * count_decoded_bytes(file, size.rows))
 
 
 def refuse_large_row_groups(file: pa.NativeFile, size: ParquetSize, rows: int) -> None:
     """Raise EngineError ``table_too_large`` where it cannot be written again in row groups of `rows` rows."""
     copies = count_row_group_copies(size.rows > rows)
-    if copies * min(size.decoded_bytes, rows * size.row_bytes) + BASE_BYTES > allowed_bytes():
+    if copies * min(size.decoded_bytes, rows * size.row_bytes) + BASE_BYTES > get_allowed_bytes():
         refuse_large_row_group(copies * count_decoded_bytes(file, rows))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticKnownError
 
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 from deepseek.tables.csv_dialect import AUTO, is_delimiter
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
 
@@ -18,7 +18,7 @@ def refuse_repeats(values: Names) -> Names:
     """Return `values`, or raise a spec error if one is repeated. None, a field left out, has no repeats."""
     repeated = sorted(value for value, times in Counter(values or ()).items() if times > 1)
     if repeated:
-        raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
+        raise build_spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
     return values
 
 
@@ -54,7 +54,7 @@ class CsvSpec(BaseModel):
         if len(delimiter) != 1:
             raise PydanticKnownError("string_too_long", {"max_length": 1})
         if not is_delimiter(delimiter):
-            raise spec_error(
+            raise build_spec_error(
                 "delimiter",
                 "The delimiter must be auto, or an ASCII character but no letter, digit, quote or line end.",
             )

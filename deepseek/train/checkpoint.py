@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from deepseek.code import code_digest
+from deepseek.code import compute_code_digest
 from deepseek.job import JSON
 from deepseek.train.spec import TrainSpec
 
@@ -34,12 +34,12 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def identity_of(spec: TrainSpec, inputs: dict[str, str]) -> str:
+def compute_identity(spec: TrainSpec, inputs: dict[str, str]) -> str:
     """Whose checkpoint it is: SHA-256 over the spec, the digests of the inputs, and the code that computes."""
     document = {
         "spec": spec.model_dump(mode="json"),
         "inputs": inputs,
-        "code": code_digest(),
+        "code": compute_code_digest(),
         "torch": torch.__version__,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

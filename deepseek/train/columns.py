@@ -61,13 +61,13 @@ def choose_features(table: pa.Table, spec: TrainSpec) -> tuple[list[str], list[s
             limit="at least one column of numbers",
             hint=N_("Turn text into numbers first, one column of 0 and 1 per value; or choose the task forecast."),
         )
-    warnings = [f"Not learned from, being no numbers or empty: {_listed(passed)}."] if passed else []
+    warnings = [f"Not learned from, being no numbers or empty: {_format_names(passed)}."] if passed else []
     return chosen, warnings
 
 
 def read_number(table: pa.Table, name: str, field: str) -> Singles:
     """The column as float32, NaN where it is missing or infinite. Raises EngineError ``value_too_large``."""
-    wide = numbers(table.column(name))
+    wide = to_numbers(table.column(name))
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)
     beyond = np.flatnonzero(np.isinf(narrow) & np.isfinite(wide))
@@ -100,11 +100,11 @@ def read_labels(table: pa.Table, spec: TrainSpec) -> Labels:
     _require_column(table, spec.target, "/target")
     column = table.column(spec.target).combine_chunks()
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        column = _whole(column, spec.target)
+        column = _cast_to_integers(column, spec.target)
     kind = column.type
     fits = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)
     if not (fits or pa.types.is_large_string(kind)):
-        raise _no_classes(spec.target, f"its type is {kind}", str(kind))
+        raise _build_classes_error(spec.target, f"its type is {kind}", str(kind))
     values = pc.unique(column.drop_null())
     if len(values) > MOST_CLASSES:
         raise EngineError(
@@ -122,7 +122,7 @@ def read_labels(table: pa.Table, spec: TrainSpec) -> Labels:
     return Labels(codes.to_numpy(zero_copy_only=False).astype(np.int64), [_label(value) for value in ordered])
 
 
-def numbers(column: pa.ChunkedArray) -> Doubles:
+def to_numbers(column: pa.ChunkedArray) -> Doubles:
     """A column of a type that `is_number` allows as float64, NaN where it is missing."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
@@ -134,22 +134,24 @@ def _label(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _whole(column: pa.Array, name: str) -> pa.Array:
+def _cast_to_integers(column: pa.Array, name: str) -> pa.Array:
     """Floats or decimals as the whole numbers that they are; none is rounded, or two classes could become one."""
     exact = pa.types.is_decimal(column.type)
     column = column if exact else column.cast(pa.float64())
     if not exact and pc.any(pc.is_inf(column)).as_py():
-        raise _no_classes(name, "it holds an infinite number", "inf")
+        raise _build_classes_error(name, "it holds an infinite number", "inf")
     fractions = pc.filter(column, pc.fill_null(pc.not_equal(column, pc.floor(column)), False))
     if len(fractions):
-        raise _no_classes(name, f"it holds fractions, such as {fractions[0].as_py():g}", f"{fractions[0].as_py():g}")
+        raise _build_classes_error(
+            name, f"it holds fractions, such as {fractions[0].as_py():g}", f"{fractions[0].as_py():g}"
+        )
     largest = max(map(abs, pc.min_max(column).as_py().values()))
     if largest >= (2**63 if exact else 2**53):  # a float beyond it stands for several whole numbers
-        raise _no_classes(name, f"it holds a number as large as {largest:g}", f"{largest:g}")
+        raise _build_classes_error(name, f"it holds a number as large as {largest:g}", f"{largest:g}")
     return column.cast(pa.int64())
 
 
-def _no_classes(name: str, why: str, value: str) -> EngineError:
+def _build_classes_error(name: str, why: str, value: str) -> EngineError:
     return EngineError(
         "target_not_classes",
         "The target {name!r} does not name classes: {why}.",
@@ -201,6 +203,6 @@ def _require_number(table: pa.Table, name: str, field: str) -> None:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:20])
-    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"
+def _format_names(names: Sequence[str]) -> str:
+    text = ", ".join(repr(name) for name in names[:20])
+    return text if len(names) <= 20 else f"{text} and {len(names) - 20} more"

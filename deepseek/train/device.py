@@ -60,7 +60,7 @@ def choose_place(spec: TrainSpec) -> Place:
 
 
 @contextmanager
-def settings(spec: TrainSpec, place: Place) -> Iterator[None]:
+def apply_settings(spec: TrainSpec, place: Place) -> Iterator[None]:
     """Threads, deterministic algorithms and a generator of our own for the time of a run; then all as it was.
 
     Raises MemoryError where torch finds no memory.
@@ -83,7 +83,7 @@ def settings(spec: TrainSpec, place: Place) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def seed_of(seed: int, purpose: str, number: int = 0) -> int:
+def derive_seed(seed: int, purpose: str, number: int = 0) -> int:
     """A seed for one purpose, so that no two things that are random share their random numbers."""
     words = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
     return int.from_bytes(words[:8], "big") >> 1

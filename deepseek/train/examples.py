@@ -12,16 +12,16 @@ from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.sources import read_whole_table
 from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
-from deepseek.train.plan import windows_of
+from deepseek.train.plan import count_windows
 from deepseek.train.spec import TrainSpec
 from deepseek.train.split import (
     Parts,
     Rows,
-    by_chance,
-    in_order,
     require_labels,
     require_rows,
     require_rows_of_classes,
+    split_in_order,
+    split_randomly,
 )
 
 MOST_LEFT_OUT = 0.5
@@ -56,10 +56,10 @@ def read_examples(path: Path, spec: TrainSpec) -> Examples:
     Raises what `read_whole_table`, `columns` and `split` do, and EngineError ``target_constant``, ``too_many_missing``.
     """
     table = read_whole_table(path)
-    return _windows(table, spec) if spec.task == "forecast" else _rows(table, spec)
+    return _build_windows(table, spec) if spec.task == "forecast" else _build_rows(table, spec)
 
 
-def moments(features: Singles, rows: Rows, *, residual: bool) -> tuple[Doubles, Doubles]:
+def compute_moments(features: Singles, rows: Rows, *, residual: bool) -> tuple[Doubles, Doubles]:
     """Mean and standard deviation, (F,), of the inputs of the rows; with `residual` of their distance to the last one.
 
     In two passes over chunks, in float64. A deviation that float32 could not show is 1: such an input is constant.
@@ -67,17 +67,17 @@ def moments(features: Singles, rows: Rows, *, residual: bool) -> tuple[Doubles, 
 
     size = max(1, min(_CHUNK_ROWS, _CHUNK_VALUES // features.shape[1]))
 
-    def chunks() -> Any:
+    def split_rows() -> Any:
         for start in range(0, len(rows), size):
             values = features[rows[start : start + size]].astype(np.float64)
             yield values - values[:, -1:] if residual else values
 
-    mean = sum(chunk.sum(axis=0) for chunk in chunks()) / len(rows)
-    spread = np.sqrt(sum(((chunk - mean) ** 2).sum(axis=0) for chunk in chunks()) / len(rows))
+    mean = sum(chunk.sum(axis=0) for chunk in split_rows()) / len(rows)
+    spread = np.sqrt(sum(((chunk - mean) ** 2).sum(axis=0) for chunk in split_rows()) / len(rows))
     return mean, np.where(spread > np.abs(mean) * np.finfo(np.float32).eps, spread, 1.0)
 
 
-def _rows(table: pa.Table, spec: TrainSpec) -> Examples:
+def _build_rows(table: pa.Table, spec: TrainSpec) -> Examples:
     labels = read_labels(table, spec) if spec.task == "classification" else None
     target = labels.codes if labels else read_target(table, spec)
     names, warnings = choose_features(table, spec)
@@ -97,22 +97,22 @@ def _rows(table: pa.Table, spec: TrainSpec) -> Examples:
         classes = [labels.names[code] for code in present]
     _refuse_constant(target, spec)
     if spec.split == "ordered":
-        parts = in_order(len(target), spec.validation_share, spec.test_share)
+        parts = split_in_order(len(target), spec.validation_share, spec.test_share)
     else:
         strata = target if labels else np.zeros(len(target), np.int64)
-        parts = by_chance(strata, spec.validation_share, spec.test_share, spec.seed)
+        parts = split_randomly(strata, spec.validation_share, spec.test_share, spec.seed)
         require_rows_of_classes(len(target), classes, parts)
     require_rows(len(target), left_out, parts)
     if labels:
         require_labels(parts, target, classes)
-    warnings += _too_close(features, names, parts.training)
+    warnings += _check_spacing(features, names, parts.training)
     return Examples(names, classes, features, 0, target, parts, left_out, warnings)
 
 
-def _windows(table: pa.Table, spec: TrainSpec) -> Examples:
+def _build_windows(table: pa.Table, spec: TrainSpec) -> Examples:
     """Row t of a series: the values of rows t - lags + 1 to t, and as target that of row t + horizon."""
     series = read_target(table, spec)
-    count = windows_of(len(series), spec.lags, spec.horizon)
+    count = count_windows(len(series), spec.lags, spec.horizon)
     target = series[len(series) - count :]
     gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))
     usable = (gaps[spec.lags : spec.lags + count] == gaps[:count]) & ~np.isnan(target)
@@ -120,17 +120,17 @@ def _windows(table: pa.Table, spec: TrainSpec) -> Examples:
     _refuse_gaps(count, left_out, {spec.target: int(gaps[-1])})
     require_rows(len(rows), left_out)
     _refuse_constant(target[rows], spec)
-    warnings = _out_of_order(table)
+    warnings = _check_order(table)
     if spec.split == "random":
         warnings.append("Split at random, windows of a forecast overlap: its figures are better than it is.")
-        parts = by_chance(np.zeros(len(rows), np.int64), spec.validation_share, spec.test_share, spec.seed)
+        parts = split_randomly(np.zeros(len(rows), np.int64), spec.validation_share, spec.test_share, spec.seed)
     else:
         # A window's target lies `horizon` rows ahead: without the gap it could lie in the next part.
-        parts = in_order(len(rows), spec.validation_share, spec.test_share, gap=spec.horizon - 1)
+        parts = split_in_order(len(rows), spec.validation_share, spec.test_share, gap=spec.horizon - 1)
     require_rows(len(rows), left_out, parts)
     names = [f"{spec.target}[t-{lag}]" if lag else f"{spec.target}[t]" for lag in range(spec.lags - 1, -1, -1)]
-    kept = Parts(rows[parts.training], rows[parts.validation], rows[parts.test])
-    return Examples(names, [], series, spec.lags, target, kept, left_out, warnings)
+    parts_of_rows = Parts(rows[parts.training], rows[parts.validation], rows[parts.test])
+    return Examples(names, [], series, spec.lags, target, parts_of_rows, left_out, warnings)
 
 
 def _refuse_gaps(rows: int, left_out: int, missing: dict[str, int]) -> None:
@@ -165,9 +165,9 @@ def _refuse_constant(target: npt.NDArray[Any], spec: TrainSpec) -> None:
         )
 
 
-def _too_close(features: Singles, names: list[str], rows: Rows) -> list[str]:
+def _check_spacing(features: Singles, names: list[str], rows: Rows) -> list[str]:
     """Warnings about columns such as time stamps, whose values float32 hardly tells apart."""
-    mean, spread = moments(features, rows, residual=False)
+    mean, spread = compute_moments(features, rows, residual=False)
     steps = np.spacing(np.abs(mean).astype(np.float32))
     several = features[rows].max(axis=0) > features[rows].min(axis=0)
     return [
@@ -178,7 +178,7 @@ def _too_close(features: Singles, names: list[str], rows: Rows) -> list[str]:
     ]
 
 
-def _out_of_order(table: pa.Table) -> list[str]:
+def _check_order(table: pa.Table) -> list[str]:
     """A warning where a column of dates runs backwards somewhere: a forecast takes rows in the table's order."""
     for field in table.schema:
         if pa.types.is_temporal(field.type) and not pa.types.is_duration(field.type):

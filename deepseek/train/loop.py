@@ -14,9 +14,9 @@ from deepseek.messages import Message
 from deepseek.models.manifest import Architecture
 from deepseek.models.network import Network, build_network
 from deepseek.train.checkpoint import Checkpoint, write_checkpoint
-from deepseek.train.device import Place, seed_of
-from deepseek.train.examples import Examples, moments
-from deepseek.train.plan import total_steps
+from deepseek.train.device import Place, derive_seed
+from deepseek.train.examples import Examples, compute_moments
+from deepseek.train.plan import count_total_steps
 from deepseek.train.schedule import progressive_batch, warmup_lr
 from deepseek.train.spec import TrainSpec
 
@@ -49,19 +49,19 @@ class Training:
     ) -> None:
         self.spec, self.place, self.report = spec, place, report
         self.parts = examples.parts
-        fresh = _fresh_network(spec, examples, architecture)
-        self.target = _wanted(examples, fresh).to(place.device)
+        fresh = _create_network(spec, examples, architecture)
+        self.target = _build_targets(examples, fresh).to(place.device)
         self.network = fresh.to(place.device)
-        self.features = _on_device(examples, place.device)
+        self.features = _move_features(examples, place.device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=spec.schedule.init_lr, weight_decay=spec.weight_decay
         )
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=place.scaled)
         self.at = Progress()
-        self.best = self._weights()
-        self.total = total_steps(spec.schedule, spec.epochs, len(self.parts.training))
+        self.best = self._copy_weights()
+        self.total = count_total_steps(spec.schedule, spec.epochs, len(self.parts.training))
         self.every = max(1, math.ceil(self.total / MOST_POINTS))
-        torch.manual_seed(seed_of(spec.seed, "dropout"))
+        torch.manual_seed(derive_seed(spec.seed, "dropout"))
 
     def run(self, path: Path, identity: str) -> None:
         """Train until the epochs are over or patience is; checkpoints go to `path`.
@@ -77,7 +77,7 @@ class Training:
             at.epoch, at.batch = at.epoch + 1, 0
             self.report.metric("validation_loss", loss, at.step)
             if at.best_loss is None or loss < at.best_loss:
-                at.best_loss, at.best_epoch, at.stale, self.best = loss, at.epoch, 0, self._weights()
+                at.best_loss, at.best_epoch, at.stale, self.best = loss, at.epoch, 0, self._copy_weights()
             else:
                 at.stale += 1
         self.report.progress(at.step, at.step, "steps", stage="train")
@@ -87,8 +87,8 @@ class Training:
 
     def _finish_epoch(self, path: Path, identity: str) -> None:
         """The steps of this epoch that are not done yet, in an order that seed and epoch alone decide."""
-        at, size = self.at, self._batch_size(self.at.epoch)
-        draw = torch.Generator().manual_seed(seed_of(self.spec.seed, "order", at.epoch))
+        at, size = self.at, self._get_batch_size(self.at.epoch)
+        draw = torch.Generator().manual_seed(derive_seed(self.spec.seed, "order", at.epoch))
         order = self.parts.training[torch.randperm(len(self.parts.training), generator=draw).numpy()]
         while at.batch * size < len(order):
             rows = order[at.batch * size : (at.batch + 1) * size]
@@ -106,32 +106,32 @@ class Training:
         self.network.train()
         warmup_lr(self.optimizer, number, schedule.warmup_steps, schedule.init_lr, schedule.max_lr)
         self.optimizer.zero_grad()
-        loss = self._loss(rows)
+        loss = self._compute_loss(rows)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise self._not_finite("loss", value)
+            raise self._build_not_finite_error("loss", value)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if not self.place.scaled:  # a scaler looks for itself, and leaves such a step out
             gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
             largest = float(nn.utils.get_total_norm(gradients, math.inf))
             if not math.isfinite(largest):
-                raise self._not_finite("gradient", largest)
+                raise self._build_not_finite_error("gradient", largest)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.place.scaled and self.scaler.get_scale() < _SMALLEST_SCALE:
-            raise self._not_finite("gradient", math.inf)
+            raise self._build_not_finite_error("gradient", math.inf)
         return value
 
-    def _loss(self, rows: Any) -> Tensor:
+    def _compute_loss(self, rows: Any) -> Tensor:
         place = torch.from_numpy(rows).to(self.place.device)
         features, target = self.features[place], self.target[place]
-        with torch.autocast(self.place.device.type, dtype=self.place.dtype, enabled=self._mixed()):
+        with torch.autocast(self.place.device.type, dtype=self.place.dtype, enabled=self._use_mixed_precision()):
             logits = self.network.compute_logits(features)
         if self.network.probabilities:
             return nn.functional.cross_entropy(logits.float(), target)
         return nn.functional.mse_loss(logits.float()[:, 0], target)
 
-    def _mixed(self) -> bool:
+    def _use_mixed_precision(self) -> bool:
         return self.place.dtype is not None and self.network.training
 
     @torch.no_grad()
@@ -141,9 +141,9 @@ class Training:
         rows, total = self.parts.validation, 0.0
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
-            total += float(self._loss(chunk)) * len(chunk)
+            total += float(self._compute_loss(chunk)) * len(chunk)
         if not math.isfinite(total):
-            raise self._not_finite("validation loss", total)
+            raise self._build_not_finite_error("validation loss", total)
         return total / len(rows)
 
     def _report_step(self, size: int) -> None:
@@ -154,11 +154,11 @@ class Training:
         self.report.progress(at.step, self.total, "steps", stage="train")
         at.loss_sum, at.loss_steps = 0.0, 0
 
-    def _batch_size(self, epoch: int) -> int:
+    def _get_batch_size(self, epoch: int) -> int:
         schedule = self.spec.schedule
         return progressive_batch(epoch, self.spec.epochs, schedule.first_batch, schedule.last_batch)
 
-    def _weights(self) -> dict[str, Tensor]:
+    def _copy_weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
     def checkpoint(self) -> Checkpoint:
@@ -204,11 +204,11 @@ class Training:
                 level="warning",
             )
 
-    def _not_finite(self, what: str, value: float) -> EngineError:
-        kept = self.at.step // self.spec.checkpoint_every * self.spec.checkpoint_every
+    def _build_not_finite_error(self, what: str, value: float) -> EngineError:
+        saved_step = self.at.step // self.spec.checkpoint_every * self.spec.checkpoint_every
         saved = (
-            Message("the last good checkpoint, of step {kept}, is kept", kept=kept)
-            if kept
+            Message("the last good checkpoint, of step {kept}, is kept", kept=saved_step)
+            if saved_step
             else Message("no checkpoint was due yet")
         )
         return EngineError(
@@ -232,12 +232,12 @@ class Training:
         )
 
 
-def _fresh_network(spec: TrainSpec, examples: Examples, architecture: Architecture) -> Network:
+def _create_network(spec: TrainSpec, examples: Examples, architecture: Architecture) -> Network:
     """Weights by seed (He et al., 2015; Glorot and Bengio, 2010, for tanh), standardisation from the training rows.
 
     The last layer starts at zero, so the first outputs are those of no model: equal shares, the mean, the last value.
     """
-    torch.manual_seed(seed_of(spec.seed, "weights"))
+    torch.manual_seed(derive_seed(spec.seed, "weights"))
     network = build_network(architecture)
     lines = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
     for line in lines:
@@ -249,30 +249,30 @@ def _fresh_network(spec: TrainSpec, examples: Examples, architecture: Architectu
         else:
             nn.init.kaiming_uniform_(line.weight, nonlinearity="relu")
     rows = examples.parts.training
-    mean, scale = moments(examples.features, rows, residual=architecture.residual)
+    mean, scale = compute_moments(examples.features, rows, residual=architecture.residual)
     network.input_mean.copy_(torch.from_numpy(mean))
     network.input_scale.copy_(torch.from_numpy(scale))
     if not network.probabilities:
-        values = _changes(examples, architecture.residual)[:, None]
-        mean, scale = moments(values, rows, residual=False)
+        values = _compute_changes(examples, architecture.residual)[:, None]
+        mean, scale = compute_moments(values, rows, residual=False)
         network.output_mean.copy_(torch.from_numpy(mean))
         network.output_scale.copy_(torch.from_numpy(scale))
     return network
 
 
-def _wanted(examples: Examples, network: Network) -> Tensor:
+def _build_targets(examples: Examples, network: Network) -> Tensor:
     """What the last layer should give for each row: a class, or the target as a distance in `output_scale`."""
     if network.probabilities:
         return torch.from_numpy(examples.target)
-    changes = _changes(examples, network.residual)
+    changes = _compute_changes(examples, network.residual)
     return (torch.from_numpy(changes) - network.output_mean) / network.output_scale
 
 
-def _changes(examples: Examples, residual: bool) -> Any:
+def _compute_changes(examples: Examples, residual: bool) -> Any:
     """The target, (N,) float32; of a residual network its distance to the last input."""
     return examples.target - examples.features[:, -1] if residual else examples.target
 
 
-def _on_device(examples: Examples, device: torch.device) -> Tensor:
+def _move_features(examples: Examples, device: torch.device) -> Tensor:
     table = torch.from_numpy(np.ascontiguousarray(examples.table)).to(device)
     return table.unfold(0, examples.lags, 1) if examples.lags else table

@@ -31,82 +31,82 @@ class Phase:
     steps: int
 
 
-def rows_of_share(rows: int, share: float) -> int:
+def count_share(rows: int, share: float) -> int:
     """Rows of a part that takes this share, at least one."""
     return max(1, round(rows * share))
 
 
-def windows_of(rows: int, lags: int, horizon: int) -> int:
+def count_windows(rows: int, lags: int, horizon: int) -> int:
     """Examples that a series of so many rows holds: each sees `lags` values and predicts `horizon` rows ahead."""
     return max(0, rows - lags - horizon + 1)
 
 
-def training_rows(spec: TrainSpec, rows: int) -> int:
+def count_training_rows(spec: TrainSpec, rows: int) -> int:
     """Examples to train on, of a table of so many rows of which none is left out for a missing value."""
     series = spec.task == "forecast"
-    count = windows_of(rows, spec.lags, spec.horizon) if series else rows
-    held = rows_of_share(count, spec.test_share) + rows_of_share(count, spec.validation_share)
+    count = count_windows(rows, spec.lags, spec.horizon) if series else rows
+    evaluation_rows = count_share(count, spec.test_share) + count_share(count, spec.validation_share)
     gap = spec.horizon - 1 if series and spec.split != "random" else 0
-    return max(0, count - held - gap)
+    return max(0, count - evaluation_rows - gap)
 
 
-def steps_of(rows: int, batch: int) -> int:
+def count_steps(rows: int, batch: int) -> int:
     """Steps of one epoch; the last may have fewer rows."""
     return -(-rows // batch)
 
 
-def phases_of(schedule: ScheduleSpec, epochs: int, rows: int) -> list[Phase]:
+def plan_phases(schedule: ScheduleSpec, epochs: int, rows: int) -> list[Phase]:
     """The phases of a training on so many examples, one for each batch size that comes to its turn."""
     sizes = batch_sizes(schedule.first_batch, schedule.last_batch)
     # The first epoch whose `epoch * len(sizes) // epochs` reaches the place of the size, as in progressive_batch.
     begins = [-(-place * epochs // len(sizes)) for place in range(len(sizes) + 1)]
-    found: list[Phase] = []
+    phases: list[Phase] = []
     step = 0
     for size, begin, end in zip(sizes, begins, begins[1:], strict=False):
         if end > begin:
-            steps = (end - begin) * steps_of(rows, size)
-            found.append(Phase(size, begin, end - begin, step, steps))
+            steps = (end - begin) * count_steps(rows, size)
+            phases.append(Phase(size, begin, end - begin, step, steps))
             step += steps
-    return found
+    return phases
 
 
-def total_steps(schedule: ScheduleSpec, epochs: int, rows: int) -> int:
+def count_total_steps(schedule: ScheduleSpec, epochs: int, rows: int) -> int:
     """Steps of a training that patience does not end before."""
-    return sum(phase.steps for phase in phases_of(schedule, epochs, rows))
+    return sum(phase.steps for phase in plan_phases(schedule, epochs, rows))
 
 
-def learning_rates(schedule: ScheduleSpec, steps: int) -> list[tuple[int, float]]:
+def list_learning_rates(schedule: ScheduleSpec, steps: int) -> list[tuple[int, float]]:
     """(step, learning rate) along a training of so many steps: its corners, and evenly between them."""
     return [
         (step, learning_rate(step, schedule.warmup_steps, schedule.init_lr, schedule.max_lr))
-        for step in sorted(set(_worth_drawing(schedule.warmup_steps, steps)))
+        for step in sorted(set(_select_points(schedule.warmup_steps, steps)))
     ]
 
 
-def _worth_drawing(warmup: int, steps: int) -> Iterator[int]:
+def _select_points(warmup: int, steps: int) -> Iterator[int]:
     """Both sides of each corner: the line falls at once where the rate decays."""
-    shown = min(steps, warmup + DECAYS_DRAWN * DECAY_STEPS)
-    corners = (0, warmup - 1, warmup, shown - 1)
-    edges = range((warmup // DECAY_STEPS + 1) * DECAY_STEPS, shown, DECAY_STEPS)
-    even = (place * max(0, shown - 1) // _POINTS for place in range(_POINTS + 1))
+    plotted = min(steps, warmup + DECAYS_DRAWN * DECAY_STEPS)
+    corners = (0, warmup - 1, warmup, plotted - 1)
+    edges = range((warmup // DECAY_STEPS + 1) * DECAY_STEPS, plotted, DECAY_STEPS)
+    even = (place * max(0, plotted - 1) // _POINTS for place in range(_POINTS + 1))
     for step in (*corners, *edges, *(edge - 1 for edge in edges), *even):
-        if 0 <= step < shown:
+        if 0 <= step < plotted:
             yield step
 
 
-def batches(phases: list[Phase]) -> list[tuple[int, int]]:
+def list_batches(phases: list[Phase]) -> list[tuple[int, int]]:
     """(step, batch size) at both ends of each phase."""
     return [point for p in phases for point in ((p.step, p.batch), (p.step + p.steps - 1, p.batch))]
 
 
-def weights_of(spec: TrainSpec, columns: int) -> int:
+def count_weights(spec: TrainSpec, columns: int) -> int:
     """Weights of the network for a table of so many columns, with one output: the classes show later."""
     inputs = spec.lags if spec.task == "forecast" else len(spec.features or ()) or max(1, columns - 1)
     widths = [inputs, *spec.hidden, 1]
     return sum((before + 1) * after for before, after in pairwise(widths))
 
 
-def memory_bytes(spec: TrainSpec, rows: int, columns: int) -> int:
+def estimate_memory(spec: TrainSpec, rows: int, columns: int) -> int:
     """Peak memory of a training on a table of so many numbers, roughly."""
     widest = max([*spec.hidden, 1]) * spec.schedule.last_batch * 4 * (2 * len(spec.hidden) + 2)  # of a batch's layers
-    return BASE_BYTES + PER_CELL * rows * columns + PER_WEIGHT * weights_of(spec, columns) + widest
+    return BASE_BYTES + PER_CELL * rows * columns + PER_WEIGHT * count_weights(spec, columns) + widest

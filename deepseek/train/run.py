@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from deepseek.job import JSON, EngineError, Output, Report, Result, checkpoint_path, staged
+from deepseek.job import JSON, EngineError, Output, Report, Result, build_checkpoint_path, stage_outputs
 from deepseek.messages import N_, Message
 from deepseek.models.evaluate import Outputs, measure, measure_difference
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Baseline, Figures, Metric
@@ -22,8 +22,8 @@ from deepseek.models.manifest import (
     compute_file_sha256,
 )
 from deepseek.models.network import Network, save_network
-from deepseek.train.checkpoint import Unusable, identity_of, read_checkpoint
-from deepseek.train.device import choose_place, settings
+from deepseek.train.checkpoint import Unusable, compute_identity, read_checkpoint
+from deepseek.train.device import apply_settings, choose_place
 from deepseek.train.examples import Examples, read_examples
 from deepseek.train.loop import Training
 from deepseek.train.spec import TrainSpec
@@ -48,26 +48,26 @@ def run(spec: TrainSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
     same spec, table and code; removes the latter when done. Raises EngineError for whatever is wrong with the table or
     the spec, and for a loss that is not finite; then, as after a crash, there is no `out`, and the checkpoint stays.
     """
-    table = _table(inputs)
+    table = _get_table(inputs)
     place = choose_place(spec)
-    with staged(out) as stage, settings(spec, place):
+    with stage_outputs(out) as stage, apply_settings(spec, place):
         report.progress(0, None, "rows", stage="read")
         examples = read_examples(table, spec)
         digests = {"table": compute_file_sha256(table)}
-        warnings = _tell(examples, report)
+        warnings = _log_examples(examples, report)
         report.log(f"trains on {place.words}, {spec.threads} thread{'s' * (spec.threads > 1)}")
-        training = Training(spec, examples, architecture_of(spec, examples), place, report)
-        identity = identity_of(spec, digests)
-        _resume(training, [inputs.get("checkpoint"), checkpoint_path(out)], identity, report)
-        training.run(checkpoint_path(out), identity)
+        training = Training(spec, examples, build_architecture(spec, examples), place, report)
+        identity = compute_identity(spec, digests)
+        _resume(training, [inputs.get("checkpoint"), build_checkpoint_path(out)], identity, report)
+        training.run(build_checkpoint_path(out), identity)
         training.network.load_state_dict(training.best)
-        warnings += _tell_outcome(training, report)
+        warnings += _log_outcome(training, report)
         manifest, figures = _write(spec, examples, training.network.cpu().eval(), digests, stage, report)
-    checkpoint_path(out).unlink(missing_ok=True)
-    return _result(spec, examples, training, manifest, figures, warnings, report)
+    build_checkpoint_path(out).unlink(missing_ok=True)
+    return _build_result(spec, examples, training, manifest, figures, warnings, report)
 
 
-def architecture_of(spec: TrainSpec, examples: Examples) -> Architecture:
+def build_architecture(spec: TrainSpec, examples: Examples) -> Architecture:
     """The network that `spec` asks for, with as many inputs and outputs as the examples need."""
     return Architecture(
         inputs=len(examples.names),
@@ -87,7 +87,7 @@ def predict(network: Network, features: Any) -> Outputs:
     return cast(Outputs, torch.cat(chunks).numpy())
 
 
-def _table(inputs: Mapping[str, Path]) -> Path:
+def _get_table(inputs: Mapping[str, Path]) -> Path:
     if "table" not in inputs or set(inputs) - {"table", "checkpoint"}:
         raise EngineError(
             "wrong_inputs",
@@ -100,7 +100,7 @@ def _table(inputs: Mapping[str, Path]) -> Path:
     return inputs["table"]
 
 
-def _tell(examples: Examples, report: Report) -> list[str]:
+def _log_examples(examples: Examples, report: Report) -> list[str]:
     parts = examples.parts
     rows = len(parts.training), len(parts.validation), len(parts.test)
     report.progress(sum(rows), sum(rows), "rows", stage="read")
@@ -128,7 +128,7 @@ def _resume(training: Training, candidates: list[Path | None], identity: str, re
             return
 
 
-def _tell_outcome(training: Training, report: Report) -> list[str]:
+def _log_outcome(training: Training, report: Report) -> list[str]:
     at = training.at
     early = "" if at.epoch == training.spec.epochs else ", where patience was over"
     report.log(f"{at.step:,} steps in {at.epoch} epochs{early}; the best were the weights after epoch {at.best_epoch}")
@@ -152,7 +152,7 @@ def _write(
     manifest = save_network(
         network,
         stage,
-        architecture=architecture_of(spec, examples),
+        architecture=build_architecture(spec, examples),
         task=spec.task,
         target=spec.target,
         features=examples.names,
@@ -160,16 +160,16 @@ def _write(
         inputs=digests,
         spec=spec.model_dump(mode="json"),
     )
-    figures = _figures(spec, examples, heldout, predict(network, heldout.features), manifest.file.size)
+    figures = _build_figures(spec, examples, heldout, predict(network, heldout.features), manifest.file.size)
     (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
     report.progress(len(rows), len(rows), "rows", stage="measure")
     return manifest, figures
 
 
-def _figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Outputs, size: int) -> Figures:
-    name, simple = _baseline(spec, examples, heldout)
+def _build_figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Outputs, size: int) -> Figures:
+    name, simple = _build_baseline(spec, examples, heldout)
 
-    def measured(of: Outputs) -> list[Metric]:
+    def measure_outputs(of: Outputs) -> list[Metric]:
         return measure(spec.task, of, heldout.target, seed=spec.seed, horizon=spec.horizon)
 
     paired = measure_difference(spec.task, outputs, simple, heldout.target, seed=spec.seed, horizon=spec.horizon)
@@ -177,14 +177,14 @@ def _figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Out
         schema="plane/figures/v1",
         variant="fp32",
         rows=len(heldout.target),
-        metrics=measured(outputs),
-        baseline=Baseline(name=name, metrics=measured(simple), difference=paired),
+        metrics=measure_outputs(outputs),
+        baseline=Baseline(name=name, metrics=measure_outputs(simple), difference=paired),
         size_bytes=size,
-        notes=[_compared(paired[0], name)],
+        notes=[_describe_comparison(paired[0], name)],
     )
 
 
-def _baseline(spec: TrainSpec, examples: Examples, heldout: Heldout) -> tuple[str, Outputs]:
+def _build_baseline(spec: TrainSpec, examples: Examples, heldout: Heldout) -> tuple[str, Outputs]:
     """What can be said from the training rows without a model: its name, and its outputs on the held-out rows."""
     target, rows = examples.target[examples.parts.training], len(heldout.target)
     if spec.task == "forecast":
@@ -195,7 +195,7 @@ def _baseline(spec: TrainSpec, examples: Examples, heldout: Heldout) -> tuple[st
     return "most frequent class", np.tile(shares.astype(np.float32), (rows, 1))
 
 
-def _compared(paired: Metric, name: str) -> str:
+def _describe_comparison(paired: Metric, name: str) -> str:
     interval = Message(
         # xgettext:no-python-format
         "{value:+.4g}, 95 % interval {low:+.4g} to {high:+.4g}",
@@ -218,7 +218,7 @@ def _compared(paired: Metric, name: str) -> str:
     )
 
 
-def _result(
+def _build_result(
     spec: TrainSpec,
     examples: Examples,
     training: Training,

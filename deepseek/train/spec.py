@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 from deepseek.tables.spec import refuse_repeats
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
@@ -62,7 +62,7 @@ class ScheduleSpec(BaseModel):
     def _not_below_init(cls, max_lr: float, info: ValidationInfo) -> float:
         init_lr = info.data.get("init_lr")
         if init_lr is not None and max_lr < init_lr:
-            raise spec_error(
+            raise build_spec_error(
                 "below_init_lr",
                 "The highest learning rate {max_lr} is below the first one, {init_lr}.",
                 max_lr=max_lr,
@@ -75,7 +75,7 @@ class ScheduleSpec(BaseModel):
     def _not_below_first(cls, last: int, info: ValidationInfo) -> int:
         first = info.data.get("first_batch")
         if first is not None and last < first:
-            raise spec_error(
+            raise build_spec_error(
                 "below_first_batch",
                 "The last batch size {last} is below the first one, {first}.",
                 last=last,
@@ -231,13 +231,13 @@ class TrainSpec(BaseModel):
             return None
         refuse_repeats(features)
         if info.data.get("target") in features:
-            raise spec_error(
+            raise build_spec_error(
                 "target_is_feature", "The target {value} is also a feature.", value=repr(info.data["target"])
             )
         if info.data.get("task") == "forecast" and features:
-            raise spec_error("forecast_features", "A forecast takes no feature columns: leave them empty.")
+            raise build_spec_error("forecast_features", "A forecast takes no feature columns: leave them empty.")
         if not features:
-            raise spec_error("no_features", "Name at least one feature, or leave the field empty for all.")
+            raise build_spec_error("no_features", "Name at least one feature, or leave the field empty for all.")
         return features
 
     @field_validator("test_share")
@@ -245,7 +245,7 @@ class TrainSpec(BaseModel):
     def _shares_leave_training(cls, test: float, info: ValidationInfo) -> float:
         validation = info.data.get("validation_share")
         if validation is not None and validation + test > 0.8:
-            raise spec_error(
+            raise build_spec_error(
                 "shares_too_large",
                 "Validation and test take {taken} of the rows; at least 0.2 must be left to train on.",
                 taken=round(validation + test, 4),

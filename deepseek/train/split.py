@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.train.plan import rows_of_share
+from deepseek.train.plan import count_share
 
 Rows = npt.NDArray[np.int64]
 
@@ -24,7 +24,7 @@ class Parts:
     test: Rows
 
 
-def by_chance(classes: Rows, validation_share: float, test_share: float, seed: int) -> Parts:
+def split_randomly(classes: Rows, validation_share: float, test_share: float, seed: int) -> Parts:
     """Parts drawn by chance, every class in equal shares; `classes` (n,), all zero where there are none.
 
     The rows are shuffled, then sorted by class, and each part takes rows at equal distances from a random start: that
@@ -33,20 +33,20 @@ def by_chance(classes: Rows, validation_share: float, test_share: float, seed: i
     draw = np.random.default_rng(seed)
     shuffled = draw.permutation(len(classes))
     ordered = shuffled[np.argsort(classes[shuffled], kind="stable")]
-    test, rest = _spaced(ordered, rows_of_share(len(classes), test_share), draw.random())
-    validation, training = _spaced(rest, rows_of_share(len(classes), validation_share), draw.random())
+    test, rest = _select_spaced(ordered, count_share(len(classes), test_share), draw.random())
+    validation, training = _select_spaced(rest, count_share(len(classes), validation_share), draw.random())
     for lost in np.setdiff1d(classes, classes[training]):
         if lost in classes[validation]:
-            training, validation = _moved(training, validation, classes, lost)
+            training, validation = _move_one(training, validation, classes, lost)
         else:
-            training, test = _moved(training, test, classes, lost)
+            training, test = _move_one(training, test, classes, lost)
     return Parts(np.sort(training), np.sort(validation), np.sort(test))
 
 
-def in_order(rows: int, validation_share: float, test_share: float, gap: int = 0) -> Parts:
+def split_in_order(rows: int, validation_share: float, test_share: float, gap: int = 0) -> Parts:
     """Parts in the order of the rows, the test part last; `gap` rows before each border belong to no part."""
-    test = rows - rows_of_share(rows, test_share)
-    validation = test - rows_of_share(rows, validation_share)
+    test = rows - count_share(rows, test_share)
+    validation = test - count_share(rows, validation_share)
     return Parts(
         np.arange(0, max(0, validation - gap)),
         np.arange(validation, max(validation, test - gap)),
@@ -95,28 +95,28 @@ def require_labels(parts: Parts, classes: Rows, names: Sequence[str]) -> None:
         lost |= dict.fromkeys(np.setdiff1d(classes[part], classes[parts.training]).tolist(), name)
     if not lost:
         return
-    shown = ", ".join(repr(names[code]) for code in list(lost)[:20])
+    missing = ", ".join(repr(names[code]) for code in list(lost)[:20])
     where = " and ".join(sorted(set(lost.values()), reverse=True))
     raise EngineError(
         "label_only_in_test",
         "The training part has no row of {shown}, which the {where} part has: nothing could be learned of it.",
-        shown=shown,
+        shown=missing,
         where=where,
         field="/split",
-        value=shown,
+        value=missing,
         limit="every class in the training part",
         hint=N_("Split at random, which puts every class into the training part; or leave these rows out."),
     )
 
 
-def _spaced(rows: Rows, count: int, start: float) -> tuple[Rows, Rows]:
+def _select_spaced(rows: Rows, count: int, start: float) -> tuple[Rows, Rows]:
     """`count` of the rows at equal distances, and the others."""
-    taken = np.zeros(len(rows), dtype=bool)
-    taken[np.floor((np.arange(count) + start) * (len(rows) / count)).astype(np.int64).clip(max=len(rows) - 1)] = True
-    return rows[taken], rows[~taken]
+    selected = np.zeros(len(rows), dtype=bool)
+    selected[np.floor((np.arange(count) + start) * (len(rows) / count)).astype(np.int64).clip(max=len(rows) - 1)] = True
+    return rows[selected], rows[~selected]
 
 
-def _moved(to: Rows, part: Rows, classes: Rows, wanted: int) -> tuple[Rows, Rows]:
+def _move_one(to: Rows, part: Rows, classes: Rows, label: int) -> tuple[Rows, Rows]:
     """Both parts after one row of the class `wanted` went over."""
-    place = np.flatnonzero(classes[part] == wanted)[0]
+    place = np.flatnonzero(classes[part] == label)[0]
     return np.append(to, part[place]), np.delete(part, place)

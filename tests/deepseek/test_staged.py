@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from deepseek.job import STALE_SECONDS, EngineError, checkpoint_path, staged
+from deepseek.job import STALE_SECONDS, EngineError, build_checkpoint_path, stage_outputs
 
 
 def test_success_renames_the_folder(tmp_path):
     out = tmp_path / "new" / "out"
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         (stage / "deep").mkdir()
         (stage / "deep" / "a").write_text("a")
         assert stage.parent == out.parent
@@ -24,7 +24,7 @@ def test_success_renames_the_folder(tmp_path):
 
 
 def write_then(out, act):
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         (stage / "ours").touch()
         act()
 
@@ -41,7 +41,7 @@ def test_failure_leaves_nothing(tmp_path, error):
 
 def test_empty_folder_is_taken(tmp_path):
     (tmp_path / "out").mkdir()
-    with staged(tmp_path / "out") as stage:
+    with stage_outputs(tmp_path / "out") as stage:
         (stage / "a").touch()
     assert os.listdir(tmp_path / "out") == ["a"]
 
@@ -58,7 +58,7 @@ def test_what_exists_is_refused(tmp_path, kind):
         out = out / "below"
     else:
         out.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(EngineError) as caught, staged(out):
+    with pytest.raises(EngineError) as caught, stage_outputs(out):
         pass
     assert (caught.value.code, caught.value.field) == ("output_exists", "out")
     assert os.listdir(tmp_path) == ["out"]
@@ -74,8 +74,8 @@ def test_folder_filled_meanwhile_is_not_overwritten(tmp_path):
 
 KILLED = """
 import sys, time, pathlib
-from deepseek.job import staged
-with staged(pathlib.Path(sys.argv[1])) as stage:
+from deepseek.job import stage_outputs
+with stage_outputs(pathlib.Path(sys.argv[1])) as stage:
     (stage / "half").write_text("half")
     print("ready", flush=True)
     time.sleep(60)
@@ -97,7 +97,7 @@ def test_killed_run_leaves_no_output_and_the_next_sweeps_up(tmp_path):
     (left,) = tmp_path.iterdir()
     old = time.time() - 2 * STALE_SECONDS
     os.utime(left, (old, old))
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         (stage / "whole").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "whole"]
 
@@ -106,7 +106,7 @@ def test_running_twin_is_not_swept(tmp_path):
     process = killed_run(tmp_path / "out")
     (alive,) = tmp_path.iterdir()
     os.utime(alive, (0, 0))
-    with staged(tmp_path / "out"):
+    with stage_outputs(tmp_path / "out"):
         pass
     assert alive.exists()
     process.kill()
@@ -115,4 +115,4 @@ def test_running_twin_is_not_swept(tmp_path):
 
 def test_a_checkpoint_lies_beside_the_output_folder_whatever_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert checkpoint_path(Path("models/out")) == tmp_path / "models" / ".out.checkpoint"
+    assert build_checkpoint_path(Path("models/out")) == tmp_path / "models" / ".out.checkpoint"

@@ -3,7 +3,7 @@
 import json
 import time
 
-from deepseek.job import EngineError, Output, Result, staged
+from deepseek.job import EngineError, Output, Result, stage_outputs
 
 
 def run(spec, *, inputs, out, report):
@@ -19,6 +19,6 @@ def run(spec, *, inputs, out, report):
     figures = {"schema": "plane/figures/v1", "variant": "fp32", "rows": 7, "size_bytes": 10}
     figures["metrics"] = [{**rmse, "value": 0.5}]
     figures["baseline"] = {"name": "mean", "metrics": [{**rmse, "value": 2.0}]}
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         (stage / "figures.json").write_text(json.dumps(figures))
     return Result((Output("figures", "figures.json", "application/json"),))

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from deepseek.job import EngineError, Output, Result, checkpoint_path, staged
+from deepseek.job import EngineError, Output, Result, build_checkpoint_path, stage_outputs
 
 EVERY = 5
 
@@ -26,13 +26,13 @@ def run(spec, *, inputs, out, report):
             keep(out, state, report)
         if step == spec.steps * 3 // 4:
             stop(spec, began)
-    with staged(out) as stage:
+    with stage_outputs(out) as stage:
         (stage / "note.json").write_text(state["chain"])
     return Result((Output("note", "note.json", "application/json"),), {"began": began})
 
 
 def keep(out, state, report):
-    path = checkpoint_path(out)
+    path = build_checkpoint_path(out)
     draft = path.with_name("draft")
     draft.write_text(json.dumps(state))
     draft.rename(path)

@@ -107,7 +107,7 @@ def test_rerun_ignores_checkpoint_of_first_run(train, again, monkeypatch):
 
 def test_changed_code_is_named(train, again, monkeypatch):
     with monkeypatch.context() as older:
-        older.setattr(tracking, "code_digest", lambda: "c" * 64)
+        older.setattr(tracking, "compute_code_digest", lambda: "c" * 64)
         run = train()
     rerun = again(run)
     named = [(one["kind"], one["was"]) for one in rerun.document["inputs"]]

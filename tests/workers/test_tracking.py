@@ -17,7 +17,7 @@ from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
 from apps.platform.lineage.models import Edge
-from deepseek.code import code_digest
+from deepseek.code import compute_code_digest
 from workers import kinds, tasks, tracking
 from workers.tracking import Tracker
 
@@ -75,7 +75,7 @@ def test_run_records_params_environment_and_code(work):
     assert (run.spec_digest, run.created_by, run.kind, run.attempt) == (job.spec_digest, "engineer", "noop", 1)
     assert run.environment["packages"]["torch"]
     assert (run.environment["node"], run.environment["threads"]) == ("test", 1)
-    assert run.code_digest == code_digest()
+    assert run.code_digest == compute_code_digest()
 
 
 def test_failed_job_closes_its_run(work):

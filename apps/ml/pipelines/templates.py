@@ -25,7 +25,7 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.compile.spec import CompileSpec
 from deepseek.messages import Message
 from deepseek.quantize.spec import QuantizeSpec
-from deepseek.spec_errors import spec_error
+from deepseek.spec_errors import build_spec_error
 from deepseek.tables.csv_dialect import CsvDialect
 from deepseek.train.spec import TrainSpec
 
@@ -67,7 +67,9 @@ class ChainParameters(BaseModel):
     @classmethod
     def _clean_or_skip(cls, clean: CleanSpec, info: ValidationInfo) -> CleanSpec:
         if info.data.get("skip_cleaning"):
-            raise spec_error("cleaning_skipped", "Cleaning is skipped: leave this out, or set skip_cleaning to false.")
+            raise build_spec_error(
+                "cleaning_skipped", "Cleaning is skipped: leave this out, or set skip_cleaning to false."
+            )
         return clean
 
 

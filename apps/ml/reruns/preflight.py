@@ -27,7 +27,7 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.spec_validation import combine_errors
 from apps.platform.jobs.submission import InputSpec, Submission
 from apps.platform.nodes.models import Node
-from deepseek.code import code_digest
+from deepseek.code import compute_code_digest
 from deepseek.messages import N_, Message
 
 NAME_LENGTH = 112  # of a job's name, so that the word behind it fits
@@ -148,8 +148,8 @@ def describe_damaged_input(slot: str, digest: str) -> dict[str, Any]:
 def list_expected_differences(run: Run) -> list[Difference]:
     """What of the record this plane cannot give again: code, versions, processor and GPU. It runs all the same."""
     differences = []
-    if run.code_digest and run.code_digest != code_digest():
-        differences.append(Difference("code", "", run.code_digest, code_digest()))
+    if run.code_digest and run.code_digest != compute_code_digest():
+        differences.append(Difference("code", "", run.code_digest, compute_code_digest()))
     if (recorded := format_value(run.environment.get("python"))) not in ("", python_version()):
         differences.append(Difference("python", "", recorded, python_version()))
     for name, recorded in sorted((run.environment.get("packages") or {}).items()):

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from deepseek.clean.explain import MAX_CHANGES, explain, lines_of
+from deepseek.clean.explain import MAX_CHANGES, explain, format_lines
 from deepseek.clean.run import run
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError, Silent
@@ -96,7 +96,7 @@ def test_refused_as_the_run_refuses(told, spec, field):
 
 
 def test_told_to_a_person(told):
-    lines = list(lines_of(told(outliers={"method": "iqr", "action": "cap"})))
+    lines = list(format_lines(told(outliers={"method": "iqr", "action": "cap"})))
     assert lines[:2] == ["looked at all rows; nothing was written", "outliers (iqr, 1.5, cap): 2 found, 2 cells change"]
     assert "  row 2, x: missing -> 2.5 (filled)" in lines
     assert "rows dropped: 0" in lines

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepseek.clean.explain import explain, lines_of
+from deepseek.clean.explain import explain, format_lines
 from deepseek.clean.explain_plan import OTHER_KEY
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError
@@ -73,6 +73,6 @@ def test_a_second_table_is_looked_at(told, tmp_path):
 
 
 def test_told_to_a_person(told):
-    lines = list(lines_of(told()))
+    lines = list(format_lines(told()))
     assert "2. fill_linear: 2 cells change (6 -> 6 rows)" in lines
     assert "3. regularise: 2 rows added (6 -> 8 rows)" in lines

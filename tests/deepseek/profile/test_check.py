@@ -4,7 +4,7 @@ import pytest
 
 from deepseek.job import EngineError
 from deepseek.profile import check
-from deepseek.profile.check import check_table, lines_of
+from deepseek.profile.check import check_table, format_lines
 from deepseek.profile.spec import ProfileSpec
 
 RANGE = {"kind": "range", "column": "a", "maximum": 100}
@@ -31,7 +31,7 @@ def test_each_is_told_and_every_error_that_does_not_hold(table, tmp_path):
         ("expectation_failed", "/expectations/2", "row 4: as in row 1"),
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
-    assert list(lines_of(told))[:2] == ["checked 4 rows; nothing was written", "fail: range a: <= 100"]
+    assert list(format_lines(told))[:2] == ["checked 4 rows; nothing was written", "fail: range a: <= 100"]
 
 
 def test_who_asks_for_a_report_hears_no_error(table):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deepseek.train import checkpoint
-from deepseek.train.checkpoint import Checkpoint, Unusable, identity_of, read_checkpoint, write_checkpoint
+from deepseek.train.checkpoint import Checkpoint, Unusable, compute_identity, read_checkpoint, write_checkpoint
 from deepseek.train.spec import TrainSpec
 
 OLD = Checkpoint({"step": 1}, {"a/b": torch.arange(3), "random/cpu": torch.get_rng_state(), "step": torch.tensor(2.5)})
@@ -71,13 +71,16 @@ def test_every_cut_is_noticed(tmp_path):
 
 def test_spec_table_and_code_make_the_identity(monkeypatch):
     spec = TrainSpec(task="forecast", target="y")
-    one = identity_of(spec, {"table": "a"})
-    assert one == identity_of(spec.model_copy(), {"table": "a"})
-    others = {identity_of(spec, {"table": "b"}), identity_of(spec.model_copy(update={"seed": 1}), {"table": "a"})}
-    monkeypatch.setattr(checkpoint, "code_digest", lambda: "other")
-    assert len({one, identity_of(spec, {"table": "a"}), *others}) == 4
+    one = compute_identity(spec, {"table": "a"})
+    assert one == compute_identity(spec.model_copy(), {"table": "a"})
+    others = {
+        compute_identity(spec, {"table": "b"}),
+        compute_identity(spec.model_copy(update={"seed": 1}), {"table": "a"}),
+    }
+    monkeypatch.setattr(checkpoint, "compute_code_digest", lambda: "other")
+    assert len({one, compute_identity(spec, {"table": "a"}), *others}) == 4
 
 
 def test_the_identity_is_the_same_in_any_order_of_inputs():
     spec, inputs = TrainSpec(task="regression", target="y"), {"table": "a" * 64, "base": "b" * 64}
-    assert identity_of(spec, inputs) == identity_of(spec, dict(reversed(inputs.items())))
+    assert compute_identity(spec, inputs) == compute_identity(spec, dict(reversed(inputs.items())))

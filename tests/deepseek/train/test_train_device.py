@@ -5,7 +5,7 @@ import torch
 
 from deepseek.job import EngineError
 from deepseek.train import device
-from deepseek.train.device import choose_place, seed_of, settings
+from deepseek.train.device import apply_settings, choose_place, derive_seed
 from deepseek.train.spec import TrainSpec
 
 FLOWERS = {"task": "classification", "target": "kind"}
@@ -62,7 +62,7 @@ def test_mixed_precision_learns_as_well(train, flowers, precision):
 
 def test_torch_is_left_as_it_was():
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_rng_state().tolist()
-    with settings(spec(threads=before[0] + 1), device.Place(torch.device("cpu"), None)):
+    with apply_settings(spec(threads=before[0] + 1), device.Place(torch.device("cpu"), None)):
         assert torch.get_num_threads() == before[0] + 1
         assert torch.are_deterministic_algorithms_enabled()
         torch.manual_seed(9)
@@ -80,11 +80,11 @@ def test_a_training_that_fails_leaves_torch_as_it_was(train, flowers):
 
 def test_no_memory_is_a_memory_error():
     place = device.Place(torch.device("cpu"), None)
-    with pytest.raises(MemoryError), settings(spec(), place):
+    with pytest.raises(MemoryError), apply_settings(spec(), place):
         torch.empty(2**60)
 
 
 def test_a_seed_for_each_purpose():
-    seeds = [seed_of(seed, purpose, n) for seed in (0, 1) for purpose in ("order", "weights") for n in (0, 1)]
+    seeds = [derive_seed(seed, purpose, n) for seed in (0, 1) for purpose in ("order", "weights") for n in (0, 1)]
     assert len(set(seeds)) == 8
     assert all(0 <= seed < 2**63 for seed in seeds)

@@ -11,7 +11,7 @@ import pyarrow.ipc
 import pytest
 
 from deepseek.job import EngineError
-from deepseek.train.examples import moments, read_examples
+from deepseek.train.examples import compute_moments, read_examples
 from deepseek.train.spec import TrainSpec
 
 ROWS = 40
@@ -133,7 +133,7 @@ def test_a_column_that_float32_cannot_tell_apart_is_remarked_on(table):
 def test_moments(residual):
     values = np.random.default_rng(0).normal(1e6, 2, (40_000, 3)).astype(np.float32)
     values[:, 1] = 7
-    mean, spread = moments(values, np.arange(30_000), residual=residual)
+    mean, spread = compute_moments(values, np.arange(30_000), residual=residual)
     wanted = values[:30_000].astype(np.float64) - (values[:30_000, -1:].astype(np.float64) if residual else 0)
     assert mean == pytest.approx(wanted.mean(axis=0))
     if residual:
@@ -145,7 +145,7 @@ def test_moments(residual):
 def test_moments_of_wide_windows_take_little_memory():
     windows = np.lib.stride_tricks.sliding_window_view(np.ones(20_000, np.float32), 2048)
     tracemalloc.start()
-    moments(windows, np.arange(len(windows)), residual=True)
+    compute_moments(windows, np.arange(len(windows)), residual=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 200e6  # whole, they are 147 MB in float32, and their copies in float64 several times as much

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepseek.job import Silent, checkpoint_path
+from deepseek.job import Silent, build_checkpoint_path
 from deepseek.train.device import Place
 from tests.deepseek.train.conftest import draw_flowers, train_to
 
@@ -76,13 +76,13 @@ def test_going_on_is_bit_exact(train, flowers, tmp_path, uninterrupted, same, at
     with pytest.raises(Stopped):
         train(flowers, "out", **SPEC, report=Stops(at, later))
     assert not (tmp_path / "out").exists()
-    assert checkpoint_path(tmp_path / "out").exists()
+    assert build_checkpoint_path(tmp_path / "out").exists()
     report = Stops()
     assert train(flowers, "out", **SPEC, report=report) == uninterrupted.result
     same(uninterrupted.out, "out")
     assert ("info", f"goes on from the checkpoint of step {at}") in report.lines
     assert report.points == [point for point in uninterrupted.report.points if point[1] > at]
-    assert not checkpoint_path(tmp_path / "out").exists()
+    assert not build_checkpoint_path(tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -126,7 +126,7 @@ def test_every_checkpoint_in_a_row(train, flowers, uninterrupted, same):
 def test_the_slot_is_gone_on_from_in_another_folder(train, flowers, tmp_path, uninterrupted, same):
     with pytest.raises(Stopped):
         train(flowers, "first", **SPEC, report=Stops(10))
-    moved = checkpoint_path(tmp_path / "first").rename(tmp_path / "000")
+    moved = build_checkpoint_path(tmp_path / "first").rename(tmp_path / "000")
     report = Stops()
     train(flowers, "second", **SPEC, report=report, inputs={"checkpoint": moved})
     same(uninterrupted.out, "second")
@@ -142,7 +142,7 @@ def test_a_checkpoint_that_does_not_belong_is_left(
     other = {"spec": SPEC | {"seed": 1}, "table": SPEC | {"task": "forecast", "target": "height"}}.get(harm, SPEC)
     with pytest.raises(Stopped):
         train(waves if harm == "table" else flowers, "out", **other, report=Stops(10))
-    path = checkpoint_path(tmp_path / "out")
+    path = build_checkpoint_path(tmp_path / "out")
     data = path.read_bytes()
     harmed = {"cut": data[:-1], "flipped": data[:-1] + bytes([data[-1] ^ 1]), "empty": b"", "pickle": b"\x80\x04N."}
     path.write_bytes(harmed.get(harm, data))

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from deepseek.job import EngineError, Silent, checkpoint_path
+from deepseek.job import EngineError, Silent, build_checkpoint_path
 from deepseek.models.figures import Figures
 from deepseek.models.heldout import read_heldout
 from deepseek.models.manifest import ModelManifest, compute_file_sha256
@@ -142,7 +142,7 @@ class Keeps(Silent):
 
 def test_a_loss_that_is_not_finite(train, flowers, tmp_path, monkeypatch):
     """It stops before the step, names it, and the checkpoint that is kept holds finite weights."""
-    whole = loop.Training._loss
+    whole = loop.Training._compute_loss
     calls = []
 
     def spoilt(self, rows):
@@ -150,22 +150,22 @@ def test_a_loss_that_is_not_finite(train, flowers, tmp_path, monkeypatch):
         calls.append(self.network.training)
         return loss * math.nan if sum(calls) == 8 else loss
 
-    monkeypatch.setattr(loop.Training, "_loss", spoilt)
+    monkeypatch.setattr(loop.Training, "_compute_loss", spoilt)
     report = Keeps()
     with pytest.raises(EngineError) as caught:
         train(flowers, **FLOWERS, checkpoint_every=3, report=report)
     assert caught.value.code == "loss_not_finite"
     assert "of step 8 is nan" in caught.value.message
     assert "of step 6, is kept" in caught.value.message
-    assert report.checkpoints[-1] == (checkpoint_path(tmp_path / "out"), 6)
+    assert report.checkpoints[-1] == (build_checkpoint_path(tmp_path / "out"), 6)
     assert not (tmp_path / "out").exists()
-    state = safetensors.numpy.load(checkpoint_path(tmp_path / "out").read_bytes().split(b"\n", 2)[2])
+    state = safetensors.numpy.load(build_checkpoint_path(tmp_path / "out").read_bytes().split(b"\n", 2)[2])
     assert all(np.isfinite(tensor).all() for tensor in state.values())
 
 
 def test_a_gradient_that_is_not_finite(train, flowers, monkeypatch):
-    whole = loop.Training._loss
-    monkeypatch.setattr(loop.Training, "_loss", lambda self, rows: _steep(whole(self, rows), self.network.training))
+    whole = loop.Training._compute_loss
+    monkeypatch.setattr(loop.Training, "_compute_loss", lambda self, rows: _steep(whole(self, rows), self.network.training))
     with pytest.raises(EngineError) as caught:
         train(flowers, **FLOWERS)
     assert caught.value.code == "loss_not_finite"

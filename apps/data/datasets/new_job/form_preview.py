@@ -70,4 +70,4 @@ def estimate_memory(version: DatasetVersion | None, values: Mapping[str, Any], k
         spec = parse_model(TrainSpec, fields, strict=False, prefix="")
     except Invalid:
         return None
-    return train_plan.memory_bytes(spec, version.rows, len(version.columns))
+    return train_plan.estimate_memory(spec, version.rows, len(version.columns))

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.errors import Invalid
 from apps.platform.jobs.spec_validation import parse_model
-from deepseek.train.plan import Phase, batches, learning_rates, phases_of, training_rows
+from deepseek.train.plan import Phase, count_training_rows, list_batches, list_learning_rates, plan_phases
 from deepseek.train.schedule import DECAY_STEPS
 from deepseek.train.spec import TrainSpec
 
@@ -42,8 +42,8 @@ def build_schedule_preview(values: Mapping[str, Any], rows: int | None, name: st
         spec = parse_model(TrainSpec, completed, strict=False, prefix="")
     except Invalid as failure:
         return SchedulePreview(wrong=[str(error["field"]) for error in failure.errors])
-    training_row_count = training_rows(spec, rows) if rows is not None else None
-    phases = phases_of(spec.schedule, spec.epochs, training_row_count) if training_row_count else []
+    training_row_count = count_training_rows(spec, rows) if rows is not None else None
+    phases = plan_phases(spec.schedule, spec.epochs, training_row_count) if training_row_count else []
     steps = sum(phase.steps for phase in phases)
     chart_steps = steps or max(DEFAULT_CHART_STEPS, 2 * spec.schedule.warmup_steps)
     return SchedulePreview(
@@ -59,7 +59,7 @@ def build_schedule_preview(values: Mapping[str, Any], rows: int | None, name: st
 
 def build_rate_chart(spec: TrainSpec, steps: int, name: str) -> dict[str, Any]:
     """Logarithmic where the rate decays: a tenth of it would lie on the axis."""
-    points = learning_rates(spec.schedule, steps)
+    points = list_learning_rates(spec.schedule, steps)
     return {
         "series": [{"label": _("learning rate"), "points": points}],
         "x_unit": _("step"),
@@ -71,7 +71,7 @@ def build_rate_chart(spec: TrainSpec, steps: int, name: str) -> dict[str, Any]:
 
 
 def build_size_chart(phases: list[Phase], name: str) -> dict[str, Any]:
-    points = [(step, float(size)) for step, size in batches(phases)]
+    points = [(step, float(size)) for step, size in list_batches(phases)]
     return {
         "series": [{"label": _("batch size"), "points": points}],
         "x_unit": _("step"),

@@ -35,7 +35,7 @@ def _here(monkeypatch, settings, tmp_path):
     """A store of this test alone; what the plane has now is what the runs recorded, and no doorbell is published."""
     settings.PLANE_HOME = tmp_path
     monkeypatch.setattr(doorbell, "ring", lambda queue: None)
-    monkeypatch.setattr(preflight, "code_digest", lambda: CODE)
+    monkeypatch.setattr(preflight, "compute_code_digest", lambda: CODE)
     monkeypatch.setattr(preflight, "python_version", lambda: ENVIRONMENT["python"])
     monkeypatch.setattr(preflight, "get_installed_version", lambda name: PACKAGES.get(name, ""))
 
