@@ -165,7 +165,9 @@ def test_a_loss_that_is_not_finite(train, flowers, tmp_path, monkeypatch):
 
 def test_a_gradient_that_is_not_finite(train, flowers, monkeypatch):
     whole = loop.Training._compute_loss
-    monkeypatch.setattr(loop.Training, "_compute_loss", lambda self, rows: _steep(whole(self, rows), self.network.training))
+    monkeypatch.setattr(
+        loop.Training, "_compute_loss", lambda self, rows: _steep(whole(self, rows), self.network.training)
+    )
     with pytest.raises(EngineError) as caught:
         train(flowers, **FLOWERS)
     assert caught.value.code == "loss_not_finite"
