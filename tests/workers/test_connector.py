@@ -39,7 +39,7 @@ def reach(server) -> Iterator[Connector]:
 
 def test_listed_host_is_connected_to(reach, server):
     port = server.getsockname()[1]
-    assert reach.look_up("127.0.0.1", port) == ["127.0.0.1"]
+    assert reach.resolve("127.0.0.1", port) == ["127.0.0.1"]
     with socket.socket() as here:
         assert reach.connect(here, ("127.0.0.1", port)) in (0, 115)
         there, _ = server.accept()
@@ -53,8 +53,8 @@ def test_nothing_else_is_reached(reach, server):
     port = server.getsockname()[1]
     with socket.create_server(("127.0.0.1", 0)) as other:
         asked = {
-            "another port": lambda: reach.look_up("127.0.0.1", other.getsockname()[1]),
-            "another name": lambda: reach.look_up("localhost", port),
+            "another port": lambda: reach.resolve("127.0.0.1", other.getsockname()[1]),
+            "another name": lambda: reach.resolve("localhost", port),
             "an address that no look-up gave": lambda: reach.connect(socket.socket(), ("127.0.0.1", port)),
             "another address": lambda: reach.connect(socket.socket(), ("127.0.0.2", port)),
         }
@@ -78,7 +78,7 @@ def test_nonsense_is_not_answered_and_ends_nothing(reach, server):
                     socket.send_fds(reach._channel, [data], [theirs.fileno()])
             assert ours.recv(100) == b""
     reach._channel.send(b'{"connect": ["127.0.0.1", 1]}')  # without a socket for the answer
-    assert reach.look_up("127.0.0.1", server.getsockname()[1]) == ["127.0.0.1"]
+    assert reach.resolve("127.0.0.1", server.getsockname()[1]) == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize(

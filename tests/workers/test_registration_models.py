@@ -70,13 +70,13 @@ def manifest_of(variant, data, parent=None):
 def forms(held):
     """{slot: artifact} of a model in two forms."""
     fp32 = manifest_of("fp32", b"weights")
-    int8 = manifest_of("int8", b"small weights", fp32.digest())
+    int8 = manifest_of("int8", b"small weights", fp32.compute_digest())
     made = {}
     for slot, manifest, data in (("fp32", fp32, b"weights"), ("int8", int8, b"small weights")):
         figures = Figures(variant=slot, rows=4, metrics=[RMSE], size_bytes=len(data))
         made[slot] = held(data, manifest.file.name)
-        made[f"{slot}_manifest"] = held(manifest.text().encode(), "model.json")
-        made[f"{slot}_figures"] = held(figures.text().encode(), "figures.json")
+        made[f"{slot}_manifest"] = held(manifest.to_json().encode(), "model.json")
+        made[f"{slot}_figures"] = held(figures.to_json().encode(), "figures.json")
     return made
 
 
