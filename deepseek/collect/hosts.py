@@ -29,7 +29,7 @@ class Entry:
     port: int | None = None
 
     def covers(self, entry: "Entry") -> bool:
-        """Whether everything that `other` allows is allowed by this entry too."""
+        """Whether everything that `entry` allows is allowed by this entry too."""
         if self.port is not None and self.port != entry.port:
             return False
         if self.network is not None or entry.network is not None:
@@ -83,7 +83,7 @@ def to_ascii_name(name: str) -> str:
 
 
 def find_uncovered(listed: Sequence[str], allowed: Iterable[str]) -> list[int]:
-    """Positions in `wanted` of the entries that no entry of `allowed` covers. Raises ValueError for a bad `allowed`."""
+    """Positions in `listed` of the entries that no entry of `allowed` covers. Raises ValueError for a bad `allowed`."""
     entries = [parse_entry(text) for text in allowed]
     return [index for index, text in enumerate(listed) if not any(entry.covers(parse_entry(text)) for entry in entries)]
 

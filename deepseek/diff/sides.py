@@ -121,7 +121,7 @@ def split_into_parts(side: Side, keys: Sequence[str], types: Sequence[pa.DataTyp
 
 
 def read_part(side: Side, folder: Path, part: int) -> pa.Table | None:
-    """What `parted` wrote of this part; None for no row."""
+    """What `split_into_parts` wrote of this part; None for no row."""
     path = build_part_path(folder, side, part)
     if not path.exists():
         return None

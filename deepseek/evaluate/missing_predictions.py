@@ -20,11 +20,11 @@ def require_predictions(
 ) -> None:
     """EngineError ``prediction_missing`` where a prediction lacks that could have been made.
 
-    `must` (n,): the rows that are asked for and have a target; `there` (n,): those that have a prediction. A model may
-    need any column, so a row that lacks one, other than the target, may lack its prediction: the plane's own models
-    leave such rows out too. Of a forecast `series` (n,) is the target, NaN where it is missing. A forecast looks back:
-    on no more rows than come before the first prediction, so those may lack one, and every row with a gap among so many
-    rows before it.
+    `required` (n,): the rows that are asked for and have a target; `present` (n,): those that have a prediction. A
+    model may need any column, so a row that lacks one, other than the target, may lack its prediction: the plane's own
+    models leave such rows out too. Of a forecast `series` (n,) is the target, NaN where it is missing. A forecast looks
+    back: on no more rows than come before the first prediction, so those may lack one, and every row with a gap among
+    so many rows before it.
     """
     if series is None:
         optional, limit = _find_rows_without_inputs(table, target), "only rows where another column is missing"

@@ -38,7 +38,7 @@ WHOLE = re.compile(r" *([+-]?[0-9]{1,18})(\.0*)? *")
 
 @dataclass(frozen=True)
 class Predictions:
-    """By the rows of the table that is measured on: `there` (n,) of bool, where a prediction was given, and what.
+    """By the rows of the table that is measured on: `complete` (n,) of bool, where a prediction was given, and what.
 
     `classes` in their order; `guess` (n,) are places in them; `outputs` (n, 1) or (n, C), where numbers were given.
     """

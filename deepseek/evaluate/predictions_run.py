@@ -37,7 +37,7 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
     Writes ``evaluation.json``, ``rows.parquet`` and ``replicates.json`` into the folder `out`.
 
     Raises EngineError: ``wrong_inputs``, ``horizon_unknown``, ``horizon_not_taken``, ``group_not_taken``,
-    ``too_many_missing``, ``rows_too_few``, and what `read_predictions`, `classes_of`, `values_of`,
+    ``too_many_missing``, ``rows_too_few``, and what `read_predictions`, `parse_classes`, `parse_values`,
     `require_predictions` and `Measuring` find.
     """
     if set(inputs) != set(SLOTS):

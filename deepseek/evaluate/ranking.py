@@ -14,7 +14,7 @@ def build_ranking_measures(
     """ndcg_at_<k>, map and mrr: means over the queries that have a relevant row (relevance above 0).
 
     `query` (n,) numbers the query of each row; `blocks` (queries,) is the block of each query, for queries, not rows,
-    are drawn. See `of_query` for the values of one.
+    are drawn. See `measure_query` for the values of one.
     """
     order = np.argsort(query, kind="stable")
     edges = [*np.flatnonzero(np.diff(query[order], prepend=-1)).tolist(), len(query)]

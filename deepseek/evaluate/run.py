@@ -29,7 +29,7 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
     memory, which are measured.
 
     Raises EngineError: ``wrong_inputs``, ``model_tampered``, ``positive_unknown``, ``outputs_not_finite``,
-    ``relevance_negative``, and what `open_model`, `read_evaluation` and `parts_of` find wrong with a file.
+    ``relevance_negative``, and what `open_model`, `read_evaluation` and `split_into_slices` find wrong with a file.
     """
     if set(inputs) != set(SLOTS):
         raise EngineError(

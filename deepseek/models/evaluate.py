@@ -70,7 +70,7 @@ def measure_difference(
     seed: int = 0,
     horizon: int = 1,
 ) -> list[Metric]:
-    """`measure` of `outputs` less that of `others` on the same rows, with paired intervals: each replicate draws
+    """`measure` of `outputs` less that of `reference` on the same rows, with paired intervals: each replicate draws
     the same rows for both. The two differ, at this confidence, where 0 lies outside."""
     blocks = assign_blocks(task, len(target), seed, horizon)
     ours, theirs = _compute_sums(task, outputs, target, blocks), _compute_sums(task, reference, target, blocks)

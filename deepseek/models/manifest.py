@@ -93,7 +93,7 @@ class ModelManifest(_Frozen):
         return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n"
 
     def compute_digest(self) -> str:
-        """SHA-256 of `text`: what a form made from this one names as its parent."""
+        """SHA-256 of `to_json`: what a form made from this one names as its parent."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @classmethod

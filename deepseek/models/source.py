@@ -90,7 +90,7 @@ def predict_in_batches(predictor: Predictor, rows: Floats, batch: int, report: R
 
 
 def measure_gap(outputs: Floats, expected: Floats) -> tuple[float, float]:
-    """The largest difference between two outputs of one shape, and the same relative to the largest of `wanted`.
+    """The largest difference between two outputs of one shape, and the same relative to the largest of `expected`.
 
     Infinite where either holds a value that is not finite.
     """

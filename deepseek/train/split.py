@@ -117,6 +117,6 @@ def _select_spaced(rows: Rows, count: int, start: float) -> tuple[Rows, Rows]:
 
 
 def _move_one(to: Rows, part: Rows, classes: Rows, label: int) -> tuple[Rows, Rows]:
-    """Both parts after one row of the class `wanted` went over."""
+    """Both parts after one row of the class `label` went over."""
     place = np.flatnonzero(classes[part] == label)[0]
     return np.append(to, part[place]), np.delete(part, place)
