@@ -210,7 +210,7 @@ def build_unconfirmed_item(user: User) -> ActionItem:
 
 def build_chain_item() -> ActionItem:
     text = _("The last verification found a record that does not fit. The page names it.")
-    title = _("Look into the broken audit chain")
+    title = _("Inspect the broken audit chain")
     return ActionItem(title=title, text=text, url=reverse("audit:list"), action=_("Open"), state="failed")
 
 

@@ -111,9 +111,9 @@ def build_isolation_lamp() -> dict[str, str]:
     if snapshot.unknown:
         return {"state": "note", "label": _("Isolation not known"), "text": snapshot.unknown, "url": url}
     if snapshot.ways_out:
-        text = _("this host, looked at %(time)s") % checked_at
-        return {"state": "held", "label": _("Route out exists"), "text": text, "url": url}
-    text = _("no route out of this host, looked at %(time)s") % checked_at
+        text = _("this host, checked %(time)s") % checked_at
+        return {"state": "held", "label": _("Default route present"), "text": text, "url": url}
+    text = _("no route out of this host, checked %(time)s") % checked_at
     return {"state": "succeeded", "label": _("Isolated"), "text": text, "url": url}
 
 
@@ -133,7 +133,7 @@ def build_chain_lamp(actor: Actor) -> dict[str, str]:
         return {"state": "held", "label": _("Audit chain: seal is late"), **more}
     if result is None:
         return {"state": "note", "label": _("Audit chain not yet verified"), **more}
-    return {"state": "succeeded", "label": _("Audit chain whole"), **more}
+    return {"state": "succeeded", "label": _("Audit chain verified"), **more}
 
 
 def build_nodes_lamp(actor: Actor, states: list[str] | None) -> dict[str, str]:

@@ -121,7 +121,9 @@ class CleanSpec(BaseModel):
         default=[],
         max_length=MAX_EXPECTATIONS,
         title="Expectations",
-        description="What must hold of the cleaned table: where an error does not, the job fails and nothing is made.",
+        description=(
+            "Expectations for the cleaned table: if one of severity error fails, the job fails and creates nothing."
+        ),
     )
 
     _no_repeats = field_validator("columns")(refuse_repeats)

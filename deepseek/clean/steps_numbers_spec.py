@@ -81,7 +81,7 @@ class FillGroup(OnColumns):
     columns: list[ColumnName] | None = build_optional_columns(NUMERIC)
     by: list[ColumnName] = build_required_columns("Groups", "Rows with the same values in these columns are one group.")
     statistic: Literal["median", "mean"] = Field(
-        "median", title="Statistic", description="What of the group's values goes into its gaps."
+        "median", title="Statistic", description="Statistic of the group that fills its gaps."
     )
 
     _by_once = field_validator("by")(refuse_repeats)
@@ -95,7 +95,7 @@ class DropMissing(OnColumns):
     when: Literal["any", "all"] = Field(
         "any",
         title="When",
-        description="Whether a row goes when any or when all of these values are missing.",
+        description="Whether a row is dropped when any or when all of these values are missing.",
         json_schema_extra=build_choice_words(any="one is missing", all="every one is missing"),
     )
 

@@ -57,7 +57,7 @@ class Convert(OnColumns):
 
     kind: Literal["convert"] = Field(title="Convert units")
     columns: list[ColumnName] = build_required_columns("Columns", "The numeric columns to convert.")
-    multiply: float = Field(1.0, allow_inf_nan=False, title="Multiply by", description="The factor; comes first.")
+    multiply: float = Field(1.0, allow_inf_nan=False, title="Multiply by", description=("Factor, applied first."))
     add: float = Field(0.0, allow_inf_nan=False, title="Add", description="What is added to the product.")
     from_unit: str = Field("", max_length=40, title="From unit", description="For the record, such as bbl.")
     to_unit: str = Field("", max_length=40, title="To unit", description="For the record, such as m³.")
@@ -158,13 +158,13 @@ class Join(Step):
         "left",
         title="How",
         description="What becomes of a row without a partner.",
-        json_schema_extra=build_choice_words(left="it stays, with missing values", inner="it goes"),
+        json_schema_extra=build_choice_words(left="it stays, with missing values", inner="dropped"),
     )
     take: list[ColumnName] | None = Field(
         None, min_length=1, title="Take", description="The columns of the second table that are added; empty for all."
     )
     suffix: str = Field(
-        "_right", min_length=1, max_length=40, title="Suffix", description="Put behind a name that is taken already."
+        "_right", min_length=1, max_length=40, title="Suffix", description=("Suffix for a name that exists already.")
     )
     many: bool = Field(
         False, title="One to many", description="Whether a row may have several partners, and becomes as many rows."
@@ -213,7 +213,7 @@ class Derive(Step):
     """Compute a column from others."""
 
     kind: Literal["derive"] = Field(title="Compute a column")
-    name: ColumnName = Field(title="Name", description="The column that is made; one of this name is replaced.")
+    name: ColumnName = Field(title="Name", description=("Name of the new column; an existing column is replaced."))
     expression: str = Field(
         min_length=1,
         max_length=1000,
@@ -244,7 +244,7 @@ class NormaliseText(OnColumns):
         title="Unicode form",
         description="NFKC also makes full-width letters and digits half-width.",
         json_schema_extra=build_choice_words(
-            NFKC="compatible characters become one", NFC="composed", none="leave as it is"
+            NFKC="compatible characters become one", NFC="composed", none="keep as is"
         ),
     )
     trim: bool = Field(True, title="Trim", description="Take away spaces at both ends.")
@@ -263,8 +263,8 @@ class ReplaceText(OnColumns):
 
     kind: Literal["replace_text"] = Field(title="Replace text")
     columns: list[ColumnName] | None = build_optional_columns(TEXT)
-    find: str = Field(min_length=1, max_length=500, title="Find", description="What is replaced wherever it stands.")
-    put: str = Field("", max_length=500, title="Put", description="What comes in its place; empty takes it away.")
+    find: str = Field(min_length=1, max_length=500, title="Find", description=("Text to replace, wherever it occurs."))
+    put: str = Field("", max_length=500, title="Put", description="Replacement; empty removes it.")
     pattern: bool = Field(
         False, title="Pattern", description="Whether it is a regular expression, as RE2 knows them; \\1 puts a group."
     )
@@ -301,7 +301,7 @@ class Mask(OnColumns):
         title="Other cells",
         description="What becomes of a cell in which nothing of this is found, such as a name with a rare surname. "
         "They can be hidden only in columns that are named.",
-        json_schema_extra=build_choice_words(leave="leave them as they are", hide="hide them whole"),
+        json_schema_extra=build_choice_words(leave="leave them as they are", hide="hide completely"),
     )
 
     @field_validator("rest")

@@ -32,8 +32,8 @@ class FieldSpec(BaseModel):
         description="What is taken from there: its text, one attribute, its HTML, or its text as a number or a date.",
         json_schema_extra={
             "words": {
-                "text": "text, white space made single",
-                "attr": "an attribute as it stands",
+                "text": "text, white space collapsed",
+                "attr": "an attribute, unchanged",
                 "html": "the HTML of the place",
                 "number": "a number, its unit left out",
                 "date": "a date or a time, in UTC",
@@ -81,7 +81,7 @@ class PageSpec(BaseModel):
         "",
         max_length=500,
         title="Addresses",
-        description="The addresses that this is for, * for any characters; empty for all. The first that fits counts.",
+        description="Address patterns, * for any characters; empty for all. The first match counts.",
     )
     render: Literal["plain", "browser"] = Field(
         "plain",

@@ -61,7 +61,7 @@ class FollowSpec(BaseModel):
         default=[],
         max_length=100,
         title="Only",
-        description="Patterns of addresses, * for any characters; a link is followed that fits one. Empty: any link.",
+        description=("Address patterns, * for any characters; a link is followed if one matches. Empty: any link."),
     )
     exclude: list[UrlPattern] = Field(
         default=[], max_length=100, title="Never", description="Patterns of addresses that are not followed."
@@ -77,7 +77,7 @@ class FollowSpec(BaseModel):
 
 
 class RateSpec(BaseModel):
-    """How hard a host may be asked."""
+    """Request rate per host."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -106,7 +106,7 @@ class RateSpec(BaseModel):
         ge=0,
         le=10,
         title="Tries again",
-        description="Further tries of a page whose server failed, was busy or did not answer.",
+        description="Retries for a page whose server failed, was busy or did not answer.",
         json_schema_extra={"unit": "tries"},
     )
 
@@ -121,7 +121,7 @@ class RobotsSpec(BaseModel):
         "",
         max_length=500,
         title="Reason",
-        description="Why robots.txt is not obeyed, by whose leave; kept with the job.",
+        description="Why robots.txt is ignored, and who permitted it; stored with the job.",
     )
 
     @model_validator(mode="after")
@@ -250,7 +250,7 @@ class CollectSpec(BaseModel):
     follow: FollowSpec = Field(
         default=FollowSpec(), title="Links", description="Which links are followed from the pages that were fetched."
     )
-    rate: RateSpec = Field(default=RateSpec(), title="Rate", description="How hard a host may be asked.")
+    rate: RateSpec = Field(default=RateSpec(), title="Rate", description="Request rate per host.")
     robots: RobotsSpec = Field(
         default=RobotsSpec(), title="robots.txt", description="What robots.txt of a host counts for."
     )
@@ -276,7 +276,9 @@ class CollectSpec(BaseModel):
         default=[],
         max_length=MAX_EXPECTATIONS,
         title="Expectations",
-        description="What must hold of the records: where an error does not, the job fails and nothing is made.",
+        description=(
+            "Expectations for the records: if one of severity error fails, the job fails and creates nothing."
+        ),
     )
     keep_bodies: bool = Field(
         False, title="Keep pages", description="Keep what was fetched as a ZIP archive, a file for each page."

@@ -30,8 +30,7 @@ class CompileSpec(BaseModel):
         le=100_000,
         title="Tuning trials",
         description=(
-            "Ways to cut the matrix products into tiles that are tried on this machine, at most. 0 tries none and goes "
-            "by a rule of thumb."
+            "Maximum number of tilings of matrix products tried on this machine. 0: no tuning, a heuristic is used."
         ),
         json_schema_extra={"unit": "trials"},
     )

@@ -25,7 +25,7 @@ class DiffSpec(BaseModel):
         ge=0,
         le=1000,
         title="Rows shown",
-        description="How many of the rows that differ stand in the summary; the table of changes holds them all.",
+        description=("Number of differing rows shown in the summary; the table of changes has all of them."),
         json_schema_extra={"unit": "rows"},
     )
     csv_before: CsvSpec = Field(

@@ -19,7 +19,7 @@ class Slice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    column: ColumnName = Field(title="Column", description="The column whose values or bins make the slices.")
+    column: ColumnName = Field(title="Column", description=("Column whose values or bins define the slices."))
     bins: int | None = Field(
         None,
         ge=2,
@@ -60,7 +60,7 @@ class Measures(BaseModel):
         [],
         max_length=MOST_SLICES,
         title="Slices",
-        description="Columns of the table by which the rows are measured apart, beside all of them together.",
+        description="Columns that define slices, evaluated separately in addition to all rows.",
     )
     first_row: int = Field(
         0,
@@ -76,13 +76,15 @@ class Measures(BaseModel):
     calibration_bins: int = Field(
         15, ge=2, le=100, title="Calibration bins", description="Bins of equal width of the calibration error."
     )
-    confidence: float = Field(0.95, gt=0.5, lt=1, title="Confidence", description="Of the interval around each figure.")
+    confidence: float = Field(
+        0.95, gt=0.5, lt=1, title="Confidence", description=("Confidence level of the interval of each metric.")
+    )
     replicates: int = Field(
         2000,
         ge=200,
         le=10_000,
         title="Replicates",
-        description="Times that the rows are drawn anew by the bootstrap.",
+        description="Bootstrap resamples.",
         json_schema_extra={"unit": "draws"},
     )
     seed: int = Field(
@@ -102,7 +104,7 @@ class EvaluateSpec(Measures):
         ge=1,
         le=FARTHEST,
         title="Horizon",
-        description="Rows that a forecast looks ahead; empty: as the model's manifest says.",
+        description="Forecast horizon in rows; empty: from the model's manifest.",
         json_schema_extra={"unit": "rows"},
     )
     batches: list[BatchSize] = Field(
@@ -143,7 +145,7 @@ class PredictionsSpec(Measures):
         ge=1,
         le=FARTHEST,
         title="Horizon",
-        description="Rows that a forecast looks ahead; only a forecast has it, and it must.",
+        description="Forecast horizon in rows; required for forecasts, and only for them.",
         json_schema_extra={"unit": "rows"},
     )
 

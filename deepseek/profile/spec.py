@@ -26,5 +26,5 @@ class ProfileSpec(BaseModel):
         "fail",
         title="Where an expectation fails",
         description="Whether the job fails, so that no version is made, or only reports it, of a version there is.",
-        json_schema_extra={"words": {"fail": "the job fails", "report": "the report tells it"}},
+        json_schema_extra={"words": {"fail": "the job fails", "report": "listed in the report"}},
     )

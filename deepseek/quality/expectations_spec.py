@@ -32,10 +32,10 @@ class _Expectation(BaseModel):
     severity: Literal["error", "warning"] = Field(
         "error",
         title="Severity",
-        description="error: the job fails and makes nothing. warning: the report tells it.",
-        json_schema_extra={"words": {"error": "the job fails", "warning": "the report tells it"}},
+        description="error: the job fails and creates nothing. warning: listed in the report.",
+        json_schema_extra={"words": {"error": "the job fails", "warning": "listed in the report"}},
     )
-    note: str = Field("", max_length=200, title="Note", description="Why it must hold, for whoever reads the report.")
+    note: str = Field("", max_length=200, title="Note", description="Reason, shown in the report.")
 
 
 class _RowsExpectation(_Expectation):

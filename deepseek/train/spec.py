@@ -151,7 +151,7 @@ class TrainSpec(BaseModel):
         gt=0,
         lt=0.5,
         title="Test share",
-        description="Share of the rows held out: seen by nothing before the last measurement.",
+        description="Share of the rows held out for the final evaluation only.",
     )
     hidden: list[Width] = Field(
         [64, 64],
@@ -176,7 +176,7 @@ class TrainSpec(BaseModel):
         ge=1,
         le=100_000,
         title="Epochs",
-        description="Times that the training rows are gone through, at most.",
+        description="Maximum number of passes over the training rows.",
         json_schema_extra={"unit": "epochs"},
     )
     patience: int = Field(
@@ -220,7 +220,7 @@ class TrainSpec(BaseModel):
         ge=1,
         le=1_000_000,
         title="Checkpoint every",
-        description="Steps between two checkpoints; a run that is killed goes on from the last one.",
+        description="Steps between two checkpoints; a killed run resumes from the last one.",
         json_schema_extra={"unit": "steps"},
     )
 

@@ -28,7 +28,7 @@ def ask(page, plane, comment: str) -> str:
     expect(page.locator(".answer")).to_contain_text("rmse 1.5")
     page.get_by_role("button", name="Request promotion").click()
     page.get_by_label("Comment").fill(comment)
-    page.get_by_role("button", name="Ask the approvers").click()
+    page.get_by_role("button", name="Request approval").click()
     expect(page.locator(".title .state")).to_have_text("Pending")
     return page.url
 
@@ -45,7 +45,7 @@ def test_approver_rejects_then_asks_then_approves(people, plane):
     first = ask(engineer, plane, "better everywhere")
     approver.goto(f"{plane}/p/demo/approvals")
     approver.locator(f'#main a[href="{first.removeprefix(plane)}"]').first.click()
-    for question in ("What changes", "For whom", "How sure are we", "From which data", "How do we get back"):
+    for question in ("What changes", "Impact", "Evidence", "Training data", "Rollback"):
         expect(approver.get_by_role("heading", name=question)).to_be_visible()
     expect(approver.locator("#main")).to_contain_text("better everywhere")
     expect(approver.locator("#looked")).to_have_count(0)
@@ -61,7 +61,7 @@ def test_approver_rejects_then_asks_then_approves(people, plane):
     expect(approver.locator("#looked")).to_have_count(0)
 
     decide(approver, "On which days was it worse?", "ask")
-    expect(approver.locator(".title .state")).to_have_text("Waits for an answer")
+    expect(approver.locator(".title .state")).to_have_text("Waiting for an answer")
     engineer.goto(second)
     engineer.get_by_label("Your answer").fill("On three days in March.")
     engineer.get_by_role("button", name="Answer the approvers").click()

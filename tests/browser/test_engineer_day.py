@@ -26,7 +26,7 @@ def test_from_a_raw_table_to_a_request(page, plane):
     seen += [upload(page, plane), clean(page), read_cleaned(page)]
     job, first = train(page, hidden="4")
     page.goto(job)
-    page.get_by_role("link", name="Same again, edit").click()
+    page.get_by_role("link", name="Clone and edit").click()
     second = train(page, hidden="16")[1]
     seen += [job, f"{job}/metrics", first, compare(page, plane, first, second)]
     seen += [quantize(page, plane), *register(page, plane), ask(page)]
@@ -45,7 +45,7 @@ def upload(page, plane) -> str:
     page.goto(f"{plane}/p/demo/upload")
     page.get_by_role("textbox", name="Dataset").fill("grid")
     page.set_input_files("input[type=file]", TABLE)
-    page.get_by_label("Measure it at once").uncheck()
+    page.get_by_label("Profile after upload").uncheck()
     page.get_by_role("button", name="Upload").click()
     expect(page.locator(".answer")).to_contain_text("400 rows in 2 columns")
     address = page.url
@@ -150,7 +150,7 @@ def ask(page) -> str:
     """Before the question stands what production would get; afterwards it waits for somebody else."""
     page.get_by_role("button", name="Request promotion").click()
     page.get_by_label("Comment").fill("the wider of two")
-    page.get_by_role("button", name="Ask the approvers").click()
+    page.get_by_role("button", name="Request approval").click()
     expect(page.locator(".title .state")).to_have_text("Pending")
     expect(page.locator("#vote")).to_have_count(0)
     return page.url

@@ -54,8 +54,8 @@ def test_a_version_shows_its_slices_and_what_the_gate_says(engineer, tides):
     engineer.get_by_role("region", name="By version and variant").get_by_role("link", name="v2").click()
     slices = engineer.get_by_role("region", name="By slice")
     expect(slices.get_by_role("row", name="harbour: Oslo")).to_contain_text("1.2 to 1.4")
-    expect(engineer.locator(".answer")).to_contain_text("May not go out: rmse (tides-golden-r1")
-    said = engineer.get_by_role("region", name="What the gates say")
+    expect(engineer.locator(".answer")).to_contain_text("Not ready: rmse (tides-golden-r1")
+    said = engineer.get_by_role("region", name="Gate results")
     expect(said).to_contain_text("Failed: worse by more than the margin")
     expect(said).to_contain_text("+0.2")
 
@@ -63,7 +63,7 @@ def test_a_version_shows_its_slices_and_what_the_gate_says(engineer, tides):
 def test_gate_stops_worse_version_until_margin_is_raised(engineer, aside, watch, sign_in_as, fill, plane):
     model = fill("ebbs")
     engineer.goto(f"{model}/2")
-    expect(engineer.locator(".answer")).to_contain_text("May not go out")
+    expect(engineer.locator(".answer")).to_contain_text("Not ready")
     ask(engineer)
     refused = engineer.get_by_role("dialog").get_by_role("alert")
     for part in (
@@ -92,7 +92,7 @@ def test_gate_stops_worse_version_until_margin_is_raised(engineer, aside, watch,
 def ask(page) -> None:
     page.get_by_role("button", name="Request promotion").click()
     page.get_by_label("Comment").fill("please")
-    page.get_by_role("button", name="Ask the approvers").click()
+    page.get_by_role("button", name="Request approval").click()
 
 
 @pytest.mark.parametrize(("name", "start"), [("HTML", "<!doctype html>"), ("Markdown", "# Model card: tides v2")])

@@ -71,7 +71,7 @@ def test_a_node_of_nine_hundred_is_found_focused_and_folded(signed_in, plane, tr
     expect(page).to_have_url(re.compile("focus="))
     page.get_by_role("link", name="Back to this object").click()
     page.goto(f"{plane}/p/demo/jobs/{traced}/lineage?focus=artifact:{777:064x}&direction=up")
-    fold = page.get_by_role("link", name="Put away what lies beyond part-477.bin")
+    fold = page.get_by_role("link", name="Collapse what lies beyond part-477.bin")
     before = page.locator("svg.dag g.node").count()
     fold.click()
     expect(page.get_by_role("link", name="Show what lies beyond part-477.bin")).to_be_visible()
@@ -91,7 +91,7 @@ def test_the_graph_is_saved_whole(signed_in, plane, traced, tmp_path):
     box = page.locator("svg.dag").bounding_box()
     assert (wide, tall) == (pytest.approx(box["width"] * 2, abs=3), pytest.approx((box["height"] + 32) * 2, abs=3))
     assert len(data) > 10_000  # boxes, names and lines; an empty ground is smaller by far
-    page.get_by_role("button", name="Smaller").click()
+    page.get_by_role("button", name="Zoom out").click()
     with page.expect_download() as taken:
         page.get_by_role("button", name="PNG").click()
     taken.value.save_as(tmp_path / "smaller.png")
@@ -107,8 +107,8 @@ def test_on_a_phone_the_graph_is_a_list(signed_in, plane, traced):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{plane}/p/demo/jobs/{traced}/lineage?find=part-7")
     expect(page.locator("svg.dag")).to_be_hidden()
-    expect(page.get_by_role("heading", name="Where it comes from, what was made of it")).to_be_visible()
-    expect(page.get_by_role("heading", name="The same as a list")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Lineage graph")).to_be_visible()
+    expect(page.get_by_role("heading", name="As a list")).to_have_count(0)
     expect(page.get_by_role("button", name="Draw")).to_have_count(0)
     expect(page.get_by_role("button", name="Show", exact=True)).to_be_visible()
     page.get_by_role("combobox", name="Depth").select_option("1")
@@ -128,7 +128,7 @@ def test_a_row_leads_to_its_source_and_back(signed_in, plane, traced):
     expect(page.get_by_role("row").filter(has_text="traced-clean v1")).to_be_visible()
     page.goto(f"{plane}/p/demo/data/traced/1/preview")
     page.get_by_role("link", name="3", exact=True).first.click()
-    expect(page.get_by_role("heading", name="Where a row comes from")).to_be_visible()
+    expect(page.get_by_role("heading", name="Row provenance")).to_be_visible()
 
 
 def test_fit_shows_the_last_column(signed_in, plane, traced):
@@ -137,7 +137,7 @@ def test_fit_shows_the_last_column(signed_in, plane, traced):
     page.goto(f"{plane}/p/demo/jobs/{traced}/lineage?focus=artifact:{777:064x}&direction=up")
     graph = page.locator("[data-graph]")
     for _larger in range(3):
-        page.get_by_role("button", name="Larger").click()
+        page.get_by_role("button", name="Zoom in").click()
     assert graph.evaluate("it => it.scrollWidth - it.clientWidth") > 0
     page.get_by_role("button", name="Fit").click()
     assert graph.evaluate("it => it.scrollWidth - it.clientWidth") <= 0

@@ -46,9 +46,9 @@ def test_filter_then_the_timeline_of_one_object(officer, plane):
     officer.get_by_role("button", name="Filter").click()
     expect(officer.locator("a.chip")).to_contain_text("Action: model.")
     expect(officer.locator(".tline > li").first).to_contain_text("model.")
-    officer.get_by_role("link", name="Its timeline").first.click()
+    officer.get_by_role("link", name="Object history").first.click()
     expect(officer.locator("h1")).to_contain_text("model")
-    expect(officer.get_by_role("heading", name="By whom")).to_be_visible()
+    expect(officer.get_by_role("heading", name="Actors")).to_be_visible()
     officer.goto(f"{plane}/audit?action=audit.view")
     expect(officer.locator(".tline > li").first).to_contain_text("auditor")
     officer.locator("a.chip").click()
@@ -58,7 +58,7 @@ def test_filter_then_the_timeline_of_one_object(officer, plane):
 def test_verify_shows_how_far_it_is_and_ends_whole(officer):
     officer.get_by_role("button", name="Verify now").click()
     expect(officer).to_have_url(re.compile("/audit/chain$"))
-    expect(officer.locator(".title .state")).to_have_text("Chain whole")
+    expect(officer.locator(".title .state")).to_have_text("Chain verified")
     expect(officer.locator("#verification")).to_contain_text("Asked for by auditor")
 
 

@@ -82,7 +82,7 @@ def test_a_glance_elsewhere_ends_no_stream(signed_in, plane, queue):
     page.evaluate(HIDE, True)
     page.evaluate(HIDE, False)
     assert page.evaluate("document.querySelector('[data-live]').liveSource.readyState") < 2
-    assert page.evaluate("plane.away") is False
+    assert page.evaluate("'away' in document.documentElement.dataset") is False
 
 
 def test_signed_out_meanwhile_says_so_once_and_leads_back(page, sign_in_as, plane):

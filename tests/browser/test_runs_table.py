@@ -79,7 +79,7 @@ def test_groups_are_opened_and_the_address_says_so(table):
     table.get_by_role("link", name="adam").click()
     expect(table.locator("#groups .within a")).to_have_text(["table-c", "table-a"])
     assert "open=%3Dadam" in table.url
-    table.locator("#groups").get_by_role("link", name="These alone").first.click()
+    table.locator("#groups").get_by_role("link", name="Only these").first.click()
     expect(names(table)).to_have_text(["table-c", "table-a"])
 
 

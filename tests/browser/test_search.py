@@ -27,7 +27,7 @@ def page(signed_in, plane):
             page.goto(f"{plane}/p/demo/upload")
             page.get_by_role("textbox", name="Dataset").fill(name)
             page.set_input_files("input[type=file]", TABLE)
-            page.get_by_label("Measure it at once").uncheck()  # its job would be found by the name as well
+            page.get_by_label("Profile after upload").uncheck()  # its job would be found by the name as well
             page.get_by_role("button", name="Upload").click()
             expect(page.locator(".answer")).to_contain_text("2 rows")
     page.goto(f"{plane}/")

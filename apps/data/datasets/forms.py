@@ -89,7 +89,7 @@ class UploadForm(FieldsForm):
     def items(self) -> list[FormItem]:
         """The fields but the file, whose control is the template's own."""
         delimiters = [
-            (AUTO, _("find it in the file")),
+            (AUTO, _("auto-detect")),
             (",", _("comma")),
             (";", _("semicolon")),
             ("tab", _("tab")),
@@ -116,7 +116,7 @@ class UploadForm(FieldsForm):
                 _("Encoding"),
                 control="select",
                 required=True,
-                choices=[(AUTO, _("find it in the file")), *((name, name) for name in ENCODINGS)],
+                choices=[(AUTO, _("auto-detect")), *((name, name) for name in ENCODINGS)],
                 doc=_("Of a CSV file; gb18030 also reads GBK and GB2312."),
             ),
             self.build_item(
@@ -127,7 +127,7 @@ class UploadForm(FieldsForm):
             ),
             self.build_item(
                 "measure",
-                _("Measure it at once"),
+                _("Profile after upload"),
                 control="checkbox",
                 required=True,
                 doc=_("A job reads it through: distributions, correlations, drift from the version before."),

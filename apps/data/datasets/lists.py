@@ -68,7 +68,7 @@ DATASETS = Listing(
         ),
         Column(
             "made",
-            gettext_lazy("Made"),
+            gettext_lazy("Created"),
             get_attribute_of("dataset", "created_at"),
             ("id",),
             down=True,
@@ -102,7 +102,7 @@ VERSIONS = Listing(
             numeric=True,
             default_visible=False,
         ),
-        Column("made_by", gettext_lazy("Made by"), lambda row: row["version"].job_id or row["version"].script),
+        Column("made_by", gettext_lazy("Created by"), lambda row: row["version"].job_id or row["version"].script),
         Column("for", gettext_lazy("By"), get_attribute_of("version", "created_by")),
         Column("when", gettext_lazy("When"), get_attribute_of("version", "created_at")),
         Column("note", gettext_lazy("Note"), get_attribute_of("version", "note")),
@@ -180,7 +180,7 @@ def show_dataset(request: HttpRequest, project: str, name: str) -> HttpResponseB
         filters=[
             {"name": "note", "label": _("Note"), "value": filter_texts["note"]},
             {"name": "by", "label": _("Who"), "value": filter_texts["by"]},
-            *build_day_filters(request.GET, "made", pgettext("day", "Made from"), _("Made until")),
+            *build_day_filters(request.GET, "made", pgettext("day", "Created from"), _("Made until")),
         ],
         transform_rows=build_row_transform(request.GET, "version", "quality_id"),
         builtin=[build_builtin_view(_("Mine"), by=actor.label)],

@@ -77,7 +77,7 @@ def notify_added(request: HttpRequest, version: DatasetVersion, is_new: bool) ->
         params = {"version": str(version), "rows": f"{version.rows or 0:,}"}
         dialect = {"encoding": version.params.get("encoding"), "delimiter": version.params.get("delimiter")}
         how = _("It was read as %(encoding)s, its cells parted by %(delimiter)r.") % dialect
-        messages.success(request, f"{_('%(version)s is there: %(rows)s rows, every one read.') % params} {how}")
+        messages.success(request, f"{_('Created %(version)s: %(rows)s rows.') % params} {how}")
     else:
         messages.info(request, _("These bytes are %(version)s already: nothing was added.") % {"version": str(version)})
 

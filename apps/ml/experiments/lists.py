@@ -92,7 +92,7 @@ TAIL = (
     Column("by", gettext_lazy("By"), read_run_field("created_by"), ("created_by", "-started_at", "-id")),
     Column("started", gettext_lazy("Started"), read_run_field("started_at"), ("started_at", "id"), down=True),
     Column("ended", gettext_lazy("Ended"), read_run_field("ended_at"), default_visible=False),
-    Column("took", gettext_lazy("Took"), get_duration_seconds, numeric=True),
+    Column("took", gettext_lazy("Duration"), get_duration_seconds, numeric=True),
 )
 NAME = "runs"
 

@@ -25,7 +25,7 @@ ENDED: frozenset[str] = frozenset({S.FINISHED, S.FAILED, S.KILLED})
 
 
 class LoggedModelState(models.TextChoices):
-    UNSPECIFIED = "unspecified", _("Not told")
+    UNSPECIFIED = "unspecified", _("Not reported")
     PENDING = "pending", _("Files are sent")
     READY = "ready", _("Ready")
     UPLOAD_FAILED = "upload_failed", _("Its files did not arrive")

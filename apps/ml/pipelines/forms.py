@@ -193,11 +193,9 @@ class PipelineForm:
         version = self.item("version", _("Version of a dataset"), control="select", choices=choices, required=True)
         version.doc, version.renews = self.said_of_columns, RENEWED
         model = self.item("model", _("Model"), required=True, limit=self.name_limit)
-        model.doc = _("The model that gets the new version; it is made if there is none.")
+        model.doc = _("Model for the new version; created if it does not exist.")
         cleaned = self.item("cleaned", _("Cleaned table as"), limit=self.name_limit)
-        cleaned.doc = _(
-            "The dataset that gets the cleaned table; if empty, the one of the version with -clean behind it."
-        )
+        cleaned.doc = _("Dataset for the cleaned table; if empty, the dataset of the version with the suffix -clean.")
         return [version, model, cleaned]
 
     def newest_first(self) -> list[tuple[str, DatasetFile]]:
@@ -218,7 +216,7 @@ class PipelineForm:
     @property
     def needs_group(self) -> FormItem:
         group = build_needs_group(self.values, self.errors, KINDS[TRAIN].needs)
-        group.label = _("What training takes of a node")
+        group.label = _("Resources of training")
         group.folded = not any(item.error for item in group.items)
         return group
 

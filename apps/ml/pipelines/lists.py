@@ -72,9 +72,9 @@ PIPELINES = Listing(
         Column("template", gettext_lazy("Template"), build_field_reader("template"), ("template", "-id")),
         Column("rerun_of", gettext_lazy("Again from"), build_field_reader("rerun_of_id"), default_visible=False),
         Column("by", gettext_lazy("By"), build_field_reader("requester"), ("requester", "-id")),
-        Column("made", gettext_lazy("Made"), build_field_reader("created_at"), ("created_at", "id"), down=True),
+        Column("made", gettext_lazy("Created"), build_field_reader("created_at"), ("created_at", "id"), down=True),
         Column("ended", gettext_lazy("Ended"), get_ended_at, default_visible=False),
-        Column("took", gettext_lazy("Took"), get_seconds_taken, numeric=True),
+        Column("took", gettext_lazy("Duration"), get_seconds_taken, numeric=True),
     ),
     sort="-pipeline",
 )
@@ -141,7 +141,7 @@ def build_filter_bar(params: QueryDict, filters: dict[str, str]) -> list[dict[st
         {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
         {"name": "template", "label": _("Template"), "value": filters["template"], "choices": templates},
         {"name": "requester", "label": _("Who"), "value": filters["requester"]},
-        *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
+        *build_day_filters(params, "made", pgettext("day", "Created from"), _("Made until")),
     ]
 
 

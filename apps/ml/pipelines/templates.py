@@ -40,7 +40,7 @@ class ChainParameters(BaseModel):
     skip_cleaning: bool = Field(
         False,
         title=gettext_noop("Skip cleaning"),
-        description=gettext_noop("Train on the table as it is: for one that has been cleaned already."),
+        description=gettext_noop("Train on the table without cleaning, for a table that is clean already."),
     )
     clean: CleanSpec = Field(
         default=CleanSpec(), title=gettext_noop("Clean"), description=gettext_noop("What happens to the table first.")
@@ -49,12 +49,12 @@ class ChainParameters(BaseModel):
     quantize: QuantizeSpec = Field(
         default=QuantizeSpec(),
         title=gettext_noop("Quantize"),
-        description=gettext_noop("How the 8-bit form is made and measured."),
+        description=gettext_noop("How the 8-bit form is quantised and evaluated."),
     )
     compile: CompileSpec = Field(
         default=CompileSpec(),
         title=gettext_noop("Compile"),
-        description=gettext_noop("How the compiled form is made and measured."),
+        description=gettext_noop("How the compiled form is built and evaluated."),
     )
     note: str = Field(
         "",

@@ -61,12 +61,12 @@ MODELS = Listing(
         Column("name", gettext_lazy("Model"), get_field("name"), ("name",)),
         Column("description", gettext_lazy("Description"), get_field("description"), default_visible=False),
         Column("production", gettext_lazy("In production"), get_field("production")),
-        Column("production_figure", gettext_lazy("Its figure"), build_figure_reader("production_metrics")),
+        Column("production_figure", gettext_lazy("Metric (production)"), build_figure_reader("production_metrics")),
         Column("newest", gettext_lazy("Newest version"), lambda row: row.newest or 0),
-        Column("newest_figure", gettext_lazy("Figure of the newest"), build_figure_reader("newest_metrics")),
+        Column("newest_figure", gettext_lazy("Metric (latest)"), build_figure_reader("newest_metrics")),
         Column("by", gettext_lazy("By"), get_field("created_by"), default_visible=False),
         Column("registered", gettext_lazy("Registered"), get_field("changed_at"), ("touched_at", "id"), down=True),
-        Column("made", gettext_lazy("Made"), get_field("created_at"), ("id",), down=True, default_visible=False),
+        Column("made", gettext_lazy("Created"), get_field("created_at"), ("id",), down=True, default_visible=False),
     ),
     sort="name",
 )
@@ -75,7 +75,7 @@ VERSIONS = Listing(
     (
         Column("version", gettext_lazy("Version"), get_field("number"), ("number",), down=True),
         Column("aliases", gettext_lazy("Aliases"), list_alias_names),
-        Column("figure", gettext_lazy("Figure"), build_figure_reader("metrics")),
+        Column("figure", gettext_lazy("Metric"), build_figure_reader("metrics")),
         Column("digest", gettext_lazy("Digest"), get_field("digest")),
         Column("run", gettext_lazy("Run"), get_field("run_id")),
         Column("job", gettext_lazy("Registered by"), get_field("job_id")),
@@ -152,7 +152,7 @@ def build_versions_table(actor: Actor, model: Model, params: QueryDict) -> ListT
         filters=[
             {"name": "alias", "label": _("Alias"), "value": filters["alias"]},
             {"name": "note", "label": _("Note"), "value": filters["note"]},
-            *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
+            *build_day_filters(params, "made", pgettext("day", "Created from"), _("Made until")),
         ],
         builtin=[build_builtin_view(_("In production"), alias=PRODUCTION)],
     )

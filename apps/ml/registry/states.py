@@ -19,7 +19,7 @@ class MoveKind(models.TextChoices):
 class GateState(models.TextChoices):
     PASS = "pass", _("Passed: not worse beyond the margin")
     FAIL = "fail", _("Failed: worse by more than the margin")
-    NOT_SIGNIFICANT = "not_significant", _("Not significant: the interval holds the margin")
+    NOT_SIGNIFICANT = "not_significant", _("Not significant: the interval includes the margin")
     NO_BASELINE = "no_baseline", _("Nothing to compare with: no version is in production")
     NOT_EVALUATED = "not_evaluated", _("The candidate was not evaluated on the set")
     BASELINE_NOT_EVALUATED = "baseline_not_evaluated", _("The baseline was not evaluated on the set")

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 class RerunState(models.TextChoices):
     RUNNING = "running", _("Running")  # its job has not ended, or has not been judged yet
-    JUDGED = "judged", _("Judged")
+    JUDGED = "judged", _("Compared")
     FAILED = "failed", _("Failed")  # it broke off where the original had not: nothing to judge
     CANCELLED = "cancelled", _("Cancelled")
 

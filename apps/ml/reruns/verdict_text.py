@@ -18,9 +18,9 @@ def describe_outcome(document: Mapping[str, Any]) -> str:
     """Describe the outcome."""
     word, metrics, outputs = document["verdict"], document["metrics"], document["outputs"]
     if word == Verdict.IDENTICAL and outputs["differing"]:  # of the file of the figures
-        return _("Every series, figure and output is the same; only what the clock measured differs.")
+        return _("Every series, metric and output is the same; only timings differ.")
     if word == Verdict.IDENTICAL:
-        return _("Every series, figure and output is the same by digest.")
+        return _("Every series, metric and output is the same by digest.")
     if word == Verdict.UNDECIDED:
         return _("All that was read lies within the tolerance, but there are more points than one request reads.")
     if word == Verdict.WITHIN_TOLERANCE:

@@ -19,7 +19,7 @@ from apps.platform.accounts.validation import DAYS
 PROJECT_ROLES = [
     (ProjectRole.VIEWER.value, _("Viewer: sees everything in the project")),
     (ProjectRole.ENGINEER.value, _("Engineer: adds data, runs jobs")),
-    (ProjectRole.APPROVER.value, _("Approver: decides what goes out")),
+    (ProjectRole.APPROVER.value, _("Approver: decides about promotions and rollouts")),
 ]
 SYSTEM_ROLES = [
     ("", _("None")),
@@ -52,7 +52,7 @@ class NameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run
         model = User
         fields = ["name"]
         labels = {"name": _("Name")}
-        help_texts = {"name": _("As shown to others. The user name stays as it is: the audit trail refers to it.")}
+        help_texts = {"name": _("Shown to others. The user name does not change: the audit trail refers to it.")}
 
 
 def list_zone_choices() -> list[tuple[str, Any]]:
@@ -123,7 +123,7 @@ class PersonForm(forms.Form):
 
 class SystemRoleForm(forms.Form):
     system_role = forms.ChoiceField(choices=SYSTEM_ROLES, required=False, label=_("System role"))
-    reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Goes into the audit trail as written."))
+    reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Recorded in the audit trail as written."))
 
 
 class MemberForm(forms.Form):
@@ -135,7 +135,7 @@ class MemberForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         help_text=_("None removes the member and revokes the tokens there."),
     )
-    reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Goes into the audit trail as written."))
+    reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Recorded in the audit trail as written."))
 
     def __init__(self, *args: Any, projects: list[Project], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -67,7 +67,7 @@ PEOPLE = Listing(
         Column("name", gettext_lazy("Full name"), get_attribute("name"), ("name", "id")),
         Column("state", gettext_lazy("State"), get_person_state),
         Column("role", gettext_lazy("System role"), get_attribute("system_role"), ("system_role", "id")),
-        Column("made", gettext_lazy("Made"), get_attribute("created_at"), ("id",), down=True, default_visible=False),
+        Column("made", gettext_lazy("Created"), get_attribute("created_at"), ("id",), down=True, default_visible=False),
         Column(
             "last",
             gettext_lazy("Last log-in"),
@@ -96,12 +96,17 @@ TOKENS = Listing(
     "tokens",
     (
         Column("name", gettext_lazy("What for"), lambda row: row["token"].name),
-        Column("prefix", gettext_lazy("Begins with"), lambda row: row["token"].prefix, default_visible=False),
+        Column("prefix", gettext_lazy("Prefix"), lambda row: row["token"].prefix, default_visible=False),
         Column("state", gettext_lazy("State"), lambda row: row["state"]),
         Column("project", gettext_lazy("Project"), lambda row: row["token"].project.slug),
         Column("scopes", gettext_lazy("Scopes"), lambda row: row["token"].scopes),
         Column(
-            "made", gettext_lazy("Made"), lambda row: row["token"].created_at, ("id",), down=True, default_visible=False
+            "made",
+            gettext_lazy("Created"),
+            lambda row: row["token"].created_at,
+            ("id",),
+            down=True,
+            default_visible=False,
         ),
         Column("expires", gettext_lazy("Expires"), lambda row: row["token"].expires_at, ("expires_at", "id")),
         Column("used", gettext_lazy("Last used"), lambda row: row["token"].last_used_at),

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from apps.platform.approvals.terms import DEADLINE_HOURS_RANGE, NEEDED_RANGE
 from apps.platform.approvals.validation import MAX_REASON_LENGTH
 
-AS_WRITTEN = gettext_lazy("Goes into the audit trail as written.")
+AS_WRITTEN = gettext_lazy("Recorded in the audit trail as written.")
 
 
 def build_reason_field(**more: Any) -> forms.CharField:

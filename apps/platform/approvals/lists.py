@@ -41,8 +41,8 @@ APPROVALS = Listing(
         Column("state", gettext_lazy("State"), lambda row: row.state, ("state", "-id")),
         Column("given", pgettext_lazy("count", "Approvals"), lambda row: row.given, numeric=True),
         Column("needed", gettext_lazy("Needed"), lambda row: row.needed, numeric=True, default_visible=False),
-        Column("by", gettext_lazy("Asked by"), lambda row: row.requester, ("requester", "-id")),
-        Column("asked", gettext_lazy("Asked"), lambda row: row.created_at, ("created_at", "id"), down=True),
+        Column("by", gettext_lazy("Requested by"), lambda row: row.requester, ("requester", "-id")),
+        Column("asked", gettext_lazy("Requested"), lambda row: row.created_at, ("created_at", "id"), down=True),
         Column("expires", gettext_lazy("Expires"), lambda row: row.deadline_at, ("deadline_at", "id")),
         Column(
             "ended", gettext_lazy("Ended"), lambda row: row.decided_at, ("decided_at", "id"), down=True, sparse=True
@@ -74,7 +74,7 @@ def show_approvals(request: HttpRequest, project: str) -> HttpResponseBase:
         lambda: query_approvals(actor, where, request.GET, show, narrow),
         filters=[
             {"name": "title", "label": _("What"), "value": narrow["title"]},
-            {"name": "requester", "label": _("Asked by"), "value": narrow["requester"]},
+            {"name": "requester", "label": _("Requested by"), "value": narrow["requester"]},
             *build_day_filters(request.GET, "asked", _("Asked from"), _("Asked until")),
         ],
         builtin=list_builtin_views(actor, votes),

@@ -70,6 +70,6 @@ def list_builtin_views(actor: Actor) -> list[dict[str, Any]]:
         build_builtin_view(_("Refused"), result=Result.REFUSED.value),
         build_builtin_view(_("Failed log-ins"), action="user.log_in", result=Result.FAILED.value),
         build_builtin_view(_("Decisions on approvals"), action="approval."),
-        build_builtin_view(_("Lists taken away"), action="list.export"),
+        build_builtin_view(_("List exports"), action="list.export"),
         build_builtin_view(_("Mine"), actor=actor.label),
     ]

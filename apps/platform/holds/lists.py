@@ -33,7 +33,7 @@ from apps.platform.holds.queries import list_holds
 from apps.platform.holds.services import PROJECT_TYPE
 
 KINDS: dict[str, Any] = {
-    PROJECT_TYPE: gettext_lazy("The whole project"),
+    PROJECT_TYPE: gettext_lazy("Entire project"),
     "run": gettext_lazy("Run"),
     "experiment": gettext_lazy("Experiment"),
     "loggedmodel": gettext_lazy("Logged model"),

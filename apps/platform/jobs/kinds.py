@@ -202,7 +202,7 @@ KINDS: dict[str, JobKind] = {
     ),
     "evaluate_predictions": JobKind(
         label=_("Evaluate predictions"),
-        doc=_("Measures predictions that were made elsewhere, row by row, on a table. The model itself is not run."),
+        doc=_("Evaluates predictions made elsewhere, row by row, on a table. The model itself is not run."),
         spec=PredictionsSpec,
         queue="cpu",
         network=Network.NONE,

@@ -70,7 +70,7 @@ JOBS = Listing(
         Column("name", gettext_lazy("Name"), lambda job: job.name),
         Column("state", gettext_lazy("State"), get_displayed_state, ("state", "-id")),
         Column("progress", gettext_lazy("Progress"), compute_progress),
-        Column("makes", gettext_lazy("Makes"), lambda job: job.register.get("dataset") or job.register.get("model")),
+        Column("makes", gettext_lazy("Creates"), lambda job: job.register.get("dataset") or job.register.get("model")),
         Column("node", gettext_lazy("Node"), lambda job: job.node.name if job.node else None),
         Column("queue", gettext_lazy("Queue"), lambda job: job.queue, default_visible=False),
         Column("priority", gettext_lazy("Priority"), lambda job: job.priority, numeric=True, default_visible=False),
@@ -78,7 +78,7 @@ JOBS = Listing(
             "attempts", gettext_lazy("Attempts"), lambda job: job.attempts_used, numeric=True, default_visible=False
         ),
         Column("by", gettext_lazy("By"), lambda job: job.requester, ("requester", "-id")),
-        Column("made", gettext_lazy("Made"), lambda job: job.created_at, ("created_at", "id"), down=True),
+        Column("made", gettext_lazy("Created"), lambda job: job.created_at, ("created_at", "id"), down=True),
         Column(
             "ended",
             gettext_lazy("Ended"),
@@ -88,7 +88,7 @@ JOBS = Listing(
             sparse=True,
             default_visible=False,
         ),
-        Column("took", gettext_lazy("Took"), compute_duration, numeric=True),
+        Column("took", gettext_lazy("Duration"), compute_duration, numeric=True),
         Column("error", gettext_lazy("Error"), lambda job: (job.error or {}).get("message"), default_visible=False),
     ),
     sort="-job",
@@ -205,7 +205,7 @@ def build_filter_bar(params: QueryDict, filters: dict[str, str]) -> list[dict[st
         {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
         {"name": "kind", "label": _("Kind"), "value": filters["kind"], "choices": kinds},
         {"name": "requester", "label": _("Who"), "value": filters["requester"]},
-        *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
+        *build_day_filters(params, "made", pgettext("day", "Created from"), _("Made until")),
         *build_day_filters(params, "ended", _("Ended from"), _("Ended until")),
     ]
 

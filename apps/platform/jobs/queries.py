@@ -218,7 +218,7 @@ def summarize_wait(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]
         return describe_pause(job, with_reason=is_visible)
     if all(row["why_not"] for _node, row in online):
         node, row = next((pair for pair in online if pair[1]["kept"]), online[0])
-        text = _("No node has room: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
+        text = _("No node has capacity: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
         return f"{text} {_('What becomes free there is kept for it.')}" if row["kept"] else text
     if ahead:
         text = ngettext("%(count)d job is ahead of it.", "%(count)d jobs are ahead of it.", ahead)

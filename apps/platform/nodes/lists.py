@@ -54,7 +54,7 @@ NODES = Listing(
             down=True,
             default_visible=False,
         ),
-        build_column("heard", gettext_lazy("Heard of"), build_node_getter("heartbeat_at"), down=True),
+        build_column("heard", gettext_lazy("Last heartbeat"), build_node_getter("heartbeat_at"), down=True),
     ),
     sort="name",
 )

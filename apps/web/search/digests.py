@@ -155,7 +155,7 @@ def find_in_variants(actor: Actor, bounds: SearchBounds, digests: list[str], lim
 
 def find_in_jobs(actor: Actor, bounds: SearchBounds, digests: list[str], limit: int) -> Iterator[Hit]:
     visible = Job.objects.visible_to(actor).filter(bounds.filter_projects())
-    for table, words in ((JobOutput, _("made it as %(slot)s")), (JobInput, _("takes it as %(slot)s"))):
+    for table, words in ((JobOutput, _("produced it as %(slot)s")), (JobInput, _("takes it as %(slot)s"))):
         rows = table.objects.filter(build_visible_filter(visible, "job"), artifact__in=digests).select_related("job")  # type: ignore[attr-defined]
         for row in rows.order_by("-pk")[: limit + 1]:
             yield build_job_hit(row.job, bounds.get_slug(row.job.project_id), text=words % {"slot": row.slot})

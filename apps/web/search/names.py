@@ -81,7 +81,7 @@ def build_job_hit(job: Job, slug: str, *, exact: bool = False, text: str = "") -
     return Hit(
         kind="job",
         title=f"#{job.pk} {job.kind} {job.name}".rstrip(),
-        text=text or _("asked by %(who)s") % {"who": job.requester},
+        text=text or _("requested by %(who)s") % {"who": job.requester},
         url=reverse("jobs:detail", args=[slug, job.pk]),
         project=slug,
         state=job.state,
@@ -97,7 +97,7 @@ def find_pipelines(actor: Actor, bounds: SearchBounds, query: SearchQuery, limit
         yield Hit(
             kind="pipeline",
             title=str(row),
-            text=_("asked by %(who)s") % {"who": row.requester},
+            text=_("requested by %(who)s") % {"who": row.requester},
             url=reverse("pipelines:detail", args=[slug, row.pk]),
             project=slug,
             exact=row.pk == query.number,
@@ -112,7 +112,7 @@ def find_approvals(actor: Actor, bounds: SearchBounds, query: SearchQuery, limit
         yield Hit(
             kind="approval",
             title=str(row),
-            text=_("asked by %(who)s") % {"who": row.requester},
+            text=_("requested by %(who)s") % {"who": row.requester},
             url=reverse("approvals:detail", args=[slug, row.pk]),
             project=slug,
             state=row.state,

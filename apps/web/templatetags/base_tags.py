@@ -79,7 +79,7 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
     "quarantined": ("held", "held", _("Quarantined")),
     "usable": ("succeeded", "succeeded", _("Usable")),
     "ready": ("succeeded", "succeeded", _("Ready")),
-    "sealed": ("succeeded", "succeeded", _("Sealed")),
+    "sealed": ("succeeded", "succeeded", _("Hashed")),
     "online": ("succeeded", "succeeded", _("Online")),
     "active": ("succeeded", "succeeded", _("Active")),
     "busy": ("running", "running", _("Busy")),

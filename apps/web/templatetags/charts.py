@@ -128,8 +128,7 @@ def describe_left_out(series: Sequence[Mapping[str, Any]], log: bool) -> str:
 
 def describe_smoothing(weight: float) -> str:
     return (
-        gettext("Smoothed with weight %(weight)s; what was measured stands faint behind.")
-        % {"weight": format_number(weight)}
+        gettext("Smoothed with weight %(weight)s; the raw values are faint behind.") % {"weight": format_number(weight)}
         if weight
         else ""
     )

@@ -46,7 +46,7 @@ def build_form() -> SimpleNamespace:
         ),
         build_field(
             "/outliers/keep",
-            _("Keep the original beside it"),
+            _("Keep the original too"),
             "checkbox",
             value=True,
             doc=_("Adds a column is_filled."),

@@ -111,8 +111,8 @@ def list_kept_params(query: Any) -> list[tuple[str, str]]:
 def build_controls(query: GraphQuery) -> dict[str, Any]:
     labels = {
         "both": _("both ways"),
-        "up": _("what it was made from"),
-        "down": _("what was made of it"),
+        "up": _("its sources"),
+        "down": _("its derivatives"),
     }
     depths = sorted({*DEPTHS, query.depth})
     return {

@@ -119,7 +119,7 @@ def test_each_has_a_page_that_says_what_to_do(error, status, engineer, web, proj
     answer = web(engineer).get("/p/demo/approvals")
     assert answer.status_code == status
     assert "What to do" in text_of(answer)
-    assert "<h1>This cannot be done" not in text_of(answer)
+    assert "<h1>This is not possible" not in text_of(answer)
 
 
 def test_a_page_about_the_database_asks_it_nothing(engineer, web, project, failing):

@@ -84,7 +84,7 @@ def test_what_failed_with_its_parent_is_counted_beside_it(engineer, web, submit)
     fail(parent, minutes=3), fail(child, parent, minutes=2), fail(grandchild, child, minutes=1)
     text = text_of(web(engineer).get("/"))
     assert "<b>3 jobs failed</b>" in text
-    assert "2 jobs that need what it makes failed with it." in text
+    assert "2 dependent jobs failed with it." in text
     assert f'id="r{parent.pk}"' in text
     assert f'id="f{child.pk}"' not in text
     assert f'id="f{grandchild.pk}"' not in text
@@ -114,7 +114,7 @@ def test_what_waits_for_another_job_is_not_in_the_queue(engineer, web, submit):
         submit()
     Job.objects.exclude(pk=Job.objects.first().pk).update(state="waiting")
     text = text_of(web(engineer).get("/p/demo/"))
-    assert "<b>0 jobs</b> are moving, <b>1</b> queued, <b>2</b> wait for another job." in text
+    assert "<b>0 jobs</b> running, <b>1</b> queued, <b>2</b> wait for another job." in text
     assert "1 queued, 2 wait for another job</p>" in text
 
 
@@ -125,7 +125,7 @@ def test_a_job_on_an_offline_node_does_not_move(seconds, silent, engineer, web, 
     submit()
     Job.objects.update(state="running", node=node, progress={"rate": 7.5, "unit": "steps", "eta_seconds": 90})
     text = text_of(web(engineer).get("/p/demo/"))
-    assert ("<b>1 job</b> is moving" in text) == (not silent)
+    assert ("<b>1 job</b> running" in text) == (not silent)
     assert ("<b>1</b> is on an offline node" in text) == bool(silent)
     assert ("7.5 steps/s" in text) == (not silent)
     assert text.count("<span>Offline</span>") == 2 * silent  # beside the job, and beside the node
@@ -180,13 +180,13 @@ def test_more_failures_than_anybody_counts_are_not_counted(engineer, web, submit
 
 def test_a_project_without_a_model_is_told_its_first_steps(engineer, web, project):
     text = text_of(web(engineer).get("/p/demo/"))
-    assert "First steps" in text
+    assert "Get started" in text
     assert "/api/v1/projects/demo/artifacts/$(sha256sum table.csv" in text
 
 
 def test_the_queue_says_why_it_waits(engineer, web, submit):
     submit()
-    assert "Why the queue waits" in text_of(web(engineer).get("/p/demo/")) or "No node" in text_of(
+    assert "Why jobs are queued" in text_of(web(engineer).get("/p/demo/")) or "No node" in text_of(
         web(engineer).get("/")
     )
 

@@ -79,7 +79,7 @@ def test_what_lies_beyond_is_put_away_by_the_address(read, fed, job):
     assert read().count('<g class="node') == 4
     text = read("?collapse=artifact:a")
     assert text.count('<g class="node') == 2
-    assert "Show what lies beyond artifact:a" in text
+    assert "Expand what lies beyond artifact:a" in text
 
 
 def test_depth_direction_and_focus_are_in_the_address(read, fed, job):
@@ -104,7 +104,7 @@ def test_wrong_parameters_are_reported_beside_the_graph(read, fed, job):
 
 def test_the_list_says_state_source_and_slot(read, fed, job):
     fed(("artifact:a", f"job:{job.pk}"), (f"job:{job.pk}", "artifact:c"))
-    rows = read().partition("The same as a list")[2]
+    rows = read().partition("As a list")[2]
     assert "Succeeded" in rows
     assert re.search(r"artifact:a</a> <span class=\"quiet\">table", rows)
 
@@ -114,7 +114,7 @@ def test_a_long_list_is_read_page_by_page(read, fed, job):
     seen, query = [], ""
     while query is not None:
         text = read(query)
-        listed = text.partition("The same as a list")[2]
+        listed = text.partition("As a list")[2]
         seen += re.findall(r'<th scope="row"><a href="[^"]*" title="([^"]+)"', listed)
         assert re.search(r">\d+ of 121<", listed)
         onward = re.search(r'rel="next" href="([^"#]+)#all"', listed)
@@ -161,7 +161,7 @@ def test_what_is_looked_for_stands_for_itself_and_is_shown(read, fed, job):
     assert re.search(r'<g id="found" class="node [^"]*here', text)
     assert "29 × Artifact" in text
     assert "focus=artifact%3Aa17" in text
-    assert "Nothing in this graph is called so." in read("?find=zebra")
+    assert "No object in this graph has this name." in read("?find=zebra")
 
 
 def test_anything_has_a_page_of_its_graph(web, engineer, stranger, project, fed, job):

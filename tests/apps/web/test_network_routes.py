@@ -53,7 +53,7 @@ def test_a_route_is_told_as_people_write_it(kernel):
     )
 
 
-@pytest.mark.parametrize(("table", "label"), [(LAN, "Isolated"), (LAN + DEFAULT, "Route out exists")])
+@pytest.mark.parametrize(("table", "label"), [(LAN, "Isolated"), (LAN + DEFAULT, "Default route present")])
 def test_the_lamp_and_its_page_say_the_same(table, label, kernel, engineer, web, monkeypatch):
     seen = network_routes.read_routes(kernel(table))
     monkeypatch.setattr(network_routes, "get_snapshot", lambda: seen)

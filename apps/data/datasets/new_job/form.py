@@ -334,9 +334,7 @@ class JobForm:
     @property
     def head(self) -> list[FormItem]:
         """What comes before the spec."""
-        items = [
-            self.build_item("name", _("Name"), limit=_("up to 120 characters"), doc=_("For people; may stay empty."))
-        ]
+        items = [self.build_item("name", _("Name"), limit=_("up to 120 characters"), doc=_("Display name (optional)."))]
         items += [self.build_input_item(slot) for slot in self.slots]
         for name in self.kind.registers:
             label, limit, doc = REGISTRATION_FIELDS[name]
@@ -376,7 +374,7 @@ class JobForm:
         if slot in SOURCES.get(self.key, {}):
             choices = [("", _("Choose an output") if required else _("none"))]
             choices += build_slot_choices(self.key, slot, self.made)
-            doc = _("What the newest jobs of this project made. What belongs to it fills the empty inputs by itself.")
+            doc = _("Outputs of the latest jobs of this project. Choosing one fills the matching empty inputs.")
             doc = doc if slot == self.slots[0] else ""  # once, not beside each of nine
         else:
             choices = [("", _("Choose a version") if required else _("none"))]
@@ -415,7 +413,7 @@ class JobForm:
 
     @property
     def items(self) -> list[FormItem]:
-        label = _("What it does")
+        label = _("Description")
         spec = FormItem(kind="group", pointer="", label=label, items=self.spec_form.items)
         return [*self.head, spec, build_needs_group(self.values, self.errors, self.kind.needs), *self.tail]
 

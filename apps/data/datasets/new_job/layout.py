@@ -11,16 +11,12 @@ REGISTRATION_FIELDS: dict[str, tuple[Promise, Promise, Promise]] = {
     "dataset": (
         gettext_lazy("Register as"),
         gettext_lazy("1 to 50 lower-case letters, digits and hyphens"),
-        gettext_lazy(
-            "The dataset that gets the new version; it is made if there is none. Empty: outputs stay artifacts."
-        ),
+        gettext_lazy("Dataset for the new version; created if it does not exist. Empty: outputs stay artifacts."),
     ),
     "model": (
         gettext_lazy("Register as"),
         gettext_lazy("1 to 50 lower-case letters, digits and hyphens"),
-        gettext_lazy(
-            "The model that gets the new version; it is made if there is none. Empty: outputs stay artifacts."
-        ),
+        gettext_lazy("Model for the new version; created if it does not exist. Empty: outputs stay artifacts."),
     ),
     "evaluation": (
         gettext_lazy("Evaluation set"),
@@ -35,7 +31,7 @@ REGISTRATION_FIELDS: dict[str, tuple[Promise, Promise, Promise]] = {
     "experiment": (
         gettext_lazy("Experiment"),
         gettext_lazy("an experiment's name"),
-        gettext_lazy("The runs that this one is listed with; it is made if there is none. Empty: Default."),
+        gettext_lazy("Experiment of the run; created if it does not exist. Empty: Default."),
     ),
 }
 """Where a job may register its outputs: label, limit and description of the field."""

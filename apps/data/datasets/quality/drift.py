@@ -85,7 +85,7 @@ def get_verdict_labels() -> dict[str, tuple[str, str]]:
         "stable": ("pass", pgettext("drift", "stable")),
         "moved": ("warn", pgettext("drift", "moved")),
         "changed": ("fail", pgettext("drift", "changed")),
-        "unknown": ("queued", pgettext("drift", "cannot be told")),
+        "unknown": ("queued", pgettext("drift", "unknown")),
     }
 
 

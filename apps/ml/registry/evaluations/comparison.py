@@ -23,10 +23,10 @@ class Verdict(TextChoices):
     BETTER = "better", _("Better: the intervals do not meet")
     WORSE = "worse", _("Worse: the intervals do not meet")
     NOT_SHOWN = "not_shown", _("No difference shown: the intervals meet")
-    NO_INTERVAL = "no_interval", _("Cannot be told: a figure has no interval of the same confidence")
-    OTHER_ROWS = "other_rows", _("Cannot be told: measured on other held-out rows")
-    ROWS_UNKNOWN = "rows_unknown", _("Cannot be told: it is not known that the held-out rows are the same")
-    ONE_SIDED = "one_sided", _("Cannot be told: only one of the two has this figure")
+    NO_INTERVAL = "no_interval", _("Undecided: a metric has no interval of the same confidence")
+    OTHER_ROWS = "other_rows", _("Undecided: evaluated on different held-out rows")
+    ROWS_UNKNOWN = "rows_unknown", _("Undecided: not known to be the same held-out rows")
+    ONE_SIDED = "one_sided", _("Undecided: only one of the two has this metric")
 
 
 WORDS: Mapping[str, Any] = {  # the same in a word or two
@@ -35,9 +35,9 @@ WORDS: Mapping[str, Any] = {  # the same in a word or two
     Verdict.NOT_SHOWN: _("no difference shown"),
 }
 PAIRED: Mapping[str, Any] = {  # the statements on a difference that was measured as such
-    Verdict.BETTER: _("Better, row by row"),
-    Verdict.WORSE: _("Worse, row by row"),
-    Verdict.NOT_SHOWN: _("No difference shown, row by row"),
+    Verdict.BETTER: _("Better (paired test)"),
+    Verdict.WORSE: _("Worse (paired test)"),
+    Verdict.NOT_SHOWN: _("No significant difference (paired)"),
 }
 STATES: Mapping[str, str] = {  # the colour and icon that a verdict wears
     Verdict.BETTER: "succeeded",
@@ -73,7 +73,7 @@ class MetricComparison:
 
     @property
     def word(self) -> str:
-        return str(WORDS.get(self.verdict, _("which is better cannot be told")))
+        return str(WORDS.get(self.verdict, _("undecided which is better")))
 
     @property
     def scale(self) -> tuple[float, float]:

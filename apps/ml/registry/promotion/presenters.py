@@ -105,11 +105,10 @@ def list_unknowns(context: Mapping[str, Any]) -> list[str]:
             sentences.append(words % {"names": ", ".join(by_verdict[verdict])})
     if names := sorted({name for gate in context["gates"] for name in get_prediction_givers(gate) if name}):
         sentences.append(
-            _("Whether the model does say what it is said to: %(names)s gave the predictions.")
-            % {"names": ", ".join(names)}
+            _("Whether the predictions come from this model: %(names)s supplied them.") % {"names": ", ".join(names)}
         )
     elif not context["rows"]:
-        sentences.append(_("How good it is: no figure was measured here."))
+        sentences.append(_("Quality: no metric was measured here."))
     bare = [row["name"] for row in context["rows"] if not row["metrics"]]
     if bare:
         sentences.append(_("Not measured at all: %(names)s.") % {"names": ", ".join(bare)})
@@ -117,11 +116,11 @@ def list_unknowns(context: Mapping[str, Any]) -> list[str]:
         f"{gate['set']} {gate['metric']}" for gate in context["gates"] if gate["state"] == GateState.NOT_SIGNIFICANT
     ]
     if open_:
-        sentences.append(_("Whether it is worse than the gate lets through: %(names)s.") % {"names": ", ".join(open_)})
+        sentences.append(_("Whether it is worse than the gate tolerates: %(names)s.") % {"names": ", ".join(open_)})
     brought = [row["name"] for row in context["rows"] if not row["job"] and row["metrics"]]
     if brought:
         sentences.append(
-            _("Measured elsewhere, the figures came with the files: %(names)s.") % {"names": ", ".join(brought)}
+            _("Evaluated elsewhere; the metrics came with the files: %(names)s.") % {"names": ", ".join(brought)}
         )
     if not context["data"]:
         sentences.append(_("Which data it was trained on."))
@@ -134,8 +133,8 @@ UNDECIDED: Mapping[str, Any] = {
     Verdict.NOT_SHOWN: gettext_lazy("No difference is shown, which does not prove that there is none: %(names)s."),
     Verdict.OTHER_ROWS: gettext_lazy("Measured on other held-out rows, so it cannot be compared: %(names)s."),
     Verdict.ROWS_UNKNOWN: gettext_lazy("Whether the held-out rows are the same: %(names)s."),
-    Verdict.NO_INTERVAL: gettext_lazy("How far chance goes, for there is no interval: %(names)s."),
-    Verdict.ONE_SIDED: gettext_lazy("Only one of the two has a figure: %(names)s."),
+    Verdict.NO_INTERVAL: gettext_lazy("Uncertainty, as there is no interval: %(names)s."),
+    Verdict.ONE_SIDED: gettext_lazy("Only one of the two has this metric: %(names)s."),
 }
 
 
@@ -152,7 +151,7 @@ def describe_void_changes(changes: Iterable[Mapping[str, Any]]) -> str:
     parts = [path.split("/") for path in by_path if path.startswith(("/candidate/variants/", "/candidate/files/"))]
     spoilt = sorted({part[3].replace("~1", "/").replace("~0", "~") for part in parts if len(part) > 3})
     if spoilt:
-        return _("The bytes or the figures of the candidate changed: %(names)s.") % {"names": ", ".join(spoilt)}
+        return _("The files or the metrics of the candidate changed: %(names)s.") % {"names": ", ".join(spoilt)}
     return ""
 
 

@@ -38,7 +38,7 @@ class ReleaseReadiness:
 
     @property
     def word(self) -> str:
-        words = {FOR: _("May go out"), WEIGH: _("To be weighed"), AGAINST: _("May not go out")}
+        words = {FOR: _("May go out"), WEIGH: _("To be weighed"), AGAINST: _("Not ready")}
         return words[self.state]
 
     @property
@@ -48,7 +48,7 @@ class ReleaseReadiness:
             return _("May not go out: %(why)s") % {"why": next(c.text for c in self.checks if c.state == AGAINST)}
         open_ = sum(check.state == WEIGH for check in self.checks)
         if not open_:
-            return _("Nothing stands against asking for its promotion.")
+            return _("Ready to request promotion.")
         words = ngettext("%(n)d point is to be weighed first.", "%(n)d points are to be weighed first.", open_)
         return words % {"n": open_}
 
@@ -96,7 +96,7 @@ def check_figures(rows: Sequence[Mapping[str, Any]], predicted: str = "") -> Rea
     if not rows and predicted:
         return ReadinessCheck(WEIGH, _("Figures"), predicted)
     if not rows:
-        return ReadinessCheck(WEIGH, _("Figures"), _("No figure was measured here: a client brought the files."))
+        return ReadinessCheck(WEIGH, _("Figures"), _("No metric was measured here: a client uploaded the files."))
     if bare:
         return ReadinessCheck(WEIGH, _("Figures"), _("Not measured: %(names)s.") % {"names": ", ".join(bare)})
     if brought:
@@ -107,7 +107,7 @@ def check_figures(rows: Sequence[Mapping[str, Any]], predicted: str = "") -> Rea
 
 def check_comparison(label: str, compared: MetricComparison | None) -> ReadinessCheck:
     if compared is None:
-        return ReadinessCheck(WEIGH, label, _("They have no figure in common."))
+        return ReadinessCheck(WEIGH, label, _("They have no metric in common."))
     state = {Verdict.BETTER: FOR, Verdict.WORSE: WEIGH}.get(Verdict(compared.verdict), WEIGH)
     return ReadinessCheck(state, label, f"{compared.name}: {compared.statement}")
 
@@ -136,7 +136,7 @@ def check_approvers(terms: Terms, eligible: int) -> ReadinessCheck:
     need = ngettext("%(n)d approval within %(hours)d h", "%(n)d approvals within %(hours)d h", terms.needed)
     values = {"need": need % {"n": terms.needed, "hours": terms.deadline_hours}, "people": eligible}
     if eligible < terms.needed:
-        words = _("It takes %(need)s, and only %(people)d could give one: the security administrator names approvers.")
+        words = _("Needs %(need)s, and only %(people)d could approve: the security administrator appoints approvers.")
         return ReadinessCheck(AGAINST, _("Approvers"), words % values)
-    words = _("It takes %(need)s; %(people)d could give one, never who asks.")
+    words = _("Needs %(need)s; %(people)d could approve; the requester cannot.")
     return ReadinessCheck(FOR, _("Approvers"), words % values)

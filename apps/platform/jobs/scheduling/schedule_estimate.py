@@ -216,7 +216,7 @@ def evaluate_schedule(
 def describe_queue_position(ahead: list[dict[str, Any]], predecessor: int | None) -> str:
     count = len(ahead)
     if count == MAX_JOBS_AHEAD:
-        return _("It waits in line behind %(count)d jobs or more.") % {"count": count}
+        return _("Queued behind %(count)d jobs or more.") % {"count": count}
     if predecessor is None:
         text = ngettext("It waits in line behind %(count)d job.", "It waits in line behind %(count)d jobs.", count)
     else:

@@ -39,7 +39,7 @@ def build_needs_group(values: Mapping[str, str], errors: Mapping[str, str], need
         for name, (label, unit, doc) in labels.items()
     ]
     open_now = any(item.value or item.error for item in items)
-    return FormItem(kind="group", pointer="needs", label=_("What it takes of a node"), items=items, folded=not open_now)
+    return FormItem(kind="group", pointer="needs", label=_("Resources"), items=items, folded=not open_now)
 
 
 def read_needs(values: Mapping[str, str], needs: Needs) -> tuple[Needs | None, dict[str, str]]:

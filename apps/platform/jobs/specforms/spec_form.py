@@ -285,7 +285,7 @@ class SpecForm:
             return
         names = {unescape_pointer(item.pointer.rpartition("/")[2]) for item in rare}
         changed = has_changes({name: value for name, value in values.items() if name in names}, fresh)
-        apart = FormItem(kind="group", pointer=f"{pointer}/rare", label=_("Rarely changed"), items=rare)
+        apart = FormItem(kind="group", pointer=f"{pointer}/rare", label=_("Advanced"), items=rare)
         apart.folded, apart.open = not any(item.error for item in rare), changed
         group.items = [item for item in group.items if item not in rare] + [apart]
 

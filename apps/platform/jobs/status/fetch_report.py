@@ -79,7 +79,7 @@ FETCHES = Listing(
         build_column("bytes", gettext_lazy("Size"), numeric=True, down=True),
         build_column("at", gettext_lazy("When"), down=True),
         build_column("why", gettext_lazy("Why not")),
-        Column("message", gettext_lazy("What it said"), lambda one: one.message or None, default_visible=False),
+        Column("message", gettext_lazy("Message"), lambda one: one.message or None, default_visible=False),
     ),
     sort="page",
 )

@@ -109,7 +109,7 @@ def test_what_became_of_each_expectation(web, viewer, versions):
 def test_a_version_is_measured_by_one_button(web, engineer, viewer, added, held):
     added({"t.csv": held()}, media_type="text/csv")
     client = web(engineer)
-    assert "Measure it" in text_of(client.get(f"{PAGE}/1/quality"))
+    assert "Profile it" in text_of(client.get(f"{PAGE}/1/quality"))
     answer = client.post(f"{PAGE}/1/measure")
     job = Job.objects.get()
     assert answer.headers["Location"] == f"/p/demo/jobs/{job.pk}"

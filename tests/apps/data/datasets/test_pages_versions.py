@@ -63,7 +63,7 @@ def test_a_wide_table_is_paged_and_searched(engineer, web, measured):
     assert ("c049<" in first, "c050<" in first, "c050<" in second) == (True, False, True)
     found = text_of(client.get(f"{V}?column=C29"))
     assert ("c290<" in found, "c000<" in found) == (True, False)
-    assert "No column has this in its name." in text_of(client.get(f"{V}?column=zebra"))
+    assert "No column name contains this." in text_of(client.get(f"{V}?column=zebra"))
 
 
 def test_unknown_pages_of_columns(engineer, web, measured):
@@ -107,7 +107,7 @@ def test_a_version_that_nobody_measured_says_what_to_do(engineer, web, added, he
     added({"t.csv": held()}, media_type="text/csv")
     for tab in ("/distributions", "/quality"):
         assert "jobs/new/clean?version=" in text_of(web(engineer).get(f"{V}{tab}"))
-    assert "Not measured" in text_of(web(engineer).get(V))
+    assert "Not profiled" in text_of(web(engineer).get(V))
 
 
 def test_two_versions_side_by_side(engineer, web, measured):
@@ -143,7 +143,7 @@ def test_comparison_with_an_unknown_version(engineer, web, measured):
     measured(column())
     client = web(engineer)
     for which in ("9", "nonsense", "f" * 64, "0"):
-        assert "Choose one of the versions there are." in text_of(client.get(f"{V}/compare?with={which}")), which
+        assert "Choose an existing version." in text_of(client.get(f"{V}/compare?with={which}")), which
 
 
 def test_one_version_alone_has_nothing_beside_it(engineer, web, measured):

@@ -376,7 +376,7 @@ def test_the_machine_is_no_answer_and_no_newest_value(read, start, log):
     log(run, **{CPU: [10, 20, 30]})
     text = read(f"/{run.pk}")
     assert CPU not in text
-    assert "nothing is measured yet." in text
+    assert "no metrics yet." in text
 
 
 def test_the_machine_alone_is_drawn(read, start, log):

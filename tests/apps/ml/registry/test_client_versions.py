@@ -100,7 +100,7 @@ def test_its_files_and_how_to_load_it(made, web, engineer):
     assert "sklearn" in text
     assert "1.5.0" in text
     assert f"mlflow.pyfunc.load_model(&quot;models:/{NAME}/1&quot;)&#x27;" in text
-    assert "No figure was measured here: a client brought the files." in text
+    assert "No metric was measured here: a client uploaded the files." in text
 
 
 INVALID_MLMODELS = [

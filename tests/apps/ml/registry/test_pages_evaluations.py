@@ -38,7 +38,7 @@ def text_of(answer):
 def test_a_metric_over_versions_with_gates_and_sets(web, engineer, filled):
     text = text_of(web(engineer).get(f"{M}/baselines"))
     assert "rmse over versions" in text
-    for part in ("v1 fp32", "v2 fp32", "later-r1", "Gates are set by an approver", "Make an evaluation set"):
+    for part in ("v1 fp32", "v2 fp32", "later-r1", "Gates are set by an approver", "Create evaluation set"):
         assert part in text
     assert "Set a gate" not in text
 
@@ -60,7 +60,7 @@ def test_a_version_tells_its_gates_slices_and_pace(web, viewer, filled):
     text = text_of(web(viewer).get(f"{M}/2/evaluations"))
     for part in ("Failed: worse by more than the margin", "region: south", "95th percentile", "Model card, HTML"):
         assert part in text
-    assert "<b>May not go out</b>: " in text
+    assert "<b>Not ready</b>: " in text
     assert 'data-l="Batch">1</th>' in text
     assert "Train a better version" in text
     assert f'action="{M}/2/evaluate"' not in text
@@ -74,7 +74,7 @@ def test_a_version_that_was_not_evaluated(web, engineer, registered, a_set):
 
 
 def test_the_overview_says_that_it_may_not_go_out(web, engineer, filled):
-    assert "May not go out: rmse (later-r1): Failed" in text_of(web(engineer).get(f"{M}/2"))
+    assert "Not ready: rmse (later-r1): Failed" in text_of(web(engineer).get(f"{M}/2"))
 
 
 def test_a_refused_request_keeps_what_was_typed(web, engineer, filled):
@@ -211,7 +211,7 @@ def test_the_approval_shows_the_gate(web, approver, actor_for, engineer, registe
     measure(second, on, 1.0, 0.1)
     asked = web(engineer).post(f"{M}/2/promote", {})
     text = text_of(web(approver).get(asked["Location"]))
-    assert "Not significant: the interval holds the margin" in text
+    assert "Not significant: the interval includes the margin" in text
     assert "Whether it is worse than the gate lets through: later-r1 rmse." in text
 
 

@@ -63,7 +63,7 @@ def test_other_rows_are_not_called_better(viewer, web, registered, approved, met
     approved(registered(metrics=[metric(2, 1.9, 2.1)], heldout=b"some"))
     registered(metrics=[metric(1, 0.9, 1.1)], heldout=b"others")
     text = text_of(web(viewer).get(f"{URL}/wti-forecast/2"))
-    assert "<b>which is better cannot be told</b>" in text
+    assert "<b>undecided which is better</b>" in text
     assert "Better" not in text[: text.index("Against the baseline")]
 
 
@@ -280,15 +280,15 @@ def test_it_says_whether_it_may_go_out(viewer, approver, web, registered, approv
     approved(registered(metrics=[metric(2, 1.9, 2.1)]))
     registered(metrics=[metric(1, 0.9, 1.1)])
     text = text_of(web(viewer).get(f"{URL}/wti-forecast/2"))
-    assert "May it go out" in text
+    assert "Promotion checks" in text
     assert "rmse: Better: the intervals do not meet" in text
-    assert "It takes 1 approval within 72 h; 1 could give one, never who asks." in text
+    assert "Needs 1 approval within 72 h; 1 could give one, never who asks." in text
 
 
 def test_without_an_approver_it_may_not(viewer, web, registered):
     registered()
     text = text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
-    assert "May not go out: It takes 1 approval within 72 h, and only 0 could give one" in text
+    assert "Not ready: Needs 1 approval within 72 h, and only 0 could give one" in text
 
 
 def test_the_history_of_a_version_names_requests_and_moves(viewer, engineer, web, registered, approved, actor_for):

@@ -49,7 +49,7 @@ def test_ask_and_read_the_verdict(call, original, end, judged):
     judged(rerun)
     status, shown = call("get", f"/reruns/{rerun.pk}")
     assert (shown["verdict"], shown["run"], shown["judgement"]["metrics"]["identical"]) == ("identical", run.pk, 1)
-    assert shown["judgement"]["summary"].startswith("Every series, figure and output is the same by digest.")
+    assert shown["judgement"]["summary"].startswith("Every series, metric and output is the same by digest.")
     assert call("get", f"/runs/{original.pk}/reruns")[1]["items"][0]["id"] == rerun.pk
     assert call("get", f"/runs/{run.pk}/verdict")[1]["against"] == original.pk
 

@@ -95,7 +95,7 @@ def test_the_system_administrator_makes_an_account(sysadmin, web):
 @pytest.mark.parametrize("who", ["secadmin", "auditor"])
 def test_others_see_no_form_and_are_refused(who, request, web):
     client = web(request.getfixturevalue(who))
-    assert "Make the account" not in text_of(client.get("/people"))
+    assert "Create account" not in text_of(client.get("/people"))
     assert client.post("/people", {"username": "li"}).status_code == 403
 
 

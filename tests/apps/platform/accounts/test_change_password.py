@@ -35,7 +35,7 @@ def test_a_refused_change_ends_nothing(sessions):
 
 def test_the_page_of_second_factors_promises_no_more_than_is_asked(sessions):
     text = sessions[0].get("/accounts/2fa/").content.decode()
-    assert "Once set up, sign-in and every approval ask for its code too." in text
+    assert "Once set up, sign-in and every approval require its code." in text
 
 
 def test_titles_name_the_plane_once(client, sessions):

@@ -36,7 +36,7 @@ def test_an_approver_opens_on_what_waits_for_them(ask, decide, approver, browser
     assert "The first" not in text(client.get(LIST))
     assert "The first" in text(client.get(f"{LIST}?show=decided"))
     decide(approver, second)
-    assert "Nothing waits for your vote" in text(client.get(LIST))
+    assert "Noitem needs your attentionr vote" in text(client.get(LIST))
 
 
 def test_others_open_on_what_is_pending(ask, viewer, engineer, browser):
@@ -79,7 +79,7 @@ def test_every_tab_opens(ask, decide, approver, viewer, browser):
 def test_the_facts_stand_in_groups_with_their_number(ask, viewer, browser, monkeypatch):
     approval = ask()
     page = text(browser(viewer).get(at(approval, "/facts")))
-    assert "5 facts, as they were asked for" in page
+    assert "5 facts as requested" in page
     assert "<details open><summary><code>/figures</code> 1 fact</summary>" in page
     assert "<code>mae</code>" in page
     assert "the text below holds all" not in page
@@ -97,10 +97,10 @@ def test_who_may_not_vote_has_nothing_to_press(ask, viewer, engineer, browser):
 
 def test_it_says_what_has_changed_since_it_was_asked_for(ask, approver, browser, subject):
     approval = ask()
-    assert "Changed since it was asked for" not in text(browser(approver).get(at(approval)))
+    assert "Changed since the request" not in text(browser(approver).get(at(approval)))
     subject.facts["version"] = 4
     page = text(browser(approver).get(at(approval)))
-    assert "Changed since it was asked for" in page
+    assert "Changed since the request" in page
     assert "/version" in page
 
 

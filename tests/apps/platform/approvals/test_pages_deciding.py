@@ -39,11 +39,11 @@ def test_the_third_button_asks_without_a_password(ask, approver, engineer, brows
     page = text(client.get(at(approval)))
     assert "Changed since you looked" not in page
     assert client.get(at(approval)).context["awaits_answer"]
-    assert "Waits for an answer" in page.split("</h1>")[1][:400]
+    assert "Waiting for an answer" in page.split("</h1>")[1][:400]
     assert "Which &lt;wards&gt;?" in page
     assert 'value="approve"' in page
     mine = text(browser(engineer).get(at(approval)))
-    assert "Waits for an answer" in mine
+    assert "Waiting for an answer" in mine
     assert "Answer the approvers" in mine
 
 
@@ -65,7 +65,7 @@ def test_too_few_who_can_still_vote_is_said(two_needed, second, ask, approver, b
     approval = ask()
     Membership.objects.filter(user=second).delete()
     page = text(browser(approver).get(at(approval)))
-    assert "1 person can still give one." in page
+    assert "1 person can still approve." in page
 
 
 def test_enough_again_offers_to_carry_it_out(two_needed, second, ask, decide, approver, browser, password):

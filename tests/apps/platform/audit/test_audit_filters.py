@@ -97,7 +97,7 @@ def test_an_object_leads_to_its_page_its_people_and_what_was_touched_with_it(bro
 def test_an_unknown_object_has_no_page_and_says_so(browser, auditor, chain):
     text = page(browser(auditor), "/audit/object/nothing/99")
     assert "Open the object" not in text
-    assert "Nobody has left a record about it." in text
+    assert "No records about it." in text
 
 
 def test_many_checkpoints_are_read_from_the_end(home):

@@ -33,7 +33,7 @@ def test_verify_now_queues_a_walk_and_says_how_far_it_is(browser, auditor, chain
     assert "It waits for the dispatcher." in text
     assert 'hx-get="/audit/chain/progress"' in text
     run_queued_verification(dispatcher)
-    assert "Chain whole" in page(client)
+    assert "Chain verified" in page(client)
     done = client.get("/audit/chain/progress")
     assert (done.headers["HX-Refresh"], "Asked for by auditor" in done.content.decode()) == ("true", True)
 

@@ -168,7 +168,7 @@ def test_a_failed_job_shows_where_a_retry_would_go_on(engineer, web, running, ke
     keep_checkpoint(running, 1200)
     fail(running)
     text = text_of(web(engineer).get(page(f"/{running.pk}")))
-    assert "The next attempt goes on from here." in text
+    assert "The next attempt resumes from here." in text
     assert '<dd class="n">1,200</dd>' in text
 
 
@@ -214,7 +214,7 @@ def test_a_log_without_errors_says_so(engineer, stranger, web, running, say, pag
     say(running, "fine")
     log = page(f"/{running.pk}/log")
     answer = web(engineer).get(f"{log}/first", follow=True)
-    assert "No line fits. Every line was searched." in text_of(answer)
+    assert "No line matches. Every line was searched." in text_of(answer)
     assert web(stranger).get(f"{log}/first").status_code == 404
 
 
@@ -248,7 +248,7 @@ def test_a_waiting_job_links_what_it_waits_for(engineer, web, running, child_of,
     client = web(engineer)
     child = child_of(running)
     text = text_of(client.get(page(f"/{child.pk}")))
-    why = text[text.index("Why it waits") :]
+    why = text[text.index("Why it is queued") :]
     assert f'href="{page(f"/{running.pk}")}">#{running.pk} noop</a>' in why[: why.index("</section>")]
     follows = text_of(client.get(page(f"/{running.pk}")))
     assert f'href="{page(f"/{child.pk}")}">#{child.pk} noop</a>' in follows
@@ -330,7 +330,7 @@ def test_the_list_shows_elapsed_and_remaining_time(engineer, web, running, page)
     now, client = timezone.now(), web(engineer)
     Job.objects.update(claimed_at=now - timedelta(hours=2), progress={"eta_seconds": 90})
     for silent, left, answer in (
-        (0, "1 min 30 s left", "<b>1 job</b> is moving"),
+        (0, "1 min 30 s left", "<b>1 job</b> running"),
         (60, "not heard of since", "<b>1</b> is on an offline node"),
     ):
         Node.objects.update(heartbeat_at=now - timedelta(seconds=silent))

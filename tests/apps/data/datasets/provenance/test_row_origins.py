@@ -157,7 +157,7 @@ def test_the_page_says_the_way_and_the_preview_leads_to_it(web, viewer, uploaded
     text = client.get(f"{base}?row=2").content.decode()
     assert "wti-daily v1" in text
     assert "58.1" in text
-    assert text.count("not read by a page") == 1  # the cells of the Parquet file
+    assert text.count("not shown for Parquet") == 1  # the cells of the Parquet file
     assert "clean v1" in client.get("/p/demo/data/wti-daily/1/origin?row=3").content.decode()
     assert "has no row 9" in client.get(f"{base}?row=9").content.decode()
     assert "Type the number of a row" in client.get(base).content.decode()

@@ -186,8 +186,8 @@ def test_the_page_says_what_is_wrong_and_still_draws(page):
 
 
 def test_only_what_differs(page):
-    assert "What is equal" in page()
-    assert "What is equal" not in page("metrics=differing")
+    assert "Equal values" in page()
+    assert "Equal values" not in page("metrics=differing")
 
 
 def test_points_are_shaded_by_a_third(page):

@@ -60,7 +60,7 @@ def test_what_was_nothing_then_is_told_as_past_once_it_has_ended(registered, ask
     assert "Nothing is in production yet" in approval_page(asked(registered()))
     text = approval_page(approved(registered(name="other")))
     assert "Nothing was in production when it was asked for" in text
-    assert "Production when asked" in text
+    assert "Production at request" in text
     assert "Nothing is in production yet" not in text
 
 
@@ -73,13 +73,13 @@ def test_it_is_drawn_from_the_facts(registered, asked, approval_page, metric):
     version.variants.update(figures={})
     text = approval_page(approval)
     assert "1.25" in text
-    assert "9.99" not in text[text.index("How sure are we") :]
+    assert "9.99" not in text[text.index("Evidence") :]
 
 
 def test_another_signature_is_pointed_out(registered, approved, asked, approval_page):
     approved(registered())
     text = approval_page(asked(registered()))
-    assert "the same: what asks it need not change" in text
+    assert "unchanged: callers need no change" in text
 
 
 def test_who_uses_what_stands_there_now(registered, approved, asked, approval_page, worker_actor, project):
@@ -92,7 +92,7 @@ def test_who_uses_what_stands_there_now(registered, approved, asked, approval_pa
 
 
 def test_the_auditor_sees_it_too(registered, asked, approval_page, auditor):
-    assert "How do we get back" in approval_page(asked(registered()), auditor)
+    assert "Rollback" in approval_page(asked(registered()), auditor)
 
 
 def test_what_was_decided_still_shows(registered, approved, approval_page):
@@ -122,13 +122,13 @@ def test_figures_that_no_job_measured_are_said_to_be_such(registered, asked, app
     claimed.variants.update(job_id=None, heldout="")  # as a register job has it whose figures came from somewhere else
     text = approval_page(asked(claimed))
     assert "not measured here" in text
-    assert "the baseline “last value” has <b>2</b>: <b>which is better cannot be told</b>" in text
+    assert "the baseline “last value” has <b>2</b>: <b>undecided which is better</b>" in text
 
 
 def test_what_is_not_known_is_said(registered, approved, asked, approval_page, metric):
     approved(registered(metrics=[metric(1, 0.9, 1.1)]))
     text = approval_page(asked(registered(metrics=[metric(1.05, 0.95, 1.15)])))
-    assert "What we do not know" in text
+    assert "Unknowns" in text
     assert "does not prove that there is none: fp32 rmse, int8 rmse." in text
     assert "a download leaves no trace" in text
 

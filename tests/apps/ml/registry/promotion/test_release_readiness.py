@@ -35,7 +35,7 @@ def look():
 
 
 def test_nothing_stands_against_it(look):
-    assert (look().state, look().sentence) == ("pass", "Nothing stands against asking for its promotion.")
+    assert (look().state, look().sentence) == ("pass", "Ready to request promotion.")
 
 
 @pytest.mark.parametrize(
