@@ -197,21 +197,25 @@ def list_interpreter_folders() -> list[str]:
 
 def plan_confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
     """What the request of an attempt says of its sandbox; PlaneError if this node cannot keep the kind's network."""
-    found, network = detect_isolation(), KINDS[job.kind].network
-    if network not in found.networks and (found.way != "none" or network == Network.PEERS):
+    isolation, network = detect_isolation(), KINDS[job.kind].network
+    if network not in isolation.networks and (isolation.way != "none" or network == Network.PEERS):
         raise PlaneError(
             "The node {node} cannot keep a job to the network {network_value!r}.",
             node=settings.ENV.node,
             network_value=network.value,
             code="network_refused",
             field="kind",
-            limit=", ".join(found.networks) or "none",
+            limit=", ".join(isolation.networks) or "none",
             hint=N_("Run it on a node whose page lists this network under Isolation."),
         )
-    user = None if found.user is None else found.user + place
+    user = None if isolation.user is None else isolation.user + place
     link = plan_peer_link(job, place) if network == Network.PEERS else None
-    plan = build_base_plan(scratch, memory_bytes=job.need_memory_bytes) | {"way": found.way, "user": user, "link": link}
-    connect = None if found.way == "none" else list_destinations(network, job)
+    plan = build_base_plan(scratch, memory_bytes=job.need_memory_bytes) | {
+        "way": isolation.way,
+        "user": user,
+        "link": link,
+    }
+    connect = None if isolation.way == "none" else list_destinations(network, job)
     return {"sandbox": plan, "connect": connect}
 
 

@@ -100,7 +100,7 @@ def upload(
 
     `check` is called between chunks and raises to stop.
     """
-    made = []
+    artifacts = []
     root = out.parent.resolve() / out.name  # `out` itself may be a link by now
     for output in outputs:
         relative = PurePosixPath(str(output["path"]))
@@ -117,7 +117,7 @@ def upload(
                 staging.write(chunk)
             digest, size = staging.publish(is_damaged=is_marked_damaged)
             stored = staging.stored
-        made.append(
+        artifacts.append(
             StoredOutput(
                 slot=str(output["slot"]),
                 name=relative.name,
@@ -129,7 +129,7 @@ def upload(
                 replaced=stored.replaced,
             )
         )
-    return made
+    return artifacts
 
 
 def adopt(

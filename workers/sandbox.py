@@ -368,5 +368,5 @@ IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import workers.child, wor
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    json.dump(try_all(asked["plan"], asked["user"]), sys.stdout)
+    request = json.load(sys.stdin)
+    json.dump(try_all(request["plan"], request["user"]), sys.stdout)

@@ -129,9 +129,11 @@ class DemoSteps:
         path = f"/models/{story.model}/versions/{version['number']}/promote"
         waiting = self.approver.get("/approvals", mine=1)["items"]
         subject = "promotion", str(version["id"])
-        asked = next((row for row in waiting if (row["subject_type"], row["subject_id"]) == subject), None)
-        asked = asked or self.engineer.post(path, {"comment": "The demo's main job: cleaned, trained, measured."})
-        approval = self.approver.get(f"/approvals/{asked['id']}")
+        approval_request = next((row for row in waiting if (row["subject_type"], row["subject_id"]) == subject), None)
+        approval_request = approval_request or self.engineer.post(
+            path, {"comment": "The demo's main job: cleaned, trained, measured."}
+        )
+        approval = self.approver.get(f"/approvals/{approval_request['id']}")
         self.approver.post(
             f"/approvals/{approval['id']}/approve",
             {"facts_digest": approval["facts_digest"], "reason": "The figures hold on the held-out rows."},

@@ -164,7 +164,7 @@ def build_chart_context(
         "machine": build_sections(run, of_machine, look),
         "system": system,
         "undrawn": max(0, len(series) - len(each)) if each else 0,
-        "look": look.asked,
+        "look": look.as_query,
         "keep": chart_options.list_kept_params(request.GET),
         "limit": METRICS,
         "wrong": wrong,

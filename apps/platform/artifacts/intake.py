@@ -308,7 +308,7 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Rea
     Two threads hash a piece, whole and by chunks, while this one writes it and reads the next; `flush` starts writing
     to the disk meanwhile.
     """
-    found = ContentHash()
+    content_hash = ContentHash()
     size = 0
     head = tail = b""
     buffers = [bytearray(PIECE) for _ in range(4)]
@@ -322,17 +322,20 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Rea
                 break
             piece = memoryview(buffers[turn])[:count]
             head, tail = head or bytes(piece[:HEAD]), (tail + bytes(piece[-TAIL:]))[-TAIL:]
-            waiting[turn] = [hashing.submit(found.update_whole, piece), chunking.submit(found.update_chunks, piece)]
+            waiting[turn] = [
+                hashing.submit(content_hash.update_whole, piece),
+                chunking.submit(content_hash.update_chunks, piece),
+            ]
             size += count
             if target is None:
                 continue
             write_all(target, piece)
             if flush:
                 flushing.wrote(target, count)
-        for each in [one for some in waiting for one in some]:
+        for each in [read_ahead for reads in waiting for read_ahead in reads]:
             each.result()
         flushing.wait()
-    return ReadFile(found.hexdigest(), size, head, tail, chunks=found.chunks())
+    return ReadFile(content_hash.hexdigest(), size, head, tail, chunks=content_hash.chunks())
 
 
 def cycle_indexes(count: int) -> Iterator[int]:

@@ -177,8 +177,8 @@ class S3Store(Store):
                     self.fs.abort_mpu(bucket, upload["Key"], upload["UploadId"])
                     removed += 1
             with suppress(FileNotFoundError):
-                for found in self.fs.ls(f"{self.root}/staging", detail=True):
-                    if found["type"] == "file" and found["LastModified"] <= oldest:
-                        self.fs.rm_file(found["name"])
+                for entry in self.fs.ls(f"{self.root}/staging", detail=True):
+                    if entry["type"] == "file" and entry["LastModified"] <= oldest:
+                        self.fs.rm_file(entry["name"])
                         removed += 1
         return removed

@@ -174,8 +174,8 @@ def get_free_quota(project: Project, digest: str | None = None, *, wanted: int |
     space = get_store_space() if wanted is not None else None
     if space and wanted is not None and limit - space[1] >= wanted:
         return limit - space[1]
-    held = Holding.objects.filter(project=project).aggregate(bytes=Sum("artifact__size"))["bytes"] or 0
-    return max(0, limit - int(held))
+    used = Holding.objects.filter(project=project).aggregate(bytes=Sum("artifact__size"))["bytes"] or 0
+    return max(0, limit - int(used))
 
 
 def require_room(project: Project, size: int) -> None:
@@ -421,15 +421,15 @@ def list_longest_unread(started: datetime) -> Iterable[Artifact]:
 def verify_artifact(actor: Actor, at: Store, artifact: Artifact, reason: str) -> bool:
     """Read the bytes of an artifact whole and keep in its row what was found; `reason`: of the record, if damaged."""
     with_chunks = artifact.chunked_at is None and artifact.size > CHUNK_BYTES
-    found = read_or_set_aside(actor, at, artifact.digest, reason, with_chunks=with_chunks)
+    content_hash = read_or_set_aside(actor, at, artifact.digest, reason, with_chunks=with_chunks)
     now = timezone.now()
-    if found is None:
+    if content_hash is None:
         return False
     if artifact.damaged_at is not None:
         mark_whole(actor, artifact, now)
     with transaction.atomic():
         Artifact.objects.filter(pk=artifact.pk).update(verified_at=now)
-        save_chunk_digests([StoredBytes(artifact.digest, found.size, found.chunks())], now)
+        save_chunk_digests([StoredBytes(artifact.digest, content_hash.size, content_hash.chunks())], now)
     return True
 
 
@@ -441,10 +441,10 @@ def read_or_set_aside(
     Reading takes minutes: where the same bytes have come meanwhile, and may have repaired the object, it is read again.
     """
     while True:
-        seen = Artifact.objects.filter(pk=digest).first()
-        found = read_object(at, digest, with_chunks=with_chunks)
-        if found is not None or set_aside_damaged(actor, at, digest, seen, reason):
-            return found
+        artifact = Artifact.objects.filter(pk=digest).first()
+        content_hash = read_object(at, digest, with_chunks=with_chunks)
+        if content_hash is not None or set_aside_damaged(actor, at, digest, artifact, reason):
+            return content_hash
 
 
 def set_aside_damaged(actor: Actor, at: Store, digest: str, seen: Artifact | None, reason: str) -> bool:
@@ -472,9 +472,9 @@ def get_arrival_times(artifact: Artifact) -> tuple[datetime | None, datetime | N
 def read_object(at: Store, digest: str, *, with_chunks: bool = False) -> ContentHash | None:
     """The digests of an object that is there and whole; None if it is not."""
     try:
-        found = at.hash(digest, with_chunks=with_chunks)
-        if found.hexdigest() == digest:
-            return found
+        content_hash = at.hash(digest, with_chunks=with_chunks)
+        if content_hash.hexdigest() == digest:
+            return content_hash
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -521,10 +521,12 @@ def sweep_staging(*, actor: Actor, older_than: timedelta = STALE) -> int:
 def get_holding(*, actor: Actor, project: Project, digest: str) -> Holding:
     """The project's holding of this artifact; NotFound for what only other projects hold."""
     policy.require(actor, "artifact.view", project)
-    found = Holding.objects.filter(project=project, artifact=validate_digest(digest)).select_related("artifact").first()
-    if found is None:
+    holding = (
+        Holding.objects.filter(project=project, artifact=validate_digest(digest)).select_related("artifact").first()
+    )
+    if holding is None:
         raise build_absent_error()
-    return found
+    return holding
 
 
 def get_artifact(*, actor: Actor, project: Project, digest: str) -> Artifact:

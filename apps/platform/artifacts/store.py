@@ -240,10 +240,10 @@ class Store(ABC):
 
     def hash(self, digest: str, *, with_chunks: bool = False) -> ContentHash:
         """The digests of what the object called `digest` holds now. FileNotFoundError if there is none."""
-        found = ContentHash(with_chunks=with_chunks)
+        content_hash = ContentHash(with_chunks=with_chunks)
         for chunk in self.open(digest):
-            found.update(chunk)
-        return found
+            content_hash.update(chunk)
+        return content_hash
 
 
 def validate_area_names(names: tuple[str, ...]) -> tuple[str, ...]:

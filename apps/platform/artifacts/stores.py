@@ -31,13 +31,13 @@ def get_store_space() -> tuple[int, int] | None:
     folder = get_store_folder()
     while folder is not None and folder != folder.parent:
         try:
-            found = os.statvfs(folder)
+            space = os.statvfs(folder)
         except FileNotFoundError:  # the store makes its folder with the first object
             folder = folder.parent
             continue
         except OSError:
             return None
-        return found.f_blocks * found.f_frsize, (found.f_blocks - found.f_bfree) * found.f_frsize
+        return space.f_blocks * space.f_frsize, (space.f_blocks - space.f_bfree) * space.f_frsize
     return None
 
 

@@ -107,21 +107,21 @@ def _stored_digest(digest: str, loaded: dict[int, bytes], number: int) -> bytes:
     """Of the last part of ChunkDigests that was loaded, or of another, which then takes its place."""
     part, place = divmod(number, CHUNKS_PER_PART)
     if part not in loaded:
-        found = ChunkDigests.objects.filter(artifact=digest, part=part).values_list("digests", flat=True).first()
+        digests = ChunkDigests.objects.filter(artifact=digest, part=part).values_list("digests", flat=True).first()
         if loaded:  # in the middle of a transfer; before it, the connection is the caller's
             release_connection()
         loaded.clear()
-        loaded[part] = bytes(found or b"")
+        loaded[part] = bytes(digests or b"")
     return loaded[part][place * HASH_BYTES : (place + 1) * HASH_BYTES]
 
 
 def read_whole(at: Store, artifact: Artifact) -> bytes:
     """The digests of the chunks of an artifact that has none yet, kept for the next time; Damaged where it is."""
-    found = read_object(at, artifact.digest, with_chunks=True)
-    if found is None:
+    content_hash = read_object(at, artifact.digest, with_chunks=True)
+    if content_hash is None:
         raise record_damage(artifact, "It has other bytes in the store.")
-    keep(artifact, found)
-    return found.chunks()
+    keep(artifact, content_hash)
+    return content_hash.chunks()
 
 
 def keep(artifact: Artifact, found: ContentHash) -> None:

@@ -68,8 +68,8 @@ class Verify(APIView):
     @extend_schema(request=None, responses={202: VerificationAskedSerializer}, operation_id="audit_verify")
     def post(self, request: Request) -> Response:
         run, recent = request_verification(actor=request.actor)  # type: ignore[attr-defined]
-        told = {"verification": run, "recent": recent.as_dict() if recent else None}
-        return Response(VerificationAskedSerializer(told).data, status=202)
+        payload = {"verification": run, "recent": recent.as_dict() if recent else None}
+        return Response(VerificationAskedSerializer(payload).data, status=202)
 
 
 class Export(APIView):

@@ -34,7 +34,7 @@ class Filters:
     start: datetime | None = None
     end: datetime | None = None
 
-    def asked(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """What was asked for, for the record of the reading."""
         return {name: value for name, value in asdict(self).items() if value not in ("", None)}
 

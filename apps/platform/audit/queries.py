@@ -38,7 +38,7 @@ def read_records(actor: Actor, filters: Filters) -> AuditQuerySet:
     if not can_read_projects(actor):
         require(actor, "audit.view")
     if is_allowed(actor, "audit.view"):
-        record(actor=actor, action="audit.view", project_id=filters.project_id, after=filters.asked())
+        record(actor=actor, action="audit.view", project_id=filters.project_id, after=filters.as_dict())
     return apply_filters(AuditRecord.objects.visible_to(actor), filters).order_by(*get_order(filters))
 
 

@@ -215,15 +215,15 @@ def fit_positions(row: Sequence[Cell], targets: Sequence[float]) -> list[float]:
     at their mean, until all do (pool adjacent violators).
     """
     offsets, distance = [0.0], 0.0
-    for one, other in pairwise(row):
-        distance += (get_height(one) + get_height(other)) / 2 + GAP_Y
+    for left, right in pairwise(row):
+        distance += (get_height(left) + get_height(right)) / 2 + GAP_Y
         offsets.append(distance)
     pools: list[tuple[float, int]] = []  # (mean, cells)
     for want, offset in zip(targets, offsets, strict=False):
         pools.append((want - offset, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (one, few), (other, more) = pools[-2:]
-            pools[-2:] = [((one * few + other * more) / (few + more), few + more)]
+            (left, few), (right, more) = pools[-2:]
+            pools[-2:] = [((left * few + right * more) / (few + more), few + more)]
     levels = [mean for mean, count in pools for _ in range(count)]
     return [level + offset for level, offset in zip(levels, offsets, strict=False)]
 

@@ -31,7 +31,7 @@ class TableColumn:
     missing: float | None = None
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Its type and, if known, its share of missing cells."""
         if self.missing is None:
             return self.dtype
@@ -111,4 +111,4 @@ def read_missing_shares(report: str) -> dict[str, float]:
 
 def build_column_choices(columns: list[TableColumn], fits: Callable[[TableColumn], bool]) -> list[ListOption]:
     """The columns as choices of a multi-select."""
-    return [ListOption(column.name, column.told, fits(column)) for column in columns]
+    return [ListOption(column.name, column.summary, fits(column)) for column in columns]

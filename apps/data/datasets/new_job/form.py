@@ -213,9 +213,9 @@ class JobForm:
         return numbers
 
     def read_node_needs(self) -> Needs | None:
-        asked, wrong = read_needs(self.values, self.kind.needs)
+        needs, wrong = read_needs(self.values, self.kind.needs)
         self.errors |= wrong
-        return asked
+        return needs
 
     def check_name(self) -> None:
         """The name of the dataset to register in, now: the job would fail of it at its very end."""

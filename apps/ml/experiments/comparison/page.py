@@ -106,7 +106,7 @@ def build_context(
         "series": series,
         "key": key,
         "chart": build_overlay_chart(project, comparison, key, look) if key else None,
-        "look": look.asked,
+        "look": look.as_query,
         "keep": chart_options.list_kept_params(request.GET, "key"),
         "bars": analysis.build_bar_chart(best, names),
         "scatter": analysis.build_scatter(comparison, scatter_axes, best["key"] if best else "", names),

@@ -41,7 +41,7 @@ class ChartOptions:
         return self.part[1:] if self.part and self.part[0] == self.axis and not self.window else None
 
     @property
-    def asked(self) -> dict[str, str]:
+    def as_query(self) -> dict[str, str]:
         """As the form shows it."""
         start, end = self.window.start, self.window.end
         return {
