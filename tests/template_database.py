@@ -47,7 +47,11 @@ def drop_test_database() -> None:
 
 def migrations_digest() -> str:
     """16 hex digits over every migration, the modules of ours that they import, and the pinned packages."""
-    files = {ROOT / "constraints.txt", *ROOT.glob("*/migrations/*.py"), *ROOT.glob("*/*/migrations/*.py")}
+    files = {
+        ROOT / "constraints.txt",
+        *ROOT.glob("apps/**/migrations/*.py"),
+        *ROOT.glob("controlplane/**/migrations/*.py"),
+    }
     for migration in list(files):
         for module, name, plain in IMPORTS.findall(migration.read_text()):
             path = ROOT / (plain or module).replace(".", "/")

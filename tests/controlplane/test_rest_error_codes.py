@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("apps", "controlplane", "workers", "deepseek")
-CODE_FIRST = ("spec_error", "EngineError", "CsvError", "build_csv_error", "build_job_error")
+CODE_FIRST = ("build_spec_error", "EngineError", "CsvError", "build_csv_error", "build_job_error")
 DOCUMENTED = re.compile(r"^\| `([a-z0-9_]+)` \|", re.MULTILINE)
 HAS_CODE = re.compile(rf"\bcode\b|\b(?:{'|'.join(CODE_FIRST)})\(")  # what codes_in looks for
 
@@ -65,7 +65,7 @@ class A:
     code = "a"
 def refused(code, message): ...
 raise B("x", code="b")
-raise spec_error("c", "text")
+raise build_spec_error("c", "text")
 raise refused("d", "text")
 problem = {"code": "e", "message": "text"}
 raise EngineError("f", "text")

@@ -26,7 +26,7 @@ def list_keywords() -> Iterator[str]:
     for module in (settings.ROOT_URLCONF, "workers.runner"):
         import_module(module)  # defines the errors that are asked for below
     yield from ("N_", "Message:1")
-    yield from (f"{name}:2" for name in ("reason", "spec_error"))
+    yield from (f"{name}:2" for name in ("build_job_error", "build_spec_error"))
     yield from (f"{error.__name__}:2" for error in iter_subclasses(EngineError))
     for error in iter_subclasses(errors.PlaneError):
         yield f"{error.__name__}:1"

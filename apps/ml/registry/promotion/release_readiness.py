@@ -38,14 +38,14 @@ class ReleaseReadiness:
 
     @property
     def word(self) -> str:
-        words = {FOR: _("May go out"), WEIGH: _("To be weighed"), AGAINST: _("Not ready")}
+        words = {FOR: _("Ready"), WEIGH: _("To be weighed"), AGAINST: _("Not ready")}
         return words[self.state]
 
     @property
     def sentence(self) -> str:
         """What the answer under the title says of it."""
         if self.state == AGAINST:
-            return _("May not go out: %(why)s") % {"why": next(c.text for c in self.checks if c.state == AGAINST)}
+            return _("Not ready: %(why)s") % {"why": next(c.text for c in self.checks if c.state == AGAINST)}
         open_ = sum(check.state == WEIGH for check in self.checks)
         if not open_:
             return _("Ready to request promotion.")

@@ -118,7 +118,7 @@ def test_a_version_is_measured_by_one_button(web, engineer, viewer, added, held)
 
 def test_an_expectation_is_added_and_removed(web, engineer, dataset):
     client, url = web(engineer), f"{PAGE}/expectations"
-    assert "Nothing is expected yet" in text_of(client.get(url))
+    assert "No expectations yet" in text_of(client.get(url))
     wrong = client.post(f"{url}?kind=range", {"/column": "close", "op": "submit"})
     assert (wrong.status_code, "at least one of the two limits" in text_of(wrong)) == (422, True)
     fields = {"/column": "close", "/minimum": "0", "/severity": "error", "/max_share": "0", "/note": "no debt"}

@@ -168,7 +168,7 @@ def test_who_uses_it(engineer, web, added, held, job):
     added({"t.csv": artifact}, media_type="text/csv")
     job(table=artifact)
     text = text_of(web(engineer).get(V))
-    assert "<b>1 job</b> took it." in text
+    assert "Used by <b>1 job</b>." in text
     assert "job, as table" in text
 
 

@@ -67,7 +67,7 @@ def test_it_is_made_for_who_asked_for_the_job(registered, outputs, held, job, wo
     assert (version.created_by, version.dataset.created_by) == ("engineer", "engineer")
     assert AuditRecord.objects.filter(action="dataset.add_version", actor=worker_actor.label).count() == 1
     page = web(viewer).get("/p/demo/data/clean/1").content.decode()
-    assert f'Made by job <a href="/p/demo/jobs/{clean.pk}">#{clean.pk}</a> for engineer.' in page
+    assert f'Created by job <a href="/p/demo/jobs/{clean.pk}">#{clean.pk}</a> for engineer.' in page
 
 
 def test_twice_is_once(registered, outputs, added, held, job):

@@ -135,7 +135,7 @@ def test_a_cursor_of_another_list_is_refused(read, run, put):
 
 def test_the_overview_shows_a_few_and_leads_to_all(read, run, put):
     put(*(f"f{number}" for number in range(10)))
-    assert "All" not in read(f"/{run.pk}")
+    assert ">All<" not in read(f"/{run.pk}")
     put("g")
     text = read(f"/{run.pk}")
     assert "All" in text

@@ -52,8 +52,8 @@ def test_what_is_in_production_is_drawn_beside_the_newest(web, engineer, filled,
 def test_a_model_without_sets_says_how_to_begin(web, engineer, registered):
     registered()
     text = text_of(web(engineer).get(f"{M}/baselines"))
-    assert "No set fits this model yet" in text
-    assert "No gate: any version may be asked for" in text
+    assert "No evaluation set matches this model" in text
+    assert "No gates: promotion of any version can be requested" in text
 
 
 def test_a_version_tells_its_gates_slices_and_pace(web, viewer, filled):
@@ -212,7 +212,7 @@ def test_the_approval_shows_the_gate(web, approver, actor_for, engineer, registe
     asked = web(engineer).post(f"{M}/2/promote", {})
     text = text_of(web(approver).get(asked["Location"]))
     assert "Not significant: the interval includes the margin" in text
-    assert "Whether it is worse than the gate lets through: later-r1 rmse." in text
+    assert "Whether it is worse than the gate tolerates: later-r1 rmse." in text
 
 
 def test_gates_cost_no_more_queries_the_more_there_are(web, engineer, filled, a_set, gate, measure):

@@ -37,7 +37,7 @@ def test_the_list_says_what_is_in_production(viewer, web, registered, approved, 
     text = text_of(web(viewer).get(URL))
     assert "1.25" in text
     assert "1.75" in text
-    assert "No model fits" in text_of(web(viewer).get(URL, {"name": "zzz"}))
+    assert "No model matches" in text_of(web(viewer).get(URL, {"name": "zzz"}))
 
 
 def test_every_tab_of_a_model_and_of_its_versions(engineer, web, registered, approved, metric):
@@ -282,13 +282,13 @@ def test_it_says_whether_it_may_go_out(viewer, approver, web, registered, approv
     text = text_of(web(viewer).get(f"{URL}/wti-forecast/2"))
     assert "Promotion checks" in text
     assert "rmse: Better: the intervals do not meet" in text
-    assert "Needs 1 approval within 72 h; 1 could give one, never who asks." in text
+    assert "Needs 1 approval within 72 h; 1 could approve; the requester cannot." in text
 
 
 def test_without_an_approver_it_may_not(viewer, web, registered):
     registered()
     text = text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
-    assert "Not ready: Needs 1 approval within 72 h, and only 0 could give one" in text
+    assert "Not ready: Needs 1 approval within 72 h, and only 0 could approve" in text
 
 
 def test_the_history_of_a_version_names_requests_and_moves(viewer, engineer, web, registered, approved, actor_for):
@@ -296,9 +296,9 @@ def test_the_history_of_a_version_names_requests_and_moves(viewer, engineer, web
     approved(registered())
     text = text_of(web(viewer).get(f"{URL}/wti-forecast/1/history"))
     assert f'href="/p/demo/approvals/{approval.pk}"' in text
-    assert text.index("production went to v2") < text.index("production came here")
+    assert text.index("production went to v2") < text.index("production moved here")
     registered(name="other")
-    assert "Nobody has asked" in text_of(web(viewer).get(f"{URL}/other/1/history"))
+    assert "No promotion of this version was requested" in text_of(web(viewer).get(f"{URL}/other/1/history"))
 
 
 def test_the_recipe_and_the_way_to_run_it_again(engineer, viewer, web, registered):

@@ -141,7 +141,7 @@ def test_figures_that_differ_in_times_alone(between, two):
     document = between(*two(with_figures(), with_figures(latency=[{"batch": 1, "median_us": 3.0}], notes=["Slow."])))
     assert (document["verdict"], document["figures"]["differing"]) == (Verdict.IDENTICAL, 0)
     assert document["outputs"]["items"][0]["times_only"] is True
-    assert "only what the clock measured differs" in verdict_text.describe_outcome(document)
+    assert "only timings differ" in verdict_text.describe_outcome(document)
 
 
 def test_a_figure_outside_the_tolerance(between, two):

@@ -36,7 +36,7 @@ def test_an_approver_opens_on_what_waits_for_them(ask, decide, approver, browser
     assert "The first" not in text(client.get(LIST))
     assert "The first" in text(client.get(f"{LIST}?show=decided"))
     decide(approver, second)
-    assert "Noitem needs your attentionr vote" in text(client.get(LIST))
+    assert "Nothing waits for your vote" in text(client.get(LIST))
 
 
 def test_others_open_on_what_is_pending(ask, viewer, engineer, browser):

@@ -1,4 +1,4 @@
-"""What a collection would take, told to pages and programs: the list of the command, and nothing changes."""
+"""Files that a collection would delete, told to pages and programs: the list of the command, and nothing changes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_look_is_bounded_and_says_so(actor_for, sysadmin, filled):
 
 def test_the_page_says_how_much_and_how_it_goes(web, sysadmin, filled):
     text = web(sysadmin).get(PAGE).content.decode()
-    assert "<b>4 artifacts of 10 B</b> would go." in text
+    assert "<b>4 artifacts of 10 B</b> would be deleted." in text
     assert "python manage.py collect_garbage --older-than 0m" in text
     assert "/api/v1/artifacts/garbage?older_than=0m" in text
     assert all(digest[:8] in text for digest in filled)
@@ -93,7 +93,7 @@ def test_a_page_looks_longer_only_where_it_is_asked_to(web, sysadmin, filled, mo
     text = client.get(PAGE).content.decode()
     assert "Nothing was found in this time" in text
     assert "look=long" in text
-    assert "<b>4 artifacts of 10 B</b> would go." in client.get(f"{PAGE}&look=long").content.decode()
+    assert "<b>4 artifacts of 10 B</b> would be deleted." in client.get(f"{PAGE}&look=long").content.decode()
     assert len(b"".join(client.get(f"{PAGE}&format=csv")).decode().splitlines()) == 5
 
 

@@ -35,7 +35,7 @@ def test_verify_now_queues_a_walk_and_says_how_far_it_is(browser, auditor, chain
     run_queued_verification(dispatcher)
     assert "Chain verified" in page(client)
     done = client.get("/audit/chain/progress")
-    assert (done.headers["HX-Refresh"], "Asked for by auditor" in done.content.decode()) == ("true", True)
+    assert (done.headers["HX-Refresh"], "Requested by auditor" in done.content.decode()) == ("true", True)
 
 
 def test_a_broken_chain_is_told(browser, auditor, chain, owner, dispatcher):

@@ -25,7 +25,7 @@ def test_the_auditor_places_and_releases(web, auditor, project):
     assert "case 12" in answer.content.decode()
     hold = Hold.objects.get()
     client.post(f"{url}/{hold.pk}/release", {"reason": "closed"})
-    assert b"Nothing is held." in client.get(url).content
+    assert b"No holds." in client.get(url).content
     assert b"closed" in client.get(f"{url}?state=released").content
 
 
@@ -51,8 +51,8 @@ def test_a_member_reads_and_does_not_act(web, engineer, project, hold):
 def test_the_list_is_narrowed_and_saved_as_a_file(web, engineer, project, hold):
     client, url = web(engineer), f"/p/{project.slug}/holds"
     assert b"case &lt;12&gt;" in client.get(f"{url}?kind=project&q=CASE&placed_after=today").content
-    assert b"No hold fits." in client.get(f"{url}?kind=run").content
-    assert b"No hold fits." in client.get(f"{url}?state=released").content
+    assert b"No hold matches." in client.get(f"{url}?kind=run").content
+    assert b"No hold matches." in client.get(f"{url}?state=released").content
     wrong = client.get(f"{url}?kind=moon")
     assert (wrong.status_code, b"There is no kind" in wrong.content) == (422, True)
     file = b"".join(client.get(f"{url}?format=csv"))

@@ -40,7 +40,7 @@ def test_says_of_each_node_what_is_free_and_why_not(submit, claim, explain, node
     assert busy["room"]["jobs"] == [Job.objects.get(state="running").pk]
     assert other["room"] is None
     assert other["why_not"] == "does not serve the queue cpu"
-    assert said["summary"] == "No node has room: n1 is busy: needs 2 CPUs, 1 free."
+    assert said["summary"] == "No node has capacity: n1 is busy: needs 2 CPUs, 1 free."
 
 
 def test_nodes_are_ordered_by_when_they_can_take_the_job(submit, explain, add_node):
@@ -55,7 +55,7 @@ def test_nodes_are_ordered_by_when_they_can_take_the_job(submit, explain, add_no
     [
         ({"heartbeat_at": None}, "No node that serves the queue cpu is online."),
         ({"queues": ["gpu"]}, "No node that serves the queue cpu is online."),
-        ({"held_at": Now(), "held_reason": "fan"}, "No node has room: n1 is held: fan."),
+        ({"held_at": Now(), "held_reason": "fan"}, "No node has capacity: n1 is held: fan."),
         ({"cpus": 0.05}, "No node is large enough: n1 is too small: needs 0.1 CPUs, 0.05 free."),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_node_with_a_short_disk_takes_nothing_and_says_so(submit, claim, expla
     job = submit()
     assert claim() is None
     why = "is short of disk: 3.1 MB free for scratch, 536.9 MB needed"
-    assert explain(job)["summary"] == f"No node has room: n1 {why}."
+    assert explain(job)["summary"] == f"No node has capacity: n1 {why}."
 
 
 def test_parents(submit, child_of, explain):

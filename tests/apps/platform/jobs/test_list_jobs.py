@@ -70,7 +70,7 @@ def test_picked_columns_alone_are_drawn(read, rows):
 def test_heads_say_the_order_and_lead_to_the_other(read, rows):
     rows(1)
     _, text = read("?sort=-made&state=queued")
-    assert 'aria-sort="descending"><a href="?sort=made&amp;state=queued">Made' in text
+    assert 'aria-sort="descending"><a href="?sort=made&amp;state=queued">Created' in text
     assert 'href="?sort=state&amp;state=queued">State' in text
 
 

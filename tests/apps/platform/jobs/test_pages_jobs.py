@@ -227,7 +227,7 @@ def test_levels_narrow_the_log(engineer, web, running, say, page):
     assert '<option value="error" selected>' in text
 
 
-@pytest.mark.parametrize(("field", "primary"), [("/fail", "Edit the spec"), (None, "Queue again")])
+@pytest.mark.parametrize(("field", "primary"), [("/fail", "Clone and edit"), (None, "Queue again")])
 def test_one_button_helps(field, primary, engineer, web, running, worker_actor, page):
     error = {"code": "broke", "message": "It broke.", "field": field, "limit": None, "hint": None}
     services.fail_attempt(actor=worker_actor, job=running, error=error, retry=False)
@@ -336,7 +336,7 @@ def test_the_list_shows_elapsed_and_remaining_time(engineer, web, running, page)
         Node.objects.update(heartbeat_at=now - timedelta(seconds=silent))
         text = text_of(client.get(page()))
         assert answer in text
-        took = text.partition('data-l="Took">')[2].partition("</td>")[0]
+        took = text.partition('data-l="Duration">')[2].partition("</td>")[0]
         assert took.startswith('2 h<br><small class="quiet">' + left)
 
 

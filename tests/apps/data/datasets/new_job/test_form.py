@@ -117,11 +117,11 @@ def test_placement_is_shown_beside_the_button(post):
     text = post("clean", "ahead")
     assert "No node of the queue cpu is online: it will wait until one is." in text
     assert "NODE_QUEUES=cpu python manage.py worker" in text
-    assert "no past job of this kind has succeeded here" in text
+    assert "no job of this kind has succeeded here yet" in text
 
 
 def test_too_little_memory_is_reported(post):
-    assert "more than the 134.2 MB that it asks for" in post("train", "ahead", needs__memory_bytes="0.125")
+    assert "more than the 134.2 MB requested" in post("train", "ahead", needs__memory_bytes="0.125")
 
 
 def test_shown_rest_call_makes_the_same_job(engineer, web, api, post, upload):

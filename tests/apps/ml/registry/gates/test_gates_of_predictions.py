@@ -127,7 +127,7 @@ def test_every_page_says_that_the_plane_did_not_run_it(
     asked = request_promotion(actor=actor_for(engineer), version=candidate)
     page = text_of(web(approver).get(f"/p/demo/approvals/{asked.pk}"))
     assert GAVE in page
-    assert "Whether the model does say what it is said to: engineer gave the predictions." in page
+    assert "Whether the predictions come from this model: engineer supplied them." in page
     for ending in ("md", "html"):
         card = html.unescape(api(engineer).get(f"{API}/versions/2/card.{ending}").content.decode())
         assert f"later-r1: {GAVE}" in card

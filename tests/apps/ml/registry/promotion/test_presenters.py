@@ -53,13 +53,13 @@ def test_the_first_is_compared_with_its_baseline(registered, asked, approval_pag
     assert "becomes the first version of wti-forecast in production" in text
     assert "the baseline “last value” has <b>2</b>" in text
     assert "Reject, leave production empty" in text
-    assert "There is nothing to go back to" in text
+    assert "There is nothing to roll back to" in text
 
 
 def test_what_was_nothing_then_is_told_as_past_once_it_has_ended(registered, asked, approved, approval_page):
     assert "Nothing is in production yet" in approval_page(asked(registered()))
     text = approval_page(approved(registered(name="other")))
-    assert "Nothing was in production when it was asked for" in text
+    assert "Nothing was in production at the request" in text
     assert "Production at request" in text
     assert "Nothing is in production yet" not in text
 

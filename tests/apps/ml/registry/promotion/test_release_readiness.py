@@ -57,7 +57,7 @@ def test_what_is_to_be_weighed(look, change):
 
 @pytest.mark.parametrize(
     ("change", "why"),
-    [({"rows": [{**ROW, "intact": False}]}, "fp32 are damaged"), ({"terms": Terms(3, 72)}, "only 2 could give one")],
+    [({"rows": [{**ROW, "intact": False}]}, "fp32 are damaged"), ({"terms": Terms(3, 72)}, "only 2 could approve")],
 )
 def test_what_stands_in_the_way(look, change, why):
     found = look(**change)

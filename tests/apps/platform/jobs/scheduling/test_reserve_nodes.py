@@ -183,7 +183,7 @@ def test_both_are_told_why(starved, submit, actor_for, viewer, succeed, reserve_
     mine, others = (explain_wait(actor_for(viewer), job) for job in (large, submit(needs=SMALL)))
     assert mine["summary"].endswith("What becomes free there is kept for it.")
     assert (mine["nodes"][0]["kept"], others["nodes"][0]["kept"]) == (True, False)
-    assert others["summary"] == "No node has room: n1 is kept free for a larger job that has waited longer."
+    assert others["summary"] == "No node has capacity: n1 is kept free for a larger job that has waited longer."
 
 
 def test_it_takes_the_dispatcher(actor_for, sysadmin):

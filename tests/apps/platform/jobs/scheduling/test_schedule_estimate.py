@@ -131,7 +131,7 @@ def test_a_long_line_costs_no_more(look, node, submit, django_assert_max_num_que
     Job.objects.bulk_create(Job(**fields) for _ in range(MAX_JOBS_AHEAD))
     with django_assert_max_num_queries(5):
         told = look()
-    assert told.sentence == f"It waits in line behind {MAX_JOBS_AHEAD} jobs or more."
+    assert told.sentence == f"Queued behind {MAX_JOBS_AHEAD} jobs or more."
     assert told.wait_seconds is None
 
 
