@@ -119,7 +119,7 @@ def resolve_dialect(project: Project, artifact: Artifact, delimiter: str, encodi
         return CsvDialect(delimiter, encoding)
     check_held(project.pk, [require_undamaged(artifact)])
     if not connection.in_atomic_block:
-        connection.close()  # as in read_through
+        connection.close()  # as in inspect_stored_csv
     with closing(iter_chunks(artifact)) as chunks:
         return csv_inspection.find_file_dialect(chunks, artifact.size, delimiter, encoding)
 
@@ -199,7 +199,7 @@ def register_version(
     slot: str = "table",
     note: str = "",
 ) -> tuple[DatasetVersion, bool]:
-    """Register a job's output in `slot` as a version, creating the dataset if there is none. Reads no bytes.
+    """Register a job's output in `slot` as a version (uploads: ingest/), creating the dataset. Reads no bytes.
 
     The report in "quality_after" becomes the version's, the one in "quality_before" its source's, where they have
     none. Lineage: what went into the job, the job, the version; by row, what the output says of the origin of its rows.

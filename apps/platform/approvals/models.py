@@ -1,4 +1,4 @@
-"""Requests for approval, the votes on them, and what a project asks of them. See ARCHITECTURE "one small app"."""
+"""Requests for approval, the votes on them, and what a project asks of them."""
 
 from __future__ import annotations
 

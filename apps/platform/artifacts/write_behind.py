@@ -60,8 +60,9 @@ class Flushing:
         self.last: Future[None] | None = None
 
     def wrote(self, fd: int, count: int) -> None:
-        """`count` bytes more are in the file `fd`. OSError of an earlier flush: the system tells of it but once, so the
-        last one would know nothing.
+        """Record that `count` more bytes were written to `fd`.
+
+        Raises the OSError of an earlier flush: the system reports it only once, so the final flush would miss it.
         """
         self.since += count
         if self.since >= FLUSHED and (self.last is None or self.last.done()):

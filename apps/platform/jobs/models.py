@@ -1,4 +1,4 @@
-"""The queue is this table. See ARCHITECTURE "the database is the queue; Celery rings the doorbell"."""
+"""Jobs. The queue is this table; Celery only rings the doorbell, so that a worker looks at it at once."""
 
 from __future__ import annotations
 

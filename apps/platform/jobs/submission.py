@@ -355,7 +355,7 @@ def resolve_needs(kind: JobKind, submission: Submission, spec: BaseModel | None)
 
 
 def choose_queue(kind: JobKind, needs: Needs) -> str:
-    """Where it queues: what needs a GPU goes to the workers that have one, whatever its kind says."""
+    """Return the GPU queue if the job needs a GPU, otherwise the queue of its kind."""
     return GPU_QUEUE if needs.gpus else kind.queue
 
 

@@ -105,7 +105,7 @@ def get_axis_formatter(kind: str) -> AxisFormatter:
 
 
 def to_local_time(seconds: float) -> datetime:
-    """In the reader's zone; what no calendar holds stands at its end."""
+    """Convert seconds since 1970 to the reader's time zone, clamped to the years that a calendar has."""
     first, last = CALENDAR
     return timezone.localtime(datetime.fromtimestamp(min(max(seconds, first), last), UTC))
 

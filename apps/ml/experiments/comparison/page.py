@@ -145,7 +145,7 @@ def format_remaining_ids(runs: Sequence[Run], run: Run) -> str:
 
 
 def build_overlay_chart(project: Project, comparison: RunComparison, key: str, look: ChartOptions) -> dict[str, Any]:
-    """The lines of one metric of these runs; a run without it keeps its place, and the others their strokes."""
+    """Build a chart of one metric of the compared runs; one without it keeps its slot, and the others their strokes."""
     drawn_lines = chart_options.load_lines(get_metric_values(comparison, key), comparison.runs, look)
     lines = {line.metric.run_id: line for line in drawn_lines}
     query = urlencode({"ids": ",".join(run.pk for run in comparison.runs), "key": key})

@@ -78,7 +78,7 @@ def evaluate_gates(
     page_data: VersionPageData | None = None,
 ) -> list[GateResult]:
     """What each gate of the version's model says of it: five queries, however many there are, and fewer with what is
-    `known`. `fresh` reads the replicates again, whatever is remembered."""
+    `page_data`. `fresh` reads the replicates again, whatever is remembered."""
     checked_gates = list_gates(version.model_id) if gates is None else gates
     if not checked_gates:
         return []

@@ -80,7 +80,7 @@ def summarize_client_files(version: ModelVersion) -> dict[str, Any]:
     """What pages say of the files of a client's version: their count and size, and the paths of those that are spoilt.
 
     One query, however many there are: the rows are counted, and only where damage or another sum shows is each one
-    looked at. A row that names other bytes of equal size is found by `client_files`, before anything moves.
+    looked at. A row that names other bytes of equal size is found by `verify_client_files`, before anything moves.
     """
     entries = read_document(version.document)["files"]
     totals = {"count": len(entries), "size": sum(file["size"] for file in entries)}

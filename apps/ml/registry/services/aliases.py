@@ -136,7 +136,8 @@ def request_promotion(
 def promote(*, actor: Actor, version: ModelVersion, approval: Approval, current: int | None) -> Alias:
     """Let `production` point to an approved version, if it still points to the version numbered `current`.
 
-    For the deciding vote, inside its transaction. Raises StaleState if production has moved meanwhile.
+    For the deciding vote, inside its transaction. Raises StaleState if production has moved meanwhile. Gates are not
+    evaluated here: `request_promotion` requires them, and their verdicts are facts of the approval, compared before.
     """
     policy.require(actor, "approval.decide", version.model)
     require_confirmed(actor, "approval.decide", project_id=version.project_id)

@@ -392,7 +392,7 @@ def set_gate(
 
 
 def remove_gate(*, actor: Actor, gate: Gate, reason: str) -> None:
-    """Ask for it no longer; what it said stays. Raises Conflict where it is lifted already."""
+    """Remove the gate; recorded verdicts are kept. Raises Conflict if it has been removed already."""
     policy.require(actor, "gate.set", gate.model)
     require_confirmed(actor, "gate.set", project_id=gate.model.project_id)
     check_text("reason", reason, 2000, required=True)

@@ -1,6 +1,6 @@
 """Every write to the queue. A worker's writes filter on owner and attempt: zero rows means that it lost the job.
 
-The row is the queue and `attempt` its fence; see specs in the docstrings of models.py and ARCHITECTURE.
+The row is the queue and `attempt` its fence; the states and who moves them are in models.py.
 """
 
 from apps.platform.jobs.checkpoints import record_checkpoint

@@ -46,6 +46,8 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
     The node's row is locked, so that two threads of one worker do not both take its last free CPU; on PostgreSQL
     other nodes skip the row that this one looks at, on SQLite the write lock orders them. Where the node is kept free
     for a job that has waited long (scheduling/reservations.py), smaller ones behind it fill only what that leaves.
+
+    The claim raises `attempt`, the fence: what an earlier attempt writes matches no row (`guard` of change_state).
     """
     require(actor, "job.claim")
     while _has_queued_jobs(queue):

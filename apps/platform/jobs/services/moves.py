@@ -25,7 +25,7 @@ from deepseek.messages import Message, record_messages, restore_message
 
 
 def filter_held(job: Job) -> Any:
-    """The row, as long as this attempt holds it: the fence."""
+    """Filter for the job's row while this attempt holds it: the fence of telemetry (final states: `guard`)."""
     return Job.objects.filter(pk=job.pk, owner=job.owner, attempt=job.attempt, state=JobState.RUNNING)
 
 
