@@ -413,7 +413,7 @@ class JobForm:
 
     @property
     def items(self) -> list[FormItem]:
-        label = _("Description")
+        label = _("Parameters")
         spec = FormItem(kind="group", pointer="", label=label, items=self.spec_form.items)
         return [*self.head, spec, build_needs_group(self.values, self.errors, self.kind.needs), *self.tail]
 
