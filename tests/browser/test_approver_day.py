@@ -72,7 +72,7 @@ def test_approver_rejects_then_asks_then_approves(people, plane):
     expect(approver.locator(".title .state")).to_have_text("Approved")
     expect(approver.locator("#main")).to_contain_text("It still points there.")
     engineer.goto(f"{plane}/p/demo/models/wards/1/history")
-    expect(engineer.locator("#main")).to_contain_text("production came here")
+    expect(engineer.locator("#main")).to_contain_text("production moved here")
     expect(engineer.locator("#main")).to_contain_text("Rejected")
     for width in (1440, 390):
         assert list_wide_pages(engineer, [second], width=width) == []

@@ -37,13 +37,13 @@ def test_a_paused_log_stands_still_and_then_catches_up(signed_in, queue_noop):
     lines = page.locator("ol.log li")
     expect(lines.nth(10)).to_be_visible()
     page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_role("button", name="Go on")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Resume")).to_have_attribute("aria-pressed", "true")
     before = lines.count()
     counted = page.locator('[data-bind="log.count"]')
     was = counted.inner_text()
     expect(counted).not_to_have_text(was)
     assert lines.count() == before
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     expect(lines.nth(before)).to_be_visible()
     cancel(page, address)
 
@@ -120,7 +120,7 @@ def test_a_log_that_nobody_follows_does_not_fill_the_memory(signed_in, queue_noo
     assert page.locator("ol.log li").count() == 10_000
     page.get_by_role("button", name="Pause").click()
     page.evaluate("many(50000, 30000)")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     assert page.locator("ol.log li").count() == 10_000
     assert page.locator("ol.log li").last.get_attribute("id") == "L79999"
     cancel(page.context.new_page(), address)  # with a stream of its own

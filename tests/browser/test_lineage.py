@@ -74,7 +74,7 @@ def test_a_node_of_nine_hundred_is_found_focused_and_folded(signed_in, plane, tr
     fold = page.get_by_role("link", name="Collapse what lies beyond part-477.bin")
     before = page.locator("svg.dag g.node").count()
     fold.click()
-    expect(page.get_by_role("link", name="Show what lies beyond part-477.bin")).to_be_visible()
+    expect(page.get_by_role("link", name="Expand what lies beyond part-477.bin")).to_be_visible()
     assert page.locator("svg.dag g.node").count() < before
 
 

@@ -59,7 +59,7 @@ def test_verify_shows_how_far_it_is_and_ends_whole(officer):
     officer.get_by_role("button", name="Verify now").click()
     expect(officer).to_have_url(re.compile("/audit/chain$"))
     expect(officer.locator(".title .state")).to_have_text("Chain verified")
-    expect(officer.locator("#verification")).to_contain_text("Asked for by auditor")
+    expect(officer.locator("#verification")).to_contain_text("Requested by auditor")
 
 
 def test_export_and_check_it_offline(officer, plane, tmp_path):
