@@ -112,7 +112,7 @@ def test_a_part_of_time_is_dragged_nearer_and_let_go_again(chart):
 def test_smoothing_draws_again_without_leaving_the_page(chart):
     chart.evaluate("window.same = true")
     chart.get_by_label("smooth").fill("0.9")
-    chart.get_by_role("button", name="Draw", exact=True).click()
+    chart.get_by_role("button", name="Apply", exact=True).click()
     expect(chart.locator(".chart").first).to_contain_text("Smoothed with weight 0.9")
     assert chart.evaluate("window.same") is True
     assert "smooth=0.9" in chart.url

@@ -52,7 +52,7 @@ def upload(page, plane) -> str:
     page.get_by_role("link", name="Preview", exact=True).click()
     expect(page.locator("table.sheet")).to_contain_text("missing")
     page.get_by_role("link", name=re.compile("^Quality")).first.click()
-    expect(page.locator("#main")).to_contain_text("No job has measured it yet")
+    expect(page.locator("#main")).to_contain_text("No job has profiled it yet")
     return address
 
 

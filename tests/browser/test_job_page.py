@@ -82,7 +82,7 @@ def test_a_failed_job_leads_to_its_remedy(signed_in, plane):
     page.get_by_role("button", name="Queue", exact=True).last.click()
     expect(page.locator(".title .state")).to_have_text("Failed")
     expect(page.locator(".btn.primary")).to_have_count(1)
-    page.get_by_role("link", name="Clone and edit").click()
+    page.get_by_role("alert").get_by_role("link", name="Clone and edit").click()
     expect(page).to_have_url(re.compile(r"/jobs/new/noop\?from=\d+$"))
     expect(page.locator('[name="/fail"]')).to_have_value("error")
 

@@ -84,7 +84,7 @@ def test_the_graph_is_saved_whole(signed_in, plane, traced, tmp_path):
     page.goto(f"{plane}/p/demo/jobs/{traced}/lineage")
     with page.expect_download() as taken:
         page.get_by_role("button", name="PNG").click()
-    assert taken.value.suggested_filename == "where-it-comes-from,-what-was-made-of-it.png"
+    assert taken.value.suggested_filename == "lineage-graph.png"
     taken.value.save_as(tmp_path / "graph.png")
     data = (tmp_path / "graph.png").read_bytes()
     wide, tall = struct.unpack(">II", data[16:24])
@@ -109,7 +109,7 @@ def test_on_a_phone_the_graph_is_a_list(signed_in, plane, traced):
     expect(page.locator("svg.dag")).to_be_hidden()
     expect(page.get_by_role("heading", name="Lineage graph")).to_be_visible()
     expect(page.get_by_role("heading", name="As a list")).to_have_count(0)
-    expect(page.get_by_role("button", name="Draw")).to_have_count(0)
+    expect(page.get_by_role("button", name="Apply")).to_have_count(0)
     expect(page.get_by_role("button", name="Show", exact=True)).to_be_visible()
     page.get_by_role("combobox", name="Depth").select_option("1")
     expect(page).to_have_url(re.compile(r"depth=1.*find=part-7.*#all$"))
