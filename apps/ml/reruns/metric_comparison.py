@@ -36,7 +36,7 @@ class MetricComparison:
             return "different"
         if self.walked is None or (self.walked.same and self.walked.complete):
             return "identical"  # also points that came in another order
-        if not self.walked.within:
+        if not self.walked.is_within_tolerance:
             return "different"  # also of a part of the points
         return "within_tolerance" if self.walked.complete else "undecided"
 
@@ -116,7 +116,7 @@ class Figures:
     differing: list[Figure] = field(default_factory=list)
 
     @property
-    def within(self) -> bool:
+    def is_within_tolerance(self) -> bool:
         return all(figure.within for figure in self.differing)
 
 

@@ -83,7 +83,7 @@ class SeriesComparison:
         return self.first_step is None
 
     @property
-    def within(self) -> bool:
+    def is_within_tolerance(self) -> bool:
         return not (self.outside or self.only_was or self.only_now)
 
     def record_first_difference(self, step: int) -> None:

@@ -120,7 +120,7 @@ def decide_verdict(
 ) -> Verdict:
     words = {item.verdict for item in metrics}
     missing = any(not (item.was and item.now) for item in unequal)
-    if was.state != now.state or "different" in words or not figures.within or missing:
+    if was.state != now.state or "different" in words or not figures.is_within_tolerance or missing:
         return Verdict.DIFFERENT
     if "undecided" in words:
         return Verdict.UNDECIDED
