@@ -299,35 +299,6 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "controlplane.errors.csrf_failure"
 
-# -- datasets -------------------------------------------------------------------------------------------------------
-# Dotted name of what gives a version its commit (datasets/versions/commits.py): the app stands above datasets.
-DATASET_COMMITS = "apps.data.repositories.history.record_commit"
-
-# -- approvals ------------------------------------------------------------------------------------------------------
-# Subject type -> dotted name of the Subject (apps/platform/approvals/subjects.py): whose apps stand above approvals.
-APPROVAL_SUBJECTS = {"promotion": "apps.ml.registry.promotion.subject.PROMOTION"}
-
-# -- citations (docs/adr/0017) --------------------------------------------------------------------------------------
-# Functions of apps that name artifacts in a column without a foreign key: (digests) -> those of them that it names.
-ARTIFACT_CITATIONS = (
-    "apps.platform.lineage.citations.cited_artifacts",
-    "apps.ml.registry.citations.find_cited_artifacts",
-    "apps.platform.holds.citations.cited_artifacts",
-)
-# Functions of apps above datasets that cite a version in another way than by a foreign key: (version) -> Citations.
-VERSION_CITATIONS: tuple[str, ...] = ()
-# Functions of apps above experiments that cite runs in another way than by a foreign key: (runs) -> {id: why}.
-RUN_CITATIONS = ("apps.ml.registry.citations.find_cited_runs",)
-# What a legal hold may name: the type in its record -> (model, where its project's key stands). The apps stand above.
-HOLD_OBJECTS = {
-    "run": ("experiments.Run", "project"),
-    "experiment": ("experiments.Experiment", "project"),
-    "loggedmodel": ("experiments.LoggedModel", "project"),
-    "modelversion": ("registry.ModelVersion", "model__project"),
-    "datasetversion": ("datasets.DatasetVersion", "dataset__project"),
-    "artifact": ("artifacts.Artifact", "holdings__project"),
-}
-
 # -- transport and content policy -----------------------------------------------------------------------------------
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENV.behind_tls
 SECURE_HSTS_SECONDS = 31_536_000 if ENV.behind_tls else 0

@@ -5,8 +5,22 @@ class DatasetsConfig(AppConfig):
     name = "apps.data.datasets"
 
     def ready(self) -> None:
-        """Jobs know nothing of datasets: what a dataset expects goes into a job's spec through this table."""
-        from apps.data.datasets.quality.required_expectations import merge_expectations
-        from apps.platform.jobs.submission import COMPLETED
+        """Register what the apps below cannot import: what a dataset expects of a job's spec, and what can be held."""
+        from django.utils.translation import gettext_lazy
 
-        COMPLETED["dataset"] = merge_expectations
+        from apps.data.datasets.models import DatasetVersion
+        from apps.data.datasets.quality.required_expectations import merge_expectations
+        from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
+        from apps.platform.jobs.submission import SPEC_COMPLETIONS
+
+        SPEC_COMPLETIONS.register("dataset", merge_expectations)
+        HOLD_OBJECTS.register(
+            "datasetversion",
+            HoldObject(
+                model=DatasetVersion,
+                project_path="dataset__project",
+                label=gettext_lazy("Dataset version"),
+                view_permission="dataset.view",
+                page=("lineage:end", "dataset_version"),
+            ),
+        )

@@ -3,3 +3,20 @@ from django.apps import AppConfig
 
 class ExperimentsConfig(AppConfig):
     name = "apps.ml.experiments"
+
+    def ready(self) -> None:
+        """Register what can be held."""
+        from django.utils.translation import gettext_lazy
+
+        from apps.ml.experiments.models import Experiment, LoggedModel, Run
+        from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
+
+        for key, model, label, page in (
+            ("run", Run, gettext_lazy("Run"), ("experiments:detail",)),
+            ("experiment", Experiment, gettext_lazy("Experiment"), ()),
+            ("loggedmodel", LoggedModel, gettext_lazy("Logged model"), ("experiments:logged_model",)),
+        ):
+            HOLD_OBJECTS.register(
+                key,
+                HoldObject(model=model, project_path="project", label=label, view_permission="run.view", page=page),
+            )

@@ -5,9 +5,33 @@ class RegistryConfig(AppConfig):
     name = "apps.ml.registry"
 
     def ready(self) -> None:
-        """Jobs know nothing of evaluation sets: what one measures goes into a job's spec through this table."""
-        from apps.ml.registry.evaluations.sets import complete_spec, require_client_version
-        from apps.platform.jobs.submission import COMPLETED
+        """Register what the apps below cannot import: what decides a job's figures, what cites and what can be held or
+        approved."""
+        from django.utils.translation import gettext_lazy
 
-        COMPLETED["evaluation"] = complete_spec
-        COMPLETED["version"] = require_client_version
+        from apps.ml.experiments.purge.retention import RUN_CITATIONS
+        from apps.ml.registry.citations import find_cited_artifacts, find_cited_runs
+        from apps.ml.registry.evaluations.sets import complete_spec, require_client_version
+        from apps.ml.registry.models import ModelVersion
+        from apps.ml.registry.promotion.subject import PROMOTION
+        from apps.ml.registry.states import SUBJECT
+        from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
+        from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
+        from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
+        from apps.platform.jobs.submission import SPEC_COMPLETIONS
+
+        SPEC_COMPLETIONS.register("evaluation", complete_spec)
+        SPEC_COMPLETIONS.register("version", require_client_version)
+        APPROVAL_SUBJECTS.register(SUBJECT, PROMOTION)
+        ARTIFACT_CITATIONS.register("registry", find_cited_artifacts)
+        RUN_CITATIONS.register("registry", find_cited_runs)
+        HOLD_OBJECTS.register(
+            "modelversion",
+            HoldObject(
+                model=ModelVersion,
+                project_path="model__project",
+                label=gettext_lazy("Model version"),
+                view_permission="model.view",
+                page=("lineage:end", "model_version"),
+            ),
+        )

@@ -19,13 +19,13 @@ End = tuple[str, str]
 
 
 def find_cited_artifacts(digests: Collection[str]) -> set[str]:
-    """Those of `digests` that some variant was measured on. One of settings.ARTIFACT_CITATIONS."""
+    """Those of `digests` that some variant was measured on. Registered in ARTIFACT_CITATIONS."""
     return set(Variant.objects.filter(heldout__in=digests).values_list("heldout", flat=True).distinct())
 
 
 def find_cited_runs(runs: Sequence[Run]) -> dict[str, str]:
     """{id: why} of those of `runs`, all of one project, that an approval's facts name, or whose lineage leads to a
-    version that is not deleted. One of settings.RUN_CITATIONS; versions that name a run do so by a foreign key."""
+    version that is not deleted. Registered in RUN_CITATIONS; versions that name a run do so by a foreign key."""
     if not runs:
         return {}
     project_id, ids = runs[0].project_id, {run.pk for run in runs}

@@ -4,7 +4,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 PRODUCTION = "production"
-SUBJECT = "promotion"  # the key in settings.APPROVAL_SUBJECTS
+SUBJECT = "promotion"  # the key in APPROVAL_SUBJECTS
 STAGES = ("None", "Staging", "Production", "Archived")  # MLflow's words of before there were aliases
 APPROVED_STAGE = "Production"  # nobody says it by hand
 PROTECTED = frozenset({PRODUCTION})  # moves only by an approval, or back to what one had put there

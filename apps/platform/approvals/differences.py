@@ -9,7 +9,7 @@ from typing import Any
 from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Invalid, NotFound
 from apps.platform.approvals.models import Approval
-from apps.platform.approvals.subjects import get_approval_subject, get_subject_types
+from apps.platform.approvals.subjects import APPROVAL_SUBJECTS, get_approval_subject
 from deepseek.messages import N_
 
 MAX_FACTS_BYTES = 64 * 2**10
@@ -53,7 +53,7 @@ def find_changes(approval: Approval, *, deep: bool = False) -> list[Change]:
     digest = sha256_hex(approval.facts)
     if digest != approval.facts_digest:
         return [{"path": "", "was": approval.facts_digest, "is": digest}]
-    if approval.subject_type not in get_subject_types():  # a plane of before knew it
+    if approval.subject_type not in APPROVAL_SUBJECTS:  # a plane of before knew it
         return [GONE]
     try:
         now = encode_canonical_json(dict(get_approval_subject(approval).current_facts(approval, deep=deep)))

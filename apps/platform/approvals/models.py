@@ -38,7 +38,7 @@ class Approval(models.Model):
     MOVES = MOVES
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="approvals", db_index=False)
-    subject_type = models.CharField(max_length=40)  # a key of settings.APPROVAL_SUBJECTS
+    subject_type = models.CharField(max_length=40)  # a key of APPROVAL_SUBJECTS
     subject_id = models.CharField(max_length=80)  # as the subject's own app names it; opaque here
     title = models.CharField(max_length=200)
     facts = models.TextField()  # canonical JSON, as asked for; never changed

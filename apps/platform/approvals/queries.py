@@ -19,7 +19,7 @@ from apps.platform.approvals.differences import MAX_CHANGES, Change, find_change
 from apps.platform.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Look, Remark, Vote
 from apps.platform.approvals.seen_state import News, OwnActs, list_news
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.subjects import get_subject, get_subject_types
+from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
 from apps.platform.approvals.terms import DEFAULT_TERMS, Terms, query_eligible_people
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.queries import build_event
@@ -220,11 +220,11 @@ def list_policies(actor: Actor, project: Project) -> list[dict[str, Any]]:
     return [
         {
             "subject_type": key,
-            "label": str(get_subject(key).label),
+            "label": str(subject.label),
             "needed": terms.needed,
             "deadline_hours": terms.deadline_hours,
             "is_default": key not in rows,
         }
-        for key in get_subject_types()
+        for key, subject in APPROVAL_SUBJECTS.items()
         for terms in [Terms(rows[key].needed, rows[key].deadline_hours) if key in rows else DEFAULT_TERMS]
     ]

@@ -1,5 +1,5 @@
-"""What an approval is about. The apps that need approvals stand above this one, so they are known by name alone:
-settings.APPROVAL_SUBJECTS maps a subject type to the dotted name of its Subject (docs/adr/0005).
+"""What an approval is about. The apps that need approvals stand above this one, so they register their Subjects
+in APPROVAL_SUBJECTS (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -7,11 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from django.conf import settings
-from django.utils.module_loading import import_string
-
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
+from apps.core.registry import Registry
 from apps.platform.approvals.models import Approval
 
 
@@ -57,33 +55,22 @@ class Subject(Protocol):
         ...
 
 
-def get_subject_types() -> Mapping[str, str]:
-    """{subject type: dotted name}, from the settings."""
-    types: Mapping[str, str] = settings.APPROVAL_SUBJECTS
-    return types
-
-
-def get_subject(subject_type: str) -> Subject:
-    """The Subject of a type; LookupError for a type that the settings do not have, ImportError for a wrong name."""
-    types = get_subject_types()
-    if subject_type not in types:
-        raise LookupError(f"settings.APPROVAL_SUBJECTS has no {subject_type!r}")
-    subject: Subject = import_string(types[subject_type])
-    return subject
+APPROVAL_SUBJECTS: Registry[Subject] = Registry("APPROVAL_SUBJECTS")
+"""By subject type."""
 
 
 def get_approval_subject(approval: Approval) -> Subject:
-    return get_subject(approval.subject_type)
+    return APPROVAL_SUBJECTS[approval.subject_type]
 
 
 def get_subject_summary(approval: Approval) -> str:
     """What changes, in one sentence; "" for a type that this plane no longer has."""
-    return get_approval_subject(approval).summary(approval) if approval.subject_type in get_subject_types() else ""
+    return get_approval_subject(approval).summary(approval) if approval.subject_type in APPROVAL_SUBJECTS else ""
 
 
 def get_subject_url(approval: Approval) -> str:
     """The page of the subject; "" where there is none, also of a type that this plane no longer has."""
-    if approval.subject_type not in get_subject_types():
+    if approval.subject_type not in APPROVAL_SUBJECTS:
         return ""
     try:
         return get_approval_subject(approval).address(approval)

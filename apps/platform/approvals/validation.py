@@ -8,7 +8,7 @@ from apps.platform.accounts.reauthentication import TOKEN, Proof
 from apps.platform.approvals.differences import Change, describe_change
 from apps.platform.approvals.models import Approval, Vote
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.subjects import get_subject_types
+from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
 from apps.platform.approvals.terms import DEADLINE_HOURS_RANGE, NEEDED_RANGE
 from deepseek.messages import N_, Message
 
@@ -40,13 +40,13 @@ def validate_number(value: int, field: str, limits: tuple[int, int]) -> int:
 
 
 def check_subject_type(subject_type: str) -> None:
-    if subject_type not in get_subject_types():
+    if subject_type not in APPROVAL_SUBJECTS:
         raise Invalid(
             "Nothing called {subject_type!r} needs an approval.",
             subject_type=subject_type[:40],
             code="unknown_subject_type",
             field="/subject_type",
-            limit=", ".join(get_subject_types()),
+            limit=", ".join(APPROVAL_SUBJECTS),
         )
 
 

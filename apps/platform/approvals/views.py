@@ -34,7 +34,7 @@ from apps.platform.approvals.forms import AnswerForm, PolicyForm, VoteForm, With
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.seen_state import build_seen_state, format_pointer
 from apps.platform.approvals.states import ApprovalState, Decision
-from apps.platform.approvals.subjects import get_approval_subject, get_subject_types, get_subject_url
+from apps.platform.approvals.subjects import APPROVAL_SUBJECTS, get_approval_subject, get_subject_url
 from apps.platform.approvals.validation import check_subject_type
 from apps.platform.audit.queries import get_timeline
 
@@ -143,7 +143,7 @@ def render_overview(
 def get_subject_part(actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
     """What the subject shows of itself; the plain facts where it cannot."""
     fallback = "approvals/facts_card.html", {"rows": build_fact_rows(approval), "limit": MAX_CARD_FACTS}
-    if approval.subject_type not in get_subject_types():
+    if approval.subject_type not in APPROVAL_SUBJECTS:
         return fallback
     try:
         return get_approval_subject(approval).page(actor, approval)

@@ -2,7 +2,7 @@
 
 Cited is what a foreign key of any model leads to, except those of Holding, which says who may see bytes and not that
 something needs them, and of ChunkDigests, which describes them. Digests in plain columns are asked of
-settings.ARTIFACT_CITATIONS. What came, or came again, within the time of grace is no garbage, whatever cites it.
+ARTIFACT_CITATIONS. What came, or came again, within the time of grace is no garbage, whatever cites it.
 
 No bytes are lost to a race (docs/adr/0017). Rows are locked, looked at again and deleted, all in the transaction in
 which the bytes go, so no foreign key can come to lead to what is gone. Whoever registers equal bytes takes the same
@@ -18,15 +18,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from apps.core import policy
 from apps.core.actors import Actor
+from apps.core.registry import Registry
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.bulk_sql import split_into_batches
 from apps.platform.artifacts.models import Artifact, ArtifactQuerySet, ChunkDigests, Collected, Holding
@@ -39,7 +38,8 @@ TOGETHER = 100  # artifacts in one transaction, and in one audit record
 LOOKED_AT = 1_000  # artifacts, or objects, that are asked about at once
 
 Cites = Callable[[Collection[str]], set[str]]
-"""Those of these digests that some column names: the form of what settings.ARTIFACT_CITATIONS lists"""
+ARTIFACT_CITATIONS: Registry[Cites] = Registry("ARTIFACT_CITATIONS")
+"""By app: those of these digests that it names in a column without a foreign key (docs/adr/0017)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -151,8 +151,7 @@ def find_cited_digests(digests: Collection[str]) -> set[str]:
     """Those of `digests` that stand in a column without a foreign key."""
     cited: set[str] = set()
     if digests:
-        for name in settings.ARTIFACT_CITATIONS:
-            cites: Cites = import_string(name)
+        for cites in ARTIFACT_CITATIONS.values():
             cited |= cites(digests)
     return cited
 

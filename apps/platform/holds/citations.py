@@ -1,4 +1,4 @@
-"""Artifacts that a legal hold protects. One of settings.ARTIFACT_CITATIONS."""
+"""Artifacts that a legal hold protects. Registered in ARTIFACT_CITATIONS."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from django.apps import apps
-from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 from django.urls import reverse
@@ -29,35 +27,10 @@ from apps.core.lists.listing import (
 from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.holds.models import Hold
+from apps.platform.holds.objects import HOLD_OBJECTS
 from apps.platform.holds.queries import list_holds
 from apps.platform.holds.services import PROJECT_TYPE
 
-KINDS: dict[str, Any] = {
-    PROJECT_TYPE: gettext_lazy("Entire project"),
-    "run": gettext_lazy("Run"),
-    "experiment": gettext_lazy("Experiment"),
-    "loggedmodel": gettext_lazy("Logged model"),
-    "modelversion": gettext_lazy("Model version"),
-    "datasetversion": gettext_lazy("Dataset version"),
-    "artifact": gettext_lazy("Artifact"),
-}
-# What a reader must be allowed to be told an object's name: the auditor, who places holds, is not.
-VIEW_PERMISSIONS = {
-    "run": "run.view",
-    "experiment": "run.view",
-    "loggedmodel": "run.view",
-    "modelversion": "model.view",
-    "datasetversion": "dataset.view",
-    "artifact": "artifact.view",
-}
-# Its page: an address and, before its id, the type that lineage calls it by; the apps of these objects stand above.
-PAGES: dict[str, tuple[str, ...]] = {
-    "run": ("experiments:detail",),
-    "loggedmodel": ("experiments:logged_model",),
-    "modelversion": ("lineage:end", "model_version"),
-    "datasetversion": ("lineage:end", "dataset_version"),
-    "artifact": ("lineage:end", "artifact"),
-}
 DEFERRED_COLUMNS = (
     "manifest",
     "document",
@@ -65,6 +38,12 @@ DEFERRED_COLUMNS = (
     "environment",
 )  # of versions and runs: megabytes that no name is made of
 RELEASED, ALL = "released", "all"  # none of them: in force
+
+
+def list_kind_choices() -> list[tuple[str, Any]]:
+    """(object type, label) of everything that can be held."""
+    labels = [(key, held.label) for key, held in HOLD_OBJECTS.items()]
+    return [(PROJECT_TYPE, _("Entire project")), *labels]
 
 
 def build_hold_getter(name: str) -> Callable[[dict[str, Any]], Any]:
@@ -95,7 +74,7 @@ def build_holds_table(actor: Actor, project: Project, params: QueryDict) -> List
     """What is held, the newest first; holds that were released where they are asked for."""
     filters = read_filter_values(params, ("state", "kind", "q"))
     states = [("", _("In force")), (RELEASED, _("Released")), (ALL, _("All holds"))]
-    kinds = [("", _("Every kind")), *KINDS.items()]
+    kinds = [("", _("Every kind")), *list_kind_choices()]
     return build_table(
         HOLDS,
         params,
@@ -113,7 +92,7 @@ def build_holds_table(actor: Actor, project: Project, params: QueryDict) -> List
 
 def query_holds(actor: Actor, project: Project, params: QueryDict, filters: dict[str, str]) -> QuerySet[Hold]:
     validate_choice("state", filters["state"], (RELEASED, ALL))
-    validate_choice("kind", filters["kind"], tuple(KINDS))
+    validate_choice("kind", filters["kind"], (PROJECT_TYPE, *HOLD_OBJECTS))
     holds = list_holds(actor, project, all_of_them=filters["state"] in (RELEASED, ALL))
     if filters["state"] == RELEASED:
         holds = holds.exclude(released_at=None)
@@ -130,17 +109,19 @@ def build_hold_rows(actor: Actor, holds: Sequence[Hold], project: Project) -> li
     see it. One query for each kind that is among them."""
     keys: dict[str, set[str]] = defaultdict(set)
     for hold in holds:
-        if hold.object_type in VIEW_PERMISSIONS and is_allowed(actor, VIEW_PERMISSIONS[hold.object_type], project):
+        held = HOLD_OBJECTS.get(hold.object_type)
+        if held and is_allowed(actor, held.view_permission, project):
             keys[hold.object_type].add(hold.object_id)
     names = {kind: load_object_names(kind, among, project) for kind, among in keys.items()}
     return [build_hold_row(hold, names.get(hold.object_type, {}).get(hold.object_id), project) for hold in holds]
 
 
 def build_hold_row(hold: Hold, name: str | None, project: Project) -> dict[str, Any]:
-    address, *before = PAGES.get(hold.object_type, ("",)) if name is not None else ("",)
+    held = HOLD_OBJECTS.get(hold.object_type)
+    address, *before = held.page if held and held.page and name is not None else ("",)
     return {
         "hold": hold,
-        "kind": KINDS.get(hold.object_type, hold.object_type),
+        "kind": dict(list_kind_choices()).get(hold.object_type, hold.object_type),
         "name": "" if name == hold.object_id else name or "",
         "url": reverse(address, args=[project.slug, *before, hold.object_id]) if address else "",
     }
@@ -148,9 +129,9 @@ def build_hold_row(hold: Hold, name: str | None, project: Project) -> dict[str, 
 
 def load_object_names(kind: str, keys: Collection[str], project: Project) -> dict[str, str]:
     """{key: what the object is called}, of those that the project has still."""
-    model, to_project = settings.HOLD_OBJECTS[kind]
-    rows = apps.get_model(model)._base_manager.filter(**{to_project: project.pk}, pk__in=keys)
-    parent = to_project.rpartition("__")[0]
+    held = HOLD_OBJECTS[kind]
+    rows = held.query_rows(project).filter(pk__in=keys)
+    parent = held.project_path.rpartition("__")[0]
     if parent and rows.model._meta.get_field(parent).many_to_one:
         rows = rows.select_related(parent)
     rows = rows.defer(

@@ -24,7 +24,7 @@ class Hold(models.Model):
     """
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="+", db_index=False)
-    object_type = models.CharField(max_length=40)  # a key of settings.HOLD_OBJECTS; "project": all of it
+    object_type = models.CharField(max_length=40)  # a key of HOLD_OBJECTS; "project": all of it
     object_id = models.CharField(max_length=80, blank=True)
     reason = models.CharField(max_length=2000)
     placed_by = models.CharField(max_length=200)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from django.apps import apps
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -16,6 +14,7 @@ from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
 from apps.platform.holds.models import Hold
+from apps.platform.holds.objects import HOLD_OBJECTS
 from deepseek.messages import N_, Message
 
 PROJECT_TYPE = "project"
@@ -93,19 +92,19 @@ def lock_object(project: Project, object_type: str, object_id: str) -> str:
         if object_id:
             raise Invalid("A hold on the whole project names no object.", field="object_id", limit="empty")
         return ""
-    target = settings.HOLD_OBJECTS.get(object_type)
+    target = HOLD_OBJECTS.get(object_type)
     if target is None:
         raise Invalid(
             "{kind!r} is nothing that can be held.",
             kind=object_type[:40],
             field="object_type",
-            limit=", ".join([PROJECT_TYPE, *settings.HOLD_OBJECTS]),
+            limit=", ".join([PROJECT_TYPE, *HOLD_OBJECTS]),
         )
     key = None
     if "\x00" not in object_id:  # PostgreSQL cannot even be asked for that
-        rows = apps.get_model(target[0])._base_manager.select_for_update(of=("self",), no_key=True)
+        rows = target.query_rows(project).select_for_update(of=("self",), no_key=True)
         with suppress(ValueError, OverflowError):
-            key = rows.only("pk").filter(pk=object_id, **{target[1]: project.pk}).first()
+            key = rows.only("pk").filter(pk=object_id).first()
     if key is None:
         raise NotFound(
             "The project has no {kind} {number!r}.", kind=object_type, number=object_id[:80], field="object_id"

@@ -19,7 +19,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.list_export import export_list
 from apps.platform.holds import queries, services
-from apps.platform.holds.lists import HOLDS, KINDS, build_holds_table
+from apps.platform.holds.lists import HOLDS, build_holds_table, list_kind_choices
 
 FIELDS = ("object_type", "object_id", "reason")
 
@@ -73,7 +73,7 @@ def render_holds_page(
 
 
 def build_form_fields(sent: dict[str, str], wrong: dict[str, str]) -> list[dict[str, Any]]:
-    kinds = list(KINDS.items())
+    kinds = list_kind_choices()
     controls = (
         {"label": _("What is held"), "control": "select", "choices": kinds, "required": True},
         {"label": _("Its id"), "control": "text", "doc": _("Of an artifact its digest; of a project nothing.")},

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from apps.core.actors import Actor
 from apps.core.canonical import compute_digest
 from apps.core.errors import PlaneError
+from apps.core.registry import Registry
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
@@ -30,7 +31,7 @@ TIME_LIMIT_RANGE = (1, 30 * 86_400)
 ATTEMPTS_RANGE = (1, 20)
 NEEDS_RANGES = {"cpus": (0.01, 4096), "memory_bytes": (2**20, 2**50), "gpus": (0, 64), "gpu_memory_bytes": (0, 2**50)}
 GPU_QUEUE = "gpu"
-COMPLETED: dict[str, Callable[[Project, str, BaseModel], BaseModel]] = {}
+SPEC_COMPLETIONS: Registry[Callable[[Project, str, BaseModel], BaseModel]] = Registry("SPEC_COMPLETIONS")
 """By key of `register`: what the app that registers adds to a spec before it is stored, from (project, name, spec)."""
 
 
@@ -113,7 +114,7 @@ def validate_submission(
     if spec is not None and not errors:
         try:
             for key, name in submission.register.items():
-                spec = COMPLETED[key](project, str(name), spec) if key in COMPLETED else spec
+                spec = SPEC_COMPLETIONS[key](project, str(name), spec) if key in SPEC_COMPLETIONS else spec
         except PlaneError as failure:
             errors += failure.errors
     if errors or spec is None:

@@ -1,7 +1,7 @@
 """Citations of a dataset version, which prevent its deletion.
 
 Apps below are queried here, and so is every foreign key to a version, whichever app has it. An app above that cites
-versions without a key adds a function to settings.VERSION_CITATIONS (docs/adr/0017).
+versions without a key registers a function in VERSION_CITATIONS (docs/adr/0017).
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db.models import SET_NULL, Q, QuerySet
-from django.utils.module_loading import import_string
 
+from apps.core.registry import Registry
 from apps.data.datasets.models import DatasetFile, DatasetVersion, VersionTag
 from apps.data.datasets.quality.profile_job_retention import IS_MEASUREMENT, find_profile_jobs
 from apps.platform.approvals.fact_names import query_fact_names
@@ -34,6 +33,7 @@ class Citation:
 
 
 CitationSource = Callable[[DatasetVersion], Iterable[Citation]]
+VERSION_CITATIONS: Registry[CitationSource] = Registry("VERSION_CITATIONS")
 
 
 def list_citations(version: DatasetVersion) -> list[Citation]:
@@ -45,8 +45,7 @@ def list_citations(version: DatasetVersion) -> list[Citation]:
         *iter_approval_citations(version),
         *iter_key_citations(version),
     ]
-    for name in settings.VERSION_CITATIONS:
-        cites: CitationSource = import_string(name)
+    for cites in VERSION_CITATIONS.values():
         collected += cites(version)
     return list(dict.fromkeys(collected))
 

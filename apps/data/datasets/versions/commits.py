@@ -1,18 +1,23 @@
-"""Git commits of versions: the app that knows Git is above this one, so settings name its function."""
+"""Git commits of versions: the app that knows Git is above this one, and registers its function."""
 
 from __future__ import annotations
 
-from django.conf import settings
+from collections.abc import Callable
+
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.module_loading import import_string
 
+from apps.core.registry import Registry
 from apps.data.datasets.models import DatasetVersion
+
+COMMIT_RECORDERS: Registry[Callable[[DatasetVersion], None]] = Registry("COMMIT_RECORDERS")
+"""By app: what gives a version its commit."""
 
 
 def record_commit(version: DatasetVersion) -> None:
     """Give a version just added its commit; in the transaction that adds it, behind the dataset's lock."""
-    import_string(settings.DATASET_COMMITS)(version)
+    for record in COMMIT_RECORDERS.values():
+        record(version)
 
 
 def clone_url(request: HttpRequest | None, project: str, name: str) -> str:

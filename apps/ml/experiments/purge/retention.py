@@ -1,7 +1,7 @@
 """Decide which deleted runs may be purged: holds and citations of a run or of its logged models keep it. Read-only.
 
 Every foreign key to a run that would protect it is found through the models, so an app that comes later cites too;
-settings.RUN_CITATIONS names the functions of apps that cite in another way.
+RUN_CITATIONS holds the functions of apps that cite in another way.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Count, Sum
-from django.utils.module_loading import import_string
 
+from apps.core.registry import Registry
 from apps.ml.experiments.models import (
     Experiment,
     LoggedModel,
@@ -31,7 +30,8 @@ from apps.platform.artifacts.garbage import list_foreign_keys_to
 from apps.platform.holds.queries import find_held_ids, find_hold_reason
 
 Cites = Callable[[Sequence[Run]], Mapping[str, str]]
-"""{id: why} of those of these runs, of one project, that something cites: what settings.RUN_CITATIONS lists"""
+RUN_CITATIONS: Registry[Cites] = Registry("RUN_CITATIONS")
+"""By app: {id: why} of those of these runs, of one project, that it cites in another way than by a foreign key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,7 @@ def find_reasons_to_keep(project_id: int, runs: Sequence[Run]) -> dict[str, str]
     if not ids or len(held_runs) == len(runs):
         return held_runs
     reasons: dict[str, str] = {}
-    for name in settings.RUN_CITATIONS:
-        cites: Cites = import_string(name)
+    for cites in RUN_CITATIONS.values():
         reasons |= cites(undecided)
     reasons |= find_kept_models(project_id, ids) | find_kept_scores(ids)
     for model, field in list_protecting_keys(Run):

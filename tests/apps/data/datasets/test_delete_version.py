@@ -12,6 +12,7 @@ from apps.data.datasets.models import DatasetFile, DatasetVersion, VersionTag
 from apps.data.datasets.quality.profile_jobs import measure_added, register_measurements
 from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.queries import VersionDeleted, get_version, list_datasets, list_versions
+from apps.data.datasets.versions.citations import VERSION_CITATIONS, Citation
 from apps.data.datasets.versions.deletion import delete_version
 from apps.data.datasets.versions.tags import tag_version
 from apps.platform.approvals.models import Approval
@@ -180,9 +181,9 @@ def test_an_approval_cites(delete, version, project):
         delete()
 
 
-def test_an_app_above_can_cite(delete, settings):
-    settings.VERSION_CITATIONS = ("tests.apps.data.datasets.citing.cites",)
-    with pytest.raises(Conflict, match="commit abc"):
+def test_an_app_above_can_cite(delete):
+    citing = {"above": lambda version: [Citation("commit", "abc")]}
+    with VERSION_CITATIONS.override(citing), pytest.raises(Conflict, match="commit abc"):
         delete()
 
 

@@ -8,15 +8,16 @@ from apps.core.actors import ProjectRole
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals import services
 from apps.platform.approvals.models import Approval, ApprovalPolicy
+from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
 from tests.apps.platform.approvals.stand_in import SUBJECT
 from tests.conftest import member
 
 
 @pytest.fixture(autouse=True)
-def subject(settings):
-    settings.APPROVAL_SUBJECTS = {"thing": "tests.apps.platform.approvals.stand_in.SUBJECT"}
+def subject():
     SUBJECT.reset()
-    return SUBJECT
+    with APPROVAL_SUBJECTS.override({"thing": SUBJECT}):
+        yield SUBJECT
 
 
 @pytest.fixture

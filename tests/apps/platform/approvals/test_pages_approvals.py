@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from apps.core.errors import Conflict
 from apps.platform.approvals.models import Approval, ApprovalPolicy, Vote
+from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
 from apps.platform.audit.models import AuditRecord
 from tests.apps.platform.approvals.stand_in import carried_out
 
@@ -104,12 +105,12 @@ def test_it_says_what_has_changed_since_it_was_asked_for(ask, approver, browser,
     assert "/version" in page
 
 
-def test_a_subject_that_is_gone_still_has_a_page(ask, approver, browser, subject, settings):
+def test_a_subject_that_is_gone_still_has_a_page(ask, approver, browser, subject):
     approval = ask()
     subject.gone = True
     assert browser(approver).get(at(approval)).status_code == 200
-    settings.APPROVAL_SUBJECTS = {}
-    assert browser(approver).get(at(approval)).status_code == 200
+    with APPROVAL_SUBJECTS.override({}):
+        assert browser(approver).get(at(approval)).status_code == 200
 
 
 # -- deciding -------------------------------------------------------------------------------------------------------

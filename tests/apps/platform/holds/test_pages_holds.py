@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from django.conf import settings
 
 from apps.ml.experiments.models import Experiment, Run
-from apps.platform.holds.lists import KINDS, VIEW_PERMISSIONS
 from apps.platform.holds.models import Hold
-from apps.platform.holds.services import PROJECT_TYPE, place_hold
+from apps.platform.holds.services import place_hold
 
 pytestmark = pytest.mark.django_db
 
@@ -88,8 +86,3 @@ def test_what_is_gone_has_no_page(web, engineer, project, held):
     told = web(engineer).get(f"/p/{project.slug}/holds").content.decode()
     assert "0" * 32 in told
     assert f"/runs/{'0' * 32}" not in told
-
-
-def test_every_kind_that_can_be_held_has_its_word_and_right():
-    assert set(KINDS) == {PROJECT_TYPE, *settings.HOLD_OBJECTS}
-    assert set(VIEW_PERMISSIONS) == set(settings.HOLD_OBJECTS)

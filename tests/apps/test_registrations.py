@@ -1,0 +1,43 @@
+"""What the apps register with those below them. A key that is lost here is lost silently in the product."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.core.policy import PROJECT_ACTIONS
+from apps.data.datasets.versions.commits import COMMIT_RECORDERS
+from apps.ml.experiments.purge.retention import RUN_CITATIONS
+from apps.platform.accounts.models import Project
+from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
+from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
+from apps.platform.holds.objects import HOLD_OBJECTS
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.submission import SPEC_COMPLETIONS
+
+HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion", "run"}
+
+
+@pytest.mark.parametrize(
+    ("registry", "keys"),
+    [
+        (ARTIFACT_CITATIONS, {"holds", "lineage", "registry"}),
+        (RUN_CITATIONS, {"registry"}),
+        (COMMIT_RECORDERS, {"repositories"}),
+        (APPROVAL_SUBJECTS, {"promotion"}),
+        (SPEC_COMPLETIONS, {"dataset", "evaluation", "version"}),
+        (HOLD_OBJECTS, HELD),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_every_registry_is_filled(registry, keys):
+    assert set(registry) == keys
+
+
+def test_completions_are_of_what_jobs_register():
+    assert set(SPEC_COMPLETIONS) <= {key for kind in KINDS.values() for key in kind.registers}
+
+
+@pytest.mark.parametrize("held", HOLD_OBJECTS.values(), ids=HOLD_OBJECTS)
+def test_what_can_be_held_has_a_path_to_its_project_and_a_permission(held):
+    assert str(held.query_rows(Project(pk=1)).query)
+    assert held.view_permission in PROJECT_ACTIONS
