@@ -31,6 +31,7 @@ from apps.core.lists.pages import (
     resolve_value,
     reverse_ordering,
 )
+from apps.core.request_values import validate_choice
 from deepseek.messages import N_
 
 ROWS_PER_BATCH = 500  # rows of one query while a file is written
@@ -146,9 +147,8 @@ def parse_names(params: QueryDict, key: str) -> list[str]:
 
 def parse_format(params: Mapping[str, Any]) -> bool:
     """Whether a CSV file is asked for; Invalid for another form."""
-    text = params.get("format", "")
-    if text not in ("", "html", "csv"):
-        raise Invalid("This list has no form {name!r}.", name=str(text)[:40], field="format", limit="html, csv")
+    text = str(params.get("format", ""))
+    validate_choice("format", text, ("html", "csv"), N_("This list has no form {found!r}."))
     return text == "csv"
 
 
@@ -365,19 +365,6 @@ def get_choice_label(filter_field: Row) -> str:
         (str(word) for value, word in filter_field.get("choices") or () if str(value) == filter_field["value"]),
         filter_field["value"],
     )
-
-
-def validate_choice(name: str, value: str, values: Sequence[str]) -> None:
-    """Raise Invalid for a filter's value that is none of these; empty does not narrow."""
-    if value and value not in values:
-        raise Invalid(
-            "There is no {name} {found!r}.",
-            name=name,
-            found=value[:40],
-            field=name,
-            limit=", ".join(values),
-            hint=N_("Take one of these."),
-        )
 
 
 def build_builtin_view(name: str, **query: str) -> Row:

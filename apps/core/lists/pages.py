@@ -19,6 +19,7 @@ from django.db import models
 from django.utils.timezone import is_naive
 
 from apps.core.errors import Invalid, Malformed
+from apps.core.request_values import parse_int
 from deepseek.messages import N_
 
 M = TypeVar("M", bound=models.Model)
@@ -90,8 +91,8 @@ def parse_limit(text: str | None, default: int = DEFAULT_LIMIT) -> int:
     """The page size that was asked for, or else `default`; Invalid outside 1..200 or when it is no number."""
     if not text:
         return default
-    if text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_LIMIT:
-        return int(text)
+    if (limit := parse_int(text, 1, MAX_LIMIT)) is not None:
+        return limit
     raise Invalid(
         "limit is {text!r}; it must be a whole number from 1 to {max_limit}.",
         text=text[:40],

@@ -14,6 +14,7 @@ from django.core.cache import cache
 
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
+from apps.core.request_values import parse_int
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.new_job.choices import NUMBER_TYPES
 from apps.data.datasets.provenance.job_inputs import ProducingJob, find_producing_job, find_source_versions
@@ -86,12 +87,7 @@ class ListPage:
 def paginate_list(items: Sequence[Any], requested_page: str | None, size: int) -> ListPage:
     """The requested page, or the nearest one that exists."""
     pages = max(1, -(-len(items) // size))
-    number = (
-        int(requested_page)
-        if requested_page and requested_page.isascii() and requested_page.isdigit() and len(requested_page) < 7
-        else 1
-    )
-    page = min(max(1, number), pages)
+    page = min(max(1, parse_int(requested_page) or 1), pages)
     return ListPage(list(items[(page - 1) * size : page * size]), page, pages, len(items))
 
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 
 from apps.core.errors import Conflict, Invalid, Malformed, PlaneError, TooLarge
+from apps.core.request_values import validate_choice
 from apps.data.repositories import tickets
 from apps.data.repositories.access import (
     RepositoryTarget,
@@ -54,11 +55,9 @@ def handle_batch(request: HttpRequest, project: str, name: str) -> HttpResponseB
     require_method(request, "POST")
     require_accept(request)
     body = read_json_object(request)
-    operation = body.get("operation")
-    if operation not in (tickets.UPLOAD, tickets.DOWNLOAD):
-        raise Invalid(
-            "The operation is {operation!r:.40}.", operation=operation, field="operation", limit="upload, download"
-        )
+    operation = str(body.get("operation"))
+    message = N_("The operation is {found!r}.")
+    validate_choice("operation", operation, (tickets.UPLOAD, tickets.DOWNLOAD), message, required=True)
     target = (get_writable_target if operation == tickets.UPLOAD else get_readable_target)(actor, project, name)
     if operation == tickets.UPLOAD:
         require_announced(target)

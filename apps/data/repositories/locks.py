@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.core.errors import Invalid, NotFound
+from apps.core.request_values import parse_int
 from apps.data.repositories import services
 from apps.data.repositories.access import (
     RepositoryTarget,
@@ -85,15 +86,17 @@ def unlock(request: HttpRequest, project: str, name: str, key: str) -> HttpRespo
 
 
 def parse_lock_id(text: str, field: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    number = parse_int(text)
+    if number is None:
         raise NotFound("There is no such lock.", field=field)
-    return int(text)
+    return number
 
 
 def parse_count(sent: Any, otherwise: int) -> int:
     """A whole number as text or number; `otherwise` for anything else, and for more digits than a key has."""
     text = sent if isinstance(sent, str) else str(sent) if isinstance(sent, int) and 0 <= sent < 10**18 else ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else otherwise
+    number = parse_int(text, 0, 10**18)
+    return otherwise if number is None else number
 
 
 def paginate_locks(locks_query: QuerySet[Lock], cursor: Any, limit: Any) -> tuple[list[Lock], dict[str, str]]:

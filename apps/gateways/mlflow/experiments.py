@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from apps.core.db import fast_sql
 from apps.core.policy import is_allowed
+from apps.core.request_values import MAX_INT64, parse_int
 from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.request import MlflowCall
 from apps.gateways.mlflow.responses import MlflowError, invalid_parameter_error, missing_resource_error
 from apps.ml.experiments import services
 from apps.ml.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment
 
-NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 TOP = 2**31  # numbers are smaller
 COLUMNS = tuple(field.attname for field in Experiment._meta.concrete_fields)
 
@@ -104,11 +103,11 @@ def ensure_default_listed(call: MlflowCall) -> None:
 
 
 def parse_experiment_number(experiment_id: str) -> int:
-    if not NUMBER.fullmatch(experiment_id):
+    if (number := parse_int(experiment_id, -MAX_INT64)) is None:
         raise invalid_parameter_error(
             f"Invalid experiment ID '{experiment_id[:100]}'. Experiment ID must be a valid integer."
         )
-    return int(experiment_id)
+    return number
 
 
 def missing_experiment_error(experiment_id: str) -> MlflowError:

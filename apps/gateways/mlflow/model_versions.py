@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from apps.core.request_values import MAX_INT64, parse_int
 from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.prompts import refuse_prompt
 from apps.gateways.mlflow.request import MlflowCall
@@ -15,7 +15,6 @@ from apps.ml.registry import services
 from apps.ml.registry.downloads import get_download_address, get_source_address
 from apps.ml.registry.models import Alias, ModelVersion, ModelVersionTag
 
-NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 NUMBER_LIMIT = 2**31
 
 
@@ -81,14 +80,13 @@ def get_requested_version(call: MlflowCall) -> ModelVersion:
 
 def get_version(call: MlflowCall, name: str, version: str, *, with_document: bool = False) -> ModelVersion:
     """The version of a model of the project; `with_document`: also its document, run and logged model."""
-    if not NUMBER.fullmatch(version):
+    if (number := parse_int(version, -MAX_INT64)) is None:
         raise invalid_parameter_error(f"Parameter 'version' must be an integer, got '{version[:40]}'.")
     rows = ModelVersion.objects.select_related("model")
     if with_document:
         rows = rows.select_related("logged_model__experiment", "run__experiment")
     else:
         rows = rows.defer("document")
-    number = int(version)
     row = None
     if 0 < number < NUMBER_LIMIT:
         row = rows.filter(

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from apps.core.actors import Actor
 from apps.core.errors import TooLarge
+from apps.core.request_values import parse_int
 from apps.gateways.mlflow.responses import MlflowError, invalid_parameter_error
 from apps.platform.accounts.models import Project
 
@@ -141,10 +142,10 @@ def get_text_member(name: str, item: dict[str, Any], key: str) -> str:
 
 def parse_int64(name: str, value: Any) -> int:
     try:
-        number = int(value)
+        number = parse_int(value, -INT64) if isinstance(value, str) else int(value)
     except (TypeError, ValueError, OverflowError):
-        raise mistyped_parameter_error(name, value) from None
-    if not -INT64 <= number < INT64:
+        number = None
+    if number is None or not -INT64 <= number < INT64:
         raise mistyped_parameter_error(name, value)
     return number
 

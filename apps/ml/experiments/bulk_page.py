@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
+from apps.core.request_values import parse_int, validate_choice
 from apps.ml.experiments import queries
 from apps.ml.experiments.filters import completion
 from apps.ml.experiments.models import Run
@@ -31,6 +32,7 @@ from apps.platform.audit.bulk_actions import (
     parse_ids,
     run_bulk_action,
 )
+from deepseek.messages import N_
 
 Act = Callable[[Run], str]
 LOOKED_AT = ("compare", "points")  # what changes nothing: it leads to another address
@@ -44,9 +46,7 @@ def apply_bulk_action(request: HttpRequest, project: str) -> HttpResponseBase:
     if verb in LOOKED_AT:
         policy.require(actor, "run.view", where)
         return redirect(build_selection_url(request, where, verb))
-    if verb not in VERBS:
-        limit = ", ".join([*LOOKED_AT, *VERBS])
-        raise Invalid("{verb!r} is nothing to do to runs.", verb=verb[:40], field="do", limit=limit)
+    validate_choice("do", verb, [*LOOKED_AT, *VERBS], N_("{found!r} is nothing to do to runs."), required=True)
     policy.require(actor, "run.annotate", where)
     address, title, prepare = VERBS[verb]
     ids, (body, act) = parse_ids(request), prepare(actor, request)
@@ -117,9 +117,11 @@ VERBS: dict[str, tuple[str, Any, Callable[[Actor, HttpRequest], tuple[dict[str, 
 def suggest_completions(request: HttpRequest, project: str) -> HttpResponse:
     """What may come next in a filter: {start, end, options: [{text, label, told}]}."""
     actor, where = get_project_context(request, project)
-    position = request.GET.get("at", "")
-    cursor = int(position) if position.isascii() and position.isdigit() and len(position) < 6 else completion.TEXT_LIMIT
-    completion_result = completion.complete_filter(actor, where, request.GET.get("filter", ""), cursor)
+    cursor = parse_int(request.GET.get("at"), 0, completion.TEXT_LIMIT)
+    text = request.GET.get("filter", "")
+    completion_result = completion.complete_filter(
+        actor, where, text, completion.TEXT_LIMIT if cursor is None else cursor
+    )
     answer = JsonResponse(asdict(completion_result))
     answer["Cache-Control"] = "no-store"
     return answer

@@ -15,6 +15,7 @@ from django.db.models import Case, Count, Q, QuerySet, When
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound
+from apps.core.request_values import MAX_INT32, parse_int, validate_choice
 from apps.ml.experiments.filters import grammar
 from apps.ml.experiments.filters.grammar import FilterError, parse
 from apps.ml.experiments.filters.runs import build_filter_expression, find_few_runs
@@ -40,7 +41,6 @@ from apps.ml.experiments.services.annotations import TAGS_LIMIT
 from apps.ml.experiments.states import RunState
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.queries import validate_filter_value
 from deepseek.messages import N_, Message
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -64,7 +64,7 @@ SOURCE_TAGS = tuple(f"mlflow.source.{name}" for name in ("name", "type", "git.co
 def list_experiments(actor: Actor, project: Project, deleted: str = "") -> ExperimentQuerySet:
     """The experiments of a project, to be paged by `-number`; `deleted` as in Asked."""
     policy.require(actor, "run.view", project)
-    validate_filter_value("deleted", deleted, DELETED)
+    validate_choice("deleted", deleted, DELETED)
     return (
         Experiment.objects.visible_to(actor).filter(build_deleted_filter(deleted), project=project).order_by("-number")
     )
@@ -88,13 +88,11 @@ class RunFilters:
 
     def check(self) -> None:
         """Raise Invalid for what does not exist: an empty list would look like an answer."""
-        validate_filter_value("status", self.status, RunState.values)
-        validate_filter_value("deleted", self.deleted, DELETED)
+        validate_choice("status", self.status, RunState.values)
+        validate_choice("deleted", self.deleted, DELETED)
         self.parse_filter()
-        validate_filter_value("kind", self.kind, [kind for kind in KINDS if KINDS[kind].tracked])
-        if self.experiment and not (
-            self.experiment.isascii() and self.experiment.isdigit() and len(self.experiment) < 10
-        ):
+        validate_choice("kind", self.kind, [kind for kind in KINDS if KINDS[kind].tracked])
+        if self.experiment and parse_int(self.experiment, 0, MAX_INT32) is None:
             raise Invalid(
                 "{experiment!r} is no number of an experiment.",
                 experiment=self.experiment[:40],

@@ -14,13 +14,14 @@ from django.db.models import Count, Exists, Max, Min, OuterRef, Q
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
+from apps.core.request_values import validate_choice
 from apps.ml.pipelines.checks import find_descendants, find_needed_steps
 from apps.ml.pipelines.models import Pipeline, PipelineQuerySet, PipelineStep
 from apps.ml.pipelines.states import MOVING, PipelineState
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.errors import PARENT_FAILED
 from apps.platform.jobs.models import Job, JobInput, JobOutput, JobParent
-from apps.platform.jobs.queries import MAX_ID, validate_filter_value
+from apps.platform.jobs.queries import MAX_ID
 from apps.platform.jobs.states import JobState
 
 FILTERS = ("state", "template", "requester", "name")
@@ -100,7 +101,7 @@ def list_pipelines(
     Raises Invalid for a state that does not exist: an empty list would look like an answer.
     """
     policy.require(actor, "pipeline.view", project)
-    validate_filter_value("state", state, PipelineState.values)
+    validate_choice("state", state, PipelineState.values)
     pipelines = Pipeline.objects.visible_to(actor).filter(project=project).defer("document")
     if state:
         pipelines = pipelines.filter(build_state_condition(project, state))

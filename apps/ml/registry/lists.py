@@ -27,6 +27,7 @@ from apps.core.lists.listing import (
     read_filter_values,
 )
 from apps.core.policy import is_allowed
+from apps.core.request_values import MAX_INT32, parse_int
 from apps.ml.registry import queries
 from apps.ml.registry.models import Model, ModelQuerySet, ModelVersion, ModelVersionQuerySet
 from apps.ml.registry.states import PRODUCTION
@@ -173,9 +174,7 @@ def compare_two(request: HttpRequest, project: str, name: str) -> HttpResponseRe
     """Two selected versions beside each other: on to the newer one's page that compares. Invalid for other counts."""
     actor, where = get_project_context(request, project)
     model = queries.get_model(actor, where, name)
-    picked = {
-        number for number in request.GET.getlist("ids") if number.isascii() and number.isdigit() and len(number) < 10
-    }
+    picked = {number for text in request.GET.getlist("ids") if (number := parse_int(text, 0, MAX_INT32)) is not None}
     if len(picked) != 2:
         raise Invalid(
             "{count} versions are selected.",
@@ -184,6 +183,6 @@ def compare_two(request: HttpRequest, project: str, name: str) -> HttpResponseRe
             limit="2",
             hint=N_("Select two versions of the model."),
         )
-    older, newer = sorted(map(int, picked))
+    older, newer = sorted(picked)
     page = reverse("registry:compare", args=[where.slug, model.name, newer])
     return HttpResponseRedirect(f"{page}?{urlencode({'with': older})}")

@@ -17,6 +17,7 @@ from apps.core.errors import Conflict, Invalid, NotFound, PlaneError, Refused
 from apps.core.lists.listing import mark_list_view
 from apps.core.messages import translate_error, translate_message
 from apps.core.policy import is_allowed
+from apps.core.request_values import parse_int
 from apps.ml.registry import presenters, queries, services
 from apps.ml.registry.client_presenters import build_client_context
 from apps.ml.registry.documents import read_document
@@ -346,8 +347,8 @@ def parse_hours(text: str) -> int | None:
     """Hours that a person typed; None where the field was left empty."""
     if not text:
         return None
-    if text.isascii() and text.isdigit() and len(text) < 5:
-        return int(text)
+    if (hours := parse_int(text, 0, 9999)) is not None:
+        return hours
     raise Invalid("A deadline is a whole number of hours.", field="deadline_hours", limit="a whole number")
 
 

@@ -21,9 +21,9 @@ from apps.core.lists.listing import (
     build_table,
     filter_between_days,
     read_filter_values,
-    validate_choice,
 )
 from apps.core.lists.memory_lists import build_table_in_memory
+from apps.core.request_values import validate_choice
 from apps.platform.accounts import queries
 from apps.platform.accounts.models import ApiToken, CredentialChange, Project, User
 from apps.platform.accounts.queries import Member

@@ -12,7 +12,8 @@ from django.db.models.functions import Now
 
 from apps.core import policy
 from apps.core.actors import Actor, ProjectRole, SystemRole
-from apps.core.errors import Invalid, NotFound, PlaneError
+from apps.core.errors import NotFound, PlaneError
+from apps.core.request_values import validate_choice
 from apps.platform.accounts.models import CredentialChange, HolderKind, Project, ServiceAccountHolder
 from apps.platform.accounts.token_holders import list_holders
 from apps.platform.approvals.differences import MAX_CHANGES, Change, find_changes, iter_differences
@@ -24,6 +25,7 @@ from apps.platform.approvals.terms import DEFAULT_TERMS, Terms, query_eligible_p
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.queries import build_event
 from apps.platform.audit.services import record
+from deepseek.messages import N_
 
 MAX_ID = 2**63 - 1
 LARGE = ("facts", "void_changes")  # what a list leaves in the database
@@ -38,8 +40,7 @@ def list_approvals(actor: Actor, project: Project, *, state: str = "", mine: boo
     """
     policy.require(actor, "approval.view", project)
     states = [*ApprovalState.values, DECIDED]
-    if state and state not in states:
-        raise Invalid("There is no state {state!r}.", state=state[:40], field="state", limit=", ".join(states))
+    validate_choice("state", state, states, N_("There is no state {found!r}."))
     record_auditor_reading(actor, project, after={"state": state} if state else {})
     approvals = query_waiting_for(actor) if mine else Approval.objects.visible_to(actor)
     approvals = approvals.filter(project=project).with_given().defer(*LARGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, Refused
+from apps.core.request_values import validate_choice
 from apps.platform.accounts.reauthentication import TOKEN, Proof
 from apps.platform.approvals.differences import Change, describe_change
 from apps.platform.approvals.models import Approval, Vote
@@ -40,14 +41,14 @@ def validate_number(value: int, field: str, limits: tuple[int, int]) -> int:
 
 
 def check_subject_type(subject_type: str) -> None:
-    if subject_type not in APPROVAL_SUBJECTS:
-        raise Invalid(
-            "Nothing called {subject_type!r} needs an approval.",
-            subject_type=subject_type[:40],
-            code="unknown_subject_type",
-            field="/subject_type",
-            limit=", ".join(APPROVAL_SUBJECTS),
-        )
+    validate_choice(
+        "/subject_type",
+        subject_type,
+        APPROVAL_SUBJECTS,
+        N_("Nothing called {found!r} needs an approval."),
+        required=True,
+        code="unknown_subject_type",
+    )
 
 
 def check_policy(needed: int, deadline_hours: int) -> None:

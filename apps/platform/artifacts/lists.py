@@ -9,10 +9,11 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from apps.core.errors import Invalid
 from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view
 from apps.core.lists.memory_lists import build_table_in_memory
+from apps.core.request_values import validate_choice
 from apps.platform.artifacts.garbage import Garbage
+from deepseek.messages import N_
 
 AGE = "7d"  # as the command
 UNCITED, UNNAMED = "uncited", "unnamed"
@@ -65,6 +66,5 @@ def build_garbage_table(garbage: list[Garbage], params: QueryDict, *, older_than
 
 def filter_by_reason(garbage: list[Garbage], why: str) -> list[Garbage]:
     """Those that are garbage for this reason; Invalid for one that there is not."""
-    if why and why not in WHY:
-        raise Invalid("There is no reason {why!r}.", why=why[:40], field="why", limit=", ".join(WHY))
+    validate_choice("why", why, WHY, N_("There is no reason {found!r}."))
     return [item for item in garbage if not why or get_reason(item) == why]

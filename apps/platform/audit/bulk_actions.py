@@ -13,6 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound, PlaneError, Refused
 from apps.core.lists.pages import MAX_LIMIT
+from apps.core.request_values import parse_int
 from apps.platform.audit.faults import translate_fault
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_, Message
@@ -60,12 +61,13 @@ def parse_ids(request: HttpRequest) -> list[str]:
 
 
 def parse_numeric_ids(request: HttpRequest) -> list[int]:
-    """`ids_asked` where rows are named by numbers."""
-    ids = parse_ids(request)
-    wrong = next((raw_id for raw_id in ids if not (raw_id.isascii() and raw_id.isdigit() and len(raw_id) < 19)), None)
-    if wrong is not None:
-        raise Invalid("{text!r} is no number.", text=wrong[:40], field="ids", limit="1..2^63-1")
-    return [int(raw_id) for raw_id in ids]
+    """`parse_ids` where rows are named by numbers."""
+    ids = []
+    for text in parse_ids(request):
+        if (number := parse_int(text)) is None:
+            raise Invalid("{text!r} is no number.", text=text[:40], field="ids", limit="1..2^63-1")
+        ids.append(number)
+    return ids
 
 
 def run_bulk_action(

@@ -11,7 +11,9 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from apps.core.errors import Invalid
+from apps.core.request_values import parse_int, validate_choice
 from apps.platform.audit.models import AuditQuerySet, Result
+from deepseek.messages import N_
 
 TEXTS = ("actor", "action", "object_type", "object_id", "result")
 MAX_TEXT = 200
@@ -42,10 +44,7 @@ class Filters:
 def read_filters(params: Mapping[str, Any], projects: Mapping[str, int]) -> Filters:
     """Filters of a query string; `projects` maps the slugs that the reader may see to ids. Raises Invalid."""
     texts = {name: parse_text(params, name) for name in TEXTS}
-    if texts["result"] and texts["result"] not in Result.values:
-        raise Invalid(
-            "There is no result {result!r}.", result=texts["result"], field="result", limit=", ".join(Result.values)
-        )
+    validate_choice("result", texts["result"], Result.values, N_("There is no result {found!r}."))
     slug = parse_text(params, "project")
     if slug and slug not in projects:
         raise Invalid("There is no project {slug!r}, or you may not see it.", slug=slug, field="project")
@@ -65,8 +64,8 @@ def parse_record_number(params: Mapping[str, Any], name: str) -> int | None:
     text = parse_text(params, name).removeprefix("#")
     if not text:
         return None
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        return int(text)
+    if (number := parse_int(text)) is not None:
+        return number
     raise Invalid("{name} {text!r} is no number.", name=name, text=text[:40], field=name, limit="a whole number")
 
 

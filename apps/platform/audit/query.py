@@ -10,6 +10,7 @@ from django.apps import apps
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.core.policy import is_allowed
+from apps.core.request_values import parse_int
 from apps.platform.audit.filters import Filters, read_filters
 
 MAX_SEQ = 2**63 - 1
@@ -48,8 +49,8 @@ def parse_export_number(params: Mapping[str, Any], name: str) -> int | None:
     text = str(params.get(name) or "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= MAX_SEQ and len(text) <= 19):
+    if (number := parse_int(text, 1, MAX_SEQ)) is None:
         raise Invalid(
             "{name} {text!r} is no record number.", name=name, text=text[:40], field=name, limit="a whole number from 1"
         )
-    return int(text)
+    return number

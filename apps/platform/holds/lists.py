@@ -22,9 +22,9 @@ from apps.core.lists.listing import (
     build_table,
     filter_between_days,
     read_filter_values,
-    validate_choice,
 )
 from apps.core.policy import is_allowed
+from apps.core.request_values import validate_choice
 from apps.platform.accounts.models import Project
 from apps.platform.holds.models import Hold
 from apps.platform.holds.objects import HOLD_OBJECTS

@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.core.errors import Invalid
 from apps.core.lists.listing import build_day_parameters
+from apps.core.request_values import MAX_INT32, parse_int
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs import queries, services
@@ -39,7 +40,6 @@ from apps.platform.jobs.streams import release_connection, stream_response, wait
 from deepseek.messages import N_
 
 WAIT_SECONDS = (0, 60)
-MAX_NUMBER = 2**31 - 1  # of a line, of an event
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in queries.FILTERS]
 FILTERS += build_day_parameters(*DAYS)
 ORDERS = {"": ("-id",), "-made": ("-created_at", "-id"), "-ended": ("-ended_at", "-id")}  # each walks an index
@@ -49,8 +49,8 @@ AFTER = OpenApiParameter("after", int, description="Only what comes behind this 
 
 def parse_bounded_int(text: str, field: str, low: int, high: int) -> int:
     """The whole number in a query string; Invalid outside low..high."""
-    if text.isascii() and text.isdigit() and len(text) <= 10 and low <= int(text) <= high:
-        return int(text)
+    if (number := parse_int(text, low, high)) is not None:
+        return number
     raise Invalid(
         "{name} is {text!r}.",
         name=field,
@@ -192,7 +192,7 @@ class JobLog(APIView):
         limit = parse_bounded_int(params.get("limit", "500"), "limit", *queries.LOG_LIMIT)
         lines = queries.search_log(
             job,
-            after=parse_bounded_int(params.get("after", "0"), "after", 0, MAX_NUMBER),
+            after=parse_bounded_int(params.get("after", "0"), "after", 0, MAX_INT32),
             limit=limit,
             query=params.get("q", "")[:200],
             level=params.get("level", ""),
@@ -238,7 +238,7 @@ class JobEvents(APIView):
         _where, job = get_project_job(request, project, pk)
         resumed = request.headers.get("Last-Event-ID", "").strip()
         field = "Last-Event-ID" if resumed else "after"
-        after = parse_bounded_int(resumed or request.query_params.get("after", "0"), field, 0, MAX_NUMBER)
+        after = parse_bounded_int(resumed or request.query_params.get("after", "0"), field, 0, MAX_INT32)
         release_connection()
         return stream_response(job.pk, after)
 

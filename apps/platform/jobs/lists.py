@@ -28,6 +28,7 @@ from apps.core.lists.listing import (
     mark_list_view,
     read_filter_values,
 )
+from apps.core.request_values import parse_int, validate_choice
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.bulk_actions import (
@@ -44,6 +45,7 @@ from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobQuerySet
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.presenters import build_offline_filter
+from deepseek.messages import N_
 
 DAYS = ("made", "ended")
 
@@ -225,9 +227,7 @@ def handle_bulk_action(request: HttpRequest, project: str) -> HttpResponse:
     """Cancel, retry or put elsewhere in line the selected jobs, each by itself; the answer says what became of each."""
     actor, where = get_project_context(request, project)
     verb = request.POST.get("do", "")
-    if verb not in VERBS:
-        limit = ", ".join(VERBS)
-        raise Invalid("{verb!r} is nothing to do to jobs.", verb=verb[:40], field="do", limit=limit)
+    validate_choice("do", verb, VERBS, N_("{found!r} is nothing to do to jobs."), required=True)
     permission, address, title, prepare = VERBS[verb]
     policy.require(actor, permission, where)
     ids, (body, act) = parse_numeric_ids(request), prepare(actor, request)
@@ -272,14 +272,14 @@ def prepare_retry(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], A
 def prepare_prioritise(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
     low, high = services.PRIORITIES
     text = request.POST.get("priority", "").strip()
-    if not (text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 5):
+    if (priority := parse_int(text, -9999, 9999)) is None:
         raise Invalid("{text!r} is no whole number.", text=text[:20], field="priority", limit=f"{low}..{high}")
 
     def act(job: Job) -> str:
-        services.prioritise_job(actor=actor, job=job, priority=int(text))
+        services.prioritise_job(actor=actor, job=job, priority=priority)
         return _("Priority %(number)s") % {"number": job.priority}
 
-    return {"priority": int(text)}, act
+    return {"priority": priority}, act
 
 
 # verb -> (permission, REST address of one, title of the answer, what prepares it)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound
 from apps.core.messages import translate_message
+from apps.core.request_values import validate_choice
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
@@ -30,7 +31,6 @@ from apps.platform.jobs.scheduling.placement import (
 )
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
-from deepseek.messages import N_
 
 MAX_ID = 2**63 - 1
 LOG_LIMIT = (1, 5000)  # lines of one answer
@@ -50,26 +50,13 @@ def list_jobs(
     Raises Invalid for a state or a kind that does not exist: an empty list would look like an answer.
     """
     policy.require(actor, "job.view", project)
-    validate_filter_value("state", state, JobState.values)
-    validate_filter_value("kind", kind, list(KINDS))
+    validate_choice("state", state, JobState.values)
+    validate_choice("kind", kind, KINDS)
     jobs = Job.objects.visible_to(actor).filter(project=project).select_related("node")
     for lookup, value in (("state", state), ("kind", kind), ("requester", requester), ("name__icontains", name)):
         if value:
             jobs = jobs.filter(**{lookup: value.replace("\x00", "")})
     return jobs.order_by("-id")
-
-
-def validate_filter_value(field: str, value: str, values: Sequence[str]) -> None:
-    if value and value not in values:
-        limit = ", ".join(values)
-        raise Invalid(
-            "There is no {name} {found!r}.",
-            name=field,
-            found=value[:40],
-            field=field,
-            limit=limit,
-            hint=N_("Take one of these."),
-        )
 
 
 def get_job(actor: Actor, project: Project, pk: int) -> Job:
@@ -253,7 +240,7 @@ def search_log(job: Job, *, after: int = 0, limit: int = 500, query: str = "", l
     low, high = LOG_LIMIT
     if not low <= limit <= high:
         raise Invalid("limit is {most}.", most=limit, code="limit_out_of_range", field="limit", limit=f"{low}..{high}")
-    validate_filter_value("level", level, list(LEVELS))
+    validate_choice("level", level, LEVELS)
     needle, least = query.casefold(), LEVELS.get(level, 0)
     lines: list[dict[str, Any]] = []
     for line in iter_lines(job, after=after):

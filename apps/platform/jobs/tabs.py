@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
+from apps.core.request_values import MAX_INT32, parse_int
 from apps.platform.jobs import queries
 from apps.platform.jobs.checkpoints import get_checkpoint
 from apps.platform.jobs.models import Job, JobParent
@@ -142,7 +143,7 @@ def get_first_line_url(job: Job, slug: str, level: str) -> str:
 
 def parse_number_or_zero(text: str | None) -> int:
     """Parse a non-negative number from a query; 0 for anything else."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return parse_int(text, 0, MAX_INT32) or 0
 
 
 def flatten_spec(value: Any, path: str = "") -> list[tuple[str, Any]]:

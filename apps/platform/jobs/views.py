@@ -15,6 +15,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict
 from apps.core.messages import translate_message
 from apps.core.policy import is_allowed
+from apps.core.request_values import MAX_INT64, parse_int
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline as audit_timeline
 from apps.platform.jobs import queries, services, tabs
@@ -111,9 +112,8 @@ def prioritise(request: HttpRequest, project: str, pk: int) -> HttpResponseRedir
     """Give a job that has not started another place in line."""
     actor, where = get_project_context(request, project)
     job = queries.get_job(actor, where, pk)
-    try:
-        priority = int(request.POST.get("priority", "").strip())
-    except ValueError:
+    priority = parse_int(request.POST.get("priority", "").strip(), -MAX_INT64)
+    if priority is None:
         messages.error(request, _("A priority is a whole number from -100 to 100."))
         return redirect("jobs:detail", project=where.slug, pk=job.pk)
     try:

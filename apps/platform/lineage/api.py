@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 
 from apps.core.errors import Invalid
 from apps.core.lists.csv_files import build_csv_response, encode_csv, format_cell
+from apps.core.request_values import parse_int
 from apps.platform.accounts.projects import get_project
 from apps.platform.lineage.queries import MAX_NODES, EdgeRow, Graph, fetch_graph
 from apps.platform.lineage.serializers import GraphQuery, GraphSerializer
@@ -53,8 +54,8 @@ def build_requested_graph(request: Request, project: str) -> Graph:
 
 def parse_whole_number(text: str, field: str) -> int:
     """The whole number in a query string; the service checks its range."""
-    if text.isascii() and text.isdigit() and len(text) <= 9:
-        return int(text)
+    if (number := parse_int(text)) is not None:
+        return number
     raise Invalid(
         "{name} is {text!r}.",
         name=field,

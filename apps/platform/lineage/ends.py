@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from apps.core.errors import Invalid
+from apps.core.request_values import validate_choice
 from deepseek.messages import N_
 
 END_TYPES = (
@@ -70,14 +71,8 @@ class EdgeSpec:
 
 def check_end(type: str, id: str) -> None:
     """Raise Invalid for a type that is not one of END_TYPES, or an id that cannot be one."""
-    if type not in END_TYPES:
-        raise Invalid(
-            "{type!r} is not a type of lineage end.",
-            type=type[:40],
-            field="type",
-            limit=", ".join(END_TYPES),
-            hint=N_("Name the type of the object whose lineage you want."),
-        )
+    hint = N_("Name the type of the object whose lineage you want.")
+    validate_choice("type", type, END_TYPES, N_("{found!r} is not a type of lineage end."), required=True, hint=hint)
     if not ID.fullmatch(id):
         raise Invalid(
             "{id!r} cannot be an id.",

@@ -16,6 +16,7 @@ from django.db.models.expressions import RawSQL
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
+from apps.core.request_values import validate_choice
 from apps.platform.accounts.models import Project
 from apps.platform.lineage.ends import End, check_end
 from apps.platform.lineage.models import Edge
@@ -138,13 +139,7 @@ def find_end(actor: Actor, project: Project, end: Key) -> End | None:
 
 
 def check_choices(direction: str, depth: int, limit: int) -> None:
-    if direction not in DIRECTIONS:
-        raise Invalid(
-            "{direction!r} is not a direction.",
-            direction=direction[:20],
-            field="direction",
-            limit=", ".join(DIRECTIONS),
-        )
+    validate_choice("direction", direction, DIRECTIONS, N_("{found!r} is not a direction."), required=True)
     for name, value, most in (("depth", depth, MAX_DEPTH), ("limit", limit, MAX_NODES)):
         if not 1 <= value <= most:
             raise Invalid(

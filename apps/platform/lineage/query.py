@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.http import QueryDict
 
 from apps.core.errors import Invalid
+from apps.core.request_values import parse_int, validate_choice
 from apps.platform.lineage.ends import check_end
 from apps.platform.lineage.queries import DIRECTIONS, MAX_DEPTH
 from apps.platform.lineage.traversal import Key
@@ -33,13 +34,7 @@ def parse_graph_query(query: QueryDict, root: Key) -> GraphQuery:
     """The part of the graph that a query asks for, around `root` unless it names a focus; Invalid for nonsense."""
     focus = parse_node_keys([query.get("focus", "")], "focus")
     direction = query.get("direction", "") or "both"
-    if direction not in DIRECTIONS:
-        raise Invalid(
-            "{direction!r} is not a direction.",
-            direction=direction[:20],
-            field="direction",
-            limit=", ".join(DIRECTIONS),
-        )
+    validate_choice("direction", direction, DIRECTIONS, N_("{found!r} is not a direction."), required=True)
     return GraphQuery(
         root=focus[0] if focus else root,
         depth=parse_depth(query.get("depth", "")),
@@ -53,8 +48,8 @@ def parse_graph_query(query: QueryDict, root: Key) -> GraphQuery:
 def parse_depth(text: str) -> int:
     if not text:
         return DEPTH
-    if text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_DEPTH:
-        return int(text)
+    if (depth := parse_int(text, 1, MAX_DEPTH)) is not None:
+        return depth
     raise Invalid("{text!r} is no depth.", text=text[:20], field="depth", limit=f"1 to {MAX_DEPTH}")
 
 

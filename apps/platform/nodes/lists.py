@@ -88,7 +88,7 @@ def build_nodes_table(every: list[Any], params: QueryDict) -> ListTable:
 
 def filter_nodes(nodes: list[Any], filters: dict[str, str]) -> list[NodeRow]:
     """The nodes that fit the filters; Invalid for a status that there is not."""
-    queries.check_status(filters["status"])
+    queries.validate_status(filters["status"])
     part = filters["q"].casefold()
     return [
         build_current_row(node)

@@ -6,7 +6,8 @@ from django.db.models import Q
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.errors import Invalid, NotFound
+from apps.core.errors import NotFound
+from apps.core.request_values import validate_choice
 from apps.platform.nodes.models import Node, NodeQuerySet
 from deepseek.messages import N_
 
@@ -22,16 +23,13 @@ def list_nodes(actor: Actor, *, query: str = "", status: str = "") -> NodeQueryS
     nodes = Node.objects.visible_to(actor).with_status().with_use()
     if query:
         nodes = nodes.filter(Q(name__icontains=query) | Q(host__icontains=query))
-    check_status(status)
+    validate_status(status)
     return nodes.filter(status=status) if status else nodes  # type: ignore[misc]  # annotated
 
 
-def check_status(status: str) -> None:
+def validate_status(status: str) -> None:
     """Raise Invalid for a status that there is not; an empty one asks for every node."""
-    if status and status not in STATUSES:
-        raise Invalid(
-            "{answer!r} is not a status of nodes.", answer=status[:20], field="status", limit=", ".join(STATUSES)
-        )
+    validate_choice("status", status, STATUSES, N_("{found!r} is not a status of nodes."))
 
 
 def get_node(actor: Actor, name: str) -> Node:

@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
+from apps.core.request_values import MAX_INT32, parse_int
 from apps.platform.nodes.models import Node, NodeSample
 from deepseek.messages import N_, Message
 
@@ -229,8 +230,8 @@ def parse_time(field: str, text: Any, default: datetime) -> datetime:
 def parse_seconds(field: str, text: Any, *, default: int) -> int:
     if not text:
         return default
-    if str(text).isascii() and str(text).isdigit() and len(str(text)) < 10:
-        return int(text)
+    if (seconds := parse_int(str(text), 0, MAX_INT32)) is not None:
+        return seconds
     raise Invalid(
         "{name} is {text!r}.",
         name=field,

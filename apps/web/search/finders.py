@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.core import policy
 from apps.core.actors import Actor, SystemRole
-from apps.core.errors import Invalid
+from apps.core.request_values import validate_choice
 from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
 from apps.web.search import digests
@@ -12,6 +12,7 @@ from apps.web.search.bounds import SearchBounds, load_bounds
 from apps.web.search.hits import GROUPS, HITS_OF_ONE_KIND, HITS_PER_KIND, Hit, SearchResults, group_hits
 from apps.web.search.names import FINDERS
 from apps.web.search.query import SearchQuery, parse_query
+from deepseek.messages import N_
 
 MIN_LETTERS = 2  # letters: one letter is in almost every name
 
@@ -25,8 +26,7 @@ def search(
     does not exist.
     """
     policy.require_scope(actor, "project.view")
-    if kind and kind not in GROUPS:
-        raise Invalid("There is no kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(GROUPS))
+    validate_choice("kind", kind, GROUPS, N_("There is no kind {found!r}."))
     query = parse_query(text)
     if not query.number and len(query.text) < MIN_LETTERS:
         return SearchResults(text=query.text)

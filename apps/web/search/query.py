@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
+from apps.core.request_values import parse_int
+
 MAX_LETTERS = 200
 MIN_HEX_DIGITS = 6  # hex digits that make the beginning of a digest or of a run's id
 MAX_ID = 2**63 - 1
@@ -86,8 +88,7 @@ def parse_number(text: str) -> tuple[str, int | None]:
 
 def parse_id(digits: str) -> int | None:
     """An id the database can be asked for."""
-    number = int(digits)
-    return number if 0 < number <= MAX_ID else None
+    return parse_int(digits, 1, MAX_ID)
 
 
 def parse_digest(text: str) -> tuple[str, str]:

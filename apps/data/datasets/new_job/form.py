@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
+from apps.core.request_values import MAX_INT64, parse_int
 from apps.data.datasets.models import DatasetFile
 from apps.data.datasets.new_job.choices import (
     MAX_TABLES_OFFERED,
@@ -71,10 +72,10 @@ class JobForm:
     # -- in -------------------------------------------------------------------------------------------------------
     def fill_from_query(self, query: Mapping[str, str]) -> None:
         """Fill in what a version or another job gives."""
-        if query.get("from", "").isdecimal():
-            self.fill_from_job(int(query["from"][:12]))
-        elif query.get("version", "").isdecimal():
-            self.fill_from_version(int(query["version"][:12]))
+        if (job := parse_int(query.get("from"))) is not None:
+            self.fill_from_job(job)
+        elif (version := parse_int(query.get("version"))) is not None:
+            self.fill_from_version(version)
         self.offer_columns()
 
     def fill_from_job(self, pk: int) -> None:
@@ -206,9 +207,8 @@ class JobForm:
         numbers: dict[str, int | None] = {}
         for name in ("priority", "time_limit_seconds"):
             text = self.values.get(name, "")
-            try:
-                numbers[name] = int(text) if text else None
-            except ValueError:
+            numbers[name] = parse_int(text, -MAX_INT64)
+            if text and numbers[name] is None:
                 self.errors[name] = _("%(text)s is not a whole number.") % {"text": text[:40]}
         return numbers
 

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 from apps.core.errors import Invalid
 from apps.core.portable_paths import find_path_defect, find_windows_defect
+from apps.core.request_values import validate_choice
 from deepseek.messages import N_, Message
 from deepseek.tables.csv_dialect import AUTO, CsvDialect, is_delimiter
 from deepseek.tables.csv_faults import ENCODINGS
@@ -148,15 +149,15 @@ def check_dialect(delimiter: str, encoding: str) -> None:
             limit="one ASCII character other than a letter, a digit, a quote or a line end",
             hint=N_("Use a comma, a semicolon or a tab."),
         )
-    if encoding not in ENCODINGS:
-        raise Invalid(
-            "{encoding!r} is not an encoding that can be read.",
-            encoding=encoding[:20],
-            code="bad_encoding",
-            field="encoding",
-            limit=", ".join(ENCODINGS),
-            hint=N_("gb18030 also reads GBK and GB2312."),
-        )
+    validate_choice(
+        "encoding",
+        encoding,
+        ENCODINGS,
+        N_("{found!r} is not an encoding that can be read."),
+        required=True,
+        code="bad_encoding",
+        hint=N_("gb18030 also reads GBK and GB2312."),
+    )
 
 
 def check_dialect_options(delimiter: str, encoding: str) -> None:

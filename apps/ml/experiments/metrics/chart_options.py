@@ -12,11 +12,12 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from apps.core.errors import Invalid
+from apps.core.request_values import parse_int, validate_choice
 from apps.ml.experiments.filters.sql import EPOCH, FIRST_MS, LAST_MS
 from apps.ml.experiments.metrics import lines
 from apps.ml.experiments.metrics.lines import AXES, Line, Window, parse_window
 from apps.ml.experiments.models import Metric, Run
-from deepseek.messages import Message
+from deepseek.messages import N_, Message
 
 SCALES = ("", "linear", "log")
 SMOOTHEST = 0.999
@@ -64,7 +65,7 @@ def parse_chart_options(query: QueryDict) -> ChartOptions:
         window=parse_window(query.get("from", ""), query.get("to", "")),
         part=parse_time_range(query.get("part", "")),
         hidden=tuple(
-            int(part) for part in query.get("hide", "")[:100].split(",") if part.isdecimal() and part.isascii()
+            number for part in query.get("hide", "")[:100].split(",") if (number := parse_int(part)) is not None
         ),
     )
 
@@ -87,8 +88,7 @@ def fit_axis(look: ChartOptions, metrics: Sequence[Metric], stepless: str = "tim
 
 
 def validate_option(field: str, value: str, choices: Sequence[str]) -> str:
-    if value not in choices:
-        raise Invalid("{found!r} is unknown.", found=value[:40], field=field, limit=", ".join(filter(None, choices)))
+    validate_choice(field, value, choices, N_("{found!r} is unknown."), required=True)
     return value
 
 

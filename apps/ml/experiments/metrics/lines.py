@@ -20,6 +20,7 @@ from django.db import connection
 from django.db.models import Max, Min, Q, Sum
 
 from apps.core.errors import Invalid
+from apps.core.request_values import parse_int
 from apps.ml.experiments.filters.sql import Sql, fetch_rows
 from apps.ml.experiments.metrics import downsampling
 from apps.ml.experiments.metrics.downsampling import Bucket
@@ -78,11 +79,8 @@ def parse_window(start: str, end: str) -> Window:
 def parse_step(text: str, name: str) -> int | None:
     if not text.strip():
         return None
-    try:
-        step = int(text.strip()[:20].replace(",", ""))
-    except ValueError:
-        step = STEP_LIMIT + 1
-    if abs(step) > STEP_LIMIT:
+    step = parse_int(text.strip().replace(",", ""), -STEP_LIMIT, STEP_LIMIT)
+    if step is None:
         raise Invalid(
             "{text!r} is no step.", text=text[:40], field=name, limit=f"a whole number, -{STEP_LIMIT} to {STEP_LIMIT}"
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.core.actors import Actor
+from apps.core.request_values import MAX_INT64, parse_int
 from apps.ml.experiments.filters.grammar import ATTRIBUTE, Comparison, FilterError, parse
 from apps.ml.experiments.filters.orders import read_orders
 from apps.ml.experiments.filters.sql import Sql, build_moment_condition, build_text_condition, format_placeholders
@@ -88,10 +88,11 @@ def build_number_condition(comparison: Comparison) -> Sql:
             Message("Invalid comparator for experiment_id: {operator}", operator=comparison.operator), **place
         )
     texts = comparison.value if isinstance(comparison.value, tuple) else (str(comparison.value),)
-    wrong = next((text for text in texts if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII)), None)
-    if wrong is not None:
-        message = Message("Invalid experiment ID '{wrong}'. Experiment ID must be a valid integer.", wrong=wrong)
-        raise FilterError(message, **place)
-    numbers = tuple(int(text) if abs(int(text)) < TOP else -1 for text in texts)
+    numbers = []
+    for text in texts:
+        if (number := parse_int(text, -MAX_INT64)) is None:
+            message = Message("Invalid experiment ID '{wrong}'. Experiment ID must be a valid integer.", wrong=text)
+            raise FilterError(message, **place)
+        numbers.append(number if abs(number) < TOP else -1)
     negated = "NOT " if comparison.operator in ("!=", "NOT IN") else ""
-    return Sql(f"{TABLE}.number {negated}IN ({format_placeholders(numbers)})", numbers)
+    return Sql(f"{TABLE}.number {negated}IN ({format_placeholders(numbers)})", tuple(numbers))

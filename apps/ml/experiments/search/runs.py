@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from apps.core.actors import Actor
 from apps.core.db.fast_sql import fetch
+from apps.core.request_values import MAX_INT32, parse_int
 from apps.ml.experiments import services
 from apps.ml.experiments.filters.grammar import parse
 from apps.ml.experiments.filters.orders import read_orders
@@ -134,7 +135,7 @@ def get_run_row(project_id: int, run_id: str) -> RunRow | None:
 
 def find_experiments(actor: Actor, project_id: int, numbers: Sequence[str]) -> dict[int, ExperimentPlace]:
     """The experiments by key. What is not a number names none."""
-    wanted_numbers = {int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) <= 9}
+    wanted_numbers = {number for text in numbers if (number := parse_int(text, 0, MAX_INT32)) is not None}
     if not wanted_numbers or not (actor.plane_role or project_id in actor.project_ids):  # as Experiment's visible_to
         return {}
     text = "SELECT id, number, artifact_location FROM experiments_experiment WHERE project_id = %s AND number IN"

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
+from apps.core.request_values import parse_int
 from apps.data.datasets.new_job.choices import format_table_label, list_latest_tables
 from apps.ml.registry.evaluations import queries as evaluation_queries
 from apps.ml.registry.evaluations.comparison import compute_range
@@ -134,7 +135,7 @@ def list_version_choices(model: Model, chosen: str) -> list[str]:
     numbers = [
         str(number) for number in list_measurable_versions(model).values_list("number", flat=True)[:MAX_VERSION_CHOICES]
     ]
-    lacks = chosen.isascii() and chosen.isdigit() and chosen not in numbers
+    lacks = parse_int(chosen) is not None and chosen not in numbers
     return [*numbers, chosen] if lacks else numbers
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from apps.core.errors import Invalid, NotFound, PlaneError
+from apps.core.request_values import parse_int
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.registry.models import EvaluationSet, ModelVersion
 from apps.platform.accounts.models import Project
@@ -65,8 +66,8 @@ def require_client_version(project: Project, key: str, spec: BaseModel) -> BaseM
 def get_predictable_version(project: Project, key: str) -> ModelVersion:
     """A version of the project that a client registered, by its key; Invalid for any other."""
     rows = ModelVersion.objects.filter(model__project=project, deleted_at=None).exclude(source="")
-    is_key = key.isascii() and key.isdecimal() and len(key) < 18
-    version = rows.select_related("model__project").filter(pk=int(key)).first() if is_key else None
+    pk = parse_int(key)
+    version = None if pk is None else rows.select_related("model__project").filter(pk=pk).first()
     if version is None:
         raise Invalid(
             "{key!r} is the key of no version that a client registered.",

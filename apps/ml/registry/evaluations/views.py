@@ -16,6 +16,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, Malformed, NotFound, PlaneError, TooLarge
 from apps.core.messages import translate_error
+from apps.core.request_values import parse_int
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.registry import queries
 from apps.ml.registry.evaluations.sets import find_set
@@ -63,7 +64,7 @@ def submit_uploaded_predictions(
 ) -> tuple[Job, bool]:
     """Store the file of predictions and queue the job that measures it; nothing is stored where it would be refused."""
     policy.require(actor, "job.submit", version.model)
-    ahead = parse_whole_number(horizon) if horizon else None
+    ahead = parse_int(horizon)
     if horizon and not ahead:
         raise Invalid("A horizon is a whole number of rows.", field="horizon", limit="1 or more")
     check_takes(version, on, ahead)
@@ -93,8 +94,8 @@ def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
     policy.require(actor, "evaluation_set.create", where)
     try:
         data = DatasetVersion.objects.visible_to(actor).select_related("dataset").filter(dataset__project=where)
-        key = typed.get("data", "")
-        table = data.filter(pk=int(key)).first() if key.isascii() and key.isdigit() and len(key) < 18 else None
+        pk = parse_int(typed.get("data"))
+        table = None if pk is None else data.filter(pk=pk).first()
         if table is None:
             raise Invalid("Choose the table to measure on.", field="data")
         evaluation_set = services.create_evaluation_set(
@@ -119,11 +120,11 @@ def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
 def build_spec(typed: dict[str, str]) -> dict[str, Any]:
     """The part of the spec that the page asks for; the rest has its defaults, or comes over REST."""
     columns = [column.strip() for column in typed.get("slices", "").split(",") if column.strip()]
-    group, first = typed.get("group", ""), typed.get("first_row", "")
+    group, first = typed.get("group", ""), parse_int(typed.get("first_row"))
     return {
         "slices": [{"column": column} for column in columns],
         **({"group": group} if group else {}),
-        **({"first_row": int(first)} if first.isascii() and first.isdigit() and len(first) < 16 else {}),
+        **({} if first is None else {"first_row": first}),
     }
 
 
@@ -143,7 +144,7 @@ def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
             variant=typed.get("variant", ""),
             baseline=get_baseline(actor, where, model, typed.get("baseline", "")),
             guard_slices=bool(typed.get("guard_slices")),
-            seen=parse_whole_number(typed.get("gate", "")) or 0,
+            seen=parse_int(typed.get("gate")) or 0,
         )
     except WRONG as error:
         refused = {**typed, "why": format_error(error), "field": error.field if error.field in GATE_FIELDS else ""}
@@ -174,17 +175,12 @@ def get_baseline(actor: Actor, where: Project, model: Model, text: str) -> Model
     """The version to compare with, by its number; None for whichever is in production. Invalid for anything else."""
     if text == PRODUCTION:
         return None
-    if number := parse_whole_number(text):
+    if number := parse_int(text):
         try:
             return queries.get_version(actor, where, model.name, str(number))
         except (Invalid, NotFound) as error:
             raise Invalid(error.message, field="baseline") from error
     raise Invalid("Choose production or a version to compare with.", field="baseline")
-
-
-def parse_whole_number(text: str) -> int | None:
-    """What the digits say, as far as they may be a number of a row; else None."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
 
 
 def parse_number(field: str, text: str) -> float:

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from apps.core.errors import Invalid, NotFound
 from apps.core.lists.listing import Column, Listing, build_builtin_view, read_filter_values
 from apps.core.lists.memory_lists import build_table_in_memory
+from apps.core.request_values import validate_choice
 from apps.ml.registry.impact.queries import (
     ALIAS,
     MAX_EDGES,
@@ -28,6 +29,7 @@ from apps.platform.audit.list_export import export_list
 from apps.platform.lineage.ends import END_TYPES, check_end
 from apps.platform.lineage.queries import GraphNode, find_end
 from apps.platform.lineage.steps import get_node_url, get_type_label
+from deepseek.messages import N_
 
 
 def get_field(name: str) -> Callable[[Affected], Any]:
@@ -57,8 +59,7 @@ TYPES = (*END_TYPES, ALIAS)
 
 def filter_affected(objects: list[Affected], kind: str, production: str) -> list[Affected]:
     """Those of one type, and those in production; Invalid for a type that there is not."""
-    if kind and kind not in TYPES:
-        raise Invalid("There is no type {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(TYPES))
+    validate_choice("kind", kind, TYPES, N_("There is no type {found!r}."))
     return [item for item in objects if (not kind or item.type == kind) and (not production or item.in_production)]
 
 

@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from apps.core.errors import Invalid
 from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, read_filter_values
 from apps.core.lists.memory_lists import build_table_in_memory
+from apps.core.request_values import validate_choice
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import require_undamaged
@@ -25,6 +25,7 @@ from apps.platform.audit.list_export import export_list
 from apps.platform.jobs import queries
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.views import build_job_context
+from deepseek.messages import N_
 
 REPORT_TYPE = "application/vnd.plane.fetch-report+json"
 MAX_REPORT_BYTES = 16 * 1024 * 1024  # bytes of a report that is drawn; the engine tells of 10,000 pages
@@ -121,8 +122,7 @@ def parse_fetch(row: dict[str, Any]) -> Fetch:
 def filter_fetches(rows: list[Fetch], filters: dict[str, str]) -> list[Fetch]:
     """The pages that fit the filters; Invalid for a result that there is not."""
     result, part = filters["result"], filters["q"].casefold()
-    if result and result not in RESULTS:
-        raise Invalid("There is no result {result!r}.", result=result[:40], field="result", limit=", ".join(RESULTS))
+    validate_choice("result", result, RESULTS, N_("There is no result {found!r}."))
     return [
         fetch
         for fetch in rows

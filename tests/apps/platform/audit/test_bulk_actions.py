@@ -106,7 +106,7 @@ def test_none_and_too_many(ids):
     assert caught.value.field == "ids"
 
 
-@pytest.mark.parametrize("one", ["x", "-1", "1" * 19, "²", ""])
+@pytest.mark.parametrize("one", ["x", "-1", str(2**63), "²", ""])
 def test_what_is_no_number(one):
     with pytest.raises(Invalid):
         parse_numeric_ids(posted(ids=[one]))
