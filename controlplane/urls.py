@@ -12,12 +12,15 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
+from apps.data.datasets.urls import urlpatterns as dataset_pages
 from apps.data.repositories.smart_http import refuse_git_address
 from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
+from apps.ml.pipelines.urls import urlpatterns as pipeline_pages
 from apps.platform.accounts.views import ChangePasswordView
 from apps.platform.artifacts.api_urls import plane_urlpatterns as artifacts
 from apps.platform.jobs.api_urls import plane_urlpatterns as job_kinds
+from apps.web.new_job.urls import datasets_urlpatterns, pipelines_urlpatterns
 from apps.web.search.api import SearchView
 from apps.web.search.views import search
 from apps.web.views import gallery, home, isolation, project_home
@@ -70,8 +73,8 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.holds.urls")),
     path("", include("apps.platform.jobs.urls")),
     path("", include("apps.platform.lineage.urls")),
-    path("", include("apps.data.datasets.urls")),
-    path("", include("apps.ml.pipelines.urls")),
+    path("", include(([*dataset_pages, *datasets_urlpatterns], "datasets"))),
+    path("", include(([*pipeline_pages, *pipelines_urlpatterns], "pipelines"))),
     path("", include("apps.ml.experiments.urls")),
     path("", include("apps.ml.reruns.urls")),
     path("", include("apps.ml.registry.urls")),

@@ -16,7 +16,6 @@ from apps.core.actors import Actor
 from apps.core.errors import PlaneError
 from apps.core.request_values import parse_int
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.new_job.choices import NUMBER_TYPES
 from apps.data.datasets.provenance.job_inputs import ProducingJob, find_producing_job, find_source_versions
 from apps.data.datasets.quality.distributions import (
     ColumnDistribution,
@@ -27,6 +26,7 @@ from apps.data.datasets.quality.distributions import (
 from apps.data.datasets.quality.verdicts import VerdictCounts, count_verdicts, get_quantile, run_checks
 from apps.data.datasets.queries import MAX_REPORT_BYTES, read_first_bytes, read_quality_report
 
+NUMBER_TYPES = ("int", "uint", "double", "float", "halffloat")
 COLUMNS_PER_PAGE = 50  # on one page; a version may have 10,000
 CHARTS_PER_PAGE = 12
 MAX_VERSIONS_OFFERED = 100  # to compare with

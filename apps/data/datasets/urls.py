@@ -1,9 +1,8 @@
-"""Pages below /p/<slug:project>/, and the form of a new job, whose inputs are versions."""
+"""Pages below /p/<slug:project>/."""
 
 from django.urls import path
 
 from apps.data.datasets import expectation_views, lists, version_views, views
-from apps.data.datasets.new_job import views as new_job_views
 
 VERSION = "data/<slug:name>/<str:version>"
 
@@ -22,6 +21,4 @@ urlpatterns = [
     path(f"{VERSION}/tag", version_views.tag, name="tag"),
     path(f"{VERSION}/delete", version_views.delete, name="delete"),
     path(f"{VERSION}/diff", version_views.diff, name="diff"),
-    path("jobs/new", new_job_views.choose_kind, name="new_job"),
-    path("jobs/new/<str:kind>", new_job_views.create_job, name="new_job_of"),
 ]

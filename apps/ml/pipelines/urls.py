@@ -8,7 +8,6 @@ app_name = "pipelines"
 urlpatterns = [
     path("pipelines", lists.show_pipelines, name="list"),
     path("pipelines/bulk", lists.run_bulk_cancel, name="bulk"),
-    path("pipelines/new", views.show_new_pipeline, name="new"),
     path("pipelines/<int:pk>", views.show_pipeline, name="detail"),
     *(
         path(f"pipelines/<int:pk>/{tab}", views.show_pipeline, {"tab": tab}, name=tab)

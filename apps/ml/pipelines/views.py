@@ -1,4 +1,4 @@
-"""Pages of one pipeline: the form of a new one, its tabs, what can be done to it. The list is in lists.py."""
+"""Pages of one pipeline: its tabs, what can be done to it. The list is in lists.py."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.errors import Conflict, NotFound
+from apps.core.errors import Conflict
 from apps.core.messages import translate_message
 from apps.core.policy import is_allowed
 from apps.ml.pipelines import presenters, queries, services
-from apps.ml.pipelines.forms import PipelineForm
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.pipelines.queries import LoadedPipeline
 from apps.ml.pipelines.rerun_form import RerunForm
@@ -29,36 +28,6 @@ from apps.platform.jobs.services import retry_job
 from apps.platform.jobs.views import flatten_spec
 
 TABS = ("overview", "document", "audit")
-
-
-# -- a new one ------------------------------------------------------------------------------------------------------
-@require_http_methods(["GET", "HEAD", "POST"])
-def show_new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
-    """/p/<slug>/pipelines/new: from a template (?template=) and a version (?version=).
-
-    POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what cleaning
-    would change in the first rows; op=submit submits.
-    """
-    actor, where = get_project_context(request, project)
-    policy.require(actor, "pipeline.submit", where)
-    key = request.GET.get("template") or next(iter(TEMPLATES))
-    if key not in TEMPLATES:
-        raise NotFound(
-            "There is no pipeline template {key!r}.", key=key[:60], field="template", limit=", ".join(TEMPLATES)
-        )
-    form = PipelineForm(actor, where, key)
-    if request.method == "POST":
-        form.bind(request.POST)
-        pipeline = form.handle(request.POST.get("op", "submit"))
-        if pipeline is not None:
-            messages.success(request, _("Pipeline %(number)s is queued.") % {"number": pipeline.pk})
-            return redirect("pipelines:detail", project=where.slug, pk=pipeline.pk)
-    else:
-        form.begin(request.GET.get("version", ""))
-    page = "pipelines/new_form.html" if request.htmx else "pipelines/new.html"  # type: ignore[attr-defined]
-    alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
-    context = {"nav": "jobs", "form": form, "template": TEMPLATES[key], "alone": alone}
-    return render(request, page, context, status=form.status)
 
 
 # -- one ------------------------------------------------------------------------------------------------------------

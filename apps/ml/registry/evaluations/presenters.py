@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.core.request_values import parse_int
-from apps.data.datasets.new_job.choices import format_table_label, list_latest_tables
+from apps.data.datasets.latest_tables import format_table_label, list_latest_tables
 from apps.ml.registry.evaluations import queries as evaluation_queries
 from apps.ml.registry.evaluations.comparison import compute_range
 from apps.ml.registry.evaluations.prediction_notes import (

@@ -7,8 +7,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from apps.core.errors import Invalid
 from apps.data.datasets import queries
+from apps.data.datasets.latest_tables import list_latest_tables
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.data.datasets.new_job import choices
 from apps.data.datasets.quality.profile_jobs import measure_version, register_measurements
 from apps.data.datasets.versions.manifest import (
     ARROW,
@@ -94,7 +94,7 @@ def test_what_begins_otherwise_is_refused(head, kind):
 @EVERY
 def test_it_is_the_table_of_its_version_and_offered(actor, project, version):
     assert queries.find_table_file(actor, version) == version.files.get()
-    assert [file.version for file in choices.list_latest_tables(actor, project)] == [version]
+    assert [file.version for file in list_latest_tables(actor, project)] == [version]
 
 
 @EVERY

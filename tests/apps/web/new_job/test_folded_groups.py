@@ -2,12 +2,12 @@
 
 from django.http import QueryDict
 
-from apps.data.datasets.new_job.layout import LAYOUTS
-from apps.ml.pipelines.forms import FOLDED, RARE
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.specforms.fields import flatten_items
 from apps.platform.jobs.specforms.spec_form import SpecForm
+from apps.web.new_job.layout import LAYOUTS
+from apps.web.new_job.pipeline_form import FOLDED, RARE
 
 
 def all_forms():

@@ -1,4 +1,4 @@
-"""Pages of a new job. They live here because its inputs are dataset versions, which the jobs app does not know."""
+"""Pages of a new job and of a new pipeline."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.core import policy
 from apps.core.errors import NotFound
-from apps.data.datasets.new_job.form import JobForm
+from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.kinds import KINDS
+from apps.web.new_job.job_form import JobForm
+from apps.web.new_job.pipeline_form import PipelineForm
 
 
 @require_safe
@@ -21,7 +23,7 @@ def choose_kind(request: HttpRequest, project: str) -> HttpResponse:
     actor, in_project = get_project_context(request, project)
     policy.require(actor, "job.submit", in_project)
     kinds = [{"key": key, "kind": kind} for key, kind in KINDS.items()]
-    return render(request, "jobs/kinds.html", {"nav": "jobs", "kinds": kinds, "version": request.GET.get("version")})
+    return render(request, "new_job/kinds.html", {"nav": "jobs", "kinds": kinds, "version": request.GET.get("version")})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -45,6 +47,35 @@ def create_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     else:
         form.fill_from_query(request.GET)
     alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
-    template = "jobs/new_form.html" if request.htmx else "jobs/new.html"  # type: ignore[attr-defined]
+    template = "new_job/job_form.html" if request.htmx else "new_job/job.html"  # type: ignore[attr-defined]
     context = {"nav": "jobs", "key": kind, "kind": KINDS[kind], "form": form, "alone": alone}
     return render(request, template, context, status=form.status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def create_pipeline(request: HttpRequest, project: str) -> HttpResponse:
+    """/p/<slug>/pipelines/new: from a template (?template=) and a version (?version=).
+
+    POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what cleaning
+    would change in the first rows; op=submit submits.
+    """
+    actor, where = get_project_context(request, project)
+    policy.require(actor, "pipeline.submit", where)
+    key = request.GET.get("template") or next(iter(TEMPLATES))
+    if key not in TEMPLATES:
+        raise NotFound(
+            "There is no pipeline template {key!r}.", key=key[:60], field="template", limit=", ".join(TEMPLATES)
+        )
+    form = PipelineForm(actor, where, key)
+    if request.method == "POST":
+        form.bind(request.POST)
+        pipeline = form.handle(request.POST.get("op", "submit"))
+        if pipeline is not None:
+            messages.success(request, _("Pipeline %(number)s is queued.") % {"number": pipeline.pk})
+            return redirect("pipelines:detail", project=where.slug, pk=pipeline.pk)
+    else:
+        form.begin(request.GET.get("version", ""))
+    page = "new_job/pipeline_form.html" if request.htmx else "new_job/pipeline.html"  # type: ignore[attr-defined]
+    alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
+    context = {"nav": "jobs", "form": form, "template": TEMPLATES[key], "alone": alone}
+    return render(request, page, context, status=form.status)

@@ -1,4 +1,4 @@
-"""Choices of forms: the newest tables of a project, and the columns of a table with types and missing shares."""
+"""The columns of a table as choices of a form, with their types and shares of missing cells."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from django.core.cache import cache
 from django.utils.translation import gettext as _
 
-from apps.core.actors import Actor
 from apps.core.errors import PlaneError
-from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.data.datasets.queries import IS_TABLE_FILE, MAX_REPORT_BYTES, read_first_bytes
-from apps.platform.accounts.models import Project
+from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.presenters import NUMBER_TYPES
+from apps.data.datasets.queries import MAX_REPORT_BYTES, read_first_bytes
 from apps.platform.jobs.specforms.fields import ListOption
 
-MAX_TABLES_OFFERED = 200  # newest first; what is older is named by its digest
 MAX_COLUMNS_OFFERED = 500
 CACHE_SECONDS = 30 * 86_400
-NUMBER_TYPES = ("int", "uint", "double", "float", "halffloat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +43,6 @@ class TableColumn:
     def is_learnable(self) -> bool:
         """Whether a model can learn from it: numbers, and true and false as 1 and 0."""
         return self.is_number or self.dtype.startswith(("decimal", "bool"))
-
-
-def list_latest_tables(actor: Actor, project: Project) -> list[DatasetFile]:
-    """The tables of the newest versions, each digest once under its newest name. One query."""
-    return drop_duplicate_digests(query_tables(actor, project)[:MAX_TABLES_OFFERED])
-
-
-def find_table(actor: Actor, project: Project, digest: str) -> DatasetFile | None:
-    """The table with this digest under its newest name, however old; None where the project has none."""
-    return query_tables(actor, project).filter(artifact=digest).first() if digest else None
-
-
-def query_tables(actor: Actor, project: Project):  # type: ignore[no-untyped-def]  # a queryset of DatasetFile
-    visible = Dataset.objects.visible_to(actor).filter(project=project)
-    files = DatasetFile.objects.filter(IS_TABLE_FILE, version__dataset__in=visible)
-    return (
-        files.select_related("version__dataset", "artifact").defer("version__manifest").order_by("-version_id", "path")
-    )
-
-
-def drop_duplicate_digests(files: list[DatasetFile]) -> list[DatasetFile]:
-    newest: dict[str, DatasetFile] = {}
-    for file in files:
-        newest.setdefault(file.artifact_id, file)
-    return list(newest.values())
-
-
-def format_table_label(file: DatasetFile) -> str:
-    rows = f"{file.version.rows:,}" if file.version.rows is not None else "?"
-    return _("%(version)s, %(rows)s rows") % {"version": str(file.version), "rows": rows}
 
 
 def list_columns(version: DatasetVersion) -> list[TableColumn]:

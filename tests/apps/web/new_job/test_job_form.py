@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from apps.data.datasets.new_job import clean_preview
-from apps.data.datasets.new_job.form import JobForm
 from apps.data.datasets.services import upload_csv
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling import doorbell
+from apps.web.new_job import clean_preview
+from apps.web.new_job.job_form import JobForm
 
 CSV = b"day,close,open\n" + b"".join(
     b"%d,%s,%d\n" % (n, b"" if n % 9 == 4 else b"5%d.5" % (n % 7), n) for n in range(60)
@@ -156,7 +156,7 @@ def test_invalid_spec_of_a_cloned_job_is_reported(engineer, web, upload, project
 
 def test_table_that_is_not_offered_keeps_its_name(actor_for, engineer, project, upload, monkeypatch):
     version = upload()
-    monkeypatch.setattr("apps.data.datasets.new_job.form.list_latest_tables", lambda actor, project: [])
+    monkeypatch.setattr("apps.web.new_job.job_form.list_latest_tables", lambda actor, project: [])
     form = JobForm(actor_for(engineer), project, "clean")
     form.bind({"inputs/table": version.files.get().artifact_id})
     assert form.table.version == version

@@ -14,17 +14,8 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error, translate_message
+from apps.data.datasets.latest_tables import MAX_TABLES_OFFERED, format_table_label, list_latest_tables
 from apps.data.datasets.models import DatasetFile
-from apps.data.datasets.new_job.choices import (
-    MAX_TABLES_OFFERED,
-    TableColumn,
-    build_column_choices,
-    format_table_label,
-    list_columns,
-    list_latest_tables,
-)
-from apps.data.datasets.new_job.clean_preview import CleanPreview
-from apps.data.datasets.new_job.form_preview import estimate_memory, preview_table
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.services import submit_pipeline
 from apps.ml.pipelines.templates import TemplateInputs, build_pipeline_request, get_template
@@ -45,6 +36,9 @@ from apps.platform.jobs.specforms.resource_fields import build_needs_group, read
 from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.lineage.layout import Box, draw_graph
+from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
+from apps.web.new_job.clean_preview import CleanPreview
+from apps.web.new_job.form_preview import estimate_memory, preview_table
 from deepseek.clean.spec import CleanSpec
 
 COLUMNS = "columns"  # id of the list of names that the fields of columns offer

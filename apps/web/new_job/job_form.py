@@ -14,20 +14,8 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
 from apps.core.request_values import MAX_INT64, parse_int
+from apps.data.datasets.latest_tables import MAX_TABLES_OFFERED, find_table, format_table_label, list_latest_tables
 from apps.data.datasets.models import DatasetFile
-from apps.data.datasets.new_job.choices import (
-    MAX_TABLES_OFFERED,
-    TableColumn,
-    build_column_choices,
-    find_table,
-    format_table_label,
-    list_columns,
-    list_latest_tables,
-)
-from apps.data.datasets.new_job.clean_preview import CleanPreview
-from apps.data.datasets.new_job.form_preview import estimate_memory, preview_table
-from apps.data.datasets.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
-from apps.data.datasets.new_job.plan_columns import build_step_choices
 from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.manifest import parse_dialect
 from apps.platform.accounts.models import Project
@@ -41,6 +29,11 @@ from apps.platform.jobs.specforms.resource_fields import build_needs_group, buil
 from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.submission import InputSpec, Submission, resolve_needs
+from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
+from apps.web.new_job.clean_preview import CleanPreview
+from apps.web.new_job.form_preview import estimate_memory, preview_table
+from apps.web.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
+from apps.web.new_job.plan_columns import build_step_choices
 from deepseek.clean.spec import CleanSpec
 from deepseek.tables.csv_dialect import CsvDialect
 

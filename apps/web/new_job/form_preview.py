@@ -8,10 +8,10 @@ from typing import Any
 
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.new_job.clean_preview import CleanPreview, preview_clean
-from apps.data.datasets.new_job.plan_columns import describe_step
 from apps.platform.jobs.spec_validation import parse_model
 from apps.platform.jobs.specforms.spec_form import SpecForm
+from apps.web.new_job.clean_preview import CleanPreview, preview_clean
+from apps.web.new_job.plan_columns import describe_step
 from deepseek.clean import plan as clean_plan
 from deepseek.clean.spec import CleanSpec
 from deepseek.train import plan as train_plan

@@ -9,9 +9,9 @@ import threading
 import pytest
 
 from apps.data.datasets import bounded_process
-from apps.data.datasets.new_job import clean_preview
 from apps.platform.artifacts.services import Damaged
 from apps.platform.artifacts.stores import get_store
+from apps.web.new_job import clean_preview
 from deepseek.clean.spec import CleanSpec
 
 CSV = b"day,close\n1,57.3\n2,\n3,58.1\n"

@@ -1,0 +1,42 @@
+"""The newest tables of a project, as forms and pages offer them."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from apps.core.actors import Actor
+from apps.data.datasets.models import Dataset, DatasetFile
+from apps.data.datasets.queries import IS_TABLE_FILE
+from apps.platform.accounts.models import Project
+
+MAX_TABLES_OFFERED = 200  # newest first; what is older is named by its digest
+
+
+def list_latest_tables(actor: Actor, project: Project) -> list[DatasetFile]:
+    """The tables of the newest versions, each digest once under its newest name. One query."""
+    return drop_duplicate_digests(query_tables(actor, project)[:MAX_TABLES_OFFERED])
+
+
+def find_table(actor: Actor, project: Project, digest: str) -> DatasetFile | None:
+    """The table with this digest under its newest name, however old; None where the project has none."""
+    return query_tables(actor, project).filter(artifact=digest).first() if digest else None
+
+
+def query_tables(actor: Actor, project: Project):  # type: ignore[no-untyped-def]  # a queryset of DatasetFile
+    visible = Dataset.objects.visible_to(actor).filter(project=project)
+    files = DatasetFile.objects.filter(IS_TABLE_FILE, version__dataset__in=visible)
+    return (
+        files.select_related("version__dataset", "artifact").defer("version__manifest").order_by("-version_id", "path")
+    )
+
+
+def drop_duplicate_digests(files: list[DatasetFile]) -> list[DatasetFile]:
+    newest: dict[str, DatasetFile] = {}
+    for file in files:
+        newest.setdefault(file.artifact_id, file)
+    return list(newest.values())
+
+
+def format_table_label(file: DatasetFile) -> str:
+    rows = f"{file.version.rows:,}" if file.version.rows is not None else "?"
+    return _("%(version)s, %(rows)s rows") % {"version": str(file.version), "rows": rows}
