@@ -1,4 +1,9 @@
-"""Chinese pages without the spaces that templates set between sentences: full-width marks bring their own room."""
+"""Chinese pages without the spaces between sentences: a full-width mark brings its own room.
+
+Which sentences stand beside each other on a page depends on the state of its object, so each is a message of its own,
+and the space that English needs between two of them is in no message that a translator could leave out. All other
+spacing is in the catalogue: a message holds the whole phrase, with its brackets.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,16 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import get_language
 
 # Kept as they are: every tag with its attributes, whose values forms send, and what shows, sends or runs text as it
-# was written. A blank is looked at once: those before a bracket from the first of them on.
+# was written.
 ROOM = re.compile(
     r"(?P<kept><(?P<tag>pre|code|textarea|script|style|option)\b.*?</(?P=tag)>|<ol class=\"log\".*?</ol>|<[^>]*>)"
-    r"|(?P<mark>[。，；：！？](?:</\w+>)*)[ \n]+(?=\S)"
-    r"|(?<![ \n])[ \n]+(?=(?:<\w[^>]*>)*（)",
+    r"|(?P<mark>[。，；：！？](?:</\w+>)*)[ \n]+(?=\S)",
     re.DOTALL,
 )
 
 
 def strip_spaces(html: str) -> str:
-    """The page with no blank behind a full-width mark or before a full-width bracket, but where text is kept."""
+    """The page with no blank behind a full-width mark, but where text is kept."""
     return ROOM.sub(r"\g<kept>\g<mark>", html)
 
 
