@@ -202,6 +202,7 @@ def build_submission(run: Run, *, priority: int = 0, idempotency_key: str | None
             memory_bytes=job.need_memory_bytes,
             gpus=job.need_gpus,
             gpu_memory_bytes=job.need_gpu_memory_bytes,
+            nodes=job.need_nodes,
             extra=job.need_extra,
         ),
         max_attempts=job.max_attempts,

@@ -79,6 +79,7 @@ def serialize_job(request: Request, project: Project, job: Job) -> dict[str, Any
         "children": [{"id": c.pk, "kind": c.kind, "state": c.state} for c in children[:200]],
         "wait": queries.explain_wait(request.actor, job) if job.state in (JobState.WAITING, JobState.QUEUED) else None,
         "checkpoint": get_checkpoint(job),
+        "members": queries.list_job_members(job),
     }
     return dict(JobDetailSerializer(job, context=context).data)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from apps.platform.jobs.models import Job
+from apps.platform.jobs.models import Job, JobMember
 from deepseek.messages import N_, Message, record_messages, restore_message
 
 PARENT_FAILED = "parent_failed"
 ARTIFACT_DAMAGED = "artifact_damaged"
+NODE_UNFIT = "node_unfit"
 MIB = 2**20
 
 
@@ -121,3 +122,67 @@ def memory_limit(needed: int, allowed: int) -> dict[str, Any]:
     )
     hint = Message("Submit it again with needs.memory_bytes of at least {enough}, or give it less data.", enough=enough)
     return build_job_error("memory_limit", message, field="needs.memory_bytes", limit=allowed, hint=hint)
+
+
+def node_unfit(node: str, what: str) -> dict[str, Any]:
+    """A node that was checked before an attempt over several nodes, and cannot take part in it."""
+    message = Message("The node {node} failed the check before the attempt: {what}.", node=node, what=what)
+    return build_job_error(NODE_UNFIT, message, hint=N_("Look at the node. The job goes on with others."))
+
+
+def member_missing(node: str, seconds: float) -> dict[str, Any]:
+    message = Message("The worker on {node} did not answer within {seconds:g} s.", node=node, seconds=seconds)
+    return build_job_error("member_missing", message, limit=f"{seconds:g} s", hint=N_("Look at the node."))
+
+
+def gang_incomplete(job: Job, joined: int, missing: list[str], seconds: float) -> dict[str, Any]:
+    """The members that a time-out found missing, by the names of their nodes."""
+    message = Message(
+        "{joined} of {nodes} nodes joined within {seconds:g} s; missing: {missing}.",
+        joined=joined,
+        nodes=job.need_nodes,
+        seconds=seconds,
+        missing=", ".join(missing),
+    )
+    hint = N_("Look at the nodes named; meanwhile the job takes others.")
+    return build_job_error("gang_incomplete", message, field="needs.nodes", limit=f"{seconds:g} s", hint=hint)
+
+
+def member_lost(member: JobMember, lease_seconds: float | None) -> dict[str, Any]:
+    """`lease_seconds`: how long its worker was silent; None if its process was seen to have ended."""
+    silent = f"{lease_seconds:g} s" if lease_seconds is not None else ""
+    message = (
+        Message(
+            "The worker on {node}, rank {rank} of the job, was not heard of for {silent}.",
+            node=member.node_name,
+            rank=member.rank,
+            silent=silent,
+        )
+        if silent
+        else Message(
+            "The worker's process on {node}, rank {rank} of the job, has ended.",
+            node=member.node_name,
+            rank=member.rank,
+        )
+    )
+    return build_job_error("member_lost", message, limit=silent or None, hint=N_("Look at the node."))
+
+
+def member_failed(member: JobMember) -> dict[str, Any]:
+    """What ended a member's engine, with the node that it ran on."""
+    error = member.error or {}
+    what = restore_message(error)
+    message = Message("On {node}, rank {rank} of the job: {what}", node=member.node_name, rank=member.rank, what=what)
+    return build_job_error(
+        str(error.get("code") or "engine_crashed"),
+        message,
+        field=error.get("field"),
+        limit=error.get("limit"),
+        hint=restore_message(error, "hint") or None,
+    )
+
+
+def no_progress(seconds: float) -> dict[str, Any]:
+    message = Message("The job made no progress for {seconds:g} s.", seconds=seconds)
+    hint = N_("The log has the stacks of all ranks from the end of that time.")
+    return build_job_error("no_progress", message, limit=f"{seconds:g} s", hint=hint)

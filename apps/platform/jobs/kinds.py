@@ -39,6 +39,7 @@ class Needs:
     memory_bytes: int = 1 * GiB
     gpus: int = 0
     gpu_memory_bytes: int = 0  # of each GPU
+    nodes: int = 1  # each gives all of the above
     extra: str = field(default="", repr=False)  # of Node.extras; follows from kind and spec, is never asked for
 
     def as_digest_text(self) -> str:
@@ -85,6 +86,7 @@ class JobKind:
     max_attempts: int = 3
     permission: str = "job.submit"
     check: Callable[[Any], list[dict[str, Any]]] | None = None  # what only this plane can say against a typed spec
+    distributed: bool = False  # runs over several nodes where a job asks for them
     tracked: bool = False  # the worker keeps a run of it: parameters, metrics, environment, digests
 
 
@@ -99,6 +101,7 @@ KINDS: dict[str, JobKind] = {
         outputs=("note", "echo"),
         needs=Needs(cpus=0.1, memory_bytes=64 * 2**20),
         time_limit_seconds=86_400,
+        distributed=True,
     ),
     "clean": JobKind(
         label=_("Clean a table"),

@@ -9,7 +9,7 @@ from django.utils import timezone
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
-from apps.platform.jobs.states import ENDED, MOVES, JobState
+from apps.platform.jobs.states import ENDED, MEMBER_MOVES, MOVES, OPEN_MEMBERS, JobState, MemberState
 from apps.platform.nodes.models import Node
 
 
@@ -37,6 +37,7 @@ class Job(models.Model):
     need_memory_bytes = models.BigIntegerField(default=0)
     need_gpus = models.SmallIntegerField(default=0)
     need_gpu_memory_bytes = models.BigIntegerField(default=0)  # of each GPU
+    need_nodes = models.SmallIntegerField(default=1)  # each with the needs above; see JobMember
     need_extra = models.CharField(max_length=40, blank=True)  # what of Node.extras it takes; "" for none
     time_limit_seconds = models.IntegerField()
 
@@ -189,6 +190,64 @@ class JobParent(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["parent", "child"], name="job_parent_once")]
+
+
+class JobMember(models.Model):
+    """One node's part in an attempt over several nodes. The members of an attempt are made together, by its claim.
+
+    The worker of rank 0 owns the job's row and ends the attempt. The others hold their member's row, fenced by its
+    owner, for as long as the job runs this attempt; what they write of their end is for the first one to read.
+    """
+
+    MOVES = MEMBER_MOVES
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="members", db_index=False)
+    attempt = models.IntegerField()
+    rank = models.SmallIntegerField()  # of the node, 0 to need_nodes - 1
+    node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="members", db_index=False)
+    node_name = models.CharField(max_length=120)  # a node may go
+    state = models.CharField(max_length=10, default=MemberState.INVITED, choices=MemberState.choices)
+    owner = models.CharField(max_length=80, blank=True)
+    devices = models.JSONField(default=list)  # as of Job
+    process = models.JSONField(null=True)  # as of Job
+    lease_until = models.DateTimeField(null=True)  # null for rank 0, which has the job's
+    address = models.CharField(max_length=100, blank=True)  # at which the other members' nodes reach this one
+    port = models.IntegerField(null=True)
+    stacks_requested_at = models.DateTimeField(null=True)  # the stacks of its ranks belong into the log
+    error = models.JSONField(null=True)  # as of Job
+    retry = models.BooleanField(default=True)  # whether another attempt may help against `error`
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["job", "attempt", "rank"], name="job_member_rank"),
+            models.UniqueConstraint(fields=["job", "attempt", "node"], name="job_member_node"),
+        ]
+        indexes = [
+            models.Index(fields=["node"], name="job_member_open", condition=Q(state__in=OPEN_MEMBERS)),
+            models.Index(fields=["lease_until"], name="job_member_leases", condition=Q(state__in=OPEN_MEMBERS)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}, attempt {self.attempt}, rank {self.rank} on {self.node_name}"
+
+    @property
+    def project_id(self) -> int:
+        return self.job.project_id
+
+
+class JobReservation(models.Model):
+    """A node that is kept free for a queued job over several nodes: all of them have a row, or none."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="reservations", db_index=False)
+    node = models.ForeignKey(Node, models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "node"], name="job_reservation_once")]
+
+    def __str__(self) -> str:
+        return f"{self.node_id} for job {self.job_id}"
 
 
 class JobInput(models.Model):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -18,8 +20,17 @@ from apps.core.errors import Invalid, NotFound
 from apps.core.messages import translate_message
 from apps.core.request_values import validate_choice
 from apps.platform.accounts.models import Project
+from apps.platform.jobs.errors import NODE_UNFIT
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
+from apps.platform.jobs.models import (
+    Job,
+    JobEvent,
+    JobInput,
+    JobMember,
+    JobOutput,
+    JobQuerySet,
+    JobReservation,
+)
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.scheduling.placement import (
     FreeCapacity,
@@ -29,10 +40,13 @@ from apps.platform.jobs.scheduling.placement import (
     find_opening,
     get_total_capacity,
 )
-from apps.platform.jobs.states import JobState
+from apps.platform.jobs.states import OPEN_MEMBERS, JobState, MemberState
 from apps.platform.nodes.models import Node
 
 MAX_ID = 2**63 - 1
+LEFT_OUT_SECONDS = 600.0
+"""A node that failed a job over several nodes is left out of its attempts for so long."""
+LACKING_SHOWN = 3  # nodes that cannot take part, in one sentence
 LOG_LIMIT = (1, 5000)  # lines of one answer
 LINES_PER_READ = 4000  # lines held in memory at once while a log is searched or downloaded
 EVENTS_PER_READ = (4, 400)
@@ -97,11 +111,15 @@ def explain_queued(actor: Actor, jobs: list[Job], nodes: list[Node] | None = Non
     if nodes is None:
         nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
     running, reserved_by_node = load_by_node(nodes)
+    left_out = load_left_out_nodes([job for job in jobs if job.need_nodes > 1])
     explanations = []
     for job in jobs:
         pairs = [
             (node, build_node_row(actor, job, node, running[node.pk], reserved_by_node.get(node.pk))) for node in nodes
         ]
+        for node, row in pairs:
+            if why := left_out.get((job.pk, node.pk)):
+                row["why_not"] = row["why_not"] or _("is left out: %(why)s") % {"why": why}
         pairs.sort(key=lambda pair: build_proximity_key(job, *pair))
         rows = [row for _node, row in pairs]
         is_visible = bool(actor.plane_role) or job.project_id in actor.project_ids
@@ -128,20 +146,81 @@ def count_jobs_ahead(jobs: list[Job]) -> dict[int, int]:
 def load_by_node(nodes: list[Node]) -> tuple[Mapping[int | None, list[Job]], dict[int | None, Job]]:
     """Load the running jobs of each node and, by node, the job that it is reserved for (scheduling/reservations.py).
 
-    One query over the two partial indexes.
+    One query over the two partial indexes; two more where jobs run over several nodes, or wait to.
     """
     needs = ("need_cpus", "need_memory_bytes", "need_gpus", "need_gpu_memory_bytes", "devices")
-    columns = ("state", "queue", "priority", "reserved_on_id", "progress", "claimed_at", "time_limit_seconds")
-    jobs = Job.objects.only("pk", "project_id", "node_id", *columns, *needs)
-    running = jobs.filter(state=JobState.RUNNING, node__in=nodes)
+    columns = (
+        "attempt",
+        "state",
+        "queue",
+        "priority",
+        "reserved_on_id",
+        "progress",
+        "claimed_at",
+        "time_limit_seconds",
+    )
+    jobs = Job.objects.only("pk", "project_id", "node_id", "need_nodes", *columns, *needs)
+    running = jobs.filter(models.Q(node__in=nodes) | models.Q(need_nodes__gt=1), state=JobState.RUNNING)
     running_by_node: dict[int | None, list[Job]] = defaultdict(list)
     reserved_by_node: dict[int | None, Job] = {}
+    reserved_jobs: list[Job] = []
     for job in running.union(jobs.filter(state=JobState.QUEUED, reserved_on__isnull=False), all=True):
         if job.state == JobState.RUNNING:
             running_by_node[job.node_id].append(job)
-        elif job.reserved_on_id not in reserved_by_node or job.pk < reserved_by_node[job.reserved_on_id].pk:
-            reserved_by_node[job.reserved_on_id] = job
+        else:
+            reserved_jobs.append(job)
+    if gangs := [job for jobs in running_by_node.values() for job in jobs if job.need_nodes > 1]:
+        for member in load_members_beyond_first(gangs):
+            running_by_node[member.node_id].append(member)
+    for job in sorted(reserved_jobs, key=lambda job: job.pk, reverse=True):
+        reserved_by_node[job.reserved_on_id] = job
+    if any(job.need_nodes > 1 for job in reserved_jobs):
+        by_pk = {job.pk: job for job in reserved_jobs}
+        for reservation in JobReservation.objects.filter(job__in=list(by_pk)).order_by("-job"):
+            reserved_by_node[reservation.node_id] = by_pk[reservation.job_id]
     return running_by_node, reserved_by_node
+
+
+def list_job_members(job: Job) -> list[JobMember]:
+    """The members of the newest attempt of a job over several nodes, by rank; no query for any other job."""
+    if job.need_nodes == 1:
+        return []
+    return list(JobMember.objects.filter(job=job, attempt=job.attempt).order_by("rank"))
+
+
+def load_members_beyond_first(gangs: Iterable[Job]) -> list[Job]:
+    """What running jobs over several nodes take of the nodes beyond their first: for each open member its job, with the
+    member's node and devices.
+    """
+    by_key = {(job.pk, job.attempt): job for job in gangs}
+    members = JobMember.objects.filter(job__in={pk for pk, _attempt in by_key}, rank__gt=0, state__in=OPEN_MEMBERS)
+    return [
+        copy_for_member(by_key[member.job_id, member.attempt], member)
+        for member in members
+        if (member.job_id, member.attempt) in by_key
+    ]
+
+
+def copy_for_member(job: Job, member: JobMember) -> Job:
+    """`job` as it takes the member's node; never saved."""
+    part = copy.copy(job)
+    part.__dict__ |= {"node_id": member.node_id, "devices": member.devices}
+    return part
+
+
+def load_left_out_nodes(gangs: Iterable[Job]) -> dict[tuple[int, int], str]:
+    """{(job, node): why} of the nodes that have failed a job over several nodes within LEFT_OUT_SECONDS, so that its
+    next attempt begins without them. No query without such jobs.
+    """
+    pks = [job.pk for job in gangs if job.pk]
+    if not pks:
+        return {}
+    since = Now() - timedelta(seconds=LEFT_OUT_SECONDS)
+    members = JobMember.objects.filter(job__in=pks, ended_at__gt=since, node__isnull=False).order_by("ended_at")
+    unfit = models.Q(state=MemberState.MISSING) | models.Q(state=MemberState.FAILED, error__code=NODE_UNFIT)
+    return {
+        (member.job_id, member.node_id or 0): translate_message(member.error or {}) for member in members.filter(unfit)
+    }
 
 
 def build_node_row(actor: Actor, job: Job, node: Node, running: list[Job], reserved_for: Job | None) -> dict[str, Any]:
@@ -203,6 +282,8 @@ def summarize_wait(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]
         return _("No node is large enough: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
     if job.not_before and job.not_before > timezone.now():
         return describe_pause(job, with_reason=is_visible)
+    if job.need_nodes > 1 and (text := summarize_gang_wait(job, online)):
+        return text
     if all(row["why_not"] for _node, row in online):
         node, row = next((pair for pair in online if pair[1]["kept"]), online[0])
         text = _("No node has capacity: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
@@ -211,6 +292,28 @@ def summarize_wait(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]
         text = ngettext("%(count)d job is ahead of it.", "%(count)d jobs are ahead of it.", ahead)
         return text % {"count": ahead}
     return _("It starts as soon as a worker looks.")
+
+
+def summarize_gang_wait(job: Job, online: list[tuple[Node, dict[str, Any]]]) -> str:
+    """What is missing of the nodes that a job needs at once; empty if there are enough."""
+    lacking = [f"{node.name} {row['why_not']}" for node, row in online if row["why_not"]]
+    ready = len(online) - len(lacking)
+    if ready >= job.need_nodes:
+        return ""
+    what = _("%(cpus)g CPUs, %(memory).1f GB of memory") % {
+        "cpus": job.need_cpus,
+        "memory": job.need_memory_bytes / 1e9,
+    }
+    if job.need_gpus:
+        what += ", " + _("%(count)d GPU(s)") % {"count": job.need_gpus}
+    text = _("It needs %(need)d nodes at once, each with %(what)s. With room: %(count)d; missing: %(missing)d.") % {
+        "need": job.need_nodes,
+        "what": what,
+        "count": ready,
+        "missing": job.need_nodes - ready,
+    }
+    listed = lacking[:LACKING_SHOWN] + (["…"] if len(lacking) > LACKING_SHOWN else [])
+    return f"{text} {'; '.join(listed)}." if listed else text
 
 
 def describe_pause(job: Job, *, with_reason: bool) -> str:

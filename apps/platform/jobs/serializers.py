@@ -14,7 +14,7 @@ from rest_framework.reverse import reverse
 
 from apps.core.errors import PlaneError
 from apps.platform.jobs.kinds import KINDS, Needs
-from apps.platform.jobs.models import Job, JobCheckpoint, JobInput, JobOutput
+from apps.platform.jobs.models import Job, JobCheckpoint, JobInput, JobMember, JobOutput
 from apps.platform.jobs.spec_validation import build_spec_errors, combine_errors, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec, Submission
@@ -46,6 +46,7 @@ class NeedsBody(BaseModel):
     memory_bytes: int | None = Field(None, ge=2**20, le=2**50, description="Memory, bytes.")
     gpus: int | None = Field(None, ge=0, le=64, description="GPUs.")
     gpu_memory_bytes: int | None = Field(None, ge=0, le=2**50, description="Memory of each GPU, bytes.")
+    nodes: int | None = Field(None, ge=1, le=64, description="Nodes; each gives all of the other needs.")
 
 
 class JobBody(BaseModel):
@@ -282,6 +283,7 @@ class NeedsField(serializers.Serializer[Job]):
     memory_bytes = serializers.IntegerField(source="need_memory_bytes")
     gpus = serializers.IntegerField(source="need_gpus")
     gpu_memory_bytes = serializers.IntegerField(source="need_gpu_memory_bytes")
+    nodes = serializers.IntegerField(source="need_nodes")
 
 
 class FreeField(serializers.Serializer[Any]):
@@ -318,6 +320,15 @@ class JobCheckpointSerializer(serializers.ModelSerializer[JobCheckpoint]):
         read_only_fields = fields
 
 
+class MemberField(serializers.ModelSerializer[JobMember]):
+    node = serializers.CharField(source="node_name")
+
+    class Meta:
+        model = JobMember
+        fields = ("rank", "node", "state", "devices", "error", "ended_at")
+        read_only_fields = fields
+
+
 class ParentField(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     kind = serializers.CharField()
@@ -336,6 +347,7 @@ class JobDetailSerializer(JobSerializer):
     children = serializers.SerializerMethodField()
     wait = serializers.SerializerMethodField()
     checkpoint = serializers.SerializerMethodField()
+    members = serializers.SerializerMethodField()
 
     class Meta(JobSerializer.Meta):
         fields = (
@@ -354,6 +366,7 @@ class JobDetailSerializer(JobSerializer):
             "children",
             "wait",
             "checkpoint",
+            "members",
             "not_before",
             "stalled_since",
             "cancel_reason",
@@ -385,6 +398,11 @@ class JobDetailSerializer(JobSerializer):
         """What its next attempt goes on from."""
         checkpoint = self.context["checkpoint"]
         return None if checkpoint is None else dict(JobCheckpointSerializer(checkpoint).data)
+
+    @extend_schema_field(MemberField(many=True))
+    def get_members(self, job: Job) -> list[dict[str, Any]]:
+        """The nodes of its newest attempt, where it runs over several."""
+        return [dict(MemberField(member).data) for member in self.context["members"]]
 
 
 class LineSerializer(serializers.Serializer[Any]):

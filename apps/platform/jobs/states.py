@@ -23,3 +23,30 @@ MOVES: dict[str, frozenset[str]] = {
     S.CANCELLED: frozenset({S.QUEUED, S.WAITING}),
 }
 ENDED: frozenset[str] = frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED})
+
+
+class MemberState(models.TextChoices):
+    """Of one node's part in an attempt over several nodes."""
+
+    INVITED = "invited", _("Invited")  # its node's capacity is set aside; no worker has answered yet
+    JOINED = "joined", _("Preparing")  # checks its node, copies the inputs
+    RUNNING = "running", _("Running")  # can be reached; its engine starts as soon as all members are here
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    RELEASED = "released", _("Released")  # its worker was stopped
+    MISSING = "missing", _("Missing")  # no worker answered in time
+    ENDED = "ended", _("Ended")  # the attempt ended elsewhere
+
+
+M = MemberState
+MEMBER_MOVES: dict[str, frozenset[str]] = {
+    M.INVITED: frozenset({M.JOINED, M.MISSING, M.ENDED}),
+    M.JOINED: frozenset({M.RUNNING, M.FAILED, M.RELEASED, M.ENDED}),
+    M.RUNNING: frozenset({M.SUCCEEDED, M.FAILED, M.RELEASED, M.ENDED}),
+    M.SUCCEEDED: frozenset(),
+    M.FAILED: frozenset(),
+    M.RELEASED: frozenset(),
+    M.MISSING: frozenset(),
+    M.ENDED: frozenset(),
+}
+OPEN_MEMBERS = (M.INVITED, M.JOINED, M.RUNNING)

@@ -29,7 +29,13 @@ from deepseek.messages import Message
 PRIORITY_RANGE = (-100, 100)
 TIME_LIMIT_RANGE = (1, 30 * 86_400)
 ATTEMPTS_RANGE = (1, 20)
-NEEDS_RANGES = {"cpus": (0.01, 4096), "memory_bytes": (2**20, 2**50), "gpus": (0, 64), "gpu_memory_bytes": (0, 2**50)}
+NEEDS_RANGES = {
+    "cpus": (0.01, 4096),
+    "memory_bytes": (2**20, 2**50),
+    "gpus": (0, 64),
+    "gpu_memory_bytes": (0, 2**50),
+    "nodes": (1, 64),
+}
 GPU_QUEUE = "gpu"
 SPEC_COMPLETIONS: Registry[Callable[[Project, str, BaseModel], BaseModel]] = Registry("SPEC_COMPLETIONS")
 """By key of `register`: what the app that registers adds to a spec before it is stored, from (project, name, spec)."""
@@ -103,7 +109,7 @@ def validate_submission(
         errors += failure.errors
     errors += check_slots(kind, submission, promised) + check_limits(submission) + check_register(kind, submission)
     needs = resolve_needs(kind, submission, spec)
-    errors += check_device(spec, needs) + check_extra(kind, needs)
+    errors += check_device(spec, needs) + check_extra(kind, needs) + check_nodes(kind, submission.kind, spec, needs)
     if kind.check is not None and spec is not None:
         errors += kind.check(spec)
     artifacts, missing = resolve_artifacts(actor, project, submission)
@@ -229,6 +235,33 @@ def check_extra(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
     ]
 
 
+def check_nodes(kind: JobKind, name: str, spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
+    """Several nodes for a kind or a spec that would use only the first."""
+    if needs.nodes <= 1:
+        return []
+    if not kind.distributed:
+        return [
+            build_error(
+                "one_node_only",
+                Message("A {kind} job runs on one node; this one asks for {nodes}.", kind=name, nodes=needs.nodes),
+                "/needs/nodes",
+                1,
+                Message("Leave needs.nodes out."),
+            )
+        ]
+    if getattr(spec, "strategy", "") == "none":
+        return [
+            build_error(
+                "strategy_missing",
+                Message("The job asks for {nodes} nodes, and its strategy is none.", nodes=needs.nodes),
+                "/spec/strategy",
+                "ddp",
+                Message("Choose the strategy ddp, or ask for one node."),
+            )
+        ]
+    return []
+
+
 def check_register(kind: JobKind, submission: Submission) -> list[dict[str, Any]]:
     errors = []
     for key, value in submission.register.items():
@@ -347,12 +380,16 @@ def resolve_parents(
 
 
 def resolve_needs(kind: JobKind, submission: Submission, spec: BaseModel | None) -> Needs:
-    """What was asked for, else the kind's own; a spec of several threads takes as many CPUs, if none were asked."""
+    """What was asked for, else the kind's own; a spec of several threads or processes takes as many CPUs of each node,
+    if none were asked.
+    """
     extra = str(getattr(spec, "extra", "") or kind.needs.extra)
     needs = replace(submission.needs or kind.needs, extra=extra)
     if needs.cpus != kind.needs.cpus:
         return needs
-    return replace(needs, cpus=max(needs.cpus, float(getattr(spec, "threads", 0))))
+    processes = int(getattr(spec, "processes", 1))
+    threads = int(getattr(spec, "threads", 1 if processes > 1 else 0))
+    return replace(needs, cpus=max(needs.cpus, float(threads * processes)))
 
 
 def choose_queue(kind: JobKind, needs: Needs) -> str:

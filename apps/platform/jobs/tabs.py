@@ -11,12 +11,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
+from apps.core.messages import translate_message
 from apps.core.policy import is_allowed
 from apps.core.request_values import MAX_INT32, parse_int
 from apps.platform.jobs import queries
 from apps.platform.jobs.checkpoints import get_checkpoint
 from apps.platform.jobs.models import Job, JobParent
-from apps.platform.jobs.states import JobState
+from apps.platform.jobs.states import JobState, MemberState
 from apps.platform.jobs.status.attempt_history import build_attempts, find_last_usage, list_attempt_events
 from apps.platform.jobs.status.recent_metrics import load_recent_metrics
 from apps.platform.jobs.status.recovery_actions import choose_recovery_actions
@@ -45,11 +46,26 @@ def build_overview_context(actor: Actor, job: Job) -> dict[str, Any]:
         "checkpoint": checkpoint,
         "attempts": attempts,
         "usage": find_last_usage(attempts),
+        "members": build_member_rows(job),
         "children": [link.child for link in links[:CHILDREN_SHOWN]],
         "more_children": len(links) > CHILDREN_SHOWN,
         "parents": list_awaited_parents(job),
         "remedy": choose_recovery_actions(job, checkpoint, may_retry=may_retry, may_edit=may_edit),
     }
+
+
+def build_member_rows(job: Job) -> list[dict[str, Any]]:
+    """Each node of the newest attempt of a job over several: its rank, name and state, and why it ended."""
+    return [
+        {
+            "rank": member.rank,
+            "node": member.node_name,
+            "state": member.state,
+            "label": MemberState(member.state).label,
+            "why": translate_message(member.error or {}),
+        }
+        for member in queries.list_job_members(job)
+    ]
 
 
 def list_awaited_parents(job: Job) -> list[Job]:
@@ -100,6 +116,7 @@ def build_resubmit_body(job: Job, spec_values: Any) -> dict[str, Any]:
         "memory_bytes": job.need_memory_bytes,
         "gpus": job.need_gpus,
         "gpu_memory_bytes": job.need_gpu_memory_bytes,
+        "nodes": job.need_nodes,
     }
     body = {"kind": job.kind, "name": job.name, "spec": spec_values, "inputs": inputs, "register": job.register}
     limits = {"max_attempts": job.max_attempts, "time_limit_seconds": job.time_limit_seconds}

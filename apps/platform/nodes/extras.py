@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 COLLECT, BROWSER = "collect", "collect-browser"
+GANG = "gang"  # may take part in jobs over several nodes; the worker finds it out (workers/isolation.py)
 ENGINE_PATH = "/usr/local/bin:/usr/bin:/bin"  # of the process that will run them, whatever the worker's is
 CHROMIUM = ("/usr/lib/chromium/chromium", "chromium", "chromium-browser", "google-chrome")
 
 MISSING = {
     COLLECT: "pip install 'deepseek-offline[collect]', and COLLECT_HOSTS in the worker's environment",
     BROWSER: "the packages chromium and chromium-driver beside deepseek-offline[collect]",
+    GANG: "root's rights, iproute2 and nftables",
 }
 """What gives a node each of them."""
 

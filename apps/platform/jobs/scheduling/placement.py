@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from apps.platform.jobs.models import Job
 from apps.platform.nodes.disks import describe_short_disks
+from apps.platform.nodes.extras import GANG
 from apps.platform.nodes.models import Node
 
 MAX_ESTIMATE_SECONDS = 30 * 86_400.0  # an estimate beyond it is none
@@ -131,13 +132,15 @@ def build_fits_filter(free: FreeCapacity) -> Q:
     for count, memory in enumerate(largest, start=1):
         gpus |= Q(need_gpus=count, need_gpu_memory_bytes__lte=memory)
     extras = Q(need_extra__in=("", *free.extras))
+    if GANG not in free.extras:
+        extras &= Q(need_nodes=1)
     return Q(need_cpus__lte=free.cpus + 1e-9, need_memory_bytes__lte=free.memory_bytes) & gpus & extras
 
 
 def describe_shortfall(job: Job, free: FreeCapacity) -> str:
     """Describe the resource that `free` lacks for `job`; empty if the job fits."""
-    if is_extra_missing(job, free):
-        return _("lacks %(extra)s") % {"extra": job.need_extra}
+    if missing := find_missing_extra(job, free):
+        return _("lacks %(extra)s") % {"extra": missing}
     if job.need_cpus > free.cpus + 1e-9:
         return _("needs %(need)g CPUs, %(free)g free") % {"need": job.need_cpus, "free": max(0.0, free.cpus)}
     if job.need_memory_bytes > free.memory_bytes:
@@ -154,9 +157,10 @@ def describe_shortfall(job: Job, free: FreeCapacity) -> str:
     return ""
 
 
-def is_extra_missing(job: Job, free: FreeCapacity) -> bool:
-    """Whether the node lacks the extra that the job needs."""
-    return bool(job.need_extra) and job.need_extra not in free.extras
+def find_missing_extra(job: Job, free: FreeCapacity) -> str:
+    """The extra that the job needs and the node lacks; empty if it has all."""
+    needed = [job.need_extra, GANG if job.need_nodes > 1 else ""]
+    return next((extra for extra in needed if extra and extra not in free.extras), "")
 
 
 def explain_why_not(
@@ -172,8 +176,8 @@ def explain_why_not(
         return describe_hold(node, len(jobs))
     if node.short_disks:
         return _("is short of disk: %(what)s") % {"what": describe_short_disks(node.short_disks)}
-    if is_extra_missing(job, get_total_capacity(node)):
-        return _("lacks %(extra)s") % {"extra": job.need_extra}
+    if missing := find_missing_extra(job, get_total_capacity(node)):
+        return _("lacks %(extra)s") % {"extra": missing}
     never = describe_shortfall(job, get_total_capacity(node))
     if never:
         return _("is too small: %(what)s") % {"what": never}

@@ -4,7 +4,8 @@ A job at the head of its queue that has waited for RESERVE_SECONDS and fits no n
 free for it, that which will have room soonest. There nothing else starts but what goes before it, and what leaves its
 needs untouched; what runs goes on. So it waits no longer than the jobs that ran there when the place was kept.
 
-One place for each queue and one job for each node at most: the rest of the fleet works on as before.
+One place for each queue and one job for each node at most: the rest of the fleet works on as before. A job over several
+nodes gets all of them kept, those with room as well, or none.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from django.utils import timezone
 from apps.core.actors import Actor
 from apps.core.policy import require
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.models import Job, JobEvent
-from apps.platform.jobs.queries import load_by_node
+from apps.platform.jobs.models import Job, JobEvent, JobReservation
+from apps.platform.jobs.queries import load_by_node, load_left_out_nodes
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.scheduling.placement import (
     FreeCapacity,
@@ -56,8 +57,12 @@ def get_claimable_capacity(job: Job, free: FreeCapacity, reserved_for: Job | Non
 
 def get_reserved_job(node: Node) -> Job | None:
     """The job that `node` is kept free for, if it is due. One query, by the index job_reserved."""
-    due = build_due_filter()
-    return Job.objects.filter(due, reserved_on=node, state=JobState.QUEUED, kind__in=list(KINDS)).order_by("pk").first()
+    due, several = (
+        build_due_filter(),
+        Q(need_nodes__gt=1, pk__in=JobReservation.objects.filter(node=node).values("job")),
+    )
+    kept = Job.objects.filter(due, state=JobState.QUEUED, reserved_on__isnull=False, kind__in=list(KINDS))
+    return kept.filter(Q(reserved_on=node) | several).order_by("pk").first()
 
 
 # -- what the dispatcher does ---------------------------------------------------------------------------------------
@@ -80,20 +85,45 @@ def reserve_nodes(*, actor: Actor) -> int:
         return 0
     count = 0
     for job in aged:
-        node = find_earliest_node(job, [node for node in nodes if node.pk not in reserved_by_node], running)
-        if node is not None and reserve_node(job, node):
-            reserved_by_node[node.pk] = job
-            count += 1
+        unreserved = [node for node in nodes if node.pk not in reserved_by_node]
+        if job.need_nodes > 1:
+            chosen = find_earliest_nodes(job, unreserved, running)
+        else:
+            node = find_earliest_node(job, unreserved, running)
+            chosen = [] if node is None else [node]
+        if chosen and reserve_node(job, *chosen):
+            reserved_by_node |= {node.pk: job for node in chosen}
+            count += len(chosen)
     return count
 
 
 def release_unusable_reservations(reserved_jobs: Iterable[Job], nodes: Iterable[Node]) -> None:
     """Release reservations on nodes that are gone, offline, held or too small by now."""
     usable = {node.pk: node for node in nodes}
-    for job in reserved_jobs:
-        node = usable.get(job.reserved_on_id or 0)
-        if node is None or job.queue not in node.queues or describe_shortfall(job, get_total_capacity(node)):
-            Job.objects.filter(pk=job.pk, reserved_on=job.reserved_on_id).update(reserved_on=None)
+    jobs = {job.pk: job for job in reserved_jobs}
+    several = JobReservation.objects.filter(job__in=[job.pk for job in jobs.values() if job.need_nodes > 1])
+    kept: dict[int, list[int]] = {}
+    for job_id, node_id in several.values_list("job", "node"):
+        kept.setdefault(job_id, []).append(node_id)
+    left_out = load_left_out_nodes([jobs[pk] for pk in kept])
+    for job in jobs.values():
+        nodes_kept = [usable.get(pk) for pk in kept.get(job.pk, [job.reserved_on_id or 0])]
+        enough = len(nodes_kept) == job.need_nodes
+        if not enough or any(
+            node is None
+            or job.queue not in node.queues
+            or (job.pk, node.pk) in left_out
+            or describe_shortfall(job, get_total_capacity(node))
+            for node in nodes_kept
+        ):
+            release_reservation(job)
+
+
+def release_reservation(job: Job) -> None:
+    """Give up all nodes that are kept for a job, if it still waits for these."""
+    with transaction.atomic():
+        if Job.objects.filter(pk=job.pk, reserved_on=job.reserved_on_id).update(reserved_on=None):
+            JobReservation.objects.filter(job=job).delete()
 
 
 def find_earliest_node(job: Job, nodes: Iterable[Node], running: Mapping[int | None, list[Job]]) -> Node | None:
@@ -111,14 +141,37 @@ def find_earliest_node(job: Job, nodes: Iterable[Node], running: Mapping[int | N
     return min(ends)[2] if ends else None
 
 
-def reserve_node(job: Job, node: Node) -> bool:
-    """Reserve `node` for `job`; False if it was claimed, cancelled or given another node meanwhile."""
+def find_earliest_nodes(job: Job, nodes: Iterable[Node], running: Mapping[int | None, list[Job]]) -> list[Node]:
+    """The nodes that will have room for a job over several nodes first, those that have it now among them.
+
+    Empty if enough have it now, or too few ever will.
+    """
+    now, left_out = timezone.now(), load_left_out_nodes([job])
+    ends = []
+    for node in nodes:
+        if job.queue not in node.queues or (job.pk, node.pk) in left_out:
+            continue
+        if not describe_shortfall(job, compute_free_capacity(node, running[node.pk])):
+            ends.append((now, node.pk, node))
+        elif opening := find_opening(job, node, running[node.pk], now):
+            ends.append((opening.expected or opening.latest, node.pk, node))
+    ready = [end for end in ends if end[0] == now]
+    if len(ready) >= job.need_nodes or len(ends) < job.need_nodes:
+        return []
+    return [node for _end, _pk, node in sorted(ends, key=lambda end: end[:2])[: job.need_nodes]]
+
+
+def reserve_node(job: Job, *nodes: Node) -> bool:
+    """Reserve the node, or all nodes, for `job`; False if it was claimed, cancelled or given another meanwhile."""
     with transaction.atomic():
         waiting = Job.objects.filter(pk=job.pk, state=JobState.QUEUED, reserved_on=None)
-        if not waiting.update(reserved_on=node, event_seq=F("event_seq") + 1):
+        if not waiting.update(reserved_on=nodes[0], event_seq=F("event_seq") + 1):
             return False
+        if job.need_nodes > 1:
+            JobReservation.objects.filter(job=job).delete()
+            JobReservation.objects.bulk_create(JobReservation(job=job, node=node) for node in nodes)
         job.refresh_from_db()
-        reason = f"What becomes free on {node.name} is kept for it"
+        reason = f"What becomes free on {', '.join(node.name for node in nodes)} is kept for it"
         payload = {"state": job.state, "reason": reason, "at": timezone.now().isoformat()}
         JobEvent.objects.create(job=job, seq=job.event_seq, attempt=job.attempt, kind="state", payload=payload)
     return True

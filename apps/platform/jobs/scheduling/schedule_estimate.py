@@ -156,6 +156,7 @@ def build_need_columns(needs: Needs) -> dict[str, Any]:
         "need_memory_bytes": needs.memory_bytes,
         "need_gpus": needs.gpus,
         "need_gpu_memory_bytes": needs.gpu_memory_bytes,
+        "need_nodes": needs.nodes,
         "need_extra": needs.extra,
     }
 

@@ -19,14 +19,17 @@ from apps.platform.audit.services import change_state
 from apps.platform.jobs.checkpoints import forget_checkpoint
 from apps.platform.jobs.errors import authority_gone
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.models import Job, JobEvent, JobOutput
+from apps.platform.jobs.models import Job, JobEvent, JobMember, JobOutput
+from apps.platform.jobs.queries import copy_for_member
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.scheduling.backoff import compute_retry_pause
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.scheduling.placement import choose_devices, compute_free_capacity
 from apps.platform.jobs.scheduling.reservations import build_claimable_filter, get_claimable_capacity, get_reserved_job
+from apps.platform.jobs.services.gangs import claim_gang
 from apps.platform.jobs.services.moves import (
     cancel_running,
+    end_members,
     fail_job,
     filter_held,
     free_children,
@@ -34,10 +37,12 @@ from apps.platform.jobs.services.moves import (
     requeue_running,
 )
 from apps.platform.jobs.services.stalls import stall_job
-from apps.platform.jobs.states import JobState
+from apps.platform.jobs.states import OPEN_MEMBERS, JobState
 from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.models import Node
 from deepseek.messages import Message
+
+MAX_PASSED = 20  # jobs over several nodes that one claim tries to find nodes for
 
 
 def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None:
@@ -47,16 +52,21 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
     other nodes skip the row that this one looks at, on SQLite the write lock orders them. Where the node is kept free
     for a job that has waited long (scheduling/reservations.py), smaller ones behind it fill only what that leaves.
 
+    A job over several nodes starts only where all of them have room (services/gangs.py); until then others pass it.
+
     The claim raises `attempt`, the fence: what an earlier attempt writes matches no row (`guard` of change_state).
     """
     require(actor, "job.claim")
+    passed: list[int] = []  # jobs over several nodes that cannot start now
     while _has_queued_jobs(queue):
+        gang = None
         with transaction.atomic():
             node = Node.objects.select_for_update().get(pk=node.pk)
             if node.held_at or node.short_disks:
                 return None
             needs = ("need_cpus", "need_memory_bytes", "devices")
-            free = compute_free_capacity(node, Job.objects.filter(node=node, state=JobState.RUNNING).only(*needs))
+            running = list(Job.objects.filter(node=node, state=JobState.RUNNING).only(*needs))
+            free = compute_free_capacity(node, [*running, *load_member_jobs(node, needs)])
             reserved_for = get_reserved_job(node)
             # A kind that this worker does not know yet, in the middle of an upgrade, is left to one that does.
             best = Job.objects.filter(
@@ -66,17 +76,39 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
                 queue=queue,
                 kind__in=list(KINDS),
             )
+            if passed:
+                best = best.filter(need_nodes=1) if len(passed) == MAX_PASSED else best.exclude(pk__in=passed)
             skip = connection.features.has_select_for_update_skip_locked
             job = best.order_by("-priority", "id").select_for_update(skip_locked=skip, of=("self",)).first()
             if job is None:
                 return None
             requester = build_actor_from_grant(job.grant)
-            if requester is not None and is_allowed(requester, "job.submit", job):
+            if requester is None or not is_allowed(requester, "job.submit", job):
+                fail_job(actor, job, authority_gone(job))
+            elif job.need_nodes > 1:
+                gang = job
+            else:
                 return _take(
                     actor, job, node, owner, choose_devices(job, get_claimable_capacity(job, free, reserved_for)) or []
                 )
-            fail_job(actor, job, authority_gone(job))
+        # Behind the transaction: the rows of all its nodes are locked in one order, this one among them.
+        if gang is not None:
+            if claimed := claim_gang(actor=actor, job=gang, node=node, owner=owner):
+                return claimed
+            passed.append(gang.pk)
     return None
+
+
+def load_member_jobs(node: Node, columns: Sequence[str]) -> list[Job]:
+    """What jobs that run on other nodes first take of this one."""
+    members = JobMember.objects.filter(
+        node=node, rank__gt=0, state__in=OPEN_MEMBERS, job__state=JobState.RUNNING, job__attempt=F("attempt")
+    )
+    wanted = [f"job__{name}" for name in columns]
+    return [
+        copy_for_member(member.job, member)
+        for member in members.select_related("job").only("job", "node", "devices", *wanted)
+    ]
 
 
 def _has_queued_jobs(queue: str) -> bool:
@@ -169,6 +201,7 @@ def succeed_job(
             lease_until=None,
             result=dict(result),
         )
+        end_members(actor, job)
         JobOutput.objects.bulk_create(
             JobOutput(job=job, slot=slot, artifact=artifact, name=name, media_type=media_type, meta=dict(meta))
             for slot, artifact, name, media_type, meta in outputs

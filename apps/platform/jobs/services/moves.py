@@ -18,9 +18,9 @@ from apps.platform.jobs import notices
 from apps.platform.jobs.checkpoints import forget_checkpoint
 from apps.platform.jobs.descendants import Descendants
 from apps.platform.jobs.errors import PARENT_FAILED, output_missing, parent_failed
-from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput
+from apps.platform.jobs.models import Job, JobEvent, JobInput, JobMember, JobOutput, JobReservation
 from apps.platform.jobs.scheduling import doorbell
-from apps.platform.jobs.states import ENDED, JobState
+from apps.platform.jobs.states import ENDED, OPEN_MEMBERS, JobState, MemberState
 from deepseek.messages import Message, record_messages, restore_message
 
 
@@ -130,6 +130,7 @@ def requeue_running(
         error=record_messages(error) if error else None,
         **fields,
     )
+    end_members(actor, job)
     record_move(job, reason, **({"code": str(error.get("code"))} if error and counts else {"released": "yes"}))
     if not pause:
         ring_after_commit(job)
@@ -153,6 +154,7 @@ def end_failed(actor: Actor, job: Job, error: Mapping[str, Any], guard: Mapping[
         devices=[],
         error=record_messages(error),
     )
+    end_members(actor, job)
     record_move(job, message)
 
 
@@ -167,9 +169,25 @@ def cancel_running(actor: Actor, job: Job, guard: Mapping[str, Any]) -> None:
         lease_until=None,
         devices=[],
     )
+    end_members(actor, job)
     forget_checkpoint(job)
     record_move(job, job.cancel_reason or "Cancelled")
     fail_children(actor, job)
+
+
+def end_members(actor: Actor, job: Job) -> None:
+    """Let go of the nodes of an attempt over several that has just ended; inside the transaction of that move.
+
+    Whoever runs a member sees it within half a second and ends its engine.
+    """
+    if job.need_nodes == 1:
+        return
+    JobReservation.objects.filter(job=job).delete()
+    for member in JobMember.objects.filter(job=job, attempt=job.attempt, state__in=OPEN_MEMBERS).order_by("rank"):
+        try:
+            change_state(member, MemberState.ENDED, actor=actor.with_job(job.pk), ended_at=Now(), lease_until=None)
+        except StaleState:  # its worker was faster with its own end
+            continue
 
 
 def free_children(actor: Actor, job: Job) -> None:

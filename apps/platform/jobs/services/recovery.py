@@ -14,15 +14,17 @@ from django.db.models.functions import Now
 from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.core.policy import require
-from apps.platform.jobs.errors import ARTIFACT_DAMAGED, worker_gone, worker_lost
-from apps.platform.jobs.models import Job, JobInput, JobParent
+from apps.platform.audit.services import change_state
+from apps.platform.jobs.errors import ARTIFACT_DAMAGED, member_lost, worker_gone, worker_lost
+from apps.platform.jobs.models import Job, JobInput, JobMember, JobParent
 from apps.platform.jobs.scheduling.backoff import compute_retry_pause
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
+from apps.platform.jobs.services.gangs import build_lost_filter
 from apps.platform.jobs.services.moves import cancel_running, fail_job, free_job, requeue_running, revive_job
-from apps.platform.jobs.states import ENDED, JobState
+from apps.platform.jobs.states import ENDED, OPEN_MEMBERS, JobState, MemberState
 from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.models import Node
-from deepseek.messages import Message
+from deepseek.messages import Message, record_messages
 
 
 def recover_expired(*, actor: Actor, now: datetime | None = None, limit: int = 100) -> int:
@@ -33,10 +35,14 @@ def recover_expired(*, actor: Actor, now: datetime | None = None, limit: int = 1
     require(actor, "job.recover")
     late = {"lease_until__lt": now or Now()}
     expired = Job.objects.filter(state=JobState.RUNNING, **late)[:limit]
-    return sum(_lose(actor, job, worker_lost(job, get_lease_seconds()), late) for job in expired)
+    count = sum(_lose(actor, job, worker_lost(job, get_lease_seconds()), late) for job in expired)
+    members = JobMember.objects.filter(build_lost_filter(), **late).select_related("job")[:limit]
+    return count + sum(
+        _lose_member(actor, member, member_lost(member, get_lease_seconds()), late) for member in members
+    )
 
 
-def recover_abandoned(*, actor: Actor, place: str, is_gone: Callable[[Job], bool]) -> int:
+def recover_abandoned(*, actor: Actor, place: str, is_gone: Callable[[Job | JobMember], bool]) -> int:
     """The same for the jobs whose worker's process has ended, as `is_gone` finds: no lease has to run out for these.
 
     `place`: what the owners of the jobs have in their names whose processes the caller can see.
@@ -44,10 +50,16 @@ def recover_abandoned(*, actor: Actor, place: str, is_gone: Callable[[Job], bool
     require(actor, "job.recover_abandoned")
     running = Job.objects.filter(state=JobState.RUNNING, owner__contains=place).order_by("pk")
     gone = [job.pk for job in running.only("id", "owner", "process") if is_gone(job)]
-    if not gone:
-        return 0
-    abandoned = Job.objects.filter(pk__in=gone, state=JobState.RUNNING).select_related("node")
-    return sum(_lose(actor, job, worker_gone(job), {}) for job in abandoned if is_gone(job))
+    members = JobMember.objects.filter(build_lost_filter(), owner__contains=place).order_by("pk")
+    lost = [member.pk for member in members if is_gone(member)]
+    count = 0
+    if gone:
+        abandoned = Job.objects.filter(pk__in=gone, state=JobState.RUNNING).select_related("node")
+        count += sum(_lose(actor, job, worker_gone(job), {}) for job in abandoned if is_gone(job))
+    if lost:
+        abandoned_members = members.filter(pk__in=lost).select_related("job")
+        count += sum(_lose_member(actor, one, member_lost(one, None), {}) for one in abandoned_members if is_gone(one))
+    return count
 
 
 def _lose(actor: Actor, job: Job, error: Mapping[str, Any], more: Mapping[str, Any]) -> int:
@@ -67,6 +79,27 @@ def _lose(actor: Actor, job: Job, error: Mapping[str, Any], more: Mapping[str, A
     return 1
 
 
+def _lose_member(actor: Actor, member: JobMember, error: Mapping[str, Any], late: Mapping[str, Any]) -> int:
+    """End an attempt over several nodes that has lost one of its workers; 1 if it did."""
+    try:
+        with transaction.atomic():
+            job = Job.objects.select_for_update(no_key=True).get(pk=member.job_id)  # before the member: as all do
+            change_state(
+                member,
+                MemberState.FAILED,
+                actor=actor.with_job(job.pk),
+                guard={"owner": member.owner, **late},
+                error=record_messages(error),
+                ended_at=Now(),
+                lease_until=None,
+            )
+            if job.state != JobState.RUNNING or job.attempt != member.attempt or not _lose(actor, job, error, {}):
+                raise StaleState("The job has moved on.", field="state")
+    except StaleState:
+        return 0
+    return 1
+
+
 def correct_future_times(*, actor: Actor, now: datetime, longest_lease: float) -> int:
     """Shorten leases and pauses that a clock set back has left in the far future; returns how many.
 
@@ -77,7 +110,9 @@ def correct_future_times(*, actor: Actor, now: datetime, longest_lease: float) -
     leases = Job.objects.filter(state=JobState.RUNNING, lease_until__gt=lease_end)
     pause_end = now + timedelta(seconds=60 + 2 * settings.ENV.retry_limit_seconds)
     pauses = Job.objects.filter(state=JobState.QUEUED, not_before__gt=pause_end)
-    corrected = leases.update(lease_until=now + timedelta(seconds=get_lease_seconds()))
+    members = JobMember.objects.filter(state__in=OPEN_MEMBERS, lease_until__gt=lease_end)
+    renewed = now + timedelta(seconds=get_lease_seconds())
+    corrected = leases.update(lease_until=renewed) + members.update(lease_until=renewed)
     return corrected + pauses.update(not_before=now)
 
 
@@ -126,4 +161,6 @@ def list_queues_to_ring(*, actor: Actor) -> list[str]:
     online = Node.objects.with_status().filter(online=True)  # type: ignore[misc]  # an annotation
     served = {queue for node in online for queue in node.queues}
     ready = Job.objects.filter(build_due_filter(), state=JobState.QUEUED)
-    return [queue for queue in sorted(served) if ready.filter(queue=queue).exists()]
+    invited = JobMember.objects.filter(state=MemberState.INVITED, job__state=JobState.RUNNING)
+    awaited = set(invited.values_list("job__queue", flat=True))
+    return [queue for queue in sorted(served) if queue in awaited or ready.filter(queue=queue).exists()]

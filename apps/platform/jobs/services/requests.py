@@ -90,6 +90,7 @@ def _insert(actor: Actor, project: Project, submission: Submission, checked: Val
         need_memory_bytes=needs.memory_bytes,
         need_gpus=needs.gpus,
         need_gpu_memory_bytes=needs.gpu_memory_bytes,
+        need_nodes=needs.nodes,
         need_extra=needs.extra,
         time_limit_seconds=submission.time_limit_seconds or checked.kind.time_limit_seconds,
         max_attempts=submission.max_attempts or checked.kind.max_attempts,

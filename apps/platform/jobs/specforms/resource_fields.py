@@ -12,7 +12,7 @@ from apps.platform.jobs.kinds import GiB, Needs
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.specforms.fields import FormItem
 
-SCALES = {"cpus": 1, "memory_bytes": GiB, "gpus": 1, "gpu_memory_bytes": GiB}
+SCALES = {"cpus": 1, "memory_bytes": GiB, "gpus": 1, "gpu_memory_bytes": GiB, "nodes": 1}
 """What one of the field's unit is in the unit of Needs."""
 
 
@@ -23,6 +23,7 @@ def build_needs_group(values: Mapping[str, str], errors: Mapping[str, str], need
         "memory_bytes": (_("Memory"), "GiB", ""),
         "gpus": (_("GPUs"), "", _("With one or more it queues for the nodes that have them.")),
         "gpu_memory_bytes": (_("Memory of each GPU"), "GiB", _("At least so much.")),
+        "nodes": (_("Nodes"), "", _("Each gives all of the above; they start together.")),
     }
     items = [
         FormItem(
@@ -52,7 +53,7 @@ def read_needs(values: Mapping[str, str], needs: Needs) -> tuple[Needs | None, d
             continue
         try:
             overrides[name] = (
-                float(text) if name == "cpus" else int(text) if name == "gpus" else int(float(text) * scale)
+                float(text) if name == "cpus" else int(text) if name in ("gpus", "nodes") else int(float(text) * scale)
             )
         except (ValueError, OverflowError):
             errors[f"needs/{name}"] = _("%(text)s is not a number.") % {"text": text[:40]}
