@@ -19,7 +19,8 @@ from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts import file_names
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.services import repair_row, revive, save_chunk_digests
+from apps.platform.artifacts.services.damage import repair_row, save_chunk_digests
+from apps.platform.artifacts.services.uploads import revive
 from apps.platform.artifacts.store import StoredBytes
 from apps.platform.audit.services import record
 

@@ -26,9 +26,9 @@ from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Unavailable
 from apps.platform.artifacts.digests import CHUNK_BYTES, HASH_BYTES, ContentHash
 from apps.platform.artifacts.models import Artifact, ChunkDigests
-from apps.platform.artifacts.services import (
+from apps.platform.artifacts.queries import DamagedBytes
+from apps.platform.artifacts.services.damage import (
     CHUNKS_PER_PART,
-    DamagedBytes,
     keep_chunk_digests,
     read_object,
     report_damage,

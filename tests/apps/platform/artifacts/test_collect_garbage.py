@@ -151,7 +151,7 @@ def test_what_is_cited_between_the_look_and_the_lock_stays(sent, operator, cite,
 
 def test_an_upload_that_found_the_bytes_and_registers_too_late_is_told(sent, operator, actor_for, engineer, project):
     """The worst moment: equal bytes were found in the store, then collected, and then the rows are written."""
-    from apps.platform.artifacts.services import register
+    from apps.platform.artifacts.services.uploads import register
 
     digest = sent()
     collect_garbage(actor=operator, older_than=NOW)

@@ -12,13 +12,14 @@ from django.utils import timezone
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Unavailable
-from apps.platform.artifacts import services, verification
+from apps.platform.artifacts import verification
 from apps.platform.artifacts.digests import CHUNK_BYTES, HASH_BYTES
 from apps.platform.artifacts.intake import Intake
 from apps.platform.artifacts.models import Artifact, ChunkDigests
 from apps.platform.artifacts.services import (
     Damaged,
     adopt,
+    damage,
     publish_upload,
     verify_stored_artifact,
     verify_stored_artifacts,
@@ -129,7 +130,7 @@ def test_range_over_a_border_is_exact(sent):
 
 
 def test_large_artifacts_load_the_digests_of_a_range_only(sent, monkeypatch, django_assert_num_queries):
-    monkeypatch.setattr(services, "CHUNKS_PER_PART", 1)
+    monkeypatch.setattr(damage, "CHUNKS_PER_PART", 1)
     monkeypatch.setattr(verification, "CHUNKS_PER_PART", 1)
     ChunkDigests.objects.all().delete()
     Artifact.objects.update(chunked_at=None, verified_at=timezone.now() - timedelta(days=1))

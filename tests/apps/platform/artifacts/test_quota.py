@@ -6,9 +6,8 @@ import hashlib
 
 import pytest
 
-from apps.platform.artifacts import services
 from apps.platform.artifacts.models import Holding
-from apps.platform.artifacts.services import OverQuota, adopt, get_free_quota, publish_upload
+from apps.platform.artifacts.services import OverQuota, adopt, get_free_quota, publish_upload, quota
 from apps.platform.artifacts.stores import get_store
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -69,14 +68,14 @@ def test_a_project_may_hold_half_of_the_disk_by_default(
 ):
     settings.ENV = settings.ENV.model_copy(update={"project_quota_bytes": -1, "upload_limit_bytes": 100})
     send(b"a" * 60)
-    monkeypatch.setattr(services, "get_store_space", lambda: (200, 150))
-    assert (services.get_quota_bytes(), get_free_quota(project)) == (100, 40)
+    monkeypatch.setattr(quota, "get_store_space", lambda: (200, 150))
+    assert (quota.get_quota_bytes(), get_free_quota(project)) == (100, 40)
     with pytest.raises(OverQuota):
         send(b"b" * 41)
-    monkeypatch.setattr(services, "get_store_space", lambda: (10_000, 150))
+    monkeypatch.setattr(quota, "get_store_space", lambda: (10_000, 150))
     with django_assert_num_queries(0):  # the whole disk holds less than one project may
         assert get_free_quota(project, wanted=100) == 4850
-    monkeypatch.setattr(services, "get_store_space", lambda: None)
-    assert services.get_quota_bytes() == services.QUOTA_WITHOUT_DISK
+    monkeypatch.setattr(quota, "get_store_space", lambda: None)
+    assert quota.get_quota_bytes() == quota.QUOTA_WITHOUT_DISK
     settings.ENV = settings.ENV.model_copy(update={"project_quota_bytes": 0})
     assert get_free_quota(project) is None
