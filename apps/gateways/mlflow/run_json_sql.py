@@ -1,12 +1,14 @@
 """Complete runs as JSON for searches: the database builds the JSON of their parts, a thousand runs per query.
 
 A page of a hundred runs has some thousand parameters, tags and metrics. As rows they cost more to fetch and to write
-again than all the rest of a search.
+again than all the rest of a search. The statement is SQL and not the ORM's: six united querysets of JSONObject over the
+same functions took 4 times the processor time on SQLite (17.3 ms instead of 3.9) and 5 times on PostgreSQL (32.8 ms
+instead of 6.5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from apps.core.db.fast_sql import fetch
 from apps.gateways.mlflow import serializers
@@ -18,7 +20,7 @@ from apps.ml.experiments.search.runs import RunRow
 RUNS_PER_QUERY = 1000  # runs of which the parts are read at once
 PARAMS, TAGS, METRICS, DATASETS, INPUTS, OUTPUTS = range(6)
 Parts = dict[tuple[int, str], str]
-Members = dict[str, str]  # name -> SQL of the JSON of its value
+Members = dict[str, str]  # name -> SQL of its value
 
 
 def iter_run_json(rows: Sequence[RunRow]) -> Iterator[str]:
@@ -33,23 +35,16 @@ def iter_run_json(rows: Sequence[RunRow]) -> Iterator[str]:
 def build_run_json(row: RunRow, parts: Parts) -> str:
     run = row.id
     name = f'{{"key":"{NAME_TAG}","value":{as_json(row.name)}}}'
-    tags = f"{parts[TAGS, run]},{name}" if (TAGS, run) in parts else name
-    metrics, params = (
-        format_member("metrics", parts.get((METRICS, run))),
-        format_member("params", parts.get((PARAMS, run))),
-    )
-    data = f'{metrics}{"," if metrics else ""}{params}{"," if params else ""}"tags":[{tags}]'
-    datasets, model_inputs = (
-        format_member("dataset_inputs", parts.get((DATASETS, run))),
-        format_member("model_inputs", parts.get((INPUTS, run))),
-    )
-    inputs = f"{datasets}{',' if datasets and model_inputs else ''}{model_inputs}"
-    outputs = format_member("model_outputs", parts.get((OUTPUTS, run)))
-    return f'{{"info":{build_run_info(row)},"data":{{{data}}},"inputs":{{{inputs}}},"outputs":{{{outputs}}}}}'
+    tags = f"{parts[TAGS, run].removesuffix(']')},{name}]" if (TAGS, run) in parts else f"[{name}]"
+    data = build_object({"metrics": parts.get((METRICS, run)), "params": parts.get((PARAMS, run)), "tags": tags})
+    inputs = build_object({"dataset_inputs": parts.get((DATASETS, run)), "model_inputs": parts.get((INPUTS, run))})
+    outputs = build_object({"model_outputs": parts.get((OUTPUTS, run))})
+    return f'{{"info":{build_run_info(row)},"data":{data},"inputs":{inputs},"outputs":{outputs}}}'
 
 
-def format_member(name: str, items: str | None) -> str:
-    return f'"{name}":[{items}]' if items else ""
+def build_object(members: Mapping[str, str | None]) -> str:
+    """A JSON object of members that are JSON already, without those that are None."""
+    return "{" + ",".join([f'"{name}":{value}' for name, value in members.items() if value]) + "}"
 
 
 def build_run_info(row: RunRow) -> str:
@@ -69,73 +64,66 @@ def build_run_info(row: RunRow) -> str:
 
 # -- parts ----------------------------------------------------------------------------------------------------------
 def fetch_run_parts(ids: Sequence[str]) -> Parts:
-    """{(part, run): the JSON of its items, commas between}, each in the order in which the rows were written."""
-    model = {"model_id": quote_json_sql("model_id")}
-    pair = {"key": quote_json_sql("key"), "value": quote_json_sql("value")}
-    metric = {
-        "key": quote_json_sql("key"),
-        "value": format_value_sql(),
-        "timestamp": format_milliseconds_sql("at"),
-        "step": "step",
-    }
-    dataset = {name: quote_json_sql(name) for name in ("name", "digest", "source_type", "source", "schema", "profile")}
+    """{(part, run): the JSON array of its items}, each in the order in which the rows were written."""
+    pair = {"key": "key", "value": "value"}
+    metric = {"key": "key", "value": build_value_sql(), "timestamp": format_milliseconds_sql("at"), "step": "step"}
+    model = {"model_id": "model_id"}
     queries = [
-        build_aggregate_query(PARAMS, "experiments_runparam", build_object_sql(pair), ids),
-        build_aggregate_query(TAGS, "experiments_runtag", build_object_sql(pair), ids),
-        build_aggregate_query(METRICS, "experiments_metric", build_object_sql(metric), ids),
-        build_aggregate_query(DATASETS, "experiments_rundataset", build_dataset_input_sql(dataset), ids),
-        build_aggregate_query(INPUTS, "experiments_runmodel", build_object_sql(model), ids, "direction = 'input'"),
-        build_aggregate_query(
-            OUTPUTS,
-            "experiments_runmodel",
-            build_object_sql(model | {"step": "step"}),
-            ids,
-            "direction = 'output'",
-        ),
+        build_array_query(PARAMS, "experiments_runparam", pair, ids),
+        build_array_query(TAGS, "experiments_runtag", pair, ids),
+        build_array_query(METRICS, "experiments_metric", metric, ids),
+        build_array_query(DATASETS, "experiments_rundataset", build_dataset_input(), ids, drop_nulls=True),
+        build_array_query(INPUTS, "experiments_runmodel", model, ids, "direction = 'input'"),
+        build_array_query(OUTPUTS, "experiments_runmodel", model | {"step": "step"}, ids, "direction = 'output'"),
     ]
     text = " UNION ALL ".join(query.text for query in queries)
     params = tuple(value for query in queries for value in query.params)
     return {(part, run): items for part, run, items in fetch(text, params)}
 
 
-def build_aggregate_query(part: int, table: str, item: str, ids: Sequence[str], condition: str = "") -> Sql:
+def build_array_query(
+    part: int, table: str, members: Members, ids: Sequence[str], condition: str = "", *, drop_nulls: bool = False
+) -> Sql:
+    """(part, run, the array of an object for each row), the objects without members that are null if `drop_nulls`."""
     extra_condition = f" AND {condition}" if condition else ""
-    if is_postgres():  # ids are hex digits, and one parameter is cheaper than a thousand
+    if is_postgres():  # a row of named columns costs less than JSON_BUILD_OBJECT
+        item = "JSON_STRIP_NULLS(TO_JSON(item))" if drop_nulls else "item"
+        columns = ", ".join(f'{value} AS "{name}"' for name, value in members.items())
         text = (
-            f"SELECT {part}, run_id, STRING_AGG({item}, ',' ORDER BY id) FROM {table} WHERE run_id = ANY(%s::varchar[])"
+            f"SELECT {part}, run_id, JSON_AGG({item} ORDER BY id)::text FROM {table}, LATERAL (SELECT {columns}) item"
         )
-        return Sql(f"{text}{extra_condition} GROUP BY run_id", (f"{{{','.join(ids)}}}",))
+        # Ids are hex digits, and one parameter is cheaper than a thousand.
+        text += f" WHERE run_id = ANY(%s::varchar[]){extra_condition} GROUP BY run_id"
+        return Sql(text, (f"{{{','.join(ids)}}}",))
+    item = build_object_sql(members)
+    if drop_nulls:
+        item = f"JSON_PATCH('{{}}', {item})"
     rows = f"SELECT * FROM {table} WHERE run_id IN ({format_placeholders(ids)}){extra_condition} ORDER BY run_id, id"
-    return Sql(f"SELECT {part}, run_id, GROUP_CONCAT({item}, ',') FROM ({rows}) GROUP BY run_id", tuple(ids))
+    return Sql(f"SELECT {part}, run_id, JSON_GROUP_ARRAY({item}) FROM ({rows}) GROUP BY run_id", tuple(ids))
 
 
 def build_object_sql(members: Members) -> str:
-    """SQL of the JSON object with these members."""
-    return "'{' || " + " || ',' || ".join(f"'\"{name}\":' || {value}" for name, value in members.items()) + " || '}'"
+    function = "JSON_BUILD_OBJECT" if is_postgres() else "JSON_OBJECT"
+    arguments = ", ".join(f"'{name}', {value}" for name, value in members.items())
+    return f"{function}({arguments})"
 
 
-def build_dataset_input_sql(dataset: Members) -> str:
-    """A schema and a profile that are empty are left out, as in MLflow, and so are no tags."""
-    always, rest = ["name", "digest", "source_type", "source"], []
-    for name, value in dataset.items():
-        if name not in always:
-            rest.append(f"CASE WHEN {name} = '' THEN '' ELSE ',\"{name}\":' || {value} END")
-    first = " || ',' || ".join(f"'\"{name}\":' || {dataset[name]}" for name in always)
-    tags = "tags::text" if is_postgres() else "tags"
-    tags_sql = f"CASE WHEN {tags} = '[]' THEN '' ELSE '\"tags\":' || {tags} || ',' END"
-    return f"'{{' || {tags_sql} || '\"dataset\":{{' || {first} || {' || '.join(rest)} || '}}}}'"
+def build_dataset_input() -> Members:
+    """A schema and a profile that are empty are null, thus left out, as in MLflow, and so are no tags."""
+    dataset = {name: name for name in ("name", "digest", "source_type", "source")}
+    dataset |= {name: f"NULLIF({name}, '')" for name in ("schema", "profile")}
+    tags = "NULLIF(tags, '[]')" if is_postgres() else "JSON(NULLIF(tags, '[]'))"
+    return {"tags": tags, "dataset": build_object_sql(dataset)}
 
 
-def quote_json_sql(column: str) -> str:
-    return f"TO_JSON({column})::text" if is_postgres() else f"JSON_QUOTE({column})"
-
-
-def format_value_sql() -> str:
+def build_value_sql() -> str:
     """A value in digits that give it back exactly. JSON has no infinity; MLflow sends the greatest number there is."""
-    digits = "value::text" if is_postgres() else "PRINTF('%%!.17g', value)"
     top = "1.7976931348623157e308"
+    if is_postgres():
+        ends = f"WHEN value > {top} THEN '{top}'::json WHEN value < -{top} THEN '-{top}'::json"
+        return f"CASE WHEN is_nan THEN '\"NaN\"'::json {ends} ELSE TO_JSON(value) END"
     ends = f"WHEN value > {top} THEN '{top}' WHEN value < -{top} THEN '-{top}'"
-    return f"CASE WHEN is_nan THEN '\"NaN\"' {ends} ELSE {digits} END"
+    return f"JSON(CASE WHEN is_nan THEN '\"NaN\"' {ends} ELSE PRINTF('%%!.17g', value) END)"
 
 
 def format_milliseconds_sql(column: str) -> str:
