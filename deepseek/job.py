@@ -98,8 +98,10 @@ class EngineError(Exception):
 
     `code`: stable, snake_case. `msgid`, `params`: what is wrong, a format string and its values (deepseek/messages.py).
     `field`: JSON pointer into the spec (``/columns/0``) or a slot (``inputs/table``).
-    `value`: what was found, `limit`: what is allowed, `hint`: what to do.
+    `value`: what was found, `limit`: what is allowed, `hint`: what to do. `exit_code`: of the command line.
     """
+
+    exit_code = 2
 
     def __init__(
         self,

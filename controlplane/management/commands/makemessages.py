@@ -81,7 +81,7 @@ class Command(makemessages.Command):
 
 UNREAD = (
     *("tests/", "benchmarks/", "deploy/"),
-    *("deepseek/serve", "deepseek/cli.py", "deepseek/flags.py"),
+    *("deepseek/client", "deepseek/serve", "deepseek/cli.py", "deepseek/flags.py"),
     *("apps/site/snapshots", "controlplane/demo", "controlplane/management"),
     "apps/gateways/mlflow",
 )
