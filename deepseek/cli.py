@@ -1,4 +1,4 @@
-"""The command line ``deepseek``: the engine by hand, with no control plane.
+"""The command line ``deepseek``: the engine by hand, with no control plane, and the client of one (deepseek.client).
 
 Exit codes: 0 done; 1 the machine failed (disk, memory, a defect); 2 the input, a flag or the spec is at fault;
 130 or 143 interrupted or told to stop. Only 0 leaves an output folder; a training that was stopped leaves its
@@ -9,6 +9,7 @@ import argparse
 import importlib
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 from deepseek.console import ConsoleReport
 from deepseek.job import EngineError, Result, build_checkpoint_path
 
-FAILED, AT_FAULT, INTERRUPTED = 1, 2, 130
+FAILED, AT_FAULT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Command:
     files: dict[str, tuple[str, str]] = field(default_factory=dict)  # more inputs: flag -> its slot, and a few words
     run: str = ""  # where the work is done, if not in the folder of that name
     instead: "tuple[str, Command] | None" = None  # a flag, and what is meant where it is given
+    group: str = "on this machine, with no plane"  # the heading that it stands under in the overview
 
 
+PLANE = "on a plane (docs/client.md)"
 SCHEDULE = ("init_lr", "max_lr", "warmup_steps", "first_batch", "last_batch")
 
 EXAMPLE = """\
@@ -57,6 +60,10 @@ from a table to an answer:
   deepseek evaluate model other.csv -o evaluation
   deepseek evaluate --predictions said.csv other.csv -o evaluation --task regression --target COLUMN
   deepseek serve model
+
+on a plane:
+  deepseek login https://plane.example
+  deepseek run train.py --data wti-clean:v1 -- --lr 0.1
 
 exit codes: 0 done; 1 the machine failed; 2 the input, a flag or the spec is at fault; 130, 143 stopped"""
 
@@ -125,6 +132,15 @@ COMMANDS = {
     ),
     "serve": Command("answer predictions of a model over HTTP", entry="deepseek.serve.command:serve_model"),
     "noop": Command("do nothing, to try things out", "deepseek.noop.spec:NoopSpec", ()),
+    "login": Command("keep a token for a plane", entry="deepseek.client.commands:log_in", group=PLANE),
+    "logout": Command("forget the token of a plane", entry="deepseek.client.commands:log_out", group=PLANE),
+    "run": Command("run a script on a plane", entry="deepseek.client.run_command:run_script", group=PLANE),
+    "jobs": Command("list jobs", entry="deepseek.client.commands:list_jobs", group=PLANE),
+    "logs": Command("print or follow the log of a job", entry="deepseek.client.commands:show_log", group=PLANE),
+    "cancel": Command("cancel a job", entry="deepseek.client.commands:cancel_job", group=PLANE),
+    "get": Command("download outputs of a job", entry="deepseek.client.commands:get_outputs", group=PLANE),
+    "data": Command("list, download and upload datasets", entry="deepseek.client.commands:manage_data", group=PLANE),
+    "models": Command("list and download models", entry="deepseek.client.commands:manage_models", group=PLANE),
 }
 
 
@@ -141,12 +157,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = ConsoleReport()
     try:
         if command.entry:
-            return int(_load(command.entry)(words[1:]))
+            return _enter(command.entry, words[1:])
         return _run(name, command, words[1:], report)
     except EngineError as error:
         report.close()
         _explain([error])
-        return AT_FAULT
+        return error.exit_code
     except KeyboardInterrupt:
         return _report_interruption(report, None)
     except (OSError, MemoryError) as error:
@@ -157,6 +173,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.close()
         print(f"deepseek: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
+
+
+def _enter(entry: str, words: list[str]) -> int:
+    """Run a command that is no job; its reader may go away, as that of `deepseek logs 7 | head` does."""
+    try:
+        code = int(_load(entry)(words))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter flushes into it at its end
+        return BROKEN_PIPE
+    return code
 
 
 def choose_command(command: Command, words: Sequence[str]) -> Command:
@@ -182,11 +209,14 @@ def _report_interruption(report: ConsoleReport, out: Path | None) -> int:
 
 def _show_overview(words: list[str]) -> int:
     """``deepseek``, ``--help``, ``--version``, and anything that is no command."""
-    lines = "\n".join(f"  {name:10}{command.sentence}" for name, command in COMMANDS.items())
+    groups: dict[str, list[str]] = {}
+    for name, command in COMMANDS.items():
+        groups.setdefault(command.group, []).append(f"  {name:10}{command.sentence}\n")
+    lines = "\n".join(f"{heading}:\n{''.join(rows)}" for heading, rows in groups.items())
     parser = argparse.ArgumentParser(
         prog="deepseek",
-        description="The engine of an offline model-training control plane.",
-        epilog=f"commands:\n{lines}\n\n{EXAMPLE}\n\nFields of a command: deepseek COMMAND --help",
+        description="The engine of an offline model-training control plane, and its client.",
+        epilog=f"{lines}\n{EXAMPLE}\n\nFields of a command: deepseek COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
