@@ -1,0 +1,45 @@
+"""Every write on people, projects, members, service accounts and tokens. All are audited; role changes are sealed."""
+
+from apps.platform.accounts.services.credentials import (
+    DEFAULT_DAYS,
+    confirm_credentials,
+    create_token,
+    create_token_for_service_account,
+    reset_password,
+    revoke_token,
+)
+from apps.platform.accounts.services.members import (
+    create_project,
+    create_service_account,
+    disable_service_account,
+    remove_member,
+    set_member_roles,
+)
+from apps.platform.accounts.services.people import (
+    create_user,
+    disable_user,
+    enable_user,
+    rename_oneself,
+    set_preferences,
+    set_system_role,
+)
+
+__all__ = [
+    "DEFAULT_DAYS",
+    "confirm_credentials",
+    "create_project",
+    "create_service_account",
+    "create_token",
+    "create_token_for_service_account",
+    "create_user",
+    "disable_service_account",
+    "disable_user",
+    "enable_user",
+    "remove_member",
+    "rename_oneself",
+    "reset_password",
+    "revoke_token",
+    "set_member_roles",
+    "set_preferences",
+    "set_system_role",
+]
