@@ -29,6 +29,8 @@ LIGHT = [
     "deepseek.client.plane",
     "deepseek.client.run_command",
     "deepseek.code",
+    "deepseek.distributed",
+    "deepseek.distributed.parameter_server",
     "deepseek.evaluate.document",
     "deepseek.evaluate.spec",
     "deepseek.flags",
