@@ -10,6 +10,8 @@ leaves the process as follows, for good and for all that it starts:
 - A user of its own where the worker is root and that user can read the interpreter, else the worker's.
 - No signal to a process outside of it, where the kernel can keep them in (Landlock, Linux 6.12).
 - No capability, none to be had by any program (no_new_privs, an empty bounding set), no core files.
+- With `own_processes`, a process namespace: /proc shows the attempt's processes and no others, and a bomb of forks is
+  bounded. With `read_only`, folders of the scratch that it cannot write either.
 
 Without root the namespaces come from a user namespace. Any step that fails raises: an attempt never runs with less than
 the node has said it gives. `python -I sandbox.py` on a worker's start tries it all and says what the node can give.
@@ -30,9 +32,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x8000000, 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
+    0x20000,
+    0x8000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
     1,
     2,
@@ -43,7 +51,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVA
     16384,
     1 << 18,
 )
-PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 CAPABILITY_VERSION, CAP_SYS_PTRACE = 0x20080522, 19
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
@@ -73,7 +81,7 @@ def enter(plan: dict[str, Any]) -> None:
     try:
         if plan["way"] != "none":
             isolate_namespaces(plan)
-        restrict(plan.get("user"))
+        restrict(plan.get("user"), processes=plan.get("processes") or PROCESSES)
         os.chdir(plan["scratch"])  # by its path: the former working folder leads out of the sandbox
     except OSError as failure:
         raise CannotIsolate(f"{failure.filename or 'a step'}: {failure.strerror}") from None
@@ -83,18 +91,48 @@ def enter(plan: dict[str, Any]) -> None:
 def isolate_namespaces(plan: dict[str, Any]) -> None:
     """Namespaces of its own, with what it may see of the files and no network but loopback."""
     user, group = os.geteuid(), os.getegid()
+    own_processes = bool(plan.get("own_processes")) and not plan["host_network"]
     flags = CLONE_NEWNS | CLONE_NEWIPC | (0 if plan["host_network"] else CLONE_NEWNET)
+    flags |= CLONE_NEWPID if own_processes else 0
     call("unshare", flags | (CLONE_NEWUSER if plan["way"] == "user" else 0))
     if plan["way"] == "user":
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             Path("/proc/self", name).write_text(text)
     if plan.get("link") and not plan["host_network"]:
         await_link(plan["link"])
+    if own_processes:
+        enter_process_namespace()
     if plan.get("user") is not None:
         grant_folder(Path(plan["scratch"]), plan["user"])
     mount_files(plan)
     if not plan["host_network"]:
         raise_loopback()
+
+
+def enter_process_namespace() -> None:
+    """Return in a process of the new process namespace, with a /proc of its own; the caller's process waits for it.
+
+    Three processes: the caller, which ends as the last one did and takes all with it when it is killed; the first of
+    the namespace, which reaps what is orphaned in it; and the one that returns.
+    """
+    first = os.fork()
+    if first:
+        end_like(first)
+    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    mount(None, "/", flags=MS_REC | MS_PRIVATE)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    last = os.fork()
+    if last:
+        end_like(last)
+
+
+def end_like(child: int) -> NoReturn:
+    """Reap children until `child` has ended, and end with its exit code, or by its signal as shells tell it."""
+    restrict(None)
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            os._exit(128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
 
 
 def await_link(link: dict[str, Any]) -> None:
@@ -152,6 +190,10 @@ def mount_files(plan: dict[str, Any]) -> None:
         if path == scratch or not is_same(path, scratch_folders[scratch]):
             os.makedirs(path, exist_ok=True)
             bind(descriptor, path, writable=True)
+    for path in plan.get("read_only", ()):
+        if os.path.isdir(path):
+            mount(path, path, flags=MS_BIND | MS_REC)
+            remount(path, get_mount_flags(path) | MS_RDONLY | MS_NOSUID | MS_NODEV)
     for path in folders:
         with skip_vanished():
             remount(path, MS_RDONLY | MS_NOSUID | (0 if path == "/dev" else MS_NODEV))
@@ -257,12 +299,12 @@ def raise_loopback() -> None:
 
 
 # -- rights ---------------------------------------------------------------------------------------------------------
-def restrict(user: int | None) -> None:
+def restrict(user: int | None, *, processes: int = PROCESSES) -> None:
     """Take every right away that this process has or could get."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     drop_bounding_set()
     if user is not None:
-        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
@@ -309,7 +351,7 @@ def call(name: str, *words: Any) -> int:
 def try_all(plan: dict[str, Any], user: int) -> dict[str, Any]:
     """The first sandbox that this machine lets a process enter and in which its interpreter starts.
 
-    `why_not`: what was tried before it, each with its reason.
+    `why_not`: what was tried before it, each with its reason. `no_processes`: why it has no process namespace.
     """
     ways = [("root", user), ("root", None)] if user else [("root", None)]
     why_not = []
@@ -319,7 +361,14 @@ def try_all(plan: dict[str, Any], user: int) -> dict[str, Any]:
         else:
             failure = try_one({**plan, "way": way, "user": uid})
         if failure is None:
-            return {"way": way, "user": uid, "why_not": why_not, "signals": can_keep_signals_inside()}
+            trial = {**plan, "way": way, "user": uid, "own_processes": True}
+            return {
+                "way": way,
+                "user": uid,
+                "why_not": why_not,
+                "signals": can_keep_signals_inside(),
+                "no_processes": try_one(trial) or "",
+            }
         why_not.append({"way": way, "user": uid, "reason": failure})
         if uid is not None:
             grant_folder(Path(plan["scratch"]), os.geteuid())  # back, for whoever tries next

@@ -152,7 +152,8 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
         if request.get("sandbox"):
             lock_in(request["sandbox"], events)
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user has taken it back
-            if os.getppid() != shim:
+            # In a process namespace the parent is its first process, with which everything in it ends.
+            if not request["sandbox"].get("own_processes") and os.getppid() != shim:
                 os._exit(code)
         from workers.child import run_engine
 
