@@ -1,0 +1,105 @@
+"""The plane on a loopback port: for a script in a network where there is nothing else.
+
+Each connection to it becomes one to the plane, which the process beside the sandbox opens (deepseek/connector.py). To a
+plane with TLS the script speaks plain HTTP here, and this side checks the plane's certificate.
+"""
+
+import os
+import select
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from deepseek.connector import VARIABLE, Connector
+
+BACKLOG = 64
+MAX_CONNECTIONS = 64
+CHUNK = 1 << 16
+CONNECT_SECONDS = 20.0
+
+
+class PlaneRelay:
+    """Listens on a free port of 127.0.0.1 and forwards to the plane. Ends with the process."""
+
+    def __init__(self, plane_url: str, connector: Connector | None) -> None:
+        """`connector`: the way out of the sandbox; None: this process has a network of its own."""
+        parts = urlsplit(plane_url)
+        self._host, self._is_tls = parts.hostname or "", parts.scheme == "https"
+        self._port = parts.port or (443 if self._is_tls else 80)
+        self._connector = connector
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def start(self) -> None:
+        """Accept connections in a thread from now on."""
+        threading.Thread(target=self._accept, name="plane-relay", daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            self._places.acquire()
+            client, _ = self._listener.accept()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError, ssl.SSLError):
+            try:
+                with self._connect() as plane:
+                    forward(client, plane)
+            finally:
+                self._places.release()
+
+    def _connect(self) -> socket.socket:
+        if self._connector is None:
+            plain = socket.create_connection((self._host, self._port), CONNECT_SECONDS)
+        else:
+            plain = self._connect_outside(self._connector)
+        plain.settimeout(CONNECT_SECONDS)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=self._host) if self._is_tls else plain
+
+    def _connect_outside(self, connector: Connector) -> socket.socket:
+        """The plane's first address that answers; raises OSError, of the last one where none does."""
+        failure: OSError = ConnectionRefusedError("the plane has no address")
+        for address in connector.resolve(self._host, self._port):
+            plain = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                connector.connect(plain, (address, self._port))
+                _, writable, _ = select.select([], [plain], [], CONNECT_SECONDS)
+                error = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if writable and not error:
+                    plain.setblocking(True)
+                    return plain
+                failure = OSError(error, os.strerror(error)) if error else TimeoutError("the plane does not answer")
+            except OSError as refused:
+                failure = refused
+            plain.close()
+        raise failure
+
+
+def forward(client: socket.socket, plane: socket.socket) -> None:
+    """Copy both ways until both sides have ended; each end is passed on."""
+    client.settimeout(None)
+    plane.settimeout(None)
+    back = threading.Thread(target=copy_stream, args=(plane, client), daemon=True)
+    back.start()
+    copy_stream(client, plane)
+    back.join()
+
+
+def copy_stream(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(CHUNK):
+            target.sendall(chunk)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def open_relay(plane_url: str) -> PlaneRelay:
+    """Start a relay by the connector that this process was given, if it was."""
+    descriptor = os.environ.pop(VARIABLE, "")
+    relay = PlaneRelay(plane_url, Connector(int(descriptor)) if descriptor else None)
+    relay.start()
+    return relay
