@@ -49,6 +49,7 @@ class Actor:
     address: str = ""
     request_id: str = ""
     job_id: int | None = None
+    run_id: str = ""  # not empty: a script's token, which reads and writes this run and nothing else
 
     @property
     def is_anonymous(self) -> bool:

@@ -17,7 +17,7 @@ from apps.core.policy import require
 from apps.gateways.mlflow.request import MlflowCall, parse_query, read_json_body
 from apps.gateways.mlflow.responses import MlflowError, as_mlflow_error, build_error_response, build_json_response
 from apps.gateways.mlflow.routes import ROUTES_BY_ADDRESS, STREAMS, TICKETED, Route, Stream, list_methods, match_pattern
-from apps.platform.accounts.bearer_lookup import get_bearer
+from apps.gateways.mlflow.run_tokens import get_caller, refuse_other_places, refuse_other_runs
 from apps.platform.audit.faults import translate_fault
 from apps.platform.audit.services import record_refusal
 
@@ -42,17 +42,20 @@ def dispatch_request(request: HttpRequest, path: str) -> HttpResponseBase:
         if route is None:
             raise unknown_route_error(method, path)
         if not isinstance(route, Route):
-            actor, project_id, slug = get_bearer(request)
-            return route(MlflowCall(actor, project_id, slug, {}, request), path)
+            actor, project_id, slug = get_caller(request)
+            call = MlflowCall(actor, project_id, slug, {}, request)
+            refuse_other_places(call, path)
+            return route(call, path)
         if route.action is None:  # a probe, which needs no token
             return build_response(route.function(MlflowCall(actor, 0, "", {}, request)))
-        actor, project_id, slug = get_bearer(request)
+        actor, project_id, slug = get_caller(request)
         by_query = lookup_method == "GET"
         if route.body_bytes:  # a long body is read only of who may send it
             require(actor, route.action, MlflowCall(actor, project_id, slug, {}, request))
         parameters = parse_query(request) if by_query else read_json_body(request, route.body_bytes)
         call = MlflowCall(actor, project_id, slug, parameters, request, by_query=by_query)
         require(actor, route.action, call)
+        refuse_other_runs(call, route, names)
         return build_response(route.function(call, **names))
     except MlflowError as error:
         return build_error_response(error)

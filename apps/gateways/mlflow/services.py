@@ -36,7 +36,7 @@ def start_upload(*, actor: Actor, project: Project, owner: Owner, path: str, par
     """An upload of one file in so many parts; `path` from the root of the artifact store, `owner` the run or model."""
     require(actor, "run.track", project)
     check_new_path(path)
-    require_writable(owner)
+    require_writable(owner, actor)
     if not 1 <= parts <= PARTS_LIMIT:
         raise Invalid(
             f"An upload of {parts} parts is none.",

@@ -147,6 +147,14 @@ class Run(models.Model):
         return self.ended_at - self.started_at if self.ended_at else None
 
 
+class RunToken(models.Model):
+    """The token of a job's run, for what its script logs; good while the attempt runs. The secret is not kept."""
+
+    run = models.OneToOneField(Run, models.CASCADE, primary_key=True, related_name="token")
+    attempt = models.IntegerField()
+    digest = models.CharField(max_length=64, unique=True)
+
+
 class RunParam(KeyValue):
     run = models.ForeignKey(Run, models.CASCADE, related_name="params", db_index=False)
 

@@ -23,6 +23,7 @@ from apps.ml.experiments.services.jobs import (
 )
 from apps.ml.experiments.services.metric_ingestion import ingest_all_batches, ingest_batches
 from apps.ml.experiments.services.metrics import ModelPoint, SentPoint, log_points
+from apps.ml.experiments.services.run_tokens import create_run_token
 from apps.ml.experiments.services.runs import (
     create_run,
     delete_run,
@@ -42,6 +43,7 @@ __all__ = [
     "close_ended_runs",
     "create_experiment",
     "create_run",
+    "create_run_token",
     "delete_experiment",
     "delete_experiment_tag",
     "delete_run",

@@ -48,7 +48,7 @@ def put_file(
     require(actor, "run.track", owner)
     path = normalize_path(path)
     check_new_path(path)
-    require_writable(owner)
+    require_writable(owner, actor)
     if not path:
         raise Invalid("A file needs a name.", code="bad_path", field="path", hint=N_("For instance plots/loss.png."))
     if blocking := find_path_conflict(owner, path):
@@ -105,7 +105,7 @@ def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
     """
     require(actor, "run.track", owner)
     path = normalize_path(path)
-    require_writable(owner)
+    require_writable(owner, actor)
     with transaction.atomic():
         rows = list_files(owner)
         gone = list(filter_below(rows, path).values_list("pk", "path", "artifact_id"))
@@ -131,13 +131,14 @@ def refuse_held_files(owner: Owner) -> None:
     refuse_held(owner.project_id, (kind, owner.pk), ("experiment", str(owner.experiment_id)))
 
 
-def require_writable(owner: Owner) -> None:
-    """Raise Refused for a run that a job keeps, NotFound or Invalid for what was deleted."""
+def require_writable(owner: Owner, actor: Actor) -> None:
+    """Raise Refused for a run that a job keeps, unless it is the job's own script that writes; NotFound or Invalid for
+    what was deleted."""
     if isinstance(owner, LoggedModel):
         if owner.deleted_at is not None:
             raise NotFound("Logged model with ID '{owner_pk}' not found.", owner_pk=owner.pk, field="model_id")
         return
-    if owner.job_id is not None:
+    if owner.job_id is not None and actor.run_id != owner.pk:
         raise Refused(
             "Run {owner_pk} is kept by job {job_id}; what a job made is not changed by hand.",
             owner_pk=owner.pk,

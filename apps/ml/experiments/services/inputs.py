@@ -62,7 +62,7 @@ def log_inputs(
         dataset.check()
     with transaction.atomic():
         run = open_run(project.pk, run_id)
-        check_open(run, run_id)
+        check_open(run, run_id, actor=actor)
         RunDataset.objects.bulk_create(
             (build_dataset_row(run_id, dataset) for dataset in datasets), ignore_conflicts=True
         )
@@ -77,7 +77,7 @@ def log_outputs(*, actor: Actor, project: Project, run_id: str, models: Sequence
     require(actor, "run.track", project)
     with transaction.atomic():
         run = open_run(project.pk, run_id)
-        check_open(run, run_id)
+        check_open(run, run_id, actor=actor)
         link_models(run_id, project.pk, models, RunModel.Direction.OUTPUT)
         if run.state in ENDED and models:
             record_run_amendment(actor, run, models=dict(models))
@@ -89,7 +89,7 @@ def log_model_info(*, actor: Actor, project: Project, run_id: str, text: str) ->
     info = parse_model_info(text)
     with transaction.atomic():
         run = open_run(project.pk, run_id)
-        check_open(run, run_id)
+        check_open(run, run_id, actor=actor)
         stored = RunTag.objects.filter(run_id=run_id, key=HISTORY).values_list("value", flat=True).first()
         history = json.dumps([*(json.loads(stored) if stored else []), info])
         if len(history) > TAG_LIMIT:  # cut, it would be no JSON any more

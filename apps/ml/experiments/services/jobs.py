@@ -18,17 +18,20 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.core.actors import Actor
+from apps.core.canonical import compute_digest
 from apps.core.errors import StaleState
 from apps.core.policy import require
 from apps.ml.experiments.metrics import downsampling, series
 from apps.ml.experiments.metrics.series import Point
-from apps.ml.experiments.models import Experiment, Metric, Run, RunArtifact, RunParam
+from apps.ml.experiments.models import Experiment, Metric, Run, RunArtifact, RunParam, RunTag, RunToken
 from apps.ml.experiments.services.annotations import mark_deleted, refuse_purging
 from apps.ml.experiments.services.experiments import ensure_experiment
-from apps.ml.experiments.services.points import add_buckets, add_points
+from apps.ml.experiments.services.metric_ingestion import ingest_batches
+from apps.ml.experiments.services.points import MAX_POINTS_PER_BATCH, SUMMARY_COLUMNS, add_buckets, add_points
 from apps.ml.experiments.states import RunState
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit.services import change_state, record
+from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import ENDED as JOB_ENDED
 from apps.platform.jobs.states import JobState
@@ -38,7 +41,7 @@ from deepseek.messages import Message, restore_message
 
 PARAM_LIMIT = 6000  # characters of a value, as MLflow; the whole spec stays with the job
 KEYS_LIMIT = 2000  # metrics of one run: a name that is new at every step must not fill the database
-MAX_POINTS_PER_BATCH = 1000
+SCRIPT_KINDS = frozenset(name for name, kind in KINDS.items() if kind.user_code)  # whose scripts log to the run too
 ENDINGS = {JobState.SUCCEEDED: RunState.FINISHED, JobState.FAILED: RunState.FAILED, JobState.CANCELLED: RunState.KILLED}
 ACTIONS = {RunState.FINISHED: "run.finish", RunState.FAILED: "run.fail", RunState.KILLED: "run.kill"}
 
@@ -191,9 +194,6 @@ def truncate_metric(metric: Metric, step: int) -> None:
         add_buckets([(metric, full) for full in series.fold_points(metric, batch) if full.upto > kept_count])
 
 
-SUMMARY_COLUMNS = ("value", "is_nan", "step", "at", "first_step", "lowest", "lowest_step", "highest", "highest_step")
-
-
 def save_points(run: Run, metrics: Mapping[str, Metric], by_key: Mapping[str, Sequence[Point]]) -> None:
     filled = []
     for key, metric in metrics.items():
@@ -240,6 +240,7 @@ def close_run(
     guard: Mapping[str, Any] | None = None,
 ) -> Run:
     with transaction.atomic():
+        digests = seal_script_rows(run) if run.kind in SCRIPT_KINDS else {}
         metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
         digest = series.compute_run_digest(metrics)
         Run.objects.filter(pk=run.pk).update(figures=dict(figures or {}))
@@ -250,16 +251,29 @@ def close_run(
             reason=reason,
             guard={"attempt": run.attempt, **(guard or {})},
             action=ACTIONS[RunState(state)],
-            digests={"metrics": digest, "code": run.code_digest, "spec": run.spec_digest, **run.inputs},
+            digests={"metrics": digest, "code": run.code_digest, "spec": run.spec_digest, **run.inputs, **digests},
             ended_at=Now(),
             metrics_digest=digest,
             metrics_count=series.count_run_points(metrics),
         )
         RunArtifact.objects.bulk_create(
-            RunArtifact(run=run, path=path, artifact=artifact, size=artifact.size, media_type=media_type)
-            for path, artifact, media_type in artifacts
+            (
+                RunArtifact(run=run, path=path, artifact=artifact, size=artifact.size, media_type=media_type)
+                for path, artifact, media_type in artifacts
+            ),
+            ignore_conflicts=run.kind in SCRIPT_KINDS,  # a script may have logged a file under that path itself
         )
     return run
+
+
+def seal_script_rows(run: Run) -> dict[str, str]:
+    """Take in the metrics that the job's script has sent and void its token; the digests of its params and tags."""
+    RunToken.objects.filter(run=run).delete()
+    ingest_batches(run_ids=[run.pk])
+    return {
+        name: compute_digest(dict(rows.filter(run=run).values_list("key", "value")))
+        for name, rows in (("params", RunParam.objects), ("tags", RunTag.objects))
+    }
 
 
 def close_ended_runs(*, actor: Actor, limit: int = 100) -> int:

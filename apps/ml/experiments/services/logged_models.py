@@ -48,7 +48,7 @@ def create_logged_model(
     experiment; Refused where it would say that a job made it.
     """
     require(actor, "run.track", project)
-    if source_run is not None and source_run.job_id is not None:
+    if source_run is not None and source_run.job_id is not None and actor.run_id != source_run.pk:
         raise Refused(
             "Run {source_run_pk} is kept by job {job_id}; what a job made is not claimed by hand.",
             source_run_pk=source_run.pk,

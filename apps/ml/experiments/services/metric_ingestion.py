@@ -23,9 +23,8 @@ from apps.core.policy import require
 from apps.ml.experiments.metrics import series
 from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Metric, MetricBatch, MetricPoint, Run
-from apps.ml.experiments.services.jobs import MAX_POINTS_PER_BATCH, SUMMARY_COLUMNS
 from apps.ml.experiments.services.metrics import parse_points, parse_sender
-from apps.ml.experiments.services.points import add_buckets, add_points
+from apps.ml.experiments.services.points import MAX_POINTS_PER_BATCH, SUMMARY_COLUMNS, add_buckets, add_points
 from apps.ml.experiments.states import ENDED
 from apps.platform.audit.services import record
 

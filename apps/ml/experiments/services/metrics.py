@@ -33,7 +33,7 @@ DATASET_NAME_LIMIT, DATASET_DIGEST_LIMIT = 500, 36
 TAKE_DOWN = """
 INSERT INTO experiments_metricbatch (run_id, experiment_id, points, sender, at)
 SELECT id, experiment_id, %s, %s, %s FROM experiments_run
- WHERE id = %s AND project_id = %s AND deleted_at IS NULL AND job_id IS NULL
+ WHERE id = %s AND project_id = %s AND deleted_at IS NULL AND (job_id IS NULL OR id = %s)
 """
 # The newest of each metric counts, as in a run: by step, then by time.
 OF_MODEL = """
@@ -78,7 +78,8 @@ def log_points(
 
 
 def insert_batch(actor: Actor, project_id: int, run_id: str, points: Sequence[SentPoint]) -> None:
-    if not execute(TAKE_DOWN, [serialize_points(points), serialize_sender(actor), timezone.now(), run_id, project_id]):
+    row = [serialize_points(points), serialize_sender(actor), timezone.now()]
+    if not execute(TAKE_DOWN, [*row, run_id, project_id, actor.run_id]):
         raise_closed_run_error(project_id, run_id)
 
 
@@ -178,8 +179,12 @@ def raise_closed_run_error(project_id: int, run_id: str) -> None:
     check_open(run, run_id)
 
 
-def check_open(run: Run | None, run_id: str, *, also_of_jobs: bool = False) -> None:
-    """Raise for a run that is not there, is deleted, or is a job's: what a job measured nobody else may claim."""
+def check_open(run: Run | None, run_id: str, *, actor: Actor | None = None, also_of_jobs: bool = False) -> None:
+    """Raise for a run that is not there, is deleted, or is a job's: what a job measured nobody else may claim.
+
+    `actor`: who writes it; the script of the job itself may.
+    """
+    also_of_jobs = also_of_jobs or (actor is not None and actor.run_id == run_id)
     if run is None:
         raise NotFound("Run with id={run_id} not found", run_id=run_id, field="run_id")
     if run.deleted_at is not None:

@@ -15,6 +15,8 @@ from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Metric, MetricBucket, MetricPoint
 
 POINT = ("metric_id", "step", "value", "is_nan", "at")
+MAX_POINTS_PER_BATCH = 1000
+SUMMARY_COLUMNS = ("value", "is_nan", "step", "at", "first_step", "lowest", "lowest_step", "highest", "highest_step")
 BUCKET = ("metric_id", "level", "upto", *downsampling.FIELDS)
 
 

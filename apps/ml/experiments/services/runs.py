@@ -113,8 +113,10 @@ def update_run(*, actor: Actor, run: Run, state: str = "", ended_at: datetime | 
     One that goes on after it has ended has no end any more. Raises Invalid for a deleted run, Refused for a job's.
     """
     require(actor, "run.track", run)
-    check_open(run, run.pk)
+    check_open(run, run.pk, actor=actor)
     check_length(name, "run_name", NAME_LIMIT)
+    if run.job_id is not None:  # its script may rename it; how it ends is told by the job
+        state, ended_at = "", None
     with transaction.atomic():
         if name:
             rename_run(actor, run, name)
@@ -240,7 +242,7 @@ def log_batch(
     check_pairs(tags, "tags" if listed else "", about="key")
     with transaction.atomic():
         run = open_run(project.pk, run_id)
-        check_open(run, run_id, also_of_jobs=not (points or params or of_models))
+        check_open(run, run_id, actor=actor, also_of_jobs=not (points or params or of_models))
         if points:
             insert_batch(actor, project.pk, run_id, points)
         if of_models:
@@ -248,14 +250,14 @@ def log_batch(
         cut_params = {key: value[:PARAM_LIMIT] for key, value in params}
         write_params(run_id, cut_params, listed=listed)
         set_tags(actor, run, dict(tags))
-        if (params or tags) and is_amendment(run):
+        if (params or tags) and is_amendment(actor, run):
             record_run_amendment(actor, run, params=cut_params, tags=dict(tags))
 
 
 def set_tags(actor: Actor, run: Run, tags: dict[str, str]) -> None:
     name = tags.pop(NAME_TAG, "")
     if name:
-        check_open(run, run.pk)
+        check_open(run, run.pk, actor=actor)
         check_length(name, "run_name", NAME_LIMIT)
         rename_run(actor, run, name)
     write_tags(run.pk, tags)
@@ -268,7 +270,7 @@ def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None
         check_open(run, run_id, also_of_jobs=True)
         if not run.tags.delete_key(key):
             raise NotFound("No tag with name: {key} in run with id {run_id}", key=key, run_id=run_id, field="key")
-        if is_amendment(run):
+        if is_amendment(actor, run):
             record_run_amendment(actor, run, tags={key: None})
 
 
@@ -281,10 +283,10 @@ def open_run(project_id: int, run_id: str) -> Run:
     return run
 
 
-def is_amendment(run: Run) -> bool:
+def is_amendment(actor: Actor, run: Run) -> bool:
     """Whether the record of the run's end does not hold what is written now: it was written before, or holds no tags,
-    as that of a job's run, whose worker writes none."""
-    return run.state in ENDED or run.job_id is not None
+    as that of a job's run, unless it is the job's script that writes."""
+    return run.state in ENDED or (run.job_id is not None and actor.run_id != run.pk)
 
 
 def record_run_amendment(actor: Actor, run: Run, **what: Mapping[str, Any]) -> None:
