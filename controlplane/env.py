@@ -140,6 +140,13 @@ class Env(BaseSettings):
         description="Internal hosts that jobs may collect from, comma-separated: names, *.names, addresses or networks,"
         " each with a :port if need be; of web process and workers alike. Empty: collection is off.",
     )
+    script_sandbox: Literal["required", "off"] = Field(
+        "required", description="off: this worker runs scripts of users even where it cannot lock them in."
+    )
+    script_environments: CommaList = Field(
+        [],
+        description="Python environments of this worker's node for scripts, comma-separated: NAME=/path/to/the/folder.",
+    )
     worker_threads: int = Field(16, ge=1, le=256, description="Jobs that a worker handles at once, at most.")
     lease_seconds: float = Field(
         30.0, ge=1, le=3600, description="A job whose worker is silent for so long is queued again."
@@ -289,6 +296,20 @@ class Env(BaseSettings):
     def split_readers(cls, value: object) -> object:
         return cls.split_commas(value)
 
+    @field_validator("script_environments")
+    @classmethod
+    def validate_environments(cls, value: list[str]) -> list[str]:
+        for entry in value:
+            name, _, folder = entry.partition("=")
+            if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name) or not Path(folder).is_absolute():
+                raise ValueError(f"{entry!r} is not written as NAME=/path/to/the/folder")
+        return value
+
+    def list_script_environments(self) -> dict[str, Path]:
+        """Name -> interpreter of each environment for scripts."""
+        pairs = [entry.partition("=") for entry in self.script_environments]
+        return {name: Path(folder, "bin", "python") for name, _, folder in pairs}
+
     @field_validator("collect_hosts")
     @classmethod
     def validate_hosts(cls, value: list[str]) -> list[str]:
@@ -297,7 +318,13 @@ class Env(BaseSettings):
         return value
 
     @field_validator(
-        "allowed_hosts", "proxy_addresses", "node_queues", "secret_key_fallbacks", "collect_hosts", mode="before"
+        "allowed_hosts",
+        "proxy_addresses",
+        "node_queues",
+        "secret_key_fallbacks",
+        "collect_hosts",
+        "script_environments",
+        mode="before",
     )
     @classmethod
     def split_commas(cls, value: object) -> object:

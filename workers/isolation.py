@@ -29,8 +29,12 @@ from workers.sandbox import TIMED_OUT
 log = logging.getLogger(__name__)
 SANDBOX = Path(__file__).with_name("sandbox.py")
 CODE = SANDBOX.parent.parent
-TRY_SECONDS = 240.0  # three ways, each with the 60 s of workers/sandbox.py, and the start of the interpreter
+TRY_SECONDS = (
+    300.0  # three ways and one once more, each with the 60 s of workers/sandbox.py, and the interpreter's start
+)
 RETRY_SECONDS = 300.0  # between trials that time out: each may keep an attempt waiting for TRY_SECONDS
+SCRIPT_PROCESSES = 1000  # processes and threads of a script, at most
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a server binds, and whom its node calls
 TOOLS = (("ip", "iproute2"), ("nft", "nftables"))
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 SYSTEM_FOLDERS = frozenset(
@@ -49,6 +53,12 @@ class Isolation:
     user: int | None = None
     why_not: list[dict[str, Any]] = field(default_factory=list)  # what was tried in vain before: way, user, reason
     signals: bool = True  # are kept inside
+    no_processes: str = ""  # why attempts get no process namespace; empty: they can
+
+    @property
+    def runs_scripts(self) -> bool:
+        """Whether the node can lock in code that its users wrote."""
+        return self.way != "none" and not self.no_processes
 
     @property
     def networks(self) -> list[str]:
@@ -64,7 +74,8 @@ class Isolation:
             return []
         weak = not self.signals and self.user is None
         signals = ["Linux 6.12 or later: a job may send signals to the worker's other processes"] if weak else []
-        return signals + self.missing_for_peers
+        scripts = [f"scripts: a process namespace ({self.no_processes})"] if self.no_processes else []
+        return signals + scripts + self.missing_for_peers
 
     @property
     def missing_for_peers(self) -> list[str]:
@@ -84,6 +95,7 @@ class Isolation:
             "why_not": self.why_not,
             "networks": self.networks,
             "missing": self.missing,
+            "no_processes": self.no_processes,
         }
 
 
@@ -208,6 +220,16 @@ def plan_confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
             limit=", ".join(isolation.networks) or "none",
             hint=N_("Run it on a node whose page lists this network under Isolation."),
         )
+    user_code = KINDS[job.kind].user_code
+    if user_code and not isolation.runs_scripts and settings.ENV.script_sandbox != "off":
+        raise PlaneError(
+            "The node {node} cannot lock in code of its users.",
+            node=settings.ENV.node,
+            code="sandbox_missing",
+            field="kind",
+            limit="SCRIPT_SANDBOX=required",
+            hint=N_("Its page says under Isolation what it lacks; SCRIPT_SANDBOX=off lets scripts run without."),
+        )
     user = None if isolation.user is None else isolation.user + place
     link = plan_peer_link(job, place) if network == Network.PEERS else None
     plan = build_base_plan(scratch, memory_bytes=job.need_memory_bytes) | {
@@ -215,6 +237,9 @@ def plan_confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
         "user": user,
         "link": link,
     }
+    if user_code:
+        own_processes = isolation.runs_scripts
+        plan |= {"own_processes": own_processes, "read_only": [str(scratch / "inputs")], "processes": SCRIPT_PROCESSES}
     connect = None if isolation.way == "none" else list_destinations(network, job)
     return {"sandbox": plan, "connect": connect}
 
@@ -236,6 +261,11 @@ def plan_peer_link(job: Job, place: int) -> dict[str, Any]:
     return {"number": place, "peers": peers, "ports": spec["ports"], **tools}
 
 
+def find_plane_url() -> str:
+    """Address of the plane's web process, as this node reaches it."""
+    return settings.ENV.plane_url or f"http://{find_plane_address()}"
+
+
 def find_plane_address() -> str:
     """host:port of the plane's web process, as this node reaches it."""
     if settings.ENV.plane_url:
@@ -245,7 +275,7 @@ def find_plane_address() -> str:
         port = json.loads((Path(settings.PLANE_HOME) / "plane.json").read_text())["port"]
     except (OSError, ValueError, KeyError):
         port = settings.ENV.port
-    return join_address(settings.ENV.bind, port)
+    return join_address(EVERY_ADDRESS.get(settings.ENV.bind, settings.ENV.bind), port)
 
 
 def join_address(host: str, port: int) -> str:

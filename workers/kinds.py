@@ -1,12 +1,18 @@
 """Which engine function does which kind of job, and who registers what it made. Keys as in jobs/kinds.py."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from django.conf import settings
 
 from apps.core.actors import Actor
 from apps.platform.jobs.models import Job
+from deepseek.script.run import INTERPRETER, PLANE_URL
 from workers import registration
+from workers.isolation import find_plane_url
+from workers.script_inputs import arrange_inputs
+from workers.tracking import Tracker
 
 # "module:function", imported in the child process only: the worker itself stays small.
 ENGINE: dict[str, str] = {
@@ -21,15 +27,29 @@ ENGINE: dict[str, str] = {
     "evaluate": "deepseek.evaluate.run:run",
     "evaluate_predictions": "deepseek.evaluate.predictions_run:run",
     "register": "deepseek.register.run:run",
+    "script": "deepseek.script.run:run",
 }
 
 
-def collect_settings() -> dict[str, str]:
+def get_collect_settings(job: Job, tracker: Tracker) -> dict[str, str]:
     return {"COLLECT_HOSTS": ",".join(settings.ENV.collect_hosts)}
 
 
+def get_script_settings(job: Job, tracker: Tracker) -> dict[str, str]:
+    """The plane's address, the token of the job's run, and the interpreter of the environment that it names."""
+    name = json.loads(job.spec)["environment"]
+    interpreter = {INTERPRETER: str(settings.ENV.list_script_environments()[name])} if name else {}
+    return {PLANE_URL: find_plane_url(), **tracker.build_client_variables(), **interpreter}
+
+
 # What of this worker's own settings an engine may see; all else of the environment stays outside.
-SETTINGS: dict[str, Callable[[], dict[str, str]]] = {"collect": collect_settings}
+SETTINGS: dict[str, Callable[[Job, Tracker], dict[str, str]]] = {
+    "collect": get_collect_settings,
+    "script": get_script_settings,
+}
+
+# How the staged inputs (slot -> path, all in one folder) are laid out for an engine that wants more than files.
+ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {"script": arrange_inputs}
 
 Register = Callable[[Actor, Job, registration.Outputs], None]
 
@@ -45,4 +65,5 @@ REGISTER: dict[str, Register] = {
     "evaluate": registration.register_evaluation_figures,
     "evaluate_predictions": registration.register_prediction_figures,
     "register": registration.register_model_version,
+    "script": registration.register_script_outputs,
 }

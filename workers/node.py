@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 from celery.signals import worker_ready, worker_shutting_down
 from django.conf import settings
@@ -71,8 +72,12 @@ def _start() -> Worker:
         memory_bytes=env.node_memory_bytes or int(machine.memory_bytes * MEMORY_SHARE),
         disk_bytes=machine.disk_bytes,
         gpus=machine.gpus,
-        extras=detect_extras(env.collect_hosts),
-        hardware={**machine.facts, "memory_limit": memory_limit, "isolation": isolation.facts()},
+        extras=detect_extras(
+            env.collect_hosts,
+            runs_scripts=isolation.runs_scripts or env.script_sandbox == "off",
+            environments=sorted(env.list_script_environments()),
+        ),
+        hardware={**machine.facts, "memory_limit": memory_limit, "isolation": describe_isolation(isolation)},
     )
     # What a predecessor on this machine held is nobody's now, and waits for no lease.
     services.recover_abandoned(actor=actor, place=f":{process.get_realm()}:", is_gone=process.is_abandoned)
@@ -80,6 +85,11 @@ def _start() -> Worker:
     heartbeat = Heartbeat(actor=actor, node=node, owner=owner)
     heartbeat.start()
     return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat, stopping=STOPPING)
+
+
+def describe_isolation(isolation: Isolation) -> dict[str, Any]:
+    """The facts of the node's isolation, with whether the operator lets scripts run without a whole sandbox."""
+    return isolation.facts() | {"scripts_unlocked": settings.ENV.script_sandbox == "off" and not isolation.runs_scripts}
 
 
 def can_run(isolation: Isolation) -> bool:

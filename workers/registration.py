@@ -9,10 +9,12 @@ from typing import Any
 
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
+from apps.core.errors import PlaneError
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.provenance.job_inputs import build_version_end, find_source_versions, get_input_digests
 from apps.data.datasets.quality.profile_jobs import register_measurements
 from apps.data.datasets.services import register_version, set_quality
+from apps.data.datasets.versions.manifest import is_table
 from apps.ml.registry.provenance import MODEL_SLOT, build_artifact_end, build_model_edges
 from apps.ml.registry.services import register_version as register_model
 from apps.ml.registry.services.evaluations import register_evaluation
@@ -21,6 +23,7 @@ from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.jobs.models import Job
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
+from deepseek.messages import N_
 
 Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 
@@ -132,6 +135,42 @@ def register_model_version(actor: Actor, job: Job, outputs: Outputs) -> None:
         record_artifacts(actor, job, outputs)
         return
     register_model(actor=actor, project=job.project, model_name=name, outputs=outputs, job=job)
+
+
+def register_script_outputs(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The files stay artifacts of the job; one of them becomes a version of the dataset that `register` names."""
+    name = job.register.get("dataset")
+    if not name:
+        record_artifacts(actor, job, outputs)
+        return
+    spec = json.loads(job.spec)
+    register_version(
+        actor=actor,
+        project=job.project,
+        dataset_name=name,
+        outputs=outputs,
+        job=job,
+        script=" ".join(spec["command"])[:200],
+        params=spec,
+        slot=find_table_slot(spec["table"], outputs),
+    )
+
+
+def find_table_slot(wanted: str, outputs: Outputs) -> str:
+    """The output that becomes a dataset version: the one that is named, else the only table."""
+    tables = [slot for slot, _, _, media_type, _ in outputs if is_table(media_type)]
+    if wanted:
+        tables = [slot for slot, *_ in outputs if slot == wanted]
+    if len(tables) == 1:
+        return tables[0]
+    raise PlaneError(
+        "The script was to leave one table for the dataset, and left {count}.",
+        count=len(tables),
+        code="table_missing",
+        field="/spec/table",
+        limit=1,
+        hint=N_("Write one CSV or Parquet file to $OUT, or name the file in the field table."),
+    )
 
 
 def register_evaluation_figures(actor: Actor, job: Job, outputs: Outputs) -> None:

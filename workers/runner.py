@@ -164,6 +164,8 @@ class Attempt:
             if job_input.slot in KINDS[self.job.kind].loads:
                 self.refuse_foreign_code(job_input.slot, job_input.artifact.digest, path)
             staged[job_input.slot] = str(path)
+        if self.job.kind in kinds.ARRANGE:
+            staged = kinds.ARRANGE[self.job.kind](folder, staged)
         staged |= pseudonym_keys.stage_key(self.job, folder)
         if self.job.attempt > 1 and checkpoints.SLOT not in staged:
             path = folder / checkpoints.SLOT
@@ -208,7 +210,7 @@ class Attempt:
             cpus=self.job.need_cpus,
             devices=self.job.devices,
             grace=GRACE_SECONDS,
-            settings=kinds.SETTINGS.get(self.job.kind, dict)(),
+            settings=self.get_engine_settings(),
             group=group,
             lock=place.lock,
         )
@@ -223,6 +225,12 @@ class Attempt:
             self.system = None
             code = process.close(GRACE_SECONDS)
         return code
+
+    def get_engine_settings(self) -> dict[str, str]:
+        build_settings = kinds.SETTINGS.get(self.job.kind)
+        if build_settings is None:
+            return {}
+        return self.retry_until_lease_expires(lambda: build_settings(self.job, self.tracker))
 
     def watch(self, process: EngineProcess) -> None:
         """Relay until the engine has ended; on a stop, let go of the lifeline and go on reading until the end."""

@@ -50,8 +50,10 @@ class Tracker:
         with transaction.atomic():
             report_events(actor=self.actor, job=self.job, events=())  # locks the job: nobody else claims it meanwhile
             inputs = self.job.inputs.exclude(artifact=None).values_list("slot", "artifact_id")
+            spec = json.loads(self.job.spec)
             facts = Facts(
-                params=flatten_spec(json.loads(self.job.spec)),
+                # A script logs params of its own; those of its job must not be in their way.
+                params=flatten_spec(spec, "job" if kind.user_code else ""),
                 environment=describe_environment(self.job),
                 code_digest=compute_code_digest(),
                 inputs=dict(inputs.order_by("slot")),
@@ -60,6 +62,13 @@ class Tracker:
                 actor=self.actor, job=self.job, facts=facts, experiment=str(self.job.register.get("experiment", ""))
             )
             reopen_rerun(actor=self.actor, job=self.job)  # also at first: it may have been cancelled before any claim
+
+    def build_client_variables(self) -> dict[str, str]:
+        """What a stock MLflow client needs to log to this run: a token for it alone, which ends with the attempt."""
+        if self.run is None:
+            return {}
+        token = services.create_run_token(actor=self.actor, run=self.run)
+        return {"MLFLOW_RUN_ID": self.run.pk, "MLFLOW_TRACKING_TOKEN": token}
 
     def log(self, events: Sequence[Mapping[str, Any]]) -> int:
         """Take metrics as the relay has them; how many were left out. Call it where it has made sure of the job."""
@@ -86,11 +95,19 @@ class Tracker:
             run=run,
             state=ENDINGS[JobState(job.state)],
             reason="" if job.state == JobState.SUCCEEDED else get_end_reason(job),
-            artifacts=[(f"{slot}/{name}", artifact, media_type) for slot, artifact, name, media_type, _ in outputs],
+            artifacts=[
+                (name_run_file(job, slot, name), artifact, media_type)
+                for slot, artifact, name, media_type, _ in outputs
+            ],
             figures=self.figures,
         )
         if job.state == JobState.SUCCEEDED:
             link_rerun(actor=self.actor, job=job, run=run)
+
+
+def name_run_file(job: Job, slot: str, name: str) -> str:
+    """The path of an output among the files of the run. A script's slots are paths already, and it logs files too."""
+    return f"outputs/{slot}" if KINDS[job.kind].user_code else f"{slot}/{name}"
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------

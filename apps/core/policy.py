@@ -42,6 +42,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "dataset.set_quality": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "job.view": MEMBERS | {WORKER},
     "job.submit": frozenset({ENGINEER, DISPATCHER}),  # the plane: what measures a version that somebody may add
+    "job.script": frozenset({ENGINEER}),  # besides job.submit: runs code of one's own on a node
     "job.cancel": frozenset({ENGINEER, DISPATCHER}),  # and ends with one that somebody may delete
     "job.retry": frozenset({ENGINEER}),
     "job.prioritise": frozenset({ENGINEER}),
@@ -188,7 +189,16 @@ SCOPES: dict[str, frozenset[str]] = {
         }
     ),
     "jobs:write": frozenset(
-        {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel", "run.rerun"}
+        {
+            "job.submit",
+            "job.script",
+            "job.cancel",
+            "job.retry",
+            "job.prioritise",
+            "pipeline.submit",
+            "pipeline.cancel",
+            "run.rerun",
+        }
     ),
     "runs:write": frozenset({"run.annotate", "run.track"}),
     "models:write": frozenset(

@@ -5,14 +5,17 @@ class DatasetsConfig(AppConfig):
     name = "apps.data.datasets"
 
     def ready(self) -> None:
-        """Register what the apps below cannot import: what a dataset expects of a job's spec, and what can be held."""
+        """Register what the apps below cannot import: what a dataset expects of a job's spec, the versions that a
+        script's spec names, and what can be held."""
         from django.utils.translation import gettext_lazy
 
         from apps.data.datasets.models import DatasetVersion
         from apps.data.datasets.quality.required_expectations import merge_expectations
+        from apps.data.datasets.versions.script_data import resolve_script_data
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
-        from apps.platform.jobs.submission import SPEC_COMPLETIONS
+        from apps.platform.jobs.submission import SPEC_COMPLETIONS, SPEC_INPUTS
 
+        SPEC_INPUTS.register("script", resolve_script_data)
         SPEC_COMPLETIONS.register("dataset", merge_expectations)
         HOLD_OBJECTS.register(
             "datasetversion",

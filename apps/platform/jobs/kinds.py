@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from pydantic import BaseModel
 
 from apps.platform.jobs.collection_hosts import check_hosts
-from apps.platform.nodes.extras import COLLECT
+from apps.platform.nodes.extras import COLLECT, SCRIPTS
 from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec
 from deepseek.compile.spec import CompileSpec
@@ -26,6 +26,7 @@ from deepseek.noop.spec import NoopSpec
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import QuantizeSpec
 from deepseek.register.spec import RegisterSpec
+from deepseek.script.spec import ScriptSpec
 from deepseek.train.spec import TrainSpec
 
 GiB = 2**30
@@ -79,12 +80,14 @@ class JobKind:
     any_inputs: bool = False  # takes slots of any name
     loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
     outputs: tuple[str, ...] = ()
+    any_outputs: bool = False  # what it makes is known when it has ended
     registers: tuple[str, ...] = ()  # keys that `register` may have
     registers_all: bool = False  # all of them or none: one alone says nothing
     needs: Needs = Needs()
     time_limit_seconds: int = 3600
     max_attempts: int = 3
     permission: str = "job.submit"
+    user_code: bool = False  # runs code that its requester wrote: takes job.script besides, and a whole sandbox
     check: Callable[[Any], list[dict[str, Any]]] | None = None  # what only this plane can say against a typed spec
     distributed: bool = False  # runs over several nodes where a job asks for them
     tracked: bool = False  # the worker keeps a run of it: parameters, metrics, environment, digests
@@ -215,6 +218,21 @@ KINDS: dict[str, JobKind] = {
         registers_all=True,
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
+    ),
+    "script": JobKind(
+        label=_("Run a script"),
+        doc=_("Runs your own code in a sandbox, on dataset versions, and keeps what it writes."),
+        spec=ScriptSpec,
+        queue="cpu",
+        network=Network.PLANE,
+        inputs=("code",),
+        any_inputs=True,
+        any_outputs=True,
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=SCRIPTS),
+        time_limit_seconds=86_400,
+        registers=("experiment", "dataset"),
+        user_code=True,
+        tracked=True,
     ),
     "register": JobKind(
         label=_("Register a model version"),

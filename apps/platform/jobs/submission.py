@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from apps.core.actors import Actor
 from apps.core.canonical import compute_digest
 from apps.core.errors import PlaneError
+from apps.core.policy import require
 from apps.core.registry import Registry
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.models import Artifact
@@ -39,6 +40,8 @@ NEEDS_RANGES = {
 GPU_QUEUE = "gpu"
 SPEC_COMPLETIONS: Registry[Callable[[Project, str, BaseModel], BaseModel]] = Registry("SPEC_COMPLETIONS")
 """By key of `register`: what the app that registers adds to a spec before it is stored, from (project, name, spec)."""
+SPEC_INPUTS: Registry[Callable[[Actor, Project, BaseModel], list[InputSpec]]] = Registry("SPEC_INPUTS")
+"""By kind: the inputs that a spec names by words of an app above, for instance versions of a dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,7 @@ class ValidatedSubmission:
     spec: BaseModel
     artifacts: Mapping[str, Artifact]
     parents: Mapping[int, Job]
+    inputs: Sequence[InputSpec]  # those of the submission, and those that its spec names
 
 
 def validate_submission(
@@ -102,11 +106,19 @@ def validate_submission(
     """
     errors: list[dict[str, Any]] = []
     kind = get_job_kind(submission.kind)
+    if kind.user_code:
+        require(actor, "job.script", project)
     spec: BaseModel | None = None
     try:
         spec = parse_spec(submission.kind, submission.spec, strict=submission.strict)
     except PlaneError as failure:
         errors += failure.errors
+    if spec is not None and submission.kind in SPEC_INPUTS:
+        try:
+            referenced = SPEC_INPUTS[submission.kind](actor, project, spec)
+            submission = replace(submission, inputs=[*submission.inputs, *referenced])
+        except PlaneError as failure:
+            errors += failure.errors
     errors += check_slots(kind, submission, promised) + check_limits(submission) + check_register(kind, submission)
     needs = resolve_needs(kind, submission, spec)
     errors += check_device(spec, needs) + check_extra(kind, needs) + check_nodes(kind, submission.kind, spec, needs)
@@ -125,7 +137,9 @@ def validate_submission(
             errors += failure.errors
     if errors or spec is None:
         raise combine_errors(errors)
-    return ValidatedSubmission(kind=kind, spec=spec, artifacts=artifacts, parents=parents)
+    return ValidatedSubmission(
+        kind=kind, spec=spec, artifacts=artifacts, parents=parents, inputs=list(submission.inputs)
+    )
 
 
 def build_error(code: str, message: str, where: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
@@ -364,7 +378,7 @@ def resolve_parents(
                     hint=Message("Retry it first."),
                 )
             )
-        elif slot and slot not in KINDS[parent.kind].outputs:
+        elif slot and slot not in KINDS[parent.kind].outputs and not KINDS[parent.kind].any_outputs:
             limit = ", ".join(KINDS[parent.kind].outputs)
             errors.append(
                 build_error(

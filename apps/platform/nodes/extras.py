@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-COLLECT, BROWSER = "collect", "collect-browser"
+COLLECT, BROWSER, SCRIPTS = "collect", "collect-browser", "scripts"
 GANG = "gang"  # may take part in jobs over several nodes; the worker finds it out (workers/isolation.py)
 ENGINE_PATH = "/usr/local/bin:/usr/bin:/bin"  # of the process that will run them, whatever the worker's is
 CHROMIUM = ("/usr/lib/chromium/chromium", "chromium", "chromium-browser", "google-chrome")
@@ -16,13 +16,24 @@ MISSING = {
     COLLECT: "pip install 'deepseek-offline[collect]', and COLLECT_HOSTS in the worker's environment",
     BROWSER: "the packages chromium and chromium-driver beside deepseek-offline[collect]",
     GANG: "root's rights, iproute2 and nftables",
+    SCRIPTS: "what its page names under Isolation, or SCRIPT_SANDBOX=off in its environment",
 }
 """What gives a node each of them."""
 
 
-def detect_extras(collect_hosts: Sequence[str]) -> list[str]:
-    """The extras of this machine, sorted. A node whose own list of hosts is empty collects nothing."""
-    extras = []
+def name_environment_extra(name: str) -> str:
+    """The extra of a node that has the Python environment of this name for scripts."""
+    return f"{SCRIPTS}:{name}"
+
+
+def detect_extras(
+    collect_hosts: Sequence[str], *, runs_scripts: bool = False, environments: Sequence[str] = ()
+) -> list[str]:
+    """The extras of this machine, sorted. A node whose own list of hosts is empty collects nothing.
+
+    `runs_scripts`: whether it may run code of users; `environments`: the names of the environments it has for them.
+    """
+    extras = [SCRIPTS, *map(name_environment_extra, environments)] if runs_scripts else []
     if collect_hosts and find_spec("scrapy") and find_spec("selenium"):
         extras.append(COLLECT)
         if any(is_executable(name) for name in CHROMIUM) and is_executable("chromedriver"):

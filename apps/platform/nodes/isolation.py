@@ -20,6 +20,7 @@ class IsolationSummary:
     user: str
     files: str
     networks: list[str]
+    scripts: str
     missing: list[str]
     reasons: list[str]
     remedy: str
@@ -33,6 +34,7 @@ def summarize_isolation(node: Node) -> IsolationSummary | None:
     if way not in ("root", "user", "none"):
         return None
     reasons = [str(each.get("reason", "")) for each in report.get("why_not", [])]
+    scripts = describe_scripts(report)
     networks = [str(name) for name in report.get("networks", [])]
     if way == "none":
         return IsolationSummary(
@@ -40,6 +42,7 @@ def summarize_isolation(node: Node) -> IsolationSummary | None:
             user=_("the worker's"),
             files=_("all that the worker's user can read"),
             networks=[_("that of the machine")],
+            scripts=scripts,
             missing=[],
             reasons=reasons,
             remedy=_(
@@ -59,8 +62,18 @@ def summarize_isolation(node: Node) -> IsolationSummary | None:
         user=whose,
         files=_("its scratch folder and the system, read-only; not the plane's"),
         networks=networks,
+        scripts=scripts,
         missing=[str(text) for text in report.get("missing", [])],
         reasons=reasons,
         remedy=_("Install the interpreter where every user can read it, or set ENGINE_UID.") if reasons else "",
         is_weak=False,
     )
+
+
+def describe_scripts(report: dict[str, Any]) -> str:
+    """How the node runs code of its users."""
+    if report.get("scripts_unlocked"):
+        return _("run without a sandbox: SCRIPT_SANDBOX=off")
+    if report.get("way") == "none" or report.get("no_processes", "unknown"):
+        return _("refused: they cannot be locked in here")
+    return _("run in a sandbox with processes of their own")

@@ -35,6 +35,7 @@ IN_A_PROJECT = """
     dataset.set_quality                    --- --- W--  -
     job.view                               VEA --- W--  read
     job.submit                             -E- --- -D-  jobs:write
+    job.script                             -E- --- ---  jobs:write
     job.cancel                             -E- --- -D-  jobs:write
     job.retry                              -E- --- ---  jobs:write
     job.prioritise                         -E- --- ---  jobs:write

@@ -109,7 +109,7 @@ def _insert(actor: Actor, project: Project, submission: Submission, checked: Val
             source_job_id=i.job_id,
             source_slot=i.job_slot,
         )
-        for i in submission.inputs
+        for i in checked.inputs
     )
     JobParent.objects.bulk_create(JobParent(parent_id=pk, child=job) for pk in parents)
     if ready and parents:
@@ -119,7 +119,7 @@ def _insert(actor: Actor, project: Project, submission: Submission, checked: Val
         action="job.submit",
         obj=job,
         after={"kind": job.kind, "state": job.state, "spec": job.spec_digest, "parents": sorted(parents)},
-        digests={i.slot: i.digest for i in submission.inputs if i.digest},
+        digests={i.slot: i.digest for i in checked.inputs if i.digest},
     )
     add_state_event(job, Message("Submitted by {actor_label}", actor_label=actor.label))
     if ready:
