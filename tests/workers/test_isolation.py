@@ -217,8 +217,9 @@ def test_node_that_must_isolate_and_cannot_takes_no_jobs(settings):
     }
 
 
-def test_only_collections_leave_the_machine():
-    assert {kind: entry.network for kind, entry in KINDS.items() if entry.network != "none"} == {"collect": "hosts"}
+def test_only_collections_and_scripts_leave_their_sandbox():
+    networks = {kind: entry.network for kind, entry in KINDS.items() if entry.network != "none"}
+    assert networks == {"collect": "hosts", "script": "plane"}
 
 
 @pytest.mark.django_db

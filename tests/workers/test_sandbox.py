@@ -270,7 +270,8 @@ def test_node_takes_the_best_way_that_works(home):
             check=True,
         )
         tried[python] = json.loads(ended.stdout)
-    assert tried[SYSTEM_PYTHON] == {"way": "root", "user": OWN_USER, "why_not": [], "signals": SIGNALS_KEPT}
+    best = {"way": "root", "user": OWN_USER, "why_not": [], "signals": SIGNALS_KEPT, "no_processes": ""}
+    assert tried[SYSTEM_PYTHON] == best
     assert (tried[str(private)]["way"], tried[str(private)]["user"]) == ("root", None)
     assert "cannot be read" in tried[str(private)]["why_not"][0]["reason"]
 
