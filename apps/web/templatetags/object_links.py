@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import template
-from django.db.models import Count, Q, Subquery, Value
+from django.db.models import Count, OuterRef, Q, Subquery, Value
 from django.template.context import Context
 from django.urls import reverse
 from django.utils import timezone
@@ -26,6 +26,7 @@ from apps.ml.pipelines.models import PipelineStep
 from apps.ml.pipelines.queries import LoadedPipeline
 from apps.ml.registry.models import Alias, ModelVersion
 from apps.ml.registry.states import PRODUCTION
+from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
@@ -51,13 +52,12 @@ def get_version_links(context: Context, *lists: Iterable[str | None]) -> dict[st
     unique_digests = {digest for digests in lists for digest in digests if digest}
     if not unique_digests or project.pk not in get_actor(context).project_ids:
         return {}
-    newest = Q()
-    for digest in sorted(
-        unique_digests
-    ):  # of each, one row by the index: the same bytes may be in thousands of versions
-        holders = DatasetFile.objects.filter(artifact=digest, version__dataset__project=project)
-        newest |= Q(pk=Subquery(holders.order_by("-pk").values("pk")[:1]))
-    files = DatasetFile.objects.filter(newest).select_related("version__dataset").defer("version__manifest")
+    # Of each, one row by the index: the same bytes may be in thousands of versions.
+    holders = DatasetFile.objects.filter(artifact=OuterRef("pk"), version__dataset__project=project)
+    newest = Artifact.objects.filter(pk__in=unique_digests).values(
+        file=Subquery(holders.order_by("-pk").values("pk")[:1])
+    )
+    files = DatasetFile.objects.filter(pk__in=newest).select_related("version__dataset").defer("version__manifest")
     return {file.artifact_id: build_version_link(file, project.slug) for file in files}
 
 
