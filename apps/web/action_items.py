@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -76,7 +77,10 @@ def list_action_items(actor: Actor) -> list[ActionItem]:
 
 def list_pending_approvals(actor: Actor) -> QuerySet[Approval]:
     """The approvals that wait for this person, the next deadline first."""
-    waiting = filter_own_approvals(actor).select_related("project").defer("void_changes")
+    if (compiled := build_own_approvals_sql(actor)) is None:
+        return Approval.objects.none()
+    own = RawSQL(*compiled)  # noqa: S611 - Django's SQL
+    waiting = Approval.objects.filter(pk__in=own).select_related("project").defer("void_changes")
     return waiting.order_by("deadline_at", "pk")[:MAX_APPROVALS]
 
 
@@ -88,26 +92,33 @@ def filter_own_approvals(actor: Actor) -> QuerySet[Approval]:
 
 
 def count_approvals_and_tokens(actor: Actor) -> int:
-    """Of `with_me` and `ending_tokens`, for the frame of every page.
-
-    One statement, of which the part of `with_me` is kept: Django needs 7 ms to write it.
-    """
-    roles = sorted(actor.project_roles.items(), key=lambda item: (ProjectRole.APPROVER in item[1], item[0]))
-    approver_in = sum(ProjectRole.APPROVER in project_roles for _, project_roles in roles)
+    """Of `list_pending_approvals` and `list_expiring_tokens`, for the frame of every page: one statement."""
     sql, params = list_expiring_tokens(actor).order_by().values("pk").query.sql_with_params()
-    if actor.user_id is not None and roles:
-        approvals_sql, stand_ins = compile_own_approvals(connection.vendor, len(roles), approver_in)
-        ids = {PLACEHOLDER_ID: actor.user_id, **{PLACEHOLDER_ID - place: pk for place, (pk, _) in enumerate(roles, 1)}}
-        sql = f"{sql} UNION ALL {approvals_sql}"
-        params += tuple(ids.get(value, value) if isinstance(value, int) else value for value in stand_ins)
+    if compiled := build_own_approvals_sql(actor):
+        sql = f"{sql} UNION ALL {compiled[0]}"
+        params += compiled[1]
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM ({sql}) AS waiting", params)  # noqa: S608 - both parts are Django's
         return int(cursor.fetchone()[0])
 
 
+def build_own_approvals_sql(actor: Actor) -> tuple[str, tuple[Any, ...]] | None:
+    """(SQL, parameters) of `filter_own_approvals`, of which the SQL is kept: Django needs 7 ms to write it.
+
+    None for whom no approval can wait.
+    """
+    if actor.user_id is None or not actor.project_roles:
+        return None
+    roles = sorted(actor.project_roles.items(), key=lambda item: (ProjectRole.APPROVER in item[1], item[0]))
+    approver_in = sum(ProjectRole.APPROVER in project_roles for _, project_roles in roles)
+    sql, stand_ins = compile_own_approvals(connection.vendor, len(roles), approver_in)
+    ids = {PLACEHOLDER_ID: actor.user_id, **{PLACEHOLDER_ID - place: pk for place, (pk, _) in enumerate(roles, 1)}}
+    return sql, tuple(ids.get(value, value) if isinstance(value, int) else value for value in stand_ins)
+
+
 @lru_cache(maxsize=256)
 def compile_own_approvals(vendor: str, projects: int, approver_in: int) -> tuple[str, tuple[Any, ...]]:
-    """(SQL, parameters) of `with_me` for a member of so many projects, approver in the last ones.
+    """(SQL, parameters) of `filter_own_approvals` for a member of so many projects, approver in the last ones.
 
     STAND_IN is the person in the parameters, and what lies below the projects.
 
