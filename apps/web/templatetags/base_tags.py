@@ -36,12 +36,14 @@ from apps.web.templatetags.formats import (
     format_number,
     format_share,
     format_short_time,
+    truncate_text,
 )
 from apps.web.templatetags.icons import copy, icon, strip_safety
 from apps.web.templatetags.joined_lines import parse_joined_lines
 
 register = template.Library()
 register.filter("number", format_number)
+register.filter("truncatechars", truncate_text, is_safe=True)
 register.filter("bytes", format_bytes)
 register.filter("share", format_share)
 register.filter("duration", format_duration)
@@ -116,10 +118,15 @@ BREAK_POINTS = re.compile(r"(?<=.[/_])(?=.)")  # where a path or a name may brea
 RAIL_ON_PHONE = ("home", "data", "jobs", "audit")
 
 
-def describe_state(value: object) -> tuple[str, str, str]:
-    """(class, icon, word) of a state; an unknown one is shown as it is written, in the quiet colour."""
+def find_state(value: object) -> tuple[str, str, Any]:
+    """(class, icon, word not yet translated) of a state; an unknown one is shown as it is written, in quiet colour."""
     name = str(getattr(value, "value", value) or "").lower()
-    css, glyph, word = STATES.get(name, ("queued", "queued", str(value or NONE)))
+    return STATES.get(name) or ("queued", "queued", str(value or NONE))
+
+
+def describe_state(value: object) -> tuple[str, str, str]:
+    """(class, icon, word) of a state, in the language of the page."""
+    css, glyph, word = find_state(value)
     return css, glyph, str(word)
 
 
@@ -162,13 +169,13 @@ def add_breaks(value: object) -> SafeString:
 @register.filter
 def state_class(value: object) -> str:
     """The class that carries a state's colour, for a note, card or list item."""
-    return describe_state(value)[0]
+    return find_state(value)[0]
 
 
 @register.filter
 def state_icon(value: object) -> str:
     """The name of a state's icon."""
-    return describe_state(value)[1]
+    return find_state(value)[1]
 
 
 @register.filter

@@ -1,9 +1,11 @@
 """Numbers, sizes, shares and times as people read them. Pure functions; base_tags.py registers them as filters."""
 
 import math
+import unicodedata
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.template.defaultfilters import truncatechars
 from django.utils.formats import date_format
 from django.utils.translation import gettext, pgettext
 
@@ -41,6 +43,14 @@ def format_number(value: object, decimals: int | None = None) -> str:
         return f"{amount:.4g}".replace("-", MINUS)  # of the exponent too: at a hyphen a line may break
     text = group_digits(amount, max(0, 3 - size))
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def truncate_text(value: object, limit: int) -> str:
+    """Django's `truncatechars`, which counts every character in Python: what is short enough is returned at once."""
+    text = str(value)
+    if isinstance(limit, int) and len(text) <= limit and (text.isascii() or unicodedata.is_normalized("NFC", text)):
+        return text if limit > 0 else ""
+    return truncatechars(text, limit)
 
 
 def format_bytes(value: object) -> str:

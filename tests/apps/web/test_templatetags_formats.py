@@ -3,9 +3,19 @@
 from datetime import datetime, timedelta
 
 import pytest
+from django.template import Context, Template
+from django.template.defaultfilters import truncatechars
 from django.utils import translation
+from django.utils.safestring import mark_safe
 
-from apps.web.templatetags.formats import format_bytes, format_duration, format_number, format_share, format_short_time
+from apps.web.templatetags.formats import (
+    format_bytes,
+    format_duration,
+    format_number,
+    format_share,
+    format_short_time,
+    truncate_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +107,18 @@ def test_share(value: object, total: object, expected: str) -> None:
 )
 def test_spoken_time(moment: datetime, expected: str) -> None:
     assert format_short_time(moment, datetime(2025, 11, 24, 15, 0)) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "short", "exactly ten", "é" * 11, "e\u0301" * 11, "e\u0301" * 10, "\u0958" * 6, "价格" * 5, 12345678901, None],
+)
+@pytest.mark.parametrize("limit", [10, 11, 0, -1, "10", "word"])
+def test_truncated_as_django_does(value: object, limit: object) -> None:
+    assert truncate_text(value, limit) == truncatechars(value, limit)
+
+
+def test_truncation_keeps_what_is_safe() -> None:
+    template = Template("{{ safe|truncatechars:9 }} {{ text|truncatechars:9 }} {{ text|truncatechars:2 }}")
+
+    assert template.render(Context({"safe": mark_safe("<b>"), "text": "<i>"})) == "<b> &lt;i&gt; &lt;…"
