@@ -121,12 +121,13 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "controlplane.urls"
 WSGI_APPLICATION = "controlplane.wsgi.application"
+TEMPLATE_LOADERS = ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [SHIPPED_DIR / "templates"],
-        "APP_DIRS": True,
         "OPTIONS": {
+            "loaders": [("apps.web.fast_templates.Loader", TEMPLATE_LOADERS)],
             # The last wins: `translate` and `url` are the plane's own.
             "builtins": ["django.templatetags.i18n", "django.templatetags.static", "apps.web.templatetags.base_tags"],
             "context_processors": [
