@@ -1,6 +1,7 @@
-"""Statements that come by the thousand: PostgreSQL keeps their plans, for planning costs more than they do.
+"""Prepared statements for the calls of a training loop: PostgreSQL keeps their plans; planning costs more than they do.
 
-Elsewhere, and where somebody counts the statements, they go the ordinary way.
+Elsewhere, and where somebody counts the statements, they go through the ORM or an ordinary cursor. Used where the ORM
+costs a call of MLflow's more than a tenth (benchmarks/RESULTS.md, "The ORM instead of prepared statements").
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def execute(sql: str, params: Sequence[Any]) -> int:
 
 
 def select(
-    model: type[models.Model], columns: tuple[str, ...], *, order: str = "", limit: int = 0, **equal: Any
+    model: type[models.Model], columns: tuple[str, ...], *, limit: int = 0, **equal: Any
 ) -> list[tuple[Any, ...]]:
     """`values_list(*columns)` of the rows whose fields are equal to these; it costs a tenth of Django's in Python.
 
@@ -39,9 +40,9 @@ def select(
     """
     connection = connections[DEFAULT_DB_ALIAS]
     if use_orm_fallback(connection):
-        queryset = model._default_manager.filter(**equal).order_by(*filter(None, [order])).values_list(*columns)
+        queryset = model._default_manager.filter(**equal).order_by().values_list(*columns)
         return list(queryset[:limit] if limit else queryset)
-    sql, converters = build_select(model, columns, tuple(equal), order, limit)
+    sql, converters = build_select(model, columns, tuple(equal), limit)
     rows = fetch(sql, list(equal.values()))
     for position, convert in converters:
         rows = [(*row[:position], convert(row[position], None, connection), *row[position + 1 :]) for row in rows]
@@ -57,7 +58,7 @@ def select_first(model: type[M], columns: Collection[str], **equal: Any) -> M | 
 
 @cache
 def build_select(
-    model: type[models.Model], columns: tuple[str, ...], equal: tuple[str, ...], order: str, limit: int
+    model: type[models.Model], columns: tuple[str, ...], equal: tuple[str, ...], limit: int
 ) -> tuple[str, list[tuple[int, Any]]]:
     """The SQL, and what reads columns that do not come as Python has them."""
     table = model._meta.db_table
@@ -65,7 +66,6 @@ def build_select(
     where = " AND ".join(f"{quote_qualified_column(model, name)} = %s" for name in equal)
     joins = "".join(dict.fromkeys(build_join(model, name.partition("__")[0]) for name in columns if "__" in name))
     sql = f"SELECT {chosen} FROM {table}{joins} WHERE {where}"  # noqa: S608 - names of the code's own
-    sql += f" ORDER BY {quote_qualified_column(model, order)}" if order else ""
     sql += f" LIMIT {limit}" if limit else ""
     return sql, get_column_converters(model, columns)
 
@@ -95,21 +95,11 @@ def get_column_converters(model: type[models.Model], columns: tuple[str, ...]) -
     return [(place, field.from_db_value) for place, field in enumerate(fields) if hasattr(field, "from_db_value")]
 
 
-def insert(row: models.Model) -> None:
-    """`row.save(force_insert=True)` for a model whose rows nothing listens to."""
-    connection = connections[DEFAULT_DB_ALIAS]
-    sql, fields, has_auto_key = build_insert(type(row))
-    written = fetch(sql, [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields])
-    if has_auto_key:
-        row.pk = written[0][0]
-    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
-
-
 def insert_rows(rows: Sequence[models.Model], *, skip_existing: frozenset[type[models.Model]] = frozenset()) -> None:
     """Rows of several tables by one statement, so all or nothing without a BEGIN and a COMMIT; those of a table side
     by side. Nothing listens to them, and nobody asks which keys the database gives them.
 
-    `unless_there`: the models whose rows are left out where a constraint has them already.
+    `skip_existing`: the models whose rows are left out where a constraint has them already.
     """
     connection = connections[DEFAULT_DB_ALIAS]
     groups: list[tuple[type[models.Model], list[Any]]] = [
@@ -124,7 +114,7 @@ def insert_rows(rows: Sequence[models.Model], *, skip_existing: frozenset[type[m
     sql = build_multi_insert(counts, skip_existing)
     params = []
     for model, group in groups:
-        fields = build_insert(model)[1]
+        fields = list_insert_fields(model)
         params += [field.get_db_prep_save(field.pre_save(row, True), connection) for row in group for field in fields]
     execute(sql, params)
     for row in rows:
@@ -137,7 +127,7 @@ def build_multi_insert(
 ) -> str:
     statements = []
     for model, count in counts:
-        fields = build_insert(model)[1]
+        fields = list_insert_fields(model)
         names, places = ", ".join(quote_column(model, field.name) for field in fields), ", ".join(["%s"] * len(fields))
         conflict_clause = " ON CONFLICT DO NOTHING" if model in skip_existing else ""
         rows = ", ".join([f"({places})"] * count)
@@ -237,14 +227,11 @@ def get_column_types(model: type[models.Model], columns: tuple[str, ...]) -> lis
 
 
 @cache
-def build_insert(model: type[models.Model]) -> tuple[str, list[Any], bool]:
-    """The SQL, the fields whose values it takes, and whether the database gives the key."""
+def list_insert_fields(model: type[models.Model]) -> list[Any]:
+    """The fields whose values an INSERT takes: not a key that the database gives."""
     key = model._meta.pk
-    has_auto_key = isinstance(key, models.AutoField)
-    fields = [field for field in model._meta.concrete_fields if not (has_auto_key and field is key)]
-    names, places = ", ".join(quote_column(model, field.name) for field in fields), ", ".join(["%s"] * len(fields))
-    sql = f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({places}) RETURNING {quote_column(model, key.name)}"  # noqa: S608 - as above
-    return sql, fields, has_auto_key
+    is_auto = isinstance(key, models.AutoField)
+    return [field for field in model._meta.concrete_fields if not (is_auto and field is key)]
 
 
 def quote_column(model: type[models.Model], name: str) -> str:

@@ -98,7 +98,7 @@ def make_default(call: MlflowCall) -> Experiment | None:
 
 def ensure_default_listed(call: MlflowCall) -> None:
     """Make Default before experiments are listed: MLflow's own server has it from the start."""
-    if fast_sql.select_first(Experiment, ("id",), project_id=call.project_id, number=DEFAULT_NUMBER) is None:
+    if not Experiment.objects.filter(project_id=call.project_id, number=DEFAULT_NUMBER).exists():
         make_default(call)
 
 

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.db.fast_sql import compare_and_set, insert
+from apps.core.db.fast_sql import compare_and_set
 from apps.core.errors import IllegalMove, Refused, StaleState
 from apps.core.policy import get_project_id
 from apps.platform.audit.models import AuditRecord, Result
@@ -56,7 +56,7 @@ def record(
         after=after,
         digests=digests,
     )
-    insert(row)
+    row.save(force_insert=True)
     return row
 
 

@@ -86,10 +86,11 @@ def record_version(
             description=description,
             created_by=actor.label,
         )
-        fast_sql.insert(version)
-        if located.files:
-            files = [(version.pk, *columns) for columns in located.files]
-            fast_sql.insert_many(ModelVersionFile, ("version_id", "path", "artifact_id", "size", "media_type"), files)
+        version.save(force_insert=True)
+        ModelVersionFile.objects.bulk_create(
+            ModelVersionFile(version=version, path=path, artifact_id=artifact, size=size, media_type=media_type)
+            for path, artifact, size, media_type in located.files
+        )
         after = {
             "model": name,
             "number": number,

@@ -79,7 +79,7 @@ def insert_model(
     actor: Actor, project: Project, name: str, description: str, tags: Mapping[str, str] | None = None
 ) -> Model:
     model = Model(project=project, name=name, description=description, created_by=resolve_requester(actor))
-    fast_sql.insert(model)
+    model.save(force_insert=True)
     tag_rows = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
     after = {"name": name, "description": description, **({"tags": dict(tags)} if tags else {})}
     fast_sql.insert_rows([*tag_rows, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
