@@ -13,7 +13,7 @@ from apps.core.errors import PlaneError
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.provenance.job_inputs import build_version_end, find_source_versions, get_input_digests
 from apps.data.datasets.quality.profile_jobs import register_measurements
-from apps.data.datasets.services import register_version, set_quality
+from apps.data.datasets.services import add_version_from_job_output, set_quality
 from apps.data.datasets.versions.manifest import is_table
 from apps.ml.registry.provenance import MODEL_SLOT, build_artifact_end, build_model_edges
 from apps.ml.registry.services import register_version as register_model
@@ -55,7 +55,7 @@ def register_cleaned_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     if not name:
         record_artifacts(actor, job, outputs)
         return
-    register_version(
+    add_version_from_job_output(
         actor=actor,
         project=job.project,
         dataset_name=name,
@@ -73,7 +73,7 @@ def register_collected_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     spec = json.loads(job.spec)
     name = job.register.get("dataset")
     if name:
-        dataset_version, _created = register_version(
+        dataset_version, _created = add_version_from_job_output(
             actor=actor,
             project=job.project,
             dataset_name=name,
@@ -144,7 +144,7 @@ def register_script_outputs(actor: Actor, job: Job, outputs: Outputs) -> None:
         record_artifacts(actor, job, outputs)
         return
     spec = json.loads(job.spec)
-    register_version(
+    add_version_from_job_output(
         actor=actor,
         project=job.project,
         dataset_name=name,

@@ -313,12 +313,12 @@ class Attempt:
     def report_stop(self) -> Job | None:
         """Say why the attempt was stopped; a lost job is not ours to say anything of."""
         if self.reason == "cancelled":
-            return services.end_cancelled(actor=self.actor, job=self.row())
+            return services.end_cancelled(actor=self.actor, job=self.copy_job())
         if self.reason == "released":
-            return services.release_job(actor=self.actor, job=self.row(), reason=Message("The worker was stopped"))
+            return services.release_job(actor=self.actor, job=self.copy_job(), reason=Message("The worker was stopped"))
         if self.reason == "timeout":
             error = build_time_limit_error(self.job)
-            return services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=False)
+            return services.fail_attempt(actor=self.actor, job=self.copy_job(), error=error, retry=False)
         return None
 
     def register_success(self, result: Mapping[str, Any]) -> None:
@@ -330,7 +330,7 @@ class Attempt:
         def register() -> None:
             with transaction.atomic():
                 artifacts = outputs.adopt(self.actor, self.job, stored)
-                job = self.row()
+                job = self.copy_job()
                 services.succeed_job(actor=self.actor, job=job, outputs=artifacts, result=result["summary"])
                 record_provenance(actor=self.actor, job=job, code_digest=code, environment=facts)
                 kinds.REGISTER[job.kind](self.actor, job, artifacts)
@@ -349,7 +349,9 @@ class Attempt:
 
     def fail(self, error: Mapping[str, Any], *, retry: bool, counts: bool = True) -> None:
         self.write_end(
-            lambda: services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=retry, counts=counts),
+            lambda: services.fail_attempt(
+                actor=self.actor, job=self.copy_job(), error=error, retry=retry, counts=counts
+            ),
         )
 
     def write_end(self, write: Callable[[], Job | None]) -> None:
@@ -371,7 +373,7 @@ class Attempt:
 
         def release_job() -> None:
             with transaction.atomic():
-                self.tracker.close(services.release_job(actor=self.actor, job=self.row(), reason=why))
+                self.tracker.close(services.release_job(actor=self.actor, job=self.copy_job(), reason=why))
 
         self.finishing = True
         try:
@@ -379,7 +381,7 @@ class Attempt:
         except StaleState:
             log.warning("job %s, attempt %s: lost before it could be given back", self.job.pk, self.job.attempt)
 
-    def row(self) -> Job:
+    def copy_job(self) -> Job:
         """The job as this attempt holds it, fresh for each try: a try that was rolled back has changed its copy."""
         return copy.copy(self.job)
 

@@ -14,7 +14,7 @@ from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import get_store
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.services import register_version
+from apps.data.datasets.services import add_version_from_job_output
 from apps.data.datasets.versions.registration import add_version, ensure_dataset
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.ends import EdgeSpec, End
@@ -36,7 +36,7 @@ JobInput.objects.create(job=job, slot="table", artifact=raw)
 meta = dict(rows=2, origins="runs")
 outputs = [("table", held(b"PAR1 traced"), "table.parquet", PARQUET, meta),
            ("origins", held(struct.pack("<QQQQ", 0, 0, 1, 2)), "origins.bin", "application/vnd.plane.row-origins", {})]
-register_version(actor=worker, project=project, dataset_name="traced-clean", outputs=outputs, job=job,
+add_version_from_job_output(actor=worker, project=project, dataset_name="traced-clean", outputs=outputs, job=job,
                  script="test", params={})
 here = End("job", str(job.pk), label=str(job))
 files = [End("artifact", f"{n:064x}", label=f"part-{n}.bin") for n in range(900)]

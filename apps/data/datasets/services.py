@@ -187,7 +187,7 @@ def attach_quality(actor: Actor, version: DatasetVersion, artifact: Artifact) ->
     version.refresh_from_db(fields=["quality"])
 
 
-def register_version(
+def add_version_from_job_output(
     *,
     actor: Actor,
     project: Project,

@@ -23,7 +23,7 @@ from deepseek.tables.csv_dialect import AUTO, CsvDialect
 HEAD_BYTES = 4096  # bytes that tell which kind of table a file is
 
 
-def submit_upload_check(
+def submit_add_version_job(
     *, actor: Actor, project: Project, dataset_name: str, artifact: Artifact, dialect: CsvDialect | None, note: str = ""
 ) -> tuple[Job, bool]:
     """Queue the job that adds these bytes as a version if it succeeds: the dataset requires a check, or the web process
@@ -69,7 +69,7 @@ def ingest_csv(
         )
     policy.require(actor, "job.submit", project)
     services.inspect_stored_csv(project, artifact, dialect)
-    return submit_upload_check(
+    return submit_add_version_job(
         actor=actor, project=project, dataset_name=dataset_name, artifact=artifact, dialect=dialect, note=note
     )[0]
 
@@ -101,7 +101,7 @@ def ingest_table(
     ):
         return services.add_files(files=[(get_table_path(kind), artifact.pk, kind)], **target)
     policy.require(actor, "job.submit", project)
-    return submit_upload_check(artifact=artifact, dialect=None, **target)[0]
+    return submit_add_version_job(artifact=artifact, dialect=None, **target)[0]
 
 
 def is_known_version(dataset: Dataset, artifact: Artifact, kind: str) -> bool:

@@ -237,8 +237,8 @@ def describe_predictions_used(result: GateResult) -> dict[str, Any]:
 
 
 # -- the gate before a promotion ------------------------------------------------------------------------------------
-def require_gates(actor: Actor, version: ModelVersion) -> list[GateResult]:
-    """What the gates say, written down; Conflict with every gate that does not let the version through."""
+def record_and_require_gates(actor: Actor, version: ModelVersion) -> list[GateResult]:
+    """Evaluate the gates and record each verdict; Conflict with every gate that does not let the version through."""
     results = evaluate_gates(version, fresh=True)
     with transaction.atomic():
         for result in results:

@@ -8,7 +8,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Refused, StaleState
 from apps.ml.registry.alias_names import is_like_protected
-from apps.ml.registry.gates.verdicts import require_gates
+from apps.ml.registry.gates.verdicts import record_and_require_gates
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelVersion
 from apps.ml.registry.promotion.facts import build_promotion_facts, find_missing_bytes
 from apps.ml.registry.queries import get_holders
@@ -120,7 +120,7 @@ def request_promotion(
     missing = find_missing_bytes(version)
     if missing is not None:
         raise Damaged(missing)
-    require_gates(actor, version)
+    record_and_require_gates(actor, version)
     return request_approval(
         actor=actor,
         project=version.model.project,

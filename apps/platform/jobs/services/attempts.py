@@ -31,7 +31,7 @@ from apps.platform.jobs.services.moves import (
     cancel_running,
     end_members,
     fail_job,
-    filter_held,
+    filter_current_attempt,
     free_children,
     record_move,
     requeue_running,
@@ -163,7 +163,7 @@ def report_events(*, actor: Actor, job: Job, events: Sequence[tuple[str, Mapping
     """
     require(actor, "job.report")
     with transaction.atomic():
-        rows = filter_held(job).update(event_seq=F("event_seq") + len(events), **snapshot)
+        rows = filter_current_attempt(job).update(event_seq=F("event_seq") + len(events), **snapshot)
         if not rows:
             raise StaleState(
                 "Job {job_pk} is not held by attempt {attempt} any more.",

@@ -24,7 +24,7 @@ from apps.platform.jobs.states import ENDED, OPEN_MEMBERS, JobState, MemberState
 from deepseek.messages import Message, record_messages, restore_message
 
 
-def filter_held(job: Job) -> Any:
+def filter_current_attempt(job: Job) -> Any:
     """Filter for the job's row while this attempt holds it: the fence of telemetry (final states: `guard`)."""
     return Job.objects.filter(pk=job.pk, owner=job.owner, attempt=job.attempt, state=JobState.RUNNING)
 

@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from apps.data.datasets.services import create_dataset, register_version
+from apps.data.datasets.services import add_version_from_job_output, create_dataset
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.provenance import record_provenance
@@ -27,7 +27,7 @@ def cleaned(worker_actor, project, held, job, added, report):
     record_provenance(actor=worker_actor, job=made_by, code_digest="c" * 64, environment=ENVIRONMENT)
     Job.objects.filter(pk=made_by.pk).update(state=JobState.SUCCEEDED, ended_at=timezone.now())
     facts = {"dataset_name": "clean", "outputs": outputs, "job": made_by, "params": {"window_size": 5}}
-    return register_version(actor=worker_actor, project=project, script="deepseek.clean 0.1.0", **facts)[0]
+    return add_version_from_job_output(actor=worker_actor, project=project, script="deepseek.clean 0.1.0", **facts)[0]
 
 
 def test_whole(api, viewer, cleaned, held):

@@ -14,7 +14,7 @@ from apps.data.datasets.provenance.row_origin_runs import (
     find_source_row,
 )
 from apps.data.datasets.provenance.row_origins import trace_descendants, trace_origin
-from apps.data.datasets.services import register_version
+from apps.data.datasets.services import add_version_from_job_output
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.artifacts.verification import read_verified
 
@@ -36,7 +36,7 @@ def made_of(worker_actor, project, held, job):
         if origins is not None:
             outputs.append(("origins", held(origins), "origins.bin", KIND, {}))
         facts = {"dataset_name": name, "outputs": outputs, "job": job(table=source), "script": "test", "params": {}}
-        return register_version(actor=worker_actor, project=project, **facts)[0]
+        return add_version_from_job_output(actor=worker_actor, project=project, **facts)[0]
 
     return make
 
@@ -79,7 +79,7 @@ def test_a_row_that_a_step_put_in_comes_from_nowhere(uploaded, made_of, held, as
 def test_a_version_that_says_nothing_of_its_rows(uploaded, held, job, worker_actor, project, asked):
     outputs = [("table", held(b"PAR1 a"), "table.parquet", PARQUET, {"rows": 3})]
     facts = {"dataset_name": "clean", "outputs": outputs, "job": job(table=held()), "script": "test", "params": {}}
-    version = register_version(actor=worker_actor, project=project, **facts)[0]
+    version = add_version_from_job_output(actor=worker_actor, project=project, **facts)[0]
     assert version.origin_version is None
     assert asked(version, 1)["ends"] == "not_recorded"
 

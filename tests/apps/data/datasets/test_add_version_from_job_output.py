@@ -5,7 +5,7 @@ import pytest
 from apps.core.errors import Invalid, Refused
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.provenance.job_inputs import find_source_versions
-from apps.data.datasets.services import register_version, set_quality
+from apps.data.datasets.services import add_version_from_job_output, set_quality
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobInput
@@ -34,7 +34,9 @@ def outputs(held, report):
 def registered(worker_actor, project):
     def register(job, outputs, name="clean", actor=worker_actor, **more):
         values = {"script": "deepseek.clean 0.1.0", "params": {"window_size": 5}} | more
-        return register_version(actor=actor, project=project, dataset_name=name, outputs=outputs, job=job, **values)
+        return add_version_from_job_output(
+            actor=actor, project=project, dataset_name=name, outputs=outputs, job=job, **values
+        )
 
     return register
 
