@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deepseek.client.downloads import RemoteFile, fetch_files
 from deepseek.client.errors import ClientError, PlaneRefusal
 from deepseek.client.jobs import JobHandle
-from deepseek.client.references import VersionReference
+from deepseek.client.references import VersionReference, normalise_version
 from deepseek.client.transport import quote_part
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ class DatasetHandle:
         return self.plane.iterate(f"{self._path}/versions")
 
     def version(self, version: str | int) -> dict[str, Any]:
-        """One version by its number, tag or digest. Raises ClientError ``version_unknown``."""
-        return _get_version(self.plane, f"{self._path}/versions", self.name, version, "deepseek data ls")
+        """One version by its number (3 or "v3"), tag or digest. Raises ClientError ``version_unknown``."""
+        path = f"{self._path}/versions"
+        return _get_version(self.plane, path, self.name, normalise_version(version), "deepseek data ls")
 
     def download(self, version: str | int, out: str | Path) -> list[Path]:
         """Download the files of a version into the folder `out`, verified."""
@@ -107,7 +108,7 @@ class ModelHandle:
     def version(self, version: str | int) -> dict[str, Any]:
         """One version with its variants, by its number or digest, or by an alias. Raises ClientError
         ``version_unknown``."""
-        text = str(version)
+        text = normalise_version(version)
         if not text.isdecimal() and len(text) != 64:
             return _get_version(self.plane, f"{self._path}/aliases", self.name, text, "deepseek models ls")
         return _get_version(self.plane, f"{self._path}/versions", self.name, text, "deepseek models ls")
@@ -151,13 +152,13 @@ class ModelHandle:
         )
 
 
-def _get_version(plane: Plane, path: str, name: str, version: str | int, listing: str) -> dict[str, Any]:
+def _get_version(plane: Plane, path: str, name: str, version: str, listing: str) -> dict[str, Any]:
     try:
-        row: dict[str, Any] = plane.get(f"{path}/{quote_part(str(version))}")
+        row: dict[str, Any] = plane.get(f"{path}/{quote_part(version)}")
     except PlaneRefusal as refusal:
         if refusal.status != 404:
             raise
-        reference = VersionReference(name, str(version))
+        reference = VersionReference(name, version)
         error = ClientError(
             "version_unknown",
             f"There is no {reference} in the project {plane.project}.",

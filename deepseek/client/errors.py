@@ -35,9 +35,13 @@ class PlaneRefusal(ClientError):
 
 
 class PlaneUnreachable(ClientError):
-    """The plane gave no answer, or one of its parts is away. Exit code 1: the same again may succeed."""
+    """The plane gave no answer, or one of its parts is away. Exit code 1: the same again may succeed.
+
+    `status` is the HTTP status of a plane that answered that it is busy or restarts, else 0.
+    """
 
     exit_code = 1
+    status = 0
 
 
 class JobNotSucceeded(ClientError):

@@ -19,6 +19,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 WAIT_SECONDS = 55
 LOG_PAGE = 5000
 CANCELLED_EXIT = 130
+SCRIPT_FAILED = "script_failed"  # the error of a script that ended with an exit code of its own
 
 
 @dataclass(frozen=True)
@@ -191,11 +192,7 @@ def name_output(output: dict[str, Any]) -> str:
 
 
 def read_exit_code(error: dict[str, Any]) -> int:
-    """The exit code of the script that failed, or 1."""
+    """The exit code of the script that failed; 1 where the job failed otherwise."""
     params = error.get("params")
-    for holder in (error, params if isinstance(params, dict) else {}):
-        for key in ("exit_code", "code"):
-            value = holder.get(key)
-            if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 256:
-                return value
-    return 1
+    code = params.get("code") if error.get("code") == SCRIPT_FAILED and isinstance(params, dict) else None
+    return code if isinstance(code, int) and 0 < code < 256 else 1

@@ -134,13 +134,14 @@ class Plane:
         memory_bytes: int | None = None,
         outputs: Sequence[str] = (),
         environment: str = "",
+        table: str = "",
         register: Mapping[str, str] | None = None,
         folder: str | Path | None = None,
     ) -> JobHandle:
         """Send the folder of a script and queue a `script` job that runs it. Returns at once: see JobHandle.wait.
 
         `data` are dataset versions (`wti-clean:v1`); the script finds their files at `$DATA/<name>/`. What it writes
-        below `$OUT` are its outputs. `processes` is per node. `register`: experiment, dataset, model.
+        below `$OUT` are its outputs. `processes` is per node. `register`: experiment, dataset (of the output `table`).
         """
         run = ScriptRun(
             script=Path(script),
@@ -154,6 +155,7 @@ class Plane:
             memory_bytes=memory_bytes,
             outputs=tuple(outputs),
             environment=environment,
+            table=table,
             register=dict(register or {}),
             folder=None if folder is None else Path(folder),
         )

@@ -33,5 +33,10 @@ def parse_reference(text: str, field: str, listing: str) -> VersionReference:
             limit="NAME:vN, for instance wti-clean:v1",
             hint=f"{listing} {text.rstrip(':')} lists the versions." if text.rstrip(":") else f"{listing} lists them.",
         )
-    number = NUMBER.fullmatch(version)
-    return VersionReference(name, number[1] if number else version)
+    return VersionReference(name, normalise_version(version))
+
+
+def normalise_version(version: str | int) -> str:
+    """`3` for 3, "3" and "v3"; a tag, an alias or a digest as it is."""
+    number = NUMBER.fullmatch(str(version))
+    return number[1] if number else str(version)

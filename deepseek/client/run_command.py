@@ -54,7 +54,7 @@ def split_words(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def build_run(arguments: argparse.Namespace, arguments_of_script: tuple[str, ...]) -> ScriptRun:
-    register = {name: getattr(arguments, f"register_{name}") for name in ("experiment", "dataset", "model")}
+    register = {name: getattr(arguments, f"register_{name}") for name in ("experiment", "dataset")}
     return ScriptRun(
         script=arguments.script,
         args=arguments_of_script,
@@ -67,6 +67,7 @@ def build_run(arguments: argparse.Namespace, arguments_of_script: tuple[str, ...
         memory_bytes=arguments.memory,
         outputs=tuple(arguments.output),
         environment=arguments.environment,
+        table=arguments.table,
         register={name: value for name, value in register.items() if value},
         folder=arguments.folder,
     )
@@ -90,16 +91,17 @@ def build_run_parser() -> Parser:
     help_text = "a Python environment that the operator has configured (default: the node's own)"
     parser.add_argument("--environment", metavar="NAME", default="", help=help_text)
     needs = parser.add_argument_group("needs", "What it takes of a node; what is left out is the plane's default.")
-    needs.add_argument("--nodes", metavar="N", type=build_range_parser(1, 4096), default=1, help="nodes (default: 1)")
+    needs.add_argument("--nodes", metavar="N", type=build_range_parser(1, 64), default=1, help="nodes (default: 1)")
     help_text = "processes on each node, started by torch.distributed.run (default: 1)"
-    needs.add_argument("--processes", metavar="N", type=build_range_parser(1, 256), default=1, help=help_text)
+    needs.add_argument("--processes", metavar="N", type=build_range_parser(1, 64), default=1, help=help_text)
     needs.add_argument("--gpus", metavar="N", type=build_range_parser(0, 64), help="GPUs on each node")
     needs.add_argument("--cpus", metavar="N", type=build_range_parser(1, 4096), help="CPUs on each node")
     needs.add_argument("--memory", metavar="SIZE", type=parse_size, help="memory on each node, for instance 8G")
     register = parser.add_argument_group("register", "What becomes of the outputs.")
     register.add_argument("--experiment", dest="register_experiment", metavar="NAME", help="experiment of its run")
     register.add_argument("--register-dataset", metavar="NAME", help="a dataset version of the output table")
-    register.add_argument("--register-model", metavar="NAME", help="a model version of the outputs")
+    help_text = "the output that becomes it (default: the only table among the outputs)"
+    register.add_argument("--table", metavar="PATH", default="", help=help_text)
     parser.add_argument("--detach", action="store_true", help="do not follow it: print its number and leave")
     return parser
 

@@ -29,6 +29,7 @@ class ScriptRun:
     memory_bytes: int | None = None
     outputs: tuple[str, ...] = ()
     environment: str = ""
+    table: str = ""
     register: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     """The code folder; None: the folder of the script."""
@@ -111,6 +112,8 @@ class ScriptRun:
             },
             "inputs": {"code": {"digest": code_digest}},
         }
+        if self.table:
+            body["spec"]["table"] = self.table
         if self.register:
             body["register"] = dict(self.register)
         if given := {name: value for name, value in needs.items() if value is not None}:

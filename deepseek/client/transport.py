@@ -89,7 +89,8 @@ class Transport:
 
         def request() -> httpx.Response:
             data = content() if callable(content) else content
-            return self._http.request(method, self.url + path, params=params, content=data, headers=sent)
+            # An empty dictionary would take the query of the path away.
+            return self._http.request(method, self.url + path, params=params or None, content=data, headers=sent)
 
         return self._check(self._repeat(request, is_repeatable))
 
@@ -160,18 +161,19 @@ class Transport:
             refusal = PlaneRefusal.from_answer(answer.status_code, error)
         except (ValueError, KeyError, TypeError, AttributeError):
             if answer.status_code in AWAY or answer.status_code >= 500:
-                raise self._build_away_error(f"status {answer.status_code}") from None
+                detail = f" {answer.text[:200]}" if answer.content.startswith(b"{") else ""
+                raise self._build_away_error(f"status {answer.status_code}{detail}", answer.status_code) from None
             raise self._build_foreign_error(answer) from None
         if answer.status_code in AWAY:
-            away = self._build_away_error(f"{answer.status_code} {refusal.code}")
-            away.hint = refusal.hint or away.hint
+            away = self._build_away_error(f"{answer.status_code} {refusal.code}", answer.status_code)
+            away.code, away.hint = refusal.code, refusal.hint or away.hint
             raise away
         if answer.status_code == 401:
             refusal.field, refusal.hint = "token", f"Log in again: deepseek login {self.url}"  # type: ignore[assignment]
         raise refusal
 
-    def _build_foreign_error(self, answer: httpx.Response) -> ClientError:
-        return ClientError(
+    def _build_foreign_error(self, answer: httpx.Response) -> PlaneRefusal:
+        refusal = PlaneRefusal(
             "no_plane",
             f"{self.url} does not answer as a plane does.",
             field="URL",
@@ -179,6 +181,8 @@ class Transport:
             limit="the address of a plane",
             hint="Give the address at which the plane's pages open in a browser, without a path.",
         )
+        refusal.status = answer.status_code
+        return refusal
 
     def _build_unreachable(self, error: Exception) -> ClientError:
         if _is_distrust(error):
@@ -192,14 +196,16 @@ class Transport:
             )
         return self._build_away_error(_shorten(error))
 
-    def _build_away_error(self, reason: str) -> PlaneUnreachable:
-        return PlaneUnreachable(
+    def _build_away_error(self, reason: str, status: int = 0) -> PlaneUnreachable:
+        error = PlaneUnreachable(
             "plane_unreachable",
             f"The plane at {self.url} does not answer: {reason}.",
             field="URL",
             value=self.url,
             hint="Check the address, the network and that the plane runs, then try again.",
         )
+        error.status = status
+        return error
 
 
 def build_tls_context(ca: str) -> ssl.SSLContext:

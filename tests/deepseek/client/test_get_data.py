@@ -22,6 +22,10 @@ def test_files_of_a_version(cli, prices, tmp_path, reference):
     assert (tmp_path / "out/table.csv").read_text() == TABLE
 
 
+def test_version_by_number_in_python(prices):
+    assert {prices.version(name)["number"] for name in (1, "1", "v1")} == {1}
+
+
 def test_tag_names_a_version(cli, plane, prices, tmp_path):
     plane.call("PUT", "/datasets/prices/versions/1/tags/stable", {})
     assert cli("data", "get", "prices:stable", "-o", "out").returncode == 0

@@ -29,7 +29,7 @@ def build_body(*words: object) -> dict:
 def test_body_of_the_job(script):
     words = ["--data", "wti:v1", "--data", "prices:2", "--nodes", 2, "--processes", 4, "--gpus", 0, "--cpus", 8]
     words += ["--memory", "2G", "--name", "try-1", "--output", "model.pt", "--environment", "torch"]
-    words += ["--experiment", "lr", "--register-model", "wti", "--", "--lr", "0.1", "--", "x"]
+    words += ["--experiment", "lr", "--register-dataset", "wti", "--table", "a.csv", "--", "--lr", "0.1", "--", "x"]
     assert build_body(script, *words) == {
         "kind": "script",
         "name": "try-1",
@@ -39,9 +39,10 @@ def test_body_of_the_job(script):
             "data": ["wti:v1", "prices:v2"],
             "outputs": ["model.pt"],
             "environment": "torch",
+            "table": "a.csv",
         },
         "inputs": {"code": {"digest": DIGEST}},
-        "register": {"experiment": "lr", "model": "wti"},
+        "register": {"experiment": "lr", "dataset": "wti"},
         "needs": {"gpus": 0, "cpus": 8, "memory_bytes": 2 << 30, "nodes": 2},
     }
 

@@ -75,6 +75,13 @@ def test_what_could_be_done_twice_is_not_repeated(serve, connect):
     assert connect(server, patience=10).call("POST", "/api", {}, headers={"Idempotency-Key": "1"}) == 3
 
 
+def test_query_of_a_path_is_kept(serve, connect):
+    server = serve(lambda request: request.answer(200, b"1"))
+    connect(server).call("GET", "/api?a=1")
+    connect(server).call("GET", "/api", a="x y", b=None, c="")
+    assert [path for _method, path, _headers in server.requests] == ["/api?a=1", "/api?a=x+y"]
+
+
 def test_bad_authority_file(connect, serve, tmp_path):
     server = serve(lambda request: None)
     (tmp_path / "ca.pem").write_text("no certificate")
