@@ -1,14 +1,15 @@
-"""A small REST client on the standard library, used by the demo and the fault tests."""
+"""The client of deepseek.client in the words of the demo and the fault tests: any call, and waiting by looks."""
 
 from __future__ import annotations
 
 import json
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
+
+from deepseek.client.errors import ClientError, PlaneRefusal, PlaneUnreachable
+from deepseek.client.transport import Transport
 
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -20,12 +21,18 @@ class ApiError(Exception):
         super().__init__(f"{status} {error.get('code')}: {error.get('message')} {error.get('hint') or ''}".strip())
         self.status, self.error = status, error
 
+    @classmethod
+    def from_refusal(cls, refusal: PlaneRefusal | PlaneUnreachable) -> ApiError:
+        names = ("code", "message", "field", "limit", "hint")
+        return cls(refusal.status, {name: getattr(refusal, name) for name in names})
+
 
 class PlaneClient:
     """One plane, one project, one token. `patience`: seconds for which a plane that does not answer is asked again."""
 
     def __init__(self, address: str, token: str = "", project: str = "", *, patience: float = 0.0) -> None:
         self.address, self.token, self.project, self.patience = address.rstrip("/"), token, project, patience
+        self._transport = Transport(self.address, token)
 
     def call(
         self,
@@ -34,10 +41,9 @@ class PlaneClient:
         body: Any = None,
         *,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 70.0,
     ) -> Any:
         """The answer as JSON. A `path` without "/api" is below the project; bytes are sent as they are."""
-        text = self.fetch(path, body, method=method, headers=headers, timeout=timeout)
+        text = self.fetch(path, body, method=method, headers=headers)
         return json.loads(text) if text else None
 
     def fetch(
@@ -47,31 +53,29 @@ class PlaneClient:
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
-        timeout: float = 70.0,
     ) -> bytes:
         """Return the response body as bytes, for a file for instance."""
         where = path if path.startswith(("/api/", "/healthz", "/readyz")) else f"/api/v1/projects/{self.project}{path}"
-        sent = {"Accept": "application/json", **(headers or {})}
-        if self.token:
-            sent["Authorization"] = f"Bearer {self.token}"
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        if data is not None:
+        # Each call on a connection of its own: what is killed or counted in a test is not one that was kept.
+        sent = {"Connection": "close", **(headers or {})}
+        if isinstance(body, bytes):
             sent.setdefault("Content-Type", "application/json")
+        content, document = (body, None) if isinstance(body, bytes) else (None, body)
         deadline = time.monotonic() + self.patience
         while True:
-            request = urllib.request.Request(self.address + where, data=data, headers=sent, method=method)  # noqa: S310
             try:
-                with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - the plane's own address
-                    return bytes(answer.read())
-            except urllib.error.HTTPError as failure:
-                raise ApiError(failure.code, parse_error(failure.read())) from None
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                return self._transport.send(method, where, document, content=content, headers=sent).content
+            except PlaneRefusal as refusal:
+                raise ApiError.from_refusal(refusal) from None
+            except PlaneUnreachable as failure:
+                if failure.status:
+                    raise ApiError.from_refusal(failure) from None
                 if time.monotonic() > deadline:
-                    raise
+                    raise ConnectionError(str(failure)) from None
                 time.sleep(0.2)
 
     def get(self, path: str, **query: Any) -> Any:
-        return self.call("GET", path + (f"?{urllib.parse.urlencode(query)}" if query else ""))
+        return self.call("GET", path + (f"?{urlencode(query)}" if query else ""))
 
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.call(
@@ -100,14 +104,6 @@ class PlaneClient:
             time.sleep(0.2)
 
 
-def parse_error(text: bytes) -> Mapping[str, Any]:
-    try:
-        error: Mapping[str, Any] = json.loads(text)["error"]
-    except (ValueError, KeyError, TypeError):
-        error = {"code": "unreadable", "message": text[:200].decode(errors="replace")}
-    return error
-
-
 def wait_until_ready(address: str, *, seconds: float) -> None:
     """Wait until every part of the plane says that it is ready; TimeoutError naming those that do not."""
     deadline = time.monotonic() + seconds
@@ -119,7 +115,7 @@ def wait_until_ready(address: str, *, seconds: float) -> None:
             return
         except ApiError as answer:
             missing = str(answer.error)
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+        except (ClientError, ConnectionError):
             pass
         time.sleep(0.1)
     raise TimeoutError(f"the plane at {address} is not ready after {seconds:g} s: {missing}")
