@@ -13,6 +13,8 @@ import pyarrow.flight as flight
 from deepseek.distributed.certificates import SERVER_NAME
 from deepseek.distributed.directory import Directory, wait_for_address
 from deepseek.distributed.errors import FitError, SessionReplacedError
+from deepseek.distributed.layout import view_array
+from deepseek.distributed.memory import map_claim
 from deepseek.distributed.options import ServerOptions
 from deepseek.distributed.wire import (
     BATCH_VALUES,
@@ -23,7 +25,9 @@ from deepseek.distributed.wire import (
     copy_values,
     get_integer,
     is_lost_connection,
+    read_header,
     read_vector,
+    write_header,
     write_vector,
 )
 
@@ -40,6 +44,8 @@ class ShardClient:
         self._headers = [(b"authorization", f"Bearer {token}".encode())]
         self._client: Any = None
         self.is_encrypted = False
+        self._parameters: Vector | None = None  # the server's memory, where this process can map it
+        self._can_map = True
         self._writer: Any = None
         self._reader: Any = None
         self._waiting_since: float | None = None
@@ -93,10 +99,20 @@ class ShardClient:
 
     def _attach(self, hello: dict[str, Any], out: Vector, left: float) -> int:
         client = self._connect(left)
+        if self.is_encrypted or not self._can_map:
+            hello = {name: value for name, value in hello.items() if name != "memory"}
         descriptor = flight.FlightDescriptor.for_command(json.dumps(hello).encode())
         self._writer, self._reader = client.do_exchange(descriptor, flight.FlightCallOptions(headers=self._headers))
         self._writer.begin(SCHEMA)
-        return self._receive(out)
+        self._parameters = None
+        header = self._receive(out)
+        if header.get("memory"):
+            try:
+                self._parameters = view_array(map_claim(header["memory"], out.size))
+            except OSError as error:
+                self._can_map = False
+                raise flight.FlightUnavailableError("The server's memory cannot be mapped.") from error
+        return self._get_clock(header)
 
     def send(self, batches: list[Any], header: dict[str, Any]) -> bool:
         """Push a gradient; False if the connection is lost."""
@@ -104,7 +120,10 @@ class ShardClient:
         if self._writer is None:
             return False
         try:
-            write_vector(self._writer, batches, header)
+            if self._parameters is None:
+                write_vector(self._writer, batches, header)
+            else:
+                write_header(self._writer, header)
         except (pa.ArrowException, flight.FlightError, OSError):  # the reader knows why
             return False
         return True
@@ -128,14 +147,19 @@ class ShardClient:
 
         self._retry(push_again)
 
-    def _receive(self, out: Vector) -> int:
+    def _get_clock(self, header: dict[str, Any]) -> int:
+        return get_integer(header, "clock", 0, 1 << 62)
+
+    def _receive(self, out: Vector) -> dict[str, Any]:
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
-        header = read_vector(self._reader, out)
+        header = read_vector(self._reader, out) if self._parameters is None else read_header(self._reader)
         self._waiting_since = None
         if header is None:
             raise flight.FlightUnavailableError("The server has closed the stream.")
-        return get_integer(header, "clock", 0, 1 << 62)
+        if self._parameters is not None:
+            out[:] = self._parameters
+        return header
 
     def cancel_overdue(self) -> None:
         """Cancel a wait for an answer that has exceeded rpc_timeout. Called by another thread."""

@@ -30,6 +30,7 @@ from deepseek.distributed.checkpoint import (
 from deepseek.distributed.directory import ServerAddress
 from deepseek.distributed.errors import FitError, SessionReplacedError
 from deepseek.distributed.layout import MAX_STATE_BYTES, load_tensors, view_array
+from deepseek.distributed.memory import map_claim
 from deepseek.distributed.options import FitOptions, ServerOptions
 from deepseek.distributed.shard import DroppedError, Push, Shard
 from deepseek.distributed.wire import (
@@ -41,7 +42,9 @@ from deepseek.distributed.wire import (
     get_integer,
     get_text,
     parse_header,
+    read_header,
     read_vector,
+    write_header,
     write_vector,
 )
 
@@ -79,6 +82,7 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
         self._lock = threading.Lock()
         self._released: set[int] = set()
         self.shard: Shard | None = None
+        self._is_encrypted = certificate is not None
         if get_checkpoint_path(folder, index).exists():
             self._load()
         scheme = "grpc+tls" if certificate else "grpc"
@@ -122,11 +126,13 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
                     "names or shapes of its parameters differ."
                 )
             reason = "sent a message that was refused"
+            shared = self._map_gradient(shard, hello.get("memory"))
             due = shard.attach(rank, session, clock)
             try:
                 writer.begin(SCHEMA)
-                write_vector(writer, self._batches, {"clock": due})
-                self._serve_pushes(shard, rank, session, context, reader, writer)
+                memory = shard.memory.claim if shared is not None and shard.memory else None
+                write_vector(writer, self._batches, {"clock": due, "memory": memory})
+                self._serve_pushes(shard, rank, session, shared, context, reader, writer)
                 reason = "connection closed"
             except (DroppedError, OSError, pa.ArrowException, flight.FlightError):
                 reason = "connection lost"
@@ -134,9 +140,29 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
             finally:
                 shard.detach(rank, session, reason)
 
-    def _serve_pushes(self, shard: Shard, rank: int, session: str, context: Any, reader: Any, writer: Any) -> None:
-        gradient = torch.empty_like(shard.parameters)
-        while (header := read_vector(reader, view_array(gradient))) is not None:
+    def _map_gradient(self, shard: Shard, claim: Any) -> torch.Tensor | None:
+        """The worker's gradient of this shard in its own memory; None where it has to come through the stream."""
+        if not isinstance(claim, dict) or shard.memory is None or self._is_encrypted:
+            return None
+        start, size = get_integer(claim, "start", 0, MAX_SHARD_VALUES), shard.parameters.numel()
+        try:
+            return map_claim(claim, start + size)[start:]
+        except OSError:
+            return None
+
+    def _serve_pushes(
+        self,
+        shard: Shard,
+        rank: int,
+        session: str,
+        shared: torch.Tensor | None,
+        context: Any,
+        reader: Any,
+        writer: Any,
+    ) -> None:
+        gradient = torch.empty_like(shard.parameters) if shared is None else shared
+        vector = view_array(gradient)
+        while (header := read_vector(reader, vector) if shared is None else read_header(reader)) is not None:
             step = get_integer(header, "step", 0, 1 << 62)
             epoch = get_integer(header, "epoch", 0, self._options.epochs - 1)
             loss = header.get("loss")
@@ -144,7 +170,10 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
                 raise RefusedError("loss is missing or not finite; send a number.")
             push = Push(step, epoch, float(loss), gradient)
             clock = shard.push(rank, session, push, context.is_cancelled)
-            write_vector(writer, self._batches, {"clock": clock})
+            if shared is None:
+                write_vector(writer, self._batches, {"clock": clock})
+            else:
+                write_header(writer, {"clock": clock})
 
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Take the initial parameters, once."""
@@ -209,7 +238,7 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
     def _do_put_state(self, data: memoryview) -> None:
         head, _, body = bytes(data[: MAX_STATE_BYTES + MAX_HEADER_BYTES]).partition(b"\n")
         rank, session = self._parse_session(memoryview(head))
-        self._get_shard().beat(rank, session)
+        self._get_shard().validate_session(rank, session)
         _validate_state(body, read_state(self._folder, None))
         write_file(_get_state_path(self._folder, rank), body)
 

@@ -22,13 +22,13 @@ class ShardOptimizer:
         self._state: dict[str, Tensor] = {}
 
     def step(self, gradient: Tensor) -> None:
-        """One step; may change `gradient`."""
+        """One step; does not change `gradient`, which may be memory of a worker."""
         options = self._options
         if options.weight_decay:
             if options.optimizer == "adamw":
                 self._parameters.mul_(1 - options.lr * options.weight_decay)
             else:
-                gradient.add_(self._parameters, alpha=options.weight_decay)
+                gradient = gradient.add(self._parameters, alpha=options.weight_decay)
         if options.optimizer == "sgd":
             self._step_sgd(gradient)
         else:

@@ -23,6 +23,7 @@ class ServerOptions:
     rpc_timeout: float
     heartbeat_interval: float
     tls: bool
+    shared_memory: bool = True
 
     def __post_init__(self) -> None:
         validate_integer("worker_num", self.worker_num, 1, 1024, "Give the number of processes that compute gradients.")
@@ -39,6 +40,7 @@ class ServerOptions:
                 "Lower the interval or raise rpc_timeout.",
             )
         validate_flag("tls", self.tls)
+        validate_flag("shared_memory", self.shared_memory)
 
     @property
     def silence_limit(self) -> float:

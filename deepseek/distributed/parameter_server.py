@@ -26,7 +26,8 @@ class ParameterServer:
     `worker_num` processes compute gradients, `server_num` hold a shard of the parameters each. `rpc_timeout`: seconds
     that a worker waits for an answer, in sync mode also for the other workers. `heartbeat_interval`: seconds between
     two signs of life; a worker that misses three is dropped. `tls`: encrypt on one host too; between hosts it is always
-    on. Raises ArgumentError, a ValueError.
+    on. `shared_memory`: without TLS, processes of one host pass vectors through memory that both map, and only headers
+    through the stream. Raises ArgumentError, a ValueError.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class ParameterServer:
         heartbeat_interval: float = 10,
         *,
         tls: bool = False,
+        shared_memory: bool = True,
     ) -> None:
-        self.options = ServerOptions(worker_num, server_num, rpc_timeout, heartbeat_interval, tls)
+        self.options = ServerOptions(worker_num, server_num, rpc_timeout, heartbeat_interval, tls, shared_memory)
 
     def __repr__(self) -> str:
         return f"ParameterServer({', '.join(f'{name}={value!r}' for name, value in vars(self.options).items())})"

@@ -22,6 +22,7 @@ from deepseek.distributed.checkpoint import (
     write_checkpoint,
 )
 from deepseek.distributed.errors import SessionReplacedError
+from deepseek.distributed.memory import share_vector
 from deepseek.distributed.optimizers import ShardOptimizer
 from deepseek.distributed.options import FitOptions, ServerOptions
 
@@ -57,7 +58,11 @@ class Shard:
     def __init__(self, folder: Path, index: int, server: ServerOptions, options: FitOptions) -> None:
         """Load the shard from its checkpoint: the first one is the initial state."""
         checkpoint = read_checkpoint(get_checkpoint_path(folder, index))
+        self.memory = share_vector(checkpoint.parameters.numel()) if server.shared_memory else None
         self.parameters = checkpoint.parameters
+        if self.memory is not None:
+            self.parameters = self.memory.tensor.copy_(checkpoint.parameters)
+        self._mean = torch.empty_like(self.parameters) if options.mode == "sync" else torch.empty(0)
         self.progress = checkpoint.progress
         self.server, self.options = server, options
         self._path = get_checkpoint_path(folder, index)
@@ -101,11 +106,15 @@ class Shard:
             return current
 
     def leave(self, rank: int, session: str) -> None:
-        """Let a worker that has pushed everything go."""
+        """Let a worker that has pushed everything go, also if this shard came back since and does not know it yet."""
         with self._changed:
-            self._get_member(rank, session)
-            del self._members[rank]
-            self.progress.done.append(rank)
+            self.validate_session(rank, session)
+            self._members.pop(rank, None)
+            self._awaited.pop(rank, None)
+            if rank in self.progress.lost:
+                self.progress.lost.remove(rank)
+            if rank not in self.progress.done:
+                self.progress.done.append(rank)
             self._last_active = time.monotonic()
             self._complete_rounds()
             self._changed.notify_all()
@@ -201,9 +210,10 @@ class Shard:
     def _complete_round(self, pushes: dict[int, Push]) -> None:
         gradients = [push.gradient for push in pushes.values()]
         mean = gradients[0]
-        for gradient in gradients[1:]:  # in the order of the ranks, so that equal fits have equal sums
-            mean.add_(gradient)
         if len(gradients) > 1:
+            mean = torch.add(gradients[0], gradients[1], out=self._mean)
+            for gradient in gradients[2:]:  # in the order of the ranks, so that equal fits have equal sums
+                mean.add_(gradient)
             mean.div_(len(gradients))
         self.progress.round += 1
         for rank, push in pushes.items():
@@ -245,13 +255,18 @@ class Shard:
         if len(self.progress.events) < MAX_EVENTS:
             self.progress.events.append(text)
 
+    def validate_session(self, rank: int, session: str) -> None:
+        """Raise SessionReplacedError if another process has taken over the rank."""
+        with self._changed:
+            member = self._members.get(rank)
+            if member is not None and member.session != session:
+                raise SessionReplacedError(f"Another process has taken over rank {rank}.")
+
     def _get_member(self, rank: int, session: str) -> _Member:
-        member = self._members.get(rank)
-        if member is None:
+        self.validate_session(rank, session)
+        if rank not in self._members:
             raise DroppedError(f"Rank {rank} is not a member.")
-        if member.session != session:
-            raise SessionReplacedError(f"Another process has taken over rank {rank}.")
-        return member
+        return self._members[rank]
 
     def _record_attachment(self, rank: int, session: str, *, is_new: bool) -> None:
         before = self._members.get(rank)

@@ -59,6 +59,22 @@ def read_vector(reader: Any, out: Vector) -> dict[str, Any] | None:
     return header
 
 
+def write_header(writer: Any, header: dict[str, Any]) -> None:
+    """Write a header whose vector lies in shared memory."""
+    writer.write_metadata(json.dumps(header).encode())
+
+
+def read_header(reader: Any) -> dict[str, Any] | None:
+    """Read a header whose vector lies in shared memory; None at the end of the stream. Raises RefusedError."""
+    try:
+        chunk = reader.read_chunk()
+    except StopIteration:
+        return None
+    if chunk.data is not None:
+        raise RefusedError("The message has values, but its vector lies in shared memory.")
+    return parse_header(chunk.app_metadata)
+
+
 def _validate_schema(batch: Any) -> None:
     if batch is None or not batch.schema.equals(SCHEMA):
         found = (

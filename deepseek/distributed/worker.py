@@ -14,6 +14,7 @@ from deepseek.distributed.directory import Directory
 from deepseek.distributed.errors import ArgumentError, FitError
 from deepseek.distributed.flight_client import Heartbeats, ShardClient
 from deepseek.distributed.layout import ParameterLayout, view_array
+from deepseek.distributed.memory import share_vector
 from deepseek.distributed.options import FitOptions, ServerOptions
 from deepseek.distributed.wire import Vector, build_batches
 
@@ -48,6 +49,7 @@ class Worker:
         self.task, self.rank, self.server, self.options, self.layout = task, rank, server, options, layout
         self.clients = [ShardClient(index, directory, server, token) for index in range(server.server_num)]
         self._hello = {"rank": rank, "session": session, "layout": layout.digest}
+        self._hellos = [self._hello] * len(self.clients)
         self._body = json.dumps({"rank": rank, "session": session}).encode()
         self._heartbeats = Heartbeats(self.clients, server, rank, session)
 
@@ -56,11 +58,15 @@ class Worker:
         torch.manual_seed((self.options.base_seed + self.rank) % 2**63)
         flat = self.layout.bind()
         parameters = [view_array(flat[shard]) for shard in self.layout.shards]
-        gradient = torch.zeros_like(flat)
+        memory = share_vector(flat.numel()) if self.server.shared_memory else None
+        gradient = torch.zeros_like(flat) if memory is None else memory.tensor
+        if memory is not None:
+            starts = [shard.start for shard in self.layout.shards]
+            self._hellos = [self._hello | {"memory": memory.claim | {"start": start}} for start in starts]
         batches = [build_batches(view_array(gradient[shard])) for shard in self.layout.shards]
         self._heartbeats.start()
         try:
-            clock = max(self._on_all(lambda i: self.clients[i].attach(self._hello, parameters[i])))
+            clock = max(self._on_all(lambda i: self.clients[i].attach(self._hellos[i], parameters[i])))
             self._load_state()
             finished_epoch = None
             for epoch, step, batch in self._iterate_steps(clock):
@@ -130,8 +136,8 @@ class Worker:
     def _exchange(self, header: dict[str, Any], batches: Sequence[list[Any]], parameters: Sequence[Vector]) -> None:
         for client, own in zip(self.clients, batches, strict=True):
             client.send(own, header)
-        for client, own, out in zip(self.clients, batches, parameters, strict=True):
-            client.receive(self._hello, own, header, out)
+        for client, hello, own, out in zip(self.clients, self._hellos, batches, parameters, strict=True):
+            client.receive(hello, own, header, out)
 
     def _load_state(self) -> None:
         self.layout.load_state(self.clients[0].call("get_state", self._body))

@@ -17,6 +17,7 @@ CONSTRUCTOR = [
     ({"rpc_timeout": "300"}, "rpc_timeout is '300'"),
     ({"heartbeat_interval": 0}, "heartbeat_interval is 0, but"),
     ({"heartbeat_interval": 20, "rpc_timeout": 10}, "at most rpc_timeout, which is 10 seconds"),
+    ({"shared_memory": 1}, "shared_memory is 1, but must be True or False"),
     ({"tls": "yes"}, "tls is 'yes', but must be True or False"),
 ]
 FIT = [

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import time
 
 import pytest
 import torch
@@ -90,7 +91,19 @@ def test_every_worker_returns_the_module(start):
 
 
 def test_rank_that_is_started_again_joins(start, tmp_path):
-    gang = start(KillOnce(tmp_path, rank=1, step=5))
+    kill_once = KillOnce(tmp_path, rank=1, step=5)
+
+    def build_waiting_batches(rank, world):
+        """Rank 0 does not finish before the other rank 1 has begun."""
+        for step, batch in enumerate(kill_once(rank, world)):
+            if rank == 1 and kill_once.mark.exists():
+                (tmp_path / "joined").touch()
+            until = time.monotonic() + 30
+            while rank == 0 and step == 8 and not (tmp_path / "joined").exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            yield batch
+
+    gang = start(build_waiting_batches)
     gang.restart(1)
     results = gang.collect()
     assert results[0]["values"] == results[1]["values"]

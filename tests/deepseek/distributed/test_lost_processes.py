@@ -12,8 +12,8 @@ from deepseek.distributed import FitError, ParameterServer
 from tests.deepseek.distributed.conftest import STEPS, KillOnce, build_batches, build_model, find_servers
 
 
-def fit(batches, mode="sync", **options):
-    ps = ParameterServer(worker_num=2, server_num=2, rpc_timeout=20, heartbeat_interval=2)
+def fit(batches, mode="sync", shared_memory=True, **options):
+    ps = ParameterServer(worker_num=2, server_num=2, rpc_timeout=20, heartbeat_interval=2, shared_memory=shared_memory)
     return ps.fit(build_model, batches, loss="mse", lr=0.05, epochs=2, mode=mode, seed=0, **options)
 
 
@@ -36,13 +36,29 @@ def test_killed_server_comes_back(tmp_path, mode):
 
 
 @pytest.mark.parametrize("server", [0, 1])
+def test_worker_that_has_pushed_everything_leaves_a_server_that_came_back(tmp_path, server):
+    """The last thing that a worker does before it leaves is to fetch another batch, and to find none."""
+
+    def kill_at_end(rank, world):
+        yield from build_batches(rank, world)
+        if rank == 1 and not (tmp_path / "first").exists():
+            (tmp_path / "first").touch()
+        elif rank == 1:
+            find_servers(os.getppid())[server].kill()
+
+    assert fit(kill_at_end, "async")[1].server_restarts == 1
+
+
+@pytest.mark.parametrize("server", [0, 1])
 def test_sync_loses_nothing_of_a_killed_server_with_a_checkpoint_each_step(tmp_path, server):
-    expected, before = fit(build_batches, momentum=0.9, checkpoint_every=1)
-    module, report = fit(KillOnce(tmp_path, rank=0, step=5, victim=server), momentum=0.9, checkpoint_every=1)
+    options = {"momentum": 0.9, "weight_decay": 0.01, "checkpoint_every": 1}
+    expected, before = fit(build_batches, **options)
+    batches = KillOnce(tmp_path, rank=0, step=5, victim=server)
+    module, report = fit(batches, shared_memory=server == 0, **options)
     assert report.server_restarts == 1
     assert report.losses == pytest.approx(before.losses, abs=1e-6)
     for ours, theirs in zip(module.parameters(), expected.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+        assert torch.allclose(ours, theirs, atol=1e-6, rtol=0)
 
 
 def test_silent_worker_is_replaced(tmp_path):

@@ -11,6 +11,7 @@ import torch
 from deepseek.distributed.certificates import build_certificate
 from deepseek.distributed.checkpoint import ShardCheckpoint, ShardProgress, get_checkpoint_path, write_checkpoint
 from deepseek.distributed.flight_server import ShardServer
+from deepseek.distributed.memory import SharedVector, map_claim
 from deepseek.distributed.options import FitOptions, ServerOptions
 from deepseek.distributed.wire import SCHEMA
 
@@ -153,6 +154,28 @@ def test_second_initial_parameters_are_refused(client, server):
     with pytest.raises((pa.ArrowInvalid, flight.FlightError), match="already has parameters"):
         put()
     check_still_serves(client, server)
+
+
+def test_memory_that_cannot_be_mapped_leaves_the_stream(client, server):
+    claim = {"pid": 1, "descriptor": 0, "name": "parameter-server-" + "0" * 32, "start": 0}
+    assert push(client, {**HELLO, "memory": claim}, ones()) == [-0.5] * SIZE
+    assert push(client, {**HELLO, "session": "t", "memory": "garbage"}, ones()) == [-0.5] * SIZE  # step 0 once more
+
+
+def test_memory_is_read_in_place_of_the_stream(client, server):
+    memory = SharedVector(SIZE + 3)
+    memory.tensor.fill_(2.0)
+    command = json.dumps({**HELLO, "memory": memory.claim | {"start": 3}}).encode()
+    writer, reader = client.do_exchange(flight.FlightDescriptor.for_command(command), options())
+    writer.begin(SCHEMA)
+    parameters = map_claim(json.loads(bytes(reader.read_chunk().app_metadata))["memory"], SIZE)
+    writer.write_metadata(b'{"step": 0, "epoch": 0, "loss": 1.0}')
+    assert json.loads(bytes(reader.read_chunk().app_metadata)) == {"clock": 1}
+    assert parameters.tolist() == [-1.0] * SIZE
+    writer.write_with_metadata(pa.record_batch([ones()], schema=SCHEMA), b'{"step": 1, "epoch": 0, "loss": 1.0}')
+    with pytest.raises(pa.ArrowInvalid, match="its vector lies in shared memory"):
+        reader.read_chunk()
+    assert parameters.tolist() == [-1.0] * SIZE
 
 
 def test_bytes_that_are_no_call_are_survived(client, server):
