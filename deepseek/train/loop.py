@@ -27,7 +27,7 @@ _SMALLEST_SCALE = 2.0**-20  # a loss scale that fell to this will not find finit
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training is; `stale` counts epochs since the best one."""
 
     epoch: int = 0
@@ -57,7 +57,7 @@ class Training:
             self.network.parameters(), lr=spec.schedule.init_lr, weight_decay=spec.weight_decay
         )
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=place.scaled)
-        self.at = Progress()
+        self.at = TrainingProgress()
         self.best = self._copy_weights()
         self.total = count_total_steps(spec.schedule, spec.epochs, len(self.parts.training))
         self.every = max(1, math.ceil(self.total / MOST_POINTS))
@@ -196,7 +196,7 @@ class Training:
         torch.set_rng_state(groups["random"]["cpu"])
         if self.place.device.type == "cuda" and "cuda" in groups["random"]:
             torch.cuda.set_rng_state(groups["random"]["cuda"], self.place.device)
-        self.at = Progress(**cast(Any, checkpoint.state["at"]))
+        self.at = TrainingProgress(**cast(Any, checkpoint.state["at"]))
         if checkpoint.state["place"] != self.place.words:
             self.report.log(
                 f"The checkpoint was made on {checkpoint.state['place']}, this run goes on on {self.place.words}: "

@@ -44,7 +44,7 @@ IS_TABLE_FILE = Q(media_type__startswith=CSV) | Q(media_type__in=(*TABLES, *OTHE
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class RowPreview:
     """The first rows as text, None where a cell is missing. `note` says why there is nothing to show."""
 
     columns: list[str]
@@ -224,7 +224,7 @@ def get_main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
     )
 
 
-def read_preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) -> Preview:
+def read_preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) -> RowPreview:
     """The first rows of the version's table: of a CSV file from its first bytes, of others from the report."""
     policy.require(actor, "dataset.view", version)
     if not 1 <= limit <= PREVIEW_ROWS:
@@ -238,18 +238,18 @@ def read_preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROW
     table = find_table_file(actor, version)
     names = [str(column.get("name", "")) for column in version.columns]
     if table is None:
-        return Preview(names, note="This version holds no table.")
+        return RowPreview(names, note="This version holds no table.")
     dialect = parse_dialect(table.media_type)
     if dialect is not None:
         return preview_csv(table.artifact_id, dialect, limit)
     report = read_quality_report(actor, version)
     if report is None:
-        return Preview(names, note="This table is shown once a job has measured it.")
+        return RowPreview(names, note="This table is shown once a job has measured it.")
     sample = report.get("preview") or {}
-    return Preview(list(sample.get("columns", names)), [list(row) for row in sample.get("rows", [])[:limit]])
+    return RowPreview(list(sample.get("columns", names)), [list(row) for row in sample.get("rows", [])[:limit]])
 
 
-def preview_csv(digest: str, dialect: CsvDialect, limit: int) -> Preview:
+def preview_csv(digest: str, dialect: CsvDialect, limit: int) -> RowPreview:
     head, is_complete = read_first_bytes(digest, PREVIEW_BYTES)
     # Not `final` where more follows: a character cut in half at the end is then no fault.
     text = (
@@ -268,8 +268,10 @@ def preview_csv(digest: str, dialect: CsvDialect, limit: int) -> Preview:
     if not is_complete and len(records) <= limit + 1:
         records = records[:-1]  # the last one may be cut
     if not records:
-        return Preview([], note="The first row is too long to be shown.")
-    return Preview(records[0], [[cell[:PREVIEW_CHARACTERS] or None for cell in row] for row in records[1 : limit + 1]])
+        return RowPreview([], note="The first row is too long to be shown.")
+    return RowPreview(
+        records[0], [[cell[:PREVIEW_CHARACTERS] or None for cell in row] for row in records[1 : limit + 1]]
+    )
 
 
 def read_quality_report(actor: Actor, version: DatasetVersion) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.data.datasets.queries import MAX_FILES_LISTED, PREVIEW_ROWS, Preview
+from apps.data.datasets.queries import MAX_FILES_LISTED, PREVIEW_ROWS, RowPreview
 from apps.data.datasets.versions.commits import clone_url
 from apps.data.datasets.versions.manifest import MAX_FILES_PER_BODY
 from deepseek.tables.csv_dialect import AUTO
@@ -152,7 +152,7 @@ class ReasonQuery(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=500, help_text="Why it goes.")
 
 
-class PreviewSerializer(serializers.Serializer[Preview]):
+class PreviewSerializer(serializers.Serializer[RowPreview]):
     columns = serializers.ListField(child=serializers.CharField())
     rows = serializers.ListField(child=serializers.ListField(child=serializers.CharField(allow_null=True)))
     note = serializers.CharField(help_text="Why there is nothing to show; else empty.")

@@ -111,7 +111,7 @@ def build_preview_tab(actor: Actor, version: DatasetVersion, query: QueryParams)
             "from_report": True,
         }
     except (Damaged, Unavailable) as failure:
-        return {"preview": queries.Preview([], note=translate_error(failure)), "from_report": True}
+        return {"preview": queries.RowPreview([], note=translate_error(failure)), "from_report": True}
 
 
 def build_origin_tab(actor: Actor, version: DatasetVersion, query: QueryParams) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.ml.experiments.metrics.series import is_system
 from apps.ml.experiments.models import Metric, Run
-from apps.ml.experiments.queries import Row, is_loss
+from apps.ml.experiments.queries import ComparedRow, is_loss
 
 LINES = 4  # metrics of one run in one chart
 
@@ -112,7 +112,7 @@ def select_first_charts(metrics: Sequence[Metric]) -> list[Metric]:
     return ([metric for metric in series if is_loss(metric.key)] or series)[:LINES]
 
 
-def list_common_series(rows: Sequence[Row]) -> list[str]:
+def list_common_series(rows: Sequence[ComparedRow]) -> list[str]:
     """The metrics of which at least two of the compared runs have a line, losses first, validation before training."""
     keys = [row.key for row in rows if sum(metric is not None and metric.count > 1 for metric in row.values) > 1]
     return sorted(keys, key=lambda key: (is_system(key), not is_loss(key), not key.lower().startswith("val"), key))

@@ -380,7 +380,7 @@ def iter_point_batches(metric: Metric) -> Iterator[list[tuple[int, float, dateti
 
 # -- several runs ---------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedRow:
     """One param or metric across the compared runs, in their order; None where a run does not have it."""
 
     key: str
@@ -394,8 +394,8 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class RunComparison:
     runs: list[Run]
-    params: list[Row]
-    metrics: list[Row]  # values are Metric rows
+    params: list[ComparedRow]
+    metrics: list[ComparedRow]  # values are Metric rows
     truncated: bool  # a run has more params or metrics than are compared
 
 
@@ -430,11 +430,11 @@ def compare_runs(actor: Actor, project: Project, ids: Sequence[str]) -> RunCompa
     )
 
 
-def align_rows(runs: Sequence[str], cells: Iterable[tuple[str, str, Any]]) -> list[Row]:
+def align_rows(runs: Sequence[str], cells: Iterable[tuple[str, str, Any]]) -> list[ComparedRow]:
     rows: dict[str, dict[str, Any]] = defaultdict(dict)
     for run, key, value in cells:
         rows[key][run] = value
-    return [Row(key, [by_run.get(run) for run in runs]) for key, by_run in sorted(rows.items())]
+    return [ComparedRow(key, [by_run.get(run) for run in runs]) for key, by_run in sorted(rows.items())]
 
 
 def get_source_tags(runs: Sequence[Run]) -> dict[str, dict[str, str]]:

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from apps.ml.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact
-from apps.ml.experiments.queries import Row, RunComparison
+from apps.ml.experiments.queries import ComparedRow, RunComparison
 from apps.ml.experiments.states import RunState
 
 
@@ -163,18 +163,18 @@ class PointSerializer(serializers.ModelSerializer[MetricPoint]):
         read_only_fields = fields
 
 
-class ParamRowSerializer(serializers.Serializer[Row]):
+class ParamRowSerializer(serializers.Serializer[ComparedRow]):
     key = serializers.CharField()
     differs = serializers.BooleanField()
     values = serializers.ListField(child=serializers.CharField(allow_null=True), help_text="In the order of `runs`.")
 
 
-class MetricRowSerializer(serializers.Serializer[Row]):
+class MetricRowSerializer(serializers.Serializer[ComparedRow]):
     key = serializers.CharField()
     values = serializers.SerializerMethodField()
 
     @extend_schema_field({"type": "array", "items": {}, "description": "Newest values in the order of `runs`."})
-    def get_values(self, row: Row) -> list[Any]:
+    def get_values(self, row: ComparedRow) -> list[Any]:
         return [serialize_number(metric.number) if metric else None for metric in row.values]
 
 

@@ -10,7 +10,7 @@ from apps.ml.experiments.filters.grammar import ATTRIBUTE, FilterError, Vocabula
 from apps.ml.experiments.filters.orders import Order, read_orders
 from apps.ml.experiments.filters.sql import Sql, fetch_rows, format_placeholders
 from apps.ml.experiments.search.paging import ColumnType, OrderColumn
-from apps.ml.experiments.search.tables import Search, build_order_columns, fetch_page_ids, order_rows
+from apps.ml.experiments.search.tables import TableSearch, build_order_columns, fetch_page_ids, order_rows
 from apps.ml.registry.filters import MODEL, MODELS, VERSION, VERSIONS, build_conditions, normalize_order
 from apps.ml.registry.models import Model, ModelVersion
 from apps.ml.registry.states import STAGES
@@ -43,7 +43,7 @@ def search_models(actor: Actor, project_id: int, query: RegistryQuery) -> tuple[
     """One page of models by their names, and the next token. Raises FilterError and BadToken."""
     orders = parse_orders([normalize_order(text) for text in query.order_by], MODELS)
     scope = [Sql(f"{MODEL}.project_id = %s", (project_id,)), Sql(f"{MODEL}.deleted_at IS NULL")]
-    search = Search(
+    search = TableSearch(
         source=Sql(MODEL),
         key=f"{MODEL}.id",
         conditions=[*scope, *build_conditions(parse(query.filter, MODELS), MODEL)],
@@ -62,7 +62,7 @@ def search_versions(actor: Actor, project_id: int, query: RegistryQuery) -> tupl
         Sql(f"{MODEL}.deleted_at IS NULL"),
         Sql(f"{VERSION}.deleted_at IS NULL"),
     ]
-    search = Search(
+    search = TableSearch(
         source=Sql(f"{VERSION} JOIN {MODEL} ON {MODEL}.id = {VERSION}.model_id"),
         key=f"{VERSION}.id",
         conditions=[*scope, *build_conditions(parse(query.filter, VERSIONS), VERSION)],

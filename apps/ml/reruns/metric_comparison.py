@@ -21,7 +21,7 @@ MACHINE = "system"  # the group of what was measured of the machine
 
 
 @dataclass(slots=True)
-class MetricComparison:
+class RerunMetricComparison:
     """One metric on both sides, or on one; `walked` is None where the digests are equal, or a side is missing."""
 
     key: str
@@ -72,11 +72,11 @@ def is_comparable(key: str) -> bool:
     return not key.startswith(CLOCKED) and get_metric_group(key) != MACHINE and key not in WEIGHTS
 
 
-def compare_metrics(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> list[MetricComparison]:
+def compare_metrics(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> list[RerunMetricComparison]:
     """Every metric that either run has, by key. Points are read only of those whose digests differ, few first."""
     before = {metric.key: metric for metric in Metric.objects.filter(run=was) if is_comparable(metric.key)}
     after = {metric.key: metric for metric in Metric.objects.filter(run=now) if is_comparable(metric.key)}
-    comparisons = [MetricComparison(key, before.get(key), after.get(key)) for key in sorted({*before, *after})]
+    comparisons = [RerunMetricComparison(key, before.get(key), after.get(key)) for key in sorted({*before, *after})]
     unequal = [
         comparison
         for comparison in comparisons

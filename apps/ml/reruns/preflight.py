@@ -34,7 +34,7 @@ NAME_LENGTH = 112  # of a job's name, so that the word behind it fits
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class InputSlot:
     """One input as it was recorded; `fault` is why it cannot be taken again, {} if it can."""
 
     slot: str
@@ -48,7 +48,7 @@ class Preflight:
     """What a rerun would take, and what of it is not as it was."""
 
     run: Run
-    slots: list[Slot]
+    slots: list[InputSlot]
     refusal: PlaneError | None  # why it cannot be run again
     differing: list[Difference] = field(default_factory=list)  # it can, and this is known to differ
 
@@ -66,7 +66,7 @@ def run_preflight(actor: Actor, run: Run) -> Preflight:
 
 
 # -- may it be run again ---------------------------------------------------------------------------------------------
-def find_refusal(run: Run, slots: Sequence[Slot]) -> PlaneError | None:
+def find_refusal(run: Run, slots: Sequence[InputSlot]) -> PlaneError | None:
     """Why this run cannot be made again; None if it can."""
     if run.job is None:
         return Conflict(
@@ -103,13 +103,13 @@ def build_deleted_error(run: Run) -> Conflict:
     )
 
 
-def check_slot(actor: Actor, run: Run, slot: str, digest: str) -> Slot:
+def check_slot(actor: Actor, run: Run, slot: str, digest: str) -> InputSlot:
     artifact = Artifact.objects.visible_to(actor).filter(holdings__project=run.project_id, digest=digest).first()
     if artifact is None:
-        return Slot(slot, digest, None, describe_missing_input(slot, digest))
+        return InputSlot(slot, digest, None, describe_missing_input(slot, digest))
     if artifact.damaged_at or not has_full_size(artifact):
-        return Slot(slot, digest, artifact.size, describe_damaged_input(slot, digest))
-    return Slot(slot, digest, artifact.size, {})
+        return InputSlot(slot, digest, artifact.size, describe_damaged_input(slot, digest))
+    return InputSlot(slot, digest, artifact.size, {})
 
 
 def has_full_size(artifact: Artifact) -> bool:

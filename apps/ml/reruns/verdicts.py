@@ -19,7 +19,7 @@ from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
 from apps.ml.experiments.models import Run
 from apps.ml.reruns import inputs, metric_comparison, outputs
-from apps.ml.reruns.metric_comparison import Figures, MetricComparison
+from apps.ml.reruns.metric_comparison import Figures, RerunMetricComparison
 from apps.ml.reruns.outputs import Output
 from apps.ml.reruns.series import Budget
 from apps.ml.reruns.states import Verdict
@@ -116,7 +116,7 @@ def build_verdict(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> d
 
 
 def decide_verdict(
-    was: Run, now: Run, metrics: Sequence[MetricComparison], figures: Figures, unequal: Sequence[Output]
+    was: Run, now: Run, metrics: Sequence[RerunMetricComparison], figures: Figures, unequal: Sequence[Output]
 ) -> Verdict:
     words = {item.verdict for item in metrics}
     missing = any(not (item.was and item.now) for item in unequal)
@@ -129,7 +129,7 @@ def decide_verdict(
     return Verdict.WITHIN_TOLERANCE
 
 
-def summarize_metrics(metrics: Sequence[MetricComparison]) -> dict[str, Any]:
+def summarize_metrics(metrics: Sequence[RerunMetricComparison]) -> dict[str, Any]:
     """How many there are of each, and those that differ most."""
     words = [item.verdict for item in metrics]
     differing = sorted((item for item in metrics if item.verdict != "identical"), key=lambda item: item.key)

@@ -9,7 +9,7 @@ from typing import Any
 
 from apps.ml.experiments.models import Metric, Run
 from apps.ml.experiments.presenters import get_directions, list_figure_keys
-from apps.ml.experiments.queries import Row, RunComparison, sort_by_preference
+from apps.ml.experiments.queries import ComparedRow, RunComparison, sort_by_preference
 from apps.ml.experiments.ranking import list_best
 
 TEST = "test/"  # in front of the name of a figure, where it is a metric
@@ -43,7 +43,9 @@ def build_metric_rows(comparison: RunComparison, *, ranked: bool = True) -> list
     ]
 
 
-def build_metric_row(row: Row, better: str, intervals: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, Any]:
+def build_metric_row(
+    row: ComparedRow, better: str, intervals: Sequence[Mapping[str, tuple[float, float]]]
+) -> dict[str, Any]:
     winners = list_best(row.values, better) if better else []
     best = winners[0] if winners else None
     bounds = [item.get(row.key) for item in intervals]

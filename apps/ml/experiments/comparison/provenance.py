@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.queries import SOURCE_TAGS, Row
+from apps.ml.experiments.queries import SOURCE_TAGS, ComparedRow
 
 ENGINE = "deepseek-offline"  # the package of the engine, whose source files the code digest is of
 
@@ -18,11 +18,11 @@ ENGINE = "deepseek-offline"  # the package of the engine, whose source files the
 class RowDifference:
     """The lines that differ, and how many are the same in all runs that are compared."""
 
-    rows: list[Row]
+    rows: list[ComparedRow]
     equal: int
 
     @classmethod
-    def of(cls, rows: Sequence[Row], *, always: Sequence[str] = ()) -> RowDifference:
+    def of(cls, rows: Sequence[ComparedRow], *, always: Sequence[str] = ()) -> RowDifference:
         """`always`: keys of lines that are shown whether they differ or not. A line that no run has is none."""
         recorded = [row for row in rows if any(row.values)]
         visible = [row for row in recorded if row.differs or row.key in always]
@@ -34,12 +34,14 @@ def compare_code(runs: Sequence[Run], tags: Mapping[str, Mapping[str, str]]) -> 
 
     `tags`: {run: its tags of SOURCE_TAGS}, which clients give.
     """
-    digests = Row(_("code"), [run.code_digest for run in runs])
-    engine = Row(_("engine"), [get_packages(run).get(ENGINE, "") for run in runs])
+    digests = ComparedRow(_("code"), [run.code_digest for run in runs])
+    engine = ComparedRow(_("engine"), [get_packages(run).get(ENGINE, "") for run in runs])
     slots = sorted({slot for run in runs for slot in run.inputs})
-    rows = [Row(_("input %(slot)s") % {"slot": slot}, [run.inputs.get(slot, "") for run in runs]) for slot in slots]
+    rows = [
+        ComparedRow(_("input %(slot)s") % {"slot": slot}, [run.inputs.get(slot, "") for run in runs]) for slot in slots
+    ]
     rows += [digests, engine]
-    rows += [Row(key, [tags.get(run.pk, {}).get(key, "") for run in runs]) for key in SOURCE_TAGS]
+    rows += [ComparedRow(key, [tags.get(run.pk, {}).get(key, "") for run in runs]) for key in SOURCE_TAGS]
     return RowDifference.of(rows, always=(engine.key,) if digests.differs else ())
 
 
@@ -55,10 +57,10 @@ def compare_environment(runs: Sequence[Run]) -> RowDifference:
         ("cpus", _("CPUs")),
         ("threads", _("threads")),
     )
-    rows = [Row(word, [run.environment.get(key, "") for run in runs]) for key, word in facts]
-    rows.append(Row(_("memory, bytes"), [run.environment.get("memory_bytes", "") for run in runs]))
-    rows.append(Row("GPU", [format_gpus(run) for run in runs]))
-    rows += [Row(name, [run_packages.get(name, "") for run_packages in packages]) for name in names]
+    rows = [ComparedRow(word, [run.environment.get(key, "") for run in runs]) for key, word in facts]
+    rows.append(ComparedRow(_("memory, bytes"), [run.environment.get("memory_bytes", "") for run in runs]))
+    rows.append(ComparedRow("GPU", [format_gpus(run) for run in runs]))
+    rows += [ComparedRow(name, [run_packages.get(name, "") for run_packages in packages]) for name in names]
     return RowDifference.of(rows)
 
 

@@ -44,7 +44,7 @@ TEXTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class FilePreview:
     """What is shown of a file: a picture by its address, a table, or text; `cut`: there is more of it."""
 
     artifact: FileRow
@@ -65,7 +65,7 @@ def get_preview_kind(file: FileRow) -> str:
     return "none"
 
 
-def build_preview(actor: Actor, owner: Owner, path: str) -> Preview:
+def build_preview(actor: Actor, owner: Owner, path: str) -> FilePreview:
     """The file at this path among the artifacts of a run or a logged model, or NotFound."""
     file = find_file(owner, path) if len(path) <= PATH_LENGTH and is_storable(path) else None
     if file is None:
@@ -74,21 +74,21 @@ def build_preview(actor: Actor, owner: Owner, path: str) -> Preview:
         )
     kind = get_preview_kind(file)
     if kind != "text":
-        return Preview(file, kind)
+        return FilePreview(file, kind)
     artifact = require_undamaged(get_artifact(actor=actor, project=owner.project, digest=file.artifact_id))
     is_full_json = is_json(file) and file.size <= JSON_LIMIT
     data = read_verified(artifact, 0, min(file.size, JSON_LIMIT if is_full_json else TEXT_LIMIT))
     table = parse_table(data, file, cut=len(data) < file.size)
     if table is not None:
         return table
-    return Preview(file, "text", *decode_text(data, file.size, lines=is_full_json))
+    return FilePreview(file, "text", *decode_text(data, file.size, lines=is_full_json))
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------
 DELIMITED = {".csv": ",", ".tsv": "\t"}
 
 
-def parse_table(data: bytes, file: FileRow, *, cut: bool) -> Preview | None:
+def parse_table(data: bytes, file: FileRow, *, cut: bool) -> FilePreview | None:
     """The first rows and columns of a file of rows, or of a table that MLflow's client logged; None for others."""
     delimiter = DELIMITED.get(PurePosixPath(file.path.lower()).suffix)
     if delimiter is None:
@@ -103,7 +103,7 @@ def parse_table(data: bytes, file: FileRow, *, cut: bool) -> Preview | None:
     return build_table_preview(file, rows[0], rows[1:], cut=cut) if len(rows) > 1 and len(rows[0]) > 1 else None
 
 
-def parse_logged_table(data: bytes, file: FileRow) -> Preview | None:
+def parse_logged_table(data: bytes, file: FileRow) -> FilePreview | None:
     """What `mlflow.log_table` writes: {"columns": [...], "data": [[...], ...]}."""
     with suppress(ValueError, RecursionError):
         value = json.loads(data)
@@ -114,10 +114,10 @@ def parse_logged_table(data: bytes, file: FileRow) -> Preview | None:
     return None
 
 
-def build_table_preview(file: FileRow, head: Sequence[Any], rows: Sequence[Sequence[Any]], *, cut: bool) -> Preview:
+def build_table_preview(file: FileRow, head: Sequence[Any], rows: Sequence[Sequence[Any]], *, cut: bool) -> FilePreview:
     more = cut or len(rows) > ROWS_SHOWN or len(head) > COLUMNS_SHOWN
     cells = [[format_cell(cell) for cell in row[:COLUMNS_SHOWN]] for row in rows[:ROWS_SHOWN]]
-    return Preview(file, "table", cut=more, head=[format_cell(name) for name in head[:COLUMNS_SHOWN]], rows=cells)
+    return FilePreview(file, "table", cut=more, head=[format_cell(name) for name in head[:COLUMNS_SHOWN]], rows=cells)
 
 
 def format_cell(cell: Any) -> str:

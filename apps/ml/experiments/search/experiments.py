@@ -14,7 +14,7 @@ from apps.ml.experiments.filters.vocabularies import EXPERIMENTS
 from apps.ml.experiments.models import Experiment
 from apps.ml.experiments.search.paging import ColumnType, OrderColumn
 from apps.ml.experiments.search.tables import (
-    Search,
+    TableSearch,
     build_key_condition,
     build_order_columns,
     build_text_value_condition,
@@ -52,7 +52,7 @@ def search_experiments(actor: Actor, project_id: int, query: ExperimentQuery) ->
         if order.kind != ATTRIBUTE:
             raise FilterError(Message("Invalid order_by entity: {order_kind}", order_kind=order.kind), field="order_by")
     conditions = [Sql(f"{TABLE}.project_id = %s", (project_id,)), Sql(VIEWS[query.view])]
-    search = Search(
+    search = TableSearch(
         source=Sql(TABLE),
         key=f"{TABLE}.id",
         conditions=[*conditions, *(build_condition(comparison) for comparison in comparisons)],

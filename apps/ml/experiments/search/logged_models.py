@@ -33,7 +33,7 @@ from apps.ml.experiments.models import LoggedModel
 from apps.ml.experiments.search.paging import ColumnType, OrderColumn
 from apps.ml.experiments.search.runs import find_experiments
 from apps.ml.experiments.search.tables import (
-    Search,
+    TableSearch,
     build_key_condition,
     build_text_value_condition,
     fetch_page_ids,
@@ -101,7 +101,7 @@ def search_logged_models(actor: Actor, project_id: int, query: LoggedModelQuery)
         [[item.name, item.digest] for item in query.datasets],
         orders,
     ]
-    search = Search(
+    search = TableSearch(
         source=Sql(f"{TABLE} {joins.text}", joins.params),
         key=f"{TABLE}.id",
         conditions=[scope, Sql(f"{TABLE}.deleted_at IS NULL"), *conditions],

@@ -20,7 +20,7 @@ from apps.ml.experiments.search.paging import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class TableSearch:
     """`source` names the tables, `key` the column with the ids; `identity` is what its page tokens are bound to."""
 
     source: Sql
@@ -30,7 +30,7 @@ class Search:
     identity: Sequence[Any]
 
 
-def fetch_page_ids(search: Search, limit: int, token: str) -> tuple[list[Any], str]:
+def fetch_page_ids(search: TableSearch, limit: int, token: str) -> tuple[list[Any], str]:
     """At most `limit` ids in order, and the token of the next page, "" where there is none. Raises BadToken."""
     conditions = list(search.conditions)
     if token:

@@ -54,7 +54,7 @@ class Command(OperatorCommand):
             mode=options["mode"],
             note=options["note"],
             images=options["images"],
-            report_progress=Progress() if sys.stderr.isatty() else None,
+            report_progress=IngestProgress() if sys.stderr.isatty() else None,
         )
         self.report_result(result, time.monotonic() - begun)
 
@@ -80,7 +80,7 @@ class Command(OperatorCommand):
             self.stderr.write(f"... and {len(result.not_linked) - MAX_REASONS_SHOWN} more.")
 
 
-class Progress:
+class IngestProgress:
     """One line on a terminal, now and then."""
 
     def __init__(self) -> None:
