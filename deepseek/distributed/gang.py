@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +31,7 @@ from deepseek.distributed.flight_server import ShardServer, build_token
 from deepseek.distributed.layout import ParameterLayout, view_array
 from deepseek.distributed.local import build_report
 from deepseek.distributed.options import FitOptions, ServerOptions
-from deepseek.distributed.report import FitReport
+from deepseek.distributed.report import EpochNotifier, FitReport, compute_mean_losses
 from deepseek.distributed.worker import Task, Worker, build_layout
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -93,7 +93,13 @@ def _parse_number(name: str, text: str) -> int:
 
 
 def run_gang(
-    gang: GangPlace, task: Task, server: ServerOptions, options: FitOptions, *, checkpoint_dir: Path | None
+    gang: GangPlace,
+    task: Task,
+    server: ServerOptions,
+    options: FitOptions,
+    *,
+    checkpoint_dir: Path | None,
+    on_epoch: Callable[[int, float], None] | None,
 ) -> tuple[torch.nn.Module, FitReport]:
     """Take this rank's part in a fit; returns when the fit has ended."""
     if gang.world != server.worker_num + server.server_num or gang.rank >= gang.world:
@@ -111,7 +117,7 @@ def run_gang(
         if gang.rank >= server.worker_num:
             report = _serve(gang, store, server, options, layout, token, checkpoint_dir)
         else:
-            report = _work(gang, store, task, server, options, layout, token, began)
+            report = _work(gang, store, task, server, options, layout, token, began, EpochNotifier(on_epoch))
     finally:
         _leave_store(store, gang)
     return layout.module, report
@@ -249,15 +255,21 @@ def _work(
     layout: ParameterLayout,
     token: str,
     began: float,
+    notifier: EpochNotifier,
 ) -> FitReport:
     _spans_hosts(store, gang)
     directory = StoreDirectory(store)
     clients = [ShardClient(index, directory, server, token) for index in range(server.server_num)]
+
+    def report_epoch(begun: int) -> None:
+        if gang.rank == 0:
+            notifier.notify(compute_mean_losses(json.loads(clients[0].call("report"))["losses"])[:begun])
+
     try:
         if gang.rank == 0:
             _initialise(clients, layout)
         session = os.urandom(8).hex()
-        Worker(task, gang.rank, session, server, options, directory, token, layout).train()
+        Worker(task, gang.rank, session, server, options, directory, token, layout, report_epoch).train()
         body = json.dumps({"rank": gang.rank}).encode()
         while not json.loads(clients[0].call("status"))["finished"]:
             time.sleep(_POLL_SECONDS)
@@ -274,6 +286,8 @@ def _work(
     finally:
         for client in clients:
             client.close()
+    if gang.rank == 0:
+        notifier.notify(compute_mean_losses(progress["losses"]))
     return build_report(
         server,
         options,

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -38,7 +39,7 @@ from deepseek.distributed.errors import ArgumentError, FitError
 from deepseek.distributed.flight_server import STATE_NAME, ShardServer, build_token, read_state
 from deepseek.distributed.layout import ParameterLayout
 from deepseek.distributed.options import FitOptions, ServerOptions
-from deepseek.distributed.report import FitReport
+from deepseek.distributed.report import EpochNotifier, FitReport, compute_mean_losses
 from deepseek.distributed.worker import Task, Worker, build_layout
 
 PR_SET_PDEATHSIG = 1
@@ -74,7 +75,8 @@ class _Child:
 class LocalGang:
     """Starts, watches and ends the processes of one fit."""
 
-    def __init__(self, fit: LocalFit, start_method: str) -> None:
+    def __init__(self, fit: LocalFit, start_method: str, notifier: EpochNotifier) -> None:
+        self._notifier = notifier
         self._fit, self._context = fit, multiprocessing.get_context(start_method)
         self._children: list[_Child] = []
         self.restarts = {"server": 0, "worker": 0}
@@ -126,6 +128,8 @@ class LocalGang:
         with suppress(EOFError, OSError):
             while child.pipe.poll():
                 message = json.loads(child.pipe.recv_bytes(MAX_MESSAGE_BYTES))
+                if "losses" in message:
+                    self._notifier.notify(message["losses"])
                 if "silent" in message:
                     self._kill_worker(message["silent"])
                 child.done = child.done or bool(message.get("done"))
@@ -171,7 +175,13 @@ class LocalGang:
 
 
 def run_local(
-    task: Task, server: ServerOptions, options: FitOptions, *, checkpoint_dir: Path | None, start_method: str | None
+    task: Task,
+    server: ServerOptions,
+    options: FitOptions,
+    *,
+    checkpoint_dir: Path | None,
+    start_method: str | None,
+    on_epoch: Callable[[int, float], None] | None,
 ) -> tuple[torch.nn.Module, FitReport]:
     """Train with processes of this host; returns the module and the report."""
     began = time.monotonic()
@@ -185,9 +195,11 @@ def run_local(
         _write_initial_state(folder, layout)
         certificate = build_certificate() if server.tls else None
         fit = LocalFit(task, server, options, folder, build_token(), certificate)
-        gang = LocalGang(fit, method)
+        notifier = EpochNotifier(on_epoch)
+        gang = LocalGang(fit, method, notifier)
         gang.run()
         report = _read_result(folder, layout, fit, gang, time.monotonic() - began)
+        notifier.notify(report.losses)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return layout.module, report
@@ -229,7 +241,6 @@ def build_report(
     events: list[str],
 ) -> FitReport:
     """The report of a fit from what its first shard recorded."""
-    losses = {int(epoch): total for epoch, total in progress["losses"].items()}
     return FitReport(
         mode=options.mode,
         optimizer=options.optimizer,
@@ -238,7 +249,7 @@ def build_report(
         epochs=options.epochs,
         parameters=parameters,
         steps=progress["steps"],
-        losses=[losses[epoch][0] / losses[epoch][1] for epoch in sorted(losses)],
+        losses=compute_mean_losses(progress["losses"]),
         max_lead=progress["max_lead"],
         seconds=seconds,
         tls=tls,
@@ -299,8 +310,12 @@ def run_server(fit: LocalFit, index: int, pipe: Connection, session: str) -> Non
         shard = server.shard
         if shard is None:
             raise FitError("The shard has no initial checkpoint.")
+        sent = 0
         while not pipe.poll(min(_TICK_SECONDS, fit.server.heartbeat_interval)):
             shard.drop_silent()
+            if index == 0 and (ended := len(shard.progress.losses) - 1) > sent:
+                sent = ended
+                _send(pipe, {"losses": shard.get_losses()[:ended]})
             while shard.silent_sessions:
                 _send(pipe, {"silent": shard.silent_sessions.pop()})
         shard.stop()

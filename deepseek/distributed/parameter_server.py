@@ -64,6 +64,7 @@ class ParameterServer:
         max_restarts: int = 8,
         threads: int = 1,
         start_method: str | None = None,
+        on_epoch: Callable[[int, float], None] | None = None,
     ) -> "tuple[nn.Module, FitReport]":
         """Train; returns the trained module and a report.
 
@@ -73,6 +74,9 @@ class ParameterServer:
         worker starts a step more than `staleness` steps ahead of the slowest. `seed`: of the first weights; None takes
         torch's generator as it is. `checkpoint_every`: steps between two checkpoints of a shard; with 1, sync mode
         loses nothing when a server is killed. `max_restarts`: killed processes that are replaced before fit gives up.
+
+        `on_epoch(epoch, loss)` is called in the calling process, in a gang on rank 0, when the first worker has ended an
+        epoch (counted from 0), with its mean loss so far; once for each, for the last one when the fit ends.
 
         Alone it starts the processes itself, by `start_method` "fork" or "spawn". Where RANK, WORLD_SIZE, MASTER_ADDR
         and MASTER_PORT are set, as torchrun does, this process is one of them: the ranks below worker_num are workers
@@ -85,6 +89,8 @@ class ParameterServer:
 
         validate_callable("build_model", build_model, "Give a function without arguments that returns an nn.Module.")
         validate_callable("build_batches", build_batches, "Give a function of (rank, world) that returns batches.")
+        if on_epoch is not None:
+            validate_callable("on_epoch", on_epoch, "Give a function of (epoch, loss), or leave it out.")
         if seed is not None:
             validate_integer("seed", seed, 0, 2**63 - 1, "Leave it out to use torch's generator as it is.")
         if start_method is not None:
@@ -111,10 +117,12 @@ class ParameterServer:
 
             gang = read_gang(os.environ)
             if gang is not None:
-                return run_gang(gang, task, self.options, options, checkpoint_dir=folder)
+                return run_gang(gang, task, self.options, options, checkpoint_dir=folder, on_epoch=on_epoch)
             from deepseek.distributed.local import run_local
 
-            return run_local(task, self.options, options, checkpoint_dir=folder, start_method=start_method)
+            return run_local(
+                task, self.options, options, checkpoint_dir=folder, start_method=start_method, on_epoch=on_epoch
+            )
 
 
 def _get_loss(loss: Any) -> Any:

@@ -1,7 +1,27 @@
 """What a fit reports when it ends. Light to import."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+
+class EpochNotifier:
+    """Calls the caller's function once for each epoch, in order."""
+
+    def __init__(self, on_epoch: Callable[[int, float], None] | None) -> None:
+        self._on_epoch, self._next = on_epoch, 0
+
+    def notify(self, losses: Sequence[float]) -> None:
+        """`losses`: of the epochs so far that have ended for some worker."""
+        for epoch in range(self._next, len(losses)):
+            self._next = epoch + 1
+            if self._on_epoch is not None:
+                self._on_epoch(epoch, losses[epoch])
+
+
+def compute_mean_losses(totals: Mapping[Any, Sequence[float]]) -> list[float]:
+    """Mean loss of each epoch, in order, from {epoch: [sum, count]}."""
+    return [total / count for _, (total, count) in sorted((int(epoch), pair) for epoch, pair in totals.items())]
 
 
 @dataclass(frozen=True)

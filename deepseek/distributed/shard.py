@@ -25,6 +25,7 @@ from deepseek.distributed.errors import SessionReplacedError
 from deepseek.distributed.memory import share_vector
 from deepseek.distributed.optimizers import ShardOptimizer
 from deepseek.distributed.options import FitOptions, ServerOptions
+from deepseek.distributed.report import compute_mean_losses
 
 MAX_EVENTS = 1000
 _CHECK_SECONDS = 1.0
@@ -249,6 +250,11 @@ class Shard:
         """Write the checkpoint."""
         with self._changed:
             write_checkpoint(self._path, ShardCheckpoint(self.parameters, self._optimizer.dump_state(), self.progress))
+
+    def get_losses(self) -> list[float]:
+        """Mean loss of each epoch so far."""
+        with self._changed:
+            return compute_mean_losses(self.progress.losses)
 
     def record_event(self, text: str) -> None:
         """Add a line to the report."""

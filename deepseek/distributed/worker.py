@@ -45,9 +45,11 @@ class Worker:
         directory: Directory,
         token: str,
         layout: ParameterLayout,
+        on_epoch_end: Callable[[int], None] | None = None,
     ) -> None:
         self.task, self.rank, self.server, self.options, self.layout = task, rank, server, options, layout
         self.clients = [ShardClient(index, directory, server, token) for index in range(server.server_num)]
+        self._on_epoch_end = on_epoch_end
         self._hello = {"rank": rank, "session": session, "layout": layout.digest}
         self._hellos = [self._hello] * len(self.clients)
         self._body = json.dumps({"rank": rank, "session": session}).encode()
@@ -72,6 +74,8 @@ class Worker:
             for epoch, step, batch in self._iterate_steps(clock):
                 if finished_epoch is not None and epoch != finished_epoch:
                     self._put_state()
+                    if self._on_epoch_end is not None:
+                        self._on_epoch_end(epoch)
                 finished_epoch = epoch
                 loss = self._compute_gradient(batch, gradient, epoch, step)
                 self._exchange({"step": step, "epoch": epoch, "loss": loss}, batches, parameters)

@@ -39,6 +39,7 @@ FIT = [
     ({"threads": 2, "start_method": "fork"}, "threads is 2, but must be 1 with start_method='fork'"),
     ({"start_method": "thread"}, "start_method is 'thread', but must be one of 'fork', 'spawn'"),
     ({"start_method": "spawn", "build_batches": lambda rank, world: []}, "Define it at the top level of a module"),
+    ({"on_epoch": 1}, "on_epoch is 1, but must be a function"),
     ({"build_model": 1}, "build_model is 1, but must be a function"),
     ({"build_batches": None}, "build_batches is None, but must be a function"),
     ({"build_model": dict}, "a function that returns dict"),

@@ -92,6 +92,16 @@ def test_loss_falls_in_every_mode(mode, optimizer, tls):
     assert report.tls is tls
 
 
+def test_epochs_are_reported_in_order():
+    calls = []
+    ps = ParameterServer(worker_num=2, server_num=1)
+    report = ps.fit(
+        build_model, build_batches, loss="mse", lr=0.01, epochs=3, on_epoch=lambda *values: calls.append(values)
+    )[1]
+    assert [epoch for epoch, _ in calls] == [0, 1, 2]
+    assert [loss for _, loss in calls] == pytest.approx(report.losses, rel=0.5)
+
+
 def test_equal_seeds_give_equal_sync_fits():
     ps = ParameterServer(worker_num=3, server_num=1)
     fits = [ps.fit(build_model, build_batches, loss="mse", momentum=0.9, lr=0.01, seed=7)[0] for _ in range(2)]

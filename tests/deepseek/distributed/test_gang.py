@@ -25,10 +25,20 @@ def run_rank(rank, port, batches, options, pipe):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+    epochs = []
     ps = ParameterServer(worker_num=WORKERS, server_num=SERVERS, rpc_timeout=20, heartbeat_interval=2, **options)
-    module, report = ps.fit(build_model, batches, loss="mse", lr=0.05, epochs=EPOCHS, momentum=0.9, checkpoint_every=1)
+    module, report = ps.fit(
+        build_model,
+        batches,
+        loss="mse",
+        lr=0.05,
+        epochs=EPOCHS,
+        momentum=0.9,
+        checkpoint_every=1,
+        on_epoch=lambda epoch, loss: epochs.append(epoch),
+    )
     values = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()]).tolist()
-    pipe.send_bytes(json.dumps({"report": report.as_dict(), "values": values}).encode())
+    pipe.send_bytes(json.dumps({"report": report.as_dict(), "values": values, "epochs": epochs}).encode())
     pipe.close()
     os._exit(0)
 
@@ -84,6 +94,7 @@ def test_every_worker_returns_the_module(start):
     results = start(build_batches, tls=True).collect()
     assert len(results) == WORKERS + SERVERS
     assert results[0]["values"] == results[1]["values"]
+    assert [result["epochs"] for result in results] == [[0, 1], [], [], []]
     for result in results:
         report = result["report"]
         assert (report["steps"], len(report["losses"]), report["tls"]) == (EPOCHS * STEPS, EPOCHS, True)
