@@ -75,7 +75,7 @@ class ParameterServer:
         torch's generator as it is. `checkpoint_every`: steps between two checkpoints of a shard; with 1, sync mode
         loses nothing when a server is killed. `max_restarts`: killed processes that are replaced before fit gives up.
 
-        `on_epoch(epoch, loss)` is called in the calling process, in a gang on rank 0, when the first worker has ended an
+        `on_epoch(epoch, loss)` is called in the calling process, in a gang by rank 0, when the first worker ends an
         epoch (counted from 0), with its mean loss so far; once for each, for the last one when the fit ends.
 
         Alone it starts the processes itself, by `start_method` "fork" or "spawn". Where RANK, WORLD_SIZE, MASTER_ADDR
