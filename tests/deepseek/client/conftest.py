@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -109,12 +110,14 @@ class StandIn(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Handler], Any]]:
-    """serve(handler) -> a server with `url` and `requests`, whose requests `handler` answers."""
+    """serve(handler, tls=None) -> a server with `url` and `requests`, whose requests `handler` answers."""
     servers = []
 
-    def start(handler: Handler) -> Any:
+    def start(handler: Handler, tls: ssl.SSLContext | None = None) -> Any:
         server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
         server.daemon_threads, server.handler, server.requests = True, handler, []
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         server.url = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
         servers.append(server)
