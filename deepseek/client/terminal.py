@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from deepseek.client.events import Event
-from deepseek.client.jobs import JobHandle
 from deepseek.client.packing import format_size
 from deepseek.console import ConsoleReport
+
+if TYPE_CHECKING:  # they need httpx, whose absence a command explains
+    from deepseek.client.events import Event
+    from deepseek.client.jobs import JobHandle
 
 DETACHED_EXIT = 130
 
