@@ -58,6 +58,16 @@ def test_output_is_the_scripts_and_so_is_the_exit_code(environment, write_script
     assert environment["DEEPSEEK_TOKEN"] not in done.stderr
 
 
+def test_processes_know_their_ranks(environment, write_script):
+    text = "import os\nprint('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'])\n"
+    flags = ["--nodes", "1", "--processes", "2", "--gpus", "0", "--name", "try-1"]
+    command = [DEEPSEEK, "run", str(write_script(text)), *flags]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ranks = [line for line in done.stdout.splitlines() if line.startswith("rank ")]
+    assert sorted(ranks) == ["rank 0 of 2", "rank 1 of 2"]
+
+
 @pytest.mark.parametrize(("answer", "state"), [(b"c\n", "cancelled"), (b"d\n", "running")])
 def test_interrupted_it_asks(plane, environment, write_script, tmp_path, answer, state):
     ours, theirs = pty.openpty()
