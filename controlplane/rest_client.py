@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from deepseek.client.errors import ClientError, PlaneRefusal, PlaneUnreachable
-from deepseek.client.transport import Transport
+from deepseek.client.transport import PlaneTransport
 
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -32,7 +32,7 @@ class PlaneClient:
 
     def __init__(self, address: str, token: str = "", project: str = "", *, patience: float = 0.0) -> None:
         self.address, self.token, self.project, self.patience = address.rstrip("/"), token, project, patience
-        self._transport = Transport(self.address, token)
+        self._transport = PlaneTransport(self.address, token)
 
     def call(
         self,

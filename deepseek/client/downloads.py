@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deepseek.client.errors import ClientError, PlaneUnreachable
-from deepseek.client.transport import Transport
+from deepseek.client.transport import PlaneTransport
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 CHUNK_BYTES = 1 << 20
@@ -30,7 +30,7 @@ class RemoteFile:
     size: int = 0
 
 
-def fetch_files(transport: Transport, base: str, files: Iterable[RemoteFile], out: Path) -> list[Path]:
+def fetch_files(transport: PlaneTransport, base: str, files: Iterable[RemoteFile], out: Path) -> list[Path]:
     """Download files into `out`, and return where they lie. `base` is the address of the project's artifacts.
 
     A file that is there already with the same bytes is left as it is. One with other bytes is refused before anything
@@ -64,7 +64,7 @@ def resolve_target(out: Path, path: str) -> Path:
     return target
 
 
-def download_file(transport: Transport, path: str, digest: str, target: Path) -> None:
+def download_file(transport: PlaneTransport, path: str, digest: str, target: Path) -> None:
     """One file. After a break the download goes on where it stopped; the bytes are checked as a whole."""
     if not DIGEST.fullmatch(digest):
         raise ClientError("bad_digest", f"{digest[:80]!r} is not a SHA-256.", field=target.name, limit="64 hex digits")
@@ -98,7 +98,7 @@ def download_file(transport: Transport, path: str, digest: str, target: Path) ->
             staged.unlink()
 
 
-def _receive(transport: Transport, path: str, digest: str, file: BinaryIO, hashed: Any) -> None:
+def _receive(transport: PlaneTransport, path: str, digest: str, file: BinaryIO, hashed: Any) -> None:
     """Append what is missing; a plane that ignores the range sends all of it again."""
     done = file.tell()
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepseek.client.errors import PlaneUnreachable
-from deepseek.client.transport import Transport
+from deepseek.client.transport import PlaneTransport
 
 SILENCE_SECONDS = 30.0  # the plane says something every 10 seconds
 PATIENCE_SECONDS = 600.0
@@ -21,7 +21,7 @@ MAX_PAUSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Event:
+class StreamEvent:
     """`name`: state, progress, log, metric, usage or end; `id` is None where a later event of the same write has it."""
 
     name: str
@@ -30,13 +30,16 @@ class Event:
 
 
 def follow_events(
-    transport: Transport, path: str, *, after: int = 0, patience: float = PATIENCE_SECONDS
-) -> Iterator[Event]:
+    transport: PlaneTransport, path: str, *, after: int = 0, patience: float = PATIENCE_SECONDS
+) -> Iterator[StreamEvent]:
     """The events behind number `after`, `end` last; PlaneUnreachable after `patience` seconds without an answer."""
     heard, pause = time.monotonic(), 0.2
     while True:
         try:
-            headers = {"Last-Event-ID": str(after), "Accept-Encoding": "identity"}  # a compressor would hold lines back
+            headers = {
+                "Last-Event-ID": str(after),
+                "Accept-Encoding": "identity",
+            }  # a compressor would hold lines back
             with transport.stream(path, headers=headers, silence=SILENCE_SECONDS) as answer:
                 for event in parse_events(answer.iter_bytes()):
                     heard, pause = time.monotonic(), 0.2
@@ -51,7 +54,7 @@ def follow_events(
         time.sleep(pause)
 
 
-def parse_events(chunks: Iterable[bytes]) -> Iterator[Event]:
+def parse_events(chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
     """Events of a stream. Lines end with a line feed alone: a text may hold any other character that looks like one.
 
     What is not whole when the stream ends is dropped: it comes again.
@@ -70,10 +73,10 @@ def parse_events(chunks: Iterable[bytes]) -> Iterator[Event]:
             fields = {}
 
 
-def _build_event(fields: dict[str, str]) -> Event | None:
+def _build_event(fields: dict[str, str]) -> StreamEvent | None:
     try:
         data = json.loads(fields["data"])
         number = int(fields["id"]) if "id" in fields else None
     except (KeyError, ValueError):
         return None
-    return Event(fields.get("event", "message"), data if isinstance(data, dict) else {}, number)
+    return StreamEvent(fields.get("event", "message"), data if isinstance(data, dict) else {}, number)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepseek.client.downloads import RemoteFile, fetch_files
 from deepseek.client.errors import ClientError, JobNotSucceeded, PlaneUnreachable
-from deepseek.client.events import PATIENCE_SECONDS, Event, follow_events
+from deepseek.client.events import PATIENCE_SECONDS, StreamEvent, follow_events
 
 if TYPE_CHECKING:
     from deepseek.client.plane import Plane
@@ -130,7 +130,7 @@ class JobHandle:
                 hint=str(error.get("hint") or f"Its page says more: {self.page}"),
             )
 
-    def follow(self, after: int = 0) -> Iterator[Event]:
+    def follow(self, after: int = 0) -> Iterator[StreamEvent]:
         """Its events as they come, behind number `after`, until it has ended: see deepseek.client.events."""
         for event in follow_events(self.plane.transport, self.plane.build_path(f"{self._path}/events"), after=after):
             if event.name == "end":

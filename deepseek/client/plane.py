@@ -16,7 +16,7 @@ from deepseek.client.errors import ClientError, PlaneRefusal
 from deepseek.client.jobs import JobHandle
 from deepseek.client.packing import CodeFolder, write_code_zip
 from deepseek.client.scripts import ScriptRun
-from deepseek.client.transport import Content, Transport
+from deepseek.client.transport import Content, PlaneTransport
 
 
 class Plane:
@@ -31,7 +31,7 @@ class Plane:
         self, url: str = "", token: str = "", *, ca: str = "", patience: float = 0.0, trust_env: bool = False
     ) -> None:
         self._login = find_login(url, token, ca)
-        self.transport = Transport(
+        self.transport = PlaneTransport(
             self._login.url, self._login.token, ca=self._login.ca, patience=patience, trust_env=trust_env
         )
         self._project = self._login.project

@@ -11,7 +11,7 @@ from deepseek.client.packing import format_size
 from deepseek.console import ConsoleReport
 
 if TYPE_CHECKING:  # they need httpx, whose absence a command explains
-    from deepseek.client.events import Event
+    from deepseek.client.events import StreamEvent
     from deepseek.client.jobs import JobHandle
 
 DETACHED_EXIT = 130
@@ -35,7 +35,7 @@ class JobFollower:
             self.report.close()
         return self.job
 
-    def _show_event(self, event: Event) -> None:
+    def _show_event(self, event: StreamEvent) -> None:
         data = event.data
         if event.name == "log":
             self._print_lines(int(data.get("first", 1)), data.get("lines", ()))

@@ -28,7 +28,7 @@ Content = bytes | Callable[[], Iterable[bytes]]
 """A body: bytes, or a function that opens it, so that another try begins at its beginning."""
 
 
-class Transport:
+class PlaneTransport:
     """One plane. `patience`: seconds for which a request is repeated while the plane does not answer."""
 
     def __init__(self, url: str, token: str, *, ca: str = "", patience: float = 0.0, trust_env: bool = False) -> None:

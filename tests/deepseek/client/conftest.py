@@ -12,7 +12,7 @@ import pytest
 
 from apps.platform.jobs import streams
 from deepseek.client import Plane
-from deepseek.client.transport import Transport
+from deepseek.client.transport import PlaneTransport
 from tests.apps.ml.registry.conftest import (  # noqa: F401  fixtures
     default_experiment,
     forms,
@@ -131,5 +131,5 @@ def serve() -> Iterator[Callable[[Handler], Any]]:
 
 @pytest.fixture
 def connect():
-    """connect(server, patience=0.0) -> a Transport to it."""
-    return lambda server, **options: Transport(server.url, TOKEN, **options)
+    """connect(server, patience=0.0) -> a PlaneTransport to it."""
+    return lambda server, **options: PlaneTransport(server.url, TOKEN, **options)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from deepseek.client import PlaneUnreachable
-from deepseek.client.events import Event, follow_events, parse_events
+from deepseek.client.events import StreamEvent, follow_events, parse_events
 
 EVENTS = [("log", {"first": number, "lines": [["", "info", f"line {number}"]]}) for number in range(1, 7)]
 
@@ -43,7 +43,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(serve, connect, count):
     events = list(follow_events(connect(server), "/events", patience=5))
     assert [event.id for event in events] == [1, 2, 3, 4, 5, 6, 6]
     assert [(event.name, event.data) for event in events[:-1]] == EVENTS
-    assert events[-1] == Event("end", {"state": "succeeded"}, 6)
+    assert events[-1] == StreamEvent("end", {"state": "succeeded"}, 6)
     assert len(server.requests) == -(-len(EVENTS) // count)
 
 
@@ -78,4 +78,4 @@ def test_events_are_cut_at_line_feeds_alone():
     text = {"text": "a\u2028b\x85c\x0bd"}
     raw = f"retry: 1000\n\n: here\n\nid: 4\nevent: log\ndata: {json.dumps(text, ensure_ascii=False)}\n\nid: 5\nev"
     chunks = [raw.encode()[place : place + 3] for place in range(0, len(raw.encode()), 3)]
-    assert list(parse_events(chunks)) == [Event("log", text, 4)]
+    assert list(parse_events(chunks)) == [StreamEvent("log", text, 4)]
