@@ -92,6 +92,17 @@ def test_loss_falls_in_every_mode(mode, optimizer, tls):
     assert report.tls is tls
 
 
+@pytest.mark.parametrize("mode", ["sync", "bounded"])
+def test_worker_with_fewer_batches_finishes_sooner(mode):
+    def build_fewer_batches(rank, world):
+        return [*build_batches(rank, world)][: STEPS - 7 * rank]  # a list, which is iterated again for each epoch
+
+    ps = ParameterServer(worker_num=2, server_num=1)
+    report = ps.fit(build_model, build_fewer_batches, loss="mse", lr=0.01, epochs=2, mode=mode, staleness=1)[1]
+    assert report.steps == (2 * STEPS if mode == "sync" else 4 * STEPS - 14)
+    assert report.events == []
+
+
 def test_epochs_are_reported_in_order():
     calls = []
     ps = ParameterServer(worker_num=2, server_num=1)

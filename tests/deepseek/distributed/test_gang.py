@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from deepseek.distributed import ParameterServer
+from deepseek.distributed import gang as gang_module
 from tests.deepseek.distributed.conftest import STEPS, KillOnce, build_batches, build_model
 
 WORKERS, SERVERS, EPOCHS = 2, 2, 2
@@ -101,6 +102,13 @@ def test_every_worker_returns_the_module(start):
         assert report["losses"][1] < report["losses"][0]
 
 
+def test_ranks_on_several_hosts_encrypt(start, monkeypatch):
+    monkeypatch.setattr(gang_module, "_describe_host", lambda: os.environ["RANK"])
+    results = start(build_batches).collect()
+    assert [result["report"]["tls"] for result in results] == [True] * (WORKERS + SERVERS)
+    assert results[0]["values"] == results[1]["values"]
+
+
 def test_rank_that_is_started_again_joins(start, tmp_path):
     kill_once = KillOnce(tmp_path, rank=1, step=5)
 
@@ -114,9 +122,9 @@ def test_rank_that_is_started_again_joins(start, tmp_path):
                 time.sleep(0.01)
             yield batch
 
-    gang = start(build_waiting_batches)
-    gang.restart(1)
-    results = gang.collect()
+    ranks = start(build_waiting_batches)
+    ranks.restart(1)
+    results = ranks.collect()
     assert results[0]["values"] == results[1]["values"]
     assert "worker 1 was replaced" in " ".join(results[0]["report"]["events"])
 
@@ -137,8 +145,8 @@ class KillServer(KillOnce):
 
 def test_server_that_is_started_again_goes_on_from_its_checkpoint(start, tmp_path):
     expected = start(build_batches).collect()
-    gang = start(KillServer(tmp_path, rank=0, step=5, victim=3))
-    gang.restart(3)
-    results = gang.collect()
+    ranks = start(KillServer(tmp_path, rank=0, step=5, victim=3))
+    ranks.restart(3)
+    results = ranks.collect()
     assert results[0]["values"] == pytest.approx(expected[0]["values"], abs=1e-6)
     assert results[0]["report"]["losses"] == pytest.approx(expected[0]["report"]["losses"], abs=1e-6)
