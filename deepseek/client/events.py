@@ -36,10 +36,8 @@ def follow_events(
     heard, pause = time.monotonic(), 0.2
     while True:
         try:
-            headers = {
-                "Last-Event-ID": str(after),
-                "Accept-Encoding": "identity",
-            }  # a compressor would hold lines back
+            # A compressor would hold lines back.
+            headers = {"Last-Event-ID": str(after), "Accept-Encoding": "identity"}
             with transport.stream(path, headers=headers, silence=SILENCE_SECONDS) as answer:
                 for event in parse_events(answer.iter_bytes()):
                     heard, pause = time.monotonic(), 0.2
