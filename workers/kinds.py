@@ -53,6 +53,9 @@ ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {"scri
 
 Register = Callable[[Actor, Job, registration.Outputs], None]
 
+# What is made of the run once it is closed, with its files.
+PUBLISH: dict[str, Register] = {"script": registration.publish_script_model}
+
 REGISTER: dict[str, Register] = {
     "noop": registration.record_artifacts,
     "clean": registration.register_cleaned_table,

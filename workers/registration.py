@@ -15,16 +15,22 @@ from apps.data.datasets.provenance.job_inputs import build_version_end, find_sou
 from apps.data.datasets.quality.profile_jobs import register_measurements
 from apps.data.datasets.services import add_version_from_job_output, set_quality
 from apps.data.datasets.versions.manifest import is_table
+from apps.ml.experiments.models import Run
 from apps.ml.registry.provenance import MODEL_SLOT, build_artifact_end, build_model_edges
+from apps.ml.registry.services import record_version
 from apps.ml.registry.services import register_version as register_model
 from apps.ml.registry.services.evaluations import register_evaluation
+from apps.ml.registry.services.models import ensure_model
 from apps.ml.registry.services.predictions import register_predictions
+from apps.platform.accounts.actors import build_actor_from_grant
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.jobs.models import Job
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
 from deepseek.messages import N_
 
+MODEL_FOLDER = "model"  # below $OUT, of a script
+RUN_OUTPUTS = "outputs"  # among the files of a script's run
 Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 
 
@@ -154,6 +160,24 @@ def register_script_outputs(actor: Actor, job: Job, outputs: Outputs) -> None:
         params=spec,
         slot=find_table_slot(spec["table"], outputs),
     )
+
+
+def publish_script_model(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The files in $OUT/model, or all of $OUT where there is no such folder, become a version of the model that
+    `register` names, in the name of whoever asked for the job.
+    """
+    name = job.register.get("model")
+    if not name:
+        return
+    owner = build_actor_from_grant(job.grant)
+    if owner is None:
+        raise PlaneError("Whoever asked for the job may not do so any more.", code="authority_gone", field="/register")
+    run = Run.objects.get(job=job)
+    has_folder = any(slot.startswith(f"{MODEL_FOLDER}/") for slot, *_ in outputs)
+    source = f"runs:/{run.pk}/{RUN_OUTPUTS}{f'/{MODEL_FOLDER}' if has_folder else ''}"
+    owner = owner.with_job(job.pk)
+    ensure_model(actor=owner, project=job.project, name=name)
+    record_version(actor=owner, project=job.project, name=name, source=source, run_id=run.pk)
 
 
 def find_table_slot(wanted: str, outputs: Outputs) -> str:

@@ -335,6 +335,8 @@ class Attempt:
                 record_provenance(actor=self.actor, job=job, code_digest=code, environment=facts)
                 kinds.REGISTER[job.kind](self.actor, job, artifacts)
                 self.tracker.close(job, artifacts)
+                if job.kind in kinds.PUBLISH:
+                    kinds.PUBLISH[job.kind](self.actor, job, artifacts)
 
         self.finishing = True
         self.retry_until_lease_expires(register)

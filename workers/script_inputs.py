@@ -9,7 +9,8 @@ from apps.core.errors import PlaneError
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.script.archive import unpack_code
-from deepseek.script.run import CODE, DATA
+from deepseek.script.run import DATA
+from deepseek.script.spec import CODE
 
 
 def arrange_inputs(folder: Path, staged: Mapping[str, str]) -> dict[str, str]:
@@ -20,17 +21,18 @@ def arrange_inputs(folder: Path, staged: Mapping[str, str]) -> dict[str, str]:
     """
     code, data = folder / CODE, folder / DATA
     data.mkdir(mode=0o755)
-    try:
-        unpack_code(Path(staged[CODE]), code)
-    except EngineError as error:
-        raise PlaneError(
-            error.message, code=error.code, field=error.field, limit=error.limit, hint=error.hint
-        ) from error
-    Path(staged[CODE]).unlink()
+    if CODE in staged:
+        try:
+            unpack_code(Path(staged[CODE]), code)
+        except EngineError as error:
+            raise PlaneError(
+                error.message, code=error.code, field=error.field, limit=error.limit, hint=error.hint
+            ) from error
+        Path(staged[CODE]).unlink()
     for slot, path in staged.items():
         if slot == CODE:
             continue
-        target = data / check_slot(slot)
+        target = (folder if slot.startswith(f"{CODE}/") else data) / check_slot(slot)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():

@@ -28,7 +28,7 @@ from apps.platform.jobs.states import JobState
 from deepseek.code import compute_code_digest
 from deepseek.models.figures import Figures
 from workers.outputs import StoredOutput
-from workers.registration import Outputs
+from workers.registration import RUN_OUTPUTS, Outputs
 
 PACKAGES = ("deepseek-offline", "numpy", "pandas", "pyarrow", "safetensors", "torch", "apache-tvm", "scikit-learn")
 FIGURES_SLOT, FIGURES_LIMIT = "figures", 4 << 20
@@ -107,7 +107,7 @@ class Tracker:
 
 def name_run_file(job: Job, slot: str, name: str) -> str:
     """The path of an output among the files of the run. A script's slots are paths already, and it logs files too."""
-    return f"outputs/{slot}" if KINDS[job.kind].user_code else f"{slot}/{name}"
+    return f"{RUN_OUTPUTS}/{slot}" if KINDS[job.kind].user_code else f"{slot}/{name}"
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------

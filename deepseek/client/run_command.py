@@ -54,7 +54,7 @@ def split_words(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def build_run(arguments: argparse.Namespace, arguments_of_script: tuple[str, ...]) -> ScriptRun:
-    register = {name: getattr(arguments, f"register_{name}") for name in ("experiment", "dataset")}
+    register = {name: getattr(arguments, f"register_{name}") for name in ("experiment", "dataset", "model")}
     return ScriptRun(
         script=arguments.script,
         args=arguments_of_script,
@@ -100,6 +100,7 @@ def build_run_parser() -> Parser:
     register = parser.add_argument_group("register", "What becomes of the outputs.")
     register.add_argument("--experiment", dest="register_experiment", metavar="NAME", help="experiment of its run")
     register.add_argument("--register-dataset", metavar="NAME", help="a dataset version of the output table")
+    register.add_argument("--register-model", metavar="NAME", help="a model version of the files in $OUT/model")
     help_text = "the output that becomes it (default: the only table among the outputs)"
     register.add_argument("--table", metavar="PATH", default="", help=help_text)
     parser.add_argument("--detach", action="store_true", help="do not follow it: print its number and leave")

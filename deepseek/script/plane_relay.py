@@ -53,29 +53,31 @@ class PlaneRelay:
 
     def _connect(self) -> socket.socket:
         if self._connector is None:
-            plain = socket.create_connection((self._host, self._port), CONNECT_SECONDS)
+            channel = socket.create_connection((self._host, self._port), CONNECT_SECONDS)
         else:
-            plain = self._connect_outside(self._connector)
-        plain.settimeout(CONNECT_SECONDS)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return ssl.create_default_context().wrap_socket(plain, server_hostname=self._host) if self._is_tls else plain
+            channel = self._connect_outside(self._connector)
+        channel.settimeout(CONNECT_SECONDS)
+        channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return (
+            ssl.create_default_context().wrap_socket(channel, server_hostname=self._host) if self._is_tls else channel
+        )
 
     def _connect_outside(self, connector: Connector) -> socket.socket:
         """The plane's first address that answers; raises OSError, of the last one where none does."""
         failure: OSError = ConnectionRefusedError("the plane has no address")
         for address in connector.resolve(self._host, self._port):
-            plain = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            channel = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
             try:
-                connector.connect(plain, (address, self._port))
-                _, writable, _ = select.select([], [plain], [], CONNECT_SECONDS)
-                error = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                connector.connect(channel, (address, self._port))
+                _, writable, _ = select.select([], [channel], [], CONNECT_SECONDS)
+                error = channel.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if writable and not error:
-                    plain.setblocking(True)
-                    return plain
+                    channel.setblocking(True)
+                    return channel
                 failure = OSError(error, os.strerror(error)) if error else TimeoutError("the plane does not answer")
             except OSError as refused:
                 failure = refused
-            plain.close()
+            channel.close()
         raise failure
 
 

@@ -14,15 +14,14 @@ from deepseek.job import JSON, EngineError, Output, Report, Result, stage_output
 from deepseek.messages import N_
 from deepseek.script.archive import measure_folder, pack_folder, unpack_code, unpack_folder
 from deepseek.script.plane_relay import open_relay
-from deepseek.script.spec import DISTRIBUTED, ScriptSpec
+from deepseek.script.spec import CODE, DISTRIBUTED, MAX_SLOT, ScriptSpec
 
-CODE, DATA, CHECKPOINT = "code", "data", "checkpoint"
+DATA, CHECKPOINT = "data", "checkpoint"
 TABLE_ENDINGS = (".csv", ".parquet", ".jsonl", ".arrow")
 MAX_OUTPUTS = 1000
-MAX_SLOT = 60  # characters of an output's path
 CHECKPOINT_SECONDS = 1.0
 """How long a checkpoint folder has to stay as it is before it is kept, and how often it is looked at."""
-KEPT_VARIABLES = (
+PASSED_VARIABLES = (
     "PATH",
     "LANG",
     "LOGNAME",
@@ -83,12 +82,12 @@ def build_command(spec: ScriptSpec) -> list[str]:
 def build_environment(*, data: Path, out: Path, checkpoint: Path, scratch: Path) -> dict[str, str]:
     """The whole environment of the script: built from nothing but what it is meant to have."""
     interpreter = os.environ.get(INTERPRETER) or sys.executable
-    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    passed_on = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     temporary = scratch / "tmp"
     temporary.mkdir(exist_ok=True, mode=0o700)
     environment = {
-        **kept,
-        "PATH": f"{Path(interpreter).parent}:{kept.get('PATH', '/usr/local/bin:/usr/bin:/bin')}",
+        **passed_on,
+        "PATH": f"{Path(interpreter).parent}:{passed_on.get('PATH', '/usr/local/bin:/usr/bin:/bin')}",
         "HOME": str(temporary),
         "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",
@@ -151,12 +150,12 @@ class CheckpointWatch(threading.Thread):
 
     def run(self) -> None:
         """Look at the folder once in CHECKPOINT_SECONDS."""
-        seen = self._kept
+        before = self._kept
         while not self._is_over.wait(CHECKPOINT_SECONDS):
             now = measure_folder(self._folder)
-            if now == seen:
+            if now == before:
                 self._keep(now)
-            seen = now
+            before = now
 
     def close(self) -> None:
         """Stop, and keep what was written last: the script has ended, so it is whole."""
@@ -231,7 +230,7 @@ def measure_table(path: Path, folder: Path, report: Report) -> dict[str, JSON]:
 
 def list_files(folder: Path) -> list[str]:
     """The paths of all files below the folder, relative to it. Raises EngineError for a link or a special file."""
-    found = []
+    paths = []
     for parent, folders, names in os.walk(folder):
         for name in [*folders, *names]:
             path = Path(parent, name)
@@ -239,15 +238,18 @@ def list_files(folder: Path) -> list[str]:
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise build_output_error(N_("The script left a link or a special file below $OUT."), relative, None)
             if path.is_file():
-                found.append(relative)
-    return found
+                paths.append(relative)
+    return paths
 
 
 def guess_media_type(path: str) -> str:
     """By the ending; bytes of which nothing is known are application/octet-stream."""
-    known = {".parquet": "application/vnd.apache.parquet", ".jsonl": "application/x-ndjson"}
-    known[".arrow"] = "application/vnd.apache.arrow.file"
-    return known.get(Path(path).suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
+    tables = {
+        ".parquet": "application/vnd.apache.parquet",
+        ".jsonl": "application/x-ndjson",
+        ".arrow": "application/vnd.apache.arrow.file",
+    }
+    return tables.get(Path(path).suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
 
 
 def build_output_error(message: str, value: str, limit: int | None) -> EngineError:

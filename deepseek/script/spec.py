@@ -8,7 +8,10 @@ from deepseek.messages import N_
 from deepseek.spec_errors import build_spec_error
 
 MAX_PROCESSES = 64  # of one node
+MAX_SLOT = 255  # characters of an output's path
 MAX_DATA = 50  # dataset versions
+CODE = "code"
+"""The input with the archive of the code, or the folder of the inputs that are its files."""
 DISTRIBUTED = "python"
 """What a command begins with that is started once for each process."""
 
@@ -26,7 +29,7 @@ def validate_output_path(path: str) -> str:
 
 
 Argument = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
-OutputPath = Annotated[str, StringConstraints(min_length=1, max_length=60), AfterValidator(validate_output_path)]
+OutputPath = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SLOT), AfterValidator(validate_output_path)]
 VersionName = Annotated[str, StringConstraints(min_length=3, max_length=80, pattern=r"^[^:/\s]+:v?[0-9]+$")]
 
 
@@ -40,6 +43,13 @@ class ScriptSpec(BaseModel):
         max_length=1000,
         title="Command",
         description="Program and arguments, run in the folder of the code: for instance python, train.py, --lr, 0.1.",
+    )
+    code: str = Field(
+        "",
+        max_length=120,
+        pattern=r"^([^:/\s]+:[^:/\s]+)?$",
+        title="Code from a repository",
+        description="Version, commit or tag of a dataset whose files are the code, as NAME:v1; instead of an archive.",
     )
     processes: int = Field(
         1,
@@ -63,7 +73,7 @@ class ScriptSpec(BaseModel):
     )
     table: str = Field(
         "",
-        max_length=60,
+        max_length=MAX_SLOT,
         title="Table for the dataset",
         description="Which file below $OUT becomes the dataset version; empty: the only table there.",
     )

@@ -11,6 +11,7 @@ import pytest
 from apps.core.errors import PlaneError
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.experiments.models import Run, RunToken
+from apps.ml.registry.models import ModelVersion
 from apps.platform.artifacts.services import store_file
 from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.kinds import Needs
@@ -143,6 +144,24 @@ def test_table_becomes_a_dataset_version(run_script):
     assert job.state == JobState.SUCCEEDED, job.error
     version = DatasetVersion.objects.get(dataset__name="made")
     assert (version.rows, version.job_id, version.script) == (2, job.pk, "python train.py")
+
+
+def test_model_folder_becomes_a_model_version(run_script):
+    code = """
+import os, pathlib
+folder = pathlib.Path(os.environ["OUT"], "model")
+folder.mkdir()
+(folder / "weights.bin").write_bytes(b"weights")
+(folder.parent / "notes.txt").write_text("beside it")
+"""
+    job = run_script(code, register={"model": "net"})
+    assert job.state == JobState.SUCCEEDED, job.error
+    version = ModelVersion.objects.get(model__name="net")
+    assert (version.created_by, version.run.job_id, [file.path for file in version.files.all()]) == (
+        "engineer",
+        job.pk,
+        ["weights.bin"],
+    )
 
 
 def test_script_without_its_table_fails_with_the_remedy(run_script):

@@ -230,7 +230,7 @@ KINDS: dict[str, JobKind] = {
         any_outputs=True,
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=SCRIPTS),
         time_limit_seconds=86_400,
-        registers=("experiment", "dataset"),
+        registers=("experiment", "dataset", "model"),
         user_code=True,
         tracked=True,
     ),

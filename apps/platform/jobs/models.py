@@ -12,6 +12,8 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.states import ENDED, MEMBER_MOVES, MOVES, OPEN_MEMBERS, JobState, MemberState
 from apps.platform.nodes.models import Node
 
+SLOT_LIMIT = 255  # characters; a script's slots are paths
+
 
 class JobQuerySet(models.QuerySet["Job"]):
     def visible_to(self, actor: Actor) -> JobQuerySet:
@@ -254,10 +256,10 @@ class JobInput(models.Model):
     """What goes into a slot: an artifact, or the output that another job will have."""
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="inputs")
-    slot = models.CharField(max_length=60)
+    slot = models.CharField(max_length=SLOT_LIMIT)
     artifact = models.ForeignKey(Artifact, models.PROTECT, null=True, related_name="+")  # null: not made yet
     source_job = models.ForeignKey(Job, models.PROTECT, null=True, related_name="+")
-    source_slot = models.CharField(max_length=60, blank=True)
+    source_slot = models.CharField(max_length=SLOT_LIMIT, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "slot"], name="job_input_once")]
@@ -267,7 +269,7 @@ class JobInput(models.Model):
 
 class JobOutput(models.Model):
     job = models.ForeignKey(Job, models.CASCADE, related_name="outputs")
-    slot = models.CharField(max_length=60)
+    slot = models.CharField(max_length=SLOT_LIMIT)
     artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="+")
     name = models.CharField(max_length=255)
     media_type = models.CharField(max_length=120)

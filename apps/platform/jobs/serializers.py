@@ -14,14 +14,14 @@ from rest_framework.reverse import reverse
 
 from apps.core.errors import PlaneError
 from apps.platform.jobs.kinds import KINDS, Needs
-from apps.platform.jobs.models import Job, JobCheckpoint, JobInput, JobMember, JobOutput
+from apps.platform.jobs.models import SLOT_LIMIT, Job, JobCheckpoint, JobInput, JobMember, JobOutput
 from apps.platform.jobs.spec_validation import build_spec_errors, combine_errors, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec, Submission
 from deepseek.messages import Message
 
 JobId = Annotated[int, Field(ge=1, le=2**63 - 1)]
-Slot = Annotated[str, StringConstraints(min_length=1, max_length=60)]
+Slot = Annotated[str, StringConstraints(min_length=1, max_length=SLOT_LIMIT)]
 STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 BODY_CODES = {"extra_forbidden": "unknown_field", "missing": "field_missing"}
 

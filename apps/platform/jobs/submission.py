@@ -108,6 +108,8 @@ def validate_submission(
     kind = get_job_kind(submission.kind)
     if kind.user_code:
         require(actor, "job.script", project)
+        if "model" in submission.register:  # it is recorded in the requester's name, when the work is done
+            require(actor, "model.record_version", project)
     spec: BaseModel | None = None
     try:
         spec = parse_spec(submission.kind, submission.spec, strict=submission.strict)
@@ -157,7 +159,7 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
             hint=Message("Give a digest or a job."),
         )
         for slot in kind.inputs
-        if slot not in filled
+        if slot not in filled and not (kind.any_inputs and any(name.startswith(f"{slot}/") for name in filled))
     ]
     if not kind.any_inputs:
         errors += [

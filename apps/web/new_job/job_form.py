@@ -31,10 +31,12 @@ from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.submission import InputSpec, Submission, resolve_needs
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
 from apps.web.new_job.clean_preview import CleanPreview
+from apps.web.new_job.code_archives import list_archives
 from apps.web.new_job.form_preview import estimate_memory, preview_table
 from apps.web.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
 from apps.web.new_job.plan_columns import build_step_choices
 from deepseek.clean.spec import CleanSpec
+from deepseek.script.spec import CODE
 from deepseek.tables.csv_dialect import CsvDialect
 
 COLUMNS_LIST_ID = "columns"  # id of the list of names that text fields of columns offer
@@ -52,6 +54,7 @@ class JobForm:
         self.values: dict[str, str] = {"priority": "0"}
         self.errors: dict[str, str] = {}
         self.status = 200
+        self.upload_error = ""
         self.told: CleanPreview | None = None  # by the engine, of the first rows
         self.files = list_latest_tables(actor, project) if self.table_slot else []
         self.made = list_output_choices(actor, project, key)
@@ -65,6 +68,8 @@ class JobForm:
     # -- in -------------------------------------------------------------------------------------------------------
     def fill_from_query(self, query: Mapping[str, str]) -> None:
         """Fill in what a version or another job gives."""
+        if query.get("code"):
+            self.values[f"inputs/{CODE}"] = query["code"]
         if (job := parse_int(query.get("from"))) is not None:
             self.fill_from_job(job)
         elif (version := parse_int(query.get("version"))) is not None:
@@ -238,6 +243,8 @@ class JobForm:
     def table_slot(self) -> str:
         """The first slot that takes a table: one that no output of an earlier job fills; "" where there is none."""
         filled = SOURCES.get(self.key, {})
+        if self.kind.user_code:
+            return ""
         return next((slot for slot in self.slots if slot not in filled), "")
 
     @property
@@ -363,8 +370,11 @@ class JobForm:
         return FormItem(kind="field", pointer=pointer, label=str(label), value=value, error=error, **more)
 
     def build_input_item(self, slot: str) -> FormItem:
-        required = slot in self.kind.inputs
-        if slot in SOURCES.get(self.key, {}):
+        required = slot in self.kind.inputs and not self.kind.user_code
+        if self.kind.user_code and slot == CODE:
+            choices = [("", _("none")), *list_archives(self.actor, self.project)]
+            doc = _("The newest archives of this project. Or name a version below, in Code from a repository.")
+        elif slot in SOURCES.get(self.key, {}):
             choices = [("", _("Choose an output") if required else _("none"))]
             choices += build_slot_choices(self.key, slot, self.made)
             doc = _("Outputs of the latest jobs of this project. Choosing one fills the matching empty inputs.")

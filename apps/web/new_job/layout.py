@@ -83,5 +83,6 @@ LAYOUTS = {
         | frozenset({"/horizon", "/confidence"}),
         names=("/slices/*/column", "/group", "/target"),
     ),
+    "script": FormLayout(rare=frozenset({"/environment", "/table"})),
     "compile": FormLayout(rare=frozenset({"/tolerance", "/runs", "/threads", "/seed"})),
 }

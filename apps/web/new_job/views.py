@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -9,10 +11,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.core import policy
-from apps.core.errors import NotFound
+from apps.core.errors import NotFound, PlaneError
+from apps.core.messages import translate_error
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.kinds import KINDS
+from apps.web.new_job.code_archives import upload_archive
 from apps.web.new_job.job_form import JobForm
 from apps.web.new_job.pipeline_form import PipelineForm
 
@@ -31,14 +35,22 @@ def create_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     """/p/<slug>/jobs/new/<kind>: blank, from a version (?version=), or from another job (?from=).
 
     POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what it would
-    change in the first rows; op=add:…, del:…, up:… and down:… change a list; op=submit queues.
+    change in the first rows; op=upload stores the code of a script; op=add:…, del:…, up:… and down:… change a list;
+    op=submit queues.
     """
     actor, in_project = get_project_context(request, project)
     policy.require(actor, "job.submit", in_project)
     if kind not in KINDS:
         raise NotFound("There is no job kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(KINDS))
     form = JobForm(actor, in_project, kind)
-    if request.method == "POST":
+    if request.method == "POST" and request.POST.get("op") == "upload" and KINDS[kind].user_code:
+        try:
+            digest = upload_archive(actor, in_project, request.FILES.get("file"))  # type: ignore[arg-type]
+        except PlaneError as failure:
+            form.upload_error, form.status = translate_error(failure.first()), failure.status
+        else:
+            return redirect(f"{request.path}?{urlencode({'code': digest})}")
+    elif request.method == "POST":
         form.bind(request.POST)
         job = form.handle(request.POST.get("op", "submit"))
         if job is not None:

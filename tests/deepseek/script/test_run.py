@@ -64,7 +64,12 @@ data = [str(path.relative_to(os.environ["DATA"])) for path in pathlib.Path(os.en
 
 
 def test_failures_name_what_is_wrong(run, tmp_path):
-    write = "import os; [open(os.environ['OUT'] + '/' + name, 'w') for name in ('model.pt', 'x' * 61)]"
+    write = """
+import os
+os.mkdir(os.environ["OUT"] + "/folder")
+for name in ("model.pt", "folder/" + "x" * 250):
+    open(os.environ["OUT"] + "/" + name, "w")
+"""
     cases = {
         "raise SystemExit(3)": "script_failed",
         "pass": "output_missing",
