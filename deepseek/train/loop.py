@@ -17,6 +17,7 @@ from deepseek.train.checkpoint import Checkpoint, write_checkpoint
 from deepseek.train.device import Place, derive_seed
 from deepseek.train.examples import Examples, compute_moments
 from deepseek.train.plan import count_total_steps
+from deepseek.train.replicas import SINGLE, Replicas, replicate
 from deepseek.train.schedule import progressive_batch, warmup_lr
 from deepseek.train.spec import TrainSpec
 
@@ -45,9 +46,15 @@ class Training:
     """One training, from fresh weights or from a checkpoint, to the best weights in `best`."""
 
     def __init__(
-        self, spec: TrainSpec, examples: Examples, architecture: Architecture, place: Place, report: Report
+        self,
+        spec: TrainSpec,
+        examples: Examples,
+        architecture: Architecture,
+        place: Place,
+        report: Report,
+        replicas: Replicas = SINGLE,
     ) -> None:
-        self.spec, self.place, self.report = spec, place, report
+        self.spec, self.place, self.report, self.replicas = spec, place, report, replicas
         self.parts = examples.parts
         fresh = _create_network(spec, examples, architecture)
         self.target = _build_targets(examples, fresh).to(place.device)
@@ -61,7 +68,8 @@ class Training:
         self.best = self._copy_weights()
         self.total = count_total_steps(spec.schedule, spec.epochs, len(self.parts.training))
         self.every = max(1, math.ceil(self.total / MOST_POINTS))
-        torch.manual_seed(derive_seed(spec.seed, "dropout"))
+        torch.manual_seed(derive_seed(spec.seed, "dropout", replicas.rank))
+        self.shared = None if replicas.is_single else replicate(self.network, place.device)
 
     def run(self, path: Path, identity: str) -> None:
         """Train until the epochs are over or patience is; checkpoints go to `path`.
@@ -97,8 +105,10 @@ class Training:
             if at.step % self.every == 0:
                 self._report_step(size)
             if at.step % self.spec.checkpoint_every == 0:
-                write_checkpoint(path, identity, self.checkpoint())
-                self.report.checkpoint(path, at.step)
+                checkpoint = self.checkpoint()
+                if self.replicas.is_first:
+                    write_checkpoint(path, identity, checkpoint)
+                    self.report.checkpoint(path, at.step)
 
     def _step(self, rows: Any) -> float:
         """One step on these rows; returns their loss."""
@@ -106,8 +116,7 @@ class Training:
         self.network.train()
         warmup_lr(self.optimizer, number, schedule.warmup_steps, schedule.init_lr, schedule.max_lr)
         self.optimizer.zero_grad()
-        loss = self._compute_loss(rows)
-        value = float(loss.detach())
+        loss, value = self._compute_batch_loss(rows)
         if not math.isfinite(value):
             raise self._build_not_finite_error("loss", value)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -122,14 +131,24 @@ class Training:
             raise self._build_not_finite_error("gradient", math.inf)
         return value
 
-    def _compute_loss(self, rows: Any) -> Tensor:
+    def _compute_batch_loss(self, rows: Any) -> tuple[Tensor, float]:
+        """The loss whose gradient a step follows, and its value over the whole batch."""
+        if self.replicas.is_single:
+            loss = self._compute_loss(rows)
+            return loss, float(loss.detach())
+        part = self._compute_loss(self.replicas.shard(rows), reduction="sum")
+        # The ranks' gradients are averaged: times their number it is the mean over the rows.
+        return part * (self.replicas.world / len(rows)), self.replicas.sum(part) / len(rows)
+
+    def _compute_loss(self, rows: Any, reduction: str = "mean") -> Tensor:
         place = torch.from_numpy(rows).to(self.place.device)
         features, target = self.features[place], self.target[place]
         with torch.autocast(self.place.device.type, dtype=self.place.dtype, enabled=self._use_mixed_precision()):
-            logits = self.network.compute_logits(features)
+            use_shared = self.shared is not None and self.network.training
+            logits = self.shared(features) if self.shared and use_shared else self.network.compute_logits(features)
         if self.network.probabilities:
-            return nn.functional.cross_entropy(logits.float(), target)
-        return nn.functional.mse_loss(logits.float()[:, 0], target)
+            return nn.functional.cross_entropy(logits.float(), target, reduction=reduction)
+        return nn.functional.mse_loss(logits.float()[:, 0], target, reduction=reduction)
 
     def _use_mixed_precision(self) -> bool:
         return self.place.dtype is not None and self.network.training
@@ -139,9 +158,12 @@ class Training:
         """The mean loss over the validation rows, in float32."""
         self.network.eval()
         rows, total = self.parts.validation, 0.0
-        for start in range(0, len(rows), _CHUNK):
-            chunk = rows[start : start + _CHUNK]
+        own = self.replicas.shard(rows)
+        for start in range(0, len(own), _CHUNK):
+            chunk = own[start : start + _CHUNK]
             total += float(self._compute_loss(chunk)) * len(chunk)
+        if not self.replicas.is_single:
+            total = self.replicas.sum(torch.tensor(total, dtype=torch.float64, device=self.place.device))
         if not math.isfinite(total):
             raise self._build_not_finite_error("validation loss", total)
         return total / len(rows)
@@ -162,20 +184,25 @@ class Training:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
     def checkpoint(self) -> Checkpoint:
-        """Everything to go on from: weights, best weights, optimizer, scaler, place in the data, random states."""
+        """Everything to go on from: weights, best weights, optimizer, scaler, place in the data, random states.
+
+        All ranks take part, for the random states of each.
+        """
         tensors = {f"model/{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
-        tensors["random/cpu"] = torch.get_rng_state()
+        for rank, state in enumerate(self.replicas.gather(torch.get_rng_state())):
+            tensors[f"random/{name_random_state('cpu', rank)}"] = state
         if self.place.device.type == "cuda":
-            tensors["random/cuda"] = torch.cuda.get_rng_state(self.place.device)
-        state: dict[str, JSON] = {
+            for rank, state in enumerate(self.replicas.gather(torch.cuda.get_rng_state(self.place.device))):
+                tensors[f"random/{name_random_state('cuda', rank)}"] = state
+        words: dict[str, JSON] = {
             "at": asdict(self.at),
             "scaler": self.scaler.state_dict(),
             "place": self.place.words,
         }
-        return Checkpoint(state, tensors)
+        return Checkpoint(words, tensors)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`, which must be of the same run: bit for bit if it was made on such a processor."""
@@ -193,9 +220,10 @@ class Training:
         scaler = cast("dict[str, Any]", checkpoint.state["scaler"])
         if self.place.scaled and scaler:
             self.scaler.load_state_dict(scaler)
-        torch.set_rng_state(groups["random"]["cpu"])
-        if self.place.device.type == "cuda" and "cuda" in groups["random"]:
-            torch.cuda.set_rng_state(groups["random"]["cuda"], self.place.device)
+        random, rank = groups["random"], self.replicas.rank
+        torch.set_rng_state(random[name_random_state("cpu", rank)])
+        if self.place.device.type == "cuda" and name_random_state("cuda", rank) in random:
+            torch.cuda.set_rng_state(random[name_random_state("cuda", rank)], self.place.device)
         self.at = TrainingProgress(**cast(Any, checkpoint.state["at"]))
         if checkpoint.state["place"] != self.place.words:
             self.report.log(
@@ -230,6 +258,11 @@ class Training:
                 else Message("Lower max_lr or lengthen the warm-up, look for extreme values in the table.")
             ),
         )
+
+
+def name_random_state(device: str, rank: int) -> str:
+    """Rank 0 has the name that it has alone."""
+    return f"{device}.{rank}" if rank else device
 
 
 def _create_network(spec: TrainSpec, examples: Examples, architecture: Architecture) -> Network:

@@ -1,6 +1,7 @@
 """Train a model on a table: the entry point of the capability."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,10 +23,13 @@ from deepseek.models.manifest import (
     compute_file_sha256,
 )
 from deepseek.models.network import Network, save_network
+from deepseek.torchrun.launch import run_ranks
+from deepseek.torchrun.rank import is_rank
 from deepseek.train.checkpoint import Unusable, compute_identity, read_checkpoint
 from deepseek.train.device import apply_settings, choose_place
 from deepseek.train.examples import Examples, read_examples
 from deepseek.train.loop import Training
+from deepseek.train.replicas import Replicas, join_replicas
 from deepseek.train.spec import TrainSpec
 
 _CHUNK = 8192
@@ -44,22 +48,40 @@ class TrainResult(Result):
 def run(spec: TrainSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> TrainResult:
     """Train on the table in the slot ``table`` (CSV or Parquet) and write the model into the folder `out`.
 
+    With the strategy ddp the work is done by ranks, each of which runs this function; rank 0 writes and reports.
+
     Goes on from the checkpoint in the slot ``checkpoint`` if there is one, else from that beside `out`, if it is of the
     same spec, table and code; removes the latter when done. Raises EngineError for whatever is wrong with the table or
     the spec, and for a loss that is not finite; then, as after a crash, there is no `out`, and the checkpoint stays.
     """
+    if spec.strategy != "none" and not is_rank():
+        entry = "deepseek.train.run:run"
+        result = run_ranks(entry, spec, processes=spec.processes, inputs=inputs, out=out, report=report)
+        return TrainResult(result.outputs, result.summary)
+    with join_replicas(spec) as replicas:
+        return _run_replica(spec, replicas, inputs, out, report)
+
+
+def _run_replica(
+    spec: TrainSpec, replicas: Replicas, inputs: Mapping[str, Path], out: Path, report: Report
+) -> TrainResult:
     table = _get_table(inputs)
     place = choose_place(spec)
-    with stage_outputs(out) as stage, apply_settings(spec, place):
+    staged: AbstractContextManager[Path | None] = stage_outputs(out) if replicas.is_first else nullcontext()
+    with staged as stage, apply_settings(spec, place):
         report.progress(0, None, "rows", stage="read")
         examples = read_examples(table, spec)
         digests = {"table": compute_file_sha256(table)}
         warnings = _log_examples(examples, report)
-        report.log(f"trains on {place.words}, {spec.threads} thread{'s' * (spec.threads > 1)}")
-        training = Training(spec, examples, build_architecture(spec, examples), place, report)
+        shared = "" if replicas.is_single else f", in {replicas.world} processes"
+        report.log(f"trains on {place.words}, {spec.threads} thread{'s' * (spec.threads > 1)}{shared}")
+        training = Training(spec, examples, build_architecture(spec, examples), place, report, replicas)
         identity = compute_identity(spec, digests)
         _resume(training, [inputs.get("checkpoint"), build_checkpoint_path(out)], identity, report)
+        _agree_on_step(training, replicas)
         training.run(build_checkpoint_path(out), identity)
+        if stage is None:
+            return TrainResult(())
         training.network.load_state_dict(training.best)
         warnings += _log_outcome(training, report)
         manifest, figures = _write(spec, examples, training.network.cpu().eval(), digests, stage, report)
@@ -126,6 +148,15 @@ def _resume(training: Training, candidates: list[Path | None], identity: str, re
         else:
             report.log(f"goes on from the checkpoint of step {training.at.step}")
             return
+
+
+def _agree_on_step(training: Training, replicas: Replicas) -> None:
+    """All ranks go on from the same step, or none does: a checkpoint that only some could read is no beginning."""
+    if replicas.is_single:
+        return
+    steps = {int(step) for step in replicas.gather(torch.tensor(training.at.step))}
+    if len(steps) > 1:
+        raise RuntimeError(f"the ranks begin at different steps: {sorted(steps)}")
 
 
 def _log_outcome(training: Training, report: Report) -> list[str]:

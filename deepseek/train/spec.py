@@ -215,6 +215,23 @@ class TrainSpec(BaseModel):
         description="Processor threads. Part of the spec because sums in another order differ in their last bits.",
         json_schema_extra={"unit": "threads"},
     )
+    strategy: Literal["none", "ddp"] = Field(
+        "none",
+        title="Strategy",
+        description=(
+            "How several processes share the work. ddp: each takes a part of every batch, and their gradients are "
+            "averaged; batch sizes and learning rates mean the same as in one process."
+        ),
+        json_schema_extra={"words": {"none": "one process", "ddp": "data parallel (DDP)"}},
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        title="Processes",
+        description="Processes on each node that share the work, each with the threads above; for the strategy ddp.",
+        json_schema_extra={"unit": "processes"},
+    )
     checkpoint_every: int = Field(
         500,
         ge=1,
@@ -223,6 +240,15 @@ class TrainSpec(BaseModel):
         description="Steps between two checkpoints; a killed run resumes from the last one.",
         json_schema_extra={"unit": "steps"},
     )
+
+    @field_validator("processes")
+    @classmethod
+    def _processes_have_strategy(cls, processes: int, info: ValidationInfo) -> int:
+        if info.data.get("strategy") == "none" and processes > 1:
+            raise build_spec_error(
+                "strategy_missing", "{processes} processes need the strategy ddp.", processes=processes
+            )
+        return processes
 
     @field_validator("features")
     @classmethod

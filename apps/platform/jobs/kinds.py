@@ -165,6 +165,7 @@ KINDS: dict[str, JobKind] = {
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=86_400,
         registers=("experiment",),
+        distributed=True,
         tracked=True,
     ),
     "quantize": JobKind(

@@ -41,3 +41,9 @@ def test_all_faults_come_at_once():
 def test_the_defaults_are_allowed():
     spec = TrainSpec(task="forecast", target="price")
     assert TrainSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_several_processes_need_a_strategy():
+    with pytest.raises(ValueError, match="2 processes need the strategy ddp"):
+        TrainSpec(task="forecast", target="x", processes=2)
+    assert TrainSpec(task="forecast", target="x", processes=2, strategy="ddp").processes == 2
