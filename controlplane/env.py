@@ -121,6 +121,26 @@ class Env(BaseSettings):
     )
     node_cpus: float | None = Field(None, gt=0, description="CPUs that jobs may use here; empty: what the machine has.")
     node_memory_bytes: int | None = Field(None, gt=0, description="Memory that jobs may use here, bytes; empty: 90 %.")
+    node_address: str = Field(
+        "",
+        max_length=200,
+        description="IPv4 address or name at which other nodes reach this one, for jobs over several nodes (UDP 29200"
+        " to 30223); empty: the address from which it reaches the database.",
+    )
+    gang_join_seconds: float = Field(
+        60.0,
+        ge=1,
+        le=3600,
+        description="A job over several nodes is queued again, without the nodes whose workers have not answered within"
+        " so long.",
+    )
+    hang_seconds: float = Field(
+        1800.0,
+        ge=0,
+        le=7 * 86_400,
+        description="An attempt over several nodes whose first node tells nothing for so long is ended and tried again;"
+        " the stacks of its ranks go into the log. 0: never.",
+    )
     isolation: Literal["preferred", "required"] = Field(
         "preferred",
         description="A node that cannot give jobs a sandbox runs them without one and says so on its page, or takes"

@@ -8,23 +8,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
+from django.db.models import F
 
 from apps.core.actors import Actor
 from apps.platform.artifacts.stores import get_store_folder
 from apps.platform.jobs import services
-from apps.platform.jobs.models import Job
-from apps.platform.jobs.states import JobState
+from apps.platform.jobs.models import Job, JobMember
+from apps.platform.jobs.states import JobState, MemberState
 from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes import hardware
 from apps.platform.nodes.disks import find_short_disks
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import SAMPLE_SECONDS
 from apps.platform.nodes.services import record_heartbeat, record_sample
+from workers.gangs import GangAttempt, MemberAttempt
 from workers.runner import get_scratch_root
 
 if TYPE_CHECKING:
@@ -82,10 +84,15 @@ class Heartbeat(threading.Thread):
             watched = dict(self.attempts)
         now = time.monotonic()
         if watched:
-            self.check_attempts(watched)
+            members = {key: attempt for key, attempt in watched.items() if isinstance(attempt, MemberAttempt)}
+            self.check_attempts({key: attempt for key, attempt in watched.items() if key not in members})
+            self.check_members(members)
             if now - self.renewed_at > get_lease_seconds() / 3:
-                jobs = [key for key, attempt in watched.items() if now < attempt.deadline + OVERDUE_SECONDS]
+                due = {key: attempt for key, attempt in watched.items() if now < attempt.deadline + OVERDUE_SECONDS}
+                jobs = [key for key in due if key not in members]
                 services.renew_leases(actor=self.actor, owner=self.owner, jobs=jobs)
+                memberships = [attempt.membership.pk for key, attempt in members.items() if key in due]
+                services.renew_member_leases(actor=self.actor, owner=self.owner, members=memberships)
                 self.renewed_at = now
         if now - self.node_at > NODE_SECONDS:
             self.report_alive(watched)
@@ -113,6 +120,8 @@ class Heartbeat(threading.Thread):
 
     def check_attempts(self, watched: dict[tuple[int, int], Attempt]) -> None:
         """Tell each attempt whether it is still ours and whether somebody wants it cancelled."""
+        if not watched:
+            return
         pks = [pk for pk, _ in watched]
         rows = Job.objects.filter(pk__in=pks, owner=self.owner, state=JobState.RUNNING)
         claimed = {
@@ -124,6 +133,41 @@ class Heartbeat(threading.Thread):
                     attempt.stop("lost")
             elif claimed[key]:
                 attempt.stop("cancelled")
+
+        self.check_followers([attempt for attempt in watched.values() if isinstance(attempt, GangAttempt)])
+
+    def check_followers(self, first: Sequence[GangAttempt]) -> None:
+        """Tell the first member of a job over several nodes when another one has ended too early."""
+        if not first:
+            return
+        ended = JobMember.objects.filter(
+            job__in=[attempt.job.pk for attempt in first],
+            rank__gt=0,
+            state__in=(MemberState.FAILED, MemberState.RELEASED),
+        )
+        keys = set(ended.values_list("job", "attempt"))
+        for attempt in first:
+            if (attempt.job.pk, attempt.job.attempt) in keys and not attempt.finishing:
+                attempt.stop("member")
+
+    def check_members(self, watched: Mapping[tuple[int, int], MemberAttempt]) -> None:
+        """Tell each member whether its attempt goes on, and whether somebody wants to see its stacks."""
+        if not watched:
+            return
+        rows = JobMember.objects.filter(
+            pk__in=[attempt.membership.pk for attempt in watched.values()],
+            owner=self.owner,
+            state__in=(MemberState.JOINED, MemberState.RUNNING),
+            job__state=JobState.RUNNING,
+            job__attempt=F("attempt"),
+        )
+        awaited = dict(rows.values_list("pk", "stacks_requested_at"))
+        for attempt in watched.values():
+            if attempt.membership.pk not in awaited:
+                if not attempt.finishing:
+                    attempt.stop("lost")
+            elif awaited[attempt.membership.pk]:
+                attempt.stacks_requested = True
 
     def stop_stale(self) -> None:
         """Stop attempts whose lease ended during a database outage: another worker may run the job by now."""

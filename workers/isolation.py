@@ -23,6 +23,7 @@ from apps.platform.artifacts.stores import get_store_folder
 from apps.platform.jobs.kinds import KINDS, Network
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_
+from workers import gang_link
 from workers.process import MARKER, build_marker, stop_marked
 from workers.sandbox import TIMED_OUT
 
@@ -207,8 +208,11 @@ def list_interpreter_folders() -> list[str]:
     return [path for path in dict.fromkeys((str(CODE), sys.prefix, sys.base_prefix, *sys.path)) if os.path.isdir(path)]
 
 
-def plan_confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
-    """What the request of an attempt says of its sandbox; PlaneError if this node cannot keep the kind's network."""
+def plan_confinement(job: Job, scratch: Path, place: int, *, link: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the request of an attempt says of its sandbox; PlaneError if this node cannot keep the kind's network.
+
+    `link`: of a job over several nodes, without the number and the tools that it has here (workers/gang_link.py).
+    """
     isolation, network = detect_isolation(), KINDS[job.kind].network
     if network not in isolation.networks and (isolation.way != "none" or network == Network.PEERS):
         raise PlaneError(
@@ -231,7 +235,10 @@ def plan_confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
             hint=N_("Its page says under Isolation what it lacks; SCRIPT_SANDBOX=off lets scripts run without."),
         )
     user = None if isolation.user is None else isolation.user + place
-    link = plan_peer_link(job, place) if network == Network.PEERS else None
+    if link is not None:
+        link = {"type": "gang", "number": place, **link, **find_gang_tools()}
+    elif network == Network.PEERS:
+        link = plan_peer_link(job, place)
     plan = build_base_plan(scratch, memory_bytes=job.need_memory_bytes) | {
         "way": isolation.way,
         "user": user,
@@ -264,6 +271,17 @@ def plan_peer_link(job: Job, place: int) -> dict[str, Any]:
 def find_plane_url() -> str:
     """Address of the plane's web process, as this node reaches it."""
     return settings.ENV.plane_url or f"http://{find_plane_address()}"
+
+
+def find_gang_tools() -> dict[str, str | None]:
+    return {name: find(name) for name in ("ip", "bridge", "nft")}
+
+
+def can_join_gangs(isolation: Isolation) -> bool:
+    """Whether jobs over several nodes may run here. In a user namespace there is no way to other machines; without any
+    sandbox an engine has the machine's network, as the operator has allowed.
+    """
+    return isolation.way == "none" or (isolation.way == "root" and gang_link.is_available(find_gang_tools()))
 
 
 def find_plane_address() -> str:

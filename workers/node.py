@@ -16,13 +16,13 @@ from django.db import connection
 from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.platform.jobs import services
 from apps.platform.nodes import hardware
-from apps.platform.nodes.extras import detect_extras
+from apps.platform.nodes.extras import GANG, detect_extras
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import register_node
 from workers import cgroups, process
 from workers.heartbeat import Heartbeat
 from workers.inspection import forbid_inspection
-from workers.isolation import Isolation, detect_isolation, get_scratch_root
+from workers.isolation import Isolation, can_join_gangs, detect_isolation, get_scratch_root
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,8 @@ def _start() -> Worker:
             env.collect_hosts,
             runs_scripts=isolation.runs_scripts or env.script_sandbox == "off",
             environments=sorted(env.list_script_environments()),
-        ),
+        )
+        + ([GANG] if can_join_gangs(isolation) else []),
         hardware={**machine.facts, "memory_limit": memory_limit, "isolation": describe_isolation(isolation)},
     )
     # What a predecessor on this machine held is nobody's now, and waits for no lease.

@@ -59,11 +59,13 @@ class Relay:
         self.line_count = job.log_lines
         self.flushed_at = time.monotonic() - FLUSH_SECONDS + FIRST_FLUSH_SECONDS
         self.stage_began: tuple[float, str, float] = (time.monotonic(), "", 0)  # when, which, and with how much done
+        self.heard_at = time.monotonic()  # when the engine last told or printed something
         self._events, self._prints = b"", b""
 
     # -- in -------------------------------------------------------------------------------------------------------
     def take_events(self, data: bytes) -> bool:
         """Bytes of the event pipe; False at its end."""
+        self.heard_at = time.monotonic()
         *lines, self._events = (self._events + data).split(b"\n")
         for line in lines:
             self.take(line)
@@ -74,6 +76,7 @@ class Relay:
 
     def take_prints(self, data: bytes) -> bool:
         """Bytes of stdout and stderr, which become log lines; False at the end."""
+        self.heard_at = time.monotonic()
         *lines, rest = (self._prints + data).split(b"\n")
         self._prints = rest[-LINE_LIMIT:]
         for line in lines:
@@ -152,6 +155,14 @@ class Relay:
     def flush(self) -> None:
         """Write what has gathered, in one transaction; StaleState if the job is no longer ours."""
         self.flushed_at = time.monotonic()
+        if self.job.need_nodes > 1 and self.lines:
+            with transaction.atomic():  # the numbers are given under the row's lock, which this holds
+                self.line_count = services.reserve_lines(actor=self.actor, job=self.job, count=len(self.lines))
+                self.write_gathered()
+        else:
+            self.write_gathered()
+
+    def write_gathered(self) -> None:
         lines, metrics, progress, usage = self.lines, self.metrics, self.progress, self.usage
         events: list[tuple[str, dict[str, Any]]] = []
         for start in range(0, len(lines), LINES_PER_FLUSH):
@@ -165,7 +176,7 @@ class Relay:
             events.append(("usage", usage))
         if not events:
             return
-        snapshot: dict[str, Any] = {"log_lines": self.line_count}
+        snapshot: dict[str, Any] = {"log_lines": self.line_count} if self.job.need_nodes == 1 else {}
         if progress:
             snapshot["progress"] = progress
         left_out = self.write(events, metrics, snapshot)

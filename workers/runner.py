@@ -104,7 +104,7 @@ class Attempt:
             if self.scratch.exists():
                 shutil.rmtree(self.scratch)
             self.scratch.mkdir(parents=True, mode=0o700)
-            self.retry_until_lease_expires(self.tracker.open_run)
+            self.open_run()
             self.finish_attempt(self.execute(self.stage()))
         except AttemptStopped:
             self.keeper.close()
@@ -131,6 +131,9 @@ class Attempt:
                 self.wake = -1
             self.keeper.close()
             shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def open_run(self) -> None:
+        self.retry_until_lease_expires(self.tracker.open_run)
 
     def fail_for(self, failure: PlaneError | OSError) -> None:
         """End the attempt for what went wrong in the worker; a fault of the machine costs the job no attempt."""
@@ -194,7 +197,7 @@ class Attempt:
         group = cgroups.create_group(self.mark, self.job.need_memory_bytes)
         try:
             with attempt_slots.take_place() as place:
-                request |= isolation.plan_confinement(self.job, self.scratch, place.number)
+                request |= self.plan(place)
                 code = self.run_engine(request, group, place)
         finally:
             cgroups.remove_group(group)
@@ -202,24 +205,42 @@ class Attempt:
         self.relay.memory_ran_out = count_oom_kills() > killed_before
         return code
 
+    def plan(self, place: AttemptSlot) -> dict[str, Any]:
+        """What the request says of the sandbox."""
+        return isolation.plan_confinement(self.job, self.scratch, place.number)
+
+    def get_devices(self) -> list[int]:
+        return list(self.job.devices)
+
+    def start_process(self, request: Mapping[str, Any], **options: Any) -> EngineProcess:
+        return EngineProcess(request, **options)
+
+    def record_process(self, identity: Mapping[str, Any]) -> None:
+        self.retry_until_lease_expires(
+            lambda: services.report_events(actor=self.actor, job=self.job, events=(), process=identity)
+        )
+
+    def measure_system(self, process: EngineProcess) -> None:
+        self.system = SystemMetrics(self.job, self.tracker, process.shim.pid)
+
+    def observe_progress(self) -> None:
+        """What an attempt over several nodes looks for while its engine runs (workers/gangs.py)."""
+
     def run_engine(self, request: Mapping[str, Any], group: Path | None, place: AttemptSlot) -> int:
-        process = EngineProcess(
+        process = self.start_process(
             request,
             scratch=self.scratch,
             mark=self.mark,
             cpus=self.job.need_cpus,
-            devices=self.job.devices,
+            devices=self.get_devices(),
             grace=GRACE_SECONDS,
             settings=self.get_engine_settings(),
             group=group,
             lock=place.lock,
         )
         try:
-            who = process.get_identity()
-            self.retry_until_lease_expires(
-                lambda: services.report_events(actor=self.actor, job=self.job, events=(), process=who)
-            )
-            self.system = SystemMetrics(self.job, self.tracker, process.shim.pid)
+            self.record_process(process.get_identity())
+            self.measure_system(process)
             self.watch(process)
         finally:
             self.system = None
@@ -258,6 +279,7 @@ class Attempt:
                         reading -= 1
                 if time.monotonic() > self.deadline:
                     self.stop("timeout")
+                self.observe_progress()
                 self.tolerate_database_outage(self.keeper.advance)
                 self.tolerate_database_outage(self.sample)
                 self.tolerate_database_outage(self.relay.flush_if_due)

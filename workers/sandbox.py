@@ -137,8 +137,9 @@ def end_like(child: int) -> NoReturn:
 
 def await_link(link: dict[str, Any]) -> None:
     """Let the shim put the other end of the link in place, then configure this one."""
-    from workers.veth_link import configure_link
+    from workers import gang_link, veth_link
 
+    configure_link = (gang_link if link.get("type") == "gang" else veth_link).configure_link
     ready, go = link["descriptors"]
     os.write(ready, b"1")
     if not os.read(go, 1):

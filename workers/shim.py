@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent  # of the packages, which `-I` leaves out of the search path
 if __name__ == "__main__":
@@ -169,8 +170,7 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
 
 def connect_peers(link: dict, pid: int, pipes: list[int]) -> None:
     """Make the link as soon as the engine's process has its network namespace, and let it go on; it ends otherwise."""
-    from workers.veth_link import make_link
-
+    make_link = get_link_module(link).make_link
     ready, started, go_on, go = pipes
     os.close(started)
     os.close(go_on)
@@ -186,13 +186,18 @@ def connect_peers(link: dict, pid: int, pipes: list[int]) -> None:
         os.close(go)
 
 
+def get_link_module(link: dict) -> ModuleType:
+    """What makes links of this type."""
+    from workers import gang_link, veth_link
+
+    return gang_link if link.get("type") == "gang" else veth_link
+
+
 def disconnect_peers(request: dict) -> None:
     link = (request.get("sandbox") or {}).get("link")
     if link:
-        from workers.veth_link import remove_link
-
         with suppress(OSError):
-            remove_link(link)
+            get_link_module(link).remove_link(link)
 
 
 def lock_in(plan: dict, events: int) -> None:

@@ -10,6 +10,7 @@ from django.db import connection
 
 from apps.core.errors import StaleState
 from apps.platform.jobs import services
+from workers.gangs import MemberAttempt, build_attempt
 from workers.node import Worker, get_worker
 from workers.runner import Attempt, release_connection
 
@@ -27,7 +28,7 @@ def run_next(queue: str) -> int:
         return ran
     while not worker.stopping.is_set() and not worker.heartbeat.is_short_of_disk():
         try:
-            job = services.claim_job(actor=worker.actor, node=worker.node, owner=worker.owner, queue=queue)
+            attempt = claim_attempt(worker, queue)
         except StaleState:
             continue  # another worker was faster with this row: look for the next
         except DatabaseError as failure:
@@ -36,9 +37,8 @@ def run_next(queue: str) -> int:
             return ran  # the dispatcher rings again
         finally:
             release_connection()
-        if job is None:
+        if attempt is None:
             return ran
-        attempt = Attempt(job, actor=worker.actor)
         worker.heartbeat.watch(attempt)
         if worker.stopping.is_set():  # the stop came between the claim and the watch: nobody else will tell it
             attempt.stop("released")
@@ -51,6 +51,15 @@ def run_next(queue: str) -> int:
             release_connection()
         ran += 1
     return ran
+
+
+def claim_attempt(worker: Worker, queue: str) -> Attempt | None:
+    """A part in a job over several nodes that wait for this one, else the best queued job; None if there is neither."""
+    member = services.claim_member(actor=worker.actor, node=worker.node, owner=worker.owner)
+    if member is not None:
+        return MemberAttempt(member, actor=worker.actor)
+    job = services.claim_job(actor=worker.actor, node=worker.node, owner=worker.owner, queue=queue)
+    return None if job is None else build_attempt(job, actor=worker.actor)
 
 
 def wake_next(worker: Worker, queue: str) -> None:

@@ -24,7 +24,7 @@ def written(monkeypatch) -> list:
 @pytest.fixture
 def fresh(written):
     class Row:
-        pk, log_lines = 1, 0
+        pk, log_lines, need_nodes = 1, 0, 1
 
     return Relay(Row(), actor=None)
 

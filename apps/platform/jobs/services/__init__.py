@@ -24,6 +24,7 @@ from apps.platform.jobs.services.gangs import (
     renew_member_leases,
     report_member,
     request_stacks,
+    reserve_lines,
 )
 from apps.platform.jobs.services.recovery import (
     correct_future_times,
@@ -64,6 +65,7 @@ __all__ = [
     "report_member",
     "request_stacks",
     "requeue_repaired",
+    "reserve_lines",
     "retry_job",
     "ring_again",
     "submit_job",

@@ -25,7 +25,7 @@ from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.scheduling.gangs import choose_nodes
 from apps.platform.jobs.scheduling.placement import choose_devices, compute_free_capacity
 from apps.platform.jobs.scheduling.reservations import get_claimable_capacity
-from apps.platform.jobs.services.moves import record_move, requeue_running, ring_after_commit
+from apps.platform.jobs.services.moves import filter_current_attempt, record_move, requeue_running, ring_after_commit
 from apps.platform.jobs.states import JobState, MemberState
 from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.models import Node
@@ -207,6 +207,22 @@ def reserve_log_lines(job_id: int, attempt: int, count: int, *, events: int) -> 
         return None
     total, seq = Job.objects.values_list("log_lines", "event_seq").get(pk=job_id)
     return total - count + 1, seq
+
+
+def reserve_lines(*, actor: Actor, job: Job, count: int) -> int:
+    """Numbers for `count` more lines of a log that several workers write; returns the last. Telemetry: no audit.
+
+    Raises StaleState when the job is no longer this owner's. Inside the transaction that writes the lines.
+    """
+    require(actor, "job.report")
+    if not filter_current_attempt(job).update(log_lines=F("log_lines") + count):
+        raise StaleState(
+            "Job {job_pk} is not held by attempt {attempt} any more.",
+            job_pk=job.pk,
+            attempt=job.attempt,
+            field="attempt",
+        )
+    return Job.objects.values_list("log_lines", flat=True).get(pk=job.pk)
 
 
 def request_stacks(*, actor: Actor, job: Job) -> int:

@@ -1,0 +1,183 @@
+"""A job over several nodes: two workers on one machine, each with a node of its own, as far as the plane knows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from tests.deepseek.train.conftest import draw_flowers
+from tests.faults.conftest import start_plane
+from tests.faults.running import GROUP, PATIENCE, ROOT, Running
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the network between members needs root")
+SPEC = {
+    "task": "classification",
+    "target": "kind",
+    "strategy": "ddp",
+    "hidden": [8],
+    "epochs": 60,
+    "patience": 0,
+    "checkpoint_every": 50,
+    "schedule": {"first_batch": 8, "last_batch": 8, "max_lr": 0.01, "warmup_steps": 5},
+}
+NODES = {"needs": {"nodes": 2}}
+LEASE = 5.0
+
+
+class SecondWorker:
+    """A worker of the same plane under another node's name; `prefix` puts it into another network."""
+
+    def __init__(self, plane: Running, name: str = "second", *, prefix: tuple[str, ...] = (), **settings: str) -> None:
+        command = [*prefix, sys.executable, str(ROOT / "manage.py"), "worker"]
+        environment = {**plane.environment, "NODE_NAME": name, **settings}
+        with (plane.home / f"{name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True, group=GROUP
+            )
+        self.name = name
+        await_node(plane, name)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def await_node(plane: Running, name: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    code = f"""
+import json
+from apps.platform.nodes.models import Node
+node = Node.objects.with_status().filter(name={name!r}, online=True).first()
+print(json.dumps(bool(node) and "gang" in node.extras))
+"""
+    while not plane.ask(code):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory, template, services):
+    home = tmp_path_factory.mktemp("gang") / "home"
+    plane = start_plane(home, template, services, LEASE_SECONDS=str(LEASE), GANG_JOIN_SECONDS="30", HANG_SECONDS="60")
+    await_node(plane, "faulty")
+    yield plane
+    plane.kill_everything()
+
+
+@pytest.fixture(scope="module")
+def workers(plane):
+    """workers(name) -> a worker under that node's name, started where it does not run."""
+    started: dict[str, SecondWorker] = {}
+
+    def get(name: str = "second") -> SecondWorker:
+        if name not in started or started[name].process.poll() is not None:
+            started[name] = SecondWorker(plane, name)
+        return started[name]
+
+    yield get
+    for worker in started.values():
+        worker.kill()
+
+
+@pytest.fixture(scope="module")
+def table(plane) -> str:
+    return upload_table(plane)
+
+
+def upload_table(plane: Running) -> str:
+    columns = draw_flowers()
+    rows = zip(*columns.values(), strict=True)
+    text = "\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)])
+    headers = {"Content-Type": "text/csv"}
+    return plane.plane.call("POST", "/artifacts?name=flowers.csv", text.encode(), headers=headers)["digest"]
+
+
+@pytest.fixture(scope="module")
+def train(plane, table):
+    """train() -> a training over two nodes."""
+    return lambda: plane.submit(kind="train", spec=SPEC, inputs={"table": {"digest": table}}, **NODES)
+
+
+@pytest.fixture(scope="module")
+def weights(plane, workers, train) -> str:
+    """The digest of what a training makes that nobody disturbs."""
+    workers()
+    found = plane.until(train(), lambda found: found["state"] == "succeeded")
+    assert {m["state"] for m in found["members"]} <= {"succeeded", "ended"}
+    return get_weights(found)
+
+
+def get_weights(found: dict) -> str:
+    return next(output["digest"] for output in found["outputs"] if output["slot"] == "model")
+
+
+def find_rank(plane: Running, job: int, rank: int) -> psutil.Process:
+    """The process of a rank, on whichever node it runs."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for process in plane.marked(job):
+            with suppress(psutil.Error):
+                if process.environ().get("RANK") == str(rank):
+                    return process
+        time.sleep(0.1)
+    raise TimeoutError(f"rank {rank} of job {job}")
+
+
+def test_runs_on_two_nodes(plane, workers):
+    workers()
+    job = plane.submit(kind="noop", spec={"log_lines": 2}, **NODES)
+    found = plane.until(job, lambda found: found["state"] == "succeeded")
+    assert sorted(m["node"] for m in found["members"]) == ["faulty", "second"]
+    other = found["members"][1]["node"]
+    lines = plane.log(job)
+    assert [line for line in lines if "line 2" in line] in (
+        ["line 2 of 2", f"[{other}] line 2 of 2"],
+        [f"[{other}] line 2 of 2", "line 2 of 2"],
+    )
+
+
+def test_a_lost_member_ends_the_attempt_and_the_next_has_equal_weights(plane, workers, train, weights):
+    second = workers()
+    job = train()
+    plane.checkpointed(job)
+    second.kill()
+    began = time.monotonic()
+    found = plane.until(job, lambda found: found["state"] == "queued")
+    assert time.monotonic() - began < LEASE + 5
+    assert found["error"]["code"] in ("worker_lost", "member_lost")  # the first one, or another
+    assert {m["state"] for m in found["members"]} <= {"failed", "ended"}
+    await_no_process(plane, job)
+    workers("third")
+    found = plane.until(job, lambda found: found["state"] == "succeeded")
+    assert found["attempt"].startswith("2")
+    assert sorted(m["node"] for m in found["members"]) == ["faulty", "third"]
+    assert any("goes on from the checkpoint of step" in line for line in plane.log(job))
+    assert get_weights(found) == weights
+
+
+def await_no_process(plane: Running, job: int) -> None:
+    deadline = time.monotonic() + 10
+    while plane.marked(job):
+        assert time.monotonic() < deadline, [process.cmdline() for process in plane.marked(job)]
+        time.sleep(0.1)
+
+
+def test_stacks_of_all_ranks_are_in_the_log_of_an_attempt_that_hangs(plane, workers, train, weights):
+    workers("third")
+    job = train()
+    plane.checkpointed(job)
+    first = find_rank(plane, job, 0)
+    first.suspend()
+    plane.until(job, lambda found: any("the stacks of all ranks follow" in line for line in plane.log(job)))
+    first.resume()  # with the signal that waits for it
+    found = plane.until(job, lambda found: found["state"] == "succeeded")
+    lines = plane.log(job)
+    assert found["attempt"].startswith("2")
+    assert {line[:8] for line in lines if "most recent call first" in line} == {"[rank 0]", "[rank 1]"}
+    assert get_weights(found) == weights

@@ -1,0 +1,73 @@
+"""The check of a node before it takes its part in an attempt over several: one bad node would hold up all others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from apps.platform.artifacts.stores import get_store_folder
+from apps.platform.nodes import hardware
+from apps.platform.nodes.disks import find_short_disks
+
+PROBE_BYTES = 1 << 20
+CHECK_SECONDS = 120.0
+INTERPRETER = "import hashlib; print(hashlib.sha256(b'node').hexdigest()[:8])"
+EXPECTED = "545ea538"
+GPUS = """
+import torch
+for number in range(torch.cuda.device_count()):
+    ones = torch.ones(1024, 1024, device=f"cuda:{number}")
+    assert float((ones @ ones)[0, 0]) == 1024, f"GPU {number} computes wrong"
+print(torch.cuda.device_count())
+"""
+
+
+def find_fault(scratch: Path, devices: Sequence[int]) -> str:
+    """What keeps this node from taking part, in words; empty if nothing does."""
+    try:
+        if short := find_short_disks(hardware.measure_disks(scratch, get_store_folder())):
+            return f"the disk of {short[0].get('name', 'its folders')} is short"
+        check_disk(scratch)
+        if run_program(INTERPRETER, ()) != EXPECTED:
+            return "the interpreter computes wrong"
+        if devices and run_program(GPUS, devices) != str(len(devices)):
+            return f"torch does not find its {len(devices)} GPU(s)"
+    except subprocess.TimeoutExpired:
+        return f"the check did not end within {CHECK_SECONDS:g} s"
+    except subprocess.CalledProcessError as failure:
+        return (failure.stderr.strip().splitlines() or ["the interpreter does not start"])[-1][:200]
+    except OSError as failure:
+        return f"{failure.strerror or failure}: {failure.filename or scratch}"
+    return ""
+
+
+def check_disk(folder: Path) -> None:
+    """Write and read back; OSError where that fails, or other bytes come back."""
+    path = folder / f"check-{os.getpid()}"
+    data = os.urandom(PROBE_BYTES)
+    try:
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.read_bytes() != data:
+            raise OSError(0, "other bytes come back than were written", str(path))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def run_program(program: str, devices: Sequence[int]) -> str:
+    """What a few lines of Python print, in a process with these GPUs."""
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))}
+    ended = subprocess.run(
+        [sys.executable, "-I", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=CHECK_SECONDS,
+        env=environment,
+    )
+    return ended.stdout.strip()
