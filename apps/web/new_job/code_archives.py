@@ -33,7 +33,7 @@ def upload_archive(actor: Actor, project: Project, file: UploadedFile[bytes] | N
     """Store an uploaded zip file; returns its digest. Raises Invalid for none, and for another kind of file."""
     if file is None or not file.name:
         raise Invalid(
-            "Choose a zip file.", code="field_missing", field="file", hint=N_("Pack the folder of the script.")
+            "Choose a zip file.", code="bad_code", field="file", hint=N_("Pack the folder of the script.")
         )
     begin = file.read(4)
     file.seek(0)
