@@ -163,13 +163,13 @@ class GangAttempt(Attempt):
 
     def report_stop(self) -> Job | None:
         if self.reason == "incomplete":
-            return services.give_up_gang(actor=self.actor, job=self.row(), seconds=settings.ENV.gang_join_seconds)
+            return services.give_up_gang(actor=self.actor, job=self.copy_job(), seconds=settings.ENV.gang_join_seconds)
         if self.reason == "unfit" and self.fault is not None:
             services.end_member(actor=self.actor, member=self.get_member(), state=MemberState.FAILED, error=self.fault)
-            return services.leave_out_node(actor=self.actor, job=self.row(), error=self.fault)
+            return services.leave_out_node(actor=self.actor, job=self.copy_job(), error=self.fault)
         if self.reason == "hang":
             error = no_progress(settings.ENV.hang_seconds)
-            return services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=True)
+            return services.fail_attempt(actor=self.actor, job=self.copy_job(), error=error, retry=True)
         if self.reason == "member":
             return self.report_member_end()
         return super().report_stop()
@@ -179,13 +179,13 @@ class GangAttempt(Attempt):
         ended = find_first_ended(self.list_members())
         if ended is None:
             error = build_job_error("member_lost", "A member did not end with the others.")
-            return services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=True)
+            return services.fail_attempt(actor=self.actor, job=self.copy_job(), error=error, retry=True)
         if ended.state == MemberState.RELEASED:
             reason = Message("The worker on {node} was stopped", node=ended.node_name)
-            return services.release_job(actor=self.actor, job=self.row(), reason=reason)
+            return services.release_job(actor=self.actor, job=self.copy_job(), reason=reason)
         if (ended.error or {}).get("code") == NODE_UNFIT:
-            return services.leave_out_node(actor=self.actor, job=self.row(), error=ended.error or {})
-        return services.fail_attempt(actor=self.actor, job=self.row(), error=member_failed(ended), retry=ended.retry)
+            return services.leave_out_node(actor=self.actor, job=self.copy_job(), error=ended.error or {})
+        return services.fail_attempt(actor=self.actor, job=self.copy_job(), error=member_failed(ended), retry=ended.retry)
 
     def fail(self, error: Mapping[str, Any], *, retry: bool, counts: bool = True) -> None:
         """Of several members that fail together the one with the most to say is the reason."""
