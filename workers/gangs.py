@@ -185,7 +185,9 @@ class GangAttempt(Attempt):
             return services.release_job(actor=self.actor, job=self.copy_job(), reason=reason)
         if (ended.error or {}).get("code") == NODE_UNFIT:
             return services.leave_out_node(actor=self.actor, job=self.copy_job(), error=ended.error or {})
-        return services.fail_attempt(actor=self.actor, job=self.copy_job(), error=member_failed(ended), retry=ended.retry)
+        return services.fail_attempt(
+            actor=self.actor, job=self.copy_job(), error=member_failed(ended), retry=ended.retry
+        )
 
     def fail(self, error: Mapping[str, Any], *, retry: bool, counts: bool = True) -> None:
         """Of several members that fail together the one with the most to say is the reason."""

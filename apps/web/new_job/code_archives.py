@@ -32,9 +32,7 @@ def list_archives(actor: Actor, project: Project) -> list[tuple[str, str]]:
 def upload_archive(actor: Actor, project: Project, file: UploadedFile[bytes] | None) -> str:
     """Store an uploaded zip file; returns its digest. Raises Invalid for none, and for another kind of file."""
     if file is None or not file.name:
-        raise Invalid(
-            "Choose a zip file.", code="bad_code", field="file", hint=N_("Pack the folder of the script.")
-        )
+        raise Invalid("Choose a zip file.", code="bad_code", field="file", hint=N_("Pack the folder of the script."))
     begin = file.read(4)
     file.seek(0)
     if begin[:2] != b"PK":

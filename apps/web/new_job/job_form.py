@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
@@ -338,6 +339,8 @@ class JobForm:
         items += [self.build_input_item(slot) for slot in self.slots]
         for name in self.kind.registers:
             label, limit, doc = REGISTRATION_FIELDS[name]
+            if {"dataset", "model"} <= set(self.kind.registers):  # "Register as" would stand there twice
+                label = {"dataset": gettext_lazy("Dataset"), "model": gettext_lazy("Model")}.get(name, label)
             items.append(self.build_item(f"register/{name}", label, doc=doc, limit=limit))
         return items
 
