@@ -37,8 +37,8 @@ def fetch_files(transport: PlaneTransport, base: str, files: Iterable[RemoteFile
     is downloaded, as is a name that leads out of the folder.
     """
     chosen = [(file, resolve_target(out, file.path)) for file in files]
-    wanted = [(file, target) for file, target in chosen if not _is_there(target, file.digest)]
-    for file, target in wanted:
+    missing = [(file, target) for file, target in chosen if not _is_there(target, file.digest)]
+    for file, target in missing:
         download_file(transport, f"{base}/{file.digest}", file.digest, target)
     return [target for _, target in chosen]
 

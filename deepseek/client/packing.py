@@ -132,10 +132,10 @@ def _check_limits(root: Path, sizes: Mapping[str, int]) -> None:
     if total <= MAX_CODE_BYTES and len(sizes) <= MAX_CODE_FILES:
         return
     largest = sorted(sizes, key=lambda name: -sizes[name])[:LARGEST_NAMED]
-    named = ", ".join(f"{name} ({format_size(sizes[name])})" for name in largest)
+    names = ", ".join(f"{name} ({format_size(sizes[name])})" for name in largest)
     raise ClientError(
         "code_too_large",
-        f"The code folder {root} holds {len(sizes)} files of {format_size(total)} in all; the largest: {named}.",
+        f"The code folder {root} holds {len(sizes)} files of {format_size(total)} in all; the largest: {names}.",
         field="--folder",
         value=f"{format_size(total)}, {len(sizes)} files",
         limit=f"{format_size(MAX_CODE_BYTES)}, {MAX_CODE_FILES} files",

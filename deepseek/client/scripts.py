@@ -116,6 +116,6 @@ class ScriptRun:
             body["spec"]["table"] = self.table
         if self.register:
             body["register"] = dict(self.register)
-        if given := {name: value for name, value in needs.items() if value is not None}:
-            body["needs"] = given
+        if own_needs := {name: value for name, value in needs.items() if value is not None}:
+            body["needs"] = own_needs
         return body

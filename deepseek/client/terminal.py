@@ -95,8 +95,8 @@ def ask_whether_to_cancel(job: JobHandle) -> bool:
 def tell_end(job: JobHandle) -> None:
     """How it ended, why, and how to get what it made."""
     if job.state == "succeeded":
-        made = ", ".join(f"{output['slot']} ({format_size(output['size'])})" for output in job.outputs)
-        tell(f"job {job.id} succeeded{f': {made}' if made else ''}")
+        outputs = ", ".join(f"{output['slot']} ({format_size(output['size'])})" for output in job.outputs)
+        tell(f"job {job.id} succeeded{f': {outputs}' if outputs else ''}")
         if job.outputs:
             tell(f"  deepseek get {job.id} {job.outputs[0]['slot']} -o DIR")
         return

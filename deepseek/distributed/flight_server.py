@@ -57,8 +57,8 @@ class _TokenCheck(flight.ServerMiddlewareFactory):  # type: ignore[misc]  # pyar
         self._expected = f"Bearer {token}".encode()
 
     def start_call(self, info: Any, headers: dict[str, list[str]]) -> None:
-        given = next((values[0] for name, values in headers.items() if name.lower() == "authorization"), "")
-        data = given if isinstance(given, bytes) else given.encode()
+        header = next((values[0] for name, values in headers.items() if name.lower() == "authorization"), "")
+        data = header if isinstance(header, bytes) else header.encode()
         if not hmac.compare_digest(data, self._expected):
             raise flight.FlightUnauthenticatedError("The token is not the token of this fit.")
 
@@ -266,8 +266,8 @@ def _get_state_path(folder: Path, rank: int) -> Path:
 
 
 def _validate_state(data: bytes, initial: bytes) -> None:
-    given, expected = load_tensors(data), load_tensors(initial) if initial else {}
-    shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in given.items()}
+    tensors, expected = load_tensors(data), load_tensors(initial) if initial else {}
+    shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     if shapes != {name: (tensor.shape, tensor.dtype) for name, tensor in expected.items()}:
         raise RefusedError("The state has other names, shapes or types than the initial one.")
 

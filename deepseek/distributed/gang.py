@@ -58,13 +58,16 @@ class GangPlace:
 
 def read_gang(environment: Mapping[str, str]) -> GangPlace | None:
     """The place in a gang that the environment names; None without one. Raises ArgumentError if it is incomplete."""
-    given = [name for name in VARIABLES if environment.get(name)]
-    if not {"RANK", "WORLD_SIZE"} & set(given):
+    variables = [name for name in VARIABLES if environment.get(name)]
+    if not {"RANK", "WORLD_SIZE"} & set(variables):
         return None
-    missing = [name for name in VARIABLES if name not in given]
+    missing = [name for name in VARIABLES if name not in variables]
     if missing:
         raise ArgumentError(
-            missing[0], environment.get(missing[0], ""), f"set where {given[0]} is", "Start the ranks with torchrun."
+            missing[0],
+            environment.get(missing[0], ""),
+            f"set where {variables[0]} is",
+            "Start the ranks with torchrun.",
         )
     numbers = {name: _parse_number(name, environment[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")}
     token = environment.get(TOKEN_VARIABLE, "")

@@ -49,7 +49,7 @@ class Push:
 class _Member:
     session: str
     clock: int  # the next step that it pushes
-    seen: float = field(default_factory=time.monotonic)
+    last_seen: float = field(default_factory=time.monotonic)
     pending: Push | None = None
 
 
@@ -124,7 +124,7 @@ class Shard:
     def beat(self, rank: int, session: str) -> None:
         """Record that a worker lives."""
         with self._changed:
-            self._get_member(rank, session).seen = time.monotonic()
+            self._get_member(rank, session).last_seen = time.monotonic()
 
     def detach(self, rank: int, session: str, reason: str) -> None:
         """Drop a worker whose connection is gone, if it is still a member under this session."""
@@ -138,7 +138,7 @@ class Shard:
         with self._changed:
             now = time.monotonic()
             limit = self.server.silence_limit
-            for rank in [rank for rank, member in self._members.items() if now - member.seen > limit]:
+            for rank in [rank for rank, member in self._members.items() if now - member.last_seen > limit]:
                 self.silent_sessions.append(self._members[rank].session)
                 self._drop(rank, f"no heartbeat for {limit:g} s")
             for rank in [rank for rank, until in self._awaited.items() if now > until]:
@@ -171,7 +171,7 @@ class Shard:
         """Apply a gradient by the rules of the mode; returns the worker's clock when it may start its next step."""
         with self._changed:
             member = self._get_member(rank, session)
-            member.seen = time.monotonic()
+            member.last_seen = time.monotonic()
             if self.options.mode == "sync":
                 return self._push_to_round(rank, member, push, is_cancelled)
             if push.step >= self.progress.clocks.get(rank, 0):  # else it was applied before the connection was lost

@@ -26,7 +26,7 @@ class Placement:
         """The variables of the first process on the node; none on a single node."""
         if self.nodes == 1:
             return {}
-        named = {name: self.interface for name in INTERFACES if self.interface}
+        interfaces = {name: self.interface for name in INTERFACES if self.interface}
         return {
             NODES: str(self.nodes),
             NODE_RANK: str(self.node_rank),
@@ -34,7 +34,7 @@ class Placement:
             PORT: str(self.port),
             "PET_RDZV_BACKEND": "static",
             "PET_MAX_RESTARTS": "0",
-            **named,
+            **interfaces,
         }
 
 

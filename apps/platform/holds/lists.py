@@ -42,7 +42,7 @@ RELEASED, ALL = "released", "all"  # none of them: in force
 
 def list_kind_choices() -> list[tuple[str, Any]]:
     """(object type, label) of everything that can be held."""
-    labels = [(key, held.label) for key, held in HOLD_OBJECTS.items()]
+    labels = [(key, hold_object.label) for key, hold_object in HOLD_OBJECTS.items()]
     return [(PROJECT_TYPE, _("Entire project")), *labels]
 
 
@@ -109,16 +109,16 @@ def build_hold_rows(actor: Actor, holds: Sequence[Hold], project: Project) -> li
     see it. One query for each kind that is among them."""
     keys: dict[str, set[str]] = defaultdict(set)
     for hold in holds:
-        held = HOLD_OBJECTS.get(hold.object_type)
-        if held and is_allowed(actor, held.view_permission, project):
+        hold_object = HOLD_OBJECTS.get(hold.object_type)
+        if hold_object and is_allowed(actor, hold_object.view_permission, project):
             keys[hold.object_type].add(hold.object_id)
     names = {kind: load_object_names(kind, among, project) for kind, among in keys.items()}
     return [build_hold_row(hold, names.get(hold.object_type, {}).get(hold.object_id), project) for hold in holds]
 
 
 def build_hold_row(hold: Hold, name: str | None, project: Project) -> dict[str, Any]:
-    held = HOLD_OBJECTS.get(hold.object_type)
-    address, *before = held.page if held and held.page and name is not None else ("",)
+    hold_object = HOLD_OBJECTS.get(hold.object_type)
+    address, *before = hold_object.page if hold_object and hold_object.page and name is not None else ("",)
     return {
         "hold": hold,
         "kind": dict(list_kind_choices()).get(hold.object_type, hold.object_type),
@@ -129,9 +129,9 @@ def build_hold_row(hold: Hold, name: str | None, project: Project) -> dict[str, 
 
 def load_object_names(kind: str, keys: Collection[str], project: Project) -> dict[str, str]:
     """{key: what the object is called}, of those that the project has still."""
-    held = HOLD_OBJECTS[kind]
-    rows = held.query_rows(project).filter(pk__in=keys)
-    parent = held.project_path.rpartition("__")[0]
+    hold_object = HOLD_OBJECTS[kind]
+    rows = hold_object.query_rows(project).filter(pk__in=keys)
+    parent = hold_object.project_path.rpartition("__")[0]
     if parent and rows.model._meta.get_field(parent).many_to_one:
         rows = rows.select_related(parent)
     rows = rows.defer(

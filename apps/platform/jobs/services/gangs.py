@@ -46,7 +46,7 @@ def claim_gang(*, actor: Actor, job: Job, node: Node, owner: str) -> Job | None:
     if chosen is None:
         return None
     with transaction.atomic():
-        pks = [one.pk for one in chosen]
+        pks = [node.pk for node in chosen]
         locked = list(Node.objects.with_status().filter(pk__in=pks).order_by("pk").select_for_update(of=("self",)))
         skip = connection.features.has_select_for_update_skip_locked
         queued = Job.objects.filter(build_due_filter(), pk=job.pk, state=JobState.QUEUED, attempt=job.attempt)
@@ -165,8 +165,10 @@ def renew_member_leases(*, actor: Actor, owner: str, members: Sequence[int]) -> 
     require(actor, "job.report")
     if not members:
         return 0
-    held = JobMember.objects.filter(pk__in=members, owner=owner, state__in=(MemberState.JOINED, MemberState.RUNNING))
-    return held.update(lease_until=Now() + timedelta(seconds=get_lease_seconds()))
+    own_members = JobMember.objects.filter(
+        pk__in=members, owner=owner, state__in=(MemberState.JOINED, MemberState.RUNNING)
+    )
+    return own_members.update(lease_until=Now() + timedelta(seconds=get_lease_seconds()))
 
 
 def report_member(
@@ -179,11 +181,11 @@ def report_member(
     require(actor, "job.report")
     with transaction.atomic():
         log_lines = reserve_log_lines(member.job_id, member.attempt, len(lines), events=1 if lines else 0)
-        held = JobMember.objects.filter(
+        own_member = JobMember.objects.filter(
             pk=member.pk, owner=member.owner, state__in=(MemberState.JOINED, MemberState.RUNNING)
         )
-        found = held.update(process=process) if process is not None else held.exists()
-        if log_lines is None or not found:
+        exists = own_member.update(process=process) if process is not None else own_member.exists()
+        if log_lines is None or not exists:
             raise StaleState(
                 "Rank {rank} of job {job_pk} is not held by attempt {attempt} any more.",
                 rank=member.rank,
