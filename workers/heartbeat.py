@@ -26,7 +26,7 @@ from apps.platform.nodes.disks import find_short_disks
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import SAMPLE_SECONDS
 from apps.platform.nodes.services import record_heartbeat, record_sample
-from workers.gangs import GangAttempt, MemberAttempt
+from workers.gangs.members import GangAttempt, MemberAttempt
 from workers.runner import get_scratch_root
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from apps.platform.artifacts.stores import get_store_folder
 from apps.platform.jobs.kinds import KINDS, Network
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_
-from workers import gang_link
+from workers.gangs import link as gang_link
 from workers.process import MARKER, build_marker, stop_marked
 from workers.sandbox import TIMED_OUT
 
@@ -211,7 +211,7 @@ def list_interpreter_folders() -> list[str]:
 def plan_confinement(job: Job, scratch: Path, place: int, *, link: dict[str, Any] | None = None) -> dict[str, Any]:
     """What the request of an attempt says of its sandbox; PlaneError if this node cannot keep the kind's network.
 
-    `link`: of a job over several nodes, without the number and the tools that it has here (workers/gang_link.py).
+    `link`: of a job over several nodes, without the number and the tools that it has here (workers/gangs/link.py).
     """
     isolation, network = detect_isolation(), KINDS[job.kind].network
     if network not in isolation.networks and (isolation.way != "none" or network == Network.PEERS):

@@ -224,7 +224,7 @@ class Attempt:
         self.system = SystemMetrics(self.job, self.tracker, process.shim.pid)
 
     def observe_progress(self) -> None:
-        """What an attempt over several nodes looks for while its engine runs (workers/gangs.py)."""
+        """What an attempt over several nodes looks for while its engine runs (workers/gangs/members.py)."""
 
     def run_engine(self, request: Mapping[str, Any], group: Path | None, place: AttemptSlot) -> int:
         process = self.start_process(

@@ -137,7 +137,8 @@ def end_like(child: int) -> NoReturn:
 
 def await_link(link: dict[str, Any]) -> None:
     """Let the shim put the other end of the link in place, then configure this one."""
-    from workers import gang_link, veth_link
+    from workers import veth_link
+    from workers.gangs import link as gang_link
 
     configure_link = (gang_link if link.get("type") == "gang" else veth_link).configure_link
     ready, go = link["descriptors"]

@@ -188,7 +188,8 @@ def connect_peers(link: dict, pid: int, pipes: list[int]) -> None:
 
 def get_link_module(link: dict) -> ModuleType:
     """What makes links of this type."""
-    from workers import gang_link, veth_link
+    from workers import veth_link
+    from workers.gangs import link as gang_link
 
     return gang_link if link.get("type") == "gang" else veth_link
 

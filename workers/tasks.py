@@ -10,7 +10,7 @@ from django.db import connection
 
 from apps.core.errors import StaleState
 from apps.platform.jobs import services
-from workers.gangs import MemberAttempt, build_attempt
+from workers.gangs.members import MemberAttempt, build_attempt
 from workers.node import Worker, get_worker
 from workers.runner import Attempt, release_connection
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.conftest import start_plane
 from tests.faults.test_gang import NODES, SPEC, SecondWorker, upload_table
-from tests.workers.test_gang_link import TOOLS
+from tests.workers.gangs.test_link import TOOLS
 from tests.workers.test_veth_link import IP, Space
 
 pytestmark = pytest.mark.skipif(not all(TOOLS.values()), reason="needs iproute2 and nftables")

@@ -8,7 +8,8 @@ from apps.platform.jobs.kinds import Needs
 from apps.platform.jobs.states import JobState, MemberState
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import record_heartbeat
-from workers import gangs, tasks
+from workers import tasks
+from workers.gangs import members
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 @pytest.fixture
 def gang(worker, worker_actor, submit, monkeypatch):
     """A queued job over the worker's node and another one, whose worker never answers."""
-    monkeypatch.setattr(gangs.node_check, "find_fault", lambda scratch, devices: "")
+    monkeypatch.setattr(members.node_check, "find_fault", lambda scratch, devices: "")
     Node.objects.create(name="other", host="other", queues=["cpu"], cpus=4, memory_bytes=8 * 2**30)
     Node.objects.update(extras=["gang"])
     for node in Node.objects.all():
@@ -29,7 +30,7 @@ def list_states(job) -> list[tuple[str, str]]:
 
 
 def test_a_node_that_fails_its_check_is_named_and_costs_no_attempt(gang, monkeypatch):
-    monkeypatch.setattr(gangs.node_check, "find_fault", lambda scratch, devices: "the disk of scratch is short")
+    monkeypatch.setattr(members.node_check, "find_fault", lambda scratch, devices: "the disk of scratch is short")
     assert tasks.run_next("cpu") == 1
     gang.refresh_from_db()
     assert (gang.state, gang.error["code"], gang.attempts_used) == (JobState.QUEUED, "node_unfit", 0)

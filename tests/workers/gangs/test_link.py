@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.workers.test_veth_link import IP, NFT, PATH, Space
-from workers import gang_link as module
+from workers.gangs import link as module
 
 BRIDGE = shutil.which("bridge", path=PATH)
 TOOLS = {"ip": IP, "bridge": BRIDGE, "nft": NFT}
@@ -43,7 +43,7 @@ socket.create_connection(("{module.build_address(0)}", int(sys.argv[1])), timeou
 def join(machine: Space, engine: Space, link: dict) -> None:
     """What shim and sandbox do: the link from the machine's namespace, its end from the engine's."""
     for space, call in ((machine, f"make_link(link, {engine.pid})"), (engine, "configure_link(link)")):
-        code = f"import json; from workers.gang_link import *; link = json.loads({json.dumps(link)!r}); {call}"
+        code = f"import json; from workers.gangs.link import *; link = json.loads({json.dumps(link)!r}); {call}"
         space.run(sys.executable, "-c", code)
 
 

@@ -25,8 +25,10 @@ from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import MemberState
 from deepseek.messages import Message
 from deepseek.torchrun.placement import Placement
-from workers import gang_link, node_check, relay, stacks
+from workers import relay
 from workers.attempt_slots import AttemptSlot
+from workers.gangs import link as gang_link
+from workers.gangs import node_check, stacks
 from workers.isolation import detect_isolation, get_scratch_root, plan_confinement
 from workers.process import EngineProcess
 from workers.runner import Attempt, AttemptStopped, build_time_limit_error

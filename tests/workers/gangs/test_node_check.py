@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from workers import node_check
+from workers.gangs import node_check
 
 
 @pytest.fixture(autouse=True)
