@@ -93,7 +93,6 @@ def isolate_namespaces(plan: dict[str, Any]) -> None:
     user, group = os.geteuid(), os.getegid()
     own_processes = bool(plan.get("own_processes")) and not plan["host_network"]
     flags = CLONE_NEWNS | CLONE_NEWIPC | (0 if plan["host_network"] else CLONE_NEWNET)
-    flags |= CLONE_NEWPID if own_processes else 0
     call("unshare", flags | (CLONE_NEWUSER if plan["way"] == "user" else 0))
     if plan["way"] == "user":
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
@@ -115,6 +114,7 @@ def enter_process_namespace() -> None:
     Three processes: the caller, which ends as the last one did and takes all with it when it is killed; the first of
     the namespace, which reaps what is orphaned in it; and the one that returns.
     """
+    call("unshare", CLONE_NEWPID)  # only now: the next process is the first of it, and nothing can be without that one
     first = os.fork()
     if first:
         end_like(first)

@@ -15,6 +15,7 @@ from deepseek.messages import N_
 from deepseek.script.archive import measure_folder, pack_folder, unpack_code, unpack_folder
 from deepseek.script.plane_relay import open_relay
 from deepseek.script.spec import CODE, DISTRIBUTED, MAX_SLOT, ScriptSpec
+from deepseek.torchrun.placement import read_placement
 
 DATA, CHECKPOINT = "data", "checkpoint"
 TABLE_ENDINGS = (".csv", ".parquet", ".jsonl", ".arrow")
@@ -43,8 +44,9 @@ def run(spec: ScriptSpec, *, inputs: Mapping[str, Path], out: Path, report: Repo
 
     `inputs`: ``code`` (a folder, or a zip file of one), ``data`` (the folder that becomes $DATA) and ``checkpoint`` (a
     tar file of an earlier $CHECKPOINT), the last two if there are any. Each file below $OUT is an output under its
-    path. Raises EngineError ``script_failed`` for an exit code that is not 0, ``output_missing`` for a promised file
-    that is not there, ``bad_output`` for files that cannot be kept; RuntimeError if a signal ended the script.
+    path; of several nodes those of the first. Raises EngineError ``script_failed`` for an exit code that is not 0,
+    ``output_missing`` for a promised file that is not there, ``bad_output`` for files that cannot be kept;
+    RuntimeError if a signal ended the script.
     """
     folder = out.parent
     code = inputs[CODE] if inputs[CODE].is_dir() else folder / "unpacked"
@@ -65,7 +67,7 @@ def run(spec: ScriptSpec, *, inputs: Mapping[str, Path], out: Path, report: Repo
             execute(build_command(spec), code, environment)
         finally:
             keeper.close()
-        return collect_outputs(spec, stage, report)
+        return collect_outputs(spec, stage, report) if read_placement().node_rank == 0 else Result(())
 
 
 # -- the process ----------------------------------------------------------------------------------------------------
@@ -73,9 +75,11 @@ def build_command(spec: ScriptSpec) -> list[str]:
     """The command with the interpreter of the environment; with several processes, by way of torchrun."""
     interpreter = os.environ.get(INTERPRETER) or sys.executable
     command = list(spec.command)
-    if spec.processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={spec.processes}"]
-        return [interpreter, *launcher, "--max-restarts=0", *command[1:]]
+    placement = read_placement()
+    if spec.processes > 1 or placement.nodes > 1:
+        # On several nodes torchrun reads its part from the environment (deepseek/torchrun/placement.py).
+        launcher = ["-m", "torch.distributed.run", *(["--standalone"] if placement.nodes == 1 else [])]
+        return [interpreter, *launcher, f"--nproc-per-node={spec.processes}", "--max-restarts=0", *command[1:]]
     return [interpreter, *command[1:]] if command[0] == DISTRIBUTED else command
 
 
@@ -95,6 +99,7 @@ def build_environment(*, data: Path, out: Path, checkpoint: Path, scratch: Path)
         "DATA": str(data),
         "OUT": str(out),
         "CHECKPOINT": str(checkpoint),
+        **read_placement().as_environment(),
     }
     if os.environ.get(PLANE_URL):
         environment["MLFLOW_TRACKING_URI"] = open_relay(os.environ[PLANE_URL]).url

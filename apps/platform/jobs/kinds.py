@@ -232,6 +232,7 @@ KINDS: dict[str, JobKind] = {
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=SCRIPTS),
         time_limit_seconds=86_400,
         registers=("experiment", "dataset", "model"),
+        distributed=True,
         user_code=True,
         tracked=True,
     ),

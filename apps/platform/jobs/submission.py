@@ -26,6 +26,7 @@ from apps.platform.jobs.states import JobState
 from apps.platform.nodes.extras import MISSING
 from apps.platform.nodes.models import Node
 from deepseek.messages import Message
+from deepseek.script.spec import DISTRIBUTED
 
 PRIORITY_RANGE = (-100, 100)
 TIME_LIMIT_RANGE = (1, 30 * 86_400)
@@ -265,6 +266,10 @@ def check_nodes(kind: JobKind, name: str, spec: BaseModel | None, needs: Needs) 
                 Message("Leave needs.nodes out."),
             )
         ]
+    command = getattr(spec, "command", None)
+    if command is not None and command[0] != DISTRIBUTED:
+        message = Message("{nodes} nodes need a command that begins with python and names a script.", nodes=needs.nodes)
+        return [build_error("bad_command", message, "/spec/command", DISTRIBUTED)]
     if getattr(spec, "strategy", "") == "none":
         return [
             build_error(
