@@ -127,7 +127,7 @@ def memory_limit(needed: int, allowed: int) -> dict[str, Any]:
 def node_unfit(node: str, what: str) -> dict[str, Any]:
     """A node that was checked before an attempt over several nodes, and cannot take part in it."""
     message = Message("The node {node} failed the check before the attempt: {what}.", node=node, what=what)
-    return build_job_error(NODE_UNFIT, message, hint=N_("Look at the node. The job goes on with others."))
+    return build_job_error("node_unfit", message, hint=N_("Look at the node. The job goes on with others."))
 
 
 def member_missing(node: str, seconds: float) -> dict[str, Any]:
