@@ -9,10 +9,12 @@ from typing import Any
 from django.db.models import Value
 
 from apps.ml.experiments.models import Metric, Run, RunDataset, RunParam
+from deepseek.script.spec import CODE
 
 DATA_SLOTS = ("table", "heldout")  # inputs that hold the rows which a job learns from or is measured on
 LEARNED_PARAMS = ("task", "target")
 COMPILE = "compile"  # its `target` is a machine
+SCRIPT = "script"
 
 
 def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] | None = None) -> str:
@@ -33,8 +35,15 @@ def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] |
             data[run].add(value)
     if len({frozenset(params_of_run.items()) for params_of_run in targets.values()}) > 1:
         return "target"
-    used = {frozenset(data[run.pk] | {run.inputs[slot] for slot in DATA_SLOTS if slot in run.inputs}) for run in runs}
+    used = {frozenset(data[run.pk] | list_data_digests(run)) for run in runs}
     return "data" if len(used) > 1 else ""
+
+
+def list_data_digests(run: Run) -> set[str]:
+    """Of the inputs that hold rows. A script's are all but its code: each is a file of a dataset version."""
+    if run.kind == SCRIPT:
+        return {digest for slot, digest in run.inputs.items() if slot.partition("/")[0] != CODE}
+    return {run.inputs[slot] for slot in DATA_SLOTS if slot in run.inputs}
 
 
 def list_facts(learned: Sequence[str], recorded: Sequence[str]) -> Iterable[tuple[str, str, str]]:

@@ -119,4 +119,11 @@ def test_equal_values_rank_nobody(add_runs):
 
 def test_every_kind_that_is_tracked_has_a_slot_of_data():
     lacking = [name for name, kind in kinds.KINDS.items() if kind.tracked and not set(kind.inputs) & set(DATA_SLOTS)]
-    assert lacking == ["noop"]  # which these tests track
+    assert lacking == ["noop", "script"]  # these tests track the first; all inputs of the other are data but its code
+
+
+def test_runs_of_a_script_on_other_data_are_not_ranked(start):
+    first = {"code": "1" * 64, "wti/table.csv": "2" * 64}
+    same, other = first | {"code": "3" * 64}, first | {"wti/table.csv": "4" * 64}
+    runs = [start(kind="script", inputs=inputs) for inputs in (first, same, other)]
+    assert (find_obstacle(runs[:2]), find_obstacle(runs)) == ("", "data")

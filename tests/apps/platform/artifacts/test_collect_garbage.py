@@ -26,6 +26,7 @@ NOW = timedelta(0)
 # Every column that holds a digest without a foreign key, and why no artifact is lost for it.
 DIGEST_COLUMNS = {
     "accounts.ApiToken.digest": "of a secret",
+    "experiments.RunToken.digest": "of a secret",
     "accounts.User.time_zone": "none at all",
     "approvals.Approval.facts_digest": "of the facts' text",
     "approvals.FactName.key": "of what the facts name, whose files the subject cites: apps.ml.registry.citations",
