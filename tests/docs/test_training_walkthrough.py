@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.env import BASE_DIR
 from tests.docs.walkthrough import pattern_of, run, steps_of
 from tests.faults.homes import prepare_home
 from tests.faults.running import Running, environment_of, manage
 
 SCOPES = "read,data:write,jobs:write,models:write"
-MLFLOW_ENV = os.environ.get("MLFLOW_ENV", "")
+MLFLOW_ENV = os.environ.get("MLFLOW_ENV") or BASE_DIR / ".mlflow"
 pytestmark = [
     pytest.mark.skipif(shutil.which("curl") is None, reason="the page asks with curl"),
-    pytest.mark.skipif(not MLFLOW_ENV, reason="MLFLOW_ENV names no environment: `make mlflow` makes one"),
+    pytest.mark.skipif(
+        not Path(MLFLOW_ENV, "bin/python").exists(), reason="no environment with MLflow: `make mlflow` makes one"
+    ),
     pytest.mark.xdist_group("training walkthrough"),  # the page is run once, by the process that has the group
 ]
 

@@ -234,12 +234,15 @@ def check_device(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
 
 
 def check_extra(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
-    """A kind that needs more than the core, where no node of its queue has it: it would wait for ever."""
+    """A kind that needs more than the core, where no node of its queue has it: it would wait for ever.
+
+    A plane that has just been started may have no node yet; then the job waits for one, as any other.
+    """
     if not needs.extra:
         return []
     queue = choose_queue(kind, needs)
-    nodes = Node.objects.values_list("queues", "extras")
-    if any(queue in queues and needs.extra in extras for queues, extras in nodes):
+    extras_of_nodes = [extras for queues, extras in Node.objects.values_list("queues", "extras") if queue in queues]
+    if not extras_of_nodes or any(needs.extra in extras for extras in extras_of_nodes):
         return []
     return [
         build_error(

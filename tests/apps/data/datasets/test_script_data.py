@@ -54,6 +54,12 @@ def test_who_may_not_run_scripts_is_refused(submit_script, added, held, actor_fo
         submit_script("wti-daily:v1", who=actor_for(approver))
 
 
+def test_plane_without_a_node_lets_it_wait(submit_script):
+    """Its first worker is still starting."""
+    Node.objects.all().delete()
+    assert submit_script().state == "queued"
+
+
 def test_long_paths_stay_apart():
     paths = [f"{'folder/' * 40}{name}.parquet" for name in "ab"]
     slots = [build_data_slot("wti-daily", path) for path in paths]
