@@ -34,8 +34,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "tests/faults" in str(item.path):
             item.add_marker(pytest.mark.faults)
-            # One plane for all tests of a file: in one process, or each process would start its own.
-            item.add_marker(pytest.mark.xdist_group(f"faults {item.path.stem}"))
+            # One plane for all tests of a file: in one process, or each process would start its own. Those that make
+            # network links not beside the browser: Chromium gives every request up when an interface comes or goes.
+            links = item.path.stem.startswith("test_gang")
+            item.add_marker(pytest.mark.xdist_group("browser" if links else f"faults {item.path.stem}"))
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ TOOLS = {"ip": IP, "bridge": BRIDGE, "nft": NFT}
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.xdist_group("browser"),  # links are not made beside it
     pytest.mark.skipif(
         not (os.geteuid() == 0 and all(TOOLS.values())),
         reason="needs root, iproute2 and nftables: .ci/run installs both",
