@@ -59,6 +59,7 @@ class GangAttempt(Attempt):
         what = node_check.find_fault(get_scratch_root(), self.get_devices())
         if what:
             self.fault = node_unfit(settings.ENV.node, what)
+            self.get_member()  # read now: the end is one transaction, in which no connection is given back
             self.stop("unfit")
             raise AttemptStopped
         return super().stage()
