@@ -145,12 +145,13 @@ class Running:
     def engine(self, job: int) -> psutil.Process:
         return self.shim(job).children()[0]
 
-    def marked(self, job: int) -> list[psutil.Process]:
-        """Every process of the job, by the marker in its environment, its shim first."""
+    def marked(self, job: int, attempt: int | None = None) -> list[psutil.Process]:
+        """Every process of the job or of one attempt of it, by the marker in its environment, its shim first."""
+        mark = f"{job}:" if attempt is None else f"{job}:{attempt}:"
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("PLANE_JOB", "").startswith(f"{job}:") and self.owns(process):
+                if process.environ().get("PLANE_JOB", "").startswith(mark) and self.owns(process):
                     found.append(process)
             except (psutil.Error, OSError):
                 continue

@@ -180,7 +180,7 @@ def test_a_lost_member_ends_the_attempt_and_the_next_has_equal_weights(plane, wo
     workers(lost).kill()
     # It may be running again by now: for its first seconds the plane takes the dead worker's node for a living one.
     plane.until(job, lambda found: found["state"] == "queued" or not found["attempt"].startswith("1"))
-    await_no_process(plane, job)
+    await_end_of_first_attempt(plane, job)
     spare = "third" if lost == "second" else "second"
     workers(spare)
     found = plane.until(job, lambda found: found["state"] == "succeeded")
@@ -190,10 +190,11 @@ def test_a_lost_member_ends_the_attempt_and_the_next_has_equal_weights(plane, wo
     assert get_weights(found) == weights
 
 
-def await_no_process(plane: Running, job: int) -> None:
+def await_end_of_first_attempt(plane: Running, job: int) -> None:
+    """Returns when no process of it is left: the second attempt may run already, where a third worker waits."""
     deadline = time.monotonic() + 10
-    while plane.marked(job):
-        assert time.monotonic() < deadline, [process.cmdline() for process in plane.marked(job)]
+    while left := plane.marked(job, attempt=1):
+        assert time.monotonic() < deadline, [process.pid for process in left]
         time.sleep(0.1)
 
 
