@@ -28,7 +28,7 @@ from deepseek.job import Silent
 from deepseek.models.figures import Figures
 from deepseek.models.folder import find_model_inputs
 from deepseek.models.heldout import HELDOUT_NAME, Heldout, write_heldout
-from deepseek.models.manifest import Architecture
+from deepseek.models.manifest import MlpArchitecture
 from deepseek.models.network import build_network, save_network
 from deepseek.models.predictor import TorchPredictor, load_predictor
 from deepseek.models.source import EAGER, read_source
@@ -41,11 +41,11 @@ from deepseek.quantize.spec import QuantizeSpec
 BATCHES = (1, 32)
 FORMS = ("TorchScript", "int8", "TVM by rule", "TVM tuned")
 MODELS = {
-    "forecaster": ("forecast", Architecture(inputs=20, hidden=[64, 64], outputs=1, activation="relu", output="value",
+    "forecaster": ("forecast", MlpArchitecture(inputs=20, hidden=[64, 64], outputs=1, activation="relu", output="value",
                                             residual=True)),
-    "classifier": ("classification", Architecture(inputs=30, hidden=[512] * 3, outputs=2, activation="relu",
+    "classifier": ("classification", MlpArchitecture(inputs=30, hidden=[512] * 3, outputs=2, activation="relu",
                                                   output="probabilities")),
-    "mlp": ("regression", Architecture(inputs=1024, hidden=[1024] * 5, outputs=1024, activation="relu",
+    "mlp": ("regression", MlpArchitecture(inputs=1024, hidden=[1024] * 5, outputs=1024, activation="relu",
                                        output="value")),
 }  # fmt: skip
 HELDOUT_ROWS = 500

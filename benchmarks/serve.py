@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from deepseek.models.manifest import Architecture
+from deepseek.models.manifest import MlpArchitecture
 from deepseek.models.network import build_network, save_network
 
 INPUTS, HIDDEN, OUTPUTS = 16, 64, 2
@@ -47,7 +47,7 @@ OURS, THEIRS = "deepseek serve", "the text's service"
 
 def make_models(folder: Path) -> None:
     """The same weights as a model folder and as TorchScript."""
-    architecture = Architecture(
+    architecture = MlpArchitecture(
         inputs=INPUTS, hidden=[HIDDEN], outputs=OUTPUTS, activation="relu", output="probabilities"
     )
     torch.manual_seed(0)

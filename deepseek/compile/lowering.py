@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
-from deepseek.models.network import Network
+from deepseek.models.mlp import MlpNetwork
 
 
 class Cut(nn.Module):
@@ -26,7 +26,7 @@ class Cut(nn.Module):
         return result
 
 
-def widen_network(network: Network, lanes: int) -> Network:
+def widen_network(network: MlpNetwork, lanes: int) -> MlpNetwork:
     """A network that gives the same outputs, each of its layers as wide as whole vector registers of `lanes` values.
 
     What is added has weights of zero, in its own layer and in the next. Products of other widths, a single output

@@ -12,7 +12,7 @@ from deepseek.compile.spec import CompileSpec
 from deepseek.job import JSON, Output, Report, Result, stage_outputs
 from deepseek.messages import Message
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Figures, Latency
-from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES, ModelManifest
+from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES, ModelManifest, require_mlp
 from deepseek.models.predictor import open_model, require_tvm, use_tvm_threads
 from deepseek.models.source import (
     EAGER,
@@ -81,7 +81,7 @@ def _build(spec: CompileSpec, source: Source, compiler: Compiler, path: Path, re
     from deepseek.compile.tuning import list_kernels, tune
 
     host = detect_host()
-    target, inputs = host.build_target(spec.threads), source.manifest.architecture.inputs
+    target, inputs = host.build_target(spec.threads), require_mlp(source.manifest, "compile").inputs
     report.progress(0, None, "kernels", stage="lower")
     with tvm.transform.PassContext(opt_level=spec.opt_level):
         module = lower(widen_network(source.network, host.lanes), spec.batch, inputs, target)

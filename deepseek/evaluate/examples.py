@@ -12,7 +12,7 @@ import pyarrow as pa
 from deepseek.evaluate.spec import EvaluateSpec, Measures
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.models.manifest import ModelManifest
+from deepseek.models.manifest import ModelManifest, require_mlp
 from deepseek.tables.files import build_unknown_column_error
 from deepseek.tables.sources import read_whole_table
 from deepseek.train.columns import is_number, read_labels, read_number, read_target
@@ -141,7 +141,7 @@ def index_queries(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
 def _read_windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
     """As the training does: row t sees the values of rows t - lags + 1 to t; its target is that of row t + horizon."""
     refuse_group(spec)
-    lags, trained_horizon = manifest.architecture.inputs, manifest.spec.get("horizon")
+    lags, trained_horizon = require_mlp(manifest, "evaluate").inputs, manifest.spec.get("horizon")
     horizon = spec.horizon or (trained_horizon if isinstance(trained_horizon, int) and trained_horizon > 0 else None)
     if horizon is None:
         raise EngineError(

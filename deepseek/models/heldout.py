@@ -55,13 +55,11 @@ def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
             hint=N_("Give the heldout.safetensors that `deepseek train` wrote beside the model."),
         ) from error
     rows = Heldout(tensors.get("features", np.empty(0)), tensors.get("target", np.empty(0)))
-    inputs, target_type = (
-        manifest.architecture.inputs,
-        np.dtype("int64" if manifest.task == "classification" else "float32"),
-    )
-    if rows.features.shape[1:] != (inputs,) or not len(rows.features) or rows.features.dtype != np.float32:
+    shape, dtype = manifest.architecture.input_shape, np.dtype(np.float32)
+    target_type = np.dtype("int64" if manifest.task == "classification" else "float32")
+    if rows.features.shape[1:] != shape or not len(rows.features) or rows.features.dtype != dtype:
         raise _build_mismatch_error(
-            f"features: {rows.features.dtype} {rows.features.shape}", f"features: float32 (rows, {inputs})"
+            f"features: {rows.features.dtype} {rows.features.shape}", f"features: {dtype} {describe_shape(shape)}"
         )
     if rows.target.shape != rows.features.shape[:1] or rows.target.dtype != target_type:
         raise _build_mismatch_error(
@@ -75,6 +73,11 @@ def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
         if wrong.size:
             raise _build_mismatch_error(f"class {wrong[0]}", f"0 to {classes - 1}")
     return rows
+
+
+def describe_shape(shape: tuple[int, ...]) -> str:
+    """The shape of a batch of examples, as errors say it."""
+    return f"(rows, {', '.join(map(str, shape))})"
 
 
 def _build_mismatch_error(value: str, limit: str) -> EngineError:

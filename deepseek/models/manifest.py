@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
@@ -56,7 +56,7 @@ class Signature(_Frozen):
     outputs: list[TensorSpec]
 
 
-class Architecture(_Frozen):
+class MlpArchitecture(_Frozen):
     """A multi-layer perceptron that standardises its inputs itself, so that it takes raw values in every form."""
 
     type: Literal["mlp"] = "mlp"
@@ -67,6 +67,39 @@ class Architecture(_Frozen):
     dropout: float = Field(0.0, ge=0, lt=1)
     output: Literal["value", "probabilities"]  # what forward() gives: numbers in the target's unit, or class shares
     residual: bool = False  # the network adds to the last input: a forecast learns the change from the last value
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return (self.inputs,)
+
+
+class ImageArchitecture(_Frozen):
+    """A convolutional network of torchvision; it takes pixels of 0 to 255 and standardises them itself."""
+
+    type: Literal["image"] = "image"
+    backbone: Literal["resnet18", "mobilenet_v3_small", "mobilenet_v3_large"]
+    height: int = Field(224, ge=32, le=1024)
+    width: int = Field(224, ge=32, le=1024)
+    outputs: Width
+    dropout: float = Field(0.0, ge=0, lt=1)
+    output: Literal["probabilities"] = "probabilities"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example: channels, rows, columns."""
+        return (3, self.height, self.width)
+
+
+def _read_type(value: Any) -> str:
+    """The family of an architecture; the first ones did not name it."""
+    found = value.get("type", "mlp") if isinstance(value, dict) else getattr(value, "type", "")
+    return str(found)
+
+
+Architecture = Annotated[
+    Annotated[MlpArchitecture, Tag("mlp")] | Annotated[ImageArchitecture, Tag("image")], Discriminator(_read_type)
+]
 
 
 class ModelManifest(_Frozen):
@@ -105,8 +138,27 @@ class ModelManifest(_Frozen):
             raise build_manifest_error(path, f"{error.strerror}", slot) from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = "/" + "/".join(str(part) for part in first["loc"])
+            parts = [str(part) for part in first["loc"]]
+            if parts[:1] == ["architecture"]:
+                del parts[1:2]  # the family, which is no key of the document
+            where = "/" + "/".join(parts)
             raise build_manifest_error(path, f"{where}: {first['msg']}", slot) from error
+
+
+def require_mlp(manifest: ModelManifest, verb: str) -> MlpArchitecture:
+    """The architecture, where it is that of a table or series. Raises EngineError ``family_unsupported`` otherwise."""
+    if isinstance(manifest.architecture, MlpArchitecture):
+        return manifest.architecture
+    raise EngineError(
+        "family_unsupported",
+        "{verb} takes models of tables and series; this one is of the family {family}.",
+        verb=verb,
+        family=manifest.architecture.type,
+        field="inputs/manifest",
+        value=manifest.architecture.type,
+        limit="mlp",
+        hint=N_("Use the trained model as it is; its page says what can be done with it."),
+    )
 
 
 def build_manifest_error(path: Path, why: str, slot: str = "manifest") -> EngineError:

@@ -5,13 +5,14 @@ can run, and nothing else is ever opened.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
@@ -26,67 +27,24 @@ from deepseek.models.manifest import (
     check_file,
     compute_file_sha256,
 )
+from deepseek.models.trainable import Trainable
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
 _PICKLE, _ZIP = b"\x80", b"PK\x03\x04"  # how torch.save began before 1.6, and begins since
 
 
-class Network(nn.Module):
-    """A multi-layer perceptron on raw values: it standardises its inputs, and puts values back into their unit.
-
-    The four buffers are part of the weights: mean and standard deviation of each input, shape (F,), and of each value
-    that comes out, shape (outputs,); ones and zeros for classes. With `residual` the last input is the last value of a
-    series: the layers see how far each other value lies from it, and their output is added to it.
-    """
-
-    input_mean: Tensor
-    input_scale: Tensor
-    output_mean: Tensor
-    output_scale: Tensor
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.residual = architecture.residual
-        self.probabilities = architecture.output == "probabilities"
-        self.register_buffer("input_mean", torch.zeros(architecture.inputs))
-        self.register_buffer("input_scale", torch.ones(architecture.inputs))
-        self.register_buffer("output_mean", torch.zeros(architecture.outputs))
-        self.register_buffer("output_scale", torch.ones(architecture.outputs))
-        layers: list[nn.Module] = []
-        width = architecture.inputs
-        for hidden in architecture.hidden:
-            layers += [nn.Linear(width, hidden), ACTIVATIONS[architecture.activation]()]
-            if architecture.dropout:
-                layers.append(nn.Dropout(architecture.dropout))
-            width = hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, architecture.outputs))
-
-    def compute_logits(self, features: Tensor) -> Tensor:
-        """What the last layer gives for raw `features` of shape (n, F), as shape (n, outputs).
-
-        For classes the logits; for a value its distance from `output_mean`, counted in `output_scale`.
-        """
-        if self.residual:
-            features = features - features[:, -1:]
-        result: Tensor = self.layers((features - self.input_mean) / self.input_scale)
-        return result
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Raw `features` (n, F), float32, to class shares (n, C) or to values in the target's unit (n, 1)."""
-        logits = self.compute_logits(features)
-        if self.probabilities:
-            return torch.softmax(logits, dim=1)
-        values = logits * self.output_scale + self.output_mean
-        return features[:, -1:] + values if self.residual else values
+BUILDERS = {"mlp": "deepseek.models.mlp:MlpNetwork", "image": "deepseek.images.network:ImageNetwork"}
+"""Architecture type -> "module:class" of its network, which takes the architecture alone."""
 
 
-def build_network(architecture: Architecture) -> Network:
+def build_network(architecture: Architecture) -> Trainable:
     """The network with fresh weights, drawn from torch's global generator, and nothing standardised yet."""
-    return Network(architecture)
+    module, _, name = BUILDERS[architecture.type].partition(":")
+    network: Trainable = getattr(import_module(module), name)(architecture)
+    return network
 
 
 def save_network(
-    network: Network,
+    network: Trainable,
     folder: Path,
     *,
     architecture: Architecture,
@@ -123,14 +81,14 @@ def save_network(
 
 
 def build_signature(architecture: Architecture) -> Signature:
-    """One input ``features`` (rows, F) and one output, named by what it is: ``value`` or ``probabilities``."""
+    """One input ``features`` (rows, ...) and one output, named by what it is: ``value`` or ``probabilities``."""
     return Signature(
-        inputs=[TensorSpec(name="features", dtype="float32", shape=[-1, architecture.inputs])],
+        inputs=[TensorSpec(name="features", dtype="float32", shape=[-1, *architecture.input_shape])],
         outputs=[TensorSpec(name=architecture.output, dtype="float32", shape=[-1, architecture.outputs])],
     )
 
 
-def load_network(manifest: ModelManifest, path: Path) -> Network:
+def load_network(manifest: ModelManifest, path: Path) -> Trainable:
     """The trained network from the safetensors file at `path`, ready to predict (eval mode, no gradients).
 
     Raises EngineError: ``model_unsafe`` (a pickle, which could run code; it is never opened), ``model_tampered`` (other

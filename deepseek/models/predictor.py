@@ -6,6 +6,7 @@ further: whoever wrote both the library and its manifest is trusted.
 """
 
 import importlib.util
+import math
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -38,12 +39,16 @@ class Predictor(ABC):
 
     def __init__(self, manifest: ModelManifest) -> None:
         self.manifest = manifest
-        self.inputs = manifest.architecture.inputs
+        self.shape = manifest.architecture.input_shape  # of one example
+        self.inputs = math.prod(self.shape)
         self.outputs = manifest.architecture.outputs
 
     def predict(self, features: Floats) -> Floats:
-        """Outputs (n, C), float32, for raw features (n, F), float32. Raises EngineError ``shape_mismatch``."""
-        if features.ndim != 2 or features.shape[1] != self.inputs:
+        """Outputs (n, C), float32, for raw features (n, F), float32; of an image model F is (3, height, width).
+
+        Raises EngineError ``shape_mismatch``.
+        """
+        if features.shape[1:] != self.shape:
             raise build_shape_error(self.inputs, features.shape)
         features = np.ascontiguousarray(features, dtype=np.float32)
         if not len(features):
@@ -139,7 +144,7 @@ def open_model(manifest: ModelManifest, path: Path) -> Predictor:
 def _verify_predictor(predictor: Predictor, path: Path) -> Predictor:
     """`predictor`, once one row has gone through it and come out with the width that the manifest names."""
     try:
-        shape = predictor.predict(np.zeros((1, predictor.inputs), np.float32)).shape
+        shape = predictor.predict(np.zeros((1, *predictor.shape), np.float32)).shape
         observed = f"outputs of shape {shape}"
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         shape, observed = (), str(error).strip().splitlines()[-1][:200]

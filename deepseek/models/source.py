@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,17 @@ from deepseek.messages import N_
 from deepseek.models.evaluate import compare_classes, measure, measure_difference
 from deepseek.models.figures import FIGURES_NAME, Agreement, Figures, Latency
 from deepseek.models.heldout import Heldout, read_heldout
-from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, Format, ModelFile, ModelManifest, compute_file_sha256
-from deepseek.models.network import Network, load_network
+from deepseek.models.manifest import (
+    FILE_NAMES,
+    MANIFEST_NAME,
+    Format,
+    ModelFile,
+    ModelManifest,
+    compute_file_sha256,
+    require_mlp,
+)
+from deepseek.models.mlp import MlpNetwork
+from deepseek.models.network import load_network
 from deepseek.models.predictor import Predictor, TorchPredictor
 
 Floats = npt.NDArray[np.float32]
@@ -30,7 +39,7 @@ class Source:
     """A trained model, the rows it is measured on, and the SHA-256 of each file that was read, by slot."""
 
     manifest: ModelManifest
-    network: Network
+    network: MlpNetwork
     heldout: Heldout
     digests: dict[str, str]
 
@@ -55,7 +64,7 @@ class Source:
 
     def take_batch(self, rows: int) -> Floats:
         """The first `rows` held-out rows, from the start again where there are fewer."""
-        return np.resize(self.heldout.features, (rows, self.manifest.architecture.inputs))
+        return np.resize(self.heldout.features, (rows, *self.manifest.architecture.input_shape))
 
 
 def read_source(inputs: Mapping[str, Path], verb: str) -> Source:
@@ -74,7 +83,8 @@ def read_source(inputs: Mapping[str, Path], verb: str) -> Source:
             hint=N_("Give the three files that `deepseek train` wrote."),
         )
     manifest = ModelManifest.read(inputs["manifest"])
-    network = load_network(manifest, inputs["model"])
+    require_mlp(manifest, verb)
+    network = cast(MlpNetwork, load_network(manifest, inputs["model"]))
     heldout = read_heldout(inputs["heldout"], manifest)
     return Source(manifest, network, heldout, {slot: compute_file_sha256(path) for slot, path in inputs.items()})
 

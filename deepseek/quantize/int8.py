@@ -11,18 +11,18 @@ from torch import nn
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.models.network import Network
+from deepseek.models.mlp import MlpNetwork
 
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 """Libraries for 8-bit products, best first; qnnpack is the one on ARM. The file is the same with each of them."""
 
 
-def export(network: Network) -> torch.jit.ScriptModule:
+def export(network: MlpNetwork) -> torch.jit.ScriptModule:
     """The network as frozen TorchScript, by `torch.jit.trace`, as the source text does. It takes any number of rows."""
     return _trace(network, network.input_mean.shape[0])
 
 
-def quantize(network: Network) -> torch.jit.ScriptModule:
+def quantize(network: MlpNetwork) -> torch.jit.ScriptModule:
     """The network with its linear layers quantized dynamically, as frozen TorchScript.
 
     Weights become signed 8-bit integers, one scale per layer; inputs of a layer are quantized as they come, with the

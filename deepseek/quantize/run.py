@@ -8,7 +8,7 @@ from typing import cast
 from deepseek.job import JSON, Output, Report, Result, stage_outputs
 from deepseek.messages import Message
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Figures, Latency
-from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES
+from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES, require_mlp
 from deepseek.models.predictor import Predictor, TorchPredictor, open_model
 from deepseek.models.source import (
     EAGER,
@@ -139,7 +139,7 @@ def _list_notes(source: Source, size: int, timed: list[Latency], of_export: list
                 trained=trained,
             )
         )
-    if not source.manifest.architecture.hidden:
+    if not require_mlp(source.manifest, "quantize").hidden:
         notes.append(
             Message("The model has no hidden layer: one small product is all that 8-bit weights can speed up.")
         )

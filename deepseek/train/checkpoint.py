@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deepseek.code import compute_code_digest
 from deepseek.job import JSON
-from deepseek.train.spec import TrainSpec
+from deepseek.train.loop_spec import LoopSpec
 
 FORMAT = "plane/checkpoint/v1"
 
@@ -34,7 +34,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
 
-def compute_identity(spec: TrainSpec, inputs: dict[str, str]) -> str:
+def compute_identity(spec: LoopSpec, inputs: dict[str, str]) -> str:
     """Whose checkpoint it is: SHA-256 over the spec, the digests of the inputs, and the code that computes."""
     document = {
         "spec": spec.model_dump(mode="json"),

@@ -10,7 +10,7 @@ import torch
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.train.spec import TrainSpec
+from deepseek.train.loop_spec import LoopSpec
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Place:
         return f"{self.device.type} in {numbers}"
 
 
-def choose_place(spec: TrainSpec) -> Place:
+def choose_place(spec: LoopSpec) -> Place:
     """The place that `spec` asks for. Raises EngineError ``device_unavailable`` or ``precision_unavailable``."""
     gpu = torch.cuda.is_available()
     if spec.device == "cuda" and not gpu:
@@ -60,7 +60,7 @@ def choose_place(spec: TrainSpec) -> Place:
 
 
 @contextmanager
-def apply_settings(spec: TrainSpec, place: Place) -> Iterator[None]:
+def apply_settings(spec: LoopSpec, place: Place) -> Iterator[None]:
     """Threads, deterministic algorithms and a generator of our own for the time of a run; then all as it was.
 
     Raises MemoryError where torch finds no memory.

@@ -1,29 +1,27 @@
 """The training itself: steps, validation, early stopping, and everything that a checkpoint has to hold."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deepseek.job import JSON, EngineError, Report
 from deepseek.messages import Message
-from deepseek.models.manifest import Architecture
-from deepseek.models.network import Network, build_network
 from deepseek.train.checkpoint import Checkpoint, write_checkpoint
 from deepseek.train.device import Place, derive_seed
-from deepseek.train.examples import Examples, compute_moments
+from deepseek.train.learner import Learner
+from deepseek.train.loop_spec import LoopSpec
 from deepseek.train.plan import count_total_steps
 from deepseek.train.replicas import SINGLE, Replicas, replicate
 from deepseek.train.schedule import progressive_batch, warmup_lr
-from deepseek.train.spec import TrainSpec
+from deepseek.train.split import Rows
 
 MOST_POINTS = 500
 """The training loss is reported about so often in the longest run; each value is the mean of the steps since."""
-_CHUNK = 8192
 _SMALLEST_SCALE = 2.0**-20  # a loss scale that fell to this will not find finite gradients any more
 
 
@@ -40,36 +38,28 @@ class TrainingProgress:
     stale: int = 0
     loss_sum: float = 0.0  # of the steps since the last report
     loss_steps: int = 0
+    overflow_steps: int = 0  # left out because a scaled gradient was not finite
 
 
 class Training:
     """One training, from fresh weights or from a checkpoint, to the best weights in `best`."""
 
     def __init__(
-        self,
-        spec: TrainSpec,
-        examples: Examples,
-        architecture: Architecture,
-        place: Place,
-        report: Report,
-        replicas: Replicas = SINGLE,
+        self, spec: LoopSpec, learner: Learner, place: Place, report: Report, replicas: Replicas = SINGLE
     ) -> None:
-        self.spec, self.place, self.report, self.replicas = spec, place, report, replicas
-        self.parts = examples.parts
-        fresh = _create_network(spec, examples, architecture)
-        self.target = _build_targets(examples, fresh).to(place.device)
-        self.network = fresh.to(place.device)
-        self.features = _move_features(examples, place.device)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=spec.schedule.init_lr, weight_decay=spec.weight_decay
-        )
+        self.spec, self.learner, self.place, self.report, self.replicas = spec, learner, place, report, replicas
+        self.parts = learner.parts
+        learner.move(place.device)
+        self.network = learner.network
+        self.parameters = list(learner.list_parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.schedule.init_lr, weight_decay=spec.weight_decay)
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=place.scaled)
         self.at = TrainingProgress()
         self.best = self._copy_weights()
         self.total = count_total_steps(spec.schedule, spec.epochs, len(self.parts.training))
         self.every = max(1, math.ceil(self.total / MOST_POINTS))
         torch.manual_seed(derive_seed(spec.seed, "dropout", replicas.rank))
-        self.shared = None if replicas.is_single else replicate(self.network, place.device)
+        self.shared = None if replicas.is_single else replicate(learner, place.device)
 
     def run(self, path: Path, identity: str) -> None:
         """Train until the epochs are over or patience is; checkpoints go to `path`.
@@ -96,6 +86,7 @@ class Training:
     def _finish_epoch(self, path: Path, identity: str) -> None:
         """The steps of this epoch that are not done yet, in an order that seed and epoch alone decide."""
         at, size = self.at, self._get_batch_size(self.at.epoch)
+        self.learner.begin_epoch(at.epoch)
         draw = torch.Generator().manual_seed(derive_seed(self.spec.seed, "order", at.epoch))
         order = self.parts.training[torch.randperm(len(self.parts.training), generator=draw).numpy()]
         while at.batch * size < len(order):
@@ -110,63 +101,80 @@ class Training:
                     write_checkpoint(path, identity, checkpoint)
                     self.report.checkpoint(path, at.step)
 
-    def _step(self, rows: Any) -> float:
+    def _step(self, rows: Rows) -> float:
         """One step on these rows; returns their loss."""
         schedule, number = self.spec.schedule, self.at.step
         self.network.train()
         warmup_lr(self.optimizer, number, schedule.warmup_steps, schedule.init_lr, schedule.max_lr)
         self.optimizer.zero_grad()
-        loss, value = self._compute_batch_loss(rows)
-        if not math.isfinite(value):
-            raise self._build_not_finite_error("loss", value)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        value = self._compute_gradient(rows)
         if not self.place.scaled:  # a scaler looks for itself, and leaves such a step out
-            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
             largest = float(nn.utils.get_total_norm(gradients, math.inf))
             if not math.isfinite(largest):
                 raise self._build_not_finite_error("gradient", largest)
         self.scaler.step(self.optimizer)
+        scale = self.scaler.get_scale() if self.place.scaled else 1.0
         self.scaler.update()
+        if self.place.scaled and self.scaler.get_scale() < scale:
+            self.at.overflow_steps += 1
         if self.place.scaled and self.scaler.get_scale() < _SMALLEST_SCALE:
             raise self._build_not_finite_error("gradient", math.inf)
         return value
 
-    def _compute_batch_loss(self, rows: Any) -> tuple[Tensor, float]:
-        """The loss whose gradient a step follows, and its value over the whole batch."""
-        if self.replicas.is_single:
-            loss = self._compute_loss(rows)
-            return loss, float(loss.detach())
-        part = self._compute_loss(self.replicas.shard(rows), reduction="sum")
-        # The ranks' gradients are averaged: times their number it is the mean over the rows.
-        return part * (self.replicas.world / len(rows)), self.replicas.sum(part) / len(rows)
+    def _compute_gradient(self, rows: Rows) -> float:
+        """Leave the gradient of the mean loss over `rows` in the parameters; returns that loss, over all ranks."""
+        micro = self.spec.micro_batch
+        if self.replicas.is_single and not 0 < micro < len(rows):
+            loss = self._compute_loss(rows, "mean")
+            value = float(loss.detach())
+            self._require_finite_loss(value)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            return value
+        own, terms, value = self.replicas.shard(rows), self.learner.count_terms(rows), 0.0
+        size = micro or len(rows)
+        for start in range(0, -(-len(rows) // self.replicas.world), size):  # as many on each rank
+            is_last = start + size >= len(own)
+            with nullcontext() if is_last or self.shared is None else self.shared.no_sync():
+                part = self._compute_loss(own[start : start + size], "sum")
+                value += float(part.detach()) if self.replicas.is_single else self.replicas.sum(part)
+                self._require_finite_loss(value)
+                # The ranks' gradients are averaged: times their number it is the mean over the rows.
+                loss = part * (self.replicas.world / terms)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return value / terms
 
-    def _compute_loss(self, rows: Any, reduction: str = "mean") -> Tensor:
-        place = torch.from_numpy(rows).to(self.place.device)
-        features, target = self.features[place], self.target[place]
-        with torch.autocast(self.place.device.type, dtype=self.place.dtype, enabled=self._use_mixed_precision()):
-            use_shared = self.shared is not None and self.network.training
-            logits = self.shared(features) if self.shared and use_shared else self.network.compute_logits(features)
-        if self.network.probabilities:
-            return nn.functional.cross_entropy(logits.float(), target, reduction=reduction)
-        return nn.functional.mse_loss(logits.float()[:, 0], target, reduction=reduction)
+    def _require_finite_loss(self, value: float) -> None:
+        if not math.isfinite(value):
+            raise self._build_not_finite_error("loss", value)
 
-    def _use_mixed_precision(self) -> bool:
-        return self.place.dtype is not None and self.network.training
+    def _compute_loss(self, rows: Rows, reduction: str) -> Tensor:
+        return self.learner.compute_loss(self._forward, rows, reduction)
+
+    def _forward(self, *inputs: Tensor) -> Tensor:
+        """The logits; of a step in the training's precision, and with several ranks shared among them."""
+        is_step = self.network.training
+        use_mixed_precision = self.place.dtype is not None and is_step
+        with torch.autocast(self.place.device.type, dtype=self.place.dtype, enabled=use_mixed_precision):
+            if is_step and self.shared is not None:
+                logits: Tensor = self.shared(*inputs)
+                return logits
+            return self.network.compute_logits(*inputs)
 
     @torch.no_grad()
     def _validate(self) -> float:
         """The mean loss over the validation rows, in float32."""
         self.network.eval()
-        rows, total = self.parts.validation, 0.0
+        rows, total, size = self.parts.validation, 0.0, self.learner.validation_chunk
         own = self.replicas.shard(rows)
-        for start in range(0, len(own), _CHUNK):
-            chunk = own[start : start + _CHUNK]
-            total += float(self._compute_loss(chunk)) * len(chunk)
+        for start in range(0, len(own), size):
+            chunk = own[start : start + size]
+            total += float(self._compute_loss(chunk, "mean")) * self.learner.count_terms(chunk)
         if not self.replicas.is_single:
             total = self.replicas.sum(torch.tensor(total, dtype=torch.float64, device=self.place.device))
         if not math.isfinite(total):
             raise self._build_not_finite_error("validation loss", total)
-        return total / len(rows)
+        return total / self.learner.count_terms(rows)
 
     def _report_step(self, size: int) -> None:
         at = self.at
@@ -181,14 +189,14 @@ class Training:
         return progressive_batch(epoch, self.spec.epochs, schedule.first_batch, schedule.last_batch)
 
     def _copy_weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        return {name: tensor.detach().clone() for name, tensor in self.learner.get_weights().items()}
 
     def checkpoint(self) -> Checkpoint:
         """Everything to go on from: weights, best weights, optimizer, scaler, place in the data, random states.
 
         All ranks take part, for the random states of each.
         """
-        tensors = {f"model/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors = {f"model/{name}": tensor for name, tensor in self.learner.get_weights().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
@@ -210,7 +218,7 @@ class Training:
         for name, tensor in checkpoint.tensors.items():
             group, _, rest = name.partition("/")
             groups[group][rest] = tensor
-        self.network.load_state_dict(groups["model"])
+        self.learner.load_weights(groups["model"])
         self.best = {name: tensor.to(self.place.device) for name, tensor in groups["best"].items()}
         moving: dict[int, dict[str, Tensor]] = {}
         for name, tensor in groups["optimizer"].items():
@@ -263,49 +271,3 @@ class Training:
 def name_random_state(device: str, rank: int) -> str:
     """Rank 0 has the name that it has alone."""
     return f"{device}.{rank}" if rank else device
-
-
-def _create_network(spec: TrainSpec, examples: Examples, architecture: Architecture) -> Network:
-    """Weights by seed (He et al., 2015; Glorot and Bengio, 2010, for tanh), standardisation from the training rows.
-
-    The last layer starts at zero, so the first outputs are those of no model: equal shares, the mean, the last value.
-    """
-    torch.manual_seed(derive_seed(spec.seed, "weights"))
-    network = build_network(architecture)
-    lines = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
-    for line in lines:
-        nn.init.zeros_(line.bias)
-        if line is lines[-1]:
-            nn.init.zeros_(line.weight)
-        elif spec.activation == "tanh":
-            nn.init.xavier_uniform_(line.weight)
-        else:
-            nn.init.kaiming_uniform_(line.weight, nonlinearity="relu")
-    rows = examples.parts.training
-    mean, scale = compute_moments(examples.features, rows, residual=architecture.residual)
-    network.input_mean.copy_(torch.from_numpy(mean))
-    network.input_scale.copy_(torch.from_numpy(scale))
-    if not network.probabilities:
-        values = _compute_changes(examples, architecture.residual)[:, None]
-        mean, scale = compute_moments(values, rows, residual=False)
-        network.output_mean.copy_(torch.from_numpy(mean))
-        network.output_scale.copy_(torch.from_numpy(scale))
-    return network
-
-
-def _build_targets(examples: Examples, network: Network) -> Tensor:
-    """What the last layer should give for each row: a class, or the target as a distance in `output_scale`."""
-    if network.probabilities:
-        return torch.from_numpy(examples.target)
-    changes = _compute_changes(examples, network.residual)
-    return (torch.from_numpy(changes) - network.output_mean) / network.output_scale
-
-
-def _compute_changes(examples: Examples, residual: bool) -> Any:
-    """The target, (N,) float32; of a residual network its distance to the last input."""
-    return examples.target - examples.features[:, -1] if residual else examples.target
-
-
-def _move_features(examples: Examples, device: torch.device) -> Tensor:
-    table = torch.from_numpy(np.ascontiguousarray(examples.table)).to(device)
-    return table.unfold(0, examples.lags, 1) if examples.lags else table

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from deepseek.train.loop_spec import ScheduleSpec
 from deepseek.train.schedule import DECAY_STEPS, batch_sizes, learning_rate
-from deepseek.train.spec import ScheduleSpec, TrainSpec
+from deepseek.train.spec import TrainSpec
 
 DECAYS_DRAWN = 12  # each to a tenth: what is left then moves no weight
 BASE_BYTES, PER_CELL, PER_WEIGHT = 480 * 10**6, 28, 24

@@ -16,9 +16,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from deepseek.models.network import Network
+from deepseek.models.trainable import Trainable
 from deepseek.torchrun.rank import LOCAL_RANK
-from deepseek.train.spec import TrainSpec
+from deepseek.train.learner import Learner
+from deepseek.train.loop_spec import LoopSpec
 
 
 @dataclass(frozen=True)
@@ -62,22 +63,24 @@ SINGLE = Replicas()
 class _Logits(nn.Module):
     """`forward` is what DistributedDataParallel hooks into, and training computes logits."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Trainable) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.network.compute_logits(features)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.network.compute_logits(*inputs)
 
 
-def replicate(network: Network, device: torch.device) -> nn.Module:
-    """The network as a module whose backward pass leaves the mean of all ranks' gradients."""
+def replicate(learner: Learner, device: torch.device) -> DistributedDataParallel:
+    """The learner's network as a module whose backward pass leaves the mean of all ranks' gradients."""
     ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(_Logits(network), device_ids=ids, forward_sync_buffers=False)
+    return DistributedDataParallel(
+        _Logits(learner.network), device_ids=ids, forward_sync_buffers=learner.broadcasts_buffers
+    )
 
 
 @contextmanager
-def join_replicas(spec: TrainSpec) -> Iterator[Replicas]:
+def join_replicas(spec: LoopSpec) -> Iterator[Replicas]:
     """Join the other ranks, as torchrun's variables name them; one alone where the strategy is none.
 
     Each rank of a node takes a GPU of its own, where there are as many.

@@ -1,7 +1,6 @@
 """Train a model on a table: the entry point of the capability."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from deepseek.job import JSON, EngineError, Output, Report, Result, build_checkpoint_path, stage_outputs
+from deepseek.job import EngineError, Output, Report, Result
 from deepseek.messages import N_, Message
 from deepseek.models.evaluate import Outputs, measure, measure_difference
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Baseline, Figures, Metric
@@ -18,19 +17,16 @@ from deepseek.models.manifest import (
     MANIFEST_NAME,
     MANIFEST_TYPE,
     MEDIA_TYPES,
-    Architecture,
+    MlpArchitecture,
     ModelManifest,
     compute_file_sha256,
 )
-from deepseek.models.network import Network, save_network
-from deepseek.torchrun.launch import run_ranks
-from deepseek.torchrun.rank import is_rank
-from deepseek.train.checkpoint import Unusable, compute_identity, read_checkpoint
-from deepseek.train.device import apply_settings, choose_place
+from deepseek.models.mlp import MlpNetwork
+from deepseek.models.network import save_network
 from deepseek.train.examples import Examples, read_examples
-from deepseek.train.loop import Training
-from deepseek.train.replicas import Replicas, join_replicas
+from deepseek.train.session import Outcome, Prepared, run_training
 from deepseek.train.spec import TrainSpec
+from deepseek.train.table_learner import TableLearner
 
 _CHUNK = 8192
 
@@ -48,50 +44,40 @@ class TrainResult(Result):
 def run(spec: TrainSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> TrainResult:
     """Train on the table in the slot ``table`` (CSV or Parquet) and write the model into the folder `out`.
 
-    With the strategy ddp the work is done by ranks, each of which runs this function; rank 0 writes and reports.
-
-    Goes on from the checkpoint in the slot ``checkpoint`` if there is one, else from that beside `out`, if it is of the
-    same spec, table and code; removes the latter when done. Raises EngineError for whatever is wrong with the table or
-    the spec, and for a loss that is not finite; then, as after a crash, there is no `out`, and the checkpoint stays.
+    Ranks, checkpoints and what is left behind by a failure: as `run_training` says. Raises EngineError for whatever is
+    wrong with the table or the spec, and for a loss that is not finite.
     """
-    if spec.strategy != "none" and not is_rank():
-        entry = "deepseek.train.run:run"
-        result = run_ranks(entry, spec, processes=spec.processes, inputs=inputs, out=out, report=report)
-        return TrainResult(result.outputs, result.summary)
-    with join_replicas(spec) as replicas:
-        return _run_replica(spec, replicas, inputs, out, report)
+    result = run_training(
+        spec,
+        entry="deepseek.train.run:run",
+        prepare=_prepare,
+        write=_write,
+        inputs=inputs,
+        out=out,
+        report=report,
+    )
+    return TrainResult(result.outputs, result.summary)
 
 
-def _run_replica(
-    spec: TrainSpec, replicas: Replicas, inputs: Mapping[str, Path], out: Path, report: Report
-) -> TrainResult:
+@dataclass(frozen=True)
+class PreparedTable(Prepared[TableLearner]):
+    """What a table holds, as well as what learns from it."""
+
+    examples: Examples
+
+
+def _prepare(spec: TrainSpec, inputs: Mapping[str, Path], report: Report) -> PreparedTable:
     table = _get_table(inputs)
-    place = choose_place(spec)
-    staged: AbstractContextManager[Path | None] = stage_outputs(out) if replicas.is_first else nullcontext()
-    with staged as stage, apply_settings(spec, place):
-        report.progress(0, None, "rows", stage="read")
-        examples = read_examples(table, spec)
-        digests = {"table": compute_file_sha256(table)}
-        warnings = _log_examples(examples, report)
-        shared = "" if replicas.is_single else f", in {replicas.world} processes"
-        report.log(f"trains on {place.words}, {spec.threads} thread{'s' * (spec.threads > 1)}{shared}")
-        training = Training(spec, examples, build_architecture(spec, examples), place, report, replicas)
-        identity = compute_identity(spec, digests)
-        _resume(training, [inputs.get("checkpoint"), build_checkpoint_path(out)], identity, report)
-        _agree_on_step(training, replicas)
-        training.run(build_checkpoint_path(out), identity)
-        if stage is None:
-            return TrainResult(())
-        training.network.load_state_dict(training.best)
-        warnings += _log_outcome(training, report)
-        manifest, figures = _write(spec, examples, training.network.cpu().eval(), digests, stage, report)
-    build_checkpoint_path(out).unlink(missing_ok=True)
-    return _build_result(spec, examples, training, manifest, figures, warnings, report)
+    report.progress(0, None, "rows", stage="read")
+    examples = read_examples(table, spec)
+    warnings = _log_examples(examples, report)
+    learner = TableLearner(spec, examples, build_architecture(spec, examples))
+    return PreparedTable(learner, {"table": compute_file_sha256(table)}, warnings, examples)
 
 
-def build_architecture(spec: TrainSpec, examples: Examples) -> Architecture:
+def build_architecture(spec: TrainSpec, examples: Examples) -> MlpArchitecture:
     """The network that `spec` asks for, with as many inputs and outputs as the examples need."""
-    return Architecture(
+    return MlpArchitecture(
         inputs=len(examples.names),
         hidden=list(spec.hidden),
         outputs=len(examples.classes) or 1,
@@ -102,7 +88,7 @@ def build_architecture(spec: TrainSpec, examples: Examples) -> Architecture:
     )
 
 
-def predict(network: Network, features: Any) -> Outputs:
+def predict(network: MlpNetwork, features: Any) -> Outputs:
     """Outputs (n, C) for raw features (n, F), in chunks."""
     with torch.no_grad():
         chunks = [network(torch.from_numpy(features[i : i + _CHUNK])) for i in range(0, len(features), _CHUNK)]
@@ -137,46 +123,9 @@ def _log_examples(examples: Examples, report: Report) -> list[str]:
     return warnings
 
 
-def _resume(training: Training, candidates: list[Path | None], identity: str, report: Report) -> None:
-    for path in candidates:
-        if path is None or not path.exists():
-            continue
-        try:
-            training.restore(read_checkpoint(path, identity))
-        except Unusable as why:
-            report.log(f"The checkpoint {path.name} is not used: {why}.", level="warning")
-        else:
-            report.log(f"goes on from the checkpoint of step {training.at.step}")
-            return
-
-
-def _agree_on_step(training: Training, replicas: Replicas) -> None:
-    """All ranks go on from the same step, or none does: a checkpoint that only some could read is no beginning."""
-    if replicas.is_single:
-        return
-    steps = {int(step) for step in replicas.gather(torch.tensor(training.at.step))}
-    if len(steps) > 1:
-        raise RuntimeError(f"the ranks begin at different steps: {sorted(steps)}")
-
-
-def _log_outcome(training: Training, report: Report) -> list[str]:
-    at = training.at
-    early = "" if at.epoch == training.spec.epochs else ", where patience was over"
-    report.log(f"{at.step:,} steps in {at.epoch} epochs{early}; the best were the weights after epoch {at.best_epoch}")
-    if at.best_loss is None or at.best_loss < at.first_loss:
-        return []
-    warning = (
-        f"No epoch had a lower validation loss ({at.best_loss:.5g}) than the untrained network ({at.first_loss:.5g}): "
-        "there may be nothing to learn here, or max_lr is too high."
-    )
-    report.log(warning, level="warning")
-    return [warning]
-
-
-def _write(
-    spec: TrainSpec, examples: Examples, network: Network, digests: Mapping[str, str], stage: Path, report: Report
-) -> tuple[ModelManifest, Figures]:
+def _write(spec: TrainSpec, prepared: PreparedTable, outcome: Outcome, stage: Path, report: Report) -> TrainResult:
     report.progress(0, None, "rows", stage="measure")
+    examples, network = prepared.examples, prepared.learner.network
     rows = examples.parts.test
     heldout = Heldout(np.ascontiguousarray(examples.features[rows]), examples.target[rows])
     write_heldout(heldout, stage / HELDOUT_NAME)
@@ -188,13 +137,14 @@ def _write(
         target=spec.target,
         features=examples.names,
         classes=examples.classes,
-        inputs=digests,
+        inputs=prepared.digests,
         spec=spec.model_dump(mode="json"),
     )
     figures = _build_figures(spec, examples, heldout, predict(network, heldout.features), manifest.file.size)
     (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
     report.progress(len(rows), len(rows), "rows", stage="measure")
-    return manifest, figures
+    report.log(figures.notes[0])
+    return _build_result(spec, examples, outcome, manifest, figures)
 
 
 def _build_figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Outputs, size: int) -> Figures:
@@ -250,17 +200,8 @@ def _describe_comparison(paired: Metric, name: str) -> str:
 
 
 def _build_result(
-    spec: TrainSpec,
-    examples: Examples,
-    training: Training,
-    manifest: ModelManifest,
-    figures: Figures,
-    warnings: list[str],
-    report: Report,
+    spec: TrainSpec, examples: Examples, outcome: Outcome, manifest: ModelManifest, figures: Figures
 ) -> TrainResult:
-    at, parts = training.at, examples.parts
-    report.log(figures.notes[0])
-    rows = {"training": len(parts.training), "validation": len(parts.validation), "test": len(parts.test)}
     metrics = {metric.name: metric.value for metric in figures.metrics}
     baseline = figures.baseline.metrics if figures.baseline else []
     return TrainResult(
@@ -268,19 +209,13 @@ def _build_result(
             Output("model", manifest.file.name, MEDIA_TYPES["safetensors"], {"variant": "fp32"}),
             Output("manifest", MANIFEST_NAME, MANIFEST_TYPE),
             Output("figures", FIGURES_NAME, FIGURES_TYPE),
-            Output("heldout", HELDOUT_NAME, HELDOUT_TYPE, {"rows": rows["test"]}),
+            Output("heldout", HELDOUT_NAME, HELDOUT_TYPE, {"rows": len(examples.parts.test)}),
         ),
         summary={
             "task": spec.task,
-            "rows": rows,
             "left_out": examples.left_out,
-            "parameters": sum(p.numel() for p in training.network.parameters()),
-            "steps": at.step,
-            "epochs": at.epoch,
-            "best_epoch": at.best_epoch,
-            "best_validation_loss": at.best_loss,
             "metrics": metrics,
             "baseline": {metric.name: metric.value for metric in baseline},
-            "warnings": cast("list[JSON]", warnings),
+            **outcome.summarize(),
         },
     )

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from deepseek.models.heldout import HELDOUT_NAME, Heldout, write_heldout
-from deepseek.models.manifest import Architecture
+from deepseek.models.manifest import MlpArchitecture
 from deepseek.models.network import build_network, save_network
 
 
@@ -12,7 +12,7 @@ def make_model(folder, *, task="forecast", inputs=5, hidden=(8,), classes=(), ro
     """Write the three files into `folder` and return the manifest. `classes` names them for a classification."""
     if task == "classification" and not classes:
         classes = ("no", "yes")
-    form = Architecture(
+    form = MlpArchitecture(
         inputs=inputs,
         hidden=list(hidden),
         outputs=len(classes) or 1,

@@ -8,14 +8,14 @@ import safetensors.torch
 import torch
 
 from deepseek.job import EngineError
-from deepseek.models.manifest import Architecture, ModelManifest, compute_file_sha256
+from deepseek.models.manifest import MlpArchitecture, ModelManifest, compute_file_sha256
 from deepseek.models.network import build_network, load_network
 from tests.deepseek.models.making import make_model
 
 
 def architecture(**changes):
     fields = {"inputs": 3, "hidden": [], "outputs": 1, "activation": "relu", "output": "value"} | changes
-    return Architecture(**fields)
+    return MlpArchitecture(**fields)
 
 
 def forged(manifest, path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deepseek.job import EngineError
-from deepseek.models.manifest import Architecture
+from deepseek.models.manifest import MlpArchitecture
 from deepseek.models.network import build_network
 from deepseek.models.torchscript import read_archive, write_archive
 from deepseek.quantize.int8 import export, quantize
@@ -17,7 +17,7 @@ from deepseek.quantize.int8 import export, quantize
 def network(**fields):
     given = {"inputs": 4, "hidden": [6, 5], "outputs": 3, "activation": "relu", "output": "value"} | fields
     torch.manual_seed(0)
-    return build_network(Architecture(**given)).eval().requires_grad_(False)
+    return build_network(MlpArchitecture(**given)).eval().requires_grad_(False)
 
 
 def refused(code, path):

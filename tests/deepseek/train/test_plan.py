@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepseek.models.manifest import Architecture
+from deepseek.models.manifest import MlpArchitecture
 from deepseek.models.network import build_network
 from deepseek.train.plan import (
     count_total_steps,
@@ -96,7 +96,7 @@ def test_the_line_has_its_corners_and_few_points(warmup, steps):
 def test_counts_the_weights_as_the_network_has_them(more, weights):
     spec = TrainSpec(target="y", **more)
     inputs = spec.lags if spec.task == "forecast" else len(spec.features or "abcd")
-    layers = Architecture(
+    layers = MlpArchitecture(
         inputs=inputs, hidden=list(spec.hidden), outputs=1, activation="tanh", dropout=0, output="value", residual=False
     )
     assert count_weights(spec, 5) == weights == sum(p.numel() for p in build_network(layers).parameters())

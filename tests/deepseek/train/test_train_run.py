@@ -145,8 +145,8 @@ def test_a_loss_that_is_not_finite(train, flowers, tmp_path, monkeypatch):
     whole = loop.Training._compute_loss
     calls = []
 
-    def spoilt(self, rows):
-        loss = whole(self, rows)
+    def spoilt(self, rows, reduction):
+        loss = whole(self, rows, reduction)
         calls.append(self.network.training)
         return loss * math.nan if sum(calls) == 8 else loss
 
@@ -163,11 +163,21 @@ def test_a_loss_that_is_not_finite(train, flowers, tmp_path, monkeypatch):
     assert all(np.isfinite(tensor).all() for tensor in state.values())
 
 
+def test_micro_batches_give_the_loss_of_the_whole_batch(train, flowers):
+    losses = [
+        train(flowers, f"out-{micro}", **FLOWERS, epochs=3, micro_batch=micro).summary["best_validation_loss"]
+        for micro in (0, 5)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_a_gradient_that_is_not_finite(train, flowers, monkeypatch):
     whole = loop.Training._compute_loss
-    monkeypatch.setattr(
-        loop.Training, "_compute_loss", lambda self, rows: _steep(whole(self, rows), self.network.training)
-    )
+
+    def steep(self, rows, reduction):
+        return _steep(whole(self, rows, reduction), self.network.training)
+
+    monkeypatch.setattr(loop.Training, "_compute_loss", steep)
     with pytest.raises(EngineError) as caught:
         train(flowers, **FLOWERS)
     assert caught.value.code == "loss_not_finite"
