@@ -4,6 +4,7 @@ Weights are written and read as safetensors: a header of names, types and shapes
 can run, and nothing else is ever opened.
 """
 
+import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -30,7 +31,8 @@ from deepseek.models.manifest import (
 from deepseek.models.trainable import Trainable
 
 _PICKLE, _ZIP = b"\x80", b"PK\x03\x04"  # how torch.save began before 1.6, and begins since
-
+ASSETS = "assets"
+"""The one key of a model file's metadata: a JSON object of what else the model needs, as `encode_assets` writes it."""
 
 BUILDERS = {"mlp": "deepseek.models.mlp:MlpNetwork", "image": "deepseek.images.network:ImageNetwork"}
 """Architecture type -> "module:class" of its network, which takes the architecture alone."""
@@ -54,14 +56,17 @@ def save_network(
     classes: list[str],
     inputs: Mapping[str, str],
     spec: Mapping[str, Any],
+    assets: Mapping[str, Any] | None = None,
 ) -> ModelManifest:
     """Write ``model.safetensors`` and ``model.json`` into `folder`; equal weights give equal bytes.
 
-    `inputs`: slot -> SHA-256 of what went in. `spec`: of the job, as JSON.
+    `inputs`: slot -> SHA-256 of what went in. `spec`: of the job, as JSON. `assets`: what else the model needs to
+    predict, such as its vocabulary, as JSON; it goes into the header of the safetensors file, for `read_assets`.
     """
     path = folder / FILE_NAMES["safetensors"]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    path.write_bytes(safetensors.torch.save(tensors))  # save_file would make the file its owner's alone
+    metadata = None if assets is None else {ASSETS: encode_assets(assets)}
+    path.write_bytes(safetensors.torch.save(tensors, metadata))  # save_file would make the file its owner's alone
     manifest = ModelManifest(
         schema="plane/model/v1",
         variant="fp32",
@@ -78,6 +83,28 @@ def save_network(
     )
     (folder / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
+
+
+def encode_assets(assets: Mapping[str, Any]) -> str:
+    """The value of the metadata key ``assets``: one key, so that equal assets give equal bytes of the file."""
+    return json.dumps(assets, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def read_assets(path: Path) -> dict[str, Any]:
+    """The assets in the header of the safetensors file at `path`; none where it was saved without.
+
+    Raises EngineError ``model_unsafe`` or ``model_unreadable``.
+    """
+    refuse_pickle(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(ASSETS, "{}")
+        assets = json.loads(text)
+    except (safetensors.SafetensorError, ValueError, OSError, RecursionError) as error:
+        raise _build_network_error(path, str(error)) from error
+    if not isinstance(assets, dict):
+        raise _build_network_error(path, f"its {ASSETS} are no JSON object")
+    return assets
 
 
 def build_signature(architecture: Architecture) -> Signature:
@@ -106,7 +133,7 @@ def load_network(manifest: ModelManifest, path: Path) -> Trainable:
             limit="safetensors",
             hint=N_("Give the model that `deepseek train` made."),
         )
-    _refuse_pickle(path)
+    refuse_pickle(path)
     check_file(manifest, path)
     try:
         tensors = safetensors.torch.load_file(path)
@@ -119,7 +146,8 @@ def load_network(manifest: ModelManifest, path: Path) -> Trainable:
     return network.eval().requires_grad_(False)
 
 
-def _refuse_pickle(path: Path) -> None:
+def refuse_pickle(path: Path) -> None:
+    """Raise EngineError ``model_unsafe`` for a file as torch.save writes it; only its first bytes are read."""
     try:
         with path.open("rb") as file:
             head = file.read(4)

@@ -9,7 +9,7 @@ import torch
 
 from deepseek.job import EngineError
 from deepseek.models.manifest import MlpArchitecture, ModelManifest, compute_file_sha256
-from deepseek.models.network import build_network, load_network
+from deepseek.models.network import build_network, load_network, read_assets, save_network
 from tests.deepseek.models.making import make_model
 
 
@@ -139,3 +139,33 @@ def test_another_form_is_refused(tmp_path):
     with pytest.raises(EngineError) as caught:
         load_network(manifest, tmp_path / "model.safetensors")
     assert caught.value.code == "model_format"
+
+
+def test_assets_travel_in_the_header_of_the_file(tmp_path):
+    fields = {"task": "regression", "target": "y", "features": ["a", "b", "c"], "classes": [], "inputs": {}, "spec": {}}
+    network = build_network(architecture())
+    for assets in ({"vocabulary": ["市", "b"], "lower": True}, {"lower": True, "vocabulary": ["市", "b"]}):
+        manifest = save_network(network, tmp_path, architecture=architecture(), assets=assets, **fields)
+        assert read_assets(tmp_path / "model.safetensors") == assets
+        first = (tmp_path / "model.safetensors").read_bytes()
+        save_network(network, tmp_path, architecture=architecture(), assets=assets, **fields)
+        assert (tmp_path / "model.safetensors").read_bytes() == first
+    assert load_network(manifest, tmp_path / "model.safetensors") is not None
+    save_network(network, tmp_path, architecture=architecture(), **fields)
+    assert read_assets(tmp_path / "model.safetensors") == {}
+
+
+def test_assets_that_are_none(tmp_path):
+    wrong = {}
+    for name, metadata in (("list", {"assets": "[]"}), ("no JSON", {"assets": "{"})):
+        path = tmp_path / name
+        path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}, metadata))
+        wrong[name] = path
+    (tmp_path / "pickle").write_bytes(pickle.dumps({}))
+    (tmp_path / "short").write_bytes(b"")
+    codes = {}
+    for path in tmp_path.iterdir():
+        with pytest.raises(EngineError) as error:
+            read_assets(path)
+        codes[path.name] = error.value.code
+    assert codes == dict.fromkeys(wrong, "model_unreadable") | {"pickle": "model_unsafe", "short": "model_unreadable"}
