@@ -3,7 +3,7 @@
 The engine counts by these functions and a form can show the same numbers: importing this loads nothing heavy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -40,6 +40,11 @@ def count_share(rows: int, share: float) -> int:
 def count_windows(rows: int, lags: int, horizon: int) -> int:
     """Examples that a series of so many rows holds: each sees `lags` values and predicts `horizon` rows ahead."""
     return max(0, rows - lags - horizon + 1)
+
+
+def count_rows_left(rows: int, shares: Iterable[float]) -> int:
+    """Rows that parts of these shares leave to train on."""
+    return max(0, rows - sum(count_share(rows, share) for share in shares))
 
 
 def count_training_rows(spec: TrainSpec, rows: int) -> int:

@@ -27,7 +27,7 @@ from apps.platform.jobs.scheduling.schedule_estimate import ScheduleEstimate, es
 from apps.platform.jobs.services import submit_job
 from apps.platform.jobs.specforms.fields import FormItem, list_problem_items
 from apps.platform.jobs.specforms.resource_fields import build_needs_group, build_needs_values, read_needs
-from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview
+from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview, is_scheduled
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.submission import InputSpec, Submission, resolve_needs
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
@@ -293,9 +293,10 @@ class JobForm:
 
     @cached_property
     def schedule(self) -> SchedulePreview | None:
-        if self.key != "train":
+        if not is_scheduled(self.kind.spec):
             return None
-        return build_schedule_preview(self.spec_form.spec(), self.table.version.rows if self.table else None)
+        rows = self.table.version.rows if self.table else None
+        return build_schedule_preview(self.spec_form.spec(), rows, spec_type=self.kind.spec)
 
     @property
     def wrong(self) -> list[FormItem]:

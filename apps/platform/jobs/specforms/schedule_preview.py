@@ -4,18 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from django.utils.translation import gettext as _
+from pydantic import BaseModel, create_model
 
 from apps.core.errors import Invalid
 from apps.platform.jobs.spec_validation import parse_model
-from deepseek.train.plan import Phase, count_training_rows, list_batches, list_learning_rates, plan_phases
+from deepseek.train.loop_spec import ScheduleSpec
+from deepseek.train.plan import (
+    Phase,
+    count_rows_left,
+    count_training_rows,
+    list_batches,
+    list_learning_rates,
+    plan_phases,
+)
 from deepseek.train.schedule import DECAY_STEPS
 from deepseek.train.spec import TrainSpec
 
 MIN_TRAINING_ROWS = 10  # below, the engine refuses to train
 DEFAULT_CHART_STEPS = 1000
+LOOP_FIELDS = ("epochs", "patience", "schedule", "validation_share", "test_share")
+
+
+class ScheduledSpec(Protocol):
+    """What the schedule of a training follows from."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def patience(self) -> int: ...
+    @property
+    def schedule(self) -> ScheduleSpec: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +53,17 @@ class SchedulePreview:
     wrong: list[str] = field(default_factory=list)
 
 
-def build_schedule_preview(values: Mapping[str, Any], rows: int | None, name: str = "schedule") -> SchedulePreview:
-    """What `values` of a TrainSpec would do with a table of `rows` rows (None: not known yet).
+def build_schedule_preview(
+    values: Mapping[str, Any], rows: int | None, name: str = "schedule", spec_type: type[BaseModel] = TrainSpec
+) -> SchedulePreview:
+    """What `values` of a spec of this type would do with `rows` rows, images or texts (None: not known yet).
 
-    Target and features do not matter to it: a form that is not filled in yet has its preview.
+    What is learned from them does not matter to it: a form that is not filled in yet has its preview.
     """
-    completed = {**values, "target": "y", "features": None, "task": values.get("task") or "regression"}
     try:
-        spec = parse_model(TrainSpec, completed, strict=False, prefix="")
+        spec, training_row_count = parse_loop(values, rows, spec_type)
     except Invalid as failure:
         return SchedulePreview(wrong=[str(error["field"]) for error in failure.errors])
-    training_row_count = count_training_rows(spec, rows) if rows is not None else None
     phases = plan_phases(spec.schedule, spec.epochs, training_row_count) if training_row_count else []
     steps = sum(phase.steps for phase in phases)
     chart_steps = steps or max(DEFAULT_CHART_STEPS, 2 * spec.schedule.warmup_steps)
@@ -57,7 +78,34 @@ def build_schedule_preview(values: Mapping[str, Any], rows: int | None, name: st
     )
 
 
-def build_rate_chart(spec: TrainSpec, steps: int, name: str) -> dict[str, Any]:
+def parse_loop(
+    values: Mapping[str, Any], rows: int | None, spec_type: type[BaseModel]
+) -> tuple[ScheduledSpec, int | None]:
+    """The fields of a spec that decide its schedule, and the rows that are left to train on.
+
+    Raises Invalid for what is wrong with these fields, and with no other.
+    """
+    if spec_type is TrainSpec:
+        completed = {**values, "target": "y", "features": None, "task": values.get("task") or "regression"}
+        table_spec = parse_model(TrainSpec, completed, strict=False, prefix="")
+        return table_spec, count_training_rows(table_spec, rows) if rows is not None else None
+    fields = {name: field for name, field in spec_type.model_fields.items() if name in LOOP_FIELDS}
+    definitions: dict[str, Any] = {name: (field.annotation, field) for name, field in fields.items()}
+    loop_type = create_model("Loop", **definitions)
+    given = {name: value for name, value in values.items() if name in fields}
+    loop: Any = parse_model(loop_type, given, strict=False, prefix="")
+    if rows is None:
+        return loop, None
+    shares = [getattr(loop, name) for name in ("validation_share", "test_share") if name in fields]
+    return loop, count_rows_left(rows, shares)
+
+
+def is_scheduled(spec_type: type[BaseModel]) -> bool:
+    """Whether jobs of this spec train by a schedule."""
+    return {"epochs", "patience", "schedule"} <= set(spec_type.model_fields)
+
+
+def build_rate_chart(spec: ScheduledSpec, steps: int, name: str) -> dict[str, Any]:
     """Logarithmic where the rate decays: a tenth of it would lie on the axis."""
     points = list_learning_rates(spec.schedule, steps)
     return {
@@ -81,7 +129,7 @@ def build_size_chart(phases: list[Phase], name: str) -> dict[str, Any]:
     }
 
 
-def build_notes(spec: TrainSpec, rows: int | None, training_row_count: int | None, steps: int) -> list[str]:
+def build_notes(spec: ScheduledSpec, rows: int | None, training_row_count: int | None, steps: int) -> list[str]:
     """Build the notes about the schedule that matter before the training runs."""
     if training_row_count is None:
         return [_("Choose a table: its rows decide how many steps there are.")]

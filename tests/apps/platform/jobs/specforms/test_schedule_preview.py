@@ -1,8 +1,13 @@
 """The preview of a schedule tells what the engine will do."""
 
-import pytest
+import math
 
-from apps.platform.jobs.specforms.schedule_preview import build_schedule_preview
+import pytest
+from pydantic import BaseModel, Field
+
+from apps.platform.jobs.specforms.schedule_preview import build_schedule_preview, is_scheduled
+from deepseek.noop.spec import NoopSpec
+from deepseek.train.loop_spec import Epochs, Patience, ScheduleSpec, TestShare
 from deepseek.train.schedule import learning_rate
 
 
@@ -67,3 +72,25 @@ def test_a_huge_training_is_drawn_with_few_points():
     told = build_schedule_preview({"epochs": 100_000}, 10**9)
     assert told.steps > 10**11
     assert len(told.rates["series"][0]["points"]) < 120
+
+
+class TaskSpec(BaseModel):
+    """A family that is not of tables."""
+
+    texts: str
+    test_share: TestShare = 0.25
+    epochs: Epochs = 4
+    patience: Patience = 0
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
+
+
+def test_another_family_has_its_own_defaults_and_shares():
+    told = build_schedule_preview({}, 1000, spec_type=TaskSpec)
+    assert (told.rows, told.epochs, told.phases[1].batch) == (750, 4, 64)
+    assert told.phases[0].steps == math.ceil(750 / 32)
+    assert is_scheduled(TaskSpec)
+    assert not is_scheduled(NoopSpec)
+
+
+def test_what_is_wrong_with_another_family_is_named():
+    assert build_schedule_preview({"epochs": "0", "texts": 1}, 1000, spec_type=TaskSpec).wrong == ["/epochs"]
