@@ -5,12 +5,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.train.loop_spec import LoopSpec
+
+Mixed = Literal["fp16", "bf16"]
+"""What precision auto means on a GPU, as a family of models chooses."""
+AMPERE = (8, 0)
+"""Compute capability of the first GPUs that multiply in bf16; torch emulates it on older ones, slowly."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,21 @@ class Place:
         return self.dtype == torch.float16
 
     @property
+    def numbers(self) -> str:
+        """The precision's name: fp32, fp16 or bf16."""
+        return {None: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[self.dtype]
+
+    @property
     def words(self) -> str:
-        numbers = {None: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[self.dtype]
-        return f"{self.device.type} in {numbers}"
+        return f"{self.device.type} in {self.numbers}"
 
 
-def choose_place(spec: LoopSpec) -> Place:
-    """The place that `spec` asks for. Raises EngineError ``device_unavailable`` or ``precision_unavailable``."""
+def choose_place(spec: LoopSpec, mixed: Mixed = "fp16") -> Place:
+    """The place that `spec` asks for. `mixed`: what the family's precision auto is on a GPU; bf16 needs one that
+    multiplies in it (Ampere or later), else it is fp16.
+
+    Raises EngineError ``device_unavailable`` or ``precision_unavailable``.
+    """
     gpu = torch.cuda.is_available()
     if spec.device == "cuda" and not gpu:
         raise EngineError(
@@ -45,7 +59,7 @@ def choose_place(spec: LoopSpec) -> Place:
     device = torch.device("cuda", torch.cuda.current_device()) if gpu and spec.device != "cpu" else torch.device("cpu")
     precision = spec.precision
     if precision == "auto":
-        precision = "fp16" if device.type == "cuda" else "fp32"
+        precision = _choose_mixed(mixed, device) if device.type == "cuda" else "fp32"
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise EngineError(
             "precision_unavailable",
@@ -57,6 +71,11 @@ def choose_place(spec: LoopSpec) -> Place:
             hint=N_("Choose fp16, which scales the loss so that small gradients survive."),
         )
     return Place(device, {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision])
+
+
+def _choose_mixed(mixed: Mixed, device: torch.device) -> str:
+    fast = torch.cuda.is_bf16_supported() and torch.cuda.get_device_capability(device) >= AMPERE
+    return "bf16" if mixed == "bf16" and fast else "fp16"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from deepseek.job import JSON, EngineError, Report
 from deepseek.messages import Message
 from deepseek.train.checkpoint import Checkpoint, write_checkpoint
 from deepseek.train.device import Place, derive_seed
-from deepseek.train.learner import Learner
+from deepseek.train.learner import Forward, Learner
 from deepseek.train.loop_spec import LoopSpec
 from deepseek.train.plan import count_total_steps
 from deepseek.train.replicas import SINGLE, Replicas, replicate
@@ -144,6 +144,33 @@ class Training:
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return value / terms
 
+    def run_trial_pass(self, place: Place) -> None:
+        """A forward and backward pass of this rank's largest batch in the precision of `place`, which changes nothing.
+
+        Weights are not stepped; buffers, random numbers and the mode of the network are put back, and gradients go.
+        Ranks share nothing here. What the learner draws by itself it draws again in `begin_epoch`.
+        """
+        network, micro = self.network, self.spec.micro_batch
+        own = self.replicas.shard(self.parts.training[: self.spec.schedule.last_batch])
+        rows = own[: micro or len(own)]
+        buffers = {name: buffer.detach().clone() for name, buffer in network.named_buffers()}
+        gpus = [self.place.device] if self.place.device.type == "cuda" else []
+        training = network.training
+        self.learner.begin_epoch(self.at.epoch)
+        try:
+            with torch.random.fork_rng(devices=gpus):
+                network.train()
+                loss = self.learner.compute_loss(
+                    lambda *inputs: self._compute_logits(network.compute_logits, place, inputs), rows, "mean"
+                )
+                loss.backward()  # type: ignore[no-untyped-call]
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+            network.train(training)
+            with torch.no_grad():
+                for name, buffer in network.named_buffers():
+                    buffer.copy_(buffers[name])
+
     def _require_finite_loss(self, value: float) -> None:
         if not math.isfinite(value):
             raise self._build_not_finite_error("loss", value)
@@ -154,12 +181,14 @@ class Training:
     def _forward(self, *inputs: Tensor) -> Tensor:
         """The logits; of a step in the training's precision, and with several ranks shared among them."""
         is_step = self.network.training
-        use_mixed_precision = self.place.dtype is not None and is_step
-        with torch.autocast(self.place.device.type, dtype=self.place.dtype, enabled=use_mixed_precision):
-            if is_step and self.shared is not None:
-                logits: Tensor = self.shared(*inputs)
-                return logits
-            return self.network.compute_logits(*inputs)
+        place = self.place if is_step else Place(self.place.device, None)
+        if is_step and self.shared is not None:
+            return self._compute_logits(self.shared, place, inputs)
+        return self._compute_logits(self.network.compute_logits, place, inputs)
+
+    def _compute_logits(self, forward: Forward, place: Place, inputs: tuple[Tensor, ...]) -> Tensor:
+        with torch.autocast(place.device.type, dtype=place.dtype, enabled=place.dtype is not None):
+            return forward(*inputs)
 
     @torch.no_grad()
     def _validate(self) -> float:

@@ -163,7 +163,8 @@ Precision = Annotated[
     Field(
         title="Precision",
         description=(
-            "Numbers in the forward and backward pass. auto: fp16 with loss scaling on a GPU, fp32 on a processor."
+            "Numbers in the forward and backward pass. auto: fp32 on a processor, mixed precision on a GPU, which for "
+            "tables is fp16 with loss scaling."
         ),
     ),
 ]

@@ -14,10 +14,11 @@ from deepseek.job import JSON, Report, Result, build_checkpoint_path, stage_outp
 from deepseek.torchrun.launch import run_ranks
 from deepseek.torchrun.rank import is_rank
 from deepseek.train.checkpoint import Unusable, compute_identity, read_checkpoint
-from deepseek.train.device import apply_settings, choose_place
+from deepseek.train.device import Mixed, apply_settings, choose_place
 from deepseek.train.learner import Learner
 from deepseek.train.loop import Training
 from deepseek.train.loop_spec import LoopSpec
+from deepseek.train.memory import measure_step_memory
 from deepseek.train.replicas import Replicas, join_replicas
 
 L = TypeVar("L", bound=Learner)
@@ -65,6 +66,7 @@ def run_training(
     inputs: Mapping[str, Path],
     out: Path,
     report: Report,
+    mixed: Mixed = "fp16",
 ) -> Result:
     """Prepare a learner, train it, and let `write` put the model into the folder that becomes `out`.
 
@@ -73,12 +75,12 @@ def run_training(
 
     Goes on from the checkpoint in the slot ``checkpoint`` if there is one, else from that beside `out`, if it is of the
     same spec, inputs and code; removes the latter when done. Whatever `prepare` and the loop raise leaves no `out`, and
-    the checkpoint stays.
+    the checkpoint stays. `mixed`: what the precision auto is on a GPU.
     """
     if spec.strategy != "none" and not is_rank():
         return run_ranks(entry, cast(BaseModel, spec), processes=spec.processes, inputs=inputs, out=out, report=report)
     with join_replicas(spec) as replicas:
-        place = choose_place(spec)
+        place = choose_place(spec, mixed)
         staged: AbstractContextManager[Path | None] = stage_outputs(out) if replicas.is_first else nullcontext()
         with staged as stage, apply_settings(spec, place):
             prepared = prepare(spec, inputs, report)
@@ -88,6 +90,7 @@ def run_training(
             identity = compute_identity(spec, prepared.digests)
             _resume(training, [inputs.get("checkpoint"), build_checkpoint_path(out)], identity, report)
             _agree_on_step(training, replicas)
+            measure_step_memory(training)
             training.run(build_checkpoint_path(out), identity)
             if stage is None:
                 return Result(())
@@ -126,6 +129,9 @@ def _log_outcome(training: Training, report: Report) -> list[str]:
     at = training.at
     early = "" if at.epoch == training.spec.epochs else ", where patience was over"
     report.log(f"{at.step:,} steps in {at.epoch} epochs{early}; the best were the weights after epoch {at.best_epoch}")
+    if training.place.scaled:
+        report.metric("overflow_steps", at.overflow_steps, at.step)
+        report.log(f"{at.overflow_steps:,} steps were left out because a gradient overflowed fp16")
     if at.best_loss is None or at.best_loss < at.first_loss:
         return []
     warning = (

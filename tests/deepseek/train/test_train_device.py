@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deepseek.job import EngineError
+from deepseek.job import EngineError, Silent
 from deepseek.train import device
 from deepseek.train.device import apply_settings, choose_place, derive_seed
 from deepseek.train.spec import TrainSpec
@@ -35,6 +35,30 @@ def test_auto_takes_the_gpu(gpu):
     assert (place.words, place.scaled) == ("cuda in fp16", True)
     assert choose_place(spec(device="cpu")).words == "cpu in fp32"
     assert not choose_place(spec(precision="fp32")).scaled
+
+
+def test_auto_of_a_family_that_prefers_bf16(gpu, monkeypatch):
+    assert choose_place(spec(), "bf16").words == "cuda in fp16"  # this GPU has none
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert choose_place(spec(), "bf16").words == "cuda in fp16"  # this one emulates it
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    assert [choose_place(spec(), mixed).words for mixed in ("bf16", "fp16")] == ["cuda in bf16", "cuda in fp16"]
+    assert choose_place(spec(precision="fp16"), "bf16").scaled
+
+
+def test_overflow_steps_are_a_metric(train, flowers):
+    seen = {}
+
+    class Recorder(Silent):
+        def metric(self, name, value, step=None):
+            seen[name] = value
+
+    train(flowers, "out", Recorder(), **FLOWERS, precision="fp16")
+    assert seen["overflow_steps"] == 0
+    seen.clear()
+    train(flowers, "full", Recorder(), **FLOWERS)
+    assert "overflow_steps" not in seen
 
 
 def test_no_gpu(monkeypatch):
