@@ -132,11 +132,13 @@ class Training:
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             return value
         own, terms, value = self.replicas.shard(rows), self.learner.count_terms(rows), 0.0
-        size = micro or len(rows)
-        for start in range(0, -(-len(rows) // self.replicas.world), size):  # as many on each rank
-            is_last = start + size >= len(own)
+        most, size = -(-len(rows) // self.replicas.world), micro or len(rows)
+        for start in range(0, most, size):  # as many on each rank
+            is_last = start + size >= most
+            chunk = own[start : start + size]
             with nullcontext() if is_last or self.shared is None else self.shared.no_sync():
-                part = self._compute_loss(own[start : start + size], "sum")
+                # A rank whose part is over computes one row for nothing: the others wait for its gradients.
+                part = self._compute_loss(chunk, "sum") if len(chunk) else self._compute_loss(rows[:1], "sum") * 0
                 value += float(part.detach()) if self.replicas.is_single else self.replicas.sum(part)
                 self._require_finite_loss(value)
                 # The ranks' gradients are averaged: times their number it is the mean over the rows.
