@@ -23,7 +23,8 @@ _OPTIMIZER = "optimizer."
 class ShardProgress:
     """How far a shard is. `clocks`: steps that each rank has pushed. `losses`: epoch -> [sum, count].
 
-    `lost`: ranks that were dropped and not replaced; `done`: ranks that have finished.
+    `lost`: ranks that were dropped and not replaced; `done`: ranks that have finished. `is_ending`: the caller has
+    ended the fit, and no further gradient is applied.
     """
 
     layout: str
@@ -35,6 +36,7 @@ class ShardProgress:
     lost: list[int] = field(default_factory=list)
     max_lead: int = 0
     events: list[str] = field(default_factory=list)
+    is_ending: bool = False
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class ShardClient:
         self._reader: Any = None
         self._waiting_since: float | None = None
         self._timed_out = False
+        self.is_ending = False  # the server applies no further gradient
 
     # Calls
 
@@ -157,6 +158,7 @@ class ShardClient:
         self._waiting_since = None
         if header is None:
             raise flight.FlightUnavailableError("The server has closed the stream.")
+        self.is_ending = bool(header.get("ending"))
         if self._parameters is not None:
             out[:] = self._parameters
         return header

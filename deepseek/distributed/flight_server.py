@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.flight as flight
+import safetensors.torch
 import torch
 
 from deepseek.distributed.certificates import ServerCertificate
@@ -81,6 +82,7 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
         self._server, self._options = server, options
         self._lock = threading.Lock()
         self._released: set[int] = set()
+        self._optimizer: dict[str, torch.Tensor] = {}  # to begin with
         self.shard: Shard | None = None
         self._is_encrypted = certificate is not None
         if get_checkpoint_path(folder, index).exists():
@@ -131,7 +133,8 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
             try:
                 writer.begin(SCHEMA)
                 memory = shard.memory.claim if shared is not None and shard.memory else None
-                write_vector(writer, self._batches, {"clock": due, "memory": memory})
+                ending = shard.progress.is_ending
+                write_vector(writer, self._batches, {"clock": due, "memory": memory, "ending": ending})
                 self._serve_pushes(shard, rank, session, shared, context, reader, writer)
                 reason = "connection closed"
             except (DroppedError, OSError, pa.ArrowException, flight.FlightError):
@@ -170,10 +173,11 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
                 raise RefusedError("loss is missing or not finite; send a number.")
             push = Push(step, epoch, float(loss), gradient)
             clock = shard.push(rank, session, push, context.is_cancelled)
+            answer = {"clock": clock, "ending": shard.progress.is_ending}
             if shared is None:
-                write_vector(writer, self._batches, {"clock": clock})
+                write_vector(writer, self._batches, answer)
             else:
-                write_header(writer, {"clock": clock})
+                write_header(writer, answer)
 
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Take the initial parameters, once."""
@@ -187,7 +191,8 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
             if read_vector(reader, view_array(parameters)) is None:
                 raise RefusedError("The stream has no parameters.")
             path = get_checkpoint_path(self._folder, self._index)
-            write_checkpoint(path, ShardCheckpoint(parameters, {}, ShardProgress(layout)))
+            _validate_optimizer(self._optimizer, size)
+            write_checkpoint(path, ShardCheckpoint(parameters, self._optimizer, ShardProgress(layout)))
             self._load()
 
     def do_get(self, context: Any, ticket: Any) -> Any:
@@ -199,7 +204,7 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
     # Actions
 
     def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
-        """heartbeat, leave, release, status, report, get_state, put_state, put_initial_state."""
+        """One of ACTIONS."""
         with _translate_errors():
             call = getattr(self, f"_do_{action.type}", None)
             if call is None or action.type not in ACTIONS:
@@ -217,6 +222,11 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
 
     def _do_leave(self, data: memoryview) -> None:
         self._get_shard().leave(*self._parse_session(data))
+
+    def _do_end(self, data: memoryview) -> None:
+        shard = self._get_shard()
+        shard.validate_session(*self._parse_session(data))
+        shard.end()
 
     def _do_release(self, data: memoryview) -> None:
         self._released.add(get_integer(parse_header(data), "rank", 0, self._server.worker_num - 1))
@@ -249,8 +259,35 @@ class ShardServer(flight.FlightServerBase):  # type: ignore[misc]  # pyarrow shi
             load_tensors(bytes(data))
             write_file(self._folder / STATE_NAME, bytes(data))
 
+    def _do_get_optimizer(self, data: memoryview) -> bytes:
+        return safetensors.torch.save(self._get_shard().dump_optimizer())
 
-ACTIONS = ("heartbeat", "leave", "release", "status", "report", "get_state", "put_state", "put_initial_state")
+    def _do_put_optimizer(self, data: memoryview) -> None:
+        """Take the optimizer's state to begin with, before the parameters."""
+        with self._lock:
+            if self.shard is not None or len(data) > MAX_STATE_BYTES:
+                raise RefusedError("The shard has parameters already, or the optimizer's state is too large.")
+            self._optimizer = load_tensors(bytes(data))
+
+
+ACTIONS = (
+    "heartbeat",
+    "leave",
+    "end",
+    "release",
+    "status",
+    "report",
+    "get_state",
+    "put_state",
+    "put_initial_state",
+    "get_optimizer",
+    "put_optimizer",
+)
+
+
+def _validate_optimizer(tensors: dict[str, torch.Tensor], size: int) -> None:
+    if any(tensor.numel() not in (1, size) for tensor in tensors.values()):
+        raise RefusedError(f"The optimizer's state is not of a shard of {size:,} values.")
 
 
 def read_state(folder: Path, rank: int | None) -> bytes:

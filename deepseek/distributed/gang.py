@@ -13,25 +13,27 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from deepseek.distributed.certificates import build_certificate
 from deepseek.distributed.directory import StoreDirectory
 from deepseek.distributed.errors import ArgumentError, FitError
 from deepseek.distributed.flight_client import ShardClient
 from deepseek.distributed.flight_server import ShardServer, build_token
-from deepseek.distributed.layout import ParameterLayout, view_array
+from deepseek.distributed.layout import ParameterLayout, load_tensors, view_array
 from deepseek.distributed.local import build_report
 from deepseek.distributed.options import FitOptions, ServerOptions
-from deepseek.distributed.report import EpochNotifier, FitReport, compute_mean_losses
+from deepseek.distributed.report import EpochNotifier, FitReport, OnEpoch, compute_mean_losses
 from deepseek.distributed.worker import Task, Worker, build_layout
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -102,7 +104,8 @@ def run_gang(
     options: FitOptions,
     *,
     checkpoint_dir: Path | None,
-    on_epoch: Callable[[int, float], None] | None,
+    on_epoch: OnEpoch | None,
+    optimizer: "OptimizerState | None" = None,
 ) -> tuple[torch.nn.Module, FitReport]:
     """Take this rank's part in a fit; returns when the fit has ended."""
     if gang.world != server.worker_num + server.server_num or gang.rank >= gang.world:
@@ -120,10 +123,42 @@ def run_gang(
         if gang.rank >= server.worker_num:
             report = _serve(gang, store, server, options, layout, token, checkpoint_dir)
         else:
-            report = _work(gang, store, task, server, options, layout, token, began, EpochNotifier(on_epoch))
+            notifier = EpochNotifier(on_epoch)
+            optimizer = optimizer or OptimizerState()
+            report = _work(gang, store, task, server, options, layout, token, began, notifier, optimizer)
     finally:
         _leave_store(store, gang)
     return layout.module, report
+
+
+class OptimizerState:
+    """The optimizer of a fit over all its shards: tensors of one value, and flat vectors of all trainable values.
+
+    `tensors`: what rank 0 gives the servers to begin with. `fetch` asks the servers: inside on_epoch, on rank 0.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor] | None = None) -> None:
+        self.tensors = dict(tensors or {})
+        self._clients: list[ShardClient] = []
+
+    def connect(self, clients: list[ShardClient]) -> None:
+        self._clients = clients
+
+    def fetch(self) -> dict[str, Tensor]:
+        """The state as it is now; of sync mode exactly that at the end of the epoch."""
+        shards = [load_tensors(client.call("get_optimizer")) for client in self._clients]
+        return {
+            name: first if first.ndim == 0 else torch.cat([shard[name] for shard in shards])
+            for name, first in (shards[0].items() if shards else ())
+        }
+
+    def put(self, clients: list[ShardClient], layout: ParameterLayout) -> None:
+        """Give each server its part."""
+        for client, shard in zip(clients, layout.shards, strict=True) if self.tensors else ():
+            if json.loads(client.call("status"))["initialised"]:
+                continue
+            own = {n: tensor if tensor.ndim == 0 else tensor[shard].clone() for n, tensor in self.tensors.items()}
+            client.call("put_optimizer", safetensors.torch.save(own))
 
 
 def _open_store(gang: GangPlace, server: ServerOptions) -> Any:
@@ -259,17 +294,21 @@ def _work(
     token: str,
     began: float,
     notifier: EpochNotifier,
+    optimizer: OptimizerState,
 ) -> FitReport:
     _spans_hosts(store, gang)
     directory = StoreDirectory(store)
     clients = [ShardClient(index, directory, server, token) for index in range(server.server_num)]
 
-    def report_epoch(begun: int) -> None:
-        if gang.rank == 0:
-            notifier.notify(compute_mean_losses(json.loads(clients[0].call("report"))["losses"])[:begun])
+    def report_epoch(begun: int) -> bool:
+        if gang.rank > 0:
+            return False
+        return notifier.notify(compute_mean_losses(json.loads(clients[0].call("report"))["losses"])[:begun])
 
     try:
+        optimizer.connect(clients)
         if gang.rank == 0:
+            optimizer.put(clients, layout)
             _initialise(clients, layout)
         session = os.urandom(8).hex()
         Worker(task, gang.rank, session, server, options, directory, token, layout, report_epoch).train()
@@ -283,14 +322,14 @@ def _work(
         layout.release()
         layout.load_state(clients[0].call("get_state", b'{"rank": 0}'))
         progress = json.loads(clients[0].call("report"))
+        if gang.rank == 0:
+            notifier.notify(compute_mean_losses(progress["losses"]))
         for client in clients:
             with suppress(FitError):  # it stops as soon as everybody has released it
                 client.call("release", body, seconds=1)
     finally:
         for client in clients:
             client.close()
-    if gang.rank == 0:
-        notifier.notify(compute_mean_losses(progress["losses"]))
     return build_report(
         server,
         options,

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -39,7 +38,7 @@ from deepseek.distributed.errors import ArgumentError, FitError
 from deepseek.distributed.flight_server import STATE_NAME, ShardServer, build_token, read_state
 from deepseek.distributed.layout import ParameterLayout
 from deepseek.distributed.options import FitOptions, ServerOptions
-from deepseek.distributed.report import EpochNotifier, FitReport, compute_mean_losses
+from deepseek.distributed.report import EpochNotifier, FitReport, OnEpoch, compute_mean_losses
 from deepseek.distributed.worker import Task, Worker, build_layout
 
 PR_SET_PDEATHSIG = 1
@@ -128,8 +127,8 @@ class LocalGang:
         with suppress(EOFError, OSError):
             while child.pipe.poll():
                 message = json.loads(child.pipe.recv_bytes(MAX_MESSAGE_BYTES))
-                if "losses" in message:
-                    self._notifier.notify(message["losses"])
+                if "losses" in message and self._notifier.notify(message["losses"]):
+                    self._send_to_servers({"end": True})
                 if "silent" in message:
                     self._kill_worker(message["silent"])
                 child.done = child.done or bool(message.get("done"))
@@ -157,11 +156,13 @@ class LocalGang:
         self.restarts[child.role] += 1
         self._start(child.role, child.number)
 
-    def _stop_servers(self) -> None:
+    def _send_to_servers(self, message: dict[str, Any]) -> None:
         for child in self._children:
             if child.role == "server":
-                with suppress(OSError):
-                    child.pipe.send_bytes(b'{"stop": true}')
+                _send(child.pipe, message)
+
+    def _stop_servers(self) -> None:
+        self._send_to_servers({"stop": True})
         until = time.monotonic() + _STOP_SECONDS
         while any(child.role == "server" and not child.done for child in self._children):
             if time.monotonic() > until:
@@ -181,7 +182,7 @@ def run_local(
     *,
     checkpoint_dir: Path | None,
     start_method: str | None,
-    on_epoch: Callable[[int, float], None] | None,
+    on_epoch: OnEpoch | None,
 ) -> tuple[torch.nn.Module, FitReport]:
     """Train with processes of this host; returns the module and the report."""
     began = time.monotonic()
@@ -311,7 +312,11 @@ def run_server(fit: LocalFit, index: int, pipe: Connection, session: str) -> Non
         if shard is None:
             raise FitError("The shard has no initial checkpoint.")
         sent = 0
-        while not pipe.poll(min(_TICK_SECONDS, fit.server.heartbeat_interval)):
+        while True:
+            if pipe.poll(min(_TICK_SECONDS, fit.server.heartbeat_interval)):
+                if not _is_asked_to_end(pipe):
+                    break
+                shard.end()
             shard.drop_silent()
             if index == 0 and (ended := len(shard.progress.losses) - 1) > sent:
                 sent = ended
@@ -322,6 +327,14 @@ def run_server(fit: LocalFit, index: int, pipe: Connection, session: str) -> Non
     except Exception:  # noqa: BLE001  told to the parent
         _exit_with_error(pipe)
     _exit_with(pipe, {"done": True})
+
+
+def _is_asked_to_end(pipe: Connection) -> bool:
+    """Whether the parent's message is to end the fit early; else it is to stop serving, or the parent is gone."""
+    try:
+        return "end" in json.loads(pipe.recv_bytes(MAX_MESSAGE_BYTES))
+    except (EOFError, OSError):
+        return False
 
 
 def run_worker(fit: LocalFit, rank: int, pipe: Connection, session: str) -> None:

@@ -21,20 +21,20 @@ class ShardOptimizer:
         self._parameters, self._options = parameters, options
         self._state: dict[str, Tensor] = {}
 
-    def step(self, gradient: Tensor) -> None:
+    def step(self, gradient: Tensor, lr: float) -> None:
         """One step; does not change `gradient`, which may be memory of a worker."""
         options = self._options
         if options.weight_decay:
             if options.optimizer == "adamw":
-                self._parameters.mul_(1 - options.lr * options.weight_decay)
+                self._parameters.mul_(1 - lr * options.weight_decay)
             else:
                 gradient = gradient.add(self._parameters, alpha=options.weight_decay)
         if options.optimizer == "sgd":
-            self._step_sgd(gradient)
+            self._step_sgd(gradient, lr)
         else:
-            self._step_adam(gradient)
+            self._step_adam(gradient, lr)
 
-    def _step_sgd(self, gradient: Tensor) -> None:
+    def _step_sgd(self, gradient: Tensor, lr: float) -> None:
         if self._options.momentum:
             velocity = self._state.get("momentum_buffer")
             if velocity is None:
@@ -42,9 +42,9 @@ class ShardOptimizer:
             else:
                 velocity.mul_(self._options.momentum).add_(gradient)
             gradient = velocity
-        self._parameters.add_(gradient, alpha=-self._options.lr)
+        self._parameters.add_(gradient, alpha=-lr)
 
-    def _step_adam(self, gradient: Tensor) -> None:
+    def _step_adam(self, gradient: Tensor, lr: float) -> None:
         if not self._state:
             self._state = {
                 "step": torch.zeros((), dtype=torch.int64),
@@ -54,7 +54,7 @@ class ShardOptimizer:
         step = int(self._state["step"].add_(1))
         average = self._state["exp_avg"].lerp_(gradient, 1 - BETAS[0])
         squares = self._state["exp_avg_sq"].mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        rate = self._options.lr / (1 - BETAS[0] ** step)
+        rate = lr / (1 - BETAS[0] ** step)
         denominator = squares.sqrt().div_(math.sqrt(1 - BETAS[1] ** step)).add_(EPSILON)
         self._parameters.addcdiv_(average, denominator, value=-rate)
 

@@ -1,7 +1,7 @@
 """The arguments of a fit, validated. Light to import."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from deepseek.distributed.errors import ArgumentError
@@ -53,7 +53,7 @@ class FitOptions:
     """What `fit` is called with, apart from the functions. `base_seed` seeds worker r with base_seed + r."""
 
     optimizer: str
-    lr: float
+    lr: float | Callable[[int], float]
     epochs: int
     mode: str
     staleness: int
@@ -66,7 +66,8 @@ class FitOptions:
 
     def __post_init__(self) -> None:
         validate_choice("optimizer", self.optimizer, OPTIMIZERS)
-        validate_number("lr", self.lr, 0, 1000, "Give the learning rate, for example 0.1.", above=True)
+        if not callable(self.lr):
+            validate_number("lr", self.lr, 0, 1000, "Give the learning rate, for example 0.1.", above=True)
         validate_integer("epochs", self.epochs, 1, 1_000_000, "Give the number of passes over the batches.")
         validate_choice("mode", self.mode, MODES)
         validate_integer("staleness", self.staleness, 0, 1_000_000, "Give the steps that a worker may be ahead.")
@@ -83,6 +84,10 @@ class FitOptions:
         validate_integer("max_restarts", self.max_restarts, 0, 10_000, "Give how many lost processes are replaced.")
         validate_integer("threads", self.threads, 1, 256, "Give the threads of each worker.")
         validate_integer("seed", self.base_seed, 0, 2**64 - 1, "Leave it out to use torch's current seed.")
+
+    def get_lr(self, step: int) -> float:
+        """The learning rate of the gradient of a worker's step `step`, counted from 0."""
+        return self.lr(step) if callable(self.lr) else self.lr
 
 
 def validate_integer(field: str, value: object, low: int, high: int, hint: str) -> None:

@@ -14,10 +14,12 @@ from deepseek.distributed.options import (
     validate_choice,
     validate_integer,
 )
-from deepseek.distributed.report import FitReport
+from deepseek.distributed.report import FitReport, OnEpoch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from deepseek.distributed.gang import OptimizerState
 
 
 class ParameterServer:
@@ -52,7 +54,7 @@ class ParameterServer:
         *,
         loss: "str | Callable[[Any, Any], Tensor]",
         optimizer: str = "sgd",
-        lr: float = 0.1,
+        lr: float | Callable[[int], float] = 0.1,
         epochs: int = 1,
         mode: str = "sync",
         staleness: int = 4,
@@ -64,19 +66,24 @@ class ParameterServer:
         max_restarts: int = 8,
         threads: int = 1,
         start_method: str | None = None,
-        on_epoch: Callable[[int, float], None] | None = None,
+        on_epoch: OnEpoch | None = None,
+        optimizer_state: "OptimizerState | None" = None,
     ) -> "tuple[nn.Module, FitReport]":
         """Train; returns the trained module and a report.
 
         `build_model()` returns the module, `build_batches(rank, world)` the batches (inputs, targets) of one worker.
         `loss`: a function of outputs and targets, or "cross_entropy" or "mse". `mode`: "sync" averages the gradients of
         each round as DistributedDataParallel does, "async" applies each one as it comes, "bounded" likewise but no
-        worker starts a step more than `staleness` steps ahead of the slowest. `seed`: of the first weights; None takes
+        worker starts a step more than `staleness` steps ahead of the slowest. `lr`: a number, or a function of the step
+        whose gradient is applied, counted from 0 on each worker. `seed`: of the first weights; None takes
         torch's generator as it is. `checkpoint_every`: steps between two checkpoints of a shard; with 1, sync mode
         loses nothing when a server is killed. `max_restarts`: killed processes that are replaced before fit gives up.
 
         `on_epoch(epoch, loss)` is called in the calling process, in a gang by rank 0, when the first worker ends an
-        epoch (counted from 0), with its mean loss so far; once for each, for the last one when the fit ends.
+        epoch (counted from 0), with its mean loss so far; once for each, for the last one when the fit ends. In a gang
+        the other workers of sync mode wait for it, and the module that build_model has returned there has the
+        parameters of the epoch's end. Where it returns True, no further gradient is applied and the fit ends.
+        `optimizer_state`, of a gang: what the servers' optimizers begin with, and how on_epoch fetches them.
 
         Alone it starts the processes itself, by `start_method` "fork" or "spawn". Where RANK, WORLD_SIZE, MASTER_ADDR
         and MASTER_PORT are set, as torchrun does, this process is one of them: the ranks below worker_num are workers
@@ -117,7 +124,15 @@ class ParameterServer:
 
             gang = read_gang(os.environ)
             if gang is not None:
-                return run_gang(gang, task, self.options, options, checkpoint_dir=folder, on_epoch=on_epoch)
+                return run_gang(
+                    gang,
+                    task,
+                    self.options,
+                    options,
+                    checkpoint_dir=folder,
+                    on_epoch=on_epoch,
+                    optimizer=optimizer_state,
+                )
             from deepseek.distributed.local import run_local
 
             return run_local(

@@ -4,19 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+OnEpoch = Callable[[int, float], bool | None]
+
 
 class EpochNotifier:
     """Calls the caller's function once for each epoch, in order."""
 
-    def __init__(self, on_epoch: Callable[[int, float], None] | None) -> None:
+    def __init__(self, on_epoch: OnEpoch | None) -> None:
         self._on_epoch, self._next = on_epoch, 0
+        self.wants_end = False
 
-    def notify(self, losses: Sequence[float]) -> None:
-        """`losses`: of the epochs so far that have ended for some worker."""
+    def notify(self, losses: Sequence[float]) -> bool:
+        """`losses`: of the epochs so far that have ended for some worker. Returns whether the fit is to end."""
         for epoch in range(self._next, len(losses)):
             self._next = epoch + 1
-            if self._on_epoch is not None:
-                self._on_epoch(epoch, losses[epoch])
+            if self._on_epoch is not None and not self.wants_end:
+                self.wants_end = self._on_epoch(epoch, losses[epoch]) is True
+        return self.wants_end
 
 
 def compute_mean_losses(totals: Mapping[Any, Sequence[float]]) -> list[float]:

@@ -172,12 +172,14 @@ class Shard:
         with self._changed:
             member = self._get_member(rank, session)
             member.last_seen = time.monotonic()
+            if self.progress.is_ending:
+                return push.step + 1
             if self.options.mode == "sync":
                 return self._push_to_round(rank, member, push, is_cancelled)
             if push.step >= self.progress.clocks.get(rank, 0):  # else it was applied before the connection was lost
                 self._record_loss(push)
                 member.clock = self.progress.clocks[rank] = push.step + 1
-                self._apply(push.gradient)
+                self._apply(push.gradient, push.step)
                 self._changed.notify_all()
             if self.options.mode == "bounded":
                 self._wait(rank, member, lambda: self._lead_of(member) <= self.options.staleness, is_cancelled)
@@ -194,7 +196,7 @@ class Shard:
 
     def _complete_rounds(self) -> None:
         """Complete the current round, and those after it, as long as no worker can still contribute to it."""
-        if self.options.mode != "sync" or self._awaited:
+        if self.options.mode != "sync" or self._awaited or self.progress.is_ending:
             return
         while self._members:
             number = self.progress.round
@@ -221,11 +223,11 @@ class Shard:
             self._members[rank].pending = None
             self._members[rank].clock = self.progress.clocks[rank] = push.step + 1
             self._record_loss(push)
-        self._apply(mean)
+        self._apply(mean, self.progress.round - 1)
 
-    def _apply(self, gradient: Tensor) -> None:
+    def _apply(self, gradient: Tensor, step: int) -> None:
         with torch.no_grad():
-            self._optimizer.step(gradient)
+            self._optimizer.step(gradient, self.options.get_lr(step))
         self.progress.steps += 1
         if self.progress.steps % self.options.checkpoint_every == 0:
             self.save()
@@ -241,10 +243,22 @@ class Shard:
         return member.clock - min(clocks, default=member.clock)
 
     def _wait(self, rank: int, member: _Member, is_due: Callable[[], bool], is_cancelled: Callable[[], bool]) -> None:
-        while not is_due():
+        while not is_due() and not self.progress.is_ending:
             if self._stopped or is_cancelled() or self._members.get(rank) is not member:
                 raise DroppedError(f"Rank {rank} is no longer a member.")
             self._changed.wait(_CHECK_SECONDS)
+
+    def end(self) -> None:
+        """Apply no further gradient: each worker is told so in its next answer, and leaves."""
+        with self._changed:
+            self.progress.is_ending = True
+            self._changed.notify_all()
+            self.save()
+
+    def dump_optimizer(self) -> dict[str, Tensor]:
+        """The optimizer's tensors of this shard."""
+        with self._changed:
+            return {name: tensor.clone() for name, tensor in self._optimizer.dump_state().items()}
 
     def save(self) -> None:
         """Write the checkpoint."""

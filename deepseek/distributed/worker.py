@@ -45,7 +45,7 @@ class Worker:
         directory: Directory,
         token: str,
         layout: ParameterLayout,
-        on_epoch_end: Callable[[int], None] | None = None,
+        on_epoch_end: Callable[[int], bool] | None = None,
     ) -> None:
         self.task, self.rank, self.server, self.options, self.layout = task, rank, server, options, layout
         self.clients = [ShardClient(index, directory, server, token) for index in range(server.server_num)]
@@ -74,8 +74,10 @@ class Worker:
             for epoch, step, batch in self._iterate_steps(clock):
                 if finished_epoch is not None and epoch != finished_epoch:
                     self._put_state()
-                    if self._on_epoch_end is not None:
-                        self._on_epoch_end(epoch)
+                    if self._on_epoch_end is not None and self._on_epoch_end(epoch):
+                        self._end_fit()
+                if any(client.is_ending for client in self.clients):
+                    break
                 finished_epoch = epoch
                 loss = self._compute_gradient(batch, gradient, epoch, step)
                 self._exchange({"step": step, "epoch": epoch, "loss": loss}, batches, parameters)
@@ -86,6 +88,12 @@ class Worker:
             self._heartbeats.end()
             for client in self.clients:
                 client.close()
+
+    def _end_fit(self) -> None:
+        """Let every shard apply no further gradient, and every worker leave."""
+        for client in self.clients:
+            client.call("end", self._body)
+            client.is_ending = True
 
     def _iterate_steps(self, start: int) -> Iterator[tuple[int, int, Any]]:
         """(epoch, step, batch) from step `start` on. Batches that can be iterated but once are built for each epoch."""
@@ -131,7 +139,7 @@ class Worker:
         if not math.isfinite(value):
             raise FitError(
                 f"The loss of worker {self.rank} is {value} in epoch {epoch + 1}, step {step}. "
-                f"Lower lr, which is {self.options.lr:g}, or check the inputs for missing values."
+                f"Lower lr, which is {self.options.get_lr(step):g}, or check the inputs for missing values."
             )
         loss.backward()  # type: ignore[no-untyped-call]
         self.layout.move_gradients(gradient)

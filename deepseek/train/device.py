@@ -56,7 +56,7 @@ def choose_place(spec: LoopSpec, mixed: Mixed = "fp16") -> Place:
             limit="auto, cpu",
             hint=N_("Train on the processor, or run this where a GPU, its driver and a CUDA build of torch are."),
         )
-    device = torch.device("cuda", torch.cuda.current_device()) if gpu and spec.device != "cpu" else torch.device("cpu")
+    device = torch.device("cuda", torch.cuda.current_device()) if gpu and wants_gpu(spec) else torch.device("cpu")
     precision = spec.precision
     if precision == "auto":
         precision = _choose_mixed(mixed, device) if device.type == "cuda" else "fp32"
@@ -76,6 +76,11 @@ def choose_place(spec: LoopSpec, mixed: Mixed = "fp16") -> Place:
 def _choose_mixed(mixed: Mixed, device: torch.device) -> str:
     fast = torch.cuda.is_bf16_supported() and torch.cuda.get_device_capability(device) >= AMPERE
     return "bf16" if mixed == "bf16" and fast else "fp16"
+
+
+def wants_gpu(spec: LoopSpec) -> bool:
+    """Whether the training takes a GPU where there is one."""
+    return spec.device != "cpu" and spec.strategy != "ps"
 
 
 @contextmanager

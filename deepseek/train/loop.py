@@ -55,6 +55,8 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.schedule.init_lr, weight_decay=spec.weight_decay)
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=place.scaled)
         self.at = TrainingProgress()
+        self.saved_step = 0  # of the last checkpoint
+        self.server_state: dict[str, Tensor] = {}  # of the optimizer, where parameter servers step
         self.best = self._copy_weights()
         self.total = count_total_steps(spec.schedule, spec.epochs, len(self.parts.training))
         self.every = max(1, math.ceil(self.total / MOST_POINTS))
@@ -68,38 +70,58 @@ class Training:
         """
         at = self.at
         if at.step == 0:
-            at.first_loss = self._validate()
-        while at.epoch < self.spec.epochs and not self._is_over():
+            at.first_loss = self.validate()
+        while not self.is_over():
             self._finish_epoch(path, identity)
-            loss = self._validate()
-            at.epoch, at.batch = at.epoch + 1, 0
-            self.report.metric("validation_loss", loss, at.step)
-            if at.best_loss is None or loss < at.best_loss:
-                at.best_loss, at.best_epoch, at.stale, self.best = loss, at.epoch, 0, self._copy_weights()
-            else:
-                at.stale += 1
+            self.end_epoch()
         self.report.progress(at.step, at.step, "steps", stage="train")
 
-    def _is_over(self) -> bool:
-        return bool(self.spec.patience) and self.at.stale >= self.spec.patience
+    def is_over(self) -> bool:
+        """Whether the epochs are over, or patience is."""
+        spec, at = self.spec, self.at
+        return at.epoch >= spec.epochs or bool(spec.patience and at.stale >= spec.patience)
+
+    def end_epoch(self) -> None:
+        """Validate after the last step of an epoch, and keep the weights if they are the best so far."""
+        at, loss = self.at, self.validate()
+        at.epoch, at.batch = at.epoch + 1, 0
+        self.report.metric("validation_loss", loss, at.step)
+        if at.best_loss is None or loss < at.best_loss:
+            at.best_loss, at.best_epoch, at.stale, self.best = loss, at.epoch, 0, self._copy_weights()
+        else:
+            at.stale += 1
 
     def _finish_epoch(self, path: Path, identity: str) -> None:
         """The steps of this epoch that are not done yet, in an order that seed and epoch alone decide."""
-        at, size = self.at, self._get_batch_size(self.at.epoch)
+        at, size = self.at, self.get_batch_size(self.at.epoch)
         self.learner.begin_epoch(at.epoch)
-        draw = torch.Generator().manual_seed(derive_seed(self.spec.seed, "order", at.epoch))
-        order = self.parts.training[torch.randperm(len(self.parts.training), generator=draw).numpy()]
+        order = self.draw_order(at.epoch)
         while at.batch * size < len(order):
             rows = order[at.batch * size : (at.batch + 1) * size]
-            at.loss_sum += self._step(rows)
-            at.loss_steps, at.step, at.batch = at.loss_steps + 1, at.step + 1, at.batch + 1
-            if at.step % self.every == 0:
-                self._report_step(size)
+            self.count_step(self._step(rows), size)
             if at.step % self.spec.checkpoint_every == 0:
-                checkpoint = self.checkpoint()
-                if self.replicas.is_first:
-                    write_checkpoint(path, identity, checkpoint)
-                    self.report.checkpoint(path, at.step)
+                self.save(path, identity)
+
+    def draw_order(self, epoch: int) -> Rows:
+        """The training rows in the order of an epoch, which seed and epoch alone decide."""
+        draw = torch.Generator().manual_seed(derive_seed(self.spec.seed, "order", epoch))
+        return cast(Rows, self.parts.training[torch.randperm(len(self.parts.training), generator=draw).numpy()])
+
+    def count_step(self, loss: float, size: int) -> None:
+        """Record a step that was taken on a batch of `size` rows, and report it if it is one of those to report."""
+        at = self.at
+        at.loss_sum += loss
+        at.loss_steps, at.step, at.batch = at.loss_steps + 1, at.step + 1, at.batch + 1
+        if at.step % self.every == 0:
+            self._report_step(size)
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write a checkpoint, in which all ranks take part, and announce it."""
+        checkpoint = self.checkpoint()
+        self.saved_step = self.at.step
+        if self.replicas.is_first:
+            write_checkpoint(path, identity, checkpoint)
+            self.report.checkpoint(path, self.at.step)
 
     def _step(self, rows: Rows) -> float:
         """One step on these rows; returns their loss."""
@@ -126,9 +148,9 @@ class Training:
         """Leave the gradient of the mean loss over `rows` in the parameters; returns that loss, over all ranks."""
         micro = self.spec.micro_batch
         if self.replicas.is_single and not 0 < micro < len(rows):
-            loss = self._compute_loss(rows, "mean")
+            loss = self.compute_loss(rows, "mean")
             value = float(loss.detach())
-            self._require_finite_loss(value)
+            self.require_finite_loss(value)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             return value
         own, terms, value = self.replicas.shard(rows), self.learner.count_terms(rows), 0.0
@@ -138,9 +160,9 @@ class Training:
             chunk = own[start : start + size]
             with nullcontext() if is_last or self.shared is None else self.shared.no_sync():
                 # A rank whose part is over computes one row for nothing: the others wait for its gradients.
-                part = self._compute_loss(chunk, "sum") if len(chunk) else self._compute_loss(rows[:1], "sum") * 0
+                part = self.compute_loss(chunk, "sum") if len(chunk) else self.compute_loss(rows[:1], "sum") * 0
                 value += float(part.detach()) if self.replicas.is_single else self.replicas.sum(part)
-                self._require_finite_loss(value)
+                self.require_finite_loss(value)
                 # The ranks' gradients are averaged: times their number it is the mean over the rows.
                 loss = part * (self.replicas.world / terms)
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -173,11 +195,13 @@ class Training:
                 for name, buffer in network.named_buffers():
                     buffer.copy_(buffers[name])
 
-    def _require_finite_loss(self, value: float) -> None:
+    def require_finite_loss(self, value: float) -> None:
+        """Raise EngineError ``loss_not_finite`` for such a loss."""
         if not math.isfinite(value):
             raise self._build_not_finite_error("loss", value)
 
-    def _compute_loss(self, rows: Rows, reduction: str) -> Tensor:
+    def compute_loss(self, rows: Rows, reduction: str) -> Tensor:
+        """The loss of these rows, as `Learner.compute_loss` says."""
         return self.learner.compute_loss(self._forward, rows, reduction)
 
     def _forward(self, *inputs: Tensor) -> Tensor:
@@ -193,14 +217,14 @@ class Training:
             return forward(*inputs)
 
     @torch.no_grad()
-    def _validate(self) -> float:
+    def validate(self) -> float:
         """The mean loss over the validation rows, in float32."""
         self.network.eval()
         rows, total, size = self.parts.validation, 0.0, self.learner.validation_chunk
         own = self.replicas.shard(rows)
         for start in range(0, len(own), size):
             chunk = own[start : start + size]
-            total += float(self._compute_loss(chunk, "mean")) * self.learner.count_terms(chunk)
+            total += float(self.compute_loss(chunk, "mean")) * self.learner.count_terms(chunk)
         if not self.replicas.is_single:
             total = self.replicas.sum(torch.tensor(total, dtype=torch.float64, device=self.place.device))
         if not math.isfinite(total):
@@ -215,7 +239,8 @@ class Training:
         self.report.progress(at.step, self.total, "steps", stage="train")
         at.loss_sum, at.loss_steps = 0.0, 0
 
-    def _get_batch_size(self, epoch: int) -> int:
+    def get_batch_size(self, epoch: int) -> int:
+        """Rows of a batch in this epoch."""
         schedule = self.spec.schedule
         return progressive_batch(epoch, self.spec.epochs, schedule.first_batch, schedule.last_batch)
 
@@ -229,6 +254,7 @@ class Training:
         """
         tensors = {f"model/{name}": tensor for name, tensor in self.learner.get_weights().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"servers/{name}": tensor for name, tensor in self.server_state.items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
         for rank, state in enumerate(self.replicas.gather(torch.get_rng_state())):
@@ -245,12 +271,13 @@ class Training:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`, which must be of the same run: bit for bit if it was made on such a processor."""
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "random": {}}
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "servers": {}, "random": {}}
         for name, tensor in checkpoint.tensors.items():
             group, _, rest = name.partition("/")
             groups[group][rest] = tensor
         self.learner.load_weights(groups["model"])
         self.best = {name: tensor.to(self.place.device) for name, tensor in groups["best"].items()}
+        self.server_state = groups["servers"]
         moving: dict[int, dict[str, Tensor]] = {}
         for name, tensor in groups["optimizer"].items():
             number, _, rest = name.partition("/")
@@ -264,6 +291,7 @@ class Training:
         if self.place.device.type == "cuda" and name_random_state("cuda", rank) in random:
             torch.cuda.set_rng_state(random[name_random_state("cuda", rank)], self.place.device)
         self.at = TrainingProgress(**cast(Any, checkpoint.state["at"]))
+        self.saved_step = self.at.step
         if checkpoint.state["place"] != self.place.words:
             self.report.log(
                 f"The checkpoint was made on {checkpoint.state['place']}, this run goes on on {self.place.words}: "
@@ -272,10 +300,9 @@ class Training:
             )
 
     def _build_not_finite_error(self, what: str, value: float) -> EngineError:
-        saved_step = self.at.step // self.spec.checkpoint_every * self.spec.checkpoint_every
         saved = (
-            Message("the last good checkpoint, of step {kept}, is kept", kept=saved_step)
-            if saved_step
+            Message("the last good checkpoint, of step {kept}, is kept", kept=self.saved_step)
+            if self.saved_step
             else Message("no checkpoint was due yet")
         )
         return EngineError(

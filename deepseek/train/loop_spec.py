@@ -83,11 +83,45 @@ class ScheduleSpec(BaseModel):
         return last
 
 
+DEFAULT_MODE, DEFAULT_SERVERS, DEFAULT_STALENESS = "sync", 1, 4
+
+
 def require_strategy(processes: int, info: ValidationInfo) -> int:
     """Several processes need a strategy. Raises a spec error ``strategy_missing``."""
     if info.data.get("strategy") == "none" and processes > 1:
-        raise build_spec_error("strategy_missing", "{processes} processes need the strategy ddp.", processes=processes)
+        raise build_spec_error(
+            "strategy_missing", "{processes} processes need the strategy ddp or ps.", processes=processes
+        )
     return processes
+
+
+def require_processor(strategy: str, info: ValidationInfo) -> str:
+    """Parameter servers train on processors, without scaled losses. Raises a spec error ``servers_on_processor``."""
+    fields = {"device": "cuda", "precision": "fp16"}
+    refused = [value for name, value in fields.items() if info.data.get(name) == value]
+    if strategy == "ps" and refused:
+        raise build_spec_error(
+            "servers_on_processor",
+            "Parameter servers train on processors, in fp32 or bf16; the spec asks for {asked}.",
+            asked=", ".join(refused),
+        )
+    return strategy
+
+
+def require_servers(value: str | int, info: ValidationInfo) -> str | int:
+    """A field of the strategy ps has another value than its default only there. Raises ``servers_unused``."""
+    if info.data.get("strategy", "ps") != "ps" and value not in (DEFAULT_MODE, DEFAULT_SERVERS):
+        raise build_spec_error("servers_unused", "{value} is for the strategy ps.", value=value)
+    return value
+
+
+def require_bounded(staleness: int, info: ValidationInfo) -> int:
+    """Only the mode bounded has a bound. Raises a spec error ``staleness_unused``."""
+    if info.data.get("server_mode", "bounded") != "bounded" and staleness != DEFAULT_STALENESS:
+        raise build_spec_error(
+            "staleness_unused", "A staleness of {staleness} is for the mode bounded.", staleness=staleness
+        )
+    return staleness
 
 
 def require_training_share(test: float, info: ValidationInfo) -> float:
@@ -183,15 +217,56 @@ Threads = Annotated[
     ),
 ]
 Strategy = Annotated[
-    Literal["none", "ddp"],
+    Literal["none", "ddp", "ps"],
     Field(
         title="Strategy",
         description=(
-            "How several processes share the work. ddp: each takes a part of every batch, and their gradients are "
-            "averaged; batch sizes and learning rates mean the same as in one process."
+            "How several processes share the work: each takes a part of every batch. ddp: their gradients are averaged "
+            "among them. ps: they send them to parameter servers, which hold the weights, on processors only. Batch "
+            "sizes and learning rates mean the same as in one process."
         ),
-        json_schema_extra={"words": {"none": "one process", "ddp": "data parallel (DDP)"}},
+        json_schema_extra={
+            "words": {"none": "one process", "ddp": "data parallel (DDP)", "ps": "parameter servers (PS)"}
+        },
     ),
+    AfterValidator(require_processor),
+]
+ServerMode = Annotated[
+    Literal["sync", "async", "bounded"],
+    Field(
+        title="Server mode",
+        description=(
+            "When parameter servers apply a gradient. sync: when all processes have sent theirs of the batch, so the "
+            "losses are those of one process. async: each at once, by its share of the learning rate; nobody waits. "
+            "bounded: likewise, but none gets further ahead of the slowest than the staleness."
+        ),
+        json_schema_extra={
+            "words": {"sync": "all together", "async": "each at once", "bounded": "each at once, within a bound"}
+        },
+    ),
+    AfterValidator(require_servers),
+]
+Servers = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=64,
+        title="Servers",
+        description="Parameter servers of the whole job, each with a part of the weights; spread over its nodes.",
+        json_schema_extra={"unit": "processes"},
+    ),
+    AfterValidator(require_servers),
+]
+Staleness = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=1_000_000,
+        title="Staleness",
+        description="Steps that a process may be ahead of the slowest one in the mode bounded.",
+        json_schema_extra={"unit": "steps"},
+    ),
+    AfterValidator(require_bounded),
 ]
 Processes = Annotated[
     int,
@@ -199,7 +274,7 @@ Processes = Annotated[
         ge=1,
         le=64,
         title="Processes",
-        description="Processes on each node that share the work, each with the threads above; for the strategy ddp.",
+        description="Processes on each node that share the work, each with the threads above; for a strategy.",
         json_schema_extra={"unit": "processes"},
     ),
     AfterValidator(require_strategy),
@@ -210,7 +285,10 @@ CheckpointEvery = Annotated[
         ge=1,
         le=1_000_000,
         title="Checkpoint every",
-        description="Steps between two checkpoints; a killed run resumes from the last one.",
+        description=(
+            "Steps between two checkpoints; a killed run resumes from the last one. With parameter servers it is "
+            "written at the end of the epoch."
+        ),
         json_schema_extra={"unit": "steps"},
     ),
 ]
@@ -254,6 +332,12 @@ class LoopSpec(Protocol):
     def strategy(self) -> str: ...
     @property
     def processes(self) -> int: ...
+    @property
+    def server_mode(self) -> str: ...
+    @property
+    def servers(self) -> int: ...
+    @property
+    def staleness(self) -> int: ...
     @property
     def checkpoint_every(self) -> int: ...
     def model_dump(self, *, mode: str) -> dict[str, object]: ...

@@ -18,8 +18,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from deepseek.models.trainable import Trainable
 from deepseek.torchrun.rank import LOCAL_RANK
+from deepseek.train.device import wants_gpu
 from deepseek.train.learner import Learner
 from deepseek.train.loop_spec import LoopSpec
+from deepseek.train.roles import take_role
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def join_replicas(spec: LoopSpec) -> Iterator[Replicas]:
     if spec.strategy == "none":
         yield SINGLE
         return
-    gpus = torch.cuda.device_count() if spec.device != "cpu" else 0
+    if spec.strategy == "ps":
+        take_role(spec)
+    gpus = torch.cuda.device_count() if wants_gpu(spec) else 0
     if gpus:
         torch.cuda.set_device(int(os.environ[LOCAL_RANK]) % gpus)
     dist.init_process_group("nccl" if gpus >= spec.processes else "gloo")

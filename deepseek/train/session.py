@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from deepseek.job import JSON, Report, Result, build_checkpoint_path, stage_outputs
 from deepseek.torchrun.launch import run_ranks
+from deepseek.torchrun.placement import read_placement
 from deepseek.torchrun.rank import is_rank
 from deepseek.train.checkpoint import Unusable, compute_identity, read_checkpoint
 from deepseek.train.device import Mixed, apply_settings, choose_place
@@ -19,7 +20,9 @@ from deepseek.train.learner import Learner
 from deepseek.train.loop import Training
 from deepseek.train.loop_spec import LoopSpec
 from deepseek.train.memory import measure_step_memory
-from deepseek.train.replicas import Replicas, join_replicas
+from deepseek.train.replicas import SINGLE, Replicas, join_replicas
+from deepseek.train.roles import count_ranks
+from deepseek.train.served import train_with_servers
 
 L = TypeVar("L", bound=Learner)
 S = TypeVar("S", bound=LoopSpec)
@@ -70,15 +73,18 @@ def run_training(
 ) -> Result:
     """Prepare a learner, train it, and let `write` put the model into the folder that becomes `out`.
 
-    With the strategy ddp the work is done by ranks, each of which calls the function `entry` ("module:function") with
-    the same arguments; rank 0 writes and reports, and the others return a result without outputs.
+    With the strategies ddp and ps the work is done by ranks, each of which calls the function `entry`
+    ("module:function") with the same arguments; rank 0 writes and reports, and the others return a result without
+    outputs.
 
     Goes on from the checkpoint in the slot ``checkpoint`` if there is one, else from that beside `out`, if it is of the
     same spec, inputs and code; removes the latter when done. Whatever `prepare` and the loop raise leaves no `out`, and
     the checkpoint stays. `mixed`: what the precision auto is on a GPU.
     """
     if spec.strategy != "none" and not is_rank():
-        return run_ranks(entry, cast(BaseModel, spec), processes=spec.processes, inputs=inputs, out=out, report=report)
+        placement = read_placement()
+        count = count_ranks(spec, placement.nodes, placement.node_rank)
+        return run_ranks(entry, cast(BaseModel, spec), processes=count, inputs=inputs, out=out, report=report)
     with join_replicas(spec) as replicas:
         place = choose_place(spec, mixed)
         staged: AbstractContextManager[Path | None] = stage_outputs(out) if replicas.is_first else nullcontext()
@@ -86,12 +92,16 @@ def run_training(
             prepared = prepare(spec, inputs, report)
             shared = "" if replicas.is_single else f", in {replicas.world} processes"
             report.log(f"trains on {place.words}, {spec.threads} thread{'s' * (spec.threads > 1)}{shared}")
-            training = Training(spec, prepared.learner, place, report, replicas)
+            is_served = spec.strategy == "ps"
+            training = Training(spec, prepared.learner, place, report, SINGLE if is_served else replicas)
             identity = compute_identity(spec, prepared.digests)
             _resume(training, [inputs.get("checkpoint"), build_checkpoint_path(out)], identity, report)
             _agree_on_step(training, replicas)
             measure_step_memory(training)
-            training.run(build_checkpoint_path(out), identity)
+            if is_served:
+                train_with_servers(training, replicas, build_checkpoint_path(out), identity)
+            else:
+                training.run(build_checkpoint_path(out), identity)
             if stage is None:
                 return Result(())
             _report_peak_memory(training)

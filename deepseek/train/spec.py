@@ -17,6 +17,9 @@ from deepseek.train.loop_spec import (
     Processes,
     ScheduleSpec,
     Seed,
+    ServerMode,
+    Servers,
+    Staleness,
     Strategy,
     TestShare,
     Threads,
@@ -110,6 +113,9 @@ class TrainSpec(BaseModel):
     threads: Threads = 1
     strategy: Strategy = "none"
     processes: Processes = 1
+    server_mode: ServerMode = "sync"
+    servers: Servers = 1
+    staleness: Staleness = 4
     micro_batch: MicroBatch = 0
     checkpoint_every: CheckpointEvery = 500
 

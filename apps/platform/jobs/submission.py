@@ -279,8 +279,8 @@ def check_nodes(kind: JobKind, name: str, spec: BaseModel | None, needs: Needs) 
                 "strategy_missing",
                 Message("The job asks for {nodes} nodes, and its strategy is none.", nodes=needs.nodes),
                 "/spec/strategy",
-                "ddp",
-                Message("Choose the strategy ddp, or ask for one node."),
+                "ddp, ps",
+                Message("Choose the strategy ddp or ps, or ask for one node."),
             )
         ]
     return []

@@ -68,7 +68,8 @@ LAYOUTS = {
     "profile": FormLayout(folded=frozenset({"/csv"})),
     "diff": FormLayout(folded=frozenset({"/csv_before", "/csv_after"})),
     "train": FormLayout(
-        rare=frozenset({"/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"}),
+        rare=frozenset({"/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})
+        | frozenset({"/server_mode", "/servers", "/staleness"}),
         names=("/target",),
         picks="/features",
     ),

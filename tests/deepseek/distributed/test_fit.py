@@ -113,6 +113,21 @@ def test_epochs_are_reported_in_order():
     assert [loss for _, loss in calls] == pytest.approx(report.losses, rel=0.5)
 
 
+def test_caller_ends_the_fit():
+    ps = ParameterServer(worker_num=2, server_num=2)
+    report = ps.fit(build_model, build_batches, loss="mse", epochs=10_000, lr=0.01, on_epoch=lambda epoch, _: True)[1]
+    assert report.steps <= len(report.losses) * STEPS < 10_000 * STEPS
+    assert report.events == []
+
+
+def test_learning_rate_by_step():
+    ps = ParameterServer(worker_num=2, server_num=2)
+    rates = [LR, lambda step: LR, lambda step: LR * (step < STEPS // 2)]
+    fits = [ps.fit(build_model, build_batches, loss="mse", lr=rate, seed=7)[0][0].weight for rate in rates]
+    assert torch.equal(fits[0], fits[1])
+    assert not torch.equal(fits[0], fits[2])
+
+
 def test_equal_seeds_give_equal_sync_fits():
     ps = ParameterServer(worker_num=3, server_num=1)
     fits = [ps.fit(build_model, build_batches, loss="mse", momentum=0.9, lr=0.01, seed=7)[0] for _ in range(2)]

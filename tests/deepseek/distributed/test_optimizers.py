@@ -29,7 +29,7 @@ def test_numbers_are_those_of_torch(name):
         gradient = torch.randn(50, generator=torch.Generator().manual_seed(step + 1))
         theirs.grad = gradient.clone()
         reference.step()
-        optimizer.step(gradient)
+        optimizer.step(gradient, 0.05)
         state = {key: tensor.clone() for key, tensor in optimizer.dump_state().items()}
         optimizer = ShardOptimizer(ours, options)
         optimizer.load_state(state)

@@ -156,6 +156,21 @@ def test_second_initial_parameters_are_refused(client, server):
     check_still_serves(client, server)
 
 
+def test_a_shard_that_ends_applies_nothing_more(client, server):
+    with pytest.raises((pa.ArrowInvalid, flight.FlightError)):
+        act(client, "end", json.dumps({"rank": 7, "session": "s"}).encode())
+    assert server.shard.progress.is_ending is False
+    act(client, "end", json.dumps({"rank": 0, "session": "s"}).encode())
+    assert push(client, HELLO, ones()) == [0.0] * SIZE
+    assert server.shard.progress.steps == 0
+
+
+def test_optimizer_to_begin_with_is_refused_afterwards(client, server):
+    with pytest.raises((pa.ArrowInvalid, flight.FlightError), match="has parameters already"):
+        act(client, "put_optimizer", b"")
+    check_still_serves(client, server)
+
+
 def test_memory_that_cannot_be_mapped_leaves_the_stream(client, server):
     claim = {"pid": 1, "descriptor": 0, "name": "parameter-server-" + "0" * 32, "start": 0}
     assert push(client, {**HELLO, "memory": claim}, ones()) == [-0.5] * SIZE
@@ -170,7 +185,7 @@ def test_memory_is_read_in_place_of_the_stream(client, server):
     writer.begin(SCHEMA)
     parameters = map_claim(json.loads(bytes(reader.read_chunk().app_metadata))["memory"], SIZE)
     writer.write_metadata(b'{"step": 0, "epoch": 0, "loss": 1.0}')
-    assert json.loads(bytes(reader.read_chunk().app_metadata)) == {"clock": 1}
+    assert json.loads(bytes(reader.read_chunk().app_metadata)) == {"clock": 1, "ending": False}
     assert parameters.tolist() == [-1.0] * SIZE
     writer.write_with_metadata(pa.record_batch([ones()], schema=SCHEMA), b'{"step": 1, "epoch": 0, "loss": 1.0}')
     with pytest.raises(pa.ArrowInvalid, match="its vector lies in shared memory"):

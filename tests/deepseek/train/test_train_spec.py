@@ -24,6 +24,11 @@ RULES = [
     ({"seed": 2**32}, "less_than", "seed"),
     ({"weight_decay": float("nan")}, "finite_number", "weight_decay"),
     ({"layers": 3}, "extra_forbidden", "layers"),
+    ({"device": "cuda", "strategy": "ps"}, "servers_on_processor", "strategy"),
+    ({"precision": "fp16", "strategy": "ps"}, "servers_on_processor", "strategy"),
+    ({"servers": 2, "strategy": "ddp"}, "servers_unused", "servers"),
+    ({"server_mode": "async"}, "servers_unused", "server_mode"),
+    ({"staleness": 2, "strategy": "ps"}, "staleness_unused", "staleness"),
     ({"task": "clustering"}, "literal_error", "task"),
 ]
 
@@ -47,3 +52,8 @@ def test_several_processes_need_a_strategy():
     with pytest.raises(ValueError, match="2 processes need the strategy ddp"):
         TrainSpec(task="forecast", target="x", processes=2)
     assert TrainSpec(task="forecast", target="x", processes=2, strategy="ddp").processes == 2
+
+
+def test_parameter_servers_take_their_fields():
+    fields = {"strategy": "ps", "processes": 2, "servers": 2, "server_mode": "bounded", "staleness": 0}
+    assert TrainSpec(task="forecast", target="x", **fields).servers == 2
