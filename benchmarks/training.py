@@ -1,6 +1,6 @@
 """Data-parallel training by two processes of one thread each, as a share of two processes that never talk.
 
-Run: python benchmarks/training.py [ROW ...] [--seconds 5] [--rounds 3]      (default: every row)
+Run: python benchmarks/training.py [ROW ...] [--seconds S] [--rounds N]      (default: every row, each with its own)
 
 | row | strategy | model | batch |
 |---|---|---|---|
@@ -13,7 +13,8 @@ Run: python benchmarks/training.py [ROW ...] [--seconds 5] [--rounds 3]      (de
 The row and its control alternate within each round. Both processes start to count at the same moment, after two steps
 that are not counted; a rate is the rows of both over the time of the slower one. The ratio is the median over rounds of
 the row's rate over the control's: above 0.9 of the machine is left to the training. The parameter server's own process
-shares the cores with the workers, as it would on a machine with nothing to spare.
+shares the cores with the workers, as it would on a machine with nothing to spare. A row whose steps take long is
+measured for longer and more often: over a handful of steps a ratio is chance.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,16 @@ class Row:
     aim: float
     mode: str = "async"
     compress: str = "none"
+    seconds: float = 5  # of each measurement
+    rounds: int = 3
 
 
 ROWS = {
     "ps-async-mlp-512": Row("ps", "mlp", 512, 0.85),
     "ps-sync-mlp-512": Row("ps", "mlp", 512, 0.80, mode="sync"),
-    "ddp-mlp-512": Row("ddp", "mlp", 512, 0.93),
-    "ddp-resnet18-64": Row("ddp", "resnet18", 64, 0.96),
-    "ddp-resnet18-16": Row("ddp", "resnet18", 16, 0.75, compress="bf16"),
+    "ddp-mlp-512": Row("ddp", "mlp", 512, 0.93, rounds=5),
+    "ddp-resnet18-64": Row("ddp", "resnet18", 64, 0.96, seconds=25, rounds=5),
+    "ddp-resnet18-16": Row("ddp", "resnet18", 16, 0.75, compress="bf16", seconds=10),
 }
 
 
@@ -154,7 +157,7 @@ def average_in_bf16(state, bucket):  # torch refuses other annotations than its 
     return future.then(lambda done: bucket.buffer().copy_(done.value()[0]))
 
 
-def run_ddp(row: Row, rank: int, meter: Meter, port: int, bucket_mb: float) -> None:
+def run_ddp(row: Row, rank: int, meter: Meter, port: int, given: argparse.Namespace) -> None:
     """One rank of DistributedDataParallel: a number of steps that all ranks agree on."""
     import torch.distributed as dist
 
@@ -163,7 +166,11 @@ def run_ddp(row: Row, rank: int, meter: Meter, port: int, bucket_mb: float) -> N
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     dist.init_process_group("gloo", rank=rank, world_size=WORKERS)
     network = nn.parallel.DistributedDataParallel(
-        MODELS[row.model](), gradient_as_bucket_view=True, bucket_cap_mb=bucket_mb, broadcast_buffers=False
+        MODELS[row.model](),
+        gradient_as_bucket_view=True,
+        static_graph=given.static_graph,
+        bucket_cap_mb=given.bucket_mb,
+        broadcast_buffers=False,
     )
     if row.compress == "bf16":
         network.register_comm_hook(None, average_in_bf16)
@@ -177,17 +184,26 @@ def run_ddp(row: Row, rank: int, meter: Meter, port: int, bucket_mb: float) -> N
 
     for _ in range(WARM_UP):
         step()
-    began = time.perf_counter()
-    step()
-    one = torch.tensor(time.perf_counter() - began)
-    dist.all_reduce(one, op=dist.ReduceOp.MAX)
-    steps = max(3, int(meter.seconds / one.item()))
+    steps = max(3, int(meter.seconds / measure_step(step)))
     dist.barrier()
     began = time.perf_counter()
     for _ in range(steps):
         step()
     meter.write(rank, steps, time.perf_counter() - began)
     dist.destroy_process_group()
+
+
+def measure_step(step: Callable[[], None]) -> float:
+    """Seconds of a step on the slowest rank: the median of three, as one may be held up."""
+    import torch.distributed as dist
+
+    times = torch.zeros(3)
+    for number in range(len(times)):
+        began = time.perf_counter()
+        step()
+        times[number] = time.perf_counter() - began
+    dist.all_reduce(times, op=dist.ReduceOp.MAX)
+    return float(times.median())
 
 
 def measure_processes(target: Callable[..., None], row: Row, meter: Meter, *arguments: Any) -> float:
@@ -214,26 +230,27 @@ def measure_parameter_server(row: Row, meter: Meter) -> float:
     return meter.get_rate(row.batch)
 
 
-def measure(row: Row, seconds: float, bucket_mb: float) -> float:
+def measure(row: Row, given: argparse.Namespace) -> float:
     """Rows per second by the row's strategy."""
     with tempfile.TemporaryDirectory() as name:
-        meter = Meter(Path(name), seconds)
+        meter = Meter(Path(name), row.seconds)
         if row.strategy == "ps":
             return measure_parameter_server(row, meter)
         if row.strategy == "alone":
             return measure_processes(run_alone, row, meter)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        return measure_processes(run_ddp, row, meter, port, bucket_mb)
+        return measure_processes(run_ddp, row, meter, port, given)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default 5)")
-    parser.add_argument("--rounds", type=int, default=3, help="default 3")
+    parser.add_argument("--seconds", type=float, help="of each measurement, in place of the row's own")
+    parser.add_argument("--rounds", type=int, help="in place of the row's own")
     parser.add_argument("--compress", choices=("none", "bf16"), help="of DDP's gradients, in place of the row's own")
     parser.add_argument("--bucket-mb", type=float, default=10, help="of DDP's buckets (default 10)")
+    parser.add_argument("--static-graph", action="store_true", help="tell DDP that every step has the same graph")
     given = parser.parse_args()
     unknown = [name for name in given.rows if name not in ROWS]
     if unknown:
@@ -244,19 +261,17 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|", flush=True)
     for name in given.rows or ROWS:
         row = ROWS[name]
-        compress = given.compress or row.compress
-        row = Row(row.strategy, row.model, row.batch, row.aim, row.mode, compress if row.strategy == "ddp" else "none")
+        row = replace(row, seconds=given.seconds or row.seconds, rounds=given.rounds or row.rounds)
+        if given.compress and row.strategy == "ddp":
+            row = replace(row, compress=given.compress)
         print(measure_row(name, row, given), flush=True)
 
 
 def measure_row(name: str, row: Row, given: argparse.Namespace) -> str:
-    alone = Row("alone", row.model, row.batch, 1)
+    alone = replace(row, strategy="alone")
     rates: list[tuple[float, float]] = []
-    for number in range(given.rounds):
-        pair = {
-            each: measure(each, given.seconds, given.bucket_mb)
-            for each in ((alone, row) if number % 2 == 0 else (row, alone))
-        }
+    for number in range(row.rounds):
+        pair = {each: measure(each, given) for each in ((alone, row) if number % 2 == 0 else (row, alone))}
         rates.append((pair[alone], pair[row]))
     ratios = [rate / control for control, rate in rates]
     control, rate = (statistics.median(values) for values in zip(*rates, strict=True))
