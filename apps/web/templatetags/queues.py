@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from django import template
+from django.db.models import F, Q
 from django.template.context import Context
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling.queues import Queue, get_samples_by_queue, list_queues
-from apps.platform.jobs.states import JobState
+from apps.platform.jobs.states import OPEN_MEMBERS, JobState
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.presenters import build_line
 from apps.platform.nodes.samples import TimeWindow
@@ -96,7 +97,9 @@ def make_figure_reader(name: str, factor: float = 1.0) -> Callable[[Any], float]
 def list_running_jobs(context: Context, node: Node) -> list[dict[str, Any]]:
     """What runs on the node, the one that began first at the top. One query."""
     actor = get_actor(context)
-    jobs = Job.objects.filter(node=node, state=JobState.RUNNING).select_related("project").order_by("claimed_at", "pk")
+    members = node.members.filter(state__in=OPEN_MEMBERS, attempt=F("job__attempt")).values("job")
+    here = Q(node=node) | Q(pk__in=members)
+    jobs = Job.objects.filter(here, state=JobState.RUNNING).select_related("project").order_by("claimed_at", "pk")
     return [build_row(job, actor) for job in jobs[:RUNNING_SHOWN]]
 
 

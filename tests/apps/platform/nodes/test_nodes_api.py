@@ -59,6 +59,20 @@ def test_only_running_jobs_use_a_node(api, viewer, project, node):
     assert (shown["running_jobs"], shown["used_cpus"], shown["used_memory_bytes"], shown["used_gpus"]) == (2, 3, 20, 2)
 
 
+def test_a_job_over_several_nodes_uses_each_of_them(api, viewer, project, node):
+    first = Node.objects.create(name="gpu-00", host="rack")
+    columns = {"project": project, "kind": "noop", "spec": "{}", "queue": "cpu", "time_limit_seconds": 9, "grant": {}}
+    needs = {"need_cpus": 1.5, "need_memory_bytes": 10, "need_gpus": 1, "need_nodes": 2}
+    Job.objects.create(node=node, state="running", **needs | {"need_nodes": 1}, **columns)
+    gang = Job.objects.create(node=first, state="running", attempt=2, **needs, **columns)
+    for attempt, state in ((1, "ended"), (2, "running")):
+        for rank, member in enumerate((first, node)):
+            gang.members.create(attempt=attempt, rank=rank, node=member, node_name=member.name, state=state)
+    shown = {item["name"]: item for item in api(viewer).get(URL).json()["items"]}
+    used = [[shown[name][key] for key in ("running_jobs", "used_cpus", "used_gpus")] for name in ("gpu-00", "gpu-01")]
+    assert used == [[1, 1.5, 1], [2, 3, 2]]
+
+
 def test_no_such_node(api, viewer, node):
     answer = api(viewer).get(f"{URL}/gpu-02")
     assert (answer.status_code, answer.json()["error"]["field"]) == (404, "name")
