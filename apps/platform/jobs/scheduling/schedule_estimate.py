@@ -126,7 +126,9 @@ def estimate_schedule(
         nodes=rows,
         ahead=len(ahead),
         predecessor=find_visible_predecessor(ahead, actor),
-        wait_seconds=estimate_wait_seconds(actor, project, ahead, kind, past, online) if online else None,
+        wait_seconds=estimate_wait_seconds(actor, project, ahead, kind, past, online, nodes=job.need_nodes)
+        if online
+        else None,
         past=past,
         command="" if online else f"NODE_QUEUES={job.queue} python manage.py worker",
     )
@@ -197,21 +199,47 @@ def evaluate_schedule(
     if not online:
         return "held", _("No node of the queue %(queue)s is online: it will wait until one is.") % params
     large = [row for row in online if not row["never"]]
+    if job.need_nodes > 1 and (outcome := evaluate_gang_shortage(job, online, large)):
+        return outcome
     if not large:
         params |= {"node": online[0]["node"], "why": online[0]["never"]}
         return "failed", _("No node of the queue %(queue)s is large enough: on %(node)s it %(why)s.") % params
     ready = [row for row in large if not row["why_not"]]
     if ahead:
         return "queued", describe_queue_position(ahead, find_visible_predecessor(ahead, actor) if actor else None)
-    if not ready:
-        params |= {"node": large[0]["node"], "why": large[0]["why_not"]}
+    if len(ready) < job.need_nodes:
+        busy = next(row for row in large if row["why_not"])
+        params |= {"node": busy["node"], "why": busy["why_not"]}
         return "queued", _("It waits for room: %(node)s %(why)s.") % params
+    if job.need_nodes > 1:
+        ready.sort(key=lambda row: -row["free"]["cpus"])
+        params |= {"count": job.need_nodes, "nodes": ", ".join(row["node"] for row in ready[: job.need_nodes])}
+        return "succeeded", _("Runs at once on %(count)d nodes: %(nodes)s.") % params
     best = max(ready, key=lambda row: row["free"]["cpus"])
     params |= {"node": best["node"], "cpus": f"{best['free']['cpus']:g}"}
     params["memory"] = f"{best['free']['memory_bytes'] / 1e9:.1f}"
     return "succeeded", _(
         "Runs at once on %(node)s: %(cpus)s CPUs and %(memory)s GB of memory are free there."
     ) % params
+
+
+def evaluate_gang_shortage(
+    job: Job, online: list[dict[str, Any]], large: list[dict[str, Any]]
+) -> tuple[str, str] | None:
+    """What keeps a job over several nodes from starting if all else were gone: too few nodes, or too few large ones."""
+    params: dict[str, Any] = {"queue": job.queue, "count": job.need_nodes}
+    if len(online) < job.need_nodes:
+        params["online"] = len(online)
+        return "held", _(
+            "It needs %(count)d nodes, and %(online)d of the queue %(queue)s are online: it will wait for more."
+        ) % params
+    if len(large) < job.need_nodes:
+        small = next(row for row in online if row["never"])
+        params |= {"large": len(large), "node": small["node"], "why": small["never"]}
+        return "failed", _(
+            "It needs %(count)d nodes, and %(large)d of the queue %(queue)s are large enough: on %(node)s it %(why)s."
+        ) % params
+    return None
 
 
 def describe_queue_position(ahead: list[dict[str, Any]], predecessor: int | None) -> str:
@@ -236,8 +264,12 @@ def estimate_wait_seconds(
     kind: str,
     past: PastDurations | None,
     online: Iterable[dict[str, Any]],
+    *,
+    nodes: int = 1,
 ) -> float | None:
     """Seconds until its turn, by what jobs of the kinds ahead took, as many at once as the nodes hold; a rough guess.
+
+    `nodes`: that the job takes at once, as those ahead of it are taken to do.
 
     None where a kind ahead has no past, or where more are ahead than were looked at.
     """
@@ -250,7 +282,7 @@ def estimate_wait_seconds(
         if seconds is None:
             return None
         total += seconds * count
-    return total / max(1, sum(row["at_once"] for row in online))
+    return total / max(1, sum(row["at_once"] for row in online) // nodes)
 
 
 def load_median_durations(actor: Actor, project: Project) -> dict[str, float]:

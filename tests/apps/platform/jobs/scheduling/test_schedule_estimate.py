@@ -73,6 +73,20 @@ def test_a_full_or_held_node_is_waited_for(look, node, submit, claim):
     assert look().state == "queued"
 
 
+def test_a_job_over_several_nodes_needs_as_many(look, node):
+    needs = Needs(cpus=2, nodes=2)
+    assert look(needs=needs).sentence == ("It needs 2 nodes, and 1 of the queue cpu are online: it will wait for more.")
+    columns = {"queues": ["cpu"], "extras": ["gang"], "memory_bytes": 8 * 2**30, "heartbeat_at": Now()}
+    Node.objects.filter(pk=node.pk).update(extras=["gang"])
+    other = Node.objects.create(name="n2", host="n2", cpus=1, **columns)
+    told = look(needs=needs)
+    assert (told.state, "1 of the queue cpu are large enough: on n2" in told.sentence) == ("failed", True)
+    Node.objects.filter(pk=other.pk).update(cpus=8)
+    assert look(needs=needs).sentence == "Runs at once on 2 nodes: n2, n1."
+    Node.objects.filter(pk=other.pk).update(held_at=Now(), held_reason="fan")
+    assert look(needs=needs).state == "queued"
+
+
 def test_it_stands_behind_those_that_go_first(look, node, submit):
     submit(), submit(priority=-1)
     last = submit()
