@@ -56,8 +56,8 @@ class GangAttempt(Attempt):
 
     # -- before ---------------------------------------------------------------------------------------------------
     def stage(self) -> dict[str, str]:
-        what = node_check.find_fault(get_scratch_root(), self.get_devices())
-        if what:
+        what = node_check.find_fault(get_scratch_root(), self.get_devices(), self.job.need_memory_bytes)
+        if what is not None:
             self.fault = node_unfit(settings.ENV.node, what)
             self.get_member()  # read now: the end is one transaction, in which no connection is given back
             self.stop("unfit")

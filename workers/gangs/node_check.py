@@ -11,6 +11,7 @@ from pathlib import Path
 from apps.platform.artifacts.stores import get_store_folder
 from apps.platform.nodes import hardware
 from apps.platform.nodes.disks import find_short_disks
+from deepseek.messages import Message
 
 PROBE_BYTES = 1 << 20
 CHECK_SECONDS = 120.0
@@ -25,23 +26,41 @@ print(torch.cuda.device_count())
 """
 
 
-def find_fault(scratch: Path, devices: Sequence[int]) -> str:
-    """What keeps this node from taking part, in words; empty if nothing does."""
+def find_fault(scratch: Path, devices: Sequence[int], memory_bytes: int) -> Message | None:
+    """What keeps this node from taking part, in words, or None. `memory_bytes`: that the job takes here."""
     try:
-        if short := find_short_disks(hardware.measure_disks(scratch, get_store_folder())):
-            return f"the disk of {short[0].get('name', 'its folders')} is short"
-        check_disk(scratch)
-        if run_program(INTERPRETER, ()) != EXPECTED:
-            return "the interpreter computes wrong"
-        if devices and run_program(GPUS, devices) != str(len(devices)):
-            return f"torch does not find its {len(devices)} GPU(s)"
+        return find_short_resource(scratch, memory_bytes) or find_defect(scratch, devices)
     except subprocess.TimeoutExpired:
-        return f"the check did not end within {CHECK_SECONDS:g} s"
+        return Message("the check did not end within {seconds:g} s", seconds=CHECK_SECONDS)
     except subprocess.CalledProcessError as failure:
-        return (failure.stderr.strip().splitlines() or ["the interpreter does not start"])[-1][:200]
+        lines = failure.stderr.strip().splitlines()
+        return Message(lines[-1][:200]) if lines else Message("the interpreter does not start")
     except OSError as failure:
-        return f"{failure.strerror or failure}: {failure.filename or scratch}"
-    return ""
+        return Message("{reason}: {path}", reason=failure.strerror or str(failure), path=failure.filename or scratch)
+
+
+def find_short_resource(scratch: Path, memory_bytes: int) -> Message | None:
+    """The disk or the memory, where there is too little of it. What other processes of the machine hold counts."""
+    if short := find_short_disks(hardware.measure_disks(scratch, get_store_folder())):
+        return Message("the disk of {name} is short", name=short[0].get("name", "its folders"))
+    free, _total = hardware.measure_memory()
+    if free < memory_bytes:
+        return Message(
+            "{free:.1f} GB of memory are free, and the job takes {needed:.1f} GB",
+            free=free / 1e9,
+            needed=memory_bytes / 1e9,
+        )
+    return None
+
+
+def find_defect(scratch: Path, devices: Sequence[int]) -> Message | None:
+    """What computes or stores wrongly."""
+    check_disk(scratch)
+    if run_program(INTERPRETER, ()) != EXPECTED:
+        return Message("the interpreter computes wrong")
+    if devices and run_program(GPUS, devices) != str(len(devices)):
+        return Message("torch does not find its {count} GPU(s)", count=len(devices))
+    return None
 
 
 def check_disk(folder: Path) -> None:

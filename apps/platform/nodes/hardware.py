@@ -66,17 +66,24 @@ def measure_load(disk: Path | None = None, store: Path | None = None) -> dict[st
     """
     import psutil
 
-    memory, total = psutil.virtual_memory(), get_usable_memory()
-    used_by_group = read_cgroup_number("memory.current")
-    free = memory.available if used_by_group is None else max(0, min(memory.available, total - used_by_group))
+    free, total = measure_memory()
     return {
         "cpu_share": round(psutil.cpu_percent(interval=None) / 100, 3),
         "load_1m": round(os.getloadavg()[0], 2),
-        "memory_free_bytes": int(free),
+        "memory_free_bytes": free,
         "memory_total_bytes": total,
         **measure_disks(disk, store),
         "gpus": measure_gpus(),
     }
+
+
+def measure_memory() -> tuple[int, int]:
+    """Bytes of memory that are free, whoever has the rest, and in all: of this process's cgroup, else the machine."""
+    import psutil
+
+    available, total = int(psutil.virtual_memory().available), get_usable_memory()
+    used_by_group = read_cgroup_number("memory.current")
+    return available if used_by_group is None else max(0, min(available, total - int(used_by_group))), total
 
 
 def measure_disks(disk: Path | None = None, store: Path | None = None) -> dict[str, int | None]:

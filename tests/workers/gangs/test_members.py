@@ -8,6 +8,7 @@ from apps.platform.jobs.kinds import Needs
 from apps.platform.jobs.states import JobState, MemberState
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import record_heartbeat
+from deepseek.messages import Message
 from workers import tasks
 from workers.gangs import members
 
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 @pytest.fixture
 def gang(worker, worker_actor, submit, monkeypatch):
     """A queued job over the worker's node and another one, whose worker never answers."""
-    monkeypatch.setattr(members.node_check, "find_fault", lambda scratch, devices: "")
+    monkeypatch.setattr(members.node_check, "find_fault", lambda *words: None)
     Node.objects.create(name="other", host="other", queues=["cpu"], cpus=4, memory_bytes=8 * 2**30)
     Node.objects.update(extras=["gang"])
     for node in Node.objects.all():
@@ -30,11 +31,13 @@ def list_states(job) -> list[tuple[str, str]]:
 
 
 def test_a_node_that_fails_its_check_is_named_and_costs_no_attempt(gang, monkeypatch):
-    monkeypatch.setattr(members.node_check, "find_fault", lambda scratch, devices: "the disk of scratch is short")
+    fault = Message("the disk of {name} is short", name="scratch")
+    monkeypatch.setattr(members.node_check, "find_fault", lambda *words: fault)
     assert tasks.run_next("cpu") == 1
     gang.refresh_from_db()
     assert (gang.state, gang.error["code"], gang.attempts_used) == (JobState.QUEUED, "node_unfit", 0)
     assert "the disk of scratch is short" in gang.error["message"]
+    assert gang.error["params"]["what"]["msgid"] == fault.msgid
     assert list_states(gang) == [("test", MemberState.FAILED), ("other", MemberState.ENDED)]
 
 
