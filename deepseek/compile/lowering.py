@@ -34,7 +34,7 @@ def widen_network(network: MlpNetwork, lanes: int) -> MlpNetwork:
     """
     network = copy.deepcopy(network)
     layers = [(at, layer) for at, layer in enumerate(network.layers) if isinstance(layer, nn.Linear)]
-    width = network.input_mean.shape[0]
+    width = layers[0][1].in_features
     for at, layer in layers:
         wide = nn.Linear(width, -(-layer.out_features // lanes) * lanes)
         with torch.no_grad():

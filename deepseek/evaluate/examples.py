@@ -1,6 +1,6 @@
 """The rows of a table that a model can be measured on: inputs, targets, and which rows they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from deepseek.messages import N_
 from deepseek.models.manifest import ModelManifest, require_mlp
 from deepseek.tables.files import build_unknown_column_error
 from deepseek.tables.sources import read_whole_table
-from deepseek.train.columns import is_number, read_labels, read_number, read_target
+from deepseek.train.columns import Labels, is_number, read_categories, read_labels, read_number, read_target
 from deepseek.train.plan import count_windows
 from deepseek.train.spec import TrainSpec
 
@@ -42,7 +42,7 @@ def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> 
     """The rows of the table at `path` that have every input and the target of the model.
 
     Raises what `read_whole_table` does, and EngineError ``unknown_column``, ``column_not_numeric``, ``class_unknown``,
-    ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``.
+    ``column_not_categories``, ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``.
     """
     table = read_whole_table(path)
     examples = (
@@ -68,9 +68,13 @@ def require_enough(rows: int) -> None:
 
 def _read_rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
     features = np.empty((table.num_rows, len(manifest.features)), np.float32)
+    codes = manifest.list_codes()
     for place, name in enumerate(manifest.features):
         if name not in table.column_names:
             raise build_unknown_column_error(table.column_names, name, TABLE)
+        if place in codes:
+            features[:, place] = encode_categories(read_categories(table, name, TABLE), codes[place])
+            continue
         if not is_number(table.column(name).type):
             raise EngineError(
                 "column_not_numeric",
@@ -93,6 +97,11 @@ def _read_rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> 
     rows = select_measured_rows(usable, requested)
     query_index = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
     return Examples(table, features[rows], target[rows], rows, query_index, int(requested.sum()) - len(rows), 1)
+
+
+def encode_categories(column: Labels, codes: Mapping[str, int]) -> npt.NDArray[np.int64]:
+    """The code (n,) of each row as the model counts them: a category that it never saw is as good as none."""
+    return np.array([*(codes.get(name, len(codes)) for name in column.names), len(codes)], np.int64)[column.codes]
 
 
 def refuse_group(spec: Measures) -> None:

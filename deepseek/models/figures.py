@@ -72,6 +72,19 @@ class Baseline(FrozenModel):
     difference: list[Metric] = []  # the model minus it, per metric, with a paired interval
 
 
+class Reference(Baseline):
+    """A model of another kind with default settings, fitted to the same training rows and measured on the same rows."""
+
+    library: str  # "scikit-learn 1.9.1"
+    rows: int  # that it was fitted to
+    training_rows: int  # that there were
+    iterations: int
+
+
+def _is_empty(value: Any) -> bool:
+    return not value
+
+
 class Latency(FrozenModel):
     """Time of one call, against the parent form in the same run; the two took turns."""
 
@@ -101,6 +114,7 @@ class Figures(NotesMixin, FrozenModel):
     rows: int  # held-out rows
     metrics: list[Metric]
     baseline: Baseline | None = None
+    references: list[Reference] = Field([], exclude_if=_is_empty)  # older documents lack the key
     size_bytes: int
     size_ratio: float | None = None  # parent's size / this one's
     latency: list[Latency] = []

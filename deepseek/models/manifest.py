@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
@@ -56,8 +56,22 @@ class Signature(_Frozen):
     outputs: list[TensorSpec]
 
 
+def _is_empty(value: Any) -> bool:
+    return not value
+
+
+class EmbeddingShape(_Frozen):
+    """Vectors of the codes 0 to `count` - 1 of one input, each of `width` numbers. The last code is of no category."""
+
+    count: Width
+    width: Width
+
+
 class MlpArchitecture(_Frozen):
-    """A multi-layer perceptron that standardises its inputs itself, so that it takes raw values in every form."""
+    """A multi-layer perceptron that standardises its inputs itself, so that it takes raw values in every form.
+
+    The last inputs may be codes of categories, one for each entry of `embeddings`.
+    """
 
     type: Literal["mlp"] = "mlp"
     inputs: Width
@@ -67,6 +81,18 @@ class MlpArchitecture(_Frozen):
     dropout: float = Field(0.0, ge=0, lt=1)
     output: Literal["value", "probabilities"]  # what forward() gives: numbers in the target's unit, or class shares
     residual: bool = False  # the network adds to the last input: a forecast learns the change from the last value
+    embeddings: list[EmbeddingShape] = Field([], max_length=100_000, exclude_if=_is_empty)  # older ones lack the key
+
+    @model_validator(mode="after")
+    def _check_embeddings(self) -> Self:
+        if len(self.embeddings) > self.inputs or (self.embeddings and self.residual):
+            raise ValueError("embeddings are of the last inputs, and of no series")
+        return self
+
+    @property
+    def numbers(self) -> int:
+        """How many inputs are numbers: the first ones."""
+        return self.inputs - len(self.embeddings)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -113,12 +139,32 @@ class ModelManifest(_Frozen):
     target: str = Field(max_length=500)
     features: list[str]  # names of the inputs, in their order
     classes: list[str] = []  # of a classification, in the order of the outputs
+    categories: dict[str, list[str]] = Field({}, exclude_if=_is_empty)  # of the last features, in the order of codes
     signature: Signature
     architecture: Architecture
     parent: Digest | None = None  # of the manifest that this form was made from; none for what was trained
     inputs: dict[str, Digest] = {}  # slot -> digest of the bytes that went in
     spec: dict[str, Any] = {}  # of the job that made it
     machine: dict[str, Any] = {}  # of a compiled form: target, CPU features, batch
+
+    @model_validator(mode="after")
+    def _check_categories(self) -> Self:
+        shapes = self.architecture.embeddings if isinstance(self.architecture, MlpArchitecture) else []
+        last = self.features[len(self.features) - len(self.categories) :] if self.categories else []
+        if sorted(last) != sorted(self.categories):
+            raise ValueError("categories are of the last features")
+        if [len(self.categories[name]) + 1 for name in last] != [shape.count for shape in shapes]:
+            raise ValueError("an embedding has a code for each category and one more")
+        return self
+
+    def list_codes(self) -> dict[int, dict[str, int]]:
+        """Place of an input that takes categories -> {category: code}; any other value has their number as code."""
+        names = self.features[len(self.features) - len(self.categories) :] if self.categories else []
+        first = len(self.features) - len(names)
+        return {
+            place: {word: code for code, word in enumerate(self.categories[name])}
+            for place, name in enumerate(names, start=first)
+        }
 
     def to_json(self) -> str:
         """Canonical JSON: the bytes of ``model.json``."""

@@ -1,5 +1,7 @@
 """The multi-layer perceptron of tables and series."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +14,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "ge
 class MlpNetwork(Trainable):
     """A multi-layer perceptron on raw values: it standardises its inputs, and puts values back into their unit.
 
-    The four buffers are part of the weights: mean and standard deviation of each input, shape (F,), and of each value
-    that comes out, shape (outputs,); ones and zeros for classes. With `residual` the last input is the last value of a
-    series: the layers see how far each other value lies from it, and their output is added to it.
+    The last inputs may be codes of categories: each is replaced by the vector of its code, and a code beyond the last
+    counts as the last. The four buffers are part of the weights: mean and standard deviation of each input that is a
+    number, shape (numbers,), and of each value that comes out, shape (outputs,); ones and zeros for classes. With
+    `residual` the last input is the last value of a series: the layers see how far each other value lies from it, and
+    their output is added to it.
     """
 
     input_mean: Tensor
@@ -26,12 +30,14 @@ class MlpNetwork(Trainable):
         super().__init__()
         self.residual = architecture.residual
         self.probabilities = architecture.output == "probabilities"
-        self.register_buffer("input_mean", torch.zeros(architecture.inputs))
-        self.register_buffer("input_scale", torch.ones(architecture.inputs))
+        self.inputs, self.numbers = architecture.inputs, architecture.numbers
+        self.register_buffer("input_mean", torch.zeros(self.numbers))
+        self.register_buffer("input_scale", torch.ones(self.numbers))
         self.register_buffer("output_mean", torch.zeros(architecture.outputs))
         self.register_buffer("output_scale", torch.ones(architecture.outputs))
+        self.embeddings = nn.ModuleList(nn.Embedding(shape.count, shape.width) for shape in architecture.embeddings)
         layers: list[nn.Module] = []
-        width = architecture.inputs
+        width = self.numbers + sum(shape.width for shape in architecture.embeddings)
         for hidden in architecture.hidden:
             layers += [nn.Linear(width, hidden), ACTIVATIONS[architecture.activation]()]
             if architecture.dropout:
@@ -47,8 +53,21 @@ class MlpNetwork(Trainable):
         (features,) = inputs
         if self.residual:
             features = features - features[:, -1:]
-        result: Tensor = self.layers((features - self.input_mean) / self.input_scale)
+        if len(self.embeddings):
+            result: Tensor = self.layers(self._embed(features))
+        else:
+            result = self.layers((features - self.input_mean) / self.input_scale)
         return result
+
+    def _embed(self, features: Tensor) -> Tensor:
+        """Standardised numbers (n, numbers), then the vectors of the codes, side by side."""
+        parts = [(features[:, : self.numbers] - self.input_mean) / self.input_scale] if self.numbers else []
+        for place, embedding in enumerate(self.embeddings, start=self.numbers):
+            # Clamped as a number: no value, however large, may point outside of the vectors.
+            last = float(cast(nn.Embedding, embedding).num_embeddings - 1)
+            code = features[:, place].clamp(0, last).to(torch.int64)
+            parts.append(embedding(code))
+        return torch.cat(parts, dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Raw `features` (n, F), float32, to class shares (n, C) or to values in the target's unit (n, 1)."""

@@ -57,11 +57,13 @@ def save_network(
     inputs: Mapping[str, str],
     spec: Mapping[str, Any],
     assets: Mapping[str, Any] | None = None,
+    categories: Mapping[str, list[str]] | None = None,
 ) -> ModelManifest:
     """Write ``model.safetensors`` and ``model.json`` into `folder`; equal weights give equal bytes.
 
     `inputs`: slot -> SHA-256 of what went in. `spec`: of the job, as JSON. `assets`: what else the model needs to
     predict, such as its vocabulary, as JSON; it goes into the header of the safetensors file, for `read_assets`.
+    `categories`: those of the last features, by name.
     """
     path = folder / FILE_NAMES["safetensors"]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -76,6 +78,7 @@ def save_network(
         target=target,
         features=features,
         classes=classes,
+        categories=dict(categories or {}),
         signature=build_signature(architecture),
         architecture=architecture,
         inputs=dict(inputs),

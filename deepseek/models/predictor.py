@@ -42,15 +42,21 @@ class Predictor(ABC):
         self.shape = manifest.architecture.input_shape  # of one example
         self.inputs = math.prod(self.shape)
         self.outputs = manifest.architecture.outputs
+        self.codes = manifest.list_codes()  # of the inputs that take categories
 
     def predict(self, features: Floats) -> Floats:
         """Outputs (n, C), float32, for raw features (n, F), float32; of an image model F is (3, height, width).
 
-        Raises EngineError ``shape_mismatch``.
+        An input that takes categories holds a code (`ModelManifest.list_codes`); NaN there is no category. Raises
+        EngineError ``shape_mismatch``.
         """
         if features.shape[1:] != self.shape:
             raise build_shape_error(self.inputs, features.shape)
         features = np.ascontiguousarray(features, dtype=np.float32)
+        if self.codes:  # of NaN a compiled library would make an address
+            features = features.copy()
+            for place, codes in self.codes.items():
+                np.nan_to_num(features[:, place], copy=False, nan=len(codes), posinf=len(codes), neginf=len(codes))
         if not len(features):
             return np.empty((0, self.outputs), np.float32)
         return self._predict(features)

@@ -55,11 +55,14 @@ class Source:
         return horizon if isinstance(horizon, int) and horizon > 0 else 1
 
     def generate_rows(self, seed: int) -> Floats:
-        """256 rows that no file holds: held-out rows, each feature moved by half a standard deviation at random."""
+        """256 rows that no file holds: held-out rows, each number moved by half a standard deviation at random, and
+        each category drawn anew."""
         random, rows = np.random.default_rng((seed, 3)), self.heldout.features
         picked = rows[random.integers(len(rows), size=FRESH_ROWS)].astype(np.float64)
         spread = rows.std(axis=0, dtype=np.float64)
         moved = picked + _NOISE * spread * random.standard_normal(picked.shape)
+        for place, codes in self.manifest.list_codes().items():
+            moved[:, place] = random.integers(len(codes) + 1, size=FRESH_ROWS)
         return np.asarray(moved, dtype=np.float32)
 
     def take_batch(self, rows: int) -> Floats:

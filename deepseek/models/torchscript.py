@@ -43,7 +43,7 @@ _TENSOR = re.compile(
 _WIDTHS = {"FloatStorage": 4, "DoubleStorage": 8, "LongStorage": 8, "QInt8Storage": 1}  # bytes of a value
 _OPERATORS = frozenset(
     "torch." + name for name in ("add", "div", "gelu", "linear", "mul", "relu", "slice", "softmax", "sub", "tanh", "to")
-) | {"ops.quantized.linear_dynamic"}
+) | {"torch.cat", "torch.clamp", "torch.embedding", "torch.select", "ops.quantized.linear_dynamic"}
 
 
 def write_archive(module: torch.jit.ScriptModule, path: Path) -> None:

@@ -19,11 +19,11 @@ ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 
 def export(network: MlpNetwork) -> torch.jit.ScriptModule:
     """The network as frozen TorchScript, by `torch.jit.trace`, as the source text does. It takes any number of rows."""
-    return _trace(network, network.input_mean.shape[0])
+    return _trace(network, network.inputs)
 
 
 def quantize(network: MlpNetwork) -> torch.jit.ScriptModule:
-    """The network with its linear layers quantized dynamically, as frozen TorchScript.
+    """The network with its linear layers quantized dynamically, as frozen TorchScript; vectors of categories stay fp32.
 
     Weights become signed 8-bit integers, one scale per layer; inputs of a layer are quantized as they come, with the
     range of the batch at hand, so a row's outputs depend a little on its batch. Everything else stays fp32.
@@ -35,7 +35,7 @@ def quantize(network: MlpNetwork) -> torch.jit.ScriptModule:
         smaller = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             copy.deepcopy(network), {nn.Linear}, dtype=torch.qint8
         )
-        return _trace(smaller, network.input_mean.shape[0])
+        return _trace(smaller, network.inputs)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def create_app(predictor: Predictor, *, max_rows: int = 4096, at_once: int = 1) 
     """The service of one model. `at_once`: requests that may be computed at a time beside the event loop."""
     quick = probe(predictor) <= INLINE_SECONDS
     answer = partial(_handle_prediction, predictor, max_rows)
-    limit = compute_body_limit(predictor.inputs, max_rows)
+    limit = compute_body_limit(predictor.inputs, max_rows, len(predictor.codes))
     limiter = CapacityLimiter(at_once)
     document = predictor.manifest.to_json().encode()
 
@@ -98,7 +98,7 @@ def probe(predictor: Predictor) -> float:
 
 def _handle_prediction(predictor: Predictor, max_rows: int, body: bytes) -> Response:
     """Body to response: all that one prediction costs."""
-    rows, single, faults = read_rows(body, width=predictor.inputs, max_rows=max_rows)
+    rows, single, faults = read_rows(body, width=predictor.inputs, max_rows=max_rows, codes=predictor.codes)
     if faults:
         return _refuse(faults)
     outputs = predictor.predict(rows)

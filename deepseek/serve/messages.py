@@ -1,6 +1,6 @@
 """What goes over the wire: the body of a request to rows, outputs to the body of an answer, refusals to theirs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from deepseek.job import EngineError
 from deepseek.models.predictor import Predictor
 
+Codes = Mapping[int, Mapping[str, int]]
 Floats = npt.NDArray[np.float32]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 ROW = TypeAdapter(list[Number])
@@ -23,18 +24,24 @@ MOST_FAULTS = 20
 NUMBER_BYTES = 32
 """No number needs more in JSON: a float64 has 24 characters at most, and there is room for a comma and blanks."""
 _PARTS = ("code", "message", "field", "limit", "hint")
+TEXT_BYTES = 1 << 10
+"""A category has no more in JSON, beside what a number has."""
+VALUES = ["number", "string", "boolean", "null"]
+"""JSON types of a row's values where the model takes categories."""
 _LARGEST = float(np.finfo(np.float32).max)
 _NONE: Floats = np.empty((0, 0), np.float32)
 
 
-def compute_body_limit(width: int, max_rows: int) -> int:
-    """Bytes that `max_rows` rows of `width` numbers can need."""
-    return 1024 + max_rows * (width * NUMBER_BYTES + 8)
+def compute_body_limit(width: int, max_rows: int, categories: int = 0) -> int:
+    """Bytes that `max_rows` rows of `width` values can need, of which `categories` are texts."""
+    return 1024 + max_rows * (width * NUMBER_BYTES + categories * TEXT_BYTES + 8)
 
 
-def read_rows(body: bytes, *, width: int, max_rows: int) -> tuple[Floats, bool, list[EngineError]]:
+def read_rows(
+    body: bytes, *, width: int, max_rows: int, codes: Codes | None = None
+) -> tuple[Floats, bool, list[EngineError]]:
     """The features in `body` as (rows, width) float32, whether they were one row without a list around it, and all
-    that is wrong with them (then there are no rows)."""
+    that is wrong with them (then there are no rows). `codes`: of the inputs that take categories."""
     try:
         document = from_json(body)
     except ValueError as error:
@@ -45,10 +52,14 @@ def read_rows(body: bytes, *, width: int, max_rows: int) -> tuple[Floats, bool, 
     single = not (features and isinstance(features[0], list))
     if not single and len(features) > max_rows:
         return _NONE, False, [_build_too_many_error(len(features), max_rows)]
+    given = [features] if single else features
+    faults = list(islice(encode_categories(given, codes, width, single), MOST_FAULTS)) if codes else []
+    if faults:
+        return _NONE, single, faults
     try:
-        rows = ROWS.validate_python([features] if single else features)
+        rows = ROWS.validate_python(given)
     except ValidationError:
-        rows = [features] if single else features
+        rows = given
         return _NONE, single, list(islice(_iterate_faults(rows, width, single), MOST_FAULTS))
     wrong = [index for index, row in enumerate(rows) if len(row) != width]
     if wrong:
@@ -67,6 +78,31 @@ def read_rows(body: bytes, *, width: int, max_rows: int) -> tuple[Floats, bool, 
             [_build_range_error((int(at[1]),) if single else (int(at[0]), int(at[1]))) for at in outside],
         )
     return features_array, single, []
+
+
+def encode_categories(rows: Sequence[Any], codes: Codes, width: int, single: bool) -> Iterator[EngineError]:
+    """Put codes where categories stand, and tell what can be none: a text, a whole number, true and false may be.
+
+    null, and a category that the manifest does not list, is the code of no category. Rows of another width stay as they
+    are and are refused later.
+    """
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != width:
+            continue
+        for place, known in codes.items():
+            word = _format_category(row[place])
+            if word is None and row[place] is not None:
+                yield _build_category_error(row[place], (place,) if single else (index, place))
+            row[place] = float(len(known) if word is None else known.get(word, len(known)))
+
+
+def _format_category(value: Any) -> str | None:
+    """The category as a manifest writes it; None where it is none."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, str | int) else None
 
 
 def encode_prediction(outputs: Floats, single: bool) -> bytes:
@@ -167,6 +203,17 @@ def _build_number_error(value: Any, place: Sequence[int | str]) -> EngineError:
     )
 
 
+def _build_category_error(value: Any, place: Sequence[int | str]) -> EngineError:
+    fraction = isinstance(value, float)
+    return EngineError(
+        "not_a_category",
+        "The value is no whole number." if fraction else f"The value is {_describe_kind(value)}.",
+        field=_build_pointer(place),
+        limit="a text, a whole number, true, false or null",
+        hint="GET /model lists the categories of each feature.",
+    )
+
+
 def _build_width_error(row: int, length: int, width: int, single: bool) -> EngineError:
     return EngineError(
         "wrong_width",
@@ -189,7 +236,8 @@ def _build_range_error(place: Sequence[int | str]) -> EngineError:
 
 def predict_schema(predictor: Predictor) -> dict[str, Any]:
     """What OpenAPI says of POST /predict."""
-    request_schema, response_schema = _list_of(predictor.inputs), _list_of(predictor.outputs)
+    request_schema = _list_of(predictor.inputs, VALUES if predictor.codes else "number")
+    response_schema = _list_of(predictor.outputs)
     parts = {name: {"type": ["string", "null"]} for name in _PARTS}
     part = {"type": "object", "properties": parts}
     error = {"type": "object", "properties": {**parts, "errors": {"type": "array", "items": part}}}
@@ -211,8 +259,8 @@ def predict_schema(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def _list_of(width: int) -> dict[str, Any]:
-    row = {"type": "array", "items": {"type": "number"}, "minItems": width, "maxItems": width}
+def _list_of(width: int, type_: str | list[str] = "number") -> dict[str, Any]:
+    row = {"type": "array", "items": {"type": type_}, "minItems": width, "maxItems": width}
     return {"oneOf": [row, {"type": "array", "items": row}]}
 
 

@@ -1,6 +1,6 @@
 """A table as examples to learn from: inputs, targets, and which rows are for what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,16 @@ import pyarrow as pa
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.sources import read_whole_table
-from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
+from deepseek.train.columns import (
+    Doubles,
+    Labels,
+    Singles,
+    choose_features,
+    read_categories,
+    read_labels,
+    read_number,
+    read_target,
+)
 from deepseek.train.plan import count_windows
 from deepseek.train.spec import TrainSpec
 from deepseek.train.split import (
@@ -31,7 +40,10 @@ _CHUNK_ROWS, _CHUNK_VALUES = 1 << 14, 1 << 22  # at most, of either: rows may be
 
 @dataclass(frozen=True)
 class Examples:
-    """`table`: shape (N, F), or (n,) for a series, of which each window of `lags` values is a row. `target`: (N,)."""
+    """`table`: shape (N, F), or (n,) for a series, of which each window of `lags` values is a row. `target`: (N,).
+
+    The last inputs are codes: of a category its place in `categories`, of any other one, or none, their number.
+    """
 
     names: list[str]  # of the F inputs
     classes: list[str]
@@ -41,6 +53,12 @@ class Examples:
     parts: Parts
     left_out: int
     warnings: list[str]
+    categories: dict[str, list[str]] = field(default_factory=dict)  # of the last inputs: those of training rows
+
+    @property
+    def numbers(self) -> int:
+        """How many inputs are numbers; the others are codes of categories."""
+        return len(self.names) - len(self.categories)
 
     @property
     def features(self) -> Singles:
@@ -80,11 +98,12 @@ def compute_moments(features: Singles, rows: Rows, *, residual: bool) -> tuple[D
 def _build_rows(table: pa.Table, spec: TrainSpec) -> Examples:
     labels = read_labels(table, spec) if spec.task == "classification" else None
     target = labels.codes if labels else read_target(table, spec)
-    names, warnings = choose_features(table, spec)
-    features = np.empty((table.num_rows, len(names)), np.float32)
+    numbers, words, warnings = choose_features(table, spec)
+    columns = {name: read_categories(table, name, _locate(spec, name)) for name in words}
+    features = np.empty((table.num_rows, len(numbers) + len(words)), np.float32)
     missing = {spec.target: target < 0 if labels else np.isnan(target)}
-    for place, name in enumerate(names):
-        features[:, place] = read_number(table, name, f"/features/{place}" if spec.features else "/features")
+    for place, name in enumerate(numbers):
+        features[:, place] = read_number(table, name, _locate(spec, name))
         missing[name] = np.isnan(features[:, place])
     usable = ~np.logical_or.reduce(list(missing.values()))
     left_out = int((~usable).sum())
@@ -105,8 +124,32 @@ def _build_rows(table: pa.Table, spec: TrainSpec) -> Examples:
     require_rows(len(target), left_out, parts)
     if labels:
         require_labels(parts, target, classes)
-    warnings += _check_spacing(features, names, parts.training)
-    return Examples(names, classes, features, 0, target, parts, left_out, warnings)
+    warnings += _check_spacing(features[:, : len(numbers)], numbers, parts.training)
+    categories = {}
+    for place, name in enumerate(words, start=len(numbers)):
+        features[:, place], categories[name] = _encode_categories(columns[name], usable, parts.training)
+    return Examples([*numbers, *words], classes, features, 0, target, parts, left_out, warnings, categories=categories)
+
+
+def _locate(spec: TrainSpec, name: str) -> str:
+    """The field of the spec that a column was named in."""
+    for field_name, names in (("categories", spec.categories), ("features", spec.features)):
+        if names and name in names:
+            return f"/{field_name}/{names.index(name)}"
+    return "/features"
+
+
+def _encode_categories(column: Labels, usable: npt.NDArray[np.bool_], training: Rows) -> tuple[Rows, list[str]]:
+    """The codes (N,) of the usable rows, and the categories of those to train on, in their order.
+
+    A category that only held-out rows have counts as none: nothing can be learned of it.
+    """
+    codes = column.codes[usable]
+    present = np.unique(codes[training])
+    present = present[present >= 0]
+    places = np.full(len(column.names) + 1, len(present), np.int64)  # the last one is of those that are missing: -1
+    places[present] = np.arange(len(present))
+    return places[codes], [column.names[code] for code in present]
 
 
 def _build_windows(table: pa.Table, spec: TrainSpec) -> Examples:
@@ -167,6 +210,8 @@ def _refuse_constant(target: npt.NDArray[Any], spec: TrainSpec) -> None:
 
 def _check_spacing(features: Singles, names: list[str], rows: Rows) -> list[str]:
     """Warnings about columns such as time stamps, whose values float32 hardly tells apart."""
+    if not names:
+        return []
     mean, spread = compute_moments(features, rows, residual=False)
     steps = np.spacing(np.abs(mean).astype(np.float32))
     several = features[rows].max(axis=0) > features[rows].min(axis=0)
@@ -180,10 +225,10 @@ def _check_spacing(features: Singles, names: list[str], rows: Rows) -> list[str]
 
 def _check_order(table: pa.Table) -> list[str]:
     """A warning where a column of dates runs backwards somewhere: a forecast takes rows in the table's order."""
-    for field in table.schema:
-        if pa.types.is_temporal(field.type) and not pa.types.is_duration(field.type):
-            column = table.column(field.name).drop_null()
-            times = column.to_numpy().astype("datetime64[us]") if not pa.types.is_time(field.type) else np.empty(0)
+    for name, kind in zip(table.schema.names, table.schema.types, strict=True):
+        if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+            column = table.column(name).drop_null()
+            times = column.to_numpy().astype("datetime64[us]") if not pa.types.is_time(kind) else np.empty(0)
             if (times[1:] < times[:-1]).any():
-                return [f"Column {field.name!r} is not in ascending order; a forecast takes the rows as they stand."]
+                return [f"Column {name!r} is not in ascending order; a forecast takes the rows as they stand."]
     return []

@@ -11,12 +11,13 @@ import torch
 from deepseek.job import EngineError, Output, Report, Result
 from deepseek.messages import N_, Message
 from deepseek.models.evaluate import Outputs, measure, measure_difference
-from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Baseline, Figures, Metric
+from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Baseline, Figures, Metric, Reference
 from deepseek.models.heldout import HELDOUT_NAME, HELDOUT_TYPE, Heldout, write_heldout
 from deepseek.models.manifest import (
     MANIFEST_NAME,
     MANIFEST_TYPE,
     MEDIA_TYPES,
+    EmbeddingShape,
     MlpArchitecture,
     ModelManifest,
     compute_file_sha256,
@@ -24,10 +25,13 @@ from deepseek.models.manifest import (
 from deepseek.models.mlp import MlpNetwork
 from deepseek.models.network import save_network
 from deepseek.train.examples import Examples, read_examples
+from deepseek.train.reference import NAME as REFERENCE_NAME
+from deepseek.train.reference import fit_reference, is_available, plan_reference
 from deepseek.train.session import Outcome, Prepared, run_training
 from deepseek.train.spec import TrainSpec
 from deepseek.train.table_learner import TableLearner
 
+MOST_EMBEDDED = 50
 _CHUNK = 8192
 
 
@@ -85,7 +89,16 @@ def build_architecture(spec: TrainSpec, examples: Examples) -> MlpArchitecture:
         dropout=spec.dropout,
         output="probabilities" if examples.classes else "value",
         residual=spec.task == "forecast",
+        embeddings=[
+            EmbeddingShape(count=len(words) + 1, width=compute_embedding_width(len(words)))
+            for words in examples.categories.values()
+        ],
     )
+
+
+def compute_embedding_width(categories: int) -> int:
+    """Numbers in the vector of each of so many categories: 1.6 times their number to the power of 0.56, 50 at most."""
+    return max(1, min(MOST_EMBEDDED, round(1.6 * categories**0.56)))
 
 
 def predict(network: MlpNetwork, features: Any) -> Outputs:
@@ -137,32 +150,80 @@ def _write(spec: TrainSpec, prepared: PreparedTable, outcome: Outcome, stage: Pa
         target=spec.target,
         features=examples.names,
         classes=examples.classes,
+        categories=examples.categories,
         inputs=prepared.digests,
         spec=spec.model_dump(mode="json"),
     )
-    figures = _build_figures(spec, examples, heldout, predict(network, heldout.features), manifest.file.size)
+    outputs = predict(network, heldout.features)
+    references = _build_references(spec, prepared, heldout, outputs, report)
+    figures = _build_figures(spec, examples, heldout, outputs, manifest.file.size, references)
     (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
     report.progress(len(rows), len(rows), "rows", stage="measure")
-    report.log(figures.notes[0])
+    for note in figures.notes:
+        report.log(note)
     return _build_result(spec, examples, outcome, manifest, figures)
 
 
-def _build_figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Outputs, size: int) -> Figures:
+def _build_figures(
+    spec: TrainSpec,
+    examples: Examples,
+    heldout: Heldout,
+    outputs: Outputs,
+    size: int,
+    references: list[Reference],
+) -> Figures:
     name, simple = _build_baseline(spec, examples, heldout)
-
-    def measure_outputs(of: Outputs) -> list[Metric]:
-        return measure(spec.task, of, heldout.target, seed=spec.seed, horizon=spec.horizon)
-
-    paired = measure_difference(spec.task, outputs, simple, heldout.target, seed=spec.seed, horizon=spec.horizon)
+    paired = _measure_paired(spec, heldout, outputs, simple)
     return Figures(
         schema="plane/figures/v1",
         variant="fp32",
         rows=len(heldout.target),
-        metrics=measure_outputs(outputs),
-        baseline=Baseline(name=name, metrics=measure_outputs(simple), difference=paired),
+        metrics=_measure(spec, heldout, outputs),
+        baseline=Baseline(name=name, metrics=_measure(spec, heldout, simple), difference=paired),
+        references=references,
         size_bytes=size,
-        notes=[_describe_comparison(paired[0], name)],
+        notes=[
+            _describe_comparison(paired[0], name),
+            *(_describe_comparison(reference.difference[0], reference.name) for reference in references),
+        ],
     )
+
+
+def _measure(spec: TrainSpec, heldout: Heldout, outputs: Outputs) -> list[Metric]:
+    return measure(spec.task, outputs, heldout.target, seed=spec.seed, horizon=spec.horizon)
+
+
+def _measure_paired(spec: TrainSpec, heldout: Heldout, outputs: Outputs, other: Outputs) -> list[Metric]:
+    return measure_difference(spec.task, outputs, other, heldout.target, seed=spec.seed, horizon=spec.horizon)
+
+
+def _build_references(
+    spec: TrainSpec, prepared: PreparedTable, heldout: Heldout, outputs: Outputs, report: Report
+) -> list[Reference]:
+    """What scikit-learn's HistGradientBoosting reaches; none where it is not asked for, and the log says why else."""
+    examples = prepared.examples
+    rows = len(examples.parts.training)
+    if not spec.reference:
+        return []
+    if not is_available():
+        report.log("There is no reference model: scikit-learn is not installed.", level="warning")
+        return []
+    plan = plan_reference(rows, len(examples.names), len(examples.classes))
+    if plan is None:
+        report.log("There is no reference model: it would take too long with so many classes and inputs.")
+        return []
+    fitted = fit_reference(spec, examples, prepared.learner.class_weights, plan)
+    return [
+        Reference(
+            name=REFERENCE_NAME,
+            metrics=_measure(spec, heldout, fitted.outputs),
+            difference=_measure_paired(spec, heldout, outputs, fitted.outputs),
+            library=f"scikit-learn {fitted.version}",
+            rows=fitted.rows,
+            training_rows=rows,
+            iterations=plan.iterations,
+        )
+    ]
 
 
 def _build_baseline(spec: TrainSpec, examples: Examples, heldout: Heldout) -> tuple[str, Outputs]:
@@ -216,6 +277,7 @@ def _build_result(
             "left_out": examples.left_out,
             "metrics": metrics,
             "baseline": {metric.name: metric.value for metric in baseline},
+            "reference": {m.name: m.value for reference in figures.references for m in reference.metrics},
             **outcome.summarize(),
         },
     )

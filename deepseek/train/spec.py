@@ -29,6 +29,22 @@ from deepseek.train.loop_spec import (
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 Width = Annotated[int, Field(ge=1, le=16_384)]
+MOST_CLASSES = 1000
+
+
+class ClassWeight(BaseModel):
+    """How much the rows of one class count in the loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(max_length=500, title="Class", description="The class, as the target column writes it.")
+    weight: float = Field(
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        title="Weight",
+        description="What a row of the class counts; 1 is as usual.",
+    )
 
 
 class TrainSpec(BaseModel):
@@ -55,8 +71,16 @@ class TrainSpec(BaseModel):
         None,
         title="Feature columns",
         description=(
-            "The columns to predict from; all numeric columns but the target if empty. A forecast predicts from the "
-            "target's own past and takes none."
+            "The columns to predict from; all numeric columns but the target if empty. Text columns named here are "
+            "category columns. A forecast predicts from the target's own past and takes none."
+        ),
+    )
+    categories: list[ColumnName] | None = Field(
+        None,
+        title="Category columns",
+        description=(
+            "Columns of text, true and false, or whole numbers that stand for categories, beside the feature columns. "
+            "Each category gets a vector that is learned; a missing one, and one that no training row has, share one."
         ),
     )
     lags: int = Field(
@@ -107,6 +131,28 @@ class TrainSpec(BaseModel):
     schedule: ScheduleSpec = Field(
         default_factory=ScheduleSpec, title="Schedule", description="The learning rate and the batch size, by step."
     )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        title="Class weights",
+        description="How much the rows of each class count in the loss of a classification.",
+        json_schema_extra={
+            "words": {"none": "all rows alike", "balanced": "every class as much as any other, however few its rows"}
+        },
+    )
+    weights: list[ClassWeight] = Field(
+        [],
+        max_length=MOST_CLASSES,
+        title="Weights of single classes",
+        description="These classes get the given weight instead.",
+    )
+    reference: bool = Field(
+        True,
+        title="Reference model",
+        description=(
+            "Also fits scikit-learn's HistGradientBoosting with default settings to the same training rows, and "
+            "measures it on the same held-out rows."
+        ),
+    )
     seed: Seed = 0
     precision: Precision = "auto"
     device: Device = "auto"
@@ -124,13 +170,46 @@ class TrainSpec(BaseModel):
     def _features_fit(cls, features: list[str] | None, info: ValidationInfo) -> list[str] | None:
         if features is None:
             return None
-        refuse_repeats(features)
-        if info.data.get("target") in features:
-            raise build_spec_error(
-                "target_is_feature", "The target {value} is also a feature.", value=repr(info.data["target"])
-            )
-        if info.data.get("task") == "forecast" and features:
-            raise build_spec_error("forecast_features", "A forecast takes no feature columns: leave them empty.")
+        _refuse_columns(features, info)
         if not features:
             raise build_spec_error("no_features", "Name at least one feature, or leave the field empty for all.")
         return features
+
+    @field_validator("categories")
+    @classmethod
+    def _categories_fit(cls, categories: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if categories is not None:
+            _refuse_columns(categories, info)
+        return categories
+
+    @field_validator("class_weights")
+    @classmethod
+    def _class_weights_fit(cls, class_weights: str, info: ValidationInfo) -> str:
+        if class_weights != "none":
+            _require_classes(info)
+        return class_weights
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_fit(cls, weights: list[ClassWeight], info: ValidationInfo) -> list[ClassWeight]:
+        refuse_repeats([weight.name for weight in weights])
+        if weights:
+            _require_classes(info)
+        return weights
+
+
+def _refuse_columns(names: list[str], info: ValidationInfo) -> None:
+    """Raise a spec error where they cannot be columns to predict from."""
+    refuse_repeats(names)
+    if info.data.get("target") in names:
+        raise build_spec_error(
+            "target_is_feature", "The target {value} is also a feature.", value=repr(info.data["target"])
+        )
+    if info.data.get("task") == "forecast" and names:
+        raise build_spec_error("forecast_features", "A forecast takes no feature columns: leave them empty.")
+
+
+def _require_classes(info: ValidationInfo) -> None:
+    task = info.data.get("task")
+    if task is not None and task != "classification":
+        raise build_spec_error("weights_without_classes", "A {task} has no classes to weight.", task=task)

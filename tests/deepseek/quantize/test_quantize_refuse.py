@@ -41,7 +41,7 @@ def test_fresh_inputs_are_compared_too(quantize, model, tmp_path, monkeypatch):
     class Capped(torch.nn.Module):
         def __init__(self, network):
             super().__init__()
-            self.network, self.input_mean = network, network.input_mean
+            self.network, self.inputs = network, network.inputs
 
         def forward(self, features):
             return self.network(features - torch.relu(features - largest))

@@ -10,7 +10,7 @@ from deepseek.train.run import run
 from deepseek.train.spec import TrainSpec
 
 SCHEDULE = {"max_lr": 0.01, "warmup_steps": 5, "first_batch": 8, "last_batch": 16}
-QUICK = {"hidden": [8], "epochs": 4, "schedule": SCHEDULE}
+QUICK = {"hidden": [8], "epochs": 4, "schedule": SCHEDULE, "reference": False}
 
 
 @pytest.fixture
