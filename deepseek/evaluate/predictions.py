@@ -23,8 +23,8 @@ from deepseek.messages import N_, Message
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
 from deepseek.tables.files import build_unknown_column_error, read_as_is
 from deepseek.tables.spec import CsvSpec
-from deepseek.train.columns import MOST_CLASSES, Labels, is_number, read_labels, read_number, to_numbers
-from deepseek.train.spec import TrainSpec
+from deepseek.train.columns import Labels, is_number, read_labels, read_number, to_numbers
+from deepseek.train.spec import MOST_CLASSES, TrainSpec
 
 T = TypeVar("T")
 SLOT = "inputs/predictions"

@@ -1,5 +1,6 @@
 """Train a model on a table: the entry point of the capability."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def build_architecture(spec: TrainSpec, examples: Examples) -> MlpArchitecture:
 
 def compute_embedding_width(categories: int) -> int:
     """Numbers in the vector of each of so many categories: 1.6 times their number to the power of 0.56, 50 at most."""
-    return max(1, min(MOST_EMBEDDED, round(1.6 * categories**0.56)))
+    return max(1, min(MOST_EMBEDDED, round(1.6 * math.pow(categories, 0.56))))
 
 
 def predict(network: MlpNetwork, features: Any) -> Outputs:

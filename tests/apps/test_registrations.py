@@ -13,6 +13,7 @@ from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
 from apps.platform.holds.objects import HOLD_OBJECTS
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.submission import SPEC_COMPLETIONS
+from apps.platform.jobs.table_columns import TABLE_COLUMNS
 
 HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion", "run"}
 
@@ -25,6 +26,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
         (COMMIT_RECORDERS, {"repositories"}),
         (APPROVAL_SUBJECTS, {"promotion"}),
         (SPEC_COMPLETIONS, {"dataset", "evaluation", "version"}),
+        (TABLE_COLUMNS, {"datasets"}),
         (HOLD_OBJECTS, HELD),
     ],
     ids=lambda value: getattr(value, "name", ""),

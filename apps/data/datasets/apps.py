@@ -6,15 +6,18 @@ class DatasetsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register what the apps below cannot import: what a dataset expects of a job's spec, the versions that a
-        script's spec names, and what can be held."""
+        script's spec names, the columns of a table, and what can be held."""
         from django.utils.translation import gettext_lazy
 
+        from apps.data.datasets.latest_tables import find_column_types
         from apps.data.datasets.models import DatasetVersion
         from apps.data.datasets.quality.required_expectations import merge_expectations
         from apps.data.datasets.versions.script_data import resolve_script_data
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
         from apps.platform.jobs.submission import SPEC_COMPLETIONS, SPEC_INPUTS
+        from apps.platform.jobs.table_columns import TABLE_COLUMNS
 
+        TABLE_COLUMNS.register("datasets", find_column_types)
         SPEC_INPUTS.register("script", resolve_script_data)
         SPEC_COMPLETIONS.register("dataset", merge_expectations)
         HOLD_OBJECTS.register(

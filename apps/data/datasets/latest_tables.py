@@ -22,6 +22,13 @@ def find_table(actor: Actor, project: Project, digest: str) -> DatasetFile | Non
     return query_tables(actor, project).filter(artifact=digest).first() if digest else None
 
 
+def find_column_types(actor: Actor, project: Project, digest: str) -> dict[str, str]:
+    """{column: type} of the table with this digest; empty where the project has none, or they are not known."""
+    file = find_table(actor, project, digest)
+    columns = file.version.columns if file else []
+    return {str(column.get("name")): str(column.get("dtype") or "") for column in columns}
+
+
 def query_tables(actor: Actor, project: Project):  # type: ignore[no-untyped-def]  # a queryset of DatasetFile
     visible = Dataset.objects.visible_to(actor).filter(project=project)
     files = DatasetFile.objects.filter(IS_TABLE_FILE, version__dataset__in=visible)

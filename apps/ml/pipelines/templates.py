@@ -234,7 +234,9 @@ def find_column_faults(parameters: Mapping[str, Any], columns: Sequence[str]) ->
     )  # that flagging adds
     references = [(where, name, columns) for where, name in list_names(parameters, "train", "target")]
     references += [
-        (where, name, [*columns, *flag_columns]) for where, name in list_names(parameters, "train", "features")
+        (where, name, [*columns, *flag_columns])
+        for field in ("features", "categories")
+        for where, name in list_names(parameters, "train", field)
     ]
     if not is_cleaning_skipped(parameters):
         references += [(where, name, columns) for where, name in list_names(parameters, "clean", "columns")]

@@ -23,6 +23,7 @@ from apps.platform.jobs.machine_code import find_foreign_code
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.spec_validation import combine_errors, get_job_kind, parse_spec
 from apps.platform.jobs.states import JobState
+from apps.platform.jobs.table_columns import check_columns
 from apps.platform.nodes.extras import MISSING
 from apps.platform.nodes.models import Node
 from deepseek.messages import Message
@@ -132,6 +133,8 @@ def validate_submission(
     errors += missing + unknown
     filled = {i.slot: artifacts[i.digest] for i in submission.inputs if i.digest in artifacts}
     errors += find_foreign_code(kind.loads, project.pk, filled)
+    if spec is not None:
+        errors += check_columns(actor, project, spec, {slot: artifact.pk for slot, artifact in filled.items()})
     if spec is not None and not errors:
         try:
             for key, name in submission.register.items():

@@ -14,6 +14,7 @@ from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.presenters import NUMBER_TYPES
 from apps.data.datasets.queries import MAX_REPORT_BYTES, read_first_bytes
 from apps.platform.jobs.specforms.fields import ListOption
+from apps.platform.jobs.table_columns import TEXT_TYPES
 
 MAX_COLUMNS_OFFERED = 500
 CACHE_SECONDS = 30 * 86_400
@@ -41,8 +42,13 @@ class TableColumn:
 
     @property
     def is_learnable(self) -> bool:
-        """Whether a model can learn from it: numbers, and true and false as 1 and 0."""
-        return self.is_number or self.dtype.startswith(("decimal", "bool"))
+        """Whether a model can learn from it: numbers, true and false as 1 and 0, and text as categories."""
+        return self.is_number or self.dtype.startswith(("decimal", "bool", *TEXT_TYPES))
+
+    @property
+    def is_category(self) -> bool:
+        """Whether its values may be categories: text, true and false, and whole numbers."""
+        return self.dtype.startswith(("int", "uint", "bool", *TEXT_TYPES))
 
 
 def list_columns(version: DatasetVersion) -> list[TableColumn]:

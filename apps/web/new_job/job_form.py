@@ -30,6 +30,7 @@ from apps.platform.jobs.specforms.resource_fields import build_needs_group, buil
 from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview, is_scheduled
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.submission import InputSpec, Submission, resolve_needs
+from apps.platform.jobs.table_columns import check_target
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
 from apps.web.new_job.clean_preview import CleanPreview
 from apps.web.new_job.code_archives import list_archives
@@ -39,6 +40,7 @@ from apps.web.new_job.plan_columns import build_step_choices
 from deepseek.clean.spec import CleanSpec
 from deepseek.script.spec import CODE
 from deepseek.tables.csv_dialect import CsvDialect
+from deepseek.train.spec import TrainSpec
 
 COLUMNS_LIST_ID = "columns"  # id of the list of names that text fields of columns offer
 READ_AS = "read_as"  # the table whose dialect the spec holds
@@ -155,6 +157,14 @@ class JobForm:
         self.check_numbers()
         self.read_node_needs()
         self.check_name()
+        self.check_columns()
+
+    def check_columns(self) -> None:
+        """What the table's columns say against the spec, before it is queued."""
+        spec = self.spec_form.parsed()
+        if isinstance(spec, TrainSpec):
+            found = check_target(spec, {column.name: column.dtype for column in self.columns})
+            self.spec_form.add_errors([{**error, "message": translate_error(error)} for error in found])
 
     def check_filled(self) -> None:
         """As `check`, without the errors of fields that nothing was entered in yet."""
@@ -233,7 +243,9 @@ class JobForm:
             text = translate_error(error)
             if name in own_pointers:
                 self.errors.setdefault(name, text)
-            elif self.kind.check is not None and not str(error["code"]).startswith("spec_"):
+            elif error["code"] == "column_not_numeric" or (
+                self.kind.check is not None and not str(error["code"]).startswith("spec_")
+            ):
                 spec_errors.append({**error, "message": text})  # what this plane has against it, with the way out
             else:
                 spec_errors.append(error)
@@ -276,6 +288,10 @@ class JobForm:
             cleans = self.key == "clean"
             fits = (lambda column: column.is_number) if cleans else (lambda column: column.is_learnable)
             self.spec_form.offers = {self.layout.picks: build_column_choices(self.columns, fits)}
+        if self.layout.categories and self.columns:
+            self.spec_form.offers[self.layout.categories] = build_column_choices(
+                self.columns, lambda column: column.is_category
+            )
         if self.layout.steps and self.columns:
             steps = self.spec_form.spec().get(self.layout.steps.strip("/"))
             self.spec_form.offers |= build_step_choices(self.columns, steps)
@@ -409,6 +425,7 @@ class JobForm:
             return ""
         parts = [f"#{COLUMNS_LIST_ID}"] if self.layout.names else []
         parts += [f"#f-{self.layout.picks.strip('/')}-f"] if self.layout.picks else []
+        parts += [f"#f-{self.layout.categories.strip('/')}-f"] if self.layout.categories else []
         parts += [f"#f-{self.layout.steps.strip('/')}-l"] if self.layout.steps else []
         parts += ["#f-csv-g", f"#{READ_AS}"] if "csv" in self.kind.spec.model_fields else []
         return ",".join(parts)

@@ -45,6 +45,7 @@ class FormLayout:
     rare: frozenset[str] = frozenset()  # fields
     names: tuple[str, ...] = ()  # texts that are columns; of an entry of a list with /*
     picks: str = ""  # a list of texts that are columns
+    categories: str = ""  # a list of texts that are columns of categories
     steps: str = ""  # a list of groups that pick columns of their own
 
 
@@ -69,9 +70,10 @@ LAYOUTS = {
     "diff": FormLayout(folded=frozenset({"/csv_before", "/csv_after"})),
     "train": FormLayout(
         rare=frozenset({"/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})
-        | frozenset({"/server_mode", "/servers", "/staleness"}),
+        | frozenset({"/server_mode", "/servers", "/staleness", "/weights", "/reference"}),
         names=("/target",),
         picks="/features",
+        categories="/categories",
     ),
     "quantize": FormLayout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
     "evaluate": FormLayout(

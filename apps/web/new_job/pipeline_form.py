@@ -96,6 +96,7 @@ class PipelineForm:
             self.spec_form.offers = {
                 "/clean/columns": build_column_choices(columns, lambda column: column.is_number),
                 "/train/features": build_column_choices(columns, lambda column: column.is_learnable),
+                "/train/categories": build_column_choices(columns, lambda column: column.is_category),
             }
 
     def handle(self, op: str) -> Pipeline | None:
