@@ -202,8 +202,10 @@ def _spans_hosts(store: Any, gang: GangPlace) -> bool:
 
 
 def _describe_host() -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{platform.node()} {boot.read_text().strip() if boot.exists() else ''}"
+    """The machine and the network of its loopback: members of a job may share the one and not the other."""
+    boot, network = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/net")
+    parts = [boot.read_text().strip() if boot.exists() else "", os.readlink(network) if network.exists() else ""]
+    return " ".join([platform.node(), *parts])
 
 
 def _find_own_address(gang: GangPlace) -> str:
