@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.conftest import start_plane
-from tests.faults.test_gang import NODES, SPEC, SecondWorker, upload_table
+from tests.faults.test_gang import (
+    NODES,
+    SPEC,
+    SecondWorker,
+    compute_weights,
+    find_rank,
+    get_weights,
+    upload_table,
+)
 from tests.workers.gangs.test_link import TOOLS
 from tests.workers.test_veth_link import IP, Space
 
@@ -48,11 +56,16 @@ def hosts(plane):
         space.holder.wait()
 
 
-def test_trains_over_two_hosts(plane, hosts):
+def test_training_over_two_hosts_outlives_a_killed_rank(plane, hosts, tmp_path):
+    weights = compute_weights(tmp_path)
     job = plane.submit(kind="train", spec=SPEC, inputs={"table": {"digest": upload_table(plane)}}, **NODES)
     plane.checkpointed(job)
     counters = {name: read_bytes(space) for name, space in hosts.items()}
+    find_rank(plane, job, 1).kill()
     found = plane.until(job, lambda found: found["state"] == "succeeded")
+    assert found["attempt"].startswith("2")
+    assert any("goes on from the checkpoint of step" in line for line in plane.log(job))
+    assert get_weights(found) == weights
     assert sorted(m["node"] for m in found["members"]) == ["left", "right"]
     assert all(count > 10_000 for count in counters.values()), counters  # over the cable
 

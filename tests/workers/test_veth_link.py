@@ -53,7 +53,7 @@ class Space:
     """A network namespace that lasts as long as this object is used."""
 
     def __init__(self) -> None:
-        self.holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 120"], stdout=subprocess.PIPE)
+        self.holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 900"], stdout=subprocess.PIPE)
         self.holder.stdout.readline()
         self.pid = str(self.holder.pid)
 
