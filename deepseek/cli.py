@@ -43,6 +43,7 @@ class Command:
     explain: str = ""  # tells what a run would do to its first input, without doing it
     check: str = ""  # tells whether its first input is what the spec expects, and does nothing else
     files: dict[str, tuple[str, str]] = field(default_factory=dict)  # more inputs: flag -> its slot, and a few words
+    input_help: str = "a CSV or Parquet file"
     run: str = ""  # where the work is done, if not in the folder of that name
     instead: "tuple[str, Command] | None" = None  # a flag, and what is meant where it is given
     group: str = "on this machine, with no plane"  # the heading that it stands under in the overview
@@ -107,6 +108,15 @@ COMMANDS = {
         "deepseek.train.spec:TrainSpec",
         ("table",),
         {f"schedule.{name}": name.replace("_", "-") for name in SCHEDULE},
+    ),
+    "train-entities": Command(
+        "train a model that finds persons and organizations in texts, and measure it on held-out ones",
+        "deepseek.entities.spec:EntitiesSpec",
+        ("texts",),
+        {f"schedule.{name}": name.replace("_", "-") for name in SCHEDULE},
+        files={"weights": ("weights", "the model.safetensors of an earlier training, to go on from")},
+        run="deepseek.entities.run:run",
+        input_help="JSON lines with a text and its spans, an export of Label Studio, or tokens with BIO tags (CoNLL)",
     ),
     "quantize": Command(
         "make the linear layers of a model 8-bit, and measure what that costs and brings",
@@ -211,7 +221,7 @@ def _show_overview(words: list[str]) -> int:
     """``deepseek``, ``--help``, ``--version``, and anything that is no command."""
     groups: dict[str, list[str]] = {}
     for name, command in COMMANDS.items():
-        groups.setdefault(command.group, []).append(f"  {name:10}{command.sentence}\n")
+        groups.setdefault(command.group, []).append(f"  {name:16}{command.sentence}\n")
     lines = "\n".join(f"{heading}:\n{''.join(rows)}" for heading, rows in groups.items())
     parser = argparse.ArgumentParser(
         prog="deepseek",
@@ -314,7 +324,7 @@ def _build_parser(name: str, command: Command, description: str) -> argparse.Arg
         words = "the folder of a model, as `deepseek train`, `quantize` or `compile` makes it"
         parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
     for slot in command.slots:
-        parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}: a CSV or Parquet file")
+        parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}: {command.input_help}")
     for flag, (slot, help_text) in command.files.items():
         parser.add_argument(f"--{flag}", dest=f"more:{slot}", metavar="FILE", type=Path, help=help_text)
     if command.from_model:

@@ -22,7 +22,8 @@ CHUNK = 8192  # rows of one call, so that memory does not grow with the rows
 
 
 def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
-    """Measure the model in the slots ``model`` and ``manifest``, in any of its forms, on the table in ``table``.
+    """Measure the model in the slots ``model`` and ``manifest``, in any of its forms, on the table in ``table``;
+    a model of entities on a file of texts, as its training takes them.
 
     Writes ``evaluation.json`` (whose meta is the whole document), ``rows.parquet`` and ``replicates.json`` into the
     folder `out`. Equal inputs and spec give equal bytes of rows and replicates; the evaluation also holds times and
@@ -43,6 +44,10 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
     with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
+        if manifest.task == "entities":
+            from deepseek.entities.evaluate import evaluate_texts  # another family: not loaded for tables
+
+            return build_evaluation_result(evaluate_texts(spec, manifest, inputs, stage, report), report)
         examples = read_evaluation(inputs["table"], manifest, spec)
         predictor, model_bytes = open_and_measure(
             lambda: open_model(manifest, inputs["model"]), lambda model: model.predict(examples.features[:1])

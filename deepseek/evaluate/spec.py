@@ -150,7 +150,7 @@ class PredictionsSpec(Measures):
     )
 
 
-Task = Literal["classification", "regression", "forecast", "ranking"]
+Task = Literal["classification", "regression", "forecast", "ranking", "entities"]
 METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
     "classification": {
         "accuracy": "higher",
@@ -168,6 +168,7 @@ METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
     "regression": {"rmse": "lower", "mae": "lower", "r2": "higher", "mape": "lower"},
     "forecast": {"rmse": "lower", "mae": "lower", "r2": "higher", "mape": "lower"},
     "ranking": {"map": "higher", "mrr": "higher"},
+    "entities": {"f1": "higher", "precision": "higher", "recall": "higher"},
 }
 """Metrics by task and which way is better; a ranking has ndcg_at_<k> too, for each rank asked for."""
 

@@ -7,6 +7,7 @@ from deepseek.messages import N_
 from deepseek.models.manifest import MANIFEST_NAME, ModelManifest
 
 HELDOUT_NAME = "heldout.safetensors"
+TEXT_HELDOUT_NAME = "heldout.jsonl"  # of a model that takes texts
 
 
 def find_model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Path]:
@@ -14,7 +15,8 @@ def find_model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Pa
 
     Raises EngineError ``no_model_folder``, ``manifest_unreadable``, ``model_file_missing`` or ``heldout_missing``.
     """
-    inputs = {**find_model_files(folder), "heldout": heldout or folder / HELDOUT_NAME}
+    texts = folder / TEXT_HELDOUT_NAME
+    inputs = {**find_model_files(folder), "heldout": heldout or (texts if texts.is_file() else folder / HELDOUT_NAME)}
     if not inputs["heldout"].is_file():
         raise EngineError(
             "heldout_missing",

@@ -45,7 +45,7 @@ class TensorSpec(_Frozen):
     """One input or output; -1 in the shape is the number of rows."""
 
     name: str
-    dtype: Literal["float32", "float64", "int64"]
+    dtype: Literal["float32", "float64", "int64", "string", "object"]
     shape: list[int]
 
 
@@ -117,6 +117,32 @@ class ImageArchitecture(_Frozen):
         return (3, self.height, self.width)
 
 
+class EntitiesArchitecture(_Frozen):
+    """A transformer that tags the tokens of a text; its vocabulary is among the assets of its file."""
+
+    type: Literal["entities"] = "entities"
+    labels: list[str] = Field(min_length=1, max_length=50)
+    words: int = Field(ge=0, le=10**6)  # of the vocabulary
+    buckets: int = Field(ge=64, le=10**6)  # vectors that hashed parts of words share
+    max_length: int = Field(ge=8, le=2048)  # tokens at once; longer texts are cut
+    width: int = Field(ge=8, le=1024)
+    layers: int = Field(ge=1, le=24)
+    heads: int = Field(ge=1, le=32)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    token_dropout: float = Field(0.0, ge=0, lt=1)
+    output: Literal["spans"] = "spans"
+
+    @property
+    def outputs(self) -> int:
+        """BIO tags: O, and two of each label."""
+        return 1 + 2 * len(self.labels)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of the longest text, as the network takes it: tokens, and what it sees of each."""
+        return (self.max_length, 10)
+
+
 def _read_type(value: Any) -> str:
     """The family of an architecture; the first ones did not name it."""
     found = value.get("type", "mlp") if isinstance(value, dict) else getattr(value, "type", "")
@@ -124,7 +150,10 @@ def _read_type(value: Any) -> str:
 
 
 Architecture = Annotated[
-    Annotated[MlpArchitecture, Tag("mlp")] | Annotated[ImageArchitecture, Tag("image")], Discriminator(_read_type)
+    Annotated[MlpArchitecture, Tag("mlp")]
+    | Annotated[ImageArchitecture, Tag("image")]
+    | Annotated[EntitiesArchitecture, Tag("entities")],
+    Discriminator(_read_type),
 ]
 
 
@@ -135,7 +164,7 @@ class ModelManifest(_Frozen):
     variant: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,59}$")  # fp32, int8, tvm-x86_64
     format: Format
     file: ModelFile
-    task: Literal["classification", "regression", "forecast"]
+    task: Literal["classification", "regression", "forecast", "entities"]
     target: str = Field(max_length=500)
     features: list[str]  # names of the inputs, in their order
     classes: list[str] = []  # of a classification, in the order of the outputs

@@ -21,6 +21,7 @@ from deepseek.models.manifest import (
     FILE_NAMES,
     MANIFEST_NAME,
     Architecture,
+    EntitiesArchitecture,
     ModelFile,
     ModelManifest,
     Signature,
@@ -34,7 +35,11 @@ _PICKLE, _ZIP = b"\x80", b"PK\x03\x04"  # how torch.save began before 1.6, and b
 ASSETS = "assets"
 """The one key of a model file's metadata: a JSON object of what else the model needs, as `encode_assets` writes it."""
 
-BUILDERS = {"mlp": "deepseek.models.mlp:MlpNetwork", "image": "deepseek.images.network:ImageNetwork"}
+BUILDERS = {
+    "mlp": "deepseek.models.mlp:MlpNetwork",
+    "image": "deepseek.images.network:ImageNetwork",
+    "entities": "deepseek.entities.network:EntitiesNetwork",
+}
 """Architecture type -> "module:class" of its network, which takes the architecture alone."""
 
 
@@ -93,25 +98,30 @@ def encode_assets(assets: Mapping[str, Any]) -> str:
     return json.dumps(assets, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def read_assets(path: Path) -> dict[str, Any]:
+def read_assets(path: Path, field: str = "inputs/model") -> dict[str, Any]:
     """The assets in the header of the safetensors file at `path`; none where it was saved without.
 
     Raises EngineError ``model_unsafe`` or ``model_unreadable``.
     """
-    refuse_pickle(path)
+    refuse_pickle(path, field)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(ASSETS, "{}")
         assets = json.loads(text)
     except (safetensors.SafetensorError, ValueError, OSError, RecursionError) as error:
-        raise _build_network_error(path, str(error)) from error
+        raise _build_network_error(path, str(error), field) from error
     if not isinstance(assets, dict):
-        raise _build_network_error(path, f"its {ASSETS} are no JSON object")
+        raise _build_network_error(path, f"its {ASSETS} are no JSON object", field)
     return assets
 
 
 def build_signature(architecture: Architecture) -> Signature:
-    """One input ``features`` (rows, ...) and one output, named by what it is: ``value`` or ``probabilities``."""
+    """One input ``features`` (rows, ...) and one output, named by what it is, such as ``value`` or ``spans``."""
+    if isinstance(architecture, EntitiesArchitecture):  # texts, and of each a list of spans
+        return Signature(
+            inputs=[TensorSpec(name="features", dtype="string", shape=[-1])],
+            outputs=[TensorSpec(name=architecture.output, dtype="object", shape=[-1])],
+        )
     return Signature(
         inputs=[TensorSpec(name="features", dtype="float32", shape=[-1, *architecture.input_shape])],
         outputs=[TensorSpec(name=architecture.output, dtype="float32", shape=[-1, architecture.outputs])],
@@ -149,32 +159,32 @@ def load_network(manifest: ModelManifest, path: Path) -> Trainable:
     return network.eval().requires_grad_(False)
 
 
-def refuse_pickle(path: Path) -> None:
-    """Raise EngineError ``model_unsafe`` for a file as torch.save writes it; only its first bytes are read."""
+def refuse_pickle(path: Path, field: str = "inputs/model") -> None:
+    """Raise EngineError ``model_unsafe`` for a pickle, ``model_unreadable`` for what cannot be read at all."""
     try:
         with path.open("rb") as file:
             head = file.read(4)
     except OSError as error:
-        raise _build_network_error(path, error.strerror or str(error)) from error
+        raise _build_network_error(path, error.strerror or str(error), field) from error
     if head.startswith(_PICKLE) or head == _ZIP:
         raise EngineError(
             "model_unsafe",
             "{path_name} is a pickle, as torch.save writes: opening it could run any code, so it was not opened.",
             path_name=path.name,
-            field="inputs/model",
+            field=field,
             value=path.name,
             limit="a safetensors file",
             hint=N_("Save the weights with safetensors.torch.save_file, or train the model here."),
         )
 
 
-def _build_network_error(path: Path, why: str) -> EngineError:
+def _build_network_error(path: Path, why: str, field: str = "inputs/model") -> EngineError:
     return EngineError(
         "model_unreadable",
         "{path_name} is no safetensors file: {why}.",
         path_name=path.name,
         why=why,
-        field="inputs/model",
+        field=field,
         value=path.name,
         limit="a safetensors file",
         hint=N_("The file may be cut short; copy it again and compare its SHA-256 with the manifest."),

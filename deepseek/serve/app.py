@@ -15,9 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from deepseek.entities.predictor import EntitiesPredictor
 from deepseek.job import EngineError
 from deepseek.models.predictor import Predictor
 from deepseek.serve.messages import compute_body_limit, encode_errors, encode_prediction, predict_schema, read_rows
+from deepseek.serve.texts import build_texts_schema, compute_text_limit, encode_spans, read_request_texts
 
 INLINE_BYTES = 16 << 10
 INLINE_SECONDS = 500e-6
@@ -53,11 +55,15 @@ class Service(FastAPI):
         return document
 
 
-def create_app(predictor: Predictor, *, max_rows: int = 4096, at_once: int = 1) -> FastAPI:
+def create_app(predictor: Predictor | EntitiesPredictor, *, max_rows: int = 4096, at_once: int = 1) -> FastAPI:
     """The service of one model. `at_once`: requests that may be computed at a time beside the event loop."""
-    quick = probe(predictor) <= INLINE_SECONDS
-    answer = partial(_handle_prediction, predictor, max_rows)
-    limit = compute_body_limit(predictor.inputs, max_rows, len(predictor.codes))
+    if isinstance(predictor, EntitiesPredictor):
+        quick, limit = False, compute_text_limit(max_rows)
+        answer, about = partial(_handle_texts, predictor, max_rows), build_texts_schema(predictor.architecture.labels)
+    else:
+        quick = probe(predictor) <= INLINE_SECONDS
+        limit = compute_body_limit(predictor.inputs, max_rows, len(predictor.codes))
+        answer, about = partial(_handle_prediction, predictor, max_rows), predict_schema(predictor)
     limiter = CapacityLimiter(at_once)
     document = predictor.manifest.to_json().encode()
 
@@ -70,7 +76,7 @@ def create_app(predictor: Predictor, *, max_rows: int = 4096, at_once: int = 1) 
             return answer(body)
         return await to_thread.run_sync(answer, body, limiter=limiter)
 
-    app = Service(predict, predict_schema(predictor))
+    app = Service(predict, about)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -106,6 +112,14 @@ def _handle_prediction(predictor: Predictor, max_rows: int, body: bytes) -> Resp
         return Response(encode_prediction(outputs, single), media_type="application/json")
     except EngineError as error:
         return _refuse([error])
+
+
+def _handle_texts(predictor: EntitiesPredictor, max_rows: int, body: bytes) -> Response:
+    """As `_handle_prediction`, of a model that takes texts."""
+    texts, single, faults = read_request_texts(body, max_rows=max_rows)
+    if faults:
+        return _refuse(faults)
+    return Response(encode_spans(texts, predictor.predict(texts), single), media_type="application/json")
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

@@ -8,8 +8,15 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepseek.job import EngineError
+from deepseek.models.folder import find_model_files
+from deepseek.models.manifest import ModelManifest
+
+if TYPE_CHECKING:
+    from deepseek.entities.predictor import EntitiesPredictor
+    from deepseek.models.predictor import Predictor
 
 FAILED, INTERRUPTED = 1, 130
 GRACE_SECONDS = 5
@@ -27,10 +34,8 @@ def serve_model(words: Sequence[str]) -> int:
         raise _build_not_installed_error(error) from error
     import torch
 
-    from deepseek.models.predictor import load_predictor
-
     torch.set_num_threads(arguments.threads)
-    predictor = load_predictor(arguments.model_dir)
+    predictor = load_model(arguments.model_dir)
     app = create_app(predictor, max_rows=arguments.max_rows, at_once=os.cpu_count() or 1)
     try:
         listener = open_listener(arguments.host, arguments.port)
@@ -49,7 +54,8 @@ def serve_model(words: Sequence[str]) -> int:
     )
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     variant, task = predictor.manifest.variant, predictor.manifest.task
-    announcement = f"deepseek: serving {variant}, a {task}, on {_format_address(listener)}"
+    kind = "model of entities" if task == "entities" else task
+    announcement = f"deepseek: serving {variant}, a {kind}, on {_format_address(listener)}"
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -65,6 +71,16 @@ def serve_model(words: Sequence[str]) -> int:
     finally:
         print("deepseek: stopped", file=sys.stderr)
     return 0
+
+
+def load_model(folder: Path) -> "Predictor | EntitiesPredictor":
+    """The model in the folder, of whatever family. Raises what `open_model` and `open_entities` do."""
+    from deepseek.entities.predictor import open_entities
+    from deepseek.models.predictor import open_model
+
+    files = find_model_files(folder)
+    manifest = ModelManifest.read(files["manifest"])
+    return (open_entities if manifest.task == "entities" else open_model)(manifest, files["model"])
 
 
 def open_listener(host: str, port: int) -> socket.socket:
@@ -90,7 +106,7 @@ def _format_address(listener: socket.socket) -> str:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepseek serve",
-        description='Answer POST /predict with {"features": [...]} by {"prediction": [...]}: one row, or several.',
+        description='Answer POST /predict with {"features": [...]} by {"prediction": [...]}: one example, or several.',
         allow_abbrev=False,
     )
     words = "the folder of a model, as `deepseek train`, `quantize` or `compile` makes it"

@@ -45,13 +45,13 @@ def read_rows(
     try:
         document = from_json(body)
     except ValueError as error:
-        return _NONE, False, [_build_json_error(str(error))]
+        return _NONE, False, [build_json_error(str(error))]
     features = document.get("features") if isinstance(document, dict) else None
     if not isinstance(features, list):
         return _NONE, False, [_build_features_error(document, width)]
     single = not (features and isinstance(features[0], list))
     if not single and len(features) > max_rows:
-        return _NONE, False, [_build_too_many_error(len(features), max_rows)]
+        return _NONE, False, [build_too_many_error(len(features), max_rows)]
     given = [features] if single else features
     faults = list(islice(encode_categories(given, codes, width, single), MOST_FAULTS)) if codes else []
     if faults:
@@ -129,7 +129,8 @@ def _build_pointer(place: Sequence[int | str]) -> str:
     return "".join(f"/{part}" for part in ("features", *place))
 
 
-def _build_json_error(why: str) -> EngineError:
+def build_json_error(why: str) -> EngineError:
+    """The error for a body that cannot be read."""
     return EngineError(
         "malformed_json",
         f"The body is not JSON: {why}.",
@@ -159,7 +160,8 @@ def _describe_kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _build_too_many_error(rows: int, max_rows: int) -> EngineError:
+def build_too_many_error(rows: int, max_rows: int) -> EngineError:
+    """The error for more rows than one request may have."""
     return EngineError(
         "too_many_rows",
         f"The request has {rows} rows; one may have {max_rows}.",
@@ -236,8 +238,17 @@ def _build_range_error(place: Sequence[int | str]) -> EngineError:
 
 def predict_schema(predictor: Predictor) -> dict[str, Any]:
     """What OpenAPI says of POST /predict."""
-    request_schema = _list_of(predictor.inputs, VALUES if predictor.codes else "number")
-    response_schema = _list_of(predictor.outputs)
+    return build_prediction_schema(
+        _list_of(predictor.inputs, VALUES if predictor.codes else "number"),
+        _list_of(predictor.outputs),
+        "One row of outputs, or a list of rows",
+    )
+
+
+def build_prediction_schema(
+    request_schema: dict[str, Any], response_schema: dict[str, Any], answer: str
+) -> dict[str, Any]:
+    """What OpenAPI says of POST /predict, for features and predictions of these schemas."""
     parts = {name: {"type": ["string", "null"]} for name in _PARTS}
     part = {"type": "object", "properties": parts}
     error = {"type": "object", "properties": {**parts, "errors": {"type": "array", "items": part}}}
@@ -247,10 +258,7 @@ def predict_schema(predictor: Predictor) -> dict[str, Any]:
         "operationId": "predict",
         "requestBody": {"required": True, "content": _build_content("features", request_schema)},
         "responses": {
-            "200": {
-                "description": "One row of outputs, or a list of rows",
-                "content": _build_content("prediction", response_schema),
-            },
+            "200": {"description": answer, "content": _build_content("prediction", response_schema)},
             **{
                 status: {"description": text, "content": _build_content("error", error)}
                 for status, text in refusals.items()

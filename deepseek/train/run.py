@@ -184,8 +184,8 @@ def _build_figures(
         references=references,
         size_bytes=size,
         notes=[
-            _describe_comparison(paired[0], name),
-            *(_describe_comparison(reference.difference[0], reference.name) for reference in references),
+            describe_comparison(paired[0], name),
+            *(describe_comparison(reference.difference[0], reference.name) for reference in references),
         ],
     )
 
@@ -238,7 +238,8 @@ def _build_baseline(spec: TrainSpec, examples: Examples, heldout: Heldout) -> tu
     return "most frequent class", np.tile(shares.astype(np.float32), (rows, 1))
 
 
-def _describe_comparison(paired: Metric, name: str) -> str:
+def describe_comparison(paired: Metric, name: str) -> str:
+    """The first paired difference as a sentence: better, worse, or perhaps chance."""
     interval = Message(
         # xgettext:no-python-format
         "{value:+.4g}, 95 % interval {low:+.4g} to {high:+.4g}",

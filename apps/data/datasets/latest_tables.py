@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
@@ -17,6 +20,12 @@ def list_latest_tables(actor: Actor, project: Project) -> list[DatasetFile]:
     return drop_duplicate_digests(query_tables(actor, project)[:MAX_TABLES_OFFERED])
 
 
+def list_latest_files(actor: Actor, project: Project, media_types: Sequence[str]) -> list[DatasetFile]:
+    """The files of these types of the newest versions, each digest once under its newest name. One query."""
+    files = query_files(actor, project, Q(media_type__in=media_types))
+    return drop_duplicate_digests(files[:MAX_TABLES_OFFERED])
+
+
 def find_table(actor: Actor, project: Project, digest: str) -> DatasetFile | None:
     """The table with this digest under its newest name, however old; None where the project has none."""
     return query_tables(actor, project).filter(artifact=digest).first() if digest else None
@@ -30,8 +39,12 @@ def find_column_types(actor: Actor, project: Project, digest: str) -> dict[str, 
 
 
 def query_tables(actor: Actor, project: Project):  # type: ignore[no-untyped-def]  # a queryset of DatasetFile
+    return query_files(actor, project, IS_TABLE_FILE)
+
+
+def query_files(actor: Actor, project: Project, which: Q):  # type: ignore[no-untyped-def]  # as above
     visible = Dataset.objects.visible_to(actor).filter(project=project)
-    files = DatasetFile.objects.filter(IS_TABLE_FILE, version__dataset__in=visible)
+    files = DatasetFile.objects.filter(which, version__dataset__in=visible)
     return (
         files.select_related("version__dataset", "artifact").defer("version__manifest").order_by("-version_id", "path")
     )
@@ -47,3 +60,7 @@ def drop_duplicate_digests(files: list[DatasetFile]) -> list[DatasetFile]:
 def format_table_label(file: DatasetFile) -> str:
     rows = f"{file.version.rows:,}" if file.version.rows is not None else "?"
     return _("%(version)s, %(rows)s rows") % {"version": str(file.version), "rows": rows}
+
+
+def format_file_label(file: DatasetFile) -> str:
+    return f"{file.version} · {file.path}"

@@ -172,8 +172,11 @@ def format_loading_commands(version: ModelVersion, server: str) -> str:
 
 
 def format_predict_call(document: Mapping[str, Any]) -> str:
-    """A call with one row of zeros, as wide as the signature says; "" where it does not say."""
+    """A call with one text, or one row of zeros as wide as the signature says; "" where it does not say."""
     inputs = document["signature"].get("inputs") or []
+    if inputs and inputs[0].get("dtype") == "string":
+        body = json.dumps({"features": ["Ada Lovelace met Charles Babbage."]})
+        return f"curl -H 'Content-Type: application/json' \\\n  -d '{body}' \\\n  {SERVE_ADDRESS}"
     width = inputs[0]["shape"][-1] if inputs and inputs[0].get("shape") else None
     if not isinstance(width, int) or width < 1:
         return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,19 +13,21 @@ from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.states import JobState
 
 MAX_JOBS = 50  # of each kind, the newest
-TRAIN_OUTPUTS = {name: ("train", name) for name in ("model", "manifest", "heldout")}
+TRAININGS = ("train", "train_entities")
+TRAIN_OUTPUTS = {name: (("train",), name) for name in ("model", "manifest", "heldout")}
 
-SOURCES: dict[str, dict[str, tuple[str, str]]] = {
+SOURCES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
+    "train_entities": {"weights": (("train_entities",), "model")},
     "quantize": TRAIN_OUTPUTS,
     "compile": TRAIN_OUTPUTS,
-    "evaluate": {slot: TRAIN_OUTPUTS[slot] for slot in ("model", "manifest")},
+    "evaluate": {slot: (TRAININGS, slot) for slot in ("model", "manifest")},
     "register": {
-        f"{form}{ending}": (kind, slot)
-        for form, kind in (("fp32", "train"), ("int8", "quantize"), ("compiled", "compile"))
+        f"{form}{ending}": (kinds, slot)
+        for form, kinds in (("fp32", TRAININGS), ("int8", ("quantize",)), ("compiled", ("compile",)))
         for ending, slot in (("", "model"), ("_manifest", "manifest"), ("_figures", "figures"))
     },
 }
-"""Kind -> slot -> (kind, slot) of the jobs whose outputs fill it. A slot that is not here takes a table."""
+"""Kind -> slot -> (kinds, slot) of the jobs whose outputs fill it. A slot that is not here takes data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def list_output_choices(actor: Actor, project: Project, kind: str) -> list[Outpu
     """The outputs of the newest jobs that fill slots of this kind, newest first: a query per kind, and one."""
     sources = SOURCES.get(kind, {})
     newest: list[int] = []
-    for source in {source for source, _slot in sources.values()}:
+    for source in {kind for kinds, _slot in sources.values() for kind in kinds}:
         jobs = Job.objects.visible_to(actor).filter(project=project, kind=source, state=JobState.SUCCEEDED)
         newest += jobs.order_by("-pk").values_list("pk", flat=True)[:MAX_JOBS]
     slots = {slot for _source, slot in sources.values()}
@@ -66,8 +67,9 @@ def list_output_choices(actor: Actor, project: Project, kind: str) -> list[Outpu
 def build_slot_choices(kind: str, slot: str, made: list[OutputChoice]) -> list[tuple[str, str]]:
     """(digest, label) of what fills the slot, each digest once under its newest job."""
     once: dict[str, str] = {}
+    source = SOURCES[kind].get(slot)
     for choice in made:
-        if (choice.kind, choice.slot) == SOURCES[kind].get(slot):
+        if _fills(choice, source):
             once.setdefault(choice.digest, choice.label)
     return list(once.items())
 
@@ -76,10 +78,14 @@ def find_companions(kind: str, slot: str, digest: str, made: list[OutputChoice])
     """{other slot: digest} of the job that made what fills `slot`: a model goes with its manifest and held-out rows."""
     sources = SOURCES.get(kind, {})
     source = sources.get(slot)
-    by_job: dict[int, dict[tuple[str, str], str]] = defaultdict(dict)
+    job = next((choice.job for choice in made if choice.digest == digest and _fills(choice, source)), None)
+    filled: dict[str, str] = {}
     for choice in made:
-        by_job[choice.job][choice.kind, choice.slot] = choice.digest
-    filled = next((outputs for outputs in by_job.values() if source and outputs.get(source) == digest), {})
-    return {
-        other_slot: filled[place] for other_slot, place in sources.items() if other_slot != slot and place in filled
-    }
+        if choice.job == job:
+            others = (other for other, place in sources.items() if other != slot and _fills(choice, place))
+            filled |= dict.fromkeys(others, choice.digest)
+    return filled
+
+
+def _fills(choice: OutputChoice, source: tuple[tuple[str, ...], str] | None) -> bool:
+    return source is not None and choice.kind in source[0] and choice.slot == source[1]

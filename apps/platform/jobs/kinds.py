@@ -21,6 +21,7 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec
 from deepseek.compile.spec import CompileSpec
 from deepseek.diff.spec import DiffSpec
+from deepseek.entities.spec import EntitiesSpec
 from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
 from deepseek.noop.spec import NoopSpec
 from deepseek.profile.spec import ProfileSpec
@@ -162,6 +163,21 @@ KINDS: dict[str, JobKind] = {
         network=Network.NONE,
         inputs=("table",),
         outputs=("model", "manifest", "figures", "heldout"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=86_400,
+        registers=("experiment",),
+        distributed=True,
+        tracked=True,
+    ),
+    "train_entities": JobKind(
+        label=_("Train a model of entities"),
+        doc=_("Trains a model that finds persons and organizations in texts, and measures it on held-out ones."),
+        spec=EntitiesSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("texts",),
+        optional_inputs=("weights",),
+        outputs=("model", "manifest", "figures", "heldout", "samples"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=86_400,
         registers=("experiment",),

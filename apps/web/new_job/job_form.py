@@ -15,7 +15,14 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
 from apps.core.request_values import MAX_INT64, parse_int
-from apps.data.datasets.latest_tables import MAX_TABLES_OFFERED, find_table, format_table_label, list_latest_tables
+from apps.data.datasets.latest_tables import (
+    MAX_TABLES_OFFERED,
+    find_table,
+    format_file_label,
+    format_table_label,
+    list_latest_files,
+    list_latest_tables,
+)
 from apps.data.datasets.models import DatasetFile
 from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.manifest import parse_dialect
@@ -59,8 +66,14 @@ class JobForm:
         self.status = 200
         self.upload_error = ""
         self.told: CleanPreview | None = None  # by the engine, of the first rows
-        self.files = list_latest_tables(actor, project) if self.table_slot else []
+        self.files = self.list_files() if self.table_slot else []
         self.made = list_output_choices(actor, project, key)
+
+    def list_files(self) -> list[DatasetFile]:
+        """What the slots of data may take: tables, or the files that the layout names."""
+        if self.layout.media_types:
+            return list_latest_files(self.actor, self.project, self.layout.media_types)
+        return list_latest_tables(self.actor, self.project)
 
     def build_spec_form(self, initial: Mapping[str, Any] | None = None) -> SpecForm:
         form = SpecForm(self.key, initial)
@@ -401,8 +414,11 @@ class JobForm:
             doc = doc if slot == self.slots[0] else ""  # once, not beside each of nine
         else:
             choices = [("", _("Choose a version") if required else _("none"))]
-            choices += [(file.artifact_id, format_table_label(file)) for file in self.files]
+            label = format_file_label if self.layout.media_types else format_table_label
+            choices += [(file.artifact_id, label(file)) for file in self.files]
             doc = _("The newest %(count)s tables of this project. The job keeps the digest, not the name.")
+            if self.layout.media_types:
+                doc = _("The newest %(count)s files of this project. The job keeps the digest, not the name.")
             doc %= {"count": MAX_TABLES_OFFERED}
         value = self.values.get(f"inputs/{slot}", "")
         if value and value not in dict(choices):

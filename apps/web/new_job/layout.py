@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
+from apps.data.datasets.versions.manifest import JSON_LINES
+
 REGISTRATION_FIELDS: dict[str, tuple[Promise, Promise, Promise]] = {
     "dataset": (
         gettext_lazy("Register as"),
@@ -47,6 +49,7 @@ class FormLayout:
     picks: str = ""  # a list of texts that are columns
     categories: str = ""  # a list of texts that are columns of categories
     steps: str = ""  # a list of groups that pick columns of their own
+    media_types: tuple[str, ...] = ()  # of the files that the first slot takes, where it is no table
 
 
 LAYOUTS = {
@@ -74,6 +77,12 @@ LAYOUTS = {
         names=("/target",),
         picks="/features",
         categories="/categories",
+    ),
+    "train_entities": FormLayout(
+        media_types=(JSON_LINES, "application/jsonl", "application/json", "text/plain"),
+        rare=frozenset({"/format", "/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})
+        | frozenset({"/strategy", "/processes", "/micro_batch", "/activation_checkpointing", "/vocabulary", "/buckets"})
+        | frozenset({"/token_dropout", "/server_mode", "/servers", "/staleness"}),
     ),
     "quantize": FormLayout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
     "evaluate": FormLayout(

@@ -40,6 +40,7 @@ MEDIA_TYPE_BY_SUFFIX = {
     ".arrow": ARROW,
     ".json": "application/json",
     ".txt": "text/plain",
+    ".conll": "text/plain",
 }
 KIND_NAMES = {CSV: "CSV", PARQUET: "Parquet", JSON_LINES: "JSON lines", ARROW: "Arrow"}
 UNKNOWN_TYPE = "application/octet-stream"
