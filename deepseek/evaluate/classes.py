@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from deepseek.evaluate.auc import compute_auc
+from deepseek.evaluate.document import CalibrationBin
 from deepseek.evaluate.measures import (
     Blocks,
     Draws,
@@ -78,6 +79,23 @@ _ORDER = (
 def assign_bins(largest: Floats, bins: int) -> Blocks:
     """The bin of a share: the k-th of `bins` holds (k / bins, (k + 1) / bins], the first one 0 too."""
     return np.clip(np.ceil(largest * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def compute_calibration_bins(shares: Outputs, target: Target, bins: int) -> list[CalibrationBin]:
+    """How sure the model was and how often it was right, for each bin that holds a row."""
+    largest = shares.max(axis=1).astype(np.float64)
+    hit, place = shares.argmax(axis=1) == target, assign_bins(largest, bins)
+    return [
+        CalibrationBin(
+            low=k / bins,
+            high=(k + 1) / bins,
+            rows=int((place == k).sum()),
+            confidence=float(largest[place == k].mean()),
+            accuracy=float(hit[place == k].mean()),
+        )
+        for k in range(bins)
+        if (place == k).any()
+    ]
 
 
 def _build_share_measures(

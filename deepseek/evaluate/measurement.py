@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.evaluate.bootstrap import Series, build_series, compute_pairing, serialize_series
-from deepseek.evaluate.classes import assign_bins, build_class_measures
+from deepseek.evaluate.classes import build_class_measures, compute_calibration_bins
 from deepseek.evaluate.document import CalibrationBin, SliceFigures
 from deepseek.evaluate.examples import FEWEST_ROWS, Examples
 from deepseek.evaluate.measures import Blocks, Floats, Measure, Outputs, Target
@@ -141,19 +141,7 @@ class Measurement:
         shares = self.answers.shares
         if self.task != "classification" or shares is None:
             return []
-        largest, bins = shares.max(axis=1).astype(np.float64), self.spec.calibration_bins
-        hit, place = shares.argmax(axis=1) == self.examples.target, assign_bins(largest, bins)
-        return [
-            CalibrationBin(
-                low=k / bins,
-                high=(k + 1) / bins,
-                rows=int((place == k).sum()),
-                confidence=float(largest[place == k].mean()),
-                accuracy=float(hit[place == k].mean()),
-            )
-            for k in range(bins)
-            if (place == k).any()
-        ]
+        return compute_calibration_bins(shares, self.examples.target, self.spec.calibration_bins)
 
 
 def _find_positive(spec: Measures, answers: Answers) -> int | None:

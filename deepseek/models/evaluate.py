@@ -60,6 +60,13 @@ def measure(
     return metrics
 
 
+def compute_headline(task: str, outputs: Outputs, target: Target) -> tuple[str, Better, float]:
+    """Name, direction and value of the first metric that `measure` gives, without its interval."""
+    name, better, compute = _list_metrics(task)[0]
+    sums = _compute_sums(task, outputs, target, np.zeros(len(target), np.int64))
+    return name, better, float(compute(sums)[0])
+
+
 def measure_difference(
     task: str,
     outputs: Outputs,
