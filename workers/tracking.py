@@ -106,8 +106,11 @@ class Tracker:
 
 
 def name_run_file(job: Job, slot: str, name: str) -> str:
-    """The path of an output among the files of the run. A script's slots are paths already, and it logs files too."""
-    return f"{RUN_OUTPUTS}/{slot}" if KINDS[job.kind].user_code else f"{slot}/{name}"
+    """The path of an output among the files of the run. A script's slots are paths already, and it logs files too;
+    of other kinds those with a folder are, as plots/roc.svg."""
+    if KINDS[job.kind].user_code:
+        return f"{RUN_OUTPUTS}/{slot}"
+    return slot if "/" in slot else f"{slot}/{name}"
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------

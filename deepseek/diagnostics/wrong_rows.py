@@ -1,6 +1,6 @@
 """The held-out rows of a table on which a model was most wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from deepseek.models.evaluate import Outputs, Target
 MAX_ROWS = 20
 MIN_ROWS = 5  # of classes, where fewer rows got a wrong one: those whose right class got the smallest share
 MAX_FEATURES = 30  # values told of a row
+MAX_LETTERS = 200  # of a category
 
 
 def list_wrong_rows(
@@ -21,10 +22,11 @@ def list_wrong_rows(
     names: Sequence[str],
     classes: Sequence[str],
     first: Sequence[str] = (),
+    categories: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows as samples, the worst first: of classes those whose right class got the smallest share, as many as got a
     wrong one; of values those with the largest error. `first`: the features that are told first, the others in the
-    order of the table."""
+    order of the table. `categories`: of features that are codes of words, one more being none of them."""
     order = {name: place for place, name in enumerate(first)}
     visible = sorted(range(len(names)), key=lambda k: (order.get(names[k], len(order)), k))[:MAX_FEATURES]
     most = MAX_ROWS
@@ -41,8 +43,15 @@ def list_wrong_rows(
             sample |= {"share": _round_share(outputs[row, guess]), "target_share": _round_share(right[row])}
         else:
             sample |= {"target": round_value(float(target[row])), "prediction": round_value(float(outputs[row, 0]))}
-        samples.append(sample | {"features": {names[k]: round_value(float(features[row, k])) for k in visible}})
+        values = {names[k]: _format_value(float(features[row, k]), (categories or {}).get(names[k])) for k in visible}
+        samples.append(sample | {"features": values})
     return samples
+
+
+def _format_value(value: float, words: Sequence[str] | None) -> float | str | None:
+    if words is None:
+        return round_value(value)
+    return words[int(value)][:MAX_LETTERS] if value < len(words) else None
 
 
 def _round_share(value: Any) -> float:

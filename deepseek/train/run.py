@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from deepseek.train.reference import NAME as REFERENCE_NAME
 from deepseek.train.reference import fit_reference, is_available, plan_reference
 from deepseek.train.session import Outcome, Prepared, run_training
 from deepseek.train.spec import TrainSpec
+from deepseek.train.table_diagnostics import write_table_diagnostics
 from deepseek.train.table_learner import TableLearner
 
 MOST_EMBEDDED = 50
@@ -38,7 +40,8 @@ _CHUNK = 8192
 
 @dataclass(frozen=True)
 class TrainResult(Result):
-    """Outputs ``model``, ``manifest``, ``figures`` and ``heldout``; the summary says how it went and how good it is."""
+    """Outputs ``model``, ``manifest``, ``figures``, ``heldout``, ``diagnostics``, ``samples`` and drawings below
+    ``plots/``; the summary says how it went and how good it is."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -159,10 +162,14 @@ def _write(spec: TrainSpec, prepared: PreparedTable, outcome: Outcome, stage: Pa
     references = _build_references(spec, prepared, heldout, outputs, report)
     figures = _build_figures(spec, examples, heldout, outputs, manifest.file.size, references)
     (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    diagnosed = write_table_diagnostics(
+        spec, examples, heldout, outputs, stage, predict=partial(predict, network), parameters=parameters
+    )
     report.progress(len(rows), len(rows), "rows", stage="measure")
     for note in figures.notes:
         report.log(note)
-    return _build_result(spec, examples, outcome, manifest, figures)
+    return _build_result(spec, examples, outcome, manifest, figures, diagnosed)
 
 
 def _build_figures(
@@ -263,7 +270,12 @@ def describe_comparison(paired: Metric, name: str) -> str:
 
 
 def _build_result(
-    spec: TrainSpec, examples: Examples, outcome: Outcome, manifest: ModelManifest, figures: Figures
+    spec: TrainSpec,
+    examples: Examples,
+    outcome: Outcome,
+    manifest: ModelManifest,
+    figures: Figures,
+    diagnosed: tuple[Output, ...],
 ) -> TrainResult:
     metrics = {metric.name: metric.value for metric in figures.metrics}
     baseline = figures.baseline.metrics if figures.baseline else []
@@ -273,6 +285,7 @@ def _build_result(
             Output("manifest", MANIFEST_NAME, MANIFEST_TYPE),
             Output("figures", FIGURES_NAME, FIGURES_TYPE),
             Output("heldout", HELDOUT_NAME, HELDOUT_TYPE, {"rows": len(examples.parts.test)}),
+            *diagnosed,
         ),
         summary={
             "task": spec.task,

@@ -32,7 +32,9 @@ def test_train_prints_json(deepseek, write):
     words = [*QUICK, "--max-lr", "0.01", "--hidden", "", "--features", "a", "--json"]
     result = json.loads(fine(deepseek("train", write(TABLE), "-o", "out", *words)).stdout)
     assert result["summary"]["parameters"] == 4  # no hidden layer: two classes of one weight and one bias
-    assert [output["slot"] for output in result["outputs"]] == ["model", "manifest", "figures", "heldout"]
+    slots = [output["slot"] for output in result["outputs"]]
+    assert slots[:5] == ["model", "manifest", "figures", "heldout", "diagnostics"]
+    assert slots[-1] == "samples"
 
 
 def test_every_flag_has_its_name(deepseek):

@@ -162,7 +162,7 @@ KINDS: dict[str, JobKind] = {
         queue="cpu",
         network=Network.NONE,
         inputs=("table",),
-        outputs=("model", "manifest", "figures", "heldout"),
+        outputs=("model", "manifest", "figures", "heldout", "diagnostics", "samples"),  # and drawings below plots/
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=86_400,
         registers=("experiment",),

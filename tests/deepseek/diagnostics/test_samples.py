@@ -63,3 +63,9 @@ def test_wrong_rows_of_values():
     rows = list_wrong_rows(outputs, target, np.ones((30, 1), np.float32), "a", [])
     assert [row["row"] for row in rows[:2]] == [29, 28]
     assert rows[0] == {"row": 29, "target": 0, "prediction": 29, "features": {"a": 1}}
+
+
+def test_categories_are_told_by_their_words():
+    codes = np.array([[0], [1], [2]] * 4, np.float32)
+    rows = list_wrong_rows(np.zeros((12, 1), np.float32), np.arange(12.0), codes, "a", [], categories={"a": ["x", "y"]})
+    assert [row["features"]["a"] for row in rows[-3:]] == [None, "y", "x"]

@@ -9,6 +9,8 @@ import pytest
 import safetensors.numpy
 import torch
 
+from deepseek.diagnostics.document import Diagnostics
+from deepseek.diagnostics.samples import SAMPLES
 from deepseek.job import EngineError, Silent, build_checkpoint_path
 from deepseek.models.figures import Figures
 from deepseek.models.heldout import read_heldout
@@ -19,15 +21,19 @@ from deepseek.train.run import predict, run
 from deepseek.train.spec import TrainSpec
 
 FILES = ("model.safetensors", "model.json", "figures.json", "heldout.safetensors")
+PLOTS = tuple(f"plots/{name}.svg" for name in ("roc", "precision_recall", "calibration", "confusion", "importance"))
+DRAWN = ("diagnostics.json", *PLOTS, "samples.json")
 FLOWERS = {"task": "classification", "target": "kind"}
 WAVES = {"task": "forecast", "target": "height", "lags": 12, "hidden": [16], "epochs": 30}
 
 
 def test_a_classification(train, flowers, tmp_path, report):
     result = train(flowers, **FLOWERS, epochs=20, report=report)
-    assert [o.slot for o in result.outputs] == ["model", "manifest", "figures", "heldout"]
-    assert [o.path for o in result.outputs] == list(FILES)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
+    slots = ["model", "manifest", "figures", "heldout", "diagnostics", *PLOTS, "samples"]
+    assert [o.slot for o in result.outputs] == slots
+    assert [o.path for o in result.outputs] == [*FILES, *DRAWN]
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {*FILES, *DRAWN}
     manifest = ModelManifest.read(tmp_path / "out/model.json")
     assert (manifest.features, manifest.classes) == (["length", "width"], ["daisy", "rose"])
     assert manifest.inputs == {"table": compute_file_sha256(flowers)}
@@ -62,6 +68,29 @@ def test_a_forecast_beats_the_last_value_of_a_wave(train, waves, tmp_path):
     assert ModelManifest.read(tmp_path / "out/model.json").architecture.residual
 
 
+def test_diagnostics_are_of_the_held_out_rows(train, flowers, tmp_path):
+    result = train(flowers, **FLOWERS)
+    made = Diagnostics.model_validate_json((tmp_path / "out/diagnostics.json").read_bytes())
+    assert (made.task, made.target, made.rows, made.confusion.labels) == (
+        "classification",
+        "kind",
+        18,
+        ["daisy", "rose"],
+    )
+    assert made.importance.value == pytest.approx(result.metrics["accuracy"], abs=1e-5)
+    assert {feature.name for feature in made.importance.features} == {"length", "width"}
+    samples = SAMPLES.validate_json((tmp_path / "out/samples.json").read_bytes())
+    assert samples.kind == "rows"
+    assert list(samples.samples[0].features) == [feature.name for feature in made.importance.features]
+
+
+def test_diagnostics_of_a_forecast(train, waves, tmp_path):
+    train(waves, **WAVES)
+    made = Diagnostics.model_validate_json((tmp_path / "out/diagnostics.json").read_bytes())
+    assert (made.task, made.curves, len(made.scatter.rows)) == ("forecast", [], made.rows)
+    assert made.importance.features[0].name == "height[t]"
+
+
 def test_a_regression_beats_the_mean(train, table):
     draw = np.random.default_rng(0)
     x = draw.normal(size=(200, 3))
@@ -77,7 +106,7 @@ def test_equal_runs_are_equal_files(train, flowers, tmp_path, fields):
     torch.rand(5)  # what else happens in the process does not matter
     two = train(flowers, "two", **FLOWERS, **fields)
     assert one == two
-    for name in FILES:
+    for name in (*FILES, *DRAWN):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
