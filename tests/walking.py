@@ -5,6 +5,7 @@ For tests/test_queries.py and benchmarks/web.py: what a page costs must not grow
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ from apps.platform.preferences.models import SavedView
 
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+PNG = b"\x89PNG\r\n\x1a\n"  # its first bytes, which tell what it is
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"
 MODEL_ID = f"m-{1:032x}"  # of the logged model
 RUN_IDS = [f"{number:032x}" for number in (1, 2)]  # of the first runs
@@ -135,6 +137,8 @@ def address(route: str, plane: Seeded) -> str:
         if "reruns/" in route
         else plane.job,
         "row": 1,
+        "table": "importance",
+        "place": 0,
         "number": 0,
         "model": MODEL_ID,
         "type": "dataset_version",
@@ -446,8 +450,26 @@ def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifac
         RunArtifact(run=first, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
         for n, artifact in zip(numbers, artifacts, strict=True)
     )
+    if not first.artifacts.filter(path="samples/samples.json").exists():
+        diagnostics_of(first)
     RunTag.objects.bulk_create(RunTag(run=first, key=f"t{n}", value="1") for n in numbers)
     logged_model_of(first, numbers, artifacts)
+
+
+def diagnostics_of(run: Run) -> None:
+    """What a training job writes of its model, and one picture."""
+    image = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    samples = {"kind": "image", "samples": [{"image": image, "target": "a", "prediction": "b"}]}
+    importance = {"metric": "rmse", "value": 1.0, "rows": 2, "repeats": 5, "features": []}
+    diagnostics = {"task": "regression", "target": "y", "rows": 2, "importance": importance}
+    for name, document in (("diagnostics", diagnostics), ("samples", samples)):
+        with get_store().open_staging() as staging:
+            staging.write(json.dumps({"schema": f"plane/{name}/v1", **document}).encode())
+            digest, size = staging.publish()
+        artifact = Artifact.objects.create(digest=digest, size=size)
+        Holding.objects.create(project=run.project, artifact=artifact, name=name, media_type="x/y", created_by="x")
+        facts = {"artifact": artifact, "size": size, "media_type": "x/y"}
+        RunArtifact.objects.create(run=run, path=f"{name}/{name}.json", **facts)
 
 
 def logged_model_of(run: Run, numbers: range, artifacts: list[Artifact]) -> None:

@@ -13,7 +13,7 @@ SAMPLES_NAME = "samples.json"
 SAMPLES_TYPE = "application/vnd.plane.samples+json"
 SCHEMA = "plane/samples/v1"
 MAX_SAMPLES = 100
-MAX_TEXT = 20_000  # characters of one text
+MAX_TEXT = 200_000  # characters of one text
 MAX_IMAGE = 400_000  # characters of one picture as a data address
 MAX_FEATURES = 50  # values of one row
 

@@ -1,4 +1,4 @@
-"""What a trained model of a table does on its held-out rows: drawn, by feature, and row by row where it is most wrong."""
+"""What a trained model of a table does on its held-out rows: drawn, by feature, and where it is most wrong."""
 
 from pathlib import Path
 

@@ -19,6 +19,8 @@ from django.views.decorators.http import require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.ml.experiments import presenters, queries
+from apps.ml.experiments.diagnostics.documents import find_files, list_first_files
+from apps.ml.experiments.diagnostics.page import build_diagnostics_context
 from apps.ml.experiments.files.page import build_files_context
 from apps.ml.experiments.markdown import render_markdown
 from apps.ml.experiments.metrics import chart_options
@@ -27,7 +29,7 @@ from apps.ml.experiments.models import Metric, Run
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
 
-TABS = ("overview", "metrics", "artifacts", "environment", "lineage", "audit")
+TABS = ("overview", "metrics", "diagnostics", "artifacts", "environment", "lineage", "audit")
 DRAWN_TABS = ("overview", "metrics")
 METRICS = 200  # of one run, on its page
 CHARTS = 16  # on one page; the others are a click away
@@ -48,9 +50,8 @@ def render_run(
     """One tab of the page; `more` says what became of a form on it."""
     measured, system = queries.split_metrics(actor, run, METRICS)
     metrics = sort_metrics(measured)
-    context = (
-        build_head_context(run, metrics, tab) | build_tab_context(request, actor, run, metrics, system, tab) | more
-    )
+    context = build_head_context(run, metrics, tab) | build_file_context(actor, run, tab)
+    context |= build_tab_context(request, actor, run, metrics, system, tab) | more
     context["may_annotate"] = policy.is_allowed(actor, "run.annotate", run)
     wrong = context.get("wrong")
     return render(request, f"experiments/{tab}.html", context, status=wrong.status if wrong else status)
@@ -107,14 +108,24 @@ def sort_metrics(metrics: Sequence[Metric]) -> list[Metric]:
     return [by_key[key] for key in queries.sort_by_preference(by_key)]
 
 
+def build_file_context(actor: Actor, run: Run, tab: str) -> dict[str, Any]:
+    """Whether there are diagnostics, on every tab; on the overview the first files too, on their own what is drawn. One
+    query, and what the bytes take."""
+    if tab == "overview":
+        artifacts, more, has_diagnostics = list_first_files(actor, run, ARTIFACTS)
+        return {"artifacts": artifacts, "more_artifacts": more, "has_diagnostics": has_diagnostics}
+    files = find_files(actor, run)
+    drawn = build_diagnostics_context(actor, run, files) if tab == "diagnostics" else {}
+    return drawn | {"has_diagnostics": bool(files)}
+
+
 def build_tab_context(
     request: HttpRequest, actor: Actor, run: Run, metrics: Sequence[Metric], system: Sequence[Metric], tab: str
 ) -> dict[str, Any]:
     """What only this tab shows."""
     match tab:
         case "overview":
-            artifacts, more = queries.list_first_artifacts(actor, run, ARTIFACTS)
-            context = {"params": queries.list_params(actor, run), "artifacts": artifacts, "more_artifacts": more}
+            context = {"params": queries.list_params(actor, run)}
             context |= build_annotation_context(actor, run) | build_usage_context(actor, run)
             return context | build_chart_context(request, run, metrics, system, tab)
         case "metrics":

@@ -4,6 +4,7 @@ from django.urls import path
 
 from apps.ml.experiments import annotations_page, bulk_page, lists, logged_model_page, run_page
 from apps.ml.experiments.comparison import page
+from apps.ml.experiments.diagnostics.page import download_table, show_sample_image
 
 app_name = "experiments"
 urlpatterns = [
@@ -18,6 +19,8 @@ urlpatterns = [
         for tab in run_page.TABS
         if tab != "overview"
     ),
+    path("runs/<slug:run>/diagnostics/<slug:table>.csv", download_table, name="diagnostics_csv"),
+    path("runs/<slug:run>/samples/<int:place>", show_sample_image, name="sample_image"),
     path("runs/<slug:run>/note", annotations_page.save_note, name="note"),
     path("runs/<slug:run>/tags", annotations_page.add_tag, name="add_tag"),
     path("runs/<slug:run>/tags/remove", annotations_page.remove_tag, name="remove_tag"),
