@@ -16,6 +16,7 @@ HEAVY = (
     "pyarrow",
     "scipy",
     "sklearn",
+    "optuna",
     "pynvml",
     "psutil",
     "s3fs",
