@@ -41,6 +41,8 @@ def _sleep_in_steps(spec: NoopSpec, report: Report) -> None:
         for line in range(logged + 1, spec.log_lines * step // spec.steps + 1):
             report.log(f"line {line} of {spec.log_lines}")
             logged = line
+        if spec.value is not None:
+            report.metric("value", spec.value, step)
         report.progress(step, spec.steps, "steps", stage="sleep")
 
 

@@ -67,3 +67,9 @@ class NoopSpec(BaseModel):
         title="Echo",
         description="Text that becomes the output 'echo', a text file; empty for no such output.",
     )
+    value: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        title="Value",
+        description="Number that the job reports as the metric 'value' at each step, to try sweeps with; empty: none.",
+    )
