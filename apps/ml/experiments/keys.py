@@ -17,6 +17,7 @@ EXPERIMENT_TAG_LIMIT = 20_000
 TAG_LIMIT = 8000  # of a run's tag: what is longer is cut, as MLflow does unless it is told otherwise
 PARAM_LIMIT = 6000  # likewise
 # Tags that mean something to MLflow, and so here.
+PARENT_TAG = "mlflow.parentRunId"  # of a nested run: the run that it belongs to
 NAME_TAG = "mlflow.runName"  # the run's name: a column, never a row
 NOTE_TAG = "mlflow.note.content"  # what its pages show as the description, in Markdown
 CONTEXT_TAG = "mlflow.data.context"  # of a dataset: what the run used it for

@@ -36,6 +36,7 @@ from apps.core.policy import is_allowed
 from apps.ml.experiments import group_bar, presenters, queries
 from apps.ml.experiments.filters.grammar import FilterError
 from apps.ml.experiments.models import Metric, Run, RunParam, RunTag
+from apps.ml.experiments.nesting import build_children_query, load_nesting, order_as_tree
 from apps.ml.experiments.queries import BY_METRIC, Columns, RunFilters
 from apps.ml.experiments.ranking import rank_runs
 from apps.ml.experiments.states import RunState
@@ -202,12 +203,20 @@ def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> N
     if table.rows:
         fill_in(columns, runs, metrics, params)
         tags = load_tags(runs) if tagged else {}
+        nesting = load_nesting([] if table.params.get("group") else runs)
+        is_newest_first = table.query.sort.lstrip("-") == "started"
+        runs = order_as_tree(runs, nesting) if is_newest_first else runs
+        here = {run.pk for run in runs}
         table.rows = [
             {
                 "run": run,
                 "metrics": columns.values.get(run.pk, {}),
                 "params": columns.given.get(run.pk, {}),
                 "tags": tags.get(run.pk, []),
+                "parent": (parent := nesting.parents.get(run.pk)),
+                "is_nested": is_newest_first and parent is not None and parent.pk in here,
+                "children": nesting.children.get(run.pk, 0),
+                "children_query": build_children_query(run.pk),
             }
             for run in runs
         ]

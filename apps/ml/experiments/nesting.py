@@ -1,0 +1,61 @@
+"""Which runs are nested in which: read from the tag that MLflow's clients know, for lists and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from django.db.models import Count
+from django.db.models.functions import Left
+
+from apps.ml.experiments.keys import PARENT_TAG
+from apps.ml.experiments.models import INDEXED, Run, RunTag
+
+
+@dataclass(frozen=True, slots=True)
+class Nesting:
+    """Of some runs."""
+
+    parents: dict[str, Run] = field(default_factory=dict)  # {run: the one that it is nested in}
+    children: dict[str, int] = field(default_factory=dict)  # {run: how many are nested in it}
+
+
+def load_nesting(runs: Sequence[Run]) -> Nesting:
+    """Two or three queries, however many runs. A parent that is gone, or of another project, is none."""
+    ids = [run.pk for run in runs]
+    if not ids:
+        return Nesting()
+    named = dict(RunTag.objects.filter(run__in=ids, key=PARENT_TAG).values_list("run_id", "value"))
+    known = {run.pk: run for run in runs}
+    missing = {pk for pk in named.values() if pk not in known}
+    if missing:
+        fetched = Run.objects.filter(pk__in=missing, project_id=runs[0].project_id).only("id", "name", "project_id")
+        known |= {run.pk: run for run in fetched}
+    # By the index of tags, which holds the first characters of their values.
+    nested = RunTag.objects.annotate(head=Left("value", INDEXED)).filter(key=PARENT_TAG, head__in=ids)
+    nested = nested.filter(run__project_id=runs[0].project_id, run__deleted_at=None)
+    counts = nested.order_by().values_list("head").annotate(Count("pk"))
+    return Nesting({run: known[parent] for run, parent in named.items() if parent in known}, dict(counts))
+
+
+def order_as_tree(runs: Sequence[Run], nesting: Nesting) -> list[Run]:
+    """The same runs, each behind the one that it is nested in where that is among them; otherwise as they were."""
+    here = {run.pk for run in runs}
+    below: dict[str, list[Run]] = {}
+    for run in runs:
+        parent = nesting.parents.get(run.pk)
+        below.setdefault(parent.pk if parent is not None and parent.pk in here else "", []).append(run)
+    ordered: list[Run] = []
+    waiting = list(reversed(below.get("", [])))
+    while waiting:
+        run = waiting.pop()
+        ordered.append(run)
+        waiting.extend(reversed(below.get(run.pk, [])))
+    placed = {run.pk for run in ordered}
+    return ordered + [run for run in runs if run.pk not in placed]  # runs that name each other as parents
+
+
+def build_children_query(run_id: str) -> str:
+    """The query of the list of runs that are nested in this one."""
+    return urlencode({"filter": f"tags.`{PARENT_TAG}` = '{run_id}'"})
