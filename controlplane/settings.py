@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "apps.ml.pipelines",
     "apps.ml.experiments",
     "apps.ml.reruns",
+    "apps.ml.sweeps",
     "apps.ml.registry",
     "apps.gateways.openlineage",
     "apps.gateways.mlflow",
@@ -362,6 +363,8 @@ SPECTACULAR_SETTINGS = {
         "RerunVerdict": "apps.ml.reruns.states.Verdict.choices",
         "GateOutcome": "apps.ml.registry.states.GateState.choices",
         "RerunStatus": "apps.ml.reruns.states.RerunState.choices",
+        "SweepStatus": "apps.ml.sweeps.states.SweepState.choices",
+        "TrialStatus": "apps.ml.sweeps.states.TrialState.choices",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

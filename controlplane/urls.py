@@ -17,10 +17,11 @@ from apps.data.repositories.smart_http import refuse_git_address
 from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from apps.ml.pipelines.urls import urlpatterns as pipeline_pages
+from apps.ml.sweeps.urls import urlpatterns as sweep_pages
 from apps.platform.accounts.views import ChangePasswordView
 from apps.platform.artifacts.api_urls import plane_urlpatterns as artifacts
 from apps.platform.jobs.api_urls import plane_urlpatterns as job_kinds
-from apps.web.new_job.urls import datasets_urlpatterns, pipelines_urlpatterns
+from apps.web.new_job.urls import datasets_urlpatterns, pipelines_urlpatterns, sweeps_urlpatterns
 from apps.web.search.api import SearchView
 from apps.web.search.views import search
 from apps.web.views import gallery, home, isolation, project_home
@@ -51,6 +52,7 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.ml.pipelines.api_urls")),
     path("", include("apps.ml.experiments.api_urls")),
     path("", include("apps.ml.reruns.api_urls")),
+    path("", include("apps.ml.sweeps.api_urls")),
     path("", include("apps.ml.registry.api_urls")),
     path("", include("apps.platform.approvals.api_urls")),
     path("", include("apps.gateways.openlineage.api_urls")),
@@ -77,6 +79,7 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include(([*pipeline_pages, *pipelines_urlpatterns], "pipelines"))),
     path("", include("apps.ml.experiments.urls")),
     path("", include("apps.ml.reruns.urls")),
+    path("", include(([*sweep_pages, *sweeps_urlpatterns], "sweeps"))),
     path("", include("apps.ml.registry.urls")),
     path("", include("apps.platform.approvals.urls")),
 ]

@@ -40,6 +40,7 @@ from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.series import Budget
 from apps.ml.reruns.tolerance import Tolerance
 from apps.ml.reruns.verdicts import build_verdict
+from apps.ml.sweeps.models import Sweep, SweepTrial
 from apps.platform.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
 from apps.platform.approvals.models import Approval, Vote
 from apps.platform.approvals.states import ApprovalState
@@ -59,6 +60,7 @@ BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 PNG = b"\x89PNG\r\n\x1a\n"  # its first bytes, which tell what it is
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"
 MODEL_ID = f"m-{1:032x}"  # of the logged model
+TRIALS = 100  # of a sweep
 RUN_IDS = [f"{number:032x}" for number in (1, 2)]  # of the first runs
 RUN_QUERIES = {
     "runs/compare": "?ids={run},{other}",
@@ -131,6 +133,8 @@ def address(route: str, plane: Seeded) -> str:
         if "approvals/" in route
         else plane.pipeline
         if "pipelines/" in route
+        else plane.sweep
+        if "sweeps/" in route
         else plane.hold
         if "holds/" in route
         else plane.rerun
@@ -151,7 +155,7 @@ def address(route: str, plane: Seeded) -> str:
         "before": "1",
         "tag": "gold",
         "path": "table.csv",
-        "kind": "clean",
+        "kind": "noop" if "sweeps/" in route else "clean",
         "username": "engineer",
         "object_type": "job",
         "object_id": plane.job,
@@ -228,6 +232,7 @@ class Seeded:
     evaluation: int = 0
     evaluation_set: str = "later"
     pipeline: int = 0
+    sweep: int = 0
     rerun: int = 0
     hold: int = 0
     view: int = 0
@@ -271,6 +276,7 @@ def first_rows() -> Seeded:
     plane = Seeded(rows=0, job=job.pk, version=version.pk, digest=digest, approval=approval.pk)
     first_model(plane, project, artifact, approval)
     plane.pipeline = pipeline_of(project).pk
+    plane.sweep = sweep_of(project).pk
     kept = {"project": project, "listing": "jobs", "name": "Broken", "query": "state=failed"}
     plane.view = SavedView.objects.create(user=User.objects.get(username="engineer"), **kept).pk
     step = job_of(project, JobState.SUCCEEDED, 0)
@@ -359,6 +365,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     pipelines_of(plane, project, jobs, artifacts)
     runs_of(project, main, numbers, artifacts)
     reruns_of(plane, jobs)
+    sweeps_of(plane, project, jobs)
     holds_of(plane, project, numbers)
     models_of(project, ModelVersion.objects.get(pk=plane.model_version), numbers)
     widen(plane, project, main, version, artifacts, wide)
@@ -502,6 +509,25 @@ def reruns_of(plane: Seeded, jobs: list[Job]) -> None:
     plane.rerun = plane.rerun or made[0].pk
     document = build_verdict(first, other, Tolerance(), Budget())
     Rerun.objects.filter(pk=plane.rerun).update(state="judged", verdict=document["verdict"], document=document)
+
+
+def sweeps_of(plane: Seeded, project: Project, jobs: list[Job]) -> None:
+    """Trials of the first sweep, and a sweep without any for each of these jobs."""
+    first = SweepTrial.objects.filter(sweep=plane.sweep).count()
+    facts = {"sweep_id": plane.sweep, "values": [0.5], "state": "succeeded", "objective": 0.5, "step": 1}
+    trials = enumerate(jobs[: max(0, TRIALS - first)], first)
+    SweepTrial.objects.bulk_create(SweepTrial(number=number, job=job, **facts) for number, job in trials)
+    for _ in jobs:
+        sweep_of(project)
+
+
+def sweep_of(project: Project) -> Sweep:
+    settings = {"space": [{"type": "float", "name": "/value", "low": 0, "high": 1}], "metric": "value"}
+    job = {"kind": "noop", "spec": {}, "inputs": [], "needs": None}
+    experiment = Experiment.objects.get_or_create(project=project, number=0, defaults={"name": "Default"})[0]
+    run = Run.objects.create(project=project, experiment=experiment, name="sweep", kind="sweep")
+    facts = {"document": json.dumps({"settings": settings, "job": job}), "document_digest": "d" * 64, "grant": {}}
+    return Sweep.objects.create(project=project, name="tuned", kind="noop", run=run, requester="engineer", **facts)
 
 
 def pipeline_of(project: Project, **more) -> Pipeline:

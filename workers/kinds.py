@@ -29,6 +29,7 @@ ENGINE: dict[str, str] = {
     "evaluate_predictions": "deepseek.evaluate.predictions_run:run",
     "register": "deepseek.register.run:run",
     "script": "deepseek.script.run:run",
+    "sweep_ask": "deepseek.sweep.run:run",
 }
 
 
@@ -71,4 +72,5 @@ REGISTER: dict[str, Register] = {
     "evaluate_predictions": registration.register_prediction_figures,
     "register": registration.register_model_version,
     "script": registration.register_script_outputs,
+    "sweep_ask": registration.register_sweep_trials,
 }

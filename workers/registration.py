@@ -22,6 +22,7 @@ from apps.ml.registry.services import register_version as register_model
 from apps.ml.registry.services.evaluations import register_evaluation
 from apps.ml.registry.services.models import ensure_model
 from apps.ml.registry.services.predictions import register_predictions
+from apps.ml.sweeps.services import record_answer
 from apps.platform.accounts.actors import build_actor_from_grant
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.jobs.models import Job
@@ -204,6 +205,13 @@ def register_evaluation_figures(actor: Actor, job: Job, outputs: Outputs) -> Non
     name = job.register.get("evaluation")
     if name:
         register_evaluation(actor=actor, project=job.project, set_name=name, outputs=outputs, job=job)
+
+
+def register_sweep_trials(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The values that the job chose become the next trials of the sweep that asked for them."""
+    record_artifacts(actor, job, outputs)
+    answer = next(meta for slot, _, _, _, meta in outputs if slot == "answer")
+    record_answer(actor=actor, job=job, answer=answer)
 
 
 def register_prediction_figures(actor: Actor, job: Job, outputs: Outputs) -> None:

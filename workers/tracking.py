@@ -20,6 +20,7 @@ from apps.ml.experiments.metrics.series import KEY_LIMIT, STEP_LIMIT, Point
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import ENDINGS, Facts, get_end_reason
 from apps.ml.reruns.services import link_rerun, reopen_rerun
+from apps.ml.sweeps.services import adopt_trial_run, is_trial
 from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
@@ -35,7 +36,7 @@ FIGURES_SLOT, FIGURES_LIMIT = "figures", 4 << 20
 
 
 class Tracker:
-    """One attempt's hold on the run of its job; of a kind that is not tracked, every call does nothing."""
+    """One attempt's hold on the run of its job; of one that has no run, every call does nothing."""
 
     def __init__(self, actor: Actor, job: Job) -> None:
         self.actor, self.job = actor, job
@@ -45,7 +46,7 @@ class Tracker:
     def open_run(self) -> None:
         """Start the run, or go on with the one of an earlier attempt. StaleState if the job is no longer ours."""
         kind = KINDS.get(self.job.kind)
-        if kind is None or not kind.tracked:
+        if kind is None or not (kind.tracked or (kind.tunable and is_trial(self.job))):
             return
         with transaction.atomic():
             report_events(actor=self.actor, job=self.job, events=())  # locks the job: nobody else claims it meanwhile
@@ -61,6 +62,8 @@ class Tracker:
             self.run = services.start_run(
                 actor=self.actor, job=self.job, facts=facts, experiment=str(self.job.register.get("experiment", ""))
             )
+            if kind.tunable:
+                adopt_trial_run(actor=self.actor, job=self.job, run=self.run)
             reopen_rerun(actor=self.actor, job=self.job)  # also at first: it may have been cancelled before any claim
 
     def build_client_variables(self) -> dict[str, str]:

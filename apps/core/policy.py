@@ -49,9 +49,14 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "pipeline.view": MEMBERS | {WORKER},
     "pipeline.submit": frozenset({ENGINEER}),
     "pipeline.cancel": frozenset({ENGINEER}),
+    "sweep.view": MEMBERS | {WORKER},
+    "sweep.submit": frozenset({ENGINEER}),
+    "sweep.cancel": frozenset({ENGINEER}),
+    "sweep.record": frozenset({WORKER}),  # what the job answers that was asked for the next trials
     "run.view": MEMBERS | {WORKER},
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "run.rerun": frozenset({ENGINEER}),
+    "run.group": frozenset({ENGINEER, DISPATCHER}),  # one that stands for many: a sweep's
     "run.annotate": frozenset({ENGINEER}),  # note, tags, deleted and back: nothing that was measured
     "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
     "run.view_purgeable": MEMBERS | {AUDITOR, OPERATOR},
@@ -117,6 +122,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "job.finish": frozenset({WORKER}),
     "job.recover": frozenset({DISPATCHER}),
     "job.recover_abandoned": frozenset({WORKER, DISPATCHER}),  # of a worker whose process is gone
+    "sweep.drive": frozenset({DISPATCHER}),
     "run.judge": frozenset({DISPATCHER, OPERATOR}),  # the verdict on a rerun that has ended
     "queue.sample": frozenset({DISPATCHER}),
     "approval.expire": frozenset({DISPATCHER}),
@@ -165,6 +171,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "dataset.view",
             "job.view",
             "pipeline.view",
+            "sweep.view",
             "run.view",
             "run.view_purgeable",
             "model.view",
@@ -197,7 +204,10 @@ SCOPES: dict[str, frozenset[str]] = {
             "job.prioritise",
             "pipeline.submit",
             "pipeline.cancel",
+            "sweep.submit",
+            "sweep.cancel",
             "run.rerun",
+            "run.group",
         }
     ),
     "runs:write": frozenset({"run.annotate", "run.track"}),

@@ -32,6 +32,7 @@ ON_PLANE = re.compile(r"^/(?P<section>[^/]+)(?:/(?P<name>[^/]+))?")
 KINDS: dict[str, tuple[Any, Any, str]] = {
     "jobs": (gettext_lazy("job"), gettext_lazy("Jobs"), "jobs:list"),
     "pipelines": (gettext_lazy("pipeline"), gettext_lazy("Pipelines"), "pipelines:list"),
+    "sweeps": (gettext_lazy("sweep"), gettext_lazy("Sweeps"), "sweeps:list"),
     "runs": (gettext_lazy("run"), gettext_lazy("Runs"), "experiments:list"),
     "reruns": (gettext_lazy("rerun"), gettext_lazy("Runs"), "experiments:list"),
     "data": (gettext_lazy("dataset"), gettext_lazy("Data"), "datasets:list"),

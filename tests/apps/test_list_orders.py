@@ -18,6 +18,8 @@ from apps.ml.pipelines.models import Pipeline
 from apps.ml.registry.lists import MODELS
 from apps.ml.registry.lists import VERSIONS as MODEL_VERSIONS
 from apps.ml.registry.models import Model, ModelVersion
+from apps.ml.sweeps.lists import SWEEPS
+from apps.ml.sweeps.models import Sweep
 from apps.platform.accounts.lists import PEOPLE, TOKENS
 from apps.platform.accounts.models import User
 from apps.platform.accounts.queries import list_own_tokens
@@ -28,7 +30,7 @@ from apps.platform.jobs.models import Job
 
 pytestmark = pytest.mark.services
 RUNS = build_listing([], [build_metric_column("loss")])
-IN_A_PROJECT = ((JOBS, Job), (PIPELINES, Pipeline), (RUNS, Run), (DATASETS, Dataset), (MODELS, Model))
+IN_A_PROJECT = ((JOBS, Job), (PIPELINES, Pipeline), (SWEEPS, Sweep), (RUNS, Run), (DATASETS, Dataset), (MODELS, Model))
 LISTS = {
     **{listing.key: (listing, lambda actor, model=model: seen(model, actor)) for listing, model in IN_A_PROJECT},
     "approvals": (APPROVALS, lambda actor: seen(Approval, actor)),

@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 ADDRESSES: Mapping[str, tuple[str, bool]] = {
     "job": ("jobs:detail", True),
     "pipeline": ("pipelines:detail", True),
+    "sweep": ("sweeps:detail", True),
     "approval": ("approvals:detail", True),
     "run": ("experiments:detail", True),
     "rerun": ("reruns:detail", True),

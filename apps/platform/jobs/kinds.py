@@ -28,6 +28,7 @@ from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import QuantizeSpec
 from deepseek.register.spec import RegisterSpec
 from deepseek.script.spec import ScriptSpec
+from deepseek.sweep.spec import SweepAskSpec
 from deepseek.train.spec import TrainSpec
 
 GiB = 2**30
@@ -92,6 +93,8 @@ class JobKind:
     check: Callable[[Any], list[dict[str, Any]]] | None = None  # what only this plane can say against a typed spec
     distributed: bool = False  # runs over several nodes where a job asks for them
     tracked: bool = False  # the worker keeps a run of it: parameters, metrics, environment, digests
+    tunable: bool = False  # a sweep may vary its spec; then a trial of it has a run, also where others have none
+    internal: bool = False  # only the plane itself asks for it: no form offers it
 
 
 KINDS: dict[str, JobKind] = {
@@ -106,6 +109,7 @@ KINDS: dict[str, JobKind] = {
         needs=Needs(cpus=0.1, memory_bytes=64 * 2**20),
         time_limit_seconds=86_400,
         distributed=True,
+        tunable=True,
     ),
     "clean": JobKind(
         label=_("Clean a table"),
@@ -168,6 +172,7 @@ KINDS: dict[str, JobKind] = {
         registers=("experiment",),
         distributed=True,
         tracked=True,
+        tunable=True,
     ),
     "train_entities": JobKind(
         label=_("Train a model of entities"),
@@ -183,6 +188,7 @@ KINDS: dict[str, JobKind] = {
         registers=("experiment",),
         distributed=True,
         tracked=True,
+        tunable=True,
     ),
     "quantize": JobKind(
         label=_("Quantize a model"),
@@ -251,6 +257,18 @@ KINDS: dict[str, JobKind] = {
         distributed=True,
         user_code=True,
         tracked=True,
+        tunable=True,
+    ),
+    "sweep_ask": JobKind(
+        label=_("Choose the next trials"),
+        doc=_("Chooses the values of a sweep's next trials, and tells how much each parameter mattered so far."),
+        spec=SweepAskSpec,
+        queue="cpu",
+        network=Network.NONE,
+        outputs=("answer",),
+        needs=Needs(cpus=0.5, memory_bytes=512 * 2**20),
+        time_limit_seconds=600,
+        internal=True,
     ),
     "register": JobKind(
         label=_("Register a model version"),

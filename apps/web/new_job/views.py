@@ -26,7 +26,7 @@ def choose_kind(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/jobs/new: what shall it do?"""
     actor, in_project = get_project_context(request, project)
     policy.require(actor, "job.submit", in_project)
-    kinds = [{"key": key, "kind": kind} for key, kind in KINDS.items()]
+    kinds = [{"key": key, "kind": kind} for key, kind in KINDS.items() if not kind.internal]
     return render(request, "new_job/kinds.html", {"nav": "jobs", "kinds": kinds, "version": request.GET.get("version")})
 
 
@@ -40,8 +40,9 @@ def create_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     """
     actor, in_project = get_project_context(request, project)
     policy.require(actor, "job.submit", in_project)
-    if kind not in KINDS:
-        raise NotFound("There is no job kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(KINDS))
+    offered = [key for key, each in KINDS.items() if not each.internal]
+    if kind not in offered:
+        raise NotFound("There is no job kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(offered))
     form = JobForm(actor, in_project, kind)
     if request.method == "POST" and request.POST.get("op") == "upload" and KINDS[kind].user_code:
         try:

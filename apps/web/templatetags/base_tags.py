@@ -63,6 +63,8 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
     "failed": ("failed", "failed", _("Failed")),
     "held": ("held", "held", _("Held")),
     "cancelled": ("cancelled", "cancelled", _("Cancelled")),
+    "planned": ("queued", "queued", _("Planned")),
+    "pruned": ("held", "held", _("Pruned")),
     "scheduled": ("queued", "queued", _("Scheduled")),
     "finished": ("succeeded", "succeeded", _("Finished")),
     "killed": ("cancelled", "cancelled", _("Killed")),

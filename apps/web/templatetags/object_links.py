@@ -21,11 +21,14 @@ from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.data.datasets.models import DatasetFile
 from apps.ml.experiments.models import Run
+from apps.ml.experiments.nesting import build_children_query, load_nesting
 from apps.ml.pipelines import status_summary as pipelines
 from apps.ml.pipelines.models import PipelineStep
 from apps.ml.pipelines.queries import LoadedPipeline
 from apps.ml.registry.models import Alias, ModelVersion
 from apps.ml.registry.states import PRODUCTION
+from apps.ml.sweeps.models import Sweep, SweepTrial
+from apps.ml.sweeps.services.requests import RUN_KIND
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
@@ -185,6 +188,33 @@ def get_pipeline(context: Context, job: Job) -> dict[str, str]:
         return {}
     slug = context["request"].project.slug
     return {"label": str(step.pipeline), "url": reverse("pipelines:detail", args=[slug, step.pipeline_id])}
+
+
+@register.simple_tag(takes_context=True)
+def get_sweep(context: Context, job: Job) -> dict[str, str]:
+    """{label, url} of the sweep that a job is a trial of; empty if it is of none. One query."""
+    kind = KINDS.get(job.kind)
+    if kind is None or not kind.tunable or not is_allowed(get_actor(context), "sweep.view", job):
+        return {}
+    trial = SweepTrial.objects.filter(job=job).select_related("sweep").defer("sweep__document").first()
+    if trial is None:
+        return {}
+    url = reverse("sweeps:detail", args=[context["request"].project.slug, trial.sweep_id])
+    return {"label": f"{trial.sweep} ({trial.number})", "url": url}
+
+
+@register.simple_tag(takes_context=True)
+def get_nesting(context: Context, run: Run) -> dict[str, Any]:
+    """{parent, children, query, sweep} of a run: what it is nested in, how many are in it, and the sweep it is of."""
+    nesting = load_nesting([run])
+    sweep = Sweep.objects.filter(run=run).only("id", "name").first() if run.kind == RUN_KIND else None
+    return {
+        "parent": nesting.parents.get(run.pk),
+        "children": nesting.children.get(run.pk, 0),
+        "query": build_children_query(run.pk),
+        "sweep": sweep
+        and {"label": str(sweep), "url": reverse("sweeps:detail", args=[context["request"].project.slug, sweep.pk])},
+    }
 
 
 @register.simple_tag

@@ -42,9 +42,14 @@ IN_A_PROJECT = """
     pipeline.view                          VEA --- W--  read
     pipeline.submit                        -E- --- ---  jobs:write
     pipeline.cancel                        -E- --- ---  jobs:write
+    sweep.view                             VEA --- W--  read
+    sweep.submit                           -E- --- ---  jobs:write
+    sweep.cancel                           -E- --- ---  jobs:write
+    sweep.record                           --- --- W--  -
     run.view                               VEA --- W--  read
     run.record                             --- --- W--  -
     run.rerun                              -E- --- ---  jobs:write
+    run.group                              -E- --- -D-  jobs:write
     run.annotate                           -E- --- ---  runs:write
     run.track                              -E- --- --O  runs:write
     run.view_purgeable                     VEA --U --O  read
@@ -108,6 +113,7 @@ ON_THE_PLANE = """
     job.finish                             --- --- W--  -
     job.recover                            --- --- -D-  -
     job.recover_abandoned                  --- --- WD-  -
+    sweep.drive                            --- --- -D-  -
     run.judge                              --- --- -DO  -
     queue.sample                           --- --- -D-  -
     approval.expire                        --- --- -D-  -

@@ -1,5 +1,5 @@
-"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, judges reruns, expires approvals,
-seals the trail, verifies it when somebody asks, tells lineage outside, folds what clients measured.
+"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, judges reruns, drives sweeps,
+expires approvals, seals the trail, verifies it when somebody asks, tells lineage outside, folds what clients measured.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -22,6 +22,7 @@ from django.db import connection
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.experiments.services import close_ended_runs, ingest_all_batches
 from apps.ml.reruns.services import evaluate_ended_reruns
+from apps.ml.sweeps.services import advance_sweeps
 from apps.platform.approvals.services import expire_due
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verification_runs import run_queued_verification
@@ -62,10 +63,12 @@ class Command(BaseCommand):
         teller.start()
         judge = threading.Thread(target=self.every, args=(rest, "judge", self.judge), daemon=True)
         judge.start()
+        sweeper = threading.Thread(target=self.every, args=(rest, "sweeper", self.sweep), daemon=True)
+        sweeper.start()
         folder = threading.Thread(target=self.every, args=(rest, "folder", self.fold), daemon=True)
         folder.start()
         self.every(settings.ENV.dispatch_seconds, "dispatcher", self.dispatch)
-        for thread in (sealer, sampler, verifier, teller, judge, folder):
+        for thread in (sealer, sampler, verifier, teller, judge, sweeper, folder):
             thread.join(timeout=5)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
@@ -102,6 +105,10 @@ class Command(BaseCommand):
     def judge(self) -> None:
         """Compare finished reruns with their originals; in its own thread, since they may have millions of points."""
         evaluate_ended_reruns(actor=self.actor, stopping=self.stopping.is_set)
+
+    def sweep(self) -> None:
+        """Take the sweeps that run a step further; in its own thread, since pruning reads points of many runs."""
+        advance_sweeps(actor=self.actor, stopping=self.stopping.is_set)
 
     def recover_expired(self) -> None:
         """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""

@@ -23,6 +23,7 @@ from apps.ml.experiments.services.jobs import (
 )
 from apps.ml.experiments.services.metric_ingestion import ingest_all_batches, ingest_batches
 from apps.ml.experiments.services.metrics import ModelPoint, SentPoint, log_points
+from apps.ml.experiments.services.nested import close_parent_run, nest_run, open_parent_run
 from apps.ml.experiments.services.run_tokens import create_run_token
 from apps.ml.experiments.services.runs import (
     create_run,
@@ -41,6 +42,7 @@ __all__ = [
     "Point",
     "SentPoint",
     "close_ended_runs",
+    "close_parent_run",
     "create_experiment",
     "create_run",
     "create_run_token",
@@ -60,6 +62,8 @@ __all__ = [
     "log_model_info",
     "log_outputs",
     "log_points",
+    "nest_run",
+    "open_parent_run",
     "rename_experiment",
     "restore_experiment",
     "restore_run",

@@ -68,7 +68,7 @@ def test_too_deep_is_said(paste):
     assert "This is not JSON" in paste("noop", "[" * 50_000)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not KINDS[kind].internal])
 def test_odd_values_are_answered_by_the_form(kind, paste):
     for value in ODD:
         text = json.dumps(dict.fromkeys(KINDS[kind].spec.model_fields, value))
