@@ -16,7 +16,7 @@ SCHEMA = "plane/model-version/v1"
 VERSION_NAME = "version.json"
 VERSION_TYPE = "application/vnd.plane.model-version+json"
 TRAINED, *DERIVED = FORMS = ("fp32", "int8", "compiled")
-SAME = ("task", "target", "features", "classes", "signature")  # of every form of one model
+SAME = ("task", "target", "features", "classes", "categories", "signature")  # of every form of one model
 MAX_VALUE_CHARACTERS = 200  # characters of a value in an error
 
 
@@ -139,7 +139,7 @@ def build_version_document(forms: Sequence[Form], note: str) -> dict[str, JSON]:
     trained = forms[0].manifest.model_dump(mode="json", by_alias=True)
     return {
         "schema": SCHEMA,
-        **{name: trained[name] for name in (*SAME, "architecture", "inputs", "spec")},
+        **{name: trained[name] for name in (*SAME, "architecture", "inputs", "spec") if name in trained},
         "note": note,
         "variants": list(list_variants(forms)),
     }

@@ -61,6 +61,43 @@ def list_figure_results(figures: Mapping[str, Any]) -> list[FigureResult]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceResult:
+    """A model of another kind, measured on the same rows: its figures, and the run's less them."""
+
+    name: str
+    library: str
+    rows: int
+    training_rows: int
+    iterations: int
+    results: list[FigureResult]  # of the run; `baseline` is the reference's value
+    differences: list[Mapping[str, Any] | None]  # of the same metrics, with paired intervals
+
+    @property
+    def compared(self) -> list[tuple[FigureResult, Mapping[str, Any] | None]]:
+        return list(zip(self.results, self.differences, strict=True))
+
+
+def list_reference_results(figures: Mapping[str, Any]) -> list[ReferenceResult]:
+    """The reference models of a run's figures; older figures have none."""
+    references = []
+    for reference in figures.get("references") or []:
+        results = list_figure_results({**figures, "baseline": reference})
+        differences = {figure["name"]: figure for figure in reference.get("difference", [])}
+        references.append(
+            ReferenceResult(
+                name=reference["name"],
+                library=reference["library"],
+                rows=reference["rows"],
+                training_rows=reference["training_rows"],
+                iterations=reference["iterations"],
+                results=results,
+                differences=[differences.get(result.name) for result in results],
+            )
+        )
+    return references
+
+
 def compare_with_baseline(figure: Mapping[str, Any], baseline: float | None) -> str:
     """Better or worse than the baseline where the interval leaves it out; without an interval by the values alone.
 

@@ -90,6 +90,7 @@ def build_head_context(run: Run, metrics: Sequence[Metric], tab: str) -> dict[st
         "tab": tab,
         "job": run.job,
         "measured": presenters.list_figure_results(run.figures),
+        "references": presenters.list_reference_results(run.figures),
         "size": presenters.build_size_change(run.figures),
         "metrics": metrics,
         "losses": presenters.select_first_charts(metrics),

@@ -22,6 +22,7 @@ from apps.ml.registry.evaluations.comparison import (
     pair_variants,
 )
 from apps.ml.registry.models import Alias, ModelVersion, Variant
+from apps.ml.registry.promotion.facts import build_baseline
 
 Side = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -78,15 +79,30 @@ def pair_with_other(side: Side, other_side: Side | None) -> list[VariantPair]:
 
 def pair_with_baseline(row: Mapping[str, Any]) -> VariantPair | None:
     """The trained variant beside the baseline, which the same job measured on the same rows; else nothing is known."""
-    baseline, alike = row["baseline"], True if row["job"] else None
-    if not baseline:
-        return None
+    baseline = row["baseline"]
+    return pair_with_other_kind(row, baseline) if baseline else None
+
+
+def pair_with_references(row: Mapping[str, Any], figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The trained variant beside each reference model that the same job measured: {reference, pair}.
+
+    `figures`: the variant's document; older ones have no references.
+    """
+    return [
+        {"reference": reference, "pair": pair_with_other_kind(row, build_baseline(reference))}
+        for reference in figures.get("references") or []
+    ]
+
+
+def pair_with_other_kind(row: Mapping[str, Any], other: Mapping[str, Any]) -> VariantPair:
+    """The trained variant beside what is no variant, a baseline or a reference, with metrics by name."""
+    alike = True if row["job"] else None
     mine = VariantFigures(row["name"], True, row["heldout"], row["rows"], row["metrics"])
     theirs = VariantFigures(
-        baseline["name"], True, row["heldout"], row["rows"], list_metrics(baseline["metrics"], row["headline"])
+        other["name"], True, row["heldout"], row["rows"], list_metrics(other["metrics"], row["headline"])
     )
     metrics = compare_metrics(
-        mine.metrics, theirs.metrics, same_rows=alike, paired=baseline.get("difference") if alike else None
+        mine.metrics, theirs.metrics, same_rows=alike, paired=other.get("difference") if alike else None
     )
     return VariantPair(mine, theirs, alike, metrics)
 
@@ -172,7 +188,10 @@ def format_loading_commands(version: ModelVersion, server: str) -> str:
 
 
 def format_predict_call(document: Mapping[str, Any]) -> str:
-    """A call with one text, or one row of zeros as wide as the signature says; "" where it does not say."""
+    """A call with one text, or one row of zeros as wide as the signature says; "" where it does not say.
+
+    Where the model takes categories, the first of each stands in its place.
+    """
     inputs = document["signature"].get("inputs") or []
     if inputs and inputs[0].get("dtype") == "string":
         body = json.dumps({"features": ["Ada Lovelace met Charles Babbage."]})
@@ -180,11 +199,13 @@ def format_predict_call(document: Mapping[str, Any]) -> str:
     width = inputs[0]["shape"][-1] if inputs and inputs[0].get("shape") else None
     if not isinstance(width, int) or width < 1:
         return ""
-    body = json.dumps({"features": [[0.0] * width]})
-    if width > MAX_INLINE_WIDTH:  # nobody wants to read hundreds of zeros, and a shell has a limit
+    words = document.get("categories") or {}
+    row = [(words[name] or [None])[0] if name in words else 0.0 for name in document.get("features") or []]
+    body = json.dumps({"features": [row if words else [0.0] * width]}, ensure_ascii=False)
+    if width > MAX_INLINE_WIDTH and not words:  # nobody wants to read hundreds of zeros, and a shell has a limit
         make = f"import json; print(json.dumps({{'features': [[0.0] * {width}]}}))"
         return f'python3 -c "{make}" |\n  curl -H "Content-Type: application/json" -d @- {SERVE_ADDRESS}'
-    return f"curl -H 'Content-Type: application/json' \\\n  -d '{body}' \\\n  {SERVE_ADDRESS}"
+    return f"curl -H 'Content-Type: application/json' \\\n  -d {shlex.quote(body)} \\\n  {SERVE_ADDRESS}"
 
 
 def describe_tensors(document: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -213,6 +213,12 @@ def compare_with_production(context: dict[str, Any]) -> dict[str, Any]:
         "pairs": pairs,
         "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
         "baseline": presenters.pair_with_baseline(context["rows"][0]) if context["rows"] else None,
+        "references": [
+            reference
+            for variant in context["variants"]
+            if context["rows"] and variant.name == context["rows"][0]["name"]
+            for reference in presenters.pair_with_references(context["rows"][0], variant.figures or {})
+        ],
         "production_side": production_side,
         "production_rows": presenters.build_variant_rows(production_side) if production_side else [],
         "known": VersionPageData(production, forms),

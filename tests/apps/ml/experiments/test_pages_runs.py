@@ -116,6 +116,19 @@ def test_a_paired_difference_decides(read, start, finish):
         assert word in read(f"/{run.pk}"), (low, high)
 
 
+def test_a_reference_stands_beside_the_baseline(read, start, finish):
+    paired = {"name": "rmse", "value": 0.1, "low": 0.05, "high": 0.15, "better": "lower"}
+    metrics = [{"name": "rmse", "value": 0.4, "better": "lower"}]
+    reference = {"name": "HistGradientBoosting", "metrics": metrics, "difference": [paired]}
+    reference |= {"library": "scikit-learn 1.7", "rows": 50, "training_rows": 90, "iterations": 100}
+    run = start()
+    finish(run, figures={**FIGURES, "references": [reference]})
+    text = " ".join(read(f"/{run.pk}").split())
+    assert 'data-reference="HistGradientBoosting"' in text
+    assert "100 iterations on 50 of the 90 training rows" in text
+    assert "HistGradientBoosting with default settings: 0.4; this model is worse." in text
+
+
 def test_a_form_is_smaller_or_larger_than_its_parent(read, start, finish):
     for ratio, words in ((4.0, "<b>4 times</b> smaller"), (0.25, "<b>4 times</b> larger")):
         run = start()

@@ -127,8 +127,10 @@ def figures(variant, metrics, size, ratio):
     latency = {"batch": 1, "threads": 1, "runs": 200, "median_us": 10.0, "against": "fp32 eager"}
     shown = {"schema": "plane/figures/v1", "variant": variant, "rows": 40, "metrics": metrics, "size_bytes": size}
     baseline = {"name": "last value", "metrics": [rmse(2.0, 1.7, 2.3)]}
+    reference = {**baseline, "name": "HistGradientBoosting", "library": "scikit-learn 1.7", "iterations": 100}
+    reference |= {"rows": 50, "training_rows": 90, "difference": [rmse(-0.5, -0.8, -0.2)]}
     derived = {"size_ratio": 2.0, "latency": [latency | {"against_median_us": 15.0, "ratio": ratio}]}
-    return shown | {"notes": []} | ({"baseline": baseline} if variant == "fp32" else derived)
+    return shown | {"notes": []} | ({"baseline": baseline, "references": [reference]} if variant == "fp32" else derived)
 
 
 @pytest.fixture

@@ -40,6 +40,13 @@ def test_the_list_says_what_is_in_production(viewer, web, registered, approved, 
     assert "No model matches" in text_of(web(viewer).get(URL, {"name": "zzz"}))
 
 
+def test_the_reference_stands_beside_the_baseline(engineer, web, registered):
+    registered()
+    text = text_of(web(engineer).get(f"{URL}/wti-forecast/1"))
+    assert 'data-reference="HistGradientBoosting"' in text
+    assert "100 iterations on 50 of the 90 training rows" in text
+
+
 def test_every_tab_of_a_model_and_of_its_versions(engineer, web, registered, approved, metric):
     """In production before, in production, and not yet: each tab in few queries, the last with the comparison."""
     approved(registered(names=("fp32",)))
