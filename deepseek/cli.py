@@ -118,6 +118,7 @@ COMMANDS = {
         run="deepseek.entities.run:run",
         input_help="JSON lines with a text and its spans, an export of Label Studio, or tokens with BIO tags (CoNLL)",
     ),
+    "fit": Command("estimate the memory of a training, without training", entry="deepseek.fit.command:show_estimate"),
     "quantize": Command(
         "make the linear layers of a model 8-bit, and measure what that costs and brings",
         "deepseek.quantize.spec:QuantizeSpec",

@@ -33,6 +33,8 @@ LIGHT = [
     "deepseek.distributed.parameter_server",
     "deepseek.evaluate.document",
     "deepseek.evaluate.spec",
+    "deepseek.fit.families",
+    "deepseek.fit.remedies",
     "deepseek.flags",
     "deepseek.job",
     "deepseek.models.folder",
