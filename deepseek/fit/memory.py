@@ -56,6 +56,7 @@ class TrainingFacts:
     validation_chunk: int
     data: int  # of a process
     data_on_device: int = 0
+    after: int = 0  # once the network is trained, beside its weights
     libraries: int = LIBRARIES
 
 
@@ -148,10 +149,13 @@ def _estimate_rank(spec: LoopSpec, facts: TrainingFacts, examples: int, nodes: i
 
 
 def _count_written(spec: LoopSpec, facts: TrainingFacts) -> int:
-    """Bytes of a checkpoint while it is written, or of the model alone where no checkpoint comes due."""
+    """Bytes of a checkpoint while it is written, or of the model alone where no checkpoint comes due; or of what comes
+    after the training, where that is more.
+    """
     cost = facts.cost
     is_due = True
     if facts.training_rows is not None:
         is_due = count_total_steps(spec.schedule, spec.epochs, facts.training_rows) >= spec.checkpoint_every
     weights = cost.parameters + cost.buffers  # a checkpoint has them twice: those of now, and the best
-    return SERIALIZED * (2 * weights + MOMENTS * cost.trainable if is_due else weights)
+    written = SERIALIZED * (2 * weights + MOMENTS * cost.trainable if is_due else weights)
+    return max(written, facts.after)

@@ -11,6 +11,10 @@ from deepseek.train.spec import TrainSpec
 
 CHUNK = 8192  # examples that are validated at once: Learner.validation_chunk
 CELL = 28  # bytes of a cell of numbers while a table is read: as it lies in the file, in Arrow, and as examples
+EMBEDDING = 16  # numbers that stand for a category, about: how many there are shows when the table is read
+REFERENCE_LIBRARIES = 95 * 10**6
+REFERENCE_CELLS = 2_500_000  # that it is fitted to at most
+REFERENCE_CELL = 13  # bytes of a cell: as it is, in float64, and in its bin
 TEXT = 3  # times the bytes of a file with columns of text
 
 
@@ -32,6 +36,7 @@ def build_table_facts(spec: TrainSpec, facts: DataFacts, *, on_gpu: bool) -> Tra
         validation_rows=validation,
         validation_chunk=CHUNK,
         data=count_table_bytes(facts),
+        after=count_reference_bytes(spec, facts, inputs),
         data_on_device=(facts.rows or 0) * (width + 2) * NUMBER,
     )
 
@@ -40,10 +45,21 @@ def count_inputs(spec: TrainSpec, facts: DataFacts) -> int:
     """Inputs of the network; at least that many where the columns are not known."""
     if spec.task == "forecast":
         return spec.lags
+    embedded = EMBEDDING * len(spec.categories or ())
     if spec.features:
-        return len(spec.features)
+        return len(spec.features) + embedded
     columns = facts.columns if facts.number_columns is None else facts.number_columns
-    return max(1, (columns or 0) - (0 if spec.task == "classification" and columns != facts.columns else 1))
+    target = 0 if spec.task == "classification" and columns != facts.columns else 1
+    return max(1, (columns or 0) - target + embedded)
+
+
+def count_reference_bytes(spec: TrainSpec, facts: DataFacts, inputs: int) -> int:
+    """scikit-learn, and what deepseek.train.reference makes of the rows, once the network has been trained."""
+    if not spec.reference:
+        return 0
+    rows = facts.rows or 0
+    fitted = min(rows * inputs, REFERENCE_CELLS) * REFERENCE_CELL
+    return REFERENCE_LIBRARIES + fitted + round(rows * spec.test_share) * inputs * REFERENCE_CELL
 
 
 def count_table_bytes(facts: DataFacts) -> int:

@@ -5,19 +5,12 @@ The engine counts by these functions and a form can show the same numbers: impor
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from deepseek.train.loop_spec import ScheduleSpec
 from deepseek.train.schedule import DECAY_STEPS, batch_sizes, learning_rate
 from deepseek.train.spec import TrainSpec
 
 DECAYS_DRAWN = 12  # each to a tenth: what is left then moves no weight
-BASE_BYTES, PER_CELL, PER_WEIGHT = 480 * 10**6, 28, 24
-"""Bytes of the libraries; of a cell of the table, read and as examples; of a weight, its gradient, moments and copies.
-
-Fitted to peaks measured on a processor: 502 MB for 100,000 rows of 5 columns, 656 MB for 1,000,000 of 5, 964 MB for
-1,000,000 of 20.
-"""
 _POINTS = 60  # along the line, beside the corners
 
 
@@ -103,16 +96,3 @@ def _select_points(warmup: int, steps: int) -> Iterator[int]:
 def list_batches(phases: list[Phase]) -> list[tuple[int, int]]:
     """(step, batch size) at both ends of each phase."""
     return [point for p in phases for point in ((p.step, p.batch), (p.step + p.steps - 1, p.batch))]
-
-
-def count_weights(spec: TrainSpec, columns: int) -> int:
-    """Weights of the network for a table of so many columns, with one output: the classes show later."""
-    inputs = spec.lags if spec.task == "forecast" else len(spec.features or ()) or max(1, columns - 1)
-    widths = [inputs, *spec.hidden, 1]
-    return sum((before + 1) * after for before, after in pairwise(widths))
-
-
-def estimate_memory(spec: TrainSpec, rows: int, columns: int) -> int:
-    """Peak memory of a training on a table of so many numbers, roughly."""
-    widest = max([*spec.hidden, 1]) * spec.schedule.last_batch * 4 * (2 * len(spec.hidden) + 2)  # of a batch's layers
-    return BASE_BYTES + PER_CELL * rows * columns + PER_WEIGHT * count_weights(spec, columns) + widest

@@ -12,6 +12,7 @@ from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
 from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
 from apps.platform.holds.objects import HOLD_OBJECTS
 from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.scheduling.memory_fit import INPUT_FACTS
 from apps.platform.jobs.submission import SPEC_COMPLETIONS
 from apps.platform.jobs.table_columns import TABLE_COLUMNS
 
@@ -27,6 +28,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
         (APPROVAL_SUBJECTS, {"promotion"}),
         (SPEC_COMPLETIONS, {"dataset", "evaluation", "version"}),
         (TABLE_COLUMNS, {"datasets"}),
+        (INPUT_FACTS, {"datasets"}),
         (HOLD_OBJECTS, HELD),
     ],
     ids=lambda value: getattr(value, "name", ""),

@@ -1,9 +1,10 @@
 from django.urls import path
 
-from apps.platform.jobs import api, api_queues
+from apps.platform.jobs import api, api_estimate, api_queues
 
 urlpatterns = [
     path("jobs", api.JobList.as_view(), name="api-jobs"),
+    path("jobs/estimate", api_estimate.JobEstimate.as_view(), name="api-job-estimate"),
     path("jobs/<int:pk>", api.JobDetail.as_view(), name="api-job"),
     path("jobs/<int:pk>/cancel", api.JobCancel.as_view(), name="api-job-cancel"),
     path("jobs/<int:pk>/retry", api.JobRetry.as_view(), name="api-job-retry"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,11 +21,21 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
 from apps.platform.jobs.machine_code import find_foreign_code
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling.memory_fit import (
+    MemoryFit,
+    build_memory_fit,
+    check_memory,
+    check_node_count,
+    estimate_job,
+    find_input_facts,
+    raise_memory,
+)
 from apps.platform.jobs.spec_validation import combine_errors, get_job_kind, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.table_columns import check_columns
 from apps.platform.nodes.extras import MISSING
 from apps.platform.nodes.models import Node
+from deepseek.fit.families import FAMILIES
 from deepseek.messages import Message
 from deepseek.script.spec import DISTRIBUTED
 
@@ -90,10 +100,11 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidatedSubmission:
-    """A submission that holds: its kind, its typed spec, its artifacts and parents."""
+    """A submission that holds: its kind, its typed spec, what it takes of a node, its artifacts and parents."""
 
     kind: JobKind
     spec: BaseModel
+    needs: Needs
     artifacts: Mapping[str, Artifact]
     parents: Mapping[int, Job]
     inputs: Sequence[InputSpec]  # those of the submission, and those that its spec names
@@ -135,6 +146,11 @@ def validate_submission(
     errors += find_foreign_code(kind.loads, project.pk, filled)
     if spec is not None:
         errors += check_columns(actor, project, spec, {slot: artifact.pk for slot, artifact in filled.items()})
+    needs, fit = resolve_memory(project, kind, submission.kind, spec, needs, filled.values())
+    queue = choose_queue(kind, needs)
+    errors += check_memory(fit, queue)
+    if needs.nodes > 1 and not errors:
+        errors += check_node_count(needs, queue, Node.objects.all())
     if spec is not None and not errors:
         try:
             for key, name in submission.register.items():
@@ -144,7 +160,7 @@ def validate_submission(
     if errors or spec is None:
         raise combine_errors(errors)
     return ValidatedSubmission(
-        kind=kind, spec=spec, artifacts=artifacts, parents=parents, inputs=list(submission.inputs)
+        kind=kind, spec=spec, needs=needs, artifacts=artifacts, parents=parents, inputs=list(submission.inputs)
     )
 
 
@@ -417,6 +433,39 @@ def resolve_needs(kind: JobKind, submission: Submission, spec: BaseModel | None)
     processes = int(getattr(spec, "processes", 1))
     threads = int(getattr(spec, "threads", 1 if processes > 1 else 0))
     return replace(needs, cpus=max(needs.cpus, float(threads * processes)))
+
+
+def resolve_memory(
+    project: Project, kind: JobKind, name: str, spec: BaseModel | None, needs: Needs, artifacts: Iterable[Artifact]
+) -> tuple[Needs, MemoryFit | None]:
+    """The needs of a job whose memory can be estimated, its default raised to that, and how it fits the nodes; of any
+    other the needs as they are, and None.
+    """
+    if spec is None or name not in FAMILIES:
+        return needs, None
+    facts = find_input_facts(project, artifacts)
+    estimate = estimate_job(name, spec, needs, facts)
+    if estimate is None:
+        return needs, None
+    needs = raise_memory(kind, needs, estimate)
+    queue = choose_queue(kind, needs)
+    return needs, build_memory_fit(name, spec, needs, facts, estimate, queue=queue, nodes=Node.objects.order_by("name"))
+
+
+def estimate_submission(
+    actor: Actor, project: Project, submission: Submission
+) -> tuple[JobKind, Needs, MemoryFit | None]:
+    """The kind and the needs of a submission, and how its memory fits the nodes, whether it could be queued or not.
+
+    Inputs may be left out: then nothing is known of the data. Raises Invalid for a spec that does not hold.
+    """
+    kind = get_job_kind(submission.kind)
+    spec = parse_spec(submission.kind, submission.spec, strict=submission.strict)
+    artifacts, missing = resolve_artifacts(actor, project, submission)
+    if missing:
+        raise combine_errors(missing)
+    needs = resolve_needs(kind, submission, spec)
+    return kind, *resolve_memory(project, kind, submission.kind, spec, needs, artifacts.values())
 
 
 def choose_queue(kind: JobKind, needs: Needs) -> str:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from apps.core.errors import Invalid
-from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.data.datasets.models import DatasetFile
+from apps.data.datasets.versions.data_facts import build_data_facts
+from apps.platform.jobs.kinds import KINDS, Needs
+from apps.platform.jobs.scheduling.memory_fit import MemoryFit, build_memory_fit, estimate_job, raise_memory
+from apps.platform.jobs.scheduling.schedule_estimate import NodeLoads
 from apps.platform.jobs.spec_validation import parse_model
 from apps.platform.jobs.specforms.spec_form import SpecForm
+from apps.platform.jobs.submission import choose_queue
 from apps.web.new_job.clean_preview import CleanPreview, preview_clean
 from apps.web.new_job.plan_columns import describe_step
 from deepseek.clean import plan as clean_plan
 from deepseek.clean.spec import CleanSpec
-from deepseek.train import plan as train_plan
-from deepseek.train.spec import TrainSpec
+from deepseek.fit.families import FAMILIES
+from deepseek.fit.memory import DataFacts
 
 STEP_ITEMS = CleanSpec.model_json_schema()["properties"]["steps"]["anyOf"][0]["items"]
+PLACEHOLDERS = {"train": {"task": "regression", "target": "y", "features": None}}
+"""By kind: what is read in the place of a spec's required fields while the form is not filled in."""
 MAX_CELL_LETTERS, SIGNIFICANT_DIGITS = 8, 6  # letters of a cell, and figures where it has more
 
 
@@ -57,17 +66,46 @@ def shorten_number(text: str | None) -> str | None:
         return text
 
 
-def estimate_memory(version: DatasetVersion | None, values: Mapping[str, Any], kind: str) -> int | None:
-    """Estimate the memory in bytes of a job of this kind on the version; None if unknown."""
-    if version is None or not version.rows or not version.columns:
+@dataclass(frozen=True, slots=True)
+class MemoryPreview:
+    """What a job would need beside what it asks for; `fit`: part by part and node by node, of a training."""
+
+    bytes: int
+    requested: int
+    fit: MemoryFit | None = None
+
+    @property
+    def enough(self) -> bool:
+        return self.bytes <= self.requested
+
+
+def preview_memory(
+    kind: str, file: DatasetFile | None, values: Mapping[str, Any], needs: Needs, nodes: NodeLoads
+) -> MemoryPreview | None:
+    """The memory of a job of this kind on the table, beside every node; None while that cannot be said."""
+    version = file.version if file else None
+    if kind == "clean" and version is not None and version.rows and version.columns:
+        return MemoryPreview(clean_plan.estimate_memory_bytes(version.rows, len(version.columns)), needs.memory_bytes)
+    if kind not in FAMILIES:
         return None
-    if kind == "clean":
-        return clean_plan.estimate_memory_bytes(version.rows, len(version.columns))
-    if kind != "train":
+    spec = parse_unfinished_spec(kind, values)
+    facts = build_data_facts(version, file.artifact.size) if version and file else DataFacts()
+    estimate = estimate_job(kind, spec, needs, facts)
+    if spec is None or estimate is None:
         return None
-    fields = {**values, "target": "y", "features": None, "task": values.get("task") or "regression"}
-    try:
-        spec = parse_model(TrainSpec, fields, strict=False, prefix="")
-    except Invalid:
-        return None
-    return train_plan.estimate_memory(spec, version.rows, len(version.columns))
+    needs = raise_memory(KINDS[kind], needs, estimate)
+    queue = choose_queue(KINDS[kind], needs)
+    fit = build_memory_fit(
+        kind, spec, needs, facts, estimate, queue=queue, nodes=[node for node, _running, _kept in nodes]
+    )
+    return MemoryPreview(estimate.host.total, needs.memory_bytes, fit)
+
+
+def parse_unfinished_spec(kind: str, values: Mapping[str, Any]) -> BaseModel | None:
+    """The spec, with words of ours in the place of names that are not filled in yet; None while it does not hold."""
+    for fields in (values, {**values, **PLACEHOLDERS.get(kind, {})}):
+        try:
+            return parse_model(KINDS[kind].spec, fields, strict=False, prefix="")
+        except Invalid:
+            continue
+    return None

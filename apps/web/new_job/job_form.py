@@ -30,7 +30,12 @@ from apps.platform.accounts.models import Project
 from apps.platform.jobs import queries
 from apps.platform.jobs.input_sources import SOURCES, build_slot_choices, find_companions, list_output_choices
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
-from apps.platform.jobs.scheduling.schedule_estimate import ScheduleEstimate, estimate_schedule
+from apps.platform.jobs.scheduling.schedule_estimate import (
+    NodeLoads,
+    ScheduleEstimate,
+    estimate_schedule,
+    load_node_loads,
+)
 from apps.platform.jobs.services import submit_job
 from apps.platform.jobs.specforms.fields import FormItem, list_problem_items
 from apps.platform.jobs.specforms.resource_fields import build_needs_group, build_needs_values, read_needs
@@ -41,7 +46,7 @@ from apps.platform.jobs.table_columns import check_target
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
 from apps.web.new_job.clean_preview import CleanPreview
 from apps.web.new_job.code_archives import list_archives
-from apps.web.new_job.form_preview import estimate_memory, preview_table
+from apps.web.new_job.form_preview import MemoryPreview, preview_memory, preview_table
 from apps.web.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
 from apps.web.new_job.plan_columns import build_step_choices
 from deepseek.clean.spec import CleanSpec
@@ -335,25 +340,32 @@ class JobForm:
 
     @cached_property
     def taken(self) -> Needs:
-        """What it would take of a node, with what follows from the spec."""
+        """What it would take of a node, with what follows from the spec and from its memory."""
+        return self.memory.fit.needs if self.memory and self.memory.fit else self.typed_needs
+
+    @cached_property
+    def typed_needs(self) -> Needs:
+        """What was asked for, with what follows from the spec."""
         return resolve_needs(
             self.kind, Submission(kind=self.key, spec={}, needs=self.read_node_needs()), self.spec_form.parsed()
         )
 
     @cached_property
+    def nodes(self) -> NodeLoads:
+        return load_node_loads(self.actor)
+
+    @cached_property
     def outlook(self) -> ScheduleEstimate:
         priority = self.check_numbers().get("priority") or 0
         size = self.table.artifact.size if self.table else None
-        return estimate_schedule(self.actor, self.project, self.key, self.taken, priority=priority, size=size)
+        return estimate_schedule(
+            self.actor, self.project, self.key, self.taken, priority=priority, size=size, node_loads=self.nodes
+        )
 
     @cached_property
-    def memory(self) -> dict[str, Any] | None:
-        """What the engine guesses that it takes, beside what it asks for; None where it cannot say."""
-        version = self.table.version if self.table else None
-        guess = estimate_memory(version, self.spec_form.spec(), self.key)
-        if guess is None:
-            return None
-        return {"bytes": guess, "asked": self.taken.memory_bytes, "enough": guess <= self.taken.memory_bytes}
+    def memory(self) -> MemoryPreview | None:
+        """What it would need beside what it asks for and what the nodes have; None where that cannot be said."""
+        return preview_memory(self.key, self.table, self.spec_form.spec(), self.typed_needs, self.nodes)
 
     # -- out ------------------------------------------------------------------------------------------------------
     @property

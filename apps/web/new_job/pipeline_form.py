@@ -38,7 +38,7 @@ from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.lineage.layout import Box, draw_graph
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
 from apps.web.new_job.clean_preview import CleanPreview
-from apps.web.new_job.form_preview import estimate_memory, preview_table
+from apps.web.new_job.form_preview import MemoryPreview, preview_memory, preview_table
 from deepseek.clean.spec import CleanSpec
 
 COLUMNS = "columns"  # id of the list of names that the fields of columns offer
@@ -302,15 +302,11 @@ class PipelineForm:
         return sum(past.seconds for past in pasts if past) if all(pasts) else None
 
     @property
-    def memory(self) -> dict[str, Any] | None:
-        """What the engine guesses that training takes, beside what it asks for."""
-        guess = estimate_memory(self.file.version if self.file else None, self.training, TRAIN)
-        requested_bytes = self.needs_of(TRAIN).memory_bytes
-        return (
-            {"bytes": guess, "asked": requested_bytes, "enough": guess <= requested_bytes}
-            if guess is not None
-            else None
-        )
+    def memory(self) -> MemoryPreview | None:
+        """What training would need beside what it asks for."""
+        if self.file is None:
+            return None
+        return preview_memory(TRAIN, self.file, self.training, self.needs_of(TRAIN), self.nodes)
 
     @property
     def graph(self) -> dict[str, Any] | None:

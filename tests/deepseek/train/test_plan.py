@@ -7,14 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepseek.models.manifest import MlpArchitecture
-from deepseek.models.network import build_network
 from deepseek.train.plan import (
     count_total_steps,
     count_training_rows,
-    count_weights,
     count_windows,
-    estimate_memory,
     list_batches,
     list_learning_rates,
     plan_phases,
@@ -83,28 +79,3 @@ def test_the_line_has_its_corners_and_few_points(warmup, steps):
     assert steps <= warmup or {0, warmup} <= told.keys()
     if steps > 10_000 > warmup:
         assert {9_999, 10_000} <= told.keys()
-
-
-@pytest.mark.parametrize(
-    ("more", "weights"),
-    [
-        ({"task": "forecast", "lags": 20, "hidden": [64, 64]}, 21 * 64 + 65 * 64 + 65),
-        ({"task": "regression", "features": ["a", "b"], "hidden": []}, 3),
-        ({"task": "regression", "hidden": [8]}, 5 * 8 + 9),
-    ],
-)
-def test_counts_the_weights_as_the_network_has_them(more, weights):
-    spec = TrainSpec(target="y", **more)
-    inputs = spec.lags if spec.task == "forecast" else len(spec.features or "abcd")
-    layers = MlpArchitecture(
-        inputs=inputs, hidden=list(spec.hidden), outputs=1, activation="tanh", dropout=0, output="value", residual=False
-    )
-    assert count_weights(spec, 5) == weights == sum(p.numel() for p in build_network(layers).parameters())
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns", "measured"), [(100_000, 5, 502), (1_000_000, 5, 656), (1_000_000, 20, 964)]
-)
-def test_memory_is_near_what_was_measured(rows, columns, measured):
-    told = estimate_memory(TrainSpec(task="regression", target="y"), rows, columns) / 1e6
-    assert measured * 0.9 < told < measured * 1.25

@@ -30,7 +30,6 @@ from apps.platform.jobs.submission import (
     Submission,
     ValidatedSubmission,
     choose_queue,
-    resolve_needs,
     validate_submission,
 )
 from deepseek.messages import Message
@@ -75,7 +74,7 @@ def _insert(actor: Actor, project: Project, submission: Submission, checked: Val
     # parents have all ended, which the dispatcher's next round moves on.
     parents = Job.objects.in_bulk(list(checked.parents))
     ready = all(parent.state == JobState.SUCCEEDED for parent in parents.values())
-    needs, spec = resolve_needs(checked.kind, submission, checked.spec), serialize_spec(checked.spec)
+    needs, spec = checked.needs, serialize_spec(checked.spec)
     job = Job.objects.create(
         project=project,
         kind=submission.kind,

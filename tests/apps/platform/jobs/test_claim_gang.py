@@ -86,7 +86,10 @@ def test_takes_no_node_that_cannot_be_a_member(submit, claim, pair, add_node, no
 
 
 def test_names_what_is_missing(submit, pair, actor_for, engineer, node):
-    wait = explain_wait(actor_for(engineer), submit(needs=Needs(cpus=3, memory_bytes=10**9, nodes=3)))
+    Node.objects.filter(pk=node.pk).update(extras=["gang"])
+    job = submit(needs=Needs(cpus=3, memory_bytes=10**9, nodes=3))
+    Node.objects.filter(pk=node.pk).update(extras=[])  # later: with too few from the start it would be refused
+    wait = explain_wait(actor_for(engineer), job)
     assert wait["summary"] == (
         "It needs 3 nodes at once, each with 3 CPUs, 1.0 GB of memory. With room: 2; missing: 1. n1 lacks gang."
     )

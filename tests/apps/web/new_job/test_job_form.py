@@ -10,6 +10,7 @@ from apps.data.datasets.services import upload_csv
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling import doorbell
+from apps.platform.nodes.models import Node
 from apps.web.new_job import clean_preview
 from apps.web.new_job.job_form import JobForm
 
@@ -122,6 +123,24 @@ def test_placement_is_shown_beside_the_button(post):
 
 def test_too_little_memory_is_reported(post):
     assert "more than the 134.2 MB requested" in post("train", "ahead", needs__memory_bytes="0.125")
+
+
+def test_memory_is_shown_by_part_and_by_node(post):
+    for name, size in (("large", 2**36), ("small", 2**28)):
+        Node.objects.create(name=name, host=name, queues=["cpu"], cpus=4, memory_bytes=size)
+    text = post("train", "ahead")
+    assert 'data-part="activations"' in text
+    assert 'data-node="large" data-fits="yes"' in text
+    assert 'data-node="small" data-fits="no"' in text
+    assert "MB of memory" in text[text.index('data-node="small"') :]
+
+
+def test_a_training_that_fits_no_node_is_refused_beside_its_memory(post):
+    Node.objects.create(name="small", host="small", queues=["cpu"], cpus=4, memory_bytes=2**28)
+    text = post("train", "submit", __task="regression", __target="open")
+    assert 'id="fneeds-memory_bytes-e" aria-live="polite">' in text
+    assert "GB of memory (" in text
+    assert not Job.objects.exists()
 
 
 def test_shown_rest_call_makes_the_same_job(engineer, web, api, post, upload):
