@@ -43,8 +43,7 @@ class EntitiesNetwork(Trainable):
         padding = tokens[..., 0] == PADDING
         words, hashes = tokens[..., 0], tokens[..., 2:]
         if self.training and self.token_dropout:
-            drawn = torch.rand((*words.shape, 2 + HASHES), device=words.device) < self.token_dropout
-            drawn = drawn[..., 1:] | drawn[..., :1]  # parts of a token, or all that tells it from others of its shape
+            drawn = torch.rand((*words.shape, 1 + HASHES), device=words.device) < self.token_dropout
             words = words.masked_fill(drawn[..., 0] & ~padding, UNKNOWN)
             hashes = hashes.masked_fill(drawn[..., 1:], PADDING)
         hashed = self.mix(self.hashes(hashes).flatten(-2))
