@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from apps.data.datasets.services import upload_csv
+from apps.data.datasets.services import create_dataset, upload_csv
+from apps.data.datasets.versions.manifest import JSON_LINES
+from apps.data.datasets.versions.registration import add_version
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling import doorbell
@@ -215,3 +217,18 @@ def test_evaluation_inputs(engineer, web, upload):
     assert "Choose an output" in model
     assert digest not in model
     assert '<option value="close" label="double"></option>' in text
+
+
+def test_texts_are_offered_as_files(engineer, web, worker_actor, project, held):
+    dataset = create_dataset(actor=worker_actor, project=project, name="letters")
+    artifact = held(b'{"text": "Ada", "spans": []}\n', media_type=JSON_LINES)
+    about = {"rows": None, "columns": [], "script": "test", "params": {}, "media_type": JSON_LINES}
+    add_version(actor=worker_actor, dataset=dataset, files=[("letters.jsonl", artifact, JSON_LINES)], **about)
+    text = html.unescape(web(engineer).get("/p/demo/jobs/new/train_entities").content.decode())
+    assert f'value="{artifact.digest}"' in text
+    assert "letters.jsonl" in text
+    answer = web(engineer).post(
+        "/p/demo/jobs/new/train_entities", {"op": "submit", "inputs/texts": artifact.digest, "/labels": "PERSON"}
+    )
+    assert answer.status_code in (200, 302), answer.content[:500]
+    assert Job.objects.get(kind="train_entities").inputs.get().artifact_id == artifact.digest
