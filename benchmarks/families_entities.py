@@ -29,7 +29,7 @@ from deepseek.models.figures import FIGURES_NAME, Figures
 LABELS = {"person": "PERSON", "company": "ORG", "nr": "PERSON", "nt": "ORG"}
 SPEC: dict[str, Any] = {"width": 64, "token_dropout": 0.3, "dropout": 0.3, "patience": 0, "seed": 0}
 SCHEDULE = {"first_batch": 32, "last_batch": 64, "max_lr": 0.002}
-ZH_LINES, ZH_SEED = 4000, 0
+ZH_LINES, ZH_SEED = 2000, 0
 
 
 class Log(Silent):
@@ -89,7 +89,7 @@ def list_words(line: str) -> Iterator[tuple[str, str]]:
 
 ROWS: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
     "entities-en": (write_tweets, {"epochs": 30}),
-    "entities-zh": (write_news, {"epochs": 10}),
+    "entities-zh": (write_news, {"epochs": 12}),
 }
 
 
