@@ -39,6 +39,17 @@ def load_nesting(runs: Sequence[Run]) -> Nesting:
     return Nesting({run: known[parent] for run, parent in named.items() if parent in known}, dict(counts))
 
 
+def load_nesting_of_page(run: Run, tags: Sequence[RunTag] | None) -> Nesting:
+    """As load_nesting, of one run whose tags are perhaps read already. In a job's run nothing is nested."""
+    if run.job_id is None:
+        return load_nesting([run])
+    if tags is None:
+        tags = list(RunTag.objects.filter(run=run, key=PARENT_TAG))
+    named = next((tag.value for tag in tags if tag.key == PARENT_TAG), None)
+    parent = Run.objects.filter(pk=named, project_id=run.project_id).first() if named else None
+    return Nesting({run.pk: parent} if parent else {})
+
+
 def order_as_tree(runs: Sequence[Run], nesting: Nesting) -> list[Run]:
     """The same runs, each behind the one that it is nested in where that is among them; otherwise as they were."""
     here = {run.pk for run in runs}

@@ -21,7 +21,7 @@ from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.data.datasets.models import DatasetFile
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.nesting import build_children_query, load_nesting
+from apps.ml.experiments.nesting import build_children_query, load_nesting_of_page
 from apps.ml.pipelines import status_summary as pipelines
 from apps.ml.pipelines.models import PipelineStep
 from apps.ml.pipelines.queries import LoadedPipeline
@@ -206,7 +206,7 @@ def get_sweep(context: Context, job: Job) -> dict[str, str]:
 @register.simple_tag(takes_context=True)
 def get_nesting(context: Context, run: Run) -> dict[str, Any]:
     """{parent, children, query, sweep} of a run: what it is nested in, how many are in it, and the sweep it is of."""
-    nesting = load_nesting([run])
+    nesting = load_nesting_of_page(run, context.get("tags"))
     sweep = Sweep.objects.filter(run=run).only("id", "name").first() if run.kind == RUN_KIND else None
     return {
         "parent": nesting.parents.get(run.pk),
