@@ -52,7 +52,7 @@ def test_every_flag_has_its_name(deepseek):
         (None, [], ["field: /task", "field: /target", "Give it a value"]),
         (None, ["--task", "classification", "--target", "knd"], ["no column 'knd'", "Did you mean 'kind'?"]),
         (None, ["--task", "regression", "--target", "kind"], ["'kind' is not numeric", "'even'", "field: /target"]),
-        (None, ["--task", "regression", "--target", "a", "--features", "kind"], ["field: /features/0"]),
+        (None, ["--task", "regression", "--target", "a", "--features", "knd"], ["field: /features/0"]),
         (None, [*QUICK, "--device", "cuda"], ["torch finds none here", "field: /device"]),
         (None, [*QUICK, "--max-lr", "0"], ["field: /schedule/max_lr", "limit: more than 0"]),
         (None, [*QUICK, "--hidden", "8,x"], ["field: /hidden/1"]),

@@ -171,7 +171,7 @@ class Keeps(Silent):
 
 def test_a_loss_that_is_not_finite(train, flowers, tmp_path, monkeypatch):
     """It stops before the step, names it, and the checkpoint that is kept holds finite weights."""
-    whole = loop.Training._compute_loss
+    whole = loop.Training.compute_loss
     calls = []
 
     def spoilt(self, rows, reduction):
@@ -179,7 +179,7 @@ def test_a_loss_that_is_not_finite(train, flowers, tmp_path, monkeypatch):
         calls.append(self.network.training)
         return loss * math.nan if sum(calls) == 8 else loss
 
-    monkeypatch.setattr(loop.Training, "_compute_loss", spoilt)
+    monkeypatch.setattr(loop.Training, "compute_loss", spoilt)
     report = Keeps()
     with pytest.raises(EngineError) as caught:
         train(flowers, **FLOWERS, checkpoint_every=3, report=report)
@@ -201,12 +201,12 @@ def test_micro_batches_give_the_loss_of_the_whole_batch(train, flowers):
 
 
 def test_a_gradient_that_is_not_finite(train, flowers, monkeypatch):
-    whole = loop.Training._compute_loss
+    whole = loop.Training.compute_loss
 
     def steep(self, rows, reduction):
         return _steep(whole(self, rows, reduction), self.network.training)
 
-    monkeypatch.setattr(loop.Training, "_compute_loss", steep)
+    monkeypatch.setattr(loop.Training, "compute_loss", steep)
     with pytest.raises(EngineError) as caught:
         train(flowers, **FLOWERS)
     assert caught.value.code == "loss_not_finite"
