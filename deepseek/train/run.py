@@ -289,10 +289,10 @@ def _build_result(
         ),
         summary={
             "task": spec.task,
+            **outcome.summarize(),
             "left_out": examples.left_out,
             "metrics": metrics,
             "baseline": {metric.name: metric.value for metric in baseline},
             "reference": {m.name: m.value for reference in figures.references for m in reference.metrics},
-            **outcome.summarize(),
         },
     )
