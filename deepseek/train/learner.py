@@ -36,6 +36,9 @@ class Learner(ABC):
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027  most learners draw nothing
         """Called before an epoch's first step, also of one that goes on from a checkpoint."""
 
+    def prepare_ahead(self, rows: Rows) -> None:  # noqa: B027  most learners have their examples at hand
+        """Called before each step with the rows that the one after it will learn from: none where an epoch ends."""
+
     def list_parameters(self) -> Iterable[nn.Parameter]:
         """What the optimizer moves."""
         return [parameter for parameter in self.network.parameters() if parameter.requires_grad]

@@ -98,6 +98,8 @@ class Training:
         order = self.draw_order(at.epoch)
         while at.batch * size < len(order):
             rows = order[at.batch * size : (at.batch + 1) * size]
+            following = order[(at.batch + 1) * size : (at.batch + 2) * size]
+            self.learner.prepare_ahead(self.replicas.shard(following))
             self.count_step(self._step(rows), size)
             if at.step % self.spec.checkpoint_every == 0:
                 self.save(path, identity)
