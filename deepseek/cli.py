@@ -44,6 +44,7 @@ class Command:
     check: str = ""  # tells whether its first input is what the spec expects, and does nothing else
     files: dict[str, tuple[str, str]] = field(default_factory=dict)  # more inputs: flag -> its slot, and a few words
     input_help: str = "a CSV or Parquet file"
+    left_out: tuple[str, ...] = ()  # fields of the spec that only a plane reads: no flags
     run: str = ""  # where the work is done, if not in the folder of that name
     instead: "tuple[str, Command] | None" = None  # a flag, and what is meant where it is given
     group: str = "on this machine, with no plane"  # the heading that it stands under in the overview
@@ -119,6 +120,16 @@ COMMANDS = {
         input_help="JSON lines with a text and its spans, an export of Label Studio, or tokens with BIO tags (CoNLL)",
     ),
     "fit": Command("estimate the memory of a training, without training", entry="deepseek.fit.command:show_estimate"),
+    "train-image": Command(
+        "train a model on a folder of images, and measure it on held-out ones",
+        "deepseek.images.spec:ImageSpec",
+        ("images",),
+        {f"schedule.{name}": name.replace("_", "-") for name in SCHEDULE},
+        files={"weights": ("weights", "a safetensors file with the weights to begin from")},
+        run="deepseek.images.run:run",
+        input_help="a folder of images, with a folder for each class or a manifest.csv of path and label",
+        left_out=("images",),
+    ),
     "quantize": Command(
         "make the linear layers of a model 8-bit, and measure what that costs and brings",
         "deepseek.quantize.spec:QuantizeSpec",
@@ -248,7 +259,7 @@ def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -
 
     model = _load(command.spec)
     parser = _build_parser(name, command, model.__doc__ or "")
-    add_flags(parser, model, command.flags)
+    add_flags(parser, model, command.flags, command.left_out)
     arguments = parser.parse_args(words)
     if arguments.out is None and not (arguments.explain or arguments.check):
         parser.error("the following arguments are required: -o/--out")

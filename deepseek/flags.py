@@ -18,11 +18,18 @@ Pointer = tuple[str, ...]
 M = TypeVar("M", bound=BaseModel)
 
 
-def add_flags(parser: argparse.ArgumentParser, model: type[BaseModel], names: Mapping[str, str]) -> None:
-    """Add a flag per leaf of `model`, and ``--spec``. `names`: flag by dotted field, where it is not the field's."""
+def add_flags(
+    parser: argparse.ArgumentParser, model: type[BaseModel], names: Mapping[str, str], left_out: Sequence[str] = ()
+) -> None:
+    """Add a flag per leaf of `model`, and ``--spec``. `names`: flag by dotted field, where it is not the field's.
+
+    `left_out`: dotted fields that get no flag.
+    """
     group = parser.add_argument_group("spec", "Fields of the job; a flag goes before the same field of --spec.")
     group.add_argument("--spec", metavar="FILE", type=Path, help="JSON file with the spec")
     for pointer, info in iterate_fields(model):
+        if ".".join(pointer) in left_out:
+            continue
         flag = names.get(".".join(pointer)) or "-".join(pointer).replace("_", "-")
         group.add_argument(
             f"--{flag}", dest=_build_dest(pointer), metavar=_format_metavar(info), help=_format_help(info)

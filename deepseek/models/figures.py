@@ -106,6 +106,16 @@ class Agreement(FrozenModel):
     difference: list[Metric] = []  # this minus the parent, per metric, with a paired interval
 
 
+class ClassFigures(FrozenModel):
+    """Figures of one class over the held-out rows; None where the class never occurs, or is never predicted."""
+
+    name: str
+    rows: int  # that are of the class
+    precision: float | None = None
+    recall: Metric | None = None
+    f1: float | None = None
+
+
 class Figures(NotesMixin, FrozenModel):
     """What was measured of one form of a model."""
 
@@ -115,6 +125,7 @@ class Figures(NotesMixin, FrozenModel):
     metrics: list[Metric]
     baseline: Baseline | None = None
     references: list[Reference] = Field([], exclude_if=_is_empty)  # older documents lack the key
+    classes: list[ClassFigures] = Field([], exclude_if=_is_empty)  # of a classification of images
     size_bytes: int
     size_ratio: float | None = None  # parent's size / this one's
     latency: list[Latency] = []

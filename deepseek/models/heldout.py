@@ -18,15 +18,16 @@ __all__ = ["HELDOUT_NAME", "HELDOUT_TYPE", "Heldout", "read_heldout", "write_hel
 
 HELDOUT_TYPE = MEDIA_TYPES["safetensors"]
 
-Floats = npt.NDArray[np.float32]
 FIELD = "inputs/heldout"
 
 
 @dataclass(frozen=True)
 class Heldout:
-    """`features` (n, F) in raw units; `target` (n,), float32 values in their unit or int64 places in the classes."""
+    """`features` (n, F) in raw units; `target` (n,), float32 values in their unit or int64 places in the classes.
 
-    features: Floats
+    Of an image model the features are (n, 3, height, width) of uint8."""
+
+    features: npt.NDArray[Any]
     target: npt.NDArray[Any]
 
 
@@ -55,7 +56,8 @@ def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
             hint=N_("Give the heldout.safetensors that `deepseek train` wrote beside the model."),
         ) from error
     rows = Heldout(tensors.get("features", np.empty(0)), tensors.get("target", np.empty(0)))
-    shape, dtype = manifest.architecture.input_shape, np.dtype(np.float32)
+    shape = manifest.architecture.input_shape
+    dtype = np.dtype(np.uint8 if manifest.architecture.type == "image" else np.float32)
     target_type = np.dtype("int64" if manifest.task == "classification" else "float32")
     if rows.features.shape[1:] != shape or not len(rows.features) or rows.features.dtype != dtype:
         raise _build_mismatch_error(

@@ -31,7 +31,7 @@ from deepseek.models.torchscript import read_archive
 Floats = npt.NDArray[np.float32]
 Call = Callable[[], object]
 
-_CHUNK = 8192  # rows of one call of torch, so that memory does not grow with the rows
+_CHUNK, _CHUNK_VALUES = 8192, 1 << 24  # rows, and numbers, of one call of torch: memory does not grow with the rows
 
 
 class Predictor(ABC):
@@ -51,7 +51,7 @@ class Predictor(ABC):
         EngineError ``shape_mismatch``.
         """
         if features.shape[1:] != self.shape:
-            raise build_shape_error(self.inputs, features.shape)
+            raise build_shape_error(self.shape, features.shape)
         features = np.ascontiguousarray(features, dtype=np.float32)
         if self.codes:  # of NaN a compiled library would make an address
             features = features.copy()
@@ -83,9 +83,10 @@ class TorchPredictor(Predictor):
     def _predict(self, features: Floats) -> Floats:
         rows = torch.from_numpy(features)
         with torch.inference_mode():
-            if len(rows) <= _CHUNK:
+            size = max(1, min(_CHUNK, _CHUNK_VALUES // self.inputs))
+            if len(rows) <= size:
                 return self.module(rows).numpy()
-            return torch.cat([self.module(chunk) for chunk in torch.split(rows, _CHUNK)]).numpy()
+            return torch.cat([self.module(chunk) for chunk in torch.split(rows, size)]).numpy()
 
 
 class TvmPredictor(Predictor):
@@ -192,15 +193,15 @@ def check_machine(manifest: ModelManifest, path: Path) -> None:
     )
 
 
-def build_shape_error(inputs: int, shape: Sequence[int]) -> EngineError:
-    """The error for features of another width than the model has."""
+def build_shape_error(expected: Sequence[int], shape: Sequence[int]) -> EngineError:
+    """The error for features of another shape than the model takes of one example."""
     return EngineError(
         "shape_mismatch",
         "The model takes {wanted} features a row.",
-        wanted=inputs,
+        wanted=" x ".join(map(str, expected)),
         field="features",
         value=f"shape ({', '.join(map(str, shape))})",
-        limit=f"shape (rows, {inputs})",
+        limit=f"shape (rows, {', '.join(map(str, expected))})",
         hint=N_("Give the features that the manifest lists, in its order."),
     )
 
