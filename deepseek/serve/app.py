@@ -18,6 +18,7 @@ from starlette.responses import Response
 from deepseek.entities.predictor import EntitiesPredictor
 from deepseek.job import EngineError
 from deepseek.models.predictor import Predictor
+from deepseek.serve.images import MOST_BODY_BYTES, build_image_schema, count_most_images, read_images
 from deepseek.serve.messages import compute_body_limit, encode_errors, encode_prediction, predict_schema, read_rows
 from deepseek.serve.texts import build_texts_schema, compute_text_limit, encode_spans, read_request_texts
 
@@ -60,6 +61,11 @@ def create_app(predictor: Predictor | EntitiesPredictor, *, max_rows: int = 4096
     if isinstance(predictor, EntitiesPredictor):
         quick, limit = False, compute_text_limit(max_rows)
         answer, about = partial(_handle_texts, predictor, max_rows), build_texts_schema(predictor.architecture.labels)
+    elif predictor.manifest.architecture.type == "image":
+        max_rows = count_most_images(predictor, max_rows)
+        quick = probe(predictor) <= INLINE_SECONDS
+        limit = min(MOST_BODY_BYTES, compute_body_limit(predictor.inputs, max_rows))
+        answer, about = partial(_handle_prediction, predictor, max_rows), build_image_schema(predictor)
     else:
         quick = probe(predictor) <= INLINE_SECONDS
         limit = compute_body_limit(predictor.inputs, max_rows, len(predictor.codes))
@@ -94,7 +100,7 @@ def probe(predictor: Predictor) -> float:
 
     The first calls of a TorchScript model compile it; the first caller need not wait for that.
     """
-    rows, durations = np.zeros((1, predictor.inputs), np.float32), []
+    rows, durations = np.zeros((1, *predictor.shape), np.float32), []
     for _ in range(PROBES):
         start = time.perf_counter()
         predictor.predict(rows)
@@ -104,7 +110,10 @@ def probe(predictor: Predictor) -> float:
 
 def _handle_prediction(predictor: Predictor, max_rows: int, body: bytes) -> Response:
     """Body to response: all that one prediction costs."""
-    rows, single, faults = read_rows(body, width=predictor.inputs, max_rows=max_rows, codes=predictor.codes)
+    if predictor.manifest.architecture.type == "image":
+        rows, single, faults = read_images(body, shape=predictor.shape, max_rows=max_rows)
+    else:
+        rows, single, faults = read_rows(body, width=predictor.inputs, max_rows=max_rows, codes=predictor.codes)
     if faults:
         return _refuse(faults)
     outputs = predictor.predict(rows)

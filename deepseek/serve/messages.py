@@ -112,7 +112,7 @@ def encode_prediction(outputs: Floats, single: bool) -> bytes:
         raise EngineError(
             "outputs_not_finite",
             "The model gives an infinite value, or none, for a row.",
-            field=_build_pointer(() if single else (row,)),
+            field=build_pointer(() if single else (row,)),
             limit="finite values",
             hint="Its features are far from those that the model was trained on.",
         )
@@ -125,7 +125,7 @@ def encode_errors(errors: Sequence[EngineError]) -> bytes:
     return to_json({"error": {**faults[0], "errors": faults}})
 
 
-def _build_pointer(place: Sequence[int | str]) -> str:
+def build_pointer(place: Sequence[int | str]) -> str:
     return "".join(f"/{part}" for part in ("features", *place))
 
 
@@ -141,9 +141,9 @@ def build_json_error(why: str) -> EngineError:
 
 def _build_features_error(document: Any, width: int) -> EngineError:
     if not isinstance(document, dict):
-        message = f"The body is {_describe_kind(document)}, not an object."
+        message = f"The body is {describe_kind(document)}, not an object."
     elif "features" in document:
-        message = f"features is {_describe_kind(document['features'])}, not a list."
+        message = f"features is {describe_kind(document['features'])}, not a list."
     else:
         message = "The body has no features."
     return EngineError(
@@ -155,7 +155,7 @@ def _build_features_error(document: Any, width: int) -> EngineError:
     )
 
 
-def _describe_kind(value: Any) -> str:
+def describe_kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
@@ -177,9 +177,9 @@ def _iterate_faults(rows: Sequence[Any], width: int, single: bool) -> Iterator[E
     for index, row in enumerate(rows):
         place = () if single else (index,)
         if not isinstance(row, list):
-            message = f"This row is {_describe_kind(row)}, and the first is a list."
+            message = f"This row is {describe_kind(row)}, and the first is a list."
             hint = "Give every row as a list."
-            yield EngineError("ragged_rows", message, field=_build_pointer(place), limit="a list of numbers", hint=hint)
+            yield EngineError("ragged_rows", message, field=build_pointer(place), limit="a list of numbers", hint=hint)
         elif len(row) != width:
             yield _build_width_error(index, len(row), width, single)
         else:
@@ -191,14 +191,14 @@ def _iterate_faults(rows: Sequence[Any], width: int, single: bool) -> Iterator[E
 
 
 def _build_number_error(value: Any, place: Sequence[int | str]) -> EngineError:
-    field = _build_pointer(place)
+    field = build_pointer(place)
     if type(value) is int:  # with more digits than a float64 has room for
         return _build_range_error(place)
     number = isinstance(value, float)  # one that JSON cannot hold, and many writers write
     fill = "Fill in missing values, as the training data were cleaned."
     return EngineError(
         "not_a_number",
-        "The value is NaN or infinite." if number else f"The value is {_describe_kind(value)}.",
+        "The value is NaN or infinite." if number else f"The value is {describe_kind(value)}.",
         field=field,
         limit="a finite number",
         hint=fill if number or value is None else "Give every value as a number.",
@@ -209,8 +209,8 @@ def _build_category_error(value: Any, place: Sequence[int | str]) -> EngineError
     fraction = isinstance(value, float)
     return EngineError(
         "not_a_category",
-        "The value is no whole number." if fraction else f"The value is {_describe_kind(value)}.",
-        field=_build_pointer(place),
+        "The value is no whole number." if fraction else f"The value is {describe_kind(value)}.",
+        field=build_pointer(place),
         limit="a text, a whole number, true, false or null",
         hint="GET /model lists the categories of each feature.",
     )
@@ -220,7 +220,7 @@ def _build_width_error(row: int, length: int, width: int, single: bool) -> Engin
     return EngineError(
         "wrong_width",
         f"The row has {length} values, the model takes {width}.",
-        field=_build_pointer(() if single else (row,)),
+        field=build_pointer(() if single else (row,)),
         limit=str(width),
         hint="GET /model lists the features in their order.",
     )
@@ -230,7 +230,7 @@ def _build_range_error(place: Sequence[int | str]) -> EngineError:
     return EngineError(
         "out_of_range",
         "The value is too large for a float32.",
-        field=_build_pointer(place),
+        field=build_pointer(place),
         limit=f"{_LARGEST:g}",
         hint="Use the unit of the training data.",
     )

@@ -56,8 +56,8 @@ def test_faults_beyond_the_bound_are_not_made(values, monkeypatch):
     """To name each of 300,000 took 2.6 s, of what a body may hold 80 s and 5 GB, and nobody else was answered."""
     body = json.dumps({"features": [[None] * values] * (300_000 // values)}).encode()
     made = []
-    real = messages._build_pointer
-    monkeypatch.setattr(messages, "_build_pointer", lambda place: made.append(place) or real(place))
+    real = messages.build_pointer
+    monkeypatch.setattr(messages, "build_pointer", lambda place: made.append(place) or real(place))
     _, _, faults = read_rows(body, width=5, max_rows=100_000)
     assert faults[0].code == ("not_a_number" if values == 5 else "wrong_width")
     assert len(faults) <= len(made) <= 40  # twice the bound
