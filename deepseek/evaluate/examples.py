@@ -42,8 +42,10 @@ def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> 
     """The rows of the table at `path` that have every input and the target of the model.
 
     Raises what `read_whole_table` does, and EngineError ``unknown_column``, ``column_not_numeric``, ``class_unknown``,
-    ``column_not_categories``, ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``.
+    ``column_not_categories``, ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``;
+    ``family_unsupported`` for a model of images or texts.
     """
+    require_mlp(manifest, "evaluate")
     table = read_whole_table(path)
     examples = (
         _read_windows(table, manifest, spec) if manifest.task == "forecast" else _read_rows(table, manifest, spec)
