@@ -12,6 +12,8 @@ from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.ends import EdgeSpec, End
 
+MAX_DIGESTS_PER_QUERY = 100  # SQLite takes expressions of 1,000 parts; a script or a set of images may have thousands
+
 
 def get_input_digests(job: Job) -> dict[str, str]:
     """{slot: digest} of the inputs whose artifact still exists."""
@@ -52,11 +54,13 @@ def find_source_versions(
     slots = get_input_digests(job) if slots is None else slots
     best: dict[str, tuple[tuple[bool, bool, int], DatasetVersion]] = {}
     own = dataset.pk if dataset else None
-    for file in find_candidate_files(job, set(slots.values()), own, output_version):
-        version = file.version
-        rank = file.could_be_asked_for, version.dataset_id == own, version.pk
-        if file.artifact_id not in best or best[file.artifact_id][0] < rank:
-            best[file.artifact_id] = rank, version
+    digests = sorted(set(slots.values()))
+    for start in range(0, len(digests), MAX_DIGESTS_PER_QUERY):
+        for file in find_candidate_files(job, digests[start : start + MAX_DIGESTS_PER_QUERY], own, output_version):
+            version = file.version
+            rank = file.could_be_asked_for, version.dataset_id == own, version.pk
+            if file.artifact_id not in best or best[file.artifact_id][0] < rank:
+                best[file.artifact_id] = rank, version
     return {slot: best[digest][1] for slot, digest in slots.items() if digest in best}
 
 
