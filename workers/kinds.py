@@ -10,6 +10,7 @@ from apps.core.actors import Actor
 from apps.platform.jobs.models import Job
 from deepseek.script.run import INTERPRETER, PLANE_URL
 from workers import registration
+from workers.folder_inputs import arrange_folders
 from workers.isolation import find_plane_url
 from workers.script_inputs import arrange_inputs
 from workers.tracking import Tracker
@@ -23,6 +24,7 @@ ENGINE: dict[str, str] = {
     "profile": "deepseek.profile.run:run",
     "train": "deepseek.train.run:run",
     "train_entities": "deepseek.entities.run:run",
+    "train_image": "deepseek.images.run:run",
     "quantize": "deepseek.quantize.run:run",
     "compile": "deepseek.compile.run:run",
     "evaluate": "deepseek.evaluate.run:run",
@@ -51,7 +53,10 @@ SETTINGS: dict[str, Callable[[Job, Tracker], dict[str, str]]] = {
 }
 
 # How the staged inputs (slot -> path, all in one folder) are laid out for an engine that wants more than files.
-ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {"script": arrange_inputs}
+ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {
+    "script": arrange_inputs,
+    "train_image": arrange_folders,
+}
 
 Register = Callable[[Actor, Job, registration.Outputs], None]
 
@@ -66,6 +71,7 @@ REGISTER: dict[str, Register] = {
     "profile": registration.register_measured_table,
     "train": registration.record_training_lineage,
     "train_entities": registration.record_training_lineage,
+    "train_image": registration.record_image_training_lineage,
     "quantize": registration.record_derived_model,
     "compile": registration.record_derived_model,
     "evaluate": registration.register_evaluation_figures,

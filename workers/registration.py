@@ -14,6 +14,7 @@ from apps.data.datasets.models import Dataset
 from apps.data.datasets.provenance.job_inputs import build_version_end, find_source_versions, get_input_digests
 from apps.data.datasets.quality.profile_jobs import register_measurements
 from apps.data.datasets.services import add_version_from_job_output, set_quality
+from apps.data.datasets.versions.image_data import find_named_version
 from apps.data.datasets.versions.manifest import is_table
 from apps.ml.experiments.models import Run
 from apps.ml.registry.provenance import MODEL_SLOT, build_artifact_end, build_model_edges
@@ -28,9 +29,11 @@ from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.jobs.models import Job
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
+from deepseek.images.spec import IMAGES
 from deepseek.messages import N_
 
 MODEL_FOLDER = "model"  # below $OUT, of a script
+MAX_ENDS = 100  # of images that were given one by one
 RUN_OUTPUTS = "outputs"  # among the files of a script's run
 Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 
@@ -117,6 +120,19 @@ def record_training_lineage(actor: Actor, job: Job, outputs: Outputs) -> None:
         slot: build_version_end(sources[slot]) if slot in sources else build_artifact_end(digest, digest[:12])
         for slot, digest in get_input_digests(job).items()
     }
+    record_edges(actor=actor, project=job.project, edges=build_model_edges(job, ends, outputs))
+
+
+def record_image_training_lineage(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The lineage of a training on images: from the dataset version that its spec names, as one end for all its files,
+    and from the weights that it began from.
+    """
+    version = find_named_version(job.project_id, json.loads(job.spec)[IMAGES])
+    digests = {slot: digest for slot, digest in get_input_digests(job).items() if version is None or "/" not in slot}
+    first = dict(sorted(digests.items())[:MAX_ENDS])
+    ends = {slot: build_artifact_end(digest, digest[:12]) for slot, digest in first.items()}
+    if version is not None:
+        ends[IMAGES] = build_version_end(version)
     record_edges(actor=actor, project=job.project, edges=build_model_edges(job, ends, outputs))
 
 

@@ -77,6 +77,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise BrokenImage("grey values as fractions")
     if image.has_transparency_data:
-        shown = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
+        opaque = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
     return image.convert("RGB")

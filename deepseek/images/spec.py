@@ -16,6 +16,9 @@ from deepseek.train.loop_spec import (
     Processes,
     ScheduleSpec,
     Seed,
+    ServerMode,
+    Servers,
+    Staleness,
     Strategy,
     TestShare,
     Threads,
@@ -108,6 +111,9 @@ class ImageSpec(BaseModel):
     threads: Threads = 1
     strategy: Strategy = "none"
     processes: Processes = 1
+    server_mode: ServerMode = "sync"
+    servers: Servers = 1
+    staleness: Staleness = 4
     micro_batch: MicroBatch = 0
     activation_checkpointing: bool = Field(
         False,

@@ -5,14 +5,16 @@ class DatasetsConfig(AppConfig):
     name = "apps.data.datasets"
 
     def ready(self) -> None:
-        """Register what the apps below cannot import: what a dataset expects of a job's spec, the versions that a
-        script's spec names, the columns of a table, how much data an input is, and what can be held."""
+        """Register what the apps below cannot import: what a dataset expects of a job's spec, the versions that the
+        spec of a script or of a training on images names, the columns of a table, how much data an input is, and what
+        can be held."""
         from django.utils.translation import gettext_lazy
 
         from apps.data.datasets.latest_tables import find_column_types
         from apps.data.datasets.models import DatasetVersion
         from apps.data.datasets.quality.required_expectations import merge_expectations
         from apps.data.datasets.versions.data_facts import find_data_facts
+        from apps.data.datasets.versions.image_data import resolve_images
         from apps.data.datasets.versions.script_data import resolve_script_data
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
         from apps.platform.jobs.scheduling.memory_fit import INPUT_FACTS
@@ -22,6 +24,7 @@ class DatasetsConfig(AppConfig):
         TABLE_COLUMNS.register("datasets", find_column_types)
         INPUT_FACTS.register("datasets", find_data_facts)
         SPEC_INPUTS.register("script", resolve_script_data)
+        SPEC_INPUTS.register("train_image", resolve_images)
         SPEC_COMPLETIONS.register("dataset", merge_expectations)
         HOLD_OBJECTS.register(
             "datasetversion",

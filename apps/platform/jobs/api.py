@@ -257,6 +257,7 @@ class KindList(APIView):
                 "inputs": kind.inputs,
                 "optional_inputs": kind.optional_inputs,
                 "any_inputs": kind.any_inputs,
+                "folders": kind.folders,
                 "outputs": kind.outputs,
                 "registers": kind.registers,
                 "needs": kind.needs.as_body(),

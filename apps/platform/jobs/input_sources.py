@@ -17,13 +17,14 @@ TRAININGS = ("train", "train_entities")
 TRAIN_OUTPUTS = {name: (("train",), name) for name in ("model", "manifest", "heldout")}
 
 SOURCES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
+    "train_image": {"weights": (("train_image",), "model")},
     "train_entities": {"weights": (("train_entities",), "model")},
     "quantize": TRAIN_OUTPUTS,
     "compile": TRAIN_OUTPUTS,
     "evaluate": {slot: (TRAININGS, slot) for slot in ("model", "manifest")},
     "register": {
         f"{form}{ending}": (kinds, slot)
-        for form, kinds in (("fp32", TRAININGS), ("int8", ("quantize",)), ("compiled", ("compile",)))
+        for form, kinds in (("fp32", (*TRAININGS, "train_image")), ("int8", ("quantize",)), ("compiled", ("compile",)))
         for ending, slot in (("", "model"), ("_manifest", "manifest"), ("_figures", "figures"))
     },
 }

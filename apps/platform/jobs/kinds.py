@@ -23,6 +23,7 @@ from deepseek.compile.spec import CompileSpec
 from deepseek.diff.spec import DiffSpec
 from deepseek.entities.spec import EntitiesSpec
 from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
+from deepseek.images.spec import IMAGES, WEIGHTS, ImageSpec
 from deepseek.noop.spec import NoopSpec
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import QuantizeSpec
@@ -80,6 +81,7 @@ class JobKind:
     inputs: tuple[str, ...] = ()  # slots that must be filled
     optional_inputs: tuple[str, ...] = ()
     any_inputs: bool = False  # takes slots of any name
+    folders: tuple[str, ...] = ()  # slots that must be filled with files: each is a slot FOLDER/path
     loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
     outputs: tuple[str, ...] = ()
     any_outputs: bool = False  # what it makes is known when it has ended
@@ -189,6 +191,21 @@ KINDS: dict[str, JobKind] = {
         distributed=True,
         tracked=True,
         tunable=True,
+    ),
+    "train_image": JobKind(
+        label=_("Train an image model"),
+        doc=_("Trains a convolutional network on a dataset of images, and measures it on held-out ones."),
+        spec=ImageSpec,
+        queue="cpu",
+        network=Network.NONE,
+        folders=(IMAGES,),
+        optional_inputs=(WEIGHTS,),
+        outputs=("model", "manifest", "figures", "heldout", "samples"),
+        needs=Needs(cpus=1.0, memory_bytes=4 * GiB),
+        time_limit_seconds=86_400,
+        registers=("experiment",),
+        distributed=True,
+        tracked=True,
     ),
     "quantize": JobKind(
         label=_("Quantize a model"),

@@ -426,6 +426,9 @@ class KindSerializer(serializers.Serializer[Any]):
     inputs = serializers.ListField(child=serializers.CharField())
     optional_inputs = serializers.ListField(child=serializers.CharField())
     any_inputs = serializers.BooleanField(help_text="Takes slots of any name.")
+    folders = serializers.ListField(
+        child=serializers.CharField(), help_text="Filled with files, each as FOLDER/path; the spec can name a version."
+    )
     outputs = serializers.ListField(child=serializers.CharField())
     registers = serializers.ListField(child=serializers.CharField())
     needs = serializers.DictField(child=serializers.FloatField())

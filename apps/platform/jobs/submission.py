@@ -130,11 +130,18 @@ def validate_submission(
         errors += failure.errors
     if spec is not None and submission.kind in SPEC_INPUTS:
         try:
-            referenced = SPEC_INPUTS[submission.kind](actor, project, spec)
+            given = {(filled.slot, filled.digest) for filled in submission.inputs}  # by a job that is run again
+            referenced = [
+                named
+                for named in SPEC_INPUTS[submission.kind](actor, project, spec)
+                if (named.slot, named.digest) not in given
+            ]
             submission = replace(submission, inputs=[*submission.inputs, *referenced])
         except PlaneError as failure:
             errors += failure.errors
-    errors += check_slots(kind, submission, promised) + check_limits(submission) + check_register(kind, submission)
+    explained = {error["field"] for error in errors}  # a version that is not there fills no slot either
+    errors += [error for error in check_slots(kind, submission, promised) if error["field"] not in explained]
+    errors += check_limits(submission) + check_register(kind, submission)
     needs = resolve_needs(kind, submission, spec)
     errors += check_device(spec, needs) + check_extra(kind, needs) + check_nodes(kind, submission.kind, spec, needs)
     if kind.check is not None and spec is not None:
@@ -170,7 +177,7 @@ def build_error(code: str, message: str, where: str, limit: Any = None, hint: st
 
 def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] = ()) -> list[dict[str, Any]]:
     filled = [*(i.slot for i in submission.inputs), *promised]
-    accepted = (*kind.inputs, *kind.optional_inputs)
+    accepted = (*kind.inputs, *kind.optional_inputs, *(f"{folder}/..." for folder in kind.folders))
     errors = [
         build_error(
             "input_missing",
@@ -181,6 +188,17 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
         for slot in kind.inputs
         if slot not in filled and not (kind.any_inputs and any(name.startswith(f"{slot}/") for name in filled))
     ]
+    errors += [
+        build_error(
+            "input_missing",
+            Message("The input {slot} is not filled.", slot=folder),
+            f"/spec/{folder}",
+            "NAME:vN",
+            Message("Name a version of a dataset, as NAME:vN."),
+        )
+        for folder in kind.folders
+        if not any(slot.startswith(f"{folder}/") for slot in filled)
+    ]
     if not kind.any_inputs:
         errors += [
             build_error(
@@ -190,7 +208,7 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
                 ", ".join(accepted) or "none",
             )
             for slot in filled
-            if slot not in accepted
+            if slot not in accepted and slot.partition("/")[0] not in kind.folders
         ]
     errors += [
         build_error(

@@ -23,8 +23,9 @@ from apps.data.datasets.latest_tables import (
     list_latest_files,
     list_latest_tables,
 )
-from apps.data.datasets.models import DatasetFile
+from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.versions import registration
+from apps.data.datasets.versions.image_data import format_image_reference, list_image_versions
 from apps.data.datasets.versions.manifest import parse_dialect
 from apps.platform.accounts.models import Project
 from apps.platform.jobs import queries
@@ -54,6 +55,7 @@ from deepseek.script.spec import CODE
 from deepseek.tables.csv_dialect import CsvDialect
 from deepseek.train.spec import TrainSpec
 
+IMAGES_LIST_ID = "image-versions"  # id of the list that a text field for a version of images offers
 COLUMNS_LIST_ID = "columns"  # id of the list of names that text fields of columns offer
 READ_AS = "read_as"  # the table whose dialect the spec holds
 
@@ -84,6 +86,8 @@ class JobForm:
         form = SpecForm(self.key, initial)
         form.folded, form.rare = self.layout.folded, self.layout.rare
         form.datalists = dict.fromkeys(self.layout.names, COLUMNS_LIST_ID)
+        if self.layout.images:
+            form.datalists[self.layout.images] = IMAGES_LIST_ID
         return form
 
     # -- in -------------------------------------------------------------------------------------------------------
@@ -297,6 +301,17 @@ class JobForm:
         return match or find_table(self.actor, self.project, digest)
 
     @cached_property
+    def image_versions(self) -> list[DatasetVersion]:
+        """The newest versions of images, where the spec names one."""
+        return list_image_versions(self.actor, self.project) if self.layout.images else []
+
+    @property
+    def images_version(self) -> DatasetVersion | None:
+        """The version of images that the spec names, if it is one of the newest."""
+        named = str(self.spec_form.spec().get(self.layout.images.strip("/")) or "") if self.layout.images else ""
+        return next((version for version in self.image_versions if format_image_reference(version) == named), None)
+
+    @cached_property
     def columns(self) -> list[TableColumn]:
         has_column_fields = self.layout.names or self.layout.picks
         return list_columns(self.table.version) if has_column_fields and self.table else []
@@ -329,7 +344,8 @@ class JobForm:
     def schedule(self) -> SchedulePreview | None:
         if not is_scheduled(self.kind.spec):
             return None
-        rows = self.table.version.rows if self.table else None
+        version = self.images_version or (self.table.version if self.table else None)
+        rows = version.rows if version else None
         return build_schedule_preview(self.spec_form.spec(), rows, spec_type=self.kind.spec)
 
     @property

@@ -50,6 +50,7 @@ class FormLayout:
     categories: str = ""  # a list of texts that are columns of categories
     steps: str = ""  # a list of groups that pick columns of their own
     media_types: tuple[str, ...] = ()  # of the files that the first slot takes, where it is no table
+    images: str = ""  # a text that names a dataset version of images
 
 
 LAYOUTS = {
@@ -83,6 +84,12 @@ LAYOUTS = {
         rare=frozenset({"/format", "/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})
         | frozenset({"/strategy", "/processes", "/micro_batch", "/activation_checkpointing", "/vocabulary", "/buckets"})
         | frozenset({"/token_dropout", "/server_mode", "/servers", "/staleness"}),
+    ),
+    "train_image": FormLayout(
+        rare=frozenset({"/classes", "/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})
+        | frozenset({"/activation_checkpointing", "/cache_megabytes", "/micro_batch", "/on_broken"})
+        | frozenset({"/server_mode", "/servers", "/staleness"}),
+        images="/images",
     ),
     "quantize": FormLayout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
     "evaluate": FormLayout(

@@ -33,6 +33,7 @@ UNITS: Mapping[str, Promise | str] = {
     "calls": pgettext_lazy("counted by a job", "calls"),
     "files": pgettext_lazy("counted by a job", "files"),
     "forms": pgettext_lazy("counted by a job", "forms"),
+    "images": pgettext_lazy("counted by a job", "images"),
     "kernels": pgettext_lazy("counted by a job", "kernels"),
     "pages": pgettext_lazy("counted by a job", "pages"),
     "parts": pgettext_lazy("counted by a job", "parts"),

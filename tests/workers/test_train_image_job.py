@@ -1,0 +1,59 @@
+"""A training on a dataset of images, from the folder on the server to the run, its lineage and the model version."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.data.datasets.ingest.local_files import ingest
+from apps.ml.experiments.models import Run
+from apps.ml.registry.models import ModelVersion
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.submission import InputSpec
+from apps.platform.lineage.models import Edge
+from tests.deepseek.images.conftest import QUICK, fill_folder
+from workers import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def images(worker, tmp_path, project, operator, settings):
+    """A version of 24 images, one of them broken."""
+    folder = fill_folder(tmp_path / "pictures", 8)
+    (folder / "dark/0.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    settings.ENV = settings.ENV.model_copy(update={"artifact_url": ""})
+    return ingest(actor=operator, project=project, dataset_name="pictures", path=folder, images=True).version
+
+
+@pytest.fixture
+def train(submit):
+    def run(**fields) -> Job:
+        job = submit(kind="train_image", spec=QUICK | {"images": "pictures:v1"} | fields)
+        tasks.run_next("cpu")
+        return Job.objects.get(pk=job.pk)
+
+    return run
+
+
+def test_a_version_becomes_a_model(images, train, submit):
+    job = train()
+    assert (job.state, job.error) == ("succeeded", None)
+    outputs = dict(job.outputs.values_list("slot", "artifact_id"))
+    assert set(outputs) == {"model", "manifest", "figures", "heldout", "samples"}
+    ends = Edge.objects.filter(target_type="job", target_id=str(job.pk)).values_list("source_type", "source_id", "role")
+    assert list(ends) == [("dataset_version", str(images.pk), "images")]
+    run = Run.objects.get(job=job)
+    assert run.figures["classes"][0]["name"] == "bright"
+    inputs = [
+        InputSpec(slot=f"fp32{ending}", digest=outputs[slot])
+        for slot, ending in (("model", ""), ("manifest", "_manifest"), ("figures", "_figures"))
+    ]
+    submit(kind="register", spec={}, inputs=inputs, register={"model": "pictures"})
+    tasks.run_next("cpu")
+    assert ModelVersion.objects.get().model.name == "pictures"
+
+
+def test_broken_images_end_the_job_where_none_may_be(images, train):
+    job = train(on_broken="fail")
+    assert (job.state, job.error["code"], job.attempt) == ("failed", "image_broken", 1)
+    assert "dark/0.png" in job.error["message"]
