@@ -25,6 +25,7 @@ class ScheduleSpec(BaseModel):
     )
     max_lr: float = Field(
         1e-3,
+        validate_default=True,
         gt=0,
         le=10,
         allow_inf_nan=False,
@@ -49,6 +50,7 @@ class ScheduleSpec(BaseModel):
     )
     last_batch: int = Field(
         256,
+        validate_default=True,
         ge=1,
         le=65_536,
         title="Last batch size",

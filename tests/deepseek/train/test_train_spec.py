@@ -20,6 +20,8 @@ RULES = [
     ({"validation_share": 0.45, "test_share": 0.4}, "shares_too_large", "test_share"),
     ({"schedule": {"init_lr": 0.1, "max_lr": 0.01}}, "below_init_lr", "schedule/max_lr"),
     ({"schedule": {"first_batch": 64, "last_batch": 32}}, "below_first_batch", "schedule/last_batch"),
+    ({"schedule": {"init_lr": 0.5}}, "below_init_lr", "schedule/max_lr"),
+    ({"schedule": {"first_batch": 512}}, "below_first_batch", "schedule/last_batch"),
     ({"hidden": [0]}, "greater_than_equal", "hidden/0"),
     ({"seed": 2**32}, "less_than", "seed"),
     ({"weight_decay": float("nan")}, "finite_number", "weight_decay"),
