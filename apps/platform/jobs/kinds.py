@@ -206,6 +206,7 @@ KINDS: dict[str, JobKind] = {
         registers=("experiment",),
         distributed=True,
         tracked=True,
+        tunable=True,
     ),
     "quantize": JobKind(
         label=_("Quantize a model"),
