@@ -60,6 +60,8 @@ def choose_place(spec: LoopSpec, mixed: Mixed = "fp16") -> Place:
     precision = spec.precision
     if precision == "auto":
         precision = _choose_mixed(mixed, device) if device.type == "cuda" else "fp32"
+        if precision == "fp16" and spec.strategy == "fsdp":
+            precision = "fp32"  # parts of weights go with no loss scaling
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise EngineError(
             "precision_unavailable",

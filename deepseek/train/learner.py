@@ -51,3 +51,6 @@ class Learner(ABC):
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take what `get_weights` gave."""
         self.network.load_state_dict(weights)
+
+    def make_whole(self) -> None:  # noqa: B027  most networks are never shared out
+        """Replace a network whose parts lie on the ranks by a whole one, on the processor; weights are loaded next."""

@@ -18,6 +18,7 @@ from deepseek.train.loop_spec import LoopSpec
 from deepseek.train.plan import count_total_steps
 from deepseek.train.replicas import SINGLE, Replicas, replicate
 from deepseek.train.schedule import progressive_batch, warmup_lr
+from deepseek.train.sharding import SHARDED, find_largest, gather_tensor, place_like, share_out
 from deepseek.train.split import Rows
 
 MOST_POINTS = 500
@@ -51,6 +52,9 @@ class Training:
         self.parts = learner.parts
         learner.move(place.device)
         self.network = learner.network
+        self.is_sharded = spec.strategy == SHARDED and not replicas.is_single
+        if self.is_sharded:  # before the optimizer, which is to move the parts
+            self.shared: Any = share_out(learner, place)
         self.parameters = list(learner.list_parameters())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.schedule.init_lr, weight_decay=spec.weight_decay)
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=place.scaled)
@@ -61,7 +65,8 @@ class Training:
         self.total = count_total_steps(spec.schedule, spec.epochs, len(self.parts.training))
         self.every = max(1, math.ceil(self.total / MOST_POINTS))
         torch.manual_seed(derive_seed(spec.seed, "dropout", replicas.rank))
-        self.shared = None if replicas.is_single else replicate(learner, place.device)
+        if not self.is_sharded:
+            self.shared = None if replicas.is_single else replicate(learner, place.device)
 
     def run(self, path: Path, identity: str) -> None:
         """Train until the epochs are over or patience is; checkpoints go to `path`.
@@ -134,7 +139,9 @@ class Training:
         value = self._compute_gradient(rows)
         if not self.place.scaled:  # a scaler looks for itself, and leaves such a step out
             gradients = [p.grad for p in self.parameters if p.grad is not None]
-            largest = float(nn.utils.get_total_norm(gradients, math.inf))
+            largest = (
+                find_largest(gradients) if self.is_sharded else float(nn.utils.get_total_norm(gradients, math.inf))
+            )
             if not math.isfinite(largest):
                 raise self._build_not_finite_error("gradient", largest)
         self.scaler.step(self.optimizer)
@@ -210,7 +217,7 @@ class Training:
         """The logits; of a step in the training's precision, and with several ranks shared among them."""
         is_step = self.network.training
         place = self.place if is_step else Place(self.place.device, None)
-        if is_step and self.shared is not None:
+        if self.shared is not None and (is_step or self.is_sharded):
             return self._compute_logits(self.shared, place, inputs)
         return self._compute_logits(self.network.compute_logits, place, inputs)
 
@@ -224,9 +231,13 @@ class Training:
         self.network.eval()
         rows, total, size = self.parts.validation, 0.0, self.learner.validation_chunk
         own = self.replicas.shard(rows)
-        for start in range(0, len(own), size):
+        each = -(-len(rows) // self.replicas.world) if self.is_sharded else len(own)  # then all ranks take part in each
+        for start in range(0, each, size):
             chunk = own[start : start + size]
-            total += float(self.compute_loss(chunk, "mean")) * self.learner.count_terms(chunk)
+            if self.is_sharded:
+                total += float(self.compute_loss(chunk, "sum"))
+            else:
+                total += float(self.compute_loss(chunk, "mean")) * self.learner.count_terms(chunk)
         if not self.replicas.is_single:
             total = self.replicas.sum(torch.tensor(total, dtype=torch.float64, device=self.place.device))
         if not math.isfinite(total):
@@ -259,6 +270,8 @@ class Training:
         tensors |= {f"servers/{name}": tensor for name, tensor in self.server_state.items()}
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items()}
+        if self.is_sharded:
+            tensors = self._gather(tensors)
         for rank, state in enumerate(self.replicas.gather(torch.get_rng_state())):
             tensors[f"random/{name_random_state('cpu', rank)}"] = state
         if self.place.device.type == "cuda":
@@ -271,19 +284,35 @@ class Training:
         }
         return Checkpoint(words, tensors)
 
+    def collect_best(self) -> dict[str, Tensor]:
+        """The best weights, whole; all ranks take part, and only the first gets them."""
+        return self._gather(self.best) if self.is_sharded else self.best
+
+    def _gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of which each rank has a part, whole and on the processor, for the first rank."""
+        whole: dict[str, Tensor] = {}
+        for name in sorted(tensors):  # in one order on all ranks, wherever each has the tensors from
+            gathered = gather_tensor(tensors[name])
+            if self.replicas.is_first:
+                whole[name] = gathered.cpu()
+        return whole
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`, which must be of the same run: bit for bit if it was made on such a processor."""
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "servers": {}, "random": {}}
         for name, tensor in checkpoint.tensors.items():
             group, _, rest = name.partition("/")
             groups[group][rest] = tensor
+        own = self.learner.get_weights()
+        for group in ("model", "best"):
+            groups[group] = {name: place_like(tensor, own[name]) for name, tensor in groups[group].items()}
         self.learner.load_weights(groups["model"])
         self.best = {name: tensor.to(self.place.device) for name, tensor in groups["best"].items()}
         self.server_state = groups["servers"]
         moving: dict[int, dict[str, Tensor]] = {}
         for name, tensor in groups["optimizer"].items():
             number, _, rest = name.partition("/")
-            moving.setdefault(int(number), {})[rest] = tensor
+            moving.setdefault(int(number), {})[rest] = place_like(tensor, self.parameters[int(number)])
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moving})
         scaler = cast("dict[str, Any]", checkpoint.state["scaler"])
         if self.place.scaled and scaler:

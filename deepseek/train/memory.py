@@ -13,10 +13,11 @@ def measure_step_memory(training: Training) -> None:
 
     The two passes run before the training, from the same state, and leave none: weights, buffers, gradients, loss
     scale and random numbers are as before. The optimizer's moments are in neither, as they are fp32 in both. Where fp32
-    does not fit on the device, the log says so and the training goes on.
+    does not fit on the device, the log says so and the training goes on. Weights that lie in parts on the ranks compute
+    in one precision alone: nothing is measured then.
     """
     place = training.place
-    if place.device.type != "cuda" or place.dtype is None:
+    if place.device.type != "cuda" or place.dtype is None or training.is_sharded:
         return
     peaks = {numbers.numbers: _measure_peak(training, numbers) for numbers in (Place(place.device, None), place)}
     for name, peak in peaks.items():

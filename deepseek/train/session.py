@@ -73,7 +73,7 @@ def run_training(
 ) -> Result:
     """Prepare a learner, train it, and let `write` put the model into the folder that becomes `out`.
 
-    With the strategies ddp and ps the work is done by ranks, each of which calls the function `entry`
+    With the strategies ddp, fsdp and ps the work is done by ranks, each of which calls the function `entry`
     ("module:function") with the same arguments; rank 0 writes and reports, and the others return a result without
     outputs.
 
@@ -102,10 +102,14 @@ def run_training(
                 train_with_servers(training, replicas, build_checkpoint_path(out), identity)
             else:
                 training.run(build_checkpoint_path(out), identity)
+            best = training.collect_best()
             if stage is None:
                 return Result(())
             _report_peak_memory(training)
-            prepared.learner.load_weights(training.best)
+            if training.is_sharded:
+                prepared.learner.make_whole()
+                training.network = prepared.learner.network
+            prepared.learner.load_weights(best)
             warnings = [*prepared.warnings, *_log_outcome(training, report)]
             training.network.cpu().eval()
             result = write(spec, prepared, Outcome(training, warnings), stage, report)
