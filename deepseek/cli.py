@@ -45,6 +45,7 @@ class Command:
     files: dict[str, tuple[str, str]] = field(default_factory=dict)  # more inputs: flag -> its slot, and a few words
     input_help: str = "a CSV or Parquet file"
     left_out: tuple[str, ...] = ()  # fields of the spec that only a plane reads: no flags
+    words: dict[str, str] = field(default_factory=dict)  # what a slot takes, if it is no table
     run: str = ""  # where the work is done, if not in the folder of that name
     instead: "tuple[str, Command] | None" = None  # a flag, and what is meant where it is given
     group: str = "on this machine, with no plane"  # the heading that it stands under in the overview
@@ -129,6 +130,23 @@ COMMANDS = {
         run="deepseek.images.run:run",
         input_help="a folder of images, with a folder for each class or a manifest.csv of path and label",
         left_out=("images",),
+    ),
+    "train-language": Command(
+        "fine-tune a language model of the DeepSeek architecture, wholly or by adapters (LoRA)",
+        "deepseek.language.spec:LanguageSpec",
+        ("base", "texts"),
+        {f"schedule.{name}": name.replace("_", "-") for name in SCHEDULE},
+        left_out=("base",),
+        run="deepseek.language.run:run",
+        words={"base": "the folder of the base model", "texts": "conversations: a file of JSON lines"},
+    ),
+    "merge": Command(
+        "add an adapter to its base model, tensor by tensor",
+        "deepseek.language.spec:MergeSpec",
+        ("base", "adapter"),
+        left_out=("base",),
+        run="deepseek.language.merge_folder:run",
+        words={"base": "the folder of the base model", "adapter": "the folder that the training of the adapter made"},
     ),
     "quantize": Command(
         "make the linear layers of a model 8-bit, and measure what that costs and brings",
@@ -336,7 +354,8 @@ def _build_parser(name: str, command: Command, description: str) -> argparse.Arg
         words = "the folder of a model, as `deepseek train`, `quantize` or `compile` makes it"
         parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
     for slot in command.slots:
-        parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}: {command.input_help}")
+        words = command.words.get(slot) or f"the {slot}: {command.input_help}"
+        parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=words)
     for flag, (slot, help_text) in command.files.items():
         parser.add_argument(f"--{flag}", dest=f"more:{slot}", metavar="FILE", type=Path, help=help_text)
     if command.from_model:

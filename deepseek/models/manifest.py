@@ -143,6 +143,27 @@ class EntitiesArchitecture(_Frozen):
         return (self.max_length, 10)
 
 
+class LanguageArchitecture(_Frozen):
+    """A network of transformers; its configuration and tokenizer are assets of the model file."""
+
+    type: Literal["language"] = "language"
+    model_type: Literal["deepseek_v3", "deepseek_v4"]
+    vocabulary: Width
+    context: Width  # positions
+    output: Literal["logits"] = "logits"
+    adapter: bool = False  # the file holds low-rank matrices, which mean something beside their base alone
+    base: dict[str, Digest] = {}  # files of the base model -> SHA-256
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one example: tokens, as many as the model has positions at most."""
+        return (self.context,)
+
+    @property
+    def outputs(self) -> int:
+        return self.vocabulary
+
+
 def _read_type(value: Any) -> str:
     """The family of an architecture; the first ones did not name it."""
     found = value.get("type", "mlp") if isinstance(value, dict) else getattr(value, "type", "")
@@ -152,7 +173,8 @@ def _read_type(value: Any) -> str:
 Architecture = Annotated[
     Annotated[MlpArchitecture, Tag("mlp")]
     | Annotated[ImageArchitecture, Tag("image")]
-    | Annotated[EntitiesArchitecture, Tag("entities")],
+    | Annotated[EntitiesArchitecture, Tag("entities")]
+    | Annotated[LanguageArchitecture, Tag("language")],
     Discriminator(_read_type),
 ]
 
@@ -164,7 +186,7 @@ class ModelManifest(_Frozen):
     variant: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,59}$")  # fp32, int8, tvm-x86_64
     format: Format
     file: ModelFile
-    task: Literal["classification", "regression", "forecast", "entities"]
+    task: Literal["classification", "regression", "forecast", "entities", "language"]
     target: str = Field(max_length=500)
     features: list[str]  # names of the inputs, in their order
     classes: list[str] = []  # of a classification, in the order of the outputs

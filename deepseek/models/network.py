@@ -146,6 +146,16 @@ def load_network(manifest: ModelManifest, path: Path) -> Trainable:
             limit="safetensors",
             hint=N_("Give the model that `deepseek train` made."),
         )
+    if manifest.architecture.type not in BUILDERS:
+        raise EngineError(
+            "family_unsupported",
+            "A model of the family {family} is not taken here.",
+            family=manifest.architecture.type,
+            field="inputs/manifest",
+            value=manifest.architecture.type,
+            limit=", ".join(BUILDERS),
+            hint=N_("Use the trained model as it is; its page says what can be done with it."),
+        )
     refuse_pickle(path)
     check_file(manifest, path)
     try:

@@ -75,9 +75,9 @@ def create_app(predictor: Predictor | EntitiesPredictor, *, max_rows: int = 4096
 
     async def predict(request: Request) -> Response:
         try:
-            body = await _read_body(request, limit)
+            body = await read_body(request, limit)
         except EngineError as error:
-            return _refuse([error])
+            return refuse([error])
         if quick and len(body) <= INLINE_BYTES:
             return answer(body)
         return await to_thread.run_sync(answer, body, limiter=limiter)
@@ -115,23 +115,23 @@ def _handle_prediction(predictor: Predictor, max_rows: int, body: bytes) -> Resp
     else:
         rows, single, faults = read_rows(body, width=predictor.inputs, max_rows=max_rows, codes=predictor.codes)
     if faults:
-        return _refuse(faults)
+        return refuse(faults)
     outputs = predictor.predict(rows)
     try:
         return Response(encode_prediction(outputs, single), media_type="application/json")
     except EngineError as error:
-        return _refuse([error])
+        return refuse([error])
 
 
 def _handle_texts(predictor: EntitiesPredictor, max_rows: int, body: bytes) -> Response:
     """As `_handle_prediction`, of a model that takes texts."""
     texts, single, faults = read_request_texts(body, max_rows=max_rows)
     if faults:
-        return _refuse(faults)
+        return refuse(faults)
     return Response(encode_spans(texts, predictor.predict(texts), single), media_type="application/json")
 
 
-async def _read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
     """The body, of at most `limit` bytes, whether its length was announced or not."""
     announced = request.headers.get("content-length", "0")
     if (
@@ -161,7 +161,7 @@ def _build_too_large_error(limit: int) -> EngineError:
     )
 
 
-def _refuse(errors: Sequence[EngineError]) -> Response:
+def refuse(errors: Sequence[EngineError]) -> Response:
     status = STATUS.get(errors[0].code, 422)
     headers = {"connection": "close"} if errors[0].code == "too_large" else None  # its rest is no next request
     return Response(encode_errors(errors), status, headers, "application/json")

@@ -8,15 +8,8 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deepseek.job import EngineError
-from deepseek.models.folder import find_model_files
-from deepseek.models.manifest import ModelManifest
-
-if TYPE_CHECKING:
-    from deepseek.entities.predictor import EntitiesPredictor
-    from deepseek.models.predictor import Predictor
 
 FAILED, INTERRUPTED = 1, 130
 GRACE_SECONDS = 5
@@ -29,14 +22,13 @@ def serve_model(words: Sequence[str]) -> int:
     try:
         import uvicorn
 
-        from deepseek.serve.app import create_app
+        from deepseek.serve.choice import build_service
     except ModuleNotFoundError as error:
         raise _build_not_installed_error(error) from error
     import torch
 
     torch.set_num_threads(arguments.threads)
-    predictor = load_model(arguments.model_dir)
-    app = create_app(predictor, max_rows=arguments.max_rows, at_once=os.cpu_count() or 1)
+    app, manifest = build_service(arguments.model_dir, max_rows=arguments.max_rows, at_once=os.cpu_count() or 1)
     try:
         listener = open_listener(arguments.host, arguments.port)
     except OSError as error:
@@ -53,7 +45,7 @@ def serve_model(words: Sequence[str]) -> int:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
-    variant, task = predictor.manifest.variant, predictor.manifest.task
+    variant, task = manifest.variant, manifest.task
     kind = "model of entities" if task == "entities" else task
     announcement = f"deepseek: serving {variant}, a {kind}, on {_format_address(listener)}"
 
@@ -71,16 +63,6 @@ def serve_model(words: Sequence[str]) -> int:
     finally:
         print("deepseek: stopped", file=sys.stderr)
     return 0
-
-
-def load_model(folder: Path) -> "Predictor | EntitiesPredictor":
-    """The model in the folder, of whatever family. Raises what `open_model` and `open_entities` do."""
-    from deepseek.entities.predictor import open_entities
-    from deepseek.models.predictor import open_model
-
-    files = find_model_files(folder)
-    manifest = ModelManifest.read(files["manifest"])
-    return (open_entities if manifest.task == "entities" else open_model)(manifest, files["model"])
 
 
 def open_listener(host: str, port: int) -> socket.socket:

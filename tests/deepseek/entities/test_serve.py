@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from deepseek.serve.app import create_app
-from deepseek.serve.command import load_model
+from deepseek.serve.choice import load_model
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""A language model over HTTP: a prompt or messages in, the answer out; the rest as every model's service has it."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from deepseek.job import EngineError
+from deepseek.language.base import read_base
+from deepseek.language.errors import require_packages
+from deepseek.language.measures import answer_prompts, encode_prompt
+from deepseek.language.network import LanguageNetwork, load_causal, load_tokenizer
+from deepseek.language.outputs import ADAPTER_CONFIG
+from deepseek.language.unpack import read_files, write_folder
+from deepseek.messages import N_
+from deepseek.models.manifest import ModelManifest, check_file
+
+ANSWER_TOKENS = 256
+MAX_BODY_BYTES = 4 << 20
+
+
+class LanguagePredictor:
+    """A whole model, loaded and ready to answer, greedily and one prompt at a time."""
+
+    def __init__(self, manifest: ModelManifest, network: LanguageNetwork, tokenizer: Any) -> None:
+        self.manifest, self.network, self.tokenizer = manifest, network, tokenizer
+
+    def answer(self, prompt: "str | list[dict[str, str]]") -> str:
+        """The answer to a prompt or to messages. Raises EngineError ``prompt_invalid``."""
+        if isinstance(prompt, str) and self.tokenizer.chat_template:
+            prompt = [{"role": "user", "content": prompt}]
+        try:
+            tokens = encode_prompt(prompt, self.tokenizer, None)
+        except Exception as error:  # a template is a program of its author's: it may raise anything
+            raise build_prompt_error(f"{type(error).__name__}: {str(error)[:200]}") from error
+        room = self.network.causal.config.max_position_embeddings
+        if not 0 < len(tokens) < room:
+            raise build_prompt_error(f"{len(tokens)} tokens, where 1 to {room - 1} are taken")
+        return answer_prompts(self.network, self.tokenizer, [tokens], ANSWER_TOKENS)[0]
+
+
+def load_language_predictor(manifest: ModelManifest, path: Path) -> LanguagePredictor:
+    """The model in the file at `path`. Raises EngineError ``adapter_alone``, or as `read_base`."""
+    require_packages()
+    check_file(manifest, path)
+    files = read_files(path)
+    if ADAPTER_CONFIG in files:
+        raise EngineError(
+            "adapter_alone",
+            "The model is an adapter, which answers nothing without its base.",
+            field="MODEL_DIR",
+            value="adapter",
+            limit=N_("a whole model"),
+            hint=N_("Merge it with its base first: deepseek merge."),
+        )
+    with TemporaryDirectory(prefix="model-") as folder:
+        write_folder(Path(folder), files, path)
+        base = read_base(Path(folder))
+        tokenizer = load_tokenizer(base.folder, base.files)
+        causal = load_causal(base.folder, base.model_type).requires_grad_(False)
+    return LanguagePredictor(manifest, LanguageNetwork(causal), tokenizer)
+
+
+def read_prompt(body: bytes) -> "str | list[dict[str, str]]":
+    """The prompt of a request: ``{"features": "..."}``, or a list of messages. Raises EngineError."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise EngineError(
+            "malformed_json", "The body is no JSON.", hint='Send {"features": "the prompt"}.', limit="JSON"
+        ) from error
+    prompt = document.get("features") if isinstance(document, dict) else None
+    is_messages = isinstance(prompt, list) and all(
+        isinstance(message, dict) and {type(message.get("role")), type(message.get("content"))} == {str}
+        for message in prompt
+    )
+    if prompt and (isinstance(prompt, str) or is_messages):
+        return [{"role": m["role"], "content": m["content"]} for m in prompt] if isinstance(prompt, list) else prompt
+    raise build_prompt_error("neither a text nor a list of messages with role and content")
+
+
+def build_prompt_error(why: str) -> EngineError:
+    return EngineError(
+        "prompt_invalid",
+        f"The prompt cannot be answered: {why}.",
+        field="features",
+        limit="a text, or a list of messages with role and content",
+        hint='Send {"features": "the prompt"} or {"features": [{"role": "user", "content": "..."}]}.',
+    )
