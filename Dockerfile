@@ -7,7 +7,8 @@ ARG PYTHON=python:3.11-slim
 FROM ${PYTHON}
 
 ARG WHEELS=dist/wheels
-# plane,s3,collect for workers that collect from internal sites (docs/collecting.md).
+# plane,s3,collect for workers that collect from internal sites (docs/collecting.md); plane,s3,language for those that
+# fine-tune language models (docs/language-models.md).
 ARG EXTRAS=plane,s3
 # Mounted, not copied: the wheels, half the size of the image, would stay in a layer of it.
 RUN --mount=type=bind,source=${WHEELS},target=/wheels \

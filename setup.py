@@ -26,6 +26,7 @@ setup(
         "plane": PLANE,  # the engine and all that web, worker and dispatcher need
         "s3": requirements("requirements-s3.txt"),
         "collect": requirements("requirements-collect.txt"),
+        "language": requirements("requirements-language.txt"),
         "compile": [line for line in PLANE if line.startswith("apache-tvm")],
         "serve": [line for line in PLANE if line.startswith(("fastapi", "uvicorn", "httptools"))],
     },

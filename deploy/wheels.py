@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ("requirements.txt", "requirements-s3.txt", "requirements-collect.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-s3.txt", "requirements-collect.txt", "requirements-language.txt")
 LINKER = "ziglang"  # compiles models where a host has no C compiler
 SITE = (
     "docker-compose.yml",
@@ -28,6 +28,7 @@ SITE = (
     "docs/settings.md",
     "docs/git.md",
     "docs/collecting.md",
+    "docs/language-models.md",
     "docs/versions.md",
 )
 

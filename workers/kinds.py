@@ -25,6 +25,8 @@ ENGINE: dict[str, str] = {
     "train": "deepseek.train.run:run",
     "train_entities": "deepseek.entities.run:run",
     "train_image": "deepseek.images.run:run",
+    "train_language": "deepseek.language.run:run",
+    "merge_adapter": "deepseek.language.merge:run",
     "quantize": "deepseek.quantize.run:run",
     "compile": "deepseek.compile.run:run",
     "evaluate": "deepseek.evaluate.run:run",
@@ -56,6 +58,8 @@ SETTINGS: dict[str, Callable[[Job, Tracker], dict[str, str]]] = {
 ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {
     "script": arrange_inputs,
     "train_image": arrange_folders,
+    "train_language": arrange_folders,
+    "merge_adapter": arrange_folders,
 }
 
 Register = Callable[[Actor, Job, registration.Outputs], None]
@@ -72,6 +76,8 @@ REGISTER: dict[str, Register] = {
     "train": registration.record_training_lineage,
     "train_entities": registration.record_training_lineage,
     "train_image": registration.record_image_training_lineage,
+    "train_language": registration.record_training_lineage,
+    "merge_adapter": registration.record_derived_model,
     "quantize": registration.record_derived_model,
     "compile": registration.record_derived_model,
     "evaluate": registration.register_evaluation_figures,

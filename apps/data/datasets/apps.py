@@ -6,13 +6,14 @@ class DatasetsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register what the apps below cannot import: what a dataset expects of a job's spec, the versions that the
-        spec of a script or of a training on images names, the columns of a table, how much data an input is, and what
-        can be held."""
+        spec of a script, of a language model or of a training on images names, the columns of a table, how much data
+        an input is, and what can be held."""
         from django.utils.translation import gettext_lazy
 
         from apps.data.datasets.latest_tables import find_column_types
         from apps.data.datasets.models import DatasetVersion
         from apps.data.datasets.quality.required_expectations import merge_expectations
+        from apps.data.datasets.versions.base_model import resolve_base_model
         from apps.data.datasets.versions.data_facts import find_data_facts
         from apps.data.datasets.versions.image_data import resolve_images
         from apps.data.datasets.versions.script_data import resolve_script_data
@@ -25,6 +26,8 @@ class DatasetsConfig(AppConfig):
         INPUT_FACTS.register("datasets", find_data_facts)
         SPEC_INPUTS.register("script", resolve_script_data)
         SPEC_INPUTS.register("train_image", resolve_images)
+        for kind in ("train_language", "merge_adapter"):
+            SPEC_INPUTS.register(kind, resolve_base_model)
         SPEC_COMPLETIONS.register("dataset", merge_expectations)
         HOLD_OBJECTS.register(
             "datasetversion",

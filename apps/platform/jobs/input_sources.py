@@ -22,6 +22,7 @@ SOURCES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "quantize": TRAIN_OUTPUTS,
     "compile": TRAIN_OUTPUTS,
     "evaluate": {slot: (TRAININGS, slot) for slot in ("model", "manifest")},
+    "merge_adapter": {slot: (("train_language",), slot) for slot in ("model", "manifest")},
     "register": {
         f"{form}{ending}": (kinds, slot)
         for form, kinds in (("fp32", (*TRAININGS, "train_image")), ("int8", ("quantize",)), ("compiled", ("compile",)))

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from pydantic import BaseModel
 
 from apps.platform.jobs.collection_hosts import check_hosts
-from apps.platform.nodes.extras import COLLECT, SCRIPTS
+from apps.platform.nodes.extras import COLLECT, LANGUAGE, SCRIPTS
 from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec
 from deepseek.compile.spec import CompileSpec
@@ -24,6 +24,7 @@ from deepseek.diff.spec import DiffSpec
 from deepseek.entities.spec import EntitiesSpec
 from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
 from deepseek.images.spec import IMAGES, WEIGHTS, ImageSpec
+from deepseek.language.spec import LanguageSpec, MergeSpec
 from deepseek.noop.spec import NoopSpec
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import QuantizeSpec
@@ -80,6 +81,7 @@ class JobKind:
     network: Network
     inputs: tuple[str, ...] = ()  # slots that must be filled
     optional_inputs: tuple[str, ...] = ()
+    spec_inputs: tuple[str, ...] = ()  # must be filled too: by what the spec's field of that name refers to, or a job
     any_inputs: bool = False  # takes slots of any name
     folders: tuple[str, ...] = ()  # slots that must be filled with files: each is a slot FOLDER/path
     loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
@@ -207,6 +209,33 @@ KINDS: dict[str, JobKind] = {
         distributed=True,
         tracked=True,
         tunable=True,
+    ),
+    "train_language": JobKind(
+        label=_("Fine-tune a language model"),
+        doc=_("Trains a DeepSeek model, or adapters of it, on conversations, and answers prompts before and after."),
+        spec=LanguageSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("texts",),
+        spec_inputs=("base",),
+        outputs=("model", "manifest", "figures", "samples", "heldout"),
+        needs=Needs(cpus=1.0, memory_bytes=4 * GiB, extra=LANGUAGE),
+        time_limit_seconds=7 * 86_400,
+        registers=("experiment",),
+        distributed=True,
+        tracked=True,
+    ),
+    "merge_adapter": JobKind(
+        label=_("Merge an adapter"),
+        doc=_("Adds an adapter to the weights of its base model, so that one model comes out."),
+        spec=MergeSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("model", "manifest"),
+        spec_inputs=("base",),
+        outputs=("model", "manifest"),
+        needs=Needs(cpus=1.0, memory_bytes=4 * GiB, extra=LANGUAGE),
+        time_limit_seconds=4 * 3600,
     ),
     "quantize": JobKind(
         label=_("Quantize a model"),

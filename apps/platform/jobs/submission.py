@@ -177,16 +177,17 @@ def build_error(code: str, message: str, where: str, limit: Any = None, hint: st
 
 def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] = ()) -> list[dict[str, Any]]:
     filled = [*(i.slot for i in submission.inputs), *promised]
-    accepted = (*kind.inputs, *kind.optional_inputs, *(f"{folder}/..." for folder in kind.folders))
+    folders = (f"{folder}/..." for folder in kind.folders)
+    accepted = (*kind.inputs, *kind.optional_inputs, *kind.spec_inputs, *folders)
     errors = [
         build_error(
             "input_missing",
             Message("The input {slot} is not filled.", slot=slot),
-            f"/inputs/{slot}",
+            f"/spec/{slot}" if slot in kind.spec_inputs else f"/inputs/{slot}",
             hint=Message("Give a digest or a job."),
         )
-        for slot in kind.inputs
-        if slot not in filled and not (kind.any_inputs and any(name.startswith(f"{slot}/") for name in filled))
+        for slot in (*kind.inputs, *kind.spec_inputs)
+        if slot not in filled and not (takes_files(kind, slot) and any(name.startswith(f"{slot}/") for name in filled))
     ]
     errors += [
         build_error(
@@ -208,7 +209,7 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
                 ", ".join(accepted) or "none",
             )
             for slot in filled
-            if slot not in accepted and slot.partition("/")[0] not in kind.folders
+            if slot not in accepted and slot.partition("/")[0] not in (*kind.folders, *kind.spec_inputs)
         ]
     errors += [
         build_error(
@@ -217,6 +218,11 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
         for slot in sorted(slot for slot, times in Counter(filled).items() if times > 1)
     ]
     return errors
+
+
+def takes_files(kind: JobKind, slot: str) -> bool:
+    """Whether several inputs below the slot's name fill it, as files fill a folder."""
+    return kind.any_inputs or slot in kind.spec_inputs
 
 
 def check_limits(submission: Submission) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-COLLECT, BROWSER, SCRIPTS = "collect", "collect-browser", "scripts"
+COLLECT, BROWSER, SCRIPTS, LANGUAGE = "collect", "collect-browser", "scripts", "language"
 GANG = "gang"  # may take part in jobs over several nodes; the worker finds it out (workers/isolation.py)
 ENGINE_PATH = "/usr/local/bin:/usr/bin:/bin"  # of the process that will run them, whatever the worker's is
 CHROMIUM = ("/usr/lib/chromium/chromium", "chromium", "chromium-browser", "google-chrome")
@@ -15,6 +15,7 @@ CHROMIUM = ("/usr/lib/chromium/chromium", "chromium", "chromium-browser", "googl
 MISSING = {
     COLLECT: "pip install 'deepseek-offline[collect]', and COLLECT_HOSTS in the worker's environment",
     BROWSER: "the packages chromium and chromium-driver beside deepseek-offline[collect]",
+    LANGUAGE: "pip install 'deepseek-offline[language]'",
     GANG: "root's rights, iproute2 and nftables",
     SCRIPTS: "what its page names under Isolation, or SCRIPT_SANDBOX=off in its environment",
 }
@@ -34,6 +35,8 @@ def detect_extras(
     `runs_scripts`: whether it may run code of users; `environments`: the names of the environments it has for them.
     """
     extras = [SCRIPTS, *map(name_environment_extra, environments)] if runs_scripts else []
+    if find_spec("transformers") and find_spec("peft"):
+        extras.append(LANGUAGE)
     if collect_hosts and find_spec("scrapy") and find_spec("selenium"):
         extras.append(COLLECT)
         if any(is_executable(name) for name in CHROMIUM) and is_executable("chromedriver"):

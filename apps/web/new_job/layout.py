@@ -91,6 +91,12 @@ LAYOUTS = {
         | frozenset({"/server_mode", "/servers", "/staleness"}),
         images="/images",
     ),
+    "train_language": FormLayout(
+        media_types=(JSON_LINES, "application/jsonl", "application/json", "text/plain"),
+        folded=frozenset({"/lora"}),
+        rare=frozenset({"/chat_template", "/answer_tokens", "/weight_decay", "/seed", "/precision", "/device"})
+        | frozenset({"/threads", "/activation_checkpointing", "/checkpoint_every"}),
+    ),
     "quantize": FormLayout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
     "evaluate": FormLayout(
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})

@@ -19,6 +19,7 @@ STAGES: Mapping[str, Promise | str] = {
     "compare": pgettext_lazy("stage of a job", "compare"),
     "lower": pgettext_lazy("stage of a job", "lower"),
     "measure": pgettext_lazy("stage of a job", "measure"),
+    "merge": pgettext_lazy("stage of a job", "merge"),
     "part": pgettext_lazy("stage of a job", "part"),
     "profile": pgettext_lazy("stage of a job", "profile"),
     "quantize": pgettext_lazy("stage of a job", "quantize"),
@@ -40,6 +41,8 @@ UNITS: Mapping[str, Promise | str] = {
     "rows": pgettext_lazy("counted by a job", "rows"),
     "slices": pgettext_lazy("counted by a job", "slices"),
     "steps": pgettext_lazy("counted by a job", "steps"),
+    "tensors": pgettext_lazy("counted by a job", "tensors"),
+    "texts": pgettext_lazy("counted by a job", "texts"),
     "trials": pgettext_lazy("counted by a job", "trials"),
 }
 

@@ -10,10 +10,10 @@ from apps.platform.nodes.services import register_node
 @pytest.mark.parametrize(
     ("installed", "programs", "hosts", "found"),
     [
-        (True, True, ["a"], ["collect", "collect-browser"]),
-        (True, False, ["a"], ["collect"]),
+        (True, True, ["a"], ["collect", "collect-browser", "language"]),
+        (True, False, ["a"], ["collect", "language"]),
         (False, True, ["a"], []),
-        (True, True, [], []),
+        (True, True, [], ["language"]),
     ],
 )
 def test_what_is_there_is_found(monkeypatch, installed, programs, hosts, found):
