@@ -110,7 +110,8 @@ def test_flags_at_fault(deepseek, words):
 def test_a_package_that_is_not_installed(deepseek, tmp_path, monkeypatch, package):
     make_model(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "deepseek.serve.app", raising=False)  # it is imported again, and fails
+    for module in ("app", "choice"):  # they are imported again, and fail
+        monkeypatch.delitem(sys.modules, f"deepseek.serve.{module}", raising=False)
     run = deepseek("serve", ".")
     assert run.returncode == 2
     assert f"{package} is not installed" in run.stderr
