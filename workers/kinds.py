@@ -10,9 +10,9 @@ from apps.core.actors import Actor
 from apps.platform.jobs.models import Job
 from deepseek.script.run import INTERPRETER, PLANE_URL
 from workers import registration
-from workers.folder_inputs import arrange_folders
+from workers.inputs.folders import arrange_folders
+from workers.inputs.script import arrange_inputs
 from workers.isolation import find_plane_url
-from workers.script_inputs import arrange_inputs
 from workers.tracking import Tracker
 
 # "module:function", imported in the child process only: the worker itself stays small.

@@ -20,7 +20,8 @@ from apps.platform.jobs.services import retry_job
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec
 from apps.platform.nodes.extras import SCRIPTS
-from workers import isolation, script_inputs, tasks
+from workers import isolation, tasks
+from workers.inputs import script
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -192,7 +193,7 @@ def test_inputs_have_to_be_paths(tmp_path):
             (folder / f"{index:03d}").touch()
             staged[slot] = str(folder / f"{index:03d}")
         try:
-            wrong[str(slots)] = script_inputs.arrange_inputs(folder, staged)
+            wrong[str(slots)] = script.arrange_inputs(folder, staged)
         except PlaneError as error:
             if error.code != "bad_input_path" or not error.hint:
                 wrong[str(slots)] = error

@@ -3,7 +3,7 @@
 import pytest
 
 from apps.core.errors import PlaneError
-from workers.folder_inputs import arrange_folders
+from workers.inputs.folders import arrange_folders
 
 
 def stage(folder, *slots):

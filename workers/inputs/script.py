@@ -10,7 +10,7 @@ from deepseek.job import EngineError
 from deepseek.script.archive import unpack_code
 from deepseek.script.run import DATA
 from deepseek.script.spec import CODE
-from workers.folder_inputs import move_input
+from workers.inputs.folders import move_input
 
 
 def arrange_inputs(folder: Path, staged: Mapping[str, str]) -> dict[str, str]:
