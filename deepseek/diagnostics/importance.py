@@ -84,11 +84,11 @@ def _shuffle_columns(
     name, better, value = compute_headline(task, predict(features), target)
     drops = np.empty((len(columns), repeats))
     for place, column in enumerate(columns):
-        kept = features[:, column].copy()
+        original = features[:, column].copy()
         for repeat in range(repeats):
             draw = np.random.default_rng((seed, 6, int(column), repeat))
-            features[:, column] = draw.permutation(kept)
+            features[:, column] = draw.permutation(original)
             shuffled = compute_headline(task, predict(features), target)[2]
             drops[place, repeat] = value - shuffled if better == "higher" else shuffled - value
-        features[:, column] = kept
+        features[:, column] = original
     return (name, value), drops

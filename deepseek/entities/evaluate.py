@@ -53,10 +53,10 @@ def evaluate_texts(
     predictor, model_bytes = open_and_measure(
         lambda: open_entities(manifest, inputs["model"]), lambda model: model.predict([texts[0].text])
     )
-    found = _predict(predictor, texts, report)
+    predictions = _predict(predictor, texts, report)
     rows = np.arange(len(texts), dtype=np.int64) + spec.first_row
-    series, pairing = _measure(spec, manifest.classes, texts, found, rows)
-    _write_rows(stage / ROWS_NAME, rows, texts, found)
+    series, pairing = _measure(spec, manifest.classes, texts, predictions, rows)
+    _write_rows(stage / ROWS_NAME, rows, texts, predictions)
     document = Evaluation(
         schema="plane/evaluation/v1",
         task="entities",
@@ -110,12 +110,12 @@ def _list_notes(ignored: int) -> list[str]:
 
 
 def _predict(predictor: EntitiesPredictor, texts: Sequence[MarkedText], report: Report) -> list[list[Span]]:
-    found: list[list[Span]] = []
+    predictions: list[list[Span]] = []
     for start in range(0, len(texts), CHUNK):
         report.progress(start, len(texts), "texts", stage="compare")
-        found += predictor.predict([text.text for text in texts[start : start + CHUNK]])
+        predictions += predictor.predict([text.text for text in texts[start : start + CHUNK]])
     report.progress(len(texts), len(texts), "texts", stage="compare")
-    return found
+    return predictions
 
 
 def _measure(

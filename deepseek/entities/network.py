@@ -43,9 +43,9 @@ class EntitiesNetwork(Trainable):
         padding = tokens[..., 0] == PADDING
         words, hashes = tokens[..., 0], tokens[..., 2:]
         if self.training and self.token_dropout:
-            drawn = torch.rand((*words.shape, 1 + HASHES), device=words.device) < self.token_dropout
-            words = words.masked_fill(drawn[..., 0] & ~padding, UNKNOWN)
-            hashes = hashes.masked_fill(drawn[..., 1:], PADDING)
+            dropped = torch.rand((*words.shape, 1 + HASHES), device=words.device) < self.token_dropout
+            words = words.masked_fill(dropped[..., 0] & ~padding, UNKNOWN)
+            hashes = hashes.masked_fill(dropped[..., 1:], PADDING)
         hashed = self.mix(self.hashes(hashes).flatten(-2))
         hidden = self.dropout(self.input_norm(self.words(words) + self.shapes(tokens[..., 1]) + hashed))
         distances = compute_distances(tokens.shape[1], tokens.device)
@@ -76,8 +76,8 @@ class Layer(nn.Module):
 
     def forward(self, hidden: Tensor, padding: Tensor, distances: Tensor) -> Tensor:
         hidden = hidden + self.dropout(self._attend(self.attention_norm(hidden), padding, distances))
-        inner = self.dropout(functional.gelu(self.feed_in(self.feed_norm(hidden))))
-        outputs: Tensor = hidden + self.dropout(self.feed_out(inner))
+        widened = self.dropout(functional.gelu(self.feed_in(self.feed_norm(hidden))))
+        outputs: Tensor = hidden + self.dropout(self.feed_out(widened))
         return outputs
 
     def _attend(self, hidden: Tensor, padding: Tensor, distances: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class EntitiesPredictor:
             for part, of in zip(batch, tags, strict=True):
                 start, end = part.window
                 spans[part.text] += list_spans(tokens[part.text][start:end], of, self.architecture.labels)
-        return [sorted(found) for found in spans]
+        return [sorted(row) for row in spans]
 
     def _build_batches(self, tokens: Sequence[Sequence[Token]]) -> list[list["_Part"]]:
         """Windows of like length together, as many as fit."""

@@ -93,8 +93,8 @@ def _prepare(spec: EntitiesSpec, inputs: Mapping[str, Path], report: Report) -> 
     places = split_marked_texts(texts, spec)
     training = [texts[place] for place in places.training]
     earlier = read_model_assets(inputs[WEIGHTS], None, FIELD) if WEIGHTS in inputs else None
-    found = build_vocabulary((text.tokens for text in training), spec.vocabulary)
-    vocabulary = merge_vocabulary(earlier.vocabulary if earlier else [], found)
+    from_texts = build_vocabulary((text.tokens for text in training), spec.vocabulary)
+    vocabulary = merge_vocabulary(earlier.vocabulary if earlier else [], from_texts)
     architecture = build_architecture(spec, len(vocabulary))
     corpus = build_corpus(texts, windows, spec.labels, index_vocabulary(vocabulary), spec.buckets)
     network = _create_network(spec, architecture, inputs, earlier)
@@ -183,10 +183,10 @@ def _write(
         spec=spec.model_dump(mode="json"),
         assets=prepared.assets.model_dump(),
     )
-    found = EntitiesPredictor(manifest, network, prepared.assets).predict([text.text for text in test])
-    figures = _build_figures(spec, prepared, found, manifest.file.size)
+    predictions = EntitiesPredictor(manifest, network, prepared.assets).predict([text.text for text in test])
+    figures = _build_figures(spec, prepared, predictions, manifest.file.size)
     (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
-    write_samples(test, found, stage / SAMPLES_NAME)
+    write_samples(test, predictions, stage / SAMPLES_NAME)
     report.progress(len(test), len(test), "texts", stage="measure")
     report.log(figures.notes[0])
     return _build_result(prepared, outcome, manifest, figures)

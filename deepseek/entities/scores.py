@@ -25,8 +25,8 @@ def count_spans(target: SpansOfTexts, found: SpansOfTexts, labels: Sequence[str]
     """(texts, labels * COUNTS): spans marked, found, and found rightly, of each label in turn."""
     counts = np.zeros((len(target), len(labels), COUNTS))
     places = {label: place for place, label in enumerate(labels)}
-    for row, (wanted, given) in enumerate(zip(target, found, strict=True)):
-        for column, spans in enumerate((wanted, given, set(wanted) & set(given))):
+    for row, (expected, predicted) in enumerate(zip(target, found, strict=True)):
+        for column, spans in enumerate((expected, predicted, set(expected) & set(predicted))):
             for span in spans:
                 counts[row, places[span.label], column] += 1
     return counts.reshape(len(target), -1)

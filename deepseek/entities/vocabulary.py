@@ -78,15 +78,15 @@ def load_weights(network: EntitiesNetwork, architecture: EntitiesArchitecture, p
             limit=", ".join(assets.labels),
             hint=N_("Name the same labels in the same order, or train from random weights."),
         )
-    known = len(assets.vocabulary) + RESERVED
+    size = len(assets.vocabulary) + RESERVED
     expected: dict[str, Tensor] = dict(network.state_dict())
-    expected[TABLE] = torch.empty(known, architecture.width, device="meta")
+    expected[TABLE] = torch.empty(size, architecture.width, device="meta")
     weights = _read_tensors(path)
     for name in [*expected, *sorted(set(weights) - set(expected))]:
         if _describe(expected.get(name)) != _describe(weights.get(name)):
             raise _build_mismatch_error(name, expected.get(name), weights.get(name))
     with torch.no_grad():
-        network.words.weight[:known] = weights.pop(TABLE)
+        network.words.weight[:size] = weights.pop(TABLE)
     network.load_state_dict(weights, strict=False)
 
 

@@ -48,7 +48,7 @@ def split_texts(
 
     Raises EngineError ``text_too_long`` naming the line, where the rule says so.
     """
-    kept, windows = list[MarkedText](), list[list[Window]]()
+    accepted, windows = list[MarkedText](), list[list[Window]]()
     for text in texts:
         if len(text.tokens) > spec.max_length:
             fault = build_text_fault(
@@ -65,6 +65,6 @@ def split_texts(
             raise build_text_fault("text_too_long", text.line, "one entity", f"{spec.max_length} tokens").build_error(
                 slot
             ) from None
-        kept.append(text)
+        accepted.append(text)
         windows.append(parts)
-    return kept, windows
+    return accepted, windows

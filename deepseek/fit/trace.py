@@ -85,12 +85,12 @@ def trace_step(
         network.train()
         owned = {tensor.untyped_storage()._cdata for tensor in (*network.parameters(), *network.buffers())}
         owned |= {tensor.untyped_storage()._cdata for tensor in inputs}
-        kept: dict[int, int] = {}
+        saved: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
             if storage._cdata not in owned:
-                kept[storage._cdata] = storage.nbytes()
+                saved[storage._cdata] = storage.nbytes()
             return tensor
 
         live = _LiveBytes()
@@ -102,7 +102,7 @@ def trace_step(
             with precision:
                 logits = network.compute_logits(*inputs)
             value = (loss or compute_mean_square)(logits)
-            forward_kept = sum(kept.values())
+            forward_kept = sum(saved.values())
             del logits
             value.backward()  # type: ignore[no-untyped-call]
     return StepTrace(

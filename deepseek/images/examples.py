@@ -138,9 +138,9 @@ def check_broken(entries: Sequence[Entry], decoded: DecodedImages, rule: str) ->
             limit=f"at most {MOST_BROKEN:.0%} of the images",
             hint=N_("Copy the folder again: so many broken files have one cause."),
         )
-    named = "; ".join(f"{entries[at].path} ({why})" for at, why in list(broken.items())[:MOST_NAMED])
+    listed = "; ".join(f"{entries[at].path} ({why})" for at, why in list(broken.items())[:MOST_NAMED])
     more = f"; and {len(broken) - MOST_NAMED:,} more" if len(broken) > MOST_NAMED else ""
-    return [f"{len(broken):,} images cannot be decoded and were left out: {named}{more}."]
+    return [f"{len(broken):,} images cannot be decoded and were left out: {listed}{more}."]
 
 
 def _require_classes(classes: Sequence[str]) -> None:
@@ -173,9 +173,9 @@ def _split(usable: Rows, target: Rows, splits: Sequence[str], spec: ImageSpec) -
     rest = usable[(split != "val") & (split != "test")]
     if (len(validation) and len(test)) or len(rest) < 2:
         return Parts(rest, validation, test)
-    drawn = split_randomly(target[rest], spec.validation_share, spec.test_share, spec.seed)
-    training = rest[drawn.training]
-    validation_drawn, test_drawn = rest[drawn.validation], rest[drawn.test]
+    parts = split_randomly(target[rest], spec.validation_share, spec.test_share, spec.seed)
+    training = rest[parts.training]
+    validation_drawn, test_drawn = rest[parts.validation], rest[parts.test]
     if len(validation):
         return Parts(np.sort(np.concatenate([training, validation_drawn])), validation, test_drawn)
     if len(test):
@@ -219,8 +219,8 @@ def _check_counts(target: npt.NDArray[Any], classes: Sequence[str]) -> list[str]
     absent = [name for name, count in zip(classes, counts, strict=True) if count == 0]
     warnings = []
     if single:
-        named = ", ".join(single[:MOST_NAMED])
-        warnings.append(f"Of {named} there is one image only: it is learned from, and nothing measures the class.")
+        listed = ", ".join(single[:MOST_NAMED])
+        warnings.append(f"Of {listed} there is one image only: it is learned from, and nothing measures the class.")
     if absent:
         warnings.append(f"Of {', '.join(absent[:MOST_NAMED])} there is no image: the class is never predicted.")
     return warnings

@@ -54,14 +54,14 @@ def _read_folders(folder: Path) -> Iterator[Entry]:
 
 
 def _read_manifest(manifest: Path, folder: Path) -> Iterator[Entry]:
-    seen = set[str]()
+    paths = set[str]()
     for number, row in enumerate(_parse_rows(manifest), start=1):
         path = row.get("path")
         if not isinstance(path, str) or not path:
             raise _build_manifest_error(manifest, f"row {number} has no path")
-        if path in seen:
+        if path in paths:
             raise _build_manifest_error(manifest, f"row {number} names {path} again")
-        seen.add(path)
+        paths.add(path)
         parts = PurePosixPath(path).parts
         if path.startswith("/") or ".." in parts or "\\" in path or "\x00" in path:
             raise _build_manifest_error(manifest, f"row {number}: {path!r} is no path below the folder")

@@ -138,7 +138,7 @@ def _write(spec: ImageSpec, prepared: PreparedImages, outcome: Outcome, stage: P
     rows = examples.parts.test
     report.progress(0, len(rows), "images", stage="measure")
     outputs, target = predict(network, examples.pixels, rows), examples.target[rows]
-    kept = _write_heldout(examples, stage / HELDOUT_NAME)
+    heldout = _write_heldout(examples, stage / HELDOUT_NAME)
     count = write_samples(
         stage / SAMPLES_NAME,
         examples.pixels[rows],
@@ -162,7 +162,7 @@ def _write(spec: ImageSpec, prepared: PreparedImages, outcome: Outcome, stage: P
     (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
     report.progress(len(rows), len(rows), "images", stage="measure")
     report.log(figures.notes[0])
-    return _build_result(examples, outcome, manifest, figures, {HELDOUT_NAME: kept, SAMPLES_NAME: count})
+    return _build_result(examples, outcome, manifest, figures, {HELDOUT_NAME: heldout, SAMPLES_NAME: count})
 
 
 def _write_heldout(examples: ImageExamples, path: Path) -> int:

@@ -51,14 +51,14 @@ def load_weights(network: ImageNetwork, tensors: Mapping[str, Tensor]) -> bool:
     expected = network.backbone.state_dict()
     last = {name for name in expected if name.startswith(f"{final}.")}
     fits = all(name in tensors and tensors[name].shape == expected[name].shape for name in last)
-    taken = dict(expected)
+    merged = dict(expected)
     for name in [*expected, *sorted(set(tensors) - set(expected))]:
         if (name in last and not fits) or (name not in tensors and name.endswith(".num_batches_tracked")):
             continue
         if not _match(expected.get(name), tensors.get(name)):
             raise _build_mismatch_error(network, name, expected.get(name), tensors.get(name))
-        taken[name] = tensors[name].to(expected[name].dtype)
-    network.backbone.load_state_dict(taken)
+        merged[name] = tensors[name].to(expected[name].dtype)
+    network.backbone.load_state_dict(merged)
     return fits
 
 

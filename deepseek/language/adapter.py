@@ -42,8 +42,8 @@ class Adapter:
         if layer.experts == 1:
             return (up @ down) * self.scale
         if target.expert is not None:
-            whole = self._compute_expert(layer, down, up, target.expert)
-            return whole.chunk(target.parts, dim=0)[target.part]
+            delta = self._compute_expert(layer, down, up, target.expert)
+            return delta.chunk(target.parts, dim=0)[target.part]
         return torch.stack([self._compute_expert(layer, down, up, expert) for expert in range(layer.experts)])
 
     def _compute_expert(self, layer: AdapterLayer, down: Tensor, up: Tensor, expert: int) -> Tensor:
@@ -101,14 +101,14 @@ def require_same_base(architecture: LanguageArchitecture, base: Base) -> None:
             "tokenizer_config.json",
         ):
             continue
-        expected, found = architecture.base.get(name), base.digests.get(name)
-        if expected != found:
+        expected, actual = architecture.base.get(name), base.digests.get(name)
+        if expected != actual:
             raise EngineError(
                 "other_base",
                 "{name} of the base model is not the one that the adapter was trained beside.",
                 name=name,
                 field="inputs/base",
-                value=found or "none",
+                value=actual or "none",
                 limit=expected or "none",
                 hint=N_("Give the base model that the adapter's manifest names by its digests."),
             )
@@ -116,13 +116,13 @@ def require_same_base(architecture: LanguageArchitecture, base: Base) -> None:
 
 def check_tensors(path: Path, model: Any) -> None:
     """The file holds just the tensors that its configuration names."""
-    found, _ = read_header(path)
+    header, _ = read_header(path)
     expected = {
         f"{PEFT_PREFIX}{name.replace('.default.', '.')}": tuple(value.shape)
         for name, value in model.named_parameters()
         if "lora_" in name
     }
-    shapes = {name: info.shape for name, info in found.items()}
+    shapes = {name: info.shape for name, info in header.items()}
     for name in sorted({*expected, *shapes}):
         if expected.get(name) != shapes.get(name):
             raise EngineError(

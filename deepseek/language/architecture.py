@@ -115,6 +115,6 @@ def list_adapter_layers(model: nn.Module) -> list[AdapterLayer]:
         else:
             while name.endswith(".base_layer"):
                 name = name.removesuffix(".base_layer")
-            inner = next(key for key, value in model.named_modules() if value is module)
-            layers.append(AdapterLayer(inner, f"{name}.{parameter}", int(cast(Any, module).num_experts)))
+            path = next(key for key, value in model.named_modules() if value is module)
+            layers.append(AdapterLayer(path, f"{name}.{parameter}", int(cast(Any, module).num_experts)))
     return layers

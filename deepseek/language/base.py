@@ -145,8 +145,8 @@ def check_architecture(folder: Path, document: Mapping[str, Any]) -> None:
         )
     settings = folder / "tokenizer_config.json"
     tokenizer = read_json(settings) if settings.is_file() else {}
-    for path, held in ((folder / CONFIG, document), (settings, tokenizer)):
-        if held.get("auto_map"):
+    for path, content in ((folder / CONFIG, document), (settings, tokenizer)):
+        if content.get("auto_map"):
             what = N_("{name} names code of its own (auto_map): none of it is run, so the folder was not loaded.")
             raise build_unsafe_error(
                 path, what, N_("Remove the key auto_map: transformers has the architecture itself.")
@@ -230,10 +230,10 @@ def match_tensors(folder: Path, model: Any, shards: Mapping[str, Mapping[str, Te
                 if is_ignored(name, model.config.num_hidden_layers):
                     continue
                 raise build_mismatch_error(name, describe(info), "none")
-            wanted = tuple(state[target.name].shape)
+            shape = tuple(state[target.name].shape)
             is_float = state[target.name].is_floating_point()
-            if target.select(wanted) != info.shape or info.dtype not in (FLOATS if is_float else TYPES):
-                raise build_mismatch_error(name, describe(info), f"{target.select(wanted)}")
+            if target.select(shape) != info.shape or info.dtype not in (FLOATS if is_float else TYPES):
+                raise build_mismatch_error(name, describe(info), f"{target.select(shape)}")
             filled[target.name] = filled.get(target.name, 0) + info.count
             tensors[name] = StoredTensor(file, info, target)
     tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()

@@ -68,11 +68,11 @@ def list_differences(measured: TextLosses, reference: TextLosses, seed: int) -> 
     """The metrics of `measured` less those of `reference`, each replicate drawing the same texts for both."""
     metrics = []
     pairs = zip(list_measures(measured), list_measures(reference), strict=True)
-    for (name, better, values, of), (_, _, others, _) in pairs:
+    for (name, better, values, of), (_, _, reference_values, _) in pairs:
         tokens = measured.tokens
-        value = of(values, tokens) - of(others, tokens)
-        drawn = draw(of, values, tokens, seed) - draw(of, others, tokens, seed)
-        metrics.append(build_metric(name, better, value, drawn, "paired bootstrap"))
+        value = of(values, tokens) - of(reference_values, tokens)
+        differences = draw(of, values, tokens, seed) - draw(of, reference_values, tokens, seed)
+        metrics.append(build_metric(name, better, value, differences, "paired bootstrap"))
     return metrics
 
 
@@ -118,7 +118,7 @@ def answer_prompts(network: LanguageNetwork, tokenizer: Any, prompts: Sequence[l
             answers.append("")
             continue
         tokens = torch.tensor([prompt], dtype=torch.int64, device=device)
-        made = causal.generate(
+        generated = causal.generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),
             do_sample=False,
@@ -126,7 +126,7 @@ def answer_prompts(network: LanguageNetwork, tokenizer: Any, prompts: Sequence[l
             pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
-        answers.append(str(tokenizer.decode(made[0, len(prompt) :], skip_special_tokens=True)).strip())
+        answers.append(str(tokenizer.decode(generated[0, len(prompt) :], skip_special_tokens=True)).strip())
     return answers
 
 

@@ -68,8 +68,8 @@ def list_model_tensors(network: LanguageNetwork, spec: LanguageSpec) -> dict[str
 def build_adapter_config(base: Base, spec: LanguageSpec) -> str:
     """``adapter_config.json`` as peft reads it; equal specs give equal bytes."""
     config = build_lora_config(base.model_type, spec.lora.rank, spec.lora.alpha, experts=spec.lora.experts).to_dict()
-    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-    return json.dumps(plain, sort_keys=True, indent=1, default=str) + "\n"
+    serializable = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    return json.dumps(serializable, sort_keys=True, indent=1, default=str) + "\n"
 
 
 def save_language_model(

@@ -139,14 +139,16 @@ def encode_messages(messages: list[dict[str, str]], line: int, tokenizer: Any, t
     source = template or tokenizer.chat_template
     if not isinstance(source, str):
         raise build_missing_template_error(line)
-    whole = render(messages, line, tokenizer, source)
+    conversation = render(messages, line, tokenizer, source)
     for message in messages:
-        if message["content"].strip() not in whole:
+        if message["content"].strip() not in conversation:
             raise build_template_error(line, Message("it leaves out what the role {role!r} says", role=message["role"]))
     if any(tag in source for tag in _GENERATION_TAGS):
         tokens, targets = mark_generation(messages, tokenizer, source)
     else:
-        tokens, targets = mark_spans(whole, find_spans(messages, whole, line, tokenizer, source), tokenizer)
+        tokens, targets = mark_spans(
+            conversation, find_spans(messages, conversation, line, tokenizer, source), tokenizer
+        )
     return build_text(line, tokens, targets, messages[:-1], messages[-1]["content"])
 
 

@@ -37,10 +37,10 @@ def open_base(path: Path) -> Iterator[Path]:
 def read_files(path: Path) -> dict[str, str]:
     """Configuration, tokenizer and template in a model file's header. Raises EngineError ``base_unreadable``."""
     files: Any = read_assets(path).get(FILES)
-    plain = isinstance(files, dict) and all(
+    is_mapping = isinstance(files, dict) and all(
         isinstance(text, str) and PurePosixPath(name).name == name for name, text in files.items()
     )
-    if not plain:
+    if not is_mapping:
         raise build_base_error(
             path,
             Message("its header has no configuration and no tokenizer"),

@@ -166,8 +166,8 @@ class LanguageArchitecture(_Frozen):
 
 def _read_type(value: Any) -> str:
     """The family of an architecture; the first ones did not name it."""
-    found = value.get("type", "mlp") if isinstance(value, dict) else getattr(value, "type", "")
-    return str(found)
+    family = value.get("type", "mlp") if isinstance(value, dict) else getattr(value, "type", "")
+    return str(family)
 
 
 Architecture = Annotated[

@@ -52,14 +52,14 @@ def read_rows(
     single = not (features and isinstance(features[0], list))
     if not single and len(features) > max_rows:
         return _NONE, False, [build_too_many_error(len(features), max_rows)]
-    given = [features] if single else features
-    faults = list(islice(encode_categories(given, codes, width, single), MOST_FAULTS)) if codes else []
+    items = [features] if single else features
+    faults = list(islice(encode_categories(items, codes, width, single), MOST_FAULTS)) if codes else []
     if faults:
         return _NONE, single, faults
     try:
-        rows = ROWS.validate_python(given)
+        rows = ROWS.validate_python(items)
     except ValidationError:
-        rows = given
+        rows = items
         return _NONE, single, list(islice(_iterate_faults(rows, width, single), MOST_FAULTS))
     wrong = [index for index, row in enumerate(rows) if len(row) != width]
     if wrong:
@@ -89,11 +89,11 @@ def encode_categories(rows: Sequence[Any], codes: Codes, width: int, single: boo
     for index, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != width:
             continue
-        for place, known in codes.items():
+        for place, words in codes.items():
             word = _format_category(row[place])
             if word is None and row[place] is not None:
                 yield _build_category_error(row[place], (place,) if single else (index, place))
-            row[place] = float(len(known) if word is None else known.get(word, len(known)))
+            row[place] = float(len(words) if word is None else words.get(word, len(words)))
 
 
 def _format_category(value: Any) -> str | None:

@@ -38,13 +38,13 @@ def choose_features(table: pa.Table, spec: TrainSpec) -> tuple[list[str], list[s
 
     Raises EngineError ``unknown_column``, ``column_not_numeric``, ``column_all_missing``, ``no_numeric_features``.
     """
-    named = list(spec.categories or [])
-    for position, name in enumerate(named):
+    categories = list(spec.categories or [])
+    for position, name in enumerate(categories):
         _require_column(table, name, f"/categories/{position}")
     if spec.features is not None:
         numbers, words = [], []
         for position, name in enumerate(spec.features):
-            if name in named:
+            if name in categories:
                 continue
             _require_column(table, name, f"/features/{position}")
             if is_text(table.column(name).type):
@@ -52,17 +52,17 @@ def choose_features(table: pa.Table, spec: TrainSpec) -> tuple[list[str], list[s
             else:
                 _require_number(table, name, f"/features/{position}")
                 numbers.append(name)
-        return numbers, words + named, []
+        return numbers, words + categories, []
     chosen, passed = [], []
     for name in table.column_names:
         column = table.column(name)
-        if name == spec.target or name in named:
+        if name == spec.target or name in categories:
             continue
         if is_number(column.type) and column.null_count < len(column):
             chosen.append(name)
         else:
             passed.append(name)
-    if not chosen and not named:
+    if not chosen and not categories:
         raise EngineError(
             "no_numeric_features",
             "Beside the target {target!r} the table has no numeric column to predict from.",
@@ -75,7 +75,7 @@ def choose_features(table: pa.Table, spec: TrainSpec) -> tuple[list[str], list[s
     warnings = [f"Not learned from, being no numbers or empty: {_format_names(passed)}."] if passed else []
     if any(is_text(table.column(name).type) for name in passed):
         warnings.append("Text is learned from where its column is named as a category column.")
-    return chosen, named, warnings
+    return chosen, categories, warnings
 
 
 def read_number(table: pa.Table, name: str, field: str) -> Singles:
@@ -108,8 +108,8 @@ def read_target(table: pa.Table, spec: TrainSpec) -> Singles:
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column of this type holds text, as it is or by its place in a dictionary."""
     types = pa.types
-    plain = kind.value_type if types.is_dictionary(kind) else kind
-    return bool(types.is_string(plain) or types.is_large_string(plain))
+    value_type = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(value_type) or types.is_large_string(value_type))
 
 
 def read_categories(table: pa.Table, name: str, field: str) -> Labels:

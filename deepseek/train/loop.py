@@ -290,12 +290,12 @@ class Training:
 
     def _gather(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of which each rank has a part, whole and on the processor, for the first rank."""
-        whole: dict[str, Tensor] = {}
+        all_weights: dict[str, Tensor] = {}
         for name in sorted(tensors):  # in one order on all ranks, wherever each has the tensors from
             gathered = gather_tensor(tensors[name])
             if self.replicas.is_first:
-                whole[name] = gathered.cpu()
-        return whole
+                all_weights[name] = gathered.cpu()
+        return all_weights
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`, which must be of the same run: bit for bit if it was made on such a processor."""

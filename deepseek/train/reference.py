@@ -71,20 +71,20 @@ def fit_reference(
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
 
-    rows, held = _select_rows(spec, examples, plan.rows), examples.parts.test
+    rows, test_rows = _select_rows(spec, examples, plan.rows), examples.parts.test
     words: dict[str, Any] = {
         "max_iter": plan.iterations,
         "early_stopping": False,
         "categorical_features": _select_categorical(examples),
         "random_state": spec.seed,
     }
-    features, unseen = _read_features(examples, rows), _read_features(examples, held)
+    features, unseen = _read_features(examples, rows), _read_features(examples, test_rows)
     target = examples.target[rows]
     with threadpool_limits(spec.threads):
         if examples.classes:
             weights = None if class_weights is None else class_weights[target]
             model = HistGradientBoostingClassifier(**words).fit(features, target, sample_weight=weights)
-            outputs = np.zeros((len(held), len(examples.classes)), np.float32)
+            outputs = np.zeros((len(test_rows), len(examples.classes)), np.float32)
             outputs[:, model.classes_] = model.predict_proba(unseen)
         elif examples.lags:
             model = HistGradientBoostingRegressor(**words).fit(features, target - features[:, -1])
@@ -100,9 +100,9 @@ def _select_rows(spec: TrainSpec, examples: Examples, count: int) -> Rows:
     rows = examples.parts.training
     if count >= len(rows):
         return rows
-    drawn = np.random.default_rng((spec.seed, 4)).permutation(rows)
-    first = np.unique(examples.target[drawn], return_index=True)[1] if examples.classes else np.empty(0, np.int64)
-    return np.sort(np.union1d(drawn[:count], drawn[first]))
+    shuffled = np.random.default_rng((spec.seed, 4)).permutation(rows)
+    first = np.unique(examples.target[shuffled], return_index=True)[1] if examples.classes else np.empty(0, np.int64)
+    return np.sort(np.union1d(shuffled[:count], shuffled[first]))
 
 
 def _select_categorical(examples: Examples) -> list[int] | None:

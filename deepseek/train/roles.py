@@ -29,6 +29,6 @@ def take_role(spec: LoopSpec, environment: MutableMapping[str, str] = os.environ
     nodes = (int(environment[WORLD]) - spec.servers) // spec.processes
     number = node * spec.processes + local
     if local >= spec.processes:
-        before = sum(count_servers(spec.servers, nodes, other) for other in range(node))
+        before = sum(count_servers(spec.servers, nodes, earlier) for earlier in range(node))
         number = nodes * spec.processes + before + local - spec.processes
     environment[RANK] = str(number)

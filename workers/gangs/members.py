@@ -82,7 +82,7 @@ class GangAttempt(Attempt):
             port=gang_link.STORE_PORT if has_link else int(first.port or 0),
             interface="eth0" if has_link else find_interface(address),
         )
-        names = ", ".join(f"{other.rank}: {other.node_name}" for other in members)
+        names = ", ".join(f"{peer.rank}: {peer.node_name}" for peer in members)
         self.relay.log(f"All members are ready: {names}.", "info")
         return plan_confinement(
             self.job, self.scratch, place.number, link=self.plan_link(members) if has_link else None
@@ -95,7 +95,7 @@ class GangAttempt(Attempt):
             "rank": own.rank,
             "address": own.address,
             "port": own.port,
-            "peers": [[other.rank, other.address, other.port] for other in members if other.rank != own.rank],
+            "peers": [[peer.rank, peer.address, peer.port] for peer in members if peer.rank != own.rank],
         }
 
     def get_engine_settings(self) -> dict[str, str]:
@@ -118,8 +118,8 @@ class GangAttempt(Attempt):
         while True:
             self.check()
             members = self.retry_until_lease_expires(self.list_members)
-            others = [member for member in members if member.rank != self.get_member().rank]
-            if all(member.state in (state, MemberState.SUCCEEDED) for member in others):
+            peers = [member for member in members if member.rank != self.get_member().rank]
+            if all(member.state in (state, MemberState.SUCCEEDED) for member in peers):
                 return members
             waited = time.monotonic() - began
             invited = [member for member in members if member.state == MemberState.INVITED]

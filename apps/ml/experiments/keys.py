@@ -42,11 +42,11 @@ def check_key(key: str, name: str = "key", *, about: str = "key") -> None:
 
 
 def check_letters(key: str, name: str) -> None:
-    told = json.dumps(key[: KEY_LIMIT + 1], ensure_ascii=False)
+    quoted = json.dumps(key[: KEY_LIMIT + 1], ensure_ascii=False)
     if not KEY.fullmatch(key) or "\x00" in key:
         raise Invalid(
             "Invalid value {told} for parameter '{name}' supplied: {letters}",
-            told=told,
+            told=quoted,
             name=name,
             letters=LETTERS,
             field=name,
@@ -55,7 +55,7 @@ def check_letters(key: str, name: str) -> None:
     if meant != key or meant == "." or meant.startswith(("..", "/")):
         raise Invalid(
             "Invalid value {told} for parameter '{name}' supplied: {format}",
-            told=told,
+            told=quoted,
             name=name,
             format=AS_FILE.format(meant[: KEY_LIMIT + 1]),
             field=name,

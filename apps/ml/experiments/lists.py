@@ -206,7 +206,7 @@ def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> N
         nesting = load_nesting([] if table.params.get("group") else runs)
         is_newest_first = table.query.sort.lstrip("-") == "started"
         runs = order_as_tree(runs, nesting) if is_newest_first else runs
-        here = {run.pk for run in runs}
+        on_page = {run.pk for run in runs}
         table.rows = [
             {
                 "run": run,
@@ -214,7 +214,7 @@ def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> N
                 "params": columns.given.get(run.pk, {}),
                 "tags": tags.get(run.pk, []),
                 "parent": (parent := nesting.parents.get(run.pk)),
-                "is_nested": is_newest_first and parent is not None and parent.pk in here,
+                "is_nested": is_newest_first and parent is not None and parent.pk in on_page,
                 "children": nesting.children.get(run.pk, 0),
                 "children_query": build_children_query(run.pk),
             }

@@ -26,17 +26,17 @@ def load_nesting(runs: Sequence[Run]) -> Nesting:
     ids = [run.pk for run in runs]
     if not ids:
         return Nesting()
-    named = dict(RunTag.objects.filter(run__in=ids, key=PARENT_TAG).values_list("run_id", "value"))
-    known = {run.pk: run for run in runs}
-    missing = {pk for pk in named.values() if pk not in known}
+    parent_ids = dict(RunTag.objects.filter(run__in=ids, key=PARENT_TAG).values_list("run_id", "value"))
+    by_id = {run.pk: run for run in runs}
+    missing = {pk for pk in parent_ids.values() if pk not in by_id}
     if missing:
         fetched = Run.objects.filter(pk__in=missing, project_id=runs[0].project_id).only("id", "name", "project_id")
-        known |= {run.pk: run for run in fetched}
+        by_id |= {run.pk: run for run in fetched}
     # By the index of tags, which holds the first characters of their values.
     nested = RunTag.objects.annotate(head=Left("value", INDEXED)).filter(key=PARENT_TAG, head__in=ids)
     nested = nested.filter(run__project_id=runs[0].project_id, run__deleted_at=None)
     counts = nested.order_by().values_list("head").annotate(Count("pk"))
-    return Nesting({run: known[parent] for run, parent in named.items() if parent in known}, dict(counts))
+    return Nesting({run: by_id[parent] for run, parent in parent_ids.items() if parent in by_id}, dict(counts))
 
 
 def load_nesting_of_page(run: Run, tags: Sequence[RunTag] | None) -> Nesting:
@@ -45,18 +45,18 @@ def load_nesting_of_page(run: Run, tags: Sequence[RunTag] | None) -> Nesting:
         return load_nesting([run])
     if tags is None:
         tags = list(RunTag.objects.filter(run=run, key=PARENT_TAG))
-    named = next((tag.value for tag in tags if tag.key == PARENT_TAG), None)
-    parent = Run.objects.filter(pk=named, project_id=run.project_id).first() if named else None
+    parent_id = next((tag.value for tag in tags if tag.key == PARENT_TAG), None)
+    parent = Run.objects.filter(pk=parent_id, project_id=run.project_id).first() if parent_id else None
     return Nesting({run.pk: parent} if parent else {})
 
 
 def order_as_tree(runs: Sequence[Run], nesting: Nesting) -> list[Run]:
     """The same runs, each behind the one that it is nested in where that is among them; otherwise as they were."""
-    here = {run.pk for run in runs}
+    on_page = {run.pk for run in runs}
     below: dict[str, list[Run]] = {}
     for run in runs:
         parent = nesting.parents.get(run.pk)
-        below.setdefault(parent.pk if parent is not None and parent.pk in here else "", []).append(run)
+        below.setdefault(parent.pk if parent is not None and parent.pk in on_page else "", []).append(run)
     ordered: list[Run] = []
     waiting = list(reversed(below.get("", [])))
     while waiting:

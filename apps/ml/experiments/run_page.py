@@ -116,8 +116,8 @@ def build_file_context(actor: Actor, run: Run, tab: str) -> dict[str, Any]:
         artifacts, more, has_diagnostics = list_first_files(actor, run, ARTIFACTS)
         return {"artifacts": artifacts, "more_artifacts": more, "has_diagnostics": has_diagnostics}
     files = find_files(actor, run)
-    drawn = build_diagnostics_context(actor, run, files) if tab == "diagnostics" else {}
-    return drawn | {"has_diagnostics": bool(files)}
+    diagnostics = build_diagnostics_context(actor, run, files) if tab == "diagnostics" else {}
+    return diagnostics | {"has_diagnostics": bool(files)}
 
 
 def build_tab_context(

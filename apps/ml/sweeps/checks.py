@@ -126,9 +126,9 @@ def check_extremes(request: SweepRequest, index: int) -> list[Fault]:
         for place in (0, -1):
             values = [list_extremes(parameter)[place][1] for parameter in space]
             values[index] = value
-            found = find_spec_faults(request, values)
-            faults = found if faults is None else faults
-            if not found:
+            latest_faults = find_spec_faults(request, values)
+            faults = latest_faults if faults is None else faults
+            if not latest_faults:
                 break
         else:
             error = (faults or [])[0]

@@ -94,15 +94,15 @@ def build_history_chart(trials: Sequence[SweepTrial], settings: SweepSettings) -
 
 def build_parallel_chart(trials: Sequence[SweepTrial], settings: SweepSettings, slug: str) -> dict[str, Any] | None:
     """One axis for each parameter and one for the objective; a line for each trial that has a value."""
-    drawn = [trial for trial in trials if trial.objective is not None and math.isfinite(trial.objective)]
-    drawn = drawn[-MAX_LINES:]
-    if len(drawn) < 2:
+    measured = [trial for trial in trials if trial.objective is not None and math.isfinite(trial.objective)]
+    measured = measured[-MAX_LINES:]
+    if len(measured) < 2:
         return None
     axes = [
-        build_axis(parameter, [trial.values[place] for trial in drawn])
+        build_axis(parameter, [trial.values[place] for trial in measured])
         for place, parameter in enumerate(settings.space[: MAX_PARALLEL_AXES - 1])
     ]
-    axes.append(Axis(settings.metric, [trial.objective for trial in drawn]))
+    axes.append(Axis(settings.metric, [trial.objective for trial in measured]))
     return {
         "id": "parallel",
         "axes": axes,
@@ -114,7 +114,7 @@ def build_parallel_chart(trials: Sequence[SweepTrial], settings: SweepSettings, 
                 "inside": trial.state == TrialState.SUCCEEDED,
                 "place": place,
             }
-            for place, trial in enumerate(drawn)
+            for place, trial in enumerate(measured)
         ],
     }
 

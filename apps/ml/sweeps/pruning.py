@@ -48,13 +48,13 @@ def compare_at_rung(settings: SweepSettings, at: int, value: float, others: Sequ
     trials the best one: asynchronous successive halving (Li et al., 2018), as Optuna's SuccessiveHalvingPruner.
     """
     values = sorted([*others, value], reverse=settings.direction == "maximize")
-    kept = max(1, len(values) // settings.reduction_factor)
-    if not is_worse(value, values[kept - 1], settings.direction):
+    survivors = max(1, len(values) // settings.reduction_factor)
+    if not is_worse(value, values[survivors - 1], settings.direction):
         return None
     return Message(
         "At step {step} its best value, {value}, is not among the best {kept} of {count} trials.",
         step=at,
         value=f"{value:.6g}",
-        kept=kept,
+        kept=survivors,
         count=len(values),
     )

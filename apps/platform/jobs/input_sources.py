@@ -84,8 +84,10 @@ def find_companions(kind: str, slot: str, digest: str, made: list[OutputChoice])
     filled: dict[str, str] = {}
     for choice in made:
         if choice.job == job:
-            others = (other for other, place in sources.items() if other != slot and _fills(choice, place))
-            filled |= dict.fromkeys(others, choice.digest)
+            matching = (
+                candidate for candidate, place in sources.items() if candidate != slot and _fills(choice, place)
+            )
+            filled |= dict.fromkeys(matching, choice.digest)
     return filled
 
 

@@ -130,11 +130,11 @@ def validate_submission(
         errors += failure.errors
     if spec is not None and submission.kind in SPEC_INPUTS:
         try:
-            given = {(filled.slot, filled.digest) for filled in submission.inputs}  # by a job that is run again
+            filled_slots = {(filled.slot, filled.digest) for filled in submission.inputs}  # by a job that is run again
             referenced = [
-                named
-                for named in SPEC_INPUTS[submission.kind](actor, project, spec)
-                if (named.slot, named.digest) not in given
+                resolved
+                for resolved in SPEC_INPUTS[submission.kind](actor, project, spec)
+                if (resolved.slot, resolved.digest) not in filled_slots
             ]
             submission = replace(submission, inputs=[*submission.inputs, *referenced])
         except PlaneError as failure:

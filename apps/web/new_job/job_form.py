@@ -185,8 +185,8 @@ class JobForm:
         """What the table's columns say against the spec, before it is queued."""
         spec = self.spec_form.parsed()
         if isinstance(spec, TrainSpec):
-            found = check_target(spec, {column.name: column.dtype for column in self.columns})
-            self.spec_form.add_errors([{**error, "message": translate_error(error)} for error in found])
+            target_faults = check_target(spec, {column.name: column.dtype for column in self.columns})
+            self.spec_form.add_errors([{**error, "message": translate_error(error)} for error in target_faults])
 
     def check_filled(self) -> None:
         """As `check`, without the errors of fields that nothing was entered in yet."""
@@ -308,8 +308,8 @@ class JobForm:
     @property
     def images_version(self) -> DatasetVersion | None:
         """The version of images that the spec names, if it is one of the newest."""
-        named = str(self.spec_form.spec().get(self.layout.images.strip("/")) or "") if self.layout.images else ""
-        return next((version for version in self.image_versions if format_image_reference(version) == named), None)
+        reference = str(self.spec_form.spec().get(self.layout.images.strip("/")) or "") if self.layout.images else ""
+        return next((version for version in self.image_versions if format_image_reference(version) == reference), None)
 
     @cached_property
     def columns(self) -> list[TableColumn]:

@@ -94,14 +94,14 @@ class SweepForm(JobForm):
     def refuse(self, failure: PlaneError) -> None:
         """Errors of the settings go to their form, the others where those of a job go."""
         names = set(SweepSettings.model_fields)
-        own, others = [], []
+        own, shared = [], []
         for error in failure.errors:
             field = str(error.get("field") or "").removeprefix(PREFIX)
             is_own = field.split("/")[1:2] and field.split("/")[1] in names
-            (own if is_own else others).append({**error, "field": f"{PREFIX}{field}"} if is_own else error)
+            (own if is_own else shared).append({**error, "field": f"{PREFIX}{field}"} if is_own else error)
         self.settings_form.add_errors(own, prefix="")
-        if others:
-            super().refuse(replace_errors(failure, others))
+        if shared:
+            super().refuse(replace_errors(failure, shared))
 
     # -- out ------------------------------------------------------------------------------------------------------
     @property

@@ -42,7 +42,7 @@ def dense_scatter_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
     xs, ys = [x for _row, x, _y in points], [y for _row, _x, y in points]
     across = Scale([*xs, *ys] if is_diagonal else xs, pad=0.04)
     up = Scale([*xs, *ys] if is_diagonal else [0.0, *ys], pad=0.04)
-    drawn, of = len(points), chart.get("of", 0)
+    shown_count, of = len(points), chart.get("of", 0)
     note = _("%(drawn)s rows of %(of)s, drawn by the seed of the run.")
     return {
         "name": chart.get("id", "scatter"),
@@ -50,9 +50,9 @@ def dense_scatter_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
         "size": "",
         "head": [_("Row"), chart["x_unit"], chart["y_unit"]],
         "rows": [[format_number(row), format_number(x), format_number(y)] for row, x, y in points[:MAX_TABLE_ROWS]],
-        "drawn": drawn,
+        "drawn": shown_count,
         "csv": chart.get("csv", ""),
-        "notes": [note % {"drawn": format_number(drawn), "of": format_number(of)}] if of > drawn else [],
+        "notes": [note % {"drawn": format_number(shown_count), "of": format_number(of)}] if of > shown_count else [],
     }
 
 

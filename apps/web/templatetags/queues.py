@@ -98,8 +98,8 @@ def list_running_jobs(context: Context, node: Node) -> list[dict[str, Any]]:
     """What runs on the node, the one that began first at the top. One query."""
     actor = get_actor(context)
     members = node.members.filter(state__in=OPEN_MEMBERS, attempt=F("job__attempt")).values("job")
-    here = Q(node=node) | Q(pk__in=members)
-    jobs = Job.objects.filter(here, state=JobState.RUNNING).select_related("project").order_by("claimed_at", "pk")
+    on_node = Q(node=node) | Q(pk__in=members)
+    jobs = Job.objects.filter(on_node, state=JobState.RUNNING).select_related("project").order_by("claimed_at", "pk")
     return [build_row(job, actor) for job in jobs[:RUNNING_SHOWN]]
 
 

@@ -142,13 +142,13 @@ def build_order(scatter: Scatter, csv_url: CsvUrl) -> dict[str, Any]:
 
 def build_importance(importance: Importance, csv_url: CsvUrl) -> dict[str, Any] | None:
     """A bar for each feature, the most important first."""
-    drawn = importance.features[:MAX_BARS]
-    more = len(importance.features) - len(drawn) + importance.left_out
+    bars = importance.features[:MAX_BARS]
+    more = len(importance.features) - len(bars) + importance.left_out
     return {
         "id": "importance",
         "bars": [
             {"label": feature.name, "value": feature.drop, "low": feature.low, "high": feature.high, "best": True}
-            for feature in drawn
+            for feature in bars
         ],
         "unit": _("%(metric)s gets worse by") % {"metric": importance.metric},
         "head": _("Feature"),

@@ -46,8 +46,8 @@ class DiagnosticFiles:
 def find_files(actor: Actor, run: Run) -> DiagnosticFiles:
     """One query."""
     policy.require(actor, "run.view", run)
-    wanted = Q(path__in=(DIAGNOSTICS_PATH, SAMPLES_PATH)) | Q(path__startswith=PLOTS)
-    rows = list(RunArtifact.objects.filter(wanted, run=run).order_by("path")[: MAX_PLOTS + 2])
+    is_document = Q(path__in=(DIAGNOSTICS_PATH, SAMPLES_PATH)) | Q(path__startswith=PLOTS)
+    rows = list(RunArtifact.objects.filter(is_document, run=run).order_by("path")[: MAX_PLOTS + 2])
     by_path = {row.path: row for row in rows}
     plots = [row for row in rows if row.path.startswith(PLOTS)]
     return DiagnosticFiles(by_path.get(DIAGNOSTICS_PATH), by_path.get(SAMPLES_PATH), plots)
@@ -57,8 +57,8 @@ def list_first_files(actor: Actor, run: Run, limit: int) -> tuple[list[RunArtifa
     """(the first files of a run by their paths, whether there are more, whether some are drawn); one query."""
     policy.require(actor, "run.view", run)
     first = RunArtifact.objects.filter(run=run).order_by("path").values("pk")[: limit + 1]
-    wanted = Q(pk__in=first) | Q(path__in=(DIAGNOSTICS_PATH, SAMPLES_PATH))
-    rows = list(RunArtifact.objects.filter(wanted, run=run).order_by("path"))
+    is_listed = Q(pk__in=first) | Q(path__in=(DIAGNOSTICS_PATH, SAMPLES_PATH))
+    rows = list(RunArtifact.objects.filter(is_listed, run=run).order_by("path"))
     is_drawn = any(row.path in (DIAGNOSTICS_PATH, SAMPLES_PATH) for row in rows)
     return rows[:limit], len(rows) > limit, is_drawn
 

@@ -84,9 +84,9 @@ def advance_sweep(actor: Actor, sweep: Sweep) -> None:
         counts[TrialState.PLANNED] -= started
         counts[TrialState.RUNNING] += started
     if sweep.ask_job_id is None and not counts[TrialState.PLANNED]:
-        wanted = 0 if is_over else count_wanted_trials(request, sum(counts.values()), counts[TrialState.RUNNING])
-        if wanted:
-            ask_for_trials(owner, sweep, request, wanted)
+        missing = 0 if is_over else count_wanted_trials(request, sum(counts.values()), counts[TrialState.RUNNING])
+        if missing:
+            ask_for_trials(owner, sweep, request, missing)
         elif not counts[TrialState.RUNNING] and (is_over or sum(counts.values()) >= request.settings.trials):
             finish_sweep(actor, owner, sweep, request, is_over)
 

@@ -51,12 +51,12 @@ def check_median(trial: SweepTrial, metric: Metric, settings: SweepSettings) -> 
     best = read_best(own, metric.step, settings).get(metric.pk)
     if best is None or metric.step < settings.pruning_steps:
         return None
-    others = MetricPoint.objects.filter(
+    other_points = MetricPoint.objects.filter(
         metric__key=settings.metric,
         metric__run__job__sweep_trial__sweep=trial.sweep_id,
         metric__run__job__sweep_trial__state=TrialState.SUCCEEDED,
     )
-    return compare_with_median(settings, metric.step, best, [*read_best(others, metric.step, settings).values()])
+    return compare_with_median(settings, metric.step, best, [*read_best(other_points, metric.step, settings).values()])
 
 
 def check_rungs(trial: SweepTrial, metric: Metric, settings: SweepSettings, rungs: dict[str, float]) -> Message | None:
@@ -69,8 +69,8 @@ def check_rungs(trial: SweepTrial, metric: Metric, settings: SweepSettings, rung
             continue
         rungs[str(number)] = best
         rows = SweepTrial.objects.filter(sweep=trial.sweep_id, rungs__has_key=str(number)).exclude(pk=trial.pk)
-        others = [other[str(number)] for other in rows.values_list("rungs", flat=True)]
-        if reason := compare_at_rung(settings, at, best, others):
+        rung_values = [values_by_rung[str(number)] for values_by_rung in rows.values_list("rungs", flat=True)]
+        if reason := compare_at_rung(settings, at, best, rung_values):
             return reason
     return None
 

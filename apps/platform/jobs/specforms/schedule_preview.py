@@ -92,8 +92,8 @@ def parse_loop(
     fields = {name: field for name, field in spec_type.model_fields.items() if name in LOOP_FIELDS}
     definitions: dict[str, Any] = {name: (field.annotation, field) for name, field in fields.items()}
     loop_type = create_model("Loop", **definitions)
-    given = {name: value for name, value in values.items() if name in fields}
-    loop: Any = parse_model(loop_type, given, strict=False, prefix="")
+    loop_values = {name: value for name, value in values.items() if name in fields}
+    loop: Any = parse_model(loop_type, loop_values, strict=False, prefix="")
     if rows is None:
         return loop, None
     shares = [getattr(loop, name) for name in ("validation_share", "test_share") if name in fields]
