@@ -12,6 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import pgettext_lazy
 
 STAGES: Mapping[str, Promise | str] = {
+    "ask": pgettext_lazy("stage of a job", "ask"),
     "build": pgettext_lazy("stage of a job", "build"),
     "check": pgettext_lazy("stage of a job", "check"),
     "clean": pgettext_lazy("stage of a job", "clean"),
