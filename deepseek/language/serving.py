@@ -82,7 +82,8 @@ def read_prompt(body: bytes) -> "str | list[dict[str, str]]":
 def build_prompt_error(why: str) -> EngineError:
     return EngineError(
         "prompt_invalid",
-        f"The prompt cannot be answered: {why}.",
+        "The prompt cannot be answered: {why}.",
+        why=why,
         field="features",
         limit="a text, or a list of messages with role and content",
         hint='Send {"features": "the prompt"} or {"features": [{"role": "user", "content": "..."}]}.',

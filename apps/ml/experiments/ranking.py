@@ -9,12 +9,13 @@ from typing import Any
 from django.db.models import Value
 
 from apps.ml.experiments.models import Metric, Run, RunDataset, RunParam
+from deepseek.images.spec import IMAGES
 from deepseek.script.spec import CODE
 
-DATA_SLOTS = ("table", "heldout")  # inputs that hold the rows which a job learns from or is measured on
+DATA_SLOTS = ("table", "texts", "heldout")  # inputs that hold the rows which a job learns from or is measured on
 LEARNED_PARAMS = ("task", "target")
 COMPILE = "compile"  # its `target` is a machine
-SCRIPT = "script"
+SCRIPT, TRAIN_IMAGE = "script", "train_image"
 
 
 def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] | None = None) -> str:
@@ -40,9 +41,14 @@ def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] |
 
 
 def list_data_digests(run: Run) -> set[str]:
-    """Of the inputs that hold rows. A script's are all but its code: each is a file of a dataset version."""
+    """Of the inputs that hold rows. A script's are all but its code: each is a file of a dataset version.
+
+    Those of a model of images are its images.
+    """
     if run.kind == SCRIPT:
         return {digest for slot, digest in run.inputs.items() if slot.partition("/")[0] != CODE}
+    if run.kind == TRAIN_IMAGE:
+        return {digest for slot, digest in run.inputs.items() if slot.partition("/")[0] == IMAGES}
     return {run.inputs[slot] for slot in DATA_SLOTS if slot in run.inputs}
 
 

@@ -119,7 +119,15 @@ def test_equal_values_rank_nobody(add_runs):
 
 def test_every_kind_that_is_tracked_has_a_slot_of_data():
     lacking = [name for name, kind in kinds.KINDS.items() if kind.tracked and not set(kind.inputs) & set(DATA_SLOTS)]
-    assert lacking == ["noop", "script"]  # these tests track the first; all inputs of the other are data but its code
+    # These tests track the first; the images of the second are its data; all inputs of the last are, but its code.
+    assert lacking == ["noop", "train_image", "script"]
+
+
+def test_models_of_other_images_are_not_ranked(start):
+    first = {"images/a.png": "1" * 64, "images/b.png": "2" * 64}
+    other, from_weights = first | {"images/b.png": "3" * 64}, first | {"weights": "4" * 64}
+    runs = [start(kind="train_image", inputs=inputs) for inputs in (first, from_weights, other)]
+    assert (find_obstacle(runs[:2]), find_obstacle(runs)) == ("", "data")
 
 
 def test_runs_of_a_script_on_other_data_are_not_ranked(start):

@@ -53,6 +53,7 @@ DIGEST_COLUMNS = {
     "lineage.Edge.target_digest": "the end is named by its id: apps.platform.lineage.citations",
     "openlineage.LineageEvent.digest": "of the event's text",
     "pipelines.Pipeline.document_digest": "of the document's text",
+    "sweeps.Sweep.document_digest": "of the document's text",
     "registry.Evaluation.pairing": "of the rows and the draws that two evaluations share",
     "registry.ModelVersion.digest": "of the document's text",
     "registry.Variant.heldout": "apps.ml.registry.citations",
