@@ -355,7 +355,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobState": "apps.platform.jobs.states.JobState.choices",
         "ApprovalState": "apps.platform.approvals.states.ApprovalState.choices",
-        "PipelineState": "apps.ml.pipelines.states.PipelineState.choices",
+        "PipelineState": "apps.ml.pipelines.states.PipelineState.choices",  # a sweep has the same states
         "AccountKind": ["user", "service_account"],
         "SystemRoleEnum": ["system_admin", "security_admin", "auditor"],
         "HitKind": "apps.web.search.hits.GROUPS",
@@ -363,7 +363,6 @@ SPECTACULAR_SETTINGS = {
         "RerunVerdict": "apps.ml.reruns.states.Verdict.choices",
         "GateOutcome": "apps.ml.registry.states.GateState.choices",
         "RerunStatus": "apps.ml.reruns.states.RerunState.choices",
-        "SweepStatus": "apps.ml.sweeps.states.SweepState.choices",
         "TrialStatus": "apps.ml.sweeps.states.TrialState.choices",
     },
     "POSTPROCESSING_HOOKS": [
