@@ -30,7 +30,7 @@ def trained(browser, plane, passwords, sign_in_as):
     page.get_by_role("textbox", name="Dataset").fill("load")
     page.set_input_files("input[type=file]", TABLE)
     page.get_by_role("button", name="Upload").click()
-    page.get_by_role("link", name="Train a model").click()
+    page.get_by_role("link", name="Train a model", exact=True).click()
     page.get_by_role("textbox", name="Model", exact=True).fill("load-forecaster")
     page.locator('[name="/train/task"]').select_option("forecast")
     for group in page.locator("main form details").all():
@@ -70,7 +70,7 @@ def test_command_line_makes_the_same_bytes(signed_in, plane, trained, tmp_path, 
 def test_a_refused_field_stays_beside_its_value(page, sign_in_as, plane, trained):
     sign_in_as(page, "engineer")  # not watched: Chromium counts a form's 422 as an error of the page
     page.goto(f"{plane}/p/demo/data/load/1")
-    page.get_by_role("link", name="Train a model").click()
+    page.get_by_role("link", name="Train a model", exact=True).click()
     page.locator('[name="/train/task"]').select_option("forecast")
     page.locator('[name="/train/target"]').fill("lode")
     page.get_by_role("button", name="Queue all steps").click()

@@ -92,7 +92,7 @@ def read_cleaned(page) -> str:
     expect(page.get_by_text("before, grid v1, and after")).to_be_visible()
     quality = page.url
     page.get_by_role("link", name="Use in a job").click()
-    page.get_by_role("link", name="Train a model").click()
+    page.get_by_role("link", name="Train a model", exact=True).click()
     return quality
 
 
