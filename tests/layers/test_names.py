@@ -14,7 +14,6 @@ STORED = {
     ("apps/data/datasets/versions/comparison.py", "told"),
     ("apps/ml/experiments/filters/completion.py", "told"),
     ("apps/ml/experiments/filters/grammar.py", "said"),
-    ("apps/ml/experiments/keys.py", "told"),
     ("apps/platform/approvals/models.py", "shown"),
 }
 
