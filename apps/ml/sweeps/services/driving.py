@@ -174,7 +174,7 @@ def start_trial(actor: Actor, owner: Actor, trial: SweepTrial, request: SweepReq
             refuse_ended(trial.sweep)
             submission = build_trial_submission(request, trial.number, trial.values)
             job, _ = submit_job(actor=owner, project=trial.sweep.project, submission=submission)
-            change_state(trial, TrialState.RUNNING, actor=actor, job=job)
+            change_state(trial, TrialState.RUNNING, actor=actor, job_id=job.pk)
     except StaleState:
         raise
     except (PlaneError, MissingPlace) as failure:
