@@ -68,8 +68,8 @@ def page(project):
 
 
 @pytest.fixture
-def held(project):
-    """held() -> an artifact of the project, without bytes."""
+def create_artifact(project):
+    """create_artifact() -> an artifact of the project, without bytes."""
 
     def put(digest: str = "a" * 64) -> Artifact:
         artifact = Artifact.objects.create(digest=digest, size=1)

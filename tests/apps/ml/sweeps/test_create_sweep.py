@@ -62,12 +62,12 @@ def test_each_bad_field_is_named(start):
     assert not Sweep.objects.exists()
 
 
-def test_a_bound_that_holds_with_some_values_of_the_others_is_taken(start, held):
+def test_a_bound_that_holds_with_some_values_of_the_others_is_taken(start, create_artifact):
     schedule = [
         {"type": "float", "name": "/schedule/init_lr", "low": 1e-4, "high": 1e-2},
         {"type": "float", "name": "/schedule/max_lr", "low": 1e-3, "high": 1e-1},
     ]
-    inputs = {"table": {"digest": held().digest}}
+    inputs = {"table": {"digest": create_artifact().digest}}
     spec = {"task": "regression", "target": "price"}
     start(kind="train", spec=spec, inputs=inputs, space=schedule, metric="validation_loss")
     spec = {**spec, "schedule": {"max_lr": 0.1}}
@@ -76,8 +76,8 @@ def test_a_bound_that_holds_with_some_values_of_the_others_is_taken(start, held)
     assert caught.value.field == "/space/0/high"
 
 
-def test_words_of_a_command_are_replaced(start, held):
-    inputs = {"code": {"digest": held().digest}}
+def test_words_of_a_command_are_replaced(start, create_artifact):
+    inputs = {"code": {"digest": create_artifact().digest}}
     space = [{**SPACE[0], "name": "lr"}]
     spec = {"command": ["python", "t.py", "--lr={lr}", "{x}"]}
     start(kind="script", spec=spec, inputs=inputs, space=space)
