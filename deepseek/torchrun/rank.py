@@ -67,18 +67,25 @@ def main(path: str) -> int:
         if rank == 0:
             events.send({"event": "result", **result.as_dict()})
         return 0
-    except EngineError as error:
-        events.send({"event": "error", **error.as_dict()})
-    except MemoryError:
-        message = f"rank {rank} ran out of memory"
-        events.send({"event": "crash", "code": "out_of_memory", **record_messages({"message": message})})
     except Exception as error:  # noqa: BLE001 - an engine may raise anything; the job says what
-        traceback.print_exc()
-        message = f"rank {rank}: {type(error).__name__}: {error}"[:2000]
-        events.send({"event": "crash", "code": "engine_crashed", "message": message})
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)  # a rank that has failed waits for no other at its end
+        events.send(describe_failure(error, rank))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A rank that has failed waits for no other at its end, nor frees what the error's frames hold: a module shared
+        # among the ranks must not be freed after their process group (see Training.close).
+        os._exit(1)
+
+
+def describe_failure(error: Exception, rank: int) -> dict[str, Any]:
+    """The event that says why a rank ends."""
+    if isinstance(error, EngineError):
+        return {"event": "error", **error.as_dict()}
+    if isinstance(error, MemoryError):
+        message = f"rank {rank} ran out of memory"
+        return {"event": "crash", "code": "out_of_memory", **record_messages({"message": message})}
+    traceback.print_exception(error)
+    message = f"rank {rank}: {type(error).__name__}: {error}"[:2000]
+    return {"event": "crash", "code": "engine_crashed", "message": message}
 
 
 def load(name: str) -> Any:

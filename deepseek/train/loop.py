@@ -81,6 +81,14 @@ class Training:
             self.end_epoch()
         self.report.progress(at.step, at.step, "steps", stage="train")
 
+    def close(self) -> None:
+        """Drop the module that the ranks share; to be called before they leave their process group.
+
+        The reducer of DistributedDataParallel, freed as the last owner of the group, would destroy it while it holds
+        the interpreter's lock, for which gloo's thread may be waiting: a deadlock.
+        """
+        self.shared = None
+
     def is_over(self) -> bool:
         """Whether the epochs are over, or patience is."""
         spec, at = self.spec, self.at

@@ -2,7 +2,7 @@
 
 import resource
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -88,12 +88,13 @@ def run_training(
     with join_replicas(spec) as replicas:
         place = choose_place(spec, mixed)
         staged: AbstractContextManager[Path | None] = stage_outputs(out) if replicas.is_first else nullcontext()
-        with staged as stage, apply_settings(spec, place):
+        with staged as stage, apply_settings(spec, place), ExitStack() as ending:
             prepared = prepare(spec, inputs, report)
             shared = "" if replicas.is_single else f", in {replicas.world} processes"
             report.log(f"trains on {place.words}, {spec.threads} thread{'s' * (spec.threads > 1)}{shared}")
             is_served = spec.strategy == "ps"
             training = Training(spec, prepared.learner, place, report, SINGLE if is_served else replicas)
+            ending.callback(training.close)
             identity = compute_identity(spec, prepared.digests)
             _resume(training, [inputs.get("checkpoint"), build_checkpoint_path(out)], identity, report)
             _agree_on_step(training, replicas)
