@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.core.policy import PROJECT_ACTIONS
+from apps.data.datasets.versions.citations import VERSION_CITATIONS
 from apps.data.datasets.versions.commits import COMMIT_RECORDERS
 from apps.ml.experiments.purge.retention import RUN_CITATIONS
 from apps.platform.accounts.models import Project
@@ -22,8 +23,9 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
 @pytest.mark.parametrize(
     ("registry", "keys"),
     [
-        (ARTIFACT_CITATIONS, {"holds", "lineage", "registry"}),
+        (ARTIFACT_CITATIONS, {"holds", "lineage", "registry", "sweeps"}),
         (RUN_CITATIONS, {"registry"}),
+        (VERSION_CITATIONS, {"sweeps"}),
         (COMMIT_RECORDERS, {"repositories"}),
         (APPROVAL_SUBJECTS, {"promotion"}),
         (SPEC_COMPLETIONS, {"dataset", "evaluation", "version"}),

@@ -19,6 +19,7 @@ from apps.ml.sweeps.services.ending import end_sweep
 from apps.ml.sweeps.states import SweepState
 from apps.ml.sweeps.trial_jobs import apply_values
 from apps.platform.accounts.models import Project
+from apps.platform.artifacts.models import Artifact
 from apps.platform.audit.services import record
 from apps.platform.jobs.services.idempotency import build_key_conflict, find_by_idempotency_key, submit_once
 from apps.platform.jobs.spec_validation import parse_spec
@@ -58,6 +59,7 @@ def _find_first_sweep(actor: Actor, project: Project, request: SweepRequest) -> 
 
 def _insert(actor: Actor, project: Project, request: SweepRequest) -> Sweep:
     request = convert_typed_texts(request)
+    lock_inputs(actor, project, request)
     text = request.document()
     settings = request.settings
     run = open_parent_run(
@@ -87,6 +89,16 @@ def _insert(actor: Actor, project: Project, request: SweepRequest) -> Sweep:
         digests={"document": sweep.document_digest},
     )
     return sweep
+
+
+def lock_inputs(actor: Actor, project: Project, request: SweepRequest) -> None:
+    """Hold the artifacts that the job takes until the transaction ends: the collection of garbage waits, and then finds
+    the sweep that names them. Raises as the check does for one that it has taken since.
+    """
+    digests = {filled.digest for filled in request.job.inputs if filled.digest}
+    rows = Artifact.objects.select_for_update(no_key=True).filter(pk__in=digests).order_by("pk")
+    if len(rows.values_list("pk", flat=True)) < len(digests):
+        check_request(actor, project, request)
 
 
 def convert_typed_texts(request: SweepRequest) -> SweepRequest:
