@@ -161,20 +161,20 @@ def describe_difference(paired: Metric) -> str:
     verdict: Literal["better", "worse", "chance"] = "chance" if low <= 0 <= high else "better" if high < 0 else "worse"
     numbers = {"value": paired.value, "low": low, "high": high}
     texts = {
-        # xgettext:no-python-format
         "better": Message(
+            # xgettext:no-python-format
             "perplexity against the base model on the same texts: {value:+.4g}, 95 % interval {low:+.4g} to "
             "{high:+.4g}; the trained model is better.",
             **numbers,
         ),
-        # xgettext:no-python-format
         "worse": Message(
+            # xgettext:no-python-format
             "perplexity against the base model on the same texts: {value:+.4g}, 95 % interval {low:+.4g} to "
             "{high:+.4g}; the trained model is worse.",
             **numbers,
         ),
-        # xgettext:no-python-format
         "chance": Message(
+            # xgettext:no-python-format
             "perplexity against the base model on the same texts: {value:+.4g}, 95 % interval {low:+.4g} to "
             "{high:+.4g}; that may be chance.",
             **numbers,
