@@ -159,10 +159,11 @@ COMMANDS = {
         from_model=True,
     ),
     "evaluate": Command(
-        "measure a model, in any form, on a table that it did not learn from; or predictions of one",
+        "measure a model, in any form, on a table or texts that it did not learn from; or predictions of one",
         "deepseek.evaluate.spec:EvaluateSpec",
         ("table",),
         takes_model=True,
+        files={"base": ("base", "the folder of the base model, where MODEL_DIR holds an adapter of a language model")},
         instead=("--predictions", PREDICTED),
     ),
     "collect": Command(

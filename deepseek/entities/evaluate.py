@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +15,19 @@ from deepseek.entities.scores import TASK, count_spans, list_measures, sum_block
 from deepseek.entities.spec import EntitiesSpec
 from deepseek.entities.tags import Span
 from deepseek.entities.texts import MarkedText, read_texts
-from deepseek.evaluate.bootstrap import (
-    REPLICATES_NAME,
-    SCHEMA,
-    Series,
-    build_series,
-    compute_pairing,
-    serialize_series,
-)
-from deepseek.evaluate.document import EVALUATION_NAME, Evaluation, Pace
+from deepseek.evaluate.bootstrap import Series, build_series, compute_pairing, serialize_series
+from deepseek.evaluate.document import Evaluation
 from deepseek.evaluate.examples import require_enough
-from deepseek.evaluate.latency import measure_memory, open_and_measure
+from deepseek.evaluate.latency import measure_latencies, measure_memory, open_and_measure
 from deepseek.evaluate.measures import build_sum_measures
+from deepseek.evaluate.outputs import write_documents
 from deepseek.evaluate.rows import ROWS_NAME
 from deepseek.evaluate.spec import EvaluateSpec
-from deepseek.job import EngineError, Report
-from deepseek.messages import N_, Message
+from deepseek.evaluate.table_fields import refuse_table_fields
+from deepseek.job import Report
+from deepseek.messages import Message
 from deepseek.models.evaluate import assign_blocks, draw_blocks
 from deepseek.models.manifest import ModelManifest, compute_file_sha256
-from deepseek.models.timing import limit_torch_threads, take_turns
 
 CHUNK = 256  # texts between two reports of progress
 
@@ -46,7 +41,7 @@ def evaluate_texts(
     know are ignored. Raises EngineError ``family_unsupported`` for fields that only tables have, and what
     `read_texts` and `open_entities` do.
     """
-    _refuse_table_fields(spec)
+    refuse_table_fields(spec, "entities")
     marked = read_texts(inputs["table"], EntitiesSpec(labels=list(manifest.classes), other_labels="ignore"), "table")
     texts = marked.texts[spec.first_row :]
     require_enough(len(texts))
@@ -73,34 +68,13 @@ def evaluate_texts(
         replicates=spec.replicates,
         metrics=[figure.metric for figure in series],
         slices=[],
-        latency=_measure_latencies(predictor, texts, spec, report),
+        latency=measure_latencies(partial(_bind, predictor, texts), spec, report),
         size_bytes=manifest.file.size,
         memory=measure_memory(model_bytes),
         notes=_list_notes(marked.counts.other_label),
     )
-    (stage / EVALUATION_NAME).write_text(document.to_json(), encoding="utf-8")
-    replicates = {
-        "schema": SCHEMA,
-        "pairing": pairing,
-        "count": spec.replicates,
-        "series": serialize_series(series, None),
-    }
-    (stage / REPLICATES_NAME).write_text(json.dumps(replicates, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    write_documents(stage, document, serialize_series(series, None))
     return document
-
-
-def _refuse_table_fields(spec: EvaluateSpec) -> None:
-    for name, value in (("slices", spec.slices), ("group", spec.group), ("positive", spec.positive)):
-        if value:
-            raise EngineError(
-                "family_unsupported",
-                "Evaluating a model of entities takes no {name}: they are of columns of a table.",
-                name=name,
-                field=f"/{name}",
-                value=str(value)[:100],
-                limit="none",
-                hint=N_("Leave the field empty."),
-            )
 
 
 def _list_notes(ignored: int) -> list[str]:
@@ -152,31 +126,7 @@ def _write_rows(path: Path, rows: object, texts: Sequence[MarkedText], found: Se
     pq.write_table(pa.table(columns), path, compression="zstd")
 
 
-def _measure_latencies(
-    predictor: EntitiesPredictor, texts: Sequence[MarkedText], spec: EvaluateSpec, report: Report
-) -> list[Pace]:
-    """Median and 95th percentile of a call, from texts to spans, at each batch size."""
-    latencies, batches = [], list(dict.fromkeys(spec.batches))
-    with limit_torch_threads(spec.threads):
-        for place, batch in enumerate(batches):
-            of = [texts[number % len(texts)].text for number in range(batch)]
-
-            def call(of: list[str] = of) -> object:
-                return predictor.predict(of)
-
-            def advance(done: int, before: int = place * spec.runs) -> None:
-                report.progress(before + done, spec.runs * len(batches), "calls", stage="measure")
-
-            timing = take_turns({"model": call}, runs=spec.runs, advance=advance)
-            median = timing.seconds["model"]
-            latencies.append(
-                Pace(
-                    batch=batch,
-                    threads=spec.threads,
-                    runs=timing.runs,
-                    p50_us=median * 1e6,
-                    p95_us=timing.p95["model"] * 1e6,
-                    rows_per_second=batch / median,
-                )
-            )
-    return latencies
+def _bind(predictor: EntitiesPredictor, texts: Sequence[MarkedText], batch: int) -> Callable[[], object]:
+    """A call from so many texts to their spans."""
+    of = [texts[number % len(texts)].text for number in range(batch)]
+    return lambda: predictor.predict(of)

@@ -51,7 +51,7 @@ class Evaluation(NotesMixin, FrozenModel):
     """The document in ``evaluation.json``."""
 
     schema_: Literal["plane/evaluation/v1"] = Field("plane/evaluation/v1", alias="schema")
-    task: Literal["classification", "regression", "forecast", "ranking", "entities"]
+    task: Literal["classification", "regression", "forecast", "ranking", "entities", "language"]
     target: str
     variant: str
     format: str

@@ -6,26 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from deepseek.evaluate.document import Memory, Pace
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.job import Report
-from deepseek.models.predictor import Predictor
 from deepseek.models.timing import limit_torch_threads, take_turns
 
 T = TypeVar("T")
 
 
-def measure_latencies(
-    predictor: Predictor, features: npt.NDArray[np.float32], spec: EvaluateSpec, report: Report
-) -> list[Pace]:
-    """Median and 95th percentile of a call at each batch size, one thread or more as the spec says."""
+def measure_latencies(bind: Callable[[int], Callable[[], object]], spec: EvaluateSpec, report: Report) -> list[Pace]:
+    """Median and 95th percentile of a call at each batch size, one thread or more as the spec says.
+
+    `bind` takes a batch size and gives the call that is measured.
+    """
     latencies, batches = [], list(dict.fromkeys(spec.batches))
     with limit_torch_threads(spec.threads):
         for place, batch in enumerate(batches):
-            call = predictor.bind(np.resize(features, (batch, features.shape[1])))
+            call = bind(batch)
 
             def advance(done: int, before: int = place * spec.runs) -> None:
                 report.progress(before + done, spec.runs * len(batches), "calls", stage="measure")

@@ -1,7 +1,7 @@
 """The three files of an evaluation, and the result that names them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,10 +35,20 @@ def write_outputs(
         notes=[*notes, *sliced.notes],
         **facts,
     )
-    (stage / EVALUATION_NAME).write_text(document.to_json(), encoding="utf-8")
-    replicates = {"schema": SCHEMA, "pairing": measured.pairing, "count": spec.replicates, "series": sliced.series}
-    (stage / REPLICATES_NAME).write_text(json.dumps(replicates, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    write_documents(stage, document, sliced.series)
     return document
+
+
+def write_documents(stage: Path, document: Evaluation, series: Sequence[Mapping[str, Any]]) -> None:
+    """Write the evaluation and its replicates."""
+    (stage / EVALUATION_NAME).write_text(document.to_json(), encoding="utf-8")
+    replicates = {
+        "schema": SCHEMA,
+        "pairing": document.pairing,
+        "count": document.replicates,
+        "series": series,
+    }
+    (stage / REPLICATES_NAME).write_text(json.dumps(replicates, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
 
 def build_evaluation_result(document: Evaluation, report: Report) -> Result:

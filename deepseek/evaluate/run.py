@@ -12,6 +12,7 @@ from deepseek.evaluate.measures import Outputs
 from deepseek.evaluate.outputs import build_evaluation_result, write_outputs
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.job import EngineError, Report, Result, stage_outputs
+from deepseek.language.spec import BASE
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.predictor import open_model
@@ -23,7 +24,8 @@ CHUNK = 8192  # rows of one call, so that memory does not grow with the rows
 
 def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
     """Measure the model in the slots ``model`` and ``manifest``, in any of its forms, on the table in ``table``;
-    a model of entities on a file of texts, as its training takes them.
+    a model of entities or a language model on a file of texts, as its training takes them. An adapter of a language
+    model takes its base in the slot ``base``.
 
     Writes ``evaluation.json`` (whose meta is the whole document), ``rows.parquet`` and ``replicates.json`` into the
     folder `out`. Equal inputs and spec give equal bytes of rows and replicates; the evaluation also holds times and
@@ -32,27 +34,27 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
     Raises EngineError: ``wrong_inputs``, ``model_tampered``, ``positive_unknown``, ``outputs_not_finite``,
     ``relevance_negative``, and what `open_model`, `read_evaluation` and `split_into_slices` find wrong with a file.
     """
-    if set(inputs) != set(SLOTS):
-        raise EngineError(
-            "wrong_inputs",
-            "Evaluating takes a model, its manifest and a table.",
-            field="inputs",
-            value=", ".join(sorted(inputs)) or "none",
-            limit=", ".join(SLOTS),
-            hint=N_("Give the two files of a model and the table to measure it on."),
-        )
+    if set(inputs) - {BASE} != set(SLOTS):
+        raise _build_input_error(inputs)
     with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
+        if manifest.task == "language":
+            from deepseek.language.evaluate import evaluate_answers  # another family: not loaded for tables
+
+            return build_evaluation_result(evaluate_answers(spec, manifest, inputs, stage, report), report)
+        if BASE in inputs:
+            raise _build_input_error(inputs)
         if manifest.task == "entities":
-            from deepseek.entities.evaluate import evaluate_texts  # another family: not loaded for tables
+            from deepseek.entities.evaluate import evaluate_texts  # as above
 
             return build_evaluation_result(evaluate_texts(spec, manifest, inputs, stage, report), report)
         examples = read_evaluation(inputs["table"], manifest, spec)
+        features = examples.features
         predictor, model_bytes = open_and_measure(
-            lambda: open_model(manifest, inputs["model"]), lambda model: model.predict(examples.features[:1])
+            lambda: open_model(manifest, inputs["model"]), lambda model: model.predict(features[:1])
         )
-        outputs = predict_in_batches(predictor, examples.features, CHUNK, report)
+        outputs = predict_in_batches(predictor, features, CHUNK, report)
         _require_finite(outputs, examples)
         measured = Measurement(spec, Answers(manifest.task, list(manifest.classes), outputs), examples)
         sliced, notes = measured.measure_slices(report), []
@@ -73,11 +75,24 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
             model=manifest.file.sha256,
             manifest=compute_file_sha256(inputs["manifest"]),
             table=compute_file_sha256(inputs["table"]),
-            latency=measure_latencies(predictor, examples.features, spec, report),
+            latency=measure_latencies(
+                lambda batch: predictor.bind(np.resize(features, (batch, features.shape[1]))), spec, report
+            ),
             size_bytes=manifest.file.size,
             memory=measure_memory(model_bytes),
         )
     return build_evaluation_result(document, report)
+
+
+def _build_input_error(inputs: Mapping[str, Path]) -> EngineError:
+    return EngineError(
+        "wrong_inputs",
+        "Evaluating takes a model, its manifest and a table.",
+        field="inputs",
+        value=", ".join(sorted(inputs)) or "none",
+        limit=", ".join(SLOTS),
+        hint=N_("Give the two files of a model and the table to measure it on."),
+    )
 
 
 def _require_finite(outputs: Outputs, examples: Examples) -> None:

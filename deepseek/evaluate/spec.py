@@ -150,7 +150,7 @@ class PredictionsSpec(Measures):
     )
 
 
-Task = Literal["classification", "regression", "forecast", "ranking", "entities"]
+Task = Literal["classification", "regression", "forecast", "ranking", "entities", "language"]
 METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
     "classification": {
         "accuracy": "higher",
@@ -169,6 +169,7 @@ METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
     "forecast": {"rmse": "lower", "mae": "lower", "r2": "higher", "mape": "lower"},
     "ranking": {"map": "higher", "mrr": "higher"},
     "entities": {"f1": "higher", "precision": "higher", "recall": "higher"},
+    "language": {"perplexity": "lower", "token_accuracy": "higher"},
 }
 """Metrics by task and which way is better; a ranking has ndcg_at_<k> too, for each rank asked for."""
 

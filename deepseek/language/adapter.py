@@ -30,6 +30,11 @@ class Adapter:
     scale: float
     files: Mapping[str, str]
 
+    def read_config(self) -> dict[str, Any]:
+        """The adapters' description."""
+        config: dict[str, Any] = json.loads(self.files[ADAPTER_CONFIG])
+        return config
+
     def compute_delta(self, target: Target) -> Tensor | None:
         """What is added to the tensor that belongs to `target`, in float32; None where nothing is.
 

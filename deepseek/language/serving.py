@@ -2,18 +2,13 @@
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from deepseek.job import EngineError
-from deepseek.language.base import read_base
-from deepseek.language.errors import require_packages
+from deepseek.language.loading import load_model
 from deepseek.language.measures import answer_prompts, encode_prompt
-from deepseek.language.network import LanguageNetwork, load_causal, load_tokenizer
-from deepseek.language.outputs import ADAPTER_CONFIG
-from deepseek.language.unpack import read_files, write_folder
-from deepseek.messages import N_
-from deepseek.models.manifest import ModelManifest, check_file
+from deepseek.language.network import LanguageNetwork
+from deepseek.models.manifest import ModelManifest
 
 ANSWER_TOKENS = 256
 MAX_BODY_BYTES = 4 << 20
@@ -40,25 +35,9 @@ class LanguagePredictor:
 
 
 def load_language_predictor(manifest: ModelManifest, path: Path) -> LanguagePredictor:
-    """The model in the file at `path`. Raises EngineError ``adapter_alone``, or as `read_base`."""
-    require_packages()
-    check_file(manifest, path)
-    files = read_files(path)
-    if ADAPTER_CONFIG in files:
-        raise EngineError(
-            "adapter_alone",
-            "The model is an adapter, which answers nothing without its base.",
-            field="MODEL_DIR",
-            value="adapter",
-            limit=N_("a whole model"),
-            hint=N_("Merge it with its base first: deepseek merge."),
-        )
-    with TemporaryDirectory(prefix="model-") as folder:
-        write_folder(Path(folder), files, path)
-        base = read_base(Path(folder))
-        tokenizer = load_tokenizer(base.folder, base.files)
-        causal = load_causal(base.folder, base.model_type).requires_grad_(False)
-    return LanguagePredictor(manifest, LanguageNetwork(causal), tokenizer)
+    """The model in the file at `path`. Raises EngineError as `load_model` does."""
+    loaded = load_model(manifest, path)
+    return LanguagePredictor(manifest, loaded.network, loaded.tokenizer)
 
 
 def read_prompt(body: bytes) -> "str | list[dict[str, str]]":

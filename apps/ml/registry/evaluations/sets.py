@@ -19,7 +19,14 @@ from deepseek.messages import N_, Message
 
 REVISION = re.compile(r"(.+)-r([1-9][0-9]{0,8})")
 NAME_LIMIT = 39  # so that the name with its revision is a name still
-PRIMARY = {"classification": "accuracy", "regression": "rmse", "forecast": "rmse", "ranking": "map"}
+PRIMARY = {
+    "classification": "accuracy",
+    "regression": "rmse",
+    "forecast": "rmse",
+    "ranking": "map",
+    "entities": "f1",
+    "language": "perplexity",
+}
 
 
 def format_set_reference(evaluation_set: EvaluationSet) -> str:
