@@ -60,6 +60,7 @@ ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {
     "train_image": arrange_folders,
     "train_language": arrange_folders,
     "merge_adapter": arrange_folders,
+    "evaluate": arrange_folders,
 }
 
 Register = Callable[[Actor, Job, registration.Outputs], None]

@@ -21,6 +21,7 @@ from deepseek.train.loop_spec import (
 )
 
 BASE, TEXTS = "base", "texts"
+BASE_FILES = ("config.json", "tokenizer.json")  # that lie in every base model's folder, beside its safetensors
 BaseVersion = Annotated[str, StringConstraints(max_length=80, pattern=r"^([^:/\s]+:v?[0-9]+)?$")]
 
 

@@ -9,11 +9,18 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
+from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.states import JobState
 
 MAX_JOBS = 50  # of each kind, the newest
-TRAININGS = ("train", "train_entities")
+TRAININGS = tuple(
+    key
+    for key, kind in KINDS.items()
+    if {"model", "manifest", "figures"} <= set(kind.outputs) and "model" not in kind.inputs
+)
+"""Kinds whose jobs make a model of data: any of them may be the trained form of a version."""
+EVALUATED = ("train", "train_entities", "train_language", "merge_adapter")  # what `deepseek evaluate` can run
 TRAIN_OUTPUTS = {name: (("train",), name) for name in ("model", "manifest", "heldout")}
 
 SOURCES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
@@ -21,11 +28,11 @@ SOURCES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
     "train_entities": {"weights": (("train_entities",), "model")},
     "quantize": TRAIN_OUTPUTS,
     "compile": TRAIN_OUTPUTS,
-    "evaluate": {slot: (TRAININGS, slot) for slot in ("model", "manifest")},
+    "evaluate": {slot: (EVALUATED, slot) for slot in ("model", "manifest")},
     "merge_adapter": {slot: (("train_language",), slot) for slot in ("model", "manifest")},
     "register": {
         f"{form}{ending}": (kinds, slot)
-        for form, kinds in (("fp32", (*TRAININGS, "train_image")), ("int8", ("quantize",)), ("compiled", ("compile",)))
+        for form, kinds in (("fp32", TRAININGS), ("int8", ("quantize",)), ("compiled", ("compile",)))
         for ending, slot in (("", "model"), ("_manifest", "manifest"), ("_figures", "figures"))
     },
 }

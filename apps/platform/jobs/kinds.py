@@ -24,7 +24,7 @@ from deepseek.diff.spec import DiffSpec
 from deepseek.entities.spec import EntitiesSpec
 from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
 from deepseek.images.spec import IMAGES, WEIGHTS, ImageSpec
-from deepseek.language.spec import LanguageSpec, MergeSpec
+from deepseek.language.spec import BASE, LanguageSpec, MergeSpec
 from deepseek.noop.spec import NoopSpec
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import QuantizeSpec
@@ -83,6 +83,7 @@ class JobKind:
     optional_inputs: tuple[str, ...] = ()
     spec_inputs: tuple[str, ...] = ()  # must be filled too: by what the spec's field of that name refers to, or a job
     any_inputs: bool = False  # takes slots of any name
+    optional_folders: tuple[str, ...] = ()  # slots that one input may fill, or files: each is a slot FOLDER/path
     folders: tuple[str, ...] = ()  # slots that must be filled with files: each is a slot FOLDER/path
     loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
     outputs: tuple[str, ...] = ()
@@ -265,11 +266,14 @@ KINDS: dict[str, JobKind] = {
     ),
     "evaluate": JobKind(
         label=_("Evaluate a model"),
-        doc=_("Measures a model in any form on a table: metrics with intervals, slices, calibration, latency, memory."),
+        doc=_(
+            "Measures a model in any form on a table or texts: metrics with intervals, slices, calibration, latency."
+        ),
         spec=EvaluateSpec,
         queue="cpu",
         network=Network.NONE,
         inputs=("model", "manifest", "table"),
+        optional_folders=(BASE,),  # of an adapter
         loads=("model",),
         outputs=("evaluation", "rows", "replicates"),
         registers=("evaluation",),

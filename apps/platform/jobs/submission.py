@@ -20,6 +20,7 @@ from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
 from apps.platform.jobs.machine_code import find_foreign_code
+from apps.platform.jobs.model_origins import add_model_extra, find_base_inputs, find_model_job
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling.memory_fit import (
     MemoryFit,
@@ -139,10 +140,15 @@ def validate_submission(
             submission = replace(submission, inputs=[*submission.inputs, *referenced])
         except PlaneError as failure:
             errors += failure.errors
+    model_job = find_model_job(project, submission.inputs) if kind.optional_folders else None
+    submission = add_base_inputs(kind, model_job, submission)
     explained = {error["field"] for error in errors}  # a version that is not there fills no slot either
-    errors += [error for error in check_slots(kind, submission, promised) if error["field"] not in explained]
+    slot_errors = check_slots(kind, submission, promised)
+    if spec is None:  # what it would have filled is not known
+        slot_errors = [error for error in slot_errors if not error["field"].startswith("/spec/")]
+    errors += [error for error in slot_errors if error["field"] not in explained]
     errors += check_limits(submission) + check_register(kind, submission)
-    needs = resolve_needs(kind, submission, spec)
+    needs = add_model_extra(resolve_needs(kind, submission, spec), kind, model_job)
     errors += check_device(spec, needs) + check_extra(kind, needs) + check_nodes(kind, submission.kind, spec, needs)
     if kind.check is not None and spec is not None:
         errors += kind.check(spec)
@@ -171,6 +177,18 @@ def validate_submission(
     )
 
 
+def add_base_inputs(kind: JobKind, model_job: Job | None, submission: Submission) -> Submission:
+    """The submission with the base of the adapter that it takes, as the adapter's training had it."""
+    rows = find_base_inputs(kind, model_job, submission.inputs)
+    base = [
+        InputSpec(slot=row.slot, digest=row.artifact_id)
+        if row.artifact_id
+        else InputSpec(slot=row.slot, job_id=row.source_job_id, job_slot=row.source_slot)
+        for row in rows
+    ]
+    return replace(submission, inputs=[*submission.inputs, *base])
+
+
 def build_error(code: str, message: str, where: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
     return {"code": code, "message": message, "field": where, "limit": limit, "hint": hint}
 
@@ -178,7 +196,8 @@ def build_error(code: str, message: str, where: str, limit: Any = None, hint: st
 def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] = ()) -> list[dict[str, Any]]:
     filled = [*(i.slot for i in submission.inputs), *promised]
     folders = (f"{folder}/..." for folder in kind.folders)
-    accepted = (*kind.inputs, *kind.optional_inputs, *kind.spec_inputs, *folders)
+    groups = (*kind.folders, *kind.spec_inputs, *kind.optional_folders)
+    accepted = (*kind.inputs, *kind.optional_inputs, *kind.spec_inputs, *kind.optional_folders, *folders)
     errors = [
         build_error(
             "input_missing",
@@ -209,7 +228,7 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
                 ", ".join(accepted) or "none",
             )
             for slot in filled
-            if slot not in accepted and slot.partition("/")[0] not in (*kind.folders, *kind.spec_inputs)
+            if slot not in accepted and slot.partition("/")[0] not in groups
         ]
     errors += [
         build_error(

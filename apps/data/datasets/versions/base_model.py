@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel
 
 from apps.core.actors import Actor
@@ -11,14 +13,14 @@ from apps.data.datasets.versions.script_data import MAX_FILES, VERSION, build_da
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.spec_validation import combine_errors
 from apps.platform.jobs.submission import InputSpec
-from deepseek.language.spec import BASE, LanguageSpec, MergeSpec
+from deepseek.language.spec import BASE, BASE_FILES, LanguageSpec, MergeSpec
 from deepseek.messages import Message
 
 
 def resolve_base_model(actor: Actor, project: Project, spec: BaseModel) -> list[InputSpec]:
     """One input for each file of the version that the spec names; none where it names none.
 
-    Raises Invalid for a version that is not there, or one of too many files.
+    Raises Invalid for a version that is not there, one of too many files, or one that is no base model's folder.
     """
     assert isinstance(spec, LanguageSpec | MergeSpec)  # noqa: S101 - registered for these kinds
     if not spec.base:
@@ -33,4 +35,18 @@ def resolve_base_model(actor: Actor, project: Project, spec: BaseModel) -> list[
     if len(files) > MAX_FILES:
         message = Message("The versions have {count} files together.", count=len(files))
         raise combine_errors([build_reference_error("too_many_files", message, where, limit=MAX_FILES)])
+    paths = {file.path for file in files}
+    missing = [path for path in BASE_FILES if path not in paths]
+    if missing:
+        raise combine_errors([build_missing_file_error(spec.base, missing[0], where)])
     return [InputSpec(slot=build_data_slot(BASE, file.path), digest=file.artifact_id) for file in files]
+
+
+def build_missing_file_error(reference: str, path: str, where: str) -> dict[str, Any]:
+    return {
+        "code": "base_unreadable",
+        "message": Message("{name} cannot be a base model: it has no {file}.", name=reference, file=path),
+        "field": where,
+        "limit": ", ".join(BASE_FILES),
+        "hint": Message("Ingest the folder of the base model as it was published, with its files at the top."),
+    }

@@ -26,11 +26,12 @@ def submit_training(project, engineer, actor_for, held):
 
 
 def test_each_file_becomes_an_input_below_the_slot(submit_training, added, held):
-    config, shard = held(b"{}"), held(b"shard")
-    added({"config.json": config, "model.safetensors": shard})
+    config, shard, tokenizer = held(b"{}"), held(b"shard"), held(b"[]")
+    added({"config.json": config, "model.safetensors": shard, "tokenizer.json": tokenizer})
     job = submit_training("wti-daily:v1")
     inputs = dict(job.inputs.exclude(slot="texts").values_list("slot", "artifact_id"))
-    assert inputs == {"base/config.json": config.digest, "base/model.safetensors": shard.digest}
+    files = {"config.json": config, "model.safetensors": shard, "tokenizer.json": tokenizer}
+    assert inputs == {f"base/{path}": artifact.digest for path, artifact in files.items()}
     assert job.need_extra == LANGUAGE
 
 
@@ -40,7 +41,7 @@ def test_an_input_may_give_the_base_instead(submit_training, held):
     assert dict(job.inputs.values_list("slot", "artifact_id"))["base"] == model
 
 
-def test_each_fault_is_told_before_it_is_queued(submit_training, held):
+def test_each_fault_is_told_before_it_is_queued(submit_training, added, held):
     def refuse(base: str, *more: InputSpec) -> list[tuple[str, str]]:
         with pytest.raises(PlaneError) as failure:
             submit_training(base, *more)
@@ -48,6 +49,8 @@ def test_each_fault_is_told_before_it_is_queued(submit_training, held):
 
     assert refuse("") == [("input_missing", "/spec/base")]
     assert refuse("nothing:v1")[0] == ("data_unknown", "/spec/base")
+    added({"model.safetensors": held(b"shard")})
+    assert refuse("wti-daily:v1")[0] == ("base_unreadable", "/spec/base")
     stranger = InputSpec(slot="other/file", digest=held(b"x").digest)
     assert ("unknown_slot", "/inputs/other/file") in refuse("", stranger)
     Node.objects.update(extras=[])

@@ -65,6 +65,19 @@ def test_a_version_is_gathered_from_jobs_of_three_kinds(made, offered):
     assert set(find_companions("register", "int8", "b0" + "0" * 62, found)) == {"int8_manifest", "int8_figures"}
 
 
+def test_every_trained_model_is_offered_to_a_version(made, offered):
+    """A kind that makes a model, its manifest and its figures of data makes the first form of a version."""
+    kinds = {"train", "train_entities", "train_image", "train_language"}
+    for letter, kind in zip("abcd", sorted(kinds), strict=True):
+        made(kind, letter)
+    found = offered("register")
+    for ending in ("", "_manifest", "_figures"):
+        choices = dict(build_slot_choices("register", f"fp32{ending}", found))
+        assert {label.split()[3].strip(",") for label in choices.values()} == kinds
+    model = next(choice.digest for choice in found if (choice.kind, choice.slot) == ("train_language", "model"))
+    assert set(find_companions("register", "fp32", model, found)) == {"fp32_manifest", "fp32_figures"}
+
+
 @pytest.mark.parametrize("kind", ["clean", "train", "noop"])
 def test_kinds_that_take_tables_are_offered_none(kind, made, offered):
     made("train", "a")

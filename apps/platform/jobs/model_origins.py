@@ -1,0 +1,61 @@
+"""The job that made a model which another job takes: what the model needs of a node, and the base of an adapter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Protocol
+
+from django.db.models import Q
+
+from apps.platform.accounts.models import Project
+from apps.platform.jobs.kinds import KINDS, JobKind, Needs
+from apps.platform.jobs.models import Job, JobInput, JobOutput
+from apps.platform.jobs.states import JobState
+from deepseek.language.spec import BASE
+
+MODEL = "model"  # the slot, of the job that makes it as of the one that takes it
+
+
+class FilledSlot(Protocol):
+    """An input of a submission."""
+
+    @property
+    def slot(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def job_id(self) -> int | None: ...
+
+
+def find_model_job(project: Project, inputs: Collection[FilledSlot]) -> Job | None:
+    """The job of the project that made, or will make, what fills the slot `model`; None if none did."""
+    given = next((filled for filled in inputs if filled.slot == MODEL), None)
+    if given is None:
+        return None
+    if given.job_id is not None:
+        return Job.objects.filter(project=project, pk=given.job_id).first()
+    outputs = JobOutput.objects.filter(artifact=given.digest, slot=MODEL, job__project=project)
+    output = outputs.filter(job__state=JobState.SUCCEEDED).select_related("job").order_by("-job_id").first()
+    return output.job if output is not None else None
+
+
+def find_base_inputs(kind: JobKind, model_job: Job | None, inputs: Collection[FilledSlot]) -> list[JobInput]:
+    """The inputs that held the base of an adapter while it was trained, where the kind takes one and none is given."""
+    is_given = any(filled.slot.partition("/")[0] == BASE for filled in inputs)
+    if model_job is None or is_given or BASE not in kind.optional_folders:
+        return []
+    maker = KINDS.get(model_job.kind)
+    if maker is None or BASE not in maker.spec_inputs or json.loads(model_job.spec).get("method") != "lora":
+        return []
+    return list(model_job.inputs.filter(Q(slot=BASE) | Q(slot__startswith=f"{BASE}/")).order_by("slot"))
+
+
+def add_model_extra(needs: Needs, kind: JobKind, model_job: Job | None) -> Needs:
+    """The needs of a job that runs a model of any family: with what the kind that made the model needs besides the
+    core."""
+    if needs.extra or model_job is None or not kind.optional_folders or model_job.kind not in KINDS:
+        return needs
+    maker = KINDS[model_job.kind]
+    return needs if maker.user_code else replace(needs, extra=maker.needs.extra)
