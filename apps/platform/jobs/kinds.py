@@ -225,6 +225,7 @@ KINDS: dict[str, JobKind] = {
         registers=("experiment",),
         distributed=True,
         tracked=True,
+        tunable=True,
     ),
     "merge_adapter": JobKind(
         label=_("Merge an adapter"),

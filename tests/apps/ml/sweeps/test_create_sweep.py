@@ -76,6 +76,31 @@ def test_a_bound_that_holds_with_some_values_of_the_others_is_taken(start, creat
     assert caught.value.field == "/space/0/high"
 
 
+def test_a_language_model_is_tuned(start, create_artifact):
+    """Its schedule, the rank of its adapters and its method are searched; what its spec refuses is named."""
+    files = {slot: {"digest": create_artifact(f"{place}" * 64).digest} for place, slot in enumerate(("texts", "base"))}
+    space = [
+        {"type": "float", "name": "/schedule/max_lr", "low": 1e-4, "high": 1e-2, "log": True},
+        {"type": "int", "name": "/lora/rank", "low": 1, "high": 64, "log": True},
+        {"type": "choice", "name": "/method", "choices": ["lora", "full"]},
+    ]
+    body = {"kind": "train_language", "spec": {"schedule": {"init_lr": 1e-5}}, "inputs": files}
+    sweep = start(**body, space=space, metric="validation_loss")
+    assert sweep.kind == "train_language"
+    bad = {
+        "/space/0/low": {**space[1], "low": 0, "log": False},
+        "/space/0/choices/1": {**space[2], "choices": ["lora", "other"]},
+        "/space/0/name": {**space[1], "name": "/lora/dropout"},
+        "/space/0/high": {"type": "float", "name": "/test_share", "low": 0.1, "high": 0.9},
+    }
+    found = {}
+    for field, parameter in bad.items():
+        with pytest.raises(Invalid) as caught:
+            start(**body, space=[parameter], metric="validation_loss")
+        found[field] = caught.value.field
+    assert {field: actual for field, actual in found.items() if field != actual} == {}
+
+
 def test_words_of_a_command_are_replaced(start, create_artifact):
     inputs = {"code": {"digest": create_artifact().digest}}
     space = [{**SPACE[0], "name": "lr"}]
