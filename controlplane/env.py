@@ -28,6 +28,7 @@ IS_INSTALLED = not (BASE_DIR / "manage.py").is_file()
 SHIPPED_DIR = BASE_DIR / "controlplane" if IS_INSTALLED else BASE_DIR
 """Where templates, static files and translations are: a wheel holds them inside its package (setup.py)."""
 
+IMAGE_PREFIX = "oci:"
 CommaList = Annotated[list[str], NoDecode]
 FROM_FILE = (
     "database_url",
@@ -165,7 +166,11 @@ class Env(BaseSettings):
     )
     script_environments: CommaList = Field(
         [],
-        description="Python environments of this worker's node for scripts, comma-separated: NAME=/path/to/the/folder.",
+        description="Environments of this worker's node for scripts, comma-separated: NAME=/path/to/the/folder of a"
+        " virtual environment, or NAME=oci:/path of an image (OCI layout, a folder or a tar file).",
+    )
+    script_image_limit_bytes: int = Field(
+        50_000_000_000, ge=1_000_000, description="Largest image for scripts, as its layers unpack."
     )
     worker_threads: int = Field(16, ge=1, le=256, description="Jobs that a worker handles at once, at most.")
     lease_seconds: float = Field(
@@ -321,14 +326,26 @@ class Env(BaseSettings):
     def validate_environments(cls, value: list[str]) -> list[str]:
         for entry in value:
             name, _, folder = entry.partition("=")
-            if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name) or not Path(folder).is_absolute():
-                raise ValueError(f"{entry!r} is not written as NAME=/path/to/the/folder")
+            is_name = re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name)
+            if not is_name or not Path(folder.removeprefix(IMAGE_PREFIX)).is_absolute():
+                raise ValueError(f"{entry!r} is not written as NAME=/path/to/the/folder or NAME=oci:/path")
+        names = [entry.partition("=")[0] for entry in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"{twice!r} is named twice")
         return value
 
     def list_script_environments(self) -> dict[str, Path]:
-        """Name -> interpreter of each environment for scripts."""
+        """Name -> interpreter of each virtual environment for scripts."""
         pairs = [entry.partition("=") for entry in self.script_environments]
-        return {name: Path(folder, "bin", "python") for name, _, folder in pairs}
+        return {name: Path(place, "bin", "python") for name, _, place in pairs if not place.startswith(IMAGE_PREFIX)}
+
+    def list_script_images(self) -> dict[str, Path]:
+        """Name -> path of each image for scripts."""
+        pairs = [entry.partition("=") for entry in self.script_environments]
+        return {
+            name: Path(place.removeprefix(IMAGE_PREFIX)) for name, _, place in pairs if place.startswith(IMAGE_PREFIX)
+        }
 
     @field_validator("collect_hosts")
     @classmethod

@@ -6,6 +6,7 @@ import stat
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
@@ -103,6 +104,13 @@ def unpack_folder(archive: Path, folder: Path) -> None:
         raise EngineError(
             "bad_checkpoint", N_("The checkpoint cannot be unpacked."), field="inputs/checkpoint", value=str(error)[:80]
         ) from error
+
+
+def open_zstd(file: BinaryIO) -> Any:
+    """What is in a zstd stream, as a file to read."""
+    import pyarrow  # heavy, and rarely needed here
+
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(file, mode="r"), "zstd")
 
 
 def measure_folder(folder: Path) -> tuple[int, int, int]:

@@ -57,6 +57,9 @@ WRONG_VALUES = [
     ("DEBUG", "perhaps"),
     ("SEAL_SECONDS", "60"),
     ("PROXY_ADDRESSES", "proxy.example"),
+    ("SCRIPT_ENVIRONMENTS", "vision=opt/vision"),
+    ("SCRIPT_ENVIRONMENTS", "vision=oci:images/vision.tar"),
+    ("SCRIPT_ENVIRONMENTS", "vision=/opt/a,vision=oci:/srv/b"),
 ]
 
 
@@ -67,6 +70,13 @@ def test_wrong_values_stop_the_start(tmp_path, start):
         if stopped.status != 2 or not stopped.error.startswith(f"{name}='{value}':"):
             wrong[name, value] = stopped
     assert wrong == {}
+
+
+def test_environments_of_scripts_are_folders_and_images(monkeypatch):
+    monkeypatch.setenv("SCRIPT_ENVIRONMENTS", "mlflow=/opt/mlflow-env, vision=oci:/srv/vision.tar")
+    env = load_env.__wrapped__()
+    assert env.list_script_environments() == {"mlflow": Path("/opt/mlflow-env/bin/python")}
+    assert env.list_script_images() == {"vision": Path("/srv/vision.tar")}
 
 
 def test_wrong_value_ends_the_process_without_a_traceback(tmp_path):

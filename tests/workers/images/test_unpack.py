@@ -1,0 +1,175 @@
+"""Layers that become a folder, and those that would reach out of it."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import pyarrow
+import pytest
+
+from apps.core.errors import PlaneError
+from tests.workers.images.builder import LayoutWriter, build_layer
+from workers.images.layout import open_layout, read_image
+from workers.images.unpack import unpack_layers
+
+
+@pytest.fixture
+def unpack(tmp_path):
+    """unpack(path of a layout) -> the root."""
+
+    def run(path: Path, *, limit: int = 10**6, check=lambda: None) -> Path:
+        root = tmp_path / "root"
+        root.mkdir(exist_ok=True)
+        with open_layout(path) as layout:
+            unpack_layers(read_image(layout), layout, root, limit=limit, check=check)
+        return root
+
+    return run
+
+
+def list_tree(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_layers_are_applied_in_order(write_image, unpack):
+    """Whiteouts take away what lies below; an opaque folder keeps what its own layer has, wherever it stands."""
+    path = write_image(
+        [
+            ("etc", None),
+            ("etc/old", b"old"),
+            ("etc/kept", b"kept"),
+            ("opaque/a/b", b"below"),
+            ("opaque/c", b"below"),
+            ("file", b"a file"),
+            ("folder/x", b"x"),
+            ("usr/lib/real", b"lib"),
+            ("lib", "->", "usr/lib"),
+        ],
+        [
+            ("./etc/.wh.old", b""),
+            ("etc/.wh.never", b""),
+            ("opaque/a/new", b"own"),
+            ("opaque/.wh..wh..opq", b""),
+            ("folder", b"now a file"),
+            (".wh.file", b""),
+            ("lib/added", b"through the link"),
+            ("hard", "=", "etc/kept"),
+            ("dev/null", "type", tarfile.CHRTYPE),
+            ("pipe", "type", tarfile.FIFOTYPE),
+        ],
+        compress=True,
+    )
+    root = unpack(path)
+    assert list_tree(root) == [
+        "dev",
+        "etc",
+        "etc/kept",
+        "folder",
+        "hard",
+        "lib",
+        "opaque",
+        "opaque/a",
+        "opaque/a/new",
+        "usr",
+        "usr/lib",
+        "usr/lib/added",
+        "usr/lib/real",
+    ]
+    status = (root / "hard").stat()
+    assert (status.st_ino, status.st_mode & 0o7777) == ((root / "etc/kept").stat().st_ino, 0o755)
+    assert (status.st_mtime, (root / "folder").read_bytes()) == (1_700_000_000, b"now a file")
+
+
+def test_zstd_is_read(tmp_path, unpack):
+    layout = LayoutWriter(tmp_path / "layout")
+    layer = build_layer([("a", b"text" * 1000)])
+    layout.add_image([pyarrow.compress(layer, codec="zstd", asbytes=True)], kind="+zstd")
+    assert (unpack(layout.finish()) / "a").read_bytes() == b"text" * 1000
+
+
+LINK = ("link", "->", "/")
+REFUSED = {
+    "name above": [("../escaped", b"x")],
+    "name above, inside": [("a/../../escaped", b"x")],
+    "link above": [("link", "->", "../escaped")],
+    "link above from a folder": [("a/link", "->", "../../escaped")],
+    "hard link above": [("link", "=", "../escaped")],
+    "hard link to nothing": [("link", "=", "etc/nothing")],
+    "hard link to a folder": [("a", None), ("link", "=", "a")],
+    "whiteout of the parent": [("a/.wh...", b"")],
+    "whiteout of itself": [("a/.wh..", b"")],
+    "links in a circle": [("a", "->", "b"), ("b", "->", "a"), ("a/x", b"x")],
+    "below a file": [("a", b"x"), ("a/b", b"x")],
+}
+CONTAINED = {
+    "through an absolute link": [LINK, ("link/escaped", b"x")],
+    "through links": [("a/b", "->", "/c"), ("c", "->", "a/.."), ("a/b/escaped", b"x")],
+    "over a link": [("escaped", "->", "/etc/hostname"), ("escaped", b"x")],
+    "absolute name": [("/escaped", b"x")],
+    "whiteout through a link": [("escaped", b"x"), LINK, ("link/.wh.other", b"")],
+    "hard link to a link": [("a", "->", "/etc/hostname"), ("escaped", "=", "a")],
+    "hard link through a link": [LINK, ("x", b"x"), ("escaped", "=", "link/x")],
+}
+
+
+def test_nothing_leads_out_of_the_root(write_image, tmp_path, unpack):
+    """What a layer names is refused by its name, or lands inside of the root."""
+    (tmp_path / "escaped").write_text("outside")
+    (tmp_path / "other").write_text("outside")
+    wrong = {}
+    for name, entries in {**REFUSED, **CONTAINED}.items():
+        before = {path: path.stat().st_ino for path in tmp_path.iterdir() if path.is_file()}
+        path = write_image(entries)
+        try:
+            root, code = unpack(path), ""
+            if not os.path.lexists(root / "escaped"):
+                wrong[name] = "it is not there"
+        except PlaneError as error:
+            code = error.code
+        if code != ("bad_image" if name in REFUSED else ""):
+            wrong[name] = code or "not refused"
+        if before != {path: path.stat().st_ino for path in tmp_path.iterdir() if path.is_file()}:
+            wrong[name] = "it came out"
+        (tmp_path / "root").rename(tmp_path / f"done-{len(wrong)}-{name}")
+    assert wrong == {}
+    assert (tmp_path / "escaped").read_text() == "outside"
+
+
+def test_damaged_layer_is_named(write_image, unpack):
+    """By its digest, where it cannot be unpacked too."""
+    for number, compress in enumerate((False, True)):
+        path = write_image([("a", b"x" * 5000), (f"b{number}", b"y" * 5000)], compress=compress)
+        blob = max((path / "blobs/sha256").iterdir(), key=lambda file: file.stat().st_size)
+        data = bytearray(blob.read_bytes())
+        data[len(data) // 2] ^= 1
+        blob.write_bytes(data)
+        with pytest.raises(PlaneError) as failure:
+            unpack(path)
+        assert (failure.value.code, blob.name in str(failure.value)) == ("image_damaged", True), compress
+
+
+def test_layer_that_is_no_tar_file_is_refused(tmp_path, unpack):
+    layout = LayoutWriter(tmp_path / "layout")
+    layout.add_image([b"no tar file" * 200])
+    with pytest.raises(PlaneError) as failure:
+        unpack(layout.finish())
+    assert failure.value.code == "bad_image"
+
+
+def test_what_unpacks_too_large_is_refused(write_image, tmp_path, unpack):
+    """A small layer of zeros, and one of a file with holes."""
+    sparse = tarfile.TarInfo("holes")
+    sparse.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "holes"}
+    sparse.pax_headers |= {"GNU.sparse.size": "900000000", "GNU.sparse.map": "0,1", "GNU.sparse.numblocks": "1"}
+    sparse.size = 1
+    layout = LayoutWriter(tmp_path / "sparse")
+    data = tmp_path / "sparse.tar"
+    with tarfile.open(data, "w", format=tarfile.PAX_FORMAT) as tar, open("/dev/zero", "rb") as zeros:
+        tar.addfile(sparse, zeros)
+    layout.add_image([data.read_bytes()])
+    for path in (write_image([("zeros", bytes(3_000_000))], compress=True), layout.finish()):
+        with pytest.raises(PlaneError) as failure:
+            unpack(path, limit=2_000_000)
+        assert (failure.value.code, failure.value.limit) == ("image_too_large", 2_000_000), path.name
