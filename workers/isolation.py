@@ -23,15 +23,17 @@ from apps.platform.artifacts.stores import get_store_folder
 from apps.platform.jobs.kinds import KINDS, Network
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_
+from deepseek.script.image import JOB_FOLDER
 from workers.gangs import link as gang_link
+from workers.images.store import find_image, get_root
 from workers.process import MARKER, build_marker, stop_marked
-from workers.sandbox import TIMED_OUT
+from workers.sandbox_trial import TIMED_OUT
 
 log = logging.getLogger(__name__)
-SANDBOX = Path(__file__).with_name("sandbox.py")
-CODE = SANDBOX.parent.parent
+TRIAL = Path(__file__).with_name("sandbox_trial.py")
+CODE = TRIAL.parent.parent
 TRY_SECONDS = (
-    300.0  # three ways and one once more, each with the 60 s of workers/sandbox.py, and the interpreter's start
+    360.0  # three ways and one twice more, each with the 60 s of workers/sandbox_trial.py, and the interpreter's start
 )
 RETRY_SECONDS = 300.0  # between trials that time out: each may keep an attempt waiting for TRY_SECONDS
 SCRIPT_PROCESSES = 1000  # processes and threads of a script, at most
@@ -55,11 +57,19 @@ class Isolation:
     why_not: list[dict[str, Any]] = field(default_factory=list)  # what was tried in vain before: way, user, reason
     signals: bool = True  # are kept inside
     no_processes: str = ""  # why attempts get no process namespace; empty: they can
+    no_images: str = ""  # why scripts cannot have the root of an image; empty: they can
 
     @property
     def runs_scripts(self) -> bool:
         """Whether the node can lock in code that its users wrote."""
         return self.way != "none" and not self.no_processes
+
+    @property
+    def why_no_images(self) -> str:
+        """Why scripts cannot run in images here; empty: they can."""
+        if self.runs_scripts:
+            return self.no_images
+        return self.no_processes or "; ".join(str(row["reason"]) for row in self.why_not) or "there is no sandbox"
 
     @property
     def networks(self) -> list[str]:
@@ -135,9 +145,12 @@ def run_trial() -> Isolation:
     folder = get_scratch_root() / mark.replace(":", "-")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        (folder / "image").mkdir()
         plan = build_base_plan(folder, memory_bytes=2**20) | {"code": str(CODE)}
+        if settings.ENV.list_script_images():
+            plan["image"] = plan_image(folder / "image")
         ended = subprocess.run(
-            [sys.executable, "-I", str(SANDBOX)],
+            [sys.executable, "-I", str(TRIAL)],
             input=json.dumps({"plan": plan, "user": settings.ENV.engine_uid}),
             capture_output=True,
             text=True,
@@ -247,8 +260,29 @@ def plan_confinement(job: Job, scratch: Path, place: int, *, link: dict[str, Any
     if user_code:
         own_processes = isolation.runs_scripts
         plan |= {"own_processes": own_processes, "read_only": [str(scratch / "inputs")], "processes": SCRIPT_PROCESSES}
+        image = find_image(job)
+        if image is not None:
+            if isolation.why_no_images:
+                raise build_missing_root_error(isolation.why_no_images)
+            plan["keep"] = [*plan["keep"], str(get_root(image))]
+            plan["image"] = plan_image(get_root(image))
     connect = None if isolation.way == "none" else list_destinations(network, job)
     return {"sandbox": plan, "connect": connect}
+
+
+def plan_image(root: Path) -> dict[str, str]:
+    return {"root": str(root), "job_folder": JOB_FOLDER}
+
+
+def build_missing_root_error(reason: str) -> PlaneError:
+    return PlaneError(
+        "The node {node} cannot run scripts in images: {reason}.",
+        node=settings.ENV.node,
+        reason=reason,
+        code="sandbox_missing",
+        field="/spec/environment",
+        hint=N_("Let the worker make namespaces, as its page says under Isolation, or name a virtual environment."),
+    )
 
 
 def list_destinations(network: Network, job: Job) -> dict[str, list[str]] | None:

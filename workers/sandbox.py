@@ -11,25 +11,24 @@ leaves the process as follows, for good and for all that it starts:
 - No signal to a process outside of it, where the kernel can keep them in (Landlock, Linux 6.12).
 - No capability, none to be had by any program (no_new_privs, an empty bounding set), no core files.
 - With `own_processes`, a process namespace: /proc shows the attempt's processes and no others, and a bomb of forks is
-  bounded. With `read_only`, folders of the scratch that it cannot write either.
+  bounded. With `read_only`, folders of the scratch that it cannot write either. With `image`, a process beside it that
+  waits for a command with the root of an image (workers/images/root.py).
 
 Without root the namespaces come from a user namespace. Any step that fails raises: an attempt never runs with less than
-the node has said it gives. `python -I sandbox.py` on a worker's start tries it all and says what the node can give.
+the node has said it gives. `workers/sandbox_trial.py` tries it all when a worker starts.
 """
 
 import _socket  # not socket: its import takes as long as all else that an attempt waits for here
 import ctypes
 import errno
 import fcntl
-import json
 import os
 import re
 import resource
-import select
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,7 +52,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVA
 )
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
-CAPABILITY_VERSION, CAP_SYS_PTRACE = 0x20080522, 19
+CAPABILITY_VERSION = 0x20080522
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF, LANDLOCK_VERSION = 444, 446, 1  # system calls, of all processors
@@ -63,8 +62,6 @@ KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus",
 """What root may write in /proc without any capability: read-only in the sandbox."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 ACCELERATORS = ("nvidia*", "dri", "kfd", "infiniband")
-TRY_SECONDS = 60.0  # for one way of a sandbox, when the worker starts
-TIMED_OUT = "does not end within"  # in the reason of a way that was tried for too long
 PROCESSES = 8000  # threads of a user of its own: a bomb of forks ends there
 VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES)  # a mount that another one lies over
 
@@ -76,11 +73,16 @@ class CannotIsolate(Exception):
     """Why the sandbox could not be entered, in a sentence."""
 
 
-def enter(plan: dict[str, Any]) -> None:
-    """Enter the sandbox of `plan` (workers/isolation.py); raises CannotIsolate. The process must have one thread."""
+def enter(plan: dict[str, Any], *, launch: Callable[[dict[str, Any]], None] | None = None) -> None:
+    """Enter the sandbox of `plan` (workers/isolation.py); raises CannotIsolate. The process must have one thread.
+
+    `launch` starts what runs beside this process in the same namespaces, while it may still mount (with `image`).
+    """
     try:
         if plan["way"] != "none":
             isolate_namespaces(plan)
+            if launch is not None and plan.get("image"):
+                launch(plan)
         restrict(plan.get("user"), processes=plan.get("processes") or PROCESSES)
         os.chdir(plan["scratch"])  # by its path: the former working folder leads out of the sandbox
     except OSError as failure:
@@ -347,77 +349,3 @@ def call(name: str, *words: Any) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), name)
     return result
-
-
-# -- what this node can give ----------------------------------------------------------------------------------------
-def try_all(plan: dict[str, Any], user: int) -> dict[str, Any]:
-    """The first sandbox that this machine lets a process enter and in which its interpreter starts.
-
-    `why_not`: what was tried before it, each with its reason. `no_processes`: why it has no process namespace.
-    """
-    ways = [("root", user), ("root", None)] if user else [("root", None)]
-    why_not = []
-    for way, uid in [*(ways if os.geteuid() == 0 else ()), ("user", None)]:
-        if uid is not None and not can_read_other_processes():
-            failure: str | None = "CAP_SYS_PTRACE is missing: the worker could not find what an attempt leaves running"
-        else:
-            failure = try_one({**plan, "way": way, "user": uid})
-        if failure is None:
-            trial = {**plan, "way": way, "user": uid, "own_processes": True}
-            return {
-                "way": way,
-                "user": uid,
-                "why_not": why_not,
-                "signals": can_keep_signals_inside(),
-                "no_processes": try_one(trial) or "",
-            }
-        why_not.append({"way": way, "user": uid, "reason": failure})
-        if uid is not None:
-            grant_folder(Path(plan["scratch"]), os.geteuid())  # back, for whoever tries next
-    return {"way": "none", "user": None, "why_not": why_not}
-
-
-def can_read_other_processes() -> bool:
-    """Whether this process may read the environments of other users' processes, by which an attempt's are found."""
-    status = Path("/proc/self/status").read_text()
-    return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> CAP_SYS_PTRACE & 1)
-
-
-def try_one(plan: dict[str, Any]) -> str | None:
-    """None if a process can enter the sandbox and import the engine there, else why not."""
-    import subprocess
-
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        failure = "it ended"
-        try:
-            os.setsid()  # a group of its own, which is ended together
-            enter(plan)
-            command = [sys.executable, "-I", "-c", IMPORT, plan["code"]]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False)
-            failure = "" if ended.returncode == 0 else f"the interpreter does not start: {ended.stderr.strip()[-200:]}"
-        except PermissionError:
-            failure = f"{sys.executable} cannot be read by this user"
-        except (OSError, CannotIsolate) as reason:
-            failure = str(reason)
-        finally:
-            os.write(writing, failure.encode())
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        if not select.select([pipe], [], [], TRY_SECONDS)[0]:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-            return f"it {TIMED_OUT} {TRY_SECONDS:g} s"  # not waited for: a file system may hold it
-        failure = pipe.read().decode()
-    _, status = os.waitpid(pid, 0)
-    return failure or ("it was ended before it could tell" if status else None)
-
-
-IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import workers.child, workers.sandbox"
-
-
-if __name__ == "__main__":
-    request = json.load(sys.stdin)
-    json.dump(try_all(request["plan"], request["user"]), sys.stdout)

@@ -205,8 +205,11 @@ def lock_in(plan: dict, events: int) -> None:
     """Enter the sandbox, or say why not and end: the engine never runs outside of one that was promised."""
     from workers.sandbox import enter
 
+    launch = None
+    if plan.get("image"):
+        from workers.images.root import start_launcher as launch
     with stop_unless_isolated(events):
-        enter(plan)
+        enter(plan, launch=launch)
 
 
 @contextmanager

@@ -145,3 +145,14 @@ def meet_peers(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
         report.log("listening")
         caller = server.accept()[1][0]
     return SimpleNamespace(as_dict=lambda: {"outputs": [], "summary": {"reached": reached, "caller": caller}})
+
+
+def run_in_image(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
+    """Run the command of the spec in the image of the attempt, and say how it ended and what it wrote to its folder."""
+    from deepseek.script.image import LAUNCHER, ScriptImage
+
+    folder = Path.cwd()
+    code = ScriptImage({}, folder).start(spec.command, folder, {"PATH": "/bin"}).wait()
+    written = {name: path.read_text() if (path := folder / name).exists() else "" for name in ("root", "reached")}
+    summary = {"code": code, **written, "launcher": os.environ.get(LAUNCHER)}
+    return SimpleNamespace(as_dict=lambda: {"outputs": [], "summary": summary})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,13 +20,17 @@ from typing import Any
 import pytest
 
 from workers.process import is_process_gone
-from workers.sandbox import can_keep_signals_inside, try_all, try_one
+from workers.sandbox import can_keep_signals_inside
+from workers.sandbox_trial import try_all, try_one
 from workers.shim import MEMORY_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = (
     "workers/*.py",
+    "workers/images/*.py",
     "deepseek/*.py",
+    "deepseek/script/__init__.py",
+    "deepseek/script/image.py",
     "deepseek/collect/*.py",
     "tests/__init__.py",
     "tests/workers/prober.py",
@@ -65,6 +70,7 @@ class Case:
         self.identity: dict[str, Any] = {}
         self.connect: dict[str, Any] | None = None
         self.hide: list[str] = []
+        self.image: Path | None = None
         if shim_user is not None:
             self.identity = {"user": shim_user, "group": shim_user, "extra_groups": []}
             for path in (home, *home.rglob("*")):
@@ -74,12 +80,14 @@ class Case:
     def plan(self) -> dict[str, Any]:
         code = str(self.home.parent / "code")
         keep = [code, sys.prefix, sys.base_prefix]
+        image = {"own_processes": True, "image": {"root": str(self.image), "job_folder": "/job"}} if self.image else {}
         return {
+            **image,
             "way": self.way,
             "user": self.user,
             "scratch": str(self.scratch),
             "hide": [str(self.home), "/root", *self.hide],
-            "keep": keep,
+            "keep": [*keep, str(self.image)] if self.image else keep,
             "memory_bytes": 2**26,
             "host_network": False,
             "code": code,
@@ -245,6 +253,41 @@ def test_engine_that_fills_shm_between_two_looks_takes_too_much_memory(case):
     assert (code, events) == (MEMORY_LIMIT, []), printed
 
 
+IN_IMAGE = """
+echo /* /tmp/mi* > /job/root
+for path in /written /etc/written /bin/sh /sys/written /proc/sys/kernel/core_pattern /dev/written; do
+  if (echo x >> $path) 2>/dev/null; then echo $path >> /job/reached; fi
+done
+exit 7
+"""
+
+
+def test_process_has_the_root_of_an_image(case):
+    """In every way of isolation, that of a worker that is not root among them."""
+    case.image = case.home / "image"
+    shell = Path("/bin/sh").resolve()
+    linked = subprocess.run(["ldd", shell], capture_output=True, text=True, check=True).stdout
+    for path in ("/bin/sh", *re.findall(r"(/\S+) \(0x", linked)):
+        target = case.image / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    (case.image / "etc").mkdir()
+    (case.image / "etc/hosts").symlink_to("/job/hosts")
+    (case.scratch / "tmp").mkdir()
+    (case.scratch / "tmp/mine").touch()
+    if case.identity:
+        for path in (case.scratch / "tmp", case.scratch / "tmp/mine"):
+            os.chown(path, case.identity["user"], case.identity["user"])
+    code, events, printed = case.run("tests.workers.prober:run_in_image", command=["sh", "-c", IN_IMAGE])
+    assert code == 0, (events, printed)
+    assert events[0]["summary"] == {
+        "code": 7,
+        "root": "/bin /dev /etc /job /lib /lib64 /proc /sys /tmp /tmp/mine\n",
+        "reached": "",
+        "launcher": None,
+    }
+
+
 def test_plan_that_cannot_be_kept_ends_the_attempt(home):
     case = Case(home, way="user", user=None, shim_user=None, python=sys.executable)
     case.plan = lambda: {**Case.plan(case), "scratch": str(home / "gone")}
@@ -263,14 +306,15 @@ def test_node_takes_the_best_way_that_works(home):
     tried = {}
     for python in (SYSTEM_PYTHON, str(private)):
         ended = subprocess.run(
-            [python, "-I", str(home.parent / "code/workers/sandbox.py")],
+            [python, "-I", str(home.parent / "code/workers/sandbox_trial.py")],
             input=json.dumps({"plan": {**plan, "hide": ["/mnt"]}, "user": OWN_USER}),
             capture_output=True,
             text=True,
             check=True,
         )
         tried[python] = json.loads(ended.stdout)
-    best = {"way": "root", "user": OWN_USER, "why_not": [], "signals": SIGNALS_KEPT, "no_processes": ""}
+    best = {"way": "root", "user": OWN_USER, "why_not": [], "signals": SIGNALS_KEPT}
+    best |= {"no_processes": "", "no_images": ""}
     assert tried[SYSTEM_PYTHON] == best
     assert (tried[str(private)]["way"], tried[str(private)]["user"]) == ("root", None)
     assert "cannot be read" in tried[str(private)]["why_not"][0]["reason"]
@@ -279,20 +323,20 @@ def test_node_takes_the_best_way_that_works(home):
 @NEEDS_ROOT
 def test_worker_that_could_not_find_what_is_left_gives_no_user_of_its_own(monkeypatch, tmp_path):
     """A container's root often lacks the right to look into the processes of others."""
-    monkeypatch.setattr("workers.sandbox.can_read_other_processes", lambda: False)
-    monkeypatch.setattr("workers.sandbox.try_one", lambda plan: None)
+    monkeypatch.setattr("workers.sandbox_trial.can_read_other_processes", lambda: False)
+    monkeypatch.setattr("workers.sandbox_trial.try_one", lambda plan: None)
     found = try_all({"scratch": str(tmp_path)}, OWN_USER)
     assert (found["way"], found["user"]) == ("root", None)
     assert "CAP_SYS_PTRACE" in found["why_not"][0]["reason"]
 
 
 def test_way_that_does_not_end_is_ended_and_a_reason(monkeypatch, tmp_path):
-    def start_and_hang(plan: dict[str, Any]) -> None:
+    def start_and_hang(plan: dict[str, Any], launch: Any) -> None:
         (tmp_path / "pid").write_text(str(subprocess.Popen(["sleep", "60"]).pid))
         signal.pause()
 
-    monkeypatch.setattr("workers.sandbox.TRY_SECONDS", 2.0)
-    monkeypatch.setattr("workers.sandbox.enter", start_and_hang)
+    monkeypatch.setattr("workers.sandbox_trial.TRY_SECONDS", 2.0)
+    monkeypatch.setattr("workers.sandbox_trial.enter", start_and_hang)
     assert try_one({"scratch": str(tmp_path)}) == "it does not end within 2 s"
     started = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 10
@@ -303,7 +347,7 @@ def test_way_that_does_not_end_is_ended_and_a_reason(monkeypatch, tmp_path):
 
 def test_way_whose_trial_is_killed_is_not_taken(monkeypatch):
     """By the kernel for instance, when memory is short: it has told nothing then."""
-    monkeypatch.setattr("workers.sandbox.enter", lambda plan: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr("workers.sandbox_trial.enter", lambda plan, launch: os.kill(os.getpid(), signal.SIGKILL))
     assert try_one({}) == "it was ended before it could tell"
 
 
