@@ -7,9 +7,13 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.core.actors import Actor
+from apps.core.errors import PlaneError
 from apps.platform.jobs.models import Job
+from deepseek.messages import N_
+from deepseek.script.image import IMAGE
 from deepseek.script.run import INTERPRETER, PLANE_URL
 from workers import registration
+from workers.images.store import find_image, get_environment_name
 from workers.inputs.folders import arrange_folders
 from workers.inputs.script import arrange_inputs
 from workers.isolation import find_plane_url
@@ -42,10 +46,27 @@ def get_collect_settings(job: Job, tracker: Tracker) -> dict[str, str]:
 
 
 def get_script_settings(job: Job, tracker: Tracker) -> dict[str, str]:
-    """The plane's address, the token of the job's run, and the interpreter of the environment that it names."""
-    name = json.loads(job.spec)["environment"]
-    interpreter = {INTERPRETER: str(settings.ENV.list_script_environments()[name])} if name else {}
-    return {PLANE_URL: find_plane_url(), **tracker.build_client_variables(), **interpreter}
+    """The plane's address, the token of the job's run, and the interpreter or image of the environment it names."""
+    return {PLANE_URL: find_plane_url(), **tracker.build_client_variables(), **get_environment_settings(job)}
+
+
+def get_environment_settings(job: Job) -> dict[str, str]:
+    """What the engine has to know of the environment that the job names. Raises PlaneError for one that is gone."""
+    name, image = get_environment_name(job), find_image(job)
+    if image is not None:
+        return {IMAGE: json.dumps(image.environment)}
+    interpreters = settings.ENV.list_script_environments()
+    if name and name not in interpreters:
+        raise PlaneError(
+            "The node {node} has no environment {name}.",
+            node=settings.ENV.node,
+            name=name,
+            code="environment_missing",
+            field="/spec/environment",
+            limit=", ".join(sorted(interpreters)),
+            hint=N_("Name one that the node's page lists, or add it to SCRIPT_ENVIRONMENTS of its worker."),
+        )
+    return {INTERPRETER: str(interpreters[name])} if name else {}
 
 
 # What of this worker's own settings an engine may see; all else of the environment stays outside.

@@ -21,6 +21,7 @@ from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import register_node
 from workers import cgroups, process
 from workers.heartbeat import Heartbeat
+from workers.images import store
 from workers.inspection import forbid_inspection
 from workers.isolation import Isolation, can_join_gangs, detect_isolation, get_scratch_root
 
@@ -58,8 +59,10 @@ def _start() -> Worker:
     forbid_inspection()
     process.kill_orphans()
     process.remove_stale_scratch(get_scratch_root())
+    store.remove_unused_images()
     memory_limit = "cgroup" if cgroups.prepare_delegated() else "watch"
     machine, isolation = hardware.detect(settings.PLANE_HOME), detect_isolation()
+    environments = store.describe_environments(why_no_images=isolation.why_no_images)
     actor = build_plane_actor(PlaneRole.WORKER, host=env.node)
     node = register_node(
         actor=actor,
@@ -75,10 +78,15 @@ def _start() -> Worker:
         extras=detect_extras(
             env.collect_hosts,
             runs_scripts=isolation.runs_scripts or env.script_sandbox == "off",
-            environments=sorted(env.list_script_environments()),
+            environments=[row["name"] for row in environments if "reason" not in row],
         )
         + ([GANG] if can_join_gangs(isolation) else []),
-        hardware={**machine.facts, "memory_limit": memory_limit, "isolation": describe_isolation(isolation)},
+        hardware={
+            **machine.facts,
+            "memory_limit": memory_limit,
+            "isolation": describe_isolation(isolation),
+            "environments": environments,
+        },
     )
     # What a predecessor on this machine held is nobody's now, and waits for no lease.
     services.recover_abandoned(actor=actor, place=f":{process.get_realm()}:", is_gone=process.is_abandoned)

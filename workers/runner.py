@@ -32,6 +32,7 @@ from deepseek.code import compute_code_digest
 from deepseek.messages import N_, Message
 from workers import attempt_slots, cgroups, checkpoints, isolation, kinds, outputs, pseudonym_keys, relay
 from workers.attempt_slots import AttemptSlot
+from workers.images import store as images
 from workers.isolation import get_scratch_root
 from workers.machine_faults import STORAGE_FULL, count_bytes, find_engine_stall, find_stall
 from workers.process import EngineProcess, build_marker
@@ -151,6 +152,7 @@ class Attempt:
         """Copy every input out of the store, its digest checked on the way, and the checkpoint of an earlier attempt;
         returns slot -> path.
         """
+        images.prepare_image(self.job, self.check, lambda text: self.relay.log(text, "info"))
         folder = self.scratch / "inputs"
         folder.mkdir()
         staged = {}
@@ -437,7 +439,7 @@ def release_connection() -> None:
 def list_shared_folders() -> list[Path]:
     """The folders that every attempt on this node needs."""
     folder = get_store_folder()
-    return [get_scratch_root(), *([folder] if folder else [])]
+    return [get_scratch_root(), images.get_images_root(), *([folder] if folder else [])]
 
 
 def build_time_limit_error(job: Job) -> dict[str, Any]:

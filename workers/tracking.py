@@ -28,6 +28,7 @@ from apps.platform.jobs.services import report_events
 from apps.platform.jobs.states import JobState
 from deepseek.code import compute_code_digest
 from deepseek.models.figures import Figures
+from workers.images.store import describe_image
 from workers.outputs import StoredOutput
 from workers.registration import RUN_OUTPUTS, Outputs
 
@@ -170,13 +171,17 @@ def flatten_spec(value: Any, path: str = "") -> dict[str, str]:
 
 
 def describe_environment(job: Job) -> dict[str, Any]:
-    """What the attempt runs on: versions, the node, its processor and GPUs, the threads that the engine may use."""
+    """What the attempt runs on: versions, the node, its processor and GPUs, the threads that the engine may use.
+
+    Of a script in an image, its name and digest; the versions are those of the engine, which stays outside.
+    """
     node = job.node
     facts = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: text for name in PACKAGES if (text := find_version(name))},
         "threads": max(1, int(job.need_cpus)),
+        **describe_image(job),
     }
     if node is None:
         return facts

@@ -13,6 +13,7 @@ from pathlib import Path
 from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
 from deepseek.messages import N_
 from deepseek.script.archive import measure_folder, pack_folder, unpack_code, unpack_folder
+from deepseek.script.image import ImageProcess, ScriptImage, read_image
 from deepseek.script.plane_relay import open_relay
 from deepseek.script.spec import CODE, DISTRIBUTED, MAX_SLOT, ScriptSpec
 from deepseek.torchrun.placement import read_placement
@@ -49,6 +50,7 @@ def run(spec: ScriptSpec, *, inputs: Mapping[str, Path], out: Path, report: Repo
     RuntimeError if a signal ended the script.
     """
     folder = out.parent
+    image = read_image(folder)
     code = inputs[CODE] if inputs[CODE].is_dir() else folder / "unpacked"
     if not inputs[CODE].is_dir():
         unpack_code(inputs[CODE], code)
@@ -60,20 +62,23 @@ def run(spec: ScriptSpec, *, inputs: Mapping[str, Path], out: Path, report: Repo
     data = inputs.get(DATA, folder / "no-data")
     data.mkdir(exist_ok=True)
     with stage_outputs(out) as stage:
-        environment = build_environment(data=data, out=stage, checkpoint=checkpoint, scratch=folder)
+        environment = build_environment(data=data, out=stage, checkpoint=checkpoint, scratch=folder, image=image)
         keeper = CheckpointWatch(checkpoint, folder / ".script.checkpoint", report)
         keeper.start()
         try:
-            execute(build_command(spec), code, environment)
+            execute(build_command(spec, image), code, environment, image)
         finally:
             keeper.close()
         return collect_outputs(spec, stage, report) if read_placement().node_rank == 0 else Result(())
 
 
 # -- the process ----------------------------------------------------------------------------------------------------
-def build_command(spec: ScriptSpec) -> list[str]:
-    """The command with the interpreter of the environment; with several processes, by way of torchrun."""
-    interpreter = os.environ.get(INTERPRETER) or sys.executable
+def build_command(spec: ScriptSpec, image: ScriptImage | None = None) -> list[str]:
+    """The command with the interpreter of the environment; with several processes, by way of torchrun.
+
+    That of an image is looked for in the image, by its PATH.
+    """
+    interpreter = DISTRIBUTED if image else os.environ.get(INTERPRETER) or sys.executable
     command = list(spec.command)
     placement = read_placement()
     if spec.processes > 1 or placement.nodes > 1:
@@ -83,22 +88,27 @@ def build_command(spec: ScriptSpec) -> list[str]:
     return [interpreter, *command[1:]] if command[0] == DISTRIBUTED else command
 
 
-def build_environment(*, data: Path, out: Path, checkpoint: Path, scratch: Path) -> dict[str, str]:
-    """The whole environment of the script: built from nothing but what it is meant to have."""
+def build_environment(
+    *, data: Path, out: Path, checkpoint: Path, scratch: Path, image: ScriptImage | None = None
+) -> dict[str, str]:
+    """The whole environment of the script: built from nothing but what it is meant to have, and what its image says."""
     interpreter = os.environ.get(INTERPRETER) or sys.executable
     passed_on = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     temporary = scratch / "tmp"
     temporary.mkdir(exist_ok=True, mode=0o700)
+    path = f"{Path(interpreter).parent}:{passed_on.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"
+    locate = image.locate if image else str
     environment = {
+        **({**image.variables, "LD_LIBRARY_PATH": image.library_path} if image else {}),
         **passed_on,
-        "PATH": f"{Path(interpreter).parent}:{passed_on.get('PATH', '/usr/local/bin:/usr/bin:/bin')}",
-        "HOME": str(temporary),
-        "TMPDIR": str(temporary),
+        "PATH": image.search_path if image else path,
+        "HOME": locate(temporary),
+        "TMPDIR": locate(temporary),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "DATA": str(data),
-        "OUT": str(out),
-        "CHECKPOINT": str(checkpoint),
+        "DATA": locate(data),
+        "OUT": locate(out),
+        "CHECKPOINT": locate(checkpoint),
         **read_placement().as_environment(),
     }
     if os.environ.get(PLANE_URL):
@@ -107,10 +117,20 @@ def build_environment(*, data: Path, out: Path, checkpoint: Path, scratch: Path)
     return environment
 
 
-def execute(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+def start_process(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], image: ScriptImage | None
+) -> subprocess.Popen[bytes] | ImageProcess:
+    if image:
+        return image.start(command, folder, environment)
+    return subprocess.Popen(command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL)
+
+
+def execute(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], image: ScriptImage | None = None
+) -> None:
     """Run the command to its end; what it prints goes where this process prints."""
     try:
-        process = subprocess.Popen(command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL)
+        process = start_process(command, folder, environment, image)
     except OSError as error:
         raise EngineError(
             "command_not_found",
@@ -119,7 +139,9 @@ def execute(command: Sequence[str], folder: Path, environment: Mapping[str, str]
             strerror=error.strerror,
             field="/command/0",
             value=command[0][:80],
-            hint=N_("Name a program of the node, or a file of the code that may be executed, as ./run.sh."),
+            hint=N_(
+                "Name a program of the node or of the image, or a file of the code that may be executed, as ./run.sh."
+            ),
         ) from error
     previous = None
     if threading.current_thread() is threading.main_thread():

@@ -82,7 +82,7 @@ class ScriptSpec(BaseModel):
         max_length=40,
         pattern=r"^[A-Za-z0-9._-]*$",
         title="Environment",
-        description="Name of a Python environment that the operator has configured; empty: that of the node.",
+        description="Name of a virtual environment or an image that the operator has set up; empty: the node's Python.",
     )
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -20,7 +22,9 @@ from apps.platform.jobs.services import retry_job
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec
 from apps.platform.nodes.extras import SCRIPTS
+from tests.workers.images.builder import build_python_image
 from workers import isolation, tasks
+from workers.images import store
 from workers.inputs import script
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,7 +66,9 @@ def read_output(job: Job, slot: str) -> bytes:
     return b"".join(get_store().open(job.outputs.get(slot=slot).artifact_id))
 
 
-def test_what_a_script_may_not_do_is_refused(run_script, tmp_path, project, actor_for, engineer):
+@pytest.fixture
+def probe(tmp_path, project, actor_for, engineer):
+    """What a script tries that it may not do, and a table that it may read; each outcome goes to tried.json."""
     (tmp_path / "scratch/test/another-job").mkdir(parents=True)
     (tmp_path / "table.csv").write_text("day\n1\n")
     data = store_file(actor=actor_for(engineer), project=project, path=tmp_path / "table.csv")
@@ -87,16 +93,106 @@ attempt("worker", lambda: open("/proc/{os.getpid()}/environ", "rb").read())
 attempt("kill", lambda: os.kill({os.getpid()}, 0))
 tried["processes"] = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())[-1] < 50
 tried["read"] = (data / "prices/table.csv").read_text()
+# more
 (out / "tried.json").write_text(json.dumps(tried))
 """
-    job = run_script(code, inputs=[InputSpec(slot="prices/table.csv", digest=data.digest)], outputs=["tried.json"])
-    assert (job.state, job.error) == (JobState.SUCCEEDED, None)
+    return code, {"inputs": [InputSpec(slot="prices/table.csv", digest=data.digest)], "outputs": ["tried.json"]}
+
+
+def find_reached(job: Job) -> dict:
+    """What the script of `probe` found, without what it may do."""
+    assert (job.state, job.error) == (JobState.SUCCEEDED, None), [
+        each.payload for each in job.events.filter(kind="log")
+    ]
     tried = json.loads(read_output(job, "tried.json"))
     assert tried.pop("read") == "day\n1\n"
     assert tried.pop("processes") is True
-    assert {name: outcome for name, outcome in tried.items() if outcome != "refused"} == {}
+    return {name: outcome for name, outcome in tried.items() if outcome != "refused"}
+
+
+def test_what_a_script_may_not_do_is_refused(run_script, probe):
+    code, options = probe
+    assert find_reached(run_script(code, **options)) == {}
     assert Run.objects.get().state == "finished"
     assert not RunToken.objects.exists()
+
+
+IN_IMAGE = """
+import sys
+address = os.environ["MLFLOW_TRACKING_URI"].removeprefix("http://").split(":")
+with socket.create_connection((address[0], int(address[1])), 10) as plane:
+    plane.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    tried["plane"] = plane.makefile().read().split()[-1]
+def make_files():
+    for name in ("/written", "/opt/written", "/opt/python/bin/python", "/job/inputs/written", "/dev/written"):
+        try:
+            open(name, "w")
+            return name
+        except OSError:
+            pass
+    raise OSError
+attempt("write image", make_files)
+attempt("new root", lambda: os.chroot("/opt"))
+attempt("device", lambda: os.mknod("/tmp/disk", 0o60600, os.makedev(254, 0)))
+attempt("descriptors", lambda: os.fstat(3))
+for name in ("/tmp", "/var/tmp", "/dev/shm", os.environ["HOME"], os.environ["CHECKPOINT"]):
+    if os.path.isdir(name):
+        open(name + "/written", "w").write("x")
+tried["not of the image"] = sorted({"boot", "home", "secret", "srv", "usr", "var"} & set(os.listdir("/")))
+tried["python"], tried["of image"] = sys.executable, [os.environ["OF_IMAGE"], os.environ["OUT"][:5]]
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+tried["rights"] = [status[name].strip() for name in ("CapEff", "CapBnd", "NoNewPrivs")]
+"""
+
+
+@pytest.fixture
+def plane():
+    """A web server that says hello, in the place of the plane."""
+
+    class Hello(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hello) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_script_runs_in_an_image(run_script, probe, plane, locked_in, settings, tmp_path):
+    """With the image as its root and nothing else of the node, and all that a script may not do refused as well."""
+    entry = f"vision=oci:{build_python_image(tmp_path / 'layout')}"
+    settings.ENV = settings.ENV.model_copy(update={"script_environments": [entry], "plane_url": plane})
+    locked_in.extras = [*locked_in.extras, "scripts:vision"]
+    locked_in.save()
+    code, options = probe
+    job = run_script(code.replace("# more", IN_IMAGE), environment="vision", **options)
+    assert find_reached(job) == {
+        "plane": "hello",
+        "not of the image": [],
+        "python": "/opt/python/bin/python",
+        "of image": ["yes", "/job/"],
+        "rights": ["0000000000000000", "0000000000000000", "1"],
+    }
+    image = store.describe_image(job)["image"]
+    assert (image["name"], store.get_images_root() / image["digest"].replace(":", "-")) == (
+        "vision",
+        next(path for path in store.get_images_root().iterdir() if path.is_dir()),
+    )
+    assert job.provenance.environment["image"] == Run.objects.get().environment["image"] == image
+    missing = run_script("", environment="vision", command=["/no/such/program"], how={"max_attempts": 1})
+    assert (missing.state, missing.error["code"]) == (JobState.FAILED, "command_not_found")
+    limited = run_script(
+        "import os\nb = bytearray(2**28); b[::4096] = b'x' * len(b[::4096])\nimport time; time.sleep(30)",
+        environment="vision",
+        how={"needs": Needs(memory_bytes=2**26, extra="scripts:vision"), "max_attempts": 1},
+    )
+    assert (limited.state, limited.error["code"]) == (JobState.FAILED, "memory_limit")
 
 
 def test_faults_of_a_script_are_named(run_script):

@@ -183,5 +183,5 @@ def test_requeued_job_leaves_its_run_open(tracker, claimed):
 def test_environment_names_only_the_gpus_of_the_job():
     gpus = [{"index": 0, "name": "first"}, {"index": 1, "name": "second"}]
     node = SimpleNamespace(name="n", host="h", hardware={}, cpus=2, memory_bytes=1, gpus=gpus)
-    facts = tracking.describe_environment(SimpleNamespace(node=node, need_cpus=1, devices=[1]))
+    facts = tracking.describe_environment(SimpleNamespace(kind="noop", node=node, need_cpus=1, devices=[1]))
     assert facts["gpus"] == [gpus[1]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from deepseek.job import EngineError, Silent
 from deepseek.script import run as script
 from deepseek.script.archive import pack_folder
+from deepseek.script.image import ScriptImage
 from deepseek.script.spec import ScriptSpec
 
 
@@ -116,11 +116,24 @@ def test_checkpoint_is_kept_and_given_back(run, tmp_path):
     assert [output.slot for output in result.outputs] == ["step"]
 
 
-def test_several_processes_are_started_by_torchrun(monkeypatch):
+def test_several_processes_are_started_by_torchrun(monkeypatch, tmp_path):
     command = script.build_command(ScriptSpec(command=("python", "train.py", "-x"), processes=2))
     assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
     assert command[-4:] == ["--nproc-per-node=2", "--max-restarts=0", "train.py", "-x"]
     monkeypatch.setenv("SCRIPT_INTERPRETER", "/opt/venv/bin/python")
     assert script.build_command(ScriptSpec(command=("python", "a.py"))) == ["/opt/venv/bin/python", "a.py"]
     assert script.build_command(ScriptSpec(command=("./run", "a"))) == ["./run", "a"]
-    assert os.environ["SCRIPT_INTERPRETER"] == "/opt/venv/bin/python"
+    image = ScriptImage({}, tmp_path)
+    assert script.build_command(ScriptSpec(command=("python", "a.py")), image) == ["python", "a.py"]
+    command = script.build_command(ScriptSpec(command=("python", "a.py"), processes=2), image)
+    assert command[:3] == ["python", "-m", "torch.distributed.run"]
+
+
+def test_variables_of_an_image_come_before_those_of_the_job(monkeypatch, tmp_path):
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    image = ScriptImage({"PATH": "/opt/bin", "LANG": "de", "OUT": "/x", "MODEL": "m"}, tmp_path)
+    data, out, checkpoint = (tmp_path / name for name in ("inputs/data", "out", "checkpoints"))
+    built = script.build_environment(data=data, out=out, checkpoint=checkpoint, scratch=tmp_path, image=image)
+    expected = {"PATH": "/opt/bin", "LANG": "C.UTF-8", "MODEL": "m", "DATA": "/job/inputs/data", "OUT": "/job/out"}
+    assert {name: built[name] for name in expected} == expected
+    assert (built["CHECKPOINT"], built["HOME"]) == ("/job/checkpoints", "/job/tmp")
