@@ -88,7 +88,7 @@ def build_run_parser() -> Parser:
         "--output", metavar="PATH", action="append", default=[], help="the job fails unless $OUT/PATH is there"
     )
     parser.add_argument("--name", default="", help="of the job (default: that of the script)")
-    help_text = "a Python environment that the operator has configured (default: the node's own)"
+    help_text = "a virtual environment or an image that the operator has set up (default: the node's Python)"
     parser.add_argument("--environment", metavar="NAME", default="", help=help_text)
     needs = parser.add_argument_group("needs", "What it takes of a node; what is left out is the plane's default.")
     needs.add_argument("--nodes", metavar="N", type=build_range_parser(1, 64), default=1, help="nodes (default: 1)")

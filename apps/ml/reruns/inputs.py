@@ -84,6 +84,7 @@ def compare_environments(was: Run, now: Run) -> list[Difference]:
         *list_differences("platform", {"": before.get("platform")}, {"": after.get("platform")}),
         *list_differences("processor", {"": before.get("processor")}, {"": after.get("processor")}),
         *list_differences("threads", {"": before.get("threads")}, {"": after.get("threads")}),
+        *list_differences("image", {"": before.get("image")}, {"": after.get("image")}),
         *list_differences("gpu", get_gpus(before), get_gpus(after)),
     ]
 

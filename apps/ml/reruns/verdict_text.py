@@ -94,6 +94,7 @@ def translate_kind(kind: str) -> str:
         "processor": _("the processor"),
         "threads": _("the number of threads"),
         "gpu": _("the GPU"),
+        "image": _("the image"),
         "node": _("node"),
         "cpus": _("CPUs"),
         "memory": _("memory"),

@@ -34,7 +34,7 @@ from apps.platform.jobs.scheduling.memory_fit import (
 from apps.platform.jobs.spec_validation import combine_errors, get_job_kind, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.table_columns import check_columns
-from apps.platform.nodes.extras import MISSING
+from apps.platform.nodes.extras import describe_remedy
 from apps.platform.nodes.models import Node
 from deepseek.fit.families import FAMILIES
 from deepseek.messages import Message
@@ -312,7 +312,7 @@ def check_extra(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
             Message("No node of the queue {queue} has {extra}, which this job needs.", queue=queue, extra=needs.extra),
             "/kind",
             Message("a node with it"),
-            Message("Give a worker {package}; then start it again.", package=MISSING.get(needs.extra, needs.extra)),
+            Message("Give a worker {package}; then start it again.", package=describe_remedy(needs.extra)),
         )
     ]
 

@@ -22,8 +22,16 @@ MISSING = {
 """What gives a node each of them."""
 
 
+def describe_remedy(extra: str) -> str:
+    """What gives a node the extra, in words; of the environment of a script its setting."""
+    kind, _, name = extra.partition(":")
+    if kind == SCRIPTS and name:
+        return f"an environment {name} in SCRIPT_ENVIRONMENTS that its page lists as usable"
+    return MISSING.get(extra, extra)
+
+
 def name_environment_extra(name: str) -> str:
-    """The extra of a node that has the Python environment of this name for scripts."""
+    """The extra of a node that has the environment of this name for scripts."""
     return f"{SCRIPTS}:{name}"
 
 

@@ -23,6 +23,7 @@ from apps.core.policy import is_allowed
 from apps.platform.audit.list_export import export_list
 from apps.platform.audit.queries import get_timeline
 from apps.platform.nodes import presenters, queries, services
+from apps.platform.nodes.environments import list_environments
 from apps.platform.nodes.isolation import summarize_isolation
 from apps.platform.nodes.lists import NODES, build_nodes_table
 from apps.platform.nodes.models import Node
@@ -87,6 +88,7 @@ def show_node(request: HttpRequest, name: str, tab: str) -> HttpResponse:
         "row": row,
         "state": row.state,
         "isolation": summarize_isolation(node),
+        "environments": list_environments(node) if tab == "hardware" else [],
         "tab": tab,
         "may_hold": node.held_at is None and is_allowed(actor, "node.hold"),
         "may_release": node.held_at is not None and is_allowed(actor, "node.release"),

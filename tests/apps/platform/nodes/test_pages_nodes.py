@@ -321,6 +321,21 @@ def test_page_says_how_jobs_are_isolated(engineer, web, node):
     assert wrong == {}
 
 
+def test_page_lists_environments_for_scripts(engineer, web, node):
+    client, digest = web(engineer), f"sha256:{'ab' * 32}"
+    rows = [
+        {"name": "mlflow", "kind": "venv"},
+        {"name": "vision", "kind": "image", "digest": digest},
+        {"name": "speech", "kind": "image", "reason": "The image /srv/x.tar is for linux/arm64."},
+    ]
+    Node.objects.filter(pk=node.pk).update(extras=["scripts"], hardware={"environments": rows})
+    page = text_of(client.get(f"/nodes/{node.name}/hardware"))
+    said = ("Python of the node", "virtual environment", f'<code title="{digest}">abababababab</code>', "linux/arm64")
+    assert [text for text in said if text not in page] == []
+    Node.objects.filter(pk=node.pk).update(extras=[])
+    assert "Environments for scripts" not in text_of(client.get(f"/nodes/{node.name}/hardware"))
+
+
 def test_overview_warns_of_jobs_that_are_not_isolated(engineer, web, node):
     client = web(engineer)
     warned = {}
