@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from deepseek.diagnostics.build import build_class_diagnostics, write_diagnostics
 from deepseek.images.examples import ImageExamples, read_examples
 from deepseek.images.learner import ImageLearner
 from deepseek.images.network import ImageNetwork, calibrate_statistics
@@ -36,6 +37,7 @@ TASK, TARGET, FEATURES = "classification", "label", ["image"]
 BASELINE = "most frequent class"
 MOST_HELDOUT_BYTES = 64 << 20
 """Of the held-out images so many are kept beside the model, at equal distances; the figures are of all."""
+MOST_LETTERS = 500  # of a class in the diagnostics: the name of a folder may have more
 _CHUNK = 64  # images computed at once
 
 
@@ -43,8 +45,9 @@ def run(spec: ImageSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
     """Train on the folder in the slot ``images`` and write the model into the folder `out`.
 
     Slot ``weights``: a safetensors file to begin from, perhaps. Outputs ``model``, ``manifest``, ``figures``,
-    ``heldout`` and ``samples``. Ranks, checkpoints and what is left behind by a failure: as `run_training` says. Raises
-    EngineError for whatever is wrong with the images, the weights or the spec, and for a loss that is not finite.
+    ``heldout``, ``diagnostics``, ``samples`` and drawings below ``plots/``. Ranks, checkpoints and what is left behind
+    by a failure: as `run_training` says. Raises EngineError for whatever is wrong with the images, the weights or the
+    spec, and for a loss that is not finite.
     """
     return run_training(
         spec,
@@ -162,7 +165,10 @@ def _write(spec: ImageSpec, prepared: PreparedImages, outcome: Outcome, stage: P
     (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
     report.progress(len(rows), len(rows), "images", stage="measure")
     report.log(figures.notes[0])
-    return _build_result(examples, outcome, manifest, figures, {HELDOUT_NAME: heldout, SAMPLES_NAME: count})
+    labels = [name[:MOST_LETTERS] for name in examples.classes]
+    diagnosed = write_diagnostics(build_class_diagnostics(outputs, target, labels, TARGET), stage)
+    counts = {HELDOUT_NAME: heldout, SAMPLES_NAME: count}
+    return _build_result(examples, outcome, manifest, figures, counts, diagnosed)
 
 
 def _write_heldout(examples: ImageExamples, path: Path) -> int:
@@ -230,7 +236,12 @@ def _describe_comparison(paired: Metric) -> str:
 
 
 def _build_result(
-    examples: ImageExamples, outcome: Outcome, manifest: ModelManifest, figures: Figures, counts: Mapping[str, int]
+    examples: ImageExamples,
+    outcome: Outcome,
+    manifest: ModelManifest,
+    figures: Figures,
+    counts: Mapping[str, int],
+    diagnosed: tuple[Output, ...],
 ) -> Result:
     baseline = figures.baseline.metrics if figures.baseline else []
     return Result(
@@ -239,6 +250,7 @@ def _build_result(
             Output("manifest", MANIFEST_NAME, MANIFEST_TYPE),
             Output("figures", FIGURES_NAME, FIGURES_TYPE),
             Output("heldout", HELDOUT_NAME, HELDOUT_TYPE, {"rows": counts[HELDOUT_NAME]}),
+            *diagnosed,
             Output("samples", SAMPLES_NAME, SAMPLES_TYPE, {"samples": counts[SAMPLES_NAME]}),
         ),
         summary={

@@ -35,15 +35,18 @@ def train(submit):
     return run
 
 
-def test_a_version_becomes_a_model(images, train, submit):
+def test_a_version_becomes_a_model(images, train, submit, web, engineer):
     job = train()
     assert (job.state, job.error) == ("succeeded", None)
     outputs = dict(job.outputs.values_list("slot", "artifact_id"))
-    assert set(outputs) == {"model", "manifest", "figures", "heldout", "samples"}
+    drawings = {f"plots/{name}.svg" for name in ("calibration", "confusion", "precision_recall", "roc")}
+    assert set(outputs) == {"model", "manifest", "figures", "heldout", "diagnostics", "samples"} | drawings
     ends = Edge.objects.filter(target_type="job", target_id=str(job.pk)).values_list("source_type", "source_id", "role")
     assert list(ends) == [("dataset_version", str(images.pk), "images")]
     run = Run.objects.get(job=job)
     assert run.figures["classes"][0]["name"] == "bright"
+    page = web(engineer).get(f"/p/demo/runs/{run.pk}/diagnostics").content.decode()
+    assert all(f'id="{chart}' in page for chart in ("roc", "calibration")), page
     inputs = [
         InputSpec(slot=f"fp32{ending}", digest=outputs[slot])
         for slot, ending in (("model", ""), ("manifest", "_manifest"), ("figures", "_figures"))

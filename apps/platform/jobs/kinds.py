@@ -203,7 +203,7 @@ KINDS: dict[str, JobKind] = {
         network=Network.NONE,
         folders=(IMAGES,),
         optional_inputs=(WEIGHTS,),
-        outputs=("model", "manifest", "figures", "heldout", "samples"),
+        outputs=("model", "manifest", "figures", "heldout", "diagnostics", "samples"),  # and drawings below plots/
         needs=Needs(cpus=1.0, memory_bytes=4 * GiB),
         time_limit_seconds=86_400,
         registers=("experiment",),

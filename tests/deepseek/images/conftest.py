@@ -7,6 +7,8 @@ from PIL import Image
 from deepseek.images.run import run
 from deepseek.images.spec import ImageSpec
 from deepseek.job import Silent
+from deepseek.models.manifest import ModelManifest
+from tests.deepseek.conftest import Recorder
 
 SCHEDULE = {"warmup_steps": 4, "first_batch": 8, "last_batch": 16, "max_lr": 0.003}
 QUICK = {"backbone": "mobilenet_v3_small", "height": 32, "width": 32, "epochs": 2, "schedule": SCHEDULE}
@@ -47,3 +49,17 @@ def train(tmp_path):
 def train_to(out, folder, report=None, inputs=None, **fields):
     spec = ImageSpec(**(QUICK | fields))
     return run(spec, inputs={"images": folder} | (inputs or {}), out=out, report=report or Silent())
+
+
+class Trained:
+    """A training of a few epochs, whose outputs several tests look at."""
+
+    def __init__(self, folder):
+        self.folder, self.out, self.report = fill_folder(folder / "images", 14), folder / "out", Recorder()
+        self.result = train_to(self.out, self.folder, self.report, epochs=8, cache_megabytes=0)
+        self.manifest = ModelManifest.read(self.out / "model.json")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    return Trained(tmp_path_factory.mktemp("trained"))

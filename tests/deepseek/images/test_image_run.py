@@ -10,14 +10,15 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from deepseek.diagnostics.document import Diagnostics
 from deepseek.images.network import ImageNetwork
 from deepseek.job import EngineError
 from deepseek.models.figures import Figures
 from deepseek.models.heldout import read_heldout
-from deepseek.models.manifest import ImageArchitecture, ModelManifest
+from deepseek.models.manifest import ImageArchitecture
 from deepseek.models.predictor import load_predictor
 from tests.deepseek.conftest import Recorder
-from tests.deepseek.images.conftest import CLASSES, fill_folder, train_to
+from tests.deepseek.images.conftest import CLASSES, fill_folder
 from tests.deepseek.train.test_train_resume import Stopped, Stops
 
 RESUMED = {
@@ -29,30 +30,31 @@ RESUMED = {
 }
 
 
-class Trained:
-    """A training of a few epochs, whose outputs several tests look at."""
-
-    def __init__(self, folder):
-        self.folder, self.out, self.report = fill_folder(folder / "images", 14), folder / "out", Recorder()
-        self.result = train_to(self.out, self.folder, self.report, epochs=8, cache_megabytes=0)
-        self.manifest = ModelManifest.read(self.out / "model.json")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return Trained(tmp_path_factory.mktemp("trained"))
-
-
 def test_the_outputs_say_what_was_learned(trained):
     figures = Figures.read(trained.out / "figures.json")
     values = {metric.name: metric for metric in figures.metrics}
     assert values["accuracy"].value > 0.8 > figures.baseline.metrics[0].value
     assert values["accuracy"].low < values["accuracy"].value <= values["accuracy"].high
     assert [(of.name, of.rows) for of in figures.classes] == [(name, 2) for name in CLASSES]
-    assert [output.slot for output in trained.result.outputs] == ["model", "manifest", "figures", "heldout", "samples"]
+    slots = [output.slot for output in trained.result.outputs]
+    drawings = [f"plots/{name}.svg" for name in ("calibration", "confusion", "precision_recall", "roc")]
+    assert [slot for slot in slots if "/" not in slot] == [
+        *("model", "manifest", "figures", "heldout", "diagnostics", "samples")
+    ]
+    assert sorted(slot for slot in slots if "/" in slot) == drawings
     assert trained.manifest.classes == list(CLASSES)
     assert set(trained.manifest.inputs) == {"images"}
     assert 0 <= trained.report.metrics["system/data_loading_share"] < 1
+
+
+def test_diagnostics_are_of_the_held_out_images(trained):
+    diagnostics = Diagnostics.model_validate_json((trained.out / "diagnostics.json").read_bytes())
+    assert (diagnostics.task, diagnostics.target, diagnostics.rows) == ("classification", "label", 6)
+    assert diagnostics.confusion.labels == list(CLASSES)
+    right = sum(diagnostics.confusion.counts[place][place] for place in range(3)) / 6
+    assert right == pytest.approx(trained.result.summary["metrics"]["accuracy"])
+    assert [curves.label for curves in diagnostics.curves] == list(CLASSES)
+    assert sum(entry.rows for entry in diagnostics.calibration) == 6
 
 
 def test_the_model_predicts_its_held_out_images(trained):
@@ -84,7 +86,7 @@ def test_going_on_is_bit_exact(train, images, tmp_path, at, later):
     with pytest.raises(Stopped):
         train(images, "out", **RESUMED, report=Stops(at, later))
     assert train(images, "out", **RESUMED) == whole
-    for name in ("model.safetensors", "model.json", "figures.json", "heldout.safetensors", "samples.json"):
+    for name in ("model.safetensors", "model.json", "figures.json", "heldout.safetensors", "diagnostics.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
 
 
