@@ -164,6 +164,8 @@ COMMANDS = {
         ("table",),
         takes_model=True,
         files={"base": ("base", "the folder of the base model, where MODEL_DIR holds an adapter of a language model")},
+        left_out=("images",),
+        words={"table": "a CSV or Parquet file; of a model of texts a file of them, of one of images a folder of them"},
         instead=("--predictions", PREDICTED),
     ),
     "collect": Command(

@@ -80,8 +80,8 @@ ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {
     "script": arrange_inputs,
     "train_image": arrange_folders,
     "train_language": arrange_folders,
-    "merge_adapter": arrange_folders,
     "evaluate": arrange_folders,
+    "merge_adapter": arrange_folders,
 }
 
 Register = Callable[[Actor, Job, registration.Outputs], None]

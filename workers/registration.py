@@ -14,9 +14,10 @@ from apps.data.datasets.models import Dataset
 from apps.data.datasets.provenance.job_inputs import build_version_end, find_source_versions, get_input_digests
 from apps.data.datasets.quality.profile_jobs import register_measurements
 from apps.data.datasets.services import add_version_from_job_output, set_quality
-from apps.data.datasets.versions.image_data import find_named_version
+from apps.data.datasets.versions.image_data import TABLE, find_named_version
 from apps.data.datasets.versions.manifest import is_table
 from apps.ml.experiments.models import Run
+from apps.ml.registry.evaluations.image_sets import is_image_slot
 from apps.ml.registry.provenance import MODEL_SLOT, build_artifact_end, build_model_edges
 from apps.ml.registry.services import record_version
 from apps.ml.registry.services import register_version as register_model
@@ -44,14 +45,18 @@ def record_artifacts(actor: Actor, job: Job, outputs: Outputs) -> None:
     What went in is the dataset version that holds the bytes, where there is one: else nobody who asks what a version
     would affect would hear of this job.
     """
-    this = End("job", str(job.pk), label=str(job))
     sources = find_source_versions(job, find_parent_dataset(job))
-    edges = [
-        EdgeSpec.between(
-            build_version_end(sources[slot]) if slot in sources else End("artifact", digest, digest=digest), this, slot
-        )
+    ends = {
+        slot: build_version_end(sources[slot]) if slot in sources else End("artifact", digest, digest=digest)
         for slot, digest in get_input_digests(job).items()
-    ]
+    }
+    record_job_edges(actor, job, ends, outputs)
+
+
+def record_job_edges(actor: Actor, job: Job, ends: Mapping[str, End], outputs: Outputs) -> None:
+    """From what went in, by slot, to the job, and from it to each output."""
+    this = End("job", str(job.pk), label=str(job))
+    edges = [EdgeSpec.between(end, this, slot) for slot, end in ends.items()]
     edges += [
         EdgeSpec.between(this, End("artifact", artifact.pk, digest=artifact.pk, label=name), slot)
         for slot, artifact, name, _, _ in outputs
@@ -127,13 +132,19 @@ def record_image_training_lineage(actor: Actor, job: Job, outputs: Outputs) -> N
     """The lineage of a training on images: from the dataset version that its spec names, as one end for all its files,
     and from the weights that it began from.
     """
-    version = find_named_version(job.project_id, json.loads(job.spec)[IMAGES])
+    record_edges(actor=actor, project=job.project, edges=build_model_edges(job, build_image_ends(job, IMAGES), outputs))
+
+
+def build_image_ends(job: Job, folder: str) -> dict[str, End]:
+    """{slot: what went in}: the version of images that the spec names, under the name of their folder, and the other
+    inputs."""
+    version = find_named_version(job.project_id, json.loads(job.spec).get(IMAGES, ""))
     digests = {slot: digest for slot, digest in get_input_digests(job).items() if version is None or "/" not in slot}
     first = dict(sorted(digests.items())[:MAX_ENDS])
     ends = {slot: build_artifact_end(digest, digest[:12]) for slot, digest in first.items()}
     if version is not None:
-        ends[IMAGES] = build_version_end(version)
-    record_edges(actor=actor, project=job.project, edges=build_model_edges(job, ends, outputs))
+        ends[folder] = build_version_end(version)
+    return ends
 
 
 def find_parent_dataset(job: Job) -> Dataset | None:
@@ -216,8 +227,12 @@ def find_table_slot(wanted: str, outputs: Outputs) -> str:
 
 def register_evaluation_figures(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The figures become those of the variants that hold the model, on the set that `register` names; without a name
-    they stay artifacts. Either way the lineage goes from the table and the model to what was measured."""
-    record_artifacts(actor, job, outputs)
+    they stay artifacts. Either way the lineage goes from the table, texts or images, and the model to what was
+    measured."""
+    if any(is_image_slot(slot) for slot in get_input_digests(job)):
+        record_job_edges(actor, job, build_image_ends(job, TABLE), outputs)
+    else:
+        record_artifacts(actor, job, outputs)
     name = job.register.get("evaluation")
     if name:
         register_evaluation(actor=actor, project=job.project, set_name=name, outputs=outputs, job=job)

@@ -27,7 +27,7 @@ TABLE = "inputs/table"
 @dataclass(frozen=True)
 class Examples:
     """`features` (n, F) float32, `target` (n,) float32 or int64 places in the classes; `rows` (n,) their places in the
-    table, counted from 0; `query` (n,) the number of each row's query, of a ranking."""
+    table, counted from 0; `query` (n,) the number of each row's query, of a ranking; `paths`: of images."""
 
     table: pa.Table
     features: npt.NDArray[np.float32]
@@ -36,6 +36,7 @@ class Examples:
     query: npt.NDArray[np.int64] | None
     left_out: int
     horizon: int
+    paths: list[str] | None = None
 
 
 def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:

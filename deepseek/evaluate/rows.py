@@ -20,10 +20,12 @@ def write_rows(path: Path, examples: Examples, answers: Answers) -> None:
     """A row per row measured: `row`, its place in the table from 0; `target` and `prediction`; `loss`.
 
     The loss is the squared error, or of a class -log of the right one's share, and `share` the share of the guess;
-    `share_<class>` follow where the classes are few, `query` where queries were ranked. Classes without shares, and
-    scores of a ranking of classes, have no loss. Equal answers give equal bytes.
+    `share_<class>` follow where the classes are few, `query` where queries were ranked; an image has its `path` too.
+    Classes without shares, and scores of a ranking of classes, have no loss. Equal answers give equal bytes.
     """
     columns: dict[str, object] = {"row": examples.rows}
+    if examples.paths is not None:
+        columns["path"] = examples.paths
     outputs, shares = answers.outputs, answers.shares
     if answers.task == "classification":
         names, target = np.array(answers.classes, dtype=object), examples.target

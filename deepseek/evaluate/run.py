@@ -1,4 +1,4 @@
-"""Measure one model on one table: the entry point of the capability."""
+"""Measure one model on one table, or on texts or images: the entry point of the capability."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,8 +24,8 @@ CHUNK = 8192  # rows of one call, so that memory does not grow with the rows
 
 def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
     """Measure the model in the slots ``model`` and ``manifest``, in any of its forms, on the table in ``table``;
-    a model of entities or a language model on a file of texts, as its training takes them. An adapter of a language
-    model takes its base in the slot ``base``.
+    a model of entities or a language model on a file of texts, one of images on a folder of them, as their trainings
+    take them. An adapter of a language model takes its base in the slot ``base``.
 
     Writes ``evaluation.json`` (whose meta is the whole document), ``rows.parquet`` and ``replicates.json`` into the
     folder `out`. Equal inputs and spec give equal bytes of rows and replicates; the evaluation also holds times and
@@ -49,6 +49,10 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
             from deepseek.entities.evaluate import evaluate_texts  # as above
 
             return build_evaluation_result(evaluate_texts(spec, manifest, inputs, stage, report), report)
+        if manifest.architecture.type == "image":
+            from deepseek.images.evaluate import evaluate_images  # as above
+
+            return build_evaluation_result(evaluate_images(spec, manifest, inputs, stage, report), report)
         examples = read_evaluation(inputs["table"], manifest, spec)
         features = examples.features
         predictor, model_bytes = open_and_measure(

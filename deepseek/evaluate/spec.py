@@ -4,14 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deepseek.images.spec import VERSION_PATTERN
+
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Place = Annotated[int, Field(ge=1, le=1000)]
 
 MOST_SLICES = 12  # columns
 FARTHEST = 4096  # rows that a forecast looks ahead
-TIMED = ("batches", "runs", "threads", "horizon")
-"""Fields that leave the figures as they are, or that follow from the model: two models may differ in them."""
+TIMED = ("batches", "runs", "threads", "horizon", "images")
+"""Fields that leave the figures as they are, or that follow from the model or name its input: two models may differ in
+them."""
 
 
 class Slice(BaseModel):
@@ -98,6 +101,17 @@ class Measures(BaseModel):
 
 class EvaluateSpec(Measures):
     """Measure a model on a table: metrics with intervals, slices, calibration, latency, throughput, size, memory."""
+
+    images: str = Field(
+        "",
+        max_length=80,
+        pattern=VERSION_PATTERN,
+        title="Images",
+        description=(
+            "Of a model of images, in the place of a table: version of a dataset whose files are images, as NAME:vN. "
+            "On the command line a folder is given instead."
+        ),
+    )
 
     horizon: int | None = Field(
         None,

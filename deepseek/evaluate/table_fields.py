@@ -1,5 +1,7 @@
 """Fields of an evaluation that are of tables alone."""
 
+from collections.abc import Sequence
+
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.job import EngineError
 from deepseek.messages import N_
@@ -7,9 +9,10 @@ from deepseek.messages import N_
 TABLE_FIELDS = ("slices", "group", "positive", "horizon")
 
 
-def refuse_table_fields(spec: EvaluateSpec, task: str) -> None:
-    """Raise EngineError ``family_unsupported`` where a field is filled that a model of texts has no use for."""
-    for name in TABLE_FIELDS:
+def refuse_table_fields(spec: EvaluateSpec, task: str, fields: Sequence[str] = TABLE_FIELDS) -> None:
+    """Raise EngineError ``family_unsupported`` where one of the fields is filled: a model of texts or images has no use
+    for it."""
+    for name in fields:
         if value := getattr(spec, name):
             raise EngineError(
                 "family_unsupported",

@@ -108,7 +108,7 @@ def compute_folder_digest(entries: Sequence[Entry], digests: Sequence[str]) -> s
     return digest.hexdigest()
 
 
-def check_broken(entries: Sequence[Entry], decoded: DecodedImages, rule: str) -> list[str]:
+def check_broken(entries: Sequence[Entry], decoded: DecodedImages, rule: str, field: str = FIELD) -> list[str]:
     """A warning that names the broken images. Raises EngineError where the rule takes none, or not so many."""
     broken = decoded.broken
     if not broken:
@@ -120,7 +120,7 @@ def check_broken(entries: Sequence[Entry], decoded: DecodedImages, rule: str) ->
             "{path} cannot be decoded: {why}.",
             path=entries[place].path,
             why=why,
-            field=FIELD,
+            field=field,
             value=", ".join(entries[at].path for at in list(broken)[:MOST_NAMED]),
             limit="images that can be decoded whole",
             hint=N_("Copy these files again, or let broken images be left out."),
@@ -133,7 +133,7 @@ def check_broken(entries: Sequence[Entry], decoded: DecodedImages, rule: str) ->
             images=len(entries),
             path=entries[place].path,
             why=why,
-            field=FIELD,
+            field=field,
             value=", ".join(entries[at].path for at in list(broken)[:MOST_NAMED]),
             limit=f"at most {MOST_BROKEN:.0%} of the images",
             hint=N_("Copy the folder again: so many broken files have one cause."),

@@ -19,7 +19,10 @@ def model(tmp_path):
 @pytest.mark.usefixtures("model")
 def test_a_process_measures_a_model_folder_on_a_table(deepseek_script, tmp_path):
     slices = json.dumps([{"column": "x1"}])
-    run = fine(deepseek_script("evaluate", "model", "table.csv", "-o", "out", *QUICK, "--slices", slices))
+    env = {"PYTHONPROFILEIMPORTTIME": "1"}
+    run = fine(deepseek_script("evaluate", "model", "table.csv", "-o", "out", *QUICK, "--slices", slices, env=env))
+    assert " torch" in run.stderr  # the imports
+    assert " torchvision" not in run.stderr
     assert "rows: 40" in run.stdout
     assert "metrics: rmse " in run.stdout
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["slices"][0]["column"] == "x1"

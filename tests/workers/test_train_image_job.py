@@ -6,7 +6,7 @@ import pytest
 
 from apps.data.datasets.ingest.local_files import ingest
 from apps.ml.experiments.models import Run
-from apps.ml.registry.models import ModelVersion
+from apps.ml.registry.models import Evaluation, ModelVersion
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.submission import InputSpec
 from apps.platform.lineage.models import Edge
@@ -35,7 +35,7 @@ def train(submit):
     return run
 
 
-def test_a_version_becomes_a_model(images, train, submit, web, engineer):
+def test_a_version_becomes_a_model_that_is_measured(images, train, submit, api, web, engineer, approver):
     job = train()
     assert (job.state, job.error) == ("succeeded", None)
     outputs = dict(job.outputs.values_list("slot", "artifact_id"))
@@ -54,6 +54,25 @@ def test_a_version_becomes_a_model(images, train, submit, web, engineer):
     submit(kind="register", spec={}, inputs=inputs, register={"model": "pictures"})
     tasks.run_next("cpu")
     assert ModelVersion.objects.get().model.name == "pictures"
+
+    # On a set of the version of images, by the same addresses as a model of tables.
+    body = {"name": "seen", "dataset": "pictures", "version": "1", "task": "classification", "target": "label"}
+    client, project = api(engineer), "/api/v1/projects/demo"
+    assert client.post(f"{project}/evaluation-sets", body, format="json").status_code == 201
+    version = f"{project}/models/pictures/versions/1"
+    answer = client.post(f"{version}/evaluations", {"set": "seen", "runs": 20, "batches": [1]}, format="json")
+    assert answer.status_code == 201, answer.content
+    tasks.run_next("cpu")
+    job = Job.objects.get(pk=answer.json()["id"])
+    assert (job.state, job.error) == ("succeeded", None)
+    assert Evaluation.objects.get().rows == 23
+    ends = Edge.objects.filter(target_type="job", target_id=str(job.pk)).values_list("role", "source_type")
+    assert dict(ends) == {"model": "artifact", "manifest": "artifact", "table": "dataset_version"}
+    gate = {"set": "seen", "metric": "accuracy", "baseline": 1}
+    assert api(approver).post(f"{project}/models/pictures/gates", gate, format="json").status_code == 201
+    assert client.get(f"{version}/gates").json()["gates"][0]["verdict"] == "no_baseline"  # it is the baseline itself
+    for path in ("models/pictures/1/evaluations", "models/pictures/baselines", f"jobs/{job.pk}", "jobs/new/evaluate"):
+        assert web(engineer).get(f"/p/demo/{path}").status_code == 200, path
 
 
 def test_broken_images_end_the_job_where_none_may_be(images, train):

@@ -15,7 +15,7 @@ class DatasetsConfig(AppConfig):
         from apps.data.datasets.quality.required_expectations import merge_expectations
         from apps.data.datasets.versions.base_model import resolve_base_model
         from apps.data.datasets.versions.data_facts import find_data_facts
-        from apps.data.datasets.versions.image_data import resolve_images
+        from apps.data.datasets.versions.image_data import resolve_images, resolve_test_images
         from apps.data.datasets.versions.script_data import resolve_script_data
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
         from apps.platform.jobs.scheduling.memory_fit import INPUT_FACTS
@@ -26,6 +26,7 @@ class DatasetsConfig(AppConfig):
         INPUT_FACTS.register("datasets", find_data_facts)
         SPEC_INPUTS.register("script", resolve_script_data)
         SPEC_INPUTS.register("train_image", resolve_images)
+        SPEC_INPUTS.register("evaluate", resolve_test_images)
         for kind in ("train_language", "merge_adapter"):
             SPEC_INPUTS.register(kind, resolve_base_model)
         SPEC_COMPLETIONS.register("dataset", merge_expectations)

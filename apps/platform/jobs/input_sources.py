@@ -20,7 +20,13 @@ TRAININGS = tuple(
     if {"model", "manifest", "figures"} <= set(kind.outputs) and "model" not in kind.inputs
 )
 """Kinds whose jobs make a model of data: any of them may be the trained form of a version."""
-EVALUATED = ("train", "train_entities", "train_language", "merge_adapter")  # what `deepseek evaluate` can run
+EVALUATED = (
+    "train",
+    "train_entities",
+    "train_image",
+    "train_language",
+    "merge_adapter",
+)  # what `deepseek evaluate` can run
 TRAIN_OUTPUTS = {name: (("train",), name) for name in ("model", "manifest", "heldout")}
 
 SOURCES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {

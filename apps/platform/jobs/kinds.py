@@ -84,6 +84,7 @@ class JobKind:
     spec_inputs: tuple[str, ...] = ()  # must be filled too: by what the spec's field of that name refers to, or a job
     any_inputs: bool = False  # takes slots of any name
     optional_folders: tuple[str, ...] = ()  # slots that one input may fill, or files: each is a slot FOLDER/path
+    folder_inputs: tuple[str, ...] = ()  # of `inputs`, those that files may fill instead: each is a slot INPUT/path
     folders: tuple[str, ...] = ()  # slots that must be filled with files: each is a slot FOLDER/path
     loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
     outputs: tuple[str, ...] = ()
@@ -267,14 +268,13 @@ KINDS: dict[str, JobKind] = {
     ),
     "evaluate": JobKind(
         label=_("Evaluate a model"),
-        doc=_(
-            "Measures a model in any form on a table or texts: metrics with intervals, slices, calibration, latency."
-        ),
+        doc=_("Measures a model in any form on a table, texts or images: metrics with intervals, latency, memory."),
         spec=EvaluateSpec,
         queue="cpu",
         network=Network.NONE,
         inputs=("model", "manifest", "table"),
         optional_folders=(BASE,),  # of an adapter
+        folder_inputs=("table",),  # of images
         loads=("model",),
         outputs=("evaluation", "rows", "replicates"),
         registers=("evaluation",),

@@ -195,8 +195,8 @@ def build_error(code: str, message: str, where: str, limit: Any = None, hint: st
 
 def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] = ()) -> list[dict[str, Any]]:
     filled = [*(i.slot for i in submission.inputs), *promised]
-    folders = (f"{folder}/..." for folder in kind.folders)
-    groups = (*kind.folders, *kind.spec_inputs, *kind.optional_folders)
+    folders = (f"{folder}/..." for folder in (*kind.folders, *kind.folder_inputs))
+    groups = (*kind.folders, *kind.folder_inputs, *kind.spec_inputs, *kind.optional_folders)
     accepted = (*kind.inputs, *kind.optional_inputs, *kind.spec_inputs, *kind.optional_folders, *folders)
     errors = [
         build_error(
@@ -234,14 +234,17 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
         build_error(
             "duplicate_slot", Message("The input {slot} is given twice.", slot=slot[:60]), f"/inputs/{slot[:60]}"
         )
-        for slot in sorted(slot for slot, times in Counter(filled).items() if times > 1)
+        for slot in (
+            *sorted(slot for slot, times in Counter(filled).items() if times > 1),
+            *(slot for slot in kind.folder_inputs if slot in filled and any(f.startswith(f"{slot}/") for f in filled)),
+        )
     ]
     return errors
 
 
 def takes_files(kind: JobKind, slot: str) -> bool:
     """Whether several inputs below the slot's name fill it, as files fill a folder."""
-    return kind.any_inputs or slot in kind.spec_inputs
+    return kind.any_inputs or slot in (*kind.spec_inputs, *kind.folder_inputs)
 
 
 def check_limits(submission: Submission) -> list[dict[str, Any]]:

@@ -431,7 +431,7 @@ class JobForm:
         return FormItem(kind="field", pointer=pointer, label=str(label), value=value, error=error, **more)
 
     def build_input_item(self, slot: str) -> FormItem:
-        required = slot in self.kind.inputs and not self.kind.user_code
+        required = slot in self.kind.inputs and slot not in self.kind.folder_inputs and not self.kind.user_code
         if self.kind.user_code and slot == CODE:
             choices = [("", _("none")), *list_archives(self.actor, self.project)]
             doc = _("The newest archives of this project. Or name a version below, in Code from a repository.")

@@ -102,6 +102,7 @@ LAYOUTS = {
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
         | frozenset({"/horizon", "/runs", "/threads", "/confidence"}),
         names=("/slices/*/column", "/group"),
+        images="/images",
     ),
     "evaluate_predictions": FormLayout(
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})

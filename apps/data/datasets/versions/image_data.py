@@ -1,8 +1,9 @@
-"""The dataset version that a training on images names, as inputs of its job."""
+"""The dataset version that a training on images, or an evaluation on them, names, as inputs of its job."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,10 +26,11 @@ MAX_FILES = 20_000  # of one job
 MAX_VERSIONS_OFFERED = 100  # newest first
 REFERENCE = re.compile("^([^:]+):v?([0-9]+)$")
 FIELD = f"/spec/{IMAGES}"
+TABLE = "table"  # the slot of an evaluation, which images fill as files of a folder
 
 
-def resolve_images(actor: Actor, project: Project, spec: BaseModel) -> list[InputSpec]:
-    """One input for each image of the version that the spec names, and for the table of their labels.
+def resolve_images(actor: Actor, project: Project, spec: BaseModel, slot: str = IMAGES) -> list[InputSpec]:
+    """One input for each image of the version that the spec names, and for the table of their labels, below `slot`.
 
     Raises Invalid for a version that is not there, holds no images, or too many.
     """
@@ -37,26 +39,41 @@ def resolve_images(actor: Actor, project: Project, spec: BaseModel) -> list[Inpu
         return []
     name, number = match.groups()
     try:
-        files = list_files(actor, get_version(actor, project, name, number))
+        version = get_version(actor, project, name, number)
+        files = list_files(actor, version)
     except PlaneError as failure:
         raise combine_errors([build_image_error("data_unknown", failure.message, "NAME:vN")]) from failure
+    return [
+        InputSpec(slot=build_image_slot(file.path, slot), digest=file.artifact_id)
+        for file in select_image_files(version, files)
+    ]
+
+
+def resolve_test_images(actor: Actor, project: Project, spec: BaseModel) -> list[InputSpec]:
+    """As `resolve_images`, of an evaluation: in the place of its table."""
+    return resolve_images(actor, project, spec, TABLE)
+
+
+def select_image_files(version: DatasetVersion, files: Sequence[DatasetFile]) -> list[DatasetFile]:
+    """The images among the files of a version, and the tables of their labels before them; Invalid as above."""
+    name, number = version.dataset.name, version.number
     images = [file for file in files if file.path.lower().endswith(SUFFIXES)]
     if not images:
-        message = Message("{name}:v{number} holds no image.", name=name[:60], number=number)
+        message = Message("{name}:v{number} holds no image.", name=name, number=number)
         raise combine_errors([build_image_error("no_images", message, ", ".join(SUFFIXES))])
     if len(images) > MAX_FILES:
-        message = Message("{name}:v{number} holds {count:,} images.", name=name[:60], number=number, count=len(images))
+        message = Message("{name}:v{number} holds {count:,} images.", name=name, number=number, count=len(images))
         raise combine_errors([build_image_error("too_many_files", message, MAX_FILES)])
     tables = [file for file in files if file.path in (IMAGE_TABLE_PATH, *MANIFESTS)]
-    return [InputSpec(slot=build_image_slot(file.path), digest=file.artifact_id) for file in (*tables, *images)]
+    return [*tables, *images]
 
 
-def build_image_slot(path: str) -> str:
+def build_image_slot(path: str, folder: str = IMAGES) -> str:
     """Where the engine finds the file: its path below the folder of images."""
-    slot = str(PurePosixPath(IMAGES) / path)
+    slot = str(PurePosixPath(folder) / path)
     if len(slot) > SLOT_LIMIT:
         message = Message("The path {path} is too long for an input.", path=path[:60])
-        raise combine_errors([build_image_error("too_long", message, SLOT_LIMIT - len(IMAGES) - 1)])
+        raise combine_errors([build_image_error("too_long", message, SLOT_LIMIT - len(folder) - 1)])
     return slot
 
 

@@ -16,7 +16,9 @@ from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import get_main_file
+from apps.data.datasets.versions.image_data import TABLE, format_image_reference
 from apps.ml.registry.documents import read_document
+from apps.ml.registry.evaluations.image_sets import compare_data, takes_images
 from apps.ml.registry.evaluations.sets import (
     check_fits,
     check_set_name,
@@ -142,10 +144,13 @@ def submit_evaluation(
     if running is not None:
         return running.job, False
     timing_fields = {key: value for key, value in (timing or {}).items() if key in TIMING_FIELDS and value is not None}
-    digests = {"model": chosen.artifact_id, "manifest": chosen.manifest_id, "table": on.table_id}
+    digests = {"model": chosen.artifact_id, "manifest": chosen.manifest_id}
+    data = {"images": format_image_reference(on.dataset_version)} if takes_images(version) else {}
+    if not data:
+        digests[TABLE] = on.table_id
     submission = Submission(
         kind=KIND,
-        spec={**on.spec, **timing_fields, "horizon": get_horizon(version)},
+        spec={**on.spec, **timing_fields, **data, "horizon": get_horizon(version)},
         inputs=[InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()],
         register=register,
         name=f"{version} {chosen.name} on {format_set_reference(on)}"[:120],
@@ -195,7 +200,7 @@ def register_evaluation(
     outputs_by_slot = {row[0]: row for row in outputs}
     artifact, document = outputs_by_slot["evaluation"][1], outputs_by_slot["evaluation"][4]
     on = find_set(project, set_name)
-    check_document(job, document, artifact.pk, on, ("model", "manifest", "table"), EvaluateSpec)
+    check_document(job, document, artifact.pk, on, ("model", "manifest"), EvaluateSpec)
     variants = Variant.objects.select_related("version__model").filter(
         artifact=document["model"], manifest=document["manifest"], version__model__project=project
     )
@@ -236,7 +241,7 @@ def check_document(
         "what it wrote": (sha256_hex(text), digest),
         "schema": (document.get("schema"), SCHEMA),
         **{slot: (document.get(slot), inputs.get(slot)) for slot in slots},
-        "the set's table": (document.get("table"), on.table_id),
+        **compare_data(document, inputs, on),
         "task": (document.get("task"), on.task),
         "target": (document.get("target"), on.target),
         "spec": (

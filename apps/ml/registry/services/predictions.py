@@ -184,7 +184,7 @@ def register_predictions(
     artifact, document = outputs_by_slot["evaluation"][1], outputs_by_slot["evaluation"][4]
     on, version = find_set(project, set_name), get_predictable_version(project, version_key)
     check_fits(version, on)
-    check_document(job, document, artifact.pk, on, ("predictions", "table"), PredictionsSpec)
+    check_document(job, document, artifact.pk, on, ("predictions",), PredictionsSpec)
     check_bar(version, on, build_actor_from_grant(job.grant), job)  # it may have been promoted meanwhile
     with transaction.atomic():
         return insert_evaluation(actor, on, version, job, artifact, outputs_by_slot["replicates"][1], document)

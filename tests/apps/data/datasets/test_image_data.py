@@ -62,6 +62,31 @@ def test_what_is_not_there_is_named(submit_training, images, added, held):
     assert not Job.objects.exists()
 
 
+def test_an_evaluation_takes_images_in_the_place_of_its_table(project, engineer, actor_for, images, held):
+    def submit(spec, *slots):
+        inputs = [InputSpec(slot=slot, digest=held(slot.encode()).digest) for slot in ("model", "manifest", *slots)]
+        submission = Submission(kind="evaluate", spec=spec, inputs=inputs)
+        return submit_job(actor=actor_for(engineer), project=project, submission=submission)[0]
+
+    slots = set(submit({"images": "wti-daily:v1"}).inputs.values_list("slot", flat=True))
+    assert slots == {"model", "manifest", "table/images.csv", "table/cat/1.png", "table/dog/2.JPG"}
+    assert submit({}, "table/1.png").inputs.count() == 3
+    cases = {
+        "neither": ({}, [], ("input_missing", "/inputs/table")),
+        "both": ({"images": "wti-daily:v1"}, ["table"], ("duplicate_slot", "/inputs/table")),
+        "no version": ({"images": "wti-daily:v9"}, ["table"], ("data_unknown", "/spec/images")),
+        "another folder": ({}, ["table", "images/1.png"], ("unknown_slot", "/inputs/images/1.png")),
+    }
+    wrong = {}
+    for name, (spec, more, expected) in cases.items():
+        with pytest.raises(PlaneError) as failure:
+            submit(spec, *more)
+        errors = [(error["code"], error["field"]) for error in failure.value.errors]
+        if errors != [expected]:
+            wrong[name] = errors
+    assert wrong == {}
+
+
 def test_a_slot_that_is_no_folder_of_this_kind(submit_training, images, held):
     with pytest.raises(PlaneError) as failure:
         submit_training("wti-daily:v1", [InputSpec(slot="table", digest=held(b"t").digest)])
