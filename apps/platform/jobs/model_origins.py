@@ -52,10 +52,13 @@ def find_base_inputs(kind: JobKind, model_job: Job | None, inputs: Collection[Fi
     return list(model_job.inputs.filter(Q(slot=BASE) | Q(slot__startswith=f"{BASE}/")).order_by("slot"))
 
 
-def add_model_extra(needs: Needs, kind: JobKind, model_job: Job | None) -> Needs:
-    """The needs of a job that runs a model of any family: with what the kind that made the model needs besides the
-    core."""
-    if needs.extra or model_job is None or not kind.optional_folders or model_job.kind not in KINDS:
+def add_model_needs(needs: Needs, kind: JobKind, model_job: Job | None) -> Needs:
+    """The needs of a job that runs a model of any family: with the extra of the kind that made the model, and at least
+    the memory that this took, unless memory was asked for.
+    """
+    maker = KINDS.get(model_job.kind) if model_job is not None and kind.optional_folders else None
+    if model_job is None or maker is None or maker.user_code or not maker.needs.extra:
         return needs
-    maker = KINDS[model_job.kind]
-    return needs if maker.user_code else replace(needs, extra=maker.needs.extra)
+    is_default = needs.memory_bytes == kind.needs.memory_bytes
+    memory = max(needs.memory_bytes, model_job.need_memory_bytes if is_default else 0)
+    return replace(needs, extra=needs.extra or maker.needs.extra, memory_bytes=memory)

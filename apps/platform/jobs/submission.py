@@ -20,7 +20,7 @@ from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
 from apps.platform.jobs.machine_code import find_foreign_code
-from apps.platform.jobs.model_origins import add_model_extra, find_base_inputs, find_model_job
+from apps.platform.jobs.model_origins import add_model_needs, find_base_inputs, find_model_job
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling.memory_fit import (
     MemoryFit,
@@ -148,7 +148,7 @@ def validate_submission(
         slot_errors = [error for error in slot_errors if not error["field"].startswith("/spec/")]
     errors += [error for error in slot_errors if error["field"] not in explained]
     errors += check_limits(submission) + check_register(kind, submission)
-    needs = add_model_extra(resolve_needs(kind, submission, spec), kind, model_job)
+    needs = add_model_needs(resolve_needs(kind, submission, spec), kind, model_job)
     errors += check_device(spec, needs) + check_extra(kind, needs) + check_nodes(kind, submission.kind, spec, needs)
     if kind.check is not None and spec is not None:
         errors += kind.check(spec)

@@ -1,4 +1,4 @@
-"""A job that runs a model takes what the model's own job tells: the base of an adapter, and the extra."""
+"""A job that runs a model takes what the model's own job tells: the base of an adapter, the extra, the memory."""
 
 import json
 
@@ -15,6 +15,7 @@ from apps.platform.nodes.extras import LANGUAGE
 from apps.platform.nodes.models import Node
 
 pytestmark = pytest.mark.django_db
+MEMORY = 8 * 2**30
 BASE = {f"base/{name}": f"b{place}" + "0" * 62 for place, name in enumerate(("config.json", "model.safetensors"))}
 
 
@@ -34,7 +35,7 @@ def train(project, hold):
     """train(kind, method, letter) -> the digest of the model that a job of the project made."""
 
     def make(kind="train_language", method="lora", letter="a", state="succeeded"):
-        facts = {"kind": kind, "state": state, "grant": {}, "time_limit_seconds": 60}
+        facts = {"kind": kind, "state": state, "grant": {}, "time_limit_seconds": 60, "need_memory_bytes": MEMORY}
         job = Job.objects.create(project=project, spec=json.dumps({"method": method}), **facts)
         for slot, digest in BASE.items():
             job.inputs.create(slot=slot, artifact=hold(digest))
@@ -64,7 +65,7 @@ def get_base(job: Job) -> dict[str, str]:
 def test_an_adapter_brings_the_base_of_its_training(evaluate, train, hold):
     model = InputSpec(slot="model", digest=train())
     job = evaluate(model)
-    assert (get_base(job), job.need_extra) == (BASE, LANGUAGE)
+    assert (get_base(job), job.need_extra, job.need_memory_bytes) == (BASE, LANGUAGE, MEMORY)
     other = hold("e0" + "0" * 62).pk
     assert get_base(evaluate(model, InputSpec(slot="base", digest=other))) == {"base": other}
 
@@ -79,8 +80,8 @@ def test_a_job_that_has_not_ended_is_known_too(evaluate, train):
 def test_other_models_bring_none(evaluate, train):
     cases = {"full": ("train_language", "full", "f"), "table": ("train", "", "c")}
     jobs = {name: evaluate(InputSpec(slot="model", digest=train(*facts))) for name, facts in cases.items()}
-    found = {name: (get_base(job), job.need_extra) for name, job in jobs.items()}
-    assert found == {"full": ({}, LANGUAGE), "table": ({}, "")}
+    found = {name: (get_base(job), job.need_extra, job.need_memory_bytes) for name, job in jobs.items()}
+    assert found == {"full": ({}, LANGUAGE, MEMORY), "table": ({}, "", 2 * 2**30)}
 
 
 def test_without_the_extra_it_is_not_queued(evaluate, train, node):
