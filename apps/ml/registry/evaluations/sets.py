@@ -19,6 +19,7 @@ from deepseek.messages import N_, Message
 
 REVISION = re.compile(r"(.+)-r([1-9][0-9]{0,8})")
 NAME_LIMIT = 39  # so that the name with its revision is a name still
+TEXT_TASKS = ("entities", "language")
 PRIMARY = {
     "classification": "accuracy",
     "regression": "rmse",
@@ -102,7 +103,7 @@ def parse_set_spec(
         errors.append(
             build_error("bad_task", Message("{task!r} is no task.", task=task[:40]), "task", ", ".join(METRICS))
         )
-    errors += iter_column_errors(target, parsed, version)
+    errors += iter_column_errors(task, target, parsed, version)
     if parsed is not None and task in METRICS:
         errors += iter_task_errors(task, primary, parsed)
     if errors or parsed is None:
@@ -128,9 +129,11 @@ def iter_task_errors(task: str, primary: str, spec: EvaluateSpec) -> Iterable[di
         )
 
 
-def iter_column_errors(target: str, spec: EvaluateSpec | None, version: DatasetVersion) -> Iterable[dict[str, Any]]:
-    """A version that says which columns it has must have those that are named."""
-    columns = [str(column.get("name")) for column in version.columns]
+def iter_column_errors(
+    task: str, target: str, spec: EvaluateSpec | None, version: DatasetVersion
+) -> Iterable[dict[str, Any]]:
+    """A version that says which columns it has must have those that are named. The target of texts is no column."""
+    columns = [] if task in TEXT_TASKS else [str(column.get("name")) for column in version.columns]
     named_columns = {"target": target}
     if spec is not None:
         named_columns |= {
