@@ -8,6 +8,7 @@ import pytest
 from apps.data.datasets.services import create_dataset
 from apps.data.datasets.versions.manifest import JSON_LINES, UNKNOWN_TYPE
 from apps.data.datasets.versions.registration import add_version
+from apps.ml.sweeps.models import Sweep
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.specforms.spec_form import SpecForm
@@ -46,12 +47,11 @@ def post(engineer, web, add_folder):
     add_folder("base", FILES)
     texts = add_folder("texts", {"texts.jsonl": TEXTS}, JSON_LINES)["texts.jsonl"]
 
-    def send(**fields):
+    def send(address="/p/demo/jobs/new/train_language", **fields):
         client = web(engineer)
-        page = client.get("/p/demo/jobs/new/train_language").content.decode()
-        assert f'value="{texts}"' in page  # offered
+        assert f'value="{texts}"' in client.get(address).content.decode()  # offered
         data = {"inputs/texts": texts, "/base": "base:v1", "op": "submit"}
-        return client.post("/p/demo/jobs/new/train_language", {**data, **fields})
+        return client.post(address, {**data, **fields})
 
     return send
 
@@ -89,3 +89,13 @@ def test_errors_stand_beside_their_fields(post, add_folder):
     assert found == {pointer: (422, {pointer}) for pointer in cases}
     assert all(texts.values()), texts
     assert not Job.objects.exists()
+
+
+def test_a_sweep_is_begun_by_its_form(post, engineer, web):
+    settings = {"metric": "validation_loss", "direction": "minimize", "value": "last", "trials": "2", "parallel": "1"}
+    parameter = {"type": "int", "name": "/lora/rank", "low": "1", "high": "8"}
+    fields = {f"/sweep/{name}": value for name, value in settings.items()}
+    fields |= {f"/sweep/space/0/{name}": value for name, value in parameter.items()}
+    answer = post(address="/p/demo/sweeps/new/train_language", **fields)
+    assert answer.status_code == 302, [(i.pointer, i.error) for i in answer.context["form"].problems]
+    assert '"base":"base:v1"' in Sweep.objects.get().document
