@@ -73,6 +73,10 @@ def test_a_version_becomes_a_model_that_is_measured(images, train, submit, api, 
     assert client.get(f"{version}/gates").json()["gates"][0]["verdict"] == "no_baseline"  # it is the baseline itself
     for path in ("models/pictures/1/evaluations", "models/pictures/baselines", f"jobs/{job.pk}", "jobs/new/evaluate"):
         assert web(engineer).get(f"/p/demo/{path}").status_code == 200, path
+    form = {f"inputs/{slot}": outputs[slot] for slot in ("model", "manifest")}
+    form |= {"/images": "pictures:v1", "op": "submit"}
+    assert web(engineer).post("/p/demo/jobs/new/evaluate", form).status_code == 302
+    assert Job.objects.latest("pk").inputs.filter(slot__startswith="table/").count() == 25  # with images.csv
 
 
 def test_broken_images_end_the_job_where_none_may_be(images, train):

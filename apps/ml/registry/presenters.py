@@ -188,7 +188,7 @@ def format_loading_commands(version: ModelVersion, server: str) -> str:
 
 
 def format_predict_call(document: Mapping[str, Any]) -> str:
-    """A call with one text, or one row of zeros as wide as the signature says; "" where it does not say.
+    """A call with one text, one image, or one row of zeros as wide as the signature says; "" where it does not say.
 
     Where the model takes categories, the first of each stands in its place.
     """
@@ -196,6 +196,9 @@ def format_predict_call(document: Mapping[str, Any]) -> str:
     if inputs and inputs[0].get("dtype") == "string":
         body = json.dumps({"features": ["Ada Lovelace met Charles Babbage."]})
         return f"curl -H 'Content-Type: application/json' \\\n  -d '{body}' \\\n  {SERVE_ADDRESS}"
+    if (document.get("architecture") or {}).get("type") == "image":  # as an argument a shell would refuse a large one
+        body = """printf '{"features": "%s"}' "$(base64 -w0 image.jpg)\""""
+        return f"{body} |\n  curl -H 'Content-Type: application/json' -d @- {SERVE_ADDRESS}"
     width = inputs[0]["shape"][-1] if inputs and inputs[0].get("shape") else None
     if not isinstance(width, int) or width < 1:
         return ""

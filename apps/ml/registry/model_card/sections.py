@@ -150,15 +150,16 @@ def build_metrics(evaluations: Sequence[Evaluation], documents: Mapping[int, Map
     )
     blocks: list[Block] = [Text(text)]
     if names:
-        blocks.append(
-            Points(
-                [
-                    f"{name}: {METRIC_DESCRIPTIONS.get(name.split('_at_')[0], 'see docs/evaluations.md')}"
-                    for name in names
-                ]
-            )
-        )
+        blocks.append(Points([f"{name}: {describe_metric(name)}" for name in names]))
     return Section("Metrics", blocks)
+
+
+def describe_metric(name: str) -> str:
+    """What a metric is in a few words; those of one class or label, as recall_cat, are described as that of two."""
+    kind, _, label = name.partition("_")
+    if name not in METRIC_DESCRIPTIONS and label and kind in ("recall", "precision", "f1"):
+        return f"{kind} of {label}"
+    return METRIC_DESCRIPTIONS.get(name.split("_at_")[0], "see docs/evaluations.md")
 
 
 METRIC_DESCRIPTIONS = {

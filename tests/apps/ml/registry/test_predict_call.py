@@ -12,3 +12,9 @@ def test_a_category_is_given_as_a_word():
 
 def test_numbers_are_zeros():
     assert """'{"features": [[0.0, 0.0]]}'""" in format_predict_call({"signature": SIGNATURE, "features": ["x", "y"]})
+
+
+def test_an_image_is_given_as_a_file():
+    signature = {"inputs": [{"name": "features", "dtype": "float32", "shape": [-1, 3, 32, 32]}]}
+    call = format_predict_call({"signature": signature, "features": ["image"], "architecture": {"type": "image"}})
+    assert """'{"features": "%s"}' "$(base64 -w0 image.jpg)" |""" in call
