@@ -12,7 +12,8 @@ from deepseek.job import EngineError, build_checkpoint_path
 from deepseek.models.figures import Figures
 from deepseek.models.manifest import ModelManifest
 from tests.deepseek.entities.making import draw_texts, train_to, write_jsonl
-from tests.deepseek.train.test_train_resume import Stopped, Stops
+from tests.deepseek.killing import train_until_killed
+from tests.deepseek.train.test_train_resume import Stops
 
 FILES = ("model.safetensors", "model.json", "figures.json", "heldout.jsonl", "samples.json")
 
@@ -43,8 +44,7 @@ def test_the_model_answers_as_it_was_measured(trained):
 # 42 texts: 6 steps in each of two epochs, then 3 and 3.
 @pytest.mark.parametrize(("at", "later"), [(3, 2), (15, 0)])
 def test_going_on_is_bit_exact(texts, tmp_path, at, later):
-    with pytest.raises(Stopped):
-        train_to(tmp_path / "out", texts, Stops(at, later))
+    train_until_killed(lambda report: train_to(tmp_path / "out", texts, report), at, later)
     assert build_checkpoint_path(tmp_path / "out").exists()
     report = Stops()
     train_to(tmp_path / "out", texts, report)

@@ -19,7 +19,7 @@ from deepseek.models.manifest import ImageArchitecture
 from deepseek.models.predictor import load_predictor
 from tests.deepseek.conftest import Recorder
 from tests.deepseek.images.conftest import CLASSES, fill_folder
-from tests.deepseek.train.test_train_resume import Stopped, Stops
+from tests.deepseek.killing import train_until_killed
 
 RESUMED = {
     "epochs": 3,
@@ -83,8 +83,7 @@ def test_samples_are_small_pictures_of_what_was_wrong(train, images):
 @pytest.mark.parametrize(("at", "later"), [(2, 1), (6, 0)])
 def test_going_on_is_bit_exact(train, images, tmp_path, at, later):
     whole = train(images, "whole", **RESUMED)
-    with pytest.raises(Stopped):
-        train(images, "out", **RESUMED, report=Stops(at, later))
+    train_until_killed(lambda report: train(images, "out", **RESUMED, report=report), at, later)
     assert train(images, "out", **RESUMED) == whole
     for name in ("model.safetensors", "model.json", "figures.json", "heldout.safetensors", "diagnostics.json"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name

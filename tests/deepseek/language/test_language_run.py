@@ -10,6 +10,7 @@ from deepseek.language.spec import LanguageSpec
 from deepseek.models.manifest import ModelManifest
 from deepseek.models.network import read_assets
 from tests.deepseek.conftest import Recorder
+from tests.deepseek.killing import train_until_killed
 
 
 @pytest.mark.parametrize(("version", "method"), [(3, "full"), (4, "lora")])
@@ -51,14 +52,10 @@ def test_an_adapter_names_the_files_of_its_base(bases, fine_tune, tmp_path):
 def test_it_resumes_bit_for_bit(bases, fine_tune, tmp_path, version, method):
     fields = {"method": method, "checkpoint_every": 3, "micro_batch": 2, "activation_checkpointing": True}
 
-    class Keeper(Recorder):
-        def checkpoint(self, path, step):
-            super().checkpoint(path, step)
-            (tmp_path / f"checkpoint-{step}").write_bytes(path.read_bytes())
-
+    train_until_killed(lambda report: fine_tune(bases[version], "rest", report, **fields), 3, 1)
     rest = Recorder()
-    fine_tune(bases[version], "whole", Keeper(), **fields)
-    fine_tune(bases[version], "rest", rest, {"checkpoint": tmp_path / "checkpoint-3"}, **fields)
+    fine_tune(bases[version], "rest", rest, **fields)
+    fine_tune(bases[version], "whole", **fields)
     assert any("checkpoint of step 3" in line for _, line in rest.lines)
     assert (tmp_path / "rest/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
 

@@ -34,7 +34,7 @@ class Stops(Silent):
         if not name.startswith("system/"):  # tells of the machine
             self.points.append((name, step, value))
         if self.at and self.later and step >= self.at + self.later:
-            raise Stopped
+            self.stop()
 
     def log(self, text, *, level="info"):
         self.lines.append((level, text))
@@ -42,7 +42,10 @@ class Stops(Silent):
     def checkpoint(self, path, step):
         self.steps.append(step)
         if step == self.at and not self.later:
-            raise Stopped
+            self.stop()
+
+    def stop(self):
+        raise Stopped
 
 
 class Uninterrupted:
