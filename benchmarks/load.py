@@ -3,12 +3,13 @@
     python benchmarks/load.py [--clients 30] [--seconds 60] [--pause 1] [--rows 200]       SQLite
     DATABASE_URL=postgres://user@host/any python benchmarks/load.py                        an empty database of its own
 
-Starts a plane (2 web processes) that holds `rows` of everything (tests/walking.py). Each client keeps a connection and
-draws its next request from DAY, by its weight; `--pause` seconds on average lie between two (with 0 the processors are
-full whatever the plane does, and the figures are those of a queue). Prints p50, p99 and the longest of each request, of
-reads and of writes, the rate, the errors, the processor time of the web processes a request, which is worth something
-on a busy machine too, and what they hold in memory: at the start, at the end, and the slope of a line through the
-second half. `--assert` ends with status 1 where reads have a p99 of 500 ms or more, or anything an error.
+Starts a plane (2 web processes of 64 threads, or as WEB_WORKERS and WEB_THREADS say) that holds `rows` of everything
+(tests/walking.py). Each client keeps a connection and draws its next request from DAY, by its weight; `--pause` seconds
+on average lie between two (with 0 the processors are full whatever the plane does, and the figures are those of a
+queue). Prints p50, p99 and the longest of each request, of reads and of writes, the rate, the errors, the processor
+time of the web processes a request, which is worth something on a busy machine too, and what they hold in memory: at
+the start, at the end of each minute, and the slope of a line through the second half. `--assert` ends with status 1
+where reads have a p99 of 500 ms or more, or anything an error.
 """
 
 from __future__ import annotations
@@ -225,6 +226,8 @@ def report(clients: list[Client], elapsed: float, samples: list[tuple[float, flo
     if samples:
         first, last, change = samples[0][1], samples[-1][1], slope(samples)
         print(f"Web processes together: {first:.0f} MB, then {last:.0f} MB; {change:+.1f} MB a minute at the end.")
+        minutes = {int(minute - samples[0][0]): size for minute, size in samples}
+        print(f"At the end of each minute, MB: {' '.join(f'{size:.0f}' for size in minutes.values())}.")
     return quantile(together[READ], 0.99) < TARGET_P99 and not errors
 
 
@@ -237,8 +240,9 @@ def seeded_plane(rows: int) -> Iterator[tuple[Any, str, dict[str, Any]]]:
         from tests.faults.homes import prepare_home
         from tests.faults.running import Running, environment_of
 
-        more = {name: os.environ[name] for name in ("DATABASE_URL", "WEB_WORKERS") if name in os.environ}
-        environment = environment_of(Path(folder), WEB_THREADS="64", DISPATCH_SECONDS="1", LEASE_SECONDS="30", **more)
+        names = ("DATABASE_URL", "WEB_WORKERS", "WEB_THREADS")
+        more = {"WEB_THREADS": "64", **{name: os.environ[name] for name in names if name in os.environ}}
+        environment = environment_of(Path(folder), DISPATCH_SECONDS="1", LEASE_SECONDS="30", **more)
         prepare_home(environment, accounts=False)
         token = "dso_" + secrets.token_urlsafe(24)
         console = Console(environment)
