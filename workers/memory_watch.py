@@ -13,7 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-WATCH_SECONDS = 0.05  # between two looks: an allocator of 4 GB/s is 200 MB above its limit when it is ended
+ALLOCATION_RATE = 4e9  # bytes a second that a process may take: no look is due before they could reach the limit
+WATCH_SECONDS = 0.05  # between two looks near the limit: such a process is 200 MB above it when it is ended
+LATEST_WATCH_SECONDS = 0.25  # between two looks far below it
 TREE_SECONDS, LATEST_TREE_SECONDS = 0.25, 0.75  # between two looks for new processes
 TREE_SHARE = 20  # a look for them goes through all of the machine's: it takes a twentieth of a core at most, if it can
 EXACT_SECONDS = 0.5  # the longest pause after an exact look, which walks the page tables of the whole tree
@@ -40,7 +42,7 @@ class TreeMemory:
         group: Path | None = None,
         proc: Path = Path("/proc"),
     ) -> None:
-        self.limit, self.group, self.peak = limit, group, 0
+        self.limit, self.group, self.peak, self.used = limit, group, 0, 0
         self._list_processes, self._proc = list_processes, proc
         self._pids: list[int] = []
         self._files = 0
@@ -49,9 +51,15 @@ class TreeMemory:
 
     def is_exceeded(self) -> bool:
         """Look once; whether the tree takes more than its limit."""
-        used = self.measure()
-        self.peak = max(self.peak, used)
-        return 0 < self.limit < used
+        self.used = self.measure()
+        self.peak = max(self.peak, self.used)
+        return 0 < self.limit < self.used
+
+    def compute_pause(self) -> float:
+        """Seconds until the next look is due, by what the tree could take meanwhile."""
+        if not self.limit:
+            return LATEST_WATCH_SECONDS
+        return min(LATEST_WATCH_SECONDS, max(WATCH_SECONDS, (self.limit - self.used) / ALLOCATION_RATE))
 
     def is_ended_by_kernel(self) -> bool:
         """Whether the cgroup of the attempt ran into its own limit, so that the kernel killed its processes.

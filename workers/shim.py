@@ -259,7 +259,7 @@ def wait_for_end(engine: Engine, lifeline: int, memory: memory_watch.TreeMemory)
     """Watch the tree until something ends it: 0 the engine itself, STOPPED the worker, MEMORY_LIMIT its memory."""
     child = os.pidfd_open(engine.pid)
     while True:
-        ready, _, _ = select.select([lifeline, child], [], [], memory_watch.WATCH_SECONDS)
+        ready, _, _ = select.select([lifeline, child], [], [], memory.compute_pause())
         engine.reap()
         if child in ready or engine.status is not None:
             return 0

@@ -226,3 +226,14 @@ def test_look_is_cheap(engine):
         tree.measure()
     assert time.process_time() - began < 0.01
     assert memory_watch.WATCH_SECONDS <= 0.1
+
+
+def test_looks_come_sooner_near_the_limit(proc):
+    """No allocator can take what is left of the limit before the next look."""
+    proc.add(anonymous=1000)
+    pauses = {}
+    for limit in (0, 9000, 1400, 1010, 900):
+        tree = TreeMemory(limit * MIB, list_processes=lambda: proc.pids, proc=proc.folder)
+        tree.is_exceeded()
+        pauses[limit] = round(tree.compute_pause(), 2)
+    assert pauses == {0: 0.25, 9000: 0.25, 1400: 0.1, 1010: 0.05, 900: 0.05}

@@ -57,11 +57,12 @@ class Command(BaseCommand):
         sampler = threading.Thread(target=self.every, args=(SAMPLE_SECONDS / 2, "sampler", self.sample), daemon=True)
         sampler.start()
         rest = settings.ENV.dispatch_seconds
-        verifier = threading.Thread(target=self.every, args=(rest, "verifier", self.verify), daemon=True)
+        later = 2 * rest  # nobody waits for these, and with both cores full a round of each is work that a job lacks
+        verifier = threading.Thread(target=self.every, args=(later, "verifier", self.verify), daemon=True)
         verifier.start()
-        teller = threading.Thread(target=self.every, args=(rest, "teller", self.tell), daemon=True)
+        teller = threading.Thread(target=self.every, args=(later, "teller", self.tell), daemon=True)
         teller.start()
-        judge = threading.Thread(target=self.every, args=(rest, "judge", self.judge), daemon=True)
+        judge = threading.Thread(target=self.every, args=(later, "judge", self.judge), daemon=True)
         judge.start()
         sweeper = threading.Thread(target=self.every, args=(rest, "sweeper", self.sweep), daemon=True)
         sweeper.start()
