@@ -74,9 +74,7 @@ def list_words(line: str) -> Iterator[tuple[str, str]]:
             yield word, tag
 
 
-def measure_entities(
-    write: Callable[[Path], None], epochs: int, folder: Path, options: argparse.Namespace
-) -> Row:
+def measure_entities(write: Callable[[Path], None], epochs: int, folder: Path, options: argparse.Namespace) -> Row:
     texts, epochs = folder / "texts", options.epochs or epochs
     write(texts)
     spec = EntitiesSpec(**SPEC, schedule=SCHEDULE, epochs=epochs, threads=options.threads)
