@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from deepseek.fit.families import estimate_memory
 from deepseek.fit.memory import DataFacts, MemoryEstimate
 
-SWITCHES = (("activation_checkpointing", True), ("checkpoint_activations", True), ("method", "lora"))
+SWITCHES = (("activation_checkpointing", True), ("method", "lora"))
 """Fields of some families' specs, and the value that takes less memory."""
 
 
@@ -29,7 +30,9 @@ def list_remedies(
         return estimated
 
     remedies = []
-    for changes in (_shrink_micro_batch, _shrink_batch, _switch):
+    switches = [partial(_switch, name, value) for name, value in SWITCHES]
+    ways: list[Callable[[Any, int], Iterator[tuple[str, Any]]]] = [_shrink_micro_batch, _shrink_batch, *switches]
+    for changes in ways:
         for name, changed in changes(spec, estimate(spec).examples):
             estimated = estimate(changed)
             if fits(estimated):
@@ -55,7 +58,6 @@ def _shrink_batch(spec: Any, _examples: int) -> Iterator[tuple[str, Any]]:
         )
 
 
-def _switch(spec: Any, _examples: int) -> Iterator[tuple[str, Any]]:
-    for name, value in SWITCHES:
-        if getattr(spec, name, value) != value:
-            yield f"{name} {str(value).lower()}", spec.model_copy(update={name: value})
+def _switch(name: str, value: Any, spec: Any, _examples: int) -> Iterator[tuple[str, Any]]:
+    if getattr(spec, name, value) != value:
+        yield f"{name} {str(value).lower()}", spec.model_copy(update={name: value})
