@@ -1,17 +1,18 @@
-"""``deepseek fit COMMAND [INPUT] ...``: what a training would need of memory, by part, without training."""
+"""``deepseek fit COMMAND [INPUT ...] ...``: what a training would need of memory, by part, without training."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-from contextlib import suppress
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from deepseek.fit.facts import read_facts
 from deepseek.fit.families import FAMILIES, estimate_memory
-from deepseek.fit.memory import DataFacts, MemoryEstimate
+from deepseek.fit.memory import MemoryEstimate
+from deepseek.job import EngineError
+from deepseek.messages import N_
 
 
 def show_estimate(words: list[str]) -> int:
@@ -28,40 +29,41 @@ def show_estimate(words: list[str]) -> int:
     module, _, attribute = command.spec.partition(":")
     model = getattr(import_module(module), attribute)
     parser = _build_parser(names)
-    add_flags(parser, model, command.flags)
-    arguments = parser.parse_args(words)
+    add_flags(parser, model, command.flags, command.left_out)
+    arguments = parser.parse_intermixed_args(words)
     try:
         spec = read_spec(model, arguments)
     except ValidationError as error:
         raise convert_errors(error)[0] from error
-    facts = read_facts(arguments.input) if arguments.input else DataFacts()
     kind = words[0].replace("-", "_")
+    facts = read_facts(kind, check_inputs(arguments.inputs, command.slots), spec)
     estimate = estimate_memory(kind, spec, facts, nodes=arguments.nodes, gpus=arguments.gpus)
-    assert estimate is not None  # noqa: S101  the kind is one of FAMILIES
+    if estimate is None:
+        raise EngineError(
+            "wrong_inputs",
+            "Nothing is known of the model: its folder is the first input.",
+            field="inputs",
+            value="none",
+            limit=", ".join(command.slots),
+            hint=N_("Give the inputs of the training in their order, or leave the last ones out."),
+        )
     _print(estimate, as_json=arguments.json)
     return 0
 
 
-def read_facts(path: Path) -> DataFacts:
-    """Rows, columns and bytes of a table; of a Parquet file by its footer. Raises EngineError where it is none."""
-    from deepseek.tables.sources import read_whole_table
-
-    if path.is_dir():
-        return DataFacts(file_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        with suppress(OSError, ValueError), pq.ParquetFile(os.fsdecode(path)) as file:  # below it is told why not
-            return _count(file.schema_arrow, file.metadata.num_rows, path)
-    table = read_whole_table(path)
-    return _count(table.schema, table.num_rows, path)
-
-
-def _count(schema: Any, rows: int, path: Path) -> DataFacts:
-    from deepseek.train.columns import is_number
-
-    numbers = sum(is_number(field.type) for field in schema)
-    return DataFacts(rows=rows, columns=len(schema), number_columns=numbers, file_bytes=path.stat().st_size)
+def check_inputs(paths: list[Path], slots: Sequence[str]) -> list[Path]:
+    """The paths, of which the first ones may be given alone. Raises EngineError for more than there are slots."""
+    if len(paths) <= len(slots):
+        return paths
+    raise EngineError(
+        "wrong_inputs",
+        "The command takes {limit}; {count} inputs are given.",
+        count=len(paths),
+        field="inputs",
+        value=str(len(paths)),
+        limit=", ".join(slots),
+        hint=N_("Give the inputs of the training in their order, or leave the last ones out."),
+    )
 
 
 def _build_parser(names: list[str]) -> argparse.ArgumentParser:
@@ -71,7 +73,13 @@ def _build_parser(names: list[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("command", choices=names, metavar="COMMAND", help=", ".join(names))
-    parser.add_argument("input", nargs="?", type=Path, metavar="INPUT", help="its data; left out: as if there was none")
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        type=Path,
+        metavar="INPUT",
+        help="its inputs in their order; left out: as if there were none",
+    )
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="nodes that share the work (default: 1)")
     parser.add_argument("--gpus", type=int, default=0, metavar="N", help="GPUs of each node (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

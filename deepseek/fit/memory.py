@@ -7,7 +7,9 @@ measured peaks (benchmarks/fit.py).
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from deepseek.train.loop_spec import LoopSpec
 from deepseek.train.plan import count_total_steps
@@ -24,12 +26,23 @@ CUDA_CONTEXT = 600 * 10**6  # of each GPU, for a process that uses it; not measu
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What is known of the data before the job runs; None where it is not."""
+    """What is known of the data before the job runs; None where it is not.
+
+    `rows`: of a table, images of a folder, or texts of a file. `tokens` of all texts, `longest` of one of them, `words`
+    that occur more than once. `classes`: labels of images. `base`: the config.json of a base model, and `base_bytes` of
+    its tensors.
+    """
 
     rows: int | None = None
     columns: int | None = None
     number_columns: int | None = None
     file_bytes: int = 0
+    tokens: int | None = None
+    longest: int | None = None
+    words: int | None = None
+    classes: int | None = None
+    base: Mapping[str, Any] | None = None
+    base_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +57,15 @@ class NetworkCost:
     working: float  # of an example: more than that, for a moment
     forward: float  # of an example in a pass without gradients
     kept_once: int = 0  # saved however many examples: weights in 16 bits
+    working_once: int = 0  # more than that, for a moment
+    forward_once: int = 0  # likewise in a pass without gradients
+    stored: int | None = None  # what the best epoch and a checkpoint hold of it; None: all parameters and buffers
+    layer: int = 0  # of its largest layer's weights: where they are shared out, one is whole at a time
+
+    @property
+    def weights(self) -> int:
+        """Bytes that the best epoch and a checkpoint hold."""
+        return self.parameters + self.buffers if self.stored is None else self.stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +79,8 @@ class TrainingFacts:
     data: int  # of a process
     data_on_device: int = 0
     after: int = 0  # once the network is trained, beside its weights
+    loading: int = 0  # while the weights are read, beside them
+    serialized: int | None = None  # copies of the model while it is written; None: as a checkpoint has
     libraries: int = LIBRARIES
 
 
@@ -107,42 +131,62 @@ def count_examples_at_once(spec: LoopSpec, rows: int | None, nodes: int) -> int:
 def estimate_training(spec: LoopSpec, facts: TrainingFacts, *, nodes: int = 1, gpus: int = 0) -> MemoryEstimate:
     """The peak of a training on each of `nodes`, with so many GPUs on each."""
     examples = count_examples_at_once(spec, facts.training_rows, nodes)
-    ranks = spec.processes
+    ranks, world = spec.processes, count_parts(spec, nodes)
+    first = _count_gathered(spec, facts) if world > 1 else 0
     if not gpus:
         rank = _estimate_rank(spec, facts, examples, nodes, on_gpu=False)
         launcher = LAUNCHER if spec.strategy != "none" else 0
         host = rank.times(ranks)
-        return MemoryEstimate(
-            host=MemoryParts(**{**asdict(host), "libraries": host.libraries + launcher}), gpu=None, examples=examples
-        )
+        host = replace(host, libraries=host.libraries + launcher, copies=host.copies + first)
+        return MemoryEstimate(host=host, gpu=None, examples=examples)
     rank = _estimate_rank(spec, facts, examples, nodes, on_gpu=True)
-    weights = facts.cost.parameters + facts.cost.buffers
     host_rank = MemoryParts(
-        parameters=weights,  # made on the processor, then moved
-        copies=_count_written(spec, facts),  # brought back to be written
+        parameters=facts.cost.parameters + facts.cost.buffers,  # made on the processor, then moved
+        copies=max(facts.loading, 0 if world > 1 else _count_written(spec, facts)),  # brought back to be written
         data=facts.data,
         libraries=facts.libraries + CUDA_HOST,
     )
-    return MemoryEstimate(host=host_rank.times(ranks), gpu=rank.times(-(-ranks // gpus)), examples=examples)
+    host = host_rank.times(ranks)
+    return MemoryEstimate(
+        host=replace(host, copies=host.copies + first), gpu=rank.times(-(-ranks // gpus)), examples=examples
+    )
+
+
+def count_parts(spec: LoopSpec, nodes: int) -> int:
+    """Ranks that share out the weights, the gradients and the optimizer's numbers; 1: each has them all."""
+    return spec.processes * nodes if spec.strategy == "fsdp" else 1
 
 
 def _estimate_rank(spec: LoopSpec, facts: TrainingFacts, examples: int, nodes: int, *, on_gpu: bool) -> MemoryParts:
-    """The peak of one process, on its device: of a step, of validation, of the optimizer, or of writing."""
-    cost = facts.cost
-    step = examples * (cost.kept + cost.working) + cost.kept_once
+    """The peak of one process, on its device: of a step, of validation, of the optimizer, or of writing.
+
+    Where the weights are shared out it holds its part of them, and one layer whole.
+    """
+    cost, world = facts.cost, count_parts(spec, nodes)
+    whole = cost.parameters + cost.buffers
+    own, trainable = -(-whole // world), -(-cost.trainable // world)
+    step = examples * (cost.kept + cost.working) + cost.kept_once + cost.working_once
     validated = facts.validation_chunk
     if facts.validation_rows is not None:
         validated = min(validated, -(-facts.validation_rows // (spec.processes * nodes)))
     # AdamW's square roots: of all weights at once on a GPU, of one tensor after the other on a processor
-    moving = cost.trainable if on_gpu else 2 * cost.largest
-    passing = math.ceil(max(step, validated * cost.forward))
-    written = 0 if on_gpu else _count_written(spec, facts)
+    moving = trainable if on_gpu else 2 * -(-cost.largest // world)
+    passing = math.ceil(max(step, validated * cost.forward + cost.forward_once))
+    gathered = 0
+    if world > 1:
+        gathered = 2 * cost.layer  # the weights of a layer, and their gradients before they are shared out
+    written = 0 if on_gpu or world > 1 else _count_written(spec, facts)
+    best = -(-cost.weights // world)
+    copies = best + gathered + max(0, written - max(moving, passing))
+    if not on_gpu:  # the weights are read before anything else is there, whole on each rank
+        before = own + 3 * trainable + passing + copies
+        copies += max(0, whole + facts.loading - before)
     return MemoryParts(
-        parameters=cost.parameters + cost.buffers,
-        gradients=cost.trainable,  # with several ranks they lie in DistributedDataParallel's buckets
-        optimizer=MOMENTS * cost.trainable + max(0, moving - passing),
+        parameters=own,
+        gradients=trainable,  # with several ranks they lie in DistributedDataParallel's buckets
+        optimizer=MOMENTS * trainable + max(0, moving - passing),
         activations=passing,
-        copies=cost.parameters + cost.buffers + max(0, written - max(moving, passing)),
+        copies=copies,
         data=facts.data_on_device if on_gpu else facts.data,
         libraries=CUDA_CONTEXT if on_gpu else facts.libraries,
     )
@@ -153,9 +197,24 @@ def _count_written(spec: LoopSpec, facts: TrainingFacts) -> int:
     after the training, where that is more.
     """
     cost = facts.cost
-    is_due = True
-    if facts.training_rows is not None:
-        is_due = count_total_steps(spec.schedule, spec.epochs, facts.training_rows) >= spec.checkpoint_every
-    weights = cost.parameters + cost.buffers  # a checkpoint has them twice: those of now, and the best
-    written = SERIALIZED * (2 * weights + MOMENTS * cost.trainable if is_due else weights)
+    copies = SERIALIZED if facts.serialized is None else facts.serialized
+    written = copies * cost.weights
+    if is_checkpoint_due(spec, facts):  # it has the weights twice: those of now, and the best
+        written = SERIALIZED * (2 * cost.weights + MOMENTS * cost.trainable)
     return max(written, facts.after)
+
+
+def _count_gathered(spec: LoopSpec, facts: TrainingFacts) -> int:
+    """What the first rank has of weights that are shared out when it writes a checkpoint, or the model: them whole."""
+    cost = facts.cost
+    at_the_end = cost.parameters + cost.buffers + cost.weights
+    if not is_checkpoint_due(spec, facts):
+        return at_the_end
+    return max(at_the_end, (1 + SERIALIZED) * (2 * cost.weights + MOMENTS * cost.trainable))
+
+
+def is_checkpoint_due(spec: LoopSpec, facts: TrainingFacts) -> bool:
+    """Whether the training has so many steps; taken for granted while its rows are not known."""
+    if facts.training_rows is None:
+        return True
+    return count_total_steps(spec.schedule, spec.epochs, facts.training_rows) >= spec.checkpoint_every

@@ -95,7 +95,7 @@ def trace_step(
 
         live = _LiveBytes()
         live.seen |= owned
-        for parameter in network.parameters():
+        for parameter in filter(lambda parameter: parameter.requires_grad, network.parameters()):
             parameter.register_post_accumulate_grad_hook(live.leave_out_gradient)  # type: ignore[no-untyped-call]
         precision: AbstractContextManager[Any] = torch.autocast(device, dtype=dtype) if dtype else nullcontext()
         with live, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

@@ -33,6 +33,7 @@ LIGHT = [
     "deepseek.distributed.parameter_server",
     "deepseek.evaluate.document",
     "deepseek.evaluate.spec",
+    "deepseek.fit.architectures",
     "deepseek.fit.families",
     "deepseek.fit.remedies",
     "deepseek.flags",

@@ -13,7 +13,7 @@ ALLOWED = re.compile(
       | deepseek\.(clean|train)\.plan     # what it would do, for the preview of a form
       | deepseek\.train\.schedule
       | deepseek\.diagnostics\.(document|samples)  # what a page draws of a model
-      | deepseek\.fit\.(families|memory|remedies)  # the memory that it would need
+      | deepseek\.fit\.(architectures|families|memory|remedies)  # the memory that it would need
       | deepseek\.tables\.csv_(dialect|dtypes|faults|records)  # the CSV reader that web process and engine share
       | deepseek\.(messages|spec_errors)  # what people are told
       | deepseek\.code                    # the digest of the engine that ran
