@@ -13,7 +13,7 @@ from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
 from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
 from apps.platform.holds.objects import HOLD_OBJECTS
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.scheduling.memory_fit import INPUT_FACTS
+from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
 from apps.platform.jobs.submission import SPEC_COMPLETIONS
 from apps.platform.jobs.table_columns import TABLE_COLUMNS
 

@@ -18,7 +18,7 @@ class DatasetsConfig(AppConfig):
         from apps.data.datasets.versions.image_data import resolve_images, resolve_test_images
         from apps.data.datasets.versions.script_data import resolve_script_data
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
-        from apps.platform.jobs.scheduling.memory_fit import INPUT_FACTS
+        from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
         from apps.platform.jobs.submission import SPEC_COMPLETIONS, SPEC_INPUTS
         from apps.platform.jobs.table_columns import TABLE_COLUMNS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,13 +22,13 @@ from apps.platform.jobs.kinds import KINDS, JobKind, Needs
 from apps.platform.jobs.machine_code import find_foreign_code
 from apps.platform.jobs.model_origins import add_model_needs, find_base_inputs, find_model_job
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling.input_facts import find_input_facts
 from apps.platform.jobs.scheduling.memory_fit import (
     MemoryFit,
     build_memory_fit,
     check_memory,
     check_node_count,
     estimate_job,
-    find_input_facts,
     raise_memory,
 )
 from apps.platform.jobs.spec_validation import combine_errors, get_job_kind, parse_spec
@@ -129,15 +129,9 @@ def validate_submission(
         spec = parse_spec(submission.kind, submission.spec, strict=submission.strict)
     except PlaneError as failure:
         errors += failure.errors
-    if spec is not None and submission.kind in SPEC_INPUTS:
+    if spec is not None:
         try:
-            filled_slots = {(filled.slot, filled.digest) for filled in submission.inputs}  # by a job that is run again
-            referenced = [
-                resolved
-                for resolved in SPEC_INPUTS[submission.kind](actor, project, spec)
-                if (resolved.slot, resolved.digest) not in filled_slots
-            ]
-            submission = replace(submission, inputs=[*submission.inputs, *referenced])
+            submission = add_spec_inputs(actor, project, submission, spec)
         except PlaneError as failure:
             errors += failure.errors
     model_job = find_model_job(project, submission.inputs) if kind.optional_folders else None
@@ -159,7 +153,7 @@ def validate_submission(
     errors += find_foreign_code(kind.loads, project.pk, filled)
     if spec is not None:
         errors += check_columns(actor, project, spec, {slot: artifact.pk for slot, artifact in filled.items()})
-    needs, fit = resolve_memory(project, kind, submission.kind, spec, needs, filled.values())
+    needs, fit = resolve_memory(project, kind, submission.kind, spec, needs, filled)
     queue = choose_queue(kind, needs)
     errors += check_memory(fit, queue)
     if needs.nodes > 1 and not errors:
@@ -187,6 +181,19 @@ def add_base_inputs(kind: JobKind, model_job: Job | None, submission: Submission
         for row in rows
     ]
     return replace(submission, inputs=[*submission.inputs, *base])
+
+
+def add_spec_inputs(actor: Actor, project: Project, submission: Submission, spec: BaseModel) -> Submission:
+    """The submission with the inputs that its spec names. Raises PlaneError for a version that is not there."""
+    if submission.kind not in SPEC_INPUTS:
+        return submission
+    filled_slots = {(filled.slot, filled.digest) for filled in submission.inputs}  # by a job that is run again
+    referenced = [
+        resolved
+        for resolved in SPEC_INPUTS[submission.kind](actor, project, spec)
+        if (resolved.slot, resolved.digest) not in filled_slots
+    ]
+    return replace(submission, inputs=[*submission.inputs, *referenced])
 
 
 def build_error(code: str, message: str, where: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
@@ -482,14 +489,14 @@ def resolve_needs(kind: JobKind, submission: Submission, spec: BaseModel | None)
 
 
 def resolve_memory(
-    project: Project, kind: JobKind, name: str, spec: BaseModel | None, needs: Needs, artifacts: Iterable[Artifact]
+    project: Project, kind: JobKind, name: str, spec: BaseModel | None, needs: Needs, inputs: Mapping[str, Artifact]
 ) -> tuple[Needs, MemoryFit | None]:
     """The needs of a job whose memory can be estimated, its default raised to that, and how it fits the nodes; of any
     other the needs as they are, and None.
     """
     if spec is None or name not in FAMILIES:
         return needs, None
-    facts = find_input_facts(project, artifacts)
+    facts = find_input_facts(project, name, inputs)
     estimate = estimate_job(name, spec, needs, facts)
     if estimate is None:
         return needs, None
@@ -503,15 +510,19 @@ def estimate_submission(
 ) -> tuple[JobKind, Needs, MemoryFit | None]:
     """The kind and the needs of a submission, and how its memory fits the nodes, whether it could be queued or not.
 
-    Inputs may be left out: then nothing is known of the data. Raises Invalid for a spec that does not hold.
+    Inputs may be left out: then nothing is known of the data. Raises Invalid for a spec that does not hold, or that
+    names a version that is not there.
     """
     kind = get_job_kind(submission.kind)
     spec = parse_spec(submission.kind, submission.spec, strict=submission.strict)
+    if submission.kind in FAMILIES:
+        submission = add_spec_inputs(actor, project, submission, spec)
     artifacts, missing = resolve_artifacts(actor, project, submission)
     if missing:
         raise combine_errors(missing)
     needs = resolve_needs(kind, submission, spec)
-    return kind, *resolve_memory(project, kind, submission.kind, spec, needs, artifacts.values())
+    filled = {i.slot: artifacts[i.digest] for i in submission.inputs if i.digest in artifacts}
+    return kind, *resolve_memory(project, kind, submission.kind, spec, needs, filled)
 
 
 def choose_queue(kind: JobKind, needs: Needs) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.data.datasets.models import DatasetFile
-from apps.data.datasets.versions.data_facts import build_data_facts
+from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.data.datasets.versions.data_facts import build_data_facts, build_image_facts, find_base_facts
+from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.scheduling.memory_fit import MemoryFit, build_memory_fit, estimate_job, raise_memory
 from apps.platform.jobs.scheduling.schedule_estimate import NodeLoads
@@ -23,6 +25,7 @@ from deepseek.clean import plan as clean_plan
 from deepseek.clean.spec import CleanSpec
 from deepseek.fit.families import FAMILIES
 from deepseek.fit.memory import DataFacts
+from deepseek.language.spec import BASE
 
 STEP_ITEMS = CleanSpec.model_json_schema()["properties"]["steps"]["anyOf"][0]["items"]
 PLACEHOLDERS = {"train": {"task": "regression", "target": "y", "features": None}}
@@ -80,16 +83,26 @@ class MemoryPreview:
 
 
 def preview_memory(
-    kind: str, file: DatasetFile | None, values: Mapping[str, Any], needs: Needs, nodes: NodeLoads
+    kind: str,
+    file: DatasetFile | None,
+    values: Mapping[str, Any],
+    needs: Needs,
+    nodes: NodeLoads,
+    *,
+    facts: DataFacts | None = None,
 ) -> MemoryPreview | None:
-    """The memory of a job of this kind on the table, beside every node; None while that cannot be said."""
+    """The memory of a job of this kind on the table, beside every node; None while that cannot be said.
+
+    `facts`: of its inputs, where they are more than that table.
+    """
     version = file.version if file else None
     if kind == "clean" and version is not None and version.rows and version.columns:
         return MemoryPreview(clean_plan.estimate_memory_bytes(version.rows, len(version.columns)), needs.memory_bytes)
     if kind not in FAMILIES:
         return None
     spec = parse_unfinished_spec(kind, values)
-    facts = build_data_facts(version, file.artifact.size) if version and file else DataFacts()
+    if facts is None:
+        facts = build_data_facts(version, file.artifact.size) if version and file else DataFacts()
     estimate = estimate_job(kind, spec, needs, facts)
     if spec is None or estimate is None:
         return None
@@ -99,6 +112,23 @@ def preview_memory(
         kind, spec, needs, facts, estimate, queue=queue, nodes=[node for node, _running, _kept in nodes]
     )
     return MemoryPreview(estimate.host.total, needs.memory_bytes, fit)
+
+
+def find_facts(
+    actor: Actor,
+    project: Project,
+    kind: str,
+    values: Mapping[str, Any],
+    *,
+    table: DatasetFile | None,
+    images: DatasetVersion | None,
+) -> DataFacts | None:
+    """What is known of the versions that a spec names, beside the table; None where it names none."""
+    if images is not None:
+        return build_image_facts(images)
+    if kind != "train_language" or not values.get(BASE):
+        return None
+    return find_base_facts(actor, project, str(values[BASE]), table)
 
 
 def parse_unfinished_spec(kind: str, values: Mapping[str, Any]) -> BaseModel | None:

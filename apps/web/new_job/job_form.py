@@ -47,7 +47,7 @@ from apps.platform.jobs.table_columns import check_target
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
 from apps.web.new_job.clean_preview import CleanPreview
 from apps.web.new_job.code_archives import list_archives
-from apps.web.new_job.form_preview import MemoryPreview, preview_memory, preview_table
+from apps.web.new_job.form_preview import MemoryPreview, find_facts, preview_memory, preview_table
 from apps.web.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
 from apps.web.new_job.plan_columns import build_step_choices
 from deepseek.clean.spec import CleanSpec
@@ -381,7 +381,9 @@ class JobForm:
     @cached_property
     def memory(self) -> MemoryPreview | None:
         """What it would need beside what it asks for and what the nodes have; None where that cannot be said."""
-        return preview_memory(self.key, self.table, self.spec_form.spec(), self.typed_needs, self.nodes)
+        spec = self.spec_form.spec()
+        facts = find_facts(self.actor, self.project, self.key, spec, table=self.table, images=self.images_version)
+        return preview_memory(self.key, self.table, spec, self.typed_needs, self.nodes, facts=facts)
 
     # -- out ------------------------------------------------------------------------------------------------------
     @property

@@ -1,12 +1,19 @@
-"""What is known of a version's data before a job reads it: rows, columns and bytes, for the estimate of its memory."""
+"""What is known of a version's data before a job reads it: rows, columns, bytes, classes of images, a base's sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
+from apps.core.actors import Actor
+from apps.core.errors import PlaneError
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.presenters import NUMBER_TYPES
+from apps.data.datasets.queries import get_version, list_files
+from apps.data.datasets.versions.script_data import VERSION
 from apps.platform.accounts.models import Project
+from apps.platform.jobs.scheduling.input_facts import read_config
+from deepseek.fit.architectures import CONFIG, TENSORS
 from deepseek.fit.memory import DataFacts
 
 MAX_DIGESTS = 500  # of a version of many files the first tell as much as all
@@ -29,4 +36,27 @@ def build_data_facts(version: DatasetVersion, file_bytes: int) -> DataFacts:
         columns=len(types) or None,
         number_columns=sum(dtype.startswith(LEARNABLE_TYPES) for dtype in types) if types else None,
         file_bytes=file_bytes,
+        classes=version.params.get("classes_count"),
+    )
+
+
+def build_image_facts(version: DatasetVersion) -> DataFacts:
+    """Of a version of images, which has a row for each."""
+    return build_data_facts(version, version.size)
+
+
+def find_base_facts(
+    actor: Actor, project: Project, reference: str, texts: DatasetFile | None = None
+) -> DataFacts | None:
+    """Of the base model in the version NAME:vN, and of the texts; None while there is no such version."""
+    name, _, number = reference.partition(":")
+    try:
+        files = list_files(actor, get_version(actor, project, name, VERSION.sub(r"\1", number)), MAX_DIGESTS)
+    except PlaneError:
+        return None
+    config = next((file.artifact for file in files if file.path == CONFIG), None)
+    return replace(
+        build_data_facts(texts.version, texts.artifact.size) if texts else DataFacts(),
+        base=read_config(config) if config else None,
+        base_bytes=sum(file.artifact.size for file in files if file.path.endswith(TENSORS)),
     )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from django.utils.translation import gettext_lazy
 from pydantic import BaseModel
 
-from apps.core.registry import Registry
-from apps.platform.accounts.models import Project
-from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import JobKind, Needs
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling.placement import describe_shortfall, get_total_capacity
@@ -21,8 +18,6 @@ from deepseek.fit.memory import DataFacts, MemoryEstimate, MemoryParts
 from deepseek.fit.remedies import list_remedies
 from deepseek.messages import Message
 
-INPUT_FACTS: Registry[Callable[[Project, Collection[str]], DataFacts | None]] = Registry("INPUT_FACTS")
-"""By app: what it knows of the first of these artifacts that it knows, from (project, digests)."""
 GB = 1e9
 PART_LABELS = {
     "parameters": gettext_lazy("Parameters of the network"),
@@ -82,16 +77,6 @@ class MemoryFit:
     def enough_asked(self) -> bool:
         """Whether the job asks for as much as it will take; with less it is stopped at its limit."""
         return self.needs.memory_bytes >= self.estimate.host.total
-
-
-def find_input_facts(project: Project, artifacts: Iterable[Artifact]) -> DataFacts:
-    """What is known of a job's inputs: of the first that an app knows, else the bytes of all."""
-    sizes = {artifact.digest: artifact.size for artifact in artifacts}
-    for find_facts in INPUT_FACTS.values():
-        facts = find_facts(project, list(sizes))
-        if facts is not None:
-            return facts
-    return DataFacts(file_bytes=sum(sizes.values()))
 
 
 def estimate_job(kind: str, spec: BaseModel | None, needs: Needs, facts: DataFacts) -> MemoryEstimate | None:

@@ -8,7 +8,7 @@ from apps.core.errors import Invalid
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import Needs
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.scheduling.memory_fit import INPUT_FACTS
+from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
 from apps.platform.jobs.submission import InputSpec
 from apps.platform.nodes.models import Node
 from deepseek.fit.families import estimate_memory
