@@ -4,7 +4,8 @@ Run: python benchmarks/fit.py [MODEL ...]      (default: every model; prints a t
 
 Each model is trained by the command line in a process of its own, on a processor, with one thread, on data that is made
 for it; the peak is the largest resident set that the kernel saw of that process. The prediction is what `deepseek fit`
-prints, from the spec and what a plane knows of the data: rows, columns, bytes. Aim: within 20 % for every model.
+prints, from the spec and the data: rows, columns, bytes, tokens of texts, a base's config.json. Aim: within 20 % for
+every model.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,12 +21,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from fit_data import Maker, make_images, make_language, make_marked_texts, make_table
 
 from deepseek.cli import COMMANDS
-from deepseek.fit.command import read_facts
+from deepseek.fit.facts import read_facts
 from deepseek.fit.families import estimate_memory
 
 AIM = 0.2
@@ -39,27 +37,41 @@ class Model:
 
     words: str
     spec: dict[str, Any]
-    make: Callable[[Path], Path]
+    make: Maker
     command: str = "train"
-
-
-def make_table(rows: int, columns: int) -> Callable[[Path], Path]:
-    """A table of so many numbers in Parquet."""
-
-    def make(folder: Path) -> Path:
-        draw, path = np.random.default_rng(0), folder / "table.parquet"
-        names = [f"x{number}" for number in range(columns - 1)]
-        pq.write_table(pa.table({name: draw.normal(size=rows) for name in [*names, "y"]}), path)
-        return path
-
-    return make
 
 
 def batches(size: int, **more: Any) -> dict[str, Any]:
     """A spec on a table whose every batch has `size` rows."""
-    return {**TABLE, "schedule": {"first_batch": size, "last_batch": size}, **more}
+    return {**TABLE, **one_size(size, **more)}
 
 
+def one_size(size: int, **more: Any) -> dict[str, Any]:
+    """A spec whose every batch has `size` examples."""
+    return {"schedule": {"first_batch": size, "last_batch": size}, **more}
+
+
+BASE = {
+    "vocab_size": 16_000,
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "moe_intermediate_size": 256,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "q_lora_rank": 256,
+    "kv_lora_rank": 128,
+    "qk_rope_head_dim": 32,
+    "qk_nope_head_dim": 32,
+    "v_head_dim": 64,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "max_position_embeddings": 1024,
+}
+"""Of a small model of the architecture of DeepSeek V3."""
 MODELS = {
     "mlp-default": Model("2,000 rows of 10, hidden 64, 64", dict(TABLE), make_table(2_000, 10)),
     "mlp-rows": Model("3,000,000 rows of 10, batch 8,192", batches(8192), make_table(3_000_000, 10)),
@@ -93,6 +105,51 @@ MODELS = {
         {**batches(16_384, hidden=[512, 512]), "task": "forecast", "lags": 256},
         make_table(500_000, 2),
     ),
+    "image-resnet18": Model(
+        "120 images, ResNet-18 at 224 x 224, batch 16",
+        one_size(16, epochs=1),
+        make_images(120),
+        "train-image",
+    ),
+    "image-mobilenet": Model(
+        "240 images, MobileNetV3 small at 224 x 224, batch 64",
+        one_size(64, epochs=1, backbone="mobilenet_v3_small"),
+        make_images(240),
+        "train-image",
+    ),
+    "image-checkpointing": Model(
+        "240 images, MobileNetV3 large at 224 x 224, batch 32, activation checkpointing",
+        one_size(32, epochs=1, backbone="mobilenet_v3_large", activation_checkpointing=True),
+        make_images(240),
+        "train-image",
+    ),
+    "entities-default": Model(
+        "2,000 texts of 60 words", one_size(64, epochs=1), make_marked_texts(2000, 60), "train-entities"
+    ),
+    "entities-wide": Model(
+        "600 texts of 120 words, width 512, 4 layers of 8 heads, batch 64",
+        one_size(64, epochs=1, width=512, layers=4, heads=8),
+        make_marked_texts(600, 120),
+        "train-entities",
+    ),
+    "language-full": Model(
+        "V3 of 41 million weights, all trained, 40 texts of 128 tokens, micro-batch 8",
+        one_size(16, epochs=1, method="full", samples=2, answer_tokens=8),
+        make_language(40, 128, **BASE),
+        "train-language",
+    ),
+    "language-lora": Model(
+        "the same, adapters of rank 16",
+        one_size(16, epochs=1, samples=2, answer_tokens=8),
+        make_language(40, 128, **BASE),
+        "train-language",
+    ),
+    "language-recompute": Model(
+        "the same, all trained, 512 tokens, activations recomputed",
+        one_size(16, epochs=1, method="full", samples=2, answer_tokens=8, activation_checkpointing=True),
+        make_language(24, 512, **BASE),
+        "train-language",
+    ),
 }
 
 
@@ -102,11 +159,12 @@ def measure(model: Model, folder: Path) -> tuple[int, int]:
     command = COMMANDS[model.command]
     module, _, name = command.spec.partition(":")
     spec = getattr(import_module(module), name)(**model.spec)
-    estimate = estimate_memory(model.command.replace("-", "_"), spec, read_facts(data))
+    kind = model.command.replace("-", "_")
+    estimate = estimate_memory(kind, spec, read_facts(kind, data, spec))
     assert estimate is not None
     path = folder / "spec.json"
     path.write_text(json.dumps(model.spec))
-    words = [sys.executable, "-m", "deepseek.cli", model.command, data, "-o", folder / "model", "--spec", path]
+    words = [sys.executable, "-m", "deepseek.cli", model.command, *data, "-o", folder / "model", "--spec", path]
     root = str(Path(__file__).resolve().parents[1])
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(words, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": root})
