@@ -27,6 +27,7 @@ from deepseek.script.archive import open_zstd
 from workers.images.layout import Image, Layout, build_damage_error, build_image_error
 
 CHUNK = 1 << 20
+STREAM_BYTES = 1 << 15  # that tarfile reads ahead, and moves for every header
 MAX_ENTRIES = 5_000_000
 MAX_LINKS = 40  # of a path, as the kernel's
 MAX_HEADER_BYTES = 1 << 20  # of a long name or of extended attributes, which are read at once
@@ -96,12 +97,13 @@ class Unpacker:
         self._limit, self._check = limit, check
         self._streamed = self._stored = self._entries = 0
         self._own: set[str] = set()  # what the layer that is being applied has written
+        self._last: tuple[list[str], str] | None = None  # the folder of the entry before, while no link has changed
 
     def apply(self, stream: Any) -> None:
         """Apply one layer, the bytes of a tar file."""
         self._own = set()
         counted = CountedReader(stream, self)
-        with tarfile.open(fileobj=counted, mode="r|", bufsize=CHUNK, tarinfo=LimitedHeader) as tar:
+        with tarfile.open(fileobj=counted, mode="r|", bufsize=STREAM_BYTES, tarinfo=LimitedHeader) as tar:
             for member in tar:
                 self._check()
                 self._entries += 1
@@ -122,15 +124,20 @@ class Unpacker:
         parts = split_name(member.name)
         if not parts:
             return
-        folder, name = self._resolve(parts[:-1], member.name), parts[-1]
+        if self._last is None or self._last[0] != parts[:-1]:
+            self._last = parts[:-1], self._resolve(parts[:-1], member.name)
+        folder, name = self._last[1], parts[-1]
         if name.startswith(WHITEOUT):
             self._apply_whiteout(folder, name, member.name)
+            self._last = None
             return
         path = os.path.join(folder, name)
+        if not member.isreg() or os.path.lexists(path):
+            self._last = None
         if member.isdir():
             if not is_folder(path):
                 remove(path)
-                os.mkdir(path, 0o755)
+                make_folder(path)
         elif member.isreg():
             remove(path)
             self._write_file(tar, member, path)
@@ -181,7 +188,7 @@ class Unpacker:
             try:
                 mode = os.lstat(path).st_mode
             except FileNotFoundError:
-                os.mkdir(path, 0o755)
+                make_folder(path)
                 self._own.add(path)
                 mode = stat.S_IFDIR
             if stat.S_ISLNK(mode):
@@ -300,6 +307,12 @@ def refuse_leaving_link(parts: list[str], target: str) -> None:
 
 def is_folder(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
+
+
+def make_folder(path: str) -> None:
+    """A folder that every user may enter, whatever the umask of the worker is."""
+    os.mkdir(path)
+    os.chmod(path, 0o755)  # noqa: S103
 
 
 def remove(path: str) -> None:

@@ -22,8 +22,12 @@ def unpack(tmp_path):
     def run(path: Path, *, limit: int = 10**6, check=lambda: None) -> Path:
         root = tmp_path / "root"
         root.mkdir(exist_ok=True)
-        with open_layout(path) as layout:
-            unpack_layers(read_image(layout), layout, root, limit=limit, check=check)
+        umask = os.umask(0o077)
+        try:
+            with open_layout(path) as layout:
+                unpack_layers(read_image(layout), layout, root, limit=limit, check=check)
+        finally:
+            os.umask(umask)
         return root
 
     return run
@@ -77,6 +81,7 @@ def test_layers_are_applied_in_order(write_image, unpack):
         "usr/lib/added",
         "usr/lib/real",
     ]
+    assert {path.stat().st_mode & 0o7777 for path in root.rglob("*")} == {0o755}  # whatever the umask, for every user
     status = (root / "hard").stat()
     assert (status.st_ino, status.st_mode & 0o7777) == ((root / "etc/kept").stat().st_ino, 0o755)
     assert (status.st_mtime, (root / "folder").read_bytes()) == (1_700_000_000, b"now a file")
