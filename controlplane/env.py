@@ -326,7 +326,7 @@ class Env(BaseSettings):
     def validate_environments(cls, value: list[str]) -> list[str]:
         for entry in value:
             name, _, folder = entry.partition("=")
-            is_name = re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name)
+            is_name = re.fullmatch(r"[A-Za-z0-9._-]{1,32}", name)
             if not is_name or not Path(folder.removeprefix(IMAGE_PREFIX)).is_absolute():
                 raise ValueError(f"{entry!r} is not written as NAME=/path/to/the/folder or NAME=oci:/path")
         names = [entry.partition("=")[0] for entry in value]

@@ -79,7 +79,7 @@ class ScriptSpec(BaseModel):
     )
     environment: str = Field(
         "",
-        max_length=40,
+        max_length=32,
         pattern=r"^[A-Za-z0-9._-]*$",
         title="Environment",
         description="Name of a virtual environment or an image that the operator has set up; empty: the node's Python.",

@@ -27,6 +27,7 @@ def test_values_that_cannot_be_are_refused():
         {"command": ("x",), "outputs": ("/model",)},
         {"command": ("x",), "outputs": ("a//b",)},
         {"command": ("x",), "environment": "../venv"},
+        {"command": ("x",), "environment": "e" * 33},
     ):
         try:
             ScriptSpec.model_validate(fields)
