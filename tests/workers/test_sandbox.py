@@ -254,8 +254,9 @@ def test_engine_that_fills_shm_between_two_looks_takes_too_much_memory(case):
 
 
 IN_IMAGE = """
-echo /* /tmp/mi* > /job/root
-for path in /written /etc/written /bin/sh /sys/written /proc/sys/kernel/core_pattern /dev/written; do
+echo /* /tmp/mi* /nvidia/libc.so.6 > /job/root
+[ -s /nvidia/libc.so.6 ] || exit 1
+for path in /written /nvidia/libc.so.6 /etc/written /bin/sh /sys/written /proc/sys/kernel/core_pattern /dev/written; do
   if (echo x >> $path) 2>/dev/null; then echo $path >> /job/reached; fi
 done
 exit 7
@@ -263,7 +264,10 @@ exit 7
 
 
 def test_process_has_the_root_of_an_image(case):
-    """In every way of isolation, that of a worker that is not root among them."""
+    """In every way of isolation, that of a worker that is not root among them; with a library of a GPU's driver."""
+    launcher = case.home.parent / "code/workers/images/root.py"
+    source = launcher.read_text().replace('"/dev/nvidiactl"', '"/dev/null"').replace('"libcuda.so*"', '"libc.so*"')
+    launcher.write_text(source)
     case.image = case.home / "image"
     shell = Path("/bin/sh").resolve()
     linked = subprocess.run(["ldd", shell], capture_output=True, text=True, check=True).stdout
@@ -282,7 +286,7 @@ def test_process_has_the_root_of_an_image(case):
     assert code == 0, (events, printed)
     assert events[0]["summary"] == {
         "code": 7,
-        "root": "/bin /dev /etc /job /lib /lib64 /proc /sys /tmp /tmp/mine\n",
+        "root": "/bin /dev /etc /job /lib /lib64 /nvidia /proc /sys /tmp /tmp/mine /nvidia/libc.so.6\n",
         "reached": "",
         "launcher": None,
     }
