@@ -30,6 +30,7 @@ CHUNK = 1 << 20
 STREAM_BYTES = 1 << 15  # that tarfile reads ahead, and moves for every header
 MAX_ENTRIES = 5_000_000
 MAX_LINKS = 40  # of a path, as the kernel's
+MAX_DEPTH = 200  # of a folder: deeper ones could not be removed again by rmtree, which calls itself
 MAX_HEADER_BYTES = 1 << 20  # of a long name or of extended attributes, which are read at once
 LAST_TIME = 2**33  # seconds; every file system has it
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
@@ -200,6 +201,8 @@ class Unpacker:
                 pending += reversed(target.split("/"))
             elif stat.S_ISDIR(mode):
                 resolved.append(part)
+                if len(resolved) > MAX_DEPTH:
+                    raise UnsafeEntry(N_("an entry lies too deep"), name)
             else:
                 raise UnsafeEntry(N_("an entry lies below a file"), name)
         return os.path.join(self._root, *resolved)

@@ -106,6 +106,7 @@ REFUSED = {
     "whiteout of the parent": [("a/.wh...", b"")],
     "whiteout of itself": [("a/.wh..", b"")],
     "links in a circle": [("a", "->", "b"), ("b", "->", "a"), ("a/x", b"x")],
+    "too deep": [("l", "->", "/".join("a" * 150)), ("l/" + "a/" * 100 + "x", b"x")],
     "below a file": [("a", b"x"), ("a/b", b"x")],
 }
 CONTAINED = {
