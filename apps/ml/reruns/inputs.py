@@ -84,9 +84,15 @@ def compare_environments(was: Run, now: Run) -> list[Difference]:
         *list_differences("platform", {"": before.get("platform")}, {"": after.get("platform")}),
         *list_differences("processor", {"": before.get("processor")}, {"": after.get("processor")}),
         *list_differences("threads", {"": before.get("threads")}, {"": after.get("threads")}),
-        *list_differences("image", {"": before.get("image")}, {"": after.get("image")}),
+        *list_differences("image", {"": get_image_digest(before)}, {"": get_image_digest(after)}),
         *list_differences("gpu", get_gpus(before), get_gpus(after)),
     ]
+
+
+def get_image_digest(environment: Mapping[str, Any]) -> str:
+    """Of the image that a script ran in; empty: it ran in none. Its name says nothing of what is in it."""
+    image = environment.get("image")
+    return str(image.get("digest", "")) if isinstance(image, dict) else ""
 
 
 def get_gpus(environment: Mapping[str, Any]) -> dict[str, str]:

@@ -59,7 +59,8 @@ def compare_environment(runs: Sequence[Run]) -> RowDifference:
     )
     rows = [ComparedRow(word, [run.environment.get(key, "") for run in runs]) for key, word in facts]
     rows.append(ComparedRow(_("memory, bytes"), [run.environment.get("memory_bytes", "") for run in runs]))
-    rows.append(ComparedRow(_("image"), [format_image(run) for run in runs]))
+    if any(run.environment.get("image") for run in runs):
+        rows.append(ComparedRow(_("image"), [format_image(run) for run in runs]))
     rows.append(ComparedRow("GPU", [format_gpus(run) for run in runs]))
     rows += [ComparedRow(name, [run_packages.get(name, "") for run_packages in packages]) for name in names]
     return RowDifference.of(rows)
@@ -72,8 +73,8 @@ def get_packages(run: Run) -> Mapping[str, Any]:
 
 def format_image(run: Run) -> str:
     """Name and short digest of the image that a script ran in."""
-    image = run.environment.get("image") or {}
-    return f"{image.get('name', '')} ({str(image.get('digest', ''))[7:19]})" if image else ""
+    image = run.environment.get("image")
+    return f"{image.get('name', '')} ({str(image.get('digest', ''))[7:19]})" if isinstance(image, dict) else ""
 
 
 def format_gpus(run: Run) -> str:

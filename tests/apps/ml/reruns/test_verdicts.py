@@ -199,6 +199,7 @@ def test_a_changed_environment_is_named(between, add_job, end):
         ({"platform": "Linux-7"}, "platform"),
         ({"threads": 8}, "threads"),
         ({"gpus": [{"index": 1, "name": "H", "driver": "5"}]}, "gpu"),
+        ({"image": {"name": "vision", "digest": "sha256:ab"}}, "image"),
     ):
         now = end(add_job(), environment=environment)
         assert [one["kind"] for one in between(was, now)["inputs"]] == [kind]

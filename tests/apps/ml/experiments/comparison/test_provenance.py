@@ -32,9 +32,10 @@ def test_what_a_client_says_of_its_code():
 
 
 def test_packages_and_machine_line_by_line():
-    other = run(packages={"torch": "2.8", "deepseek-offline": "1"}, gpus=[{"name": "H100", "driver": "5"}])
+    image = {"name": "vision", "digest": f"sha256:{'ab' * 32}"}
+    other = run(packages={"torch": "2.8", "deepseek-offline": "1"}, gpus=[{"name": "H100", "driver": "5"}], image=image)
     rows = {row.key: row.values for row in compare_environment([run(), other]).rows}
-    assert rows == {"torch": ["2.9", "2.8"], "GPU": ["", "H100 (5)"]}
+    assert rows == {"torch": ["2.9", "2.8"], "GPU": ["", "H100 (5)"], "image": ["", "vision (abababababab)"]}
 
 
 def test_an_input_that_only_one_has():
@@ -43,5 +44,5 @@ def test_an_input_that_only_one_has():
 
 
 def test_an_environment_from_outside_need_not_have_our_form():
-    odd = Run(environment={"packages": ["torch"]}, inputs={})
+    odd = Run(environment={"packages": ["torch"], "image": "torch"}, inputs={})
     assert compare_environment([odd, odd]).rows == []
