@@ -138,6 +138,8 @@ attempt("descriptors", lambda: os.fstat(3))
 for name in ("/tmp", "/var/tmp", "/dev/shm", os.environ["HOME"], os.environ["CHECKPOINT"]):
     if os.path.isdir(name):
         open(name + "/written", "w").write("x")
+with socket.create_server(("localhost", 0)) as server:
+    tried["localhost"] = server.getsockname()[0]
 tried["not of the image"] = sorted({"boot", "home", "secret", "srv", "usr", "var"} & set(os.listdir("/")))
 tried["python"], tried["of image"] = sys.executable, [os.environ["OF_IMAGE"], os.environ["OUT"][:5]]
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -174,6 +176,7 @@ def test_script_runs_in_an_image(run_script, probe, plane, locked_in, settings, 
     job = run_script(code.replace("# more", IN_IMAGE), environment="vision", **options)
     assert find_reached(job) == {
         "plane": "hello",
+        "localhost": "127.0.0.1",
         "not of the image": [],
         "python": "/opt/python/bin/python",
         "of image": ["yes", "/job/"],

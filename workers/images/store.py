@@ -21,7 +21,7 @@ from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_
 from workers.images.layout import Image, open_layout, read_image
-from workers.images.unpack import unpack_layers
+from workers.images.unpack import make_folder, unpack_layers
 
 log = logging.getLogger(__name__)
 
@@ -133,11 +133,22 @@ def unpack_image(image: Image, check: Callable[[], None]) -> None:
                     hint=N_("Restart the worker of the node; it runs the new image then."),
                 )
             unpack_layers(image, layout, part, limit=settings.ENV.script_image_limit_bytes, check=check)
+        add_hosts_file(part)
         os.sync()  # a machine that stops now must not leave a whole folder of empty files
         part.rename(root)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def add_hosts_file(root: Path) -> None:
+    """An empty /etc/hosts where the image has none, over which that of the node is mounted: it knows localhost."""
+    folder, file = root / "etc", root / "etc/hosts"
+    if not os.path.lexists(folder):
+        make_folder(str(folder))
+    if not folder.is_symlink() and folder.is_dir() and not os.path.lexists(file):
+        file.touch()
+        file.chmod(0o644)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def build_python_image(folder: Path) -> Path:
             version = f"python{sys.version_info.major}.{sys.version_info.minor}"
             files[f"opt/python/lib/{version}/{path.relative_to(sysconfig.get_path('stdlib'))}"] = path
     base = [(name, path.read_bytes()) for name, path in sorted(files.items())]
-    top = [("opt/python/bin/python", "->", program.name), ("etc/hosts", b""), ("proc", None), ("secret", b"gone")]
+    top = [("opt/python/bin/python", "->", program.name), ("proc", None), ("secret", b"gone")]
     writer = LayoutWriter(folder)
     variables = ["PATH=/opt/python/bin:/bin", "PYTHONHOME=/opt/python", "OF_IMAGE=yes", "OUT=/nowhere"]
     writer.add_image([build_layer(base), build_layer(top), build_layer([(".wh.secret", b"")])], variables=variables)

@@ -51,6 +51,7 @@ def test_image_is_unpacked_once(use, job, write_image, monkeypatch):
     assert "was unpacked" in prepare(job)[0]
     root = store.get_root(store.find_image(job))
     assert (root / "bin/python").read_bytes() == b"python"
+    assert (root / "etc/hosts").read_bytes() == b""  # to mount that of the node over
     assert root.parent == store.get_images_root()
     monkeypatch.setattr(store, "unpack_image", lambda *_: pytest.fail("unpacked twice"))
     assert prepare(job) == []
@@ -86,7 +87,7 @@ def test_worker_killed_while_it_unpacks_leaves_nothing_that_is_used(use, job, wr
     assert process.exitcode == -signal.SIGKILL
     assert [path.name for path in sorted(root.parent.iterdir())] == ["lock", root.name + store.PART]
     prepare(job)
-    assert sorted(path.name for path in root.iterdir()) == ["a", "b"]
+    assert sorted(path.name for path in root.iterdir()) == ["a", "b", "etc"]
 
 
 def test_start_removes_what_no_environment_names(use, job, write_image):
@@ -126,6 +127,15 @@ def test_node_that_cannot_change_the_root_refuses_with_the_remedy(use, job, writ
     with pytest.raises(PlaneError) as failure:
         isolation.plan_confinement(job, tmp_path, 0)
     assert (failure.value.code, reason in str(failure.value)) == ("sandbox_missing", True)
+
+
+def test_hosts_file_is_not_written_through_a_link(use, job, write_image, tmp_path):
+    (tmp_path / "outside").mkdir()
+    use(vision=write_image([("etc", "->", str(tmp_path / "outside"))]), other=write_image([("etc", b"file")]))
+    for name in ("vision", "other"):
+        prepare(Job(kind="script", spec=json.dumps({"environment": name})))
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert (store.get_root(store.load_images()["other"]) / "etc").read_bytes() == b"file"
 
 
 def test_environment_that_is_gone_is_named(use, job):
