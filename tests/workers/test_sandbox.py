@@ -302,16 +302,18 @@ def test_plan_that_cannot_be_kept_ends_the_attempt(home):
 @NEEDS_ROOT
 @pytest.mark.skipif(SYSTEM_PYTHON is None, reason="there is no interpreter that every user can read")
 def test_node_takes_the_best_way_that_works(home):
-    """An interpreter that its own user cannot read leaves the worker's, and says so."""
-    private = home / "python"
+    """An interpreter that its own user cannot read leaves the worker's, and says so, as does an image that is gone."""
+    private, image = home / "python", home / "image"
+    image.mkdir()
     shutil.copy(SYSTEM_PYTHON, private)
     private.chmod(0o700)
     plan = {**Case(home, way="", user=None, shim_user=None, python="").plan(), "keep": [str(home.parent)]}
     tried = {}
-    for python in (SYSTEM_PYTHON, str(private)):
+    for python, root in ((SYSTEM_PYTHON, image), (str(private), home / "gone")):
+        wanted = {**plan, "hide": ["/mnt"], "image": {"root": str(root), "job_folder": "/job"}}
         ended = subprocess.run(
             [python, "-I", str(home.parent / "code/workers/sandbox_trial.py")],
-            input=json.dumps({"plan": {**plan, "hide": ["/mnt"]}, "user": OWN_USER}),
+            input=json.dumps({"plan": wanted, "user": OWN_USER}),
             capture_output=True,
             text=True,
             check=True,
@@ -322,6 +324,7 @@ def test_node_takes_the_best_way_that_works(home):
     assert tried[SYSTEM_PYTHON] == best
     assert (tried[str(private)]["way"], tried[str(private)]["user"]) == ("root", None)
     assert "cannot be read" in tried[str(private)]["why_not"][0]["reason"]
+    assert "No such file" in tried[str(private)]["no_images"]
 
 
 @NEEDS_ROOT
