@@ -57,7 +57,8 @@ def check_inputs(paths: list[Path], slots: Sequence[str]) -> list[Path]:
         return paths
     raise EngineError(
         "wrong_inputs",
-        "The command takes {limit}; {count} inputs are given.",
+        "The command takes {slots}; {count} inputs are given.",
+        slots=", ".join(slots),
         count=len(paths),
         field="inputs",
         value=str(len(paths)),
