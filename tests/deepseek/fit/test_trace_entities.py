@@ -53,8 +53,8 @@ def test_tokens_follow_from_what_is_known_of_the_texts():
     spec = EntitiesSpec(max_length=128)
     short, unknown = DataFacts(rows=1000, file_bytes=50_000), DataFacts()
     counted = DataFacts(rows=1000, file_bytes=50_000, tokens=9000, longest=20, words=400)
-    costs = [build_entities_facts(spec, facts, on_gpu=False) for facts in (counted, short, unknown)]
+    costs = [build_entities_facts(spec, facts, on_gpu=True) for facts in (counted, short, unknown)]
     assert [facts.cost.kept for facts in costs] == [
-        compute_tagger_cost(spec, 400, length, half=False).kept for length in (20, 40, 128)
+        compute_tagger_cost(spec, 400, length, half=True).kept for length in (20, 40, 128)
     ]
     assert costs[0].data < costs[1].data
