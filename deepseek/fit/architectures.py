@@ -203,7 +203,7 @@ def read_v4(document: Mapping[str, Any]) -> Architecture:
         weights=sum(a * b for a, b in projections) + grouped + query_rank + head + heads + 2 * width + connections,
         largest=max(grouped, *(a * b for a, b in projections)),
         adapted=projections,
-        wide=4 * width + 2 + 2 * (4 * streams * width + SINKHORN * rounds * streams**2),
+        wide=4 * width + 2 + 2 * (2 * streams * width + width + SINKHORN * rounds * streams**2),
         narrow=2 * width + 3 * query_rank + 4 * heads * head + 3 * head + groups * group_rank,
         pairs=2 * heads,
     )

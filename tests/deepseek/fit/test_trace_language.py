@@ -79,6 +79,25 @@ def test_what_a_step_keeps_is_counted(monkeypatch):
     assert wrong == {}
 
 
+def test_what_a_step_of_v4_keeps_is_counted_within_a_seventh():
+    """Of real tensors: its attention chooses by their values."""
+    network = LanguageNetwork(transformers.DeepseekV4ForCausalLM(build_config(V4_CONFIG)).train())
+    inputs = torch.zeros(TEXTS, LENGTH, dtype=torch.int64), torch.arange(TEXTS * LENGTH)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = compute_loss(network.compute_logits(*inputs))
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers(), *inputs)}
+    total = sum(storage.nbytes() for place, storage in kept.items() if place not in own)
+    cost = compute_language_cost(read_architecture(V4_CONFIG), LanguageSpec(method="full"), LENGTH, FLOAT)
+    assert (TEXTS * cost.kept + cost.kept_once) / total == pytest.approx(1, abs=1 / 7)
+    assert loss.isfinite()
+
+
 def estimate(nodes=1, gpus=0, config=V3_CONFIG, **more):
     facts = DataFacts(rows=100, file_bytes=40_000, base=config, base_bytes=10**9)
     return estimate_memory("train_language", LanguageSpec(**more), facts, nodes=nodes, gpus=gpus)
