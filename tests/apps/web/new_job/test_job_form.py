@@ -137,6 +137,43 @@ def test_memory_is_shown_by_part_and_by_node(post):
     assert "MB of memory" in text[text.index('data-node="small"') :]
 
 
+@pytest.fixture
+def add_files(actor_for, engineer, project, held):
+    """add_files(name, path=bytes) -> version 1 of a dataset with these files, which registers as 20 images."""
+
+    def make(name, files):
+        actor = actor_for(engineer)
+        dataset = create_dataset(actor=actor, project=project, name=name)
+        rows = [(path, held(data), "application/octet-stream") for path, data in files.items()]
+        values = {"rows": 20, "columns": [], "script": "test", "params": {"classes_count": 4}}
+        return add_version(actor=actor, dataset=dataset, files=rows, media_type=rows[0][2], **values)[0]
+
+    return make
+
+
+def test_memory_of_images_and_of_a_base_follows_from_the_versions_named(post, add_files):
+    """The data of 20 images are their pixels; the parameters of a base are those that its config.json says."""
+    Node.objects.create(name="n", host="n", queues=["cpu"], cpus=4, memory_bytes=2**36, extras=["language"])
+    add_files("pics", {"images.csv": b"path,label\n", "1.png": b"1"})
+    config = {"model_type": "deepseek_v3", "num_hidden_layers": 2, "hidden_size": 64, "n_routed_experts": 4}
+    add_files("base", {"config.json": json.dumps(config).encode(), "model.safetensors": b"2"})
+    parts = {}
+    for kind, part, fields in (
+        ("train_image", "data", {"__images": "pics:v1"}),
+        ("train_image", "data", {"__images": "nothing:v1"}),
+        ("train_language", "parameters", {"__base": "base:v1"}),
+        ("train_language", "parameters", {"__base": "nothing:v1"}),
+    ):
+        found = re.search(rf'data-part="{part}">.*?<td class="n">(.*?)</td>', post(kind, "ahead", **fields), re.S)
+        parts[kind, *fields.values()] = found and found[1]
+    assert parts == {
+        ("train_image", "pics:v1"): "3.0 MB",
+        ("train_image", "nothing:v1"): None,
+        ("train_language", "base:v1"): parts["train_language", "base:v1"] or "its parameters",
+        ("train_language", "nothing:v1"): None,
+    }
+
+
 def test_a_training_that_fits_no_node_is_refused_beside_its_memory(post):
     Node.objects.create(name="small", host="small", queues=["cpu"], cpus=4, memory_bytes=2**28)
     text = post("train", "submit", __task="regression", __target="open")
