@@ -77,11 +77,12 @@ def parse_config(text: str | bytes | None) -> dict[str, Any] | None:
 def read_architecture(document: Mapping[str, Any] | None) -> Architecture | None:
     """The network that a config.json describes; None for one of another architecture, or whose sizes are none."""
     readers = {"deepseek_v3": read_v3, "deepseek_v4": read_v4}
-    if document is None or document.get("model_type") not in readers:
+    reader = readers.get(str(document.get("model_type"))) if document is not None else None
+    if reader is None or document is None:
         return None
     try:
-        return readers[document["model_type"]](document)
-    except (TypeError, ValueError):
+        return reader(document)
+    except (TypeError, ValueError, LookupError):
         return None
 
 

@@ -124,7 +124,8 @@ def test_adapters_need_no_gradients_of_the_base_and_half_of_its_bytes_on_a_gpu()
 def test_what_is_not_known_of_a_base_is_said():
     wrong = {}
     unknown = ({}, {"model_type": "llama"}, {**V3_CONFIG, "hidden_size": -1}, {**V3_CONFIG, "vocab_size": "many"})
-    for config in (*unknown, {**V4_CONFIG, "layer_types": 3}):
+    v4 = ({"layer_types": 3}, {"compress_ratios": [5], "layer_types": None}, {"num_hidden_layers": 10**6})
+    for config in (*unknown, {"model_type": []}, *({**V4_CONFIG, **more} for more in v4)):
         if read_architecture(config) is not None:
             wrong[str(config)] = read_architecture(config)
     assert wrong == {}

@@ -19,6 +19,7 @@ from deepseek.fit.remedies import list_remedies
 from deepseek.messages import Message
 
 GB = 1e9
+MAX_NEED_BYTES = 2**50  # that a job may ask for: a base model's config.json can say any size
 PART_LABELS = {
     "parameters": gettext_lazy("Parameters of the network"),
     "gradients": gettext_lazy("Gradients"),
@@ -91,9 +92,9 @@ def raise_memory(kind: JobKind, needs: Needs, estimate: MemoryEstimate | None) -
     if estimate is None:
         return needs
     if needs.memory_bytes == kind.needs.memory_bytes:
-        needs = replace(needs, memory_bytes=max(needs.memory_bytes, estimate.host.total))
+        needs = replace(needs, memory_bytes=max(needs.memory_bytes, min(estimate.host.total, MAX_NEED_BYTES)))
     if estimate.gpu is not None and needs.gpu_memory_bytes == kind.needs.gpu_memory_bytes:
-        needs = replace(needs, gpu_memory_bytes=max(needs.gpu_memory_bytes, estimate.gpu.total))
+        needs = replace(needs, gpu_memory_bytes=max(needs.gpu_memory_bytes, min(estimate.gpu.total, MAX_NEED_BYTES)))
     return needs
 
 

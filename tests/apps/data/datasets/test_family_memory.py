@@ -68,6 +68,14 @@ def test_one_byte_too_few_is_refused_and_the_border_is_not(ask, kind):
     assert submit().need_memory_bytes >= need
 
 
+def test_a_base_of_any_size_waits_for_a_node_that_holds_it(ask, monkeypatch):
+    """On a plane without nodes, where none can be too small; what is stored of it stays a number of the database."""
+    monkeypatch.setitem(CONFIG, "hidden_size", 2**31)
+    submit, _estimate = ask("train_language")
+    Node.objects.all().delete()
+    assert submit().need_memory_bytes == 2**50
+
+
 def test_the_hint_names_what_these_families_can_do(ask):
     _submit, estimate = ask("train_language")
     Node.objects.update(memory_bytes=estimate().estimate.host.total - 1)
