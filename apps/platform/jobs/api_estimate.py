@@ -51,7 +51,8 @@ class RemedyField(serializers.Serializer[Any]):
 
 
 class MemoryEstimateSerializer(serializers.Serializer[Any]):
-    """`estimate` is null for a kind that does not train; then nothing is said of the nodes either."""
+    """`estimate` is null for a kind that does not train, or a language model of which nothing is known; then nothing
+    is said of the nodes either."""
 
     kind = serializers.CharField()
     queue = serializers.CharField()
