@@ -6,7 +6,8 @@ look-up stands here, above all apps. `{% load object_links %}`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import template
@@ -31,7 +32,7 @@ from apps.ml.sweeps.models import Sweep, SweepTrial
 from apps.ml.sweeps.services.requests import RUN_KIND
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.models import Job
+from apps.platform.jobs.models import Job, JobInput
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.status.status_summary import summarize_status
 from apps.platform.lineage.models import Edge
@@ -39,6 +40,8 @@ from apps.web.templatetags import svg_marks
 from apps.web.templatetags.formats import format_duration
 
 register = template.Library()
+
+LISTED_FILES = 5  # of a folder among the inputs; of more only their number is shown
 VERSIONS_SHOWN = 3
 SPARK = (
     '<svg class="spark" viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label="{}"><path d="{}"/></svg>'
@@ -70,6 +73,19 @@ def build_version_link(file: DatasetFile, slug: str) -> dict[str, str]:
         "label": str(version),
         "url": reverse("datasets:version", args=[slug, version.dataset.name, version.number]),
     }
+
+
+@register.filter
+def collapse_folders(inputs: Mapping[str, str] | Iterable[JobInput]) -> list[tuple[str, Any, int]]:
+    """(slot, value, 0) of inputs, by digest or as rows; (folder, None, files) once for a folder of many files."""
+    pairs = list(inputs.items()) if isinstance(inputs, Mapping) else [(row.slot, row) for row in inputs]
+    sizes = Counter(slot.partition("/")[0] for slot, _ in pairs if "/" in slot)
+    rows: dict[str, tuple[str, Any, int]] = {}
+    for slot, value in pairs:
+        folder = slot.partition("/")[0]
+        is_many = "/" in slot and sizes[folder] > LISTED_FILES
+        rows.setdefault(*((folder, (folder, None, sizes[folder])) if is_many else (slot, (slot, value, 0))))
+    return list(rows.values())
 
 
 @register.simple_tag(takes_context=True)
