@@ -148,6 +148,7 @@ DATABASES: dict[str, dict[str, Any]] = {
     if ENV.database  # not as a URL: a # or a % in the home would put the file elsewhere
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": PLANE_HOME / "plane.sqlite3"}
 }
+SQLITE_HEAP_BYTES = 64 << 20
 IS_SQLITE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 REQUEST_SECONDS = ENV.request_seconds
 if IS_SQLITE:
@@ -158,9 +159,10 @@ if IS_SQLITE:
         "timeout": 20,
         # Without IMMEDIATE two writers that both began by reading fail with "database is locked" at once.
         "transaction_mode": "IMMEDIATE",
-        # Of each connection, and a web process has up to 128; an ingest takes more (datasets/ingest/local_files.py).
+        # The cache is each connection's, and a web process has up to 128; an ingest takes more
+        # (datasets/ingest/local_files.py). The heap is the process's: beyond it a cache uses its own pages again.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000; "
-        "PRAGMA cache_size=-4000",
+        f"PRAGMA cache_size=-4000; PRAGMA soft_heap_limit={SQLITE_HEAP_BYTES}",
     }
     # Threads of a test need a file: in memory each would see its own, or lose writes.
     DATABASES["default"]["TEST"] = {"NAME": PLANE_HOME / "test.sqlite3"}

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from apps.data.datasets.ingest.local_files import expand_database_cache
+from controlplane.settings import SQLITE_HEAP_BYTES
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -43,3 +44,10 @@ def test_an_ingest_alone_keeps_much_in_memory():
     assert read_size() == (-32000,)
     connection.close()
     assert read_size() == (-4000,)
+
+
+def test_caches_of_all_threads_together_are_bounded():
+    """Beyond the heap of the process a cache grows no more, whatever its own size may be."""
+    connection.close()
+    with connection.cursor() as cursor:
+        assert cursor.execute("PRAGMA soft_heap_limit").fetchone() == (SQLITE_HEAP_BYTES,)
