@@ -65,7 +65,7 @@ class MlpNetwork(Trainable):
         for place, embedding in enumerate(self.embeddings, start=self.numbers):
             # Clamped as a number: no value, however large, may point outside of the vectors.
             last = float(cast(nn.Embedding, embedding).num_embeddings - 1)
-            code = features[:, place].clamp(0, last).to(torch.int64)
+            code = features[:, place].clamp(0.0, last).to(torch.int64)
             parts.append(embedding(code))
         return torch.cat(parts, dim=1)
 
