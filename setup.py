@@ -27,6 +27,7 @@ setup(
         "s3": requirements("requirements-s3.txt"),
         "collect": requirements("requirements-collect.txt"),
         "language": requirements("requirements-language.txt"),
+        "onnx": requirements("requirements-onnx.txt"),
         "compile": [line for line in PLANE if line.startswith("apache-tvm")],
         "serve": [line for line in PLANE if line.startswith(("fastapi", "uvicorn", "httptools"))],
     },

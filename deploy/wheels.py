@@ -17,7 +17,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ("requirements.txt", "requirements-s3.txt", "requirements-collect.txt", "requirements-language.txt")
+REQUIREMENTS = (
+    "requirements.txt",
+    "requirements-s3.txt",
+    "requirements-collect.txt",
+    "requirements-language.txt",
+    "requirements-onnx.txt",
+)
 LINKER = "ziglang"  # compiles models where a host has no C compiler
 SITE = (
     "docker-compose.yml",
