@@ -42,8 +42,14 @@ _TENSOR = re.compile(
 )
 _WIDTHS = {"FloatStorage": 4, "DoubleStorage": 8, "LongStorage": 8, "QInt8Storage": 1}  # bytes of a value
 _OPERATORS = frozenset(
-    "torch." + name for name in ("add", "div", "gelu", "linear", "mul", "relu", "slice", "softmax", "sub", "tanh", "to")
-) | {"torch.cat", "torch.clamp", "torch.embedding", "torch.select", "ops.quantized.linear_dynamic"}
+    "torch." + name
+    for name in (
+        *("add", "cat", "clamp", "div", "embedding", "gelu", "linear", "mul", "relu", "select", "slice", "softmax"),
+        *("sub", "tanh", "to"),
+        # of the networks of images
+        *("_convolution", "adaptive_avg_pool2d", "add_", "flatten", "hardsigmoid", "hardswish_", "max_pool2d", "relu_"),
+    )
+) | {"ops.quantized.linear_dynamic"}
 
 
 def write_archive(module: torch.jit.ScriptModule, path: Path) -> None:
