@@ -60,6 +60,7 @@ from a table to an answer:
   deepseek train clean/table.parquet --task regression --target COLUMN -o model
   deepseek quantize model -o model-int8
   deepseek compile model -o model-tvm
+  deepseek export model -o model-export
   deepseek evaluate model other.csv -o evaluation
   deepseek evaluate --predictions said.csv other.csv -o evaluation --task regression --target COLUMN
   deepseek serve model
@@ -157,6 +158,12 @@ COMMANDS = {
         "compile a model for the processor of this machine, and measure it",
         "deepseek.compile.spec:CompileSpec",
         from_model=True,
+    ),
+    "export": Command(
+        "write a trained model as pt2 (torch.export), TorchScript and ONNX, each compared with PyTorch",
+        "deepseek.export.spec:ExportSpec",
+        takes_model=True,
+        takes_inputs=False,
     ),
     "evaluate": Command(
         "measure a model, in any form, on a table or texts that it did not learn from; or predictions of one",
@@ -406,7 +413,7 @@ def _list_inputs(command: Command, arguments: argparse.Namespace) -> dict[str, P
         from deepseek.models.folder import find_model_inputs
 
         return find_model_inputs(arguments.model_dir, arguments.heldout)
-    if command.slots:
+    if command.slots or command.takes_model:
         paths = {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
         if command.takes_model:
             from deepseek.models.folder import find_model_files

@@ -1,0 +1,1 @@
+"""Write a trained model in forms that other programs open."""
