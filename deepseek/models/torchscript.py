@@ -2,13 +2,13 @@
 
 Such a file is a zip of tensors and of code in TorchScript's own language. The code can call any operator of torch, and
 some of them write or read files, so a file from elsewhere is a program. What this project writes is one frozen module:
-constants, and a ``forward`` of a few operators. Whatever calls another one is refused before torch sees it.
+constants, and a ``forward`` of a few operators. `torch.jit.trace(model, example).save(path)` writes one module for each
+layer, whose ``forward`` calls those below it. Whatever calls another operator is refused before torch sees it.
 
 torch reads a zip in its own way: it finds names whatever their case, and older layouts under other names. So it never
 gets the file itself, but an archive made anew of just the entries that were checked.
 """
 
-import ast
 import io
 import pickletools
 import re
@@ -23,13 +23,15 @@ import torch
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.models.torchscript_code import find_forbidden_call
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+")
 _LEFT_OUT = (".debug_pkl", "/serialization_id")
 _ENTRY = re.compile(
     r"(?:data|constants)(?:\.pkl|/[0-9]+)|(?:\.data/)?version|byteorder|\.format_version|\.storage_alignment"
     r"|(?P<code>code/__torch__(?:/\w+)*\.py)"
-    r"|(?P<left_out>code/__torch__(?:/\w+)*\.py\.debug_pkl|\.data/serialization_id)",
+    r"|(?P<left_out>code/__torch__(?:/\w+)*\.py\.debug_pkl|\.data/serialization_id"
+    r"|traced_inputs(?:\.pkl|/[0-9]+))",
     re.ASCII,
 )
 """What a model file holds, below one folder; anything else could be code in a place where nobody looks for it."""
@@ -41,15 +43,6 @@ _TENSOR = re.compile(
     re.ASCII,
 )
 _WIDTHS = {"FloatStorage": 4, "DoubleStorage": 8, "LongStorage": 8, "QInt8Storage": 1}  # bytes of a value
-_OPERATORS = frozenset(
-    "torch." + name
-    for name in (
-        *("add", "cat", "clamp", "div", "embedding", "gelu", "linear", "mul", "relu", "select", "slice", "softmax"),
-        *("sub", "tanh", "to"),
-        # of the networks of images
-        *("_convolution", "adaptive_avg_pool2d", "add_", "flatten", "hardsigmoid", "hardswish_", "max_pool2d", "relu_"),
-    )
-) | {"ops.quantized.linear_dynamic"}
 
 
 def write_archive(module: torch.jit.ScriptModule, path: Path) -> None:
@@ -133,10 +126,9 @@ def _rebuild_archive(path: Path, slot: str) -> io.BytesIO:
             entries = {name: archive.read(entry) for name, entry in _list_entries(archive, path, slot).items()}
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
         raise build_archive_error(path, slot, f"{error}.") from error
-    for name, data in entries.items():
-        forbidden = _find_forbidden_call(data) if name.startswith("code/") else None
-        if forbidden is not None:
-            raise _build_unsafe_error(path, slot, "calls what a perceptron does not need", forbidden)
+    forbidden = find_forbidden_call({name: data for name, data in entries.items() if name.startswith("code/")})
+    if forbidden is not None:
+        raise _build_unsafe_error(path, slot, "calls what a perceptron does not need", forbidden)
     for folder in ("data", "constants"):
         if _has_oversized_tensor(entries.get(f"{folder}.pkl", b""), folder, entries):
             raise _build_unsafe_error(path, slot, "has a tensor that is larger than its bytes", f"{folder}.pkl")
@@ -158,18 +150,20 @@ def _list_entries(archive: zipfile.ZipFile, path: Path, slot: str) -> dict[str, 
         raise _build_unsafe_error(
             path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name
         )
-    if sum(entry.file_size for entry in listed) > path.stat().st_size:
-        raise _build_unsafe_error(path, slot, "grows when it is unpacked", f"over {path.stat().st_size} bytes")
     folder, accepted, code = listed[0].filename.partition("/")[0], dict[str, zipfile.ZipInfo](), 0
+    folded = set[str]()
     for entry in listed:
         top, _, name = entry.filename.partition("/")
         match = _ENTRY.fullmatch(name)
-        if match is None or top != folder or name in accepted:
+        if match is None or top != folder or name.lower() in folded:
             raise _build_unsafe_error(path, slot, "holds what a model does not need", entry.filename[:100])
+        folded.add(name.lower())
         if match["code"]:
             code += entry.file_size
         if not match["left_out"]:
             accepted[name] = entry
+    if sum(entry.file_size for entry in accepted.values()) > path.stat().st_size:
+        raise _build_unsafe_error(path, slot, "grows when it is unpacked", f"over {path.stat().st_size} bytes")
     if not code:
         raise _build_unsafe_error(
             path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name
@@ -207,18 +201,3 @@ def _is_short(tensor: re.Match[str], folder: str, entries: Mapping[str, bytes]) 
     reach = int(tensor["offset"]) + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=False) if n)
     complete = stored * width == len(entries.get(f"{folder}/{tensor['key']}", b""))
     return not (width and complete and len(size) == len(stride) and (reach <= stored or 0 in size))
-
-
-def _find_forbidden_call(code: bytes) -> str | None:
-    """The first thing that the code does beyond the operators that are allowed; None if there is nothing."""
-    try:
-        for node in ast.walk(ast.parse(code.decode())):
-            if isinstance(node, ast.FunctionDef) and node.name != "forward":
-                return f"a method {node.name[:100]}"
-            if isinstance(node, ast.While | ast.For):
-                return "a loop"
-            if isinstance(node, ast.Call) and ast.unparse(node.func) not in _OPERATORS:
-                return ast.unparse(node.func)[:100]
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return "code that cannot be read"
-    return None

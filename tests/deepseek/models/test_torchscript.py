@@ -1,17 +1,22 @@
 """TorchScript files: equal models give equal bytes, and code that does more than compute is not opened."""
 
+import contextlib
 import warnings
 import zipfile
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
 from deepseek.job import EngineError
-from deepseek.models.manifest import MlpArchitecture
-from deepseek.models.network import build_network
+from deepseek.models.manifest import MlpArchitecture, ModelFile, compute_file_sha256
+from deepseek.models.network import build_network, load_network
+from deepseek.models.predictor import open_model
 from deepseek.models.torchscript import read_archive, write_archive
+from deepseek.models.torchscript_code import find_forbidden_call
 from deepseek.quantize.int8 import export, quantize
+from tests.deepseek.models.making import make_model
 
 
 def network(**fields):
@@ -172,3 +177,71 @@ def test_a_file_that_was_cut_short(tmp_path, size):
 
 def test_a_file_that_is_not_there(tmp_path):
     refused("model_unreadable", tmp_path / "none.pt")
+
+
+@contextlib.contextmanager
+def quietly():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def test_the_source_text_s_own_lines_make_files_that_are_opened(tmp_path):
+    """Traced, saved and quantized by the text's calls, with no step of ours between; by loaders that take a folder."""
+    trained = make_model(tmp_path / "model", task="classification", inputs=4)
+    rows, wrong = torch.randn(7, 4), []
+    for name, model in (
+        ("ours", load_network(trained, tmp_path / "model/model.safetensors")),
+        ("plain", torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2)).eval()),
+    ):
+        path, example = tmp_path / f"{name}.pt", torch.randn(1, 4)
+        with quietly():
+            traced = torch.jit.trace(model, example)
+            traced.save(path)
+            quantized = torch.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+            torch.jit.trace(quantized, example).save(tmp_path / f"{name}-int8.pt")
+        for call, file in ((model, path), (quantized, tmp_path / f"{name}-int8.pt")):
+            described = ModelFile(name="model.pt", sha256=compute_file_sha256(file), size=file.stat().st_size)
+            manifest = trained.model_copy(update={"format": "torchscript", "file": described})
+            predicted = open_model(manifest, file).predict(rows.numpy())
+            if not np.allclose(predicted, call(rows).detach().numpy(), atol=1e-6):
+                wrong.append(file.name)
+    assert wrong == []
+
+
+CLASS = "class {name}(Module):\n  {attributes}\n  def forward(self: {name}, x: Tensor) -> Tensor:\n    {body}\n"
+
+
+def code_of(name, body, attributes="training : bool", base="Module"):
+    return CLASS.format(name=name, body=body, attributes=attributes).replace("(Module)", f"({base})")
+
+
+def test_calls_between_modules_that_are_not_opened():
+    """Beside calls of a layer's own forward: nothing that never ends, and no code that is not there."""
+    inner = "inner : __torch__.a.B"
+    twice = [
+        code_of(f"C{n}", "return (self.next).forward((self.next).forward(x))", f"next : __torch__.a.C{n + 1}")
+        for n in range(20)
+    ]
+    cases = {
+        None: code_of("A", "inner = self.inner\n    return (inner).forward(x)", inner) + code_of("B", "return x"),
+        "itself": code_of("A", "return self.forward(x)"),
+        "itself ": code_of("A", "return (self.inner).forward(x)", inner)
+        + code_of("B", "return (self.a).forward(x)", "a : __torch__.a.A"),
+        "calls of modules": "".join(twice) + code_of("C20", "return x"),
+        "inner.forward": code_of("A", "inner = self.inner\n    return (inner).forward(x)", "inner : __torch__.b.B"),
+        "y.forward": code_of("A", "y = self.inner\n    y, z = (x, x)\n    return (y).forward(x)", inner)
+        + code_of("B", "return x"),
+        "no module": code_of("A", "return x", base="Interface"),
+        "another meaning of torch": code_of("A", "torch = self.inner\n    return torch.to(x)", inner),
+        "set_weight_bias": code_of("A", "return (self.inner).set_weight_bias(x, x)", inner),
+        "__torch__.torch.classes.other": code_of("A", "return x", "inner : __torch__.torch.classes.other.Thing"),
+        "twice": code_of("A", "return x") * 2,
+        "linear_prepack": code_of("A", "return ops.quantized.linear_prepack(x, x)"),
+    }
+    wrong = []
+    for expected, code in cases.items():
+        found = find_forbidden_call({"code/__torch__/a.py": code.encode()})
+        if (found is None) != (expected is None) or (expected or "").strip() not in (found or ""):
+            wrong.append((expected, found))
+    assert wrong == []
