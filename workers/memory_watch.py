@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-ALLOCATION_RATE = 4e9  # bytes a second that a process may take: no look is due before they could reach the limit
+ALLOCATION_RATE = 4e9  # bytes a second that a core may take: no look is due before they could reach the limit
 WATCH_SECONDS = 0.05  # between two looks near the limit: such a process is 200 MB above it when it is ended
 LATEST_WATCH_SECONDS = 0.25  # between two looks far below it
 TREE_SECONDS, LATEST_TREE_SECONDS = 0.25, 0.75  # between two looks for new processes
@@ -59,7 +59,8 @@ class TreeMemory:
         """Seconds until the next look is due, by what the tree could take meanwhile."""
         if not self.limit:
             return LATEST_WATCH_SECONDS
-        return min(LATEST_WATCH_SECONDS, max(WATCH_SECONDS, (self.limit - self.used) / ALLOCATION_RATE))
+        rate = ALLOCATION_RATE * max(1, min(len(self._pids), os.cpu_count() or 1))
+        return min(LATEST_WATCH_SECONDS, max(WATCH_SECONDS, (self.limit - self.used) / rate))
 
     def is_ended_by_kernel(self) -> bool:
         """Whether the cgroup of the attempt ran into its own limit, so that the kernel killed its processes.

@@ -39,6 +39,15 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
     with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
+        if inputs["table"].is_dir() and manifest.architecture.type != "image":
+            raise EngineError(
+                "wrong_inputs",
+                "A model of the task {task} is measured on one file, and the input table is a folder.",
+                task=manifest.task,
+                field="inputs/table",
+                limit="a file",
+                hint=N_("Give the file; a folder is for models of images."),
+            )
         if manifest.task == "language":
             from deepseek.language.evaluate import evaluate_answers  # another family: not loaded for tables
 

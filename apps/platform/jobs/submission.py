@@ -203,7 +203,8 @@ def build_error(code: str, message: str, where: str, limit: Any = None, hint: st
 def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] = ()) -> list[dict[str, Any]]:
     filled = [*(i.slot for i in submission.inputs), *promised]
     folders = (f"{folder}/..." for folder in (*kind.folders, *kind.folder_inputs))
-    groups = (*kind.folders, *kind.folder_inputs, *kind.spec_inputs, *kind.optional_folders)
+    files_or_one = (*kind.folder_inputs, *kind.spec_inputs, *kind.optional_folders)
+    groups = (*kind.folders, *files_or_one)
     accepted = (*kind.inputs, *kind.optional_inputs, *kind.spec_inputs, *kind.optional_folders, *folders)
     errors = [
         build_error(
@@ -243,7 +244,7 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
         )
         for slot in (
             *sorted(slot for slot, times in Counter(filled).items() if times > 1),
-            *(slot for slot in kind.folder_inputs if slot in filled and any(f.startswith(f"{slot}/") for f in filled)),
+            *(slot for slot in files_or_one if slot in filled and any(f.startswith(f"{slot}/") for f in filled)),
         )
     ]
     return errors

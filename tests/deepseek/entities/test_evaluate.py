@@ -8,9 +8,9 @@ from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.job import EngineError, Silent
 
 
-def evaluate(trained, out, **fields):
+def evaluate(trained, out, table=None, **fields):
     inputs = {"model": trained.out / "model.safetensors", "manifest": trained.out / "model.json"}
-    inputs["table"] = trained.texts
+    inputs["table"] = table or trained.texts
     spec = EvaluateSpec(**{"runs": 20, "batches": [1], "replicates": 200} | fields)
     return run(spec, inputs=inputs, out=out, report=Silent())
 
@@ -30,3 +30,9 @@ def test_fields_of_tables_are_refused(trained, tmp_path):
     with pytest.raises(EngineError) as error:
         evaluate(trained, tmp_path / "out", slices=[{"column": "a"}])
     assert (error.value.code, error.value.field) == ("family_unsupported", "/slices")
+
+
+def test_a_folder_is_refused(trained, tmp_path):
+    with pytest.raises(EngineError) as error:
+        evaluate(trained, tmp_path / "out", table=tmp_path)
+    assert (error.value.code, error.value.field) == ("wrong_inputs", "inputs/table")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
@@ -36,8 +37,14 @@ def build_data_facts(version: DatasetVersion, file_bytes: int) -> DataFacts:
         columns=len(types) or None,
         number_columns=sum(dtype.startswith(LEARNABLE_TYPES) for dtype in types) if types else None,
         file_bytes=file_bytes,
-        classes=version.params.get("classes_count"),
+        classes=find_image_params(version).get("classes_count"),
     )
+
+
+def find_image_params(version: DatasetVersion) -> dict[str, Any]:
+    """What the ingest of a folder of images recorded; empty for every other version."""
+    params = version.params.get("images")
+    return params if isinstance(params, dict) else {}
 
 
 def build_image_facts(version: DatasetVersion) -> DataFacts:

@@ -88,7 +88,7 @@ def test_facts_of_versions_are_those_of_their_inputs(ask, project, engineer, act
     inputs = {each.slot: each.artifact for each in submit().inputs.all()}
     facts = find_input_facts(project, "train_image", inputs)
     assert (facts.rows, facts.file_bytes) == (20, 30)
-    DatasetVersion.objects.update(rows=20, params={"classes_count": 4})
+    DatasetVersion.objects.update(rows=20, params={"images": {"classes_count": 4}})
     assert build_image_facts(DatasetVersion.objects.get()).rows == 20
     assert find_input_facts(project, "train_image", inputs).classes == 4
 

@@ -75,6 +75,7 @@ def test_an_evaluation_takes_images_in_the_place_of_its_table(project, engineer,
         "neither": ({}, [], ("input_missing", "/inputs/table")),
         "both": ({"images": "wti-daily:v1"}, ["table"], ("duplicate_slot", "/inputs/table")),
         "no version": ({"images": "wti-daily:v9"}, ["table"], ("data_unknown", "/spec/images")),
+        "a base twice": ({}, ["table", "base", "base/config.json"], ("duplicate_slot", "/inputs/base")),
         "another folder": ({}, ["table", "images/1.png"], ("unknown_slot", "/inputs/images/1.png")),
     }
     wrong = {}

@@ -15,6 +15,7 @@ from apps.data.datasets.ingest.image_headers import read_image_header
 from apps.data.datasets.ingest.local_files import ingest
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import get_main_file
+from apps.data.datasets.versions.data_facts import build_image_facts
 from apps.platform.artifacts.stores import get_store
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +72,7 @@ def test_labels_and_splits_by_folder(take, operator):
     }
     assert done.version.params["images"]["classes"] == {"bird": 1, "dog": 1, "cat": 1}
     assert done.version.rows == 3
+    assert build_image_facts(done.version).classes == 3  # by which the memory of a training is estimated
     assert get_main_file(operator, done.version).path == "images.csv"  # what a job takes
     kinds = dict(done.version.files.values_list("path", "media_type"))
     assert (kinds["test/dog/2.jpg"], kinds["README.txt"]) == ("image/jpeg", "text/plain")

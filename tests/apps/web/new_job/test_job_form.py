@@ -145,7 +145,7 @@ def add_files(actor_for, engineer, project, held):
         actor = actor_for(engineer)
         dataset = create_dataset(actor=actor, project=project, name=name)
         rows = [(path, held(data), "application/octet-stream") for path, data in files.items()]
-        values = {"rows": 20, "columns": [], "script": "test", "params": {"classes_count": 4}}
+        values = {"rows": 20, "columns": [], "script": "test", "params": {"images": {"classes_count": 4}}}
         return add_version(actor=actor, dataset=dataset, files=rows, media_type=rows[0][2], **values)[0]
 
     return make
