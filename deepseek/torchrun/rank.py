@@ -11,7 +11,7 @@ import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from deepseek.job import EngineError, Level, Report, Silent
 from deepseek.messages import record_messages
@@ -53,7 +53,13 @@ class RankReport:
             data = data[os.write(self.descriptor, data) :]
 
 
-def main(path: str) -> int:
+def main(path: str) -> NoReturn:
+    """Run the request in the file, and end the process.
+
+    The interpreter is not finalized: a thread of gloo that then waits for its lock would end the process by SIGABRT,
+    and what the frames of an error hold, a module shared among the ranks, must not be freed after their process group
+    (see Training.close). A rank that has failed waits for no other.
+    """
     faulthandler.enable()
     faulthandler.register(STACKS_SIGNAL, all_threads=True)
     request = json.loads(Path(path).read_text())
@@ -66,14 +72,17 @@ def main(path: str) -> int:
         result = load(request["function"])(spec, inputs=inputs, out=Path(request["out"]), report=report)
         if rank == 0:
             events.send({"event": "result", **result.as_dict()})
-        return 0
+        end_process(0)
     except Exception as error:  # noqa: BLE001 - an engine may raise anything; the job says what
         events.send(describe_failure(error, rank))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # A rank that has failed waits for no other at its end, nor frees what the error's frames hold: a module shared
-        # among the ranks must not be freed after their process group (see Training.close).
-        os._exit(1)
+        end_process(1)
+
+
+def end_process(code: int) -> NoReturn:
+    """Leave with this exit code; what was printed is not lost."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def describe_failure(error: Exception, rank: int) -> dict[str, Any]:
@@ -95,4 +104,4 @@ def load(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main(sys.argv[1])
