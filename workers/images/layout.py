@@ -19,11 +19,15 @@ from typing import Any, BinaryIO
 
 from apps.core.errors import PlaneError
 from deepseek.messages import N_, Message
+from workers.images.headers import LimitedTar, UnsafeEntry, build_header_error
 
 MAX_JSON_BYTES = 4 << 20  # of an index, a manifest or a config
 MAX_LAYERS = 1000
 MAX_DEPTH = 3  # of an index in an index
 MAX_VARIABLES = 1000
+MAX_VARIABLE_BYTES = 64 << 10  # of all, as JSON: they go through one variable, of which Linux takes 128 KiB
+MAX_MEMBERS = 20_000  # of the tar file that holds the layout
+MAX_NAME = 8 << 10  # characters of a member's name and link
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -40,10 +44,11 @@ ARCHITECTURES = {
 
 @dataclass(frozen=True)
 class Layer:
-    """`path`: in the layout. `digest`: SHA-256 of its bytes there, in hex."""
+    """`path`: in the layout. `digest`: SHA-256 of its bytes there, in hex. `size`: how many, if the image says that."""
 
     path: str
     digest: str
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,30 @@ class TarLayout:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._tar = tarfile.open(path, "r:")  # noqa: SIM115 - closed by `close`
-        except tarfile.TarError:
+            self._tar = LimitedTar.open(path, "r:")  # closed by `close`
+        except UnsafeEntry as refused:
+            raise build_image_error(path, refused.reason, detail=refused.name[:120]) from None
+        except (tarfile.TarError, ValueError, RecursionError):
             raise build_image_error(path, N_("it is neither a folder nor an uncompressed tar file")) from None
+        self._members: dict[str, tarfile.TarInfo] = {}
         try:
-            self._members = {member.name.removeprefix("./"): member for member in self._tar}
-        except tarfile.TarError:
+            for number, member in enumerate(self._tar, 1):
+                self._add(member, number)
+        except UnsafeEntry as refused:
+            self._tar.close()
+            raise build_image_error(path, refused.reason, detail=refused.name[:120]) from None
+        except (tarfile.TarError, ValueError, RecursionError):
             self._tar.close()
             raise build_image_error(path, N_("the tar file is cut off or damaged")) from None
+
+    def _add(self, member: tarfile.TarInfo, number: int) -> None:
+        """All members stay in memory: links lead from one to the other."""
+        if number > MAX_MEMBERS:
+            raise UnsafeEntry(N_("it has too many entries"), str(MAX_MEMBERS))
+        if len(member.name) + len(member.linkname) > MAX_NAME:
+            raise build_header_error(member)
+        member.pax_headers = {}
+        self._members[member.name.removeprefix("./")] = member
 
     def has(self, name: str) -> bool:
         return name in self._members
@@ -167,7 +188,7 @@ def read_oci_image(layout: Layout) -> Image:
             raise build_image_error(
                 layout.path, N_("a layer is packed in a way that is not read here"), detail=media_type[:80]
             )
-        layers.append(Layer(locate_blob(layer["digest"]), parse_digest(layer["digest"])))
+        layers.append(Layer(locate_blob(layer["digest"]), parse_digest(layer["digest"]), layer.get("size")))
     return build_image(layout, digests[0], config, layers)
 
 
@@ -208,6 +229,9 @@ def build_image(layout: Layout, digest: str, config: dict[str, Any], layers: lis
         raise build_image_error(layout.path, N_("a layer is missing"), detail=f"sha256:{missing}")
     pairs = [str(line).partition("=") for line in (config.get("config") or {}).get("Env") or ()]
     environment = {name: value for name, _, value in pairs[:MAX_VARIABLES] if name and "\0" not in name + value}
+    size = len(json.dumps(environment))
+    if size > MAX_VARIABLE_BYTES:
+        raise build_image_error(layout.path, N_("its variables are too long"), detail=f"{size} > {MAX_VARIABLE_BYTES}")
     return Image(layout.path, digest, found, tuple(layers), environment)
 
 

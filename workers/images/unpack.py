@@ -22,63 +22,45 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from apps.core.errors import PlaneError
+from apps.platform.nodes.disks import read_disk
 from deepseek.messages import N_
 from deepseek.script.archive import open_zstd
-from workers.images.layout import Image, Layout, build_damage_error, build_image_error
+from workers.images.headers import LimitedTar, UnsafeEntry
+from workers.images.layout import Image, Layer, Layout, build_damage_error, build_image_error
 
 CHUNK = 1 << 20
 STREAM_BYTES = 1 << 15  # that tarfile reads ahead, and moves for every header
 MAX_ENTRIES = 5_000_000
 MAX_LINKS = 40  # of a path, as the kernel's
 MAX_DEPTH = 200  # of a folder: deeper ones could not be removed again by rmtree, which calls itself
-MAX_HEADER_BYTES = 1 << 20  # of a long name or of extended attributes, which are read at once
 LAST_TIME = 2**33  # seconds; every file system has it
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-LONG_HEADERS = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
+LAYER_FAULTS = frozenset(
+    {None, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY}
+    | {errno.ELOOP, errno.EMLINK, errno.EINVAL}
 )
-
-
-class UnsafeEntry(ValueError):
-    """An entry that is refused: `reason` and the entry's name."""
-
-    def __init__(self, reason: str, name: str) -> None:
-        super().__init__(reason, name)
-        self.reason, self.name = reason, name
+"""Of writing an entry: what the layer says cannot be done. Other errors are those of the disk."""
 
 
 class TooLarge(Exception):
     """The layers are larger than this node unpacks."""
 
 
-class LimitedHeader(tarfile.TarInfo):
-    """A header of which no part takes much memory."""
-
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> LimitedHeader:
-        header = super().frombuf(buf, encoding, errors)
-        if header.type in LONG_HEADERS and header.size > MAX_HEADER_BYTES:
-            raise UnsafeEntry(N_("a header of a layer is too long"), header.name)
-        return header
-
-
 class DigestReader(io.RawIOBase):
-    """Passes bytes on and hashes them."""
+    """Passes the first `size` bytes on and hashes them; calls `check` before each read."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, size: int, check: Callable[[], None]) -> None:
         super().__init__()
-        self._file, self._hash = file, hashlib.sha256()
+        self._file, self._rest, self._check, self._hash = file, size, check, hashlib.sha256()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._file.read(len(buffer))
+        self._check()
+        data = self._file.read(min(len(buffer), self._rest))
+        self._rest -= len(data)
         buffer[: len(data)] = data
         self._hash.update(data)
         return len(data)
@@ -104,7 +86,7 @@ class Unpacker:
         """Apply one layer, the bytes of a tar file."""
         self._own = set()
         counted = CountedReader(stream, self)
-        with tarfile.open(fileobj=counted, mode="r|", bufsize=STREAM_BYTES, tarinfo=LimitedHeader) as tar:
+        with LimitedTar.open(fileobj=counted, mode="r|", bufsize=STREAM_BYTES) as tar:
             for member in tar:
                 self._check()
                 self._entries += 1
@@ -151,7 +133,8 @@ class Unpacker:
             if not target_parts:
                 raise UnsafeEntry(N_("a hard link leads to nothing"), member.name)
             target = os.path.join(self._resolve(target_parts[:-1], member.name), target_parts[-1])
-            if not os.path.lexists(target) or is_folder(target):
+            below = target.startswith(f"{path}/")  # it would go with the folder that the link replaces
+            if below or not os.path.lexists(target) or is_folder(target):
                 raise UnsafeEntry(N_("a hard link leads to nothing"), member.name)
             if not (os.path.lexists(path) and os.path.samestat(os.lstat(target), os.lstat(path))):
                 remove(path)
@@ -253,13 +236,21 @@ def unpack_layers(image: Image, layout: Layout, root: Path, *, limit: int, check
     """Apply all layers of the image to the empty folder `root`.
 
     Raises PlaneError: ``image_damaged`` for a layer that is not what its digest says, ``bad_image`` for one that cannot
-    be unpacked or leads out of the root, ``image_too_large``; whatever `check` raises. `root` is of no use then.
+    be unpacked or leads out of the root, ``image_too_large``, also for what the disk has no room for; whatever `check`
+    raises. `root` is of no use then.
     """
-    unpacker = Unpacker(root, limit=limit, check=check)
-    for layer in image.layers:
+    sizes = [measure_layer(image, layout, layer) for layer in image.layers]
+    refuse_short_disk(image, root, sum(sizes))  # a lower bound: most layers are compressed
+
+    def check_all() -> None:
+        check()
+        refuse_short_disk(image, root)
+
+    unpacker = Unpacker(root, limit=limit, check=check_all)
+    for layer, size in zip(image.layers, sizes, strict=True):
         digest = f"sha256:{layer.digest}"
         with layout.open(layer.path) as file:
-            reader = DigestReader(file)
+            reader = DigestReader(file, size, check)
             stream = decompress(reader)  # it would close the reader if it ended before the digest is known
             failure: PlaneError | None = None
             try:
@@ -268,16 +259,39 @@ def unpack_layers(image: Image, layout: Layout, root: Path, *, limit: int, check
                 raise build_size_error(image, limit) from None
             except UnsafeEntry as refused:
                 failure = build_image_error(image.path, refused.reason, detail=refused.name[:120])
-            except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+            except (tarfile.TarError, EOFError, zlib.error, ValueError, RecursionError) as error:
                 failure = build_image_error(image.path, N_("a layer cannot be unpacked"), detail=f"{digest}: {error}")
             except OSError as error:
-                if error.errno not in (None, errno.ENAMETOOLONG):  # the disk's fault, not the layer's
+                if error.errno not in LAYER_FAULTS or not root.is_dir():
                     raise
                 failure = build_image_error(image.path, N_("a layer cannot be unpacked"), detail=f"{digest}: {error}")
             if reader.finish() != layer.digest:
                 raise build_damage_error(image.path, digest) from failure
             if failure is not None:
                 raise failure
+
+
+def measure_layer(image: Image, layout: Layout, layer: Layer) -> int:
+    """The bytes of the layer as it is packed; raises PlaneError ``image_damaged`` if it says another number."""
+    with layout.open(layer.path) as file:
+        size = file.seek(0, os.SEEK_END)
+    if layer.size not in (None, size):
+        raise build_damage_error(image.path, f"sha256:{layer.digest}")
+    return size
+
+
+def refuse_short_disk(image: Image, root: Path, size: int = 0) -> None:
+    """Raise PlaneError ``image_too_large`` where `size` more bytes leave less free than a disk of the plane needs."""
+    disk = read_disk("home", root)
+    if disk.free_bytes - size < disk.needed_bytes:
+        raise PlaneError(
+            "The disk of the node has no room to unpack the image {path}.",
+            path=str(image.path),
+            code="image_too_large",
+            field="/spec/environment",
+            limit=max(0, disk.free_bytes - disk.needed_bytes),
+            hint=N_("Free space on the disk of PLANE_HOME of the node, and submit the job again."),
+        )
 
 
 def decompress(reader: DigestReader) -> Any:

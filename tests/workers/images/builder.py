@@ -65,7 +65,14 @@ class LayoutWriter:
         return f"sha256:{digest}"
 
     def add_image(
-        self, layers: Sequence[bytes], *, platform: str = "", kind: str = "", variables: Sequence[str] = (), **row: Any
+        self,
+        layers: Sequence[bytes],
+        *,
+        platform: str = "",
+        kind: str = "",
+        variables: Sequence[str] = (),
+        sizes: Sequence[int] = (),
+        **row: Any,
     ) -> str:
         system, _, architecture = (platform or get_node_platform()).partition("/")
         config = {"os": system, "architecture": architecture, "config": {"Env": list(variables)}}
@@ -73,7 +80,10 @@ class LayoutWriter:
         manifest = {
             "mediaType": MANIFEST_TYPES[0],
             "config": {"digest": self.add_blob(json.dumps(config).encode())},
-            "layers": [{"digest": self.add_blob(data), "mediaType": media_type} for data in layers],
+            "layers": [
+                {"digest": self.add_blob(data), "mediaType": media_type, "size": size}
+                for data, size in zip(layers, sizes or map(len, layers), strict=True)
+            ],
         }
         digest = self.add_blob(json.dumps(manifest).encode())
         described = {"platform": {"os": system, "architecture": architecture}} if platform else {}

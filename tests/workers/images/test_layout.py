@@ -76,6 +76,10 @@ def lose_layer(layout):
     (layout.folder / "blobs/sha256" / hashlib.sha256(LAYER).hexdigest()).unlink()
 
 
+def add_variables(layout):
+    layout.add_image([LAYER], variables=[f"A{number}={'x' * 10_000}" for number in range(7)])
+
+
 def add_two(layout):
     layout.add_image([LAYER])
     layout.add_image([build_layer([("b", b"text")])])
@@ -89,6 +93,7 @@ def add_two_foreign(layout):
 REFUSED = {
     "damaged config": (damage_config, "image_damaged", "sha256:"),
     "lost layer": (lose_layer, "bad_image", "a layer is missing"),
+    "long variables": (add_variables, "bad_image", "> 65536"),
     "two images": (add_two, "bad_image", "exactly one image"),
     "other machines": (add_two_foreign, "image_platform", "linux/mips64, windows/amd64"),
     "another machine": (lambda layout: layout.add_image([LAYER], platform=FOREIGN), "image_platform", FOREIGN),
@@ -110,6 +115,14 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path):
         if failure.value.code != code or words not in str(failure.value) or not failure.value.hint:
             wrong[name] = failure.value.first()
     assert wrong == {}
+
+
+def test_tar_file_of_too_many_members_is_refused(layout, tmp_path, monkeypatch):
+    layout.add_image([LAYER])
+    monkeypatch.setattr("workers.images.layout.MAX_MEMBERS", 3)
+    with pytest.raises(PlaneError) as failure:
+        read(pack(layout.finish(), tmp_path / "image.tar"))
+    assert (failure.value.code, "too many entries" in str(failure.value)) == ("bad_image", True)
 
 
 def test_what_is_no_layout_is_refused(tmp_path):

@@ -10,9 +10,14 @@ import pyarrow
 import pytest
 
 from apps.core.errors import PlaneError
+from apps.platform.nodes.disks import Disk
 from tests.workers.images.builder import LayoutWriter, build_layer
 from workers.images.layout import open_layout, read_image
 from workers.images.unpack import unpack_layers
+
+
+class Stopped(Exception):
+    pass
 
 
 @pytest.fixture
@@ -102,6 +107,7 @@ REFUSED = {
     "link above from a folder": [("a/link", "->", "../../escaped")],
     "hard link above": [("link", "=", "../escaped")],
     "hard link to nothing": [("link", "=", "etc/nothing")],
+    "hard link over the folder of its target": [("a/b", b"x"), ("a", "=", "a/b")],
     "hard link to a folder": [("a", None), ("link", "=", "a")],
     "whiteout of the parent": [("a/.wh...", b"")],
     "whiteout of itself": [("a/.wh..", b"")],
@@ -165,17 +171,88 @@ def test_layer_that_is_no_tar_file_is_refused(tmp_path, unpack):
 
 
 def test_what_unpacks_too_large_is_refused(write_image, tmp_path, unpack):
-    """A small layer of zeros, and one of a file with holes."""
-    sparse = tarfile.TarInfo("holes")
-    sparse.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "holes"}
-    sparse.pax_headers |= {"GNU.sparse.size": "900000000", "GNU.sparse.map": "0,1", "GNU.sparse.numblocks": "1"}
-    sparse.size = 1
-    layout = LayoutWriter(tmp_path / "sparse")
-    data = tmp_path / "sparse.tar"
-    with tarfile.open(data, "w", format=tarfile.PAX_FORMAT) as tar, open("/dev/zero", "rb") as zeros:
-        tar.addfile(sparse, zeros)
-    layout.add_image([data.read_bytes()])
-    for path in (write_image([("zeros", bytes(3_000_000))], compress=True), layout.finish()):
+    with pytest.raises(PlaneError) as failure:
+        unpack(write_image([("zeros", bytes(3_000_000))], compress=True), limit=2_000_000)
+    assert (failure.value.code, failure.value.limit) == ("image_too_large", 2_000_000)
+
+
+@pytest.mark.parametrize("free", [0, 10**6 + 4096], ids=["before", "meanwhile"])
+def test_disk_that_is_short_refuses_the_image(write_image, unpack, monkeypatch, free):
+    """Not as `storage_full`, for which the job would wait and fill the disk again."""
+    frees = iter([free])
+    monkeypatch.setattr("workers.images.unpack.read_disk", lambda name, path: Disk(name, next(frees, 10**6 - 1), 10**9))
+    monkeypatch.setattr(Disk, "needed_bytes", 10**6)
+    with pytest.raises(PlaneError) as failure:
+        unpack(write_image([("a", bytes(100_000))], compress=True))
+    assert (failure.value.code, failure.value.limit, frees.__length_hint__()) == ("image_too_large", 0, 0)
+
+
+def build_header(kind: bytes, size: int, *, extended: bool = False) -> bytes:
+    header = tarfile.TarInfo("holes")
+    header.type, header.size = kind, size
+    block = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    block[482] = extended
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def build_pax(kind: bytes = tarfile.XHDTYPE, **values: str) -> bytes:
+    data = b""
+    for name, value in values.items():
+        record = f" {name.replace('_', '.')}={value}\n".encode()
+        data += str(len(record) + (1 if len(record) < 9 else 2)).encode() + record
+    return build_header(kind, len(data)) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+
+FILE = build_header(tarfile.REGTYPE, 512)
+HEADERS = {
+    "sparse of GNU": (build_header(tarfile.GNUTYPE_SPARSE, 512, extended=True), "sparse file"),
+    "sparse 0.0": (build_pax(GNU_sparse_size="900000000") + FILE, "sparse file"),
+    "sparse 0.1": (build_pax(GNU_sparse_map="0,1") + FILE, "sparse file"),
+    "sparse 1.0": (build_pax(GNU_sparse_major="1", GNU_sparse_minor="0") + FILE, "sparse file"),
+    "sparse of all files": (build_pax(tarfile.XGLTYPE, GNU_sparse_map="0,1") + FILE, "sparse file"),
+    "chain": (build_pax(comment="1234567") * 5000 + FILE, "too long"),
+    "long names": (build_header(tarfile.GNUTYPE_LONGNAME, 2 << 20), "too long"),
+    "attributes of all files": (build_pax(tarfile.XGLTYPE, **{f"k{n}": "v" for n in range(200)}) + FILE, "too long"),
+    "negative size": (build_pax(size="-512") + FILE, "too long"),
+}
+
+
+@pytest.mark.parametrize("outer", [False, True], ids=["layer", "layout"])
+def test_headers_that_take_memory_are_refused_before_they_are_read(tmp_path, unpack, outer):
+    """Tarfile itself would read each of them, and take what follows for the list of parts or the end."""
+    wrong = {}
+    for name, (headers, words) in HEADERS.items():
+        data = headers + b"1\n" * 1_000_000
+        layout = LayoutWriter(tmp_path / name)
+        layout.add_image([data])
+        path = tmp_path / f"{name}.tar" if outer else layout.finish()
+        if outer:
+            path.write_bytes(data)
         with pytest.raises(PlaneError) as failure:
-            unpack(path, limit=2_000_000)
-        assert (failure.value.code, failure.value.limit) == ("image_too_large", 2_000_000), path.name
+            unpack(path, limit=10**9)
+        if failure.value.code != "bad_image" or words not in str(failure.value):
+            wrong[name] = failure.value.first()
+    assert wrong == {}
+
+
+def test_rest_of_a_layer_is_read_with_a_look_at_the_clock(write_image, unpack):
+    """A layer may go on after the end of its tar file."""
+    layout = LayoutWriter(write_image([]).with_name("long"))
+    layout.add_image([build_layer([("a", b"x")]) + bytes(30 << 20)])
+    looks = iter(range(20))
+
+    def check() -> None:
+        if next(looks, None) is None:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        unpack(layout.finish(), limit=10**9, check=check)
+
+
+def test_layer_of_another_size_is_damaged(layout, unpack):
+    layout.add_image([build_layer([("a", b"x")])], sizes=[512])
+    with pytest.raises(PlaneError) as failure:
+        unpack(layout.finish())
+    assert failure.value.code == "image_damaged"
