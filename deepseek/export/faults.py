@@ -21,12 +21,12 @@ def refuse_branches(caught: Sequence[warnings.WarningMessage]) -> None:
             line = linecache.getline(warning.filename, warning.lineno).strip()
             raise EngineError(
                 "export_branch",
-                "{file_name}, line {line} branches on the values of a tensor: an exported form has one path for all.",
+                "{file_name}, line {line} branches on values or the size of a tensor: a form has one path for all.",
                 file_name=Path(warning.filename).name,
                 line=warning.lineno,
                 field="inputs/model",
                 value=line[:200] or f"line {warning.lineno}",
-                limit="a network without branches on values",
+                limit="a network without such branches",
                 hint=N_("Compute both sides and choose with torch.where."),
             )
 

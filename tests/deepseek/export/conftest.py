@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from deepseek.export.run import run
 from deepseek.export.spec import ExportSpec
+from deepseek.images import network as image_networks
 from deepseek.job import Silent
 from deepseek.models.folder import find_model_files
 from deepseek.models.manifest import EntitiesArchitecture, ImageArchitecture, MlpArchitecture
@@ -48,6 +50,20 @@ def export_to(out, folder, report=None, **fields):
     return run(ExportSpec(**fields), inputs=find_model_files(folder), out=out, report=report or Silent())
 
 
+def shorten_resnet(patch):
+    """Leave ResNet-18 half of its blocks: every operator of it stays."""
+
+    def build_short_resnet(*, weights, num_classes):
+        return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
+
+    patch.setattr(image_networks, "resnet18", build_short_resnet)
+
+
+@pytest.fixture(autouse=True)
+def short_resnet(monkeypatch):
+    shorten_resnet(monkeypatch)
+
+
 @pytest.fixture
 def model(tmp_path):
     """A classifier of two numbers and a category."""
@@ -58,7 +74,9 @@ def model(tmp_path):
 def exported(tmp_path_factory):
     """Family -> the folder of a model and that of its export in all forms, which no test changes."""
     folder, made = tmp_path_factory.mktemp("exported"), {}
-    for family in FAMILIES:
-        made[family] = make_family(folder / family, family), folder / f"{family}-out"
-        export_to(made[family][1], made[family][0])
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_resnet(patch)
+        for family in FAMILIES:
+            made[family] = make_family(folder / family, family), folder / f"{family}-out"
+            export_to(made[family][1], made[family][0])
     return made

@@ -79,7 +79,19 @@ def test_an_operator_that_a_form_lacks(model, tmp_path, monkeypatch):
     replace_network(monkeypatch, lambda outputs: torch.special.bessel_j0(outputs))
     error = refused(tmp_path, model, "export_operator", forms=["pt2", "onnx"])
     assert (error.field, "bessel_j0" in error.value, error.limit) == ("/forms", True, "the forms pt2")
-    export_to(tmp_path / "out", model, forms=["pt2"])
+
+
+def test_a_failure_that_names_no_operator(model, tmp_path, monkeypatch):
+    def fail(program, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("first line\nadvice")
+
+    monkeypatch.setattr(module, "write_pt2", fail)
+    error = refused(tmp_path, model, "export_failed", forms=["pt2", "torchscript"])
+    assert (error.message, error.limit) == (
+        "The network cannot be written as pt2: first line",
+        "the forms torchscript",
+    )
 
 
 def test_a_form_that_differs(model, tmp_path, monkeypatch):
