@@ -16,7 +16,8 @@ from apps.ml.pipelines.schemas import STEPS_LIMIT, StepBody, StepInputBody
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.spec_validation import add_pointer, combine_errors, extract_problem
-from apps.platform.jobs.submission import build_error, validate_submission
+from apps.platform.jobs.submission import build_error
+from apps.platform.jobs.submission_validation import validate_submission
 from deepseek.messages import Message
 
 Fault = dict[str, Any]

@@ -14,7 +14,8 @@ from apps.ml.sweeps.trial_jobs import MissingPlace, apply_values
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.spec_validation import combine_errors, extract_problem, get_job_kind, parse_spec
-from apps.platform.jobs.submission import build_error, validate_submission
+from apps.platform.jobs.submission import build_error
+from apps.platform.jobs.submission_validation import validate_submission
 from deepseek.messages import N_, Message
 from deepseek.sweep.spec import ChoiceParameter, Parameter, Scalar
 

@@ -14,7 +14,8 @@ from apps.core import policy
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs.scheduling.memory_fit import MemoryFit
 from apps.platform.jobs.serializers import read_submission
-from apps.platform.jobs.submission import choose_queue, estimate_submission
+from apps.platform.jobs.submission import choose_queue
+from apps.platform.jobs.submission_validation import estimate_submission
 from deepseek.messages import Message
 
 

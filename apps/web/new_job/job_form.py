@@ -42,7 +42,8 @@ from apps.platform.jobs.specforms.fields import FormItem, list_problem_items
 from apps.platform.jobs.specforms.resource_fields import build_needs_group, build_needs_values, read_needs
 from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview, is_scheduled
 from apps.platform.jobs.specforms.spec_form import SpecForm
-from apps.platform.jobs.submission import InputSpec, Submission, resolve_needs
+from apps.platform.jobs.submission import InputSpec, Submission
+from apps.platform.jobs.submission_validation import resolve_needs
 from apps.platform.jobs.table_columns import check_target
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
 from apps.web.new_job.clean_preview import CleanPreview

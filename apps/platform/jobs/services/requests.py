@@ -26,12 +26,8 @@ from apps.platform.jobs.services.moves import (
 )
 from apps.platform.jobs.spec_validation import serialize_spec
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.submission import (
-    Submission,
-    ValidatedSubmission,
-    choose_queue,
-    validate_submission,
-)
+from apps.platform.jobs.submission import Submission, choose_queue
+from apps.platform.jobs.submission_validation import ValidatedSubmission, validate_submission
 from deepseek.messages import Message
 
 PRIORITIES = (-100, 100)

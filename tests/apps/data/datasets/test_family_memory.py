@@ -12,7 +12,8 @@ from apps.data.datasets.versions.data_facts import build_image_facts, find_base_
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling.input_facts import find_input_facts
 from apps.platform.jobs.services import submit_job
-from apps.platform.jobs.submission import InputSpec, Submission, estimate_submission
+from apps.platform.jobs.submission import InputSpec, Submission
+from apps.platform.jobs.submission_validation import estimate_submission
 from apps.platform.nodes.extras import LANGUAGE
 from apps.platform.nodes.models import Node
 

@@ -14,7 +14,8 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.submission import InputSpec, Submission, validate_submission
+from apps.platform.jobs.submission import InputSpec, Submission
+from apps.platform.jobs.submission_validation import validate_submission
 from tests.apps.ml.registry.measured import series
 from tests.conftest import member
 

@@ -7,7 +7,8 @@ from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.queries import explain_wait
 from apps.platform.jobs.scheduling.schedule_estimate import estimate_schedule
 from apps.platform.jobs.services import claim_job, submit_job
-from apps.platform.jobs.submission import Submission, resolve_needs
+from apps.platform.jobs.submission import Submission
+from apps.platform.jobs.submission_validation import resolve_needs
 
 SPEC = {
     "start_urls": ["http://wiki.bank.example/"],

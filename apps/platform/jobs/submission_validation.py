@@ -1,0 +1,271 @@
+"""Check a submission whole before a row is written: its inputs, its parents, and what it will take of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import BaseModel
+
+from apps.core.actors import Actor
+from apps.core.errors import PlaneError
+from apps.core.policy import require
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.models import Artifact
+from apps.platform.jobs.kinds import KINDS, JobKind, Needs
+from apps.platform.jobs.machine_code import find_foreign_code
+from apps.platform.jobs.model_origins import add_model_needs, find_base_inputs, find_model_job
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling.input_facts import find_input_facts
+from apps.platform.jobs.scheduling.memory_fit import (
+    MemoryFit,
+    build_memory_fit,
+    check_memory,
+    check_node_count,
+    estimate_job,
+    raise_memory,
+)
+from apps.platform.jobs.spec_validation import combine_errors, get_job_kind, parse_spec
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.submission import (
+    SPEC_COMPLETIONS,
+    SPEC_INPUTS,
+    InputSpec,
+    Submission,
+    build_error,
+    check_device,
+    check_extra,
+    check_limits,
+    check_nodes,
+    check_register,
+    check_slots,
+    choose_queue,
+)
+from apps.platform.jobs.table_columns import check_columns
+from apps.platform.nodes.models import Node
+from deepseek.fit.families import FAMILIES
+from deepseek.messages import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatedSubmission:
+    """A submission that holds: its kind, its typed spec, what it takes of a node, its artifacts and parents."""
+
+    kind: JobKind
+    spec: BaseModel
+    needs: Needs
+    artifacts: Mapping[str, Artifact]
+    parents: Mapping[int, Job]
+    inputs: Sequence[InputSpec]  # those of the submission, and those that its spec names
+
+
+def validate_submission(
+    actor: Actor, project: Project, submission: Submission, *, promised: Sequence[str] = ()
+) -> ValidatedSubmission:
+    """Resolve and validate; Invalid with every error found, each naming its field.
+
+    `promised`: slots beyond `asked.inputs` that jobs not made yet will fill; for looking ahead, before any is made.
+    """
+    errors: list[dict[str, Any]] = []
+    kind = get_job_kind(submission.kind)
+    if kind.user_code:
+        require(actor, "job.script", project)
+        if "model" in submission.register:  # it is recorded in the requester's name, when the work is done
+            require(actor, "model.record_version", project)
+    spec: BaseModel | None = None
+    try:
+        spec = parse_spec(submission.kind, submission.spec, strict=submission.strict)
+    except PlaneError as failure:
+        errors += failure.errors
+    if spec is not None:
+        try:
+            submission = add_spec_inputs(actor, project, submission, spec)
+        except PlaneError as failure:
+            errors += failure.errors
+    model_job = find_model_job(project, submission.inputs) if kind.optional_folders else None
+    submission = add_base_inputs(kind, model_job, submission)
+    explained = {error["field"] for error in errors}  # a version that is not there fills no slot either
+    slot_errors = check_slots(kind, submission, promised)
+    if spec is None:  # what it would have filled is not known
+        slot_errors = [error for error in slot_errors if not error["field"].startswith("/spec/")]
+    errors += [error for error in slot_errors if error["field"] not in explained]
+    errors += check_limits(submission) + check_register(kind, submission)
+    needs = add_model_needs(resolve_needs(kind, submission, spec), kind, model_job)
+    errors += check_device(spec, needs) + check_extra(kind, needs) + check_nodes(kind, submission.kind, spec, needs)
+    if kind.check is not None and spec is not None:
+        errors += kind.check(spec)
+    artifacts, missing = resolve_artifacts(actor, project, submission)
+    parents, unknown = resolve_parents(actor, project, submission)
+    errors += missing + unknown
+    filled = {i.slot: artifacts[i.digest] for i in submission.inputs if i.digest in artifacts}
+    errors += find_foreign_code(kind.loads, project.pk, filled)
+    if spec is not None:
+        errors += check_columns(actor, project, spec, {slot: artifact.pk for slot, artifact in filled.items()})
+    needs, fit = resolve_memory(project, kind, submission.kind, spec, needs, filled)
+    queue = choose_queue(kind, needs)
+    errors += check_memory(fit, queue)
+    if needs.nodes > 1 and not errors:
+        errors += check_node_count(needs, queue, Node.objects.all())
+    if spec is not None and not errors:
+        try:
+            for key, name in submission.register.items():
+                spec = SPEC_COMPLETIONS[key](project, str(name), spec) if key in SPEC_COMPLETIONS else spec
+        except PlaneError as failure:
+            errors += failure.errors
+    if errors or spec is None:
+        raise combine_errors(errors)
+    return ValidatedSubmission(
+        kind=kind, spec=spec, needs=needs, artifacts=artifacts, parents=parents, inputs=list(submission.inputs)
+    )
+
+
+def add_base_inputs(kind: JobKind, model_job: Job | None, submission: Submission) -> Submission:
+    """The submission with the base of the adapter that it takes, as the adapter's training had it."""
+    rows = find_base_inputs(kind, model_job, submission.inputs)
+    base = [
+        InputSpec(slot=row.slot, digest=row.artifact_id)
+        if row.artifact_id
+        else InputSpec(slot=row.slot, job_id=row.source_job_id, job_slot=row.source_slot)
+        for row in rows
+    ]
+    return replace(submission, inputs=[*submission.inputs, *base])
+
+
+def add_spec_inputs(actor: Actor, project: Project, submission: Submission, spec: BaseModel) -> Submission:
+    """The submission with the inputs that its spec names. Raises PlaneError for a version that is not there."""
+    if submission.kind not in SPEC_INPUTS:
+        return submission
+    filled_slots = {(filled.slot, filled.digest) for filled in submission.inputs}  # by a job that is run again
+    referenced = [
+        resolved
+        for resolved in SPEC_INPUTS[submission.kind](actor, project, spec)
+        if (resolved.slot, resolved.digest) not in filled_slots
+    ]
+    return replace(submission, inputs=[*submission.inputs, *referenced])
+
+
+def resolve_artifacts(
+    actor: Actor, project: Project, submission: Submission
+) -> tuple[dict[str, Artifact], list[dict[str, Any]]]:
+    digests = {i.digest for i in submission.inputs if i.digest}
+    artifacts = {
+        artifact.digest: artifact
+        for artifact in Artifact.objects.visible_to(actor).filter(holdings__project=project, digest__in=digests)
+    }
+    errors = [
+        build_error(
+            "artifact_not_found",
+            Message("This project holds no artifact {i_digest!r}.", i_digest=i.digest[:64]),
+            f"/inputs/{i.slot}/digest",
+            hint=Message("Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>."),
+        )
+        for i in submission.inputs
+        if i.digest and i.digest not in artifacts
+    ]
+    errors += [
+        build_error(
+            "artifact_damaged",
+            Message("The artifact {i_digest} is damaged.", i_digest=i.digest[:12]),
+            f"/inputs/{i.slot}/digest",
+        )
+        for i in submission.inputs
+        if i.digest in artifacts and artifacts[i.digest].damaged_at
+    ]
+    errors += [
+        build_error(
+            "input_empty",
+            Message("The input {slot} names neither a digest nor a job.", slot=i.slot[:60]),
+            f"/inputs/{i.slot[:60]}",
+        )
+        for i in submission.inputs
+        if not i.digest and i.job_id is None
+    ]
+    return artifacts, errors
+
+
+def resolve_parents(
+    actor: Actor, project: Project, submission: Submission
+) -> tuple[dict[int, Job], list[dict[str, Any]]]:
+    sources = [(i.job_id, f"/inputs/{i.slot}/job", i.job_slot) for i in submission.inputs if i.job_id is not None]
+    sources += [(job_id, f"/after/{index}", "") for index, job_id in enumerate(submission.after)]
+    parents = Job.objects.visible_to(actor).filter(project=project).in_bulk([job_id for job_id, _, _ in sources])
+    errors = []
+    for job_id, where, slot in sources:
+        parent = parents.get(job_id)
+        if parent is None:
+            errors.append(
+                build_error("job_not_found", Message("This project has no job {job_id}.", job_id=job_id), where)
+            )
+        elif parent.state in (JobState.FAILED, JobState.CANCELLED):
+            errors.append(
+                build_error(
+                    "parent_ended",
+                    Message("Job {job_id} has {parent_state}.", job_id=job_id, parent_state=parent.state),
+                    where,
+                    hint=Message("Retry it first."),
+                )
+            )
+        elif slot and slot not in KINDS[parent.kind].outputs and not KINDS[parent.kind].any_outputs:
+            limit = ", ".join(KINDS[parent.kind].outputs)
+            errors.append(
+                build_error(
+                    "unknown_slot",
+                    Message("A {parent_kind} job has no output {slot!r}.", parent_kind=parent.kind, slot=slot[:60]),
+                    where,
+                    limit,
+                )
+            )
+        elif not slot and where.startswith("/inputs"):
+            errors.append(build_error("slot_missing", Message("Name the slot of the job's output."), where))
+    return parents, errors
+
+
+def resolve_needs(kind: JobKind, submission: Submission, spec: BaseModel | None) -> Needs:
+    """What was asked for, else the kind's own; a spec of several threads or processes takes as many CPUs of each node,
+    if none were asked.
+    """
+    extra = str(getattr(spec, "extra", "") or kind.needs.extra)
+    needs = replace(submission.needs or kind.needs, extra=extra)
+    if needs.cpus != kind.needs.cpus:
+        return needs
+    processes = int(getattr(spec, "processes", 1))
+    threads = int(getattr(spec, "threads", 1 if processes > 1 else 0))
+    return replace(needs, cpus=max(needs.cpus, float(threads * processes)))
+
+
+def resolve_memory(
+    project: Project, kind: JobKind, name: str, spec: BaseModel | None, needs: Needs, inputs: Mapping[str, Artifact]
+) -> tuple[Needs, MemoryFit | None]:
+    """The needs of a job whose memory can be estimated, its default raised to that, and how it fits the nodes; of any
+    other the needs as they are, and None.
+    """
+    if spec is None or name not in FAMILIES:
+        return needs, None
+    facts = find_input_facts(project, name, inputs)
+    estimate = estimate_job(name, spec, needs, facts)
+    if estimate is None:
+        return needs, None
+    needs = raise_memory(kind, needs, estimate)
+    queue = choose_queue(kind, needs)
+    return needs, build_memory_fit(name, spec, needs, facts, estimate, queue=queue, nodes=Node.objects.order_by("name"))
+
+
+def estimate_submission(
+    actor: Actor, project: Project, submission: Submission
+) -> tuple[JobKind, Needs, MemoryFit | None]:
+    """The kind and the needs of a submission, and how its memory fits the nodes, whether it could be queued or not.
+
+    Inputs may be left out: then nothing is known of the data. Raises Invalid for a spec that does not hold, or that
+    names a version that is not there.
+    """
+    kind = get_job_kind(submission.kind)
+    spec = parse_spec(submission.kind, submission.spec, strict=submission.strict)
+    if submission.kind in FAMILIES:
+        submission = add_spec_inputs(actor, project, submission, spec)
+    artifacts, missing = resolve_artifacts(actor, project, submission)
+    if missing:
+        raise combine_errors(missing)
+    needs = resolve_needs(kind, submission, spec)
+    filled = {i.slot: artifacts[i.digest] for i in submission.inputs if i.digest in artifacts}
+    return kind, *resolve_memory(project, kind, submission.kind, spec, needs, filled)
