@@ -64,6 +64,10 @@ class Isolation:
         """Whether the node can lock in code that its users wrote."""
         return self.way != "none" and not self.no_processes
 
+    def gives_all_of(self, other: Isolation) -> bool:
+        """Whether attempts that ran in the other one can run here, as the same users."""
+        return (self.way, self.user) == (other.way, other.user) and self.runs_scripts >= other.runs_scripts
+
     @property
     def why_no_images(self) -> str:
         """Why scripts cannot run in images here; empty: they can."""
@@ -118,17 +122,21 @@ _retry_at: float | None = None  # on the monotonic clock, after a trial that tim
 def detect_isolation() -> Isolation:
     """Detect the isolation that this node supports; cached until the worker stops.
 
-    But not where it gives nothing because a trial timed out: that says nothing about the node, which may have been
-    busy. Such an outcome holds for RETRY_SECONDS; the next attempt after that tries again. What keeps a trial from
-    starting raises: jobs do not run with less because the disk was full for a moment.
+    But not where it gives nothing, or no scripts or images, because a trial timed out: that says nothing about the
+    node, which may have been busy. Such an outcome holds for RETRY_SECONDS; the next attempt after that tries again,
+    and never gets less. What keeps a trial from starting raises: jobs do not run with less because the disk was full
+    for a moment.
     """
     global _outcome, _retry_at
     with _trial_lock:
         if _outcome is None or (_retry_at is not None and time.monotonic() >= _retry_at):
             outcome = run_trial()
-            reasons = [str(row["reason"]) for row in outcome.why_not]
-            if outcome.way == "none" and any(TIMED_OUT in reason for reason in reasons):
-                log.warning("no sandbox: %s; tried again after %.0f s", "; ".join(reasons), RETRY_SECONDS)
+            if _outcome is not None and _outcome.way != "none" and not outcome.gives_all_of(_outcome):
+                outcome = _outcome
+            reasons = [str(row["reason"]) for row in outcome.why_not] if outcome.way == "none" else []
+            reasons += filter(None, dict.fromkeys((outcome.no_processes, outcome.no_images)))
+            if any(TIMED_OUT in reason for reason in reasons):
+                log.warning("no full sandbox: %s; tried again after %.0f s", "; ".join(reasons), RETRY_SECONDS)
                 _retry_at = time.monotonic() + RETRY_SECONDS
             else:
                 _retry_at = None

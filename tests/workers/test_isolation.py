@@ -177,6 +177,22 @@ def test_trial_that_timed_out_is_tried_again_after_a_pause(monkeypatch, caplog, 
     assert reason in caplog.text
 
 
+def test_part_that_timed_out_is_tried_again_and_never_gets_less(monkeypatch):
+    reason, clock = "it does not end within 60 s", [1000.0]
+    hung = Isolation(why_not=[{"way": "root", "user": None, "reason": reason}])
+    less = Isolation("root", no_processes="Operation not permitted")
+    outcomes = [Isolation("root", no_images=reason), hung, less, Isolation("root")]
+    monkeypatch.setattr(isolation, "_outcome", None)
+    monkeypatch.setattr(isolation, "_retry_at", None)
+    monkeypatch.setattr(isolation, "run_trial", lambda: outcomes.pop(0))
+    monkeypatch.setattr(isolation, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    steps = []
+    for _ in range(5):
+        steps.append((isolation.detect_isolation().way, isolation.detect_isolation().why_no_images, len(outcomes)))
+        clock[0] += isolation.RETRY_SECONDS
+    assert steps == [("root", reason, 3), ("root", reason, 2), ("root", reason, 1), ("root", "", 0), ("root", "", 0)]
+
+
 def test_refused_sandbox_is_remembered(monkeypatch, caplog):
     outcomes = [Isolation(why_not=[{"way": "user", "user": None, "reason": "Operation not permitted"}])]
     monkeypatch.setattr(isolation, "_outcome", None)
