@@ -20,7 +20,7 @@ from apps.core.errors import PlaneError
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_
-from workers.images.layout import Image, open_layout, read_image
+from workers.images.layout import Image, build_image_error, open_layout, read_image
 from workers.images.unpack import make_folder, unpack_layers
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ def _load(paths: tuple[tuple[str, Path], ...]) -> dict[str, Image | PlaneError]:
         except PlaneError as error:
             log.warning("environment %s: %s", name, error)
             images[name] = error
+        except Exception as failure:  # whatever it is: one image does not keep the worker from all other jobs
+            log.exception("environment %s", name)
+            images[name] = build_image_error(path, N_("it cannot be understood"), detail=type(failure).__name__)
     return images
 
 
@@ -69,13 +72,25 @@ def describe_environments(*, why_no_images: str = "") -> list[dict[str, str]]:
 
 
 def remove_unused_images() -> None:
-    """Remove what no environment names any more, and what a worker that was killed had half unpacked."""
-    root = get_images_root()
-    used = {image.folder_name for image in load_images().values() if isinstance(image, Image)}
-    for folder in root.iterdir() if root.is_dir() else ():
-        if folder.is_dir() and folder.name not in used:
-            log.info("image %s: removed, no environment names it", folder.name)
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove what no environment names any more, and what a worker that was killed had half unpacked.
+
+    Nothing while another worker of the node unpacks; and where an image cannot be read, which may be for a moment,
+    only what is half unpacked: any folder may be that image's.
+    """
+    root, images = get_images_root(), load_images().values()
+    if not root.is_dir():
+        return
+    used = {image.folder_name for image in images if isinstance(image, Image)}
+    with (root / "lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        are_known = all(isinstance(image, Image) for image in images)
+        for folder in root.iterdir():
+            if folder.is_dir() and folder.name not in used and (are_known or folder.name.endswith(PART)):
+                log.info("image %s: removed, no environment names it", folder.name)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 # -- of a job -------------------------------------------------------------------------------------------------------

@@ -103,6 +103,27 @@ def test_start_removes_what_no_environment_names(use, job, write_image):
     assert sorted(path.name for path in root.parent.iterdir()) == ["lock", root.name]
 
 
+def test_start_keeps_what_may_still_be_of_use(use, job, write_image, tmp_path):
+    """What another worker unpacks, and the root of an image whose file is away for a moment."""
+    use(vision=write_image([("a", b"x")]))
+    prepare(job)
+    root = store.get_root(store.find_image(job))
+    part = root.with_name(root.name + store.PART)
+    part.mkdir()
+    with store.lock_images(lambda: None):
+        store.remove_unused_images()
+    assert part.is_dir()
+    use(vision=tmp_path / "away")
+    store.remove_unused_images()
+    assert sorted(path.name for path in root.parent.iterdir()) == ["lock", root.name]
+
+
+def test_image_that_breaks_its_reader_is_described(use, write_image, monkeypatch):
+    monkeypatch.setattr(store, "read_image", lambda layout: 1 / 0)
+    use(vision=write_image([("a", b"x")]))
+    assert "ZeroDivisionError" in store.describe_environments()[0]["reason"]
+
+
 def test_image_that_cannot_be_used_is_described_and_refused(use, job, write_image, settings, tmp_path):
     use(vision=tmp_path / "gone", other=write_image([("a", b"x")]))
     rows = store.describe_environments(why_no_images="there is no sandbox")
