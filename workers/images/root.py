@@ -2,9 +2,11 @@
 
 `workers/sandbox.py` forks it once the sandbox is made, while it may still mount. Its root is a small file system with
 each entry of the image mounted into it, read-only, and the sandbox's own /proc, /sys, /dev and /tmp; the job's folder
-is at `job_folder`. The old root is taken away (pivot_root), so there is no way back to it. Then the launcher gives up
-all rights as the engine does, and waits for the command: the engine, which stays outside, has none of this to do, and
-needs no right of its own. Standard library only; everything is imported before the root changes.
+is at `job_folder`. The old root is taken away (pivot_root); below Linux 6.12, without Landlock's scopes, the script may
+still reach that of the sandbox by /proc/ENGINE/root, as the engine is of the same user, and see there what a script
+without an image sees. Then the launcher gives up all rights as the engine does, and waits for the command: the engine,
+which stays outside, has none of this to do, and needs no right of its own. Standard library only; everything is
+imported before the root changes.
 """
 
 import json
@@ -17,14 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from deepseek.script.image import DRIVER_FOLDER, LAUNCHER
 from workers import sandbox
 
-LAUNCHER = "SCRIPT_LAUNCHER"
-"""Names the launcher to the engine: its process, the pipe that takes the command, the pipe that tells a failure."""
 OWN_ENTRIES = ("proc", "sys", "dev")
 """Of the sandbox; what the image has under these names is not seen."""
-DRIVER_FOLDER = "/nvidia"
-"""Of the libraries that belong to the node's GPU driver: no image can have those of every node."""
 DRIVER_DEVICE = "/dev/nvidiactl"
 DRIVER_LIBRARIES = ("libcuda.so*", "libcudadebugger.so*", "libnvidia-*.so*")
 LIBRARY_FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib")
