@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from typing import Any, ClassVar
 
@@ -10,6 +11,8 @@ from deepseek.messages import N_
 MAX_HEADER_BYTES = 1 << 20  # of a long name or of extended attributes, which are read at once
 MAX_CHAIN = 16  # of headers before an entry: a long name, a long link and attributes are three
 MAX_GLOBAL = 100  # attributes that hold for all entries after them
+MAX_DIGITS = 200  # in one run: a search of tarfile takes their square
+LENGTH = re.compile(rb"(\d{1,7}) ")  # of a record, with itself
 LONG_HEADERS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -57,6 +60,17 @@ class LimitedHeader(tarfile.TarInfo):
             raise build_header_error(self)
         return super()._proc_member(file)  # type: ignore[misc]
 
+    def _proc_pax(self, file: Any) -> Any:
+        """Check the records before tarfile does, which reads one again for each that overlaps it, in 3.11 at least."""
+        data = file.fileobj.read(self._block(self.size))[: self.size]  # type: ignore[attr-defined]
+        check_records(data)
+        stream = file.fileobj
+        file.fileobj = ReadAlready(file, data)
+        try:
+            return super()._proc_pax(file)  # type: ignore[misc]
+        finally:
+            file.fileobj = stream
+
     def _refuse_sparse(self, *_: Any) -> None:
         raise UnsafeEntry(N_("a layer holds a sparse file, which is not read here"), self.name)
 
@@ -69,6 +83,30 @@ class LimitedTar(tarfile.TarFile):
 
     tarinfo: ClassVar[type[tarfile.TarInfo]] = LimitedHeader  # type: ignore[misc]
     chain = 0  # headers that are being read, one for the other
+
+
+class ReadAlready:
+    """In the place of a tar file's stream for one read, of what was read from it before."""
+
+    def __init__(self, file: Any, data: bytes) -> None:
+        self._file, self._stream, self._data = file, file.fileobj, data
+
+    def read(self, _: int) -> bytes:
+        self._file.fileobj = self._stream
+        return self._data
+
+
+def check_records(data: bytes) -> None:
+    """Raise tarfile.ReadError unless these are records of a pax header, "LENGTH NAME=VALUE\\n", one after another."""
+    position = 0
+    while position < len(data):
+        length = LENGTH.match(data, position)
+        end = position + int(length[1]) if length else -1
+        if not length or end > len(data) or data[end - 1 : end] != b"\n" or data.find(b"=", length.end(), end) < 0:
+            raise tarfile.ReadError("a pax header is malformed")
+        position = end
+    if any(len(digits) > MAX_DIGITS for digits in re.findall(rb"\d+", data)):
+        raise tarfile.ReadError(f"a pax header has a number of more than {MAX_DIGITS} digits")
 
 
 def build_header_error(header: tarfile.TarInfo) -> UnsafeEntry:

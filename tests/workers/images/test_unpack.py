@@ -197,12 +197,17 @@ def build_header(kind: bytes, size: int, *, extended: bool = False) -> bytes:
     return bytes(block)
 
 
+def build_pax_of(data: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    return build_header(kind, len(data)) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+
 def build_pax(kind: bytes = tarfile.XHDTYPE, **values: str) -> bytes:
     data = b""
     for name, value in values.items():
         record = f" {name.replace('_', '.')}={value}\n".encode()
-        data += str(len(record) + (1 if len(record) < 9 else 2)).encode() + record
-    return build_header(kind, len(data)) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+        digits = next(digits for digits in (1, 2, 3) if len(str(len(record) + digits)) == digits)
+        data += str(len(record) + digits).encode() + record
+    return build_pax_of(data, kind)
 
 
 FILE = build_header(tarfile.REGTYPE, 512)
@@ -215,6 +220,9 @@ HEADERS = {
     "chain": (build_pax(comment="1234567") * 5000 + FILE, "too long"),
     "long names": (build_header(tarfile.GNUTYPE_LONGNAME, 2 << 20), "too long"),
     "attributes of all files": (build_pax(tarfile.XGLTYPE, **{f"k{n}": "v" for n in range(200)}) + FILE, "too long"),
+    "overlapping records": (build_pax_of(b"5 aaa" * 200_000 + b"=\n"), ""),
+    "record without an end": (build_pax_of(b"9 a=b\n"), ""),
+    "long number": (build_pax(comment="1" * 500) + FILE, ""),
     "negative size": (build_pax(size="-512") + FILE, "too long"),
 }
 
