@@ -9,7 +9,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("apps", "controlplane", "workers", "deepseek")
-CODE_FIRST = ("build_spec_error", "EngineError", "CsvError", "build_csv_error", "build_job_error", "build_text_fault")
+CODE_FIRST = (
+    "build_spec_error",
+    "EngineError",
+    "CsvError",
+    "build_csv_error",
+    "build_error",
+    "build_job_error",
+    "build_text_fault",
+)
 DOCUMENTED = re.compile(r"^\| `([a-z0-9_]+)` \|", re.MULTILINE)
 HAS_CODE = re.compile(rf"\bcode\b|\b(?:{'|'.join(CODE_FIRST)})\(")  # what codes_in looks for
 

@@ -18,6 +18,7 @@ STAGES: Mapping[str, Promise | str] = {
     "clean": pgettext_lazy("stage of a job", "clean"),
     "collect": pgettext_lazy("stage of a job", "collect"),
     "compare": pgettext_lazy("stage of a job", "compare"),
+    "export": pgettext_lazy("stage of a job", "export"),
     "lower": pgettext_lazy("stage of a job", "lower"),
     "measure": pgettext_lazy("stage of a job", "measure"),
     "merge": pgettext_lazy("stage of a job", "merge"),

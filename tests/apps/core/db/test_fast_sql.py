@@ -22,7 +22,10 @@ def experiment(project):
 
 @pytest.fixture
 def run(experiment):
-    return Run.objects.create(project=experiment.project, experiment=experiment, name="r", created_by="a")
+    began = datetime(2026, 1, 1, tzinfo=UTC)  # SQLite's Now() has milliseconds, and a row of this one may lie behind it
+    return Run.objects.create(
+        project=experiment.project, experiment=experiment, name="r", created_by="a", started_at=began
+    )
 
 
 def edge(project, role):
