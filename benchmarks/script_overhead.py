@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -193,7 +194,12 @@ def compare_start(bench: Bench, runs: int) -> None:
     print("\nStart: aim from submit to line: less than 2 s in the median")
 
 
+def stop(number: int, frame: object) -> None:
+    sys.exit(128 + number)  # through the `finally` that ends the plane
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, stop)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120, help="of each measurement of work (default 120)")
     parser.add_argument("--rounds", type=int, default=3, help="of work (default 3)")
