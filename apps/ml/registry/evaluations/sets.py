@@ -14,6 +14,7 @@ from apps.data.datasets.models import DatasetVersion
 from apps.ml.registry.models import EvaluationSet, ModelVersion
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.spec_validation import combine_errors, parse_model
+from apps.platform.jobs.submission import build_error
 from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, PredictionsSpec, get_task_metrics
 from deepseek.messages import N_, Message
 
@@ -153,10 +154,6 @@ def iter_column_errors(
                 field,
                 ", ".join(columns[:50]),
             )
-
-
-def build_error(code: str, message: str, field: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
-    return {"code": code, "message": message, "field": field, "limit": limit, "hint": hint}
 
 
 def check_set_name(name: str) -> None:
