@@ -43,12 +43,12 @@ class Model:
     command: str = "train"
 
 
-def batches(size: int, **more: Any) -> dict[str, Any]:
+def build_table_spec(size: int, **more: Any) -> dict[str, Any]:
     """A spec on a table whose every batch has `size` rows."""
-    return {**TABLE, **one_size(size, **more)}
+    return {**TABLE, **build_spec(size, **more)}
 
 
-def one_size(size: int, **more: Any) -> dict[str, Any]:
+def build_spec(size: int, **more: Any) -> dict[str, Any]:
     """A spec whose every batch has `size` examples."""
     return {"schedule": {"first_batch": size, "last_batch": size}, **more}
 
@@ -76,85 +76,87 @@ BASE = {
 """Of a small model of the architecture of DeepSeek V3."""
 MODELS = {
     "mlp-default": Model("2,000 rows of 10, hidden 64, 64", dict(TABLE), make_table(2_000, 10)),
-    "mlp-rows": Model("3,000,000 rows of 10, batch 8,192", batches(8192), make_table(3_000_000, 10)),
-    "mlp-columns": Model("100,000 rows of 200, batch 8,192", batches(8192), make_table(100_000, 200)),
-    "mlp-wide": Model("2,000 rows of 10, hidden 3 x 4,096", batches(256, hidden=[4096] * 3), make_table(2_000, 10)),
+    "mlp-rows": Model("3,000,000 rows of 10, batch 8,192", build_table_spec(8192), make_table(3_000_000, 10)),
+    "mlp-columns": Model("100,000 rows of 200, batch 8,192", build_table_spec(8192), make_table(100_000, 200)),
+    "mlp-wide": Model(
+        "2,000 rows of 10, hidden 3 x 4,096", build_table_spec(256, hidden=[4096] * 3), make_table(2_000, 10)
+    ),
     "mlp-checkpoint": Model(
         "the same, with a checkpoint",
-        batches(256, hidden=[4096] * 3, checkpoint_every=3),
+        build_table_spec(256, hidden=[4096] * 3, checkpoint_every=3),
         make_table(2_000, 10),
     ),
     "mlp-batch": Model(
         "20,000 rows of 10, hidden 4 x 1,024, the whole as one batch, tanh",
-        batches(16_384, hidden=[1024] * 4),
+        build_table_spec(16_384, hidden=[1024] * 4),
         make_table(20_000, 10),
     ),
     "mlp-dropout": Model(
         "the same, relu and dropout",
-        batches(16_384, hidden=[1024] * 4, activation="relu", dropout=0.1),
+        build_table_spec(16_384, hidden=[1024] * 4, activation="relu", dropout=0.1),
         make_table(20_000, 10),
     ),
     "mlp-gelu-micro": Model(
         "the same, gelu, micro-batch 4,096",
-        batches(16_384, hidden=[1024] * 4, activation="gelu", micro_batch=4096),
+        build_table_spec(16_384, hidden=[1024] * 4, activation="gelu", micro_batch=4096),
         make_table(20_000, 10),
     ),
     "mlp-bf16": Model(
-        "the same, tanh and bf16", batches(16_384, hidden=[1024] * 4, precision="bf16"), make_table(20_000, 10)
+        "the same, tanh and bf16", build_table_spec(16_384, hidden=[1024] * 4, precision="bf16"), make_table(20_000, 10)
     ),
     "mlp-forecast": Model(
         "500,000 values, 256 lags, hidden 512, 512, batch 16,384",
-        {**batches(16_384, hidden=[512, 512]), "task": "forecast", "lags": 256},
+        {**build_table_spec(16_384, hidden=[512, 512]), "task": "forecast", "lags": 256},
         make_table(500_000, 2),
     ),
     "image-resnet18": Model(
         "120 images, ResNet-18 at 224 x 224, batch 16",
-        one_size(16, epochs=1),
+        build_spec(16, epochs=1),
         make_images(120),
         "train-image",
     ),
     "image-mobilenet": Model(
         "240 images, MobileNetV3 small at 224 x 224, batch 64",
-        one_size(64, epochs=1, backbone="mobilenet_v3_small"),
+        build_spec(64, epochs=1, backbone="mobilenet_v3_small"),
         make_images(240),
         "train-image",
     ),
     "image-checkpointing": Model(
         "240 images, MobileNetV3 large at 224 x 224, batch 32, activation checkpointing",
-        one_size(32, epochs=1, backbone="mobilenet_v3_large", activation_checkpointing=True),
+        build_spec(32, epochs=1, backbone="mobilenet_v3_large", activation_checkpointing=True),
         make_images(240),
         "train-image",
     ),
     "entities-default": Model(
-        "2,000 texts of 60 words", one_size(64, epochs=1), make_marked_texts(2000, 60), "train-entities"
+        "2,000 texts of 60 words", build_spec(64, epochs=1), make_marked_texts(2000, 60), "train-entities"
     ),
     "entities-wide": Model(
         "600 texts of 120 words, width 512, 4 layers of 8 heads, batch 64",
-        one_size(64, epochs=1, width=512, layers=4, heads=8),
+        build_spec(64, epochs=1, width=512, layers=4, heads=8),
         make_marked_texts(600, 120),
         "train-entities",
     ),
     "language-full": Model(
         "V3 of 41 million weights, all trained, 40 texts of 128 tokens, micro-batch 8",
-        one_size(16, epochs=1, method="full", samples=2, answer_tokens=8),
+        build_spec(16, epochs=1, method="full", samples=2, answer_tokens=8),
         make_language(40, 128, **BASE),
         "train-language",
     ),
     "language-lora": Model(
         "the same, adapters of rank 16",
-        one_size(16, epochs=1, samples=2, answer_tokens=8),
+        build_spec(16, epochs=1, samples=2, answer_tokens=8),
         make_language(40, 128, **BASE),
         "train-language",
     ),
     "language-fsdp": Model(
         "the same, all trained, shared out over two processes (FSDP2)",
-        one_size(16, epochs=1, method="full", samples=2, answer_tokens=8, strategy="fsdp", processes=2),
+        build_spec(16, epochs=1, method="full", samples=2, answer_tokens=8, strategy="fsdp", processes=2),
         make_language(40, 128, **BASE),
         "train-language",
     ),
     "language-recompute": Model(
         "the same, all trained, 512 tokens, activations recomputed",
-        one_size(16, epochs=1, method="full", samples=2, answer_tokens=8, activation_checkpointing=True),
+        build_spec(16, epochs=1, method="full", samples=2, answer_tokens=8, activation_checkpointing=True),
         make_language(24, 512, **BASE),
         "train-language",
     ),
