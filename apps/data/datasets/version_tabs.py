@@ -17,6 +17,7 @@ from apps.data.datasets.quality import drift
 from apps.data.datasets.quality.distributions import ColumnDistribution
 from apps.data.datasets.quality.verdicts import run_checks
 from apps.data.datasets.versions.comparison import build_schema, diff_params, pair_schemas
+from apps.data.datasets.versions.data_facts import find_image_params
 from apps.data.datasets.versions.row_diff import find_latest_diff
 from apps.data.datasets.versions.row_pages import read_rows
 from apps.platform.artifacts.services import Damaged
@@ -225,11 +226,10 @@ def build_files_tab(version: DatasetVersion, query: QueryParams) -> dict[str, An
     displayable = [
         file for file in rows if file.media_type in DISPLAYABLE_TYPES and file.artifact.size <= MAX_DISPLAYED_BYTES
     ]
-    image_params = version.params.get("images") if isinstance(version.params, dict) else None
     return {
         "part": presenters.ListPage(rows, page, pages, total),
         "images": displayable[:MAX_IMAGES_SHOWN],
-        "told": image_params,
+        "told": find_image_params(version),
     }
 
 

@@ -43,7 +43,7 @@ def build_data_facts(version: DatasetVersion, file_bytes: int) -> DataFacts:
 
 def find_image_params(version: DatasetVersion) -> dict[str, Any]:
     """What the ingest of a folder of images recorded; empty for every other version."""
-    params = version.params.get("images")
+    params = version.params.get("images") if isinstance(version.params, dict) else None
     return params if isinstance(params, dict) else {}
 
 
