@@ -1,17 +1,21 @@
 """The spec of compiling one model. Light to import: the web process reads it."""
 
-from typing import Literal
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pydantic import BaseModel, ConfigDict, Field
+from deepseek.compile.target import EXAMPLES, HOST, parse_target
 
 
 class CompileSpec(BaseModel):
-    """Compile a model with TVM for the processor of this machine, compare it with PyTorch, and measure it."""
+    """Compile a model with TVM for this machine or another one, and compare it with PyTorch on it or its emulation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    target: Literal["host"] = Field(
-        "host", title="Target", description="The processor to compile for: the one of the machine that runs the job."
+    target: str = Field(
+        HOST,
+        max_length=200,
+        title="Target",
+        examples=list(EXAMPLES),
+        description="host: the machine that runs the job. Else a triple (aarch64-linux-gnu), or llvm with options.",
     )
     opt_level: int = Field(
         3, ge=0, le=3, title="Optimisation level", description="How much TVM optimises; 3 is everything."
@@ -30,9 +34,27 @@ class CompileSpec(BaseModel):
         le=100_000,
         title="Tuning trials",
         description=(
-            "Maximum number of tilings of matrix products tried on this machine. 0: no tuning, a heuristic is used."
+            "Maximum number of tilings of matrix products and convolutions tried on this machine, those known from "
+            "earlier jobs among them. 0: no tuning, a heuristic is used."
         ),
         json_schema_extra={"unit": "trials"},
+    )
+    seconds: int = Field(
+        600,
+        ge=0,
+        le=86_400,
+        title="Tuning time",
+        description="Tuning ends after this time, whatever number of trials is asked for.",
+        json_schema_extra={"unit": "seconds"},
+    )
+    length: int = Field(
+        0,
+        ge=0,
+        le=2048,
+        title="Tokens",
+        description="Of a text that a model of entities takes at once: shorter ones are padded, longer ones cut. "
+        "0: as many as it was trained for.",
+        json_schema_extra={"unit": "tokens"},
     )
     tolerance: float = Field(
         1e-4,
@@ -58,3 +80,9 @@ class CompileSpec(BaseModel):
         json_schema_extra={"unit": "threads"},
     )
     seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Of the search and of fresh inputs.")
+
+    @field_validator("target")
+    @classmethod
+    def _check_target(cls, text: str) -> str:
+        parse_target(text)
+        return text

@@ -12,7 +12,7 @@ from torch.nn import functional
 from deepseek.entities.network import EntitiesNetwork
 from deepseek.entities.tags import build_tags
 from deepseek.entities.texts import MarkedText
-from deepseek.entities.tokens import COLUMNS, Ids, encode_tokens
+from deepseek.entities.tokens import Ids, encode_tokens, pad_tokens
 from deepseek.entities.windows import Window
 from deepseek.train.learner import Forward, Learner
 from deepseek.train.split import Parts, Rows
@@ -71,7 +71,7 @@ class EntitiesLearner(Learner):
         return float(self._lengths[rows].sum())
 
     def compute_loss(self, forward: Forward, rows: Rows, reduction: str) -> Tensor:
-        tokens = pad_tokens([self.corpus.tokens[row] for row in rows]).to(self._device)
+        tokens = torch.from_numpy(pad_tokens([self.corpus.tokens[row] for row in rows])).to(self._device)
         tags = torch.full(tokens.shape[:2], IGNORED)
         for place, row in enumerate(rows):
             tags[place, : self._lengths[row]] = torch.from_numpy(self.corpus.tags[row])
@@ -93,12 +93,3 @@ def compute_expected_errors(logits: Tensor, tags: Tensor, reduction: str) -> Ten
     right = logits.softmax(-1).gather(-1, tags.clamp(min=0)[:, None])[:, 0]
     errors = (1 - right)[counted]
     return errors.mean() if reduction == "mean" else errors.sum()
-
-
-def pad_tokens(windows: Sequence[Ids]) -> Tensor:
-    """The windows as one tensor, (windows, tokens of the longest, COLUMNS); padding is 0."""
-    longest = max((len(window) for window in windows), default=1)
-    padded = np.zeros((max(1, len(windows)), longest, COLUMNS), np.int64)
-    for place, window in enumerate(windows):
-        padded[place, : len(window)] = window
-    return torch.from_numpy(padded)

@@ -26,7 +26,9 @@ from deepseek.entities.split import split_marked_texts
 from deepseek.entities.tags import Span, compute_continuation
 from deepseek.entities.texts import Counts, MarkedText, read_texts
 from deepseek.entities.tokens import build_vocabulary, index_vocabulary
-from deepseek.entities.vocabulary import FIELD, Assets, load_weights, merge_vocabulary, read_model_assets
+from deepseek.entities.torch_network import build_torch_network
+from deepseek.entities.vocabulary import Assets, merge_vocabulary, read_model_assets
+from deepseek.entities.weights import FIELD, load_weights
 from deepseek.entities.windows import split_texts
 from deepseek.job import JSON, EngineError, Output, Report, Result
 from deepseek.messages import N_, Message
@@ -183,7 +185,8 @@ def _write(
         spec=spec.model_dump(mode="json"),
         assets=prepared.assets.model_dump(),
     )
-    predictions = EntitiesPredictor(manifest, network, prepared.assets).predict([text.text for text in test])
+    predictor = EntitiesPredictor(manifest, build_torch_network(network), prepared.assets)
+    predictions = predictor.predict([text.text for text in test])
     figures = _build_figures(spec, prepared, predictions, manifest.file.size)
     (stage / FIGURES_NAME).write_text(figures.to_json(), encoding="utf-8")
     write_samples(test, predictions, stage / SAMPLES_NAME)

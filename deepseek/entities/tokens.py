@@ -101,6 +101,15 @@ def encode_tokens(tokens: Sequence[Token], ids: Mapping[str, int], buckets: int)
     return rows
 
 
+def pad_tokens(windows: Sequence[Ids]) -> Ids:
+    """The windows as one array, (windows, tokens of the longest, COLUMNS); padding is 0."""
+    longest = max((len(window) for window in windows), default=1)
+    padded = np.zeros((max(1, len(windows)), longest, COLUMNS), np.int64)
+    for place, window in enumerate(windows):
+        padded[place, : len(window)] = window
+    return padded
+
+
 def _list_parts(text: str, word: str, before: str, after: str) -> list[str]:
     """What is hashed of a token; an empty part has no vector."""
     pairs = [f"{before} {word}", f"{word} {after}"]

@@ -1,12 +1,15 @@
 """Long texts as pieces that the model takes: cut after sentences where it can be, and never inside an entity."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from deepseek.entities.faults import build_text_fault
-from deepseek.entities.spec import EntitiesSpec
 from deepseek.entities.tags import Span
-from deepseek.entities.texts import Counts, MarkedText
 from deepseek.entities.tokens import Token
+
+if TYPE_CHECKING:  # what a training knows: predictions are made without it
+    from deepseek.entities.spec import EntitiesSpec
+    from deepseek.entities.texts import Counts, MarkedText
 
 Window = tuple[int, int]
 """Tokens of one text, from the first up to the second."""
@@ -42,13 +45,14 @@ def _find_cut(tokens: Sequence[Token], start: int, longest: int) -> int:
 
 
 def split_texts(
-    texts: Sequence[MarkedText], spec: EntitiesSpec, counts: Counts, slot: str
-) -> tuple[list[MarkedText], list[list[Window]]]:
+    texts: "Sequence[MarkedText]", spec: "EntitiesSpec", counts: "Counts", slot: str
+) -> "tuple[list[MarkedText], list[list[Window]]]":
     """The texts that the rule ``too_long`` keeps, and the windows of each.
 
     Raises EngineError ``text_too_long`` naming the line, where the rule says so.
     """
-    accepted, windows = list[MarkedText](), list[list[Window]]()
+    accepted: list[MarkedText] = []
+    windows: list[list[Window]] = []
     for text in texts:
         if len(text.tokens) > spec.max_length:
             fault = build_text_fault(

@@ -25,6 +25,7 @@ from deepseek.export.document import (
 )
 from deepseek.export.examples import COMPARED, TRACED, build_draw
 from deepseek.export.faults import translate_failure
+from deepseek.export.figures import write_form_figures
 from deepseek.export.forms import (
     FILE_NAMES,
     MEDIA_TYPES,
@@ -41,6 +42,8 @@ from deepseek.export.forms import (
 from deepseek.export.spec import ExportSpec
 from deepseek.job import EngineError, Output, Report, Result, stage_outputs
 from deepseek.messages import N_
+from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE
+from deepseek.models.heldout import Heldout, read_heldout
 from deepseek.models.manifest import (
     MANIFEST_NAME,
     MANIFEST_TYPE,
@@ -54,6 +57,7 @@ from deepseek.models.network import load_network
 from deepseek.models.source import measure_gap
 from deepseek.models.trainable import Trainable
 
+HELDOUT_SLOT = "heldout"
 ONNX_DATA_NAME = "model.onnx.data"
 
 
@@ -61,15 +65,20 @@ def run(spec: ExportSpec, *, inputs: Mapping[str, Path], out: Path, report: Repo
     """Export the trained model in the slots ``model`` and ``manifest``.
 
     Writes the forms, ``manifest.json``, and ``model.json`` where `deepseek serve` and `evaluate` take the TorchScript
-    form, into the folder `out`. Each form is opened again and compared with PyTorch on fresh inputs of several sizes.
+    form (or pt2, where that is left out), into the folder `out`. Each form is opened again and compared with PyTorch on
+    fresh inputs of several sizes.
+    With held-out rows in the slot ``heldout`` that form is measured on them too (``figures.json``), so that it can be
+    registered.
 
     Raises EngineError: ``family_unsupported``, ``package_missing``, ``export_branch``, ``export_operator``,
-    ``export_failed``, ``export_differs``, and what `load_network` does; then, as after a crash, there is no `out`.
+    ``export_failed``, ``export_differs``, ``wrong_inputs``, and what `load_network` and `read_heldout` do; then, as
+    after a crash, there is no `out`.
     """
     forms, left_out = choose_forms(spec)
     manifest = ModelManifest.read(inputs["manifest"])
     if isinstance(manifest.architecture, LanguageArchitecture):
         raise _build_family_error(manifest)
+    heldout = _read_rows(inputs, manifest)
     with stage_outputs(out) as stage:
         report.progress(0, len(forms), "forms", stage="export")
         network = load_network(manifest, inputs["model"])
@@ -79,13 +88,21 @@ def run(spec: ExportSpec, *, inputs: Mapping[str, Path], out: Path, report: Repo
             write_vocabulary(assets, stage)
         records = _write_forms(spec, forms, manifest, network, stage, report)
         digests = {slot: compute_file_sha256(path) for slot, path in inputs.items()}
-        if "torchscript" in forms and assets is None:
-            _write_model_json(stage, manifest, digests, spec)
+        served = choose_served_form(forms)
+        if served and assets is None:
+            form = _write_model_json(served, stage, manifest, digests, spec)
+            if heldout is not None:
+                report.progress(0, None, "rows", stage="compare")
+                opened = OPENERS[served](stage / form.file.name)
+                write_form_figures(stage, manifest, form, heldout, network, opened)
         document = _build_document(manifest, network, assets, stage, records, left_out, digests)
         (stage / EXPORT_MANIFEST_NAME).write_text(document.to_json(), encoding="utf-8", newline="")
-        for form, why in left_out.items():
-            report.log(f"{form} is left out: {why}", level="warning")
+        for name, why in left_out.items():
+            report.log(f"{name} is left out: {why}", level="warning")
         outputs = _list_outputs(document)
+    for form_name, difference in summarize_differences(records).items():
+        report.metric(f"difference_{form_name}", difference)
+        report.metric(f"size_bytes_{form_name}", document.files[FILE_NAMES[form_name]].size)
     return Result(
         outputs=outputs,
         summary={
@@ -94,6 +111,23 @@ def run(spec: ExportSpec, *, inputs: Mapping[str, Path], out: Path, report: Repo
             "left out": left_out,
         },
     )
+
+
+def _read_rows(inputs: Mapping[str, Path], manifest: ModelManifest) -> Heldout | None:
+    """The held-out rows, where they are given. Raises EngineError ``wrong_inputs`` for a model of texts."""
+    if HELDOUT_SLOT not in inputs:
+        return None
+    if isinstance(manifest.architecture, EntitiesArchitecture):
+        raise EngineError(
+            "wrong_inputs",
+            "{verb} takes a trained model and its manifest; of a model of texts no held-out rows.",
+            verb="Exporting",
+            field=f"inputs/{HELDOUT_SLOT}",
+            value=HELDOUT_SLOT,
+            limit="model, manifest",
+            hint=N_("Leave the held-out texts out: no form of such a model is measured on them."),
+        )
+    return read_heldout(inputs[HELDOUT_SLOT], manifest)
 
 
 def choose_forms(spec: ExportSpec) -> tuple[list[str], dict[str, str]]:
@@ -126,7 +160,7 @@ def _write_forms(
     records, program = list[FormRecord](), None
     for place, form in enumerate(forms):
         path = stage / FILE_NAMES[form]
-        with translate_failure(form, [other for other in forms if other != form]):
+        with translate_failure(form, [peer for peer in forms if peer != form]):
             if form == "torchscript":
                 write_torchscript(traced, path)
             else:
@@ -171,13 +205,20 @@ def _compare(form: str, path: Path, network: Trainable, fresh: Sequence[Tensor],
     return FormRecord(form=form, file=path.name, tolerance=tolerance, comparisons=comparisons)
 
 
-def _write_model_json(stage: Path, manifest: ModelManifest, digests: Mapping[str, str], spec: ExportSpec) -> None:
-    """``model.json`` of the TorchScript form, as the loaders of this project read it."""
-    path = stage / FILE_NAMES["torchscript"]
+def choose_served_form(forms: Sequence[str]) -> str | None:
+    """The form that ``model.json`` is of: TorchScript, or pt2 where that is left out."""
+    return next((form for form in ("torchscript", "pt2") if form in forms), None)
+
+
+def _write_model_json(
+    served: str, stage: Path, manifest: ModelManifest, digests: Mapping[str, str], spec: ExportSpec
+) -> ModelManifest:
+    """``model.json`` of one form, as the loaders of this project read it."""
+    path = stage / FILE_NAMES[served]
     form = manifest.model_copy(
         update={
-            "variant": "torchscript",
-            "format": "torchscript",
+            "variant": served,
+            "format": served,
             "file": ModelFile(name=path.name, sha256=compute_file_sha256(path), size=path.stat().st_size),
             "parent": digests["manifest"],
             "inputs": dict(digests),
@@ -185,6 +226,7 @@ def _write_model_json(stage: Path, manifest: ModelManifest, digests: Mapping[str
         }
     )
     (stage / MANIFEST_NAME).write_text(form.to_json(), encoding="utf-8", newline="")
+    return form
 
 
 def _build_document(
@@ -217,14 +259,20 @@ def _build_document(
 
 
 def _list_outputs(document: ExportManifest) -> tuple[Output, ...]:
-    outputs = [Output(record.form, record.file, MEDIA_TYPES[record.form]) for record in document.forms]
-    others = {
+    """The form of ``model.json`` as other kinds give a model: in the slots ``model``, ``manifest``, ``figures``."""
+    slots = {choose_served_form([record.form for record in document.forms]): "model"}
+    outputs = [
+        Output(slots.get(record.form, record.form), record.file, MEDIA_TYPES[record.form], {"variant": record.form})
+        for record in document.forms
+    ]
+    rest = {
         ONNX_DATA_NAME: ("onnx_data", "application/octet-stream"),
         VOCABULARY_NAME: ("vocabulary", "application/json"),
-        MANIFEST_NAME: ("model_manifest", MANIFEST_TYPE),
+        MANIFEST_NAME: ("manifest", MANIFEST_TYPE),
+        FIGURES_NAME: ("figures", FIGURES_TYPE),
     }
-    outputs += [Output(slot, name, kind) for name, (slot, kind) in others.items() if name in document.files]
-    return (*outputs, Output("manifest", EXPORT_MANIFEST_NAME, EXPORT_MANIFEST_TYPE))
+    outputs += [Output(slot, name, kind) for name, (slot, kind) in rest.items() if name in document.files]
+    return (*outputs, Output("export", EXPORT_MANIFEST_NAME, EXPORT_MANIFEST_TYPE))
 
 
 def _build_family_error(manifest: ModelManifest) -> EngineError:

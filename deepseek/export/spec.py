@@ -1,6 +1,6 @@
 """The spec of exporting one model. Light to import."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,3 +26,10 @@ class ExportSpec(BaseModel):
         description="Largest difference from PyTorch's outputs, relative to their largest value; more is a failure.",
     )
     seed: int = Field(0, ge=0, lt=2**32, title="Seed", description="Of the inputs that the forms are compared on.")
+
+    extra_field: ClassVar[str] = "/forms"  # that asks for `extra`
+
+    @property
+    def extra(self) -> str:
+        """What of a node beyond the core it needs (apps/platform/nodes/extras.py)."""
+        return "onnx" if "onnx" in self.forms else ""

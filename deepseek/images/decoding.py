@@ -35,10 +35,11 @@ class BrokenImage(Exception):
     """Why a file is no image that can be learned from, as a few words."""
 
 
-def decode_image(data: bytes, height: int, width: int) -> Pixels:
+def decode_image(data: bytes, height: int, width: int, most_decoded: int = MOST_PIXELS) -> Pixels:
     """The image scaled to cover height x width, what juts out cut off evenly, as RGB of 0 to 255.
 
-    The first frame counts; a camera's orientation is applied. Raises BrokenImage for what cannot be decoded whole.
+    `most_decoded`: pixels that may have to be decoded, which are fewer than those of a large JPEG. The first frame
+    counts; a camera's orientation is applied. Raises BrokenImage for what cannot be decoded whole.
     """
     if len(data) > MOST_BYTES:
         raise BrokenImage(f"more than {MOST_BYTES >> 20} MB")
@@ -48,7 +49,7 @@ def decode_image(data: bytes, height: int, width: int) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(data), formats=FORMATS) as image:
-                return _convert(image, height, width)
+                return _convert(image, height, width, most_decoded)
     except BrokenImage:
         raise
     except UnidentifiedImageError:  # its text names a place in memory
@@ -57,10 +58,12 @@ def decode_image(data: bytes, height: int, width: int) -> Pixels:
         raise BrokenImage(str(error).partition("\n")[0][:200] or type(error).__name__) from error
 
 
-def _convert(image: Image.Image, height: int, width: int) -> Pixels:
+def _convert(image: Image.Image, height: int, width: int, most_decoded: int) -> Pixels:
     if image.width * image.height > MOST_PIXELS:
         raise BrokenImage(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
     image.draft("RGB", (2 * width, 2 * height))  # a JPEG is decoded at half its size or less where that is enough
+    if image.width * image.height > most_decoded:
+        raise BrokenImage(f"{image.width} x {image.height} pixels, more than {most_decoded:,}")
     image.load()
     turned = ImageOps.exif_transpose(image)
     fitted = ImageOps.fit(_to_rgb(turned), (width, height), Image.Resampling.BILINEAR)

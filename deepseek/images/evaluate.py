@@ -25,7 +25,8 @@ from deepseek.job import EngineError, Report
 from deepseek.messages import N_, Message
 from deepseek.models.evaluate import Better
 from deepseek.models.manifest import ImageArchitecture, ModelManifest, compute_file_sha256
-from deepseek.models.predictor import Predictor, open_model
+from deepseek.models.predictor import open_model
+from deepseek.models.predictor_base import Predictor
 
 MOST_CACHE_BYTES = 256 << 20  # of decoded images in memory; more lie in a temporary file
 MOST_LABELS = 50  # classes of which each has figures of its own

@@ -11,7 +11,7 @@ from torch import Tensor
 from deepseek.images.network import FINAL_LAYERS, ImageNetwork
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.models.network import refuse_pickle
+from deepseek.models.assets import refuse_pickle
 
 FIELD = "inputs/weights"
 _OWN = "backbone."  # how the names begin in a model of ours

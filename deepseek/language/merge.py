@@ -17,6 +17,7 @@ from deepseek.language.spec import BASE, MergeSpec
 from deepseek.language.tensor_files import TensorInfo, write_tensors
 from deepseek.language.unpack import compute_folder_digest, open_base
 from deepseek.messages import N_
+from deepseek.models.assets import ASSETS, encode_assets
 from deepseek.models.manifest import (
     FILE_NAMES,
     MANIFEST_NAME,
@@ -25,7 +26,6 @@ from deepseek.models.manifest import (
     ModelManifest,
     compute_file_sha256,
 )
-from deepseek.models.network import ASSETS, encode_assets
 
 VARIANTS = {"F32": "fp32", "BF16": "bf16", "F16": "fp16", "F64": "fp64"}
 

@@ -15,6 +15,7 @@ from deepseek.language.spec import LanguageSpec
 from deepseek.language.tensor_files import describe_tensors, write_tensors
 from deepseek.language.texts import Text
 from deepseek.messages import Message
+from deepseek.models.assets import ASSETS, encode_assets
 from deepseek.models.figures import Metric
 from deepseek.models.manifest import (
     FILE_NAMES,
@@ -26,7 +27,6 @@ from deepseek.models.manifest import (
     TensorSpec,
     compute_file_sha256,
 )
-from deepseek.models.network import ASSETS, encode_assets
 
 SAMPLES_NAME, SAMPLES_TYPE = "samples.json", "application/vnd.plane.samples+json"
 HELDOUT_NAME, HELDOUT_TYPE = "heldout.jsonl", "application/x-ndjson"

@@ -12,7 +12,7 @@ from deepseek.language.base import SINGLE
 from deepseek.language.errors import build_base_error
 from deepseek.language.outputs import ADAPTER_CONFIG, FILES
 from deepseek.messages import N_, Message
-from deepseek.models.network import read_assets
+from deepseek.models.assets import read_assets
 
 
 @contextmanager

@@ -106,6 +106,32 @@ class Agreement(FrozenModel):
     difference: list[Metric] = []  # this minus the parent, per metric, with a paired interval
 
 
+class AccuracyLoss(FrozenModel):
+    """How much worse than the parent, on the same rows, in `unit`; below 0 is better. The interval is paired."""
+
+    metric: str  # the task's first: accuracy, f1, rmse
+    value: float
+    low: float
+    high: float  # the worst that the rows do not rule out
+    unit: Literal["points", "percent"]  # percentage points of a share; percent of the parent's error
+
+
+class AllowedLoss(FrozenModel):
+    """What a form may lose: `limit` in `unit` of `metric`."""
+
+    metric: str
+    limit: float
+    unit: Literal["points", "percent"]
+
+
+class Allowance(FrozenModel):
+    """What a quantized form lost, and what it was allowed to: one that `exceeded` it cannot be promoted."""
+
+    loss: AccuracyLoss
+    allowed: AllowedLoss
+    exceeded: bool
+
+
 class ClassFigures(FrozenModel):
     """Figures of one class over the held-out rows; None where the class never occurs, or is never predicted."""
 
@@ -130,6 +156,7 @@ class Figures(NotesMixin, FrozenModel):
     size_ratio: float | None = None  # parent's size / this one's
     latency: list[Latency] = []
     agreement: Agreement | None = None
+    allowance: Allowance | None = Field(None, exclude_if=_is_empty)  # of a quantized form; older ones lack the key
     notes: list[str] = []  # sentences for a reader: what is slower, what was left out
     notes_messages: list[dict[str, Any] | None] = []  # the ids and values of the notes (deepseek/messages.py)
 

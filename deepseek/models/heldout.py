@@ -18,8 +18,6 @@ __all__ = ["HELDOUT_NAME", "HELDOUT_TYPE", "Heldout", "read_heldout", "write_hel
 
 HELDOUT_TYPE = MEDIA_TYPES["safetensors"]
 
-FIELD = "inputs/heldout"
-
 
 @dataclass(frozen=True)
 class Heldout:
@@ -37,8 +35,9 @@ def write_heldout(rows: Heldout, path: Path) -> None:
     path.write_bytes(safetensors.numpy.save(tensors))  # save_file would make the file its owner's alone
 
 
-def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
+def read_heldout(path: Path, manifest: ModelManifest, slot: str = "heldout") -> Heldout:
     """The rows at `path`, checked to fit the model: at least one, all finite, as many features, classes that exist.
+    `slot` is for errors.
 
     Raises EngineError ``heldout_unreadable`` or ``heldout_mismatch``.
     """
@@ -50,7 +49,7 @@ def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
             "{path_name} is no safetensors file: {error}.",
             path_name=path.name,
             error=error,
-            field=FIELD,
+            field=f"inputs/{slot}",
             value=path.name,
             limit="a safetensors file with the tensors features and target",
             hint=N_("Give the heldout.safetensors that `deepseek train` wrote beside the model."),
@@ -61,19 +60,19 @@ def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
     target_type = np.dtype("int64" if manifest.task == "classification" else "float32")
     if rows.features.shape[1:] != shape or not len(rows.features) or rows.features.dtype != dtype:
         raise _build_mismatch_error(
-            f"features: {rows.features.dtype} {rows.features.shape}", f"features: {dtype} {describe_shape(shape)}"
+            slot, f"features: {rows.features.dtype} {rows.features.shape}", f"features: {dtype} {describe_shape(shape)}"
         )
     if rows.target.shape != rows.features.shape[:1] or rows.target.dtype != target_type:
         raise _build_mismatch_error(
-            f"target: {rows.target.dtype} {rows.target.shape}", f"target: {target_type} ({len(rows.features)},)"
+            slot, f"target: {rows.target.dtype} {rows.target.shape}", f"target: {target_type} ({len(rows.features)},)"
         )
     if not (np.isfinite(rows.features).all() and np.isfinite(rows.target).all()):
-        raise _build_mismatch_error("a value that is missing or infinite", "finite values")
+        raise _build_mismatch_error(slot, "a value that is missing or infinite", "finite values")
     if manifest.task == "classification":
         classes = len(manifest.classes)
         wrong = rows.target[(rows.target < 0) | (rows.target >= classes)]
         if wrong.size:
-            raise _build_mismatch_error(f"class {wrong[0]}", f"0 to {classes - 1}")
+            raise _build_mismatch_error(slot, f"class {wrong[0]}", f"0 to {classes - 1}")
     return rows
 
 
@@ -82,11 +81,11 @@ def describe_shape(shape: tuple[int, ...]) -> str:
     return f"(rows, {', '.join(map(str, shape))})"
 
 
-def _build_mismatch_error(value: str, limit: str) -> EngineError:
+def _build_mismatch_error(slot: str, value: str, limit: str) -> EngineError:
     return EngineError(
         "heldout_mismatch",
         "The held-out rows do not fit the model.",
-        field=FIELD,
+        field=f"inputs/{slot}",
         value=value,
         limit=limit,
         hint=N_("Give the heldout.safetensors that was written beside the trained model."),

@@ -1,7 +1,8 @@
 """``model.json``: what a model file is. Light to import.
 
 A model is a folder of two files: ``model.json``, this manifest, and the file it names (``model.safetensors``,
-``model.pt`` or ``model.so``). A job carries them as two slots, ``model`` and ``manifest``.
+``model.pt``, ``model.onnx``, ``model.pt2`` or ``model.so``).
+A job carries them as two slots, ``model`` and ``manifest``.
 """
 
 import hashlib
@@ -20,12 +21,20 @@ MANIFEST_TYPE = "application/vnd.plane.model+json"
 MEDIA_TYPES = {
     "safetensors": "application/vnd.safetensors",
     "torchscript": "application/vnd.torchscript",
+    "onnx": "application/vnd.onnx",
+    "pt2": "application/vnd.torch.export",
     "tvm": "application/vnd.tvm.library",
 }
-FILE_NAMES = {"safetensors": "model.safetensors", "torchscript": "model.pt", "tvm": "model.so"}
+FILE_NAMES = {
+    "safetensors": "model.safetensors",
+    "torchscript": "model.pt",
+    "onnx": "model.onnx",
+    "pt2": "model.pt2",
+    "tvm": "model.so",
+}
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Format = Literal["safetensors", "torchscript", "tvm"]
+Format = Literal["safetensors", "torchscript", "onnx", "pt2", "tvm"]
 Width = Annotated[int, Field(ge=1, le=10**8)]  # of a layer: no tensor of two such overflows
 
 

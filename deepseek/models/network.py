@@ -4,7 +4,6 @@ Weights are written and read as safetensors: a header of names, types and shapes
 can run, and nothing else is ever opened.
 """
 
-import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.models.assets import ASSETS, build_safetensors_error, encode_assets, refuse_pickle
 from deepseek.models.manifest import (
     FILE_NAMES,
     MANIFEST_NAME,
@@ -30,10 +30,6 @@ from deepseek.models.manifest import (
     compute_file_sha256,
 )
 from deepseek.models.trainable import Trainable
-
-_PICKLE, _ZIP = b"\x80", b"PK\x03\x04"  # how torch.save began before 1.6, and begins since
-ASSETS = "assets"
-"""The one key of a model file's metadata: a JSON object of what else the model needs, as `encode_assets` writes it."""
 
 BUILDERS = {
     "mlp": "deepseek.models.mlp:MlpNetwork",
@@ -93,28 +89,6 @@ def save_network(
     return manifest
 
 
-def encode_assets(assets: Mapping[str, Any]) -> str:
-    """The value of the metadata key ``assets``: one key, so that equal assets give equal bytes of the file."""
-    return json.dumps(assets, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def read_assets(path: Path, field: str = "inputs/model") -> dict[str, Any]:
-    """The assets in the header of the safetensors file at `path`; none where it was saved without.
-
-    Raises EngineError ``model_unsafe`` or ``model_unreadable``.
-    """
-    refuse_pickle(path, field)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(ASSETS, "{}")
-        assets = json.loads(text)
-    except (safetensors.SafetensorError, ValueError, OSError, RecursionError) as error:
-        raise _build_network_error(path, str(error), field) from error
-    if not isinstance(assets, dict):
-        raise _build_network_error(path, f"its {ASSETS} are no JSON object", field)
-    return assets
-
-
 def build_signature(architecture: Architecture) -> Signature:
     """One input ``features`` (rows, ...) and one output, named by what it is, such as ``value`` or ``spans``."""
     if isinstance(architecture, EntitiesArchitecture):  # texts, and of each a list of spans
@@ -161,44 +135,12 @@ def load_network(manifest: ModelManifest, path: Path) -> Trainable:
     try:
         tensors = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise _build_network_error(path, str(error)) from error
+        raise build_safetensors_error(path, str(error)) from error
     with torch.device("meta"):  # costs no memory, whatever widths a forged manifest names
         network = build_network(manifest.architecture)
     _compare(network.state_dict(), tensors)
     network.load_state_dict(tensors, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def refuse_pickle(path: Path, field: str = "inputs/model") -> None:
-    """Raise EngineError ``model_unsafe`` for a pickle, ``model_unreadable`` for what cannot be read at all."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise _build_network_error(path, error.strerror or str(error), field) from error
-    if head.startswith(_PICKLE) or head == _ZIP:
-        raise EngineError(
-            "model_unsafe",
-            "{path_name} is a pickle, as torch.save writes: opening it could run any code, so it was not opened.",
-            path_name=path.name,
-            field=field,
-            value=path.name,
-            limit="a safetensors file",
-            hint=N_("Save the weights with safetensors.torch.save_file, or train the model here."),
-        )
-
-
-def _build_network_error(path: Path, why: str, field: str = "inputs/model") -> EngineError:
-    return EngineError(
-        "model_unreadable",
-        "{path_name} is no safetensors file: {why}.",
-        path_name=path.name,
-        why=why,
-        field=field,
-        value=path.name,
-        limit="a safetensors file",
-        hint=N_("The file may be cut short; copy it again and compare its SHA-256 with the manifest."),
-    )
 
 
 def _compare(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> None:

@@ -24,6 +24,7 @@ import torch
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.models.torchscript_code import find_forbidden_call
+from deepseek.models.unsafe_file import build_unsafe_error
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+")
 _LEFT_OUT = (".debug_pkl", "/serialization_id")
@@ -104,16 +105,8 @@ def build_archive_error(path: Path, slot: str, why: str) -> EngineError:
 
 
 def _build_unsafe_error(path: Path, slot: str, what: str, value: str) -> EngineError:
-    return EngineError(
-        "model_unsafe",
-        "{path_name} {what}, so it was not opened.",
-        path_name=path.name,
-        what=what,
-        field=f"inputs/{slot}",
-        value=value,
-        limit="a TorchScript file that only computes",
-        hint=N_("Quantize the trained model here."),
-    )
+    limit, hint = "a TorchScript file that only computes", N_("Quantize the trained model here.")
+    return build_unsafe_error(path, what, limit=limit, hint=hint, slot=slot, value=value)
 
 
 def _rebuild_archive(path: Path, slot: str) -> io.BytesIO:

@@ -1,6 +1,7 @@
 """The code of a TorchScript file, read as a tree: whether it does nothing but compute."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,15 +13,31 @@ _OPERATORS = frozenset(
         *("sub", "tanh", "to"),
         # of the networks of images
         *("_convolution", "adaptive_avg_pool2d", "add_", "flatten", "hardsigmoid", "hardswish_", "max_pool2d", "relu_"),
+        *("batch_norm", "dropout", "dropout_"),
+        # of attention, and what a trace computes shapes with
+        *("contiguous", "device", "floor_divide", "layer_norm", "log_softmax", "masked_fill", "matmul", "mean"),
+        *("permute", "reshape", "scaled_dot_product_attention", "size", "squeeze", "transpose", "unbind", "unflatten"),
+        *("unsqueeze", "view"),
     )
-) | {"ops.quantized.linear_dynamic"}
+) | {"ops.quantized.linear_dynamic", "ops.prim.NumToTensor", "annotate", "int"}
+_METHOD = re.compile(r"forward\d*")
+"""A module that is used twice has a method of its own for each call: forward, forward1."""
 _PACKING = {"_weight_bias", "set_weight_bias"}
 """Methods of a layer that `quantize_dynamic` made. They are compiled with the file, and nothing in it calls them."""
 _PACKING_OPERATORS = frozenset(
     "ops.quantized." + name for name in ("linear_prepack", "linear_prepack_fp16", "linear_unpack", "linear_unpack_fp16")
 ) | {"ops.prim.RaiseException", "torch.eq", "uninitialized"}
 _PACKED = "__torch__.torch.classes.quantized.LinearPackedParamsBase"
-_RESERVED = {"torch", "ops", "CONSTANTS", "__torch__", "getattr", "uninitialized"}  # what an assignment may not rename
+_RESERVED = {
+    "torch",
+    "ops",
+    "CONSTANTS",
+    "__torch__",
+    "getattr",
+    "uninitialized",
+    "annotate",
+    "int",
+}  # what an assignment may not rename
 _CALL_LIMIT = 10_000  # of modules in one prediction; ResNet-18 has 80
 
 
@@ -30,10 +47,10 @@ class _Forbidden(Exception):
 
 @dataclass(frozen=True)
 class _Class:
-    """A module of the file: the types of its attributes, and its ``forward``."""
+    """A module of the file: the types of its attributes, and its methods ``forward``, ``forward1`` and so on."""
 
     attributes: Mapping[str, str]
-    forward: ast.FunctionDef | None
+    forwards: Mapping[str, ast.FunctionDef]
 
 
 def find_forbidden_call(files: Mapping[str, bytes]) -> str | None:
@@ -61,7 +78,7 @@ def find_forbidden_call(files: Mapping[str, bytes]) -> str | None:
 def _check_nodes(tree: ast.Module) -> None:
     packing = {id(node) for method in _iterate_packing(tree) for node in ast.walk(method)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name != "forward" and node.name not in _PACKING:
+        if isinstance(node, ast.FunctionDef) and not _METHOD.fullmatch(node.name) and node.name not in _PACKING:
             raise _Forbidden(f"a method {node.name}")
         if isinstance(node, ast.While | ast.For):
             raise _Forbidden("a loop")
@@ -87,7 +104,11 @@ def _is_allowed(node: ast.Call, *, in_packing: bool) -> bool:
         return True
     if called == "getattr":
         return len(node.args) == 2 and isinstance(node.args[1], ast.Constant) and not node.keywords
-    return isinstance(node.func, ast.Attribute) and node.func.attr == "forward" and not in_packing
+    return _is_forward(node) and not in_packing
+
+
+def _is_forward(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Attribute) and _METHOD.fullmatch(node.func.attr) is not None
 
 
 def _names_other_class(node: ast.Attribute) -> bool:
@@ -100,7 +121,7 @@ def _names_other_class(node: ast.Attribute) -> bool:
 def _read_class(node: ast.ClassDef) -> _Class:
     if [ast.unparse(base) for base in node.bases] != ["Module"]:
         raise _Forbidden(f"a class {node.name} that is no module")  # of an interface the module is known too late
-    attributes, forward = dict[str, str](), None
+    attributes, forwards = dict[str, str](), dict[str, ast.FunctionDef]()
     for part in node.body:
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
             attributes[part.target.id] = ast.unparse(part.annotation)
@@ -108,46 +129,45 @@ def _read_class(node: ast.ClassDef) -> _Class:
             key = part.targets[0].slice  # __annotations__["0"] = type: a name that is no identifier
             if isinstance(key, ast.Constant):
                 attributes[str(key.value)] = ast.unparse(part.value)
-        elif isinstance(part, ast.FunctionDef) and part.name == "forward":
-            if forward is not None:
-                raise _Forbidden("two methods forward")
-            forward = part
-    return _Class(attributes, forward)
+        elif isinstance(part, ast.FunctionDef) and _METHOD.fullmatch(part.name):
+            if part.name in forwards:
+                raise _Forbidden(f"two methods {part.name}")
+            forwards[part.name] = part
+    return _Class(attributes, forwards)
 
 
 def _check_calls(classes: Mapping[str, _Class]) -> None:
     """Every call of a module is of one whose code is here, none calls itself, and they are not too many in all: a
     chain in which each module calls the next one twice would never end."""
-    counts, under_way = dict[str, int](), set[str]()
+    counts, under_way = dict[tuple[str, str], int](), set[tuple[str, str]]()
 
-    def count(name: str) -> int:
-        if name in under_way:
+    def count(method: tuple[str, str]) -> int:
+        if method in under_way:
             raise _Forbidden("a module that calls itself")
-        if name not in counts:
-            under_way.add(name)
-            total = 1 + sum(count(callee) for callee in _list_callees(name, classes))
-            under_way.remove(name)
+        if method not in counts:
+            under_way.add(method)
+            total = 1 + sum(count(callee) for callee in _list_callees(*method, classes))
+            under_way.remove(method)
             if total > _CALL_LIMIT:
                 raise _Forbidden(f"more than {_CALL_LIMIT} calls of modules")
-            counts[name] = total
-        return counts[name]
+            counts[method] = total
+        return counts[method]
 
-    for name in classes:
-        count(name)
+    for name, read in classes.items():
+        for method in read.forwards:
+            count((name, method))
 
 
-def _list_callees(name: str, classes: Mapping[str, _Class]) -> list[str]:
-    """The class of each module that the ``forward`` of a class calls."""
-    forward = classes[name].forward
-    if forward is None:
-        return []
-    values, callees = _list_values(forward), list[str]()
+def _list_callees(name: str, method: str, classes: Mapping[str, _Class]) -> list[tuple[str, str]]:
+    """The class and the method of each module that one method of a class calls."""
+    forward = classes[name].forwards[method]
+    values, callees = _list_values(forward), list[tuple[str, str]]()
     for node in ast.walk(forward):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "forward":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_forward(node):
             callee = _resolve(node.func.value, name, values, classes, 0)
-            if callee not in classes or classes[callee].forward is None:
+            if callee not in classes or node.func.attr not in classes[callee].forwards:
                 raise _Forbidden(ast.unparse(node.func))
-            callees.append(callee)
+            callees.append((callee, node.func.attr))
     return callees
 
 

@@ -2,40 +2,51 @@
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from deepseek.export.faults import refuse_branches
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.models.mlp import MlpNetwork
 
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
 """Libraries for 8-bit products, best first; qnnpack is the one on ARM. The file is the same with each of them."""
 
 
-def export(network: MlpNetwork) -> torch.jit.ScriptModule:
-    """The network as frozen TorchScript, by `torch.jit.trace`, as the source text does. It takes any number of rows."""
-    return _trace(network, network.inputs)
-
-
-def quantize(network: MlpNetwork) -> torch.jit.ScriptModule:
-    """The network with its linear layers quantized dynamically, as frozen TorchScript; vectors of categories stay fp32.
+def quantize_network(network: nn.Module, kept: Collection[str] = ()) -> nn.Module:
+    """The network with its linear layers quantized dynamically, but those that are `kept`; all else stays fp32.
 
     Weights become signed 8-bit integers, one scale per layer; inputs of a layer are quantized as they come, with the
-    range of the batch at hand, so a row's outputs depend a little on its batch. Everything else stays fp32.
+    range of the batch at hand, so a row's outputs depend a little on its batch.
     `torch.ao.quantization.quantize_dynamic` is the call of the source text; torch 2.13 has it still, marks it as
     deprecated, and names torchao its heir.
     """
+    layers: Any = {nn.Linear}
+    if kept:
+        layers = {nn.Linear: torch.ao.quantization.default_dynamic_qconfig, **dict.fromkeys(kept)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one of each deprecated step, and none that is news to the user
-        smaller = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
-            copy.deepcopy(network), {nn.Linear}, dtype=torch.qint8
+        quantized = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+            copy.deepcopy(network), layers, dtype=torch.qint8
         )
-        return _trace(smaller, network.inputs)
+    return cast(nn.Module, quantized)
+
+
+def trace(network: nn.Module, example: Tensor) -> torch.jit.ScriptModule:
+    """The network as frozen TorchScript, by `torch.jit.trace`, as the source text does. It takes any number of rows.
+
+    Raises EngineError ``export_branch``.
+    """
+    with warnings.catch_warnings(record=True) as caught, torch.no_grad():
+        warnings.simplefilter("always")
+        traced = torch.jit.trace(network.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
+        frozen = cast(torch.jit.ScriptModule, torch.jit.freeze(traced))
+    refuse_branches(caught)
+    return frozen
 
 
 @contextmanager
@@ -57,11 +68,3 @@ def choose_quantized_engine() -> Iterator[str]:
         yield chosen
     finally:
         torch.backends.quantized.engine = before
-
-
-def _trace(module: nn.Module, inputs: int) -> torch.jit.ScriptModule:
-    example = torch.zeros(2, inputs)  # two rows: with one, tracing may take the number of rows for a constant
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(module.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]
-        return cast(torch.jit.ScriptModule, torch.jit.freeze(traced))

@@ -9,7 +9,6 @@ import numpy as np
 import psutil
 import pytest
 
-from deepseek.models.manifest import ModelManifest
 from deepseek.models.predictor import load_predictor
 from tests.deepseek.conftest import SCRIPT
 from tests.deepseek.models.making import make_model
@@ -55,8 +54,8 @@ def test_a_run_killed_while_tuning_leaves_nothing_and_the_next_one_succeeds(star
     told = again.communicate()[1]
     assert again.returncode == 0, told
     assert "Warning" not in told
-    tiles = ModelManifest.read(tmp_path / "out/model.json").machine["tiles"]
-    assert any("parallel" in tile for tile in tiles.values())
+    schedules = (tmp_path / "out/schedules.jsonl").read_text()
+    assert '"parallel":true' in schedules, "measured; on a busy machine one thread may be faster"
     rows = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     trained, compiled = (load_predictor(tmp_path / name).predict(rows) for name in ("model", "out"))
     assert np.allclose(compiled, trained, rtol=1e-5, atol=1e-6)

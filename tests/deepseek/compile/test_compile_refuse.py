@@ -47,7 +47,7 @@ def test_a_manifest_that_names_another_batch(copied):
 def test_a_processor_that_lacks_what_the_code_needs(copied, monkeypatch):
     if not ModelManifest.read(copied / "model.json").machine["needs"]:
         pytest.skip("nothing is known to be needed here")
-    monkeypatch.setattr("deepseek.models.predictor.read_cpu_flags", lambda: frozenset({"sse2"}))
+    monkeypatch.setattr("deepseek.models.tvm_library.read_cpu_flags", lambda: frozenset({"sse2"}))
     assert "lacks" in refused("machine_mismatch", lambda: load_predictor(copied)).message
 
 

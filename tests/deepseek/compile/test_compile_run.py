@@ -1,8 +1,17 @@
 """Compiling one model: what comes out, that it computes the same, and what is said of its speed."""
 
+import importlib.util
+import json
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from deepseek.compile.verification import Verification
 from deepseek.models.figures import Figures
 from deepseek.models.machine import get_arch, read_elf_machine
 from deepseek.models.manifest import ModelManifest, compute_file_sha256
@@ -20,9 +29,11 @@ def same(folder, out, rows=ROWS):
 
 def test_the_outputs(made):
     slots = [("model", "model.so"), ("manifest", "model.json"), ("figures", "figures.json")]
+    slots += [("schedules", "schedules.jsonl"), ("verification", "verify.json"), ("bundle", "bundle.tar.gz")]
     assert [(o.slot, o.path) for o in made.result.outputs] == slots
-    assert sorted(path.name for path in made.out.iterdir()) == ["figures.json", "model.json", "model.so"]
-    assert {stage for stage, *_ in made.report.stages} == {"read", "lower", "tune", "build", "compare", "measure"}
+    assert sorted(path.name for path in made.out.iterdir()) == sorted(name for _, name in slots)
+    stages = {"read", "lower", "tune", "build", "bundle", "compare", "measure"}
+    assert {stage for stage, *_ in made.report.stages} == stages
     tuned = [(done, total) for stage, done, total, _ in made.report.stages if stage == "tune"]
     assert tuned == [(1, 3), (2, 3), (3, 3)]
     assert read_elf_machine(made.out / "model.so") == get_arch()
@@ -38,6 +49,7 @@ def test_the_manifest(made):
     assert (machine["batch"], machine["threads"], machine["trials"]) == (3, 1, 3)
     assert machine["mcpu"] == machine["target"]["mcpu"] == made.result.target
     assert len(machine["tiles"]) == 2
+    assert machine["tuned"]
     assert machine["tvm"]
 
 
@@ -50,6 +62,73 @@ def test_the_figures(made):
     (timed,) = figures.latency
     assert (timed.batch, timed.threads, timed.runs, timed.against) == (3, 1, 10, "fp32 eager")
     assert not any("not tuned" in note for note in figures.notes)
+
+
+def test_where_it_was_verified(made):
+    verification = Verification.model_validate_json((made.out / "verify.json").read_bytes())
+    assert (verification.ran, verification.where, verification.emulated) == (True, "host", False)
+    assert [one.seed for one in verification.seeds] == [0, 1, 2]
+    assert verification.largest_relative_difference < 1e-5
+
+
+PROGRAM = """
+import array, json, sys
+sys.path.insert(0, sys.argv[1])
+from load_model import BundleError, Model
+model = Model(sys.argv[1])
+rows = memoryview(array.array("f", [1, 2, 3, 4, 5] * 4)).cast("B").cast("f", [4, 5])
+told = [model.predict(rows).tolist()]
+for wrong in (memoryview(array.array("d", [1] * 5)).cast("B").cast("d", [1, 5]), rows.cast("B").cast("f", [5, 4])):
+    try:
+        model.predict(wrong)
+    except BundleError as error:
+        told.append(str(error))
+print(json.dumps(told))
+"""
+
+
+def test_the_bundle_s_loader_in_python(made, tmp_path):
+    """In a Python without packages, as a device has it."""
+    with tarfile.open(made.out / "bundle.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    bundle = tmp_path / "bundle"
+    call = [sys.executable, "-I", "-S", "-c", PROGRAM, str(bundle)]
+    answers, dtype, shape = json.loads(subprocess.run(call, capture_output=True, check=True).stdout)
+    assert np.allclose(answers, load_predictor(made.model).predict(np.array([[1, 2, 3, 4, 5]] * 4, np.float32)))
+    assert "takes float32" in dtype
+    assert "the model takes (rows, 5)" in shape
+    (bundle / "model.json").write_text("{}")
+    spoilt = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert "model.json has other bytes" in spoilt.stderr
+
+
+ON_A_DEVICE = """
+import json, sys
+import numpy as np
+from pathlib import Path
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tvm", "torch"):
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Blocker())
+sys.path.append(sys.argv[2])
+from deepseek.models.predictor import load_predictor
+print(json.dumps(load_predictor(Path(sys.argv[1])).predict(np.array(json.loads(sys.argv[3]), np.float32)).tolist()))
+"""
+
+
+def test_the_runtime_alone_opens_the_library(made, tmp_path):
+    """As on a device, which has the package of TVM's runtime and no other part of TVM."""
+    package = tmp_path / "deepseek_tvm_runtime"
+    (package / "lib").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    library = Path(importlib.util.find_spec("tvm").origin).parent / "lib/libtvm_runtime.so"
+    (package / "lib/libtvm_runtime.so").symlink_to(library)
+    words = [sys.executable, "-c", ON_A_DEVICE, str(made.out), str(tmp_path), json.dumps(ROWS.tolist())]
+    answers = json.loads(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout)
+    assert np.array_equal(np.array(answers, np.float32), load_predictor(made.out).predict(ROWS))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 7])
@@ -67,6 +146,31 @@ def test_a_bound_call_gives_the_same(made):
     predictor = load_predictor(made.out)
     assert np.array_equal(predictor.bind(ROWS[:3])()[0].numpy(), predictor.predict(ROWS[:3]))
     assert len(predictor.bind(ROWS)()) == 3
+
+
+def test_a_short_call_does_not_wait_for_a_long_one(made):
+    """The event loop of `deepseek serve` makes the short one."""
+    predictor = load_predictor(made.out)
+    expected, make_tensor = predictor.predict(ROWS), predictor.library._tensor
+    begun, gate, answers = threading.Event(), threading.Event(), []
+
+    def wait_in_thread(rows):
+        if threading.current_thread() is long:
+            begun.set()
+            assert gate.wait(20)
+        return make_tensor(rows)
+
+    predictor.library._tensor = wait_in_thread
+    long = threading.Thread(target=lambda: answers.append(predictor.predict(ROWS)))
+    short = threading.Thread(target=lambda: answers.append(predictor.predict(ROWS[:3])))
+    long.start()
+    assert begun.wait(20)
+    short.start()
+    short.join(10)
+    gate.set()
+    long.join(20)
+    assert [len(answer) for answer in answers] == [3, 7]
+    assert all(np.array_equal(answer, expected[: len(answer)]) for answer in answers)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +196,7 @@ def test_less_optimisation(compiled, model, tmp_path):
 def test_without_trials_equal_inputs_give_equal_bytes(compiled, model, tmp_path):
     for out in ("one", "two"):
         compiled(model, out=out)
-    for name in ("model.so", "model.json"):
+    for name in ("model.so", "model.json", "verify.json", "bundle.tar.gz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert any("not tuned" in note for note in Figures.read(tmp_path / "one/figures.json").notes)
 

@@ -1,6 +1,8 @@
 """The C compiler: found, tried, or missed before any work."""
 
 import importlib.util
+import os
+import shutil
 import sys
 
 import pytest
@@ -8,7 +10,11 @@ import pytest
 from deepseek.compile.compiler import Compiler, find_compiler
 from deepseek.compile.run import run
 from deepseek.compile.spec import CompileSpec
+from deepseek.compile.target import Target
 from deepseek.job import EngineError
+from deepseek.models.machine import get_arch
+
+AARCH64 = Target("aarch64-linux-gnu")
 
 
 @pytest.fixture
@@ -58,6 +64,25 @@ def test_ziglang_is_the_last_resort(path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "ziglang")
     monkeypatch.setattr(Compiler, "find_fault", lambda self: None)
     assert find_compiler().command == [sys.executable, "-m", "ziglang", "cc"]
+
+
+def test_another_machine_s_compiler_is_looked_for_by_its_triple(path, tmp_path, monkeypatch):
+    """One that makes code for this machine instead is passed over; ziglang links for the same glibc as the runtime."""
+    with pytest.raises(EngineError) as caught:
+        find_compiler(AARCH64)
+    assert (caught.value.code, "aarch64-linux-gnu-g++" in caught.value.value) == ("compiler_missing", True)
+    assert "g++-aarch64-linux-gnu" in caught.value.hint
+    real = shutil.which("cc", path=os.defpath) or shutil.which("gcc", path=os.defpath)
+    if real:
+        path("aarch64-linux-gnu-g++", f'PATH={os.defpath} exec {real} "$@"')
+        with pytest.raises(EngineError) as caught:
+            find_compiler(AARCH64)
+        assert f"makes code for {get_arch()}, not aarch64" in caught.value.value
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "ziglang")
+    monkeypatch.setattr(Compiler, "find_fault", lambda self: None if "ziglang" in self.command else "no")
+    compiler = find_compiler(AARCH64)
+    assert compiler.command == [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu.2.28"]
+    assert compiler.cxx[3] == "c++"
 
 
 def test_a_link_that_fails_says_why(path, tmp_path):

@@ -3,13 +3,12 @@
 import pytest
 from starlette.testclient import TestClient
 
-from deepseek.serve.app import create_app
-from deepseek.serve.choice import load_model
+from tests.deepseek.serve.conftest import open_service
 
 
 @pytest.fixture
 def client(trained):
-    return TestClient(create_app(load_model(trained.out), max_rows=3))
+    return TestClient(open_service(trained.out, max_rows=3))
 
 
 def test_a_text_gets_its_spans_and_texts_get_lists(client):

@@ -42,6 +42,36 @@ def replace_network(monkeypatch, forward):
     monkeypatch.setattr(module, "load_network", load_other)
 
 
+def branch(outputs):
+    if outputs.sum() > 1e6:
+        return outputs * 2
+    return outputs
+
+
+BRANCH = f"test_export_refuse.py, line {branch.__code__.co_firstlineno + 1} branches on values"
+FAULTS = {
+    "a tampered byte": ("other bytes than its manifest names", lambda *_: None),
+    "a branch": (BRANCH, lambda patch, _: replace_network(patch, branch)),
+    "an operator": ("no operator for", lambda patch, _: replace_network(patch, torch.special.bessel_j0)),
+    "a pickle": ("is a pickle", lambda _, path: torch.save({"weights": [1.0]}, path)),
+}
+
+
+def test_the_command_names_each_fault_and_its_remedy(deepseek, model, tmp_path, monkeypatch):
+    """With exit code 2, no stack trace, and no folder."""
+    path, wrong = model / "model.safetensors", []
+    good = path.read_bytes()
+    for name, (said, spoil) in FAULTS.items():
+        path.write_bytes(good[:-1] + b"\x01" if name == "a tampered byte" else good)
+        with monkeypatch.context() as patch:
+            spoil(patch, path)
+            ended = deepseek("export", model, "-o", "out", "--forms", "torchscript,onnx")
+        clear = said in ended.stderr and "hint:" in ended.stderr and "Traceback" not in ended.stderr
+        if (ended.returncode, clear, (tmp_path / "out").exists()) != (2, True, False):
+            wrong.append((name, ended.returncode, ended.stderr))
+    assert wrong == []
+
+
 def test_a_tampered_model(model, tmp_path):
     path = model / "model.safetensors"
     data = bytearray(path.read_bytes())
@@ -64,15 +94,10 @@ def test_a_language_model(model, tmp_path):
 
 
 def test_a_branch_on_values(model, tmp_path, monkeypatch):
-    def branch(outputs):
-        if outputs.sum() > 1e6:
-            return outputs * 2
-        return outputs
-
     replace_network(monkeypatch, branch)
     error = refused(tmp_path, model, "export_branch")
     assert error.value == "if outputs.sum() > 1e6:"
-    assert f"test_export_refuse.py, line {branch.__code__.co_firstlineno + 1} " in error.message
+    assert BRANCH in error.message
 
 
 def test_an_operator_that_a_form_lacks(model, tmp_path, monkeypatch):
@@ -107,7 +132,7 @@ def test_without_the_packages_of_onnx(model, tmp_path, monkeypatch, report):
     monkeypatch.setattr(forms, "ONNX_PACKAGES", ("no_such_package",))
     assert "no_such_package" in refused(tmp_path, model, "package_missing", forms=["onnx"]).value
     result = export_to(tmp_path / "out", model, report)
-    assert [output.slot for output in result.outputs][:2] == ["pt2", "torchscript"]
+    assert [output.slot for output in result.outputs][:2] == ["pt2", "model"]
     assert "no_such_package" in json.loads((tmp_path / "out/manifest.json").read_text())["left_out"]["onnx"]
     assert any(level == "warning" and "onnx is left out" in line for level, line in report.lines)
     assert ModelManifest.read(tmp_path / "out/model.json").variant == "torchscript"

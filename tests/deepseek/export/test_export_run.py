@@ -8,6 +8,12 @@ import pytest
 import torch
 
 from deepseek.export import forms
+from deepseek.export.run import run
+from deepseek.export.spec import ExportSpec
+from deepseek.job import EngineError
+from deepseek.models.figures import Figures
+from deepseek.models.folder import find_model_files
+from deepseek.models.heldout import Heldout, write_heldout
 from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.network import load_network
 from deepseek.models.predictor import load_predictor
@@ -112,16 +118,44 @@ def test_large_weights_of_onnx_lie_in_a_file_beside_it(model, tmp_path, monkeypa
     document = json.loads((tmp_path / "out/manifest.json").read_text())
     assert set(document["files"]) == {"model.onnx", "model.onnx.data"}
     assert document["files"]["model.onnx.data"]["sha256"] == compute_file_sha256(tmp_path / "out/model.onnx.data")
-    assert [output.slot for output in result.outputs] == ["onnx", "onnx_data", "manifest"]
+    assert [output.slot for output in result.outputs] == ["onnx", "onnx_data", "export"]
+
+
+def test_the_torchscript_form_is_measured_on_held_out_rows(exported, tmp_path, report):
+    """Of tables and images, with no times: so it can be registered, and equal exports give equal bytes."""
+    rows = {
+        "mlp": Heldout(draw("mlp", 20, 0).numpy(), np.arange(20) % 2),
+        "image": Heldout(draw("image", 20, 0).numpy().astype(np.uint8), np.arange(20) % 2),
+    }
+    for family, heldout in rows.items():
+        folder, out = exported[family][0], tmp_path / family
+        write_heldout(heldout, tmp_path / f"{family}.safetensors")
+        inputs = find_model_files(folder) | {"heldout": tmp_path / f"{family}.safetensors"}
+        result = run(ExportSpec(forms=["torchscript"]), inputs=inputs, out=out, report=report)
+        assert {o.slot for o in result.outputs} == {"model", "manifest", "figures", "export"}
+        manifest, figures = ModelManifest.read(out / "model.json"), Figures.read(out / "figures.json")
+        shares = load_predictor(folder).predict(heldout.features.astype(np.float32))
+        correct = float((shares.argmax(axis=1) == heldout.target).mean())
+        assert (figures.variant, figures.rows, figures.latency) == (manifest.variant, 20, [])
+        assert {metric.name: metric.value for metric in figures.metrics}["accuracy"] == pytest.approx(correct)
+        assert (figures.agreement.same_class.value, figures.size_bytes) == (1.0, manifest.file.size)
+    texts = find_model_files(exported["entities"][0]) | {"heldout": tmp_path / "mlp.safetensors"}
+    with pytest.raises(EngineError) as caught:
+        run(ExportSpec(), inputs=texts, out=tmp_path / "texts", report=report)
+    assert (caught.value.code, caught.value.field) == ("wrong_inputs", "inputs/heldout")
 
 
 def test_the_command(deepseek, model, tmp_path):
-    run = deepseek("export", model, "-o", "out", "--forms", "pt2,torchscript")
-    assert run.returncode == 0, run.stderr
-    assert "Warning" not in run.stderr
-    assert "pt2: out/model.pt2" in run.stdout
+    write_heldout(Heldout(draw("mlp", 8, 0).numpy(), np.arange(8) % 2), model / "heldout.safetensors")
+    ended = deepseek("export", model, "-o", "out", "--forms", "pt2,torchscript")
+    assert ended.returncode == 0, ended.stderr
+    assert "Warning" not in ended.stderr
+    assert "pt2: out/model.pt2" in ended.stdout
+    assert "model: out/model.pt\n" in ended.stdout
     again = deepseek("export", model, "-o", "out")
     assert (again.returncode, "already exists" in again.stderr) == (2, True)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == (FORMS | {"model.json"}) - {"model.onnx"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == (FORMS | {"model.json", "figures.json"}) - {
+        "model.onnx"
+    }
     unknown = deepseek("export", model, "-o", "other", "--forms", "pt2,tflite")
     assert (unknown.returncode, "/forms/1" in unknown.stderr, "'torchscript'" in unknown.stderr) == (2, True, True)

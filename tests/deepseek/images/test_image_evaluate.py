@@ -14,7 +14,7 @@ from deepseek.images.evaluate import build_label_measures
 from deepseek.job import EngineError, Silent
 from tests.deepseek.conftest import Recorder
 from tests.deepseek.images.conftest import fill_folder
-from tests.deepseek.test_cli import fine, refused
+from tests.deepseek.test_cli import fine
 
 
 def evaluate(trained, folder, out, report=None, **fields):
@@ -128,8 +128,6 @@ def test_figures_of_classes_have_names_of_their_own():
     )
 
 
-def test_commands_take_or_refuse_a_model_of_images(trained, other, deepseek, tmp_path):
+def test_the_command_takes_a_model_of_images(trained, other, deepseek, tmp_path):
     fine(deepseek("evaluate", trained.out, other, "-o", "out", "--runs", 20, "--batches", "1", "--replicates", 200))
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["rows"] == 36
-    for command in ("quantize", "compile"):
-        refused(deepseek(command, trained.out, "-o", "x"), "this one is of the family image")

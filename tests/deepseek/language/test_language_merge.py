@@ -7,8 +7,8 @@ import pytest
 from deepseek.job import EngineError, Silent
 from deepseek.language.merge import run
 from deepseek.language.spec import MergeSpec
+from deepseek.models.assets import read_assets
 from deepseek.models.manifest import ModelManifest
-from deepseek.models.network import read_assets
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from deepseek.job import EngineError
 from deepseek.language.spec import LanguageSpec
+from deepseek.models.assets import read_assets
 from deepseek.models.manifest import ModelManifest
-from deepseek.models.network import read_assets
 from tests.deepseek.conftest import Recorder
 from tests.deepseek.killing import train_until_killed
 

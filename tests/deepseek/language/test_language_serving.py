@@ -6,14 +6,12 @@ from fastapi.testclient import TestClient
 from deepseek.job import EngineError
 from deepseek.models.manifest import ModelManifest
 from deepseek.models.predictor import open_model
-from deepseek.serve.choice import build_service
+from tests.deepseek.serve.conftest import open_service
 
 
 def test_it_answers_prompts_and_refuses_others(bases, fine_tune, tmp_path):
     fine_tune(bases[3], "out", method="full", epochs=4)
-    app, manifest = build_service(tmp_path / "out", max_rows=1, at_once=1)
-    assert manifest.task == "language"
-    client = TestClient(app)
+    client = TestClient(open_service(tmp_path / "out", max_rows=1))
     question = "what colour is the sky ?"
     text = client.post("/predict", json={"features": question})
     messages = client.post("/predict", json={"features": [{"role": "user", "content": question}]})
@@ -30,7 +28,7 @@ def test_it_answers_prompts_and_refuses_others(bases, fine_tune, tmp_path):
 def test_an_adapter_is_no_model_to_serve_or_to_measure(bases, fine_tune, tmp_path):
     fine_tune(bases[3], "out", epochs=1)
     with pytest.raises(EngineError) as failure:
-        build_service(tmp_path / "out", max_rows=1, at_once=1)
+        open_service(tmp_path / "out", max_rows=1)
     assert failure.value.code == "adapter_alone"
     with pytest.raises(EngineError) as failure:
         open_model(ModelManifest.read(tmp_path / "out/model.json"), tmp_path / "out/model.safetensors")

@@ -8,8 +8,9 @@ import safetensors.torch
 import torch
 
 from deepseek.job import EngineError
+from deepseek.models.assets import read_assets
 from deepseek.models.manifest import MlpArchitecture, ModelManifest, compute_file_sha256
-from deepseek.models.network import build_network, load_network, read_assets, save_network
+from deepseek.models.network import build_network, load_network, save_network
 from tests.deepseek.models.making import make_model
 
 

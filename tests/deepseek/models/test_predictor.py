@@ -9,7 +9,9 @@ import torch
 
 from deepseek.job import EngineError
 from deepseek.models.manifest import ModelManifest, compute_file_sha256
-from deepseek.models.predictor import _CHUNK, check_machine, load_predictor, open_model
+from deepseek.models.predictor import load_predictor, open_model
+from deepseek.models.predictor_base import CHUNK_ROWS
+from deepseek.models.tvm_library import check_machine
 from tests.deepseek.models.making import make_model
 
 ELF_ARM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\xb7\x00" + bytes(40)
@@ -41,9 +43,9 @@ def model(tmp_path):
 
 def test_rows_of_any_number(model):
     predictor = load_predictor(model)
-    features = np.random.default_rng(0).normal(size=(_CHUNK + 3, 5)).astype(np.float32)
+    features = np.random.default_rng(0).normal(size=(CHUNK_ROWS + 3, 5)).astype(np.float32)
     outputs = predictor.predict(features)
-    assert (outputs.shape, outputs.dtype) == ((_CHUNK + 3, 2), np.float32)
+    assert (outputs.shape, outputs.dtype) == ((CHUNK_ROWS + 3, 2), np.float32)
     assert np.abs(predictor.predict(features[-1:]) - outputs[-1:]).max() < 1e-6
     assert predictor.predict(features[:0]).shape == (0, 2)
 
@@ -127,7 +129,7 @@ def test_a_library_for_another_processor(model):
 
 
 def test_a_library_for_a_newer_processor(model, monkeypatch):
-    monkeypatch.setattr("deepseek.models.predictor.get_arch", lambda: "x86_64")
+    monkeypatch.setattr("deepseek.models.tvm_library.get_arch", lambda: "x86_64")
     path = model / "model.so"
     path.write_bytes(ELF_HERE)
     error = refused(
@@ -145,7 +147,7 @@ def test_what_is_no_library(model, content):
 
 @pytest.mark.parametrize("machine", [{}, {"batch": 0}, {"batch": "1"}, {"batch": 1.5}])
 def test_a_compiled_model_without_its_batch(model, monkeypatch, machine):
-    monkeypatch.setattr("deepseek.models.predictor.get_arch", lambda: "x86_64")
+    monkeypatch.setattr("deepseek.models.tvm_library.get_arch", lambda: "x86_64")
     path = model / "model.so"
     path.write_bytes(ELF_HERE)
     assert (
@@ -156,7 +158,7 @@ def test_a_compiled_model_without_its_batch(model, monkeypatch, machine):
 
 @pytest.mark.parametrize("needs", [5, [1], [["avx"]], None])
 def test_a_compiled_model_with_needs_that_are_no_names(model, monkeypatch, needs):
-    monkeypatch.setattr("deepseek.models.predictor.get_arch", lambda: "x86_64")
+    monkeypatch.setattr("deepseek.models.tvm_library.get_arch", lambda: "x86_64")
     path = model / "model.so"
     path.write_bytes(ELF_HERE)
     manifest = forged(model, path, "tvm", batch=1, threads=1, needs=needs)
@@ -181,8 +183,8 @@ def test_a_target_longer_than_a_column_is_called(model):
 
 
 def test_tvm_is_not_installed(model, monkeypatch):
-    monkeypatch.setattr("deepseek.models.predictor.get_arch", lambda: "x86_64")
-    monkeypatch.setattr("deepseek.models.predictor.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("deepseek.models.tvm_library.get_arch", lambda: "x86_64")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     path = model / "model.so"
     path.write_bytes(ELF_HERE)
     error = refused("package_missing", lambda: open_model(forged(model, path, "tvm", batch=1, threads=1), path))

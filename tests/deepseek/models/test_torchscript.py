@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from deepseek.job import EngineError
-from deepseek.models.manifest import MlpArchitecture, ModelFile, compute_file_sha256
+from deepseek.models.manifest import ImageArchitecture, MlpArchitecture, ModelFile, compute_file_sha256
 from deepseek.models.network import build_network, load_network
 from deepseek.models.predictor import open_model
 from deepseek.models.torchscript import read_archive, write_archive
 from deepseek.models.torchscript_code import find_forbidden_call
-from deepseek.quantize.int8 import export, quantize
+from deepseek.quantize.int8 import quantize_network, trace
 from tests.deepseek.models.making import make_model
 
 
@@ -37,6 +37,15 @@ class Writer(torch.nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return torch.from_file("made", True, 4)
+
+
+def export(module):
+    """The forms that quantize writes."""
+    return trace(module, torch.zeros(2, module.inputs))
+
+
+def quantize(module):
+    return trace(quantize_network(module), torch.zeros(2, module.inputs))
 
 
 @pytest.mark.parametrize("form", [export, quantize])
@@ -186,15 +195,52 @@ def quietly():
         yield
 
 
+class Attention(torch.nn.Module):
+    """Four numbers as a text of four tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.query, self.out = torch.nn.Linear(1, 8), torch.nn.Linear(8, 24), torch.nn.Linear(8, 2)
+        self.norm, self.dropout = torch.nn.LayerNorm(8), torch.nn.Dropout(0.1)
+
+    def forward(self, features):
+        tokens = self.embed(features.unsqueeze(2))
+        split = self.query(tokens).view(features.shape[0], 4, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        query, key, value = split.unbind(0)
+        attended = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        attended = attended.transpose(1, 2).reshape(features.shape[0], 4, 8)
+        return self.out(self.norm(tokens + self.dropout(attended)).mean(1)).softmax(1)
+
+
+class Convolution(torch.nn.Module):
+    """The layers of ResNet and MobileNet; one of them is called twice, as in ResNet's blocks."""
+
+    def __init__(self):
+        super().__init__()
+        first = [torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Hardswish(inplace=True)]
+        self.first, self.second = torch.nn.Sequential(*first), torch.nn.Conv2d(4, 4, 1, bias=False)
+        self.relu, self.pool = torch.nn.ReLU(inplace=True), torch.nn.AdaptiveAvgPool2d(1)
+        self.head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.1, inplace=True), torch.nn.Linear(4, 2))
+
+    def forward(self, images):
+        features = self.relu(self.first(images / 255))
+        return self.head(self.pool(self.relu(features + self.second(features)))).softmax(1)
+
+
 def test_the_source_text_s_own_lines_make_files_that_are_opened(tmp_path):
     """Traced, saved and quantized by the text's calls, with no step of ours between; by loaders that take a folder."""
     trained = make_model(tmp_path / "model", task="classification", inputs=4)
-    rows, wrong = torch.randn(7, 4), []
-    for name, model in (
-        ("ours", load_network(trained, tmp_path / "model/model.safetensors")),
-        ("plain", torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2)).eval()),
-    ):
-        path, example = tmp_path / f"{name}.pt", torch.randn(1, 4)
+    plain = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2)).eval()
+    images = ImageArchitecture(backbone="resnet18", height=32, width=32, outputs=2)
+    wrong = []
+    for name, (architecture, model) in {
+        "ours": (trained.architecture, load_network(trained, tmp_path / "model/model.safetensors")),
+        "plain": (trained.architecture, plain),
+        "attention": (trained.architecture, Attention().eval()),
+        "convolution": (images, Convolution().eval()),
+    }.items():
+        path, rows = tmp_path / f"{name}.pt", torch.randn(7, *architecture.input_shape)
+        example = torch.randn(1, *architecture.input_shape)
         with quietly():
             traced = torch.jit.trace(model, example)
             traced.save(path)
@@ -202,10 +248,12 @@ def test_the_source_text_s_own_lines_make_files_that_are_opened(tmp_path):
             torch.jit.trace(quantized, example).save(tmp_path / f"{name}-int8.pt")
         for call, file in ((model, path), (quantized, tmp_path / f"{name}-int8.pt")):
             described = ModelFile(name="model.pt", sha256=compute_file_sha256(file), size=file.stat().st_size)
-            manifest = trained.model_copy(update={"format": "torchscript", "file": described})
-            predicted = open_model(manifest, file).predict(rows.numpy())
-            if not np.allclose(predicted, call(rows).detach().numpy(), atol=1e-6):
+            update = {"format": "torchscript", "file": described, "architecture": architecture}
+            predicted = open_model(trained.model_copy(update=update), file).predict(rows.numpy())
+            if not np.allclose(predicted, call(rows).detach().numpy(), atol=1e-5):
                 wrong.append(file.name)
+        with torch.no_grad():  # or the second half would be the first again
+            assert not torch.equal(quantized(rows), model(rows)), name
     assert wrong == []
 
 
@@ -223,8 +271,11 @@ def test_calls_between_modules_that_are_not_opened():
         code_of(f"C{n}", "return (self.next).forward((self.next).forward(x))", f"next : __torch__.a.C{n + 1}")
         for n in range(20)
     ]
+    second = "  def forward1(self: B, x: Tensor) -> Tensor:\n    return x\n"
     cases = {
-        None: code_of("A", "inner = self.inner\n    return (inner).forward(x)", inner) + code_of("B", "return x"),
+        None: code_of("A", "inner = self.inner\n    return (inner).forward((inner).forward1(x))", inner)
+        + code_of("B", "return x")
+        + second,
         "itself": code_of("A", "return self.forward(x)"),
         "itself ": code_of("A", "return (self.inner).forward(x)", inner)
         + code_of("B", "return (self.a).forward(x)", "a : __torch__.a.A"),
@@ -237,6 +288,11 @@ def test_calls_between_modules_that_are_not_opened():
         "set_weight_bias": code_of("A", "return (self.inner).set_weight_bias(x, x)", inner),
         "__torch__.torch.classes.other": code_of("A", "return x", "inner : __torch__.torch.classes.other.Thing"),
         "twice": code_of("A", "return x") * 2,
+        "another meaning of int": code_of("A", "int = self.inner\n    return int(x)", inner),
+        "inner.forward2": code_of("A", "inner = self.inner\n    return (inner).forward2(x)", inner)
+        + code_of("B", "return x"),
+        "calls itself": code_of("A", "return (self).forward1(x)")
+        + "  def forward1(self: A, x: Tensor) -> Tensor:\n    return (self).forward(x)\n",
         "linear_prepack": code_of("A", "return ops.quantized.linear_prepack(x, x)"),
     }
     wrong = []
