@@ -1,118 +1,127 @@
-"""The command ``deepseek serve``: one model, one process, one port."""
+"""The command ``deepseek serve``: models, one process, one port."""
 
-import argparse
-import asyncio
 import logging
-import os
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepseek.job import EngineError
+from deepseek.serve.flags import build_parser, read_options, read_sources
+
+if TYPE_CHECKING:
+    from deepseek.serve.loaded_model import LoadedModel
+    from deepseek.serve.recorder import Kept
 
 FAILED, INTERRUPTED = 1, 130
-GRACE_SECONDS = 5
-"""Requests that run when the service is told to stop may finish for so long; container engines wait for 10 seconds."""
 
 
 def serve_model(words: Sequence[str]) -> int:
     """Serve until a signal says to stop. Raises EngineError for a model or a flag at fault."""
-    arguments = _build_parser().parse_args(words)
+    arguments = build_parser().parse_args(words)
+    sources, options = read_sources(arguments.models), read_options(arguments)
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401  first, so that the error names it
 
-        from deepseek.serve.choice import build_service
+        from deepseek.serve.access import AccessFiles
+        from deepseek.serve.admin import check_socket_path, create_admin_app
+        from deepseek.serve.app import create_app, create_executor
+        from deepseek.serve.labels import LabelFolder, add_labels
+        from deepseek.serve.loading import load_model
+        from deepseek.serve.recorder import PredictionRecorder
+        from deepseek.serve.server import Server, build_config, end_threads
+        from deepseek.serve.swapping import ModelSwapper
     except ModuleNotFoundError as error:
         raise _build_not_installed_error(error) from error
-    import torch
-
-    torch.set_num_threads(arguments.threads)
-    app, manifest = build_service(arguments.model_dir, max_rows=arguments.max_rows, at_once=os.cpu_count() or 1)
+    access = AccessFiles(arguments.token_file, arguments.certificate, arguments.key)
+    if arguments.admin_socket:
+        check_socket_path(arguments.admin_socket)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    executor = create_executor(options)
+    models = [load_model(source, options, executor) for source in sources]
     try:
-        listener = open_listener(arguments.host, arguments.port)
+        if arguments.listen_descriptor is None:
+            listener = open_listener(arguments.host, arguments.port)
+        else:
+            listener = take_listener(arguments.listen_descriptor)
     except OSError as error:
         where = f"{arguments.host} port {arguments.port}"
         why = (error.strerror or str(error)).partition(" (while")[0]
         print(f"deepseek: cannot listen on {where}: {why}", file=sys.stderr)
         return FAILED
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
-    variant, task = manifest.variant, manifest.task
-    kind = "model of entities" if task == "entities" else task
-    announcement = f"deepseek: serving {variant}, a {kind}, on {_format_address(listener)}"
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            """Say where it is once it listens to signals too: one may come as soon as somebody has read it."""
-            await super().startup(sockets)
-            print(announcement, flush=True)
-
+    recorder = None
+    if arguments.record:
+        keep: Kept = "digest" if arguments.record_digests else "features"
+        limit = arguments.record_limit << 20
+        recorder = PredictionRecorder(arguments.record, arguments.record_rate, keep=keep, limit_bytes=limit)
+    app = create_app(models, options, tokens=access.tokens, recorder=recorder)
+    if arguments.labels:
+        add_labels(app, LabelFolder(arguments.labels))
+    admin, executors = None, [executor]
+    if arguments.admin_socket:
+        swapper = ModelSwapper(app.repository, options, executor, recorder)
+        admin = (create_admin_app(app, swapper, access.reload), arguments.admin_socket)
+        executors.append(swapper.loader)
+    where = _format_address(listener, "https" if access.context else "http")
+    server = Server(build_config(app, access.context), app, f"{_describe(models)}, on {where}", admin)
+    code = 0
     try:
         with listener:
-            Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
     except KeyboardInterrupt:
-        return INTERRUPTED
-    finally:
-        print("deepseek: stopped", file=sys.stderr)
-    return 0
+        code = INTERRUPTED
+    except SystemExit as stopped:
+        code = stopped.code if isinstance(stopped.code, int) else FAILED
+    print("deepseek: stopped", file=sys.stderr)
+    end_threads(executors, code)
+    return code
 
 
 def open_listener(host: str, port: int) -> socket.socket:
     """A socket that takes connections. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=1024)
+    return send_at_once(socket.create_server((host, port), family=family, backlog=1024))
+
+
+def take_listener(descriptor: int) -> socket.socket:
+    """The listening socket that this process was given. Raises EngineError ``not_a_listener``."""
+    try:
+        listener = socket.socket(fileno=descriptor)
+        if listener.family not in (socket.AF_INET, socket.AF_INET6):
+            raise OSError(0, "it is no socket of TCP")
+        if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError(0, "it does not listen")
+    except OSError as error:
+        raise EngineError(
+            "not_a_listener",
+            f"Descriptor {descriptor} is no socket that listens: {error.strerror}.",
+            field="--listen-descriptor",
+            value=str(descriptor),
+            limit="an open TCP socket that listens",
+            hint="Let the process that starts this service pass one on; people give --host and --port.",
+        ) from error
+    return send_at_once(listener)
+
+
+def send_at_once(listener: socket.socket) -> socket.socket:
+    """Let the connections of a listener send small packets at once."""
     # asyncio sets this on its own sockets only. Without it an answer's body waits for the client to acknowledge the
     # head, which a client delays by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
-def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    """uvicorn logs a trace of each request that it ends at a stop, after a line that says how many it ends."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+def _describe(models: "Sequence[LoadedModel]") -> str:
+    if len(models) > 1:
+        return f"deepseek: serving {len(models)} models ({', '.join(model.name for model in models)})"
+    manifest = models[0].manifest
+    kind = "model of entities" if manifest.task == "entities" else manifest.task
+    return f"deepseek: serving {manifest.variant}, a {kind}"
 
 
-def _format_address(listener: socket.socket) -> str:
+def _format_address(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="deepseek serve",
-        description='Answer POST /predict with {"features": [...]} by {"prediction": [...]}: one example, or several.',
-        allow_abbrev=False,
-    )
-    words = "the folder of a model, as `deepseek train`, `quantize` or `compile` makes it"
-    parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    words = "port to listen on; 0 takes a free one and prints it (default: %(default)s)"
-    parser.add_argument("--port", type=_between(0, 65535), default=8080, help=words)
-    words = "processor threads of one prediction; a compiled model brings its own number (default: %(default)s)"
-    parser.add_argument("--threads", type=_between(1, 256), default=1, help=words)
-    words = "rows of one request (default: %(default)s)"
-    parser.add_argument("--max-rows", type=_between(1, 1_000_000), default=4096, metavar="ROWS", help=words)
-    return parser
-
-
-class _between:
-    """A whole number from `low` to `high`, for argparse."""
-
-    def __init__(self, low: int, high: int) -> None:
-        self.low, self.high = low, high
-
-    def __call__(self, text: str) -> int:
-        if not (text.isascii() and text.isdigit() and self.low <= int(text) <= self.high):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {self.low} to {self.high}")
-        return int(text)
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _build_not_installed_error(error: ModuleNotFoundError) -> EngineError:

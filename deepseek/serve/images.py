@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import FailFast, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from deepseek.images.decoding import BrokenImage, decode_image
 from deepseek.job import EngineError
-from deepseek.models.predictor import Predictor
+from deepseek.models.packages import is_installed
+from deepseek.models.predictor_base import Predictor
 from deepseek.serve.messages import (
     MOST_FAULTS,
     Floats,
@@ -25,7 +25,24 @@ from deepseek.serve.messages import (
 MOST_BODY_BYTES = 64 << 20
 MOST_VALUES = 1 << 25
 """Numbers of all images of one request, which take 128 MB: some 200 images of 224 x 224 pixels."""
+MOST_DECODED = 25_000_000
+"""Pixels of a file; scaling that many takes a quarter of a second. Of a JPEG those count that are left at half its size
+or less, where that is enough."""
 IMAGE = TypeAdapter(Annotated[list[Annotated[list[Annotated[list[Number], FailFast()]], FailFast()]], FailFast()])
+
+
+def require_pillow() -> None:
+    """Load what decodes image files. Raises EngineError ``package_missing``."""
+    if not is_installed("PIL"):
+        raise EngineError(
+            "package_missing",
+            "A model of images needs the package Pillow.",
+            field="inputs/model",
+            value="PIL is not installed",
+            limit="pillow 12 or later",
+            hint="Install it: python -m pip install 'pillow>=12'",
+        )
+    from deepseek.images import decoding  # noqa: F401  here, and not when the first file arrives
 
 
 def count_most_images(predictor: Predictor, max_rows: int) -> int:
@@ -118,9 +135,11 @@ def _read_image(image: Any, shape: tuple[int, ...], place: tuple[int, ...]) -> A
 
 
 def _decode_text(text: str, shape: tuple[int, ...], field: str) -> Any:
+    from deepseek.images.decoding import BrokenImage, decode_image  # Pillow: other families need none
+
     data = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return decode_image(base64.b64decode(data, validate=True), shape[1], shape[2])
+        return decode_image(base64.b64decode(data, validate=True), shape[1], shape[2], MOST_DECODED)
     except (binascii.Error, ValueError, BrokenImage) as error:
         raise EngineError(
             "image_broken",

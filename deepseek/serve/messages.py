@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
+from typing_extensions import TypedDict
 
 from deepseek.job import EngineError
-from deepseek.models.predictor import Predictor
+from deepseek.models.predictor_base import Predictor
 
 Codes = Mapping[int, Mapping[str, int]]
 Floats = npt.NDArray[np.float32]
@@ -80,6 +81,33 @@ def read_rows(
     return features_array, single, []
 
 
+class RowsReader:
+    """Reads the bodies of one model; where a row, or a list of rows, is all that it should be, in one pass."""
+
+    def __init__(self, width: int, max_rows: int, codes: Codes) -> None:
+        self._words: dict[str, Any] = {"width": width, "max_rows": max_rows, "codes": codes}
+        number = Annotated[float, Field(strict=True, ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False)]
+        row = Annotated[list[number], Field(min_length=width, max_length=width), FailFast()]
+        rows = Annotated[list[row], Field(min_length=1, max_length=max_rows), FailFast()]
+        several = TypedDict("several", {"features": rows})  # noqa: UP013  of this width alone
+        one = TypedDict("one", {"features": row})  # noqa: UP013
+        self._validate_rows = TypeAdapter(several).validator.validate_json
+        self._validate_row = TypeAdapter(one).validator.validate_json
+        self._takes_categories = bool(codes)
+
+    def read(self, body: bytes) -> tuple[Floats, bool, list[EngineError]]:
+        """As `read_rows`."""
+        if self._takes_categories:
+            return read_rows(body, **self._words)
+        single = b"[[" not in body
+        try:
+            document = (self._validate_row if single else self._validate_rows)(body)
+        except ValidationError:  # a list of texts, say: what is wrong is found here
+            return read_rows(body, **self._words)
+        features = document["features"]
+        return np.array([features] if single else features, np.float32), single, []
+
+
 def encode_categories(rows: Sequence[Any], codes: Codes, width: int, single: bool) -> Iterator[EngineError]:
     """Put codes where categories stand, and tell what can be none: a text, a whole number, true and false may be.
 
@@ -107,16 +135,24 @@ def _format_category(value: Any) -> str | None:
 
 def encode_prediction(outputs: Floats, single: bool) -> bytes:
     """``{"prediction": ...}``: one row of outputs, or a list of rows. Raises EngineError ``outputs_not_finite``."""
-    if not np.isfinite(outputs).all():
-        row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
-        raise EngineError(
-            "outputs_not_finite",
-            "The model gives an infinite value, or none, for a row.",
-            field=build_pointer(() if single else (row,)),
-            limit="finite values",
-            hint="Its features are far from those that the model was trained on.",
-        )
-    return to_json({"prediction": outputs[0].tolist() if single else outputs.tolist()})
+    body = to_json({"prediction": outputs[0].tolist() if single else outputs.tolist()}, inf_nan_mode="null")
+    if b"null" in body:  # what a number that is none becomes
+        require_finite(outputs, single)
+    return body
+
+
+def require_finite(outputs: Floats, single: bool) -> None:
+    """Raise EngineError ``outputs_not_finite`` unless every output is a number."""
+    if np.isfinite(outputs).all():
+        return
+    row = int(np.flatnonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))[0])
+    raise EngineError(
+        "outputs_not_finite",
+        "The model gives an infinite value, or none, for a row.",
+        field=build_pointer(() if single else (row,)),
+        limit="finite values",
+        hint="Its features are far from those that the model was trained on.",
+    )
 
 
 def encode_errors(errors: Sequence[EngineError]) -> bytes:

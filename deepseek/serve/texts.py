@@ -40,11 +40,16 @@ def read_request_texts(body: bytes, *, max_rows: int) -> tuple[list[str], bool, 
 
 def encode_spans(texts: Sequence[str], spans: Sequence[Sequence[Span]], single: bool) -> bytes:
     """``{"prediction": ...}``: the spans of one text, or a list of such lists; each quotes its words."""
-    answers = [
+    answers = list_spans(texts, spans)
+    return to_json({"prediction": answers[0] if single else answers})
+
+
+def list_spans(texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[list[dict[str, Any]]]:
+    """The spans of each text, each with its words."""
+    return [
         [{**span.as_dict(), "text": text[span.start : span.end]} for span in of]
         for text, of in zip(texts, spans, strict=True)
     ]
-    return to_json({"prediction": answers[0] if single else answers})
 
 
 def _build_texts_error() -> EngineError:

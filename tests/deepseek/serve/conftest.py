@@ -1,5 +1,6 @@
 """A client of the service in this process, and the service as its own process."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -9,19 +10,41 @@ import urllib.request
 import pytest
 from starlette.testclient import TestClient
 
-from deepseek.models.predictor import load_predictor
-from deepseek.serve.app import create_app
+from deepseek.serve.app import create_app, create_executor
+from deepseek.serve.loading import load_model
+from deepseek.serve.options import ModelSource, ServeOptions
 from tests.deepseek.conftest import SCRIPT
 from tests.deepseek.models.making import make_model
 
 
+def open_service(*folders, executor=None, **options):
+    """The service of the models in the folders, each named as its folder; `options` as of ServeOptions."""
+    options = ServeOptions(**{"at_once": 1, **options})
+    return create_app(load_models(*folders, options=options, executor=executor), options)
+
+
+def load_models(*folders, options=None, executor=None):
+    options = options or ServeOptions(at_once=1)
+    executor = executor or create_executor(options)
+    return [load_model(ModelSource(folder.name, folder), options, executor) for folder in folders]
+
+
+def in_event_loop():
+    """Whether the caller runs in one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.fixture
 def client(tmp_path):
-    """Make a model of 5 inputs, and give a client of its service; words as of `make_model`, or of `create_app`."""
+    """Make a model of 5 inputs, and give a client of its service; words as of `make_model`, or limits."""
 
     def client(*, max_rows=8, raising=True, **words):
         make_model(tmp_path / "model", **words)
-        app = create_app(load_predictor(tmp_path / "model"), max_rows=max_rows)
+        app = open_service(tmp_path / "model", max_rows=max_rows)
         return TestClient(app, raise_server_exceptions=raising)
 
     return client
@@ -45,11 +68,11 @@ def refused():
 
 
 class Process:
-    """``deepseek serve`` as a person runs it, on a free port."""
+    """``deepseek serve`` as a person runs it, on a free port. `script`: the command in its place."""
 
-    def __init__(self, *words):
+    def __init__(self, *words, script=(SCRIPT,)):
         self.process = subprocess.Popen(
-            [SCRIPT, "serve", *map(str, words), "--port", "0"],
+            [*script, "serve", *map(str, words), "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -57,7 +80,7 @@ class Process:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.line = self.process.stdout.readline()
-        assert "http://" in self.line, self.process.communicate()
+        assert "://" in self.line, self.process.communicate()
         self.address = self.line.split()[-1]
 
     def ask(self, path, body=None, **headers):

@@ -1,13 +1,17 @@
 """POST /predict with what it takes: the answers of the source text's service, to the last digit."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 
 from deepseek.models.predictor import load_predictor
-from deepseek.serve import app as service
+from deepseek.serve import loaded_model
+from tests.deepseek.models.making import make_model
+from tests.deepseek.serve.conftest import open_service
 
 ROW = [0.5, -1, 2.25, 3, 4e-3]
 
@@ -48,23 +52,32 @@ def test_the_longest_rows_fit(client):
     assert client(task="regression").post("/predict", content=body).status_code == 200
 
 
-def test_a_large_request_goes_to_a_thread(client, monkeypatch):
-    there = []
-    run_sync = service.to_thread.run_sync
-    monkeypatch.setattr(service.to_thread, "run_sync", lambda *a, **k: there.append(1) or run_sync(*a, **k))
-    monkeypatch.setattr(service, "INLINE_SECONDS", 10)  # a busy machine is no slow model
-    asked = client(max_rows=4000)
+class Counted(ThreadPoolExecutor):
+    """Threads, and how often one was asked."""
+
+    calls = 0
+
+    def submit(self, *words, **options):
+        self.calls += 1
+        return super().submit(*words, **options)
+
+
+def test_a_large_request_goes_to_a_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr(loaded_model, "INLINE_SECONDS", 10)  # a busy machine is no slow model
+    make_model(tmp_path)
+    threads = Counted(1)
+    asked = TestClient(open_service(tmp_path, executor=threads, max_rows=4000))
     assert asked.post("/predict", json={"features": ROW}).status_code == 200
-    assert not there
+    assert threads.calls == 0
     rows = np.random.default_rng(0).normal(size=(4000, 5)).round(3).tolist()
     assert len(asked.post("/predict", json={"features": rows}).json()["prediction"]) == 4000
-    assert there
+    assert threads.calls == 1
 
 
-def test_a_slow_model_goes_to_a_thread(client, monkeypatch):
-    there = []
-    run_sync = service.to_thread.run_sync
-    monkeypatch.setattr(service.to_thread, "run_sync", lambda *a, **k: there.append(1) or run_sync(*a, **k))
-    monkeypatch.setattr(service, "INLINE_SECONDS", 0)
-    assert client().post("/predict", json={"features": ROW}).status_code == 200
-    assert there
+def test_a_slow_model_goes_to_a_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr(loaded_model, "INLINE_SECONDS", 0)
+    make_model(tmp_path)
+    threads = Counted(1)
+    asked = TestClient(open_service(tmp_path, executor=threads))
+    assert asked.post("/predict", json={"features": ROW}).status_code == 200
+    assert threads.calls == 1

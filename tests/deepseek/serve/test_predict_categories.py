@@ -5,7 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from deepseek.models.predictor import load_predictor
-from deepseek.serve.app import create_app
+from tests.deepseek.serve.conftest import open_service
 from tests.deepseek.train.conftest import train_to
 
 ROWS = 40
@@ -21,19 +21,19 @@ def model(tmp_path_factory):
     pq.write_table(pa.table({**columns, "y": np.arange(ROWS) * 2.0}), folder / "table")
     fields = {"task": "regression", "target": "y", "features": ["x", "colour"], "categories": ["zip"]}
     train_to(folder / "model", folder / "table", **fields, epochs=2)
-    return load_predictor(folder / "model")
+    return folder / "model"
 
 
 @pytest.fixture
 def client(model):
-    return TestClient(create_app(model, max_rows=8))
+    return TestClient(open_service(model, max_rows=8))
 
 
 def test_words_numbers_and_nothing(client, model):
     given = [[1.0, "red", 7], [1.0, "blue", "9"], [1.0, None, 9.0], [1.0, "unseen", 11]]
     codes = np.array([[1, 1, 0], [1, 0, 1], [1, 2, 1], [1, 2, 2]], np.float32)
     answer = client.post("/predict", json={"features": given})
-    np.testing.assert_allclose(answer.json()["prediction"], model.predict(codes), rtol=1e-6)
+    np.testing.assert_allclose(answer.json()["prediction"], load_predictor(model).predict(codes), rtol=1e-6)
     assert client.post("/predict", json={"features": given[0]}).json()["prediction"] == answer.json()["prediction"][0]
 
 

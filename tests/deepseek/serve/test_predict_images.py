@@ -14,7 +14,7 @@ from deepseek.images.network import ImageNetwork
 from deepseek.models.manifest import ImageArchitecture
 from deepseek.models.network import save_network
 from deepseek.models.predictor import load_predictor
-from deepseek.serve.app import create_app
+from tests.deepseek.serve.conftest import in_event_loop, open_service
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(model):
-    return TestClient(create_app(load_predictor(model), max_rows=3))
+    return TestClient(open_service(model, max_rows=3))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,22 @@ def test_pixels_and_files_give_the_same(client, model, file):
     assert several == [pytest.approx(expected, abs=1e-6)] * 2
     schema = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]
     assert schema["content"]["application/json"]["schema"]["properties"]["features"]["oneOf"][1]["type"] == "string"
+
+
+def test_files_are_decoded_beside_the_event_loop(model, file, refused, monkeypatch):
+    client = TestClient(open_service(model, max_rows=3))
+    loaded, places = client.app.repository.default.current, []
+    loaded.quick = True
+    read = loaded.handler.read
+    monkeypatch.setattr(loaded.handler, "read", lambda body: places.append(in_event_loop()) or read(body))
+    text = base64.b64encode(file).decode()
+    assert client.post("/predict", json={"features": text}).status_code == 200
+    large = BytesIO()
+    Image.new("1", (6000, 5000)).save(large, "PNG")
+    assert len(large.getvalue()) < 12_000
+    answer = client.post("/predict", json={"features": base64.b64encode(large.getvalue()).decode()})
+    assert "6000 x 5000 pixels, more than 25,000,000" in refused(answer, 422, "image_broken")["message"]
+    assert places == [False, False]
 
 
 def test_what_is_no_image_is_refused(client, file, refused):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from deepseek.serve import messages
-from deepseek.serve.messages import read_rows
+from deepseek.serve.messages import RowsReader, read_rows
 
 ROW = [1, 2, 3, 4, 5]
 
@@ -111,3 +111,43 @@ def test_a_body_above_the_limit(client, refused, chunked):
     first = refused(answer, 413, "too_large")
     assert first["limit"] in first["message"]
     assert answer.headers["connection"] == "close"
+
+
+def test_the_quick_reader_takes_and_refuses_what_the_thorough_one_does():
+    reader = RowsReader(2, 3, {})
+    values = (
+        "[1, 2]",
+        "[[1, 2]]",
+        "[ [1, 2], [3, 4]]",
+        "[[1, 2], [3, 4], [5, 6], [7, 8]]",
+        "[1]",
+        "[[1, 2], [3]]",
+        "[]",
+    )
+    values += (
+        "[[]]",
+        "[1, true]",
+        '[1, "2"]',
+        "[1, null]",
+        "[1, NaN]",
+        "[1, 1e39]",
+        "[1, [2]]",
+        "[[1, 2], 3]",
+        "null",
+        "1",
+    )
+    bodies = [f'{{"features": {value}}}' for value in values]
+    bodies += [
+        '{"features": [1, 2], "x": [[1]]}',
+        '{"x": 1}',
+        '{"features": [1, 2]',
+        "[1, 2]",
+        '{"features": [0.1, 1e-46]}',
+    ]
+    wrong = {}
+    for body in bodies:
+        quick, thorough = reader.read(body.encode()), read_rows(body.encode(), width=2, max_rows=3)
+        said = [[(fault.code, fault.field) for fault in faults] for *_, faults in (quick, thorough)]
+        if (quick[0].tolist(), quick[1], said[0]) != (thorough[0].tolist(), thorough[1], said[1]):
+            wrong[body] = (quick, thorough)
+    assert wrong == {}

@@ -36,7 +36,7 @@ def test_serve(service):
 
 
 def test_a_body_far_above_the_limit_gets_its_answer(service):
-    assert service.ask("/predict", b"x" * 20_000_000)[0] == 413
+    assert service.ask("/predict", b"x" * 100_000_000)[0] == 413
     chunks = (b"x" * 100_000 for _ in range(200))
     assert service.ask("/predict", chunks)[0] == 413
     assert service.ask("/predict", {"features": ROW})[0] == 200
@@ -110,7 +110,7 @@ def test_flags_at_fault(deepseek, words):
 def test_a_package_that_is_not_installed(deepseek, tmp_path, monkeypatch, package):
     make_model(tmp_path)
     monkeypatch.setitem(sys.modules, package, None)
-    for module in ("app", "choice"):  # they are imported again, and fail
+    for module in ("app", "service", "server"):  # they are imported again, and fail
         monkeypatch.delitem(sys.modules, f"deepseek.serve.{module}", raising=False)
     run = deepseek("serve", ".")
     assert run.returncode == 2
