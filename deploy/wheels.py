@@ -2,12 +2,13 @@
 
 Run where an index can be reached, on the platform and Python version of the hosts. Beside the wheels stand
 SHA256SUMS (`sha256sum --check` reads it), manifest.json and the constraints, so that one folder is all there is to
-carry. `make site` adds what a site configures: compose file, units, proxy configuration and what operators read.
+carry. `make site` adds what a site configures: compose file, units, proxy configuration and what operators read; in
+`runtimes` what a worker packs with models compiled for aarch64 (docs/edge.md), and ONNX Runtime for such devices; in
+`agent` what devices install (docs/agent-install.md). `--runtimes FOLDER` only fills that folder with the first.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -16,6 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deploy.agent_package import build_folders, download
+from deploy.sums import compute_sha256, write_sums
+
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = (
     "requirements.txt",
@@ -23,7 +27,11 @@ REQUIREMENTS = (
     "requirements-collect.txt",
     "requirements-language.txt",
     "requirements-onnx.txt",
+    "requirements-pkcs11.txt",
 )
+RUNTIMES = ("apache-tvm", "apache-tvm-ffi")
+DEVICE, DEVICE_PYTHON, DEVICE_RUNTIME = "aarch64", "3.11", "onnxruntime"
+BUILDERS = ("__pycache__", "*.py")  # what makes the folder, and is not carried
 LINKER = "ziglang"  # compiles models where a host has no C compiler
 SITE = (
     "docker-compose.yml",
@@ -31,9 +39,14 @@ SITE = (
     ".dockerignore",
     "docs/install.md",
     "docs/operations.md",
+    "docs/container-images.md",
+    "docs/packages.md",
+    "docs/releases.md",
     "docs/settings.md",
     "docs/git.md",
     "docs/collecting.md",
+    "docs/edge.md",
+    "docs/agent-install.md",
     "docs/language-models.md",
     "docs/versions.md",
 )
@@ -51,9 +64,10 @@ def build(out: Path) -> None:
     shutil.copy(ROOT / "constraints.txt", out)
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def download_runtimes(folder: Path) -> None:
+    """Wheels for aarch64, as constraints.txt has them; they are carried and unpacked, never installed here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    download(folder, RUNTIMES, DEVICE, DEVICE_PYTHON, "--no-deps")
 
 
 def commit() -> str:
@@ -70,32 +84,38 @@ def describe(out: Path) -> dict[str, object]:
     for path in sorted(out.glob("*.whl")):
         name, version = path.name.split("-")[:2]
         wheels.append(
-            {"name": name, "version": version, "file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+            {
+                "name": name,
+                "version": version,
+                "file": path.name,
+                "bytes": path.stat().st_size,
+                "sha256": compute_sha256(path),
+            }
         )
     python, machine = platform.python_version(), f"{platform.system()} {platform.machine()}"
     return {"commit": commit(), "python": python, "platform": machine, "wheels": wheels}
-
-
-def write_sums(folder: Path) -> None:
-    """SHA256SUMS of every file below the folder, the names as `sha256sum --check` in that folder wants them."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "SHA256SUMS"]
-    lines = (f"{sha256(path)}  {path.relative_to(folder)}\n" for path in files)
-    (folder / "SHA256SUMS").write_text("".join(lines))
 
 
 def make_site(wheels: Path, site: Path) -> None:
     """The one folder to carry; the wheels are linked, not copied."""
     shutil.rmtree(site, ignore_errors=True)
     shutil.copytree(wheels, site / "wheels", copy_function=os.link)
-    shutil.copytree(ROOT / "deploy", site / "deploy", ignore=shutil.ignore_patterns("__pycache__", "wheels.py"))
+    shutil.copytree(ROOT / "deploy", site / "deploy", ignore=shutil.ignore_patterns(*BUILDERS))
     for name in SITE:
         (site / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, site / name)
+    download_runtimes(site / "runtimes")
+    build_folders(site / "agent", [wheels, site / "runtimes"])
+    for path in (site / "agent" / DEVICE / "wheels").glob(f"{DEVICE_RUNTIME}-*.whl"):
+        os.link(path, site / "runtimes" / path.name)
     write_sums(site)
 
 
 def main() -> None:
     out = ROOT / "dist/wheels"
+    if sys.argv[1:2] == ["--runtimes"]:
+        download_runtimes(Path(sys.argv[2]))
+        return
     if "--site-only" not in sys.argv:
         build(out)
         made = describe(out)

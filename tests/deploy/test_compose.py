@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from controlplane.env import FROM_FILE, Env
+from controlplane.env import Env
+from controlplane.secret_source import FROM_FILE
 from tests.deploy.compose import FILE, ROOT, in_order, services
 
 FOUND = services(PLANE_HOST="plane.example")

@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from controlplane.env import FROM_FILE, Env
+from controlplane.env import Env
+from controlplane.secret_source import FROM_FILE
 from tests.deploy.compose import ROOT
 
 FOLDER = ROOT / "deploy/systemd"

@@ -1,0 +1,1 @@
+"""From a signed release to a version that is switched on."""

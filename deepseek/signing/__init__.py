@@ -1,0 +1,1 @@
+"""Signed documents: releases, receipts, enrolment proofs and lists of release keys."""
