@@ -1,0 +1,1 @@
+"""Samples by which a device checks a model that it has installed: rows, and what they are to be answered."""
