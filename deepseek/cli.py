@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.console import ConsoleReport
+from deepseek.installation import build_command_error, get_distribution, has_module
 from deepseek.job import EngineError, Result, build_checkpoint_path
 
 FAILED, AT_FAULT, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
@@ -28,8 +29,8 @@ class Command:
     """One capability: where its spec and its run are, its input slots, and the flags not named like their field.
 
     With `from_model` the slots are model, manifest and heldout, and one folder fills them; with `takes_model` a folder
-    fills model and manifest before the slots. A command that is no job
-    names its own `entry`, a function of the words after it that returns the exit code; it needs nothing else.
+    fills model and manifest before the slots, and with `takes_heldout` heldout too where it has such rows. A command
+    that is no job names its own `entry`, a function of the words after it that returns the exit code, and nothing else.
     """
 
     sentence: str
@@ -38,6 +39,7 @@ class Command:
     flags: dict[str, str] = field(default_factory=dict)
     from_model: bool = False
     takes_model: bool = False
+    takes_heldout: bool = False
     takes_inputs: bool = True  # without slots: files under any name
     entry: str = ""
     explain: str = ""  # tells what a run would do to its first input, without doing it
@@ -50,8 +52,14 @@ class Command:
     instead: "tuple[str, Command] | None" = None  # a flag, and what is meant where it is given
     group: str = "on this machine, with no plane"  # the heading that it stands under in the overview
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether its modules are here: a device has those of few commands."""
+        return has_module((self.entry or self.spec).partition(":")[0])
+
 
 PLANE = "on a plane (docs/client.md)"
+DEVICE = "on a device (docs/agent.md)"
 SCHEDULE = ("init_lr", "max_lr", "warmup_steps", "first_batch", "last_batch")
 
 EXAMPLE = """\
@@ -150,19 +158,27 @@ COMMANDS = {
         words={"base": "the folder of the base model", "adapter": "the folder that the training of the adapter made"},
     ),
     "quantize": Command(
-        "make the linear layers of a model 8-bit, and measure what that costs and brings",
+        "make 8-bit forms of a model, measure what each costs and brings beside fp32, and recommend one",
         "deepseek.quantize.spec:QuantizeSpec",
         from_model=True,
+        files={
+            "calibration": (
+                "calibration",
+                "rows for the ranges of a static form, in a file as heldout.safetensors is (default: held-out ones)",
+            )
+        },
     ),
     "compile": Command(
         "compile a model for the processor of this machine, and measure it",
         "deepseek.compile.spec:CompileSpec",
         from_model=True,
+        files={"schedules": ("schedules", "the schedules.jsonl of an earlier run, which is not measured again")},
     ),
     "export": Command(
         "write a trained model as pt2 (torch.export), TorchScript and ONNX, each compared with PyTorch",
         "deepseek.export.spec:ExportSpec",
         takes_model=True,
+        takes_heldout=True,
         takes_inputs=False,
     ),
     "evaluate": Command(
@@ -180,7 +196,21 @@ COMMANDS = {
         "deepseek.collect.spec:CollectSpec",
         takes_inputs=False,
     ),
+    "canary": Command(
+        "compare canary devices with control devices, and tell whether a wave may go on",
+        entry="deepseek.canary.command:show_verdict",
+    ),
+    "doctor": Command("check the 127 things that jobs need of this machine", entry="deepseek.doctor.command:main"),
     "serve": Command("answer predictions of a model over HTTP", entry="deepseek.serve.command:serve_model"),
+    "isolate": Command(
+        "let this machine send only to what a policy names, and prove it",
+        entry="deepseek.isolation.command:isolate_machine",
+    ),
+    "agent": Command(
+        "keep a device at the release that its plane assigns, and serve its model",
+        entry="deepseek.agent.command:run_agent",
+        group=DEVICE,
+    ),
     "noop": Command("do nothing, to try things out", "deepseek.noop.spec:NoopSpec", ()),
     "login": Command("keep a token for a plane", entry="deepseek.client.commands:log_in", group=PLANE),
     "logout": Command("forget the token of a plane", entry="deepseek.client.commands:log_out", group=PLANE),
@@ -191,6 +221,37 @@ COMMANDS = {
     "get": Command("download outputs of a job", entry="deepseek.client.commands:get_outputs", group=PLANE),
     "data": Command("list, download and upload datasets", entry="deepseek.client.commands:manage_data", group=PLANE),
     "models": Command("list and download models", entry="deepseek.client.commands:manage_models", group=PLANE),
+    "endpoints": Command(
+        "create, change and try endpoints", entry="deepseek.client.endpoint_commands:manage_endpoints", group=PLANE
+    ),
+    "observations": Command(
+        "send and read predictions and labels",
+        entry="deepseek.client.observation_commands:manage_observations",
+        group=PLANE,
+    ),
+    "schedules": Command(
+        "submit jobs and pipelines again by a cron expression",
+        entry="deepseek.client.schedule_commands:manage_schedules",
+        group=PLANE,
+    ),
+    "devices": Command(
+        "let devices in, assign releases to them", entry="deepseek.client.device_commands:manage_devices", group=PLANE
+    ),
+    "releases": Command(
+        "issue, revoke and export releases for devices",
+        entry="deepseek.client.release_commands:manage_releases",
+        group=PLANE,
+    ),
+    "rollouts": Command(
+        "give a version to many devices in waves, approve, pause, abort, roll back",
+        entry="deepseek.client.rollout_commands:manage_rollouts",
+        group=PLANE,
+    ),
+    "recall": Command(
+        "block what carries faulty data or a faulty model, and roll it back",
+        entry="deepseek.client.recall_commands:manage_recalls",
+        group=PLANE,
+    ),
 }
 
 
@@ -206,6 +267,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, command = words[0], choose_command(COMMANDS[words[0]], words[1:])
     report = ConsoleReport()
     try:
+        if not command.is_installed:
+            raise build_command_error(name, _list_installed())
         if command.entry:
             return _enter(command.entry, words[1:])
         return _run(name, command, words[1:], report)
@@ -223,6 +286,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.close()
         print(f"deepseek: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
+
+
+def _list_installed() -> dict[str, Command]:
+    return {name: command for name, command in COMMANDS.items() if command.is_installed}
 
 
 def _enter(entry: str, words: list[str]) -> int:
@@ -260,21 +327,22 @@ def _report_interruption(report: ConsoleReport, out: Path | None) -> int:
 def _show_overview(words: list[str]) -> int:
     """``deepseek``, ``--help``, ``--version``, and anything that is no command."""
     groups: dict[str, list[str]] = {}
-    for name, command in COMMANDS.items():
+    for name, command in _list_installed().items():
         groups.setdefault(command.group, []).append(f"  {name:16}{command.sentence}\n")
+    example = EXAMPLE if has_module("deepseek.train") else ""
     lines = "\n".join(f"{heading}:\n{''.join(rows)}" for heading, rows in groups.items())
     parser = argparse.ArgumentParser(
         prog="deepseek",
         description="The engine of an offline model-training control plane, and its client.",
-        epilog=f"{lines}\n{EXAMPLE}\n\nFields of a command: deepseek COMMAND --help",
+        epilog=f"{lines}\n{example}\n\nFields of a command: deepseek COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
-    parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND", help="one of those below")
+    parser.add_argument(
+        "command", nargs="?", choices=list(_list_installed()), metavar="COMMAND", help="one of those below"
+    )
     if parser.parse_args(words).version:
-        from importlib.metadata import version
-
-        print(f"deepseek-offline {version('deepseek-offline')}")
+        print(*get_distribution())
         return 0
     parser.print_help(sys.stderr)
     return AT_FAULT
@@ -416,8 +484,11 @@ def _list_inputs(command: Command, arguments: argparse.Namespace) -> dict[str, P
     if command.slots or command.takes_model:
         paths = {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
         if command.takes_model:
-            from deepseek.models.folder import find_model_files
+            from deepseek.models.folder import HELDOUT_NAME, find_model_files
 
+            rows = arguments.model_dir / HELDOUT_NAME
+            if command.takes_heldout and rows.is_file():
+                paths["heldout"] = rows
             return {**find_model_files(arguments.model_dir), **paths}
         return paths
     inputs = {}

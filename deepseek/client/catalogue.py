@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +120,7 @@ class ModelHandle:
         where the plane has them. A version that MLflow's client made has files and no variants: all of them come.
         """
         data = self.version(version)
+        require_unblocked(data)
         files = [RemoteFile(str(row["path"]), str(row["sha256"]), int(row["size"])) for row in data["files"]]
         if data["variants"]:
             files = self._list_variant_files(data, variant)
@@ -150,6 +151,18 @@ class ModelHandle:
             limit=names or "none",
             hint="Name one of these, or leave --variant out." if names else "Leave --variant out.",
         )
+
+
+def require_unblocked(data: Mapping[str, Any]) -> None:
+    """Raise ClientError ``version_blocked`` for a model version that must not be used."""
+    if not data.get("block"):
+        return
+    raise ClientError(
+        "version_blocked",
+        f"{data['model']} v{data['number']} is blocked: {data['block']['reason']}",
+        field="MODEL:VERSION",
+        hint="Use another version; an approver can lift the block.",
+    )
 
 
 def _get_version(plane: Plane, path: str, name: str, version: str, listing: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from deepseek.job import EngineError
 
 PATIENCE_SECONDS = 60.0  # for a plane that restarts, once it has answered
 LISTED = 50
+FIELD_COLUMNS = ("field", "value")
 Parser = argparse.ArgumentParser
 
 
@@ -273,7 +274,7 @@ def _get_model(words: Sequence[str]) -> int:
 def choose_action(
     name: str, words: Sequence[str], actions: Mapping[str, Callable[[Sequence[str]], int]], description: str
 ) -> int:
-    """The second word of a command, and what follows it."""
+    """The second word of a command, and what follows it; `list` is `ls`."""
     parser = argparse.ArgumentParser(
         prog=f"deepseek {name}",
         description=description,
@@ -281,7 +282,8 @@ def choose_action(
         allow_abbrev=False,
     )
     parser.add_argument("action", choices=list(actions), metavar="ACTION", help=", ".join(actions))
-    action = parser.parse_args(words[:1]).action
+    first = ["ls"] if words[:1] == ["list"] and "ls" in actions else words[:1]
+    action = parser.parse_args(first).action
     return actions[action](words[1:])
 
 
@@ -309,6 +311,20 @@ def print_rows(rows: Iterable[dict[str, Any]], columns: Sequence[str], arguments
         print(json.dumps(listed, ensure_ascii=False, indent=1))
     else:
         print_table(listed, columns)
+
+
+def print_document(document: Any) -> int:
+    """What the plane answered, as JSON. Returns the exit code 0."""
+    print(json.dumps(document, ensure_ascii=False, indent=1))
+    return 0
+
+
+def print_fields(fields: Mapping[str, Any]) -> int:
+    """A table of one thing: a line for each field. Returns the exit code 0."""
+    from deepseek.client.terminal import print_table
+
+    print_table([{"field": name.replace("_", " "), "value": value} for name, value in fields.items()], FIELD_COLUMNS)
+    return 0
 
 
 def print_paths(paths: Iterable[Path]) -> None:

@@ -129,6 +129,8 @@ def print_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], stream: 
 
 
 def format_cell(value: Any) -> str:
-    """A dash for nothing; times without their fractions of a second; what would break the line as a space."""
+    """A dash for nothing, yes and no, times without fractions of a second; a space for what would break the line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = "-" if value in (None, "") else re.sub(r"(T\d\d:\d\d:\d\d)\.\d+", r"\1", str(value))
     return " ".join(text.split()) if not text.isprintable() else text

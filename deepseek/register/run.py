@@ -10,12 +10,12 @@ from deepseek.job import JSON, EngineError, Output, Report, Result, stage_output
 from deepseek.messages import N_
 from deepseek.models.figures import Figures
 from deepseek.models.manifest import ModelManifest, check_file, compute_file_sha256
-from deepseek.register.spec import RegisterSpec
+from deepseek.register.spec import QUANTIZED_FORMS, RegisterSpec
 
 SCHEMA = "plane/model-version/v1"
 VERSION_NAME = "version.json"
 VERSION_TYPE = "application/vnd.plane.model-version+json"
-TRAINED, *DERIVED = FORMS = ("fp32", "int8", "compiled")
+TRAINED, *DERIVED = FORMS = ("fp32", "int8", "compiled", "exported", *QUANTIZED_FORMS)
 SAME = ("task", "target", "features", "classes", "categories", "signature")  # of every form of one model
 MAX_VALUE_CHARACTERS = 200  # characters of a value in an error
 
@@ -33,9 +33,9 @@ class Form:
 def run(spec: RegisterSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
     """Read every form that is given, compare them, and write ``version.json``.
 
-    `inputs`: ``fp32``, ``fp32_manifest``, ``fp32_figures``; the same three of ``int8`` and ``compiled`` where there
-    are such. Output ``version``: canonical JSON (``plane/model-version/v1``), whose meta is the whole document. Equal
-    inputs give equal bytes.
+    `inputs`: ``fp32``, ``fp32_manifest``, ``fp32_figures``; the same three of ``int8``, ``compiled``, ``exported`` and
+    each of `QUANTIZED_FORMS` where there are such. Output ``version``: canonical JSON (``plane/model-version/v1``),
+    whose meta is the whole document. Equal inputs give equal bytes.
 
     Raises EngineError ``input_missing`` naming the slot that a form lacks, ``manifest_unreadable``,
     ``figures_unreadable``, ``model_tampered``, ``variant_twice``, or ``forms_differ`` with the field and both values.

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+QUANTIZED_FORMS = ("int8_dynamic", "int8_onnx", "int8_static", "fp32_onnx", "fp32_torchscript")
+"""Slots of forms that a quantization made beside the one that it recommends, as its outputs are called."""
+
 
 class RegisterSpec(BaseModel):
     """Check that the forms of a model belong together, and make a version of them."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = {"numpy", "pandas", "pandera", "pyarrow", "torch", "tvm", "django", "celery", "redis"}
+HEAVY = {"numpy", "scipy", "pandas", "pandera", "pyarrow", "torch", "tvm", "django", "celery", "redis"}
 HEAVY |= {"lxml", "scrapy", "selenium", "twisted"}
 PROBE = """
 import importlib, json, sys
@@ -18,6 +18,10 @@ for module in sys.argv[1:]:
 print(json.dumps(loaded))
 """
 LIGHT = [
+    "deepseek.agent.command",
+    "deepseek.canary.evidence_spec",
+    "deepseek.canary.run",
+    "deepseek.canary.spec",
     "deepseek.clean",
     "deepseek.clean.plan",
     "deepseek.clean.spec",
@@ -43,6 +47,8 @@ LIGHT = [
     "deepseek.profile.spec",
     "deepseek.quality.drift_spec",
     "deepseek.quality.expectations_spec",
+    "deepseek.signing.key_lists",
+    "deepseek.signing.statements",
     "deepseek.tables.spec",
     "deepseek.train",
     "deepseek.train.plan",
