@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class HawkbitConfig(AppConfig):
+    name = "apps.gateways.hawkbit"
