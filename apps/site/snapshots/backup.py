@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict
+from apps.fleet.releases.key_storage import list_key_files
 from apps.platform.artifacts.services import report_damage
 from apps.platform.artifacts.store import Store
 from apps.platform.artifacts.stores import get_store
@@ -90,7 +91,8 @@ def write(folder: Path, since: Path | None, source: Database, say: Say) -> tuple
     with source.dump(folder) as snapshot:
         artifacts, migrations, audit = snapshot.artifacts(), snapshot.migrations(), snapshot.audit()
     say(f"The database as of {made_at}; {len(artifacts)} objects to come.")
-    for name in KEYS:
+    releases = sorted(str(path.relative_to(settings.PLANE_HOME)) for path in list_key_files())
+    for name in (*KEYS, *releases):
         copy_key(Path(settings.PLANE_HOME) / name, folder / "keys" / Path(name).name)
     copy_checkpoints(folder, audit.get("seq", 0))
     single = [source.file, *list_files(folder, "keys"), *list_files(folder, "checkpoints")]

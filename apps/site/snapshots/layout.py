@@ -3,7 +3,7 @@
 SHA256SUMS        every other file but itself: `sha256sum --check SHA256SUMS` verifies a backup without us
 manifest.json     what was backed up, of which plane, where its audit trail ended
 database.sqlite3  or database.dump, PostgreSQL's custom format
-keys/             the audit signing key, and the session key where the home keeps it
+keys/             the audit signing key, those of releases, and the session key where the home keeps it
 checkpoints/      where the audit trail stood, signed, up to what the database of this backup holds
 artifacts/ab/...  the objects of the store, by digest
 """

@@ -18,6 +18,8 @@ from django.db.migrations.loader import MigrationLoader
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
+from apps.fleet.devices.services import skip_issued_numbers
+from apps.fleet.releases.services import skip_issued_sequences
 from apps.platform.artifacts.store import CHUNK, Store
 from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.services import record
@@ -67,6 +69,8 @@ def restore(
     migrate()
     trail = verify_restored_trail(actor, manifest)
     with transaction.atomic():
+        skip_issued_numbers(actor=actor)
+        skip_issued_sequences(actor=actor)
         record(
             actor=actor,
             action="plane.restore",
