@@ -31,9 +31,12 @@ SYSTEM_ROLES = [
 SCOPE_WORDS = {
     "read": _("see everything in the project"),
     "data:write": _("add, tag and delete dataset versions"),
+    "observations:write": _("send predictions and labels"),
     "jobs:write": _("submit, cancel and retry jobs and pipelines"),
     "runs:write": _("log runs and annotate them"),
     "models:write": _("add model versions, ask for promotion, roll back"),
+    "devices:write": _("enrol and change devices, assign releases"),
+    "packages:write": _("publish packages, withdraw and restore their versions"),
     "approvals:decide": _("approve and reject"),
     "audit:read": _("read, verify and export the audit trail"),
     "metrics:read": _("open /metrics, and nothing else"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -22,7 +22,7 @@ from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.accounts.token_holders import require_known_holder
-from apps.platform.approvals import validation
+from apps.platform.approvals import notices, validation
 from apps.platform.approvals.differences import Change, find_changes, serialize_facts
 from apps.platform.approvals.fact_names import extract_names
 from apps.platform.approvals.models import Approval, ApprovalPolicy, FactName, Look, Remark, Vote
@@ -127,6 +127,7 @@ def _insert(actor: Actor, approval: Approval) -> None:
         },
         digests={"facts": approval.facts_digest},
     )
+    notices.notify_deciders(approval)
 
 
 def record_names(approval: Approval) -> None:
@@ -202,8 +203,10 @@ def _vote(actor: Actor, approval: Approval, decision: Decision, reason: str, pro
         method=proof.method,
     )
     digests = _record_decision(actor, approval, f"approval.{decision}", reason, proof)
+    notices.settle_own_notice(approval, actor)
     if decision == Decision.REJECT:
         change_state(approval, ApprovalState.REJECTED, actor=actor, reason=reason, digests=digests, decided_at=Now())
+        notices.notify_requester(approval, actor)
     elif _count_given(approval) >= approval.needed:
         _carry_out(actor, approval, reason, digests)
 
@@ -229,6 +232,7 @@ def _record_decision(actor: Actor, approval: Approval, action: str, reason: str,
 def _carry_out(actor: Actor, approval: Approval, reason: str, digests: dict[str, str]) -> None:
     change_state(approval, ApprovalState.APPROVED, actor=actor, reason=reason, digests=digests, decided_at=Now())
     get_approval_subject(approval).carry_out(actor, approval)
+    notices.notify_requester(approval, actor)
 
 
 def _void(actor: Actor, approval: Approval, changes: list[Change]) -> Conflict:
@@ -243,6 +247,7 @@ def _void(actor: Actor, approval: Approval, changes: list[Change]) -> Conflict:
         decided_at=Now(),
         void_changes=changes,
     )
+    notices.notify_requester(approval, actor)
     return fault
 
 
@@ -257,6 +262,7 @@ def _expire(actor: Actor, approval: Approval) -> Conflict:
         digests={"facts": approval.facts_digest},
         decided_at=Now(),
     )
+    notices.notify_requester(approval, actor)
     return fault
 
 
@@ -290,6 +296,7 @@ def _add_remark(actor: Actor, approval: Approval, *, asks: bool, text: str, fact
         remark = Remark.objects.create(approval=row, user_id=actor.user_id, label=actor.label, asks=asks, text=text)
         action, digests = "approval.ask" if asks else "approval.answer", {"facts": row.facts_digest}
         record(actor=actor, action=action, obj=row, reason=text, after={"remark": remark.pk}, digests=digests)
+        notices.notify_of_remark(row, actor, asks=asks)
         seal_now()
     return remark
 
@@ -353,6 +360,7 @@ def withdraw(*, actor: Actor, approval: Approval, reason: str) -> Approval:
         validation.check_pending(row)
         digests = {"facts": row.facts_digest}
         change_state(row, ApprovalState.WITHDRAWN, actor=actor, reason=reason, digests=digests, decided_at=Now())
+        notices.notify_requester(row, actor)
         seal_now()
     return row
 
@@ -370,6 +378,23 @@ def expire_due(*, actor: Actor) -> int:
                 seal_now()
                 expired += 1
     return expired
+
+
+def void_requests(*, actor: Actor, project: Project, subject_type: str, subject_id: int | str, reason: str) -> int:
+    """End every pending request about a subject that has come to its own end: nothing is left to decide. How many.
+
+    One that is being voted on is left out: its vote finds the subject ended.
+    """
+    require(actor, "approval.void", project)
+    pending = Approval.objects.filter(project=project, subject_type=subject_type, subject_id=str(subject_id))
+    skips_locked = connection.features.has_select_for_update_skip_locked
+    with transaction.atomic():
+        rows = list(pending.filter(state=ApprovalState.PENDING).select_for_update(skip_locked=skips_locked))
+        for row in rows:
+            digests = {"facts": row.facts_digest}
+            change_state(row, ApprovalState.VOID, actor=actor, reason=reason, digests=digests, decided_at=Now())
+            notices.notify_requester(row, actor)
+    return len(rows)
 
 
 # -- what a project asks --------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.db import Error as AnyDatabaseError
@@ -120,14 +120,7 @@ def change_state(
     moves: Mapping[str, frozenset[str]] = model.MOVES  # type: ignore[attr-defined]
     name = model._meta.model_name or ""
     if to not in moves[old]:
-        raise IllegalMove(
-            "A {old} {name} cannot become {to}.",
-            old=old,
-            name=name,
-            to=to,
-            field="state",
-            limit=", ".join(sorted(moves[old])) or "nothing",
-        )
+        raise build_illegal_move(name, old, to, moves[old])
     before = {"state": old, **{field: getattr(obj, field, None) for field in fields}}
     # No savepoint: where no row matched nothing was written, and what fails behind that must undo all of the caller's.
     with transaction.atomic(savepoint=False):
@@ -143,10 +136,63 @@ def change_state(
                 digests=digests,
             )
     if not moved:
-        raise StaleState(
-            "The {name} has changed meanwhile.", name=name, field="state", hint=N_("Read it again and decide anew.")
-        )
+        raise build_stale_error(name)
     return obj
+
+
+def change_states(
+    rows: Sequence[M], to: str, *, actor: Actor, reason: str = "", action: str = "", **fields: Any
+) -> None:
+    """`change_state` of many rows of one model that the caller has locked, by a statement for each state that they are
+    in and one for their records; each row has a record of its own.
+
+    Raises IllegalMove as `change_state` does, StaleState where a row was not locked and has changed.
+    """
+    if not rows:
+        return
+    model = type(rows[0])
+    name, moves = model._meta.model_name or "", model.MOVES  # type: ignore[attr-defined]
+    by_state: dict[str, list[M]] = {}
+    for row in rows:
+        by_state.setdefault(row.state, []).append(row)  # type: ignore[attr-defined]
+    if illegal := [old for old in by_state if to not in moves[old]]:
+        raise build_illegal_move(name, illegal[0], to, moves[illegal[0]])
+    with transaction.atomic(savepoint=False):
+        for old, group in by_state.items():
+            locked = model._default_manager.filter(pk__in=[row.pk for row in group], state=old)
+            if locked.update(state=to, **fields) != len(group):
+                raise build_stale_error(name)
+        AuditRecord.objects.bulk_create(
+            draft(
+                actor=actor,
+                action=action or f"{name}.{to}",
+                obj=row,
+                reason=reason,
+                before={"state": row.state},  # type: ignore[attr-defined]
+                after={"state": to, **fields},
+            )
+            for row in rows
+        )
+    for row in rows:
+        for field, value in {"state": to, **fields}.items():
+            setattr(row, field, value)
+
+
+def build_illegal_move(name: str, old: str, to: str, allowed: Collection[str]) -> IllegalMove:
+    return IllegalMove(
+        "A {old} {name} cannot become {to}.",
+        old=old,
+        name=name,
+        to=to,
+        field="state",
+        limit=", ".join(sorted(allowed)) or "nothing",
+    )
+
+
+def build_stale_error(name: str) -> StaleState:
+    return StaleState(
+        "The {name} has changed meanwhile.", name=name, field="state", hint=N_("Read it again and decide anew.")
+    )
 
 
 def seal_now() -> None:

@@ -65,7 +65,7 @@ def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpRes
     events = [queries.build_event(row) for row in page.items]
     slugs = {pk: slug for slug, pk in projects.items()}
     context: dict[str, Any] = {
-        **frame(actor, "trail"),
+        **frame(actor, "records"),
         "about": about,
         "wrong": wrong,
         **presenters.build_filter_bar(request.GET, projects, about),

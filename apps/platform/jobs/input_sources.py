@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -12,6 +12,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.states import JobState
+from deepseek.register.spec import QUANTIZED_FORMS
 
 MAX_JOBS = 50  # of each kind, the newest
 TRAININGS = tuple(
@@ -27,22 +28,42 @@ EVALUATED = (
     "train_language",
     "merge_adapter",
 )  # what `deepseek evaluate` can run
-TRAIN_OUTPUTS = {name: (("train",), name) for name in ("model", "manifest", "heldout")}
+EXPORTED = ("train", "train_entities", "train_image")
+Slots = dict[str, tuple[tuple[str, ...], str]]
+TRAINED_OUTPUTS: Slots = {name: (EXPORTED, name) for name in ("model", "manifest", "heldout")}
 
-SOURCES: dict[str, dict[str, tuple[tuple[str, ...], str]]] = {
+SCHEDULES: Slots = {"schedules": (("compile",), "schedules")}
+SOURCES: dict[str, Slots] = {
     "train_image": {"weights": (("train_image",), "model")},
     "train_entities": {"weights": (("train_entities",), "model")},
-    "quantize": TRAIN_OUTPUTS,
-    "compile": TRAIN_OUTPUTS,
+    "quantize": TRAINED_OUTPUTS,
+    "compile": TRAINED_OUTPUTS | SCHEDULES,
+    "export": {
+        **{slot: (EXPORTED, slot) for slot in ("model", "manifest")},
+        "heldout": (("train", "train_image"), "heldout"),  # no form of a model of texts is measured
+    },
     "evaluate": {slot: (EVALUATED, slot) for slot in ("model", "manifest")},
     "merge_adapter": {slot: (("train_language",), slot) for slot in ("model", "manifest")},
     "register": {
         f"{form}{ending}": (kinds, slot)
-        for form, kinds in (("fp32", TRAININGS), ("int8", ("quantize",)), ("compiled", ("compile",)))
+        for form, kinds in (
+            ("fp32", TRAININGS),
+            ("int8", ("quantize",)),
+            ("compiled", ("compile",)),
+            ("exported", ("export",)),
+        )
         for ending, slot in (("", "model"), ("_manifest", "manifest"), ("_figures", "figures"))
+    }
+    | {
+        f"{form}{ending}": (("quantize",), f"{form}{ending}")
+        for form in QUANTIZED_FORMS
+        for ending in ("", "_manifest", "_figures")
     },
 }
 """Kind -> slot -> (kinds, slot) of the jobs whose outputs fill it. A slot that is not here takes data."""
+
+AUTOMATIC = {"compile": ("schedules",)}
+"""Kind -> slots that the newest such output of the project fills where nothing is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +100,22 @@ def list_output_choices(actor: Actor, project: Project, kind: str) -> list[Outpu
     )
 
 
+def find_automatic_inputs(project: Project, kind: str, filled: Collection[str]) -> dict[str, str]:
+    """{slot: digest} of what a job of this kind takes by itself: the newest output, undamaged, of a job that succeeded.
+
+    A job that takes it has it among its inputs, as if it had been given.
+    """
+    matches: dict[str, str] = {}
+    for slot in AUTOMATIC.get(kind, ()):
+        kinds, name = SOURCES[kind][slot]
+        outputs = JobOutput.objects.filter(slot=name, job__kind__in=kinds, job__project=project)
+        usable = outputs.filter(artifact__holdings__project=project, artifact__damaged_at=None)
+        newest = usable.filter(job__state=JobState.SUCCEEDED).order_by("-job_id").first()
+        if newest is not None and slot not in filled:
+            matches[slot] = newest.artifact_id
+    return matches
+
+
 def build_slot_choices(kind: str, slot: str, made: list[OutputChoice]) -> list[tuple[str, str]]:
     """(digest, label) of what fills the slot, each digest once under its newest job."""
     once: dict[str, str] = {}
@@ -98,10 +135,17 @@ def find_companions(kind: str, slot: str, digest: str, made: list[OutputChoice])
     for choice in made:
         if choice.job == job:
             matching = (
-                candidate for candidate, place in sources.items() if candidate != slot and _fills(choice, place)
+                candidate
+                for candidate, place in sources.items()
+                if candidate != slot and _fills(choice, place) and _get_form(candidate) == _get_form(slot)
             )
             filled |= dict.fromkeys(matching, choice.digest)
     return filled
+
+
+def _get_form(slot: str) -> str:
+    """The form beside the recommended one that the slot is of: one of them does not go with another."""
+    return next((form for form in QUANTIZED_FORMS if slot.startswith(form)), "")
 
 
 def _fills(choice: OutputChoice, source: tuple[tuple[str, ...], str] | None) -> bool:

@@ -17,18 +17,22 @@ from pydantic import BaseModel
 
 from apps.platform.jobs.collection_hosts import check_hosts
 from apps.platform.nodes.extras import COLLECT, LANGUAGE, SCRIPTS
+from apps.platform.nodes.labels import split_labels
 from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec
 from deepseek.compile.spec import CompileSpec
 from deepseek.diff.spec import DiffSpec
 from deepseek.entities.spec import EntitiesSpec
 from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
+from deepseek.export.spec import ExportSpec
+from deepseek.health.spec import HealthSamplesSpec
 from deepseek.images.spec import IMAGES, WEIGHTS, ImageSpec
 from deepseek.language.spec import BASE, LanguageSpec, MergeSpec
 from deepseek.noop.spec import NoopSpec
+from deepseek.observations.spec import ObservationsSpec
 from deepseek.profile.spec import ProfileSpec
-from deepseek.quantize.spec import QuantizeSpec
-from deepseek.register.spec import RegisterSpec
+from deepseek.quantize.spec import CALIBRATION, QuantizeSpec
+from deepseek.register.spec import QUANTIZED_FORMS, RegisterSpec
 from deepseek.script.spec import ScriptSpec
 from deepseek.sweep.spec import SweepAskSpec
 from deepseek.train.spec import TrainSpec
@@ -45,6 +49,7 @@ class Needs:
     gpus: int = 0
     gpu_memory_bytes: int = 0  # of each GPU
     nodes: int = 1  # each gives all of the above
+    labels: str = ""  # that each of them has, as nodes.labels joins them
     extra: str = field(default="", repr=False)  # of Node.extras; follows from kind and spec, is never asked for
 
     def as_digest_text(self) -> str:
@@ -60,7 +65,8 @@ class Needs:
 
     def as_body(self) -> dict[str, Any]:
         """The fields that a body may have."""
-        return {name: value for name, value in asdict(self).items() if name != "extra"}
+        body = {name: value for name, value in asdict(self).items() if name not in ("extra", "labels")}
+        return body | ({"labels": split_labels(self.labels)} if self.labels else {})
 
 
 class Network(StrEnum):
@@ -87,6 +93,8 @@ class JobKind:
     folder_inputs: tuple[str, ...] = ()  # of `inputs`, those that files may fill instead: each is a slot INPUT/path
     folders: tuple[str, ...] = ()  # slots that must be filled with files: each is a slot FOLDER/path
     loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
+    model_family: str = ""  # of the model that it makes, where other kinds take only some families
+    refused_families: tuple[str, ...] = ()  # of the model that it takes
     outputs: tuple[str, ...] = ()
     any_outputs: bool = False  # what it makes is known when it has ended
     registers: tuple[str, ...] = ()  # keys that `register` may have
@@ -221,6 +229,7 @@ KINDS: dict[str, JobKind] = {
         inputs=("texts",),
         spec_inputs=("base",),
         outputs=("model", "manifest", "figures", "samples", "heldout"),
+        model_family="language",
         needs=Needs(cpus=1.0, memory_bytes=4 * GiB, extra=LANGUAGE),
         time_limit_seconds=7 * 86_400,
         registers=("experiment",),
@@ -237,17 +246,21 @@ KINDS: dict[str, JobKind] = {
         inputs=("model", "manifest"),
         spec_inputs=("base",),
         outputs=("model", "manifest"),
+        model_family="language",
         needs=Needs(cpus=1.0, memory_bytes=4 * GiB, extra=LANGUAGE),
         time_limit_seconds=4 * 3600,
     ),
     "quantize": JobKind(
         label=_("Quantize a model"),
-        doc=_("Exports TorchScript, makes linear layers 8-bit, and measures size, latency and accuracy against fp32."),
+        doc=_("Makes 8-bit forms of a model, measures what each costs and brings beside fp32, and recommends one."),
         spec=QuantizeSpec,
         queue="cpu",
         network=Network.NONE,
         inputs=("model", "manifest", "heldout"),
-        outputs=("model", "manifest", "figures", "exported"),
+        optional_inputs=(CALIBRATION,),
+        refused_families=("language",),
+        outputs=("model", "manifest", "figures", "exported", "tradeoff"),
+        any_outputs=True,  # three more of each other form
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
         registers=("experiment",),
@@ -255,14 +268,31 @@ KINDS: dict[str, JobKind] = {
     ),
     "compile": JobKind(
         label=_("Compile a model"),
-        doc=_("Compiles a model with TVM for this machine, compares it with PyTorch, and measures it."),
+        doc=_("Compiles a model with TVM for this or another machine, compares it with PyTorch, and packs a bundle."),
         spec=CompileSpec,
         queue="cpu",
         network=Network.NONE,
         inputs=("model", "manifest", "heldout"),
-        outputs=("model", "manifest", "figures"),
+        optional_inputs=("schedules",),  # the newest of the project, if none is given
+        refused_families=("language",),
+        outputs=("model", "manifest", "figures", "schedules", "verification", "bundle"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=4 * 3600,
+        registers=("experiment",),
+        tracked=True,
+    ),
+    "export": JobKind(
+        label=_("Export a model"),
+        doc=_("Writes a trained model as pt2 (torch.export), TorchScript and ONNX, and compares each with PyTorch."),
+        spec=ExportSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("model", "manifest"),
+        optional_inputs=("heldout",),
+        refused_families=("language",),
+        outputs=("model", "manifest", "figures", "pt2", "onnx", "onnx_data", "vocabulary", "export"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
         registers=("experiment",),
         tracked=True,
     ),
@@ -322,6 +352,33 @@ KINDS: dict[str, JobKind] = {
         time_limit_seconds=600,
         internal=True,
     ),
+    "observations": JobKind(
+        label=_("Make a table of observations"),
+        doc=_("Joins the predictions of a period with their labels, and makes one table of them."),
+        spec=ObservationsSpec,
+        queue="cpu",
+        network=Network.NONE,
+        any_inputs=True,
+        outputs=("table",),
+        registers=("dataset",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=4 * 3600,
+        internal=True,
+    ),
+    "health_samples": JobKind(
+        label=_("Make health samples"),
+        doc=_("Answers held-out rows with one form of a model, so that a device can check what it has installed."),
+        spec=HealthSamplesSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("model", "manifest", "trained", "trained_manifest", "heldout"),
+        refused_families=("language",),
+        loads=("model", "trained"),
+        outputs=("samples",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=1800,
+        internal=True,
+    ),
     "register": JobKind(
         label=_("Register a model version"),
         doc=_("Checks that the forms of a model belong together, and makes a version of them."),
@@ -336,6 +393,10 @@ KINDS: dict[str, JobKind] = {
             "compiled",
             "compiled_manifest",
             "compiled_figures",
+            "exported",
+            "exported_manifest",
+            "exported_figures",
+            *(f"{form}{ending}" for form in QUANTIZED_FORMS for ending in ("", "_manifest", "_figures")),
         ),
         outputs=("version",),
         registers=("model",),

@@ -41,6 +41,7 @@ class Job(models.Model):
     need_gpu_memory_bytes = models.BigIntegerField(default=0)  # of each GPU
     need_nodes = models.SmallIntegerField(default=1)  # each with the needs above; see JobMember
     need_extra = models.CharField(max_length=40, blank=True)  # what of Node.extras it takes; "" for none
+    need_labels = models.CharField(max_length=200, blank=True)  # of Node.labels, sorted, with commas between
     time_limit_seconds = models.IntegerField()
 
     attempt = models.IntegerField(default=0)  # the fence: bumped by every claim, never goes back

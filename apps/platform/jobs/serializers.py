@@ -18,6 +18,7 @@ from apps.platform.jobs.models import SLOT_LIMIT, Job, JobCheckpoint, JobInput, 
 from apps.platform.jobs.spec_validation import build_spec_errors, combine_errors, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec, Submission
+from apps.platform.nodes.labels import MAX_REQUESTED_LABELS, NodeLabel, join_labels, split_labels
 from deepseek.messages import Message
 
 JobId = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -47,6 +48,9 @@ class NeedsBody(BaseModel):
     gpus: int | None = Field(None, ge=0, le=64, description="GPUs.")
     gpu_memory_bytes: int | None = Field(None, ge=0, le=2**50, description="Memory of each GPU, bytes.")
     nodes: int | None = Field(None, ge=1, le=64, description="Nodes; each gives all of the other needs.")
+    labels: list[NodeLabel] | None = Field(
+        None, max_length=MAX_REQUESTED_LABELS, description="Labels that each of the nodes has, for instance rack=3."
+    )
 
 
 class JobBody(BaseModel):
@@ -123,7 +127,10 @@ def merge_needs(needs: NeedsBody | None, kind: str) -> Needs | None:
     """The kind's own needs with those given in their place; None where none are given."""
     if needs is None or kind not in KINDS:
         return None
-    return Needs(**{**asdict(KINDS[kind].needs), **needs.model_dump(exclude_none=True)})
+    given = needs.model_dump(exclude_none=True)
+    if "labels" in given:
+        given["labels"] = join_labels(given["labels"])
+    return Needs(**{**asdict(KINDS[kind].needs), **given})
 
 
 def build_body_errors(failure: ValidationError, body: Any) -> list[dict[str, Any]]:
@@ -284,6 +291,10 @@ class NeedsField(serializers.Serializer[Job]):
     gpus = serializers.IntegerField(source="need_gpus")
     gpu_memory_bytes = serializers.IntegerField(source="need_gpu_memory_bytes")
     nodes = serializers.IntegerField(source="need_nodes")
+    labels = serializers.SerializerMethodField(help_text="Labels that each of its nodes has.")
+
+    def get_labels(self, job: Job) -> list[str]:
+        return split_labels(job.need_labels)
 
 
 class FreeField(serializers.Serializer[Any]):

@@ -190,7 +190,7 @@ def check_device(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
     ]
 
 
-def check_extra(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
+def check_extra(kind: JobKind, needs: Needs, spec: BaseModel | None) -> list[dict[str, Any]]:
     """A kind that needs more than the core, where no node of its queue has it: it would wait for ever.
 
     A plane that has just been started may have no node yet; then the job waits for one, as any other.
@@ -205,7 +205,7 @@ def check_extra(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
         build_error(
             "extra_missing",
             Message("No node of the queue {queue} has {extra}, which this job needs.", queue=queue, extra=needs.extra),
-            "/kind",
+            f"/spec{field}" if (field := getattr(spec, "extra_field", "")) else "/kind",
             Message("a node with it"),
             Message("Give a worker {package}; then start it again.", package=describe_remedy(needs.extra)),
         )

@@ -13,9 +13,10 @@ from apps.core.errors import PlaneError
 from apps.core.policy import require
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
+from apps.platform.jobs.input_sources import find_automatic_inputs
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
 from apps.platform.jobs.machine_code import find_foreign_code
-from apps.platform.jobs.model_origins import add_model_needs, find_base_inputs, find_model_job
+from apps.platform.jobs.model_origins import MODEL, add_model_needs, find_base_inputs, find_model_job
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling.input_facts import find_input_facts
 from apps.platform.jobs.scheduling.memory_fit import (
@@ -83,16 +84,20 @@ def validate_submission(
             submission = add_spec_inputs(actor, project, submission, spec)
         except PlaneError as failure:
             errors += failure.errors
-    model_job = find_model_job(project, submission.inputs) if kind.optional_folders else None
-    submission = add_base_inputs(kind, model_job, submission)
+    of_interest = kind.optional_folders or kind.refused_families
+    model_job = find_model_job(project, submission.inputs) if of_interest else None
+    submission = add_automatic_inputs(project, add_base_inputs(kind, model_job, submission))
     explained = {error["field"] for error in errors}  # a version that is not there fills no slot either
     slot_errors = check_slots(kind, submission, promised)
     if spec is None:  # what it would have filled is not known
         slot_errors = [error for error in slot_errors if not error["field"].startswith("/spec/")]
     errors += [error for error in slot_errors if error["field"] not in explained]
+    errors += check_family(kind, submission, model_job)
     errors += check_limits(submission) + check_register(kind, submission)
     needs = add_model_needs(resolve_needs(kind, submission, spec), kind, model_job)
-    errors += check_device(spec, needs) + check_extra(kind, needs) + check_nodes(kind, submission.kind, spec, needs)
+    errors += (
+        check_device(spec, needs) + check_extra(kind, needs, spec) + check_nodes(kind, submission.kind, spec, needs)
+    )
     if kind.check is not None and spec is not None:
         errors += kind.check(spec)
     artifacts, missing = resolve_artifacts(actor, project, submission)
@@ -120,6 +125,25 @@ def validate_submission(
     )
 
 
+def check_family(kind: JobKind, submission: Submission, model_job: Job | None) -> list[dict[str, Any]]:
+    """A model of a family that the kind does not take, by the job that made or will make it; the engine looks again."""
+    family = KINDS[model_job.kind].model_family if model_job is not None and model_job.kind in KINDS else ""
+    if not family or family not in kind.refused_families:
+        return []
+    value = next(filled for filled in submission.inputs if filled.slot == MODEL)
+    return [
+        build_error(
+            "family_unsupported",
+            Message(
+                "A {asked_kind} job takes no model of the family {family}.", asked_kind=submission.kind, family=family
+            ),
+            f"/inputs/{MODEL}/{'digest' if value.digest else 'job'}",
+            Message("a model of another family"),
+            Message("Use the trained model as it is; its page says what can be done with it."),
+        )
+    ]
+
+
 def add_base_inputs(kind: JobKind, model_job: Job | None, submission: Submission) -> Submission:
     """The submission with the base of the adapter that it takes, as the adapter's training had it."""
     rows = find_base_inputs(kind, model_job, submission.inputs)
@@ -130,6 +154,13 @@ def add_base_inputs(kind: JobKind, model_job: Job | None, submission: Submission
         for row in rows
     ]
     return replace(submission, inputs=[*submission.inputs, *base])
+
+
+def add_automatic_inputs(project: Project, submission: Submission) -> Submission:
+    """The submission with what its kind takes from earlier jobs by itself."""
+    matches = find_automatic_inputs(project, submission.kind, [filled.slot for filled in submission.inputs])
+    value = [InputSpec(slot=slot, digest=digest) for slot, digest in matches.items()]
+    return replace(submission, inputs=[*submission.inputs, *value])
 
 
 def add_spec_inputs(actor: Actor, project: Project, submission: Submission, spec: BaseModel) -> Submission:

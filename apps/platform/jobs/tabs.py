@@ -21,6 +21,8 @@ from apps.platform.jobs.states import JobState, MemberState
 from apps.platform.jobs.status.attempt_history import build_attempts, find_last_usage, list_attempt_events
 from apps.platform.jobs.status.recent_metrics import load_recent_metrics
 from apps.platform.jobs.status.recovery_actions import choose_recovery_actions
+from apps.platform.jobs.status.verification_summary import find_verification
+from apps.platform.nodes.health.conflicts import find_conflicts_in_log
 
 TAIL_LINES = 200  # lines that the overview opens with; the rest is in the log's tab
 LOG_PAGE = 500
@@ -35,18 +37,21 @@ TabQuery = QueryDict | Mapping[str, str]
 
 def build_overview_context(actor: Actor, job: Job) -> dict[str, Any]:
     moves, checkpoint = list_attempt_events(job), get_checkpoint(job)
+    lines = queries.read_last_lines(job, TAIL_LINES)
     attempts = build_attempts(moves)
     may_retry, may_edit = is_allowed(actor, "job.retry", job), is_allowed(actor, "job.submit", job)
     children = JobParent.objects.filter(parent=job).select_related("child").order_by("child")
     links = list(children.defer("child__spec", "child__grant")[: CHILDREN_SHOWN + 1])
     return {
-        "lines": queries.read_last_lines(job, TAIL_LINES),
+        "lines": lines,
+        "conflicts": find_conflicts_in_log(line["text"] for line in lines) if job.state == JobState.FAILED else [],
         "timeline": queries.build_timeline_rows([move for move in moves if move.kind == "state"][:MOVES_SHOWN]),
         "measures": build_metric_rows(job),
         "checkpoint": checkpoint,
         "attempts": attempts,
         "usage": find_last_usage(attempts),
         "members": build_member_rows(job),
+        "verification": find_verification(job.outputs.all()),
         "children": [link.child for link in links[:CHILDREN_SHOWN]],
         "more_children": len(links) > CHILDREN_SHOWN,
         "parents": list_awaited_parents(job),

@@ -18,6 +18,7 @@ END_TYPES = (
     "logged_model",
     "variant",
     "model_version",
+    "release",
     "foreign_job",
     "foreign_dataset",
 )

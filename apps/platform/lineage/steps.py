@@ -20,6 +20,7 @@ ADDRESSES = {
     "logged_model": "experiments:logged_model",
     "variant": "registry:variant_by_id",
     "model_version": "registry:version_by_id",
+    "release": "lineage:end",
     "foreign_job": "lineage:end",
     "foreign_dataset": "lineage:end",
 }
@@ -36,6 +37,7 @@ NAMES = {
     "logged_model": gettext_lazy("Logged model"),
     "variant": gettext_lazy("Variant"),
     "model_version": gettext_lazy("Model version"),
+    "release": gettext_lazy("Release"),
     "foreign_job": gettext_lazy("Foreign job"),
     "foreign_dataset": gettext_lazy("Foreign dataset"),
 }

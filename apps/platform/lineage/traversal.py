@@ -70,7 +70,7 @@ def walk_edges(project: Project, root: Key, direction: str, depth: int, fan: int
     sides = [UP, DOWN] if direction == "both" else [direction]
     walk, take = POSTGRESQL if connection.vendor == "postgresql" else SQLITE
     walks, takes = ([format_statement(template, side) for side in sides] for template in (walk, take))
-    values: list[object] = []
+    values: list[str | int] = []
     if connection.vendor == "postgresql":
         for _side in sides:
             values += (*root, *root, depth, project.pk, fan + 1)

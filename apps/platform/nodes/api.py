@@ -16,7 +16,7 @@ from apps.platform.nodes import services
 from apps.platform.nodes.models import Node, NodeQuerySet
 from apps.platform.nodes.queries import STATUSES, get_node, list_nodes
 from apps.platform.nodes.samples import get_node_samples, parse_time_window
-from apps.platform.nodes.serializers import HoldSerializer, NodeSamplesSerializer, NodeSerializer
+from apps.platform.nodes.serializers import HoldSerializer, LabelsSerializer, NodeSamplesSerializer, NodeSerializer
 
 FILTERS = [
     OpenApiParameter("q", str, description="A part of the name or the host."),
@@ -72,6 +72,17 @@ class NodeHold(APIView):
         policy.require(request.actor, "node.hold")
         node = get_node(request.actor, name)
         services.hold_node(actor=request.actor, node=node, **parse_body(HoldSerializer, request))
+        return Response(NodeSerializer(get_node(request.actor, name)).data)
+
+
+class NodeLabels(APIView):
+    @extend_schema(request=LabelsSerializer, responses=NodeSerializer)
+    def post(self, request: Request, name: str) -> Response:
+        """Give the node labels, in place of its own; a job that asks for labels runs only where all of them are."""
+        policy.require(request.actor, "node.set_labels")
+        node = get_node(request.actor, name)
+        body = parse_body(LabelsSerializer, request)
+        services.set_labels(actor=request.actor, node=node, labels=",".join(body["labels"]))
         return Response(NodeSerializer(get_node(request.actor, name)).data)
 
 

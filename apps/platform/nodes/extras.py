@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-COLLECT, BROWSER, SCRIPTS, LANGUAGE = "collect", "collect-browser", "scripts", "language"
+COLLECT, BROWSER, SCRIPTS, LANGUAGE, ONNX = "collect", "collect-browser", "scripts", "language", "onnx"
+SERVING = "serving"  # offers to serve models
 GANG = "gang"  # may take part in jobs over several nodes; the worker finds it out (workers/isolation.py)
 ENGINE_PATH = "/usr/local/bin:/usr/bin:/bin"  # of the process that will run them, whatever the worker's is
 CHROMIUM = ("/usr/lib/chromium/chromium", "chromium", "chromium-browser", "google-chrome")
@@ -16,6 +17,8 @@ MISSING = {
     COLLECT: "pip install 'deepseek-offline[collect]', and COLLECT_HOSTS in the worker's environment",
     BROWSER: "the packages chromium and chromium-driver beside deepseek-offline[collect]",
     LANGUAGE: "pip install 'deepseek-offline[language]'",
+    ONNX: "pip install 'deepseek-offline[onnx]'",
+    SERVING: "pip install fastapi uvicorn, and ENDPOINT_PORTS in the worker's environment",
     GANG: "root's rights, iproute2 and nftables",
     SCRIPTS: "what its page names under Isolation, or SCRIPT_SANDBOX=off in its environment",
 }
@@ -45,6 +48,8 @@ def detect_extras(
     extras = [SCRIPTS, *map(name_environment_extra, environments)] if runs_scripts else []
     if find_spec("transformers") and find_spec("peft"):
         extras.append(LANGUAGE)
+    if find_spec("onnx") and find_spec("onnxscript") and find_spec("onnxruntime"):
+        extras.append(ONNX)
     if collect_hosts and find_spec("scrapy") and find_spec("selenium"):
         extras.append(COLLECT)
         if any(is_executable(name) for name in CHROMIUM) and is_executable("chromedriver"):

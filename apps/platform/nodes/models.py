@@ -92,10 +92,14 @@ class Node(models.Model):
     )  # names of what it has beyond the core (apps/platform/nodes/extras.py), sorted
     hardware = models.JSONField(default=dict)  # processor, kernel, versions: to read, not to match
     load = models.JSONField(default=dict)  # last heartbeat: cpu share, memory and disk free, GPU use
+    labels = models.JSONField(default=list)  # that jobs may ask for (labels.py), sorted; set by an administrator
+    disk_speed = models.JSONField(default=dict)  # of the jobs' scratch: bytes per second, as disk_speed.py measures
+    disk_measured_at = models.DateTimeField(null=True)
     registered_at = models.DateTimeField(auto_now_add=True)
     heartbeat_at = models.DateTimeField(null=True)
     held_at = models.DateTimeField(null=True)  # takes no new jobs
     held_reason = models.CharField(max_length=200, blank=True)
+    failed_checks = models.JSONField(default=list)  # required ones of its doctor: it takes no new jobs
 
     objects = NodeQuerySet.as_manager()
 
@@ -106,6 +110,55 @@ class Node(models.Model):
     def short_disks(self) -> list[dict[str, Any]]:
         """The disks with too little room for another job, as its worker found at the last heartbeat (disks.py)."""
         return list((self.load or {}).get("short_disks", ()))
+
+
+class NodeToken(models.Model):
+    """The secret by which a node's doctor reports, kept as its SHA-256; a node has one, and a new one replaces it."""
+
+    node = models.OneToOneField(Node, models.CASCADE, related_name="token")
+    prefix = models.CharField(max_length=12)  # shown: finds a token that leaked
+    digest = models.CharField(max_length=64, unique=True)
+    created_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}... of {self.node_id}"
+
+
+class NodeHealthReport(models.Model):
+    """A report of a node's doctor: telemetry, but for what keeps jobs away, which is recorded (health/services.py)."""
+
+    node = models.ForeignKey(Node, models.CASCADE, related_name="health_reports", db_index=False)
+    at = models.DateTimeField(db_default=Now())  # by the database's clock
+    level = models.SmallIntegerField()
+    seconds = models.FloatField()
+    software = models.CharField(max_length=120, blank=True)
+    counts = models.JSONField(default=dict)  # verdict -> number of checks
+    failed_checks = models.JSONField(default=list)  # of the node, once this report had come
+    checks = models.JSONField(default=list)  # [{id, group, verdict, why, remedy, level, required}]
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["node", "-id"], name="node_health_newest"),
+            models.Index(fields=["at"], name="node_health_age"),  # for those who expire them
+        ]
+
+    def __str__(self) -> str:
+        return f"report {self.pk} of {self.node_id}"
+
+
+class ConflictRules(models.Model):
+    """Known hardware conflicts that the site has imported; the newest row counts (health/conflicts.py)."""
+
+    version = models.CharField(max_length=40)
+    digest = models.CharField(max_length=64)  # SHA-256 of the signed payload
+    key_ids = models.JSONField(default=list)
+    rules = models.JSONField(default=list)
+    imported_by = models.CharField(max_length=200)
+    imported_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"conflicts {self.version}"
 
 
 class NodeSample(models.Model):

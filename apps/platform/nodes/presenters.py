@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
+from apps.platform.nodes.disk_speed import REFERENCE_BYTES_PER_SECOND
 from apps.platform.nodes.disks import describe_short_disks
 from apps.platform.nodes.models import ONLINE_SECONDS
 from apps.platform.nodes.samples import GPU_MEAN_COLUMNS, MEAN_COLUMNS, TimeWindow, get_database_now, parse_time_window
@@ -63,8 +64,35 @@ class NodeRow:
         return "" if self.node.status == "offline" else describe_short_disks(self.node.short_disks)
 
     @property
+    def failed_checks(self) -> str:
+        """The required checks of its doctor that keep the node from taking jobs."""
+        return ", ".join(self.node.failed_checks)
+
+    @property
     def measures(self) -> list[ResourceUsage]:
         return [self.cpus, self.memory, *([self.gpus, self.gpu_memory] if self.gpus.total else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRate:
+    """A measured rate of the jobs' disk, in GB/s, beside the reference for reading."""
+
+    label: str
+    rate: float
+    share: str = ""  # of the reference
+
+
+def build_disk_rates(node: Any) -> list[DiskRate]:
+    """What was measured of the node's disk; empty where nothing was."""
+    speed = node.disk_speed or {}
+    if not speed.get("read_bytes_per_second"):
+        return []
+    read = speed["read_bytes_per_second"]
+    return [
+        DiskRate(_("Reads"), read / 1e9, f"{read / REFERENCE_BYTES_PER_SECOND:.0%}"),
+        DiskRate(_("Writes"), speed["write_bytes_per_second"] / 1e9),
+        DiskRate(_("Reference for reading (NVMe RAID 0)"), REFERENCE_BYTES_PER_SECOND / 1e9),
+    ]
 
 
 def build_offline_filter(path: str) -> Q:

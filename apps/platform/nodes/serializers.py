@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from apps.platform.nodes.labels import MAX_LABELS
 from apps.platform.nodes.models import Node
 
 
@@ -34,6 +35,9 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "extras",
             "hardware",
             "load",
+            "labels",
+            "disk_speed",
+            "disk_measured_at",
             "running_jobs",
             "used_cpus",
             "used_memory_bytes",
@@ -42,6 +46,7 @@ class NodeSerializer(serializers.ModelSerializer[Node]):
             "heartbeat_at",
             "held_at",
             "held_reason",
+            "failed_checks",
         ]
         read_only_fields = fields
 
@@ -82,3 +87,11 @@ class NodeSamplesSerializer(serializers.Serializer[Any]):
 
 class HoldSerializer(serializers.Serializer[Node]):
     reason = serializers.CharField(max_length=200, help_text="Why the node takes no new jobs; shown to whoever waits.")
+
+
+class LabelsSerializer(serializers.Serializer[Node]):
+    labels = serializers.ListField(
+        child=serializers.CharField(max_length=60),
+        max_length=MAX_LABELS,
+        help_text="For instance rack=3; an empty list takes all away.",
+    )

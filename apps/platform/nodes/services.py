@@ -13,6 +13,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.platform.audit import services as audit
 from apps.platform.nodes import samples
+from apps.platform.nodes.labels import parse_labels
 from apps.platform.nodes.models import Node, NodeSample
 from deepseek.messages import N_
 
@@ -130,6 +131,36 @@ def release_node(*, actor: Actor, node: Node) -> Node:
         audit.record(actor=actor, action="node.release", obj=node, before={"held": True}, after={"held": False})
         node.refresh_from_db()
     return node
+
+
+def set_labels(*, actor: Actor, node: Node, labels: str) -> Node:
+    """Give the node these labels, with commas between, in place of its own; jobs that run there go on.
+
+    Raises Invalid for a text that is no label or too many of them; Conflict if it has just these.
+    """
+    policy.require(actor, "node.set_labels")
+    wanted = parse_labels(labels)
+    with transaction.atomic():
+        locked = Node.objects.select_for_update().get(pk=node.pk)
+        if locked.labels == wanted:
+            raise Conflict("The node {node_name} has these labels already.", node_name=node.name, field="labels")
+        Node.objects.filter(pk=node.pk).update(labels=wanted)
+        audit.record(
+            actor=actor,
+            action="node.set_labels",
+            obj=node,
+            before={"labels": locked.labels},
+            after={"labels": wanted},
+        )
+        node.refresh_from_db()
+    return node
+
+
+def record_disk_speed(*, actor: Actor, node: Node, speed: Mapping[str, Any]) -> bool:
+    """Keep what was measured of the node's disk. Telemetry: not recorded. False if the row is gone."""
+    policy.require(actor, "node.record_disk_speed")
+    rows = Node.objects.filter(pk=node.pk)
+    return bool(rows.update(disk_speed=dict(speed), disk_measured_at=Now()))
 
 
 def check_size(field: str, value: str, limit: int) -> None:

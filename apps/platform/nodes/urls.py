@@ -8,9 +8,12 @@ urlpatterns = [
     # A name may hold a slash: the last word is a tab only where no node is called so (views.asked_node).
     path("nodes/<path:name>/hold", views.hold, name="hold"),
     path("nodes/<path:name>/release", views.release, name="release"),
+    path("nodes/<path:name>/labels", views.set_labels, name="labels"),
     path("nodes/<path:name>/samples.csv", views.download_samples, name="samples"),
     path("nodes/<path:name>/jobs", views.show_node, {"tab": "jobs"}, name="jobs"),
     path("nodes/<path:name>/hardware", views.show_node, {"tab": "hardware"}, name="hardware"),
+    path("nodes/<path:name>/health", views.show_node, {"tab": "health"}, name="health"),
+    path("nodes/<path:name>/token", views.issue_token, name="token"),
     path("nodes/<path:name>/audit", views.show_node, {"tab": "audit"}, name="audit"),
     path("nodes/<path:name>", views.show_node, {"tab": ""}, name="detail"),
 ]

@@ -24,12 +24,14 @@ from apps.platform.audit.list_export import export_list
 from apps.platform.audit.queries import get_timeline
 from apps.platform.nodes import presenters, queries, services
 from apps.platform.nodes.environments import list_environments
+from apps.platform.nodes.health.presenters import build_health_context
+from apps.platform.nodes.health.services import issue_node_token
 from apps.platform.nodes.isolation import summarize_isolation
 from apps.platform.nodes.lists import NODES, build_nodes_table
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import get_node_samples
 
-TABS = ("jobs", "hardware", "audit")  # beside the overview
+TABS = ("jobs", "hardware", "health", "audit")  # beside the overview
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
@@ -42,12 +44,12 @@ def show_nodes(request: HttpRequest) -> HttpResponseBase:
     table = build_nodes_table(every, request.GET)
     if request.GET.get("format") == "csv":
         return export_list(actor, table)
-    states = ["short" if is_short(node) else str(getattr(node, "status", "")) for node in every]
+    states = [get_list_state(node) for node in every]
     span, over = presenters.parse_span(request.GET.get("span", ""))
     context = {
         **table.build_context(),
         "nav": "nodes",
-        "counts": {name: states.count(name) for name in (*queries.STATUSES, "short")},
+        "counts": {name: states.count(name) for name in (*queries.STATUSES, "short", "unfit")},
         "free": sum_free(every),
         "total": len(every),
         "span": span,
@@ -63,9 +65,23 @@ def is_short(node: Any) -> bool:
     return node.status == "online" and bool(node.short_disks)
 
 
+def get_list_state(node: Any) -> str:
+    """What the head of the list counts a node as."""
+    return "unfit" if is_unfit(node) else "short" if is_short(node) else str(getattr(node, "status", ""))
+
+
+def is_unfit(node: Any) -> bool:
+    """Whether a failed required check of its doctor keeps the node from taking jobs."""
+    return node.status == "online" and bool(node.failed_checks)
+
+
 def sum_free(nodes: list[Any]) -> dict[str, float]:
     """What is free on the nodes that take jobs."""
-    rows = [presenters.build_row(node) for node in nodes if node.status == "online" and not node.short_disks]
+    rows = [
+        presenters.build_row(node)
+        for node in nodes
+        if node.status == "online" and not is_short(node) and not is_unfit(node)
+    ]
     return {
         "cpus": sum(row.cpus.free for row in rows),
         "memory": sum(row.memory.free for row in rows),
@@ -81,24 +97,35 @@ def show_node(request: HttpRequest, name: str, tab: str) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     node, tab = resolve_node(actor, name, tab)
     tab = tab or "overview"
+    context: dict[str, Any] = {}
+    if tab == "overview":
+        context = build_overview_context(request, actor, node)
+    elif tab == "hardware":
+        context = {"environments": list_environments(node)}
+    elif tab == "health":
+        context = build_health_context(actor, node)
+    elif tab == "audit":
+        context = {"events": get_timeline(actor, "node", node.pk)}
+    return render_node(request, actor, node, tab, context)
+
+
+def render_node(request: HttpRequest, actor: Actor, node: Any, tab: str, context: dict[str, Any]) -> HttpResponse:
+    """A tab of the node's page, with the head that all of them share."""
     row = presenters.build_current_row(node)
-    context: dict[str, Any] = {
+    head = {
         "nav": "nodes",
         "node": node,
         "row": row,
         "state": row.state,
         "isolation": summarize_isolation(node),
-        "environments": list_environments(node) if tab == "hardware" else [],
         "tab": tab,
+        "may_label": is_allowed(actor, "node.set_labels"),
+        "disk_rates": presenters.build_disk_rates(node) if tab == "hardware" else [],
         "may_hold": node.held_at is None and is_allowed(actor, "node.hold"),
         "may_release": node.held_at is not None and is_allowed(actor, "node.release"),
         "may_read_trail": is_allowed(actor, "audit.view"),
     }
-    if tab == "overview":
-        context |= build_overview_context(request, actor, node)
-    elif tab == "audit":
-        context["events"] = get_timeline(actor, "node", node.pk)
-    return render(request, f"nodes/{tab}.html", context)
+    return render(request, f"nodes/{tab}.html", {**head, **context})
 
 
 def resolve_node(actor: Actor, name: str, tab: str) -> tuple[Any, str]:
@@ -162,3 +189,26 @@ def release(request: HttpRequest, name: str) -> HttpResponseRedirect:
     else:
         messages.success(request, _("%(node)s takes jobs again.") % {"node": name})
     return redirect("nodes:detail", name=node.name)
+
+
+@require_POST
+def issue_token(request: HttpRequest, name: str) -> HttpResponse:
+    """Make the token of the node's doctor and show it, this once."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    node = queries.get_node(actor, name)
+    secret = issue_node_token(actor=actor, node=node)
+    return render_node(request, actor, node, "health", {**build_health_context(actor, node), "secret": secret})
+
+
+@require_POST
+def set_labels(request: HttpRequest, name: str) -> HttpResponseRedirect:
+    """Give the node the labels that jobs may ask for."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    node = queries.get_node(actor, name)
+    try:
+        services.set_labels(actor=actor, node=node, labels=request.POST.get("labels", "")[:2000])
+    except (Conflict, Invalid) as error:
+        messages.warning(request, translate_error(error))
+    else:
+        messages.success(request, _("Jobs that ask for these labels may run on %(node)s.") % {"node": name})
+    return redirect("nodes:hardware", name=node.name)

@@ -142,13 +142,19 @@ def rename_oneself(*, actor: Actor, name: str) -> User:
 
 
 def set_preferences(
-    *, actor: Actor, time_zone: str | None = None, language: str | None = None, theme: str | None = None
+    *,
+    actor: Actor,
+    time_zone: str | None = None,
+    language: str | None = None,
+    theme: str | None = None,
+    email: str | None = None,
 ) -> User:
-    """How the pages are shown to the actor; an empty one is as the browser has it, None leaves it."""
+    """How the pages are shown to the actor; an empty one is as the browser has it, None leaves it. `email`: where
+    their notices are sent."""
     policy.require(actor, "user.set_preferences")
     if actor.user_id is None:
         raise NotFound("Only a person looks at pages.")
-    values = {"time_zone": time_zone, "language": language, "theme": theme}
+    values = {"time_zone": time_zone, "language": language, "theme": theme, "email": email}
     changes = {name: value for name, value in values.items() if value is not None}
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=actor.user_id)

@@ -21,10 +21,13 @@ from apps.platform.artifacts.services.quota import OverQuota, get_free_quota, ge
 from apps.platform.artifacts.services.uploads import (
     Published,
     adopt,
+    adopt_for_plane,
     hold,
+    publish_package_file,
     publish_tracked,
     publish_upload,
     store_file,
+    store_for_plane,
     sweep_staging,
 )
 
@@ -35,6 +38,7 @@ __all__ = [
     "Published",
     "ScrubReport",
     "adopt",
+    "adopt_for_plane",
     "get_artifact",
     "get_free_quota",
     "get_holding",
@@ -43,6 +47,7 @@ __all__ = [
     "is_marked_damaged",
     "keep_chunk_digests",
     "list_damaged_digests",
+    "publish_package_file",
     "publish_tracked",
     "publish_upload",
     "report_damage",
@@ -50,6 +55,7 @@ __all__ = [
     "require_room",
     "require_undamaged",
     "store_file",
+    "store_for_plane",
     "sweep_staging",
     "verify_stored_artifact",
     "verify_stored_artifacts",

@@ -76,6 +76,41 @@ def publish_tracked(
     return publish_stream(actor, project, stream, None, expected_size, name, media_type, True)
 
 
+def publish_package_file(
+    *,
+    actor: Actor,
+    project: Project,
+    stream: Iterable[bytes],
+    expected_digest: str,
+    expected_size: int,
+    name: str,
+) -> Published:
+    """The same for a file of the package index, with the right to publish there alone."""
+    policy.require(actor, "package.publish", project)
+    return publish_stream(actor, project, stream, expected_digest, expected_size, name, "", True)
+
+
+def store_for_plane(
+    *, actor: Actor, stream: Iterable[bytes], expected_digest: str | None = None, expected_size: int | None = None
+) -> StoredBytes:
+    """Put bytes into the store that no project is to hold; `adopt_for_plane` makes their row. Raises as
+    `publish_upload`, without a quota."""
+    policy.require(actor, "artifact.store_for_plane")
+    with get_store().open_staging(expected_digest) as staging:
+        for chunk in stream:
+            staging.write(chunk)
+        staging.publish(expected_digest, expected_size, is_marked_damaged)
+    return staging.stored
+
+
+def adopt_for_plane(*, actor: Actor, stored: StoredBytes) -> Artifact:
+    """The row of what `store_for_plane` has stored; it reads no bytes, so it fits into a transaction. Something has to
+    cite the artifact, or it goes as garbage after its time of grace."""
+    policy.require(actor, "artifact.store_for_plane")
+    with transaction.atomic():
+        return register_artifact(actor, stored)
+
+
 def publish_stream(
     actor: Actor,
     project: Project,
@@ -155,18 +190,24 @@ def register(actor: Actor, project: Project, stored: StoredBytes, name: str, med
 
     Raises Conflict (`artifact_damaged`) where they were set aside while these came, so that these were not kept.
     """
-    digest, size = stored.digest, stored.size
     with transaction.atomic():
-        now = timezone.now()
-        # The lock on the row comes first: whoever collects garbage holds it while the bytes go.
-        Artifact.objects.filter(digest=digest).update(touched_at=now)
-        artifact, is_new = Artifact.objects.get_or_create(digest=digest, defaults={"size": size, "verified_at": now})
-        if is_new:
-            revive([digest])
-        repair_row(actor, artifact, stored, now)
-        if artifact.chunked_at is None:
-            save_chunk_digests([stored], now)
+        artifact = register_artifact(actor, stored)
         return Published(*get_or_create_holding(actor, project, artifact, name, media_type))
+
+
+def register_artifact(actor: Actor, stored: StoredBytes) -> Artifact:
+    """The row of stored bytes, in the caller's transaction."""
+    digest, size = stored.digest, stored.size
+    now = timezone.now()
+    # The lock on the row comes first: whoever collects garbage holds it while the bytes go.
+    Artifact.objects.filter(digest=digest).update(touched_at=now)
+    artifact, is_new = Artifact.objects.get_or_create(digest=digest, defaults={"size": size, "verified_at": now})
+    if is_new:
+        revive([digest])
+    repair_row(actor, artifact, stored, now)
+    if artifact.chunked_at is None:
+        save_chunk_digests([stored], now)
+    return artifact
 
 
 def revive(digests: Sequence[str]) -> None:

@@ -210,6 +210,7 @@ def check_node_count(needs: Needs, queue: str, nodes: Iterable[Node]) -> list[di
         need_gpu_memory_bytes=needs.gpu_memory_bytes,
         need_nodes=needs.nodes,
         need_extra=needs.extra,
+        need_labels=needs.labels,
     )
     why_not: Mapping[str, str] = {node.name: describe_shortfall(job, get_total_capacity(node)) for node in serving}
     able = [name for name, why in why_not.items() if not why]

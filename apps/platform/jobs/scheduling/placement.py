@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from apps.platform.jobs.models import Job
 from apps.platform.nodes.disks import describe_short_disks
 from apps.platform.nodes.extras import GANG
+from apps.platform.nodes.labels import find_missing_label, list_satisfied_requests
 from apps.platform.nodes.models import Node
 
 MAX_ESTIMATE_SECONDS = 30 * 86_400.0  # an estimate beyond it is none
@@ -27,6 +28,7 @@ class FreeCapacity:
     memory_bytes: int
     gpus: tuple[dict[str, Any], ...]  # those no running job holds
     extras: tuple[str, ...] = ()  # what it has beyond the core; no job takes any of it away
+    labels: tuple[str, ...] = ()  # likewise
 
     def subtract_needs(self, reserved_for: Job) -> FreeCapacity:
         """What is left when the needs of `kept` are set aside: less than nothing, where there is too little for it.
@@ -42,6 +44,7 @@ class FreeCapacity:
             memory_bytes=self.memory_bytes - reserved_for.need_memory_bytes,
             gpus=tuple(gpu for gpu in self.gpus if gpu["index"] not in aside),
             extras=self.extras,
+            labels=self.labels,
         )
 
 
@@ -57,6 +60,7 @@ def compute_free_capacity(node: Node, running: Iterable[Job]) -> FreeCapacity:
         memory_bytes=node.memory_bytes - sum(job.need_memory_bytes for job in jobs),
         gpus=tuple(gpu for gpu in node.gpus if gpu["index"] not in used_gpus),
         extras=tuple(node.extras),
+        labels=tuple(node.labels),
     )
 
 
@@ -131,7 +135,7 @@ def build_fits_filter(free: FreeCapacity) -> Q:
     largest = sorted((gpu["memory_bytes"] for gpu in free.gpus), reverse=True)
     for count, memory in enumerate(largest, start=1):
         gpus |= Q(need_gpus=count, need_gpu_memory_bytes__lte=memory)
-    extras = Q(need_extra__in=("", *free.extras))
+    extras = Q(need_extra__in=("", *free.extras), need_labels__in=list_satisfied_requests(free.labels))
     if GANG not in free.extras:
         extras &= Q(need_nodes=1)
     return Q(need_cpus__lte=free.cpus + 1e-9, need_memory_bytes__lte=free.memory_bytes) & gpus & extras
@@ -141,6 +145,8 @@ def describe_shortfall(job: Job, free: FreeCapacity) -> str:
     """Describe the resource that `free` lacks for `job`; empty if the job fits."""
     if missing := find_missing_extra(job, free):
         return _("lacks %(extra)s") % {"extra": missing}
+    if missing := find_missing_label(job.need_labels, free.labels):
+        return _("lacks the label %(label)s") % {"label": missing}
     if job.need_cpus > free.cpus + 1e-9:
         return _("needs %(need)g CPUs, %(free)g free") % {"need": job.need_cpus, "free": max(0.0, free.cpus)}
     if job.need_memory_bytes > free.memory_bytes:
@@ -176,8 +182,12 @@ def explain_why_not(
         return describe_hold(node, len(jobs))
     if node.short_disks:
         return _("is short of disk: %(what)s") % {"what": describe_short_disks(node.short_disks)}
+    if node.failed_checks:
+        return _("failed required checks of its doctor: %(checks)s") % {"checks": ", ".join(node.failed_checks)}
     if missing := find_missing_extra(job, get_total_capacity(node)):
         return _("lacks %(extra)s") % {"extra": missing}
+    if missing := find_missing_label(job.need_labels, node.labels):
+        return _("lacks the label %(label)s") % {"label": missing}
     never = describe_shortfall(job, get_total_capacity(node))
     if never:
         return _("is too small: %(what)s") % {"what": never}

@@ -72,7 +72,7 @@ def reserve_nodes(*, actor: Actor) -> int:
     """
     require(actor, "job.recover")
     online = [node for node in Node.objects.with_status() if node.status == "online"]  # type: ignore[attr-defined]
-    nodes = [node for node in online if not node.short_disks]  # such a node claims nothing
+    nodes = [node for node in online if not node.short_disks and not node.failed_checks]  # which would claim nothing
     running, reserved_by_node = load_by_node(nodes)
     release_unusable_reservations(reserved_by_node.values(), nodes)
     heads = find_queue_heads({queue for node in nodes for queue in node.queues})

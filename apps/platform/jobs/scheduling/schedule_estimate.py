@@ -160,6 +160,7 @@ def build_need_columns(needs: Needs) -> dict[str, Any]:
         "need_gpu_memory_bytes": needs.gpu_memory_bytes,
         "need_nodes": needs.nodes,
         "need_extra": needs.extra,
+        "need_labels": needs.labels,
     }
 
 

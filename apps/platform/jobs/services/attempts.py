@@ -62,7 +62,7 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
         gang = None
         with transaction.atomic():
             node = Node.objects.select_for_update().get(pk=node.pk)
-            if node.held_at or node.short_disks:
+            if node.held_at or node.short_disks or node.failed_checks:
                 return None
             needs = ("need_cpus", "need_memory_bytes", "devices")
             running = list(Job.objects.filter(node=node, state=JobState.RUNNING).only(*needs))

@@ -18,6 +18,7 @@ from apps.platform.jobs import notices
 from apps.platform.jobs.checkpoints import forget_checkpoint
 from apps.platform.jobs.descendants import Descendants
 from apps.platform.jobs.errors import PARENT_FAILED, output_missing, parent_failed
+from apps.platform.jobs.failure_notices import notify_of_failure
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobMember, JobOutput, JobReservation
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import ENDED, OPEN_MEMBERS, JobState, MemberState
@@ -156,6 +157,8 @@ def end_failed(actor: Actor, job: Job, error: Mapping[str, Any], guard: Mapping[
     )
     end_members(actor, job)
     record_move(job, message)
+    if error.get("code") != PARENT_FAILED:
+        notify_of_failure(job)
 
 
 def cancel_running(actor: Actor, job: Job, guard: Mapping[str, Any]) -> None:

@@ -87,6 +87,7 @@ def _insert(actor: Actor, project: Project, submission: Submission, checked: Val
         need_gpu_memory_bytes=needs.gpu_memory_bytes,
         need_nodes=needs.nodes,
         need_extra=needs.extra,
+        need_labels=needs.labels,
         time_limit_seconds=submission.time_limit_seconds or checked.kind.time_limit_seconds,
         max_attempts=submission.max_attempts or checked.kind.max_attempts,
         grant={**actor.as_record(), "scopes": sorted(actor.scopes) if actor.scopes is not None else None},

@@ -40,6 +40,7 @@ class FormItem:
     required: bool = False
     items: list[FormItem] = field(default_factory=list)
     datalist: str = ""  # id of the <datalist> whose entries a text field offers
+    suggestions: list[str] = field(default_factory=list)  # that a text field offers: the examples of its schema
     renews: str = ""  # selector of what else of the page changes with this field
     folded: bool = False  # a group that opens on demand
     open: bool = False  # one that does, and stands open: something in it is not as it was at first

@@ -8,12 +8,15 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from apps.core.errors import Invalid
 from apps.platform.jobs.kinds import GiB, Needs
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.specforms.fields import FormItem
+from apps.platform.nodes.labels import parse_requested_labels
 
 SCALES = {"cpus": 1, "memory_bytes": GiB, "gpus": 1, "gpu_memory_bytes": GiB, "nodes": 1}
 """What one of the field's unit is in the unit of Needs."""
+LABELS = "needs/labels"
 
 
 def build_needs_group(values: Mapping[str, str], errors: Mapping[str, str], needs: Needs) -> FormItem:
@@ -39,6 +42,17 @@ def build_needs_group(values: Mapping[str, str], errors: Mapping[str, str], need
         )
         for name, (label, unit, doc) in labels.items()
     ]
+    items.append(
+        FormItem(
+            kind="field",
+            pointer=LABELS,
+            label=_("Labels"),
+            doc=_("Only nodes that have all of them, with commas between: rack=3, nvme."),
+            control="text",
+            value=values.get(LABELS, ""),
+            error=errors.get(LABELS, ""),
+        )
+    )
     open_now = any(item.value or item.error for item in items)
     return FormItem(kind="group", pointer="needs", label=_("Resources"), items=items, folded=not open_now)
 
@@ -57,12 +71,18 @@ def read_needs(values: Mapping[str, str], needs: Needs) -> tuple[Needs | None, d
             )
         except (ValueError, OverflowError):
             errors[f"needs/{name}"] = _("%(text)s is not a number.") % {"text": text[:40]}
+    if text := values.get(LABELS, ""):
+        try:
+            overrides["labels"] = parse_requested_labels(text)
+        except Invalid as error:
+            errors[LABELS] = error.message
     return (replace(needs, **overrides) if overrides else None), errors
 
 
 def build_needs_values(job: Job, needs: Needs) -> dict[str, str]:
     """The fields as they were for `job`, where it did not take the kind's own."""
-    return {
+    labels = {LABELS: job.need_labels} if job.need_labels else {}
+    return labels | {
         f"needs/{name}": f"{getattr(job, f'need_{name}') / scale:g}"
         for name, scale in SCALES.items()
         if getattr(job, f"need_{name}") != getattr(needs, name)

@@ -221,6 +221,7 @@ class SpecForm:
             error=self.errors.get(pointer, ""),
             required=required and not nullable,
             datalist=self.datalists.get(pointer, self.datalists.get(INDEX.sub("/*", pointer), "")),
+            suggestions=[str(example) for example in schema.get("examples", [])],
         )
         match classify_schema(resolved, self.resolve_schema):
             case "group":

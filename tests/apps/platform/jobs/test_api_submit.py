@@ -42,7 +42,8 @@ def test_inputs_needs_and_parents_arrive(api, engineer, url, artifact, submit):
         ("a", artifact.pk, None),
         ("b", None, parent.pk),
     ]
-    assert made["needs"] == {"cpus": 0.1, "memory_bytes": 2**26, "gpus": 1, "gpu_memory_bytes": 0, "nodes": 1}
+    sizes = {"cpus": 0.1, "memory_bytes": 2**26, "gpus": 1, "gpu_memory_bytes": 0, "nodes": 1}
+    assert made["needs"] == {**sizes, "labels": []}
     assert made["parents"] == [{"id": parent.pk, "kind": "noop", "state": "queued"}]
     assert made["wait"]["summary"] == f"It waits for #{parent.pk} (Queued)."
 

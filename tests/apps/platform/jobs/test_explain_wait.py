@@ -109,6 +109,16 @@ def test_a_node_with_a_short_disk_takes_nothing_and_says_so(submit, claim, expla
     assert explain(job)["summary"] == f"No node has capacity: n1 {why}."
 
 
+def test_a_node_with_a_failed_required_check_takes_nothing_and_says_so(submit, claim, explain, node):
+    Node.objects.filter(pk=node.pk).update(failed_checks=["gpu.xid", "mem.ecc"])
+    job = submit()
+    assert claim() is None
+    why = "failed required checks of its doctor: gpu.xid, mem.ecc"
+    assert explain(job)["summary"] == f"No node has capacity: n1 {why}."
+    Node.objects.filter(pk=node.pk).update(failed_checks=[])
+    assert claim().pk == job.pk
+
+
 def test_parents(submit, child_of, explain):
     parent = submit()
     said = explain(child_of(parent))

@@ -1,10 +1,16 @@
 """What earlier jobs made fills the slots of later ones."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from django.utils import timezone
+
+from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.input_sources import MAX_JOBS, SOURCES, build_slot_choices, find_companions, list_output_choices
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.services import submit_job
+from apps.platform.jobs.submission import InputSpec, Submission
 
 pytestmark = pytest.mark.django_db
 
@@ -40,8 +46,9 @@ def test_every_slot_that_has_a_source_exists_on_both_sides():
     for kind, slots in SOURCES.items():
         known = {*KINDS[kind].inputs, *KINDS[kind].optional_inputs}
         assert set(slots) <= known
-        assert known - set(slots) <= {"table", "texts"}  # which a dataset fills
-        assert all(slot in KINDS[source].outputs for sources, slot in slots.values() for source in sources)
+        assert known - set(slots) <= {"table", "texts", "calibration"}  # which a dataset or a file fills
+        places = [(KINDS[source], slot) for sources, slot in slots.values() for source in sources]
+        assert all(slot in source.outputs or source.any_outputs for source, slot in places)
 
 
 def test_a_model_is_offered_and_brings_what_belongs_to_it(made, offered):
@@ -93,6 +100,33 @@ def test_many_jobs_cost_no_more(made, actor_for, engineer, project, django_asser
     job, actor = made("train", "a"), actor_for(engineer)
     facts = {"kind": "train", "state": "succeeded", "spec": "{}", "grant": {}, "time_limit_seconds": 60}
     Job.objects.bulk_create(Job(project=project, **facts) for _ in range(MAX_JOBS))
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(5):
         assert list_output_choices(actor, project, "compile") == []  # the only one that made something is too old
     assert job.outputs.count() == 6
+
+
+def test_a_job_takes_the_newest_schedules_of_its_project_by_itself(made, actor_for, engineer, project, other_project):
+    """Not those of a job that failed, of another project, or that are damaged; and none over what is given."""
+    made("train", "a")
+    old, damaged, _ = made("compile", "b"), made("compile", "c"), made("compile", "d", state="failed")
+    made("compile", "e", where=other_project)
+    Artifact.objects.filter(pk=damaged.outputs.get(slot="schedules").artifact_id).update(damaged_at=timezone.now())
+    model = {slot: f"a{KINDS['train'].outputs.index(slot)}" + "0" * 62 for slot in ("model", "manifest", "heldout")}
+    newest = old.outputs.get(slot="schedules").artifact_id
+    for given, expected in (({}, newest), ({"schedules": model["heldout"]}, model["heldout"])):
+        inputs = [InputSpec(slot=slot, digest=digest) for slot, digest in (model | given).items()]
+        submission = Submission(kind="compile", spec={}, inputs=inputs)
+        job, _ = submit_job(actor=actor_for(engineer), project=project, submission=submission)
+        assert job.inputs.get(slot="schedules").artifact_id == expected
+
+
+def test_a_form_beside_the_recommended_one_brings_only_its_own_files(made, offered, monkeypatch):
+    """Else a version would get every form of a quantization, and with them one that lost too much."""
+    slots = (*KINDS["quantize"].outputs, "int8_onnx", "int8_onnx_manifest", "int8_onnx_figures", "int8_static")
+    monkeypatch.setitem(KINDS, "quantize", replace(KINDS["quantize"], outputs=slots))
+    made("quantize", "a")
+    found = offered("register")
+    digests = {slot: f"a{place:x}" + "0" * 62 for place, slot in enumerate(slots)}
+    assert set(find_companions("register", "int8", digests["model"], found)) == {"int8_manifest", "int8_figures"}
+    companions = find_companions("register", "int8_onnx", digests["int8_onnx"], found)
+    assert companions == {slot: digests[slot] for slot in ("int8_onnx_manifest", "int8_onnx_figures")}

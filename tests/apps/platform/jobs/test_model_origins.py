@@ -11,7 +11,7 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.services import submit_job
 from apps.platform.jobs.submission import InputSpec, Submission
-from apps.platform.nodes.extras import LANGUAGE
+from apps.platform.nodes.extras import LANGUAGE, ONNX
 from apps.platform.nodes.models import Node
 
 pytestmark = pytest.mark.django_db
@@ -92,3 +92,41 @@ def test_without_the_extra_it_is_not_queued(evaluate, train, node):
         evaluate(model)
     assert [(error["code"], error["field"]) for error in failure.value.errors] == [("extra_missing", "/kind")]
     assert not Job.objects.filter(kind="evaluate").exists()
+
+
+@pytest.fixture
+def export(project, engineer, actor_for, hold):
+    def submit(model: InputSpec, **spec) -> Job:
+        manifest = InputSpec(slot="manifest", digest=hold("d1" + "0" * 62).pk)
+        submission = Submission(kind="export", spec=spec, inputs=[model, manifest])
+        return submit_job(actor=actor_for(engineer), project=project, submission=submission)[0]
+
+    return submit
+
+
+def test_a_language_model_is_not_queued_to_be_exported(train, export):
+    """Made already, or to be made yet by a job; one of images is taken."""
+    digest = train(letter="a")
+    waiting = Job.objects.get(outputs__artifact=digest)
+    cases = {"digest": InputSpec(slot="model", digest=digest)}
+    cases["job"] = InputSpec(slot="model", job_id=waiting.pk, job_slot="model")
+    for filled, model in cases.items():
+        with pytest.raises(Invalid) as failure:
+            export(model)
+        errors = [(error["code"], error["field"]) for error in failure.value.errors]
+        assert errors == [("family_unsupported", f"/inputs/model/{filled}")]
+    assert export(InputSpec(slot="model", digest=train("train_image", letter="c"))).need_extra == ""
+
+
+def test_onnx_that_is_named_needs_a_node_that_has_it(train, export, node):
+    model = InputSpec(slot="model", digest=train("train_image"))
+    with pytest.raises(Invalid) as failure:
+        export(model, forms=["pt2", "onnx"])
+    error = failure.value.errors[0]
+    assert (error["code"], error["field"], "deepseek-offline[onnx]" in error["hint"]) == (
+        "extra_missing",
+        "/spec/forms",
+        True,
+    )
+    Node.objects.update(extras=[ONNX])
+    assert export(model, forms=["pt2", "onnx"]).need_extra == ONNX

@@ -164,6 +164,15 @@ def test_the_log_is_searched_whole(engineer, web, running, say, page):
     assert 'id="L51"' in text_of(client.get(page(f"/{running.pk}/log?line=51")))
 
 
+def test_a_failed_job_names_a_known_hardware_conflict_of_its_log(engineer, web, running, say, fail, page):
+    say(running, "epoch 3", "RuntimeError: ... Error 802: system not yet initialized")
+    assert "Known hardware conflict" not in text_of(web(engineer).get(page(f"/{running.pk}")))
+    fail(running)
+    text = text_of(web(engineer).get(page(f"/{running.pk}")))
+    assert "<code>fabric-manager-missing</code>" in text
+    assert "Install nvidia-fabricmanager of exactly the driver" in text
+
+
 def test_a_failed_job_shows_where_a_retry_would_go_on(engineer, web, running, keep_checkpoint, fail, page):
     keep_checkpoint(running, 1200)
     fail(running)

@@ -10,10 +10,10 @@ from apps.platform.nodes.services import register_node
 @pytest.mark.parametrize(
     ("installed", "programs", "hosts", "found"),
     [
-        (True, True, ["a"], ["collect", "collect-browser", "language"]),
-        (True, False, ["a"], ["collect", "language"]),
+        (True, True, ["a"], ["collect", "collect-browser", "language", "onnx"]),
+        (True, False, ["a"], ["collect", "language", "onnx"]),
         (False, True, ["a"], []),
-        (True, True, [], ["language"]),
+        (True, True, [], ["language", "onnx"]),
     ],
 )
 def test_what_is_there_is_found(monkeypatch, installed, programs, hosts, found):

@@ -1,0 +1,70 @@
+"""The form of a schedule. It reads text; what is allowed the services decide."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from apps.platform.accounts.forms import list_zone_choices
+from apps.platform.calendars.models import Schedule
+from apps.platform.calendars.recurrence import MAX_CRON_LENGTH
+from apps.platform.calendars.states import CatchUp, Overlap
+from apps.platform.calendars.targets import SCHEDULE_TARGETS
+
+MAX_REQUEST_LENGTH = 100_000
+
+
+def list_target_choices() -> list[tuple[str, Any]]:
+    return [(key, target.label) for key, target in sorted(SCHEDULE_TARGETS.items())]
+
+
+def list_named_zones() -> list[tuple[str, Any]]:
+    """Without the browser's own, which the dispatcher does not know."""
+    return [choice for choice in list_zone_choices() if choice[0]]
+
+
+class ScheduleForm(forms.Form):
+    name = forms.CharField(max_length=60, label=_("Name"), help_text=_("Unique in the project."))
+    cron = forms.CharField(
+        max_length=MAX_CRON_LENGTH,
+        label=_("Cron expression"),
+        help_text=_("Minute, hour, day of month, month, day of week, for instance 30 2 * * mon-fri; or @daily."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "placeholder": "30 2 * * mon-fri"}),
+    )
+    timezone = forms.ChoiceField(choices=list_named_zones, label=_("Time zone"), initial="UTC")
+    overlap = forms.ChoiceField(
+        choices=Overlap.choices, label=_("If the former has not ended"), initial=Overlap.SKIP.value
+    )
+    catch_up = forms.ChoiceField(
+        choices=CatchUp.choices, label=_("Times missed while the plane is down"), initial=CatchUp.LAST.value
+    )
+    target = forms.ChoiceField(choices=list_target_choices, label=_("Submits a"))
+    request = forms.CharField(
+        max_length=MAX_REQUEST_LENGTH,
+        label=_("Request"),
+        help_text=_("JSON, as the REST interface takes it. A template without a version takes the newest."),
+        widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false", "class": "mono"}),
+    )
+
+    def clean_request(self) -> dict[str, Any]:
+        try:
+            body = json.loads(self.cleaned_data["request"])
+        except (ValueError, RecursionError) as failure:
+            raise forms.ValidationError(gettext("This is no JSON: %(failure)s") % {"failure": failure}) from None
+        if not isinstance(body, dict):
+            raise forms.ValidationError(gettext("A request is a JSON object: {...}."))
+        return body
+
+
+def build_initial(schedule: Schedule) -> dict[str, Any]:
+    """What the form of an existing schedule begins with."""
+    names = ("name", "cron", "timezone", "overlap", "catch_up", "target")
+    return {**{name: getattr(schedule, name) for name in names}, "request": format_request(schedule.request)}
+
+
+def format_request(body: Any) -> str:
+    return json.dumps(body, indent=2, ensure_ascii=False)
