@@ -26,10 +26,14 @@ from apps.ml.experiments.markdown import render_markdown
 from apps.ml.experiments.metrics import chart_options
 from apps.ml.experiments.metrics.chart_options import ChartOptions
 from apps.ml.experiments.models import Metric, Run
+from apps.ml.experiments.ranking import COMPILE
+from apps.ml.experiments.tradeoff.page import build_tradeoff_context
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
+from apps.platform.jobs.models import JobOutput
+from apps.platform.jobs.status.verification_summary import SLOT, VerificationSummary, find_verification
 
-TABS = ("overview", "metrics", "diagnostics", "artifacts", "environment", "lineage", "audit")
+TABS = ("overview", "metrics", "diagnostics", "trade-off", "artifacts", "environment", "lineage", "audit")
 DRAWN_TABS = ("overview", "metrics")
 METRICS = 200  # of one run, on its page
 CHARTS = 16  # on one page; the others are a click away
@@ -50,7 +54,7 @@ def render_run(
     """One tab of the page; `more` says what became of a form on it."""
     measured, system = queries.split_metrics(actor, run, METRICS)
     metrics = sort_metrics(measured)
-    context = build_head_context(run, metrics, tab) | build_file_context(actor, run, tab)
+    context = build_head_context(run, metrics, tab) | build_file_context(request, actor, run, tab)
     context |= build_tab_context(request, actor, run, metrics, system, tab) | more
     context["may_annotate"] = policy.is_allowed(actor, "run.annotate", run)
     wrong = context.get("wrong")
@@ -109,15 +113,19 @@ def sort_metrics(metrics: Sequence[Metric]) -> list[Metric]:
     return [by_key[key] for key in queries.sort_by_preference(by_key)]
 
 
-def build_file_context(actor: Actor, run: Run, tab: str) -> dict[str, Any]:
-    """Whether there are diagnostics, on every tab; on the overview the first files too, on their own what is drawn. One
-    query, and what the bytes take."""
+def build_file_context(request: HttpRequest, actor: Actor, run: Run, tab: str) -> dict[str, Any]:
+    """Whether there are diagnostics and a trade-off, on every tab; on the overview the first files too, on their own
+    what is drawn. One query, and what the bytes take."""
+    context: dict[str, Any] = {}
     if tab == "overview":
-        artifacts, more, has_diagnostics = list_first_files(actor, run, ARTIFACTS)
-        return {"artifacts": artifacts, "more_artifacts": more, "has_diagnostics": has_diagnostics}
-    files = find_files(actor, run)
-    diagnostics = build_diagnostics_context(actor, run, files) if tab == "diagnostics" else {}
-    return diagnostics | {"has_diagnostics": bool(files)}
+        context["artifacts"], context["more_artifacts"], files = list_first_files(actor, run, ARTIFACTS)
+    else:
+        files = find_files(actor, run)
+    if tab == "diagnostics":
+        context = build_diagnostics_context(actor, run, files)
+    elif tab == "trade-off":
+        context = build_tradeoff_context(request, actor, run, files)
+    return context | {"has_diagnostics": bool(files), "has_tradeoff": files.tradeoff is not None}
 
 
 def build_tab_context(
@@ -126,7 +134,7 @@ def build_tab_context(
     """What only this tab shows."""
     match tab:
         case "overview":
-            context = {"params": queries.list_params(actor, run)}
+            context = {"params": queries.list_params(actor, run), "verification": get_verification(run)}
             context |= build_annotation_context(actor, run) | build_usage_context(actor, run)
             return context | build_chart_context(request, run, metrics, system, tab)
         case "metrics":
@@ -138,6 +146,13 @@ def build_tab_context(
         case "audit":
             return {"events": get_timeline(actor, "run", run.pk)}
     return {}
+
+
+def get_verification(run: Run) -> VerificationSummary | None:
+    """Where the model that the run's job compiled was proven."""
+    if run.job_id is None or run.kind != COMPILE:
+        return None
+    return find_verification(JobOutput.objects.filter(job_id=run.job_id, slot=SLOT))
 
 
 def build_annotation_context(actor: Actor, run: Run) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from apps.platform.jobs.spec_validation import combine_errors, parse_model
 from apps.platform.jobs.submission import build_error
 from deepseek.clean.spec import CleanSpec
 from deepseek.compile.spec import CompileSpec
+from deepseek.export.spec import ExportSpec
 from deepseek.messages import Message
 from deepseek.quantize.spec import QuantizeSpec
 from deepseek.spec_errors import build_spec_error
@@ -55,6 +56,16 @@ class ChainParameters(BaseModel):
         default=CompileSpec(),
         title=gettext_noop("Compile"),
         description=gettext_noop("How the compiled form is built and evaluated."),
+    )
+    with_export: bool = Field(
+        False,
+        title=gettext_noop("Export too"),
+        description=gettext_noop("Write the model for other programs too, and register the TorchScript form of it."),
+    )
+    export: ExportSpec = Field(
+        default=ExportSpec(),
+        title=gettext_noop("Export"),
+        description=gettext_noop("Which forms are written for other programs, where they are."),
     )
     note: str = Field(
         "",
@@ -269,7 +280,7 @@ def build_unknown_column_error(name: str, where: str, columns: Sequence[str]) ->
 
 
 def build_chain_steps(values: ChainParameters, ground: TemplateInputs) -> list[dict[str, Any]]:
-    """clean -> train -> quantize and compile -> register, which takes all three forms of the model."""
+    """clean -> train -> quantize, compile and export -> register, which takes all forms of the model."""
     table = {"table": {"digest": ground.table.artifact_id}}
     steps = []
     if not values.skip_cleaning:
@@ -281,11 +292,17 @@ def build_chain_steps(values: ChainParameters, ground: TemplateInputs) -> list[d
         **from_step("quantize", int8="model", int8_manifest="manifest", int8_figures="figures"),
         **from_step("compile", compiled="model", compiled_manifest="manifest", compiled_figures="figures"),
     }
+    exports = []
+    if values.with_export:
+        exports.append(build_step("export", values.export, trained))
+        if not values.export.forms or "torchscript" in values.export.forms:
+            forms |= from_step("export", exported="model", exported_manifest="manifest", exported_figures="figures")
     return [
         *steps,
         build_step("train", values.train, table),
         build_step("quantize", values.quantize, trained),
         build_step("compile", values.compile, trained),
+        *exports,
         {"name": "register", "kind": "register", "spec": {"note": values.note}, "inputs": forms}
         | {"register": {"model": ground.model}},
     ]
@@ -308,13 +325,14 @@ TEMPLATES: dict[str, PipelineTemplate] = {
             "them as one version of the model."
         ),
         parameters=ChainParameters,
-        kinds={name: name for name in ("clean", "train", "quantize", "compile", "register")},
+        kinds={name: name for name in ("clean", "train", "quantize", "compile", "export", "register")},
         waits={
             "clean": (),
             "train": ("clean",),
             "quantize": ("train",),
             "compile": ("train",),
-            "register": ("train", "quantize", "compile"),
+            "export": ("train",),
+            "register": ("train", "quantize", "compile", "export"),
         },
         complete=complete_chain,
         faults=find_chain_faults,

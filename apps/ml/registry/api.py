@@ -16,6 +16,7 @@ from apps.core import policy
 from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.data.datasets.requests import validate_body
 from apps.ml.registry import queries, services
+from apps.ml.registry.blocks import find_block
 from apps.ml.registry.documents import read_document
 from apps.ml.registry.evaluations.comparison import build_variant_figures, pair_variants
 from apps.ml.registry.models import Model, ModelVersion
@@ -32,6 +33,7 @@ from apps.ml.registry.serializers import (
     ModelVersionSerializer,
     PromotionBody,
     RollbackBody,
+    UnblockBody,
     VersionComparisonSerializer,
 )
 from apps.ml.registry.states import PRODUCTION
@@ -135,6 +137,19 @@ class PromoteView(APIView):
         return Response(payload, status=status.HTTP_201_CREATED, headers={"Location": payload["links"]["self"]})
 
 
+class UnblockView(APIView):
+    @extend_schema(
+        operation_id="model_versions_unblock", request=UnblockBody, responses={200: ModelVersionDetailSerializer}
+    )
+    def post(self, request: Request, project: str, name: str, version: str) -> Response:
+        """Let a blocked version be used again. What was revoked and rolled back stays so."""
+        version_row = get_request_version(request, project, name, version)
+        policy.require(request.actor, "model.unblock", version_row.model)
+        body = validate_body(UnblockBody, request.data)
+        services.lift_block(actor=request.actor, version=version_row, **body)
+        return Response(render_version_detail(request, version_row))
+
+
 class CompareView(APIView):
     @extend_schema(operation_id="model_versions_compare", parameters=[WITH], responses=VersionComparisonSerializer)
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
@@ -194,13 +209,14 @@ def get_request_version(request: Request, project: str, name: str, version: str)
 
 
 def render_version_detail(request: Request, version: ModelVersion) -> dict[str, Any]:
-    """Everything of a version; six queries beside its own."""
+    """Everything of a version; seven queries beside its own."""
     row: Any = version
     document, project = read_document(version.document), version.model.project
     for name in DOCUMENT_FIELDS:
         setattr(row, name, document[name])
     row.listed = queries.list_variants(request.actor, version)
     row.frozen = document["files"]
+    row.block = find_block(version)
     row.trained_on = [
         {"dataset": data.dataset.name, "version": data.number, "digest": data.digest}
         for data in list_training_data(next(iter(row.listed), None), version.project_id)

@@ -32,5 +32,6 @@ urlpatterns = [
     path(f"{VERSION}/card.md", card_api.CardMarkdownView.as_view(), name="api-version-card-md"),
     path(f"{VERSION}/card.html", card_api.CardHtmlView.as_view(), name="api-version-card-html"),
     path(f"{VERSION}/promote", api.PromoteView.as_view(), name="api-model-promote"),
+    path(f"{VERSION}/unblock", api.UnblockView.as_view(), name="api-model-unblock"),
     path(f"{VERSION}/compare", api.CompareView.as_view(), name="api-model-compare"),
 ]

@@ -6,6 +6,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.ml.experiments.files import tree
 from apps.ml.experiments.files.tree import Entry
+from apps.ml.registry.blocks import find_block, require_unblocked
 from apps.ml.registry.models import Alias, ModelVersion
 from apps.ml.registry.sources import EXTERNAL_SCHEMES, find_source_folder, list_frozen_files
 from apps.ml.registry.states import PROTECTED
@@ -27,13 +28,16 @@ def get_download_address(version: ModelVersion) -> str:
     """Where a client fetches the files of a version.
 
     That is the folder that it was made of, as long as it holds the same bytes; else, and always of what is in
-    production, the version's own place, whose bytes are those of its digest. Two queries, three of a protected one.
+    production or blocked, the version's own place, whose bytes are those of its digest. Three queries, four of a
+    protected one.
     """
     if not version.by_client:
         return get_own_address(version)
     if version.source.partition(":")[0].lower() in EXTERNAL_SCHEMES:
         return version.source
     if Alias.objects.filter(version=version, name__in=PROTECTED).exists():
+        return get_own_address(version)
+    if find_block(version) is not None:
         return get_own_address(version)
     owner, folder = find_source_folder(version)
     if owner is None or owner.deleted_at is not None:
@@ -42,6 +46,14 @@ def get_download_address(version: ModelVersion) -> str:
     if tree.list_files_below(owner, folder, len(frozen) + 1) != frozen:
         return get_own_address(version)
     return f"{tree.get_artifact_uri(owner)}/{folder}".rstrip("/")
+
+
+def find_usable_version(actor: Actor, project: Project, key: int) -> ModelVersion | None:
+    """The version whose files are to be fetched. Raises Conflict `version_blocked`."""
+    version = find_version(actor, project, key)
+    if version is not None:
+        require_unblocked(version)
+    return version
 
 
 def find_version(actor: Actor, project: Project, key: int) -> ModelVersion | None:
@@ -67,8 +79,8 @@ def list_folder_entries(actor: Actor, project: Project, key: int, folder: str) -
 
 
 def find_file(actor: Actor, project: Project, key: int, path: str) -> tuple[Artifact, str, str] | None:
-    """(artifact, path, media type) of a file of a version, or None."""
-    version = find_version(actor, project, key)
+    """(artifact, path, media type) of a file of a version, or None. Raises Conflict `version_blocked`."""
+    version = find_usable_version(actor, project, key)
     if version is None:
         return None
     if version.by_client:

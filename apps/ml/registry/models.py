@@ -234,6 +234,7 @@ class AliasMove(models.Model):
 
 
 # At the end: they name the tables above.
+from apps.ml.registry.block_models import VersionBlock  # noqa: E402
 from apps.ml.registry.evaluation_models import (  # noqa: E402
     PREDICTIONS,
     Evaluation,
@@ -255,4 +256,5 @@ __all__ = [
     "ModelVersion",
     "ModelVersionTag",
     "Variant",
+    "VersionBlock",
 ]

@@ -15,6 +15,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job, JobInput, JobOutput
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.models import Edge
+from deepseek.register.spec import QUANTIZED_FORMS
 
 MODEL_SLOT, HELDOUT_SLOT = "model", "heldout"
 FORM_OUTPUTS = ((MODEL_SLOT, ""), ("manifest", "_manifest"), ("figures", "_figures"))
@@ -110,11 +111,11 @@ def build_version_edges(job: Job, version: ModelVersion, variants: Sequence[Vari
 def build_model_edges(
     job: Job, inputs: Mapping[str, End], outputs: Iterable[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 ) -> list[EdgeSpec]:
-    """Of a job that makes a model: what went in by each slot, and the file that came out."""
+    """Of a job that makes a model: what went in by each slot, and the files that came out."""
     job_node = build_job_end(job)
     edges = [EdgeSpec.between(end, job_node, slot) for slot, end in inputs.items()]
     return edges + [
         EdgeSpec.between(job_node, build_artifact_end(artifact.pk, name), slot)
         for slot, artifact, name, _, _ in outputs
-        if slot == MODEL_SLOT
+        if slot in (MODEL_SLOT, *QUANTIZED_FORMS)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, When
 
 from apps.core import policy
 from apps.core.actors import Actor
@@ -17,6 +17,7 @@ from apps.ml.registry.models import (
     ModelVersionFile,
     ModelVersionQuerySet,
     Variant,
+    VersionBlock,
 )
 from apps.ml.registry.states import PRODUCTION, SUBJECT
 from apps.platform.accounts.models import Project
@@ -74,13 +75,17 @@ def list_versions(actor: Actor, model: Model) -> ModelVersionQuerySet:
 
 
 def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelVersion:
-    """A version by its number or by its digest, with its run, or NotFound; Invalid for what is neither."""
+    """A version by its number or by its digest, with its run, or NotFound; Invalid for what is neither.
+
+    `is_blocked` stands on it, so that a page asks for the block only where there is one.
+    """
     policy.require(actor, "model.view", project)
     version = (
         ModelVersion.objects.visible_to(actor)
         .select_related("model__project", "run", "logged_model")
         .filter(model__project=project, model__name=name, model__deleted_at=None)
         .filter(**build_number_filter(which))
+        .annotate(is_blocked=Exists(VersionBlock.objects.filter(version=OuterRef("pk"), lifted_at=None)))
         .first()
     )
     if version is None:

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
-from apps.ml.registry.models import Alias, AliasMove, Model, ModelVersion, Variant
+from apps.ml.registry.models import Alias, AliasMove, Model, ModelVersion, Variant, VersionBlock
 from apps.ml.registry.states import MoveKind
 
 NO_DEADLINE = "As the project's policy says."
@@ -135,7 +135,15 @@ class ModelFileSerializer(serializers.Serializer[Any]):
     size = serializers.IntegerField(help_text="Bytes.")
 
 
+class VersionBlockSerializer(serializers.ModelSerializer[VersionBlock]):
+    class Meta:
+        model = VersionBlock
+        fields = ["reason", "blocked_by", "blocked_at"]
+        read_only_fields = fields
+
+
 class ModelVersionDetailSerializer(ModelVersionSerializer):
+    block = VersionBlockSerializer(allow_null=True, help_text="Why it must not be used; null: it is not blocked.")
     features = serializers.JSONField(help_text="Names of the inputs, in their order.")
     classes = serializers.JSONField(help_text="Of a classification, in the order of the outputs.")
     signature = serializers.JSONField()
@@ -150,6 +158,7 @@ class ModelVersionDetailSerializer(ModelVersionSerializer):
     class Meta(ModelVersionSerializer.Meta):
         fields = [
             *ModelVersionSerializer.Meta.fields,
+            "block",
             "features",
             "classes",
             "signature",
@@ -162,6 +171,10 @@ class ModelVersionDetailSerializer(ModelVersionSerializer):
             "links",
         ]
         read_only_fields = fields
+
+
+class UnblockBody(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=2000, help_text="Goes into the audit trail as written.")
 
 
 class PromotionBody(serializers.Serializer[Any]):

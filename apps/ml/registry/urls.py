@@ -31,4 +31,5 @@ urlpatterns = [
     path(f"{VERSION}/evaluate", evaluation_views.evaluate, name="evaluate"),
     path(f"{VERSION}/promote", views.promote, name="promote"),
     path(f"{VERSION}/alias", views.set_alias, name="set_alias"),
+    path(f"{VERSION}/unblock", views.unblock, name="unblock"),
 ]

@@ -19,6 +19,7 @@ from apps.core.messages import translate_error, translate_message
 from apps.core.policy import is_allowed
 from apps.core.request_values import parse_int
 from apps.ml.registry import presenters, queries, services
+from apps.ml.registry.blocks import find_block, find_rollback
 from apps.ml.registry.client_presenters import build_client_context
 from apps.ml.registry.documents import read_document
 from apps.ml.registry.evaluations.prediction_notes import describe_evaluation_predictions
@@ -96,7 +97,7 @@ def render_model(
 
 def build_rollback_context(actor: Actor, model: Model) -> dict[str, Any]:
     """What a rollback would go back to now, and whether this person may do it."""
-    top, target = queries.get_holders(model, PRODUCTION)
+    top, target = find_rollback(model, PRODUCTION)
     return {
         "move": top,
         "target": target,
@@ -151,6 +152,7 @@ def build_page_head(actor: Actor, version: ModelVersion, variants: list[Variant]
     aliases = queries.list_aliases(actor, version.model)
     production = next((alias.version for alias in aliases if alias.name == PRODUCTION), None)
     is_production = production is not None and production.pk == version.pk
+    block = find_block(version) if version.is_blocked else None
     pending = None if is_production else find_pending_promotion(version)
     mine = build_side(version, variants, {row.name: verify_variant_bytes(row, deep=False) for row in variants})
     return {
@@ -169,10 +171,13 @@ def build_page_head(actor: Actor, version: ModelVersion, variants: list[Variant]
         else None,
         "rows": presenters.build_variant_rows(mine),
         **build_predictions_note(version),
+        "version_block": block,
+        "may_unblock": block is not None and is_allowed(actor, "model.unblock", version.model),
         "may_promote": not is_production
+        and block is None
         and pending is None
         and is_allowed(actor, "model.request_promotion", version.model),
-        "may_alias": is_allowed(actor, "model.set_alias", version.model),
+        "may_alias": block is None and is_allowed(actor, "model.set_alias", version.model),
         **(build_rollback_context(actor, version.model) if is_production else {}),
     }
 
@@ -371,6 +376,20 @@ def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponse:
         return render_model(request, actor, model, "versions", refused=refused, status=error.status)
     messages.success(request, _("Production points to %(version)s again.") % {"version": move.to_version})
     return redirect("registry:model", project=where.slug, name=name)
+
+
+@require_POST
+def unblock(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
+    """Lift the block of a version, for the reason that was typed."""
+    actor, where = get_project_context(request, project)
+    version_row = queries.get_version(actor, where, name, version)
+    try:
+        services.lift_block(actor=actor, version=version_row, reason=request.POST.get("reason", "").strip())
+    except (Conflict, Invalid) as error:
+        messages.warning(request, format_error(error))
+    else:
+        messages.success(request, _("%(version)s is not blocked any more.") % {"version": version_row})
+    return redirect("registry:version", project=where.slug, name=name, version=version_row.number)
 
 
 @require_POST

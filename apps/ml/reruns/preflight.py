@@ -204,6 +204,7 @@ def build_submission(run: Run, *, priority: int = 0, idempotency_key: str | None
             gpu_memory_bytes=job.need_gpu_memory_bytes,
             nodes=job.need_nodes,
             extra=job.need_extra,
+            labels=job.need_labels,
         ),
         max_attempts=job.max_attempts,
         time_limit_seconds=job.time_limit_seconds,

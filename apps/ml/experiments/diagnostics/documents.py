@@ -7,7 +7,7 @@ or of another schema is left out; it stays among the artifacts.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -22,11 +22,14 @@ from apps.platform.artifacts.services import get_artifact, require_undamaged
 from apps.platform.artifacts.verification import read_verified
 from deepseek.diagnostics.document import DIAGNOSTICS_NAME, Diagnostics
 from deepseek.diagnostics.samples import SAMPLES, SAMPLES_NAME, Samples
+from deepseek.quantize.document import TRADEOFF_NAME, Tradeoff
 
 DIAGNOSTICS_PATH, SAMPLES_PATH = f"diagnostics/{DIAGNOSTICS_NAME}", f"samples/{SAMPLES_NAME}"
+TRADEOFF_PATH = f"tradeoff/{TRADEOFF_NAME}"
+DOCUMENT_PATHS = (DIAGNOSTICS_PATH, SAMPLES_PATH, TRADEOFF_PATH)
 PLOTS = "plots/"
 MAX_PLOTS = 50
-DIAGNOSTICS_BYTES, SAMPLES_BYTES = 4 << 20, 16 << 20
+DIAGNOSTICS_BYTES, SAMPLES_BYTES, TRADEOFF_BYTES = 4 << 20, 16 << 20, 4 << 20
 
 T = TypeVar("T")
 
@@ -37,6 +40,7 @@ class DiagnosticFiles:
 
     diagnostics: RunArtifact | None = None
     samples: RunArtifact | None = None
+    tradeoff: RunArtifact | None = None  # of the forms of one model; its tab is another
     plots: list[RunArtifact] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -46,21 +50,25 @@ class DiagnosticFiles:
 def find_files(actor: Actor, run: Run) -> DiagnosticFiles:
     """One query."""
     policy.require(actor, "run.view", run)
-    is_document = Q(path__in=(DIAGNOSTICS_PATH, SAMPLES_PATH)) | Q(path__startswith=PLOTS)
-    rows = list(RunArtifact.objects.filter(is_document, run=run).order_by("path")[: MAX_PLOTS + 2])
+    is_document = Q(path__in=DOCUMENT_PATHS) | Q(path__startswith=PLOTS)
+    rows = list(RunArtifact.objects.filter(is_document, run=run).order_by("path")[: MAX_PLOTS + len(DOCUMENT_PATHS)])
+    return sort_files(rows)
+
+
+def sort_files(rows: Sequence[RunArtifact]) -> DiagnosticFiles:
+    """Those of the rows that are drawn."""
     by_path = {row.path: row for row in rows}
-    plots = [row for row in rows if row.path.startswith(PLOTS)]
-    return DiagnosticFiles(by_path.get(DIAGNOSTICS_PATH), by_path.get(SAMPLES_PATH), plots)
+    documents = (by_path.get(path) for path in DOCUMENT_PATHS)
+    return DiagnosticFiles(*documents, plots=[row for row in rows if row.path.startswith(PLOTS)])
 
 
-def list_first_files(actor: Actor, run: Run, limit: int) -> tuple[list[RunArtifact], bool, bool]:
-    """(the first files of a run by their paths, whether there are more, whether some are drawn); one query."""
+def list_first_files(actor: Actor, run: Run, limit: int) -> tuple[list[RunArtifact], bool, DiagnosticFiles]:
+    """(the first files of a run by their paths, whether there are more, which documents are drawn); one query."""
     policy.require(actor, "run.view", run)
     first = RunArtifact.objects.filter(run=run).order_by("path").values("pk")[: limit + 1]
-    is_listed = Q(pk__in=first) | Q(path__in=(DIAGNOSTICS_PATH, SAMPLES_PATH))
+    is_listed = Q(pk__in=first) | Q(path__in=DOCUMENT_PATHS)
     rows = list(RunArtifact.objects.filter(is_listed, run=run).order_by("path"))
-    is_drawn = any(row.path in (DIAGNOSTICS_PATH, SAMPLES_PATH) for row in rows)
-    return rows[:limit], len(rows) > limit, is_drawn
+    return rows[:limit], len(rows) > limit, sort_files(rows)
 
 
 def read_diagnostics(actor: Actor, run: Run, file: RunArtifact | None) -> Diagnostics | None:
@@ -71,6 +79,18 @@ def read_diagnostics(actor: Actor, run: Run, file: RunArtifact | None) -> Diagno
 def read_samples(actor: Actor, run: Run, file: RunArtifact | None) -> Samples | None:
     """Likewise."""
     return _read(actor, run, file, SAMPLES_BYTES, SAMPLES.validate_json)
+
+
+def read_tradeoff(actor: Actor, run: Run, file: RunArtifact | None) -> Tradeoff | None:
+    """Likewise."""
+    document = _read(actor, run, file, TRADEOFF_BYTES, Tradeoff.model_validate_json)
+    return document if document is not None and is_complete(document) else None
+
+
+def is_complete(document: Tradeoff) -> bool:
+    """Whether every form has a time, and one is recommended: a page begins with it."""
+    has_times = all(form.timings for form in document.variants) and document.batches and document.threads
+    return bool(has_times) and any(form.verdict == "recommended" for form in document.variants)
 
 
 def _read(actor: Actor, run: Run, file: RunArtifact | None, limit: int, parse: Callable[[bytes], T]) -> T | None:

@@ -138,6 +138,7 @@ def build_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
         "max_abs_error": agreement.get("max_abs_error"),
         "same_class": index_metrics([agreement["same_class"]]) if agreement.get("same_class") else {},
         "notes": figures.get("notes") or [],
+        **({"allowance": figures["allowance"]} if figures.get("allowance") else {}),  # of a quantized form
     }
 
 

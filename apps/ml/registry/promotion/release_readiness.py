@@ -9,8 +9,10 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.core.messages import translate_message
 from apps.ml.registry.evaluations.comparison import MetricComparison, Verdict
 from apps.ml.registry.gates.verdicts import GateResult
+from apps.ml.registry.promotion.allowance import list_exceeded_losses
 from apps.ml.registry.states import GateState
 from apps.platform.approvals.terms import Terms
 
@@ -71,7 +73,7 @@ def evaluate_readiness(
     `files`: {count, spoilt} of a version that a client made, which has no variants; `gates`: what each says of it;
     `predicted`: whose predictions were measured, where the plane could run nothing.
     """
-    checks = [check_bytes(rows, files), check_figures(rows, predicted)]
+    checks = [check_bytes(rows, files), check_figures(rows, predicted), *check_losses(rows)]
     checks += [check_comparison(_("Against production"), first)] if production else []
     checks += [check_comparison(_("Against the baseline"), baseline)] if baseline else []
     checks += [check_gate(result) for result in gates]
@@ -103,6 +105,18 @@ def check_figures(rows: Sequence[Mapping[str, Any]], predicted: str = "") -> Rea
         words = _("Came with the files, no job here measured them: %(names)s.")
         return ReadinessCheck(WEIGH, _("Figures"), words % {"names": ", ".join(brought)})
     return ReadinessCheck(FOR, _("Figures"), _("Every variant was measured here on held-out rows."))
+
+
+def check_losses(rows: Sequence[Mapping[str, Any]]) -> list[ReadinessCheck]:
+    """What quantized forms lost, where there are such."""
+    if not any(row.get("allowance") for row in rows):
+        return []
+    exceeded = list_exceeded_losses((row["name"], row) for row in rows)
+    if exceeded:
+        texts = [translate_message(loss.describe()) for loss in exceeded]
+        return [ReadinessCheck(AGAINST, _("Accuracy lost"), f"{'; '.join(texts)}.")]
+    words = _("Every quantized form is within the loss that is allowed.")
+    return [ReadinessCheck(FOR, _("Accuracy lost"), words)]
 
 
 def check_comparison(label: str, compared: MetricComparison | None) -> ReadinessCheck:

@@ -1,6 +1,7 @@
 """Every write of the registry: make a model, register a version, move an alias. A version is never changed."""
 
 from apps.ml.registry.services.aliases import promote, remove_alias, request_promotion, roll_back, set_alias
+from apps.ml.registry.services.blocks import block_versions, lift_block
 from apps.ml.registry.services.clients import (
     delete_version,
     describe_version,
@@ -22,6 +23,7 @@ from apps.ml.registry.services.models import (
 from apps.ml.registry.services.versions import register_version
 
 __all__ = [
+    "block_versions",
     "create_client_model",
     "create_model",
     "delete_model",
@@ -29,6 +31,7 @@ __all__ = [
     "describe_model",
     "describe_version",
     "ensure_model",
+    "lift_block",
     "promote",
     "record_version",
     "register_version",

@@ -8,10 +8,11 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Refused, StaleState
 from apps.ml.registry.alias_names import is_like_protected
+from apps.ml.registry.blocks import find_rollback, require_unblocked
 from apps.ml.registry.gates.verdicts import record_and_require_gates
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelVersion
+from apps.ml.registry.promotion.allowance import require_allowed_losses
 from apps.ml.registry.promotion.facts import build_promotion_facts, find_missing_bytes
-from apps.ml.registry.queries import get_holders
 from apps.ml.registry.services.validation import ALIAS_LENGTH, check_alias, check_client_alias, check_text
 from apps.ml.registry.states import PRODUCTION, PROTECTED, SUBJECT, MoveKind
 from apps.platform.accounts.confirmations import require_confirmed
@@ -35,10 +36,11 @@ def set_alias(*, actor: Actor, version: ModelVersion, name: str, reason: str = "
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)  # moves of one model wait for each other
         require_there(version)
-        held = Alias.objects.select_related("version__model").filter(model=version.model, name=name).first()
-        if held is not None and held.version_id == version.pk:
-            return held
-        before = held.version if held else None
+        require_unblocked(version)
+        existing = Alias.objects.select_related("version__model").filter(model=version.model, name=name).first()
+        if existing is not None and existing.version_id == version.pk:
+            return existing
+        before = existing.version if existing else None
         move = AliasMove(alias=name, kind=MoveKind.SET, from_version=before, to_version=version, reason=reason)
         return move_alias(actor, move)
 
@@ -50,15 +52,15 @@ def remove_alias(*, actor: Actor, model: Model, name: str) -> bool:
         raise build_alias_protected_error(model, name)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
-        held = Alias.objects.select_related("version").filter(model=model, name=name).first()
-        if held is None:
+        existing = Alias.objects.select_related("version").filter(model=model, name=name).first()
+        if existing is None:
             return False
-        held.delete()
+        existing.delete()
         audit.record(
             actor=actor,
             action="model.remove_alias",
-            obj=held.version,
-            before={"model": model.name, "alias": name, "version": held.version.number},
+            obj=existing.version,
+            before={"model": model.name, "alias": name, "version": existing.version.number},
         )
     return True
 
@@ -98,7 +100,8 @@ def request_promotion(
     """Ask the approvers to let `production` point to this version. Reads the bytes of every variant first.
 
     Raises Conflict where it points there already, where one is pending, or where a gate does not let it through
-    (`gate_failed`, `gate_not_evaluated`...); Damaged where bytes are not whole.
+    (`gate_failed`, `gate_not_evaluated`...) or a variant lost more accuracy than allowed (`accuracy_lost`); Damaged
+    where bytes are not whole.
     """
     policy.require(actor, "model.request_promotion", version.model)
     if Alias.objects.filter(model=version.model, name=PRODUCTION, version=version).exists():
@@ -117,9 +120,11 @@ def request_promotion(
             field="version",
             hint=N_("Register a version whose source lies in this plane."),
         )
+    require_unblocked(version)
     missing = find_missing_bytes(version)
     if missing is not None:
         raise Damaged(missing)
+    require_allowed_losses(version)
     record_and_require_gates(actor, version)
     return request_approval(
         actor=actor,
@@ -144,6 +149,7 @@ def promote(*, actor: Actor, version: ModelVersion, approval: Approval, current:
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)
         require_there(version)
+        require_unblocked(version)
         alias_row = Alias.objects.select_related("version__model").filter(model=version.model, name=PRODUCTION).first()
         before = alias_row.version if alias_row else None
         if (before.number if before else None) != current:
@@ -156,7 +162,8 @@ def promote(*, actor: Actor, version: ModelVersion, approval: Approval, current:
 
 
 def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: str) -> AliasMove:
-    """Let the alias point to its previous holder again, once the bytes of that one's variants have been read whole.
+    """Let the alias point to its previous holder again, the nearest that is not blocked, once the bytes of that one's
+    variants have been read whole.
 
     The stack of holders loses its top: a second rollback goes to what was before that one. Recorded with the approval
     that had put the holder there. Raises Conflict `nothing_to_roll_back`, Damaged, StaleState.
@@ -164,7 +171,7 @@ def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: st
     policy.require(actor, "model.roll_back", model)
     require_confirmed(actor, "model.roll_back", project_id=model.project_id)
     check_text("reason", reason, 2000, required=True)
-    top, target = get_holders(model, alias)
+    top, target = find_rollback(model, alias)
     if top is None or target is None:
         raise Conflict(
             "There is nothing to roll {alias} of {model} back to.",
@@ -180,7 +187,7 @@ def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: st
         raise Damaged(missing)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
-        if get_holders(model, alias)[0] != top:
+        if find_rollback(model, alias) != (top, target):
             raise build_alias_moved_error()
         move = AliasMove(alias=alias, kind=MoveKind.ROLLBACK, from_version=top.to_version, to_version=target.to_version)
         move.origin, move.approval, move.reason = target, target.approval, reason

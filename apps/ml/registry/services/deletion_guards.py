@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.db.models import CharField, QuerySet
 from django.db.models.functions import Cast
 
 from apps.core.errors import Conflict
+from apps.core.registry import Registry
 from apps.ml.registry.models import Alias, AliasMove, Gate, Model, ModelVersion
 from apps.ml.registry.states import PROTECTED, SUBJECT
 from apps.platform.approvals.models import Approval
@@ -14,11 +17,18 @@ from apps.platform.holds.queries import refuse_held
 from apps.platform.lineage.models import Edge
 from deepseek.messages import Message
 
+VersionUse = Callable[[QuerySet[ModelVersion]], Message | None]
+"""What needs one of these versions, in one sentence; None if nothing does."""
+VERSION_USES: Registry[VersionUse] = Registry("VERSION_USES")
+
 
 def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
     """Raise Conflict where one of these versions of the model is needed or held; call it with the model locked."""
     refuse_held(model.project_id, *(("modelversion", str(key)) for key in versions.values_list("pk", flat=True)))
     require_free(model, versions)
+    for find_use in VERSION_USES.values():
+        if use := find_use(versions):
+            raise build_still_needed_error(use, Message("Let it serve another version, or delete it, first."))
     moved = AliasMove.objects.filter(model=model, alias__in=PROTECTED, to_version__in=versions)
     if number := moved.values_list("to_version__number", flat=True).order_by("pk").first():
         raise build_still_needed_error(

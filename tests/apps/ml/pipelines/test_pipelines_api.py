@@ -166,5 +166,5 @@ def test_a_viewer_runs_nothing_again(api, viewer, url, start):
 def test_templates_are_listed_with_the_schema_of_their_parameters(api, viewer):
     listed = api(viewer).get("/api/v1/pipeline-templates").json()["items"]
     chain = next(row for row in listed if row["template"] == "clean-train-quantize-compile-register")
-    assert list(chain["steps"]) == ["clean", "train", "quantize", "compile", "register"]
+    assert list(chain["steps"]) == ["clean", "train", "quantize", "compile", "export", "register"]
     assert chain["schema"]["required"] == ["train"]

@@ -12,6 +12,7 @@ from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.templates import TEMPLATES, TemplateInputs, build_pipeline_request
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
+from deepseek.register.spec import QUANTIZED_FORMS
 from tests.apps.data.datasets.conftest import held  # noqa: F401
 
 pytestmark = pytest.mark.django_db
@@ -55,12 +56,21 @@ def test_cleans_trains_makes_both_forms_and_registers_all_three(expand):
             slot: {"step": "train", "slot": slot} for slot in ("model", "manifest", "heldout")
         }
     assert steps["register"]["inputs"]["int8_figures"] == {"step": "quantize", "slot": "figures"}
-    assert set(steps["register"]["inputs"]) == set(KINDS["register"].inputs + KINDS["register"].optional_inputs)
+    others = {f"{form}{end}" for form in ("exported", *QUANTIZED_FORMS) for end in ("", "_manifest", "_figures")}
+    slots = {*KINDS["register"].inputs, *KINDS["register"].optional_inputs}
+    assert set(steps["register"]["inputs"]) == slots - others
     assert steps["register"]["register"] == {"model": "wti-forecaster"}
 
 
 def test_every_template_makes_steps_of_the_kinds_that_it_lists(expand):
-    assert {name: step["kind"] for name, step in expand({"train": TRAIN}).items()} == TEMPLATES[CHAIN].kinds
+    steps = expand({"train": TRAIN, "with_export": True})
+    assert {name: step["kind"] for name, step in steps.items()} == TEMPLATES[CHAIN].kinds
+    assert steps["register"]["inputs"]["exported"] == {"step": "export", "slot": "model"}
+
+
+def test_an_export_without_torchscript_gives_no_variant(expand):
+    steps = expand({"train": TRAIN, "with_export": True, "export": {"forms": ["pt2"]}})
+    assert (steps["export"]["spec"]["forms"], "exported" in steps["register"]["inputs"]) == (["pt2"], False)
 
 
 def test_cleaning_may_be_skipped(expand, version):
@@ -201,7 +211,8 @@ def test_steps_and_a_template_at_once_are_refused(api, engineer, url, body):
 def test_what_waits_for_what_is_what_it_builds(key, version):
     template, made = TEMPLATES[key], version()
     ground = TemplateInputs(version=made, table=made.files.get(), model="m")
-    values = template.parameters.model_validate({"train": {"task": "forecast", "target": "close"}})
+    parameters = {"train": {"task": "forecast", "target": "close"}, "with_export": True}
+    values = template.parameters.model_validate(parameters)
     built = {
         one["name"]: {i["step"] for i in one["inputs"].values() if "step" in i}
         for one in template.build(values, ground)

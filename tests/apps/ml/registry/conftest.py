@@ -137,7 +137,9 @@ def figures(variant, metrics, size, ratio):
 def forms(project, store_files, default_experiment):
     """forms(...) -> (register job, outputs): what a register job of these forms was given and has made."""
 
-    def make(names=("fp32", "int8"), metrics=None, seed=None, heldout=b"rows", note="", where=None, ratio=1.5):
+    def make(
+        names=("fp32", "int8"), metrics=None, seed=None, heldout=b"rows", note="", where=None, ratio=1.5, more=None
+    ):
         where, seed = where or project, next(numbers) if seed is None else seed
         contents = [("it", heldout)]
         for name in names:
@@ -160,7 +162,7 @@ def forms(project, store_files, default_experiment):
                 "parent": None if name == "fp32" else manifests["fp32"].digest,
                 "heldout": None if name == "fp32" else rows_held.digest,
                 "machine": {"target": "x86-64"} if name.startswith("tvm") else {},
-                "figures": figures(name, metrics or [RMSE], files[name].size, ratio),
+                "figures": figures(name, metrics or [RMSE], files[name].size, ratio) | (more or {}).get(name, {}),
             }
             for name in names
         ]
