@@ -35,9 +35,22 @@ class PlaneRole(StrEnum):
     OPERATOR = "operator"  # a management command, run by whoever owns the machine
 
 
+class DeviceRole(StrEnum):
+    """What programs outside the plane hold in the one project that let them in; no person ever holds one."""
+
+    DEVICE = "device"  # sends its own token: it reports of itself
+    ENROLMENT = "enrolment"  # sends an enrolment token: it becomes a device
+
+
+class NodeRole(StrEnum):
+    """What a machine of the fleet holds that sends its own token; no person ever holds it."""
+
+    NODE = "node"  # it reports of itself
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    kind: str  # "user" | "service_account" | "plane" | "anonymous"
+    kind: str  # "user" | "service_account" | "plane" | "device" | "enrolment" | "node" | "anonymous"
     label: str = ""  # shown and recorded: user name, service account name, "worker@host"
     user_id: int | None = None
     service_account_id: int | None = None
@@ -45,11 +58,13 @@ class Actor:
     scopes: frozenset[str] | None = None  # None: no token, no narrowing
     system_role: SystemRole | None = None
     plane_role: PlaneRole | None = None
-    project_roles: Mapping[int, frozenset[ProjectRole]] = field(default_factory=dict)
+    project_roles: Mapping[int, frozenset[ProjectRole | DeviceRole]] = field(default_factory=dict)
     address: str = ""
     request_id: str = ""
     job_id: int | None = None
     run_id: str = ""  # not empty: a script's token, which reads and writes this run and nothing else
+    device_id: int | None = None  # of a device: it reads and writes what is its own and nothing else
+    node_id: int | None = None  # of a node: likewise
 
     @property
     def is_anonymous(self) -> bool:
@@ -59,7 +74,7 @@ class Actor:
     def project_ids(self) -> frozenset[int]:
         return frozenset(self.project_roles)
 
-    def get_roles_in(self, project_id: int | None) -> frozenset[ProjectRole]:
+    def get_roles_in(self, project_id: int | None) -> frozenset[ProjectRole | DeviceRole]:
         return self.project_roles.get(project_id, frozenset()) if project_id is not None else frozenset()
 
     def with_job(self, job_id: int) -> Actor:

@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from apps.core.actors import Actor, PlaneRole, ProjectRole, SystemRole
+from apps.core.actors import Actor, DeviceRole, NodeRole, PlaneRole, ProjectRole, SystemRole
 from apps.core.errors import NotFound, Refused, Unauthenticated
 from deepseek.messages import N_, Message
 
-Role = ProjectRole | SystemRole | PlaneRole
+Role = ProjectRole | SystemRole | PlaneRole | DeviceRole | NodeRole
 
 VIEWER, ENGINEER, APPROVER = ProjectRole.VIEWER, ProjectRole.ENGINEER, ProjectRole.APPROVER
 SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR = SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN, SystemRole.AUDITOR
 WORKER, DISPATCHER, OPERATOR = PlaneRole.WORKER, PlaneRole.DISPATCHER, PlaneRole.OPERATOR
+DEVICE, ENROLMENT, NODE = DeviceRole.DEVICE, DeviceRole.ENROLMENT, NodeRole.NODE
 
 MEMBERS: frozenset[Role] = frozenset({VIEWER, ENGINEER, APPROVER})
 
@@ -27,7 +28,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "artifact.view": MEMBERS | {WORKER},
     "artifact.upload": frozenset({ENGINEER, WORKER}),
     "artifact.adopt": frozenset({WORKER}),  # takes the digest on trust: only for whoever stored the bytes itself
-    "artifact.take_in": frozenset({ENGINEER, OPERATOR}),  # files of this machine, by a command that stores them itself
+    "artifact.take_in": frozenset({ENGINEER, WORKER, OPERATOR}),  # files of this machine, by whoever stores them itself
     "hold.view": MEMBERS | {AUDITOR, OPERATOR},
     "hold.place": frozenset({AUDITOR}),  # who does the work decides neither what stays nor what may go
     "hold.release": frozenset({AUDITOR}),
@@ -49,10 +50,64 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "pipeline.view": MEMBERS | {WORKER},
     "pipeline.submit": frozenset({ENGINEER}),
     "pipeline.cancel": frozenset({ENGINEER}),
+    "schedule.view": MEMBERS | {WORKER},
+    "schedule.create": frozenset({ENGINEER}),  # besides what it submits
+    "schedule.update": frozenset({ENGINEER}),
+    "schedule.pause": frozenset({ENGINEER}),
+    "schedule.resume": frozenset({ENGINEER}),
+    "schedule.delete": frozenset({ENGINEER}),
     "sweep.view": MEMBERS | {WORKER},
     "sweep.submit": frozenset({ENGINEER}),
     "sweep.cancel": frozenset({ENGINEER}),
     "sweep.record": frozenset({WORKER}),  # what the job answers that was asked for the next trials
+    "observation.view": MEMBERS | {WORKER},
+    "observation.configure": frozenset({ENGINEER, DEVICE}),  # a device: its own source, which is made at need
+    "observation.record": frozenset({ENGINEER, WORKER, DEVICE}),  # by a server or an agent, with a token of its own
+    "observation.make_dataset": frozenset({ENGINEER}),  # besides job.submit
+    "endpoint.view": MEMBERS | {WORKER},
+    "endpoint.create": frozenset({ENGINEER}),
+    "endpoint.update": frozenset({ENGINEER}),
+    "endpoint.suspend": frozenset({ENGINEER, DISPATCHER}),  # the plane: one that serves what is recalled
+    "endpoint.stop_shadow": frozenset({ENGINEER, DISPATCHER}),
+    "endpoint.resume": frozenset({ENGINEER}),
+    "endpoint.delete": frozenset({ENGINEER}),
+    "endpoint.rotate_token": frozenset({ENGINEER}),
+    "endpoint.predict": frozenset({ENGINEER, APPROVER}),  # a try through the plane
+    "device.view": MEMBERS | {WORKER},
+    "device.create_enrolment_token": frozenset({ENGINEER}),
+    "device.revoke_enrolment_token": frozenset({ENGINEER, APPROVER}),
+    "device.enrol": frozenset({ENROLMENT}),
+    "device.register": frozenset({ENGINEER}),  # one of a stock client, which has no key
+    "device.change": frozenset({ENGINEER}),
+    "device.save_group": frozenset({ENGINEER}),
+    "device.delete_group": frozenset({ENGINEER}),
+    "device.quarantine": frozenset({ENGINEER, APPROVER, DISPATCHER}),
+    "device.reinstate": frozenset({APPROVER}),
+    "device.revoke": frozenset({ENGINEER, APPROVER}),
+    "device.assign": frozenset({ENGINEER, DISPATCHER}),  # of releases, which carry their approval
+    "device.cancel_assignment": frozenset({ENGINEER, APPROVER, DISPATCHER}),
+    "device.report": frozenset({DEVICE}),  # of itself
+    "device.set_maintenance_window": frozenset({ENGINEER, APPROVER}),
+    "release.view": MEMBERS | {WORKER},
+    "release.prepare": frozenset({ENGINEER}),  # besides job.submit: the samples by which a device checks itself
+    "release.issue": frozenset({ENGINEER, DISPATCHER}),  # of a version that was approved: that is the authority
+    "release.revoke": frozenset({ENGINEER, APPROVER, DISPATCHER, OPERATOR}),
+    "release.attach_update_file": frozenset({APPROVER}),  # its bytes are in no approval: an approver vouches for them
+    "package.publish": frozenset({ENGINEER}),  # into the index of the plane; later versions: by the same project alone
+    "package.yank": frozenset({ENGINEER, SYSTEM_ADMIN, OPERATOR}),
+    "recall.view": MEMBERS | {AUDITOR},
+    "recall.start": frozenset({ENGINEER, APPROVER}),  # it takes nothing but what was approved before into use
+    "recall.retry": frozenset({ENGINEER, APPROVER}),
+    "rollout.view": MEMBERS | {WORKER},
+    "rollout.create": frozenset({ENGINEER}),
+    "rollout.request_start": frozenset({ENGINEER}),  # besides approval.request
+    "rollout.request_decision": frozenset({ENGINEER, DISPATCHER}),
+    "rollout.start": frozenset({ENGINEER, DISPATCHER}),  # of an approved one
+    "rollout.pause": frozenset({ENGINEER, APPROVER}),
+    "rollout.resume": frozenset({ENGINEER}),
+    "rollout.retry": frozenset({ENGINEER}),
+    "rollout.abort": frozenset({ENGINEER, APPROVER, DISPATCHER}),  # the plane: one of a version that is recalled
+    "rollout.roll_back": frozenset({ENGINEER, APPROVER, DISPATCHER}),  # to releases that were approved before
     "run.view": MEMBERS | {WORKER},
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "run.rerun": frozenset({ENGINEER}),
@@ -71,7 +126,9 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "model.delete": frozenset({ENGINEER}),
     "model.set_alias": frozenset({ENGINEER, OPERATOR}),  # aliases but `production`
     "model.request_promotion": frozenset({ENGINEER}),
-    "model.roll_back": frozenset({ENGINEER, APPROVER}),  # to bytes that were approved before
+    "model.roll_back": frozenset({ENGINEER, APPROVER, DISPATCHER}),  # to bytes that were approved before
+    "model.block": frozenset({ENGINEER, APPROVER, DISPATCHER}),
+    "model.unblock": frozenset({APPROVER}),
     "evaluation_set.create": frozenset({ENGINEER}),
     "evaluation.register": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "gate.set": frozenset({APPROVER}),  # who asks for a promotion must not be who lowers the bar
@@ -81,7 +138,10 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "approval.ask": frozenset({APPROVER}),
     "approval.answer": frozenset({ENGINEER}),  # about one's own
     "approval.withdraw": frozenset({ENGINEER}),  # one's own
+    "approval.void": frozenset({ENGINEER, APPROVER, DISPATCHER}),  # by the end of what it is about
     "approval.set_policy": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "webhook.view": MEMBERS | {SECURITY_ADMIN, AUDITOR},
+    "webhook.configure": frozenset({SECURITY_ADMIN}),  # what leaves the plane, and where to
     "lineage.view": MEMBERS | {WORKER},
     "lineage.record": frozenset({ENGINEER, WORKER}),
     "audit.view_project": MEMBERS | {AUDITOR},
@@ -110,25 +170,62 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "saved_view.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own alone
     "saved_view.save": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
     "saved_view.delete": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
+    "notice.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own alone
+    "notice.mark_read": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
+    "notice.set_preferences": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
+    "notice.deliver": frozenset({DISPATCHER}),
+    "notice.purge": frozenset({WORKER}),
     "node.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, WORKER, DISPATCHER},
     "node.register": frozenset({WORKER}),
     "node.heartbeat": frozenset({WORKER}),
     "node.keep_samples": frozenset({DISPATCHER}),
     "run.take_in": frozenset({DISPATCHER}),
+    "node.report_health": frozenset({NODE}),  # of itself
+    "node.read_registration": frozenset({NODE}),  # its own
+    "node.view_plane_health": frozenset({NODE}),
+    "node.issue_token": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "node.revoke_token": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "node.import_conflicts": frozenset({OPERATOR}),  # by a command on the machine that holds the trusted keys
     "node.hold": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "node.release": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "node.set_labels": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "node.record_disk_speed": frozenset({WORKER, OPERATOR}),
+    "isolation.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # what came through is a map for an intruder
+    "isolation.set_policy": frozenset({SYSTEM_ADMIN}),
+    "isolation.read_policy": frozenset({NODE}),
+    "isolation.report": frozenset({NODE}),  # of itself
+    "isolation.delete_expired": frozenset({DISPATCHER}),
     "job.claim": frozenset({WORKER}),
     "job.report": frozenset({WORKER}),
     "job.finish": frozenset({WORKER}),
     "job.recover": frozenset({DISPATCHER}),
     "job.recover_abandoned": frozenset({WORKER, DISPATCHER}),  # of a worker whose process is gone
     "sweep.drive": frozenset({DISPATCHER}),
+    "schedule.fire": frozenset({DISPATCHER}),
+    "endpoint.follow": frozenset({DISPATCHER}),
+    "endpoint.report": frozenset({WORKER}),
+    "device.expire_assignments": frozenset({DISPATCHER}),
+    "rollout.drive": frozenset({DISPATCHER}),
+    "recall.advance": frozenset({DISPATCHER}),
     "run.judge": frozenset({DISPATCHER, OPERATOR}),  # the verdict on a rerun that has ended
     "queue.sample": frozenset({DISPATCHER}),
     "approval.expire": frozenset({DISPATCHER}),
     "metrics.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, OPERATOR},  # by a token's scope alone: no page asks for it
     "artifact.scrub": frozenset({WORKER, OPERATOR}),
     "artifact.report_damage": frozenset({WORKER, DISPATCHER, OPERATOR}),  # of a process that has read other bytes
+    "artifact.store_for_plane": frozenset({OPERATOR}),  # bytes that no project holds: packages, images
+    "package.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, WORKER, OPERATOR},
+    "package.import": frozenset({OPERATOR}),  # a folder that was carried in, by a command
+    "package.import_advisories": frozenset({OPERATOR}),
+    "image.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, WORKER, OPERATOR},
+    "image.import": frozenset({OPERATOR}),  # an archive that was carried in, by a command
+    "release_key.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, WORKER, OPERATOR},
+    "release_key.create": frozenset({OPERATOR}),  # by a command on the machine that holds the key
+    "release_key.rotate": frozenset({OPERATOR}),
+    "release_key.revoke": frozenset({OPERATOR}),
+    "release_key.publish": frozenset({OPERATOR}),
+    "observation.seal": frozenset({WORKER}),
+    "observation.purge": frozenset({WORKER}),  # what is past the retention of its source
     "artifact.collect": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project
     "plane.backup": frozenset({OPERATOR}),
@@ -149,6 +246,9 @@ DECISIONS: frozenset[str] = frozenset(
         "approval.set_policy",
         "gate.set",
         "model.roll_back",
+        "model.unblock",
+        "recall.start",
+        "webhook.configure",
         "hold.place",
         "hold.release",
         "member.set_roles",
@@ -172,6 +272,14 @@ SCOPES: dict[str, frozenset[str]] = {
             "job.view",
             "pipeline.view",
             "sweep.view",
+            "schedule.view",
+            "observation.view",
+            "endpoint.view",
+            "device.view",
+            "release.view",
+            "rollout.view",
+            "release_key.view",
+            "recall.view",
             "run.view",
             "run.view_purgeable",
             "model.view",
@@ -179,6 +287,11 @@ SCOPES: dict[str, frozenset[str]] = {
             "lineage.view",
             "node.view",
             "saved_view.view",
+            "notice.view",
+            "package.view",
+            "image.view",
+            "notice.mark_read",  # of one's own: it changes what the bell shows, and nothing else
+            "webhook.view",
             "audit.view_project",
         }
     ),
@@ -193,10 +306,13 @@ SCOPES: dict[str, frozenset[str]] = {
             "dataset.lock",
             "dataset.force_unlock",
             "lineage.record",
+            "observation.configure",
         }
     ),
+    "observations:write": frozenset({"observation.record"}),  # for the token of a server or a device: nothing else
     "jobs:write": frozenset(
         {
+            "observation.make_dataset",
             "job.submit",
             "job.script",
             "job.cancel",
@@ -206,6 +322,11 @@ SCOPES: dict[str, frozenset[str]] = {
             "pipeline.cancel",
             "sweep.submit",
             "sweep.cancel",
+            "schedule.create",
+            "schedule.update",
+            "schedule.pause",
+            "schedule.resume",
+            "schedule.delete",
             "run.rerun",
             "run.group",
         }
@@ -220,6 +341,21 @@ SCOPES: dict[str, frozenset[str]] = {
             "model.set_alias",
             "model.request_promotion",
             "model.roll_back",
+            "model.block",
+            "model.unblock",
+            "recall.start",
+            "recall.retry",
+            "endpoint.create",
+            "endpoint.update",
+            "endpoint.suspend",
+            "endpoint.stop_shadow",
+            "endpoint.resume",
+            "endpoint.delete",
+            "endpoint.rotate_token",
+            "endpoint.predict",
+            "release.prepare",
+            "release.issue",
+            "release.revoke",
             "evaluation_set.create",
             "gate.set",
             "approval.request",
@@ -227,10 +363,37 @@ SCOPES: dict[str, frozenset[str]] = {
             "approval.withdraw",
         }
     ),
+    "devices:write": frozenset(
+        {
+            "device.create_enrolment_token",
+            "device.revoke_enrolment_token",
+            "device.register",
+            "device.change",
+            "device.save_group",
+            "device.delete_group",
+            "device.quarantine",
+            "device.reinstate",
+            "device.revoke",
+            "device.assign",
+            "device.cancel_assignment",
+            "device.set_maintenance_window",
+            "rollout.create",
+            "rollout.request_start",
+            "rollout.request_decision",
+            "rollout.start",
+            "rollout.pause",
+            "rollout.resume",
+            "rollout.retry",
+            "approval.void",  # of a rollout that ends
+            "rollout.abort",
+            "rollout.roll_back",
+        }
+    ),
+    "packages:write": frozenset({"package.publish", "package.yank"}),  # of twine and uv publish
     "approvals:decide": frozenset(
-        {"approval.decide", "approval.ask"}
+        {"approval.decide", "approval.ask", "release.attach_update_file"}
     ),  # a person's own token; no service account decides
-    "audit:read": frozenset({"audit.view", "audit.verify", "audit.export", "artifact.view_garbage"}),
+    "audit:read": frozenset({"audit.view", "audit.verify", "audit.export", "artifact.view_garbage", "isolation.view"}),
     "metrics:read": frozenset({"metrics.view"}),  # for the token of a scraper: it opens /metrics and nothing else
 }
 
@@ -253,6 +416,8 @@ def get_effective_roles(actor: Actor, action: str, project_id: int | None) -> fr
         effective.add(actor.system_role)
     if actor.plane_role:
         effective.add(actor.plane_role)
+    if actor.node_id is not None:
+        effective.add(NODE)
     if action in PROJECT_ACTIONS:
         effective |= actor.get_roles_in(project_id)
     else:
@@ -291,7 +456,8 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
         raise NotFound("There is no such object, or you may not see it.")
     about = {"project_id": project_id, **build_audit_reference(obj)}  # for the record of the refusal
     require_scope(actor, action, **about)
-    needed = ", ".join(sorted(role.value for role in ACTIONS[action] if not isinstance(role, PlaneRole)))
+    roles = (role for role in ACTIONS[action] if not isinstance(role, PlaneRole | DeviceRole | NodeRole))
+    needed = ", ".join(sorted(role.value for role in roles))
     raise Refused(
         "{actor_label} may not do {what}.",
         actor_label=actor.label,

@@ -23,6 +23,7 @@ from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.subjects import get_subject_summary
 from apps.platform.audit.models import AuditRecord, Result
 from apps.platform.nodes.models import Node
+from apps.platform.notices.queries import query_unread
 
 log = logging.getLogger(__name__)
 EXPIRY_WARNING = timedelta(days=7)  # a token that ends within this wants a successor
@@ -50,15 +51,20 @@ class ActionItem:
 
 
 def count_action_items(actor: Actor) -> int:
-    """How many things `waiting_for` would list; at most three queries."""
-    count = count_approvals_and_tokens(actor)
+    """How many things `list_action_items` would list; at most three queries."""
+    return count_waiting(actor)[0]
+
+
+def count_waiting(actor: Actor) -> tuple[int, int]:
+    """(what `list_action_items` would list, notices that are not read), for the frame; at most three queries."""
+    count, unread = count_approvals_and_notices(actor)
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         count += list_unavailable_nodes(actor).count()
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
         count += list_people_without_role().count() + list_unconfirmed_people(actor).count()
     elif actor.system_role == SystemRole.AUDITOR:
         count += is_chain_broken() + list_unconfirmed_people(actor).count()
-    return count
+    return count, unread
 
 
 def list_action_items(actor: Actor) -> list[ActionItem]:
@@ -91,15 +97,18 @@ def filter_own_approvals(actor: Actor) -> QuerySet[Approval]:
     return Approval.objects.filter(either[0] | either[1], state=ApprovalState.PENDING)
 
 
-def count_approvals_and_tokens(actor: Actor) -> int:
-    """Of `list_pending_approvals` and `list_expiring_tokens`, for the frame of every page: one statement."""
+def count_approvals_and_notices(actor: Actor) -> tuple[int, int]:
+    """(Of `list_pending_approvals` and `list_expiring_tokens`, notices not read): one statement for every page."""
     sql, params = list_expiring_tokens(actor).order_by().values("pk").query.sql_with_params()
     if compiled := build_own_approvals_sql(actor):
         sql = f"{sql} UNION ALL {compiled[0]}"
         params += compiled[1]
+    unread, more = query_unread(actor).values("pk").query.sql_with_params()
+    counts = [f"(SELECT COUNT(*) FROM ({part}) AS counted)" for part in (sql, unread)]  # noqa: S608 - of Django's SQL
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT COUNT(*) FROM ({sql}) AS waiting", params)  # noqa: S608 - both parts are Django's
-        return int(cursor.fetchone()[0])
+        cursor.execute(f"SELECT {', '.join(counts)}", (*params, *more))
+        waiting, not_read = cursor.fetchone()
+    return int(waiting), int(not_read)
 
 
 def build_own_approvals_sql(actor: Actor) -> tuple[str, tuple[Any, ...]] | None:

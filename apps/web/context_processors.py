@@ -20,16 +20,28 @@ from apps.platform.accounts.projects import get_visible_projects
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
 from apps.platform.audit.verification import ALARM_SECONDS
 from apps.platform.nodes.models import Node
+from apps.site.isolation.presenters import STATES
+from apps.site.isolation.queries import get_proof
 from apps.web import network_routes
-from apps.web.action_items import count_action_items
+from apps.web.action_items import count_waiting
 
 log = logging.getLogger(__name__)
 LAST_PROJECT = "project"  # the key in the session
-IN_A_PROJECT = {"data": "datasets:list", "jobs": "jobs:list", "runs": "experiments:list", "models": "registry:list"}
+IN_A_PROJECT = {
+    "data": "datasets:list",
+    "jobs": "jobs:list",
+    "runs": "experiments:list",
+    "models": "registry:list",
+    "rollouts": "rollouts:list",
+    "devices": "devices:list",
+}
 
 
 def build_frame(request: HttpRequest) -> dict[str, Any]:
-    """`projects`, `rail_urls`, `lamps`, `waits_for_me`. Empty for strangers, and when the database does not answer."""
+    """`projects`, `rail_urls`, `lamps`, `waits_for_me`, `unread_notices`.
+
+    Empty for strangers, and when the database does not answer.
+    """
     actor: Actor | None = getattr(request, "actor", None)
     if actor is None or actor.user_id is None or getattr(request.user, "must_change_password", False):
         return {}
@@ -39,12 +51,15 @@ def build_frame(request: HttpRequest) -> dict[str, Any]:
         return request.plane_frame  # type: ignore[no-any-return]
     try:
         projects = get_visible_projects(request)
+        waiting, unread = count_waiting(actor)
         facts: dict[str, Any] = {
             "projects": projects,
             "rail_urls": build_rail_urls(request, actor, projects),
             "rail_hidden": list_hidden_sections(request, actor),
             "lamps": build_lamps(actor, getattr(request, "node_states", None)),
-            "waits_for_me": count_action_items(actor),
+            "waits_for_me": waiting,
+            "unread_notices": unread,
+            "notices_url": reverse("inbox:list"),
             "search_url": reverse("search"),
         }
     except DatabaseError as failure:  # the page of that error is drawn in this frame
@@ -81,6 +96,8 @@ def list_hidden_sections(request: HttpRequest, actor: Actor) -> set[str]:
     """Sections that this person may not open: a link to a refusal is no help."""
     current = getattr(request, "project", None)
     hidden = set() if is_allowed(actor, "node.view") else {"nodes"}
+    if not is_allowed(actor, "package.view"):
+        hidden.add("packages")
     if not (actor.project_ids or is_allowed(actor, "audit.view")):
         hidden.add("audit")
     if current is not None and current.pk not in actor.project_ids:
@@ -97,7 +114,8 @@ def find_url(name: str, *args: Any) -> str:
 
 def build_lamps(actor: Actor, node_states: list[str] | None) -> list[dict[str, str]]:
     """Isolated, the chain of the audit trail, and the nodes where the reader may see them."""
-    states = [build_isolation_lamp(), build_chain_lamp(actor)]
+    may_act = is_allowed(actor, "isolation.set_policy")
+    states = [build_probe_lamp(actor) if may_act else build_isolation_lamp(), build_chain_lamp(actor)]
     if is_allowed(actor, "node.view"):
         states.append(build_nodes_lamp(actor, node_states))
     return states
@@ -115,6 +133,19 @@ def build_isolation_lamp() -> dict[str, str]:
         return {"state": "held", "label": _("Default route present"), "text": text, "url": url}
     text = _("no route out of this host, checked %(time)s") % checked_at
     return {"state": "succeeded", "label": _("Isolated"), "text": text, "url": url}
+
+
+def build_probe_lamp(actor: Actor) -> dict[str, str]:
+    """What the last probes of the nodes prove, for those who can act on it."""
+    proof = get_proof(actor)
+    at = {"time": f"{timezone.localtime(proof.at):%Y-%m-%d %H:%M}"} if proof.at else {"time": _("never")}
+    passed = proof.list_names("passed")
+    text = _("oldest probe %(time)s") % at
+    if passed:
+        text = _("came through on %(nodes)s") % {"nodes": ", ".join(passed[:3])}
+    labels = {"refused": _("Isolated"), "passed": _("Not isolated")}
+    label = labels.get(proof.status, _("Isolation not proven"))
+    return {"state": STATES[proof.status], "label": label, "text": text, "url": reverse("isolation_nodes:overview")}
 
 
 def build_chain_lamp(actor: Actor) -> dict[str, str]:

@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[Any, Any, str]] = {
     "jobs": (gettext_lazy("job"), gettext_lazy("Jobs"), "jobs:list"),
     "pipelines": (gettext_lazy("pipeline"), gettext_lazy("Pipelines"), "pipelines:list"),
     "sweeps": (gettext_lazy("sweep"), gettext_lazy("Sweeps"), "sweeps:list"),
+    "endpoints": (gettext_lazy("endpoint"), gettext_lazy("Endpoints"), "endpoints:list"),
     "runs": (gettext_lazy("run"), gettext_lazy("Runs"), "experiments:list"),
     "reruns": (gettext_lazy("rerun"), gettext_lazy("Runs"), "experiments:list"),
     "data": (gettext_lazy("dataset"), gettext_lazy("Data"), "datasets:list"),

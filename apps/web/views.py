@@ -18,7 +18,7 @@ from apps.web.action_items import list_action_items
 
 DUTIES = ("user.view", "node.view", "audit.view")
 # Of who belongs to no project, in the one looked at.
-PROJECT_DUTIES = ("approval.view", "approval.set_policy", "hold.place")
+PROJECT_DUTIES = ("approval.view", "approval.set_policy", "webhook.configure", "hold.place")
 
 
 @require_safe

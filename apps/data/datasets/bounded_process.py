@@ -80,10 +80,11 @@ def run_engine(args: Sequence[str], spec: str, *files: IO[bytes], limits: Proces
 
 
 def stream_to_module(
-    module: str, args: Sequence[str], chunks: Iterable[bytes], *, limits: ProcessLimits
+    module: str, args: Sequence[str], chunks: Iterable[bytes], *files: IO[bytes], limits: ProcessLimits
 ) -> ProcessAnswer:
-    """Run one of our modules and stream `chunks`, of any length, to its standard input."""
-    child = start_child(module, args, limits)
+    """Run one of our modules and stream `chunks`, of any length, to its standard input. It opens `files` by
+    `get_child_path`."""
+    child = start_child(module, args, limits, files)
     assert child.stdin is not None  # noqa: S101
     try:
         with suppress(BrokenPipeError):  # it has its answer, or was ended

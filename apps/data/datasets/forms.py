@@ -5,7 +5,7 @@ They only parse text; the services validate. Errors are shown beside their field
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
@@ -48,6 +48,7 @@ class FieldsForm:
     """Named fields with values and errors, rendered like the form of a spec."""
 
     field_names: tuple[str, ...] = ()
+    renamed_fields: Mapping[str, str] = {"name": "dataset", "digest": "file"}  # as a service names it -> here
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         source = data or {}
@@ -60,11 +61,22 @@ class FieldsForm:
         for each in failure.errors:
             field = str(each.get("field") or "").strip("/")
             text = translate_error(each)
-            name = {"name": "dataset", "digest": "file"}.get(field, field)
+            name = self.renamed_fields.get(field, field)
+            name = name if name in self.field_names else name.partition("/")[0]  # a place in a list
             if name in self.field_names:
                 self.errors.setdefault(name, text)
             else:
                 self.error = f"{self.error} {text}".strip()
+
+    def attempt(self, write: Callable[[], Any]) -> Any:
+        """What `write` returns, or None with `errors` where a service refuses it."""
+        try:
+            return write()
+        except Refused:
+            raise  # recorded, and shown on the page of refusals
+        except PlaneError as failure:
+            self.refuse(failure)
+            return None
 
     @property
     def items(self) -> list[FormItem]:

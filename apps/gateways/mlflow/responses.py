@@ -82,6 +82,11 @@ def as_mlflow_error(error: PlaneError) -> MlflowError:
     return MlflowError("BAD_REQUEST", text)
 
 
+def build_refusal(status: int, message: str) -> HttpResponse:
+    """400 or 403, for what the gateway never sees."""
+    return build_error_response(MlflowError("BAD_REQUEST" if status == 400 else "PERMISSION_DENIED", message))
+
+
 def as_json(value: Any) -> str:
     return to_json(value).decode()
 

@@ -16,6 +16,11 @@ PREFIXES = ("api/2.0/", "ajax-api/2.0/", "api/3.0/")
 ALONE = ("version", "health", "get-artifact")
 
 
+def is_mlflow_address(path: str) -> bool:
+    """Whether this path, without its leading slash, is one of the protocol's."""
+    return path.startswith(PREFIXES) or path in ALONE
+
+
 @csrf_exempt
 @login_not_required
 def mlflow(request: HttpRequest) -> HttpResponseBase:

@@ -31,6 +31,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.jobs import queries
 from apps.platform.jobs.input_sources import SOURCES, build_slot_choices, find_companions, list_output_choices
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
+from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling.schedule_estimate import (
     NodeLoads,
     ScheduleEstimate,
@@ -58,6 +59,7 @@ from deepseek.train.spec import TrainSpec
 
 IMAGES_LIST_ID = "image-versions"  # id of the list that a text field for a version of images offers
 COLUMNS_LIST_ID = "columns"  # id of the list of names that text fields of columns offer
+TRAINED = "fp32"  # the slot of a register job that takes the form that was trained
 READ_AS = "read_as"  # the table whose dialect the spec holds
 
 
@@ -103,18 +105,36 @@ class JobForm:
         self.offer_columns()
 
     def fill_from_job(self, pk: int) -> None:
-        """As that job was; what its spec says is checked anew, for it may be of an older make of the kind."""
+        """As that job was; what its spec says is checked anew, for it may be of an older make of the kind. Of a job of
+        another kind, what it took and made."""
         job = queries.get_job(self.actor, self.project, pk)
+        self.values |= {f"inputs/{i.slot}": i.artifact_id for i in job.inputs.all() if i.artifact_id}
         if job.kind == self.key:
-            self.spec_form = self.build_spec_form(json.loads(job.spec))
-            self.spec_form.is_valid()
+            self.fill_from_same_kind(job)
+        else:
+            self.fill_from_outputs(job)
+        self.values[READ_AS] = self.digest
+
+    def fill_from_same_kind(self, job: Job) -> None:
+        self.spec_form = self.build_spec_form(json.loads(job.spec))
+        self.spec_form.is_valid()
         self.values |= {"name": job.name, "priority": str(job.priority)}
         if job.time_limit_seconds != self.kind.time_limit_seconds:
             self.values["time_limit_seconds"] = str(job.time_limit_seconds)
         self.values |= build_needs_values(job, self.kind.needs)
-        self.values |= {f"inputs/{i.slot}": i.artifact_id for i in job.inputs.all() if i.artifact_id}
         self.values |= {f"register/{name}": str(value) for name, value in job.register.items()}
-        self.values[READ_AS] = self.digest
+
+    def fill_from_outputs(self, job: Job) -> None:
+        """What a job of another kind has made, and the trained form that it was made from."""
+        sources = SOURCES.get(self.key, {})
+        created = {row.slot: row.artifact_id or "" for row in job.outputs.all()}
+        filled = {
+            slot: created[name] for slot, (kinds, name) in sources.items() if job.kind in kinds and name in created
+        }
+        if TRAINED in sources and job.kind not in sources[TRAINED][0]:
+            filled[TRAINED] = self.values.get("inputs/model", "")
+        self.values |= {f"inputs/{slot}": digest for slot, digest in filled.items()}
+        self.fill_empty_inputs()
 
     def fill_from_version(self, pk: int) -> None:
         """The version's table in the first slot, its dialect in the spec, its dataset's name with -clean."""

@@ -97,7 +97,10 @@ LAYOUTS = {
         rare=frozenset({"/chat_template", "/answer_tokens", "/weight_decay", "/seed", "/precision", "/device"})
         | frozenset({"/threads", "/activation_checkpointing", "/checkpoint_every"}),
     ),
-    "quantize": FormLayout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
+    "quantize": FormLayout(
+        rare=frozenset({"/dtype", "/runs", "/threads", "/confidence", "/seed", "/calibration_rows"})
+        | frozenset({"/sensitivity_layers", "/sensitivity_rows"})
+    ),
     "evaluate": FormLayout(
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
         | frozenset({"/horizon", "/runs", "/threads", "/confidence"}),
@@ -110,5 +113,6 @@ LAYOUTS = {
         names=("/slices/*/column", "/group", "/target"),
     ),
     "script": FormLayout(rare=frozenset({"/environment", "/table"})),
+    "export": FormLayout(rare=frozenset({"/tolerance", "/seed"})),
     "compile": FormLayout(rare=frozenset({"/tolerance", "/runs", "/threads", "/seed"})),
 }

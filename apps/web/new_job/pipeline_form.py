@@ -45,10 +45,11 @@ COLUMNS = "columns"  # id of the list of names that the fields of columns offer
 MAX_NAMED_COLUMNS = 12  # below the version
 CLEAN = "clean"
 TRAIN = "train"
+EXPORT = "export"
 RENEWED = f"#{COLUMNS},#fversion-d,#f-clean-columns-f,#f-train-features-f"
 OF_NEEDS = re.compile(r"/steps/\d+/needs/")  # of the one step that the form asks them for
 OF_VERSION = frozenset({"/clean/csv/delimiter", "/clean/csv/encoding"})  # known, and other with another version
-FOLDED = frozenset({"/clean", "/clean/csv", "/train/schedule", "/quantize", "/compile"})
+FOLDED = frozenset({"/clean", "/clean/csv", "/train/schedule", "/quantize", "/compile", "/export"})
 RARE = frozenset(
     f"/train/{name}" for name in ("weight_decay", "seed", "precision", "device", "threads", "checkpoint_every")
 )
@@ -270,7 +271,8 @@ class PipelineForm:
     @property
     def steps(self) -> dict[str, str]:
         """Step -> kind, of those that it makes."""
-        return {step: kind for step, kind in self.template.kinds.items() if not (self.skips and step == CLEAN)}
+        left_out = {CLEAN: self.skips, EXPORT: self.spec_form.spec().get("with_export") not in (True, "true")}
+        return {step: kind for step, kind in self.template.kinds.items() if not left_out.get(step)}
 
     def needs_of(self, step: str) -> Needs:
         typed_needs = read_needs(self.values, KINDS[TRAIN].needs)[0] if step == TRAIN else None

@@ -18,7 +18,7 @@ from django.urls import get_script_prefix
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.messages import translate_message, translate_messages
@@ -63,6 +63,31 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
     "failed": ("failed", "failed", _("Failed")),
     "held": ("held", "held", _("Held")),
     "cancelled": ("cancelled", "cancelled", _("Cancelled")),
+    "serving": ("succeeded", "succeeded", _("Serving")),
+    "starting": ("running", "running", _("Starting")),
+    "degraded": ("held", "held", _("Degraded")),
+    "suspended": ("cancelled", "cancelled", _("Suspended")),
+    "stopped": ("cancelled", "cancelled", _("Stopped")),
+    "healthy": ("succeeded", "succeeded", _("Healthy")),
+    "failing": ("failed", "failed", _("Failing")),
+    "unknown": ("queued", "note", _("Unknown")),
+    "used": ("cancelled", "cancelled", _("Used")),
+    "issued": ("succeeded", "succeeded", _("Issued")),
+    "assigned": ("running", "running", _("Assigned")),
+    "rolled_back": ("failed", "failed", _("Rolled back")),
+    "rolling_back": ("running", "running", _("Rolling back")),
+    "awaiting_approval": ("held", "held", _("Awaiting approval")),
+    "awaiting_decision": ("held", "held", _("Awaiting decision")),
+    "completed": ("succeeded", "succeeded", _("Completed")),
+    "aborted": ("cancelled", "cancelled", _("Aborted")),
+    "installed": ("succeeded", "succeeded", _("Installed")),
+    "returning": ("running", "running", _("Returning")),
+    "returned": ("cancelled", "cancelled", _("Returned")),
+    "stranded": ("failed", "failed", _("Not returned")),
+    "go_on": ("succeeded", "succeeded", _("Go on")),
+    "hold": ("held", "held", _("Hold")),
+    "roll_back": ("failed", "failed", _("Roll back")),
+    "superseded": ("cancelled", "cancelled", _("Superseded")),
     "planned": ("queued", "queued", _("Planned")),
     "pruned": ("held", "held", _("Pruned")),
     "scheduled": ("queued", "queued", _("Scheduled")),
@@ -84,12 +109,20 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
     "usable": ("succeeded", "succeeded", _("Usable")),
     "ready": ("succeeded", "succeeded", _("Ready")),
     "sealed": ("succeeded", "succeeded", _("Hashed")),
+    "paused": ("held", "held", _("Paused")),
+    "submitted": ("succeeded", "succeeded", _("Submitted")),
+    "skipped": ("cancelled", "cancelled", pgettext_lazy("schedule", "Skipped")),
+    "missed": ("failed", "failed", pgettext_lazy("schedule", "Missed")),
     "online": ("succeeded", "succeeded", _("Online")),
     "active": ("succeeded", "succeeded", _("Active")),
     "busy": ("running", "running", _("Busy")),
     "draining": ("held", "held", _("Draining")),
     "drained": ("cancelled", "cancelled", _("Drained")),
     "offline": ("failed", "failed", _("Offline")),
+    "enabled": ("succeeded", "succeeded", _("Enabled")),
+    "disabled": ("failed", "failed", _("Disabled")),
+    "sent": ("succeeded", "succeeded", _("Sent")),
+    "given_up": ("failed", "failed", _("Given up")),
     "lost": ("failed", "failed", _("Lost")),
     "done": ("succeeded", "succeeded", _("Done")),
     "pass": ("succeeded", "succeeded", _("Pass")),
@@ -114,6 +147,7 @@ RAIL: Sequence[tuple[str, Any, str, tuple[str, ...]]] = (
     ("rollouts", _("Rollouts"), "rollouts", ("rollouts:list", "rollouts")),
     ("devices", _("Devices"), "devices", ("devices:list", "devices")),
     ("nodes", _("Nodes"), "nodes", ("nodes:list", "nodes")),
+    ("packages", _("Packages"), "file", ("packages:list", "packages")),
     ("audit", _("Audit"), "audit", ("audit:list", "audit")),
 )
 BREAK_POINTS = re.compile(r"(?<=.[/_])(?=.)")  # where a path or a name may break

@@ -2,12 +2,12 @@
 
 `{% load charts %}`. Every chart tells its values on hover and by keyboard, has the same numbers as a table, a CSV file
 and, with script, a PNG. A chart of lines is a mapping: `series` (a list of {label, points}, points being (place, value
-or None); further `url`, `short`, `means` to be smoothed), `x_unit`, `y_unit`, and where they are wanted: `axis` (step,
-relative, time), `log`, `smooth` (0 to 1), `span` (ends of the axis), `holding` (ends of the axis of values: (0,) for an
-amount, (0, 100) for a share), `whole` (counts, told in whole numbers), `zoom` (a part can be looked at), `toggles`
-(lines can be put away), `hidden` (places of those that are), `csv` (an address), `note`, `small`, and `id` where a page
-has more than one. Twenty lines are told apart: four strokes, each with marks of its own, full and hollow; up to eight
-are named at their ends.
+or None); further `url`, `short`, `means` to be smoothed, `band` of intervals: a list of (place, low, high)), `x_unit`,
+`y_unit`, and where they are wanted: `axis` (step, relative, time), `log`, `smooth` (0 to 1), `span` (ends of the axis),
+`holding` (ends of the axis of values: (0,) for an amount, (0, 100) for a share), `whole` (counts, told in whole
+numbers), `zoom` (a part can be looked at), `toggles` (lines can be put away), `hidden` (places of those that are),
+`csv` (an address), `note`, `small`, and `id` where a page has more than one. Twenty lines are told apart: four strokes,
+each with marks of its own, full and hollow; up to eight are named at their ends.
 """
 
 from __future__ import annotations
@@ -168,31 +168,50 @@ def bar_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
 
 @register.inclusion_tag("components/plot.html")
 def scatter_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Points by two values. A mapping: `points` (a list of {label, x, y, url, place}), `x_unit`, `y_unit`, `log_x`,
-    `log_y`, `id`, `head` (what a point is). `place` gives a point the sign of a line. With `third` ({unit, words: names
-    or (), low, high}) points have `z`, which is told in the table, and `shade` (0 to 4) or the `place` of its word.
+    """Points by two values. A mapping: `points` (a list of {label, x, y, low, high, url, place, is_named}), `x_unit`,
+    `y_unit`, `log_x`, `log_y`, `id`, `head` (what a point is), `names` (of the signs), `level` ({value, label}, a line
+    across). `place` gives a point the sign of a line, `low` and `high` are an interval of y. With `third` ({unit,
+    words: names or (), low, high}) points have `z`, which is told in the table, and `shade` (0 to 4) or the `place` of
+    its word.
     """
     points = [point for point in (chart or {}).get("points", ()) if point["x"] is not None and point["y"] is not None]
     if chart is None or not points:
         return {"empty": True}
     across = Scale((point["x"] for point in points), log=bool(chart.get("log_x")), pad=0.05)
-    up = Scale((point["y"] for point in points), log=bool(chart.get("log_y")), pad=0.08)
+    level = chart.get("level")
+    heights = [point[key] for point in points for key in ("y", "low", "high") if point.get(key) is not None]
+    up = Scale([*heights, *([level["value"]] if level else [])], log=bool(chart.get("log_y")), pad=0.08)
     drawable = [point for point in points if across.can_place(point["x"]) and up.can_place(point["y"])]
     third = chart.get("third")
+    has_intervals = any(point.get("low") is not None for point in points)
     return {
         "name": chart.get("id", "scatter"),
         "svg": draw_scatter(
-            drawable, across, up, x_unit=chart["x_unit"], y_unit=chart["y_unit"], sign=draw_sign, third=third
+            drawable,
+            across,
+            up,
+            x_unit=chart["x_unit"],
+            y_unit=chart["y_unit"],
+            sign=draw_sign,
+            third=third,
+            level=level,
         ),
         "size": "",
-        "keys": build_third_keys(third) if third else [],
-        "head": [chart.get("head", ""), chart["x_unit"], chart["y_unit"], *([third["unit"]] if third else [])],
+        "keys": build_third_keys(third) if third else build_name_keys(chart.get("names", ())),
+        "head": [
+            chart.get("head", ""),
+            chart["x_unit"],
+            chart["y_unit"],
+            *([third["unit"]] if third else []),
+            *([gettext("Interval")] if has_intervals else []),
+        ],
         "rows": [
             [
                 point["label"],
                 format_number(point["x"]),
                 format_number(point["y"]),
                 *([format_value(point["z"])] if third else []),
+                *([format_interval(point)] if has_intervals else []),
             ]
             for point in points
         ],
@@ -204,6 +223,11 @@ def scatter_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
 def describe_left_out_points(count: int) -> str:
     words = ngettext("%(n)s point has no place on these axes.", "%(n)s points have no place on these axes.", count)
     return words % {"n": format_number(count)}
+
+
+def build_name_keys(names: Iterable[str]) -> list[dict[str, Any]]:
+    """The sign of each point by its place."""
+    return [{"mark": draw_key_mark(place), "label": name} for place, name in enumerate(names)]
 
 
 def build_third_keys(third: Mapping[str, Any]) -> list[dict[str, Any]]:

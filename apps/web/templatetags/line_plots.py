@@ -105,7 +105,8 @@ def build_scales(
     span: tuple[float, float] | None = None,
     holding: Sequence[float] = (),
 ) -> tuple[Scale, Scale]:
-    values = (value for entry in series for _, value in entry["points"] if value is not None)
+    values = [value for entry in series for _, value in entry["points"] if value is not None]
+    values += [end for entry in series for _, low, high in entry.get("band", ()) for end in (low, high)]
     up = Scale(values, log=log, pad=0.04, holding=holding)
     across = Scale(span or (step for entry in series for step, value in entry["points"] if up.can_place(value)))
     return across, up
@@ -121,6 +122,10 @@ def draw_line(place: int, entry: Mapping[str, Any], across: Scale, up: Scale, aw
             place,
             out,
             build_path(entry["points"], across, up),
+        )
+    if entry.get("band"):
+        faint += format_html(
+            '<path class="band k{}" data-of="{}"{} d="{}"/>', stroke, place, out, build_band(entry["band"], across, up)
         )
     return format_html(
         '{}<path class="ln k{}" data-of="{}"{} d="{}"{}/>',
@@ -160,6 +165,16 @@ def build_path(points: Points, across: Scale, up: Scale) -> str:
         parts.append(f"{'L' if begun else 'M'}{format_coordinate(place, 1)} {format_coordinate(height, 1)}")
         begun = True
     return "".join(parts)
+
+
+def build_band(band: Sequence[tuple[float, float, float]], across: Scale, up: Scale) -> str:
+    """The area between the lower and the upper ends: there along the upper ones, and back along the lower ones."""
+    ends = [(place, high) for place, _, high in band] + [(place, low) for place, low, _ in reversed(band)]
+    places = (
+        f"{format_coordinate(across.to_percent(place) * 10, 1)} {format_coordinate(1000 - up.to_percent(end) * 10, 1)}"
+        for place, end in ends
+    )
+    return f"M{'L'.join(places)}z"
 
 
 def list_drawable_points(entry: Mapping[str, Any], up: Scale) -> list[tuple[float, float]]:

@@ -46,6 +46,7 @@ ICONS = {
     "artifact": "file",
     "variant": "cols",
     "model_version": "models",
+    "release": "models",
     "foreign_job": "jobs",
     "foreign_dataset": "data",
 }

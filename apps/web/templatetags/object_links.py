@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import template
-from django.db.models import Count, OuterRef, Q, Subquery, Value
+from django.db.models import Count, Exists, OuterRef, Q, Subquery, Value
 from django.template.context import Context
 from django.urls import reverse
 from django.utils import timezone
@@ -21,12 +21,13 @@ from django.utils.safestring import SafeString
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.data.datasets.models import DatasetFile
-from apps.ml.experiments.models import Run
+from apps.ml.experiments.diagnostics.documents import TRADEOFF_PATH
+from apps.ml.experiments.models import Run, RunArtifact
 from apps.ml.experiments.nesting import build_children_query, load_nesting_of_page
 from apps.ml.pipelines import status_summary as pipelines
 from apps.ml.pipelines.models import PipelineStep
 from apps.ml.pipelines.queries import LoadedPipeline
-from apps.ml.registry.models import Alias, ModelVersion
+from apps.ml.registry.models import Alias, ModelVersion, Variant
 from apps.ml.registry.states import PRODUCTION
 from apps.ml.sweeps.models import Sweep, SweepTrial
 from apps.ml.sweeps.services.requests import RUN_KIND
@@ -157,14 +158,38 @@ def get_model_version(context: Context, job: Job) -> dict[str, str]:
 
 
 @register.simple_tag(takes_context=True)
+def get_variant_version(context: Context, digest: str) -> dict[str, str]:
+    """{label, url, evaluations} of the newest model version that has a form of these bytes; empty where none has."""
+    if not digest:
+        return {}
+    slug, project = context["request"].project.slug, context["request"].project
+    variants = Variant.objects.visible_to(get_actor(context)).filter(artifact=digest, version__model__project=project)
+    variant = variants.select_related("version__model").defer("version__document").order_by("-pk").first()
+    if variant is None:
+        return {}
+    args = [slug, variant.version.model.name, variant.version.number]
+    return {
+        "label": str(variant.version),
+        "url": reverse("registry:version", args=args),
+        "evaluations": reverse("registry:evaluations", args=args),
+    }
+
+
+@register.simple_tag(takes_context=True)
 def get_run(context: Context, job: Job) -> dict[str, str]:
-    """{label, url} of the run that a job's worker keeps; empty for a kind that leaves none. One query at most."""
+    """{label, url} of the run that a job's worker keeps, and `tradeoff`, the address of that tab, where it has one;
+    empty for a kind that leaves none. One query at most."""
     kind = KINDS.get(job.kind)
     if kind is None or not kind.tracked:
         return {}
-    run = Run.objects.visible_to(get_actor(context)).filter(job=job).only("pk", "name").first()
-    slug = context["request"].project.slug
-    return {"label": run.pk[:8], "url": reverse("experiments:detail", args=[slug, run.pk])} if run else {}
+    document = RunArtifact.objects.filter(run=OuterRef("pk"), path=TRADEOFF_PATH)
+    runs = Run.objects.visible_to(get_actor(context)).filter(job=job).only("pk", "name")
+    run = runs.annotate(has_tradeoff=Exists(document)).first()
+    if run is None:
+        return {}
+    args = [context["request"].project.slug, run.pk]
+    tradeoff = reverse("experiments:trade-off", args=args) if run.has_tradeoff else ""
+    return {"label": run.pk[:8], "url": reverse("experiments:detail", args=args), "tradeoff": tradeoff}
 
 
 @register.simple_tag(takes_context=True)

@@ -131,11 +131,13 @@ def draw_scatter(
     y_unit: str,
     sign: Callable[..., SafeString],
     third: Mapping[str, Any] | None = None,
+    level: Mapping[str, Any] | None = None,
 ) -> SafeString:
-    """A sign for each point; the chart's two units stand at the ends of its axes. `third` names what `z` is."""
+    """A sign for each point; the chart's two units stand at the ends of its axes. `third` names what `z` is, `level`
+    is a line across."""
     return format_html(
         '<svg>{}{}<line class="ax" x2="100%" y1="100%" y2="100%"/><text x="-44" y="0" dy="-14">{}</text>'
-        '<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>{}</svg>',
+        '<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>{}{}</svg>',
         format_html_join(
             "", LEVEL, ((format_coordinate(100 - at), text) for at, text in label_levels(up.compute_ticks()))
         ),
@@ -146,8 +148,35 @@ def draw_scatter(
         ),
         y_unit,
         x_unit,
+        draw_level(level, up) if level else "",
         format_html_join("", "{}", ((draw_spot(point, across, up, x_unit, y_unit, sign, third),) for point in points)),
     )
+
+
+VERTICAL = (
+    '<g class="k2"><line y1="{0}%" y2="{1}%"/><line x1="-4" x2="4" y1="{0}%" y2="{0}%"/>'
+    '<line x1="-4" x2="4" y1="{1}%" y2="{1}%"/></g>'
+)
+ACROSS = (
+    '<g class="k3"><line x2="100%" y1="{0}%" y2="{0}%"/></g>'
+    '<text x="100%" y="{0}%" dy="14" text-anchor="end">{1}</text>'
+)
+NAME = '<text class="lbl" x="{}" y="-8" text-anchor="{}">{}</text>'
+
+
+def draw_vertical_interval(point: Mapping[str, Any], up: Scale) -> SafeString:
+    """A line with ends across it, from the place of the point."""
+    ends = (up.to_percent(point["y"]) - up.to_percent(point[key]) for key in ("low", "high"))
+    return format_html(VERTICAL, *(format_coordinate(end) for end in ends))
+
+
+def draw_level(level: Mapping[str, Any], up: Scale) -> SafeString:
+    return format_html(ACROSS, format_coordinate(100 - up.to_percent(level["value"])), level["label"])
+
+
+def draw_name(name: str, at: float) -> SafeString:
+    """The name of a point beside it, towards the middle of the chart."""
+    return format_html(NAME, *((8, "start") if at < 60 else (-8, "end")), name)
 
 
 def draw_spot(
@@ -161,6 +190,8 @@ def draw_spot(
 ) -> SafeString:
     at, height = across.to_percent(point["x"]), 100 - up.to_percent(point["y"])
     text = f"{point['label']}: {x_unit} {format_number(point['x'])}, {y_unit} {format_number(point['y'])}"
+    has_interval = point.get("low") is not None and point.get("high") is not None
+    text += f" ({format_interval(point)})" if has_interval else ""
     if third and point.get("z") is not None:
         text += f", {third['unit']} {point['z'] if isinstance(point['z'], str) else format_number(point['z'])}"
     return format_html(
@@ -168,7 +199,12 @@ def draw_spot(
         format_coordinate(at),
         format_coordinate(height),
         text,
-        sign(point.get("place"), point.get("shade")),
+        format_html(
+            "{}{}{}",
+            draw_vertical_interval(point, up) if has_interval else "",
+            sign(point.get("place"), point.get("shade")),
+            draw_name(point["label"], at) if point.get("is_named") else "",
+        ),
         draw_tip(text, at),
     )
 
