@@ -9,11 +9,14 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 from django.db.models import F
+from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.platform.artifacts.stores import get_store_folder
@@ -22,10 +25,11 @@ from apps.platform.jobs.models import Job, JobMember
 from apps.platform.jobs.states import JobState, MemberState
 from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes import hardware
+from apps.platform.nodes.disk_speed import measure_disk_speed
 from apps.platform.nodes.disks import find_short_disks
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import SAMPLE_SECONDS
-from apps.platform.nodes.services import record_heartbeat, record_sample
+from apps.platform.nodes.services import record_disk_speed, record_heartbeat, record_sample
 from workers.gangs.members import GangAttempt, MemberAttempt
 from workers.runner import get_scratch_root
 
@@ -41,6 +45,11 @@ OVERDUE_SECONDS = 60.0
 instance: its lease is renewed no more, and the dispatcher gives the job to somebody else."""
 
 
+DISK_FIRST_SECONDS = 600.0  # after the start: what has just been started is busy
+DISK_AGAIN_AFTER = timedelta(days=7)
+DISK_LOOK_SECONDS = 600.0  # between two looks whether the disk is due
+
+
 class Heartbeat(threading.Thread):
     """Watches the attempts that run in this process; each is told by its `stop` what has become of it."""
 
@@ -54,6 +63,7 @@ class Heartbeat(threading.Thread):
         self.renewed_at = time.monotonic()
         self.node_at = 0.0
         self.was_short = False
+        self.disk_speed = DiskSpeedCheck(actor=actor, node=node, folder=get_scratch_root())
         self.sampled_at = time.monotonic()  # the first share of CPU would be of no time at all
 
     def watch(self, attempt: Attempt) -> None:
@@ -104,6 +114,7 @@ class Heartbeat(threading.Thread):
         """
         load = hardware.measure_load(get_scratch_root(), get_store_folder())
         load["short_disks"] = find_short_disks(load)
+        self.disk_speed.measure_when_due(is_idle=not watched and not load["short_disks"])
         for attempt in watched.values():
             attempt.observe(load)
         record_heartbeat(actor=self.actor, node=self.node, load=load)
@@ -175,3 +186,33 @@ class Heartbeat(threading.Thread):
             with self.lock:
                 for attempt in self.attempts.values():
                     attempt.stop("outage")
+
+
+class DiskSpeedCheck:
+    """Asked by the heartbeat, which it never delays: the measuring is done by a thread of its own."""
+
+    def __init__(self, *, actor: Actor, node: Node, folder: Path) -> None:
+        self.actor, self.node, self.folder = actor, node, folder
+        self.next_look = time.monotonic() + DISK_FIRST_SECONDS
+        self.thread: threading.Thread | None = None
+
+    def measure_when_due(self, *, is_idle: bool) -> bool:
+        """Begin to measure if it is time and no job runs; returns whether it has begun."""
+        if not is_idle or time.monotonic() < self.next_look or (self.thread and self.thread.is_alive()):
+            return False
+        self.next_look = time.monotonic() + DISK_LOOK_SECONDS
+        measured_at = Node.objects.filter(pk=self.node.pk).values_list("disk_measured_at", flat=True).first()
+        if measured_at is not None and timezone.now() - measured_at < DISK_AGAIN_AFTER:
+            return False
+        self.thread = threading.Thread(target=self.measure, name="disk speed", daemon=True)
+        self.thread.start()
+        return True
+
+    def measure(self) -> None:
+        try:
+            speed = measure_disk_speed(self.folder)
+            record_disk_speed(actor=self.actor, node=self.node, speed=speed)
+        except (OSError, DatabaseError) as failure:
+            log.warning("the disk under %s was not measured: %s", self.folder, failure)
+        finally:
+            connection.close()

@@ -1,4 +1,5 @@
-"""Periodic tasks: scrub the store; remove old sessions, abandoned staging files, uploads and checkpoints."""
+"""Periodic tasks: scrub the store; remove old sessions, abandoned staging files, uploads and checkpoints; seal and
+remove observations; remove old notices."""
 
 from __future__ import annotations
 
@@ -6,10 +7,13 @@ from celery import shared_task
 from django.core.management import call_command
 
 from apps.core.actors import PlaneRole, build_plane_actor
+from apps.gateways.hawkbit import services as hawkbit
 from apps.gateways.mlflow import services as uploads
+from apps.ml.observations import services as observations
 from apps.platform.artifacts import services as artifacts
 from apps.platform.audit.verification import verify_trail
 from apps.platform.jobs import checkpoints
+from apps.platform.notices import services as notices
 
 SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hour's work of a slow disk
 
@@ -23,6 +27,12 @@ def scrub() -> None:
 def scrub_artifact(digest: str) -> None:
     """Verify one artifact, of which a client waits for a range."""
     artifacts.verify_stored_artifact(actor=build_plane_actor(PlaneRole.WORKER), digest=digest)
+
+
+@shared_task(name="workers.housekeeping.hash_update_file")
+def hash_update_file(digest: str) -> None:
+    """Compute the hashes of a large file that devices wait for."""
+    hawkbit.hash_stored_file(actor=build_plane_actor(PlaneRole.WORKER), digest=digest)
 
 
 @shared_task(name="workers.housekeeping.verify_audit")
@@ -49,3 +59,21 @@ def sweep_uploads() -> None:
 @shared_task(name="workers.housekeeping.clear_sessions")
 def clear_sessions() -> None:
     call_command("clearsessions")
+
+
+@shared_task(name="workers.housekeeping.seal_observations")
+def seal_observations() -> None:
+    """Write what has landed of hours that are over into Parquet files."""
+    observations.seal_observations(actor=build_plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.purge_observations")
+def purge_observations() -> None:
+    """Remove observations that are past the retention of their source."""
+    observations.purge_observations(actor=build_plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.purge_notices")
+def purge_notices() -> None:
+    """Remove old notices and deliveries."""
+    notices.purge_notices(actor=build_plane_actor(PlaneRole.WORKER))

@@ -9,6 +9,7 @@ from django.conf import settings
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
 from apps.platform.jobs.models import Job
+from deepseek.compile.runtime import FOLDER
 from deepseek.messages import N_
 from deepseek.script.image import IMAGE
 from deepseek.script.run import INTERPRETER, PLANE_URL
@@ -33,12 +34,21 @@ ENGINE: dict[str, str] = {
     "merge_adapter": "deepseek.language.merge:run",
     "quantize": "deepseek.quantize.run:run",
     "compile": "deepseek.compile.run:run",
+    "export": "deepseek.export.run:run",
     "evaluate": "deepseek.evaluate.run:run",
     "evaluate_predictions": "deepseek.evaluate.predictions_run:run",
+    "health_samples": "deepseek.health.run:run",
     "register": "deepseek.register.run:run",
     "script": "deepseek.script.run:run",
     "sweep_ask": "deepseek.sweep.run:run",
+    "observations": "deepseek.observations.run:run",
 }
+
+
+def get_compile_settings(job: Job, tracker: Tracker) -> dict[str, str]:
+    """Where the runtimes of other machines lie, if not at their default place."""
+    folder = settings.ENV.target_runtimes
+    return {FOLDER: folder} if folder else {}
 
 
 def get_collect_settings(job: Job, tracker: Tracker) -> dict[str, str]:
@@ -72,6 +82,7 @@ def get_environment_settings(job: Job) -> dict[str, str]:
 # What of this worker's own settings an engine may see; all else of the environment stays outside.
 SETTINGS: dict[str, Callable[[Job, Tracker], dict[str, str]]] = {
     "collect": get_collect_settings,
+    "compile": get_compile_settings,
     "script": get_script_settings,
 }
 
@@ -102,9 +113,12 @@ REGISTER: dict[str, Register] = {
     "merge_adapter": registration.record_derived_model,
     "quantize": registration.record_derived_model,
     "compile": registration.record_derived_model,
+    "export": registration.record_exported_model,
     "evaluate": registration.register_evaluation_figures,
     "evaluate_predictions": registration.register_prediction_figures,
+    "health_samples": registration.record_artifacts,
     "register": registration.register_model_version,
     "script": registration.register_script_outputs,
     "sweep_ask": registration.register_sweep_trials,
+    "observations": registration.register_observations,
 }

@@ -6,9 +6,10 @@ import logging
 import os
 import threading
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -16,10 +17,11 @@ from django.db import connection
 from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.platform.jobs import services
 from apps.platform.nodes import hardware
-from apps.platform.nodes.extras import GANG, detect_extras
+from apps.platform.nodes.extras import GANG, SERVING, detect_extras
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import register_node
 from workers import cgroups, process
+from workers.endpoints.keeper import EndpointKeeper, get_keeper_folder
 from workers.heartbeat import Heartbeat
 from workers.images import store
 from workers.inspection import forbid_inspection
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.9  # of what there is; the rest is for the worker itself and the page cache
 REGISTER_SECONDS = 1.0  # between two tries
+STOP_SECONDS = 8.0  # of the keeper: a launcher waits 10 s for a worker
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Worker:
     owner: str  # unique to this process: a restarted worker is another owner
     heartbeat: Heartbeat
     stopping: threading.Event = field(default_factory=threading.Event)
+    keeper: EndpointKeeper | None = None  # of the servers of endpoints, where the node offers serving
 
 
 STOPPING = threading.Event()  # of this process: a stop may come before the worker is registered
@@ -63,6 +67,7 @@ def _start() -> Worker:
     memory_limit = "cgroup" if cgroups.prepare_delegated() else "watch"
     machine, isolation = hardware.detect(settings.PLANE_HOME), detect_isolation()
     environments = store.describe_environments(why_no_images=isolation.why_no_images)
+    serving = describe_serving()
     actor = build_plane_actor(PlaneRole.WORKER, host=env.node)
     node = register_node(
         actor=actor,
@@ -80,12 +85,14 @@ def _start() -> Worker:
             runs_scripts=isolation.runs_scripts or env.script_sandbox == "off",
             environments=[row["name"] for row in environments if "reason" not in row],
         )
-        + ([GANG] if can_join_gangs(isolation) else []),
+        + ([GANG] if can_join_gangs(isolation) else [])
+        + ([SERVING] if serving else []),
         hardware={
             **machine.facts,
             "memory_limit": memory_limit,
             "isolation": describe_isolation(isolation),
             "environments": environments,
+            **({"serving": serving} if serving else {}),
         },
     )
     # What a predecessor on this machine held is nobody's now, and waits for no lease.
@@ -93,7 +100,23 @@ def _start() -> Worker:
     owner = process.name_owner(env.node)
     heartbeat = Heartbeat(actor=actor, node=node, owner=owner)
     heartbeat.start()
-    return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat, stopping=STOPPING)
+    keeper = EndpointKeeper(actor=actor, node=node, folder=get_keeper_folder()) if serving else None
+    if keeper is not None:
+        keeper.start()
+    return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat, stopping=STOPPING, keeper=keeper)
+
+
+def describe_serving() -> dict[str, Any]:
+    """Where servers of endpoints listen on this node; empty where it offers none."""
+    env = settings.ENV
+    if not (env.endpoint_ports and find_spec("fastapi") and find_spec("uvicorn")):
+        return {}
+    first, _, last = env.endpoint_ports.partition("-")
+    return {
+        "address": env.endpoint_address,
+        "ports": [int(first), int(last)],
+        "tls": bool(env.endpoint_certificate),
+    }
 
 
 def describe_isolation(isolation: Isolation) -> dict[str, Any]:
@@ -115,9 +138,18 @@ def stop_jobs(**_: object) -> None:
     STOPPING.set()
     if _worker is None:
         return
+    if _worker.keeper is not None:
+        _worker.keeper.ask_to_stop()
     with _worker.heartbeat.lock:
         for attempt in _worker.heartbeat.attempts.values():
             attempt.stop("released")
+
+
+@worker_shutdown.connect
+def await_keeper(**_: object) -> None:
+    """Let the servers of endpoints end that an orderly stop ends."""
+    if _worker is not None and _worker.keeper is not None:
+        _worker.keeper.join(STOP_SECONDS)
 
 
 @worker_ready.connect

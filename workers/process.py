@@ -66,13 +66,13 @@ def is_process_gone(pid: int, began: int) -> bool:
     """Whether the process has ended. A signal probes it too: /proc may hide it (hidepid, ProtectProc)."""
     if pid <= 0:
         return False
+    state, started = read_stat(pid)  # before the signal: what is reaped in between is gone, not hidden
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         pass
-    state, started = read_stat(pid)
     return state == "Z" or (started > 0 and began > 0 and started != began)
 
 
@@ -83,6 +83,20 @@ def read_stat(pid: int) -> tuple[str, int]:
     except OSError:
         return "", 0
     return fields[0].decode(), int(fields[19])
+
+
+def is_ending(pid: int) -> bool:
+    """Whether the process has ended, or was killed and has not run since to end. False where /proc hides it.
+
+    A SIGKILL is pending for each thread until that thread runs, which takes long on a busy machine.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
+    return fields.get("State", "")[:1] in ("Z", "X") or bool(pending >> (signal.SIGKILL - 1) & 1)
 
 
 def build_marker(job_id: int, attempt: int) -> str:
@@ -196,6 +210,11 @@ def clean_environment(scratch: Path, mark: str, cpus: float, devices: list[int])
         "ARROW_DEFAULT_MEMORY_POOL": "system",
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)),
         "HF_HUB_OFFLINE": "1",
+        # Libraries that a script imports would send events to their makers.
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
         "PYTHONUNBUFFERED": "1",
         **{name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ},
     }

@@ -81,6 +81,23 @@ def register_cleaned_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     )
 
 
+def register_observations(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The table of a period becomes a version of the dataset that `register` names; its lineage begins at the parts."""
+    name = job.register.get("dataset")
+    if not name:
+        record_artifacts(actor, job, outputs)
+        return
+    add_version_from_job_output(
+        actor=actor,
+        project=job.project,
+        dataset_name=name,
+        outputs=outputs,
+        job=job,
+        script=f"deepseek.observations {version('deepseek-offline')}",
+        params=json.loads(job.spec),
+    )
+
+
 def register_collected_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The records become a version of the dataset that `register` names, with their quality; without a name they stay
     an artifact. Either way the lineage begins at the addresses that the collection began at.
@@ -156,10 +173,20 @@ def find_parent_dataset(job: Job) -> Dataset | None:
 
 def record_derived_model(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The lineage of a quantization or compilation: from the file of one form to the file of the other."""
+    ends = {MODEL_SLOT: build_model_file_end(job)}
+    record_edges(actor=actor, project=job.project, edges=build_model_edges(job, ends, outputs))
+
+
+def record_exported_model(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The lineage of an export: from the file of the trained model to that of each form, and what describes them."""
+    record_job_edges(actor, job, {MODEL_SLOT: build_model_file_end(job)}, outputs)
+
+
+def build_model_file_end(job: Job) -> End:
+    """The file of the model that went into the job."""
     digest = get_input_digests(job)[MODEL_SLOT]
     holding = Holding.objects.filter(project_id=job.project_id, artifact=digest).first()
-    source = build_artifact_end(digest, holding.name if holding else digest[:12])
-    record_edges(actor=actor, project=job.project, edges=build_model_edges(job, {MODEL_SLOT: source}, outputs))
+    return build_artifact_end(digest, holding.name if holding else digest[:12])
 
 
 def register_model_version(actor: Actor, job: Job, outputs: Outputs) -> None:

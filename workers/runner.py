@@ -35,8 +35,8 @@ from workers.attempt_slots import AttemptSlot
 from workers.images import store as images
 from workers.isolation import get_scratch_root
 from workers.machine_faults import STORAGE_FULL, count_bytes, find_engine_stall, find_stall
+from workers.measurements.system_metrics import SystemMetrics
 from workers.process import EngineProcess, build_marker
-from workers.system_metrics import SystemMetrics
 from workers.tracking import Tracker, describe_environment
 
 log = logging.getLogger(__name__)

@@ -99,8 +99,9 @@ def test_new_worker_takes_back_what_its_predecessor_held(monkeypatch, settings, 
     for name in ("forbid_inspection", "process.kill_orphans", "cgroups.prepare_delegated"):
         monkeypatch.setattr(f"workers.node.{name}", lambda: None)
     started = node_module._start()
-    started.heartbeat.ended.set()
-    started.heartbeat.join(timeout=5)
+    for thread in (started.heartbeat, started.keeper):
+        thread.ended.set()
+        thread.join(timeout=5)
     job.refresh_from_db()
     assert (job.state, job.error["code"]) == (JobState.QUEUED, "worker_lost")
 

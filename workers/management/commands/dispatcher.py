@@ -1,5 +1,7 @@
-"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, judges reruns, drives sweeps,
-expires approvals, seals the trail, verifies it when somebody asks, tells lineage outside, folds what clients measured.
+"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, judges reruns, drives sweeps, submits
+what schedules ask for, lets endpoints follow their aliases, expires approvals and assignments of devices, takes recalls
+further, seals the trail, verifies it when somebody asks, tells lineage outside, sends notices, folds what clients
+measured.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -20,20 +22,29 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from apps.core.actors import PlaneRole, build_plane_actor
+from apps.fleet.devices.services import expire_assignments
+from apps.fleet.recalls.services import advance_recalls
+from apps.fleet.rollouts.services import advance_rollouts
+from apps.ml.endpoints.services import follow_aliases
 from apps.ml.experiments.services import close_ended_runs, ingest_all_batches
 from apps.ml.reruns.services import evaluate_ended_reruns
 from apps.ml.sweeps.services import advance_sweeps
 from apps.platform.approvals.services import expire_due
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verification_runs import run_queued_verification
+from apps.platform.calendars.services import fire_due_schedules
 from apps.platform.jobs import services
 from apps.platform.jobs.scheduling import doorbell, ended_job_counters, liveness, queues, reservations
 from apps.platform.jobs.submission import get_lease_seconds
+from apps.platform.nodes.health.services import delete_expired_reports
 from apps.platform.nodes.samples import SAMPLE_SECONDS, get_database_now
 from apps.platform.nodes.services import keep_samples
+from apps.site.isolation import services as isolation_services
 from workers import openlineage
 from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
+from workers.notices.sender import send_due_mails, send_due_webhook_messages
 from workers.process import get_realm, is_abandoned
+from workers.rollouts import evaluate_in_child
 from workers.startup_checks import refuse_unsound
 
 log = logging.getLogger(__name__)
@@ -52,24 +63,32 @@ class Command(BaseCommand):
             signal.signal(number, self.stop)
         self.actor = build_plane_actor(PlaneRole.DISPATCHER, host=settings.ENV.node)
         self.clock = LeaseClock(get_lease_seconds(), rest=settings.ENV.dispatch_seconds)
-        sealer = threading.Thread(target=self.every, args=(settings.ENV.seal_seconds, "sealer", self.seal), daemon=True)
-        sealer.start()
-        sampler = threading.Thread(target=self.every, args=(SAMPLE_SECONDS / 2, "sampler", self.sample), daemon=True)
-        sampler.start()
         rest = settings.ENV.dispatch_seconds
         later = 2 * rest  # nobody waits for these, and with both cores full a round of each is work that a job lacks
-        verifier = threading.Thread(target=self.every, args=(later, "verifier", self.verify), daemon=True)
-        verifier.start()
-        teller = threading.Thread(target=self.every, args=(later, "teller", self.tell), daemon=True)
-        teller.start()
-        judge = threading.Thread(target=self.every, args=(later, "judge", self.judge), daemon=True)
-        judge.start()
-        sweeper = threading.Thread(target=self.every, args=(rest, "sweeper", self.sweep), daemon=True)
-        sweeper.start()
-        folder = threading.Thread(target=self.every, args=(rest, "folder", self.fold), daemon=True)
-        folder.start()
-        self.every(settings.ENV.dispatch_seconds, "dispatcher", self.dispatch)
-        for thread in (sealer, sampler, verifier, teller, judge, sweeper, folder):
+        parts: list[tuple[str, float, Callable[[], None]]] = [
+            ("sealer", settings.ENV.seal_seconds, self.seal),
+            ("sampler", SAMPLE_SECONDS / 2, self.sample),
+            ("verifier", later, self.verify),
+            ("teller", later, self.tell),
+            ("judge", later, self.judge),
+            ("sweeper", rest, self.sweep),
+            ("recaller", rest, self.recall),
+            ("rollouts", rest, self.roll_out),
+            ("scheduler", later, self.fire),
+            ("folder", rest, self.fold),
+        ]
+        if settings.NOTICE_HOSTS:
+            parts.append(("notifier", rest, self.notify))
+        if settings.MAIL_ENABLED:
+            parts.append(("mailer", rest, self.mail))
+        threads = [
+            threading.Thread(target=self.every, args=(seconds, name, work), daemon=True)
+            for name, seconds, work in parts
+        ]
+        for thread in threads:
+            thread.start()
+        self.every(rest, "dispatcher", self.dispatch)
+        for thread in threads:
             thread.join(timeout=5)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
@@ -103,6 +122,14 @@ class Command(BaseCommand):
         for sink in openlineage.build_sinks():
             openlineage.send_notices(self.actor, sink, stopping=self.stopping.is_set)
 
+    def notify(self) -> None:
+        """Send webhook messages; in its own thread, since receivers may be slow or down."""
+        send_due_webhook_messages(self.actor, stopping=self.stopping.is_set)
+
+    def mail(self) -> None:
+        """Send notices by mail; in its own thread, since neither waits for the other."""
+        send_due_mails(self.actor, stopping=self.stopping.is_set)
+
     def judge(self) -> None:
         """Compare finished reruns with their originals; in its own thread, since they may have millions of points."""
         evaluate_ended_reruns(actor=self.actor, stopping=self.stopping.is_set)
@@ -110,6 +137,18 @@ class Command(BaseCommand):
     def sweep(self) -> None:
         """Take the sweeps that run a step further; in its own thread, since pruning reads points of many runs."""
         advance_sweeps(actor=self.actor, stopping=self.stopping.is_set)
+
+    def recall(self) -> None:
+        """Take recalls further; in its own thread, since bytes are read before anything goes back to them."""
+        advance_recalls(actor=self.actor)
+
+    def fire(self) -> None:
+        """Submit what schedules ask for now; in its own thread, since checking many requests takes seconds."""
+        fire_due_schedules(actor=self.actor, stopping=self.stopping.is_set)
+
+    def roll_out(self) -> None:
+        """Take rollouts as far as they can go; in its own thread, since a wave may have very many devices."""
+        advance_rollouts(actor=self.actor, evaluate=evaluate_in_child, stopping=self.stopping.is_set)
 
     def recover_expired(self) -> None:
         """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""
@@ -141,6 +180,8 @@ class Command(BaseCommand):
         ended_job_counters.count_ended_jobs(actor=self.actor)
         queues.keep_samples(actor=self.actor)
         keep_samples(actor=self.actor)
+        delete_expired_reports(actor=self.actor)
+        isolation_services.delete_expired_reports(actor=self.actor)
 
     def dispatch(self) -> None:
         """Ring first: a row that cannot be recovered must not keep all others from being heard of."""
@@ -151,4 +192,6 @@ class Command(BaseCommand):
         services.free_waiting(actor=self.actor)
         services.requeue_repaired(actor=self.actor)
         close_ended_runs(actor=self.actor)
+        follow_aliases(actor=self.actor)
+        expire_assignments(actor=self.actor)
         expire_due(actor=self.actor)

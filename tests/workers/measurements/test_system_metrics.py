@@ -12,8 +12,9 @@ from django.db import OperationalError
 
 from apps.ml.experiments.models import Run
 from apps.platform.jobs import kinds as job_kinds
-from workers import heartbeat, kinds, system_metrics, tasks
-from workers.system_metrics import SystemMetrics, count_seconds, measure_gpus, measure_node, measure_tree
+from workers import heartbeat, kinds, tasks
+from workers.measurements import system_metrics
+from workers.measurements.system_metrics import SystemMetrics, count_seconds, measure_gpus, measure_node, measure_tree
 
 GPU = {"index": 1, "busy": 0.5, "memory_free_bytes": 3_000_000, "memory_bytes": 4_000_000, "temperature": 61}
 LOAD = {
