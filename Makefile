@@ -11,13 +11,14 @@ MLFLOW_ENV ?= .mlflow
 
 # The tiers of the suite; docs/testing.md says which to run when. ARGS goes to pytest.
 PYTEST := $(BIN)/python -m pytest --quiet
-QUICK  := $(PYTEST) --tier test --numprocesses=2 --dist=loadfile
+# Two processes fill two cores: threads of PyTorch that wait for each other take a quarter more of them.
+QUICK  := env OMP_NUM_THREADS=1 $(PYTEST) --tier test --numprocesses=2 --dist=loadfile
 
 # Hundreds of processes start below: without bytecode each would compile the sources anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo up test test-e2e test-services test-changed test-faults-full
-.PHONY: check format wheels site texts mlflow clean
+.PHONY: check format wheels site agent texts mlflow clean
 
 help:
 	@echo 'make demo    set everything up, take two models from raw tables to production, leave the dashboard up'
@@ -30,11 +31,13 @@ help:
 	@echo 'make check   lint, templates, types, layers, regular expressions, migrations, deployment checks'
 	@echo 'make wheels  gather what a host without an index installs from, in dist/wheels'
 	@echo 'make site    the one folder to carry to a site: wheels, compose file, units, documents'
+	@echo 'make agent   what devices install, a folder for each architecture, in dist/agent (docs/agent-install.md)'
 	@echo 'make format  put the code into its one format'
 	@echo 'make mlflow  the stock MLflow client and server, beside the plane: MLFLOW_ENV=.mlflow make test runs them'
 	@echo 'make texts   gather what is to be translated, and compile what is (needs gettext)'
 
 demo: $(VENV)/.demo
+	@$(MAKE) --no-print-directory $(VENV)/.runtimes || echo 'No runtime for aarch64: the demo goes without such code'
 	@$(BIN)/python manage.py demo
 
 up: $(VENV)/.plane
@@ -79,10 +82,13 @@ format: $(VENV)/.dev
 	$(BIN)/djhtml -t 2 templates
 
 wheels: $(BIN)/python
-	@$(BIN)/python deploy/wheels.py --wheels-only
+	@$(BIN)/python -m deploy.wheels --wheels-only
 
 site: $(BIN)/python
-	@$(BIN)/python deploy/wheels.py
+	@$(BIN)/python -m deploy.wheels
+
+agent: $(BIN)/python
+	@$(BIN)/python -m deploy.agent_package $(AGENT_PYTHONS)
 
 clean:
 	rm -rf $(VENV) .mlflow build dist *.egg-info
@@ -92,16 +98,21 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11, 3.12 or 3.13 is needed, not %s; name it with PYTHON=" % sys.version.split()[0]'
 	@$(PYTHON) -m venv $(VENV)
 
+# What a model compiled for aarch64 needs beside itself, on a machine with an index; a site gets it by `make site`.
+$(VENV)/.runtimes: $(BIN)/python constraints.txt deploy/wheels.py deploy/agent_package.py
+	@echo 'Fetching the runtime of models compiled for aarch64'
+	@$(BIN)/python -m deploy.wheels --runtimes $(VENV)/share/deepseek-offline/runtimes && touch $@
+
 # One pip command each, so that the resolver sees everything at once.
 $(VENV)/.plane: $(BIN)/python requirements.txt constraints.txt pyproject.toml
 	@echo 'Installing the plane'
 	@$(PIP) --requirement requirements.txt $(LINKER) --editable . && touch $@
 
-$(VENV)/.demo: $(BIN)/python requirements.txt requirements-demo.txt constraints.txt pyproject.toml
+$(VENV)/.demo: $(BIN)/python requirements.txt requirements-onnx.txt requirements-demo.txt constraints.txt pyproject.toml
 	@echo 'Installing the plane and the data of the demo'
 	@$(PIP) --requirement requirements-demo.txt $(LINKER) --editable . && touch $@
 
-$(VENV)/.dev: $(BIN)/python requirements.txt requirements-demo.txt requirements-s3.txt requirements-collect.txt requirements-language.txt requirements-onnx.txt requirements-dev.txt constraints.txt pyproject.toml
+$(VENV)/.dev: $(BIN)/python requirements.txt requirements-demo.txt requirements-s3.txt requirements-collect.txt requirements-language.txt requirements-onnx.txt requirements-pkcs11.txt requirements-dev.txt constraints.txt pyproject.toml
 	@echo 'Installing the plane and what its tests need'
 	@$(PIP) --requirement requirements-dev.txt $(LINKER) --editable .
 	@# Its tables are real and its code is not used; it asks for an older pandas, so it comes without what it asks for.

@@ -21,14 +21,20 @@ setup(
         *(f"controlplane.{name}" for name in SHIPPED),
     ],
     package_dir={f"controlplane.{name}": name for name in SHIPPED},
-    package_data={"": ["py.typed"], **{f"controlplane.{name}": ["**/*"] for name in SHIPPED}},
+    package_data={
+        "": ["py.typed", "*.cpp", "checks.toml", "conflicts.json"],
+        **{f"controlplane.{name}": ["**/*"] for name in SHIPPED},
+    },
     extras_require={
         "plane": PLANE,  # the engine and all that web, worker and dispatcher need
         "s3": requirements("requirements-s3.txt"),
         "collect": requirements("requirements-collect.txt"),
         "language": requirements("requirements-language.txt"),
         "onnx": requirements("requirements-onnx.txt"),
+        "pkcs11": requirements("requirements-pkcs11.txt"),
         "compile": [line for line in PLANE if line.startswith("apache-tvm")],
-        "serve": [line for line in PLANE if line.startswith(("fastapi", "uvicorn", "httptools"))],
+        "serve": [
+            line for line in PLANE if line.startswith(("fastapi", "uvicorn", "httptools", "uvloop", "onnxruntime"))
+        ],
     },
 )

@@ -28,13 +28,14 @@ from deepseek.job import Silent
 from deepseek.models.figures import Figures
 from deepseek.models.folder import find_model_inputs
 from deepseek.models.heldout import HELDOUT_NAME, Heldout, write_heldout
-from deepseek.models.manifest import MlpArchitecture
+from deepseek.models.manifest import MANIFEST_NAME, MlpArchitecture, ModelManifest
 from deepseek.models.network import build_network, save_network
-from deepseek.models.predictor import TorchPredictor, load_predictor
+from deepseek.models.predictor import load_predictor
 from deepseek.models.source import EAGER, read_source
 from deepseek.models.timing import limit_torch_threads, take_turns
+from deepseek.models.torch_predictor import TorchPredictor
 from deepseek.models.torchscript import read_archive
-from deepseek.quantize.run import EXPORTED_NAME
+from deepseek.quantize.outputs import EXPORTED_NAME
 from deepseek.quantize.run import run as quantize_model
 from deepseek.quantize.spec import QuantizeSpec
 
@@ -96,11 +97,14 @@ def measure(name: str, folder: Path, arguments: argparse.Namespace) -> Measured:
     made = Measured(name, "-".join(map(str, [architecture.inputs, *architecture.hidden, architecture.outputs])))
     made.trained_bytes = source.manifest.file.size
     quick = {"runs": 10, "threads": threads}
-    quantize_model(QuantizeSpec(batches=[1], **quick), inputs=inputs, out=folder / "int8", report=report)
-    made.figures["int8"] = Figures.read(folder / "int8/figures.json")
+    spec = QuantizeSpec(batches=[1], candidates=["int8"], sensitivity_layers=0, **quick)
+    quantize_model(spec, inputs=inputs, out=folder / "int8", report=report)
+    is_recommended = ModelManifest.read(folder / "int8" / MANIFEST_NAME).variant == "int8"
+    quantized = folder / "int8" if is_recommended else folder / "int8/int8"
+    made.figures["int8"] = Figures.read(quantized / "figures.json")
     exported = TorchPredictor(source.manifest, read_archive(folder / "int8" / EXPORTED_NAME))
     for batch in BATCHES:
-        forms = {EAGER: source.predictor, "TorchScript": exported, "int8": load_predictor(folder / "int8")}
+        forms = {EAGER: source.predictor, "TorchScript": exported, "int8": load_predictor(quantized)}
         for form, trials in (("TVM by rule", 0), ("TVM tuned", arguments.trials)):
             out = folder / f"tvm-{batch}-{trials}"
             spec = CompileSpec(batch=batch, trials=trials, **quick)

@@ -13,13 +13,14 @@ import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from controlplane.mail_server import parse_mail_url
+from controlplane.secret_source import SecretFileSource
 from deepseek.collect.hosts import parse_entry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -30,47 +31,6 @@ SHIPPED_DIR = BASE_DIR / "controlplane" if IS_INSTALLED else BASE_DIR
 
 IMAGE_PREFIX = "oci:"
 CommaList = Annotated[list[str], NoDecode]
-FROM_FILE = (
-    "database_url",
-    "database_password",
-    "broker_url",
-    "broker_password",
-    "secret_key",
-    "secret_key_fallbacks",
-    "openlineage_api_key",
-)
-"""Settings that may stand in a file which NAME_FILE names: an environment is read by whoever may see the process."""
-
-
-class SecretFileSource(PydanticBaseSettingsSource):
-    """NAME_FILE: the file's text, without the white space around it, is the value of NAME."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{field_name.upper()}_FILE", "")
-        return (read_secret(field_name.upper(), path) if path else None), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        fields = self.settings_cls.model_fields
-        values = {name: self.get_field_value(fields[name], name)[0] for name in FROM_FILE}
-        return {name: value for name, value in values.items() if value is not None}
-
-
-def read_secret(name: str, path: str) -> str:
-    """The secret in this file; exits with status 2 where there is none, or where the environment holds another."""
-    setting = f"{name}_FILE={path!r}"
-    try:
-        value = Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as failure:
-        reason = failure.strerror if isinstance(failure, OSError) else "it is no text"
-        sys.stderr.write(f"{setting}: the file cannot be read: {reason}. See docs/settings.md.\n")
-        raise SystemExit(2) from None
-    if not value:
-        sys.stderr.write(f"{setting}: the file is empty. `make_secrets` makes one.\n")
-        raise SystemExit(2)
-    if os.environ.get(name):
-        sys.stderr.write(f"{setting}: {name} is set as well. Take one of the two away.\n")
-        raise SystemExit(2)
-    return value
 
 
 class Env(BaseSettings):
@@ -128,6 +88,30 @@ class Env(BaseSettings):
         description="IPv4 address or name at which other nodes reach this one, for jobs over several nodes (UDP 29200"
         " to 30223); empty: the address from which it reaches the database.",
     )
+    endpoint_address: str = Field(
+        "127.0.0.1",
+        max_length=200,
+        pattern=r"^[0-9A-Za-z.:-]+$",
+        description="Address that the servers of endpoints listen on at this node, and at which the plane and clients"
+        " reach them. Beyond loopback they ask for a token.",
+    )
+    endpoint_certificate: str = Field(
+        "",
+        description="File of the certificate chain (PEM) by which the servers of endpoints at this node answer over"
+        " TLS, for the name or address in ENDPOINT_ADDRESS; empty: without TLS.",
+    )
+    endpoint_certificate_key: str = Field(
+        "", description="File of its key, without a password; empty: the key is in the file of the certificate."
+    )
+    endpoint_authorities: str = Field(
+        "",
+        description="File of the authorities (PEM) by which the web process checks the certificates of the servers of"
+        " endpoints; empty: those of this machine.",
+    )
+    endpoint_ports: str = Field(
+        "8600-8699",
+        description="Ports of the servers of endpoints at this node, FIRST-LAST; empty: the node serves no models.",
+    )
     gang_join_seconds: float = Field(
         60.0,
         ge=1,
@@ -155,6 +139,11 @@ class Env(BaseSettings):
     )
     plane_url: str = Field(
         "", description="Address of the plane for jobs that call it; empty: the web process of this PLANE_HOME."
+    )
+    target_runtimes: str = Field(
+        "",
+        description="Folder of the wheels that code for another machine is packed with, such as `runtimes` of a site;"
+        " empty: share/deepseek-offline/runtimes beside this Python.",
     )
     collect_hosts: CommaList = Field(
         [],
@@ -202,6 +191,15 @@ class Env(BaseSettings):
     )
     dispatch_seconds: float = Field(1.0, ge=0.05, le=60, description="Pause between two rounds of the dispatcher.")
     seal_seconds: float = Field(0.5, ge=0.05, le=5, description="Pause between two rounds of the audit sealer.")
+    device_poll_seconds: int = Field(
+        300, ge=1, le=86_400, description="Devices poll so often; each adds some jitter of its own."
+    )
+    device_deadline_hours: float = Field(
+        24,
+        ge=0.01,
+        le=8760,
+        description="A release that a device was given fails as `silent` after so long without a receipt of it.",
+    )
     web_workers: int = Field(2, ge=1, le=64, description="Web processes.")
     web_threads: int = Field(64, ge=2, le=512, description="Threads of a web process.")
     request_seconds: float = Field(
@@ -271,6 +269,15 @@ class Env(BaseSettings):
         description="Addresses or networks that may read /metrics without a token, comma-separated; loopback: this host"
         " (every client, where a proxy on it hides who asks). Empty: nobody.",
     )
+    index_allow: CommaList = Field(
+        ["loopback"],
+        description="Addresses or networks that may read packages (/simple/) and images (/v2/) without a token,"
+        " comma-separated; loopback: this host (every client, where a proxy on it hides who asks). Empty: nobody.",
+    )
+    index_reserved: CommaList = Field(
+        ["deepseek-offline"],
+        description="Names of packages that the operator alone publishes, comma-separated, each may end with *.",
+    )
     openlineage_namespace: str = Field(
         "deepseek-offline",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$",
@@ -287,6 +294,37 @@ class Env(BaseSettings):
     )
     openlineage_api_key: SecretStr = Field(
         SecretStr(""), description="Bearer token for OPENLINEAGE_HTTP_URL; better in a file: OPENLINEAGE_API_KEY_FILE."
+    )
+    notice_hosts: CommaList = Field(
+        [],
+        description="Hosts that webhooks may send to, comma-separated: names, *.names, addresses or networks, each with"
+        " a :port if need be; of web process and dispatcher alike. Empty: webhooks are off.",
+    )
+    mail_url: str = Field(
+        "",
+        description="SMTP server for notices: smtp://user@host:25, smtp+starttls://host:587 or smtps://host:465; needs"
+        " PLANE_URL. Empty: no mail is sent.",
+    )
+    mail_password: SecretStr = Field(
+        SecretStr(""), description="Password of the user of MAIL_URL; better in a file: MAIL_PASSWORD_FILE."
+    )
+    mail_from: str = Field(
+        "plane@localhost",
+        max_length=254,
+        pattern=r"^[^@\s<>,;:\"]+@[^@\s<>,;:\"]+$",
+        description="Sender of the mails.",
+    )
+    release_pkcs11_module: str = Field(
+        "",
+        description="Library of a token (PKCS #11), where the key that signs releases lies in one; it needs the package"
+        " python-pkcs11.",
+    )
+    release_pkcs11_uri: str = Field(
+        "",
+        description="The first release key, in that token: pkcs11:token=NAME;object=NAME. Empty: a file in PLANE_HOME.",
+    )
+    release_pkcs11_pin: SecretStr = Field(
+        SecretStr(""), description="PIN of the token; better in a file: RELEASE_PKCS11_PIN_FILE."
     )
     session_idle_minutes: int = Field(30, ge=1, le=1440, description="A session unused for so long is ended.")
     session_hours: int = Field(12, ge=1, le=168, description="A session is ended after so long, used or not.")
@@ -306,7 +344,16 @@ class Env(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, SecretFileSource(settings_cls)
 
-    @field_validator("metrics_allow")
+    @field_validator("endpoint_ports")
+    @classmethod
+    def validate_ports(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        is_range = first.isdigit() and last.isdigit() and 1024 <= int(first) <= int(last) <= 65535
+        if value and not is_range:
+            raise ValueError("must be FIRST-LAST, ports of 1024 to 65535, for instance 8600-8699")
+        return value
+
+    @field_validator("metrics_allow", "index_allow")
     @classmethod
     def validate_readers(cls, value: list[str]) -> list[str]:
         for entry in value:
@@ -316,7 +363,7 @@ class Env(BaseSettings):
                 raise ValueError(f"must be loopback, addresses or networks: {failure}") from None
         return value
 
-    @field_validator("metrics_allow", mode="before")
+    @field_validator("metrics_allow", "index_allow", "index_reserved", mode="before")
     @classmethod
     def split_readers(cls, value: object) -> object:
         return cls.split_commas(value)
@@ -347,7 +394,7 @@ class Env(BaseSettings):
             name: Path(place.removeprefix(IMAGE_PREFIX)) for name, _, place in pairs if place.startswith(IMAGE_PREFIX)
         }
 
-    @field_validator("collect_hosts")
+    @field_validator("collect_hosts", "notice_hosts")
     @classmethod
     def validate_hosts(cls, value: list[str]) -> list[str]:
         for entry in value:
@@ -360,6 +407,7 @@ class Env(BaseSettings):
         "node_queues",
         "secret_key_fallbacks",
         "collect_hosts",
+        "notice_hosts",
         "script_environments",
         mode="before",
     )
@@ -383,6 +431,14 @@ class Env(BaseSettings):
         parts = urlsplit(value)
         if value and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise ValueError("must be http://host:port or https://host")
+        return value
+
+    @field_validator("mail_url")
+    @classmethod
+    def validate_mail(cls, value: str, info: ValidationInfo) -> str:
+        parse_mail_url(value)
+        if value and not info.data.get("plane_url"):
+            raise ValueError("needs PLANE_URL, with which the links in mails begin")
         return value
 
     @field_validator("database_url")

@@ -5,7 +5,6 @@ docs/monitoring.md says how to scrape it and what to be woken for.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 import time
@@ -25,6 +24,7 @@ from apps.core.errors import PlaneError, Refused, Unauthenticated, Unavailable
 from apps.core.policy import require
 from apps.platform.accounts.actors import get_client_address
 from apps.platform.accounts.authentication import find_token, get_token_actor, parse_secret
+from apps.platform.accounts.networks import is_in_networks
 from apps.platform.audit.services import record_refusal
 from controlplane.metrics_collector import PlaneCollector
 from controlplane.request_metrics import build_registry
@@ -36,7 +36,6 @@ TRUSTED_SECONDS = 600.0
 """A token that was good so lately opens the metrics, and nothing else, while the database is away: just then somebody
 wants to know. Each process remembers its own, by digest."""
 MOST_TRUSTED = 100
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 _trusted: dict[str, float] = {}
 _lock = threading.Lock()
@@ -74,7 +73,7 @@ def render_refusal(refusal: PlaneError) -> HttpResponse:
 
 def check_access(request: HttpRequest) -> None:
     """Raise Unauthenticated, Refused or Unavailable unless the caller may read the metrics."""
-    if is_allowed(get_client_address(request)):
+    if is_in_networks(get_client_address(request), settings.ENV.metrics_allow):
         return
     secret = parse_secret(request.headers.get("Authorization", ""))
     if secret is None:
@@ -106,13 +105,3 @@ def check_token(request: HttpRequest) -> None:
     except Refused as refusal:
         record_refusal(actor, refusal, request)
         raise
-
-
-def is_allowed(address: str) -> bool:
-    """Whether METRICS_ALLOW names this address, by itself or by its network; `loopback` stands for this host's own."""
-    try:
-        mine = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    entries = [part for entry in settings.ENV.metrics_allow for part in (LOOPBACK if entry == "loopback" else (entry,))]
-    return any(mine in ipaddress.ip_network(network, strict=False) for network in entries)

@@ -42,6 +42,7 @@ from deepseek.messages import N_, Message
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
+RETRY_TOO_MANY_SECONDS = 60
 CHALLENGE = 'Bearer realm="plane"'
 
 
@@ -222,6 +223,8 @@ def build_headers(plane_error: PlaneError, error: Exception) -> dict[str, str]:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     elif isinstance(error, exceptions.Throttled) and error.wait:
         headers["Retry-After"] = str(math.ceil(error.wait))
+    elif plane_error.status == TooMany.status:
+        headers["Retry-After"] = str(RETRY_TOO_MANY_SECONDS)
     return headers
 
 

@@ -18,6 +18,22 @@ class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return {"type": "http", "scheme": "bearer", "description": "A token of one project."}
 
 
+class DeviceToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "apps.fleet.devices.authentication.DeviceAuthentication"
+    name = "device"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer", "description": "The token that a device got when it enrolled."}
+
+
+class NodeToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "apps.platform.nodes.health.authentication.NodeAuthentication"
+    name = "node"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer", "description": "The token of a node, for its reports."}
+
+
 class SessionCookie(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "apps.platform.accounts.authentication.BrowserSession"
     name = "session"

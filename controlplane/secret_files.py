@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from controlplane.env import FROM_FILE
+from controlplane.secret_source import FROM_FILE
 
 
 class SecretFiles:

@@ -10,7 +10,9 @@ from typing import Any
 
 import dj_database_url
 
-from controlplane.env import FROM_FILE, SHIPPED_DIR, load_env
+from controlplane.env import SHIPPED_DIR, load_env
+from controlplane.mail_server import parse_mail_url
+from controlplane.secret_source import FROM_FILE
 
 ENV = load_env()
 PLANE_HOME = ENV.home
@@ -70,22 +72,33 @@ INSTALLED_APPS = [
     "apps.platform.audit",
     "apps.platform.accounts",
     "apps.platform.preferences",
+    "apps.platform.notices",
     "apps.platform.artifacts",
     "apps.platform.holds",
     "apps.platform.approvals",
     "apps.platform.nodes",
     "apps.platform.jobs",
+    "apps.platform.calendars",
     "apps.platform.lineage",
     "apps.data.datasets",
     "apps.data.repositories",
     "apps.ml.pipelines",
     "apps.ml.experiments",
     "apps.ml.reruns",
+    "apps.ml.observations",
     "apps.ml.sweeps",
     "apps.ml.registry",
+    "apps.ml.endpoints",
+    "apps.fleet.releases",
+    "apps.fleet.devices",
+    "apps.fleet.recalls",
+    "apps.site.mirror",
+    "apps.fleet.rollouts",
+    "apps.site.isolation",
     "apps.gateways.openlineage",
     "apps.gateways.mlflow",
     "apps.gateways.mlflow_import",
+    "apps.gateways.hawkbit",
     "apps.web",
     "workers",
     "controlplane",
@@ -191,6 +204,16 @@ OPENLINEAGE_SINKS = [
     name for name, place in (("file", ENV.openlineage_file), ("http", ENV.openlineage_http_url)) if place
 ]
 
+# -- notices told outside -------------------------------------------------------------------------------------------
+NOTICE_HOSTS = ENV.notice_hosts
+MAIL_ENABLED = bool(ENV.mail_url)
+MAIL = parse_mail_url(ENV.mail_url)
+EMAIL_HOST, EMAIL_PORT = MAIL.host, MAIL.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.user, ENV.mail_password.get_secret_value()
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.scheme == "smtp+starttls", MAIL.scheme == "smtps"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = ENV.mail_from
+
 # -- broker and cache -----------------------------------------------------------------------------------------------
 EMBEDDED_BROKER = not ENV.broker
 CELERY_BROKER_URL = ENV.broker or "planefs://"
@@ -227,6 +250,9 @@ CELERY_BEAT_SCHEDULE = {
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
     "sweep-uploads": {"task": "workers.housekeeping.sweep_uploads", "schedule": timedelta(hours=1)},
+    "seal-observations": {"task": "workers.housekeeping.seal_observations", "schedule": timedelta(minutes=5)},
+    "purge-observations": {"task": "workers.housekeeping.purge_observations", "schedule": timedelta(hours=1)},
+    "purge-notices": {"task": "workers.housekeeping.purge_notices", "schedule": timedelta(hours=1)},
     "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},
 }
 
@@ -365,6 +391,24 @@ SPECTACULAR_SETTINGS = {
         "RerunVerdict": "apps.ml.reruns.states.Verdict.choices",
         "GateOutcome": "apps.ml.registry.states.GateState.choices",
         "RerunStatus": "apps.ml.reruns.states.RerunState.choices",
+        "EndpointStatus": "apps.ml.endpoints.states.EndpointState.choices",
+        "ReplicaStatus": "apps.ml.endpoints.states.ReplicaState.choices",
+        "ReleaseStatus": "apps.fleet.releases.states.ReleaseState.choices",
+        "DeviceStatus": "apps.fleet.devices.states.DeviceState.choices",
+        "AssignmentStatus": "apps.fleet.devices.states.AssignmentState.choices",
+        "RecallStatus": "apps.fleet.recalls.states.RecallState.choices",
+        "RolloutStatus": "apps.fleet.rollouts.states.RolloutState.choices",
+        "WaveStatus": "apps.fleet.rollouts.states.WaveState.choices",
+        "RolloutStage": "apps.fleet.rollouts.states.Stage.choices",
+        "RolloutVerdict": "apps.fleet.rollouts.states.Verdict.choices",
+        "DeviceHealth": "apps.fleet.devices.states.Health.choices",
+        "ReleaseKeyStatus": "apps.fleet.releases.states.KeyState.choices",
+        "WebhookStatus": "apps.platform.notices.states.WebhookState.choices",
+        "DeliveryStatus": "apps.platform.notices.states.DeliveryState.choices",
+        "ScheduleStatus": "apps.platform.calendars.states.ScheduleState.choices",
+        "IsolationStatus": ["refused", "passed", "unknown", "stale", "never"],
+        "ProbeKind": ["tcp", "udp", "icmp", "dns", "ipv6", "metadata"],
+        "ProbeVerdict": ["refused", "passed", "unknown"],
         "TrialStatus": "apps.ml.sweeps.states.TrialState.choices",
     },
     "POSTPROCESSING_HOOKS": [

@@ -14,6 +14,7 @@ from django.views.i18n import set_language
 
 from apps.data.datasets.urls import urlpatterns as dataset_pages
 from apps.data.repositories.smart_http import refuse_git_address
+from apps.fleet.releases.api_urls import plane_urlpatterns as release_keys
 from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from apps.ml.pipelines.urls import urlpatterns as pipeline_pages
@@ -21,6 +22,8 @@ from apps.ml.sweeps.urls import urlpatterns as sweep_pages
 from apps.platform.accounts.views import ChangePasswordView
 from apps.platform.artifacts.api_urls import plane_urlpatterns as artifacts
 from apps.platform.jobs.api_urls import plane_urlpatterns as job_kinds
+from apps.platform.notices.api_urls import plane_urlpatterns as notices_api
+from apps.platform.notices.urls import plane_urlpatterns as inbox_pages
 from apps.web.new_job.urls import datasets_urlpatterns, pipelines_urlpatterns, sweeps_urlpatterns
 from apps.web.search.api import SearchView
 from apps.web.search.views import search
@@ -54,18 +57,31 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.ml.reruns.api_urls")),
     path("", include("apps.ml.sweeps.api_urls")),
     path("", include("apps.ml.registry.api_urls")),
+    path("", include("apps.ml.observations.api_urls")),
+    path("", include("apps.ml.endpoints.api_urls")),
+    path("", include("apps.fleet.releases.api_urls")),
+    path("", include("apps.fleet.devices.api_urls")),
+    path("", include("apps.fleet.recalls.api_urls")),
+    path("", include("apps.fleet.rollouts.api_urls")),
     path("", include("apps.platform.approvals.api_urls")),
+    path("", include("apps.platform.notices.api_urls")),
+    path("", include("apps.platform.calendars.api_urls")),
     path("", include("apps.gateways.openlineage.api_urls")),
+    path("", include("apps.gateways.hawkbit.api_urls")),
 ]
 PLANE_API: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.accounts.api_urls")),
     path("", include("apps.platform.preferences.api_urls")),
+    path("", include(notices_api)),
     path("", include("apps.platform.nodes.api_urls")),
+    path("", include("apps.site.isolation.api_urls")),
     path("", include("apps.platform.audit.api_urls")),
+    path("", include("apps.site.mirror.api_urls")),
     path("", include(artifacts)),
     path("", include(job_kinds)),
     path("", include(openlineage)),
     path("", include(pipeline_templates)),
+    path("", include(release_keys)),
     path("schema", SchemaView.as_view(), name="api-schema"),
     path("docs", DocsView.as_view(), name="api-docs"),
     path("search", SearchView.as_view(), name="api-search"),
@@ -81,18 +97,29 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.ml.reruns.urls")),
     path("", include(([*sweep_pages, *sweeps_urlpatterns], "sweeps"))),
     path("", include("apps.ml.registry.urls")),
+    path("", include("apps.ml.observations.urls")),
+    path("", include("apps.ml.endpoints.urls")),
+    path("", include("apps.fleet.releases.urls")),
+    path("", include("apps.fleet.devices.urls")),
+    path("", include("apps.fleet.recalls.urls")),
+    path("", include("apps.fleet.rollouts.urls")),
     path("", include("apps.platform.approvals.urls")),
+    path("", include("apps.platform.notices.urls")),
+    path("", include("apps.platform.calendars.urls")),
 ]
 PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", home, name="home"),
     path("components", gallery, name="components"),
     path("search", search, name="search"),
     path("isolation", isolation, name="isolation"),
+    path("", include("apps.site.isolation.urls")),
     path("", include("apps.platform.accounts.urls")),
     path("", include("apps.platform.preferences.urls")),
+    path("", include(inbox_pages)),
     path("", include("apps.platform.audit.urls")),
     path("", include("apps.platform.nodes.urls")),
     path("", include("apps.platform.artifacts.urls")),
+    path("", include("apps.site.mirror.urls")),
 ]
 
 urlpatterns = [
@@ -100,9 +127,13 @@ urlpatterns = [
     path("readyz", readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
     path("api/v1/projects/<slug:project>/", include(PROJECT_API)),
+    path("api/v1/agent/", include("apps.fleet.devices.agent_urls")),
+    path("api/v1/doctor/", include("apps.platform.nodes.health.api_urls")),
+    path("api/v1/doctor/", include("apps.site.isolation.node_urls")),
     path("api/v1/", include(PLANE_API)),
     path("", include("apps.gateways.mlflow.urls")),
     path("api/<path:rest>", refuse_unknown_api),
+    path("", include("apps.site.mirror.index_urls")),
     path("git", refuse_git_address),
     path("git/", include("apps.data.repositories.urls")),
     re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", refuse_mail),
@@ -111,6 +142,7 @@ urlpatterns = [
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("p/<slug:project>/", include(PROJECT_PAGES)),
     path("", include(PLANE_PAGES)),
+    path("", include("apps.gateways.hawkbit.urls")),  # last: the name of a project comes first in its addresses
 ]
 
 handler400 = "controlplane.errors.bad_request"

@@ -7,6 +7,7 @@ import secrets
 from datetime import timedelta
 
 import pytest
+from django.conf import settings as django_settings
 from django.utils import timezone, translation
 from hypothesis import settings as hypothesis
 from rest_framework.test import APIClient
@@ -17,6 +18,7 @@ from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_act
 from apps.core.canonical import sha256_hex
 from apps.platform.accounts.actors import build_actor_for_token, build_actor_for_user
 from apps.platform.accounts.models import ApiToken, Membership, Project, User
+from apps.platform.artifacts import stores
 from tests.audit_flush import audit_flush  # noqa: F401  wraps the flush of `transaction=True` tests
 from tests.html_layout import PageClient
 from tests.template_database import create_test_database, drop_test_database
@@ -56,6 +58,26 @@ def _no_wait_for_the_disk():
     """A test's files need not outlive a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _write_telemetry_at_once():
+    """What devices say is written by a thread seconds later, which must not write into another test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("apps.fleet.devices.services.telemetry.FLUSH_SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_store():
+    """The processes of a run share PLANE_HOME: what a test of one deletes, a test of another may be about to read."""
+    build, shared = stores.build_store, str(django_settings.PLANE_HOME)
+    own = f"{shared}/stores/{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            stores, "build_store", lambda url, home, *rest: build(url, own if home == shared else home, *rest)
+        )
         yield
 
 

@@ -18,7 +18,9 @@ BODIES = {
     "a form": ("multipart/form-data; boundary=x", FORM),
     "an unknown field": ("application/json", b'{"no_such_field": 1}'),
 }
-OF_ONESELF = ("api/v1/me", "api/v1/tokens", "api/v1/views")  # what everybody may write to
+OF_DEVICES = ("api/v1/agent/", "api/v1/doctor/")  # a person's token is none of a device's or a node's
+TOKEN_IN_BODY = ("api/v1/agent/enrol",)
+OF_ONESELF = ("api/v1/me", "api/v1/tokens", "api/v1/views", "api/v1/notices/read")  # what everybody may write to
 TOKENS = {"stranger": "dso_stranger", "reader": "dso_reader"}
 """Of an engineer of another project, and of a viewer of this one."""
 
@@ -76,7 +78,11 @@ def test_who_may_not_is_refused_before_the_body_is_looked_at(plane):
         allowed = {"nobody": {401}}
         if "projects/<slug:project>" in route:
             allowed["stranger"] = {403, 404}
-        if method != "GET" and route not in OF_ONESELF:
+        if route in TOKEN_IN_BODY:
+            continue
+        if route.startswith(OF_DEVICES):
+            allowed["reader"] = {401}
+        elif method != "GET" and route not in OF_ONESELF:
             allowed["reader"] = {403, 404}
         for name, statuses in allowed.items():
             for body in BODIES if name == "reader" else ["a form"]:

@@ -20,6 +20,20 @@ from django.utils import timezone
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.canonical import sha256_hex
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.fleet.devices.models import (
+    Assignment,
+    AssignmentEvent,
+    Device,
+    DeviceGroup,
+    DeviceLabel,
+    DeviceTelemetry,
+    EnrolmentToken,
+)
+from apps.fleet.recalls.models import Recall, RecallDevice, RecallItem
+from apps.fleet.releases.models import Release, ReleaseKey
+from apps.fleet.rollouts.models import Look, Rollout, RolloutDevice, RolloutVariant, Wave
+from apps.gateways.hawkbit.models import MaintenanceWindow, UpdateFile
+from apps.ml.endpoints.models import Endpoint, Replica
 from apps.ml.experiments.models import (
     Experiment,
     LoggedModel,
@@ -34,6 +48,7 @@ from apps.ml.experiments.models import (
     RunParam,
     RunTag,
 )
+from apps.ml.observations.models import ClassCount, HourFigures, ObservationSource
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.registry.models import Alias, AliasMove, Evaluation, EvaluationSet, Model, ModelVersion, Variant
 from apps.ml.reruns.models import Rerun
@@ -48,12 +63,24 @@ from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
+from apps.platform.calendars.models import Occurrence, Schedule
 from apps.platform.holds.models import Hold
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.platform.jobs.states import JobState
 from apps.platform.lineage.models import Edge
 from apps.platform.nodes.models import Node
+from apps.platform.notices.models import Delivery, Notice, Webhook
 from apps.platform.preferences.models import SavedView
+from apps.site.isolation.models import PolicyVersion, ProbeReport
+from apps.site.mirror.models import (
+    ContainerImage,
+    ImageLayer,
+    ImageTag,
+    Package,
+    PackageDependency,
+    PackageFile,
+    PackageVersion,
+)
 
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -70,6 +97,7 @@ RUN_QUERIES = {
     "models/<str:name>/compare": "?ids=1&ids=2",
     "data/<slug:name>/<str:version>/origin": "?row=1",
     "search": "?q=job",
+    "schedules/preview": "?cron=@daily",
     "/drift": "?against=1",
     "/v1/projects/<slug:project>/models/<str:name>/baselines": "?set={set}",
 }
@@ -84,6 +112,8 @@ LEFT_OUT = {
     "readyz": "503 without a worker, a dispatcher and a beat",
     "metrics": "for a scraper, by its token or address: tests/controlplane/test_metrics.py counts its queries",
     "api/<path:rest>": "is there to answer 404",
+    "simple": "redirects to simple/",
+    "simple/<str:name>": "redirects to the address with a slash",
     "accounts/": "allauth's: redirects, or a confirmation by password first; no table of ours",
 }
 
@@ -109,6 +139,14 @@ def left_out(route: str) -> str:
         return LEFT_OUT[route]
     if route.startswith("^(?:api/2"):
         return "spoken with a token alone, by MLflow's clients: tests/apps/gateways/mlflow"
+    if route.removeprefix("^").startswith("v2/"):
+        return "spoken by docker and skopeo: tests/apps/site/mirror"
+    if route.startswith("api/v1/agent/"):
+        return "spoken with a device's token alone: tests/apps/fleet/devices"
+    if route.startswith("api/v1/doctor/"):
+        return "spoken with a node's token alone: tests/apps/platform/nodes/health"
+    if "(?P<tenant>" in route:
+        return "spoken with a token alone, by hawkBit's clients: tests/apps/gateways/hawkbit"
     if route == "git" or route.startswith("git/"):
         return "spoken with a token alone, by git and git-lfs: tests/git, tests/apps/data/repositories"
     return LEFT_OUT["accounts/"] if route.removeprefix("^").startswith("accounts/") else ""
@@ -139,7 +177,20 @@ def address(route: str, plane: Seeded) -> str:
         if "holds/" in route
         else plane.rerun
         if "reruns/" in route
+        else plane.notice
+        if "notices/" in route
+        else plane.webhook
+        if "webhooks/" in route
+        else plane.release
+        if "releases/" in route
+        else plane.recall
+        if "recalls/" in route
+        else plane.schedule
+        if "schedules/" in route
+        else plane.rollout
+        if "rollouts/" in route
         else plane.job,
+        "rollout": plane.rollout,
         "row": 1,
         "table": "importance",
         "place": 0,
@@ -157,24 +208,34 @@ def address(route: str, plane: Seeded) -> str:
         "path": "table.csv",
         "kind": "noop" if "sweeps/" in route else "clean",
         "username": "engineer",
+        "device": plane.device,
+        "assignment": plane.assignment,
+        "token": 1,
+        "group": "all",
         "object_type": "job",
         "object_id": plane.job,
         "token_id": 1,
+        "filename": "pump-1.0-py3-none-any.whl",
         "name": plane.node
-        if "nodes/" in route
+        if "nodes/" in route or "isolation/" in route
+        else "pump"
+        if "simple/" in route or "packages/" in route
         else plane.evaluation_set
         if "evaluation-sets/" in route
         else "engineer"
         if "members/" in route
+        else "served"
+        if "endpoints/" in route
         else plane.model
         if "models/" in route
+        else plane.source
+        if "observations/" in route
         else plane.dataset,
     }
-    query = (
-        f"?type=dataset_version&id={plane.version}"
-        if route.endswith(("/lineage", "/lineage.csv", "/affected")) and "api/" in route
-        else ""
-    )
+    of_an_end = ("/lineage", "/lineage.csv", "/affected", "recalls/preview", "recalls/carriers")
+    query = f"?type=dataset_version&id={plane.version}" if route.endswith(of_an_end) and "api/" in route else ""
+    query = f"?type=dataset_version&id={plane.version}" if route.endswith("recalls/search") else query
+    query += "&kind=device" if route.endswith("recalls/carriers") else ""
     query = "?from=s0" if route == "p/<slug:project>/pipelines/<int:pk>/rerun" else query
     query = next((asked for end, asked in RUN_QUERIES.items() if route.endswith(end)), query)
     query = query.format(run=plane.run, other=plane.other_run, set=plane.evaluation_set)
@@ -236,11 +297,20 @@ class Seeded:
     rerun: int = 0
     hold: int = 0
     view: int = 0
+    notice: int = 0
+    webhook: int = 0
+    schedule: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
     node: str = "node-0"
     dataset: str = "wti"
     model: str = "wti"
+    source: str = "live"
+    device: int = 0
+    assignment: int = 0
+    release: int = 0
+    recall: int = 0
+    rollout: int = 0
 
 
 def people_and_project() -> Project:
@@ -267,7 +337,7 @@ def first_rows() -> Seeded:
     version.quality = report_of(project)
     version.save()
     DatasetFile.objects.create(version=version, path="table.csv", artifact=artifact, media_type="text/csv")
-    Node.objects.create(name="node-0", **NODE)
+    isolation_of(Node.objects.create(name="node-0", **NODE), [1])
     job = job_of(project, JobState.SUCCEEDED, 0)
     job.save()
     JobOutput.objects.create(job=job, slot="table", artifact=artifact, name="t.csv", media_type="text/csv")
@@ -275,8 +345,13 @@ def first_rows() -> Seeded:
     approval.save()
     plane = Seeded(rows=0, job=job.pk, version=version.pk, digest=digest, approval=approval.pk)
     first_model(plane, project, artifact, approval)
+    observations_of(plane, project, [0])
     plane.pipeline = pipeline_of(project).pk
     plane.sweep = sweep_of(project).pk
+    endpoint_of(plane, project, "served")
+    devices_of(plane, project, [0])
+    packages_of(plane, [0])
+    recalls_of(plane, project, [0])
     kept = {"project": project, "listing": "jobs", "name": "Broken", "query": "state=failed"}
     plane.view = SavedView.objects.create(user=User.objects.get(username="engineer"), **kept).pk
     step = job_of(project, JobState.SUCCEEDED, 0)
@@ -367,6 +442,12 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     reruns_of(plane, jobs)
     sweeps_of(plane, project, jobs)
     holds_of(plane, project, numbers)
+    observations_of(plane, project, numbers)
+    notices_of(plane, project, numbers)
+    schedules_of(plane, project, numbers)
+    devices_of(plane, project, numbers)
+    packages_of(plane, numbers)
+    recalls_of(plane, project, numbers)
     models_of(project, ModelVersion.objects.get(pk=plane.model_version), numbers)
     widen(plane, project, main, version, artifacts, wide)
     actor = build_plane_actor(PlaneRole.WORKER, host="node-0")
@@ -501,6 +582,30 @@ def holds_of(plane: Seeded, project: Project, numbers: range) -> None:
     plane.hold = plane.hold or made[0].pk
 
 
+def notices_of(plane: Seeded, project: Project, numbers: range) -> None:
+    """Notices of the engineer, webhooks, and as many deliveries of the first one."""
+    told = {"kind": "job.failed", "subject_type": "job", "subject_id": "1", "path": "/p/demo/jobs/1"}
+    message = {"message": "Job 1 failed.", "msgid": "Job 1 failed.", "params": {}}
+    facts = {"recipient": User.objects.get(username="engineer"), "project": project, "in_bell": True}
+    made = Notice.objects.bulk_create(Notice(message=message, **told, **facts) for _ in numbers)
+    place = {"project": project, "url": "http://hooks/", "secret": "x", "created_by": "secadmin"}
+    webhooks = Webhook.objects.bulk_create(Webhook(name=f"hook{n}", **place) for n in numbers)
+    plane.notice, plane.webhook = plane.notice or made[0].pk, plane.webhook or webhooks[0].pk
+    sent = {"channel": "webhook", "kind": "job.failed", "project": project, "webhook_id": plane.webhook, "body": "{}"}
+    Delivery.objects.bulk_create(Delivery(event_id=f"msg_{n}", **sent) for n in numbers)
+
+
+def schedules_of(plane: Seeded, project: Project, numbers: range) -> None:
+    """Schedules, and as many times of the first one."""
+    facts = {"project": project, "target": "job", "request": {"kind": "noop", "spec": {}}, "timezone": "UTC"}
+    facts |= {"cron": "0 0 * * *", "grant": {}, "created_by": "engineer", "next_at": timezone.now()}
+    made = Schedule.objects.bulk_create(Schedule(name=f"nightly{n}", **facts) for n in numbers)
+    plane.schedule = plane.schedule or made[0].pk
+    times = (timezone.now() - timedelta(days=n + 1) for n in numbers)
+    submitted = {"schedule_id": plane.schedule, "outcome": "submitted", "subject_id": plane.job}
+    Occurrence.objects.bulk_create(Occurrence(due_at=at, **submitted) for at in times)
+
+
 def reruns_of(plane: Seeded, jobs: list[Job]) -> None:
     """Reruns of the first run, one for each of these jobs; the first has a verdict of as many metrics and outputs."""
     first, other = Run.objects.get(pk=RUN_IDS[0]), Run.objects.get(pk=RUN_IDS[1])
@@ -517,8 +622,30 @@ def sweeps_of(plane: Seeded, project: Project, jobs: list[Job]) -> None:
     facts = {"sweep_id": plane.sweep, "values": [0.5], "state": "succeeded", "objective": 0.5, "step": 1}
     trials = enumerate(jobs[: max(0, TRIALS - first)], first)
     SweepTrial.objects.bulk_create(SweepTrial(number=number, job=job, **facts) for number, job in trials)
-    for _ in jobs:
+    for job in jobs:
         sweep_of(project)
+        endpoint_of(plane, project, f"served-{job.pk}")
+
+
+def isolation_of(node: Node, numbers: list[int]) -> None:
+    """A version of the network policy and a report of the node for each number."""
+    document = {"networks": ["10.0.0.0/24"], "names": [], "ports": [], "forwarded": False}
+    shared = {"document": document, "digest": "a" * 64, "reason": "a start", "created_by": "sysadmin"}
+    PolicyVersion.objects.bulk_create(PolicyVersion(number=number, **shared) for number in numbers)
+    result = {"kind": "tcp", "target": "192.0.2.1", "protocol": "tcp", "port": 443, "refused_by": "rule", "rule": "tcp"}
+    result |= {"verdict": "refused", "error": "EPERM", "packets_left": 0, "seconds": 1.0, "at": "2026-11-29T12:00:00Z"}
+    ProbeReport.objects.bulk_create(ProbeReport(node=node, verdict="refused", results=[result]) for _ in numbers)
+
+
+def endpoint_of(plane: Seeded, project: Project, name: str) -> Endpoint:
+    """An endpoint of the first model, with a replica on the first node."""
+    version = ModelVersion.objects.get(pk=plane.model_version)
+    facts = {"model": version.model, "alias": "production", "variant": "fp32", "version": version, "state": "serving"}
+    endpoint = Endpoint.objects.create(project=project, name=name, created_by="engineer", **facts)
+    node = Node.objects.get(name="node-0")
+    seen = {"state": "serving", "version": version, "last_seen": timezone.now(), "figures": {"rate": 1.5}}
+    Replica.objects.create(endpoint=endpoint, node=node, slot=0, port=10_000 + endpoint.pk, **seen)
+    return endpoint
 
 
 def sweep_of(project: Project) -> Sweep:
@@ -555,6 +682,117 @@ def edges_of(project: Project, version: DatasetVersion, jobs: list[Job]) -> None
     Edge.objects.bulk_create(Edge(project=project, target_id=str(job.pk), **end) for job in jobs)
 
 
+def observations_of(plane: Seeded, project: Project, numbers) -> None:
+    """Sources, and hours of the first one."""
+    first = ObservationSource.objects.filter(name=plane.source).first()
+    names = [f"source{number}" if first else plane.source for number in numbers]
+    made = ObservationSource.objects.bulk_create(
+        ObservationSource(project=project, name=name, task="classification", created_by="engineer") for name in names
+    )
+    first = first or made[0]
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    hours = HourFigures.objects.bulk_create(
+        HourFigures(
+            source=first,
+            version_id=plane.model_version,
+            variant="fp32",
+            is_shadow=False,
+            hour=now - timedelta(hours=number),
+            predictions=10,
+            labelled=5,
+            scored=5,
+            correct=4,
+        )
+        for number in numbers
+    )
+    ClassCount.objects.bulk_create(ClassCount(figures=hour, name="up", predicted=10) for hour in hours)
+
+
+def devices_of(plane: Seeded, project: Project, numbers) -> None:
+    """Devices with a label each that run a release, their assignments, groups and enrolment tokens; of the first
+    assignment as many reports."""
+    variant = Variant.objects.get(pk=plane.variant)
+    signer = {"public_key": "k", "location": "file", "state": "active", "created_by": "x"}
+    key = ReleaseKey.objects.get_or_create(key_id="0" * 16, defaults=signer)[0]
+    facts = {"model": variant.version.model, "model_name": "wti", "variant": variant, "format": "onnx", "key": key}
+    facts |= {"architecture": "any", "envelope": "{}", "approval_id": plane.approval, "created_by": "engineer"}
+    now, soon = timezone.now(), timezone.now() + timedelta(days=3)
+    for number in numbers:
+        name = f"device{number}" if plane.device else "all"
+        digest = sha256_hex(name)
+        release = Release.objects.create(
+            project=project, sequence=Release.objects.count() + 1, payload_digest=digest, **facts
+        )
+        device = Device.objects.create(project=project, name=name, token_digest=digest, running=release)
+        DeviceTelemetry.objects.create(device=device, project=project, last_seen=now)
+        DeviceLabel.objects.create(device=device, project=project, kind="tag", key="site", value=name)
+        DeviceGroup.objects.create(project=project, name=name, query="", created_by="engineer")
+        shown = {"prefix": "dse_", "created_by": "engineer", "expires_at": soon}
+        EnrolmentToken.objects.create(project=project, name=name, digest=digest, **shown)
+        made = Assignment.objects.create(
+            project=project, device=device, release=release, state="assigned", limit_seconds=60, deadline=soon
+        )
+        plane.device, plane.assignment = plane.device or device.pk, plane.assignment or made.pk
+        if not plane.release:
+            plane.release = release.pk
+            attached = {"name": "a.swu", "attached_by": "approver"}
+            UpdateFile.objects.create(release=release, artifact=variant.artifact, **attached)
+            week = {"days": ["mon"], "start": 1320, "minutes": 60, "time_zone": "UTC", "set_by": "engineer"}
+            MaintenanceWindow.objects.create(project=project, **week)
+        rollout_of(plane, project, variant, device)
+        report = {"by_device": True, "step": "downloading", "at": now}
+        AssignmentEvent.objects.create(assignment_id=plane.assignment, **report)
+
+
+def packages_of(plane: Seeded, numbers) -> None:
+    """Packages of one file that need the first one, which gets as many versions."""
+    now = timezone.now()
+    made = {"changed_at": now, "created_by": "operator", "version_count": 1, "latest_version": "1.0"}
+    for number in numbers:
+        name = f"pump{number}" if number else "pump"
+        package = Package.objects.create(name=name, display_name=name, skeleton=name, **made)
+        first = Package.objects.get(name="pump")
+        for each, text in ((package, "1.0"), (first, f"2.{number}")):
+            version = PackageVersion.objects.create(package=each, version=text, advisory_ids=["PYSEC-1"])
+            PackageDependency.objects.create(version=version, name="pump")
+            file = {"filename": f"{each.name}-{text}-py3-none-any.whl", "filetype": "bdist_wheel", "uploaded_at": now}
+            PackageFile.objects.create(version=version, artifact_id=plane.digest, uploaded_by="operator", **file)
+        digest = sha256_hex(name) if number else plane.digest
+        image = ContainerImage.objects.create(
+            manifest_digest=digest, manifest=b"{}", config_id=plane.digest, architecture="amd64", size=1
+        )
+        ImageLayer.objects.create(image=image, position=0, artifact_id=plane.digest)
+        ImageTag.objects.create(repository=name, tag="v1", image=image, tagged_by="operator", tagged_at=now)
+
+
+def recalls_of(plane: Seeded, project: Project, numbers) -> None:
+    """Recalls, and of the first one as many devices and items."""
+    facts = {"project": project, "subject_type": "dataset_version", "subject_label": "wti v1", "reason": "wrong units"}
+    made = [Recall(subject_id=str(n), state="completed", started_by="engineer", **facts) for n in numbers]
+    Recall.objects.bulk_create(made)
+    plane.recall = plane.recall or made[0].pk
+    devices = Device.objects.exclude(pk__in=RecallDevice.objects.values("device"))
+    RecallDevice.objects.bulk_create(RecallDevice(recall_id=plane.recall, device=device) for device in devices)
+    items = ((release.pk, str(release)) for release in Release.objects.order_by("pk"))
+    RecallItem.objects.bulk_create(
+        (RecallItem(recall_id=plane.recall, kind="release", object_id=pk, label=label) for pk, label in items),
+        ignore_conflicts=True,
+    )
+
+
+def rollout_of(plane: Seeded, project: Project, variant: Variant, device: Device) -> None:
+    """A rollout with a wave; the first one has each device and as many looks."""
+    about = {"version": variant.version, "model_name": "wti", "plan": {}, "created_by": "engineer"}
+    rollout = Rollout.objects.create(project=project, state="completed", **about)
+    RolloutVariant.objects.create(rollout=rollout, architecture="x86_64", variant=variant, digest="0" * 64)
+    Wave.objects.create(rollout=rollout, position=0, size={"share": 1}, devices=1, controls=0)
+    plane.rollout = plane.rollout or rollout.pk
+    wave = Wave.objects.get(rollout=plane.rollout)
+    RolloutDevice.objects.create(rollout_id=plane.rollout, wave=wave, device=device, rank=0, architecture="x86_64")
+    seen = {"verdict": "hold", "is_final": False, "document": {}, "at": timezone.now()}
+    Look.objects.create(wave=wave, number=wave.evidence.count() + 1, **seen)
+
+
 def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, artifacts: list, wide: int) -> None:
     """People, projects, tokens, nodes, and what belongs to the one job and the one version: up to `wide` of each."""
     have = Node.objects.count() - 1
@@ -575,6 +813,7 @@ def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, a
         for n in numbers
     )
     Node.objects.bulk_create(Node(name=f"node-{n}", heartbeat_at=timezone.now(), **NODE) for n in numbers)
+    isolation_of(Node.objects.get(name="node-0"), [n + 1 for n in numbers])
     for number, artifact in zip(numbers, artifacts, strict=False):
         parent = job_of(project, JobState.SUCCEEDED, number)
         parent.save()

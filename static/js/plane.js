@@ -350,7 +350,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
 
 /* ---- a combobox after ARIA's pattern: the field keeps the focus, one option of the list may be chosen ---- */
 function attachCombobox(field, list, keys, take) {
-  const box = { options, open, closed() {} };
+  const box = { options, choose, open, closed() {} };
   function options() {
     return queryAll("[role=option]", list);
   }

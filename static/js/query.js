@@ -1,5 +1,5 @@
 /* The field of a filter language: the server says what may come next, chosen by arrows and Enter or Tab. */
-import { attachCombobox, createElement, queryAll } from "./plane.js";
+import { attachCombobox, createElement, query, queryAll } from "./plane.js";
 import { fetchPart } from "./presence.js";
 
 const WAIT = 120;
@@ -21,19 +21,21 @@ function help(field) {
   }
   function requestOptions() {
     const mine = (asked += 1),
-      url = new URL(field.dataset.complete, location.href);
+      url = new URL(field.dataset.complete, location.href),
+      value = field.value;
     url.searchParams.set("filter", field.value);
     url.searchParams.set("at", field.selectionStart);
     fetchPart(url.href, { Accept: "application/json" })
       .then((answer) => answer.json())
       .then((found) => {
-        if (mine === asked && document.activeElement === field) show(found);
+        if (mine === asked && document.activeElement === field) show({ ...found, length: Array.from(value).length });
       })
       .catch(() => {
         /* it is typed without help, then */
       });
   }
   function show(found) {
+    const chosen = query('[aria-selected="true"]', list)?.dataset.text;
     told = found;
     list.replaceChildren.apply(
       list,
@@ -47,12 +49,16 @@ function help(field) {
       }),
     );
     box.open(found.options.length > 0);
+    /* the answer to an earlier letter may have been chosen from already */
+    const same = box.options().find((row) => row.dataset.text === chosen);
+    if (same) box.choose(same);
   }
   function take(option) {
     /* the server counts characters, a field half a pair as one */
     const letters = Array.from(field.value);
     const before = letters.slice(0, told.start).join("") + option.dataset.text;
-    field.value = before + letters.slice(told.end).join("");
+    const typed = letters.length - told.length; /* since the server was asked */
+    field.value = before + letters.slice(told.end + typed).join("");
     field.setSelectionRange(before.length, before.length);
     box.open(false);
     field.focus();

@@ -11,8 +11,12 @@ from apps.core.lists.pages import build_cursor_filter
 from apps.data.datasets.lists import DATASETS
 from apps.data.datasets.lists import VERSIONS as DATASET_VERSIONS
 from apps.data.datasets.models import Dataset, DatasetVersion
+from apps.ml.endpoints.lists import ENDPOINTS
+from apps.ml.endpoints.models import Endpoint
 from apps.ml.experiments.lists import build_listing, build_metric_column
 from apps.ml.experiments.models import Metric, Run
+from apps.ml.observations.lists import SOURCES
+from apps.ml.observations.models import ObservationSource
 from apps.ml.pipelines.lists import PIPELINES
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.registry.lists import MODELS
@@ -27,16 +31,35 @@ from apps.platform.approvals.lists import APPROVALS
 from apps.platform.approvals.models import Approval
 from apps.platform.jobs.lists import JOBS
 from apps.platform.jobs.models import Job
+from apps.platform.notices.lists import NOTICES
+from apps.platform.notices.models import Notice
+from apps.site.isolation.lists import REPORTS
+from apps.site.isolation.models import ProbeReport
+from apps.site.mirror.lists import IMAGES, PACKAGES
+from apps.site.mirror.models import ImageTag, Package
 
 pytestmark = pytest.mark.services
 RUNS = build_listing([], [build_metric_column("loss")])
-IN_A_PROJECT = ((JOBS, Job), (PIPELINES, Pipeline), (SWEEPS, Sweep), (RUNS, Run), (DATASETS, Dataset), (MODELS, Model))
+IN_A_PROJECT = (
+    (ENDPOINTS, Endpoint),
+    (JOBS, Job),
+    (PIPELINES, Pipeline),
+    (SWEEPS, Sweep),
+    (RUNS, Run),
+    (DATASETS, Dataset),
+    (MODELS, Model),
+    (SOURCES, ObservationSource),
+)
 LISTS = {
     **{listing.key: (listing, lambda actor, model=model: seen(model, actor)) for listing, model in IN_A_PROJECT},
     "approvals": (APPROVALS, lambda actor: seen(Approval, actor)),
     "dataset_versions": (DATASET_VERSIONS, lambda actor: DatasetVersion.objects.filter(dataset_id=1)),
     "model_versions": (MODEL_VERSIONS, lambda actor: ModelVersion.objects.filter(model_id=1)),
+    "notices": (NOTICES, lambda actor: Notice.objects.visible_to(actor)),
+    "images": (IMAGES, lambda actor: ImageTag.objects.all()),
+    "packages": (PACKAGES, lambda actor: Package.objects.visible_to(actor)),
     "people": (PEOPLE, lambda actor: User.objects.all()),
+    "probe-reports": (REPORTS, lambda actor: ProbeReport.objects.all()),
     "tokens": (TOKENS, list_own_tokens),
 }
 ORDERS = [

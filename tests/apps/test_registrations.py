@@ -8,30 +8,50 @@ from apps.core.policy import PROJECT_ACTIONS
 from apps.data.datasets.versions.citations import VERSION_CITATIONS
 from apps.data.datasets.versions.commits import COMMIT_RECORDERS
 from apps.ml.experiments.purge.retention import RUN_CITATIONS
+from apps.ml.registry.services.deletion_guards import VERSION_USES
 from apps.platform.accounts.models import Project
 from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
 from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
+from apps.platform.calendars.targets import SCHEDULE_TARGETS
 from apps.platform.holds.objects import HOLD_OBJECTS
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
 from apps.platform.jobs.submission import SPEC_COMPLETIONS
 from apps.platform.jobs.table_columns import TABLE_COLUMNS
+from apps.platform.notices.kinds import NOTICE_KINDS
 
-HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion", "run"}
+HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion", "observationsource", "run"}
 
 
 @pytest.mark.parametrize(
     ("registry", "keys"),
     [
-        (ARTIFACT_CITATIONS, {"holds", "lineage", "registry", "sweeps"}),
+        (ARTIFACT_CITATIONS, {"holds", "lineage", "registry", "schedules", "sweeps"}),
         (RUN_CITATIONS, {"registry"}),
+        (VERSION_USES, {"endpoints", "rollouts"}),
         (VERSION_CITATIONS, {"sweeps"}),
         (COMMIT_RECORDERS, {"repositories"}),
-        (APPROVAL_SUBJECTS, {"promotion"}),
+        (APPROVAL_SUBJECTS, {"promotion", "rollout"}),
         (SPEC_COMPLETIONS, {"dataset", "evaluation", "version"}),
         (TABLE_COLUMNS, {"datasets"}),
         (INPUT_FACTS, {"datasets"}),
         (HOLD_OBJECTS, HELD),
+        (
+            NOTICE_KINDS,
+            {
+                "approval.ended",
+                "approval.remarked",
+                "approval.requested",
+                "job.failed",
+                "recall.ended",
+                "recall.started",
+                "schedule.failed",
+                "rollout.ended",
+                "rollout.held",
+                "webhook.disabled",
+            },
+        ),
+        (SCHEDULE_TARGETS, {"job", "pipeline"}),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

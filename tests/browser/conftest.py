@@ -77,7 +77,13 @@ def environment(home) -> dict[str, str]:
     """Of every process of the plane: SQLite and the file broker, whatever this run has."""
     kept = {name: value for name, value in os.environ.items() if name not in KEPT_OUT}
     # More CPUs than there are: jobs that only sleep keep nobody waiting.
-    return {**kept, "PLANE_HOME": str(home), "COLLECT_HOSTS": "127.0.0.1", "NODE_CPUS": "8"}
+    return {
+        **kept,
+        "PLANE_HOME": str(home),
+        "COLLECT_HOSTS": "127.0.0.1",
+        "NOTICE_HOSTS": "127.0.0.1",
+        "NODE_CPUS": "8",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,40 @@ def test_a_filter_is_written_with_the_keyboard_alone(table):
     assert "filter=params.zopt" in table.url
 
 
+HOLD_THE_ANSWER = """
+() => {
+  const ask = window.fetch;
+  window.fetch = (address, options) =>
+    String(address).includes("filter=params.zopt&")
+      ? new Promise((go) => {
+          window.letGo = go;
+          document.body.dataset.held = "yes";
+        }).then(() => ask(address, options))
+      : ask(address, options);
+}
+"""
+
+
+def test_a_late_answer_takes_nothing_from_what_was_chosen(table):
+    field = table.get_by_role("combobox", name="Filter")
+    option = table.locator(".query [role=option]")
+    table.evaluate(HOLD_THE_ANSWER)
+    for answered in (False, True):
+        field.fill("params.zop")
+        expect(option).to_have_count(1)
+        field.press_sequentially("t")
+        expect(table.locator("body")).to_have_attribute("data-held", "yes")
+        field.press("ArrowDown")
+        if answered:
+            with table.expect_response(lambda response: "filter=params.zopt&" in response.url) as late:
+                table.evaluate("letGo()")
+            late.value.finished()
+        expect(option).to_have_attribute("aria-selected", "true")
+        field.press("Enter")
+        expect(field).to_have_value("params.zopt ")
+        table.evaluate("delete document.body.dataset.held")
+
+
 def test_a_mistake_is_shown_where_it_is(page, watch, sign_in_as, filled):
     sign_in_as(watch(page, answers=(422,)), "engineer")
     page.goto(f"{filled}?filter=params.zopt+%3D+adam")

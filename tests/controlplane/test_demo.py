@@ -6,6 +6,7 @@ Each of the two runs is made once, and both by one process: the first costs minu
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from controlplane.demo.edge import list_missing_tools
 from controlplane.demo.sample_data import wti_csv
 from deepseek.cli import main
 from deepseek.models.manifest import compute_file_sha256
+from deepseek.quantize.document import Tradeoff
 from tests.faults.running import ROOT, environment_of
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -25,7 +28,7 @@ COMMAND = [sys.executable, str(ROOT / "manage.py"), "demo"]
 
 def run_demo(home, **more: str) -> subprocess.CompletedProcess[str]:
     environment = environment_of(home, DEMO_EXIT="1", **more)
-    return subprocess.run(COMMAND, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=420)
+    return subprocess.run(COMMAND, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +53,32 @@ def test_demo_takes_two_models_to_production(first_run):
         assert made["golden"]["asked"] == ["no_baseline"]  # the gate stood when the promotion was asked for
         assert len(made["golden"]["gates"]) == 1
     assert (forecaster["golden"]["rows"], classifier["golden"]["rows"]) == (1289, 85)
+    [endpoint] = facts["endpoints"]
+    assert (endpoint["name"], endpoint["version"], endpoint["state"]) == ("wti-forecaster", 1, "serving")
+    assert re.search(r"answers with version 1 at http://127\.0\.0\.1:\d+/predict", printed.replace("\n", " "))
     assert "Golden set wti-golden-r1: 1,289 held-out rows of wti-clean v1" in printed
     assert re.search(r"wti-clean v1 <- #\d+ clean <- wti v1", printed)
+
+
+def test_a_good_version_reaches_all_devices_and_a_broken_one_a_tenth(first_run):
+    _, printed, facts = first_run
+    good, broken = facts["rollouts"]
+    assert [(wave["share"], wave["devices"]) for wave in good["waves"]] == [(0.1, 4), (1, 36)]
+    assert (good["state"], good["waves"][0]["verdict"], len(good["approvals"])) == ("completed", "go_on", 2)
+    assert (broken["state"], broken["waves"][0]["verdict"]) == ("rolled_back", "roll_back")
+    assert len(broken["approvals"]) == 1
+    assert "prove nothing about rare failures" in " ".join(printed.split())
+
+
+def test_the_last_model_is_compiled_for_aarch64_too(first_run):
+    """Or the demo says what this machine lacks."""
+    _, printed, facts = first_run
+    if (missing := list_missing_tools()) and "REQUIRE_AARCH64" not in os.environ:
+        assert facts["edge"] is None
+        assert f"Not compiled for aarch64: this machine lacks {missing[0]}" in " ".join(printed.split())
+        return
+    assert facts["edge"]["ran"] == "qemu-aarch64 (emulated)"
+    assert 0 < facts["edge"]["largest_difference"] < 1e-5
 
 
 def test_golden_set_is_the_held_out_rows(first_run):
@@ -77,7 +104,7 @@ def test_second_run_repeats_nothing_and_ends_with_its_plane(first_run):
         assert running.wait(timeout=60) == 0
     assert any("nothing is done twice" in line for line in printed)
     assert not any("one log-in" in line for line in printed)
-    assert repeated["models"] == facts["models"]
+    assert (repeated["models"], repeated["rollouts"]) == (facts["models"], facts["rollouts"])
     assert not psutil.pid_exists(launcher)
     assert not (home / "plane.json").exists()
 
@@ -95,7 +122,9 @@ def test_command_line_gives_the_same_bytes(first_run, tmp_path, monkeypatch):
     assert compute_file_sha256(tmp_path / "model/model.safetensors") == made["fp32"]
     assert stored(home, tmp_path / "model/figures.json")
     deepseek("quantize", "model", "-o", "int8")
-    assert compute_file_sha256(tmp_path / "int8/model.pt") == made["int8"]
+    (quantized,) = [name for name in made if name != "fp32" and not name.startswith("tvm")]  # by the times of that run
+    forms = {form.name: form for form in Tradeoff.read(tmp_path / "int8/tradeoff.json").variants}
+    assert forms[quantized].sha256 == made[quantized]
 
 
 def deepseek(*words: str) -> None:

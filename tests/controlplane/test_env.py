@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 from pydantic import SecretStr
 
-from controlplane.env import FROM_FILE, Env, insert_password, load_env
+from controlplane.env import Env, insert_password, load_env
 from controlplane.management.commands.settings_table import render_table
+from controlplane.secret_source import FROM_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 

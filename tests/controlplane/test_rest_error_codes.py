@@ -11,7 +11,12 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ("apps", "controlplane", "workers", "deepseek")
 CODE_FIRST = (
     "build_spec_error",
+    "AgentError",
+    "AgentFailure",
     "EngineError",
+    "PlaneAway",
+    "ReleaseRefused",
+    "SigningError",
     "CsvError",
     "build_csv_error",
     "build_error",

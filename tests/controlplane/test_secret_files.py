@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from controlplane.env import read_secret
 from controlplane.secret_files import SecretFiles
+from controlplane.secret_source import read_secret
 
 
 def test_secrets_leave_the_environment_and_can_be_read():

@@ -27,7 +27,7 @@ from tests.faults.test_kill import VICTIMS
 
 TABLE = "day,price\n" + "".join(f"{n},{50 + 10 * math.sin(n / 9) + n % 7 / 3}\n" for n in range(2000))
 TRAIN = {"task": "forecast", "target": "price", "hidden": [16], "epochs": 60, "patience": 0, "checkpoint_every": 50}
-QUANTIZE = {"batches": [1], "runs": 30_000}  # long enough to be caught while it measures
+QUANTIZE = {"batches": [1], "runs": 15_000, "candidates": ["int8"]}  # long enough to be caught while it measures
 COMPILE = {"trials": 4, "runs": 50_000}
 KILLS = 6
 ATTEMPTS = {"engine": 2, "shim": 2, "worker": 2, "launcher": 2, "dispatcher and web": 1}
@@ -65,14 +65,15 @@ def digests_of(result: Result, out: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def quantized(undisturbed, tmp_path_factory) -> dict[str, str]:
-    """The quantizing by hand: slot -> digest."""
+def quantized(undisturbed, tmp_path_factory) -> set[str]:
+    """The quantizing by hand: the digests of its forms. Which of them is recommended depends on the times."""
     out = tmp_path_factory.mktemp("quantized") / "out"
     model = undisturbed[2]
     inputs = {"model": model / "model.safetensors", "manifest": model / "model.json"}
     inputs["heldout"] = model / "heldout.safetensors"
     spec = QuantizeSpec.model_validate(QUANTIZE | {"runs": 10})
-    return digests_of(quantize(spec, inputs=inputs, out=out, report=Silent()), out)
+    made = digests_of(quantize(spec, inputs=inputs, out=out, report=Silent()), out)
+    return {made["exported"], made["model"], made.get("int8_dynamic", made["exported"])}
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +141,9 @@ def test_quantize_and_compile_are_done_once(shared, jobs, model, quantized, vict
     kill(shared, victim, quantizing, compiling)
     smaller, faster = (shared.plane.wait(job, seconds=PATIENCE) for job in (quantizing, compiling))
     assert [(job["state"], job["error"]) for job in (smaller, faster)] == [("succeeded", None)] * 2
-    assert {o["slot"]: o["digest"] for o in smaller["outputs"]}["model"] == quantized["model"]
-    assert sorted(o["slot"] for o in faster["outputs"]) == ["figures", "manifest", "model"]
+    assert quantized <= {o["digest"] for o in smaller["outputs"]}
+    slots = ["bundle", "figures", "manifest", "model", "schedules", "verification"]
+    assert sorted(o["slot"] for o in faster["outputs"]) == slots
     assert [shared.marked(job) for job in (quantizing, compiling)] == [[], []]
 
 
@@ -158,7 +160,9 @@ def test_pipeline_hit_again_and_again_registers_one_version(shared, jobs, table)
     jobs.update({(step["name"], "any"): step["job"] for step in ended["steps"]})
     (version,) = shared.plane.get("/models/price/versions")["items"]
     variants = shared.plane.get(f"/models/price/versions/{version['number']}")["variants"]
-    assert [variant["name"].partition("-")[0] for variant in variants] == ["fp32", "int8", "tvm"]
+    trained, quantized, compiled = (variant["name"] for variant in variants)
+    assert (trained, compiled.partition("-")[0]) == ("fp32", "tvm")
+    assert quantized in ("int8", "fp32-torchscript")  # whichever was faster
     assert len(shared.plane.get("/datasets/clean/versions")["items"]) == 1
 
 

@@ -45,6 +45,8 @@ PLANTED = [  # file, its line, the contract that it breaks, what the report says
     ("deepseek/noop/planted_9.py", "import socket", "The engine knows", "deepseek.noop.planted_9 -> socket"),
     ("apps/data/datasets/planted_10.py", "import pandas", "Only the engine", "apps.data.datasets.planted_10 -> pandas"),
     ("controlplane/planted_11.py", "import numpy", "Only the engine", "controlplane.planted_11 -> numpy"),
+    ("deepseek/agent/planted_15.py", "import torch", "The agent is", "deepseek.agent.planted_15 -> torch"),
+    ("deepseek/signing/planted_14.py", "import pydantic", "Signing is", "deepseek.signing.planted_14 -> pydantic"),
     ("deepseek/tables/csv_faults.py", "import pyarrow", "The CSV reader", "deepseek.tables.csv_faults -> pyarrow"),
     (
         "deepseek/tables/planted_12.py",

@@ -13,9 +13,13 @@ ALLOWED = re.compile(
       | deepseek\.(clean|train)\.plan     # what it would do, for the preview of a form
       | deepseek\.train\.schedule
       | deepseek\.diagnostics\.(document|samples)  # what a page draws of a model
+      | deepseek\.quantize\.document      # and of its forms
       | deepseek\.fit\.(architectures|families|memory|remedies)  # the memory that it would need
       | deepseek\.tables\.csv_(dialect|dtypes|faults|records)  # the CSV reader that web process and engine share
       | deepseek\.(messages|spec_errors)  # what people are told
+      | deepseek\.doctor\.conflict_rules  # known conflicts of hardware
+      | deepseek\.signing\.\w+            # releases and what devices sign
+      | deepseek\.isolation\.(iptables|nftables|rules)  # a network policy as a node applies it
       | deepseek\.code                    # the digest of the engine that ran
     """,
     re.VERBOSE,

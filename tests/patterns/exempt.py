@@ -3,6 +3,14 @@
 MADE_WHILE_RUNNING = {
     "deepseek/quality/expectations_spec.py::_check_pattern": "A user's pattern of up to 500 characters: compiled to be "
     "checked, never run here; RE2 runs it.",
+    **dict.fromkeys(
+        (
+            "deepseek/doctor/groups/python.py::outside",
+            "deepseek/doctor/groups/storage.py::pattern",
+            "deepseek/doctor/groups/system.py::outside",
+        ),
+        "Of checks.toml, or of the settings of whoever runs the doctor; run on single lines.",
+    ),
 }
 """Their text is not constant."""
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,11 @@ from apps.platform.accounts.actors import build_actor_for_user
 from apps.platform.accounts.models import Project, User
 from apps.platform.accounts.services import create_token, revoke_token
 from controlplane.demo import report
+from controlplane.demo.edge import EdgeSteps
+from controlplane.demo.endpoint import EndpointSteps
+from controlplane.demo.fleet import BROKEN, DEVICES, GOOD, FleetSteps
 from controlplane.demo.golden_set import GoldenSetSteps
+from controlplane.demo.rollouts import RARE_FAILURES, RolloutSteps, build_facts, build_lines
 from controlplane.demo.sample_data import breast_cancer_csv, wti_csv
 from controlplane.demo.steps import CLASSIFIER, FORECASTER, DemoSteps, JobFailed, Story, get_seconds
 from controlplane.env import BASE_DIR
@@ -32,19 +36,19 @@ from controlplane.rest_client import ApiError, PlaneClient, wait_until_ready
 
 PROJECT = "demo"
 STORIES = ((FORECASTER, wti_csv), (CLASSIFIER, breast_cancer_csv))
-ENGINEER = ["read", "data:write", "jobs:write", "runs:write", "models:write"]
+ENGINEER = ["read", "data:write", "jobs:write", "runs:write", "models:write", "devices:write"]
 APPROVER = ["read", "models:write", "approvals:decide"]
 
 
 class Command(BaseCommand):
-    help = "Set up accounts, start the plane, take two models from raw tables to production, keep the dashboard up."
+    help = "Set up accounts, start the plane, take two models from raw tables to production and one to devices."
     requires_system_checks: list[str] = []
 
     def handle(self, **options: Any) -> None:
         self.console = Console(highlight=False)
         self.home = Path(settings.PLANE_HOME)
         self.seconds: dict[str, float] = {}
-        self.facts: dict[str, Any] = {"project": PROJECT, "models": {}}
+        self.facts: dict[str, Any] = {"project": PROJECT, "models": {}, "endpoints": [], "rollouts": []}
         self.launcher: subprocess.Popen[bytes] | None = None
         for ending in (signal.SIGTERM, signal.SIGHUP):  # of a closed terminal: the plane that was started ends too
             signal.signal(ending, signal.default_int_handler)
@@ -70,13 +74,26 @@ class Command(BaseCommand):
         with self.token("engineer", ENGINEER) as asks, self.token("approver", APPROVER) as decides:
             planes = [PlaneClient(address, secret, PROJECT, patience=10) for secret in (asks, decides)]
             chain, golden = DemoSteps(*planes, self.console), GoldenSetSteps(*planes, self.console)
+            served, endpoint = EndpointSteps(planes[0], self.console), ""
+            fleet, rollouts = FleetSteps(planes[0], self.console, self.home), RolloutSteps(*planes, self.console)
+            trainings: dict[str, int] = {}
             for story, table in STORIES:
-                self.tell(chain, golden, story, table())
+                pipeline = self.tell(chain, golden, story, table())
+                endpoint = endpoint or served.create(story)
+                if story is STORIES[0][0] and not rollouts.find_ended(story):  # they run beside the next story
+                    trainings = {each.name: fleet.queue(story, each, table()) for each in (GOOD, BROKEN)}
+            self.console.rule("aarch64")
+            with self.step("compile for aarch64"):
+                self.facts["edge"] = EdgeSteps(chain.engineer, self.console).compile(story, pipeline)
+            if endpoint:
+                with self.step(f"endpoint {endpoint}"):
+                    self.facts["endpoints"].append(served.wait(endpoint))
+            self.roll_out(address, fleet, rollouts, trainings)
         self.write()
         return 0
 
-    def tell(self, chain: DemoSteps, golden: GoldenSetSteps, story: Story, table: bytes) -> None:
-        """Run one story: import, pipeline, registration, gate and approval, production."""
+    def tell(self, chain: DemoSteps, golden: GoldenSetSteps, story: Story, table: bytes) -> dict[str, Any]:
+        """Run one story: import, pipeline, registration, gate and approval, production. Returns the pipeline."""
         self.console.rule(story.model)
         with self.step(f"import {story.dataset}"):
             source = chain.import_table(story, table)
@@ -91,6 +108,32 @@ class Command(BaseCommand):
         with self.step(f"report {story.model}"):
             self.report(chain.engineer, story, source, pipeline, version)
             self.report_golden(version, measured, golden.gates(version))
+        return pipeline
+
+    def roll_out(self, address: str, fleet: FleetSteps, rollouts: RolloutSteps, trainings: Mapping[str, int]) -> None:
+        """A good version to all simulated devices, and a broken one that is rolled back at a tenth of them."""
+        story = STORIES[0][0]
+        self.console.rule("rollouts")
+        ended = rollouts.find_ended(story)
+        if ended:
+            self.console.print(f"The rollouts of {story.model} have ended: nothing is done twice.")
+        else:
+            with self.step("train two versions"):
+                versions = {name: fleet.wait_for_version(story, number) for name, number in trainings.items()}
+            production = rollouts.engineer.get(f"/models/{story.model}/aliases/production")
+            with fleet.run_devices(address, production):
+                with self.step(f"enrol {DEVICES} devices"):
+                    devices = fleet.wait_for_devices()
+                with self.step(f"install {story.model} v{production['number']}"):
+                    fleet.install(story, production["number"], devices)
+                for name, number in versions.items():
+                    with self.step(f"roll out the {name} version"):
+                        ended.append(rollouts.run(story, number, f"The {name} version"))
+        for rollout in ended:
+            for line in build_lines(rollout, rollouts.list_evidence(rollout)):
+                self.console.print(line)
+        self.console.print(RARE_FAILURES)
+        self.facts["rollouts"] = [build_facts(rollout) for rollout in ended]
 
     def report(
         self,

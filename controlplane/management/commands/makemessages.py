@@ -81,7 +81,14 @@ class Command(makemessages.Command):
 
 UNREAD = (
     *("tests/", "benchmarks/", "deploy/"),
-    *("deepseek/client", "deepseek/serve", "deepseek/cli.py", "deepseek/flags.py"),
+    *(
+        "deepseek/agent",
+        "deepseek/client",
+        "deepseek/serve",
+        "deepseek/signing",
+        "deepseek/cli.py",
+        "deepseek/flags.py",
+    ),
     *("apps/site/snapshots", "controlplane/demo", "controlplane/management"),
     "apps/gateways/mlflow",
 )

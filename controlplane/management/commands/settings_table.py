@@ -8,7 +8,8 @@ from django.core.management.base import BaseCommand
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from controlplane.env import FROM_FILE, Env
+from controlplane.env import Env
+from controlplane.secret_source import FROM_FILE
 
 HEAD = """# Settings
 

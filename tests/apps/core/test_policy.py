@@ -10,17 +10,18 @@ from types import SimpleNamespace
 import pytest
 
 from apps.core import policy
-from apps.core.actors import ANONYMOUS, Actor, PlaneRole, ProjectRole, SystemRole
+from apps.core.actors import ANONYMOUS, Actor, DeviceRole, NodeRole, PlaneRole, ProjectRole, SystemRole
 from apps.core.errors import NotFound, PlaneError, Refused, Unauthenticated
 
 # V viewer, E engineer, A approver; S system administrator, C security administrator, U auditor;
-# W worker, D dispatcher, O operator. The last column is the scope that lets a token do it.
+# W worker, D dispatcher, O operator; X device, N who sends an enrolment token, M node.
+# The last column is the scope that lets a token do it.
 IN_A_PROJECT = """
     project.view                           VEA SCU --O  read
     artifact.view                          VEA --- W--  read
     artifact.upload                        -E- --- W--  data:write
     artifact.adopt                         --- --- W--  -
-    artifact.take_in                       -E- --- --O  -
+    artifact.take_in                       -E- --- W-O  -
     hold.view                              VEA --U --O  read
     hold.place                             --- --U ---  -
     hold.release                           --- --U ---  -
@@ -42,10 +43,64 @@ IN_A_PROJECT = """
     pipeline.view                          VEA --- W--  read
     pipeline.submit                        -E- --- ---  jobs:write
     pipeline.cancel                        -E- --- ---  jobs:write
+    schedule.view                          VEA --- W--  read
+    schedule.create                        -E- --- ---  jobs:write
+    schedule.update                        -E- --- ---  jobs:write
+    schedule.pause                         -E- --- ---  jobs:write
+    schedule.resume                        -E- --- ---  jobs:write
+    schedule.delete                        -E- --- ---  jobs:write
     sweep.view                             VEA --- W--  read
     sweep.submit                           -E- --- ---  jobs:write
     sweep.cancel                           -E- --- ---  jobs:write
     sweep.record                           --- --- W--  -
+    observation.view                       VEA --- W--  read
+    observation.configure                  -E- --- --- X-  data:write
+    observation.record                     -E- --- W-- X-  observations:write
+    observation.make_dataset               -E- --- ---  jobs:write
+    endpoint.view                          VEA --- W--  read
+    endpoint.create                        -E- --- ---  models:write
+    endpoint.update                        -E- --- ---  models:write
+    endpoint.suspend                       -E- --- -D-  models:write
+    endpoint.stop_shadow                   -E- --- -D-  models:write
+    endpoint.resume                        -E- --- ---  models:write
+    endpoint.delete                        -E- --- ---  models:write
+    endpoint.rotate_token                  -E- --- ---  models:write
+    endpoint.predict                       -EA --- ---  models:write
+    device.view                            VEA --- W--  read
+    device.create_enrolment_token          -E- --- ---  devices:write
+    device.revoke_enrolment_token          -EA --- ---  devices:write
+    device.enrol                           --- --- --- -N  -
+    device.register                        -E- --- ---  devices:write
+    device.change                          -E- --- ---  devices:write
+    device.save_group                      -E- --- ---  devices:write
+    device.delete_group                    -E- --- ---  devices:write
+    device.quarantine                      -EA --- -D-  devices:write
+    device.reinstate                       --A --- ---  devices:write
+    device.revoke                          -EA --- ---  devices:write
+    device.assign                          -E- --- -D-  devices:write
+    device.cancel_assignment               -EA --- -D-  devices:write
+    device.report                          --- --- --- X-  -
+    device.set_maintenance_window          -EA --- ---  devices:write
+    release.view                           VEA --- W--  read
+    release.prepare                        -E- --- ---  models:write
+    release.issue                          -E- --- -D-  models:write
+    release.revoke                         -EA --- -DO  models:write
+    release.attach_update_file             --A --- ---  approvals:decide
+    package.publish                        -E- --- ---  packages:write
+    package.yank                           -E- S-- --O  packages:write
+    recall.view                            VEA --U ---  read
+    recall.start                           -EA --- ---  models:write
+    recall.retry                           -EA --- ---  models:write
+    rollout.view                           VEA --- W--  read
+    rollout.create                         -E- --- ---  devices:write
+    rollout.request_start                  -E- --- ---  devices:write
+    rollout.request_decision               -E- --- -D-  devices:write
+    rollout.start                          -E- --- -D-  devices:write
+    rollout.pause                          -EA --- ---  devices:write
+    rollout.resume                         -E- --- ---  devices:write
+    rollout.retry                          -E- --- ---  devices:write
+    rollout.abort                          -EA --- -D-  devices:write
+    rollout.roll_back                      -EA --- -D-  devices:write
     run.view                               VEA --- W--  read
     run.record                             --- --- W--  -
     run.rerun                              -E- --- ---  jobs:write
@@ -64,7 +119,9 @@ IN_A_PROJECT = """
     model.delete                           -E- --- ---  models:write
     model.set_alias                        -E- --- --O  models:write
     model.request_promotion                -E- --- ---  models:write
-    model.roll_back                        -EA --- ---  models:write
+    model.roll_back                        -EA --- -D-  models:write
+    model.block                            -EA --- -D-  models:write
+    model.unblock                          --A --- ---  models:write
     evaluation_set.create                  -E- --- ---  models:write
     evaluation.register                    --- --- W--  -
     gate.set                               --A --- ---  models:write
@@ -74,7 +131,10 @@ IN_A_PROJECT = """
     approval.ask                           --A --- ---  approvals:decide
     approval.answer                        -E- --- ---  models:write
     approval.withdraw                      -E- --- ---  models:write
+    approval.void                          -EA --- -D-  devices:write
     approval.set_policy                    --- -C- --O  -
+    webhook.view                           VEA -CU ---  read
+    webhook.configure                      --- -C- ---  -
     lineage.view                           VEA --- W--  read
     lineage.record                         -E- --- W--  data:write
     audit.view_project                     VEA --U ---  read
@@ -101,19 +161,56 @@ ON_THE_PLANE = """
     saved_view.view                        VEA SCU ---  read
     saved_view.save                        VEA SCU ---  -
     saved_view.delete                      VEA SCU ---  -
+    notice.view                            VEA SCU ---  read
+    notice.mark_read                       VEA SCU ---  read
+    notice.set_preferences                 VEA SCU ---  -
+    notice.deliver                         --- --- -D-  -
+    notice.purge                           --- --- W--  -
     node.view                              VEA S-U WD-  read
     node.register                          --- --- W--  -
     node.heartbeat                         --- --- W--  -
     node.keep_samples                      --- --- -D-  -
     run.take_in                            --- --- -D-  -
     node.hold                              --- S-- --O  -
+    node.issue_token                       --- S-- --O  -
+    node.revoke_token                      --- S-- --O  -
+    node.import_conflicts                  --- --- --O  -
     node.release                           --- S-- --O  -
+    node.report_health                     --- --- ---M -
+    node.read_registration                 --- --- ---M -
+    node.view_plane_health                 --- --- ---M -
+    node.set_labels                        --- S-- --O  -
+    node.record_disk_speed                 --- --- W-O  -
+    isolation.view                         --- SCU ---  audit:read
+    isolation.set_policy                   --- S-- ---  -
+    isolation.read_policy                  --- --- ---M -
+    isolation.report                       --- --- ---M -
+    isolation.delete_expired               --- --- -D-  -
     job.claim                              --- --- W--  -
     job.report                             --- --- W--  -
     job.finish                             --- --- W--  -
     job.recover                            --- --- -D-  -
     job.recover_abandoned                  --- --- WD-  -
+    schedule.fire                          --- --- -D-  -
     sweep.drive                            --- --- -D-  -
+    artifact.store_for_plane               --- --- --O  -
+    package.view                           VEA SCU W-O  read
+    package.import                         --- --- --O  -
+    package.import_advisories              --- --- --O  -
+    image.view                             VEA SCU W-O  read
+    image.import                           --- --- --O  -
+    release_key.view                       VEA SCU W-O  read
+    release_key.create                     --- --- --O  -
+    release_key.rotate                     --- --- --O  -
+    release_key.revoke                     --- --- --O  -
+    release_key.publish                    --- --- --O  -
+    observation.seal                       --- --- W--  -
+    observation.purge                      --- --- W--  -
+    endpoint.follow                        --- --- -D-  -
+    endpoint.report                        --- --- W--  -
+    device.expire_assignments              --- --- -D-  -
+    rollout.drive                          --- --- -D-  -
+    recall.advance                         --- --- -D-  -
     run.judge                              --- --- -DO  -
     queue.sample                           --- --- -D-  -
     approval.expire                        --- --- -D-  -
@@ -139,16 +236,22 @@ LETTERS = {
     "W": PlaneRole.WORKER,
     "D": PlaneRole.DISPATCHER,
     "O": PlaneRole.OPERATOR,
+    "X": DeviceRole.DEVICE,
+    "N": DeviceRole.ENROLMENT,
+    "M": NodeRole.NODE,
 }
 SCOPES = [
     "read",
     "data:write",
+    "observations:write",
     "jobs:write",
     "runs:write",
     "models:write",
+    "devices:write",
     "approvals:decide",
     "audit:read",
     "metrics:read",
+    "packages:write",
 ]
 OWN, OTHER = 1, 2
 
@@ -168,8 +271,10 @@ ROWS = PROJECT_ROWS | PLANE_ROWS
 def actor_of(letter: str, scope: str | None = None) -> Actor:
     role = LETTERS[letter]
     about = {"kind": "user", "label": role.value, "scopes": None if scope is None else frozenset({scope})}
-    if isinstance(role, ProjectRole):
+    if isinstance(role, ProjectRole | DeviceRole):
         return Actor(**about, project_roles={OWN: frozenset({role})})
+    if isinstance(role, NodeRole):
+        return Actor(**about, node_id=1)
     if isinstance(role, SystemRole):
         return Actor(**about, system_role=role)
     return Actor(**about, plane_role=role)
@@ -188,8 +293,8 @@ def outcome(actor: Actor, action: str, project_id: int | None) -> str:
 
 def expected(letter: str, action: str, project_id: int | None, scope: str | None) -> str:
     allowed, needed = ROWS[action]
-    stranger = letter in "VEA" and action in PROJECT_ROWS and project_id == OTHER
-    if stranger:
+    stranger = letter in "VEAXN" and action in PROJECT_ROWS and project_id == OTHER
+    if stranger or (letter == "M" and action in PROJECT_ROWS):
         return "NotFound not_found"
     if scope is not None and scope != needed:
         return "Refused scope_missing"

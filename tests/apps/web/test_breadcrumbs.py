@@ -43,3 +43,8 @@ def test_a_page_with_a_button_of_its_own_gets_no_second_one(rf):
 )
 def test_the_title_says_what_where_and_of_what(path, title, engineer, web):
     assert f"<title>{title}</title>" in web(engineer).get(path).content.decode()
+
+
+def test_the_title_names_the_tab_in_the_language_of_the_page(auditor, web):
+    page = web(auditor).get("/audit", headers={"accept-language": "zh-hans"}).content.decode()
+    assert "<title>审计：记录 - 控制平台</title>" in page

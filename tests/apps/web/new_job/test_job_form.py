@@ -269,3 +269,20 @@ def test_texts_are_offered_as_files(engineer, web, worker_actor, project, held):
     )
     assert answer.status_code in (200, 302), answer.content[:500]
     assert Job.objects.get(kind="train_entities").inputs.get().artifact_id == artifact.digest
+
+
+def test_a_job_of_another_kind_gives_what_it_made_and_what_it_was_made_from(engineer, web, project, held):
+    """Register after quantize: the form that it made, and the trained one with its figures."""
+    facts = {"state": "succeeded", "spec": "{}", "grant": {}, "time_limit_seconds": 60, "name": "mine"}
+    jobs, made = {}, {}
+    for kind in ("train", "quantize"):
+        jobs[kind] = Job.objects.create(project=project, kind=kind, **facts)
+        for slot in ("model", "manifest", "figures"):
+            made[kind, slot] = held(f"{kind} {slot}".encode())
+            jobs[kind].outputs.create(slot=slot, artifact=made[kind, slot], name=slot, media_type="x/y")
+    for slot in ("model", "manifest"):
+        jobs["quantize"].inputs.create(slot=slot, artifact=made["train", slot], source_job=jobs["train"])
+    text = web(engineer).get(f"/p/demo/jobs/new/register?from={jobs['quantize'].pk}").content.decode()
+    chosen = set(re.findall(r'<option value="([0-9a-f]{64})" selected>', text))
+    assert chosen == {artifact.digest for artifact in made.values()}
+    assert 'value="mine"' not in text
