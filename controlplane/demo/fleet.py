@@ -49,9 +49,12 @@ BROKEN = Retraining(
 class FleetSteps:
     """The engineer trains the versions, enrols the devices and gives them what is in production."""
 
-    def __init__(self, engineer: PlaneClient, console: Console, home: Path) -> None:
+    def __init__(
+        self, engineer: PlaneClient, console: Console, home: Path, name: str = NAME, count: int = DEVICES
+    ) -> None:
         self.engineer, self.console, self.home = engineer, console, home
-        self.folder = home / "demo-devices"
+        self.name, self.count = name, count
+        self.folder = home / f"{name}s"
         self.process: subprocess.Popen[bytes] | None = None
 
     # -- versions ---------------------------------------------------------------------------------------------------
@@ -97,10 +100,10 @@ class FleetSteps:
         self.folder.mkdir(mode=0o700, exist_ok=True)
         traffic = self.folder.with_suffix(".jsonl")
         traffic.write_text(build_traffic(self.engineer.fetch(f"/artifacts/{version['variants'][0]['heldout']}")))
-        words = ["--plane", address, "--home", str(self.folder), "--name", NAME, "--simulate", str(DEVICES)]
+        words = ["--plane", address, "--home", str(self.folder), "--name", self.name, "--simulate", str(self.count)]
         words += ["--poll", str(POLL_SECONDS), "--watch", "0", "--enrol", self.create_enrolment_token()]
         words += ["--traffic", str(traffic), "--traffic-seconds", str(TRAFFIC_SECONDS)]
-        with (self.home / "logs" / "demo-devices.log").open("ab") as log:
+        with (self.home / "logs" / f"{self.name}s.log").open("ab") as log:
             self.process = process = subprocess.Popen(
                 [sys.executable, "-m", "deepseek.cli", "agent", *words], cwd=BASE_DIR, stdout=log, stderr=log
             )
@@ -111,12 +114,12 @@ class FleetSteps:
             process.wait(timeout=60)
 
     def create_enrolment_token(self) -> str:
-        body = {"name": "Simulated devices of the demo", "gateway": True, "max_uses": DEVICES, "days": 1}
+        body = {"name": "Simulated devices of the demo", "gateway": True, "max_uses": self.count, "days": 1}
         return str(self.engineer.post("/enrolment-tokens", body)["token"])
 
     def wait_for_devices(self) -> list[dict[str, Any]]:
         """The devices once all have enrolled; they are to send every prediction."""
-        devices = self.wait_until(lambda devices: len(devices) >= DEVICES, "enrolled")
+        devices = self.wait_until(lambda devices: len(devices) >= self.count, "enrolled")
         for device in devices:
             if device["sampling_rate"] != 1:
                 self.engineer.call("PATCH", f"/devices/{device['id']}", {"sampling_rate": 1})
@@ -131,16 +134,26 @@ class FleetSteps:
                 self.engineer.post(f"/devices/{device['id']}/assignments", {"release": release})
         self.wait_until(lambda devices: all(device["running"] for device in devices), "running")
 
+    def list_devices(self) -> list[dict[str, Any]]:
+        devices: list[dict[str, Any]] = []
+        filters: dict[str, Any] = {"name": self.name, "limit": 100}
+        while True:
+            page = self.engineer.get("/devices", **filters)
+            devices += page["items"]
+            if not page["next"]:
+                return devices
+            filters["cursor"] = page["next"]
+
     def wait_until(self, condition: Any, what: str) -> list[dict[str, Any]]:
         deadline = time.monotonic() + FLEET_SECONDS
         while True:
-            devices: list[dict[str, Any]] = self.engineer.get("/devices", name=NAME, limit=100)["items"]
+            devices = self.list_devices()
             if condition(devices):
                 return devices
             if self.process is not None and self.process.poll() is not None:
-                raise JobFailed(f"The simulated devices ended with status {self.process.returncode}: demo-devices.log")
+                raise JobFailed(f"The simulated devices ended with status {self.process.returncode}: {self.name}s.log")
             if time.monotonic() > deadline:
-                raise TimeoutError(f"Of {DEVICES} simulated devices some are not {what} after {FLEET_SECONDS:g} s")
+                raise TimeoutError(f"Of {self.count} simulated devices some are not {what} after {FLEET_SECONDS:g} s")
             time.sleep(0.5)
 
 

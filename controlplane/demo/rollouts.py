@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -47,9 +47,11 @@ class RolloutSteps:
         rows = self.engineer.get("/rollouts", model=story.model)["items"]
         return [self.engineer.get(f"/rollouts/{row['id']}") for row in reversed(rows) if row["state"] in ENDED]
 
-    def run(self, story: Story, number: int, title: str) -> dict[str, Any]:
-        """Plan the rollout, approve whatever it asks for, and follow it to its end."""
-        body = {"title": title, "model": story.model, "version": number, **PLAN}
+    def run(
+        self, story: Story, number: int, title: str, plan: Mapping[str, Any] = PLAN, ends: Collection[str] = ENDED
+    ) -> dict[str, Any]:
+        """Plan the rollout, approve whatever it asks for, and follow it until its state is one of `ends`."""
+        body = {"title": title, "model": story.model, "version": number, **plan}
         body["variants"] = dict.fromkeys(("x86_64", "aarch64"), VARIANT)
         rollout = self.engineer.post("/rollouts", body)
         path = f"/rollouts/{rollout['id']}"
@@ -61,11 +63,11 @@ class RolloutSteps:
             if rollout["state"] != state:
                 state = rollout["state"]
                 self.console.print(f"[dim]  {title}: {state}[/dim]")
-            if state in ENDED:
+            if state in ends:
                 return dict(rollout)
             if state == "awaiting_decision":
                 self.approve(rollout["decision"], "The canaries are not worse by the margin.")
-            if state == "held" or time.monotonic() > deadline:
+            if state in ("held", *ENDED) or time.monotonic() > deadline:
                 raise TimeoutError(f"The rollout {rollout['id']} is {state}: {rollout['reason']}")
             time.sleep(0.5)
 
@@ -95,12 +97,14 @@ def build_facts(rollout: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def build_lines(rollout: Mapping[str, Any], evidence: list[dict[str, Any]]) -> list[str]:
-    """What happened, with the figures of each look."""
+def build_lines(
+    rollout: Mapping[str, Any], evidence: list[dict[str, Any]], count: int = DEVICES, margin: float = MARGIN
+) -> list[str]:
+    """What happened, with the figures of each look. `count`: the devices that there are."""
     name = f"{rollout['model']} v{rollout['version']}"
     lines = [
-        f"{name} on {rollout['waves'][look['wave']]['devices']} of {DEVICES} devices: mean absolute error "
-        f"{describe_difference(gate)}, margin {MARGIN:g}: {look['verdict'].replace('_', ' ')}"
+        f"{name} on {rollout['waves'][look['wave']]['devices']} of {count} devices: mean absolute error "
+        f"{describe_difference(gate)}, margin {margin:g}: {look['verdict'].replace('_', ' ')}"
         for look in evidence
         for gate in look["document"]["gates"]
         if gate["name"] == "absolute_error"
