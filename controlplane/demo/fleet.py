@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from controlplane.demo.steps import JobFailed, Story
+from controlplane.demo.steps import JobFailed, Story, find_version
 from controlplane.env import BASE_DIR
 from controlplane.rest_client import PlaneClient
 
@@ -89,9 +89,7 @@ class FleetSteps:
         ended = self.engineer.wait_for(f"/pipelines/{pipeline}", seconds=TRAINING_SECONDS)
         if ended["state"] != "succeeded":
             raise JobFailed(f"pipeline {pipeline} is {ended['state']}")
-        job = next(step["job"] for step in ended["steps"] if step["name"] == "register")
-        versions = self.engineer.get(f"/models/{story.model}/versions")["items"]
-        return int(next(version["number"] for version in versions if version["job"] == job))
+        return int(find_version(self.engineer, story, ended)["number"])
 
     # -- devices ----------------------------------------------------------------------------------------------------
     @contextmanager

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
-from controlplane.demo.steps import JobFailed, Story
+from controlplane.demo.steps import JobFailed, Story, find_version
 from controlplane.rest_client import ApiError, PlaneClient
 
 EVALUATION_SECONDS = 300.0
@@ -23,10 +24,10 @@ class GoldenSetSteps:
     def __init__(self, engineer: PlaneClient, approver: PlaneClient, console: Console) -> None:
         self.engineer, self.approver, self.console = engineer, approver, console
 
-    def guard(self, story: Story) -> list[dict[str, Any]]:
-        """The evaluations of every form of the newest version, in the order of its forms; the gate stands then."""
-        newest = self.engineer.get(f"/models/{story.model}/versions")["items"][0]["number"]
-        version = self.engineer.get(f"/models/{story.model}/versions/{newest}")
+    def guard(self, story: Story, pipeline: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The evaluations of every form of the pipeline's version, in the order of its forms; the gate stands then."""
+        number = find_version(self.engineer, story, pipeline)["number"]
+        version = self.engineer.get(f"/models/{story.model}/versions/{number}")
         on = self.name_set(story, version)
         measured = self.measure(version, on["ref"])
         self.set_gate(story, on)

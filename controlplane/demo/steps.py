@@ -120,9 +120,9 @@ class DemoSteps:
         return f"pipeline {pipeline['id']}, step {stopped['name']}, job {stopped['job']}: {error.get('message')}"
 
     # -- to production --------------------------------------------------------------------------------------------
-    def promote(self, story: Story) -> dict[str, Any]:
+    def promote(self, story: Story, pipeline: Mapping[str, Any]) -> dict[str, Any]:
         """Ask as the engineer, approve as the approver; returns the version in production. Done before: it says so."""
-        version = self.engineer.get(f"/models/{story.model}/versions")["items"][0]
+        version = find_version(self.engineer, story, pipeline)
         if "production" in version["aliases"]:
             self.console.print(f"{story.model} v{version['number']} is in production: nothing is done twice.")
             return self.find_production(story)
@@ -143,6 +143,13 @@ class DemoSteps:
     def find_production(self, story: Story) -> dict[str, Any]:
         answer: dict[str, Any] = self.engineer.get(f"/models/{story.model}/aliases/production")
         return answer
+
+
+def find_version(engineer: PlaneClient, story: Story, pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    """The version that the pipeline registered; later ones are of other pipelines."""
+    job = next(step["job"] for step in pipeline["steps"] if step["name"] == "register")
+    versions: list[dict[str, Any]] = engineer.get(f"/models/{story.model}/versions")["items"]
+    return next(version for version in versions if version["job"] == job)
 
 
 def draw(drawn: Progress, bar: TaskID, step: Mapping[str, Any]) -> None:

@@ -102,9 +102,9 @@ class Command(BaseCommand):
         for step in pipeline["steps"]:
             self.console.print(f"[dim]  {step['name']}: {get_seconds(step):.1f} s[/dim]")
         with self.step(f"evaluate {story.model}"):
-            measured = golden.guard(story)
+            measured = golden.guard(story, pipeline)
         with self.step(f"approve {story.model}"):
-            version = chain.promote(story)
+            version = chain.promote(story, pipeline)
         with self.step(f"report {story.model}"):
             self.report(chain.engineer, story, source, pipeline, version)
             self.report_golden(version, measured, golden.gates(version))
