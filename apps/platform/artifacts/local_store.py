@@ -40,8 +40,8 @@ def translate_disk_errors() -> Iterator[None]:
 class LocalStaging(Staging):
     """A file that only this writer knows, read-only from its birth; published by a hard link."""
 
-    def __init__(self, store: LocalStore) -> None:
-        super().__init__(with_chunks=not store.is_area)  # what lies in an area is read whole or not at all
+    def __init__(self, store: LocalStore, with_chunks: bool = True) -> None:
+        super().__init__(with_chunks=with_chunks and not store.is_area)  # what is in an area is read whole or not
         self.store = store
         self.path = store.staging / secrets.token_hex(16)
         with translate_disk_errors():
@@ -133,8 +133,8 @@ class LocalStore(Store):
         validate_digest(digest)
         return self.root / "sha256" / digest[:2] / digest[2:]
 
-    def open_staging(self, expected_digest: str | None = None) -> Staging:
-        return LocalStaging(self)
+    def open_staging(self, expected_digest: str | None = None, *, with_chunks: bool = True) -> Staging:
+        return LocalStaging(self, with_chunks)
 
     def open(self, digest: str, start: int = 0, end: int | None = None) -> Reading:
         return Reading(self.path_of(digest).open("rb", buffering=0), start, end)

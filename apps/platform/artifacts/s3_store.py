@@ -45,8 +45,8 @@ def translate_store_errors() -> Iterator[None]:
 class S3Staging(Staging):
     """A multipart upload, completed only by publish: at its key if the digest is known, else copied there."""
 
-    def __init__(self, store: S3Store, expected_digest: str | None) -> None:
-        super().__init__(with_chunks=not store.is_area)
+    def __init__(self, store: S3Store, expected_digest: str | None, with_chunks: bool = True) -> None:
+        super().__init__(with_chunks=with_chunks and not store.is_area)
         self.store = store
         self.target = expected_digest
         self.key = store.key_of(expected_digest) if expected_digest else f"{store.root}/staging/{secrets.token_hex(16)}"
@@ -130,8 +130,8 @@ class S3Store(Store):
         validate_digest(digest)
         return f"{self.root}/sha256/{digest[:2]}/{digest[2:]}"
 
-    def open_staging(self, expected_digest: str | None = None) -> Staging:
-        return S3Staging(self, expected_digest)
+    def open_staging(self, expected_digest: str | None = None, *, with_chunks: bool = True) -> Staging:
+        return S3Staging(self, expected_digest, with_chunks)
 
     def open(self, digest: str, start: int = 0, end: int | None = None) -> Reading:
         with translate_store_errors():

@@ -194,8 +194,11 @@ class Store(ABC):
         """When the object was last written, or found by a writer of equal bytes (seconds since 1970)."""
 
     @abstractmethod
-    def open_staging(self, expected_digest: str | None = None) -> Staging:
-        """Begin to write. A digest known beforehand saves an S3 store a copy; it still has to be checked."""
+    def open_staging(self, expected_digest: str | None = None, *, with_chunks: bool = True) -> Staging:
+        """Begin to write. A digest known beforehand saves an S3 store a copy; it still has to be checked.
+
+        `with_chunks=False`: each byte is hashed once, and the digests of the chunks are left to the scrub.
+        """
 
     @abstractmethod
     def open(self, digest: str, start: int = 0, end: int | None = None) -> Reading:

@@ -138,9 +138,7 @@ def keep(artifact: Artifact, found: ContentHash) -> None:
 def raise_until_scrubbed(artifact: Artifact) -> NoReturn:
     """Raise Unavailable, and have the scrub begin with this artifact."""
     with suppress(DatabaseError):
-        if request_chunk_digests(actor=build_plane_actor(PlaneRole.WORKER), artifact=artifact):
-            with suppress(Exception):  # a broker that is away: the next scrub begins with it anyway
-                current_app.send_task(SCRUB_TASK, args=[artifact.digest], ignore_result=True, retry=False)
+        request_scrub(artifact)
     raise Unavailable(
         "Ranges of this artifact are sent once the plane has read it whole; it begins now.",
         code="artifact_unverified",
@@ -148,6 +146,13 @@ def raise_until_scrubbed(artifact: Artifact) -> NoReturn:
         limit=WHOLE_BYTES,
         hint=N_("Try again in some minutes, or request the whole artifact."),
     )
+
+
+def request_scrub(artifact: Artifact) -> None:
+    """Have a worker read the artifact now, and keep the digests of its chunks; nothing where that was requested."""
+    if request_chunk_digests(actor=build_plane_actor(PlaneRole.WORKER), artifact=artifact):
+        with suppress(Exception):  # a broker that is away: the next scrub begins with it anyway
+            current_app.send_task(SCRUB_TASK, args=[artifact.digest], ignore_result=True, retry=False)
 
 
 def record_damage(artifact: Artifact, reason: str, *, is_certain: bool = True) -> DamagedBytes:

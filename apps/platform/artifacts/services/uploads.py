@@ -91,12 +91,20 @@ def publish_package_file(
 
 
 def store_for_plane(
-    *, actor: Actor, stream: Iterable[bytes], expected_digest: str | None = None, expected_size: int | None = None
+    *,
+    actor: Actor,
+    stream: Iterable[bytes],
+    expected_digest: str | None = None,
+    expected_size: int | None = None,
+    with_chunks: bool = True,
 ) -> StoredBytes:
     """Put bytes into the store that no project is to hold; `adopt_for_plane` makes their row. Raises as
-    `publish_upload`, without a quota."""
+    `publish_upload`, without a quota.
+
+    `with_chunks=False`: each byte is hashed once; the digests of the chunks are left to the scrub (`request_scrub`).
+    """
     policy.require(actor, "artifact.store_for_plane")
-    with get_store().open_staging(expected_digest) as staging:
+    with get_store().open_staging(expected_digest, with_chunks=with_chunks) as staging:
         for chunk in stream:
             staging.write(chunk)
         staging.publish(expected_digest, expected_size, is_marked_damaged)

@@ -7,6 +7,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +18,10 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
+from apps.platform.artifacts.digests import CHUNK_BYTES
 from apps.platform.artifacts.services import adopt_for_plane, store_for_plane
 from apps.platform.artifacts.store import StoredBytes
+from apps.platform.artifacts.verification import request_scrub
 from apps.platform.audit.faults import translate_disk_fault
 from apps.platform.audit.services import record
 from apps.site.mirror.images.archive import GZIP, ArchivedImage, LayerStream, build_manifest, read_archive, unpack_gzip
@@ -68,6 +71,8 @@ def import_image(
             for position, layer in enumerate(layers):
                 artifact = adopt_for_plane(actor=actor, stored=layer)
                 ImageLayer.objects.create(image=row, position=position, artifact=artifact)
+                if artifact.size > CHUNK_BYTES and artifact.chunked_at is None:
+                    transaction.on_commit(partial(request_scrub, artifact))  # ranges of large layers wait for it
             record(
                 actor=actor,
                 action="image.import",
@@ -109,7 +114,11 @@ def store_layers(actor: Actor, file: BinaryIO, image: ArchivedImage, name: str) 
         stream = LayerStream(file, part, name)
         try:
             stored = store_for_plane(
-                actor=actor, stream=stream, expected_digest=stream.expected or None, expected_size=part.size
+                actor=actor,
+                stream=stream,
+                expected_digest=stream.expected or None,
+                expected_size=part.size,
+                with_chunks=False,
             )
         except Invalid as fault:
             if fault.code == "digest_mismatch":

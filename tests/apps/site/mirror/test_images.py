@@ -6,6 +6,7 @@ import errno
 import gzip
 import io
 import tarfile
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,6 +15,7 @@ from django.test import Client
 from apps.core.errors import Conflict, PlaneError, Refused
 from apps.platform.artifacts.garbage import collect_garbage
 from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.verification import SCRUB_TASK
 from apps.site.mirror import services
 from apps.site.mirror.images.export import export_image
 from apps.site.mirror.models import ContainerImage, ImageTag
@@ -42,6 +44,19 @@ def test_the_same_image_always_has_the_same_digest(take, tmp_path):
     (second,) = take(build_docker_archive(tmp_path / "b.tar", names=["registry.example:5000/other/app:v9"]))
     assert str(second) == "other/app:v9"
     assert (first.image, ContainerImage.objects.count()) == (second.image, 1)
+
+
+def test_the_chunks_of_a_large_layer_are_left_to_a_worker(
+    take, tmp_path, monkeypatch, django_capture_on_commit_callbacks
+):
+    rung = []
+    app = SimpleNamespace(send_task=lambda name, args, **_: rung.append((name, args)))
+    monkeypatch.setattr("apps.platform.artifacts.verification.current_app", app)
+    with django_capture_on_commit_callbacks(execute=True):
+        take(build_docker_archive(tmp_path / "a.tar", files={"app/weights": bytes(2 << 20)}))
+    large = Artifact.objects.get(size__gt=1 << 20)
+    assert rung == [(SCRUB_TASK, [large.digest])]
+    assert (large.chunked_at, large.chunks_wanted_at is None) == (None, False)
 
 
 def test_a_packed_archive_is_unpacked(take, tmp_path):
