@@ -56,6 +56,7 @@ def show_nodes(request: HttpRequest) -> HttpResponseBase:
         "spans": list(presenters.SPANS),
         "over": over,
         "may_see_garbage": is_allowed(actor, "artifact.view_garbage"),
+        "may_see_isolation": is_allowed(actor, "isolation.view"),
     }
     return render(request, "nodes/list.html", context, status=table.status)
 

@@ -29,6 +29,8 @@ def test_an_auditor_reads_and_others_do_not(web, auditor, engineer, node):
     assert web(auditor).post(PAGE, SENT).status_code == 403
     for path in PAGE, HISTORY, f"{HISTORY}/{node.name}":
         assert web(engineer).get(path).status_code == 403, path
+    link = f'href="{PAGE}">Isolation</a>'.encode()
+    assert [link in web(person).get("/nodes").content for person in (auditor, engineer)] == [True, False]
 
 
 def test_the_lamp_shows_what_came_through_to_those_who_can_act(web, sysadmin, engineer, node_client, build_report):
