@@ -71,7 +71,7 @@ def mix_counts(log_likelihoods: Floats) -> float:
     return float(logsumexp(log_likelihoods) - math.log(len(RATE_RATIOS)))
 
 
-def compute_log_limit_mixture(events: int, devices: int, limit: float, *, above: bool) -> float:
+def compute_log_limit_mixture(events: float, devices: int, limit: float, *, above: bool) -> float:
     """Of a share against a limit: the mixture over all shares above it, or below it, alike."""
     first, second = events + 1, devices - events + 1
     tail = beta.logsf(limit, first, second) if above else beta.logcdf(limit, first, second)
@@ -81,7 +81,7 @@ def compute_log_limit_mixture(events: int, devices: int, limit: float, *, above:
     )
 
 
-def find_share_bound(events: int, devices: int, alpha: float, *, upper: bool) -> float:
+def find_share_bound(events: float, devices: int, alpha: float, *, upper: bool) -> float:
     """The bound of the sequence of confidence intervals on a share."""
     target = -math.log(alpha)
 
