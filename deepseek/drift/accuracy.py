@@ -59,8 +59,8 @@ class DropRule:
         if not (0 < self.limit < most):
             raise EngineError(
                 "bad_limit",
-                N_("A limit of {limit} is not possible here."),
-                limit=str(self.limit),
+                N_("A limit of {given} is not possible here."),
+                given=str(self.limit),
                 field="/limit",
                 value=str(self.limit),
                 hint=N_("Give a number above 0, and below 1 for accuracy and F1: 0.05 is 5 %."),

@@ -55,18 +55,18 @@ def compute_bridge_tail(times: Floats, limit: float) -> float:
         return 1.0
     spread = spread[spread > 0]
     kept = [0.0]
-    for time in times.tolist():
+    for time in times:
         if 0.01 <= time <= 0.99 and time - kept[-1] >= 0.01:
-            kept.append(time)
+            kept.append(float(time))
     if len(kept) < 3 or limit > FARTHEST_LIMIT:  # bounds: of each time by itself, and of the whole bridge
         return float(min(1.0, np.sum(2 * ndtr(-limit / spread)), 2 * math.exp(-2 * limit**2)))
     nodes = limit * _NODES
     weights = limit * _WEIGHTS
     places: Floats = np.zeros(1)
     masses: Floats = np.ones(1)
-    for before, time in pairwise(kept):
-        means = places * (1 - time) / (1 - before)
-        variance = (time - before) * (1 - time) / (1 - before)
+    for before, after in pairwise(kept):
+        means = places * (1 - after) / (1 - before)
+        variance = (after - before) * (1 - after) / (1 - before)
         kernel = np.exp(-0.5 * np.square(nodes[:, None] - means[None, :]) / variance)
         masses = weights * (kernel @ masses) / math.sqrt(2 * math.pi * variance)
         places = nodes
