@@ -58,7 +58,7 @@ class DropRule:
         most = 1.0 if self.better == "higher" else math.inf
         if not (0 < self.limit < most):
             raise EngineError(
-                "bad_limit",
+                "bad_drop_limit",
                 N_("A limit of {given} is not possible here."),
                 given=str(self.limit),
                 field="/limit",

@@ -119,7 +119,7 @@ def build_layout(
 ) -> Layout:
     """The layout of reference data, in one pass and bounded memory. `features`: only these columns, else all.
 
-    Raises EngineError ``empty_reference``, ``too_many_features``, ``no_feature``.
+    Raises EngineError ``empty_reference``, ``too_many_watched_features``, ``no_feature``.
     """
     columns: dict[str, _ColumnSummary] = {}
     rows = 0
@@ -158,7 +158,7 @@ def build_layout(
 def _check_feature_count(count: int) -> None:
     if count > MAX_FEATURES:
         raise EngineError(
-            "too_many_features",
+            "too_many_watched_features",
             N_("The reference data has more than {most} columns."),
             most=MAX_FEATURES,
             value=str(count),
