@@ -33,8 +33,7 @@ from deepseek.drift.accuracy import DropRule
 from deepseek.drift.corrections import correct_p_values
 from deepseek.drift.estimates import Estimate, estimate_mean, estimate_share
 from deepseek.drift.increase import IncreaseDetector
-from deepseek.drift.layout import build_reference
-from deepseek.drift.profile import Profile, merge_profiles
+from deepseek.drift.profile import Profile, build_reference, merge_profiles
 from deepseek.drift.risk import compute_log_gamma_mixture, find_gamma_boundary
 from deepseek.drift.statistics import compare_shares, compute_chi_square, compute_ks, compute_psi
 from deepseek.drift.stream import Adwin

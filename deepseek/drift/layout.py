@@ -10,13 +10,12 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-import pyarrow as pa
 
 from deepseek.drift.columns import Batch, Column, read_columns
 from deepseek.job import EngineError
@@ -230,17 +229,3 @@ def choose_edges(sample: Floats, max_bins: int) -> Floats:
     edges = np.unique(np.concatenate([quantiles, atoms, below]))
     finite: Floats = edges[np.isfinite(edges)]
     return finite
-
-
-def build_reference(
-    open_batches: Callable[[], Iterable[Batch]] | pa.Table, *, features: Sequence[str] | None = None
-) -> tuple[Layout, Any]:
-    """The layout and the profile of reference data, which is read twice."""
-    from deepseek.drift.profile import Profile
-
-    read = (lambda: open_batches.to_batches()) if isinstance(open_batches, pa.Table) else open_batches
-    layout = build_layout(read(), features=features)
-    profile = Profile(layout)
-    for batch in read():
-        profile.update(batch)
-    return layout, profile

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 
 from deepseek.drift.columns import Batch, Column, format_value, read_columns
-from deepseek.drift.layout import CategoryLayout, FeatureLayout, Layout, NumberLayout
+from deepseek.drift.layout import CategoryLayout, FeatureLayout, Layout, NumberLayout, build_layout
 from deepseek.job import EngineError
 from deepseek.messages import N_
 
@@ -254,3 +255,15 @@ def _build_layout_error(value: str, limit: str) -> EngineError:
         limit=limit,
         hint=N_("Profile both with the layout of the reference."),
     )
+
+
+def build_reference(
+    open_batches: Callable[[], Iterable[Batch]] | pa.Table, *, features: Sequence[str] | None = None
+) -> tuple[Layout, Profile]:
+    """The layout and the profile of reference data, which is read twice."""
+    read = (lambda: open_batches.to_batches()) if isinstance(open_batches, pa.Table) else open_batches
+    layout = build_layout(read(), features=features)
+    profile = Profile(layout)
+    for batch in read():
+        profile.update(batch)
+    return layout, profile

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.drift.layout import Layout, build_reference
-from deepseek.drift.profile import Profile, merge_profiles
+from deepseek.drift.layout import Layout
+from deepseek.drift.profile import Profile, build_reference, merge_profiles
 from deepseek.drift.two_sample import DriftOptions, compare_profiles
 from deepseek.job import EngineError
 
