@@ -271,3 +271,14 @@ class AssignmentEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.step} {self.at:%Y-%m-%dT%H:%M:%S}"
+
+
+class Presence(models.Model):
+    """A stretch of time in which the plane was there; between two of them it was away (absences.py). Telemetry, exempt
+    from the audit: what follows from an absence is recorded."""
+
+    began_at = models.DateTimeField()
+    until = models.DateTimeField(db_index=True)  # a dispatcher writes it anew while it runs
+
+    def __str__(self) -> str:
+        return f"{self.began_at:%Y-%m-%dT%H:%M:%S} to {self.until:%Y-%m-%dT%H:%M:%S}"

@@ -12,15 +12,17 @@ from typing import Any, cast
 
 from django.db.models import Q, Sum
 
+from apps.fleet.devices.absences import Absences, read_absences
 from apps.fleet.devices.states import Health
 from apps.fleet.rollouts.models import Rollout, RolloutDevice, Wave
 from apps.fleet.rollouts.schemas import RolloutPlan
 from apps.fleet.rollouts.services.moves import FELL_BACK
 from apps.fleet.rollouts.states import Stage
 from apps.ml.observations.models import HourFigures, Task
-from deepseek.canary.spec import CanaryPlan
+from deepseek.canary.spec import CanaryPlan, Gate
 
 MAX_CONTROLS = 20_000  # of a look: those that are given the version last
+WATCHED_DIFFERENCE = 0.1
 COLUMNS = (
     "device_id",
     "device__name",
@@ -48,17 +50,39 @@ def build_gate_plan(plan: RolloutPlan, wave: Wave) -> CanaryPlan | None:
     return CanaryPlan.model_validate({**document, "maximum": {"canary": max(1, wave.devices), "control": controls}})
 
 
-def build_evidence(rollout: Rollout, wave: Wave, now: datetime, *, final: bool) -> dict[str, Any]:
-    """What deepseek.canary reads of a look, as JSON."""
+def build_watch_plan(plan: CanaryPlan) -> CanaryPlan | None:
+    """The gates of a wave after its last look, by tests that hold at any time (e-processes): the planned error of the
+    others is spent then. They look for harm alone. None where no gate can be tested so: a number without a margin."""
+    gates = [
+        gate.model_dump(mode="json") | {"tests": ["harm"], "margin": gate.margin or find_watch_margin(gate)}
+        for gate in plan.gates
+        if gate.reference == "limit" or gate.margin is not None or gate.scale == "binary"
+    ]
+    if not gates:
+        return None
+    return CanaryPlan.model_validate({**plan.model_dump(mode="json"), "gates": gates, "maximum": None})
+
+
+def find_watch_margin(gate: Gate) -> float | None:
+    """The difference of shares for which a test without a planned end is best, where the plan names none."""
+    return None if gate.reference == "limit" else gate.tolerance + WATCHED_DIFFERENCE
+
+
+def build_evidence(
+    rollout: Rollout, wave: Wave, now: datetime, *, final: bool, history: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What deepseek.canary reads of a look, as JSON; `history` is that of the verdict before. Time in which the plane
+    was away counts neither as observation nor as silence."""
+    absences = read_absences()
     members = RolloutDevice.objects.filter(rollout=rollout)
     canaries = list(members.filter(wave=wave).exclude(stage=Stage.SKIPPED).order_by("rank").values_list(*COLUMNS))
     later = Q(wave__position__gt=wave.position) | Q(wave=None)
     controls = list(members.filter(later, stage=Stage.PLANNED).order_by("-rank").values_list(*COLUMNS)[:MAX_CONTROLS])
     since = wave.started_at or now
     figures = read_figures(rollout, since)
-    devices = [describe_canary(row, now, figures.get((row[7], True), {})) for row in canaries]
+    devices = [describe_canary(row, now, absences, figures.get((row[7], True), {})) for row in canaries]
     devices += [
-        describe_control(row, since, now, figures.get((row[7], False), {}))
+        describe_control(row, since, now, absences, figures.get((row[7], False), {}))
         for row in controls
         if row[8] is not None and row[8] >= since  # one that was away before is not like those that installed
     ]
@@ -66,10 +90,12 @@ def build_evidence(rollout: Rollout, wave: Wave, now: datetime, *, final: bool) 
     if len(names) < len(devices):  # a revoked device's name that another one took
         for number, device in enumerate(devices):
             device["device"] = f"{device['device']} ({number})"
-    return {"at": now.isoformat(), "final": final, "history": wave.history, "devices": devices}
+    return {"at": now.isoformat(), "final": final, "history": history, "devices": devices}
 
 
-def describe_canary(row: tuple[Any, ...], now: datetime, figures: Mapping[str, Any]) -> dict[str, Any]:
+def describe_canary(
+    row: tuple[Any, ...], now: datetime, absences: Absences, figures: Mapping[str, Any]
+) -> dict[str, Any]:
     _device, name, stratum, stage, code, retry_at, installed_at, _source, last_seen, health, metrics = row
     installed = stage == Stage.INSTALLED or code == FELL_BACK
     heard = max((at for at in (last_seen, installed_at) if at is not None), default=now)
@@ -80,14 +106,14 @@ def describe_canary(row: tuple[Any, ...], now: datetime, figures: Mapping[str, A
         "stratum": stratum,
         "installed": installed,
         "failed": stage == Stage.FAILED and retry_at is None,
-        "observed_seconds": max(0.0, (now - installed_at).total_seconds()) if installed_at else 0.0,
-        "silent_seconds": max(0.0, (now - heard).total_seconds()),
+        "observed_seconds": absences.measure_presence(installed_at, now) if installed_at else 0.0,
+        "silent_seconds": absences.measure_presence(heard, now),
         "values": {**(describe_telemetry(health, metrics) if is_current else {}), **figures},
     }
 
 
 def describe_control(
-    row: tuple[Any, ...], since: datetime, now: datetime, figures: Mapping[str, Any]
+    row: tuple[Any, ...], since: datetime, now: datetime, absences: Absences, figures: Mapping[str, Any]
 ) -> dict[str, Any]:
     _device, name, stratum, _stage, _code, _retry_at, _installed_at, _source, last_seen, health, metrics = row
     return {
@@ -96,8 +122,8 @@ def describe_control(
         "stratum": stratum,
         "installed": True,
         "failed": False,
-        "observed_seconds": max(0.0, (now - since).total_seconds()),
-        "silent_seconds": max(0.0, (now - last_seen).total_seconds()),
+        "observed_seconds": absences.measure_presence(since, now),
+        "silent_seconds": absences.measure_presence(last_seen, now),
         "values": {**describe_telemetry(health, metrics), **figures},
     }
 

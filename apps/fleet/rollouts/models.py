@@ -50,6 +50,7 @@ class Rollout(models.Model):
     requester = models.JSONField(default=dict)  # Actor.as_record of who requested its start, with scopes
     is_covering = models.BooleanField(default=False)  # completed, and devices that enrol later get it too
     next_step_at = models.DateTimeField(null=True)  # when the dispatcher looks again; null: at once
+    covered_at = models.DateTimeField(null=True)  # when the dispatcher looked for devices that enrolled later
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
@@ -121,6 +122,7 @@ class Wave(models.Model):
     next_look_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True)  # then the last look is taken
+    away_seconds = models.IntegerField(default=0)  # in which the plane was away: by so much both times were moved
     ended_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -67,6 +67,9 @@ class Stage(models.TextChoices):
     STRANDED = "stranded", _("Not returned")  # there was nothing before, or going back failed
 
 
+UNSETTLED = (Stage.PLANNED, Stage.ASSIGNED)
+
+
 class Verdict(models.TextChoices):
     GO_ON = "go_on", _("Go on")
     HOLD = "hold", _("Hold")

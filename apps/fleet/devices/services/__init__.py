@@ -18,6 +18,7 @@ from apps.fleet.devices.services.changes import (
 from apps.fleet.devices.services.enrolment import admit_gateway_device, enrol_device, register_device
 from apps.fleet.devices.services.enrolment_tokens import create_enrolment_token, revoke_enrolment_token
 from apps.fleet.devices.services.groups import create_group, delete_group, update_group
+from apps.fleet.devices.services.presence import note_presence
 from apps.fleet.devices.services.receipts import record_receipt, record_unsigned_result
 from apps.fleet.devices.services.reports import (
     expire_assignments,
@@ -48,6 +49,7 @@ __all__ = [
     "lock_devices",
     "mark_fetched",
     "note_poll",
+    "note_presence",
     "quarantine_device",
     "quarantine_devices",
     "record_heartbeat",

@@ -17,6 +17,7 @@ from apps.fleet.devices.models import Assignment, Device
 from apps.fleet.devices.schemas import StatusBody
 from apps.fleet.devices.services.assignments import HAD, add_event, end, start_waiting
 from apps.fleet.devices.services.locks import bump_generation, lock_device
+from apps.fleet.devices.services.presence import note_presence
 from apps.fleet.devices.services.receipts import move_running
 from apps.fleet.devices.states import OFFERED, AssignmentState
 from apps.platform.audit.services import change_state
@@ -120,10 +121,12 @@ def reject_cancellation(*, actor: Actor, device: Device, assignment: Assignment,
 def expire_assignments(*, actor: Actor) -> int:
     """Fail what has passed its deadline without a receipt: silence is no success. Returns how many.
 
-    A receipt that comes later still counts: the plane may have been away itself.
+    Time in which the plane was away does not count, and a receipt that comes later still does.
     """
     require(actor, "device.expire_assignments")
-    due = Assignment.objects.filter(state__in=OFFERED, deadline__lt=get_database_now())
+    now = get_database_now()
+    note_presence(actor=actor, now=now)
+    due = Assignment.objects.filter(state__in=OFFERED, deadline__lt=now)
     expired = 0
     for assignment in due.select_related("device").order_by("deadline")[:EXPIRED_PER_ROUND]:
         with transaction.atomic():

@@ -6,9 +6,8 @@ two of them, or in the middle of one, is followed by another that takes the same
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,38 +16,31 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Conflict, PlaneError
 from apps.core.policy import require
-from apps.fleet.rollouts.evidence import build_evidence, build_gate_plan
-from apps.fleet.rollouts.models import DRIVEN, Look, Rollout, RolloutDevice, Wave
-from apps.fleet.rollouts.notices import notify_of_end, notify_of_hold
+from apps.fleet.devices.services import note_presence
+from apps.fleet.rollouts.models import DRIVEN, Rollout, RolloutDevice, Wave
 from apps.fleet.rollouts.planner import Place
-from apps.fleet.rollouts.schemas import RolloutPlan, read_plan
+from apps.fleet.rollouts.schemas import read_plan
 from apps.fleet.rollouts.selection import select_candidates
-from apps.fleet.rollouts.services.locks import lock_rollout, move_rollout, move_wave
+from apps.fleet.rollouts.services.locks import lock_rollout, move_rollout
+from apps.fleet.rollouts.services.looks import Evaluate, hold, take_look
 from apps.fleet.rollouts.services.members import assign_members, count_stages, schedule_retries, sync_members
-from apps.fleet.rollouts.services.moves import begin_rollback
 from apps.fleet.rollouts.services.planning import insert_members
-from apps.fleet.rollouts.services.requests import ask_approvers
 from apps.fleet.rollouts.services.rollback import advance_rollback
-from apps.fleet.rollouts.services.starting import start_rollout
-from apps.fleet.rollouts.services.waves import get_current_wave, pass_wave
-from apps.fleet.rollouts.states import OPEN, RolloutState, Stage, Verdict, WaveState
+from apps.fleet.rollouts.services.starting import lock_claims, start_rollout
+from apps.fleet.rollouts.services.waves import extend_wave, get_current_wave
+from apps.fleet.rollouts.states import OPEN, UNSETTLED, RolloutState, Stage
 from apps.fleet.rollouts.windows import is_open
-from apps.platform.accounts.actors import build_actor_from_grant
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ENDED, ApprovalState
-from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
-Evaluate = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
-"""(plan, evidence) -> verdict: deepseek.canary, which the workers call."""
 STEP_SECONDS = 2
+COVER_INTERVAL = timedelta(seconds=30)
 IDLE_SECONDS = 30  # of a rollout that waits for its start, or covers devices that enrol later
 FAULT_SECONDS = 60
 ROLLOUTS_PER_ROUND = 50
-UNSETTLED = (Stage.PLANNED, Stage.ASSIGNED)
 
 
 def advance_rollouts(
@@ -57,6 +49,7 @@ def advance_rollouts(
     """Take the rollouts that are due as far as they can go; how many. A fault in one delays that one alone."""
     require(actor, "rollout.drive")
     now = now or timezone.now()
+    note_presence(actor=actor, now=now)
     due = Rollout.objects.filter(Q(state__in=DRIVEN) | Q(is_covering=True))
     due = due.filter(Q(next_step_at=None) | Q(next_step_at__lte=now)).order_by("pk")
     rollouts = list(due.select_related("project", "version__model__project")[:ROLLOUTS_PER_ROUND])
@@ -90,19 +83,20 @@ def advance_rollout(actor: Actor, rollout: Rollout, evaluate: Evaluate, now: dat
             advance_rollback(actor, rollout, now)
             return STEP_SECONDS
         case RolloutState.COMPLETED:
-            cover_new_devices(actor, rollout)
+            cover_new_devices(actor, rollout, now)
             give_out(actor, rollout, now)
             return IDLE_SECONDS
     plan = read_plan(rollout.plan)
     with transaction.atomic():
         locked = lock_rollout(rollout, *OPEN)
+        extend_wave(actor, locked, now)
         sync_members(locked)
         schedule_retries(locked, plan.retry, now)
         count_stages(locked)
         if locked.state == RolloutState.AWAITING_DECISION:
             follow_decision(actor, locked)
     if plan.covers_new and rollout.position == len(plan.waves) - 1:
-        cover_new_devices(actor, rollout)
+        cover_new_devices(actor, rollout, now)
     if rollout.state == RolloutState.RUNNING and is_open(plan.schedule, now):
         give_out(actor, rollout, now)
     take_look(actor, rollout, plan, evaluate, now)
@@ -163,11 +157,16 @@ def give_out_once(actor: Actor, rollout: Rollout, architecture: str, release: An
         return count
 
 
-def cover_new_devices(actor: Actor, rollout: Rollout) -> None:
-    """Let devices that enrolled since belong to the last wave. Of a completed rollout those that have it are let go."""
+def cover_new_devices(actor: Actor, rollout: Rollout, now: datetime) -> None:
+    """Let devices that enrolled since belong to the last wave, every COVER_INTERVAL: it takes a look at every device of
+    the selection. Of a completed rollout those that have it are let go."""
+    if rollout.covered_at is not None and rollout.covered_at <= now < rollout.covered_at + COVER_INTERVAL:
+        return
     plan = read_plan(rollout.plan)
     with transaction.atomic():
         locked = lock_rollout(rollout, *OPEN, RolloutState.COMPLETED)
+        lock_claims(locked)
+        Rollout.objects.filter(pk=locked.pk).update(covered_at=now)
         if locked.state == RolloutState.COMPLETED:
             sync_members(locked)
             ended = RolloutDevice.objects.filter(rollout=locked, is_active=True).exclude(stage__in=UNSETTLED)
@@ -181,109 +180,3 @@ def cover_new_devices(actor: Actor, rollout: Rollout) -> None:
             RolloutDevice.objects.filter(rollout=locked, stage=Stage.PLANNED, rank__gt=rank).update(is_active=True)
             Wave.objects.filter(pk=waves[-1].pk).update(devices=waves[-1].devices + len(places))
         count_stages(locked)
-
-
-# -- looks ----------------------------------------------------------------------------------------------------------
-def take_look(actor: Actor, rollout: Rollout, plan: RolloutPlan, evaluate: Evaluate, now: datetime) -> None:
-    """Look at the evidence of the wave that runs, where that is due, and do what the verdict says."""
-    wave = get_current_wave(Rollout.objects.get(pk=rollout.pk))
-    if wave is None or wave.state != WaveState.RUNNING or wave.deadline_at is None:
-        return
-    gate_plan = build_gate_plan(plan, wave)
-    if gate_plan is None:
-        pass_settled_wave(actor, rollout, wave, now)
-        return
-    final = now >= wave.deadline_at
-    if not final and (wave.next_look_at is None or wave.next_look_at > now):
-        return
-    if Look.objects.filter(wave=wave, is_final=True).exists():
-        return  # nothing counts after it
-    evidence = build_evidence(rollout, wave, now, final=final)
-    verdict = dict(evaluate(gate_plan.model_dump(mode="json"), evidence))
-    digest = sha256_hex(encode_canonical_json(evidence["devices"]))
-    with transaction.atomic():
-        locked = lock_rollout(rollout, *OPEN)
-        current = Wave.objects.select_related("rollout").get(pk=wave.pk)
-        if (current.looks, current.state) != (wave.looks, wave.state):
-            return  # another dispatcher was faster
-        look = store_look(current, verdict, now, digest, plan)
-        act_on_verdict(actor, locked, current, look)
-
-
-def store_look(wave: Wave, verdict: dict[str, Any], now: datetime, digest: str, plan: RolloutPlan) -> Look:
-    history = verdict.pop("history", None)
-    look = Look.objects.create(
-        wave=wave,
-        number=wave.looks + 1,
-        at=now,
-        verdict=verdict["verdict"],
-        is_final=verdict["final"],
-        document=json.loads(json.dumps(verdict)),
-        evidence_digest=digest,
-    )
-    wave.verdict, wave.looks, wave.history = look.verdict, look.number, history
-    wave.next_look_at = now + timedelta(seconds=plan.look_seconds)
-    wave.save(update_fields=["verdict", "looks", "history", "next_look_at"])
-    return look
-
-
-def act_on_verdict(actor: Actor, rollout: Rollout, wave: Wave, look: Look) -> None:
-    """Roll back in every state; go on, or hold, while the rollout runs. Under its lock."""
-    reason = describe_verdict(look)
-    if look.verdict == Verdict.ROLL_BACK:
-        begin_rollback(actor, rollout, reason)
-        notify_of_end(rollout, reason)
-    elif rollout.state != RolloutState.RUNNING:
-        return
-    elif look.verdict == Verdict.GO_ON and wave.asks_approval:
-        ask_or_hold(actor, rollout, wave, look)
-    elif look.verdict == Verdict.GO_ON:
-        finish_wave(actor, rollout, wave, reason)
-    elif look.is_final:
-        hold(actor, rollout, wave, reason)
-
-
-def describe_verdict(look: Look) -> str:
-    return " ".join(str(reason["message"]) for reason in look.document["reasons"])[:500]
-
-
-def ask_or_hold(actor: Actor, rollout: Rollout, wave: Wave, look: Look) -> None:
-    """Ask in the name of whoever asked for the start; hold where they may not any more, or nobody could approve."""
-    grant = dict(rollout.requester)
-    if grant.get("user") is not None:
-        grant |= {"token": None, "scopes": None}  # a token that was revoked meanwhile is no reason to stop
-    requester = build_actor_from_grant(grant)
-    try:
-        if requester is None:
-            raise Conflict("Nobody can ask the approvers for it.", code="requester_gone", hint=N_("Ask by hand."))
-        with transaction.atomic():
-            ask_approvers(requester, rollout, wave, look)
-    except PlaneError as failure:
-        rollout.refresh_from_db()
-        hold(actor, rollout, wave, str(failure.message))
-
-
-def hold(actor: Actor, rollout: Rollout, wave: Wave | None, reason: str) -> None:
-    move_rollout(rollout, RolloutState.HELD, actor=actor, reason=reason)
-    if wave is not None and Look.objects.filter(wave=wave, is_final=True).exists() and wave.state == WaveState.RUNNING:
-        move_wave(wave, WaveState.HELD, actor=actor, reason=reason)
-    notify_of_hold(rollout, reason)
-
-
-def finish_wave(actor: Actor, rollout: Rollout, wave: Wave, reason: str = "") -> None:
-    pass_wave(actor, rollout, wave, reason)
-    if rollout.state == RolloutState.COMPLETED:
-        notify_of_end(rollout)
-
-
-def pass_settled_wave(actor: Actor, rollout: Rollout, wave: Wave, now: datetime) -> None:
-    """A wave that no gate can compare has passed once every device of it has ended, or at its deadline."""
-    with transaction.atomic():
-        locked = lock_rollout(rollout, *OPEN)
-        current = Wave.objects.select_related("rollout").get(pk=wave.pk)
-        if locked.state != RolloutState.RUNNING or current.state != WaveState.RUNNING:
-            return
-        members = RolloutDevice.objects.filter(wave=current)
-        is_open_still = members.filter(Q(stage__in=UNSETTLED) | Q(stage=Stage.FAILED, retry_at__isnull=False)).exists()
-        if not is_open_still or (current.deadline_at is not None and now >= current.deadline_at):
-            finish_wave(actor, locked, current)

@@ -18,6 +18,7 @@ from apps.fleet.rollouts.schemas import read_plan
 from apps.fleet.rollouts.services.locks import lock_rollout, move_rollout
 from apps.fleet.rollouts.services.waves import begin_wave
 from apps.fleet.rollouts.states import RolloutState
+from apps.platform.accounts.models import Project
 from apps.platform.approvals.differences import find_changes
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.validation import build_void_error
@@ -74,7 +75,14 @@ def require_free_devices(rollout: Rollout) -> None:
 
 def claim_devices(rollout: Rollout) -> None:
     """Let the rollout hold its devices; the constraint lets only one of two rollouts do so."""
+    lock_claims(rollout)
     RolloutDevice.objects.filter(rollout=rollout).update(is_active=True)
+
+
+def lock_claims(rollout: Rollout) -> None:
+    """Let claims in a project come one after the other: two statements that claim the same devices in another order
+    would each wait for the other, and the database would end one of them as a deadlock."""
+    list(Project.objects.select_for_update(no_key=True).filter(pk=rollout.project_id).values_list("pk"))
 
 
 def release_devices(rollout: Rollout) -> None:

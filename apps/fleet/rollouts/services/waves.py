@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from apps.core.actors import Actor
+from apps.fleet.devices.absences import read_absences
 from apps.fleet.rollouts.models import Rollout, RolloutDevice, Wave
 from apps.fleet.rollouts.schemas import read_plan
 from apps.fleet.rollouts.services.locks import move_rollout, move_wave
 from apps.fleet.rollouts.states import RolloutState, WaveState
+from apps.platform.audit.services import record
 
 
 def get_current_wave(rollout: Rollout) -> Wave | None:
@@ -55,3 +57,20 @@ def pass_wave(actor: Actor, rollout: Rollout, wave: Wave, reason: str = "") -> N
     if following and rollout.state != RolloutState.RUNNING:
         move_rollout(rollout, RolloutState.RUNNING, actor=actor, action="rollout.go_on", reason=reason)
     begin_wave(actor, rollout, wave.position + 1)
+
+
+def extend_wave(actor: Actor, rollout: Rollout, now: datetime) -> None:
+    """Move the next look and the deadline of the wave by the time in which the plane was away."""
+    wave = get_current_wave(rollout)
+    if wave is None or wave.started_at is None or wave.deadline_at is None:
+        return
+    away = round(read_absences().measure_absence(wave.started_at, now))
+    if away <= wave.away_seconds:
+        return
+    pause = timedelta(seconds=away - wave.away_seconds)
+    before = {"deadline_at": wave.deadline_at.isoformat()}
+    wave.away_seconds, wave.deadline_at = away, wave.deadline_at + pause
+    wave.next_look_at = wave.next_look_at and wave.next_look_at + pause
+    wave.save(update_fields=["away_seconds", "deadline_at", "next_look_at"])
+    after = {"deadline_at": wave.deadline_at.isoformat(), "away_seconds": away}
+    record(actor=actor, action="rollout.extend_wave", obj=rollout, before=before, after=after)

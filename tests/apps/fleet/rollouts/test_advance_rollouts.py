@@ -7,18 +7,36 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.core.actors import ProjectRole
 from apps.core.errors import Refused
 from apps.fleet.devices.models import Assignment, Device, DeviceTelemetry
 from apps.fleet.rollouts.models import Look, RollbackRelease, RolloutDevice
-from apps.fleet.rollouts.services import advance_rollouts, driving, members, pause_rollout, roll_back, rollback, waves
+from apps.fleet.rollouts.services import (
+    advance_rollouts,
+    driving,
+    looks,
+    members,
+    pause_rollout,
+    request_decision,
+    request_start,
+    roll_back,
+    rollback,
+    waves,
+)
 from apps.fleet.rollouts.services import start_rollout as start
+from apps.ml.experiments.models import Run
+from apps.platform.accounts.actors import build_actor_for_token
+from apps.platform.accounts.services import create_service_account, create_token_for_service_account
 from apps.platform.notices.models import Notice
 from deepseek.canary.evidence_spec import Evidence
 from deepseek.canary.spec import CanaryPlan
 from deepseek.canary.verdict import evaluate_canary
 from tests.apps.fleet.rollouts.conftest import GATES
+from tests.conftest import member
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -37,12 +55,13 @@ def drive(dispatcher, monkeypatch):
 
     def run(rollout, seconds=100):
         clock[0] += timedelta(seconds=seconds)
-        DeviceTelemetry.objects.update(last_seen=clock[0])
+        if run.hears:
+            DeviceTelemetry.objects.update(last_seen=clock[0])
         advance_rollouts(actor=dispatcher, evaluate=evaluate, now=clock[0])
         rollout.refresh_from_db()
         return rollout
 
-    run.clock = clock
+    run.clock, run.hears = clock, True
     return run
 
 
@@ -65,6 +84,27 @@ def answer(drive):
             telemetry.save(update_fields=["metrics"])
 
     return end
+
+
+@pytest.fixture
+def held_rollout(approved_rollout, add_devices, drive, answer):
+    """A rollout whose last look at the first wave could not decide: six canaries, and ten were to be compared."""
+    add_devices(40, start=100)
+    gates = {**GATES, "min_canary": 10}
+    rollout = drive(approved_rollout(**PLAN, canary=gates), 0)
+    drive(rollout, 1)
+    for _ in range(9):
+        answer()
+        rollout = drive(rollout, 100)
+    assert (rollout.state, rollout.waves.get(position=0).state) == ("held", "held")
+    return rollout
+
+
+def fail_canaries(rollout, count):
+    """`count` of the canaries fall back to what they ran before."""
+    rows = RolloutDevice.objects.filter(rollout=rollout, stage="installed")
+    keys = rows.values_list("assignment_id", flat=True)[:count]
+    Assignment.objects.filter(pk__in=list(keys)).update(state="rolled_back")
 
 
 def list_states(rollout):
@@ -134,6 +174,98 @@ def test_a_gate_rolls_back_while_it_is_paused(approved_rollout, add_devices, dri
     assert rollout.state in ("rolling_back", "rolled_back")
 
 
+@pytest.fixture
+def both(project):
+    """Engineer and approver."""
+    return member(project, "both", ProjectRole.ENGINEER, ProjectRole.APPROVER)
+
+
+@pytest.fixture
+def robot(project, secadmin, actor_for, both):
+    """The actor that a token of a service account is, which the security administrator handed to `both`."""
+    admin = actor_for(secadmin)
+    account = create_service_account(actor=admin, project=project, name="robot", roles=["engineer"])
+    scopes = ["models:write", "devices:write", "read"]
+    token, _ = create_token_for_service_account(actor=admin, account=account, name="t", scopes=scopes, holder=both)
+    return build_actor_for_token(token)
+
+
+def test_who_holds_the_token_that_asked_approves_neither_start_nor_wave(
+    create, add_devices, approver, robot, both, drive, answer, vote
+):
+    """Also when the dispatcher asks in the name of the token's account, after a wave."""
+    add_devices(60)
+    rollout = request_start(actor=robot, rollout=create(**PLAN))
+    for approval in ("approval", "decision"):
+        with pytest.raises(Refused) as caught:
+            vote(getattr(rollout, approval), who=both)
+        assert caught.value.code == "own_request"
+        vote(getattr(rollout, approval))
+        for seconds in (0, 1, 5, 200):
+            rollout = drive(rollout, seconds)
+            answer()
+            if rollout.state == "awaiting_decision":
+                break
+    assert rollout.waves.get(position=0).state == "passed"
+
+
+def test_harm_after_the_last_look_rolls_back(held_rollout, drive, find_records):
+    """Nobody has decided yet. The planned error is spent, so the look is one that holds at any time."""
+    rollout = drive(held_rollout, 100)
+    before = rollout.waves.get(position=0).looks
+    assert rollout.state == "held", "a look that sees nothing changes nothing"
+    fail_canaries(rollout, 6)
+    rollout = drive(rollout, 100)
+    assert rollout.state in ("rolling_back", "rolled_back")
+    look = Look.objects.filter(wave__rollout=rollout).last()
+    assert (look.number, look.verdict, look.document["mode"]) == (before + 1, "roll_back", "e_process")
+    assert len(find_records("rollout.roll_back")) == 1
+
+
+def test_harm_after_the_last_look_rolls_back_while_approvers_decide(held_rollout, drive, actor_for, engineer):
+    rollout = request_decision(actor=actor_for(engineer), rollout=held_rollout)
+    fail_canaries(rollout, 6)
+    rollout = drive(rollout, 100)
+    assert rollout.state in ("rolling_back", "rolled_back")
+    rollout.decision.refresh_from_db()
+    assert rollout.decision.state == "void"
+
+
+def test_a_good_one_on_hold_stays_on_hold(held_rollout, drive, answer):
+    looks_before = held_rollout.waves.get(position=0).looks
+    for _ in range(30):
+        answer()
+        rollout = drive(held_rollout, 100)
+    assert (rollout.state, rollout.waves.get(position=0).looks) == ("held", looks_before)
+
+
+def test_an_hour_without_the_plane_counts_for_nothing(approved_rollout, add_devices, drive, answer, find_records):
+    """Devices that nobody could hear are neither silent nor observed, and every deadline runs on by that hour."""
+    add_devices(40, start=100)
+    gate = {"name": "silence", "measure": "silence", "scale": "binary", "reference": "limit", "limit": 0.3}
+    gates = {"gates": [gate], "soak_seconds": 300, "silence_seconds": 240, "min_canary": 2}
+    rollout = drive(approved_rollout(**PLAN, canary=gates, approve_after="none", deadline_seconds=900), 0)
+    drive(rollout, 1)
+    late = Assignment.objects.filter(state="assigned").first()
+    deadline, wave = late.deadline, rollout.waves.get(position=0)
+    Assignment.objects.exclude(pk=late.pk).update(state="succeeded", ended_at=drive.clock[0])
+    drive(rollout, 100)
+    drive.hears = False  # the plane is back, and no device has asked yet
+    for seconds in (3600, 10):
+        rollout = drive(rollout, seconds)
+    assert (rollout.state, rollout.position) == ("running", 0)
+    document = Look.objects.filter(wave__rollout=rollout).last().document
+    counts = document["devices"]["canary"]
+    assert (counts["silent"], counts["soaked"], counts["soaking"]) == (0, 0, 5)
+    late.refresh_from_db()
+    assert (late.state, late.deadline - deadline) == ("assigned", timedelta(hours=1))
+    moved = rollout.waves.get(position=0)
+    assert (moved.deadline_at - wave.deadline_at, moved.away_seconds) == (timedelta(hours=1), 3600)
+    assert [len(find_records(name)) for name in ("device.extend_deadlines", "rollout.extend_wave")] == [1, 1]
+    rollout = drive(rollout, 270)  # now they have been silent for longer than a device may be
+    assert Look.objects.filter(wave__rollout=rollout).last().document["devices"]["canary"]["silent"] == 5
+
+
 def test_failures_try_again_by_their_code(approved_rollout, drive, answer):
     retry = {"codes": ["health_failed"], "attempts": 2, "backoff_seconds": 60}
     rollout = drive(approved_rollout(**PLAN, retry=retry), 0)
@@ -157,8 +289,30 @@ def test_nothing_is_assigned_outside_of_the_windows(approved_rollout, drive):
     assert Assignment.objects.count() == 2
 
 
+def test_metrics_that_change_after_the_approval_stop_the_start(approved_rollout, drive, find_records):
+    rollout = approved_rollout(**PLAN)
+    Run.objects.filter(pk=rollout.version.run_id).update(metrics_digest="0" * 64)
+    for _ in range(3):
+        rollout = drive(rollout)
+    assert (rollout.state, "/run/metrics_digest" in rollout.state_reason["message"]) == ("draft", True)
+    assert (len(find_records("rollout.void")), Assignment.objects.count()) == (1, 0)
+
+
+def test_devices_that_enrol_later_are_looked_for_every_half_minute(approved_rollout, drive, answer, add_devices):
+    """In a last wave that runs: to look takes every device of the selection."""
+    rollout = drive(approved_rollout(**PLAN, waves=[{"share": 1.0}]), 0)
+    drive(rollout, 1)
+    add_devices(2, start=900)
+    reads = []
+    for seconds in (2, 2, 2, 30):
+        with CaptureQueriesContext(connection) as queries:
+            rollout = drive(rollout, seconds)
+        reads.append(sum('FROM "devices_device"' in query["sql"] for query in queries))
+    assert (rollout.members.count(), reads[:3]) == (22, [0, 0, 0])
+    assert reads[3] > 0
+
+
 def test_a_rejected_start_is_a_draft_again(create, fleet, approver, engineer, actor_for, drive):
-    from apps.fleet.rollouts.services import request_start
     from apps.platform.approvals.services import withdraw
 
     rollout = request_start(actor=actor_for(engineer), rollout=create())
@@ -168,9 +322,9 @@ def test_a_rejected_start_is_a_draft_again(create, fleet, approver, engineer, ac
 
 FAULTS = {
     "after an assignment": (driving, "count_stages"),
-    "between two waves": (driving, "finish_wave"),
-    "after a look": (driving, "act_on_verdict"),
-    "while a rollback begins": (driving, "begin_rollback"),
+    "between two waves": (looks, "finish_wave"),
+    "after a look": (looks, "act_on_verdict"),
+    "while a rollback begins": (looks, "begin_rollback"),
     "in the middle of a rollback": (rollback, "assign_members"),
     "before the rollback's releases": (rollback, "get_rollback_release"),
     "while counts are written": (rollback, "count_stages"),
