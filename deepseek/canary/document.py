@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtrit
 
 from deepseek.canary import boundaries, comparisons, e_processes
 from deepseek.canary.looks import FAMILIES, SequentialTest
@@ -18,6 +18,7 @@ from deepseek.canary.spec import CanaryPlan, Gate
 LISTED_DEVICES = 100
 """Names that the document lists of each group of devices; it counts them all."""
 LISTED_STRATA = 50
+ARM_CONFIDENCE = 0.95
 
 
 def describe_devices(fleet: Fleet) -> dict[str, Any]:
@@ -51,7 +52,6 @@ def describe_gate(plan: CanaryPlan, gate: Gate, tests: Sequence[SequentialTest])
     by_kind = {test.kind: test for test in tests}
     lower, upper = by_kind.get("harm", tests[0]), by_kind.get("non_inferiority", tests[0])
     arms = first.arms
-    is_share = gate.scale == "binary"
     harm = None
     if gate.reference == "limit":
         harm = first.canary_events / first.canary if first.canary else None
@@ -66,16 +66,8 @@ def describe_gate(plan: CanaryPlan, gate: Gate, tests: Sequence[SequentialTest])
         "limit": gate.limit,
         "margin": gate.margin,
         "tolerance": gate.tolerance,
-        "canary": {
-            "devices": first.canary,
-            "value": _orient(gate, _average(arms.canary, arms.canary_mean)),
-            "events": first.canary_events if is_share else None,
-        },
-        "control": {
-            "devices": first.control,
-            "value": _orient(gate, _average(arms.control, arms.control_mean)),
-            "events": first.control_events if is_share else None,
-        },
+        "canary": describe_arm(gate, arms.canary, arms.canary_mean, arms.canary_squares),
+        "control": describe_arm(gate, arms.control, arms.control_mean, arms.control_squares),
         "harm": harm,
         "standard_error": compute_standard_error(tests[0]),
         "low": compute_bound(lower, upper=False),
@@ -92,6 +84,26 @@ def describe_gate(plan: CanaryPlan, gate: Gate, tests: Sequence[SequentialTest])
         ],
         "tests": [describe_test(plan, test) for test in tests],
     }
+
+
+def describe_arm(gate: Gate, count: Any, mean: Any, squares: Any) -> dict[str, Any]:
+    """Devices and figure of one arm, with its interval of ARM_CONFIDENCE at this look alone: of a share by Clopper and
+    Pearson, of a mean by Student's t with the variance pooled over strata. Whether the arms differ is not read off two
+    intervals: the tests say it."""
+    devices, value = int(count.sum()), _average(count, mean)
+    is_share = gate.scale == "binary"
+    events = round(devices * (value or 0.0)) if is_share else None
+    bounds: list[float | None] = [None, None]
+    tail = (1 - ARM_CONFIDENCE) / 2
+    if events is not None and devices:
+        bounds = [comparisons.compute_share_bound(events, devices, tail, upper=upper) for upper in (False, True)]
+    elif value is not None:
+        freedom = devices - int((count > 0).sum())
+        if freedom > 0:
+            half = float(-stdtrit(freedom, tail)) * math.sqrt(float(squares.sum()) / freedom / devices)
+            bounds = [value - half, value + half]
+    low, high = (_orient(gate, bound) for bound in (bounds if gate.better == "lower" else bounds[::-1]))
+    return {"devices": devices, "value": _orient(gate, value), "events": events, "low": low, "high": high}
 
 
 def compute_bound(test: SequentialTest, *, upper: bool) -> float | None:

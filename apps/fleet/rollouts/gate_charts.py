@@ -40,6 +40,7 @@ def describe_gate(gate: Document, name: str) -> dict[str, Any]:
         "is_harmful": bool(tests.get(HARM, {}).get("shown")),
         "is_shown": bool(tests.get(NON_INFERIORITY, {}).get("shown")),
         "looks_chart": build_looks_chart(gate.get("tests", ()), f"{name}-looks"),
+        "arms_chart": build_arms_chart(gate, f"{name}-arms"),
         "difference_chart": build_difference_chart(gate, f"{name}-difference"),
         "detectable": next((test["detectable_at_maximum"] for test in tests.values() if "detectable" in test), None),
     }
@@ -91,6 +92,22 @@ def build_difference_chart(gate: Document, name: str) -> Chart | None:
     threshold = gate.get("limit") if is_limit else gate.get("margin") or gate.get("tolerance")
     if threshold:
         bars.append({"label": _("Limit") if is_limit else _("Margin"), "value": threshold})
+    unit = _("share of devices") if gate.get("scale") == "binary" else str(gate["name"])
+    return {"id": name, "bars": bars, "unit": unit, "head": _("Compared")}
+
+
+def build_arms_chart(gate: Document, name: str) -> Chart | None:
+    """Both arms, each with its interval at this look; None beside a limit, which the difference is drawn beside, and
+    where an arm has no device."""
+    if gate.get("reference") == "limit":
+        return None
+    arms = [(_("Canary devices"), gate["canary"], True), (_("Control devices"), gate["control"], False)]
+    if not all(is_finite(arm.get("value")) for _label, arm, _is_canary in arms):
+        return None
+    bars = [
+        {"label": label, "value": arm["value"], "low": arm.get("low"), "high": arm.get("high"), "best": is_canary}
+        for label, arm, is_canary in arms
+    ]
     unit = _("share of devices") if gate.get("scale") == "binary" else str(gate["name"])
     return {"id": name, "bars": bars, "unit": unit, "head": _("Compared")}
 

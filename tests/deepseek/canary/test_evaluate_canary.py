@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from deepseek.job import EngineError
 from tests.deepseek.canary.fleets import (
@@ -98,6 +99,22 @@ def test_higher_may_be_better():
     shown = verdict["gates"][0]
     assert shown["canary"]["value"] < shown["control"]["value"]
     assert shown["harm"] == pytest.approx(10, abs=2)
+
+
+def test_each_arm_has_an_interval():
+    """SciPy's own, where there is one stratum."""
+    devices = build_devices(CANARY, CONTROL, strata=lambda number: "a")
+    arm = evaluate(build_plan(), devices)["gates"][0]["canary"]
+    expected = stats.ttest_1samp(list(CANARY), 0).confidence_interval(0.95)
+    assert (arm["low"], arm["high"]) == pytest.approx((expected.low, expected.high))
+    higher = {**LATENCY, "better": "higher"}
+    again = evaluate(build_plan(higher), devices)["gates"][0]["canary"]
+    assert (again["low"], again["high"]) == pytest.approx((arm["low"], arm["high"]))
+    healthy = {"name": "healthy", "scale": "binary", "better": "higher"}
+    shares = build_devices([1] * 37 + [0] * 3, [1] * 90, figure="healthy")
+    share = evaluate(build_plan(healthy), shares)["gates"][0]["canary"]
+    exact = stats.binomtest(37, 40).proportion_ci(0.95)
+    assert (share["low"], share["high"]) == pytest.approx((exact.low, exact.high))
 
 
 def test_a_tolerated_difference_is_no_harm():
@@ -292,7 +309,8 @@ def test_a_binary_figure_is_0_or_1():
     assert error.value.field == "/devices/canary-0039/values/healthy/mean"
     devices[39]["values"]["healthy"]["mean"] = 0
     verdict = evaluate(build_plan(gate), devices)
-    assert verdict["gates"][0]["canary"] == {"devices": 40, "value": 39 / 40, "events": 1}
+    canary = verdict["gates"][0]["canary"]
+    assert (canary["devices"], canary["value"], canary["events"]) == (40, 39 / 40, 1)
 
 
 def test_without_a_maximum_the_evidence_is_valid_at_any_time():
