@@ -63,6 +63,7 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.fleet.devices.api_urls")),
     path("", include("apps.fleet.recalls.api_urls")),
     path("", include("apps.fleet.rollouts.api_urls")),
+    path("", include("apps.fleet.monitoring.api_urls")),
     path("", include("apps.platform.approvals.api_urls")),
     path("", include("apps.platform.notices.api_urls")),
     path("", include("apps.platform.calendars.api_urls")),

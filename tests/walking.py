@@ -31,6 +31,7 @@ from apps.fleet.devices.models import (
 )
 from apps.fleet.recalls.models import Recall, RecallDevice, RecallItem
 from apps.fleet.releases.models import Release, ReleaseKey
+from apps.fleet.monitoring.models import Alarm, Monitor, Window
 from apps.fleet.rollouts.models import Look, Rollout, RolloutDevice, RolloutVariant, Wave
 from apps.gateways.hawkbit.models import MaintenanceWindow, UpdateFile
 from apps.ml.endpoints.models import Endpoint, Replica
@@ -189,6 +190,10 @@ def address(route: str, plane: Seeded) -> str:
         if "schedules/" in route
         else plane.rollout
         if "rollouts/" in route
+        else plane.monitor
+        if "monitors/" in route
+        else plane.alarm
+        if "alarms/" in route
         else plane.job,
         "rollout": plane.rollout,
         "row": 1,
@@ -311,6 +316,8 @@ class Seeded:
     release: int = 0
     recall: int = 0
     rollout: int = 0
+    monitor: int = 0
+    alarm: int = 0
 
 
 def people_and_project() -> Project:
@@ -443,6 +450,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     sweeps_of(plane, project, jobs)
     holds_of(plane, project, numbers)
     observations_of(plane, project, numbers)
+    monitors_of(plane, project, numbers)
     notices_of(plane, project, numbers)
     schedules_of(plane, project, numbers)
     devices_of(plane, project, numbers)
@@ -778,6 +786,29 @@ def recalls_of(plane: Seeded, project: Project, numbers) -> None:
         (RecallItem(recall_id=plane.recall, kind="release", object_id=pk, label=label) for pk, label in items),
         ignore_conflicts=True,
     )
+
+
+def monitors_of(plane: Seeded, project: Project, numbers: range) -> None:
+    """Monitors, and of the first one as many windows and alarms, whose evidence has as many parts."""
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    version = ModelVersion.objects.get(pk=plane.model_version)
+    facts = {"project": project, "model_id": version.model_id, "metric": "accuracy", "created_by": "engineer"}
+    facts |= {"grant": {}, "watched_from": now, "evaluated_until": now}
+    made = Monitor.objects.bulk_create(Monitor(name=f"watch{n}", **facts) for n in numbers)
+    plane.monitor = plane.monitor or made[0].pk
+    seen = {"monitor_id": plane.monitor, "verdict": "worse", "predictions": 9, "count": 9, "version": version}
+    seen |= {"value": 0.5, "low": 0.4, "high": 0.6, "reference": 0.9, "line": 0.855}
+    Window.objects.bulk_create(Window(until=now - timedelta(hours=n), **seen) for n in numbers)
+    part = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 9, "labelled": 9, "predictions": 9}
+    evidence = {"metric": "accuracy", "rule": {"kind": "relative", "limit": 0.05, "certainty": "value"}}
+    evidence |= {"window": {"since": now.isoformat(), "until": now.isoformat()}, "since": now.isoformat()}
+    evidence |= {"reference": 0.9, "line": 0.855, "whole": part}
+    evidence["by_version"] = [{"version": n + 1, "recorded": 0.9, **part} for n in numbers]
+    evidence["by_source"] = [{"source": plane.source, "device": None, "device_name": "", **part} for _ in numbers]
+    facts = {"project": project, "monitor_id": plane.monitor, "cause": "drop", "state": "closed", "since": now}
+    facts |= {"evidence": evidence, "last_bad_at": now, "opened_at": now}
+    alarms = Alarm.objects.bulk_create(Alarm(**facts) for _ in numbers)
+    plane.alarm = plane.alarm or alarms[0].pk
 
 
 def rollout_of(plane: Seeded, project: Project, variant: Variant, device: Device) -> None:

@@ -91,6 +91,14 @@ IN_A_PROJECT = """
     recall.view                            VEA --U ---  read
     recall.start                           -EA --- ---  models:write
     recall.retry                           -EA --- ---  models:write
+    monitor.view                           VEA --- W--  read
+    monitor.create                         -E- --- ---  models:write
+    monitor.update                         -E- --- ---  models:write
+    monitor.pause                          -E- --- ---  models:write
+    monitor.resume                         -E- --- ---  models:write
+    monitor.delete                         -E- --- ---  models:write
+    alarm.acknowledge                      -EA --- ---  models:write
+    alarm.close                            -EA --- ---  models:write
     rollout.view                           VEA --- W--  read
     rollout.create                         -E- --- ---  devices:write
     rollout.request_start                  -E- --- ---  devices:write
@@ -210,6 +218,7 @@ ON_THE_PLANE = """
     endpoint.report                        --- --- W--  -
     device.expire_assignments              --- --- -D-  -
     rollout.drive                          --- --- -D-  -
+    monitor.evaluate                       --- --- -D-  -
     recall.advance                         --- --- -D-  -
     run.judge                              --- --- -DO  -
     queue.sample                           --- --- -D-  -

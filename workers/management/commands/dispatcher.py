@@ -1,7 +1,7 @@
 """The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, judges reruns, drives sweeps, submits
-what schedules ask for, lets endpoints follow their aliases, expires approvals and assignments of devices, takes recalls
-further, seals the trail, verifies it when somebody asks, tells lineage outside, sends notices, folds what clients
-measured.
+what schedules ask for, evaluates monitors, lets endpoints follow their aliases, expires approvals and assignments of
+devices, takes recalls further, seals the trail, verifies it when somebody asks, tells lineage outside, sends notices,
+folds what clients measured.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -23,6 +23,7 @@ from django.db import connection
 
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.fleet.devices.services import expire_assignments
+from apps.fleet.monitoring.services import evaluate_due_monitors
 from apps.fleet.recalls.services import advance_recalls
 from apps.fleet.rollouts.services import advance_rollouts
 from apps.ml.endpoints.services import follow_aliases
@@ -75,6 +76,7 @@ class Command(BaseCommand):
             ("recaller", rest, self.recall),
             ("rollouts", rest, self.roll_out),
             ("scheduler", later, self.fire),
+            ("monitor", later, self.monitor),
             ("folder", rest, self.fold),
         ]
         if settings.NOTICE_HOSTS:
@@ -149,6 +151,10 @@ class Command(BaseCommand):
     def roll_out(self) -> None:
         """Take rollouts as far as they can go; in its own thread, since a wave may have very many devices."""
         advance_rollouts(actor=self.actor, evaluate=evaluate_in_child, stopping=self.stopping.is_set)
+
+    def monitor(self) -> None:
+        """Evaluate the windows of monitors that have ended; in its own thread: after a pause there are many."""
+        evaluate_due_monitors(actor=self.actor, stopping=self.stopping.is_set)
 
     def recover_expired(self) -> None:
         """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""
