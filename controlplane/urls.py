@@ -104,6 +104,7 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.fleet.devices.urls")),
     path("", include("apps.fleet.recalls.urls")),
     path("", include("apps.fleet.rollouts.urls")),
+    path("", include("apps.fleet.monitoring.urls")),
     path("", include("apps.platform.approvals.urls")),
     path("", include("apps.platform.notices.urls")),
     path("", include("apps.platform.calendars.urls")),

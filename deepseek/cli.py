@@ -247,6 +247,16 @@ COMMANDS = {
         entry="deepseek.client.rollout_commands:manage_rollouts",
         group=PLANE,
     ),
+    "monitors": Command(
+        "watch accuracy, F1 or error of models in use",
+        entry="deepseek.client.monitor_commands:manage_monitors",
+        group=PLANE,
+    ),
+    "alarms": Command(
+        "read and acknowledge what monitors have found",
+        entry="deepseek.client.monitor_commands:manage_alarms",
+        group=PLANE,
+    ),
     "recall": Command(
         "block what carries faulty data or a faulty model, and roll it back",
         entry="deepseek.client.recall_commands:manage_recalls",

@@ -29,9 +29,9 @@ from apps.fleet.devices.models import (
     DeviceTelemetry,
     EnrolmentToken,
 )
+from apps.fleet.monitoring.models import Alarm, Monitor, Window
 from apps.fleet.recalls.models import Recall, RecallDevice, RecallItem
 from apps.fleet.releases.models import Release, ReleaseKey
-from apps.fleet.monitoring.models import Alarm, Monitor, Window
 from apps.fleet.rollouts.models import Look, Rollout, RolloutDevice, RolloutVariant, Wave
 from apps.gateways.hawkbit.models import MaintenanceWindow, UpdateFile
 from apps.ml.endpoints.models import Endpoint, Replica

@@ -11,6 +11,8 @@ from apps.core.lists.pages import build_cursor_filter
 from apps.data.datasets.lists import DATASETS
 from apps.data.datasets.lists import VERSIONS as DATASET_VERSIONS
 from apps.data.datasets.models import Dataset, DatasetVersion
+from apps.fleet.monitoring.lists import MONITORS
+from apps.fleet.monitoring.models import Monitor
 from apps.ml.endpoints.lists import ENDPOINTS
 from apps.ml.endpoints.models import Endpoint
 from apps.ml.experiments.lists import build_listing, build_metric_column
@@ -42,6 +44,7 @@ pytestmark = pytest.mark.services
 RUNS = build_listing([], [build_metric_column("loss")])
 IN_A_PROJECT = (
     (ENDPOINTS, Endpoint),
+    (MONITORS, Monitor),
     (JOBS, Job),
     (PIPELINES, Pipeline),
     (SWEEPS, Sweep),

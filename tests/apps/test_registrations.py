@@ -39,6 +39,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
         (
             NOTICE_KINDS,
             {
+                "alarm.opened",
                 "approval.ended",
                 "approval.remarked",
                 "approval.requested",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Max, Sum
+from django.db.models import Count, Max, Sum
 
 from apps.core.errors import Invalid
 from apps.fleet.devices.filters import filter_devices
@@ -64,11 +64,12 @@ def read_whole(monitor: Monitor, rows: HourFiguresQuerySet, slices: list[Slice])
 
 def read_slices(monitor: Monitor, rows: HourFiguresQuerySet, by: str) -> list[Slice]:
     """The figures by one column. What has sources of several tasks is of none, and has no metric."""
-    grouped = rows.order_by().values(by).annotate(**build_sums(), task=Max("source__task"))
+    tasks = {"task": Max("source__task"), "tasks": Count("source__task", distinct=True)}
+    grouped = rows.order_by().values(by).annotate(**build_sums(), **tasks)
     classes = read_classes(rows, by) if monitor.metric == Measure.F1 else {}
     slices = []
     for row in grouped:
-        figures = build_figures(row, {row["task"]})
+        figures = build_figures(row, {row["task"]} if row["tasks"] == 1 else set())
         estimate = measure(monitor.metric, figures, classes.get(row[by], {}).values())
         slices.append(Slice(row[by], figures, estimate))
     return slices

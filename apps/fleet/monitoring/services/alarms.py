@@ -12,6 +12,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.core.policy import require
 from apps.fleet.monitoring.models import Alarm, Monitor
+from apps.fleet.monitoring.notices import notify_of_alarm, settle_alarm
 from apps.fleet.monitoring.states import AlarmState, Cause
 from apps.platform.audit.services import change_state, record
 from deepseek.messages import N_, Message
@@ -36,6 +37,7 @@ def acknowledge_alarm(*, actor: Actor, alarm: Alarm, reason: str) -> Alarm:
     with transaction.atomic():
         change_state(alarm, AlarmState.ACKNOWLEDGED, actor=actor, reason=reason, **facts)
         Alarm.objects.filter(pk=alarm.pk).update(reason=reason)
+        settle_alarm(alarm)
     alarm.reason = reason
     return alarm
 
@@ -82,6 +84,7 @@ def open_alarm(
     )
     facts = {"monitor": monitor.name, "cause": cause.value, "since": since}
     record(actor=actor, action="alarm.open", obj=alarm, after=facts)
+    notify_of_alarm(alarm)
     return alarm
 
 

@@ -82,7 +82,7 @@ def evaluate_monitor(actor: Actor, pk: int, now: datetime) -> int:
 
 
 def lock_due(pk: int, now: datetime) -> Monitor | None:
-    rows = Monitor.objects.select_related("project").filter(pk=pk, state=MonitorState.ACTIVE, next_at__lte=now)
+    rows = Monitor.objects.select_related("project", "model").filter(pk=pk, state=MonitorState.ACTIVE, next_at__lte=now)
     skips_locked = connection.features.has_select_for_update_skip_locked
     return rows.select_for_update(of=("self",), skip_locked=skips_locked).first()
 

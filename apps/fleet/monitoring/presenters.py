@@ -1,0 +1,179 @@
+"""Shapes for the pages of monitors and alarms: the chart with its line, slices, and words for what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from apps.fleet.monitoring import queries
+from apps.fleet.monitoring.evidence import describe_sources, describe_versions
+from apps.fleet.monitoring.figures import filter_hours, read_slices
+from apps.fleet.monitoring.models import Alarm, Monitor, Window
+from apps.fleet.monitoring.states import AlarmState, Measure, MonitorState, Rule, Verdict
+from apps.ml.observations.presenters import PERIODS
+
+STATE_COLOURS = {AlarmState.OPEN: "failed", AlarmState.ACKNOWLEDGED: "held", AlarmState.CLOSED: "succeeded"}
+VERDICT_COLOURS = {
+    Verdict.GOOD: "succeeded",
+    Verdict.WORSE: "failed",
+    Verdict.FEW: "queued",
+    Verdict.NO_REFERENCE: "queued",
+}
+DEFAULT_PERIOD = "7d"
+Row = dict[str, Any]
+
+
+def summarize_monitors(monitors: Sequence[Monitor]) -> list[Row]:
+    """The rows of a page of the list, with what was found last; two queries more."""
+    last, active = queries.load_last_windows(monitors), queries.count_active_alarms(monitors)
+    return [
+        {
+            "monitor": monitor,
+            "last": describe_window(monitor, last.get(monitor.pk)),
+            "open": active.get(monitor.pk, {}).get(AlarmState.OPEN, 0),
+            "acknowledged": active.get(monitor.pk, {}).get(AlarmState.ACKNOWLEDGED, 0),
+            "metric": monitor.get_metric_display(),
+        }
+        for monitor in monitors
+    ]
+
+
+def describe_window(monitor: Monitor, window: Window | None) -> Row | None:
+    if window is None:
+        return None
+    return {
+        "window": window,
+        "colour": VERDICT_COLOURS[Verdict(window.verdict)],
+        "word": window.get_verdict_display(),
+        **format_figures(monitor.metric, window.value, window.low, window.high, window.reference, window.line),
+    }
+
+
+def format_figures(
+    metric: str,
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    reference: float | None = None,
+    line: float | None = None,
+) -> Row:
+    """Texts of a value, its interval, its reference and its line; "" for what is not there."""
+    interval = ""
+    if low is not None and high is not None:
+        words = {"low": format_metric(metric, low), "high": format_metric(metric, high)}
+        interval = _("%(low)s to %(high)s") % words
+    return {
+        "value": format_metric(metric, value),
+        "interval": interval,
+        "reference": format_metric(metric, reference),
+        "line": format_metric(metric, line),
+    }
+
+
+def format_metric(metric: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if metric == Measure.ERROR else f"{100 * value:.1f} %"
+
+
+def describe_rule(monitor: Monitor) -> str:
+    """The limit in words: by more than 5 %, by more than 0.05."""
+    limit = f"{100 * monitor.limit:g} %" if monitor.rule == Rule.RELATIVE else f"{monitor.limit:g}"
+    return _("worse by more than %(limit)s") % {"limit": limit}
+
+
+def describe_scope(monitor: Monitor) -> str:
+    if monitor.source is not None:
+        return monitor.source.name
+    return _("devices of %(group)s") % {"group": monitor.group} if monitor.group else _("Every source")
+
+
+def build_chart(monitor: Monitor, windows: Sequence[Window]) -> Row | None:
+    """The metric of each window with its interval, and the line that it must not cross."""
+    if not any(window.value is not None for window in windows):
+        return None
+    scale = 1 if monitor.metric == Measure.ERROR else 100
+    points = [(window.until.timestamp(), scale_value(window.value, scale)) for window in windows]
+    band = [
+        (window.until.timestamp(), scale * window.low, scale * window.high)
+        for window in windows
+        if window.low is not None and window.high is not None
+    ]
+    lines = [(window.until.timestamp(), scale_value(window.line, scale)) for window in windows]
+    label = monitor.get_metric_display()
+    series = [{"label": label, "points": points, "band": band if len(band) > 1 else []}]
+    if any(value is not None for _at, value in lines):
+        series.append({"label": _("Alarm line"), "points": lines})
+    return {
+        "id": "metric",
+        "axis": "time",
+        "series": series,
+        "x_unit": _("time"),
+        "y_unit": label if monitor.metric == Measure.ERROR else "%",
+        "note": _("The band is the interval of 95 %."),
+    }
+
+
+def scale_value(value: float | None, scale: int) -> float | None:
+    return None if value is None else scale * value
+
+
+def build_slices(monitor: Monitor, window: Window | None) -> Row:
+    """The last window by version and by source, the worst first; none before the first."""
+    if window is None:
+        return {"versions": [], "sources": []}
+    begins = window.until - timedelta(hours=monitor.window_hours)
+    rows = filter_hours(monitor, begins, window.until)
+    return {
+        "versions": format_slices(monitor.metric, describe_versions(monitor, read_slices(monitor, rows, "version_id"))),
+        "sources": format_slices(monitor.metric, describe_sources(monitor, read_slices(monitor, rows, "source_id"))),
+    }
+
+
+def format_slices(metric: str, slices: Sequence[Mapping[str, Any]]) -> list[Row]:
+    return [
+        {
+            **part,
+            **format_figures(metric, part["value"], part["low"], part["high"], part.get("recorded")),
+        }
+        for part in slices
+    ]
+
+
+def describe_evidence(alarm: Alarm) -> Row:
+    """What the page of an alarm shows: from its evidence alone."""
+    evidence, metric = alarm.evidence, alarm.monitor.metric
+    if "whole" not in evidence:
+        return {"is_silence": True, "hours": evidence.get("hours"), "limit": evidence.get("limit")}
+    whole = evidence["whole"]
+    return {
+        "is_silence": False,
+        "whole": whole,
+        "figures": format_figures(
+            metric, whole["value"], whole["low"], whole["high"], evidence["reference"], evidence["line"]
+        ),
+        "since": datetime.fromisoformat(evidence["window"]["since"]),
+        "until": datetime.fromisoformat(evidence["window"]["until"]),
+        "versions": format_slices(metric, evidence["by_version"]),
+        "sources": format_slices(metric, evidence["by_source"]),
+    }
+
+
+def list_alarm_rows(alarms: Sequence[Alarm]) -> list[Row]:
+    return [{"alarm": alarm, "colour": STATE_COLOURS[AlarmState(alarm.state)]} for alarm in alarms]
+
+
+def build_period_filter(period: str) -> Row:
+    choices = [("7d", _("Last 7 days")), ("30d", _("Last 30 days")), ("90d", _("Last 90 days"))]
+    return {"name": "period", "label": _("Period"), "value": period, "choices": choices}
+
+
+def get_period_days(period: str) -> int:
+    return PERIODS[period].days
+
+
+def get_state_choices() -> list[tuple[str, str]]:
+    return [("", _("Every state")), *((value, str(label)) for value, label in MonitorState.choices)]
