@@ -31,10 +31,10 @@ def test_a_monitor_from_its_creation_to_its_end(api, engineer, url, version, sou
 
 @pytest.mark.parametrize(
     ("changes", "status"),
-    [({"limit": 2}, 422), ({"metric": "auc"}, 422), ({"model": "gone"}, 404), ({"limit": "a"}, 422), ({"x": 1}, 422)],
+    [({"limit": 2}, 422), ({"metric": "auc"}, 422), ({"model": "gone"}, 404), ({"limit": "a"}, 422)],
 )
 def test_bad_bodies_are_refused(api, engineer, url, version, source, changes, status):
-    assert api(engineer).post(url(), {**BODY, **changes}, format="json").status_code in (status, 400)
+    assert api(engineer).post(url(), {**BODY, **changes}, format="json").status_code == status
     assert not Monitor.objects.exists()
 
 
@@ -43,7 +43,7 @@ def test_an_alarm_with_its_evidence_is_acknowledged(api, engineer, url, alarm):
     assert [row["state"] for row in client.get(url("alarms?state=open")).json()["items"]] == ["open"]
     shown = client.get(url(f"alarms/{alarm.pk}")).json()
     assert shown["evidence"]["whole"]["value"] == 0.5
-    assert client.post(url(f"alarms/{alarm.pk}/acknowledge"), {}, format="json").status_code == 400
+    assert client.post(url(f"alarms/{alarm.pk}/acknowledge"), {}, format="json").status_code == 422
     answer = client.post(url(f"alarms/{alarm.pk}/acknowledge"), {"reason": "dirty lens"}, format="json")
     assert (answer.status_code, answer.json()["state"]) == (200, "acknowledged")
     assert client.post(url(f"alarms/{alarm.pk}/close"), {}, format="json").json()["state"] == "closed"
