@@ -399,7 +399,6 @@ SPECTACULAR_SETTINGS = {
         "AssignmentStatus": "apps.fleet.devices.states.AssignmentState.choices",
         "RecallStatus": "apps.fleet.recalls.states.RecallState.choices",
         "RolloutStatus": "apps.fleet.rollouts.states.RolloutState.choices",
-        "MonitorStatus": "apps.fleet.monitoring.states.MonitorState.choices",
         "AlarmStatus": "apps.fleet.monitoring.states.AlarmState.choices",
         "WindowVerdict": "apps.fleet.monitoring.states.Verdict.choices",
         "WaveStatus": "apps.fleet.rollouts.states.WaveState.choices",
@@ -409,7 +408,7 @@ SPECTACULAR_SETTINGS = {
         "ReleaseKeyStatus": "apps.fleet.releases.states.KeyState.choices",
         "WebhookStatus": "apps.platform.notices.states.WebhookState.choices",
         "DeliveryStatus": "apps.platform.notices.states.DeliveryState.choices",
-        "ScheduleStatus": "apps.platform.calendars.states.ScheduleState.choices",
+        "ScheduleStatus": "apps.platform.calendars.states.ScheduleState.choices",  # a monitor has the same states
         "IsolationStatus": ["refused", "passed", "unknown", "stale", "never"],
         "ProbeKind": ["tcp", "udp", "icmp", "dns", "ipv6", "metadata"],
         "ProbeVerdict": ["refused", "passed", "unknown"],
