@@ -113,5 +113,7 @@ def find_reference(monitor: Monitor, version_id: int | None) -> float | None:
     """The given reference, else what a version was registered with."""
     if monitor.reference is not None:
         return monitor.reference
+    if version_id is None:
+        return None
     recorded = ModelVersion.objects.filter(pk=version_id).values_list("metrics", flat=True).first()
     return find_recorded(monitor.metric, recorded or ())

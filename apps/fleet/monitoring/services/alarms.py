@@ -33,7 +33,7 @@ def acknowledge_alarm(*, actor: Actor, alarm: Alarm, reason: str) -> Alarm:
             limit=REASON_LENGTH,
             hint=N_("Say what you found, or what is done about it."),
         )
-    facts = {"acknowledged_at": timezone.now(), "acknowledged_by": actor.label[:200]}
+    facts: dict[str, Any] = {"acknowledged_at": timezone.now(), "acknowledged_by": actor.label[:200]}
     with transaction.atomic():
         change_state(alarm, AlarmState.ACKNOWLEDGED, actor=actor, reason=reason, **facts)
         Alarm.objects.filter(pk=alarm.pk).update(reason=reason)
@@ -49,7 +49,7 @@ def close_alarm(*, actor: Actor, alarm: Alarm, reason: str = "") -> Alarm:
 
 
 def move_to_closed(actor: Actor, alarm: Alarm, reason: str) -> Alarm:
-    facts = {"closed_at": timezone.now(), "closed_by": actor.label[:200]}
+    facts: dict[str, Any] = {"closed_at": timezone.now(), "closed_by": actor.label[:200]}
     return change_state(alarm, AlarmState.CLOSED, actor=actor, reason=reason, **facts)
 
 

@@ -122,7 +122,7 @@ def resume_monitor(*, actor: Actor, monitor: Monitor) -> Monitor:
     require(actor, "monitor.resume", monitor)
     now = get_database_now()
     until = max(monitor.evaluated_until, compute_start(monitor, now))
-    fields = {"next_at": now, "watched_from": now, "evaluated_until": until}
+    fields: dict[str, Any] = {"next_at": now, "watched_from": now, "evaluated_until": until}
     return change_state(monitor, MonitorState.ACTIVE, actor=actor, **fields)
 
 
