@@ -276,7 +276,7 @@ def get_figures_of_sources(
     """{source: its figures}, shadow left out; for a page of a list."""
     rows = filter_figures(actor, project, period, "", "", None, "", False).filter(source__in=source_ids)
     grouped = rows.order_by().values("source_id").annotate(**build_sums(), task=Max("source__task"))
-    return {row["source_id"]: build_figures(row, {row["task"]}) for row in grouped}
+    return {row["source_id"]: build_figures(dict(row), {row["task"]}) for row in grouped}
 
 
 def list_class_counts(
@@ -289,12 +289,14 @@ def list_class_counts(
         all_predicted=Sum("predicted"), all_labelled=Sum("labelled"), all_correct=Sum("correct")
     )
     return [
-        {name: row[f"all_{name}"] if name != "name" else row["name"] for name in ("name", *COUNTS)}
+        {
+            "name": row["name"],
+            "predicted": row["all_predicted"],
+            "labelled": row["all_labelled"],
+            "correct": row["all_correct"],
+        }
         for row in grouped.order_by("-all_predicted", "name")[:most]
     ]
-
-
-COUNTS = ("predicted", "labelled", "correct")
 
 
 def list_versions(actor: Actor, source: ObservationSource) -> list[tuple[str, int]]:
