@@ -73,4 +73,4 @@ def check_scope(monitor: Monitor) -> None:
 
 
 def build_range_error(field: str, value: object, limit: str) -> Invalid:
-    return Invalid("{name} is {value}.", name=field, value=str(value)[:40], field=field, limit=limit)
+    return Invalid("{name} is {found}.", name=field, found=str(value)[:40], field=field, limit=limit)
