@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import shutil
 import signal
@@ -59,6 +60,7 @@ def run(home: Path, devices: int) -> bool:
     import django
 
     django.setup()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
     from rich.console import Console
 
     from controlplane.demo.fleet import FleetSteps
@@ -68,7 +70,8 @@ def run(home: Path, devices: int) -> bool:
     from controlplane.rest_client import PlaneClient
 
     console = Console(highlight=False, width=160)
-    undecidable = {**PLAN["canary"], "gates": [{**GATES[0], "margin": TINY_MARGIN}, GATES[1]]}
+    gate = {**GATES[0], "tests": ["non_inferiority"], "margin": TINY_MARGIN, "tolerance": 0}
+    undecidable = {**PLAN["canary"], "gates": [gate, GATES[1]]}
     plan: dict[str, Any] = {**PLAN, "query": f"name LIKE '{NAME}%'"}
     with ExitStack() as stack:
         address = stack.enter_context(run_demo(home))

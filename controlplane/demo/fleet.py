@@ -99,8 +99,9 @@ class FleetSteps:
         traffic = self.folder.with_suffix(".jsonl")
         traffic.write_text(build_traffic(self.engineer.fetch(f"/artifacts/{version['variants'][0]['heldout']}")))
         words = ["--plane", address, "--home", str(self.folder), "--name", self.name, "--simulate", str(self.count)]
-        words += ["--poll", str(POLL_SECONDS), "--watch", "0", "--enrol", self.create_enrolment_token()]
-        words += ["--traffic", str(traffic), "--traffic-seconds", str(TRAFFIC_SECONDS)]
+        busy = max(1, self.count // DEVICES)  # one process is all of them: more devices ask and answer less often
+        words += ["--poll", str(busy * POLL_SECONDS), "--watch", "0", "--enrol", self.create_enrolment_token()]
+        words += ["--traffic", str(traffic), "--traffic-seconds", str(busy * TRAFFIC_SECONDS)]
         with (self.home / "logs" / f"{self.name}s.log").open("ab") as log:
             self.process = process = subprocess.Popen(
                 [sys.executable, "-m", "deepseek.cli", "agent", *words], cwd=BASE_DIR, stdout=log, stderr=log

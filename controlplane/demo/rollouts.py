@@ -19,8 +19,16 @@ RARE_FAILURES = (
     f"{CANARIES} canaries prove nothing about rare failures: with none among them, up to 53 % of the devices may "
     "still fail (95 % confidence). The verdicts are about the mean error of a device and its margin."
 )
+TOLERANCE = 0.1
+"""Dollars a barrel by which a good version may look worse by chance: the gate calls more than that harm."""
 GATES: list[dict[str, Any]] = [
-    {"name": "absolute_error", "tests": ["harm", "non_inferiority"], "margin": MARGIN, "min_observations": 40},
+    {
+        "name": "absolute_error",
+        "tests": ["harm", "non_inferiority"],
+        "margin": MARGIN,
+        "tolerance": TOLERANCE,
+        "min_observations": 40,
+    },
     {"name": "install", "measure": "install_failure", "scale": "binary", "reference": "limit", "limit": 0.5},
 ]
 PLAN: dict[str, Any] = {
