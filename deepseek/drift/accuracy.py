@@ -160,13 +160,13 @@ def compute_ratio_interval(first: Bounds, second: Bounds) -> tuple[float, float]
 
     def solve(value: float, reach: float, other: float, other_reach: float, sign: int) -> float:
         # (value - r other)^2 = reach^2 + r^2 other_reach^2
-        a, b, c = other**2 - other_reach**2, -2 * value * other, value**2 - reach**2
+        a, b, c = divisor**2 - other_reach**2, -2 * value * divisor, value**2 - reach**2
         if a <= 0:  # the interval of the denominator reaches 0: the ratio has no bound
             return math.inf if sign > 0 else 0.0
         return (-b + sign * math.sqrt(max(0.0, b**2 - 4 * a * c))) / (2 * a)
 
     value, low, high = first
-    other, other_low, other_high = second
-    lower = solve(value, value - low, other, other_high - other, -1)
-    upper = solve(value, high - value, other, other - other_low, 1)
+    divisor, other_low, other_high = second
+    lower = solve(value, value - low, divisor, other_high - divisor, -1)
+    upper = solve(value, high - value, divisor, divisor - other_low, 1)
     return max(0.0, lower), upper

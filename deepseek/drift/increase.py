@@ -65,14 +65,14 @@ class IncreaseDetector:
         values = np.asarray(losses, dtype=np.float64) / self.scale
         finite = np.clip(values[np.isfinite(values)], 0, 1)
         self.skipped += len(values) - len(finite)
-        found = []
+        alarms = []
         start = 0
         while start < len(finite):
             used, alarm = self._update_chunk(finite[start : start + CHUNK])
             start += used
             if alarm is not None:
-                found.append(alarm)
-        return found
+                alarms.append(alarm)
+        return alarms
 
     def _update_chunk(self, losses: Floats) -> tuple[int, Increase | None]:
         """Take losses up to the first alarm: (how many, the alarm)."""

@@ -123,9 +123,9 @@ def build_layout(
     columns: dict[str, _ColumnSummary] = {}
     rows = 0
     for batch in batches:
-        count, found = read_columns(batch)
+        count, batch_columns = read_columns(batch)
         rows += count
-        for column in found:
+        for column in batch_columns:
             if features is not None and column.name not in features:
                 continue
             if column.name not in columns:

@@ -104,12 +104,12 @@ class FeatureProfile:
         self.squares += squares + apart**2 * before * count / (before + count)
 
     def _add_values(self, layout: CategoryLayout, column: Column) -> None:
-        found: Counter[str] = Counter(column.texts)
+        counts: Counter[str] = Counter(column.texts)
         nans = np.isnan(column.numbers)
         self.not_a_number += int(nans.sum())
         for value, count in zip(*np.unique(column.numbers[~nans], return_counts=True), strict=True):
-            found[format_value(float(value))] += int(count)
-        for value, count in found.items():
+            counts[format_value(float(value))] += int(count)
+        for value, count in counts.items():
             place = layout.places.get(value)
             if place is not None:
                 self.counts[place] += count

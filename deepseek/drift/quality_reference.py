@@ -44,10 +44,10 @@ def build_report_reference(
             hint=N_("Name columns of the reference data."),
         )
     profiles = [_read_column(columns[name], rows) for name in (features if features is not None else columns)]
-    found = [profile for profile in profiles if profile is not None]
-    profile = Profile(Layout(tuple(feature.layout for feature in found)))
+    usable = [profile for profile in profiles if profile is not None]
+    profile = Profile(Layout(tuple(feature.layout for feature in usable)))
     profile.rows = rows
-    profile.features = {feature.name: feature for feature in found}
+    profile.features = {feature.name: feature for feature in usable}
     return profile.layout, profile
 
 
@@ -61,10 +61,10 @@ def _read_column(column: Mapping[str, Any], rows: int) -> FeatureProfile | None:
         return None
     is_flag = column.get("dtype") == "bool"
     counts = {str(value).lower() if is_flag else str(value): int(count) for value, count in pairs}
-    others = rows - missing - sum(counts.values())
-    layout: FeatureLayout = CategoryLayout(name, tuple(counts), bool(column.get("values")) and others <= 0)
+    uncounted = rows - missing - sum(counts.values())
+    layout: FeatureLayout = CategoryLayout(name, tuple(counts), bool(column.get("values")) and uncounted <= 0)
     return FeatureProfile(
-        layout, np.array(list(counts.values()), dtype=np.int64), missing=missing, unseen_count=max(0, others)
+        layout, np.array(list(counts.values()), dtype=np.int64), missing=missing, unseen_count=max(0, uncounted)
     )
 
 

@@ -92,14 +92,14 @@ class RunningRisk:
         finite = values[np.isfinite(values)]
         self.skipped += len(values) - len(finite)
         self.clipped += int(((finite > 1) | (finite < 0)).sum())
-        kept = np.clip(finite, 0, 1)
-        if len(kept):
+        bounded = np.clip(finite, 0, 1)
+        if len(bounded):
             # The mean of what came before each loss, with half a loss of one half at the start.
-            counts = self.count + np.arange(len(kept))
-            before = (self.total + np.cumsum(kept) - kept + 0.5) / (counts + 1)
-            self.squares += float(np.square(kept - before).sum())
-            self.count += len(kept)
-            self.total += float(kept.sum())
+            counts = self.count + np.arange(len(bounded))
+            before = (self.total + np.cumsum(bounded) - bounded + 0.5) / (counts + 1)
+            self.squares += float(np.square(bounded - before).sum())
+            self.count += len(bounded)
+            self.total += float(bounded.sum())
         return self._look()
 
     def update_counts(self, wrong: int, count: int) -> RiskBound:

@@ -54,17 +54,17 @@ def compute_bridge_tail(times: Floats, limit: float) -> float:
     if limit <= 0.05 or not (spread > 0).any():
         return 1.0
     spread = spread[spread > 0]
-    kept = [0.0]
+    instants = [0.0]
     for time in times:
-        if 0.01 <= time <= 0.99 and time - kept[-1] >= 0.01:
-            kept.append(float(time))
-    if len(kept) < 3 or limit > FARTHEST_LIMIT:  # bounds: of each time by itself, and of the whole bridge
+        if 0.01 <= time <= 0.99 and time - instants[-1] >= 0.01:
+            instants.append(float(time))
+    if len(instants) < 3 or limit > FARTHEST_LIMIT:  # bounds: of each time by itself, and of the whole bridge
         return float(min(1.0, np.sum(2 * ndtr(-limit / spread)), 2 * math.exp(-2 * limit**2)))
     nodes = limit * _NODES
     weights = limit * _WEIGHTS
     places: Floats = np.zeros(1)
     masses: Floats = np.ones(1)
-    for before, after in pairwise(kept):
+    for before, after in pairwise(instants):
         means = places * (1 - after) / (1 - before)
         variance = (after - before) * (1 - after) / (1 - before)
         kernel = np.exp(-0.5 * np.square(nodes[:, None] - means[None, :]) / variance)
@@ -109,14 +109,14 @@ def merge_small_cells(reference: Counts, current: Counts) -> tuple[Counts, Count
     if not n or not m:
         return reference[:0], current[:0]
     needed = MIN_EXPECTED * (n + m) / min(n, m)
-    starts, held = [0], 0
+    starts, filled = [0], 0
     total = (reference + current).tolist()
     for place, count in enumerate(total):
-        held += count
-        if held >= needed and place + 1 < len(total):
+        filled += count
+        if filled >= needed and place + 1 < len(total):
             starts.append(place + 1)
-            held = 0
-    if len(starts) > 1 and held < needed:
+            filled = 0
+    if len(starts) > 1 and filled < needed:
         starts.pop()
     return np.add.reduceat(reference, starts), np.add.reduceat(current, starts)
 

@@ -72,7 +72,7 @@ class Adwin:
         return self.scale * self.total / self.width if self.width else None
 
     def update_many(self, errors: Iterable[float]) -> list[Detection]:
-        return [found for error in errors if (found := self.update(error)) is not None]
+        return [change for error in errors if (change := self.update(error)) is not None]
 
     def update(self, error: float) -> Detection | None:
         if not math.isfinite(error):

@@ -109,8 +109,10 @@ def compare_profiles(reference: Profile, current: Profile, options: DriftOptions
     """
     check_same_layout(reference.layout, current.layout)
     options = options or DriftOptions()
-    found = {name: run_tests(feature, current.features[name], options) for name, feature in reference.features.items()}
-    corrected = _correct(found, options)
+    results = {
+        name: run_tests(feature, current.features[name], options) for name, feature in reference.features.items()
+    }
+    corrected = _correct(results, options)
     drifts = [
         _describe(reference.features[name], current.features[name], tests, reference.rows, current.rows, options)
         for name, tests in corrected.items()

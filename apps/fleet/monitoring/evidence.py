@@ -55,8 +55,10 @@ def describe_estimate(estimate: Estimate | None) -> dict[str, float | None]:
 def describe_versions(monitor: Monitor, slices: list[Slice]) -> list[dict[str, Any]]:
     """Each version with what it was registered with."""
     rows = ModelVersion.objects.filter(pk__in=[each.key for each in slices]).values_list("pk", "number", "metrics")
-    known = {pk: (number, find_recorded(monitor.metric, metrics)) for pk, number, metrics in rows}
-    return [{"version": known[each.key][0], "recorded": known[each.key][1], **describe_slice(each)} for each in slices]
+    versions = {pk: (number, find_recorded(monitor.metric, metrics)) for pk, number, metrics in rows}
+    return [
+        {"version": versions[each.key][0], "recorded": versions[each.key][1], **describe_slice(each)} for each in slices
+    ]
 
 
 def describe_sources(monitor: Monitor, slices: list[Slice]) -> list[dict[str, Any]]:

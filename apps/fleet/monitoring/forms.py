@@ -144,8 +144,10 @@ class MonitorForm(RuleForm):
         body = self.read_body()
         if body is None:
             return None
-        made: Monitor | None = self.attempt(lambda: services.create_monitor(actor=actor, project=self.project, **body))
-        return made
+        monitor: Monitor | None = self.attempt(
+            lambda: services.create_monitor(actor=actor, project=self.project, **body)
+        )
+        return monitor
 
 
 def format_value(value: Any) -> str:

@@ -45,12 +45,12 @@ def compute_macro_f1(classes: Iterable[ClassTotals]) -> Estimate | None:
     share = min(1.0, labelled / predicted) if predicted else 1.0
     total = variance = 0.0
     for each in rows:
-        named = max(each.correct, share * each.predicted) + each.labelled - each.correct
-        if not named:
+        union = max(each.correct, share * each.predicted) + each.labelled - each.correct
+        if not union:
             continue
-        jaccard = min(1.0, each.correct / named)
+        jaccard = min(1.0, each.correct / union)
         total += 2 * jaccard / (1 + jaccard)
-        variance += (2 / (1 + jaccard) ** 2) ** 2 * jaccard * (1 - jaccard) / named
+        variance += (2 / (1 + jaccard) ** 2) ** 2 * jaccard * (1 - jaccard) / union
     value, margin = total / len(rows), Z * math.sqrt(variance) / len(rows)
     return Estimate(value, max(0.0, value - margin), min(1.0, value + margin))
 

@@ -148,12 +148,12 @@ def describe_evidence(alarm: Alarm) -> Row:
     evidence, metric = alarm.evidence, alarm.monitor.metric
     if "whole" not in evidence:
         return {"is_silence": True, "hours": evidence.get("hours"), "limit": evidence.get("limit")}
-    whole = evidence["whole"]
+    overall = evidence["whole"]
     return {
         "is_silence": False,
-        "whole": whole,
+        "whole": overall,
         "figures": format_figures(
-            metric, whole["value"], whole["low"], whole["high"], evidence["reference"], evidence["line"]
+            metric, overall["value"], overall["low"], overall["high"], evidence["reference"], evidence["line"]
         ),
         "since": datetime.fromisoformat(evidence["window"]["since"]),
         "until": datetime.fromisoformat(evidence["window"]["until"]),

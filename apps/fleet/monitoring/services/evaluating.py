@@ -95,26 +95,26 @@ def find_last_end(monitor: Monitor, now: datetime) -> datetime:
 # -- one window -----------------------------------------------------------------------------------------------------
 def evaluate_window(actor: Actor, monitor: Monitor, until: datetime, now: datetime) -> Window:
     begins = until - timedelta(hours=monitor.window_hours)
-    found = read_window(monitor, begins, until)
-    window = build_window(monitor, found, until)
+    read = read_window(monitor, begins, until)
+    window = build_window(monitor, read, until)
     window.save(force_insert=True)
     if window.verdict == Verdict.GOOD:
         close_if_over(actor, monitor, Cause.DROP)
     elif window.verdict == Verdict.WORSE:
-        raise_drop(actor, monitor, found, window, begins, now)
+        raise_drop(actor, monitor, read, window, begins, now)
     return window
 
 
 def build_window(monitor: Monitor, found: WindowFigures, until: datetime) -> Window:
-    whole = found.whole
+    overall = found.whole
     window = Window(monitor=monitor, until=until, verdict=Verdict.FEW)
-    window.predictions, window.count = whole.figures.predictions, whole.figures.scored
+    window.predictions, window.count = overall.figures.predictions, overall.figures.scored
     busiest = found.by_version[0].key if found.by_version else None
     window.version_id = busiest
     window.reference = find_reference(monitor, busiest)
     if window.reference is not None:
         window.line = compute_line(monitor.metric, monitor.rule, monitor.limit, window.reference)
-    estimate = whole.estimate
+    estimate = overall.estimate
     if estimate is None:
         return window
     window.value, window.low, window.high = estimate.value, estimate.low, estimate.high
