@@ -95,13 +95,13 @@ def find_last_end(monitor: Monitor, now: datetime) -> datetime:
 # -- one window -----------------------------------------------------------------------------------------------------
 def evaluate_window(actor: Actor, monitor: Monitor, until: datetime, now: datetime) -> Window:
     begins = until - timedelta(hours=monitor.window_hours)
-    read = read_window(monitor, begins, until)
-    window = build_window(monitor, read, until)
+    figures = read_window(monitor, begins, until)
+    window = build_window(monitor, figures, until)
     window.save(force_insert=True)
     if window.verdict == Verdict.GOOD:
         close_if_over(actor, monitor, Cause.DROP)
     elif window.verdict == Verdict.WORSE:
-        raise_drop(actor, monitor, read, window, begins, now)
+        raise_drop(actor, monitor, figures, window, begins, now)
     return window
 
 

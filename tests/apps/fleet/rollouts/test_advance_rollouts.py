@@ -87,7 +87,7 @@ def answer(drive):
 
 
 @pytest.fixture
-def held_rollout(approved_rollout, add_devices, drive, answer):
+def rollout_on_hold(approved_rollout, add_devices, drive, answer):
     """A rollout whose last look at the first wave could not decide: six canaries, and ten were to be compared."""
     add_devices(40, start=100)
     gates = {**GATES, "min_canary": 10}
@@ -209,9 +209,9 @@ def test_who_holds_the_token_that_asked_approves_neither_start_nor_wave(
     assert rollout.waves.get(position=0).state == "passed"
 
 
-def test_harm_after_the_last_look_rolls_back(held_rollout, drive, find_records):
+def test_harm_after_the_last_look_rolls_back(rollout_on_hold, drive, find_records):
     """Nobody has decided yet. The planned error is spent, so the look is one that holds at any time."""
-    rollout = drive(held_rollout, 100)
+    rollout = drive(rollout_on_hold, 100)
     before = rollout.waves.get(position=0).looks
     assert rollout.state == "held", "a look that sees nothing changes nothing"
     fail_canaries(rollout, 6)
@@ -222,8 +222,8 @@ def test_harm_after_the_last_look_rolls_back(held_rollout, drive, find_records):
     assert len(find_records("rollout.roll_back")) == 1
 
 
-def test_harm_after_the_last_look_rolls_back_while_approvers_decide(held_rollout, drive, actor_for, engineer):
-    rollout = request_decision(actor=actor_for(engineer), rollout=held_rollout)
+def test_harm_after_the_last_look_rolls_back_while_approvers_decide(rollout_on_hold, drive, actor_for, engineer):
+    rollout = request_decision(actor=actor_for(engineer), rollout=rollout_on_hold)
     fail_canaries(rollout, 6)
     rollout = drive(rollout, 100)
     assert rollout.state in ("rolling_back", "rolled_back")
@@ -231,11 +231,11 @@ def test_harm_after_the_last_look_rolls_back_while_approvers_decide(held_rollout
     assert rollout.decision.state == "void"
 
 
-def test_a_good_one_on_hold_stays_on_hold(held_rollout, drive, answer):
-    looks_before = held_rollout.waves.get(position=0).looks
+def test_a_good_one_on_hold_stays_on_hold(rollout_on_hold, drive, answer):
+    looks_before = rollout_on_hold.waves.get(position=0).looks
     for _ in range(30):
         answer()
-        rollout = drive(held_rollout, 100)
+        rollout = drive(rollout_on_hold, 100)
     assert (rollout.state, rollout.waves.get(position=0).looks) == ("held", looks_before)
 
 
