@@ -1,4 +1,4 @@
-"""One migrated template for all test processes: a copy takes milliseconds, the migrations take ten seconds.
+"""One migrated template for all test processes: a copy takes milliseconds, the migrations take five.
 
 The template outlives the run, in PLANE_HOME or in PostgreSQL; its name holds a digest of the migrations.
 """

@@ -3,6 +3,8 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+from apps.core.db.create_models import CreateModels
+
 
 class Migration(migrations.Migration):
 
@@ -16,43 +18,45 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='ClientState',
-            fields=[
-                ('device', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='hawkbit_state', serialize=False, to='devices.device')),
-                ('attributes_wanted', models.BooleanField(default=True)),
-                ('installed_name', models.CharField(blank=True, max_length=128)),
-                ('installed_version', models.CharField(blank=True, max_length=128)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='FileHashes',
-            fields=[
-                ('digest', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('sha1', models.CharField(max_length=40)),
-                ('md5', models.CharField(max_length=32)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='MaintenanceWindow',
-            fields=[
-                ('project', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='+', serialize=False, to='accounts.project')),
-                ('days', models.JSONField()),
-                ('start', models.IntegerField()),
-                ('minutes', models.IntegerField()),
-                ('time_zone', models.CharField(max_length=60)),
-                ('set_by', models.CharField(max_length=200)),
-                ('set_at', models.DateTimeField(auto_now=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='UpdateFile',
-            fields=[
-                ('release', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='update_file', serialize=False, to='releases.release')),
-                ('name', models.CharField(max_length=100)),
-                ('attached_by', models.CharField(max_length=200)),
-                ('attached_at', models.DateTimeField(auto_now_add=True)),
-                ('artifact', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='artifacts.artifact')),
-            ],
-        ),
+        CreateModels([
+            migrations.CreateModel(
+                name='ClientState',
+                fields=[
+                    ('device', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='hawkbit_state', serialize=False, to='devices.device')),
+                    ('attributes_wanted', models.BooleanField(default=True)),
+                    ('installed_name', models.CharField(blank=True, max_length=128)),
+                    ('installed_version', models.CharField(blank=True, max_length=128)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='FileHashes',
+                fields=[
+                    ('digest', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                    ('sha1', models.CharField(max_length=40)),
+                    ('md5', models.CharField(max_length=32)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='MaintenanceWindow',
+                fields=[
+                    ('project', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='+', serialize=False, to='accounts.project')),
+                    ('days', models.JSONField()),
+                    ('start', models.IntegerField()),
+                    ('minutes', models.IntegerField()),
+                    ('time_zone', models.CharField(max_length=60)),
+                    ('set_by', models.CharField(max_length=200)),
+                    ('set_at', models.DateTimeField(auto_now=True)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='UpdateFile',
+                fields=[
+                    ('release', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='update_file', serialize=False, to='releases.release')),
+                    ('name', models.CharField(max_length=100)),
+                    ('attached_by', models.CharField(max_length=200)),
+                    ('attached_at', models.DateTimeField(auto_now_add=True)),
+                    ('artifact', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='artifacts.artifact')),
+                ],
+            ),
+        ]),
     ]

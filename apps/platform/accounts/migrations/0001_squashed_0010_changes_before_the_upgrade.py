@@ -8,6 +8,8 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import migrations, models
 
+from apps.core.db.create_models import CreateModels
+
 
 def create_cache_table(apps, schema_editor):
     call_command("createcachetable", "plane_cache", database=schema_editor.connection.alias, verbosity=0)
@@ -23,122 +25,124 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='Project',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=50, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9-]{0,49}\\Z', 'Lower-case letters, digits and hyphens; up to 50.')])),
-                ('name', models.CharField(max_length=120, validators=[django.core.validators.RegexValidator('[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]', 'Text of one line, without control or invisible characters.', inverse_match=True)])),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='User',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('username', models.CharField(max_length=80, unique=True, validators=[django.core.validators.RegexValidator('^(?:[A-Za-z0-9][A-Za-z0-9._@+-]{0,79}|[\\u4e00-\\u9fff]{1,40}[0-9]{0,4})\\Z', 'Latin letters, digits and . _ @ + - (first a letter or digit), or Chinese characters with digits behind.')])),
-                ('name', models.CharField(blank=True, max_length=120, validators=[django.core.validators.RegexValidator('[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]', 'Text of one line, without control or invisible characters.', inverse_match=True)])),
-                ('email', models.EmailField(blank=True, max_length=254)),
-                ('is_active', models.BooleanField(default=True)),
-                ('system_role', models.CharField(blank=True, choices=[('system_admin', 'system_admin'), ('security_admin', 'security_admin'), ('auditor', 'auditor')], max_length=20)),
-                ('must_change_password', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('password_changed_at', models.DateTimeField(null=True)),
-                ('password_changed_from', models.CharField(blank=True, max_length=45)),
-                ('time_zone', models.CharField(blank=True, max_length=64, validators=[apps.platform.accounts.models.known_zone])),
-                ('language', models.CharField(blank=True, max_length=10, validators=[apps.platform.accounts.models.known_language])),
-                ('theme', models.CharField(blank=True, choices=[('light', 'light'), ('dark', 'dark')], max_length=5)),
-            ],
-            options={
-                'indexes': [models.Index(fields=['name', 'id'], name='user_by_name'), models.Index(fields=['system_role', 'id'], name='user_by_role'), models.Index(condition=models.Q(('last_login__isnull', False)), fields=['last_login', 'id'], name='user_by_log_in')],
-                'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('username'), name='user_username_ci')],
-            },
-        ),
-        migrations.CreateModel(
-            name='ServiceAccount',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=50, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9-]{0,49}\\Z', 'Lower-case letters, digits and hyphens; up to 50.')])),
-                ('is_active', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='service_accounts', to='accounts.project')),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(fields=('project', 'name'), name='service_account_name')],
-            },
-        ),
-        migrations.CreateModel(
-            name='Membership',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('viewer', 'viewer'), ('engineer', 'engineer'), ('approver', 'approver')], max_length=20)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='accounts.project')),
-                ('service_account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='accounts.serviceaccount')),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(fields=('project', 'user', 'role'), name='membership_user_once'), models.UniqueConstraint(fields=('project', 'service_account', 'role'), name='membership_service_once'), models.CheckConstraint(condition=models.Q(('user__isnull', True), ('service_account__isnull', True), _connector='XOR'), name='membership_of_one')],
-            },
-        ),
-        migrations.CreateModel(
-            name='ApiToken',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, validators=[django.core.validators.RegexValidator('[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]', 'Text of one line, without control or invisible characters.', inverse_match=True)])),
-                ('prefix', models.CharField(max_length=12)),
-                ('digest', models.CharField(max_length=64, unique=True)),
-                ('scopes', models.JSONField(default=list)),
-                ('expires_at', models.DateTimeField()),
-                ('last_used_at', models.DateTimeField(null=True)),
-                ('last_used_from', models.CharField(blank=True, max_length=45)),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('holder', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='accounts.project')),
-                ('service_account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='accounts.serviceaccount')),
-            ],
-            options={
-                'indexes': [models.Index(fields=['user', 'id'], name='token_by_age'), models.Index(fields=['user', 'expires_at', 'id'], name='token_by_end')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('user__isnull', True), ('service_account__isnull', True), _connector='XOR'), name='token_of_one')],
-            },
-        ),
-        migrations.CreateModel(
-            name='ServiceAccountHolder',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('created_account', 'created the account'), ('created_token', 'created a token'), ('holds_token', 'holds a token'), ('used_token', 'used a token')], max_length=20)),
-                ('since', models.DateTimeField(auto_now_add=True)),
-                ('service_account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='holders', to='accounts.serviceaccount')),
-                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(fields=('service_account', 'user', 'kind'), name='holder_once')],
-            },
-        ),
-        migrations.CreateModel(
-            name='CredentialChange',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('created', 'Account created'), ('password', 'Password reset'), ('role', 'Role approver given by the operator'), ('system_role', 'System role given by the operator')], max_length=20)),
-                ('by_label', models.CharField(max_length=200)),
-                ('by_role', models.CharField(choices=[('system_admin', 'system_admin'), ('security_admin', 'security_admin'), ('auditor', 'auditor')], max_length=20)),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('confirmed_label', models.CharField(blank=True, max_length=200)),
-                ('confirmed_at', models.DateTimeField(null=True)),
-                ('by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('confirmed_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='credential_changes', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'indexes': [models.Index(fields=['user', 'id'], name='credential_changes'), models.Index(condition=models.Q(('confirmed_at__isnull', True)), fields=['user'], name='credential_unconfirmed')],
-            },
-        ),
+        CreateModels([
+            migrations.CreateModel(
+                name='Project',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('slug', models.CharField(max_length=50, unique=True, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9-]{0,49}\\Z', 'Lower-case letters, digits and hyphens; up to 50.')])),
+                    ('name', models.CharField(max_length=120, validators=[django.core.validators.RegexValidator('[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]', 'Text of one line, without control or invisible characters.', inverse_match=True)])),
+                    ('created_at', models.DateTimeField(auto_now_add=True)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='User',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('password', models.CharField(max_length=128, verbose_name='password')),
+                    ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
+                    ('username', models.CharField(max_length=80, unique=True, validators=[django.core.validators.RegexValidator('^(?:[A-Za-z0-9][A-Za-z0-9._@+-]{0,79}|[\\u4e00-\\u9fff]{1,40}[0-9]{0,4})\\Z', 'Latin letters, digits and . _ @ + - (first a letter or digit), or Chinese characters with digits behind.')])),
+                    ('name', models.CharField(blank=True, max_length=120, validators=[django.core.validators.RegexValidator('[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]', 'Text of one line, without control or invisible characters.', inverse_match=True)])),
+                    ('email', models.EmailField(blank=True, max_length=254)),
+                    ('is_active', models.BooleanField(default=True)),
+                    ('system_role', models.CharField(blank=True, choices=[('system_admin', 'system_admin'), ('security_admin', 'security_admin'), ('auditor', 'auditor')], max_length=20)),
+                    ('must_change_password', models.BooleanField(default=True)),
+                    ('created_at', models.DateTimeField(auto_now_add=True)),
+                    ('password_changed_at', models.DateTimeField(null=True)),
+                    ('password_changed_from', models.CharField(blank=True, max_length=45)),
+                    ('time_zone', models.CharField(blank=True, max_length=64, validators=[apps.platform.accounts.models.known_zone])),
+                    ('language', models.CharField(blank=True, max_length=10, validators=[apps.platform.accounts.models.known_language])),
+                    ('theme', models.CharField(blank=True, choices=[('light', 'light'), ('dark', 'dark')], max_length=5)),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['name', 'id'], name='user_by_name'), models.Index(fields=['system_role', 'id'], name='user_by_role'), models.Index(condition=models.Q(('last_login__isnull', False)), fields=['last_login', 'id'], name='user_by_log_in')],
+                    'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('username'), name='user_username_ci')],
+                },
+            ),
+            migrations.CreateModel(
+                name='ServiceAccount',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('name', models.CharField(max_length=50, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9-]{0,49}\\Z', 'Lower-case letters, digits and hyphens; up to 50.')])),
+                    ('is_active', models.BooleanField(default=True)),
+                    ('created_at', models.DateTimeField(auto_now_add=True)),
+                    ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                    ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='service_accounts', to='accounts.project')),
+                ],
+                options={
+                    'constraints': [models.UniqueConstraint(fields=('project', 'name'), name='service_account_name')],
+                },
+            ),
+            migrations.CreateModel(
+                name='Membership',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('role', models.CharField(choices=[('viewer', 'viewer'), ('engineer', 'engineer'), ('approver', 'approver')], max_length=20)),
+                    ('created_at', models.DateTimeField(auto_now_add=True)),
+                    ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                    ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='accounts.project')),
+                    ('service_account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='accounts.serviceaccount')),
+                ],
+                options={
+                    'constraints': [models.UniqueConstraint(fields=('project', 'user', 'role'), name='membership_user_once'), models.UniqueConstraint(fields=('project', 'service_account', 'role'), name='membership_service_once'), models.CheckConstraint(condition=models.Q(('user__isnull', True), ('service_account__isnull', True), _connector='XOR'), name='membership_of_one')],
+                },
+            ),
+            migrations.CreateModel(
+                name='ApiToken',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('name', models.CharField(max_length=80, validators=[django.core.validators.RegexValidator('[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]', 'Text of one line, without control or invisible characters.', inverse_match=True)])),
+                    ('prefix', models.CharField(max_length=12)),
+                    ('digest', models.CharField(max_length=64, unique=True)),
+                    ('scopes', models.JSONField(default=list)),
+                    ('expires_at', models.DateTimeField()),
+                    ('last_used_at', models.DateTimeField(null=True)),
+                    ('last_used_from', models.CharField(blank=True, max_length=45)),
+                    ('revoked_at', models.DateTimeField(null=True)),
+                    ('created_at', models.DateTimeField(auto_now_add=True)),
+                    ('created_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                    ('holder', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                    ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to=settings.AUTH_USER_MODEL)),
+                    ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='accounts.project')),
+                    ('service_account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='accounts.serviceaccount')),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['user', 'id'], name='token_by_age'), models.Index(fields=['user', 'expires_at', 'id'], name='token_by_end')],
+                    'constraints': [models.CheckConstraint(condition=models.Q(('user__isnull', True), ('service_account__isnull', True), _connector='XOR'), name='token_of_one')],
+                },
+            ),
+            migrations.CreateModel(
+                name='ServiceAccountHolder',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('kind', models.CharField(choices=[('created_account', 'created the account'), ('created_token', 'created a token'), ('holds_token', 'holds a token'), ('used_token', 'used a token')], max_length=20)),
+                    ('since', models.DateTimeField(auto_now_add=True)),
+                    ('service_account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='holders', to='accounts.serviceaccount')),
+                    ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ],
+                options={
+                    'constraints': [models.UniqueConstraint(fields=('service_account', 'user', 'kind'), name='holder_once')],
+                },
+            ),
+            migrations.CreateModel(
+                name='CredentialChange',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('kind', models.CharField(choices=[('created', 'Account created'), ('password', 'Password reset'), ('role', 'Role approver given by the operator'), ('system_role', 'System role given by the operator')], max_length=20)),
+                    ('by_label', models.CharField(max_length=200)),
+                    ('by_role', models.CharField(choices=[('system_admin', 'system_admin'), ('security_admin', 'security_admin'), ('auditor', 'auditor')], max_length=20)),
+                    ('at', models.DateTimeField(auto_now_add=True)),
+                    ('confirmed_label', models.CharField(blank=True, max_length=200)),
+                    ('confirmed_at', models.DateTimeField(null=True)),
+                    ('by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                    ('confirmed_by', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                    ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='credential_changes', to=settings.AUTH_USER_MODEL)),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['user', 'id'], name='credential_changes'), models.Index(condition=models.Q(('confirmed_at__isnull', True)), fields=['user'], name='credential_unconfirmed')],
+                },
+            ),
+        ]),
         # Lock-outs, rate limits and pulses are kept there unless Redis does the caching.
         migrations.RunPython(create_cache_table, migrations.RunPython.noop),
     ]

@@ -2,6 +2,7 @@
 
 from django.db import migrations, models
 
+from apps.core.db.create_models import CreateModels
 from apps.platform.audit.triggers import install, plant_genesis, remove
 
 
@@ -19,60 +20,62 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='ChainHead',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField(default=0)),
-                ('hash', models.CharField(max_length=64)),
-                ('checkpoint_seq', models.BigIntegerField(default=0)),
-                ('checkpoint_at', models.DateTimeField(null=True)),
-                ('key_id', models.CharField(blank=True, max_length=16)),
-                ('sealed_at', models.DateTimeField(null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='AuditRecord',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('body', models.TextField()),
-                ('seq', models.BigIntegerField(null=True, unique=True)),
-                ('prev', models.CharField(max_length=64, null=True)),
-                ('hash', models.CharField(max_length=64, null=True)),
-                ('at', models.DateTimeField()),
-                ('actor', models.CharField(max_length=200)),
-                ('user_id', models.BigIntegerField(null=True)),
-                ('project_id', models.BigIntegerField(null=True)),
-                ('job_id', models.BigIntegerField(null=True)),
-                ('action', models.CharField(max_length=80)),
-                ('object_type', models.CharField(blank=True, max_length=40)),
-                ('object_id', models.CharField(blank=True, max_length=80)),
-                ('result', models.CharField(max_length=10)),
-                ('request_id', models.CharField(blank=True, max_length=40)),
-            ],
-            options={
-                'indexes': [models.Index(condition=models.Q(('seq__isnull', True)), fields=['id'], name='audit_unsealed'), models.Index(fields=['object_type', 'object_id', '-id'], name='audit_object'), models.Index(fields=['project_id', '-id'], name='audit_project'), models.Index(fields=['actor', '-id'], name='audit_actor'), models.Index(fields=['action', '-id'], name='audit_action'), models.Index(fields=['result', '-id'], name='audit_result'), models.Index(fields=['at', 'id'], name='audit_time'), models.Index(fields=['request_id', '-id'], name='audit_request'), models.Index(condition=models.Q(('job_id__isnull', False)), fields=['job_id', '-id'], name='audit_job')],
-            },
-        ),
-        migrations.CreateModel(
-            name='VerificationRun',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('asked_by', models.CharField(max_length=200)),
-                ('asked_at', models.DateTimeField(auto_now_add=True)),
-                ('attempt', models.PositiveIntegerField(default=0)),
-                ('beat_at', models.DateTimeField(null=True)),
-                ('walked', models.BigIntegerField(default=0)),
-                ('until', models.BigIntegerField(default=0)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('whole', models.BooleanField(null=True)),
-                ('finding', models.CharField(blank=True, max_length=1000)),
-                ('seconds', models.FloatField(null=True)),
-            ],
-            options={
-                'indexes': [models.Index(condition=models.Q(('ended_at__isnull', True)), fields=['id'], name='audit_runs_open')],
-            },
-        ),
+        CreateModels([
+            migrations.CreateModel(
+                name='ChainHead',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('seq', models.BigIntegerField(default=0)),
+                    ('hash', models.CharField(max_length=64)),
+                    ('checkpoint_seq', models.BigIntegerField(default=0)),
+                    ('checkpoint_at', models.DateTimeField(null=True)),
+                    ('key_id', models.CharField(blank=True, max_length=16)),
+                    ('sealed_at', models.DateTimeField(null=True)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='AuditRecord',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('body', models.TextField()),
+                    ('seq', models.BigIntegerField(null=True, unique=True)),
+                    ('prev', models.CharField(max_length=64, null=True)),
+                    ('hash', models.CharField(max_length=64, null=True)),
+                    ('at', models.DateTimeField()),
+                    ('actor', models.CharField(max_length=200)),
+                    ('user_id', models.BigIntegerField(null=True)),
+                    ('project_id', models.BigIntegerField(null=True)),
+                    ('job_id', models.BigIntegerField(null=True)),
+                    ('action', models.CharField(max_length=80)),
+                    ('object_type', models.CharField(blank=True, max_length=40)),
+                    ('object_id', models.CharField(blank=True, max_length=80)),
+                    ('result', models.CharField(max_length=10)),
+                    ('request_id', models.CharField(blank=True, max_length=40)),
+                ],
+                options={
+                    'indexes': [models.Index(condition=models.Q(('seq__isnull', True)), fields=['id'], name='audit_unsealed'), models.Index(fields=['object_type', 'object_id', '-id'], name='audit_object'), models.Index(fields=['project_id', '-id'], name='audit_project'), models.Index(fields=['actor', '-id'], name='audit_actor'), models.Index(fields=['action', '-id'], name='audit_action'), models.Index(fields=['result', '-id'], name='audit_result'), models.Index(fields=['at', 'id'], name='audit_time'), models.Index(fields=['request_id', '-id'], name='audit_request'), models.Index(condition=models.Q(('job_id__isnull', False)), fields=['job_id', '-id'], name='audit_job')],
+                },
+            ),
+            migrations.CreateModel(
+                name='VerificationRun',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('asked_by', models.CharField(max_length=200)),
+                    ('asked_at', models.DateTimeField(auto_now_add=True)),
+                    ('attempt', models.PositiveIntegerField(default=0)),
+                    ('beat_at', models.DateTimeField(null=True)),
+                    ('walked', models.BigIntegerField(default=0)),
+                    ('until', models.BigIntegerField(default=0)),
+                    ('ended_at', models.DateTimeField(null=True)),
+                    ('whole', models.BooleanField(null=True)),
+                    ('finding', models.CharField(blank=True, max_length=1000)),
+                    ('seconds', models.FloatField(null=True)),
+                ],
+                options={
+                    'indexes': [models.Index(condition=models.Q(('ended_at__isnull', True)), fields=['id'], name='audit_runs_open')],
+                },
+            ),
+        ]),
         # Every later audit migration ends with the second of these as well: see 0002_triggers.
         migrations.RunPython(plant, migrations.RunPython.noop),
         migrations.RunPython(install, remove),

@@ -4,6 +4,8 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
+from apps.core.db.create_models import CreateModels
+
 
 class Migration(migrations.Migration):
 
@@ -14,31 +16,33 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='PolicyVersion',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField(unique=True)),
-                ('document', models.JSONField()),
-                ('digest', models.CharField(max_length=64)),
-                ('reason', models.CharField(max_length=200)),
-                ('created_by', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='ProbeReport',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('verdict', models.CharField(max_length=10)),
-                ('policy_digest', models.CharField(blank=True, max_length=64)),
-                ('is_privileged', models.BooleanField(default=False)),
-                ('results', models.JSONField(default=list)),
-                ('node', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='probe_reports', to='nodes.node')),
-            ],
-            options={
-                'indexes': [models.Index(fields=['node', '-id'], name='probe_report_newest'), models.Index(fields=['at'], name='probe_report_age')],
-            },
-        ),
+        CreateModels([
+            migrations.CreateModel(
+                name='PolicyVersion',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('number', models.PositiveIntegerField(unique=True)),
+                    ('document', models.JSONField()),
+                    ('digest', models.CharField(max_length=64)),
+                    ('reason', models.CharField(max_length=200)),
+                    ('created_by', models.CharField(max_length=200)),
+                    ('created_at', models.DateTimeField(auto_now_add=True)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='ProbeReport',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                    ('verdict', models.CharField(max_length=10)),
+                    ('policy_digest', models.CharField(blank=True, max_length=64)),
+                    ('is_privileged', models.BooleanField(default=False)),
+                    ('results', models.JSONField(default=list)),
+                    ('node', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='probe_reports', to='nodes.node')),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['node', '-id'], name='probe_report_newest'), models.Index(fields=['at'], name='probe_report_age')],
+                },
+            ),
+        ]),
     ]
