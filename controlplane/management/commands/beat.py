@@ -14,6 +14,7 @@ from controlplane.celery import app
 
 class Command(BaseCommand):
     help = "Ring for scrubs, verifications and sweeps when they are due, until stopped."
+    requires_system_checks: list[str] = []
 
     def handle(self, **options: Any) -> None:
         schedule = Path(settings.CELERY_BEAT_SCHEDULE_FILENAME)

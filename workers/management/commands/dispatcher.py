@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 
 class Command(BaseCommand):
     help = "Ring doorbells for queued jobs, recover expired leases, seal the audit trail."
+    requires_system_checks: list[str] = []
 
     def handle(self, **options: Any) -> None:
         refuse_unsound()

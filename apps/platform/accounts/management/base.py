@@ -16,6 +16,9 @@ from deepseek.messages import N_
 class OperatorCommand(BaseCommand):
     """Acts as the operator; a named error is one line on stderr and exit status 2."""
 
+    # `check` looks at the code. Here it would load every page and view first, which takes longer than most commands.
+    requires_system_checks: list[str] = []
+
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)

@@ -18,6 +18,7 @@ from deepseek.signing.errors import SigningError
 
 class Command(BaseCommand):
     help = "List, create, rotate and revoke the keys that sign releases (docs/releases.md)."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="what", required=True)

@@ -16,6 +16,7 @@ from apps.platform.audit.trail_export import start_export, write_folder
 
 class Command(BaseCommand):
     help = "Export the audit trail into a folder that verifies itself anywhere: python verify.py DIR"
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")

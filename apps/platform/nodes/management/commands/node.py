@@ -22,6 +22,7 @@ ACTIONS = ("cordon", "drain", "release", "label", "measure-disk")
 
 class Command(BaseCommand):
     help = "Cordon (no new jobs), drain (and wait until none runs), release, label or measure the disk of a node."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=ACTIONS, help="what to do")

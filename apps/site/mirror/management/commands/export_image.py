@@ -15,6 +15,7 @@ from apps.site.mirror.models import ImageTag
 
 class Command(BaseCommand):
     help = "Write an image to a tar that docker load, podman load and skopeo read (docs/container-images.md)."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", metavar="NAME:TAG")

@@ -16,6 +16,7 @@ from apps.site.mirror.models import Package
 
 class Command(BaseCommand):
     help = "Take a file of advisories (OSV JSON, or PyPI's all.zip) in place of the former one (docs/packages.md)."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="a record, a list of records, or a zip of them")

@@ -15,6 +15,7 @@ from apps.site.mirror import services
 
 class Command(BaseCommand):
     help = "Import the image of a docker-archive or OCI archive, whole or not at all (docs/container-images.md)."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="of docker save, or of skopeo copy ... oci-archive:FILE")

@@ -17,6 +17,7 @@ from apps.site.mirror.names import normalize_name
 
 class Command(BaseCommand):
     help = "Publish the wheels of a folder in the index of this plane, all of them or none (docs/packages.md)."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, help="with SHA256SUMS; the folder of `make site` or its wheels")
