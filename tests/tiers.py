@@ -25,8 +25,8 @@ SERVICES_PATHS = ("tests/faults", "tests/mlflow")
 
 TIERS = {
     "test": "not e2e",
-    "e2e": "e2e and not full_matrix",
-    "services": "services and not full_matrix",
+    "e2e": "e2e and not full_matrix and not once_on_postgresql",
+    "services": "services and not full_matrix and not once_on_sqlite",
     "faults-full": "faults or full_matrix",
 }
 """Name of the tier -> the marker expression of its tests."""

@@ -91,7 +91,7 @@ def mount_disk(home: Path, megabytes: int) -> bool:
 
 def attack_plane(home: Path, names: Iterable[str]) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
-    environment = environment_of(home, LEASE_SECONDS="30", DISPATCH_SECONDS="1", WEB_THREADS="64")
+    environment = environment_of(home, LEASE_SECONDS="30", DISPATCH_SECONDS="1", WEB_THREADS="64", WEB_WORKERS="2")
 
     accounts = prepare_home({name: value for name, value in environment.items() if value})
     target = Target(

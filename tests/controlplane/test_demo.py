@@ -27,7 +27,7 @@ COMMAND = [sys.executable, str(ROOT / "manage.py"), "demo"]
 
 
 def run_demo(home, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = environment_of(home, DEMO_EXIT="1", **more)
+    environment = environment_of(home, DEMO_EXIT="1", WEB_WORKERS="2", **more)
     return subprocess.run(COMMAND, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 
@@ -92,7 +92,8 @@ def test_golden_set_is_the_held_out_rows(first_run):
 def test_second_run_repeats_nothing_and_ends_with_its_plane(first_run):
     home, _, facts = first_run
     printed = []
-    with subprocess.Popen(COMMAND, cwd=ROOT, env=environment_of(home), stdout=subprocess.PIPE, text=True) as running:
+    environment = environment_of(home, WEB_WORKERS="2")
+    with subprocess.Popen(COMMAND, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
         for line in running.stdout:
             printed.append(line)
             if "Ctrl-C" in line:

@@ -89,13 +89,14 @@ def running(tmp_path, template, services):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory, template, services):
+def shared(request, tmp_path_factory, template, services):
     """A running plane for all tests of a module: what they kill comes back, and a restart costs less than a start.
 
-    Its lease outlasts a test: what is recovered was found by the loss of its process.
+    Its lease outlasts a test: what is recovered was found by the loss of its process. A module's SETTINGS go to it.
     """
     home = tmp_path_factory.mktemp("shared") / "home"
-    plane = start_plane(home, template, services, LEASE_SECONDS=str(LONG_LEASE))
+    settings = {"LEASE_SECONDS": str(LONG_LEASE)} | getattr(request.module, "SETTINGS", {})
+    plane = start_plane(home, template, services, **settings)
     yield plane
     plane.kill_everything()
 

@@ -41,6 +41,7 @@ def environment_of(home: Path, **more: str) -> dict[str, str]:
         "NODE_CPUS": "4",
         "NODE_NAME": "faulty",
         "WEB_THREADS": "16",
+        "WEB_WORKERS": "1",  # each imports all pages anew; what is about several says so
         **more,
     }
 

@@ -22,6 +22,7 @@ from tests.certificates import make_certificate
 from tests.faults.conftest import start_plane
 from workers.endpoints.server_process import ServerProcess
 
+pytestmark = pytest.mark.once_on_sqlite  # what serves asks the plane by REST
 PATIENCE = 90.0
 FEATURES = json.dumps({"features": [0.1, 0.2, 0.3]})
 BODY = {"name": "oil", "model": "oil", "nodes": ["faulty"], "replicas": 1}

@@ -8,8 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.faults.running import PATIENCE
 
+pytestmark = pytest.mark.once_on_sqlite  # the client asks again by REST; the log is one query on both
 LINES = 40
 
 

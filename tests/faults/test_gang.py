@@ -33,6 +33,7 @@ SPEC = {
     "schedule": {"first_batch": 8, "last_batch": 8, "max_lr": 0.01, "warmup_steps": 5},
 }
 NODES = {"needs": {"nodes": 2}}
+ONCE = pytest.mark.once_on_sqlite  # what ranks and engines do
 LEASE = 5.0
 END_SECONDS = 5.0  # beyond the lease, until the last process of a lost attempt is gone
 HANG = "30"  # more than a busy machine takes from the start of the engines to their first progress
@@ -144,6 +145,7 @@ def find_rank(plane: Running, job: int, rank: int) -> psutil.Process:
     raise TimeoutError(f"rank {rank} of job {job}")
 
 
+@ONCE
 def test_runs_on_two_nodes(plane, workers):
     workers()
     job = plane.submit(kind="noop", spec={"log_lines": 2}, **NODES)
@@ -170,6 +172,7 @@ dist.destroy_process_group()
 """
 
 
+@ONCE
 def test_script_runs_on_two_nodes(plane, workers, tmp_path):
     workers()
     with zipfile.ZipFile(tmp_path / "code.zip", "w") as zipped:
@@ -185,6 +188,7 @@ def test_script_runs_on_two_nodes(plane, workers, tmp_path):
     assert plane.plane.fetch(f"/artifacts/{output}") == b"4 10"
 
 
+@pytest.mark.once_on_postgresql  # the lease of a dead node runs out, and the gang is claimed anew
 def test_a_lost_member_ends_the_attempt_and_the_next_has_equal_weights(plane, workers, train, weights):
     workers()
     job = train()
@@ -213,6 +217,7 @@ def await_end_of_first_attempt(plane: Running, job: int) -> None:
         time.sleep(0.1)
 
 
+@ONCE
 def test_stacks_of_all_ranks_are_in_the_log_of_an_attempt_that_hangs(plane, workers, train, weights):
     workers("third")
     job = train()
@@ -228,6 +233,7 @@ def test_stacks_of_all_ranks_are_in_the_log_of_an_attempt_that_hangs(plane, work
     assert get_weights(found) == weights
 
 
+@ONCE
 def test_parameter_servers_train_over_two_nodes(plane, workers, table):
     workers("third")
     spec = {**SPEC, "strategy": "ps", "servers": 2, "epochs": 3}

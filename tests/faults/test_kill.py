@@ -18,6 +18,9 @@ ATTEMPTS = {"engine": 2, "shim": 2, "worker": 2, "launcher": 1, "dispatcher": 1,
 """The least number of attempts that a job needs when this process is killed. With its launcher a worker is stopped
 gracefully, and gives its job back."""
 VICTIMS = list(ATTEMPTS)
+SETTINGS = {"WEB_WORKERS": "2"}  # they all die with their master
+CLAIMING = {"worker", "dispatcher"}
+"""Their death is noticed, and their jobs are claimed again, by what database and broker hold."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +29,7 @@ def jobs() -> list[int]:
     return []
 
 
+@pytest.mark.once_on_sqlite
 def test_no_process_of_the_plane_can_be_inspected(shared):
     """Its environment, memory and open files, by processes of the same user; root sees by whose they are."""
     processes = [shared.launcher.pid, *shared.facts()["processes"].values()]
@@ -51,7 +55,10 @@ def inspectable(pid: int) -> bool:
     return os.access(environ(pid), os.R_OK)
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize(
+    "victim",
+    [pytest.param(name, marks=[] if name in CLAIMING else pytest.mark.once_on_sqlite) for name in VICTIMS],
+)
 def test_job_survives_kill(shared, jobs, victim, expected_outputs):
     job = shared.submit(kind="noop", spec=SPEC)
     child = shared.submit(kind="noop", spec={"echo": "after"}, inputs={"from": {"job": job, "slot": "echo"}})
@@ -70,6 +77,7 @@ def test_job_survives_kill(shared, jobs, victim, expected_outputs):
     jobs += [job, child]
 
 
+@pytest.mark.once_on_sqlite
 def test_jobs_run_on_after_the_brokers_folder_is_removed(shared, jobs):
     for folder in ("broker/queue", "broker/control", "broker"):
         shutil.rmtree(shared.home / folder, ignore_errors=True)
@@ -78,6 +86,7 @@ def test_jobs_run_on_after_the_brokers_folder_is_removed(shared, jobs):
         jobs.append(job)
 
 
+@pytest.mark.once_on_postgresql  # SQLite has one writer: it cannot register twice at once
 def test_clean_job_whose_worker_is_killed_registers_one_version(shared, jobs):
     table = "day,price\n" + "\n".join(f"{n},{'' if n % 7 == 0 else n * 0.5}" for n in range(1_500_000)) + "\n"
     version = shared.plane.call("POST", "/datasets/raw/versions", table.encode(), headers={"Content-Type": "text/csv"})

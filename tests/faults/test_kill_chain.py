@@ -25,6 +25,7 @@ from deepseek.train.spec import TrainSpec
 from tests.faults.running import PATIENCE, manage
 from tests.faults.test_kill import VICTIMS
 
+pytestmark = pytest.mark.once_on_sqlite  # checkpoints and engines; claims after a kill are those of test_kill.py
 TABLE = "day,price\n" + "".join(f"{n},{50 + 10 * math.sin(n / 9) + n % 7 / 3}\n" for n in range(2000))
 TRAIN = {"task": "forecast", "target": "price", "hidden": [16], "epochs": 60, "patience": 0, "checkpoint_every": 50}
 QUANTIZE = {"batches": [1], "runs": 15_000, "candidates": ["int8"]}  # long enough to be caught while it measures

@@ -15,6 +15,7 @@ import pytest
 from tests.faults.conftest import start_plane
 from tests.faults.running import PATIENCE
 
+pytestmark = pytest.mark.once_on_sqlite  # terminal, sandbox and exit codes
 DEEPSEEK = str(Path(sys.executable).with_name("deepseek"))
 SLOW = "import time\nprint('started', flush=True)\ntime.sleep(600)\n"
 

@@ -50,6 +50,7 @@ def store_code(plane) -> str:
     return store(plane, archive.getvalue())
 
 
+@pytest.mark.once_on_sqlite  # what a trial runs; how trials are claimed is the other test's
 @pytest.mark.parametrize("kind", ["train", "script"])
 def test_the_best_of_three_trials_is_told(shared, kind):
     bodies = {
