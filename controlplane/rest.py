@@ -64,7 +64,10 @@ class StrictJSONParser(BaseParser):
             raise Malformed("The body ended early.", code="body_cut_off", hint=N_("Send it again.")) from error
         if len(data) > limit:
             raise build_too_large(limit)
-        return read_json(data)
+        value = read_json(data)
+        if parser_context:
+            parser_context["request"].json_text = data  # what read_body validates: it need not write `value` again
+        return value
 
 
 def read_json(data: bytes) -> Any:
@@ -89,11 +92,11 @@ def read_json(data: bytes) -> Any:
 
 
 def require_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in result:
-            raise ValueError(f"the name {name[:80]!r} stands twice in one object")
-        result[name] = value
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"the name {twice[:80]!r} stands twice in one object")
     return result
 
 

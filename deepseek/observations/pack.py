@@ -2,15 +2,15 @@
 
     python -m deepseek.observations.pack < lines
 
-Each part begins with a line {"kind", "rows", "out"}: so many lines follow, and `out` names the file that they become.
+Each part begins with a line {"kind", "rows", "out"}: lines with so many rows follow, each the list of the columns of
+some rows, and `out` names the file that they become.
 The same lines make the same bytes. Prints {"parts": [{"rows", "bytes"}]}. The plane runs it in a bounded child.
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -48,18 +48,34 @@ def pack_parts(lines: Iterator[bytes], open_out: Callable[[str], Any]) -> list[d
         with open_out(header["out"]) as file:
             with pq.ParquetWriter(file, schema, compression="zstd", version="2.6") as writer:
                 while left:
-                    rows = [json.loads(row) for row in islice(lines, min(left, ROWS_PER_GROUP))]
-                    if not rows:
+                    table = read_table(lines, schema, min(left, ROWS_PER_GROUP))
+                    if not table.num_rows:
                         raise ValueError(f"{left} rows are missing")
-                    writer.write_table(build_table(rows, schema))
-                    left -= len(rows)
-                    written += len(rows)
+                    writer.write_table(table)
+                    left -= table.num_rows
+                    written += table.num_rows
             done.append({"rows": written, "bytes": file.tell()})
     return done
 
 
-def build_table(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
-    columns: Iterable[Any] = zip(*rows, strict=True)
+def read_table(lines: Iterator[bytes], schema: pa.Schema, most: int) -> pa.Table:
+    """The next rows, as many lines as it takes for `most`. A line holds the columns of many rows, or, of an older
+    plane, one row."""
+    tables, rows, single = [], 0, []
+    while rows < most and (line := next(lines, None)) is not None:
+        if line.startswith(b"[["):
+            columns = json.loads(line)
+            tables.append(build_table(columns, schema))
+            rows += tables[-1].num_rows
+        else:
+            single.append(json.loads(line))
+            rows += 1
+    if single:
+        tables.append(build_table(list(zip(*single, strict=True)), schema))
+    return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
+
+
+def build_table(columns: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     return pa.table([pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema)
 
 

@@ -204,7 +204,7 @@ def insert_many(model: type[models.Model], columns: tuple[str, ...], rows: Itera
     connection = connections[DEFAULT_DB_ALIAS]
     names = ", ".join(quote_column(model, name) for name in columns)
     if use_orm_fallback(connection):
-        places, stored = ", ".join(["%s"] * len(columns)), connection.ops.adapt_datetimefield_value
+        places, stored = ", ".join(["%s"] * len(columns)), cache(connection.ops.adapt_datetimefield_value)
         sql = f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({places})"  # noqa: S608 - names of the code's own
         with connection.cursor() as cursor:
             cursor.executemany(sql, [[stored(at) if isinstance(at, datetime) else at for at in row] for row in rows])

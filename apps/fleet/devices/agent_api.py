@@ -189,7 +189,8 @@ class AgentPredictions(AgentView):
     )
     def post(self, request: Request) -> Response:
         """Predictions that the device has answered: observations of its own source."""
-        rows = read_body(DevicePredictionBatch, request.data).rows
+        data = request.data  # parses it, and keeps its text
+        rows = read_body(DevicePredictionBatch, data, getattr(request, "json_text", b"")).rows
         return self.send(request, record_predictions, rows)
 
     def send(self, request: Request, write: Any, rows: Any) -> Response:
@@ -205,5 +206,6 @@ class AgentLabels(AgentPredictions):
     )
     def post(self, request: Request) -> Response:
         """What turned out to be right of the device's predictions."""
-        rows = read_body(DeviceLabelBatch, request.data).rows
+        data = request.data  # parses it, and keeps its text
+        rows = read_body(DeviceLabelBatch, data, getattr(request, "json_text", b"")).rows
         return self.send(request, record_labels, rows)

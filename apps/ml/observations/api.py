@@ -88,7 +88,8 @@ def record_batch(
 ) -> Response:
     where = get_project(request.actor, project)
     policy.require(request.actor, "observation.record", where)
-    batch = read_body(model, request.data)
+    data = request.data  # parses it, and keeps its text
+    batch = read_body(model, data, getattr(request, "json_text", b""))
     source = queries.get_recording_source(request.actor, where, batch.source)
     result = write(actor=request.actor, source=source, rows=batch.rows)
     return Response(asdict(result))

@@ -169,7 +169,7 @@ class Landing(models.Model):
     kind = models.CharField(max_length=12, choices=PartKind.choices)
     rows = models.IntegerField()
     size = models.IntegerField()  # characters of the payload
-    payload = models.TextField()  # a line of JSON each: the columns of deepseek.observations.spec
+    payload = models.TextField()  # a line of JSON: the list of each column of deepseek.observations.spec
     received_at = models.DateTimeField()
 
     class Meta:

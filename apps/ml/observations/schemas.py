@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,14 +13,16 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import to_json
 
 from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.ml.observations.models import FINGERPRINT_LENGTH
 from deepseek.messages import N_
-from deepseek.observations.spec import ID_LIMIT, VARIANT_LIMIT, ObservationsSpec, check_year
+from deepseek.observations.spec import FIRST_YEAR, ID_LIMIT, LAST_YEAR, VARIANT_LIMIT, ObservationsSpec
 from deepseek.spec_errors import build_spec_error
 
 MAX_ROWS_PER_BATCH = 5_000
@@ -35,16 +36,18 @@ RowId = Annotated[str, Text, Field(min_length=1, max_length=ID_LIMIT)]
 SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Value = JsonValue
-
-
-def to_utc(at: datetime) -> datetime:
-    check_year(at)
-    return at.astimezone(UTC)
+FIRST_TIME, LAST_TIME = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC), datetime(LAST_YEAR, 12, 31, tzinfo=UTC)
+RowTime = Annotated[AwareDatetime, Field(ge=FIRST_TIME, le=LAST_TIME)]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def check_json_size(value: Value, most: int) -> Value:
-    size = len(json.dumps(value, ensure_ascii=False))
-    if size > most:
+    """Refuse what is longer than `most` characters of compact JSON."""
+    if value is None or isinstance(value, int | float):
+        return value
+    text = to_json(value)
+    if len(text) > most and (size := len(text.decode())) > most:
         raise build_spec_error(
             "too_long", N_("This is {size} characters of JSON, and {most} at most are kept."), size=size, most=most
         )
@@ -57,7 +60,7 @@ class PredictionRow(BaseModel):
     model_config = STRICT
 
     id: RowId = Field(description="Names the prediction within its source; its label comes under the same id.")
-    at: AwareDatetime = Field(description="When it was answered, with its offset from UTC.")
+    at: RowTime = Field(description="When it was answered, with its offset from UTC.")
     model: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Name of the model.")
     version: int = Field(ge=1, le=2**31 - 1, description="Number of the model version.")
     variant: Annotated[str, Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_./-]{{0,{VARIANT_LIMIT - 1}}}$")] = Field(
@@ -69,11 +72,6 @@ class PredictionRow(BaseModel):
     features_digest: Digest | None = Field(None, description="SHA-256 of the features where they are not sent.")
     latency_ms: float | None = Field(None, ge=0, le=86_400_000, description="How long the answer took, milliseconds.")
 
-    @field_validator("at")
-    @classmethod
-    def _convert_time(cls, at: datetime) -> datetime:
-        return to_utc(at)
-
     @field_validator("answer")
     @classmethod
     def _check_answer(cls, answer: Value) -> Value:
@@ -84,19 +82,17 @@ class PredictionRow(BaseModel):
     def _check_features(cls, features: Value) -> Value:
         return check_json_size(features, MAX_FEATURES_CHARACTERS)
 
-    @model_validator(mode="after")
-    def _check_digest(self) -> PredictionRow:
-        if self.features is not None and self.features_digest is not None:
+    @field_validator("features_digest")
+    @classmethod
+    def _check_digest(cls, digest: str | None, info: ValidationInfo) -> str | None:
+        if digest is not None and info.data.get("features") is not None:
             raise build_spec_error("features_twice", N_("Send the features or their digest, not both."))
-        return self
+        return digest
 
-    def compute_fingerprint(self) -> str:
-        values = [*self.list_facts(), self.answer, self.features]
-        return sha256_hex(encode_canonical_json(values))[:FINGERPRINT_LENGTH]
-
-    def list_facts(self) -> list[Any]:
-        at = count_microseconds(self.at)
-        return [at, self.model, self.version, self.variant, self.shadow, self.features_digest, self.latency_ms]
+    def list_facts(self, at: int) -> list[Any]:
+        """All that was sent but the id; `at`: the microseconds of its time."""
+        facts = [at, self.model, self.version, self.variant, self.shadow, self.features_digest, self.latency_ms]
+        return [*facts, self.answer, self.features]
 
 
 class LabelRow(BaseModel):
@@ -105,22 +101,16 @@ class LabelRow(BaseModel):
     model_config = STRICT
 
     id: RowId = Field(description="Of the prediction. The label may come before it.")
-    at: AwareDatetime = Field(description="When it was known, with its offset from UTC.")
+    at: RowTime = Field(description="When it was known, with its offset from UTC.")
     label: Value = Field(description="What the answer should have been.")
-
-    @field_validator("at")
-    @classmethod
-    def _convert_time(cls, at: datetime) -> datetime:
-        return to_utc(at)
 
     @field_validator("label")
     @classmethod
     def _check_label(cls, label: Value) -> Value:
         return check_json_size(label, MAX_VALUE_CHARACTERS)
 
-    def compute_fingerprint(self) -> str:
-        values = [count_microseconds(self.at), self.label]
-        return sha256_hex(encode_canonical_json(values))[:FINGERPRINT_LENGTH]
+    def list_facts(self, at: int) -> list[Any]:
+        return [at, self.label]
 
 
 class PredictionBatch(BaseModel):
@@ -183,10 +173,38 @@ class DatasetBody(ObservationsSpec):
         return ObservationsSpec(**self.model_dump(exclude={"dataset"}))
 
 
+def compute_fingerprint(facts: list[Any]) -> str:
+    """Of what a row says, in whatever order its features came."""
+    return sha256_hex(to_json([sort_names(fact) for fact in facts], inf_nan_mode="constants"))[:FINGERPRINT_LENGTH]
+
+
+def compute_former_fingerprint(facts: list[Any]) -> str:
+    """As rows of older planes have it, which writes floats with exponents otherwise. It takes four times as long."""
+    return sha256_hex(encode_canonical_json(facts))[:FINGERPRINT_LENGTH]
+
+
+def is_same_row(stored: str, fingerprint: str, facts: list[Any]) -> bool:
+    """Whether a stored fingerprint is of a row with these facts."""
+    return stored == fingerprint or stored == compute_former_fingerprint(facts)
+
+
+def sort_names(value: Value) -> Value:
+    """The value with the names of its objects sorted."""
+    if type(value) is dict:
+        if any(type(each) in (dict, list) for each in value.values()):
+            return {name: sort_names(value[name]) for name in sorted(value)}
+        return dict(sorted(value.items()))
+    return [sort_names(each) for each in value] if type(value) is list else value
+
+
+def encode_value(value: Value) -> str:
+    """The JSON of an answer, a label or features, as it is kept."""
+    return to_json(value, inf_nan_mode="constants").decode()
+
+
 def count_microseconds(at: datetime) -> int:
     """Microseconds since 1970, exactly."""
-    full = at.astimezone(UTC)
-    return int(full.replace(microsecond=0).timestamp()) * 1_000_000 + full.microsecond
+    return (at - EPOCH) // MICROSECOND
 
 
 def is_number(value: Any) -> bool:

@@ -87,11 +87,14 @@ class PriorityBody(BaseModel):
     priority: int = Field(ge=-100, le=100, description="-100 to 100; higher starts first.")
 
 
-def read_body(model: type[BaseModel], data: Any) -> Any:
-    """The typed body, or Invalid with every error, each with its JSON pointer; an empty body is an empty object."""
+def read_body(model: type[BaseModel], data: Any, text: bytes = b"") -> Any:
+    """The typed body, or Invalid with every error, each with its JSON pointer; an empty body is an empty object.
+
+    `text`: the JSON of `data` where it is at hand, as of a large batch: writing it again takes a tenth of its time.
+    """
     body = {} if data in (None, "") else data
     try:
-        return model.model_validate_json(json.dumps(body), strict=True)
+        return model.model_validate_json(text or json.dumps(body), strict=True)
     except ValidationError as failure:
         raise combine_errors(build_body_errors(failure, body)) from None
 

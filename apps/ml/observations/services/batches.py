@@ -6,18 +6,21 @@ order in which batches come changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F
+from django.db import connection
+from django.db.models import F, Model
 from django.db.models.functions import Greatest
 
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid
-from apps.ml.observations.models import ClassCount, HourFigures, Landing, ObservationSource, PartKind
+from apps.ml.observations.models import HourFigures, Landing, ObservationSource, PartKind
+from apps.ml.observations.schemas import EPOCH, count_microseconds
 from apps.ml.observations.scoring import Increment, find_value_problem
 from apps.platform.audit.services import record
 from apps.platform.jobs.spec_validation import MAX_ERRORS, combine_errors
@@ -27,6 +30,13 @@ MAX_AHEAD = timedelta(minutes=5)  # of a sender's clock
 MAX_AGE = timedelta(days=366)  # of a row, where a source keeps everything
 MAX_CLASSES = 1_000  # of one source
 HOUR = timedelta(hours=1)
+HOUR_MICROSECONDS = 3_600_000_000
+ADD_CLASS_COUNTS = """
+    INSERT INTO observations_classcount AS counts (figures_id, name, predicted, labelled, correct)
+    VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (figures_id, name) DO UPDATE SET predicted = counts.predicted + excluded.predicted,
+        labelled = counts.labelled + excluded.labelled, correct = counts.correct + excluded.correct
+"""
 
 GroupKey = tuple[int, str, bool, datetime]
 """(model version, variant, is_shadow, hour): what one row of figures is of"""
@@ -64,11 +74,14 @@ def find_oldest_time(source: ObservationSource, now: datetime) -> datetime:
     return max(oldest, source.purged_before) if source.purged_before else oldest
 
 
-def check_times(source: ObservationSource, times: Iterable[datetime], now: datetime) -> list[dict[str, Any]]:
-    """Errors of rows whose time lies ahead of the plane's clock, or before what is still kept."""
+def check_times(source: ObservationSource, times: Sequence[int], now: datetime) -> list[dict[str, Any]]:
+    """Errors of rows whose time, in microseconds, lies ahead of the plane's clock, or before what is still kept."""
     newest, oldest = now + MAX_AHEAD, find_oldest_time(source, now)
+    if count_microseconds(oldest) <= min(times) and max(times) <= count_microseconds(newest):
+        return []
     errors = []
-    for place, at in enumerate(times):
+    for place, microseconds in enumerate(times):
+        at = EPOCH + timedelta(microseconds=microseconds)
         if at > newest:
             message = Message("{at} is ahead of the plane's clock, {now}.", at=at.isoformat(), now=now.isoformat())
             limit = f"{int(MAX_AHEAD.total_seconds())} seconds ahead"
@@ -83,10 +96,10 @@ def check_times(source: ObservationSource, times: Iterable[datetime], now: datet
 
 def check_values(source: ObservationSource, name: str, values: Iterable[Any]) -> list[dict[str, Any]]:
     """Errors of answers or labels that are none of the source's task."""
-    errors = []
+    errors, task = [], source.task
     for place, value in enumerate(values):
-        if rule := find_value_problem(source.task, value):
-            message = Message("The {name} is none that {task} has.", name=name, task=source.task)
+        if rule := find_value_problem(task, value):
+            message = Message("The {name} is none that {task} has.", name=name, task=task)
             hint = Message("Send such a value, or create a source of another task.")
             errors.append(build_row_error("bad_value", place, name, message, rule, hint))
     return errors
@@ -165,40 +178,28 @@ def add_increments(increments: Mapping[int, Increment]) -> None:
             sums["latency_us_max"] = Greatest(F("latency_us_max"), increment.latency_us_max)
         if sums:
             HourFigures.objects.filter(pk=pk).update(**sums)
-    counts = [(pk, name, tally) for pk, increment in increments.items() for name, tally in increment.classes.items()]
-    rows = ClassCount.objects.filter(figures__in={pk for pk, _, _ in counts})
-    by_key = {(row.figures_id, row.name): row for row in rows}
-    created, changed = [], []
-    for pk, name, (predicted, labelled, correct) in counts:
-        row = by_key.get((pk, name))
-        if row is None:
-            created.append(
-                ClassCount(figures_id=pk, name=name, predicted=predicted, labelled=labelled, correct=correct)
-            )
-        else:
-            row.predicted, row.labelled, row.correct = (
-                row.predicted + predicted,
-                row.labelled + labelled,
-                row.correct + correct,
-            )
-            changed.append(row)
-    ClassCount.objects.bulk_create(created)
-    ClassCount.objects.bulk_update(changed, ["predicted", "labelled", "correct"], batch_size=200)
+    rows = [
+        (pk, name, *tally) for pk, increment in sorted(increments.items()) for name, tally in increment.classes.items()
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(ADD_CLASS_COUNTS, rows)
 
 
 def land_rows(
-    source: ObservationSource, kind: PartKind, lines: Mapping[datetime, Sequence[str]], now: datetime
+    source: ObservationSource, kind: PartKind, rows: Mapping[datetime, Sequence[Sequence[Any]]], now: datetime
 ) -> None:
-    """Keep rows by hour until a part holds them."""
-    Landing.objects.bulk_create(build_landing(source, kind, hour, texts, now) for hour, texts in sorted(lines.items()))
+    """Keep rows by hour until a part holds them. Each is the cells of its columns in deepseek.observations.spec."""
+    Landing.objects.bulk_create(build_landing(source, kind, hour, cells, now) for hour, cells in sorted(rows.items()))
 
 
 def build_landing(
-    source: ObservationSource, kind: PartKind, hour: datetime, lines: Sequence[str], now: datetime
+    source: ObservationSource, kind: PartKind, hour: datetime, rows: Sequence[Sequence[Any]], now: datetime
 ) -> Landing:
-    payload = "".join(f"{line}\n" for line in lines)
+    """One line of JSON: the list of each column. A text of thousands of cells takes a fifth of those of each row."""
+    payload = json.dumps(list(zip(*rows, strict=True)), ensure_ascii=False, separators=(",", ":")) + "\n"
     return Landing(
-        source=source, hour=hour, kind=kind, rows=len(lines), size=len(payload), payload=payload, received_at=now
+        source=source, hour=hour, kind=kind, rows=len(rows), size=len(payload), payload=payload, received_at=now
     )
 
 
@@ -220,17 +221,34 @@ def record_batch(
 
 
 def drop_repeats(
-    rows: Sequence[Any], get_key: Callable[[Any], Any], fingerprints: Sequence[str]
+    keys: Sequence[Any], ids: Sequence[str], fingerprints: Sequence[str]
 ) -> tuple[dict[Any, int], int, list[tuple[int, str]]]:
     """({key: place of its first row}, how many rows repeat one, places of those that contradict one)."""
-    first: dict[Any, int] = {}
+    first: dict[Any, int] = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
     repeats, conflicts = 0, []
-    for place, row in enumerate(rows):
-        before = first.setdefault(get_key(row), place)
-        if before == place:
-            continue
-        if fingerprints[before] == fingerprints[place]:
-            repeats += 1
-        else:
-            conflicts.append((place, row.id))
-    return first, repeats, conflicts
+    if len(first) < len(keys):
+        for place, key in enumerate(keys):
+            before = first[key]
+            if before == place:
+                continue
+            if fingerprints[before] == fingerprints[place]:
+                repeats += 1
+            else:
+                conflicts.append((place, ids[place]))
+    return {key: first[key] for key in dict.fromkeys(keys)}, repeats, conflicts
+
+
+def select_by_key(
+    model: type[Model], source: ObservationSource, keys: Iterable[str], columns: str, joins: str = ""
+) -> list[tuple[Any, ...]]:
+    """`columns` of the rows of these ids, oldest first. The ids are one parameter: thousands would be planned anew."""
+    table = model._meta.db_table
+    if connection.vendor == "postgresql":
+        chosen, parameter = "ANY(%s)", list(keys)
+    else:
+        chosen, parameter = "(SELECT value FROM json_each(%s))", json.dumps(list(keys))
+    operator = "=" if connection.vendor == "postgresql" else "IN"
+    sql = f"SELECT {columns} FROM {table} t {joins} WHERE t.source_id = %s AND t.key {operator} {chosen} ORDER BY t.id"  # noqa: S608 - names of the code's own
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [source.pk, parameter])
+        return cursor.fetchall()

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
 
 from apps.core.actors import Actor
+from apps.core.db.fast_sql import insert_many
 from apps.core.policy import require
-from apps.ml.observations.models import Label, ObservationSource, PartKind, Prediction, Task
+from apps.ml.observations.models import HourFigures, Label, ObservationSource, PartKind, Prediction, Task
 from apps.ml.observations.sampling import is_sampled
-from apps.ml.observations.schemas import LabelRow, count_microseconds
+from apps.ml.observations.schemas import LabelRow, compute_fingerprint, count_microseconds, encode_value, is_same_row
 from apps.ml.observations.scoring import Increment, get_class_name
 from apps.ml.observations.services import batches
 from apps.ml.observations.services.batches import BatchResult
 from apps.ml.observations.services.sources import lock_source
 
-INSERT_ROWS = 1_000
+
+class Answer(NamedTuple):
+    """The answer of a prediction that is there: the figures that it counts in, and its JSON, "" if none is kept."""
+
+    figures: int
+    value: str
 
 
 def record_labels(*, actor: Actor, source: ObservationSource, rows: Sequence[LabelRow]) -> BatchResult:
@@ -30,35 +37,38 @@ def record_labels(*, actor: Actor, source: ObservationSource, rows: Sequence[Lab
     """
     require(actor, "observation.record", source)
     now = timezone.now()
-    fingerprints = [row.compute_fingerprint() for row in rows]
+    ids = [row.id for row in rows]
+    times = [count_microseconds(row.at) for row in rows]
+    fingerprints = [compute_fingerprint(row.list_facts(at)) for row, at in zip(rows, times, strict=True)]
     with transaction.atomic():
         locked = lock_source(source)
         batches.raise_errors(
             [
-                *batches.check_times(locked, (row.at for row in rows), now),
+                *batches.check_times(locked, times, now),
                 *batches.check_values(locked, "label", (row.label for row in rows)),
             ]
         )
-        first, repeats, conflicts = batches.drop_repeats(rows, lambda row: row.id, fingerprints)
-        existing = {label.key: label for label in Label.objects.filter(source=locked, key__in=set(first))}
-        predictions: dict[str, list[Prediction]] = defaultdict(list)
-        matches = Prediction.objects.filter(source=locked, key__in=set(first) - set(existing)).select_related("figures")
-        for prediction in matches.order_by("pk"):
-            predictions[prediction.key].append(prediction)
+        first, repeats, conflicts = batches.drop_repeats(ids, ids, fingerprints)
+        existing = dict(batches.select_by_key(Label, locked, first, "t.key, t.fingerprint"))
+        predictions: dict[str, list[Answer]] = defaultdict(list)
+        columns = "t.key, t.figures_id, t.answer"
+        for key, *answer in batches.select_by_key(Prediction, locked, first.keys() - existing.keys(), columns):
+            predictions[key].append(Answer(*answer))
         new: list[int] = []
         duplicates, sampled_out = repeats, 0
         for key, place in first.items():
             before = existing.get(key)
-            if before is not None and before.fingerprint == fingerprints[place]:
-                duplicates += 1
-            elif before is not None:
-                conflicts.append((place, key))
+            if before is not None:
+                if is_same_row(before, fingerprints[place], rows[place].list_facts(times[place])):
+                    duplicates += 1
+                else:
+                    conflicts.append((place, key))
             elif key in predictions or is_sampled(key, locked.sampling_rate):
                 new.append(place)
             else:
                 sampled_out += 1
         batches.raise_conflicts(sorted(conflicts))
-        store_labels(locked, rows, fingerprints, new, predictions, now)
+        store_labels(locked, rows, times, fingerprints, new, predictions, now)
         waiting = sum(rows[place].id not in predictions for place in new)
         result = BatchResult(len(rows), len(new), duplicates, sampled_out, waiting)
         batches.record_batch(
@@ -70,41 +80,31 @@ def record_labels(*, actor: Actor, source: ObservationSource, rows: Sequence[Lab
 def store_labels(
     source: ObservationSource,
     rows: Sequence[LabelRow],
+    times: Sequence[int],
     fingerprints: Sequence[str],
     new: Sequence[int],
-    predictions: dict[str, list[Prediction]],
+    predictions: Mapping[str, Sequence[Answer]],
     now: datetime,
 ) -> None:
+    figures = {answer.figures for answers in predictions.values() for answer in answers}
+    hours = dict(HourFigures.objects.filter(pk__in=figures).values_list("pk", "hour"))
     increments: dict[int, Increment] = defaultdict(Increment)
-    lines: dict[datetime, list[str]] = defaultdict(list)
+    cells: dict[datetime, list[tuple[Any, ...]]] = defaultdict(list)
     labels = []
+    task = source.task
     for place in new:
-        row = rows[place]
-        value = json.dumps(row.label, ensure_ascii=False)
-        answered = predictions.get(row.id, [])
-        for prediction in answered:
-            answer = json.loads(prediction.answer) if prediction.answer else None
-            increments[prediction.figures_id].add_label(source.task, answer, row.label)
-        for hour in {prediction.figures.hour for prediction in answered}:
-            lines[hour].append(build_label_line(row.id, row.at, value))
-        labels.append(
-            Label(
-                source=source,
-                key=row.id,
-                value=value,
-                at=row.at,
-                received_at=now,
-                joined=bool(answered),
-                fingerprint=fingerprints[place],
-            )
-        )
-    if source.task == Task.CLASSIFICATION:
+        row, at = rows[place], times[place]
+        value = encode_value(row.label)
+        answers = predictions.get(row.id, ())
+        for answer in answers:
+            right = json.loads(answer.value) if answer.value else None
+            increments[answer.figures].add_label(task, right, row.label)
+        for hour in {hours[answer.figures] for answer in answers}:
+            cells[hour].append((row.id, at, value))
+        labels.append((source.pk, row.id, value, row.at, now, bool(answers), fingerprints[place]))
+    if task == Task.CLASSIFICATION:
         batches.keep_classes(source, {get_class_name(rows[place].label) for place in new})
-    Label.objects.bulk_create(labels, batch_size=INSERT_ROWS)
+    columns = ("source_id", "key", "value", "at", "received_at", "joined", "fingerprint")
+    insert_many(Label, columns, labels)
     batches.add_increments(increments)
-    batches.land_rows(source, PartKind.LABELS, lines, now)
-
-
-def build_label_line(key: str, at: datetime, value: str) -> str:
-    """The columns of deepseek.observations.spec.LABEL_COLUMNS."""
-    return json.dumps([key, count_microseconds(at), value], ensure_ascii=False)
+    batches.land_rows(source, PartKind.LABELS, cells, now)

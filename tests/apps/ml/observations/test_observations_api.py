@@ -75,7 +75,7 @@ def test_each_bad_row_is_named_and_none_is_taken(api, engineer, source, url, row
         "/rows/1/id",
         "/rows/2/at",
         "/rows/3/answer",
-        "/rows/4",
+        "/rows/4/features_digest",
         "/rows/5/latency_ms",
         "/rows/6/features",
         "/rows/7/at",

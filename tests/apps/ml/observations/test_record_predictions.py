@@ -8,6 +8,7 @@ from django.utils import timezone
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.ml.observations.models import Label, Landing, ObservationSource, Prediction
 from apps.ml.observations.sampling import is_sampled
+from apps.ml.observations.schemas import PredictionRow, compute_former_fingerprint, count_microseconds
 from apps.ml.observations.services import batches
 from apps.platform.audit.models import AuditRecord
 from tests.apps.ml.observations.conftest import create_versions, read_totals
@@ -32,6 +33,16 @@ def test_a_row_that_comes_again_counts_once(source, predict, hour):
     assert read_totals(source)[1, "fp32", False, hour][0]["predictions"] == 2
     assert predict("a", "b").stored == 0
     assert AuditRecord.objects.filter(action="observation.record_predictions").count() == 2
+
+
+def test_a_row_is_the_same_in_another_order_and_as_an_older_plane_stored_it(source, predict, hour):
+    features = {"b": 1e-07, "a": {"d": [1e22], "c": None}}
+    predict("a", features=features)
+    assert predict("a", features={"a": {"c": None, "d": [1e22]}, "b": 1e-07}).duplicates == 1
+    row = PredictionRow(id="a", at=hour, model="wti", version=1, answer="up", features=features)
+    former = compute_former_fingerprint(row.list_facts(count_microseconds(hour)))
+    assert Prediction.objects.exclude(fingerprint=former).update(fingerprint=former) == 1
+    assert predict("a", features=features).duplicates == 1
 
 
 def test_other_content_under_a_known_id_names_its_row_and_nothing_is_taken(source, predict):

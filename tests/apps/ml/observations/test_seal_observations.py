@@ -38,7 +38,7 @@ def test_an_hour_becomes_a_part_of_each_kind_and_late_rows_another(predict, labe
     predictions, labels = ObservationPart.objects.order_by("-kind")
     rows = read_part(predictions, tmp_path)
     assert [(row["id"], row["answer"], row["features"], row["latency_ms"]) for row in rows] == [
-        ("a", '"up"', '{"x": [1, 2]}', 2.5),
+        ("a", '"up"', '{"x":[1,2]}', 2.5),
         ("b", "3", None, None),
     ]
     assert (rows[0]["at"], rows[0]["model"], rows[0]["version"]) == (hour, "wti", 1)
