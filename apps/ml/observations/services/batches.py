@@ -18,6 +18,7 @@ from django.db.models.functions import Greatest
 
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
+from apps.core.db.fast_sql import fetch
 from apps.core.errors import Conflict, Invalid
 from apps.ml.observations.models import HourFigures, Landing, ObservationSource, PartKind
 from apps.ml.observations.schemas import EPOCH, count_microseconds
@@ -178,7 +179,7 @@ def add_increments(increments: Mapping[int, Increment]) -> None:
             sums["latency_us_max"] = Greatest(F("latency_us_max"), increment.latency_us_max)
         if sums:
             HourFigures.objects.filter(pk=pk).update(**sums)
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (pk, name, *tally) for pk, increment in sorted(increments.items()) for name, tally in increment.classes.items()
     ]
     if rows:
@@ -239,16 +240,12 @@ def drop_repeats(
 
 
 def select_by_key(
-    model: type[Model], source: ObservationSource, keys: Iterable[str], columns: str, joins: str = ""
+    model: type[Model], source: ObservationSource, keys: Iterable[str], columns: str
 ) -> list[tuple[Any, ...]]:
     """`columns` of the rows of these ids, oldest first. The ids are one parameter: thousands would be planned anew."""
+    is_postgres = connection.vendor == "postgresql"
+    chosen = "= ANY(%s)" if is_postgres else "IN (SELECT value FROM json_each(%s))"
+    parameter: Any = list(keys) if is_postgres else json.dumps(list(keys))
     table = model._meta.db_table
-    if connection.vendor == "postgresql":
-        chosen, parameter = "ANY(%s)", list(keys)
-    else:
-        chosen, parameter = "(SELECT value FROM json_each(%s))", json.dumps(list(keys))
-    operator = "=" if connection.vendor == "postgresql" else "IN"
-    sql = f"SELECT {columns} FROM {table} t {joins} WHERE t.source_id = %s AND t.key {operator} {chosen} ORDER BY t.id"  # noqa: S608 - names of the code's own
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [source.pk, parameter])
-        return cursor.fetchall()
+    sql = f"SELECT {columns} FROM {table} WHERE source_id = %s AND key {chosen} ORDER BY id"  # noqa: S608 - names of the code's own
+    return fetch(sql, [source.pk, parameter])

@@ -49,9 +49,9 @@ def record_labels(*, actor: Actor, source: ObservationSource, rows: Sequence[Lab
             ]
         )
         first, repeats, conflicts = batches.drop_repeats(ids, ids, fingerprints)
-        existing = dict(batches.select_by_key(Label, locked, first, "t.key, t.fingerprint"))
+        existing = dict(batches.select_by_key(Label, locked, first, "key, fingerprint"))
         predictions: dict[str, list[Answer]] = defaultdict(list)
-        columns = "t.key, t.figures_id, t.answer"
+        columns = "key, figures_id, answer"
         for key, *answer in batches.select_by_key(Prediction, locked, first.keys() - existing.keys(), columns):
             predictions[key].append(Answer(*answer))
         new: list[int] = []

@@ -166,7 +166,7 @@ def find_unknown_versions(versions: dict[tuple[str, int], int], rows: Sequence[P
 def load_stored_predictions(source: ObservationSource, keys: Iterable[str]) -> dict[str, dict[bool, StoredPrediction]]:
     """{id: {is_shadow: its prediction}} of those that are there."""
     existing: dict[str, dict[bool, StoredPrediction]] = defaultdict(dict)
-    columns = "t.key, t.is_shadow, t.fingerprint, t.figures_id"
+    columns = "key, is_shadow, fingerprint, figures_id"
     rows = batches.select_by_key(Prediction, source, keys, columns)
     hours = dict(HourFigures.objects.filter(pk__in={row[3] for row in rows}).values_list("pk", "hour")) if rows else {}
     for key, is_shadow, fingerprint, figures in rows:
@@ -175,7 +175,7 @@ def load_stored_predictions(source: ObservationSource, keys: Iterable[str]) -> d
 
 
 def load_stored_labels(source: ObservationSource, keys: Iterable[str]) -> dict[str, StoredLabel]:
-    rows = batches.select_by_key(Label, source, keys, "t.id")
+    rows = batches.select_by_key(Label, source, keys, "id")
     labels = Label.objects.filter(pk__in=[pk for (pk,) in rows]) if rows else []
     return {label.key: StoredLabel(label.pk, label.key, label.value, count_microseconds(label.at)) for label in labels}
 
