@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -31,8 +32,8 @@ class EdgeSteps:
     def __init__(self, engineer: PlaneClient, console: Console) -> None:
         self.engineer, self.console = engineer, console
 
-    def compile(self, story: Story, pipeline: dict[str, Any]) -> dict[str, Any] | None:
-        """Compile the model that the pipeline trained, and say where it ran; None, and why, where it cannot."""
+    def queue(self, story: Story, pipeline: Mapping[str, Any]) -> int | None:
+        """The job that compiles the model that the pipeline trained; None, and why, where it cannot."""
         missing = list_missing_tools()
         if missing:
             self.console.print(f"Not compiled for {ARCH}: this machine lacks {', '.join(missing)} (docs/edge.md).")
@@ -45,9 +46,13 @@ class EdgeSteps:
             "inputs": {slot: {"job": trained, "slot": slot} for slot in ("model", "manifest", "heldout")},
         }
         job = self.engineer.post("/jobs", body, Idempotency_Key=f"demo-edge-{story.model}-{pipeline['id']}")
-        job = self.engineer.wait_for(f"/jobs/{job['id']}", seconds=SECONDS)
+        return int(job["id"])
+
+    def wait(self, number: int) -> dict[str, Any]:
+        """Wait for the job, and say where its code ran."""
+        job = self.engineer.wait_for(f"/jobs/{number}", seconds=SECONDS)
         if job["state"] != "succeeded":
-            raise JobFailed(f"job {job['id']}: {(job['error'] or {}).get('message')}")
+            raise JobFailed(f"job {number}: {(job['error'] or {}).get('message')}")
         result = job["result"]
         self.console.print(
             f"{result['variant']}: {result['ran']}, at most {result['largest_difference']:.1e} from PyTorch, not tuned"

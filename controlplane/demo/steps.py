@@ -77,8 +77,8 @@ class DemoSteps:
         )
         return dataset
 
-    def make(self, story: Story, number: int) -> dict[str, Any]:
-        """Queue the pipeline, or find it again, and wait for its end with a bar for each job."""
+    def queue(self, story: Story, number: int) -> dict[str, Any]:
+        """The pipeline over this version of the table, queued or found again; what had stopped it is tried again."""
         body = {
             "template": TEMPLATE,
             "dataset": story.dataset,
@@ -89,13 +89,17 @@ class DemoSteps:
         }
         key = f"demo-{story.model}-v{number}"
         pipeline: dict[str, Any] = self.engineer.post("/pipelines", body, Idempotency_Key=key)
-        if pipeline["state"] == "succeeded":
-            self.console.print(f"Pipeline {pipeline['id']} has done this before: nothing is done twice.")
-            return pipeline
         for step in reversed(pipeline["steps"]):  # what an earlier run left behind; a parent's retry moves its children
             if step["state"] in ("failed", "cancelled"):
                 self.engineer.post(f"/jobs/{step['job']}/retry", {"reason": "The demo was started again"})
-        pipeline = self.follow(pipeline["id"], story.seconds)
+        return pipeline
+
+    def finish(self, story: Story, queued: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait for the end of the pipeline with a bar for each job."""
+        if queued["state"] == "succeeded":
+            self.console.print(f"Pipeline {queued['id']} has done this before: nothing is done twice.")
+            return dict(queued)
+        pipeline = self.follow(queued["id"], story.seconds)
         if pipeline["state"] != "succeeded":
             raise JobFailed(self.explain_failure(pipeline))
         return pipeline

@@ -76,29 +76,42 @@ class Command(BaseCommand):
             chain, golden = DemoSteps(*planes, self.console), GoldenSetSteps(*planes, self.console)
             served, endpoint = EndpointSteps(planes[0], self.console), ""
             fleet, rollouts = FleetSteps(planes[0], self.console, self.home), RolloutSteps(*planes, self.console)
-            trainings: dict[str, int] = {}
-            for story, table in STORIES:
-                pipeline = self.tell(chain, golden, story, table())
+            edge, trainings = EdgeSteps(planes[0], self.console), {}
+            begun = [self.begin(chain, story, table()) for story, table in STORIES]  # each goes on beside the other
+            for (story, table), (source, queued) in zip(STORIES, begun, strict=True):
+                pipeline = self.tell(chain, golden, story, source, queued)
                 endpoint = endpoint or served.create(story)
                 if story is STORIES[0][0] and not rollouts.find_ended(story):  # they run beside the next story
                     trainings = {each.name: fleet.queue(story, each, table()) for each in (GOOD, BROKEN)}
-            self.console.rule("aarch64")
-            with self.step("compile for aarch64"):
-                self.facts["edge"] = EdgeSteps(chain.engineer, self.console).compile(story, pipeline)
+            compilation = edge.queue(story, pipeline)  # beside the rollouts
             if endpoint:
                 with self.step(f"endpoint {endpoint}"):
                     self.facts["endpoints"].append(served.wait(endpoint))
             self.roll_out(address, fleet, rollouts, trainings)
+            self.console.rule("aarch64")
+            with self.step("compile for aarch64"):
+                self.facts["edge"] = None if compilation is None else edge.wait(compilation)
         self.write()
         return 0
 
-    def tell(self, chain: DemoSteps, golden: GoldenSetSteps, story: Story, table: bytes) -> dict[str, Any]:
-        """Run one story: import, pipeline, registration, gate and approval, production. Returns the pipeline."""
-        self.console.rule(story.model)
+    def begin(self, chain: DemoSteps, story: Story, table: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Import the table of a story and queue its pipeline: (dataset version, pipeline)."""
         with self.step(f"import {story.dataset}"):
             source = chain.import_table(story, table)
+        return source, chain.queue(story, source["number"])
+
+    def tell(
+        self,
+        chain: DemoSteps,
+        golden: GoldenSetSteps,
+        story: Story,
+        source: dict[str, Any],
+        queued: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Run one story: pipeline, registration, gate and approval, production. Returns the pipeline."""
+        self.console.rule(story.model)
         with self.step(f"pipeline {story.model}"):
-            pipeline = chain.make(story, source["number"])
+            pipeline = chain.finish(story, queued)
         for step in pipeline["steps"]:
             self.console.print(f"[dim]  {step['name']}: {get_seconds(step):.1f} s[/dim]")
         with self.step(f"evaluate {story.model}"):

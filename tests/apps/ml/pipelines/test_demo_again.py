@@ -39,5 +39,5 @@ def test_what_an_earlier_run_left_is_queued_again(end, api, engineer, start, cla
         api(engineer).post(f"/api/v1/projects/demo/pipelines/{pipeline.pk}/cancel", {"reason": "x"}, format="json")
     assert set(states(pipeline).values()) <= {"failed", "cancelled"}
     plane = Inside(api(engineer), "/api/v1/projects/demo", pipeline.pk)
-    DemoSteps(plane, plane, Console(file=io.StringIO())).make(FORECASTER, 1)
+    DemoSteps(plane, plane, Console(file=io.StringIO())).queue(FORECASTER, 1)
     assert states(pipeline) == {"a": "queued", "b": "waiting", "c": "waiting", "d": "waiting"}
