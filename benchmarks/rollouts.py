@@ -4,7 +4,7 @@
 
 Makes a plane of its own in a folder that is deleted at the end; with DATABASE_URL set, in that database, which has to
 be empty. Every device has a tag that strata are made by. Alternating, in the same run: the same rows by Django's
-`bulk_create` in batches of 1,000, which is the usual way.
+`bulk_create` in batches of 1,000, which is the usual way. Then the pages of that rollout in its first wave.
 """
 
 from __future__ import annotations
@@ -81,6 +81,46 @@ def measure(work: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - begin, time.process_time() - used
 
 
+def begin(rollout: Any) -> None:
+    """The rollout as it is after its first wave, with a look of the gate."""
+    from django.utils import timezone
+
+    from apps.fleet.rollouts.models import Look, Rollout, RolloutDevice
+    from apps.fleet.rollouts.states import RolloutState, Stage, WaveState
+
+    wave = rollout.waves.first()
+    members = RolloutDevice.objects.filter(rollout=rollout)
+    members.update(is_active=True)
+    members.filter(wave=wave).update(stage=Stage.INSTALLED, installed_at=timezone.now())
+    rollout.waves.filter(pk=wave.pk).update(
+        state=WaveState.RUNNING, counts={Stage.INSTALLED: wave.devices}, started_at=timezone.now(), looks=1
+    )
+    document = Look.objects.exclude(document={}).values_list("document", flat=True).first()
+    about = {"number": 1, "at": timezone.now(), "is_final": False, "verdict": "hold", "evidence_digest": "0" * 64}
+    if document is not None:
+        Look.objects.create(wave=wave, document=document, **about)
+    Rollout.objects.filter(pk=rollout.pk).update(state=RolloutState.RUNNING)
+
+
+def time_pages(rollout: Any, rounds: int) -> None:
+    """Medians of the rollout's pages, by Django's test client in this process."""
+    from tests import walking
+
+    client = next(each.client for each in walking.visitors() if each.name == "engineer")
+    pages = {
+        "rollout page": f"/p/demo/rollouts/{rollout.pk}",
+        "its devices": f"/p/demo/rollouts/{rollout.pk}/devices",
+        "installed devices": f"/p/demo/rollouts/{rollout.pk}/devices?stage=installed",
+        "rollouts": "/p/demo/rollouts",
+        "REST": f"/api/v1/projects/demo/rollouts/{rollout.pk}",
+    }
+    for name, path in pages.items():
+        assert client.get(path).status_code == 200, path
+        times = [measure(lambda path=path: client.get(path)) for _ in range(rounds)]
+        clock, processor = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
+        print(f"  {name:<18} {clock:6.1f} ms  {processor:6.1f} ms of the processor")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--devices", type=int, default=100_000)
@@ -125,6 +165,8 @@ def run(devices: int, rounds: int) -> None:
     ratio = medians["bulk_create"][1] / medians["plan and rows"][1]
     verdict = "holds" if medians["plan and rows"][0] < AIM_SECONDS else "does not hold"
     print(f"  bulk_create takes {ratio:.1f} times the processor; under {AIM_SECONDS:g} s: {verdict}")
+    begin(rollout)
+    time_pages(rollout, rounds=15)
 
 
 if __name__ == "__main__":

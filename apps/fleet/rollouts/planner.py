@@ -77,16 +77,19 @@ def plan_waves(
 
 def order_devices(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
     """The order in which devices are given the version."""
-    strata: defaultdict[str, list[tuple[bytes, Candidate]]] = defaultdict(list)
-    for each in candidates:
-        strata[each.stratum].append((draw(f"{seed}:{each.device}"), each))
-    placed = []
-    for stratum, members in strata.items():
-        members.sort()
-        offset = int.from_bytes(draw(f"{seed}:{stratum}")) / 2**64  # of small strata each begins elsewhere
-        placed += [((rank + offset) / len(members), key, each) for rank, (key, each) in enumerate(members)]
-    placed.sort()
-    return [each for _, _, each in placed]
+    keys = [draw(f"{seed}:{each.device}") for each in candidates]
+    order = sorted(range(len(candidates)), key=keys.__getitem__)
+    sizes = Counter(each.stratum for each in candidates)
+    # of small strata each begins elsewhere
+    offsets = {stratum: int.from_bytes(draw(f"{seed}:{stratum}")) / 2**64 for stratum in sizes}
+    ranks: defaultdict[str, int] = defaultdict(int)
+    spots = [0.0] * len(order)
+    for index in order:
+        stratum = candidates[index].stratum
+        spots[index] = (ranks[stratum] + offsets[stratum]) / sizes[stratum]
+        ranks[stratum] += 1
+    order.sort(key=spots.__getitem__)  # stable: of two at one spot the lower key is first
+    return [candidates[index] for index in order]
 
 
 def draw(text: str) -> bytes:

@@ -44,6 +44,7 @@ def select_candidates(rollout: Rollout, plan: RolloutPlan, *, is_new: bool = Fal
     labels = read_labels(rollout, plan.stratify_by) if devices else {}
     excluded: Counter[str] = Counter()
     candidates = []
+    names: dict[tuple[str, ...], str] = {}  # of strata: few, for many devices
     for device, state, architecture, running in devices:
         variant, before = releases.get(running or 0, (0, "none"))
         if state != DeviceState.ACTIVE:
@@ -56,8 +57,10 @@ def select_candidates(rollout: Rollout, plan: RolloutPlan, *, is_new: bool = Fal
             excluded[ALREADY_RUNNING] += 1
         else:
             own = labels.get(device, {})
-            parts = [architecture, before, *(own.get(path, "-") for path in plan.stratify_by)]
-            candidates.append(Candidate(device, SEPARATOR.join(parts)[:STRATUM_LENGTH], architecture, running))
+            parts = (architecture, before, *[own.get(path, "-") for path in plan.stratify_by])
+            if parts not in names:
+                names[parts] = SEPARATOR.join(parts)[:STRATUM_LENGTH]
+            candidates.append(Candidate(device, names[parts], architecture, running))
     return Selection(candidates, dict(sorted(excluded.items())))
 
 

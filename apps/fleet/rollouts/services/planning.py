@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from django.db import connection
 
@@ -20,9 +22,23 @@ COLUMNS = "rollout_id, device_id, wave_id, rank, stratum, architecture, is_activ
 def compute_plan(rollout: Rollout) -> tuple[FleetPlan, Selection]:
     """Which device would be in which wave now."""
     plan = read_plan(rollout.plan)
-    selection = select_candidates(rollout, plan)
-    groups = list_group_members(rollout, plan)
-    return plan_waves(selection.candidates, plan.waves, seed=rollout.pk, groups=groups), selection
+    with pause_collection():
+        selection = select_candidates(rollout, plan)
+        groups = list_group_members(rollout, plan)
+        return plan_waves(selection.candidates, plan.waves, seed=rollout.pk, groups=groups), selection
+
+
+@contextmanager
+def pause_collection() -> Iterator[None]:
+    """Run the block without the collector of cycles: it walks hundreds of thousands of new tuples that have none."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def store_plan(rollout: Rollout) -> None:
@@ -62,27 +78,7 @@ def insert_members(rollout: Rollout, waves: Sequence[Wave], places: Sequence[Pla
         if connection.vendor == "postgresql":
             insert_arrays(rollout, chunk)
         else:
-            marks = ", ".join(["%s"] * 11)
-            with connection.cursor() as cursor:
-                cursor.executemany(
-                    f"INSERT INTO rollouts_rolloutdevice ({COLUMNS}) VALUES ({marks})",  # noqa: S608 - names of ours
-                    [
-                        (
-                            rollout.pk,
-                            device,
-                            wave,
-                            rank,
-                            stratum,
-                            architecture,
-                            False,
-                            Stage.PLANNED.value,
-                            before,
-                            0,
-                            "",
-                        )
-                        for device, wave, rank, stratum, architecture, before in chunk
-                    ],
-                )
+            insert_rows(rollout, chunk)
 
 
 Row = tuple[int, int | None, int, str, str, int | None]
@@ -92,6 +88,16 @@ def build_rows(rollout: Rollout, waves: Sequence[Wave], places: Sequence[Place])
     for candidate, rank, wave in places:
         key = None if wave is None else waves[wave].pk
         yield (candidate.device, key, rank, candidate.stratum, candidate.architecture, candidate.previous)
+
+
+def insert_rows(rollout: Rollout, rows: Sequence[Row]) -> None:
+    """A statement for each; what all have in common is part of it, or SQLite binds it a hundred thousand times."""
+    sql = (
+        f"INSERT INTO rollouts_rolloutdevice ({COLUMNS}) "  # noqa: S608 - names and numbers of ours
+        f"VALUES ({rollout.pk:d}, %s, %s, %s, %s, %s, false, '{Stage.PLANNED.value}', %s, 0, '')"
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, rows)
 
 
 def insert_arrays(rollout: Rollout, rows: Sequence[Row]) -> None:
