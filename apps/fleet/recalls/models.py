@@ -95,7 +95,10 @@ class RecallDevice(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["recall", "device"], name="recall_device_once")]
-        indexes = [models.Index(fields=["recall", "outcome", "id"], name="recall_devices")]
+        indexes = [
+            models.Index(fields=["recall", "outcome", "id"], name="recall_devices"),
+            models.Index(fields=["recall", "id"], name="recall_device_order"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.device_id} {self.outcome}"
