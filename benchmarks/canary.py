@@ -14,7 +14,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -270,6 +270,59 @@ def run_wave(random: np.random.Generator, plan: CanaryPlan, worse: float, failin
     return str(verdict["verdict"])
 
 
+WATCHED_LOOKS = 24
+
+
+def simulate_watch(random: np.random.Generator, waves: int) -> Iterator[tuple[str, int, int]]:
+    """(situation, waves that the gates roll back, waves that the watch rolls back afterwards).
+
+    Rollouts watch a wave that waits for people after its last look (docs/rollouts.md): harm alone, by e-processes, on
+    the same devices, which are observed longer. A device's mean has a part that stays (half of the variance of its
+    first hour) and noise that falls with time. As many gates and looks as in `simulate_waves`.
+    """
+    names = ("latency", "error")
+    gates = [{"name": name, "tests": ["harm"], "margin": 0.6} for name in names]
+    document = {"gates": gates, "min_canary": 8}
+    plan = CanaryPlan.model_validate(document | {"maximum": {"canary": 40, "control": 360}})
+    watch = CanaryPlan.model_validate(document)
+    for situation, later in (("as good", 0.0), ("1 standard deviation worse from the last look on", 1.0)):
+        stopped = {"gates": 0, "watch": 0}
+        for _ in range(waves):
+            own = random.normal(0, math.sqrt(0.5), (400, 2))
+            noise, history, at = np.zeros((400, 2)), None, datetime(2026, 1, 1, tzinfo=UTC)
+            for look in range(1, 6 + WATCHED_LOOKS):
+                noise += random.normal(0, math.sqrt(0.5), (400, 2))
+                means = own + noise / look
+                means[:40] += later * max(0, look - 5) / look
+                arms = ((0, 8 * min(look, 5), "canary"), (40, 40 + 72 * min(look, 5), "control"))
+                seen = [
+                    describe_device(f"{arm}-{n}", arm, n, zip(names, means[n], strict=True), 3600 * look)
+                    for low, high, arm in arms
+                    for n in range(low, high)
+                ]
+                document = {"at": at + timedelta(hours=look), "devices": seen, "history": history, "final": look == 5}
+                verdict = evaluate_canary(plan if look <= 5 else watch, Evidence.model_validate(document))
+                history = None if look == 5 else verdict["history"]
+                if verdict["verdict"] == "roll_back":
+                    stopped["gates" if look <= 5 else "watch"] += 1
+                    break
+        yield situation, stopped["gates"], stopped["watch"]
+
+
+def describe_device(
+    name: str, arm: str, number: int, means: Iterable[tuple[str, float]], seconds: float
+) -> dict[str, Any]:
+    values = {metric: {"mean": mean} for metric, mean in means}
+    return {
+        "device": name,
+        "arm": arm,
+        "stratum": "ab"[number % 2],
+        "observed_seconds": seconds,
+        "failed": False,
+        "values": values,
+    }
+
+
 def build_devices(random: np.random.Generator, arm: str, count: int) -> list[dict[str, Any]]:
     figures = random.normal(0, 1, (count, 2))
     fails = random.random(count) < 0.01
@@ -335,6 +388,9 @@ def main() -> None:
     for name, counts in simulate_waves(random, waves):
         cells = " | ".join(format_share(counts[verdict], waves) for verdict in ("go_on", "hold", "roll_back"))
         print(f"| {name} | {cells} |")
+    print("\n| wave that waits after its last look | rolled back by its gates | by the watch |\n|---|---|---|")
+    for situation, *crossed in simulate_watch(random, waves):
+        print(f"| {situation} | {' | '.join(format_share(each, waves) for each in crossed)} |")
     read, evaluated = time_verdict(random, 100_000)
     print(f"\n100,000 devices: {read:.2f} s to read, {evaluated:.2f} s for the verdict.")
     print(f"{count} simulations, {waves} waves, {time.process_time() - started:.0f} s of the processor.")

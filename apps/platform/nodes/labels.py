@@ -34,8 +34,8 @@ NodeLabel = Annotated[str, AfterValidator(validate_label)]
 
 
 def parse_labels(text: str, limit: int = MAX_LABELS, field: str = "labels") -> list[str]:
-    """The labels of a text with commas or spaces between, sorted and each once. Raises Invalid for one that is none."""
-    labels = sorted(set(text.replace(",", " ").split()))
+    """The labels of a text with commas between, sorted and each once. Raises Invalid for one that is none."""
+    labels = sorted({label.strip() for label in text.split(",")} - {""})
     wrong = next((label for label in labels if not LABEL.fullmatch(label)), None)
     if wrong is not None:
         raise Invalid(
