@@ -252,6 +252,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
     "sweep-uploads": {"task": "workers.housekeeping.sweep_uploads", "schedule": timedelta(hours=1)},
     "seal-observations": {"task": "workers.housekeeping.seal_observations", "schedule": timedelta(minutes=5)},
+    "watch-inputs": {"task": "workers.drift.watch_inputs", "schedule": timedelta(minutes=5)},
     "purge-observations": {"task": "workers.housekeeping.purge_observations", "schedule": timedelta(hours=1)},
     "purge-notices": {"task": "workers.housekeeping.purge_notices", "schedule": timedelta(hours=1)},
     "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},

@@ -215,6 +215,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "device.expire_assignments": frozenset({DISPATCHER}),
     "rollout.drive": frozenset({DISPATCHER}),
     "monitor.evaluate": frozenset({DISPATCHER}),
+    "monitor.evaluate_drift": frozenset({WORKER}),  # of features and errors, which takes NumPy
     "recall.advance": frozenset({DISPATCHER}),
     "run.judge": frozenset({DISPATCHER, OPERATOR}),  # the verdict on a rerun that has ended
     "queue.sample": frozenset({DISPATCHER}),
@@ -234,6 +235,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "release_key.revoke": frozenset({OPERATOR}),
     "release_key.publish": frozenset({OPERATOR}),
     "observation.seal": frozenset({WORKER}),
+    "observation.store_reference": frozenset({WORKER}),
     "observation.purge": frozenset({WORKER}),  # what is past the retention of its source
     "artifact.collect": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project

@@ -95,7 +95,8 @@ class DropRule:
         change = worse / before if self.mode == "relative" else worse
         low, high = self._compute_change_interval(before, now, reference, current)
         if self.decide_by == "estimate":
-            is_beyond, is_within = change > self.limit, change <= self.limit
+            is_beyond = now < threshold if self.better == "higher" else now > threshold  # at the line itself it is not
+            is_within = not is_beyond
         else:
             is_beyond = low is not None and low > self.limit
             is_within = high is not None and high <= self.limit

@@ -4,18 +4,24 @@
 
 Each part begins with a line {"kind", "rows", "out"}: lines with so many rows follow, each the list of the columns of
 some rows, and `out` names the file that they become.
-The same lines make the same bytes. Prints {"parts": [{"rows", "bytes"}]}. The plane runs it in a bounded child.
+The same lines make the same bytes. Where the header has "layouts", [[model, version, layout], ...], the features of
+those versions are counted by them too, shadows left out. Prints {"parts": [{"rows", "bytes", "profiles": [[model,
+version, profile], ...]}]}. The plane runs it in a bounded child.
 """
 
+import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
+from deepseek.observations.columns import flatten_features
 from deepseek.observations.spec import LABEL_COLUMNS, PREDICTION_COLUMNS
 
 ROWS_PER_GROUP = 20_000
@@ -39,12 +45,13 @@ SCHEMAS = {
 }
 
 
-def pack_parts(lines: Iterator[bytes], open_out: Callable[[str], Any]) -> list[dict[str, int]]:
-    """Write every part that `lines` holds; {rows, bytes} of each."""
-    done = []
+def pack_parts(lines: Iterator[bytes], open_out: Callable[[str], Any]) -> list[dict[str, Any]]:
+    """Write every part that `lines` holds; {rows, bytes, profiles} of each."""
+    done: list[dict[str, Any]] = []
     for line in lines:
         header = json.loads(line)
         schema, left, written = SCHEMAS[header["kind"]], header["rows"], 0
+        counter = FeatureCounter(header.get("layouts") or ())
         with open_out(header["out"]) as file:
             with pq.ParquetWriter(file, schema, compression="zstd", version="2.6") as writer:
                 while left:
@@ -52,10 +59,56 @@ def pack_parts(lines: Iterator[bytes], open_out: Callable[[str], Any]) -> list[d
                     if not table.num_rows:
                         raise ValueError(f"{left} rows are missing")
                     writer.write_table(table)
+                    counter.update(table)
                     left -= table.num_rows
                     written += table.num_rows
-            done.append({"rows": written, "bytes": file.tell()})
+            done.append({"rows": written, "bytes": file.tell(), "profiles": counter.build_profiles()})
     return done
+
+
+class FeatureCounter:
+    """Profiles of the features of a part, by model and version, of those versions that have a layout."""
+
+    def __init__(self, layouts: Iterable[tuple[str, int, Mapping[str, Any]]]) -> None:
+        self.profiles: dict[tuple[str, int], Any] = {}
+        if layouts := list(layouts):  # NumPy and SciPy are loaded where somebody counts
+            from deepseek.drift.layout import Layout
+            from deepseek.drift.profile import Profile
+
+            self.profiles = {(model, version): Profile(Layout.from_dict(layout)) for model, version, layout in layouts}
+
+    def update(self, table: pa.Table) -> None:
+        for (model, version), profile in self.profiles.items():
+            chosen = pc.and_(pc.equal(table["model"], model), pc.equal(table["version"], version))
+            rows = table.filter(pc.and_(chosen, pc.and_(pc.is_valid(table["features"]), pc.invert(table["shadow"]))))
+            if rows.num_rows:
+                profile.update(read_features(rows["features"], profile.layout))
+
+    def build_profiles(self) -> list[list[Any]]:
+        return [[*key, profile.to_dict()] for key, profile in self.profiles.items() if profile.rows]
+
+
+def read_features(texts: pa.ChunkedArray, layout: Any) -> Any:
+    """A batch of features as deepseek.drift.columns reads it: a table where all are flat objects of the layout's types,
+    which Arrow reads in a tenth of the time, else rows."""
+    numbers = {feature.name for feature in layout.features if feature.kind == "number"}
+    fields = [(feature.name, pa.float64() if feature.name in numbers else pa.string()) for feature in layout.features]
+    options = pj.ParseOptions(explicit_schema=pa.schema(fields), unexpected_field_behavior="infer")
+    values = texts.to_pylist()
+    if values[0].startswith("{"):
+        try:
+            table = pj.read_json(io.BytesIO("\n".join(values).encode()), parse_options=options)
+        except pa.ArrowInvalid:  # of other types than the layout's, nested in part, or not a number
+            table = None
+        if table is not None and table.num_rows == len(values) and not has_changed_types(table.schema, layout):
+            return table
+    return [{str(name): cell for name, cell in flatten_features(json.loads(value)).items()} for value in values]
+
+
+def has_changed_types(schema: pa.Schema, layout: Any) -> bool:
+    """Whether Arrow takes a text of a column that the layout does not have for a time, or nests."""
+    names = {feature.name for feature in layout.features}
+    return any(pa.types.is_nested(field.type) and field.name in names for field in schema)
 
 
 def read_table(lines: Iterator[bytes], schema: pa.Schema, most: int) -> pa.Table:

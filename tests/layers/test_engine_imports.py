@@ -12,6 +12,7 @@ ALLOWED = re.compile(
     r"""deepseek\.\w+\.(\w+_)?spec          # what a job may be asked to do
       | deepseek\.(clean|train)\.plan     # what it would do, for the preview of a form
       | deepseek\.train\.schedule
+      | deepseek\.drift\.(accuracy|estimates)  # the rule of a monitor, and the intervals of a page
       | deepseek\.diagnostics\.(document|samples)  # what a page draws of a model
       | deepseek\.quantize\.document      # and of its forms
       | deepseek\.fit\.(architectures|families|memory|remedies)  # the memory that it would need

@@ -16,7 +16,7 @@ from apps.core.errors import Invalid
 from apps.core.request_values import parse_int
 from apps.fleet.monitoring import queries, services
 from apps.fleet.monitoring import serializers as bodies
-from apps.fleet.monitoring.models import Alarm, Monitor, Window
+from apps.fleet.monitoring.models import Alarm, DriftWindow, Monitor, Window
 from apps.platform.accounts.api import parse_body
 from apps.platform.accounts.projects import get_project
 
@@ -120,6 +120,24 @@ class WindowList(GenericAPIView[Window]):
         monitor = get_project_monitor(request, project, pk)
         rows = queries.list_windows(monitor, verdict=request.query_params.get("verdict", ""))
         return self.get_paginated_response(bodies.WindowSerializer(self.paginate_queryset(rows) or [], many=True).data)
+
+
+class DriftWindowList(GenericAPIView[DriftWindow]):
+    serializer_class = bodies.DriftWindowSerializer
+    queryset = DriftWindow.objects.none()  # for the schema alone
+    page_order = ("-until",)
+
+    @extend_schema(
+        operation_id="monitor_drift_windows_list",
+        parameters=[VERDICT],
+        responses=bodies.DriftWindowSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, pk: int) -> Response:
+        """How the features of each window compare with the training data, newest first."""
+        monitor = get_project_monitor(request, project, pk)
+        rows = queries.list_drift_windows(monitor, verdict=request.query_params.get("verdict", ""))
+        page = self.paginate_queryset(rows) or []
+        return self.get_paginated_response(bodies.DriftWindowSerializer(page, many=True).data)
 
 
 class AlarmList(GenericAPIView[Alarm]):

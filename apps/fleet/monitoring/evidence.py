@@ -10,8 +10,8 @@ from apps.fleet.monitoring.figures import LISTED_SOURCES, Slice, WindowFigures, 
 from apps.fleet.monitoring.measures import find_recorded, is_lower_better
 from apps.fleet.monitoring.models import Monitor, Window
 from apps.ml.observations.models import ObservationSource
-from apps.ml.observations.queries import Estimate
 from apps.ml.registry.models import ModelVersion
+from deepseek.drift.estimates import Estimate
 
 
 def build_drop_evidence(
@@ -75,7 +75,7 @@ def describe_sources(monitor: Monitor, slices: list[Slice]) -> list[dict[str, An
     return described
 
 
-def rank_slice(monitor: Monitor, part: Slice) -> tuple[bool, float, int]:
-    if part.estimate is None:
+def rank_slice(monitor: Monitor, part: Slice) -> tuple[bool, float, Any]:
+    if part.estimate is None or part.estimate.value is None:
         return True, 0.0, part.key
     return False, -part.estimate.value if is_lower_better(monitor.metric) else part.estimate.value, part.key

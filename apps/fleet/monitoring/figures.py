@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,15 +12,18 @@ from django.db.models import Count, Max, Sum
 
 from apps.core.errors import Invalid
 from apps.fleet.devices.filters import filter_devices
-from apps.fleet.devices.models import Device, DeviceGroup
-from apps.fleet.monitoring.measures import ClassTotals, find_recorded, measure
+from apps.fleet.devices.models import Device, DeviceGroup, DeviceLabel
+from apps.fleet.monitoring.measures import find_recorded, measure
 from apps.fleet.monitoring.models import Monitor
 from apps.fleet.monitoring.states import Measure
 from apps.ml.observations.models import ClassCount, HourFigures, HourFiguresQuerySet
-from apps.ml.observations.queries import Estimate, Figures, build_figures, build_sums
+from apps.ml.observations.queries import Figures, build_figures, build_sums
 from apps.ml.registry.models import ModelVersion
+from deepseek.drift.estimates import ClassTotals, Estimate
 
 COUNTS = ("predicted", "labelled", "correct")
+MAX_LABELS = 20_000  # of the devices that answered
+MAX_GROUPS = 8
 LISTED_SOURCES = 50  # of an alarm's evidence, the worst first
 
 
@@ -51,15 +54,54 @@ def read_window(monitor: Monitor, since: datetime, until: datetime) -> WindowFig
 
 def read_whole(monitor: Monitor, rows: HourFiguresQuerySet, slices: list[Slice]) -> Slice:
     """The sum of the slices by version; classes of a version are other rows, so F1 is of their sum."""
-    names = [name for name in Figures.__dataclass_fields__ if not name.startswith(("is_", "latency_us_max"))]
-    sums = {name: sum(getattr(each.figures, name) for each in slices) for name in names}
-    tasks = {
-        "is_classification": bool(slices) and all(each.figures.is_classification for each in slices),
-        "is_regression": bool(slices) and all(each.figures.is_regression for each in slices),
-    }
-    figures = Figures(**sums, **tasks)
+    figures = add_figures([each.figures for each in slices])
     classes = read_classes(rows, None)[None] if monitor.metric == Measure.F1 else {}
     return Slice(None, figures, measure(monitor.metric, figures, classes.values()))
+
+
+def add_figures(parts: Sequence[Figures]) -> Figures:
+    """Of all parts together: of the task that all have, else of none."""
+    names = [name for name in Figures.__dataclass_fields__ if not name.startswith(("is_", "latency_us_max"))]
+    sums = {name: sum(getattr(each, name) for each in parts) for name in names}
+    tasks = {
+        "is_classification": bool(parts) and all(each.is_classification for each in parts),
+        "is_regression": bool(parts) and all(each.is_regression for each in parts),
+    }
+    return Figures(**sums, **tasks)
+
+
+def read_attribute_slices(monitor: Monitor, rows: HourFiguresQuerySet, by_source: Sequence[Slice]) -> list[Slice]:
+    """The figures by group and by attribute or tag of the devices that answered, from those of their sources."""
+    figures = {part.key: part.figures for part in by_source}
+    members: defaultdict[str, set[int]] = defaultdict(set)
+    devices = Device.objects.filter(project=monitor.project_id)
+    labels = DeviceLabel.objects.filter(device__in=devices.filter(source__in=figures)).order_by("key", "value", "pk")
+    for key, value, source in labels.values_list("key", "value", "device__source_id")[:MAX_LABELS]:
+        members[f"{key}={value}" if value else key].add(source)
+    if members or devices.filter(source__in=figures).exists():
+        for group in DeviceGroup.objects.filter(project=monitor.project_id).order_by("name")[:MAX_GROUPS]:
+            inside = filter_devices(devices, monitor.project_id, group.query).filter(source__in=figures)
+            members[group.name] |= set(inside.values_list("source_id", flat=True))
+    classes = read_classes(rows, "source_id") if monitor.metric == Measure.F1 and members else {}
+    slices = []
+    for name, sources in members.items():
+        if not sources:
+            continue
+        total = add_figures([figures[source] for source in sorted(sources)])
+        merged = merge_classes([classes.get(source, {}) for source in sources])
+        slices.append(Slice(name, total, measure(monitor.metric, total, merged)))
+    return slices
+
+
+def merge_classes(parts: Iterable[Mapping[str, ClassTotals]]) -> Iterable[ClassTotals]:
+    merged: dict[str, ClassTotals] = {}
+    for part in parts:
+        for name, each in part.items():
+            into = merged.setdefault(name, ClassTotals())
+            into.predicted += each.predicted
+            into.labelled += each.labelled
+            into.correct += each.correct
+    return merged.values()
 
 
 def read_slices(monitor: Monitor, rows: HourFiguresQuerySet, by: str) -> list[Slice]:
@@ -91,15 +133,20 @@ def filter_hours(monitor: Monitor, since: datetime, until: datetime) -> HourFigu
     """The rows of a monitor's model, source or group of devices; shadows are compared elsewhere."""
     versions = ModelVersion.objects.filter(model=monitor.model_id).values("pk")
     rows = HourFigures.objects.filter(version__in=versions, hour__gte=since, hour__lt=until, is_shadow=False)
+    return rows.filter(**build_scope(monitor))
+
+
+def build_scope(monitor: Monitor) -> dict[str, Any]:
+    """What narrows rows of sources to a monitor's own: its source, or those of its group of devices as it is now."""
     if monitor.source_id:
-        return rows.filter(source=monitor.source_id)
+        return {"source": monitor.source_id}
     if monitor.group:
         group = DeviceGroup.objects.filter(project=monitor.project_id, name=monitor.group).first()
         if group is None:
             raise Invalid("This project has no group {name!r}.", name=monitor.group, field="group")
         devices = filter_devices(Device.objects.filter(project=monitor.project_id), monitor.project_id, group.query)
-        return rows.filter(source__in=devices.exclude(source=None).values("source_id"))
-    return rows
+        return {"source__in": devices.exclude(source=None).values("source_id")}
+    return {}
 
 
 def find_last_hour(monitor: Monitor, since: datetime) -> datetime | None:

@@ -14,7 +14,7 @@ from apps.fleet.monitoring import services
 from apps.fleet.monitoring.limits import RANGES
 from apps.fleet.monitoring.models import Monitor
 from apps.fleet.monitoring.serializers import MonitorRuleBody, NewMonitorBody
-from apps.fleet.monitoring.states import Certainty, Measure, Rule
+from apps.fleet.monitoring.states import Certainty, Correction, Measure, Rule
 from apps.ml.observations.models import ObservationSource
 from apps.ml.registry.models import Model
 from apps.platform.accounts.models import Project
@@ -32,6 +32,9 @@ RULE_FIELDS = (
     "min_count",
     "silence_hours",
     "cooldown_hours",
+    "watches_inputs",
+    "drift_alpha",
+    "drift_correction",
 )
 OPTIONAL = ("reference", "silence_hours")  # empty is null
 USUAL = {
@@ -43,6 +46,9 @@ USUAL = {
     "lag_hours": "0",
     "min_count": "100",
     "cooldown_hours": "24",
+    "watches_inputs": "true",
+    "drift_alpha": "0.01",
+    "drift_correction": Correction.HOLM.value,
 }
 
 
@@ -103,6 +109,27 @@ class RuleForm(FieldsForm):
             self.build_range("min_count", _("Labelled answers at least"), ""),
             self.build_range("silence_hours", _("Silence after"), hours, _("Empty: silence is no alarm.")),
             self.build_range("cooldown_hours", _("Cool-down"), hours, _("After an alarm was closed.")),
+            self.build_item(
+                "watches_inputs",
+                _("Watch inputs"),
+                control="select",
+                choices=[("true", _("yes")), ("false", _("no"))],
+                doc=_("Features against the training data, and the stream of errors."),
+            ),
+            self.build_item(
+                "drift_alpha",
+                _("False alarms of inputs"),
+                keys="decimal",
+                required=True,
+                doc=_("Probability in a window, over all features."),
+            ),
+            self.build_item(
+                "drift_correction",
+                _("Correction for many features"),
+                control="select",
+                choices=[(value, str(label)) for value, label in Correction.choices],
+                required=True,
+            ),
         ]
 
     def save(self, actor: Actor, monitor: Monitor) -> Monitor | None:
@@ -153,4 +180,6 @@ class MonitorForm(RuleForm):
 def format_value(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -8,13 +8,14 @@ from apps.core.errors import Invalid
 from apps.core.request_values import validate_choice
 from apps.fleet.monitoring.measures import is_lower_better
 from apps.fleet.monitoring.models import Monitor
-from apps.fleet.monitoring.states import Certainty, Measure, Rule
+from apps.fleet.monitoring.states import Certainty, Correction, Measure, Rule
 from apps.ml.observations.models import Task
 from apps.platform.accounts.validation import check_fields
 from deepseek.messages import N_
 
 MAX_HOURS = 2_160  # 90 days
 MAX_ERROR = 1e100
+MAX_ALPHA = 0.2
 RANGES = {
     "window_hours": (1, MAX_HOURS),
     "lag_hours": (0, MAX_HOURS),
@@ -22,7 +23,12 @@ RANGES = {
     "silence_hours": (1, MAX_HOURS),
     "cooldown_hours": (0, MAX_HOURS),
 }
-CHOICES = {"metric": Measure.values, "rule": Rule.values, "certainty": Certainty.values}
+CHOICES = {
+    "metric": Measure.values,
+    "rule": Rule.values,
+    "certainty": Certainty.values,
+    "drift_correction": Correction.values,
+}
 TASKS = {Measure.ACCURACY: Task.CLASSIFICATION, Measure.F1: Task.CLASSIFICATION, Measure.ERROR: Task.REGRESSION}
 
 
@@ -34,6 +40,8 @@ def check_monitor(monitor: Monitor) -> None:
         value = getattr(monitor, field)
         if value is not None and not low <= value <= high:
             raise build_range_error(field, value, f"{low} to {high}")
+    if not (math.isfinite(monitor.drift_alpha) and 0 < monitor.drift_alpha <= MAX_ALPHA):
+        raise build_range_error("drift_alpha", monitor.drift_alpha, f"above 0, at most {MAX_ALPHA:g}")
     check_limit(monitor)
     check_scope(monitor)
 

@@ -1,25 +1,19 @@
-"""The metric of a window with its interval of 95 %, from sums and counts alone, and the line that it must not cross."""
+"""The metric of a window with its interval of 95 %, and the rule on it: those of deepseek.drift, by the names here."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from apps.fleet.monitoring.models import Monitor
 from apps.fleet.monitoring.states import Certainty, Measure, Rule
-from apps.ml.observations.queries import Estimate, Figures, Z
+from apps.ml.observations.queries import Figures
+from deepseek.drift.accuracy import DropRule
+from deepseek.drift.estimates import ClassTotals, Estimate, estimate_macro_f1
 
 RECORDED_NAMES = {Measure.ACCURACY: "accuracy", Measure.F1: "f1_macro", Measure.ERROR: "mae"}
 """What a registered version calls the metric."""
-
-
-@dataclass(slots=True)
-class ClassTotals:
-    """How often a class was answered, how often it was the label, how often both."""
-
-    predicted: int = 0
-    labelled: int = 0
-    correct: int = 0
+BELOW_ONE = math.nextafter(1.0, 0.0)  # older planes took a limit of 1, which nothing is beyond
 
 
 def measure(metric: str, figures: Figures, classes: Iterable[ClassTotals] = ()) -> Estimate | None:
@@ -28,48 +22,28 @@ def measure(metric: str, figures: Figures, classes: Iterable[ClassTotals] = ()) 
         return figures.accuracy
     if metric == Measure.ERROR:
         return figures.absolute_error
-    return compute_macro_f1(classes) if figures.is_classification and figures.scored else None
-
-
-def compute_macro_f1(classes: Iterable[ClassTotals]) -> Estimate | None:
-    """The mean of F1 over the classes that were answered or the label.
-
-    F1 of a class is 2J / (1 + J), where J, the share of right answers among all that name the class, is a proportion;
-    so the interval follows from the binomial variance of J by the delta method, classes taken as independent. Answers
-    are counted with and without a label: those of each class are scaled to the share that is labelled.
-    """
-    rows = [each for each in classes if each.predicted or each.labelled]
-    predicted, labelled = sum(each.predicted for each in rows), sum(each.labelled for each in rows)
-    if not labelled:
-        return None
-    share = min(1.0, labelled / predicted) if predicted else 1.0
-    total = variance = 0.0
-    for each in rows:
-        union = max(each.correct, share * each.predicted) + each.labelled - each.correct
-        if not union:
-            continue
-        jaccard = min(1.0, each.correct / union)
-        total += 2 * jaccard / (1 + jaccard)
-        variance += (2 / (1 + jaccard) ** 2) ** 2 * jaccard * (1 - jaccard) / union
-    value, margin = total / len(rows), Z * math.sqrt(variance) / len(rows)
-    return Estimate(value, max(0.0, value - margin), min(1.0, value + margin))
+    estimate = estimate_macro_f1(classes) if figures.is_classification and figures.scored else None
+    return estimate if estimate and estimate.value is not None else None
 
 
 def is_lower_better(metric: str) -> bool:
     return metric == Measure.ERROR
 
 
-def compute_line(metric: str, rule: str, limit: float, reference: float) -> float:
-    """Where the metric is worse by the limit: relative 0.05 of 0.90 is 0.855, absolute 0.05 of 0.90 is 0.85."""
-    distance = abs(reference) * limit if rule == Rule.RELATIVE else limit
-    return reference + distance if is_lower_better(metric) else reference - distance
+def build_rule(monitor: Monitor) -> DropRule:
+    """The engine's rule. A reference is a value without an interval, so with the certainty of an interval the alarm is
+    that all of the window's lies beyond the line. Counts are compared before: a window with few has another verdict."""
+    return DropRule(
+        limit=monitor.limit if is_lower_better(monitor.metric) else min(monitor.limit, BELOW_ONE),
+        mode="relative" if monitor.rule == Rule.RELATIVE else "absolute",
+        better="lower" if is_lower_better(monitor.metric) else "higher",
+        min_count=0,
+        decide_by="interval" if monitor.certainty == Certainty.INTERVAL else "estimate",
+    )
 
 
-def is_beyond(metric: str, certainty: str, estimate: Estimate, line: float) -> bool:
-    """Whether the value, or its whole interval, is worse than the line."""
-    if is_lower_better(metric):
-        return (estimate.low if certainty == Certainty.INTERVAL else estimate.value) > line
-    return (estimate.high if certainty == Certainty.INTERVAL else estimate.value) < line
+def is_beyond(rule: DropRule, reference: float, estimate: Estimate) -> bool:
+    return rule.evaluate(Estimate.make_fixed(reference), estimate).verdict == "alarm"
 
 
 def find_recorded(metric: str, recorded: Iterable[Mapping[str, object]]) -> float | None:

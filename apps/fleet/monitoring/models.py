@@ -12,6 +12,8 @@ from apps.fleet.monitoring.states import (
     AlarmState,
     Cause,
     Certainty,
+    Correction,
+    DriftVerdict,
     Measure,
     MonitorState,
     Rule,
@@ -47,6 +49,9 @@ class Monitor(models.Model):
     min_count = models.PositiveIntegerField(default=100)  # labelled answers below which nothing is said
     silence_hours = models.PositiveIntegerField(null=True)  # null: silence is no cause
     cooldown_hours = models.PositiveIntegerField(default=24)  # after an alarm closed, until the next of its cause
+    watches_inputs = models.BooleanField(default=True)  # features against the training data, and the stream of errors
+    drift_alpha = models.FloatField(default=0.01)  # error probability of all features of a window, and of the risk
+    drift_correction = models.CharField(max_length=20, choices=Correction.choices, default=Correction.HOLM)
     state = models.CharField(max_length=10, choices=MonitorState.choices, default=MonitorState.ACTIVE)
     watched_from = models.DateTimeField()  # created or resumed: silence is counted from here
     evaluated_until = models.DateTimeField()  # the end of the last window that was evaluated
@@ -90,6 +95,36 @@ class Window(models.Model):
 
     def __str__(self) -> str:
         return f"{self.monitor_id} {self.until:%Y-%m-%dT%H} {self.verdict}"
+
+
+class DriftWindow(models.Model):
+    """How the features of the hours before `until` compare with the training data. Written once, never changed."""
+
+    monitor = models.ForeignKey(Monitor, models.CASCADE, related_name="drift_windows", db_index=False)
+    until = models.DateTimeField()
+    verdict = models.CharField(max_length=10, choices=DriftVerdict.choices)  # of the feature that drifted most
+    rows = models.BigIntegerField()
+    drifted = models.IntegerField()  # features that moved or changed
+    features = models.JSONField()  # FeatureDrift.to_dict of the engine, the most drifted first
+    version = models.ForeignKey(ModelVersion, models.PROTECT, null=True, related_name="+", db_index=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["monitor", "until"], name="drift_window_once")]
+
+    def __str__(self) -> str:
+        return f"{self.monitor_id} {self.until:%Y-%m-%dT%H} {self.verdict}"
+
+
+class ErrorStream(models.Model):
+    """The states of the detectors on the errors of a monitor, after the hours before `until`: each hour counts once."""
+
+    monitor = models.OneToOneField(Monitor, models.CASCADE, related_name="error_stream")
+    until = models.DateTimeField()
+    adwin = models.JSONField(null=True)
+    risk = models.JSONField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.monitor_id} {self.until:%Y-%m-%dT%H}"
 
 
 class AlarmQuerySet(models.QuerySet["Alarm"]):

@@ -8,11 +8,13 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from apps.core.messages import translate_message
 from apps.fleet.monitoring import queries
-from apps.fleet.monitoring.evidence import describe_sources, describe_versions
-from apps.fleet.monitoring.figures import filter_hours, read_slices
-from apps.fleet.monitoring.models import Alarm, Monitor, Window
-from apps.fleet.monitoring.states import AlarmState, Measure, MonitorState, Rule, Verdict
+from apps.fleet.monitoring.evidence import describe_slice, describe_sources, describe_versions, rank_slice
+from apps.fleet.monitoring.figures import filter_hours, read_attribute_slices, read_slices
+from apps.fleet.monitoring.models import Alarm, DriftWindow, Monitor, Window
+from apps.fleet.monitoring.states import AlarmState, Cause, DriftVerdict, Measure, MonitorState, Rule, Verdict
+from apps.ml.observations.models import ObservationSource
 from apps.ml.observations.presenters import PERIODS
 
 STATE_COLOURS = {AlarmState.OPEN: "failed", AlarmState.ACKNOWLEDGED: "held", AlarmState.CLOSED: "succeeded"}
@@ -22,6 +24,15 @@ VERDICT_COLOURS = {
     Verdict.FEW: "queued",
     Verdict.NO_REFERENCE: "queued",
 }
+DRIFT_STATES = {
+    DriftVerdict.STABLE: "pass",
+    DriftVerdict.MOVED: "warn",
+    DriftVerdict.CHANGED: "fail",
+    DriftVerdict.UNKNOWN: "queued",
+}
+DRIFT_CAUSES = (Cause.INPUTS, Cause.ERRORS, Cause.RISK)
+DISTANCE_NAMES = {"ks": "KS", "chi_square": "V"}
+LISTED_ATTRIBUTES = 20
 DEFAULT_PERIOD = "7d"
 Row = dict[str, Any]
 
@@ -124,13 +135,52 @@ def scale_value(value: float | None, scale: int) -> float | None:
 def build_slices(monitor: Monitor, window: Window | None) -> Row:
     """The last window by version and by source, the worst first; none before the first."""
     if window is None:
-        return {"versions": [], "sources": []}
+        return {"versions": [], "sources": [], "attributes": []}
     begins = window.until - timedelta(hours=monitor.window_hours)
     rows = filter_hours(monitor, begins, window.until)
+    by_source = read_slices(monitor, rows, "source_id")
+    attributes = read_attribute_slices(monitor, rows, by_source)
+    attributes.sort(key=lambda part: rank_slice(monitor, part))
+    described = [{"attribute": part.key, **describe_slice(part)} for part in attributes[:LISTED_ATTRIBUTES]]
     return {
         "versions": format_slices(monitor.metric, describe_versions(monitor, read_slices(monitor, rows, "version_id"))),
-        "sources": format_slices(monitor.metric, describe_sources(monitor, read_slices(monitor, rows, "source_id"))),
+        "sources": format_slices(monitor.metric, describe_sources(monitor, by_source)),
+        "attributes": format_slices(monitor.metric, described),
     }
+
+
+def describe_drift(window: DriftWindow | None) -> Row | None:
+    """The features of a window, the most drifted first; their tests by name."""
+    if window is None:
+        return None
+    return {
+        "window": window,
+        "state": DRIFT_STATES[DriftVerdict(window.verdict)],
+        "word": window.get_verdict_display(),
+        "features": format_features(window.features),
+    }
+
+
+def format_features(features: Sequence[Mapping[str, Any]]) -> list[Row]:
+    labels = dict(DriftVerdict.choices)
+    return [
+        {
+            **feature,
+            "state": DRIFT_STATES[DriftVerdict(feature["verdict"])],
+            "word": labels[DriftVerdict(feature["verdict"])],
+            "text": translate_message(feature),
+            "by_test": {test["name"]: test for test in feature.get("tests") or ()},
+            "distance": find_distance(feature),
+        }
+        for feature in features
+    ]
+
+
+def find_distance(feature: Mapping[str, Any]) -> Row | None:
+    """The distance of the distributions: KS of a number, Cramer's V of a category."""
+    name = "ks" if feature.get("kind") == "number" else "chi_square"
+    test = next((test for test in feature.get("tests") or () if test["name"] == name), None)
+    return {"name": DISTANCE_NAMES[name], **test} if test else None
 
 
 def format_slices(metric: str, slices: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -146,6 +196,8 @@ def format_slices(metric: str, slices: Sequence[Mapping[str, Any]]) -> list[Row]
 def describe_evidence(alarm: Alarm) -> Row:
     """What the page of an alarm shows: from its evidence alone."""
     evidence, metric = alarm.evidence, alarm.monitor.metric
+    if alarm.cause in DRIFT_CAUSES:
+        return describe_drift_evidence(alarm)
     if "whole" not in evidence:
         return {"is_silence": True, "hours": evidence.get("hours"), "limit": evidence.get("limit")}
     overall = evidence["whole"]
@@ -159,6 +211,33 @@ def describe_evidence(alarm: Alarm) -> Row:
         "until": datetime.fromisoformat(evidence["window"]["until"]),
         "versions": format_slices(metric, evidence["by_version"]),
         "sources": format_slices(metric, evidence["by_source"]),
+    }
+
+
+def describe_drift_evidence(alarm: Alarm) -> Row:
+    """Of features, or of errors: from the evidence alone."""
+    evidence = alarm.evidence
+    names = dict(
+        ObservationSource.objects.filter(
+            pk__in=[each["source"] for each in evidence.get("by_source") or ()]
+        ).values_list("pk", "name")
+    )
+    labels = dict(DriftVerdict.choices)
+    return {
+        "is_drift": True,
+        "drift": evidence,
+        "features": format_features(evidence.get("features") or ()),
+        "drift_sources": [
+            {
+                **each,
+                "name": names.get(each["source"], each["source"]),
+                "state": DRIFT_STATES[DriftVerdict(each["verdict"])],
+                "word": labels[DriftVerdict(each["verdict"])],
+            }
+            for each in evidence.get("by_source") or ()
+        ],
+        "since": datetime.fromisoformat(evidence["window"]["since"]),
+        "until": datetime.fromisoformat(evidence["window"]["until"]),
     }
 
 

@@ -11,8 +11,8 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.core.request_values import validate_choice
-from apps.fleet.monitoring.models import Alarm, AlarmQuerySet, Monitor, MonitorQuerySet, Window
-from apps.fleet.monitoring.states import AlarmState, MonitorState, Verdict
+from apps.fleet.monitoring.models import Alarm, AlarmQuerySet, DriftWindow, Monitor, MonitorQuerySet, Window
+from apps.fleet.monitoring.states import AlarmState, DriftVerdict, MonitorState, Verdict
 from apps.platform.accounts.models import Project
 
 MAX_ID = 2**63 - 1
@@ -39,6 +39,13 @@ def list_windows(monitor: Monitor, *, verdict: str = "") -> QuerySet[Window]:
     """The windows of a monitor that the caller may see, to be paged by `-until`; Invalid for an unknown verdict."""
     validate_choice("verdict", verdict, Verdict.values)
     rows = Window.objects.filter(monitor=monitor).select_related("version")
+    return rows.filter(verdict=verdict) if verdict else rows
+
+
+def list_drift_windows(monitor: Monitor, *, verdict: str = "") -> QuerySet[DriftWindow]:
+    """How the features of a monitor that the caller may see have drifted, to be paged by `-until`."""
+    validate_choice("verdict", verdict, DriftVerdict.values)
+    rows = DriftWindow.objects.filter(monitor=monitor).select_related("version")
     return rows.filter(verdict=verdict) if verdict else rows
 
 

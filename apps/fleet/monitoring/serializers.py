@@ -6,12 +6,13 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.fleet.monitoring.models import Alarm, Monitor, Window
-from apps.fleet.monitoring.states import Certainty, Measure, Rule
+from apps.fleet.monitoring.models import Alarm, DriftWindow, Monitor, Window
+from apps.fleet.monitoring.states import Certainty, Correction, Measure, Rule
 
 LIMIT_HELP = "Worse by more than so much of the reference (relative), or than so much (absolute) is an alarm."
 REFERENCE_HELP = "null: what the version that answers was registered with."
 LAG_HELP = "Labels are waited for so long: a window ends so many hours ago."
+ALPHA_HELP = "Error probability of all features of a window together, and of the bound on the risk."
 SILENCE_HELP = "No answer for so many hours is an alarm; null: it is none."
 
 
@@ -38,6 +39,9 @@ class MonitorSerializer(serializers.ModelSerializer[Monitor]):
             "min_count",
             "silence_hours",
             "cooldown_hours",
+            "watches_inputs",
+            "drift_alpha",
+            "drift_correction",
             "state",
             "evaluated_until",
             "next_at",
@@ -71,6 +75,18 @@ class WindowSerializer(serializers.ModelSerializer[Window]):
             "count": {"help_text": "Labelled answers that could be compared."},
             "line": {"help_text": "Beyond it the value is worse."},
         }
+
+
+class DriftWindowSerializer(serializers.ModelSerializer[DriftWindow]):
+    version = serializers.IntegerField(
+        source="version.number", default=None, allow_null=True, help_text="With the most rows."
+    )
+
+    class Meta:
+        model = DriftWindow
+        fields = ["until", "verdict", "rows", "drifted", "features", "version"]
+        read_only_fields = fields
+        extra_kwargs = {"features": {"help_text": "The most drifted first, each with its tests."}}
 
 
 class AlarmSerializer(serializers.ModelSerializer[Alarm]):
@@ -120,6 +136,13 @@ class MonitorRuleBody(serializers.Serializer[Any]):
     min_count = serializers.IntegerField(required=False, help_text="Labelled answers below which nothing is said.")
     silence_hours = serializers.IntegerField(required=False, allow_null=True, help_text=SILENCE_HELP)
     cooldown_hours = serializers.IntegerField(required=False, help_text="After an alarm was closed.")
+    watches_inputs = serializers.BooleanField(
+        required=False, help_text="Features against the training data, and the stream of errors."
+    )
+    drift_alpha = serializers.FloatField(required=False, help_text=ALPHA_HELP)
+    drift_correction = serializers.ChoiceField(
+        Correction.choices, required=False, help_text="Of the p-values of many features."
+    )
 
 
 class NewMonitorBody(MonitorRuleBody):

@@ -34,6 +34,9 @@ class Cause(models.TextChoices):
 
     DROP = "drop", _("Metric beyond its line")
     SILENCE = "silence", _("Silence")
+    INPUTS = "inputs", _("Input drift")
+    ERRORS = "errors", _("Errors have risen")  # ADWIN on the stream of errors
+    RISK = "risk", _("Risk beyond its line")  # its bound holds at all times at once
 
 
 class Measure(models.TextChoices):
@@ -65,3 +68,19 @@ class Verdict(models.TextChoices):
     WORSE = "worse", _("Worse")  # beyond the line
     FEW = "few", _("Too few labels")
     NO_REFERENCE = "no_reference", _("No reference")  # the version that answered records no such metric
+
+
+class Correction(models.TextChoices):
+    """How p-values of many features are corrected."""
+
+    HOLM = "holm", _("Holm: any false alarm")
+    BENJAMINI_HOCHBERG = "benjamini_hochberg", _("Benjamini-Hochberg: share of false ones")
+
+
+class DriftVerdict(models.TextChoices):
+    """What became of the features of one window; of one feature likewise."""
+
+    STABLE = "stable", pgettext_lazy("drift", "stable")
+    MOVED = "moved", pgettext_lazy("drift", "moved")
+    CHANGED = "changed", pgettext_lazy("drift", "changed")
+    UNKNOWN = "unknown", pgettext_lazy("drift", "unknown")  # too few rows, or no reference

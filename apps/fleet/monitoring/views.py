@@ -62,6 +62,7 @@ def render_monitor(
         "filters": [presenters.build_period_filter(period)],
         "chart": presenters.build_chart(monitor, windows),
         **presenters.build_slices(monitor, last),
+        "inputs": presenters.describe_drift(queries.list_drift_windows(monitor).order_by("-until").first()),
         "alarms": presenters.list_alarm_rows(page.items),
         "page": page,
         "form": form,

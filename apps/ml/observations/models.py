@@ -198,3 +198,42 @@ class ObservationPart(models.Model):
     @property
     def project_id(self) -> int:
         return self.source.project_id
+
+
+class FeatureReference(models.Model):
+    """What the live features of a version are compared with: the layout that they are counted by, and the profile of
+    the training data, both as the engine wrote them."""
+
+    version = models.ForeignKey(ModelVersion, models.CASCADE, related_name="feature_references", db_index=False)
+    report = models.CharField(max_length=64)  # digest of the quality report that it was made of
+    layout_digest = models.CharField(max_length=64)
+    layout = models.TextField()  # JSON: plane/drift-layout/v1
+    profile = models.TextField()  # JSON: plane/drift-profile/v1
+    features = models.IntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["version", "report"], name="observation_reference_once")]
+
+    def __str__(self) -> str:
+        return f"{self.version_id} {self.layout_digest[:12]}"
+
+
+class FeatureProfile(models.Model):
+    """The features of one part, source, version and hour, counted by the layout of the version's reference. Profiles of
+    one layout add up: those of an hour, of a source, of a group of devices."""
+
+    source = models.ForeignKey(ObservationSource, models.PROTECT, related_name="+", db_index=False)
+    version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="+", db_index=False)
+    hour = models.DateTimeField()
+    part_key = models.BigIntegerField()  # of the part, which goes earlier than its counts
+    layout_digest = models.CharField(max_length=64)
+    rows = models.BigIntegerField()
+    profile = models.TextField()  # JSON: plane/drift-profile/v1
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["part_key", "version"], name="observation_profile_once")]
+        indexes = [models.Index(fields=["version", "hour"], name="observation_profile_by_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.source_id} {self.hour:%Y-%m-%dT%H} {self.rows}"

@@ -20,6 +20,7 @@ from apps.ml.observations.models import ObservationSource, Task
 from apps.ml.observations.queries import Figures, Group, Period
 from apps.ml.observations.services.batches import HOUR, floor_hour
 from apps.platform.accounts.models import Project
+from deepseek.drift.estimates import Estimate
 
 DAY = timedelta(days=1)
 PERIODS = {"1d": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "90d": 90 * DAY}
@@ -192,9 +193,7 @@ def build_quality_chart(lines: Mapping[str, Sequence[Group]], task: str) -> dict
                 "label": label,
                 "short": shorten(label, lines),
                 "points": [(at, scale * metric.value) for at, metric in defined],
-                "band": [(at, scale * metric.low, scale * metric.high) for at, metric in defined]
-                if len(defined) > 1
-                else [],
+                "band": build_band(defined, scale),
             }
         )
     if not any(line["points"] for line in series):
@@ -214,11 +213,21 @@ def build_quality_chart(lines: Mapping[str, Sequence[Group]], task: str) -> dict
 def describe_quality(figures: Figures) -> str:
     """The interval in words, "" where there is none."""
     quality = figures.quality
-    if quality is None:
+    if quality is None or quality.low is None or quality.high is None:
         return ""
     if figures.is_classification:
         return _("%(low)s to %(high)s %%") % {"low": f"{100 * quality.low:.1f}", "high": f"{100 * quality.high:.1f}"}
     return _("%(low)s to %(high)s") % {"low": f"{quality.low:.4g}", "high": f"{quality.high:.4g}"}
+
+
+def build_band(points: Sequence[tuple[float, Estimate]], scale: float) -> list[tuple[float, float, float]]:
+    """The intervals of a line, without those of one row alone, which has none."""
+    band = [
+        (at, scale * estimate.low, scale * estimate.high)
+        for at, estimate in points
+        if estimate.low is not None and estimate.high is not None
+    ]
+    return band if len(band) > 1 else []
 
 
 def build_commands(base: str, project: Project, source: ObservationSource) -> list[str]:

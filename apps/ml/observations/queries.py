@@ -1,7 +1,7 @@
 """What pages, rollouts and monitors read of observations: sources, and the figures of a period. None reads rows.
 
     figures = get_period_figures(actor, project, Period(since, until), source="wti", model="wti-forecaster", version=3)
-    figures.accuracy          # Estimate(value, low, high) or None: a classification
+    figures.accuracy          # Estimate(value, low, high, count) or None: a classification
     figures.absolute_error    # likewise: a regression
     figures.predictions, figures.labelled, figures.labelled_share, figures.error_rate
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -34,10 +34,10 @@ from apps.ml.observations.models import (
     Task,
 )
 from apps.platform.accounts.models import Project
+from deepseek.drift.estimates import Estimate, estimate_mean, estimate_share
 from deepseek.messages import N_
 from deepseek.observations.spec import FIRST_YEAR, LAST_YEAR, check_year
 
-Z = 1.959963984540054  # of 95 %
 MAX_GROUPS = 2_000  # that one answer lists
 SUMS = (
     "predictions",
@@ -67,15 +67,6 @@ class Period:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its interval of 95 %."""
-
-    value: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What was counted of one group."""
@@ -100,24 +91,20 @@ class Figures:
     @property
     def accuracy(self) -> Estimate | None:
         """The share of labelled predictions that were right, with Wilson's interval."""
-        return compute_wilson(self.correct, self.scored) if self.is_classification and self.scored else None
+        return estimate_share(self.correct, self.scored) if self.is_classification and self.scored else None
 
     @property
     def error_rate(self) -> float | None:
         accuracy = self.accuracy
-        return None if accuracy is None else 1 - accuracy.value
+        return None if accuracy is None else (self.scored - self.correct) / self.scored
 
     @property
     def absolute_error(self) -> Estimate | None:
-        """The mean absolute error, with the interval of a mean."""
+        """The mean absolute error, with Student's interval; of one row alone there is none."""
         if not self.is_regression or not self.scored:
             return None
-        mean = self.error_sum / self.scored
-        if self.scored < 2:
-            return Estimate(mean, mean, mean)
-        variance = max(0.0, self.error_square_sum / self.scored - mean * mean) * self.scored / (self.scored - 1)
-        margin = Z * math.sqrt(variance / self.scored)
-        return Estimate(mean, max(0.0, mean - margin), mean + margin)
+        estimate = estimate_mean(self.scored, self.error_sum, self.error_square_sum)
+        return estimate if estimate.low is None else replace(estimate, low=max(0.0, estimate.low))
 
     @property
     def rmse(self) -> float | None:
@@ -152,14 +139,6 @@ class Group:
     version: int | None = None
     variant: str | None = None
     source: str | None = None
-
-
-def compute_wilson(hits: int, rows: int) -> Estimate:
-    """Wilson's score interval (1927), which holds at 0 and at 1 too."""
-    p = hits / rows
-    centre = (p + Z * Z / (2 * rows)) / (1 + Z * Z / rows)
-    margin = Z / (1 + Z * Z / rows) * math.sqrt(p * (1 - p) / rows + Z * Z / (4 * rows * rows))
-    return Estimate(p, max(0.0, centre - margin), min(1.0, centre + margin))
 
 
 # -- sources --------------------------------------------------------------------------------------------------------

@@ -213,12 +213,14 @@ ON_THE_PLANE = """
     release_key.revoke                     --- --- --O  -
     release_key.publish                    --- --- --O  -
     observation.seal                       --- --- W--  -
+    observation.store_reference            --- --- W--  -
     observation.purge                      --- --- W--  -
     endpoint.follow                        --- --- -D-  -
     endpoint.report                        --- --- W--  -
     device.expire_assignments              --- --- -D-  -
     rollout.drive                          --- --- -D-  -
     monitor.evaluate                       --- --- -D-  -
+    monitor.evaluate_drift                 --- --- W--  -
     recall.advance                         --- --- -D-  -
     run.judge                              --- --- -DO  -
     queue.sample                           --- --- -D-  -

@@ -7,11 +7,14 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import f1_score
 
 from deepseek.drift.accuracy import DropRule, compute_difference_interval, compute_ratio_interval
 from deepseek.drift.estimates import (
     NOTHING,
+    ClassTotals,
     Estimate,
+    compute_student_quantile,
     estimate_f1,
     estimate_macro_f1,
     estimate_mean,
@@ -121,16 +124,43 @@ def test_f1_of_one_class():
 
 
 def test_macro_f1_varies_as_its_interval_says():
-    shares = np.array([[0.5, 0.05], [0.1, 0.35]])
-    random = np.random.default_rng(3)
-    tables = random.multinomial(2_000, shares.ravel(), 4_000).reshape(-1, 2, 2)
+    """The counts of classes do not say how their errors go together: the interval is up to half too wide or narrow."""
+    shares = np.array([[0.4, 0.05, 0.03], [0.06, 0.2, 0.02], [0.04, 0.02, 0.18]])
+    tables = np.random.default_rng(3).multinomial(2_000, shares.ravel(), 4_000).reshape(-1, 3, 3)
     right, labels, answers = np.diagonal(tables, axis1=1, axis2=2), tables.sum(2), tables.sum(1)
-    spread = (2 * right / (labels + answers)).mean(1).std()
-    estimate = estimate_macro_f1((shares * 2_000).round().astype(int).tolist())
-    assert (estimate.high - estimate.low) / 2 / stats.norm.ppf(0.975) == pytest.approx(spread, rel=0.05)
-    one_class = estimate_macro_f1([[500, 0], [0, 0]])
+    values = (2 * right / (labels + answers)).mean(1)
+    expected = (shares * 2_000).round().astype(int)
+    totals = zip(expected.sum(0).tolist(), expected.sum(1).tolist(), np.diag(expected).tolist(), strict=True)
+    estimate = estimate_macro_f1(ClassTotals(*total) for total in totals)
+    assert estimate.value == pytest.approx(values.mean(), abs=2e-3)
+    half = (estimate.high - estimate.low) / 2 / stats.norm.ppf(0.975)
+    assert values.std() * 0.7 < half < values.std() * 1.5
+    one_class = estimate_macro_f1([ClassTotals(500, 500, 500)])
     assert (one_class.value, one_class.high) == (1.0, 1.0)
     assert one_class.low < 1
+    assert estimate_macro_f1([ClassTotals(5, 0, 0)]) == NOTHING
+
+
+def test_student_quantiles():
+    freedoms = [1, 2, 3, 4, 7, 30, 99, 100, 101, 1_000, 10**7]
+    found = [compute_student_quantile(level, freedom) for level in (0.8, 0.95, 0.999) for freedom in freedoms]
+    expected = [stats.t.ppf(0.5 + level / 2, freedom) for level in (0.8, 0.95, 0.999) for freedom in freedoms]
+    assert found == pytest.approx(expected, rel=1e-8)
+
+
+def test_macro_f1_is_that_of_the_rows():
+    labels, answers = ["a"] * 60 + ["b"] * 30 + ["c"] * 10, ["a"] * 50 + ["b"] * 30 + ["c"] * 5 + ["a"] * 15
+    totals = []
+    for name in "abc":
+        both = sum(right == given == name for right, given in zip(labels, answers, strict=True))
+        totals.append(ClassTotals(answers.count(name), labels.count(name), both))
+    estimate = estimate_macro_f1(totals)
+    assert estimate.value == pytest.approx(f1_score(labels, answers, average="macro"))
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_answers_without_a_label_do_not_lower_f1():
+    assert estimate_macro_f1([ClassTotals(200, 50, 50), ClassTotals(200, 50, 50)]).value == pytest.approx(1)
 
 
 def test_bad_counts_are_named():
@@ -138,7 +168,7 @@ def test_bad_counts_are_named():
         lambda: estimate_share(-1, 10),
         lambda: estimate_share(11, 10),
         lambda: estimate_mean(3, math.nan, 1.0),
-        lambda: estimate_macro_f1([[1, 2]]),
+        lambda: estimate_macro_f1([ClassTotals(1, 2, -1)]),
     ):
         with pytest.raises(EngineError):
             call()

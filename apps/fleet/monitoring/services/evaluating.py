@@ -17,7 +17,7 @@ from apps.core.errors import PlaneError
 from apps.core.policy import require
 from apps.fleet.monitoring.evidence import build_drop_evidence, build_silence_evidence
 from apps.fleet.monitoring.figures import WindowFigures, filter_hours, find_last_hour, find_reference, read_window
-from apps.fleet.monitoring.measures import compute_line, is_beyond
+from apps.fleet.monitoring.measures import build_rule, is_beyond
 from apps.fleet.monitoring.models import Monitor, Window
 from apps.fleet.monitoring.services.alarms import (
     close_if_over,
@@ -113,17 +113,17 @@ def build_window(monitor: Monitor, found: WindowFigures, until: datetime) -> Win
     window.version_id = busiest
     window.reference = find_reference(monitor, busiest)
     if window.reference is not None:
-        window.line = compute_line(monitor.metric, monitor.rule, monitor.limit, window.reference)
+        window.line = build_rule(monitor).compute_threshold(window.reference)
     estimate = overall.estimate
     if estimate is None:
         return window
     window.value, window.low, window.high = estimate.value, estimate.low, estimate.high
     if window.count < monitor.min_count:
         return window
-    if window.line is None:
+    if window.reference is None:
         window.verdict = Verdict.NO_REFERENCE
     else:
-        worse = is_beyond(monitor.metric, monitor.certainty, estimate, window.line)
+        worse = is_beyond(build_rule(monitor), window.reference, estimate)
         window.verdict = Verdict.WORSE if worse else Verdict.GOOD
     return window
 

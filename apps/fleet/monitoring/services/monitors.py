@@ -35,6 +35,9 @@ FIELDS = (
     "min_count",
     "silence_hours",
     "cooldown_hours",
+    "watches_inputs",
+    "drift_alpha",
+    "drift_correction",
 )
 """What may change. Another model, metric or source is another monitor: its windows would not be comparable."""
 

@@ -4,6 +4,7 @@ from apps.ml.observations.services.batches import BatchResult
 from apps.ml.observations.services.datasets import create_dataset_version
 from apps.ml.observations.services.labels import record_labels
 from apps.ml.observations.services.predictions import record_predictions
+from apps.ml.observations.services.references import store_feature_reference
 from apps.ml.observations.services.retention import purge_observations
 from apps.ml.observations.services.sealing import seal_observations
 from apps.ml.observations.services.sources import create_source, update_source
@@ -16,5 +17,6 @@ __all__ = [
     "record_labels",
     "record_predictions",
     "seal_observations",
+    "store_feature_reference",
     "update_source",
 ]

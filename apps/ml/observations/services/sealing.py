@@ -10,13 +10,13 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
-from typing import IO
+from typing import IO, Any
 
 from django.conf import settings
 from django.db import transaction
@@ -28,7 +28,15 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import StaleState, Unavailable
 from apps.core.policy import require
 from apps.data.datasets.bounded_process import ProcessLimits, get_child_path, stream_to_module
-from apps.ml.observations.models import Landing, ObservationPart, ObservationSource
+from apps.ml.observations.models import (
+    FeatureProfile,
+    FeatureReference,
+    HourFigures,
+    Landing,
+    ObservationPart,
+    ObservationSource,
+    PartKind,
+)
 from apps.ml.observations.services.batches import HOUR
 from apps.ml.observations.services.sources import lock_source
 from apps.platform.artifacts.bulk_sql import Stored, hold_many, split_into_batches
@@ -57,6 +65,24 @@ class LandedHour:
     source_id: int
     hour: datetime
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class CountedFeatures:
+    """The profile of the features of one version in a part, as the packer counted it."""
+
+    version_id: int
+    layout_digest: str
+    rows: int
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part whose file is in the store and that no row names yet."""
+
+    stored: Stored
+    features: list[CountedFeatures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,27 +203,58 @@ def seal_parts(actor: Actor, source_id: int, parts: Sequence[PartRows]) -> int:
     return len(parts)
 
 
-def store_parts(source: ObservationSource, parts: Sequence[PartRows]) -> list[Stored]:
+def store_parts(source: ObservationSource, parts: Sequence[PartRows]) -> list[StoredPart]:
     """Write the files of these parts. Raises StaleState where some of their rows have gone, Unavailable where the
     files could not be written."""
     with ExitStack() as stack:
         files: list[IO[bytes]] = [
             stack.enter_context(tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)) for _ in parts
         ]
-        answer = stream_to_module(PACKER, [], iterate_lines(source, parts, files), *files, limits=LIMITS)
+        references = load_references(source, parts)
+        lines = iterate_lines(source, parts, files, references)
+        answer = stream_to_module(PACKER, [], lines, *files, limits=LIMITS)
         if answer.document is None or [part["rows"] for part in answer.document["parts"]] != [p.rows for p in parts]:
             raise Unavailable(
                 "The observations could not be written to files.",
                 code="seal_failed",
                 hint=N_("They are kept as they came, and it is tried again: the log of the web or worker says why."),
             )
-        return [store_part(source, part, file) for part, file in zip(parts, files, strict=True)]
+        by_name = {(each.version.model.name, each.version.number): each for each in references}
+        return [
+            StoredPart(store_part(source, part, file), read_counted(written.get("profiles") or (), by_name))
+            for part, file, written in zip(parts, files, answer.document["parts"], strict=True)
+        ]
 
 
-def iterate_lines(source: ObservationSource, parts: Sequence[PartRows], files: Sequence[IO[bytes]]) -> Iterator[bytes]:
+def load_references(source: ObservationSource, parts: Sequence[PartRows]) -> list[FeatureReference]:
+    """The newest reference of each version that answered in the hours of these parts."""
+    hours = {part.landed.hour for part in parts if part.landed.kind == PartKind.PREDICTIONS}
+    versions = HourFigures.objects.filter(source=source, hour__in=hours, is_shadow=False).values("version")
+    rows = FeatureReference.objects.filter(version__in=versions).select_related("version__model").order_by("pk")
+    return list({each.version_id: each for each in rows}.values())
+
+
+def read_counted(
+    profiles: Iterable[tuple[str, int, dict[str, Any]]], references: Mapping[tuple[str, int], FeatureReference]
+) -> list[CountedFeatures]:
+    return [
+        CountedFeatures(references[model, version].version_id, profile["layout"], profile["rows"], json.dumps(profile))
+        for model, version, profile in profiles
+    ]
+
+
+def iterate_lines(
+    source: ObservationSource,
+    parts: Sequence[PartRows],
+    files: Sequence[IO[bytes]],
+    references: Sequence[FeatureReference],
+) -> Iterator[bytes]:
     """What the packer reads. Raises StaleState where some of the rows have gone."""
+    layouts = [(each.version.model.name, each.version.number, json.loads(each.layout)) for each in references]
     for part, file in zip(parts, files, strict=True):
-        header = {"kind": part.landed.kind, "rows": part.rows, "out": get_child_path(file)}
+        header: dict[str, Any] = {"kind": part.landed.kind, "rows": part.rows, "out": get_child_path(file)}
+        if layouts and part.landed.kind == PartKind.PREDICTIONS:
+            header["layouts"] = layouts
         yield f"{json.dumps(header)}\n".encode()
         left = len(part.ids)
         for payload in Landing.objects.filter(pk__in=part.ids).order_by("pk").values_list("payload", flat=True):
@@ -222,7 +279,7 @@ def store_part(source: ObservationSource, part: PartRows, file: IO[bytes]) -> St
 
 
 def register_parts(
-    actor: Actor, source: ObservationSource, parts: Sequence[PartRows], stored: Sequence[Stored]
+    actor: Actor, source: ObservationSource, parts: Sequence[PartRows], stored: Sequence[StoredPart]
 ) -> None:
     """Let the files take the place of the landed rows. Raises StaleState where any of these have gone."""
     with transaction.atomic():
@@ -231,12 +288,29 @@ def register_parts(
         gone, _ = Landing.objects.filter(pk__in=ids).delete()
         if gone != len(ids):
             raise build_stale_error(source)
-        hold_many(actor=actor, project=source.project, stored=stored)
-        ObservationPart.objects.bulk_create(
+        hold_many(actor=actor, project=source.project, stored=[item.stored for item in stored])
+        rows = ObservationPart.objects.bulk_create(
             ObservationPart(
-                source=source, hour=part.landed.hour, kind=part.landed.kind, artifact_id=item.digest, rows=part.rows
+                source=source,
+                hour=part.landed.hour,
+                kind=part.landed.kind,
+                artifact_id=item.stored.digest,
+                rows=part.rows,
             )
             for part, item in zip(parts, stored, strict=True)
+        )
+        FeatureProfile.objects.bulk_create(
+            FeatureProfile(
+                source=source,
+                version_id=counted.version_id,
+                hour=row.hour,
+                part_key=row.pk,
+                layout_digest=counted.layout_digest,
+                rows=counted.rows,
+                profile=counted.profile,
+            )
+            for row, item in zip(rows, stored, strict=True)
+            for counted in item.features
         )
         hours = [part.landed.hour for part in parts]
         record(
@@ -249,5 +323,5 @@ def register_parts(
                 "first_hour": min(hours).isoformat(),
                 "last_hour": max(hours).isoformat(),
             },
-            digests={"parts": sha256_hex("".join(f"{item.digest}\n" for item in stored))},
+            digests={"parts": sha256_hex("".join(f"{item.stored.digest}\n" for item in stored))},
         )

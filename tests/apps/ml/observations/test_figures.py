@@ -8,11 +8,11 @@ from apps.core.errors import Invalid, NotFound
 from apps.ml.observations.models import ObservationSource
 from apps.ml.observations.queries import (
     Period,
-    compute_wilson,
     get_period_figures,
     list_class_counts,
     list_figures,
 )
+from deepseek.drift.estimates import estimate_share
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -20,13 +20,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.services]
 @pytest.fixture
 def period(hour):
     return Period(hour - timedelta(hours=3), hour + timedelta(hours=1))
-
-
-def test_wilson_holds_at_the_ends():
-    low = compute_wilson(0, 10)
-    assert (low.value, low.low, round(low.high, 4)) == (0.0, 0.0, 0.2775)
-    middle = compute_wilson(80, 100)
-    assert (round(middle.low, 4), round(middle.high, 4)) == (0.7112, 0.8666)
 
 
 def test_a_classification(predict, label, actor_for, viewer, project, period, hour):
@@ -37,7 +30,7 @@ def test_a_classification(predict, label, actor_for, viewer, project, period, ho
     who = actor_for(viewer)
     total = get_period_figures(who, project, period, source="live")
     assert (total.predictions, total.labelled, total.correct, total.latency_ms) == (4, 3, 2, 4.0)
-    assert total.accuracy == compute_wilson(2, 3)
+    assert total.accuracy == estimate_share(2, 3)
     assert (total.error_rate, total.absolute_error) == (pytest.approx(1 / 3), None)
     groups = list_figures(who, project, period, by="version", source="live")
     assert [(group.version, group.figures.predictions) for group in groups] == [(1, 3), (2, 1)]
