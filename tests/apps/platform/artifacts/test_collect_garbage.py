@@ -25,6 +25,9 @@ NOW = timedelta(0)
 
 # Every column that holds a digest without a foreign key, and why no artifact is lost for it.
 DIGEST_COLUMNS = {
+    "observations.FeatureProfile.layout_digest": "of JSON beside it",
+    "observations.FeatureReference.layout_digest": "of JSON beside it",
+    "observations.FeatureReference.report": "of a quality report that is needed no more",
     "accounts.ApiToken.digest": "of a secret",
     "nodes.NodeToken.digest": "of a secret",
     "nodes.ConflictRules.digest": "of the rules, which lie in their row",
