@@ -47,10 +47,10 @@ test: $(VENV)/.dev
 	@$(QUICK) $(ARGS)
 
 test-e2e: $(VENV)/.dev
-	@$(PYTEST) --tier e2e --numprocesses=2 --dist=loadgroup $(ARGS)
+	@$(PYTEST) --tier e2e --numprocesses=2 --dist=loadgroup --no-loadscope-reorder $(ARGS)
 
 test-services: $(VENV)/.dev
-	@$(BIN)/python -m tests.services $(PYTEST) --tier services --numprocesses=2 --dist=loadgroup $(ARGS)
+	@$(BIN)/python -m tests.services $(PYTEST) --tier services --numprocesses=2 --dist=loadgroup --no-loadscope-reorder $(ARGS)
 
 test-faults-full: $(VENV)/.dev
 	@$(PYTEST) --tier faults-full $(ARGS)

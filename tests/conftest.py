@@ -27,7 +27,7 @@ from tests.template_database import create_test_database, drop_test_database
 # an asynchronous caller and refuses to touch the database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
-pytest_plugins = ["tests.tiers", "tests.clock"]
+pytest_plugins = ["tests.tiers", "tests.groups", "tests.clock"]
 
 # How long an example takes tells of the machine, not of the code.
 hypothesis.register_profile("default", deadline=None, max_examples=20)

@@ -11,9 +11,8 @@ import pytest
 from controlplane.env import BASE_DIR
 from tests.docs.walkthrough import pattern_of, run, steps_of
 from tests.faults.homes import prepare_home
-from tests.faults.running import Running, environment_of, manage
+from tests.faults.running import Running, environment_of
 
-SCOPES = "read,data:write,jobs:write,models:write"
 MLFLOW_ENV = os.environ.get("MLFLOW_ENV") or BASE_DIR / ".mlflow"
 pytestmark = [
     pytest.mark.skipif(shutil.which("curl") is None, reason="the page asks with curl"),
@@ -32,9 +31,7 @@ def printed(tmp_path_factory) -> list[str]:
     home, work = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("work")
     more = {"SCRIPT_ENVIRONMENTS": f"mlflow={Path(MLFLOW_ENV).resolve()}", "LEASE_SECONDS": "30"}
     environment = environment_of(home, WEB_WORKERS="1", **more)
-    prepare_home(environment)
-    made = manage(home, environment, "create_token", "engineer", "--project", "demo", "--scopes", SCOPES)
-    token = made.stdout.strip()
+    token = prepare_home(environment).token
     running = Running(home, environment, token)
     address = {"DEEPSEEK_URL": running.facts()["address"], "DEEPSEEK_TOKEN": token}
     try:

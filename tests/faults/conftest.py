@@ -68,7 +68,7 @@ def template(tmp_path_factory, services):
 counter = itertools.count(1)
 
 
-def start_plane(home: Path, template, services, **settings: str) -> Running:
+def start_plane(home: Path, template, services, *, parts: str = "", **settings: str) -> Running:
     """A running plane in `home`, with a database of its own."""
     source, token = template
     shutil.copytree(source, home)
@@ -77,7 +77,7 @@ def start_plane(home: Path, template, services, **settings: str) -> Running:
         postgres, redis = services
         postgres.sql(f"CREATE DATABASE plane_{number} TEMPLATE template_plane")
         more = {"DATABASE_URL": postgres.url(f"plane_{number}"), "BROKER_URL": redis.url(number % 16)}
-    return Running(home, environment_of(home, **more, **settings), token)
+    return Running(home, environment_of(home, **more, **settings), token, parts=parts)
 
 
 @pytest.fixture
@@ -92,11 +92,12 @@ def running(tmp_path, template, services):
 def shared(request, tmp_path_factory, template, services):
     """A running plane for all tests of a module: what they kill comes back, and a restart costs less than a start.
 
-    Its lease outlasts a test: what is recovered was found by the loss of its process. A module's SETTINGS go to it.
+    Its lease outlasts a test: what is recovered was found by the loss of its process. A module may name SETTINGS of it,
+    and the PARTS that run.
     """
     home = tmp_path_factory.mktemp("shared") / "home"
     settings = {"LEASE_SECONDS": str(LONG_LEASE)} | getattr(request.module, "SETTINGS", {})
-    plane = start_plane(home, template, services, **settings)
+    plane = start_plane(home, template, services, parts=getattr(request.module, "PARTS", ""), **settings)
     yield plane
     plane.kill_everything()
 

@@ -49,8 +49,10 @@ def environment_of(home: Path, **more: str) -> dict[str, str]:
 class Running:
     """The launcher's process and what it started. `environment` decides which mode it is."""
 
-    def __init__(self, home: Path, environment: dict[str, str], token: str) -> None:
-        self.home, self.environment, self.token = home, environment, token
+    parts = "web,worker,dispatcher"  # beat, a process more, only rings for housekeeping
+
+    def __init__(self, home: Path, environment: dict[str, str], token: str, *, parts: str = "") -> None:
+        self.home, self.environment, self.token, self.parts = home, environment, token, parts or self.parts
         self.console: Console | None = None
         try:
             self.start()
@@ -60,7 +62,7 @@ class Running:
 
     def start(self) -> None:
         (self.home / "plane.json").unlink(missing_ok=True)
-        command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate"]
+        command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate", "--only", self.parts]
         with (self.home / "up.log").open("ab") as log:
             # As root in a group of its own: that of a process's files in /proc tells who may look into it.
             group = GROUP if os.geteuid() == 0 else None

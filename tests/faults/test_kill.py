@@ -18,6 +18,7 @@ ATTEMPTS = {"engine": 2, "shim": 2, "worker": 2, "launcher": 1, "dispatcher": 1,
 """The least number of attempts that a job needs when this process is killed. With its launcher a worker is stopped
 gracefully, and gives its job back."""
 VICTIMS = list(ATTEMPTS)
+PARTS = "web,worker,dispatcher,beat"
 SETTINGS = {"WEB_WORKERS": "2"}  # they all die with their master
 CLAIMING = {"worker", "dispatcher"}
 """Their death is noticed, and their jobs are claimed again, by what database and broker hold."""
