@@ -49,6 +49,8 @@ class Approval(models.Model):
     requester_service_account = models.ForeignKey(
         ServiceAccount, models.PROTECT, null=True, related_name="+", db_index=False
     )
+    # An earlier request of the same undertaking: who asked for that one does not decide this one either.
+    follows = models.ForeignKey("self", models.PROTECT, null=True, related_name="+", db_index=False)
     needed = models.PositiveSmallIntegerField()  # votes for it
     eligible = models.PositiveSmallIntegerField()  # people who could vote when it was asked for
     deadline_at = models.DateTimeField()
@@ -97,8 +99,10 @@ class Approval(models.Model):
 
     def is_requested_by(self, actor: Actor) -> bool:
         """Whether this actor counts as its requester: asked for it, or is one of the people behind the service account
-        that did, from before the request or since."""
-        return self.is_own_of(actor) or is_holder(actor.user_id, self.requester_service_account_id)
+        that did, from before the request or since; of this request or of the one that it follows."""
+        if self.is_own_of(actor) or is_holder(actor.user_id, self.requester_service_account_id):
+            return True
+        return self.follows is not None and self.follows.is_requested_by(actor)
 
 
 class FactName(models.Model):
@@ -118,11 +122,14 @@ class FactName(models.Model):
 class VoteQuerySet(models.QuerySet["Vote"]):
     def counting(self, project: Any) -> VoteQuerySet:
         """Votes for it of people who may still vote: who lost the role or the account, lost the vote with it. So did
-        whoever was given a token of the service account that asked."""
-        account = OuterRef("approval__requester_service_account")
-        holders = ServiceAccountHolder.objects.filter(service_account=account, user=OuterRef("user"))
+        whoever was given a token of a service account that asked."""
+        account, earlier = (
+            ServiceAccountHolder.objects.filter(service_account=OuterRef(requester), user=OuterRef("user"))
+            for requester in ("approval__requester_service_account", "approval__follows__requester_service_account")
+        )
         return self.filter(
-            ~Exists(holders),
+            ~Exists(account),
+            ~Exists(earlier),
             decision=Decision.APPROVE,
             user__is_active=True,
             user__memberships__project=project,

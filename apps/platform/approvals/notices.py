@@ -9,7 +9,7 @@ from apps.core.actors import Actor
 from apps.platform.accounts.token_holders import list_holders
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.approvals.terms import query_eligible_people
+from apps.platform.approvals.terms import query_eligible_voters
 from apps.platform.notices.kinds import NoticeKind
 from apps.platform.notices.outbox import queue_notices, settle_notices
 from apps.platform.notices.states import Channel
@@ -37,11 +37,7 @@ KINDS = {
 
 def notify_deciders(approval: Approval) -> None:
     """Tell everybody who may decide it; in the transaction that saves it."""
-    people = query_eligible_people(
-        approval.project_id,
-        requester_user_id=approval.requester_user_id,
-        requester_service_account_id=approval.requester_service_account_id,
-    )
+    people = query_eligible_voters(approval)
     message = Message("{who} asks for approval: {title}", who=approval.requester, title=approval.title)
     queue(approval, REQUESTED, message, set(people.values_list("pk", flat=True)))
 

@@ -21,7 +21,7 @@ from apps.platform.approvals.models import Approval, ApprovalPolicy, ApprovalQue
 from apps.platform.approvals.seen_state import News, OwnActs, list_news
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
-from apps.platform.approvals.terms import DEFAULT_TERMS, Terms, query_eligible_people
+from apps.platform.approvals.terms import DEFAULT_TERMS, Terms, query_eligible_voters
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.queries import build_event
 from apps.platform.audit.services import record
@@ -71,8 +71,10 @@ def query_waiting_for(actor: Actor) -> ApprovalQuerySet:
     projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
     if actor.user_id is None or not projects:
         return Approval.objects.none()
-    account = OuterRef("requester_service_account")
-    holding = ServiceAccountHolder.objects.filter(service_account=account, user_id=actor.user_id)
+    holding, held = (
+        ServiceAccountHolder.objects.filter(service_account=OuterRef(requester), user_id=actor.user_id)
+        for requester in ("requester_service_account", "follows__requester_service_account")
+    )
     unconfirmed = CredentialChange.objects.filter(user_id=actor.user_id, confirmed_at=None)
     voted = Vote.objects.filter(approval=OuterRef("pk"), user_id=actor.user_id)
     newer = Remark.objects.filter(approval=OuterRef("approval"), pk__gt=OuterRef("pk"))
@@ -80,7 +82,8 @@ def query_waiting_for(actor: Actor) -> ApprovalQuerySet:
     return (
         Approval.objects.filter(project_id__in=projects, state=ApprovalState.PENDING, deadline_at__gt=Now())
         .exclude(requester_user_id=actor.user_id)
-        .filter(~Exists(holding))
+        .exclude(follows__requester_user_id=actor.user_id)
+        .filter(~Exists(holding), ~Exists(held))
         .filter(~Exists(asking))
         .filter(~Exists(unconfirmed))  # in the same query: every page of an approver counts these
         .with_given()
@@ -144,11 +147,7 @@ def query_unanswered(actor: Actor) -> ApprovalQuerySet:
 def count_possible_voters(approval: Approval) -> int:
     """How many people could still give a vote: eligible, and not among those who have."""
     voted = approval.votes.values("user_id")
-    eligible = query_eligible_people(
-        approval.project_id,
-        requester_user_id=approval.requester_user_id,
-        requester_service_account_id=approval.requester_service_account_id,
-    )
+    eligible = query_eligible_voters(approval)
     return eligible.exclude(pk__in=voted).count()
 
 

@@ -28,7 +28,7 @@ from apps.platform.approvals.fact_names import extract_names
 from apps.platform.approvals.models import Approval, ApprovalPolicy, FactName, Look, Remark, Vote
 from apps.platform.approvals.states import ApprovalState, Decision
 from apps.platform.approvals.subjects import get_approval_subject
-from apps.platform.approvals.terms import DEFAULT_TERMS, get_terms, query_eligible_people
+from apps.platform.approvals.terms import DEFAULT_TERMS, get_terms, query_eligible_voters
 from apps.platform.audit.services import change_state, record, seal_now
 
 MAX_EXPIRED_PER_ROUND = 100  # of one round of the dispatcher
@@ -46,9 +46,12 @@ def request_approval(
     facts: Mapping[str, Any],
     comment: str = "",
     deadline_hours: int | None = None,
+    follows: Approval | None = None,
 ) -> Approval:
     """Ask the approvers of the project. May be called inside the caller's transaction.
 
+    `follows`: an earlier request of the same undertaking, such as the start of a rollout before its next wave; who
+    asked for that does not decide this either.
     `deadline_hours`: fewer than the project's policy gives, or None for that.
     Raises Conflict `approval_pending` (the subject has a pending one, which is named), `too_few_approvers` (fewer
     people could approve than must); Invalid for texts, facts or a deadline outside their limits.
@@ -62,11 +65,6 @@ def request_approval(
     hours = terms.deadline_hours if deadline_hours is None else deadline_hours
     validation.validate_number(hours, "deadline_hours", (1, terms.deadline_hours))
     require_known_holder(actor)
-    eligible = query_eligible_people(
-        project.pk, requester_user_id=actor.user_id, requester_service_account_id=actor.service_account_id
-    ).count()
-    if eligible < terms.needed:
-        raise validation.build_too_few_error(terms.needed, eligible)
     approval = Approval(
         project=project,
         subject_type=subject_type,
@@ -78,10 +76,13 @@ def request_approval(
         requester=actor.label,
         requester_user_id=actor.user_id,
         requester_service_account_id=actor.service_account_id,
+        follows=follows,
         needed=terms.needed,
-        eligible=eligible,
         deadline_at=Now() + timedelta(hours=hours),
     )
+    approval.eligible = query_eligible_voters(approval).count()
+    if approval.eligible < terms.needed:
+        raise validation.build_too_few_error(terms.needed, approval.eligible)
     with transaction.atomic():
         _make_room(actor, approval)
         _insert(actor, approval)

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from apps.core.actors import ProjectRole
 from apps.platform.accounts.confirmations import exclude_unconfirmed
 from apps.platform.accounts.models import Membership, Project, ServiceAccountHolder, User
-from apps.platform.approvals.models import ApprovalPolicy
+from apps.platform.approvals.models import Approval, ApprovalPolicy
 
 NEEDED_RANGE = (1, 10)
 DEADLINE_HOURS_RANGE = (1, 720)
@@ -39,3 +39,16 @@ def query_eligible_people(
     people = User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
     holders = ServiceAccountHolder.objects.filter(service_account=requester_service_account_id or 0)
     return exclude_unconfirmed(people).exclude(pk__in=holders.values("user"))
+
+
+def query_eligible_voters(approval: Approval) -> QuerySet[User]:
+    """Who may vote on this request: neither who asked for it, nor who asked for the one that it follows."""
+    people = query_eligible_people(
+        approval.project_id,
+        requester_user_id=approval.requester_user_id,
+        requester_service_account_id=approval.requester_service_account_id,
+    )
+    if approval.follows is None:
+        return people
+    holders = ServiceAccountHolder.objects.filter(service_account=approval.follows.requester_service_account_id or 0)
+    return people.exclude(pk=approval.follows.requester_user_id or 0).exclude(pk__in=holders.values("user"))

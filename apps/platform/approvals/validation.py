@@ -65,6 +65,17 @@ def check_proof(actor: Actor, proof: Proof) -> None:
 
 
 def check_not_own(actor: Actor, approval: Approval) -> None:
+    if approval.follows is not None and approval.follows.is_requested_by(actor):
+        raise Refused(
+            "You count as who asked for approval {number}, which this one follows: somebody else must decide.",
+            number=approval.follows_id,
+            code="own_request",
+            action="approval.decide",
+            project_id=approval.project_id,
+            object_type="approval",
+            object_id=approval.pk,
+            hint=N_("An approver who asked for neither decides."),
+        )
     if approval.is_requested_by(actor):
         own = approval.is_own_of(actor)
         raise Refused(

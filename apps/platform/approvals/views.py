@@ -66,11 +66,13 @@ def build_head_context(actor: Actor, approval: Approval, tab: str) -> dict[str, 
     own = approval.is_own_of(actor)
     requester_people = queries.list_people_behind(approval)
     own_tool = any(each.person == actor.label for each in requester_people)
+    asked_before = approval.follows is not None and approval.follows.is_requested_by(actor)
     voted = next((vote for vote in votes if vote.user_id == actor.user_id), None)
     open_ = approval.state == ApprovalState.PENDING and not approval.due  # type: ignore[attr-defined]  # annotated
     left = max(0, approval.needed - approval.given)  # type: ignore[attr-defined]  # annotated
     resumes = not left and voted is not None and voted.decision == Decision.APPROVE
-    decides = open_ and not own and not own_tool and is_allowed(actor, "approval.decide", approval)
+    is_party = own or own_tool or asked_before
+    decides = open_ and not is_party and is_allowed(actor, "approval.decide", approval)
     unconfirmed = list_unconfirmed_changes(actor.user_id) if decides and actor.user_id is not None else []
     decides = decides and not unconfirmed
     return {
@@ -81,13 +83,14 @@ def build_head_context(actor: Actor, approval: Approval, tab: str) -> dict[str, 
         "own": own,
         "behind": requester_people,
         "own_tool": own_tool,
+        "asked_before": asked_before and not own,
         "voted": voted,
         "unconfirmed": unconfirmed[0] if unconfirmed else None,
         "open": open_,
         "may_vote": decides and (voted is None or resumes),
         "awaits_answer": decides and queries.is_awaiting_answer(approval, actor.user_id),
         "resumes": decides and resumes,  # enough votes count again: who voted may carry it out
-        "may_ask": open_ and not own and not own_tool and is_allowed(actor, "approval.ask", approval),
+        "may_ask": open_ and not is_party and is_allowed(actor, "approval.ask", approval),
         "may_withdraw": open_ and own and is_allowed(actor, "approval.withdraw", approval),
         "may_answer": open_ and own and is_allowed(actor, "approval.answer", approval),
         "left": left,

@@ -108,6 +108,7 @@ def ask_approvers(actor: Actor, rollout: Rollout, wave: Wave, look: Look, commen
         title=f"Go on with {rollout.version} after wave {wave.position + 1}: {look.verdict}"[:200],
         facts=build_wave_facts(rollout, wave, look),
         comment=comment,
+        follows=rollout.approval,
     )
     rollout.save(update_fields=["decision"])
 

@@ -30,7 +30,9 @@ from apps.fleet.rollouts.services import (
 from apps.fleet.rollouts.services import start_rollout as start
 from apps.ml.experiments.models import Run
 from apps.platform.accounts.actors import build_actor_for_token
+from apps.platform.accounts.models import Membership
 from apps.platform.accounts.services import create_service_account, create_token_for_service_account
+from apps.platform.approvals.queries import query_waiting_for
 from apps.platform.notices.models import Notice
 from deepseek.canary.evidence_spec import Evidence
 from deepseek.canary.spec import CanaryPlan
@@ -207,6 +209,25 @@ def test_who_holds_the_token_that_asked_approves_neither_start_nor_wave(
             if rollout.state == "awaiting_decision":
                 break
     assert rollout.waves.get(position=0).state == "passed"
+
+
+def test_who_asked_for_the_start_does_not_approve_the_next_wave(
+    rollout_on_hold, project, engineer, both, actor_for, vote, web
+):
+    """Although a colleague asks for that."""
+    Membership.objects.create(project=project, user=engineer, role=ProjectRole.APPROVER)
+    assert rollout_on_hold.approval.requester == engineer.username
+    decision = request_decision(actor=actor_for(both), rollout=rollout_on_hold).decision
+    assert decision.follows == rollout_on_hold.approval
+    assert not query_waiting_for(actor_for(engineer)).exists()
+    with pytest.raises(Refused) as caught:
+        vote(decision, who=engineer)
+    assert caught.value.code == "own_request"
+    page = web(engineer).get(f"/p/demo/approvals/{decision.pk}")
+    assert b'name="reason"' not in page.content
+    vote(decision)
+    rollout_on_hold.refresh_from_db()
+    assert rollout_on_hold.state == "running"
 
 
 def test_harm_after_the_last_look_rolls_back(rollout_on_hold, drive, find_records):
