@@ -42,6 +42,7 @@ ENGINE: dict[str, str] = {
     "script": "deepseek.script.run:run",
     "sweep_ask": "deepseek.sweep.run:run",
     "observations": "deepseek.observations.run:run",
+    "retraining_data": "deepseek.retraining.run:run",
 }
 
 
@@ -121,4 +122,5 @@ REGISTER: dict[str, Register] = {
     "script": registration.register_script_outputs,
     "sweep_ask": registration.register_sweep_trials,
     "observations": registration.register_observations,
+    "retraining_data": registration.register_retraining_data,
 }

@@ -98,6 +98,24 @@ def register_observations(actor: Actor, job: Job, outputs: Outputs) -> None:
     )
 
 
+def register_retraining_data(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """Both tables become versions of the datasets that `register` names: what is trained on, and what was held back."""
+    if not job.register:
+        record_artifacts(actor, job, outputs)
+        return
+    for key, slot in (("dataset", "table"), ("fresh", "fresh")):
+        add_version_from_job_output(
+            actor=actor,
+            project=job.project,
+            dataset_name=job.register[key],
+            outputs=outputs,
+            job=job,
+            script=f"deepseek.retraining {version('deepseek-offline')}",
+            params=json.loads(job.spec),
+            slot=slot,
+        )
+
+
 def register_collected_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The records become a version of the dataset that `register` names, with their quality; without a name they stay
     an artifact. Either way the lineage begins at the addresses that the collection began at.

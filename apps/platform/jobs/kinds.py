@@ -33,6 +33,7 @@ from deepseek.observations.spec import ObservationsSpec
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import CALIBRATION, QuantizeSpec
 from deepseek.register.spec import QUANTIZED_FORMS, RegisterSpec
+from deepseek.retraining.spec import RetrainingDataSpec
 from deepseek.script.spec import ScriptSpec
 from deepseek.sweep.spec import SweepAskSpec
 from deepseek.train.spec import TrainSpec
@@ -361,6 +362,21 @@ KINDS: dict[str, JobKind] = {
         any_inputs=True,
         outputs=("table",),
         registers=("dataset",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=4 * 3600,
+        internal=True,
+    ),
+    "retraining_data": JobKind(
+        label=_("Make training data of observations"),
+        doc=_("Makes labelled predictions rows of the table that a model was trained on, and holds the newest back."),
+        spec=RetrainingDataSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("base",),
+        any_inputs=True,
+        outputs=("table", "fresh"),
+        registers=("dataset", "fresh"),
+        registers_all=True,
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=4 * 3600,
         internal=True,
