@@ -401,6 +401,7 @@ SPECTACULAR_SETTINGS = {
         "RecallStatus": "apps.fleet.recalls.states.RecallState.choices",
         "RolloutStatus": "apps.fleet.rollouts.states.RolloutState.choices",
         "AlarmStatus": "apps.fleet.monitoring.states.AlarmState.choices",
+        "RetrainingStatus": "apps.fleet.monitoring.retraining.states.RetrainingState.choices",
         "WindowVerdict": "apps.fleet.monitoring.states.Verdict.choices",
         "WaveStatus": "apps.fleet.rollouts.states.WaveState.choices",
         "RolloutStage": "apps.fleet.rollouts.states.Stage.choices",

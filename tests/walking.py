@@ -29,7 +29,7 @@ from apps.fleet.devices.models import (
     DeviceTelemetry,
     EnrolmentToken,
 )
-from apps.fleet.monitoring.models import Alarm, Monitor, Window
+from apps.fleet.monitoring.models import Alarm, Monitor, Retraining, Window
 from apps.fleet.recalls.models import Recall, RecallDevice, RecallItem
 from apps.fleet.releases.models import Release, ReleaseKey
 from apps.fleet.rollouts.models import Look, Rollout, RolloutDevice, RolloutVariant, Wave
@@ -194,6 +194,8 @@ def address(route: str, plane: Seeded) -> str:
         if "monitors/" in route
         else plane.alarm
         if "alarms/" in route
+        else plane.retraining
+        if "retrainings/" in route
         else plane.job,
         "rollout": plane.rollout,
         "row": 1,
@@ -317,6 +319,7 @@ class Seeded:
     recall: int = 0
     rollout: int = 0
     monitor: int = 0
+    retraining: int = 0
     alarm: int = 0
 
 
@@ -809,6 +812,11 @@ def monitors_of(plane: Seeded, project: Project, numbers: range) -> None:
     facts |= {"evidence": evidence, "last_bad_at": now, "opened_at": now}
     alarms = Alarm.objects.bulk_create(Alarm(**facts) for _ in numbers)
     plane.alarm = plane.alarm or alarms[0].pk
+    facts = {"project": project, "monitor_id": plane.monitor, "model_id": version.model_id, "state": "failed"}
+    facts |= {"former": version, "settings": {"min_rows": 100}, "grant": {}, "since": now, "deadline_at": now}
+    facts |= {"version": version, "created_at": now}
+    made = Retraining.objects.bulk_create(Retraining(alarm=alarm, **facts) for alarm in alarms)
+    plane.retraining = plane.retraining or made[0].pk
 
 
 def rollout_of(plane: Seeded, project: Project, variant: Variant, device: Device) -> None:

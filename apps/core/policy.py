@@ -114,6 +114,8 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "monitor.pause": frozenset({ENGINEER}),
     "monitor.resume": frozenset({ENGINEER}),
     "monitor.delete": frozenset({ENGINEER}),
+    "monitor.set_retraining": frozenset({ENGINEER}),  # besides all that a retraining does with these rights
+    "retraining.cancel": frozenset({ENGINEER, APPROVER}),
     "alarm.acknowledge": frozenset({ENGINEER, APPROVER}),
     "alarm.close": frozenset({ENGINEER, APPROVER}),
     "run.view": MEMBERS | {WORKER},
@@ -216,6 +218,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "rollout.drive": frozenset({DISPATCHER}),
     "monitor.evaluate": frozenset({DISPATCHER}),
     "monitor.evaluate_drift": frozenset({WORKER}),  # of features and errors, which takes NumPy
+    "retraining.drive": frozenset({DISPATCHER}),
     "recall.advance": frozenset({DISPATCHER}),
     "run.judge": frozenset({DISPATCHER, OPERATOR}),  # the verdict on a rerun that has ended
     "queue.sample": frozenset({DISPATCHER}),
@@ -360,6 +363,8 @@ SCOPES: dict[str, frozenset[str]] = {
             "monitor.pause",
             "monitor.resume",
             "monitor.delete",
+            "monitor.set_retraining",
+            "retraining.cancel",
             "alarm.acknowledge",
             "alarm.close",
             "recall.start",

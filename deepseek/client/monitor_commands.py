@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deepseek.client.commands import (
@@ -19,7 +19,24 @@ from deepseek.client.device_commands import parse_id
 
 COLUMNS = ("id", "name", "state", "model", "metric", "rule", "limit", "evaluated_until", "owner")
 WINDOW_COLUMNS = ("until", "verdict", "count", "value", "low", "high", "line", "version")
-ALARM_COLUMNS = ("id", "monitor_name", "model", "cause", "state", "since", "windows", "reason")
+ALARM_COLUMNS = ("id", "monitor_name", "model", "cause", "state", "since", "windows", "retraining_state", "reason")
+RETRAINING_COLUMNS = (
+    "id",
+    "alarm",
+    "state",
+    "created_at",
+    "dataset_version",
+    "pipeline",
+    "version",
+    "approval",
+    "reason",
+)
+PLAN_NUMBERS = {
+    "weekly_budget": (int, "retrainings that may begin within seven days (default 1)"),
+    "min_rows": (int, "labelled answers below which nothing is trained (default 100)"),
+    "wait_hours": (int, "labels are awaited for so long (default 24)"),
+    "fresh_share": (float, "of the labelled answers, the newest: evaluated on, not trained on (default 0.25)"),
+}
 METRICS = ("accuracy", "f1", "error")
 NUMBERS = {
     "limit": (float, "worse by more than so much is an alarm (default 0.05)"),
@@ -34,7 +51,7 @@ CHOICES = {"rule": ("relative", "absolute"), "certainty": ("value", "interval")}
 
 
 def manage_monitors(words: Sequence[str]) -> int:
-    """List, create, change, pause, resume and delete monitors."""
+    """List, create, change, pause, resume and delete monitors; plan what follows their alarms."""
     actions = {
         "ls": _list_monitors,
         "show": _show_monitor,
@@ -44,6 +61,8 @@ def manage_monitors(words: Sequence[str]) -> int:
         "pause": _pause_monitor,
         "resume": _resume_monitor,
         "rm": _delete_monitor,
+        "retrain": _plan_retraining,
+        "retrainings": _list_retrainings,
     }
     return choose_action("monitors", words, actions, "What models in use answer, compared with a reference.")
 
@@ -138,6 +157,32 @@ def _delete_monitor(words: Sequence[str]) -> int:
     return 0
 
 
+def _plan_retraining(words: Sequence[str]) -> int:
+    parser = build_parser("monitors retrain", "Have the model trained again after an alarm, or not any more.")
+    add_id(parser, "monitor")
+    parser.add_argument("--off", action="store_true", help="train nothing again by itself")
+    parser.add_argument("--mode", choices=("append", "replace"), help="after the former rows, or instead of them")
+    add_numbers(parser, PLAN_NUMBERS)
+    arguments = parser.parse_args(words)
+    path = f"/monitors/{arguments.monitor}/retraining"
+    if arguments.off:
+        open_plane(arguments).call("DELETE", path)
+        return 0
+    names = (*PLAN_NUMBERS, "mode")
+    body = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return print_document(open_plane(arguments).call("PUT", path, body))
+
+
+def _list_retrainings(words: Sequence[str]) -> int:
+    parser = build_parser("monitors retrainings", "List what the alarms of a monitor had trained, newest first.")
+    add_id(parser, "monitor")
+    add_list_flags(parser)
+    arguments = parser.parse_args(words)
+    rows = open_plane(arguments).iterate(f"/monitors/{arguments.monitor}/retrainings", limit=arguments.limit)
+    print_rows(rows, RETRAINING_COLUMNS, arguments)
+    return 0
+
+
 def _list_alarms(words: Sequence[str]) -> int:
     parser = build_parser("alarms ls", "List the alarms of the project, newest first.")
     parser.add_argument("--state", choices=("open", "acknowledged", "closed"), help="only these")
@@ -183,10 +228,14 @@ def add_id(parser: Parser, name: str) -> None:
 
 
 def add_rule(parser: Parser) -> None:
-    for name, (kind, text) in NUMBERS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
+    add_numbers(parser, NUMBERS)
     parser.add_argument("--rule", choices=CHOICES["rule"], help="how the limit is read (default relative)")
     parser.add_argument("--certainty", choices=CHOICES["certainty"], help="what lies beyond the line (default value)")
+
+
+def add_numbers(parser: Parser, numbers: Mapping[str, tuple[Callable[[str], float], str]]) -> None:
+    for name, (kind, text) in numbers.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
 
 
 def read_rule(arguments: Any) -> dict[str, Any]:

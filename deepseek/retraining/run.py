@@ -30,8 +30,8 @@ def run(spec: RetrainingDataSpec, *, inputs: Mapping[str, Path], out: Path, repo
 
     `inputs`: the former table as ``base``, and parts of observations, each named as deepseek.observations.run takes it
     with the number of its source behind: ``predictions-2026112910-17-3``. Ids are those of their source, so predictions
-    and labels are joined source by source. Raises EngineError ``too_few_rows``, ``features_missing``,
-    ``bad_cell``, ``too_many_rows``, and those of reading a table.
+    and labels are joined source by source. Raises EngineError ``too_few_rows``, ``feature_absent``,
+    ``bad_cell``, ``period_too_long``, and those of reading a table.
     """
     base = read_table(inputs[BASE], spec.csv)
     require_columns(base.column_names, [spec.target, *spec.features])
@@ -80,13 +80,11 @@ def iterate_labelled(
             sources[slot.rpartition("-")[2]][slot] = path
     narrow = {"since": spec.since, "until": spec.until, "model": spec.model, "labelled_only": True}
     wanted = ObservationsSpec(source="-", **narrow)
-    count = 0
     streams = [iterate_source(spec, wanted, parts) for _source, parts in sorted(sources.items())]
-    for row in heapq.merge(*streams, key=lambda each: each[:2]):
-        count += 1
+    for count, row in enumerate(heapq.merge(*streams, key=lambda each: each[:2]), 1):
         if count > MAX_FRESH_ROWS:
             raise EngineError(
-                "too_many_rows",
+                "period_too_long",
                 N_("The period has more than {most} labelled rows."),
                 most=MAX_FRESH_ROWS,
                 field="/since",
@@ -127,7 +125,7 @@ def require_features(spec: RetrainingDataSpec, rows: Sequence[Cells]) -> None:
     absent = [name for name in spec.features if all(row.get(name) is None for row in rows)]
     if absent:
         raise EngineError(
-            "features_missing",
+            "feature_absent",
             N_("No prediction has the feature {name}, which the model is trained on."),
             name=absent[0],
             field="/features",

@@ -8,6 +8,7 @@ from apps.core.policy import PROJECT_ACTIONS
 from apps.data.datasets.versions.citations import VERSION_CITATIONS
 from apps.data.datasets.versions.commits import COMMIT_RECORDERS
 from apps.ml.experiments.purge.retention import RUN_CITATIONS
+from apps.ml.registry.promotion.evidence import PROMOTION_EVIDENCE
 from apps.ml.registry.services.deletion_guards import VERSION_USES
 from apps.platform.accounts.models import Project
 from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
@@ -46,12 +47,14 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
                 "job.failed",
                 "recall.ended",
                 "recall.started",
+                "retraining.failed",
                 "schedule.failed",
                 "rollout.ended",
                 "rollout.held",
                 "webhook.disabled",
             },
         ),
+        (PROMOTION_EVIDENCE, {"retraining"}),
         (SCHEDULE_TARGETS, {"job", "pipeline"}),
     ],
     ids=lambda value: getattr(value, "name", ""),

@@ -166,3 +166,9 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"alarm {self.pk}"
+
+
+# At the end: they name the tables above.
+from apps.fleet.monitoring.retraining.models import Retraining, RetrainingPlan  # noqa: E402
+
+__all__ = ["Alarm", "Monitor", "Retraining", "RetrainingPlan", "Window"]

@@ -6,15 +6,15 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.actors import ProjectRole
 from apps.fleet.monitoring.addresses import build_alarm_path
-from apps.fleet.monitoring.models import Alarm
+from apps.fleet.monitoring.models import Alarm, Retraining
 from apps.fleet.monitoring.states import Cause
 from apps.platform.accounts.models import Membership
 from apps.platform.notices.kinds import NoticeKind
 from apps.platform.notices.outbox import queue_notices, settle_notices
 from apps.platform.notices.states import Channel
-from deepseek.messages import Message
+from deepseek.messages import Message, restore_message
 
-OPENED = "alarm.opened"
+OPENED, RETRAINING_FAILED = "alarm.opened", "retraining.failed"
 KINDS = {
     OPENED: NoticeKind(
         label=_("Alarm of a monitor"),
@@ -22,7 +22,12 @@ KINDS = {
             "A model in use is worse than its monitor allows, or answers nothing; for engineers and approvers."
         ),
         channels=frozenset({Channel.BELL, Channel.MAIL}),
-    )
+    ),
+    RETRAINING_FAILED: NoticeKind(
+        label=_("Retraining failed"),
+        description=_("What an alarm began by your plan of retraining has failed."),
+        channels=frozenset({Channel.BELL}),
+    ),
 }
 READERS = (ProjectRole.ENGINEER, ProjectRole.APPROVER)
 
@@ -49,3 +54,17 @@ def notify_of_alarm(alarm: Alarm) -> None:
 def settle_alarm(alarm: Alarm) -> None:
     """Somebody has read it: nobody else needs to."""
     settle_notices(kind=OPENED, subject=alarm)
+
+
+def notify_of_failed_retraining(retraining: Retraining) -> None:
+    """Whoever planned it, in the transaction that ends it."""
+    owner = retraining.grant.get("user")
+    cause = restore_message(retraining.state_reason)
+    queue_notices(
+        kind=RETRAINING_FAILED,
+        message=Message("{monitor}: the retraining has failed. {cause}", monitor=retraining.monitor.name, cause=cause),
+        path=build_alarm_path(retraining.alarm),
+        recipients=[owner] if owner else [],
+        subject=retraining,
+        project=retraining.project,
+    )

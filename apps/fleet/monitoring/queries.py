@@ -22,7 +22,8 @@ def list_monitors(actor: Actor, project: Project, *, state: str = "", model: str
     """The monitors of the project; Invalid for an unknown state."""
     policy.require(actor, "monitor.view", project)
     validate_choice("state", state, MonitorState.values)
-    rows = Monitor.objects.visible_to(actor).filter(project=project).select_related("project", "model", "source")
+    rows = Monitor.objects.visible_to(actor).filter(project=project)
+    rows = rows.select_related("project", "model", "source", "retraining_plan")
     narrow = {"state": state, "model__name": model}
     return rows.filter(**{field: value for field, value in narrow.items() if value})
 
@@ -60,7 +61,7 @@ def list_alarms(actor: Actor, project: Project, *, state: str = "", monitor: int
     policy.require(actor, "monitor.view", project)
     validate_choice("state", state, AlarmState.values)
     rows = Alarm.objects.visible_to(actor).filter(project=project)
-    rows = rows.select_related("project", "monitor__model", "monitor__source")
+    rows = rows.select_related("project", "monitor__model", "monitor__source", "retraining")
     narrow = {"state": state, "monitor": monitor}
     return rows.filter(**{field: value for field, value in narrow.items() if value})
 

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.fleet.monitoring.models import Alarm, DriftWindow, Monitor, Window
+from apps.fleet.monitoring.retraining.serializers import RetrainingPlanSerializer, RetrainingSerializer
 from apps.fleet.monitoring.states import Certainty, Correction, Measure, Rule
 
 LIMIT_HELP = "Worse by more than so much of the reference (relative), or than so much (absolute) is an alarm."
@@ -20,6 +21,9 @@ class MonitorSerializer(serializers.ModelSerializer[Monitor]):
     model = serializers.CharField(source="model.name")
     source = serializers.CharField(source="source.name", default=None, allow_null=True)
     owner = serializers.CharField(source="created_by", help_text="Who created or changed it last.")
+    retraining = RetrainingPlanSerializer(
+        source="retraining_plan", default=None, allow_null=True, help_text="What follows an alarm; null: nothing does."
+    )
 
     class Meta:
         model = Monitor
@@ -42,6 +46,7 @@ class MonitorSerializer(serializers.ModelSerializer[Monitor]):
             "watches_inputs",
             "drift_alpha",
             "drift_correction",
+            "retraining",
             "state",
             "evaluated_until",
             "next_at",
@@ -93,6 +98,9 @@ class AlarmSerializer(serializers.ModelSerializer[Alarm]):
     monitor = serializers.IntegerField(source="monitor_id")
     monitor_name = serializers.CharField(source="monitor.name")
     model = serializers.CharField(source="monitor.model.name")
+    retraining_state = serializers.CharField(
+        source="retraining.state", default=None, allow_null=True, help_text="Of what it had trained again; or null."
+    )
 
     class Meta:
         model = Alarm
@@ -110,6 +118,7 @@ class AlarmSerializer(serializers.ModelSerializer[Alarm]):
             "acknowledged_at",
             "acknowledged_by",
             "reason",
+            "retraining_state",
             "closed_at",
             "closed_by",
         ]
@@ -118,8 +127,10 @@ class AlarmSerializer(serializers.ModelSerializer[Alarm]):
 
 
 class AlarmDetailSerializer(AlarmSerializer):
+    retraining = RetrainingSerializer(default=None, allow_null=True)
+
     class Meta(AlarmSerializer.Meta):
-        fields = [*AlarmSerializer.Meta.fields, "evidence"]
+        fields = [*AlarmSerializer.Meta.fields, "evidence", "retraining"]
         read_only_fields = fields
 
 

@@ -20,11 +20,17 @@ from apps.core.policy import is_allowed, require
 from apps.fleet.monitoring import presenters, queries, services
 from apps.fleet.monitoring.forms import RuleForm
 from apps.fleet.monitoring.models import Alarm, Monitor
+from apps.fleet.monitoring.retraining.forms import RetrainingForm
+from apps.fleet.monitoring.retraining.presenters import describe_alarm_retraining, list_retraining_rows
+from apps.fleet.monitoring.retraining.queries import find_alarm_retraining, list_retrainings
+from apps.fleet.monitoring.retraining.serializers import find_plan
+from apps.fleet.monitoring.retraining.states import CANCELLABLE
 from apps.fleet.monitoring.states import AlarmState, MonitorState
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
 
 REASON_LENGTH = 500
+LISTED_RETRAININGS = 20  # of a monitor, the newest
 
 
 @never_cache
@@ -44,7 +50,12 @@ def show_monitor(request: HttpRequest, project: str, pk: int) -> HttpResponse:
 
 
 def render_monitor(
-    request: HttpRequest, actor: Actor, monitor: Monitor, form: RuleForm, status: int = 200
+    request: HttpRequest,
+    actor: Actor,
+    monitor: Monitor,
+    form: RuleForm,
+    status: int = 200,
+    plan_form: RetrainingForm | None = None,
 ) -> HttpResponse:
     period = request.GET.get("period", "")
     period = period if period in ("7d", "30d", "90d") else presenters.DEFAULT_PERIOD
@@ -53,6 +64,9 @@ def render_monitor(
     alarms = queries.list_alarms(actor, monitor.project, monitor=monitor.pk)
     page = paginate(alarms, request.GET)
     is_active = monitor.state == MonitorState.ACTIVE
+    plan = find_plan(monitor)
+    may_plan = is_allowed(actor, "monitor.set_retraining", monitor)
+    retrainings = list_retrainings(actor, monitor.project, monitor=monitor).order_by("-pk")[:LISTED_RETRAININGS]
     context: dict[str, Any] = {
         "nav": "models",
         "monitor": monitor,
@@ -66,6 +80,9 @@ def render_monitor(
         "alarms": presenters.list_alarm_rows(page.items),
         "page": page,
         "form": form,
+        "plan": plan,
+        "plan_form": (plan_form or RetrainingForm.of(plan)) if may_plan else None,
+        "retrainings": list_retraining_rows(list(retrainings)),
         "is_active": is_active,
         "may_update": is_allowed(actor, "monitor.update", monitor),
         "may_pause": is_active and is_allowed(actor, "monitor.pause", monitor),
@@ -112,6 +129,7 @@ def show_alarm(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """/p/<slug>/alarms/<id>: its evidence."""
     actor, where = get_project_context(request, project)
     alarm = queries.get_alarm(actor, where, pk)
+    retraining = find_alarm_retraining(actor, alarm)
     is_open, is_read = alarm.state == AlarmState.OPEN, alarm.state == AlarmState.ACKNOWLEDGED
     context: dict[str, Any] = {
         "nav": "models",
@@ -124,6 +142,10 @@ def show_alarm(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         "may_acknowledge": is_open and is_allowed(actor, "alarm.acknowledge", alarm),
         "may_close": is_read and is_allowed(actor, "alarm.close", alarm),
         "events": get_timeline(actor, "alarm", alarm.pk, limit=10),
+        "retraining": describe_alarm_retraining(retraining),
+        "may_cancel": retraining is not None
+        and retraining.state in CANCELLABLE
+        and is_allowed(actor, "retraining.cancel", retraining),
         **presenters.describe_evidence(alarm),
     }
     return render(request, "monitoring/alarm.html", context)

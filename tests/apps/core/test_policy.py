@@ -97,6 +97,8 @@ IN_A_PROJECT = """
     monitor.pause                          -E- --- ---  models:write
     monitor.resume                         -E- --- ---  models:write
     monitor.delete                         -E- --- ---  models:write
+    monitor.set_retraining                 -E- --- ---  models:write
+    retraining.cancel                      -EA --- ---  models:write
     alarm.acknowledge                      -EA --- ---  models:write
     alarm.close                            -EA --- ---  models:write
     rollout.view                           VEA --- W--  read
@@ -221,6 +223,7 @@ ON_THE_PLANE = """
     rollout.drive                          --- --- -D-  -
     monitor.evaluate                       --- --- -D-  -
     monitor.evaluate_drift                 --- --- W--  -
+    retraining.drive                       --- --- -D-  -
     recall.advance                         --- --- -D-  -
     run.judge                              --- --- -DO  -
     queue.sample                           --- --- -D-  -

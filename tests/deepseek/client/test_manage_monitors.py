@@ -28,6 +28,9 @@ def test_from_a_monitor_to_its_alarm(cli, project, viewer, say_end):
     assert read(cli("monitors", "resume", made["id"]))["state"] == "active"
     assert cli("monitors", "windows", made["id"]).returncode == 0
     assert "press" in cli("monitors", "show", made["id"]).stdout
+    say_end(cli("monitors", "retrain", made["id"], "--min-rows", "50"), 2, "has no version")
+    assert cli("monitors", "retrain", made["id"], "--off").returncode == 0
+    assert cli("monitors", "retrainings", made["id"]).returncode == 0
     say_end(cli("monitors", "update", made["id"]), 2, "nothing to change")
     say_end(cli("monitors", "create", "other", "press", "accuracy", who=viewer), 2, "may not do monitor.create")
     now = timezone.now()

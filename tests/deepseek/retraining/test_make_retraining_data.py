@@ -88,7 +88,7 @@ def test_a_forecast_learns_from_labels_alone_and_looks_back(make):
     ("features", "label", "changes", "code"),
     [
         ({"x": 1}, "up", {"min_rows": 13}, "too_few_rows"),
-        ({"y": 1}, "up", {}, "features_missing"),
+        ({"y": 1}, "up", {}, "feature_absent"),
         (None, "up", {}, "too_few_rows"),
         ({"x": "wide"}, "up", {}, "bad_cell"),
         ({"x": 1}, "up", {"target": "none"}, "unknown_column"),

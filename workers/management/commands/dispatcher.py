@@ -23,7 +23,7 @@ from django.db import connection
 
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.fleet.devices.services import expire_assignments
-from apps.fleet.monitoring.services import evaluate_due_monitors
+from apps.fleet.monitoring.services import advance_retrainings, evaluate_due_monitors
 from apps.fleet.recalls.services import advance_recalls
 from apps.fleet.rollouts.services import advance_rollouts
 from apps.ml.endpoints.services import follow_aliases
@@ -78,6 +78,7 @@ class Command(BaseCommand):
             ("rollouts", rest, self.roll_out),
             ("scheduler", later, self.fire),
             ("monitor", later, self.monitor),
+            ("retrainer", later, self.retrain),
             ("folder", rest, self.fold),
         ]
         if settings.NOTICE_HOSTS:
@@ -156,6 +157,10 @@ class Command(BaseCommand):
     def monitor(self) -> None:
         """Evaluate the windows of monitors that have ended; in its own thread: after a pause there are many."""
         evaluate_due_monitors(actor=self.actor, stopping=self.stopping.is_set)
+
+    def retrain(self) -> None:
+        """Take retrainings further; in its own thread, since files of observations are written before one begins."""
+        advance_retrainings(actor=self.actor, stopping=self.stopping.is_set)
 
     def recover_expired(self) -> None:
         """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""

@@ -1,4 +1,4 @@
-"""Every write of monitoring: monitors, the windows that the dispatcher evaluates, and alarms."""
+"""Every write of monitoring: monitors, the windows that the dispatcher evaluates, alarms, and what follows them."""
 
 from apps.fleet.monitoring.services.alarms import acknowledge_alarm, close_alarm
 from apps.fleet.monitoring.services.drifting import list_due_drift, record_drift
@@ -10,9 +10,17 @@ from apps.fleet.monitoring.services.monitors import (
     resume_monitor,
     update_monitor,
 )
+from apps.fleet.monitoring.services.retraining_plans import (
+    cancel_retraining,
+    remove_retraining_plan,
+    set_retraining_plan,
+)
+from apps.fleet.monitoring.services.retraining_steps import advance_retrainings
 
 __all__ = [
     "acknowledge_alarm",
+    "advance_retrainings",
+    "cancel_retraining",
     "close_alarm",
     "create_monitor",
     "delete_monitor",
@@ -20,6 +28,8 @@ __all__ = [
     "list_due_drift",
     "pause_monitor",
     "record_drift",
+    "remove_retraining_plan",
     "resume_monitor",
+    "set_retraining_plan",
     "update_monitor",
 ]

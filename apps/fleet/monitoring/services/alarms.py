@@ -13,6 +13,7 @@ from apps.core.errors import Invalid
 from apps.core.policy import require
 from apps.fleet.monitoring.models import Alarm, Monitor
 from apps.fleet.monitoring.notices import notify_of_alarm, settle_alarm
+from apps.fleet.monitoring.services.retrainings import begin_retraining
 from apps.fleet.monitoring.states import AlarmState, Cause
 from apps.platform.audit.services import change_state, record
 from deepseek.messages import N_, Message
@@ -85,6 +86,7 @@ def open_alarm(
     facts = {"monitor": monitor.name, "cause": cause.value, "since": since}
     record(actor=actor, action="alarm.open", obj=alarm, after=facts)
     notify_of_alarm(alarm)
+    begin_retraining(actor, alarm)
     return alarm
 
 

@@ -21,6 +21,7 @@ from apps.core.canonical import sha256_hex
 from apps.ml.registry.documents import get_metrics, read_document
 from apps.ml.registry.gates.verdicts import build_gate_facts, evaluate_gates
 from apps.ml.registry.models import Alias, ModelVersion, Variant
+from apps.ml.registry.promotion.evidence import find_evidence
 from apps.ml.registry.provenance import list_training_data
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.artifacts.services import report_damage
@@ -37,6 +38,7 @@ def build_promotion_facts(version: ModelVersion, *, deep: bool) -> dict[str, Any
     production_alias = Alias.objects.select_related("version").filter(model=version.model_id, name=PRODUCTION).first()
     variants, run = list_variants_with_artifacts(version), version.run
     gates = build_gate_facts(evaluate_gates(version, fresh=deep))
+    evidence = find_evidence(version)
     return {
         "schema": SCHEMA,
         "model": version.model.name,
@@ -51,6 +53,7 @@ def build_promotion_facts(version: ModelVersion, *, deep: bool) -> dict[str, Any
         ],
         "run": {"id": run.pk, "metrics_digest": run.metrics_digest} if run else None,
         **({"gates": gates} if gates else {}),
+        **({"evidence": evidence} if evidence else {}),
     }
 
 

@@ -15,6 +15,7 @@ from apps.ml.registry.evaluations.comparison import Verdict
 from apps.ml.registry.evaluations.prediction_notes import describe_compared_predictions
 from apps.ml.registry.models import AliasMove, ModelVersion
 from apps.ml.registry.presenters import build_variant_rows, find_address, pair_with_baseline, pair_with_other
+from apps.ml.registry.promotion.evidence import build_evidence_cards
 from apps.ml.registry.states import GATE_COLOURS, GateState, MoveKind
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
@@ -33,6 +34,7 @@ def build_promotion_context(approval: Approval) -> dict[str, Any]:
         "data": list_data(approval, facts),
         "run_url": find_address("experiments:detail", slug, facts["run"]["id"]) if facts["run"] else "",
         "users": list_users(approval, facts),
+        "evidence": build_evidence_cards(approval, facts),
         "files": build_file_rows(candidate),
         "same_signature": current is not None and current["signature"] == candidate["signature"],
         "ended": approval.state != ApprovalState.PENDING,

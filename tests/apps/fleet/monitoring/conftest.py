@@ -8,7 +8,15 @@ import pytest
 
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.fleet.monitoring.models import Monitor
-from apps.fleet.monitoring.services import create_monitor, evaluate_due_monitors, evaluating, monitors
+from apps.fleet.monitoring.services import (
+    create_monitor,
+    evaluate_due_monitors,
+    evaluating,
+    monitors,
+    retraining_plans,
+    retraining_steps,
+    retrainings,
+)
 from apps.ml.observations.models import ClassCount, HourFigures, ObservationSource
 from apps.ml.registry.models import Model, ModelVersion
 
@@ -51,7 +59,7 @@ def at(monkeypatch):
     """at(moment): what the clock of the database says."""
 
     def set_clock(moment: datetime) -> None:
-        for module in (evaluating, monitors):
+        for module in (evaluating, monitors, retraining_plans, retraining_steps, retrainings):
             monkeypatch.setattr(module, "get_database_now", lambda: moment)
 
     return set_clock
