@@ -7,6 +7,10 @@ processes, each with a source of its own, send `rows` predictions of five featur
 labels; and one process inserts as many rows, with the same JSON, into a table with the same unique key, a commit for
 each batch, in the same database. Prints the rates, their ratio, and the processor's time for a row: where other work
 runs beside it, that is the figure to look at.
+
+`evaluation`: a monitor whose window of 168 hours has 10,080,000 predictions of 10 sources, 20 features each. Prints the
+seconds of the metric with its interval, of the drift of all features with the detectors on the errors, and the peak of
+the process's memory. `page`: the monitor's page over the same, after 30 days of windows, through Django's client.
 """
 
 from __future__ import annotations
@@ -226,6 +230,163 @@ def measure_rounds(
         print(f"| {name} | {60 * rate:,.0f} | {shares} | {processor:.0f} |", flush=True)
 
 
+SOURCES, HOURS, ROWS_PER_HOUR, FEATURES = 10, 168, 6_000, 20
+
+
+def seed_monitor() -> Any:
+    """A monitor whose last window has ten million predictions, with 30 days of windows before it."""
+    import numpy as np
+    import pyarrow as pa
+
+    from apps.core.actors import PlaneRole, build_plane_actor
+    from apps.fleet.monitoring.models import DriftWindow, Monitor, Window
+    from apps.ml.observations.models import ClassCount, FeatureProfile, HourFigures, ObservationSource
+    from apps.ml.observations.services import store_feature_reference
+    from apps.ml.observations.services.batches import floor_hour
+    from apps.ml.registry.models import ModelVersion
+    from apps.platform.accounts.models import Project
+    from deepseek.drift.profile import Profile, build_reference
+    from tests import walking
+
+    plane, random = walking.first_rows(), np.random.default_rng(1)
+    project = Project.objects.get(slug="demo")
+    version = ModelVersion.objects.select_related("model").get(pk=plane.model_version)
+    colours = ["red", "green", "blue"]
+
+    def draw(rows: int, shift: float) -> pa.Table:
+        numbers = {f"sensor_{n}": random.normal(shift * (n == 3), 1, rows) for n in range(FEATURES - 2)}
+        more = [*colours, "black"] if shift else colours
+        return pa.table({**numbers, "colour": random.choice(more, rows), "line": random.choice(["a", "b"], rows)})
+
+    layout, profile = build_reference(draw(50_000, 0.0))
+    facts = {"layout": layout.to_dict(), "layout_digest": layout.digest, "profile": profile.to_dict()}
+    store_feature_reference(actor=build_plane_actor(PlaneRole.WORKER), version=version, report="r" * 64, **facts)
+    texts = []
+    for shift in (0.0, 0.0, 0.0, 0.8):
+        hour_profile = Profile(layout)
+        hour_profile.update(draw(ROWS_PER_HOUR, shift))
+        texts.append(json.dumps(hour_profile.to_dict()))
+    last = floor_hour(datetime.now(UTC))
+    sources = ObservationSource.objects.bulk_create(
+        ObservationSource(project=project, name=f"press-{n}", task="classification", created_by="bench")
+        for n in range(SOURCES)
+    )
+    right = [int(ROWS_PER_HOUR * (0.93 - 0.006 * n)) for n in range(SOURCES)]
+    hours = [last - timedelta(hours=n + 1) for n in range(HOURS)]
+    figures = HourFigures.objects.bulk_create(
+        HourFigures(
+            source=source,
+            version=version,
+            variant="fp32",
+            is_shadow=False,
+            hour=hour,
+            predictions=ROWS_PER_HOUR,
+            labelled=ROWS_PER_HOUR,
+            scored=ROWS_PER_HOUR,
+            correct=right[n] - (300 if number < 12 else 0),
+        )
+        for n, source in enumerate(sources)
+        for number, hour in enumerate(hours)
+    )
+    ClassCount.objects.bulk_create(
+        ClassCount(figures=row, name=name, predicted=3_000, labelled=3_000, correct=row.correct // 2)
+        for row in figures
+        for name in ("up", "down")
+    )
+    FeatureProfile.objects.bulk_create(
+        FeatureProfile(
+            source=row.source,
+            version=version,
+            hour=row.hour,
+            part_key=-row.pk,
+            layout_digest=layout.digest,
+            rows=ROWS_PER_HOUR,
+            profile=texts[number % 3 if row.source_id != sources[-1].pk else 3],
+        )
+        for number, row in enumerate(figures)
+    )
+    monitor = Monitor.objects.create(
+        project=project,
+        name="presses, accuracy",
+        model=version.model,
+        metric="accuracy",
+        reference=0.93,
+        window_hours=HOURS,
+        watched_from=last - timedelta(hours=1),
+        evaluated_until=last - timedelta(hours=1),
+        next_at=last,
+        grant={},
+        created_by="engineer",
+    )
+    Window.objects.bulk_create(
+        Window(
+            monitor=monitor,
+            until=last - timedelta(hours=n),
+            verdict="good" if n > 10 else "worse",
+            predictions=1000,
+            count=1000,
+            value=0.92 + 0.01 * np.sin(n / 9) - (0.05 if n < 11 else 0),
+            low=0.90 + 0.01 * np.sin(n / 9) - (0.05 if n < 11 else 0),
+            high=0.94 + 0.01 * np.sin(n / 9) - (0.05 if n < 11 else 0),
+            reference=0.93,
+            line=0.8835,
+            version=version,
+        )
+        for n in range(1, 24 * 30)
+    )
+    assert not DriftWindow.objects.exists()
+    return monitor
+
+
+def measure_evaluation(monitor: Any) -> None:
+    import resource
+
+    from apps.core.actors import PlaneRole, build_plane_actor
+    from apps.fleet.monitoring.services.evaluating import evaluate_window
+    from workers import drift
+
+    worker, dispatcher = build_plane_actor(PlaneRole.WORKER), build_plane_actor(PlaneRole.DISPATCHER)
+    until = monitor.evaluated_until + timedelta(hours=1)
+
+    def measure(work: Any) -> tuple[float, float, Any]:
+        start, own = time.perf_counter(), time.process_time()
+        done = work()
+        return time.perf_counter() - start, time.process_time() - own, done
+
+    metric = measure(lambda: evaluate_window(dispatcher, monitor, until, datetime.now(UTC)))
+    now = until + timedelta(minutes=20)
+    plan = next(iter(drift.monitoring.list_due_drift(actor=worker, now=now)))
+    computed = measure(lambda: drift.compute_drift(plan))
+    window = drift.monitoring.record_drift(actor=worker, plan=plan, result=computed[2], now=now)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\nevaluation of {window.rows:,} predictions, load average {os.getloadavg()[0]:.1f}\n")
+    print("| of | s | s of the processor |\n|---|---|---|")
+    print(f"| accuracy and its slices by version | {metric[0]:.2f} | {metric[1]:.2f} |")
+    print(f"| drift of {FEATURES} features by {SOURCES} sources, ADWIN, risk | {computed[0]:.2f} | {computed[1]:.2f} |")
+    print(f"\npeak memory of the process {peak:.0f} MB; verdict {window.verdict}, {window.drifted} features drifted")
+
+
+def measure_page(monitor: Any) -> None:
+    from django.conf import settings
+
+    from tests import walking
+
+    settings.ALLOWED_HOSTS = ["*"]
+    client = next(each.client for each in walking.visitors() if each.name == "engineer")
+    seconds, own = [], []
+    (settings.PLANE_HOME / "cookie").write_text(client.cookies[settings.SESSION_COOKIE_NAME].value)
+    for period in ("30d", "7d") * 8:
+        start, before = time.perf_counter(), time.process_time()
+        answer = client.get(f"/p/demo/monitors/{monitor.pk}?period={period}")
+        seconds.append(time.perf_counter() - start)
+        own.append(time.process_time() - before)
+        assert answer.status_code == 200, answer.status_code
+    print(
+        f"\npage of the monitor: median {1000 * statistics.median(seconds[2:]):.0f} ms, "
+        f"{1000 * statistics.median(own[2:]):.0f} ms of the processor, load average {os.getloadavg()[0]:.1f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", default=[])
@@ -233,10 +394,27 @@ def main() -> None:
     parser.add_argument("--senders", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--modes", default="sqlite,postgresql")
+    parser.add_argument("--home", help="A folder in which the plane of the evaluation stays.")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     with tempfile.TemporaryDirectory(prefix="bench-monitoring-") as home:
         os.environ.setdefault("PLANE_HOME", home)
+        if not options.parts or {"evaluation", "page"} & set(options.parts):
+            folder = Path(options.home or home) / "plane"
+            folder.mkdir()
+            os.environ["PLANE_HOME"] = str(folder)  # before anything reads the settings
+            from tests.faults.homes import prepare_home
+            from tests.faults.running import environment_of
+
+            environment = environment_of(folder, DISPATCH_SECONDS="1", LEASE_SECONDS="30")
+            prepare_home(environment, accounts=False)
+            os.environ.update(environment)
+            import django
+
+            django.setup()
+            monitor = seed_monitor()
+            measure_evaluation(monitor)
+            measure_page(monitor)
         if not options.parts or "ingest" in options.parts:
             for mode in options.modes.split(","):
                 measure_ingest(mode, options)

@@ -147,7 +147,9 @@ def compute_wasserstein(edges: Floats, reference: Counts, current: Counts, low: 
 def compare_shares(reference: int, n: int, current: int, m: int, *, one_sided: bool = False) -> float:
     """The p-value of Fisher's test that `current` of `m` is as `reference` of `n`; one-sided: that it is not more.
 
-    With many cases, of the normal test with pooled variance.
+    The mid-p (Lancaster 1961): half of what was observed counts. With few cases the exact p-value lies far above what
+    it states, since counts are discrete: of 5 % that are stated it rejects 2. With many cases, of the normal test with
+    pooled variance.
     """
     if not n or not m:
         return math.nan
@@ -156,7 +158,8 @@ def compare_shares(reference: int, n: int, current: int, m: int, *, one_sided: b
         return 1.0
     if min(cases, n + m - cases) <= EXACT_COUNT:
         law = hypergeom(n + m, cases, m)
-        upper, lower = float(law.sf(current - 1)), float(law.cdf(current))
+        half = float(law.pmf(current)) / 2
+        upper, lower = float(law.sf(current)) + half, float(law.cdf(current)) - half
     else:
         share = cases / (n + m)
         z = (current / m - reference / n) / math.sqrt(share * (1 - share) * (1 / n + 1 / m))

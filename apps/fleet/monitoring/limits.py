@@ -50,7 +50,8 @@ def check_limit(monitor: Monitor) -> None:
     """A limit that leaves something between the reference and the line, and a reference that the metric can have."""
     is_error = is_lower_better(monitor.metric)
     highest = MAX_ERROR if is_error and monitor.rule == Rule.ABSOLUTE else 1.0
-    if not (math.isfinite(monitor.limit) and 0 < monitor.limit <= highest):
+    is_possible = math.isfinite(monitor.limit) and 0 < monitor.limit <= highest
+    if not is_possible or (not is_error and monitor.limit == 1):  # nothing is beyond a line at 0
         raise build_range_error("limit", monitor.limit, f"above 0, at most {highest:g}")
     highest = MAX_ERROR if is_error else 1.0
     reference = monitor.reference

@@ -102,8 +102,8 @@ def describe_scope(monitor: Monitor) -> str:
     return _("devices of %(group)s") % {"group": monitor.group} if monitor.group else _("Every source")
 
 
-def build_chart(monitor: Monitor, windows: Sequence[Window]) -> Row | None:
-    """The metric of each window with its interval, and the line that it must not cross."""
+def build_chart(monitor: Monitor, windows: Sequence[Any]) -> Row | None:
+    """The metric of each window (queries.list_chart_points) with its interval, and the line that it must not cross."""
     if not any(window.value is not None for window in windows):
         return None
     scale = 1 if monitor.metric == Measure.ERROR else 100
@@ -180,7 +180,7 @@ def find_distance(feature: Mapping[str, Any]) -> Row | None:
     """The distance of the distributions: KS of a number, Cramer's V of a category."""
     name = "ks" if feature.get("kind") == "number" else "chi_square"
     test = next((test for test in feature.get("tests") or () if test["name"] == name), None)
-    return {"name": DISTANCE_NAMES[name], **test} if test else None
+    return {**test, "name": DISTANCE_NAMES[name]} if test else None
 
 
 def format_slices(metric: str, slices: Sequence[Mapping[str, Any]]) -> list[Row]:

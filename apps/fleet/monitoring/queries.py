@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
@@ -50,10 +51,11 @@ def list_drift_windows(monitor: Monitor, *, verdict: str = "") -> QuerySet[Drift
     return rows.filter(verdict=verdict) if verdict else rows
 
 
-def list_recent_windows(monitor: Monitor, days: int) -> list[Window]:
-    """The windows of the last days before the newest, oldest first."""
-    rows = list_windows(monitor).filter(until__gt=monitor.evaluated_until - timedelta(days=days))
-    return list(rows.order_by("until"))
+def list_chart_points(monitor: Monitor, days: int) -> list[Any]:
+    """(until, value, low, high, line) of the windows of the last days before the newest, oldest first, by name: of 90
+    days there are 2,160."""
+    rows = Window.objects.filter(monitor=monitor, until__gt=monitor.evaluated_until - timedelta(days=days))
+    return list(rows.order_by("until").values_list("until", "value", "low", "high", "line", named=True))
 
 
 def list_alarms(actor: Actor, project: Project, *, state: str = "", monitor: int | None = None) -> AlarmQuerySet:

@@ -59,8 +59,8 @@ def render_monitor(
 ) -> HttpResponse:
     period = request.GET.get("period", "")
     period = period if period in ("7d", "30d", "90d") else presenters.DEFAULT_PERIOD
-    windows = queries.list_recent_windows(monitor, presenters.get_period_days(period))
-    last = windows[-1] if windows else None
+    windows = queries.list_chart_points(monitor, presenters.get_period_days(period))
+    last = queries.list_windows(monitor).order_by("-until").first()
     alarms = queries.list_alarms(actor, monitor.project, monitor=monitor.pk)
     page = paginate(alarms, request.GET)
     is_active = monitor.state == MonitorState.ACTIVE

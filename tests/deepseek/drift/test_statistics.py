@@ -67,11 +67,19 @@ def test_the_tail_of_a_bridge():
 
 def test_shares_by_fisher():
     table = [[12, 988], [3, 997]]
-    expected = stats.fisher_exact(table, alternative="greater").pvalue
+    observed = stats.hypergeom(2_000, 15, 1_000).pmf(12)
+    expected = stats.fisher_exact(table, alternative="greater").pvalue - observed / 2  # the mid-p
     assert compare_shares(3, 1000, 12, 1000, one_sided=True) == pytest.approx(expected)
     many = compare_shares(30_000, 100_000, 30_500, 100_000)
     assert many == pytest.approx(2 * stats.norm.sf(500 / math.sqrt(0.3025 * 0.6975 * 2 * 100_000)), rel=1e-3)
     assert compare_shares(0, 10, 0, 10) == 1.0
+
+
+def test_few_cases_are_called_different_about_as_often_as_stated():
+    random = np.random.default_rng(2)
+    first, second = random.binomial(5_000, 0.01, 800), random.binomial(1_000, 0.01, 800)
+    alarms = sum(compare_shares(int(a), 5_000, int(b), 1_000) <= 0.05 for a, b in zip(first, second, strict=True))
+    assert 0.03 < alarms / 800 < 0.08
 
 
 def test_corrections():

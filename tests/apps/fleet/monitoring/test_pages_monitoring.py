@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 
-from apps.fleet.monitoring.models import Alarm, Monitor
+from apps.fleet.monitoring.models import Alarm, DriftWindow, Monitor
 from apps.platform.notices.models import Notice
 from tests.apps.fleet.monitoring.conftest import LATER, NOON
 
@@ -97,3 +98,31 @@ def test_pausing_and_deleting(browser, engineer, url, monitor):
 def test_a_stranger_finds_nothing(browser, stranger, url, alarm):
     pages = (url("list"), url("monitor", alarm.monitor_id), url("alarm", alarm.pk))
     assert {browser(stranger).get(page).status_code for page in pages} == {404}
+
+
+def test_features_stand_sorted_by_drift_on_the_page_and_in_the_list(browser, api, viewer, url, monitor, project):
+    drifts = {"colour": ("changed", 0.4, "chi_square"), "x": ("stable", 0.01, "ks")}
+    features = [
+        {
+            "name": name,
+            "kind": "number" if test == "ks" else "category",
+            "verdict": verdict,
+            "message": name,
+            "tests": [{"name": test, "value": value, "p": 0.5, "corrected_p": 1.0, "verdict": verdict}],
+            "corrected_p": 1.0,
+            "missing_share": 0.0,
+            "unseen_share": 0.1,
+            "unseen": ["<b>green</b>"],
+        }
+        for name, (verdict, value, test) in drifts.items()
+    ]
+    facts = {"verdict": "changed", "rows": 400, "drifted": 1, "features": features}
+    DriftWindow.objects.create(monitor=monitor, until=NOON, **facts)
+    page = browser(viewer).get(url("monitor", monitor.pk)).text
+    assert re.findall('data-feature="([^"]*)"', page) == ["colour", "x"]
+    assert "V 0.400" in page
+    assert "<b>green" not in page
+    rows = (
+        api(viewer).get(f"/api/v1/projects/{project.slug}/monitors/{monitor.pk}/drift?verdict=changed").json()["items"]
+    )
+    assert [(row["drifted"], row["features"][0]["name"]) for row in rows] == [(1, "colour")]

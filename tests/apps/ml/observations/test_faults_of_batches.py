@@ -1,0 +1,50 @@
+"""Kills in the middle of a batch and classes that nobody has seen: nothing is lost, and nothing counts twice."""
+
+import pytest
+
+from apps.ml.observations.models import ClassCount, HourFigures, Label, Landing, ObservationSource, Prediction
+from apps.ml.observations.services import batches
+from apps.platform.audit.models import AuditRecord
+from tests.apps.ml.observations.conftest import read_totals
+
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
+STEPS = ("add_increments", "land_rows", "record_batch")
+
+
+def end(*_args, **_facts):
+    raise KeyboardInterrupt
+
+
+def test_a_kill_at_any_step_of_a_batch_leaves_nothing_and_the_next_one_counts_once(
+    source, predict, label, hour, monkeypatch
+):
+    for send, model in ((predict, Prediction), (label, Label)):
+        for step in STEPS:
+            with monkeypatch.context() as patch:
+                patch.setattr(batches, step, end)
+                with pytest.raises(KeyboardInterrupt):
+                    send("a", "b")
+            assert not model.objects.exists(), step
+        assert (send("a", "b").stored, send("a", "b").duplicates) == (2, 2)
+    figures, classes = read_totals(source)[1, "fp32", False, hour]
+    assert (figures["predictions"], figures["labelled"], figures["correct"]) == (2, 2, 2)
+    assert classes == {"up": (2, 2, 2)}
+    assert sum(Landing.objects.values_list("rows", flat=True)) == 4
+    assert AuditRecord.objects.filter(action__startswith="observation.record").count() == 2
+
+
+def test_a_class_that_no_answer_had_counts_as_wrong_and_is_remembered(source, predict, label):
+    predict("a", "b")
+    label("a", label="never seen")
+    label("b", label="up")
+    assert HourFigures.objects.get().correct == 1
+    counts = {row.name: (row.predicted, row.labelled, row.correct) for row in ClassCount.objects.all()}
+    assert counts == {"up": (2, 1, 1), "never seen": (0, 1, 0)}
+    assert ObservationSource.objects.get().classes == ["never seen", "up"]
+
+
+def test_labels_of_unknown_predictions_wait_and_change_no_figure(source, predict, label, hour):
+    assert label("nobody", "late").waiting == 2
+    assert not HourFigures.objects.exists()
+    predict("late")
+    assert read_totals(source)[1, "fp32", False, hour][0]["labelled"] == 1
