@@ -29,6 +29,7 @@ setup(
         "plane": PLANE,  # the engine and all that web, worker and dispatcher need
         "s3": requirements("requirements-s3.txt"),
         "collect": requirements("requirements-collect.txt"),
+        "labelling": requirements("requirements-labelling.txt"),
         "language": requirements("requirements-language.txt"),
         "onnx": requirements("requirements-onnx.txt"),
         "pkcs11": requirements("requirements-pkcs11.txt"),

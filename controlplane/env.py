@@ -300,6 +300,11 @@ class Env(BaseSettings):
         description="Hosts that webhooks may send to, comma-separated: names, *.names, addresses or networks, each with"
         " a :port if need be; of web process and dispatcher alike. Empty: webhooks are off.",
     )
+    labelling_hosts: CommaList = Field(
+        [],
+        description="Hosts of Label Studio that projects may connect to, comma-separated: names, *.names, addresses or"
+        " networks, each with a :port if need be; of web process and dispatcher alike. Empty: labelling is off.",
+    )
     mail_url: str = Field(
         "",
         description="SMTP server for notices: smtp://user@host:25, smtp+starttls://host:587 or smtps://host:465; needs"
@@ -394,7 +399,7 @@ class Env(BaseSettings):
             name: Path(place.removeprefix(IMAGE_PREFIX)) for name, _, place in pairs if place.startswith(IMAGE_PREFIX)
         }
 
-    @field_validator("collect_hosts", "notice_hosts")
+    @field_validator("collect_hosts", "notice_hosts", "labelling_hosts")
     @classmethod
     def validate_hosts(cls, value: list[str]) -> list[str]:
         for entry in value:
@@ -408,6 +413,7 @@ class Env(BaseSettings):
         "secret_key_fallbacks",
         "collect_hosts",
         "notice_hosts",
+        "labelling_hosts",
         "script_environments",
         mode="before",
     )

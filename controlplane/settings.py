@@ -95,6 +95,7 @@ INSTALLED_APPS = [
     "apps.site.mirror",
     "apps.fleet.rollouts",
     "apps.fleet.monitoring",
+    "apps.ml.labelling",
     "apps.site.isolation",
     "apps.gateways.openlineage",
     "apps.gateways.mlflow",
@@ -207,6 +208,7 @@ OPENLINEAGE_SINKS = [
 
 # -- notices told outside -------------------------------------------------------------------------------------------
 NOTICE_HOSTS = ENV.notice_hosts
+LABELLING_HOSTS = ENV.labelling_hosts
 MAIL_ENABLED = bool(ENV.mail_url)
 MAIL = parse_mail_url(ENV.mail_url)
 EMAIL_HOST, EMAIL_PORT = MAIL.host, MAIL.port
@@ -400,6 +402,10 @@ SPECTACULAR_SETTINGS = {
         "AssignmentStatus": "apps.fleet.devices.states.AssignmentState.choices",
         "RecallStatus": "apps.fleet.recalls.states.RecallState.choices",
         "RolloutStatus": "apps.fleet.rollouts.states.RolloutState.choices",
+        "LabelServerStatus": "apps.ml.labelling.states.ServerState.choices",
+        "LabellingStatus": "apps.ml.labelling.states.LabellingState.choices",
+        "LabelTaskStatus": "apps.ml.labelling.states.TaskState.choices",
+        "LabelTaskOrder": "apps.ml.labelling.states.TaskOrder.choices",
         "AlarmStatus": "apps.fleet.monitoring.states.AlarmState.choices",
         "RetrainingStatus": "apps.fleet.monitoring.retraining.states.RetrainingState.choices",
         "WindowVerdict": "apps.fleet.monitoring.states.Verdict.choices",

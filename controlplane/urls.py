@@ -16,6 +16,7 @@ from apps.data.datasets.urls import urlpatterns as dataset_pages
 from apps.data.repositories.smart_http import refuse_git_address
 from apps.fleet.releases.api_urls import plane_urlpatterns as release_keys
 from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
+from apps.ml.labelling.api_urls import plane_urlpatterns as labelling_hooks
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from apps.ml.pipelines.urls import urlpatterns as pipeline_pages
 from apps.ml.sweeps.urls import urlpatterns as sweep_pages
@@ -64,6 +65,7 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.fleet.recalls.api_urls")),
     path("", include("apps.fleet.rollouts.api_urls")),
     path("", include("apps.fleet.monitoring.api_urls")),
+    path("", include("apps.ml.labelling.api_urls")),
     path("", include("apps.platform.approvals.api_urls")),
     path("", include("apps.platform.notices.api_urls")),
     path("", include("apps.platform.calendars.api_urls")),
@@ -81,6 +83,7 @@ PLANE_API: list[URLPattern | URLResolver] = [
     path("", include(artifacts)),
     path("", include(job_kinds)),
     path("", include(openlineage)),
+    path("", include(labelling_hooks)),
     path("", include(pipeline_templates)),
     path("", include(release_keys)),
     path("schema", SchemaView.as_view(), name="api-schema"),
@@ -105,6 +108,7 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.fleet.recalls.urls")),
     path("", include("apps.fleet.rollouts.urls")),
     path("", include("apps.fleet.monitoring.urls")),
+    path("", include("apps.ml.labelling.urls")),
     path("", include("apps.platform.approvals.urls")),
     path("", include("apps.platform.notices.urls")),
     path("", include("apps.platform.calendars.urls")),

@@ -247,6 +247,11 @@ COMMANDS = {
         entry="deepseek.client.rollout_commands:manage_rollouts",
         group=PLANE,
     ),
+    "labelling": Command(
+        "label dataset versions on a Label Studio, and publish what is agreed",
+        entry="deepseek.client.labelling_commands:manage_labelling",
+        group=PLANE,
+    ),
     "monitors": Command(
         "watch accuracy, F1 or error of models in use",
         entry="deepseek.client.monitor_commands:manage_monitors",

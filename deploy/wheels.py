@@ -25,6 +25,7 @@ REQUIREMENTS = (
     "requirements.txt",
     "requirements-s3.txt",
     "requirements-collect.txt",
+    "requirements-labelling.txt",
     "requirements-language.txt",
     "requirements-onnx.txt",
     "requirements-pkcs11.txt",

@@ -18,7 +18,8 @@ BODIES = {
     "a form": ("multipart/form-data; boundary=x", FORM),
     "an unknown field": ("application/json", b'{"no_such_field": 1}'),
 }
-OF_DEVICES = ("api/v1/agent/", "api/v1/doctor/")  # a person's token is none of a device's or a node's
+# A person's token is none of a device's, a node's or a webhook's.
+OF_DEVICES = ("api/v1/agent/", "api/v1/doctor/", "api/v1/labelling/hooks/")
 TOKEN_IN_BODY = ("api/v1/agent/enrol",)
 OF_ONESELF = ("api/v1/me", "api/v1/tokens", "api/v1/views", "api/v1/notices/read")  # what everybody may write to
 TOKENS = {"stranger": "dso_stranger", "reader": "dso_reader"}

@@ -49,6 +49,17 @@ from apps.ml.experiments.models import (
     RunParam,
     RunTag,
 )
+from apps.ml.labelling.models import (
+    Annotation,
+    Annotator,
+    AnnotatorGroup,
+    LabellingProject,
+    LabelSchema,
+    LabelSchemaVersion,
+    LabelServer,
+    LabelTask,
+    RemoteTask,
+)
 from apps.ml.observations.models import ClassCount, HourFigures, ObservationSource
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.registry.models import Alias, AliasMove, Evaluation, EvaluationSet, Model, ModelVersion, Variant
@@ -196,6 +207,8 @@ def address(route: str, plane: Seeded) -> str:
         if "alarms/" in route
         else plane.retraining
         if "retrainings/" in route
+        else plane.labelling
+        if "labelling/" in route
         else plane.job,
         "rollout": plane.rollout,
         "row": 1,
@@ -222,6 +235,9 @@ def address(route: str, plane: Seeded) -> str:
         "object_type": "job",
         "object_id": plane.job,
         "token_id": 1,
+        "task": 1,
+        "schema_version": 1,
+        "hook_key": "0" * 32,
         "filename": "pump-1.0-py3-none-any.whl",
         "name": plane.node
         if "nodes/" in route or "isolation/" in route
@@ -233,6 +249,8 @@ def address(route: str, plane: Seeded) -> str:
         if "members/" in route
         else "served"
         if "endpoints/" in route
+        else plane.label_name
+        if "labelling/" in route
         else plane.model
         if "models/" in route
         else plane.source
@@ -321,6 +339,8 @@ class Seeded:
     monitor: int = 0
     retraining: int = 0
     alarm: int = 0
+    labelling: int = 0
+    label_name: str = "labels1"  # of a connection and a schema
 
 
 def people_and_project() -> Project:
@@ -454,6 +474,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     holds_of(plane, project, numbers)
     observations_of(plane, project, numbers)
     monitors_of(plane, project, numbers)
+    labellings_of(plane, project, version, numbers)
     notices_of(plane, project, numbers)
     schedules_of(plane, project, numbers)
     devices_of(plane, project, numbers)
@@ -817,6 +838,40 @@ def monitors_of(plane: Seeded, project: Project, numbers: range) -> None:
     facts |= {"version": version, "created_at": now}
     made = Retraining.objects.bulk_create(Retraining(alarm=alarm, **facts) for alarm in alarms)
     plane.retraining = plane.retraining or made[0].pk
+
+
+def labellings_of(plane: Seeded, project: Project, version: DatasetVersion, numbers: range) -> None:
+    """Connections, schemas and labelling projects, and of the first one as many tasks and annotations."""
+    now = timezone.now()
+    person = {"project": project, "created_by": "engineer"}
+    facts = {**person, "url": "http://127.0.0.1:1", "token": "", "hook_secret": "", "next_check_at": now}
+    servers = LabelServer.objects.bulk_create(LabelServer(name=f"labels{n}", **facts) for n in numbers)
+    schemas = LabelSchema.objects.bulk_create(
+        LabelSchema(name=f"labels{n}", versions_count=1, **person) for n in numbers
+    )
+    document = {"level": "basic", "data": "text", "labels": [{"value": "PERSON", "background": "#FFA500"}]}
+    document |= {"classes": [], "relations": [], "fields": [], "rules": []}
+    facts = {"number": 1, "level": "basic", "document": document, "digest": "0" * 64, "config": "<View/>"}
+    of = LabelSchemaVersion.objects.bulk_create(LabelSchemaVersion(schema=row, **facts) for row in schemas)
+    facts = {**person, "source": version, "source_file": "table.csv", "state": "labelling", "next_at": now}
+    facts |= {"tasks_count": len(numbers), "progress": {"tasks": {"disputed": len(numbers)}, "annotators": []}}
+    made = LabellingProject.objects.bulk_create(
+        LabellingProject(name=f"people{n}", server=server, schema=row, **facts)
+        for n, server, row in zip(numbers, servers, of, strict=True)
+    )
+    plane.labelling = plane.labelling or made[0].pk
+    first = LabellingProject.objects.get(pk=plane.labelling)
+    begin = first.tasks.count()
+    group = AnnotatorGroup.objects.get_or_create(labelling=first, number=1, hook_key="0" * 32, name="one")[0]
+    by = Annotator.objects.get_or_create(labelling=first, remote_user=1, pseudonym="A1")[0]
+    facts = {"labelling": first, "data": {"text": "Ada Lovelace"}, "state": "disputed"}
+    tasks = LabelTask.objects.bulk_create(
+        LabelTask(number=n, row=n, **facts) for n in range(begin, begin + len(numbers))
+    )
+    marks = {"spans": [{"start": 0, "end": 3, "label": "PERSON"}]}
+    RemoteTask.objects.bulk_create(RemoteTask(group=group, task=row, number=row.number) for row in tasks)
+    facts = {"group": group, "annotator": by, "marks": marks, "created_at": now, "updated_at": now}
+    Annotation.objects.bulk_create(Annotation(task=row, remote_id=row.pk, remote_task=row.pk, **facts) for row in tasks)
 
 
 def rollout_of(plane: Seeded, project: Project, variant: Variant, device: Device) -> None:

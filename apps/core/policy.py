@@ -60,6 +60,18 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "sweep.submit": frozenset({ENGINEER}),
     "sweep.cancel": frozenset({ENGINEER}),
     "sweep.record": frozenset({WORKER}),  # what the job answers that was asked for the next trials
+    "labelling.view": MEMBERS | {WORKER},
+    "labelling.connect": frozenset({ENGINEER}),  # to a server on the operator's list
+    "labelling.save_schema": frozenset({ENGINEER}),
+    "labelling.create": frozenset({ENGINEER}),
+    "labelling.synchronize": frozenset({ENGINEER}),
+    "labelling.close": frozenset({ENGINEER}),
+    "labelling.adjudicate": frozenset({ENGINEER, APPROVER}),
+    "labelling.set_gold": frozenset({ENGINEER, APPROVER}),
+    "labelling.set_bar": frozenset({APPROVER}),  # who wants the result must not be who lowers the bar
+    "labelling.publish": frozenset({ENGINEER}),  # besides dataset.add_version
+    "labelling.train": frozenset({ENGINEER}),  # besides job.submit
+    "labelling.ring": frozenset({WORKER}),  # a webhook that knows its secret
     "observation.view": MEMBERS | {WORKER},
     "observation.configure": frozenset({ENGINEER, DEVICE}),  # a device: its own source, which is made at need
     "observation.record": frozenset({ENGINEER, WORKER, DEVICE}),  # by a server or an agent, with a token of its own
@@ -211,6 +223,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "job.recover": frozenset({DISPATCHER}),
     "job.recover_abandoned": frozenset({WORKER, DISPATCHER}),  # of a worker whose process is gone
     "sweep.drive": frozenset({DISPATCHER}),
+    "labelling.drive": frozenset({WORKER}),
     "schedule.fire": frozenset({DISPATCHER}),
     "endpoint.follow": frozenset({DISPATCHER}),
     "endpoint.report": frozenset({WORKER}),
@@ -288,6 +301,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "sweep.view",
             "schedule.view",
             "observation.view",
+            "labelling.view",
             "endpoint.view",
             "device.view",
             "release.view",
@@ -322,12 +336,22 @@ SCOPES: dict[str, frozenset[str]] = {
             "dataset.force_unlock",
             "lineage.record",
             "observation.configure",
+            "labelling.connect",
+            "labelling.save_schema",
+            "labelling.create",
+            "labelling.synchronize",
+            "labelling.close",
+            "labelling.adjudicate",
+            "labelling.set_gold",
+            "labelling.set_bar",
+            "labelling.publish",
         }
     ),
     "observations:write": frozenset({"observation.record"}),  # for the token of a server or a device: nothing else
     "jobs:write": frozenset(
         {
             "observation.make_dataset",
+            "labelling.train",
             "job.submit",
             "job.script",
             "job.cancel",

@@ -17,6 +17,8 @@ from apps.ml.endpoints.lists import ENDPOINTS
 from apps.ml.endpoints.models import Endpoint
 from apps.ml.experiments.lists import build_listing, build_metric_column
 from apps.ml.experiments.models import Metric, Run
+from apps.ml.labelling.lists import LABELLINGS
+from apps.ml.labelling.models import LabellingProject
 from apps.ml.observations.lists import SOURCES
 from apps.ml.observations.models import ObservationSource
 from apps.ml.pipelines.lists import PIPELINES
@@ -44,6 +46,7 @@ pytestmark = pytest.mark.services
 RUNS = build_listing([], [build_metric_column("loss")])
 IN_A_PROJECT = (
     (ENDPOINTS, Endpoint),
+    (LABELLINGS, LabellingProject),
     (MONITORS, Monitor),
     (JOBS, Job),
     (PIPELINES, Pipeline),

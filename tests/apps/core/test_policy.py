@@ -53,6 +53,18 @@ IN_A_PROJECT = """
     sweep.submit                           -E- --- ---  jobs:write
     sweep.cancel                           -E- --- ---  jobs:write
     sweep.record                           --- --- W--  -
+    labelling.view                         VEA --- W--  read
+    labelling.connect                      -E- --- ---  data:write
+    labelling.save_schema                  -E- --- ---  data:write
+    labelling.create                       -E- --- ---  data:write
+    labelling.synchronize                  -E- --- ---  data:write
+    labelling.close                        -E- --- ---  data:write
+    labelling.adjudicate                   -EA --- ---  data:write
+    labelling.set_gold                     -EA --- ---  data:write
+    labelling.set_bar                      --A --- ---  data:write
+    labelling.publish                      -E- --- ---  data:write
+    labelling.train                        -E- --- ---  jobs:write
+    labelling.ring                         --- --- W--  -
     observation.view                       VEA --- W--  read
     observation.configure                  -E- --- --- X-  data:write
     observation.record                     -E- --- W-- X-  observations:write
@@ -218,6 +230,7 @@ ON_THE_PLANE = """
     observation.store_reference            --- --- W--  -
     observation.purge                      --- --- W--  -
     endpoint.follow                        --- --- -D-  -
+    labelling.drive                        --- --- W--  -
     endpoint.report                        --- --- W--  -
     device.expire_assignments              --- --- -D-  -
     rollout.drive                          --- --- -D-  -

@@ -42,6 +42,7 @@ from apps.platform.nodes.samples import SAMPLE_SECONDS, get_database_now
 from apps.platform.nodes.services import keep_samples
 from apps.site.isolation import services as isolation_services
 from workers import openlineage
+from workers.labelling.process import DriverProcess, is_driver_installed
 from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
 from workers.notices.sender import send_due_mails, send_due_webhook_messages
 from workers.process import get_realm, is_abandoned
@@ -81,6 +82,9 @@ class Command(BaseCommand):
             ("retrainer", later, self.retrain),
             ("folder", rest, self.fold),
         ]
+        self.labelling = DriverProcess()
+        if settings.LABELLING_HOSTS and is_driver_installed():
+            parts.append(("labeller", rest, self.label))
         if settings.NOTICE_HOSTS:
             parts.append(("notifier", rest, self.notify))
         if settings.MAIL_ENABLED:
@@ -94,6 +98,7 @@ class Command(BaseCommand):
         self.every(rest, "dispatcher", self.dispatch)
         for thread in threads:
             thread.join(timeout=5)
+        self.labelling.stop()
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping.set()
@@ -161,6 +166,10 @@ class Command(BaseCommand):
     def retrain(self) -> None:
         """Take retrainings further; in its own thread, since files of observations are written before one begins."""
         advance_retrainings(actor=self.actor, stopping=self.stopping.is_set)
+
+    def label(self) -> None:
+        """Keep the driver of labelling projects running while something is due: a process of its own."""
+        self.labelling.ensure(build_plane_actor(PlaneRole.WORKER, host=settings.ENV.node))
 
     def recover_expired(self) -> None:
         """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""

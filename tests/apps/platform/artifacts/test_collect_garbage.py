@@ -47,6 +47,7 @@ DIGEST_COLUMNS = {
     "rollouts.Rollout.plan_digest": "of which device is in which wave",
     "rollouts.RolloutVariant.digest": "of the variant, which has a foreign key beside it",
     "rollouts.Look.evidence_digest": "of the figures that a verdict was made of",
+    "labelling.LabelSchemaVersion.digest": "of its document, which the row holds",
     "isolation.PolicyVersion.digest": "of its text, which the row holds",
     "isolation.ProbeReport.policy_digest": "of a policy",
     "devices.EnrolmentToken.digest": "of a secret",

@@ -1,0 +1,119 @@
+"""Adjudication, gold, results and trainings on them; the levels; rules that send tasks back."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.core.errors import Conflict, Invalid, Refused
+from apps.ml.labelling import services
+from apps.ml.labelling.models import RemoteTask
+from apps.platform.jobs.models import Job
+from apps.platform.lineage.models import Edge
+from tests.apps.ml.labelling.conftest import span
+
+pytest.importorskip("label_studio_sdk")
+pytestmark = pytest.mark.django_db
+LABELS = [{"value": "PERSON", "background": "#FFA500"}, {"value": "ORG", "background": "#00BFFF"}]
+RELATIONS = [{"value": "works_for", "sources": ["PERSON"], "targets": ["ORG"]}]
+NOTHING: dict = {}
+
+
+def test_a_disputed_task_is_decided_once_and_for_all(agreed, actor, mark, drive):
+    task = agreed.tasks.get(state="disputed")
+    with pytest.raises(Invalid):
+        services.adjudicate_task(actor=actor, task=task, marks={"spans": [{"start": 0, "end": 99, "label": "ORG"}]})
+    marks = {"spans": [{"start": 0, "end": 6, "label": "ORG"}]}
+    assert services.adjudicate_task(actor=actor, task=task, marks=marks).marks == marks
+    mark(agreed, 1, task.number, [span(1, 2)])
+    drive()
+    task.refresh_from_db()
+    assert (task.state, task.marks, task.decided_by) == ("adjudicated", marks, "engineer")
+    assert services.reopen_task(actor=actor, task=task).state == "disputed"
+    with pytest.raises(Conflict):
+        services.reopen_task(actor=actor, task=task)
+
+
+def test_who_may_only_look_decides_nothing(agreed, viewer, actor_for, actor):
+    task = agreed.tasks.get(state="disputed")
+    looking = actor_for(viewer)
+    for write in (
+        lambda: services.adjudicate_task(actor=looking, task=task, marks=NOTHING),
+        lambda: services.set_gold(actor=looking, task=task, marks=NOTHING),
+        lambda: services.request_result(actor=looking, labelling=agreed, dataset="x"),
+        lambda: services.close_labelling(actor=looking, labelling=agreed),
+        lambda: services.set_bar(actor=actor, labelling=agreed, bar=0.0),  # an engineer
+    ):
+        with pytest.raises(Refused):
+            write()
+
+
+def test_gold_measures_annotators(agreed, actor, drive):
+    task = agreed.tasks.get(state="disputed")
+    services.set_gold(actor=actor, task=task, marks={"spans": [{"start": 0, "end": 6, "label": "PERSON"}]})
+    drive()
+    agreed.refresh_from_db()
+    assert {row["annotator"]: row["f1"] for row in agreed.agreement["gold"]} == {"A1": 0.0, "A2": 1.0}
+
+
+def test_the_result_is_a_version_with_lineage_that_trains(agreed, actor, drive, texts):
+    services.request_result(actor=actor, labelling=agreed, dataset="people")
+    drive()
+    agreed.refresh_from_db()
+    version = agreed.result
+    assert sorted(version.files.values_list("path", flat=True)) == ["annotations.parquet", "texts.jsonl"]
+    assert version.rows == 3
+    assert version.params["schema"]["digest"] == agreed.schema.digest
+    assert version.params["annotators"] == ["A1", "A2"]
+    edge = Edge.objects.get(target_type="dataset_version", target_id=str(version.pk))
+    assert (edge.source_id, edge.role) == (str(texts.pk), "labelled basic")
+    job = services.train_on_result(actor=actor, labelling=agreed)
+    assert (job.kind, Job.objects.get(pk=job.pk).inputs.get().slot) == ("train_entities", "texts")
+    services.request_result(actor=actor, labelling=agreed, dataset="people")
+    drive()
+    agreed.refresh_from_db()
+    assert agreed.result == version
+
+
+def test_below_the_bar_there_is_no_result(agreed, actor, approver, actor_for):
+    services.set_bar(actor=actor_for(approver), labelling=agreed, bar=0.99)
+    agreed.refresh_from_db()
+    with pytest.raises(Conflict) as refusal:
+        services.request_result(actor=actor, labelling=agreed, dataset="people")
+    assert refusal.value.code == "agreement_below_bar"
+    with pytest.raises(Conflict, match="no result"):
+        services.train_on_result(actor=actor, labelling=agreed)
+
+
+def test_the_next_level_begins_from_what_is_agreed(agreed, actor, project, create, drive, studio):
+    document = {"level": "semantic", "data": "text", "labels": LABELS, "relations": RELATIONS}
+    services.save_schema(actor=actor, project=project, name="works", document=document)
+    second = create(name="works", schema="works:v1", parent="people")
+    drive()
+    assert second.tasks.count() == 3  # the disputed one waits
+    task = second.tasks.get(row=0)
+    assert task.prelabel == agreed.tasks.get(row=0).marks
+    there = studio.tasks[RemoteTask.objects.get(task=task).remote_id]
+    assert [row["value"]["text"] for row in there["predictions"][0]["result"]] == ["Ada", "ACME"]
+
+
+def test_what_violates_a_rule_goes_back_as_a_task(create, actor, project, drive, studio):
+    rule = {"name": "employer", "condition": "if count(PERSON) > 0 then every PERSON has works_for"}
+    document = {"level": "domain", "data": "text", "labels": LABELS, "relations": RELATIONS, "rules": [rule]}
+    services.save_schema(actor=actor, project=project, name="rules", document=document)
+    labelling = create(name="rules", schema="rules:v1")
+    drive()
+    row = RemoteTask.objects.get(task__number=0)
+    first = row.remote_id
+    studio.annotate(first, [span(0, 3), span(13, 17, "ORG")])
+    drive()
+    drive()
+    row.refresh_from_db()
+    assert row.remote_id != first
+    assert studio.tasks[row.remote_id]["meta"]["violations"] == ["employer"]
+    assert labelling.tasks.get(number=0).state == "returned"
+    drive()
+    assert RemoteTask.objects.get(pk=row.pk).remote_id == row.remote_id  # once is enough
+    ends = {"type": "relation", "from_id": "0-3-PERSON", "to_id": "13-17-ORG", "labels": ["works_for"]}
+    studio.annotate(row.remote_id, [span(0, 3), span(13, 17, "ORG"), ends])
+    drive()
+    assert labelling.tasks.get(number=0).state == "agreed"
