@@ -44,8 +44,9 @@ def steps_of(page: Path) -> list[tuple[str, str]]:
 def new_host(work: Path, site: Path) -> Path:
     """The root of a host with nothing of ours on it but the folder at /site."""
     root = work / "root"
-    sh(f"cd {work} && mkdir -p up wk root")
-    sh(f"mount -t overlay overlay -o lowerdir=/,upperdir={work}/up,workdir={work}/wk {root}")
+    memory = work / "memory"  # gigabytes are unpacked and thrown away: none of it is worth a disk's time
+    sh(f"mkdir -p {root} {memory} && mount -t tmpfs tmpfs {memory} && mkdir {memory}/up {memory}/wk")
+    sh(f"mount -t overlay overlay -o lowerdir=/,upperdir={memory}/up,workdir={memory}/wk {root}")
     sh(f"cd {root} && mount --rbind /dev dev && mount -t proc proc proc && mount -t tmpfs tmpfs run && mkdir site")
     sh(f"mount --bind {shlex.quote(str(site))} {root}/site && mount -o remount,ro,bind {root}/site")
     for folder in Path(PYTHON).parents:
