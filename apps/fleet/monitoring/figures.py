@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Max, Sum
+from django.db.models import CharField, Count, Max, Sum, Value
 
 from apps.core.errors import Invalid
 from apps.fleet.devices.filters import filter_devices
@@ -78,10 +78,16 @@ def read_attribute_slices(monitor: Monitor, rows: HourFiguresQuerySet, by_source
     labels = DeviceLabel.objects.filter(device__in=devices.filter(source__in=figures)).order_by("key", "value", "pk")
     for key, value, source in labels.values_list("key", "value", "device__source_id")[:MAX_LABELS]:
         members[f"{key}={value}" if value else key].add(source)
-    if members or devices.filter(source__in=figures).exists():
-        for group in DeviceGroup.objects.filter(project=monitor.project_id).order_by("name")[:MAX_GROUPS]:
-            inside = filter_devices(devices, monitor.project_id, group.query).filter(source__in=figures)
-            members[group.name] |= set(inside.values_list("source_id", flat=True))
+    inside = [
+        filter_devices(devices, monitor.project_id, group.query)
+        .filter(source__in=figures)
+        .order_by()
+        .annotate(group_name=Value(group.name, output_field=CharField()))
+        .values_list("group_name", "source_id")
+        for group in DeviceGroup.objects.filter(project=monitor.project_id).order_by("name")[:MAX_GROUPS]
+    ]
+    for name, source in inside[0].union(*inside[1:]) if inside else ():
+        members[name].add(source)
     classes = read_classes(rows, "source_id") if monitor.metric == Measure.F1 and members else {}
     slices = []
     for name, sources in members.items():
