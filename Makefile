@@ -9,6 +9,9 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # Where the stock MLflow client and server stand, that tests/mlflow and benchmarks/tracking.py run.
 MLFLOW_ENV ?= .mlflow
 
+# Where Label Studio stands, that `manage.py up --with labelling` starts and tests/labelling runs.
+LABELLING_ENV ?= .label-studio
+
 # The tiers of the suite; docs/testing.md says which to run when. ARGS goes to pytest.
 PYTEST := $(BIN)/python -m pytest --quiet
 # Two processes fill two cores: threads of PyTorch that wait for each other take a quarter more of them.
@@ -18,7 +21,7 @@ QUICK  := env OMP_NUM_THREADS=1 $(PYTEST) --tier test --numprocesses=2 --dist=lo
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo up test test-e2e test-services test-changed test-faults-full
-.PHONY: check format wheels site agent texts mlflow clean
+.PHONY: check format wheels site agent texts mlflow labelling clean
 
 help:
 	@echo 'make demo    set everything up, take two models from raw tables to production, leave the dashboard up'
@@ -34,6 +37,7 @@ help:
 	@echo 'make agent   what devices install, a folder for each architecture, in dist/agent (docs/agent-install.md)'
 	@echo 'make format  put the code into its one format'
 	@echo 'make mlflow  the stock MLflow client and server, beside the plane: MLFLOW_ENV=.mlflow make test runs them'
+	@echo 'make labelling  Label Studio, in an environment of its own beside the plane: LABELLING_ENV=.label-studio'
 	@echo 'make texts   gather what is to be translated, and compile what is (needs gettext)'
 
 demo: $(VENV)/.demo
@@ -76,6 +80,15 @@ texts: $(VENV)/.dev
 mlflow: $(VENV)/.dev
 	@$(BIN)/python tests/mlflow/environment.py $(MLFLOW_ENV)
 
+labelling: $(LABELLING_ENV)/.made
+
+# By uv: pip takes five times as long for its 156 packages.
+$(LABELLING_ENV)/.made: deploy/label-studio.txt | $(BIN)/python
+	@echo 'Installing Label Studio into $(LABELLING_ENV)'
+	@test -x $(BIN)/uv || $(PIP) 'uv>=0.13,<0.14'
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LABELLING_ENV)
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(LABELLING_ENV)/bin/python --requirement deploy/label-studio.txt && touch $@
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -91,7 +104,7 @@ agent: $(BIN)/python
 	@$(BIN)/python -m deploy.agent_package $(AGENT_PYTHONS)
 
 clean:
-	rm -rf $(VENV) .mlflow build dist *.egg-info
+	rm -rf $(VENV) .mlflow .label-studio build dist *.egg-info
 
 $(BIN)/python:
 	@echo 'Making $(VENV)'

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from controlplane import broker
 from controlplane.env import BASE_DIR, Env
+from controlplane.label_studio import LabelStudio
 from controlplane.log_files import rotate
 from controlplane.secret_files import SecretFiles
 from controlplane.startup_checks import CannotStart, make_folders
@@ -80,8 +81,10 @@ class Child:
 class Launcher:
     """One plane on one machine."""
 
-    def __init__(self, env: Env, *, parts: list[str], say: Callable[[str], None]) -> None:
-        self.env, self.parts, self.say = env, parts, say
+    def __init__(
+        self, env: Env, *, parts: list[str], say: Callable[[str], None], label_studio: LabelStudio | None = None
+    ) -> None:
+        self.env, self.parts, self.say, self.label_studio = env, parts, say, label_studio
         self.home = env.home
         self.secrets = SecretFiles(os.environ)
         self.stopping = False
@@ -131,6 +134,9 @@ class Launcher:
         manage = [sys.executable, "-m", "controlplane"]
         # A relative home means another folder to children, who start elsewhere.
         home = {**self.secrets.environment, "PLANE_HOME": str(self.home)}
+        if self.label_studio is not None:
+            hosts = [*self.env.labelling_hosts, self.label_studio.host]
+            home["LABELLING_HOSTS"] = ",".join(dict.fromkeys(hosts))
         secrets = tuple(self.secrets.descriptors)
         descriptor = self.socket.fileno() if self.socket else -1
         gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", f"fd://{descriptor}"]
@@ -141,7 +147,12 @@ class Launcher:
             "dispatcher": Child("dispatcher", [*manage, "dispatcher"], pass_fds=secrets, environment=home),
             "beat": Child("beat", [*manage, "beat"], pass_fds=secrets, environment=home),
         }
-        return [commands[name] for name in self.parts]
+        extra = (
+            [Child("labelling", self.label_studio.command, environment=self.label_studio.build_environment())]
+            if (self.label_studio is not None)
+            else []
+        )
+        return [*(commands[name] for name in self.parts), *extra]
 
     def write_facts(self) -> None:
         """Write plane.json, the plane's address and processes, for scripts and tests."""
@@ -169,6 +180,8 @@ class Launcher:
         self.write_facts()
         if self.socket:
             self.say(f"The plane answers at http://{self.env.bind}:{self.port} (logs in {self.home / 'logs'})")
+        if self.label_studio is not None:
+            self.say(self.label_studio.describe())
         while not self.stopping:
             self.watch()
             self.rotate_logs()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -143,15 +144,23 @@ class LabellingForm(FieldsForm):
         super().__init__(data if data is not None else usual)
         self.project = project
 
+    @cached_property
+    def choices(self) -> tuple[list[str], list[LabelSchemaVersion], list[tuple[str, int]], list[str]]:
+        """Connections, versions of schemas and datasets, and labelling projects: read once, drawn several times."""
+        servers = LabelServer.objects.filter(project=self.project).order_by("name").values_list("name", flat=True)
+        schemas = LabelSchemaVersion.objects.filter(schema__project=self.project)
+        versions = DatasetVersion.objects.filter(dataset__project=self.project, deleted_at=None)
+        parents = LabellingProject.objects.filter(project=self.project).order_by("-id").values_list("name", flat=True)
+        return (
+            list(servers[:MAX_CHOICES]),
+            list(schemas.select_related("schema").order_by("-id")[:MAX_CHOICES]),
+            list(versions.order_by("-id").values_list("dataset__name", "number")[:MAX_CHOICES]),
+            list(parents[:MAX_CHOICES]),
+        )
+
     @property
     def items(self) -> list[FormItem]:
-        servers = LabelServer.objects.filter(project=self.project).order_by("name").values_list("name", flat=True)
-        schemas = (
-            LabelSchemaVersion.objects.filter(schema__project=self.project).select_related("schema").order_by("-id")
-        )
-        versions = DatasetVersion.objects.filter(dataset__project=self.project, deleted_at=None)
-        versions = versions.order_by("-id").values_list("dataset__name", "number")
-        parents = LabellingProject.objects.filter(project=self.project).order_by("-id").values_list("name", flat=True)
+        servers, schemas, versions, parents = self.choices
         none = ("", _("none"))
         return [
             self.build_item(
@@ -161,21 +170,21 @@ class LabellingForm(FieldsForm):
                 "server",
                 _("Connection"),
                 control="select",
-                choices=[(name, name) for name in servers[:MAX_CHOICES]],
+                choices=[(name, name) for name in servers],
                 required=True,
             ),
             self.build_item(
                 "schema",
                 _("Schema"),
                 control="select",
-                choices=[(f"{row.schema.name}:v{row.number}", f"{row} ({row.level})") for row in schemas[:MAX_CHOICES]],
+                choices=[(f"{row.schema.name}:v{row.number}", f"{row} ({row.level})") for row in schemas],
                 required=True,
             ),
             self.build_item(
                 "source",
                 _("Dataset version"),
                 control="select",
-                choices=[none, *((f"{name}:v{number}",) * 2 for name, number in versions[:MAX_CHOICES])],
+                choices=[none, *((f"{name}:v{number}",) * 2 for name, number in versions)],
                 doc=_("Texts, images or rows; not with a level before."),
             ),
             self.build_item("source_file", _("File"), doc=_("Where the version has several that can be read.")),
@@ -183,7 +192,7 @@ class LabellingForm(FieldsForm):
                 "parent",
                 _("Level before"),
                 control="select",
-                choices=[none, *((name, name) for name in parents[:MAX_CHOICES])],
+                choices=[none, *((name, name) for name in parents)],
                 doc=_("Its agreed tasks go on, with their marks."),
             ),
             self.build_item(
