@@ -17,6 +17,7 @@ from apps.fleet.monitoring.states import AlarmState, DriftVerdict, MonitorState,
 from apps.platform.accounts.models import Project
 
 MAX_ID = 2**63 - 1
+CHART_COLUMNS = ("until", "verdict", "value", "low", "high", "reference", "line")
 
 
 def list_monitors(actor: Actor, project: Project, *, state: str = "", model: str = "") -> MonitorQuerySet:
@@ -52,10 +53,10 @@ def list_drift_windows(monitor: Monitor, *, verdict: str = "") -> QuerySet[Drift
 
 
 def list_chart_points(monitor: Monitor, days: int) -> list[Any]:
-    """(until, value, low, high, line) of the windows of the last days before the newest, oldest first, by name: of 90
-    days there are 2,160."""
+    """CHART_COLUMNS of the windows of the last days before the newest, oldest first, by name: of 90 days there are
+    2,160."""
     rows = Window.objects.filter(monitor=monitor, until__gt=monitor.evaluated_until - timedelta(days=days))
-    return list(rows.order_by("until").values_list("until", "value", "low", "high", "line", named=True))
+    return list(rows.order_by("until").values_list(*CHART_COLUMNS, named=True))
 
 
 def list_alarms(actor: Actor, project: Project, *, state: str = "", monitor: int | None = None) -> AlarmQuerySet:

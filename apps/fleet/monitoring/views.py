@@ -19,7 +19,7 @@ from apps.core.messages import translate_error
 from apps.core.policy import is_allowed, require
 from apps.fleet.monitoring import presenters, queries, services
 from apps.fleet.monitoring.forms import RuleForm
-from apps.fleet.monitoring.models import Alarm, Monitor
+from apps.fleet.monitoring.models import Alarm, Monitor, Window
 from apps.fleet.monitoring.retraining.forms import RetrainingForm
 from apps.fleet.monitoring.retraining.presenters import describe_alarm_retraining, list_retraining_rows
 from apps.fleet.monitoring.retraining.queries import find_alarm_retraining, list_retrainings
@@ -60,7 +60,7 @@ def render_monitor(
     period = request.GET.get("period", "")
     period = period if period in ("7d", "30d", "90d") else presenters.DEFAULT_PERIOD
     windows = queries.list_chart_points(monitor, presenters.get_period_days(period))
-    last = queries.list_windows(monitor).order_by("-until").first()
+    last = Window(monitor=monitor, **windows[-1]._asdict()) if windows else None
     alarms = queries.list_alarms(actor, monitor.project, monitor=monitor.pk)
     page = paginate(alarms, request.GET)
     is_active = monitor.state == MonitorState.ACTIVE
