@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import CharField, Count, Max, Sum, Value
+from django.db.models import Case, CharField, Count, Max, Sum, Value, When
+from django.db.models.functions import Concat
 
 from apps.core.errors import Invalid
 from apps.fleet.devices.filters import filter_devices
@@ -75,18 +76,18 @@ def read_attribute_slices(monitor: Monitor, rows: HourFiguresQuerySet, by_source
     figures = {part.key: part.figures for part in by_source}
     members: defaultdict[str, set[int]] = defaultdict(set)
     devices = Device.objects.filter(project=monitor.project_id)
-    labels = DeviceLabel.objects.filter(device__in=devices.filter(source__in=figures)).order_by("key", "value", "pk")
-    for key, value, source in labels.values_list("key", "value", "device__source_id")[:MAX_LABELS]:
-        members[f"{key}={value}" if value else key].add(source)
+    value = Case(When(value="", then=Value("")), default=Concat(Value("="), "value"))
+    labels = DeviceLabel.objects.filter(device__in=devices.filter(source__in=figures)).order_by()
     inside = [
         filter_devices(devices, monitor.project_id, group.query)
         .filter(source__in=figures)
         .order_by()
-        .annotate(group_name=Value(group.name, output_field=CharField()))
-        .values_list("group_name", "source_id")
+        .annotate(member_of=Value(group.name, output_field=CharField()))
+        .values_list("member_of", "source_id")
         for group in DeviceGroup.objects.filter(project=monitor.project_id).order_by("name")[:MAX_GROUPS]
     ]
-    for name, source in inside[0].union(*inside[1:]) if inside else ():
+    named = labels.annotate(member_of=Concat("key", value, output_field=CharField()))
+    for name, source in named.values_list("member_of", "device__source_id").union(*inside)[:MAX_LABELS]:
         members[name].add(source)
     classes = read_classes(rows, "source_id") if monitor.metric == Measure.F1 and members else {}
     slices = []
