@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 import httpx
@@ -231,7 +230,7 @@ class RemoteServer:
         query = json.dumps({"filters": {"conjunction": "and", "items": conditions}, "ordering": [order]})
         with self.translate_failures():
             pager = self.client.tasks.list(project=project, query=query, fields="all", page=1, page_size=size)
-            return list(islice(iter(pager), size))
+            return list(pager.items or [])  # of this page: going on would ask for the next
 
     def list_users(self) -> dict[int, str]:
         """{id: e-mail} of those who may annotate."""
