@@ -186,9 +186,9 @@ else:
     pool = {"min_size": 1, "max_size": ENV.database_pool_size, "timeout": 10}
     configured = DATABASES["default"].get("OPTIONS", {})
     # Short queries over long tables: to start workers, or to compile, costs more than any of them takes.
-    plain = f"-c max_parallel_workers_per_gather=0 -c jit=off {configured.get('options', '')}".strip()
+    plain_options = f"-c max_parallel_workers_per_gather=0 -c jit=off {configured.get('options', '')}".strip()
     options = {"pool": pool, "prepare_threshold": 5}  # for apps/core/db/fast_sql.py: Django itself prepares nothing
-    DATABASES["default"]["OPTIONS"] = options | configured | {"options": plain}
+    DATABASES["default"]["OPTIONS"] = options | configured | {"options": plain_options}
     if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         DATABASES["default"]["ENGINE"] = "controlplane.postgresql"
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or a database restart gives every pooled connection one 500

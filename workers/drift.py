@@ -86,8 +86,10 @@ def list_watched_features(version: ModelVersion, report: Mapping[str, Any]) -> l
     """The columns that the model takes, as far as the report has them; None: all but the target."""
     document = read_document(version.document)
     columns = [str(column.get("name")) for column in report.get("columns") or []]
-    taken = {str(each.get("name") if isinstance(each, Mapping) else each) for each in document.get("features") or []}
-    chosen = [name for name in columns if name in taken] or [name for name in columns if name != version.target]
+    feature_names = {
+        str(each.get("name") if isinstance(each, Mapping) else each) for each in document.get("features") or []
+    }
+    chosen = [name for name in columns if name in feature_names] or [name for name in columns if name != version.target]
     return chosen or None
 
 

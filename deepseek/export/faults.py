@@ -57,9 +57,9 @@ def _list_messages(error: BaseException | None) -> list[str]:
 def _build_failure(form: str, others: Sequence[str], messages: Sequence[str]) -> EngineError:
     remedy = N_("Replace that operation in the network, or leave the form out with --forms.")
     limit = f"the forms {', '.join(others)}" if others else "another network"
-    found = _OPERATOR.search("\n".join(messages))
-    if found:
-        operator = found[1] or found[2]
+    match = _OPERATOR.search("\n".join(messages))
+    if match:
+        operator = match[1] or match[2]
         return EngineError(
             "export_operator",
             "The form {form} has no operator for {operator}, which the network uses.",

@@ -111,8 +111,8 @@ def remove_rules(saved: str, policies: dict[str, str]) -> str:
         match = CHAIN_LINE.match(kept.get(name, ""))
         if match:
             kept[name] = f":{name} {policy} {match[3]}"
-    others = [line for line in rules if MARK not in line and not _get_chain(line).startswith(CHAIN)]
-    return "\n".join(["*filter", *kept.values(), *others, "COMMIT"]) + "\n"
+    foreign_rules = [line for line in rules if MARK not in line and not _get_chain(line).startswith(CHAIN)]
+    return "\n".join(["*filter", *kept.values(), *foreign_rules, "COMMIT"]) + "\n"
 
 
 def read_policies(saved: str) -> dict[str, str]:

@@ -48,20 +48,25 @@ def run(spec: RetrainingDataSpec, *, inputs: Mapping[str, Path], out: Path, repo
         )
     require_features(spec, rows)
     observed = pa.table({field.name: convert_cells(field, rows) for field in base.schema})
-    held = max(1, round(len(rows) * spec.fresh_share))
-    context = min(spec.context, len(rows) - held)
-    learned = observed.slice(0, len(rows) - held)
-    tables = [base, learned] if spec.mode == "append" else [learned]
-    made = {
-        TABLE: pa.concat_tables(tables, promote_options="permissive"),
-        FRESH: observed.slice(len(rows) - held - context),
+    heldout_rows = max(1, round(len(rows) * spec.fresh_share))
+    context = min(spec.context, len(rows) - heldout_rows)
+    learned = observed.slice(0, len(rows) - heldout_rows)
+    parts = [base, learned] if spec.mode == "append" else [learned]
+    tables = {
+        TABLE: pa.concat_tables(parts, promote_options="permissive"),
+        FRESH: observed.slice(len(rows) - heldout_rows - context),
     }
     with stage_outputs(out) as stage:
-        for name, table in made.items():
+        for name, table in tables.items():
             write_table(table, stage / name)
-    counts: dict[str, JSON] = {"former": base.num_rows, "observed": len(rows), "held_back": held, "context": context}
+    counts: dict[str, JSON] = {
+        "former": base.num_rows,
+        "observed": len(rows),
+        "held_back": heldout_rows,
+        "context": context,
+    }
     slots = {TABLE: "table", FRESH: "fresh"}
-    outputs = [Output(slots[name], name, PARQUET, describe_table(table)) for name, table in made.items()]
+    outputs = [Output(slots[name], name, PARQUET, describe_table(table)) for name, table in tables.items()]
     return Result(tuple(outputs), counts)
 
 
@@ -79,8 +84,8 @@ def iterate_labelled(
         if slot != BASE:
             sources[slot.rpartition("-")[2]][slot] = path
     narrow = {"since": spec.since, "until": spec.until, "model": spec.model, "labelled_only": True}
-    wanted = ObservationsSpec(source="-", **narrow)
-    streams = [iterate_source(spec, wanted, parts) for _source, parts in sorted(sources.items())]
+    period = ObservationsSpec(source="-", **narrow)
+    streams = [iterate_source(spec, period, parts) for _source, parts in sorted(sources.items())]
     for count, row in enumerate(heapq.merge(*streams, key=lambda each: each[:2]), 1):
         if count > MAX_FRESH_ROWS:
             raise EngineError(

@@ -264,8 +264,8 @@ class ReplicaRunner(threading.Thread):
 
     def follow_access(self, target: ReplicaTarget) -> None:
         """Let the server take another token, or a certificate that was renewed. One at fault leaves the old one."""
-        wanted = target.access.compute_fingerprint()
-        if self.record.get("access", wanted) == wanted:
+        fingerprint = target.access.compute_fingerprint()
+        if self.record.get("access", fingerprint) == fingerprint:
             return
         target.access.write(self.token_file)
         try:
@@ -274,7 +274,7 @@ class ReplicaRunner(threading.Thread):
             log.warning("replica %s: %s", self.key, failure)
         except OSError:
             return  # it has died: the next step sees it
-        self.record["access"] = wanted
+        self.record["access"] = fingerprint
         self.save(target)
 
     def follow_version(self, target: ReplicaTarget) -> None:

@@ -163,15 +163,15 @@ def read_image(layout: Layout) -> Image:
 
 
 def read_oci_image(layout: Layout) -> Image:
-    wanted = get_node_platform()
+    node_platform = get_node_platform()
     descriptors = list(iter_manifests(layout, json.loads(read_limited(layout, "index.json"))))
     named = [each for each in descriptors if "platform" in each]
     if len(descriptors) > 1 and named:
         # A signature or a build record beside the images has the platform unknown/unknown.
-        descriptors = [each for each in named if name_platform(each["platform"]) == wanted]
+        descriptors = [each for each in named if name_platform(each["platform"]) == node_platform]
         if not descriptors:
             others = sorted({name_platform(each["platform"]) for each in named} - {"unknown/unknown"})
-            raise build_platform_error(layout.path, ", ".join(others), wanted)
+            raise build_platform_error(layout.path, ", ".join(others), node_platform)
     digests = sorted({each["digest"] for each in descriptors})
     if len(digests) != 1:
         raise build_image_error(

@@ -120,13 +120,13 @@ def build_device_filters(actor: Actor, project: Project, filters: dict[str, str]
         words = [("", every), *((value, str(word)) for value, word in choices)]
         return {"name": name, "label": label, "value": filters[name], "choices": words}
 
-    seen = [("online", _("Online")), ("offline", _("Offline")), ("never", _("Never"))]
+    presence_choices = [("online", _("Online")), ("offline", _("Offline")), ("never", _("Never"))]
     groups = [(group.name, group.name) for group in queries.list_groups(actor, project).order_by("name")[:200]]
     fields = [
         {"name": "name", "label": _("Name"), "value": filters["name"]},
         choose("state", _("State"), _("Every state"), DeviceState.choices),
         choose("health", _("Health"), _("Every health"), Health.choices),
-        choose("seen", _("Last seen"), _("Online or not"), seen),
+        choose("seen", _("Last seen"), _("Online or not"), presence_choices),
         choose("architecture", _("Architecture"), _("Every architecture"), Architecture.choices),
         choose("kind", _("Kind"), _("Every kind"), DeviceKind.choices),
         {

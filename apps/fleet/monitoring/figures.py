@@ -86,8 +86,8 @@ def read_attribute_slices(monitor: Monitor, rows: HourFiguresQuerySet, by_source
         .values_list("member_of", "source_id")
         for group in DeviceGroup.objects.filter(project=monitor.project_id).order_by("name")[:MAX_GROUPS]
     ]
-    named = labels.annotate(member_of=Concat("key", value, output_field=CharField()))
-    for name, source in named.values_list("member_of", "device__source_id").union(*inside)[:MAX_LABELS]:
+    matching = labels.annotate(member_of=Concat("key", value, output_field=CharField()))
+    for name, source in matching.values_list("member_of", "device__source_id").union(*inside)[:MAX_LABELS]:
         members[name].add(source)
     classes = read_classes(rows, "source_id") if monitor.metric == Measure.F1 and members else {}
     slices = []

@@ -80,12 +80,12 @@ def read_labels(rollout: Rollout, paths: Sequence[str]) -> Mapping[int, Mapping[
     """{device: {path: value}} of the labels that strata are made by, where it has them."""
     if not paths:
         return {}
-    wanted = Q()
+    condition = Q()
     for path in paths:
         kind, _, key = path.partition(".")
-        wanted |= Q(kind=kind, key=key)
+        condition |= Q(kind=kind, key=key)
     labels: defaultdict[int, dict[str, str]] = defaultdict(dict)
-    rows = DeviceLabel.objects.filter(wanted, project=rollout.project_id)
+    rows = DeviceLabel.objects.filter(condition, project=rollout.project_id)
     for device, kind, key, value in rows.values_list("device_id", "kind", "key", "value").iterator(chunk_size=10_000):
         labels[device][f"{kind}.{key}"] = value
     return labels

@@ -54,8 +54,8 @@ def list_nodes(endpoint: Endpoint) -> list[Node]:
 
 def list_variant_names(endpoint: Endpoint) -> list[str]:
     """The forms of the version that it serves, and the one that it is to serve, in the order of their making."""
-    made = endpoint.version.variants.order_by("pk").values_list("name", flat=True) if endpoint.version else []
-    return list(dict.fromkeys([*made, endpoint.variant]))
+    variant_names = endpoint.version.variants.order_by("pk").values_list("name", flat=True) if endpoint.version else []
+    return list(dict.fromkeys([*variant_names, endpoint.variant]))
 
 
 def list_shadow_numbers(endpoint: Endpoint) -> list[int]:

@@ -71,7 +71,7 @@ def query_waiting_for(actor: Actor) -> ApprovalQuerySet:
     projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
     if actor.user_id is None or not projects:
         return Approval.objects.none()
-    holding, held = (
+    holding, holding_earlier = (
         ServiceAccountHolder.objects.filter(service_account=OuterRef(requester), user_id=actor.user_id)
         for requester in ("requester_service_account", "follows__requester_service_account")
     )
@@ -83,7 +83,7 @@ def query_waiting_for(actor: Actor) -> ApprovalQuerySet:
         Approval.objects.filter(project_id__in=projects, state=ApprovalState.PENDING, deadline_at__gt=Now())
         .exclude(requester_user_id=actor.user_id)
         .exclude(follows__requester_user_id=actor.user_id)
-        .filter(~Exists(holding), ~Exists(held))
+        .filter(~Exists(holding), ~Exists(holding_earlier))
         .filter(~Exists(asking))
         .filter(~Exists(unconfirmed))  # in the same query: every page of an approver counts these
         .with_given()

@@ -31,10 +31,10 @@ def translate_disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = translate_disk_fault(error)
-        if named is None:
+        translated = translate_disk_fault(error)
+        if translated is None:
             raise
-        raise named from error
+        raise translated from error
 
 
 class LocalStaging(Staging):

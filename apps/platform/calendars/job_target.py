@@ -49,13 +49,13 @@ def copy_job_request(actor: Actor, project: Project, pk: int) -> dict[str, Any]:
     """The body of the job: inputs by digest where they have one, without those that its spec names."""
     job = get_job(actor, project, pk)
     spec: dict[str, Any] = json.loads(job.spec)
-    named = list_spec_slots(actor, project, job.kind, spec)
+    spec_slots = list_spec_slots(actor, project, job.kind, spec)
     inputs = {
         row.slot: {"digest": row.artifact_id}
         if row.artifact_id
         else {"job": row.source_job_id, "slot": row.source_slot}
         for row in job.inputs.order_by("slot")
-        if row.slot not in named
+        if row.slot not in spec_slots
     }
     kind = KINDS.get(job.kind)
     needs = {
@@ -71,7 +71,7 @@ def copy_job_request(actor: Actor, project: Project, pk: int) -> dict[str, Any]:
 def list_spec_slots(actor: Actor, project: Project, kind: str, spec: dict[str, Any]) -> set[str]:
     if kind not in SPEC_INPUTS:
         return set()
-    return {named.slot for named in SPEC_INPUTS[kind](actor, project, parse_spec(kind, spec))}
+    return {spec_slot.slot for spec_slot in SPEC_INPUTS[kind](actor, project, parse_spec(kind, spec))}
 
 
 JOB_TARGET = ScheduleTarget(

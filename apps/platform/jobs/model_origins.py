@@ -31,12 +31,12 @@ class FilledSlot(Protocol):
 
 def find_model_job(project: Project, inputs: Collection[FilledSlot]) -> Job | None:
     """The job of the project that made, or will make, what fills the slot `model`; None if none did."""
-    given = next((filled for filled in inputs if filled.slot == MODEL), None)
-    if given is None:
+    model_input = next((filled for filled in inputs if filled.slot == MODEL), None)
+    if model_input is None:
         return None
-    if given.job_id is not None:
-        return Job.objects.filter(project=project, pk=given.job_id).first()
-    outputs = JobOutput.objects.filter(artifact=given.digest, slot=MODEL, job__project=project)
+    if model_input.job_id is not None:
+        return Job.objects.filter(project=project, pk=model_input.job_id).first()
+    outputs = JobOutput.objects.filter(artifact=model_input.digest, slot=MODEL, job__project=project)
     output = outputs.filter(job__state=JobState.SUCCEEDED).select_related("job").order_by("-job_id").first()
     return output.job if output is not None else None
 

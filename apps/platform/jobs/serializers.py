@@ -130,10 +130,10 @@ def merge_needs(needs: NeedsBody | None, kind: str) -> Needs | None:
     """The kind's own needs with those given in their place; None where none are given."""
     if needs is None or kind not in KINDS:
         return None
-    given = needs.model_dump(exclude_none=True)
-    if "labels" in given:
-        given["labels"] = join_labels(given["labels"])
-    return Needs(**{**asdict(KINDS[kind].needs), **given})
+    given_needs = needs.model_dump(exclude_none=True)
+    if "labels" in given_needs:
+        given_needs["labels"] = join_labels(given_needs["labels"])
+    return Needs(**{**asdict(KINDS[kind].needs), **given_needs})
 
 
 def build_body_errors(failure: ValidationError, body: Any) -> list[dict[str, Any]]:

@@ -139,18 +139,18 @@ def set_labels(*, actor: Actor, node: Node, labels: str) -> Node:
     Raises Invalid for a text that is no label or too many of them; Conflict if it has just these.
     """
     policy.require(actor, "node.set_labels")
-    wanted = parse_labels(labels)
+    new_labels = parse_labels(labels)
     with transaction.atomic():
         locked = Node.objects.select_for_update().get(pk=node.pk)
-        if locked.labels == wanted:
+        if locked.labels == new_labels:
             raise Conflict("The node {node_name} has these labels already.", node_name=node.name, field="labels")
-        Node.objects.filter(pk=node.pk).update(labels=wanted)
+        Node.objects.filter(pk=node.pk).update(labels=new_labels)
         audit.record(
             actor=actor,
             action="node.set_labels",
             obj=node,
             before={"labels": locked.labels},
-            after={"labels": wanted},
+            after={"labels": new_labels},
         )
         node.refresh_from_db()
     return node

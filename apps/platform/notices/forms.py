@@ -43,6 +43,6 @@ class AddressForm(forms.Form):
 
 def read_choices(data: Any, channels: list[str]) -> dict[str, dict[str, bool]]:
     """What the table of kinds and channels was sent as: a ticked box is `kind:channel`, of kinds that it showed."""
-    known = [kind for kind in data.getlist("kind") if kind in NOTICE_KINDS]
+    kinds = [kind for kind in data.getlist("kind") if kind in NOTICE_KINDS]
     ticked = set(data.getlist("on"))
-    return {kind: {channel: f"{kind}:{channel}" in ticked for channel in channels} for kind in known}
+    return {kind: {channel: f"{kind}:{channel}" in ticked for channel in channels} for kind in kinds}

@@ -65,10 +65,10 @@ def create_notices(notices: Sequence[Notice]) -> list[Notice]:
     channels = {pk: set(NOTICE_KINDS[kind].channels) for pk in people}
     for choice in NoticePreference.objects.filter(user__in=people, kind=kind):
         (channels[choice.user_id].add if choice.enabled else channels[choice.user_id].discard)(Channel(choice.channel))
-    wanted = [notice for notice in notices if channels.get(notice.recipient_id)]
-    for notice in wanted:
+    deliverable = [notice for notice in notices if channels.get(notice.recipient_id)]
+    for notice in deliverable:
         notice.in_bell = Channel.BELL in channels[notice.recipient_id]
-    saved = Notice.objects.bulk_create(wanted)
+    saved = Notice.objects.bulk_create(deliverable)
     if settings.MAIL_ENABLED:
         Delivery.objects.bulk_create(
             Delivery(channel=DeliveryChannel.MAIL, event_id=build_event_id(), kind=kind, project=n.project, notice=n)

@@ -64,5 +64,5 @@ class Journal:
 
 def restore_update(stored: dict[str, Any]) -> Update:
     """The update in a journal, whichever version of the agent wrote it."""
-    known = {each.name for each in fields(Update)}
-    return Update(**{name: value for name, value in stored.items() if name in known})
+    field_names = {each.name for each in fields(Update)}
+    return Update(**{name: value for name, value in stored.items() if name in field_names})

@@ -137,9 +137,9 @@ def link_known_files(home: Home, statement: ReleaseStatement, staged: Path) -> N
             version = load_version(home, folder.name)
         except (OSError, ValueError, EngineError):
             continue
-        known = {file.sha256: version.folder / file.name for file in version.statement.files}
+        existing_files = {file.sha256: version.folder / file.name for file in version.statement.files}
         for file in statement.files:
-            target, source = staged / file.name, known.get(file.sha256)
+            target, source = staged / file.name, existing_files.get(file.sha256)
             if source is None or target.exists():
                 continue
             with suppress(OSError, ReleaseRefused):

@@ -57,15 +57,15 @@ class RetrainingForm(FieldsForm):
     def items(self) -> list[FormItem]:
         labels = {str(value): str(label) for value, label in Cause.choices}
         every = ",".join(RETRAINING_CAUSES)
-        named = {cause: labels[cause] for cause in RETRAINING_CAUSES} | {every: _("Every one")}
+        choices_by_cause = {cause: labels[cause] for cause in RETRAINING_CAUSES} | {every: _("Every one")}
         chosen = self.values["causes"]
-        if chosen and chosen not in named:  # several that a program chose
-            named[chosen] = ", ".join(labels.get(cause, cause) for cause in chosen.split(","))
+        if chosen and chosen not in choices_by_cause:  # several that a program chose
+            choices_by_cause[chosen] = ", ".join(labels.get(cause, cause) for cause in chosen.split(","))
         modes = [(value, str(label)) for value, label in DataMode.choices]
         low, high = FRESH_SHARES
         share = {"low": f"{low:g}", "high": f"{high:g}"}
         return [
-            self.build_item("causes", _("After alarms of"), control="select", choices=list(named.items())),
+            self.build_item("causes", _("After alarms of"), control="select", choices=list(choices_by_cause.items())),
             self.build_range("weekly_budget", _("At most in seven days"), ""),
             self.build_range("min_rows", _("Labelled answers at least"), ""),
             self.build_range("wait_hours", _("Labels are awaited for"), _("hours")),

@@ -119,15 +119,15 @@ def collect_steps(pipeline: Pipeline) -> dict[str, StepBody]:
 
 def find_base_table(version: ModelVersion, steps: Mapping[str, StepBody], training: StepBody) -> DatasetFile:
     """The table that goes into the training, or into the step before it, as a file of a dataset version."""
-    given = training.inputs.get(TABLE)
+    table_input = training.inputs.get(TABLE)
     for _ in range(len(steps)):
-        if given is None or given.digest or given.step is None or given.step not in steps:
+        if table_input is None or table_input.digest or table_input.step is None or table_input.step not in steps:
             break
-        given = steps[given.step].inputs.get(TABLE)
-    digest = given.digest if given is not None else None
+        table_input = steps[table_input.step].inputs.get(TABLE)
+    digest = table_input.digest if table_input is not None else None
     rows = DatasetFile.objects.select_related("version__dataset__project", "artifact")
-    wanted = rows.filter(artifact=digest, version__dataset__project=version.project_id, version__deleted_at=None)
-    table = wanted.order_by("-version_id").first() if digest else None
+    of_digest = rows.filter(artifact=digest, version__dataset__project=version.project_id, version__deleted_at=None)
+    table = of_digest.order_by("-version_id").first() if digest else None
     if table is None:
         raise build_recipe_error(version, N_("the table that it learned from is in no dataset version"))
     return table

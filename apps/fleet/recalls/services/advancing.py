@@ -133,13 +133,13 @@ def refresh_outcomes(recall: Recall) -> None:
     runs_it = Q(device__running__in=releases)
     installs_it = Q(device__in=Assignment.objects.filter(release__in=releases, state__in=OPEN).values("device"))
     rows = recall.devices.all()
-    active, held = Q(device__state=DeviceState.ACTIVE), Q(device__state=DeviceState.QUARANTINED)
+    active, quarantined = Q(device__state=DeviceState.ACTIVE), Q(device__state=DeviceState.QUARANTINED)
     open_outcomes = (D.RETURNING, D.STOPPING, D.NO_PREVIOUS, D.QUARANTINED, D.FAILED)
     changes = (
         (rows.filter(~runs_it, ~installs_it, outcome__in=(*open_outcomes, D.REVOKED)), D.CLEAR),
         (rows.filter(runs_it, active, outcome=D.RETURNING, assignment__state__in=LOST), D.FAILED),
         (rows.filter(runs_it, active, outcome__in=(D.CLEAR, D.STOPPING, D.QUARANTINED, D.REVOKED)), D.PENDING),
-        (rows.filter(runs_it, held, outcome__in=(D.RETURNING, D.NO_PREVIOUS, D.FAILED)), D.QUARANTINED),
+        (rows.filter(runs_it, quarantined, outcome__in=(D.RETURNING, D.NO_PREVIOUS, D.FAILED)), D.QUARANTINED),
         (rows.filter(runs_it, device__state=DeviceState.REVOKED, outcome__in=open_outcomes), D.REVOKED),
     )
     for selection, outcome in changes:

@@ -69,9 +69,9 @@ def assign_returning(
 def get_rollback_release(actor: Actor, rollout: Rollout, source: int) -> Release:
     """A release of the variant of `source` that devices take after the rollout's own: one that is there, else a new
     one, signed under the approval that `source` had."""
-    known = RollbackRelease.objects.filter(rollout=rollout, source=source).select_related("release__key").first()
-    if known is not None:
-        return known.release
+    existing = RollbackRelease.objects.filter(rollout=rollout, source=source).select_related("release__key").first()
+    if existing is not None:
+        return existing.release
     before = Release.objects.select_related("variant__version__model__project", "approval").get(pk=source)
     own = rollout.variants.filter(release__model_name=before.model_name).aggregate(newest=Max("release__sequence"))
     newest = max(before.sequence, own["newest"] or 0)

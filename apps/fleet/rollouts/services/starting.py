@@ -67,10 +67,10 @@ def lock_free_copy(rollout: Rollout) -> Rollout:
 def require_free_devices(rollout: Rollout) -> None:
     """Raise Conflict where another active rollout holds one of the devices."""
     members = RolloutDevice.objects.filter(rollout=rollout).values("device_id")
-    held = RolloutDevice.objects.filter(is_active=True, device__in=members).exclude(rollout=rollout)
-    others = sorted(set(held.order_by().values_list("rollout_id", flat=True).distinct()))
-    if others:
-        raise build_busy_error(held.count(), others)
+    claimed_members = RolloutDevice.objects.filter(is_active=True, device__in=members).exclude(rollout=rollout)
+    rollout_ids = sorted(set(claimed_members.order_by().values_list("rollout_id", flat=True).distinct()))
+    if rollout_ids:
+        raise build_busy_error(claimed_members.count(), rollout_ids)
 
 
 def claim_devices(rollout: Rollout) -> None:

@@ -137,8 +137,8 @@ def list_standalone_models(project: Project, cutoff: datetime) -> models.QuerySe
     """Logged models deleted before `cutoff` by themselves, those deleted first in front; others go with their run or
     their experiment.
     """
-    found = LoggedModel.objects.filter(project=project, deleted_at__lt=cutoff, experiment__deleted_at=None)
-    return found.filter(source_run__deleted_at=None).select_related("experiment").order_by("deleted_at", "id")
+    expired_models = LoggedModel.objects.filter(project=project, deleted_at__lt=cutoff, experiment__deleted_at=None)
+    return expired_models.filter(source_run__deleted_at=None).select_related("experiment").order_by("deleted_at", "id")
 
 
 def find_standalone_reasons(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:

@@ -90,15 +90,15 @@ def record_predictions(*, actor: Actor, source: ObservationSource, rows: Sequenc
         new: list[int] = []
         duplicates, sampled_out = repeats, 0
         for (key, is_shadow), place in first.items():
-            others = existing.get(key)
-            before = others.get(is_shadow) if others else None
+            existing_rows = existing.get(key)
+            before = existing_rows.get(is_shadow) if existing_rows else None
             if before is not None:
                 facts = batch.rows[place].list_facts(batch.times[place])
                 if is_same_row(before.fingerprint, batch.fingerprints[place], facts):
                     duplicates += 1
                 else:
                     conflicts.append((place, key))
-            elif key in labels or others or is_sampled(key, locked.sampling_rate):
+            elif key in labels or existing_rows or is_sampled(key, locked.sampling_rate):
                 new.append(place)
             else:
                 sampled_out += 1

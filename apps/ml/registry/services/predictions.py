@@ -51,7 +51,7 @@ def submit_predictions(
     of_these = JobInput.objects.filter(artifact=predictions, slot="predictions", job__project_id=version.project_id)
     mine = of_these.filter(job__kind=KIND, job__register=register, job__requester=actor.label)  # whose word it is
     unended = mine.exclude(job__state__in=ENDED).select_related("job").order_by("pk")
-    running = next((one.job for one in unended if json.loads(one.job.spec).get("horizon") == horizon), None)
+    running = next((row.job for row in unended if json.loads(row.job.spec).get("horizon") == horizon), None)
     if running is not None:
         return running, False
     digests = {"predictions": predictions, "table": on.table_id}

@@ -104,10 +104,10 @@ def load_member_jobs(node: Node, columns: Sequence[str]) -> list[Job]:
     members = JobMember.objects.filter(
         node=node, rank__gt=0, state__in=OPEN_MEMBERS, job__state=JobState.RUNNING, job__attempt=F("attempt")
     )
-    wanted = [f"job__{name}" for name in columns]
+    job_columns = [f"job__{name}" for name in columns]
     return [
         copy_for_member(member.job, member)
-        for member in members.select_related("job").only("job", "node", "devices", *wanted)
+        for member in members.select_related("job").only("job", "node", "devices", *job_columns)
     ]
 
 

@@ -100,9 +100,9 @@ def open_archive(path: Path) -> Iterator[BinaryIO]:
                 unpack_gzip(file, unpacked, path.name, path.stat().st_size)
                 yield unpacked
     except OSError as failure:
-        named = translate_disk_fault(failure)
-        if named is not None:
-            raise named from failure
+        translated = translate_disk_fault(failure)
+        if translated is not None:
+            raise translated from failure
         raise build_image_error(path.name, Message("{fault}", fault=failure.strerror or str(failure))) from None
 
 

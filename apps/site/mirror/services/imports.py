@@ -149,8 +149,8 @@ def find_wheel_folder(folder: Path) -> Path:
     """The folder itself, or `wheels` in the folder that `make site` makes."""
     if not folder.is_dir():
         raise build_folder_error(folder, Message("it is no folder"))
-    inner = folder / "wheels"
-    return inner if inner.is_dir() and not any(folder.glob("*.whl")) else folder
+    wheels_folder = folder / "wheels"
+    return wheels_folder if wheels_folder.is_dir() and not any(folder.glob("*.whl")) else folder
 
 
 def read_sums(folder: Path) -> dict[str, str]:

@@ -103,8 +103,8 @@ def find_lookalike(name: str, siblings: Iterable[str]) -> str:
     for other in siblings:
         if other != name and build_skeleton(other) == skeleton:
             return other
-    others = Package.objects.filter(skeleton=skeleton).exclude(name=name)
-    return others.order_by("pk").values_list("name", flat=True).first() or ""
+    look_alikes = Package.objects.filter(skeleton=skeleton).exclude(name=name)
+    return look_alikes.order_by("pk").values_list("name", flat=True).first() or ""
 
 
 # -- files ----------------------------------------------------------------------------------------------------------
