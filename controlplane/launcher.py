@@ -23,7 +23,7 @@ from pathlib import Path
 from controlplane import broker
 from controlplane.env import BASE_DIR, Env
 from controlplane.label_studio import LabelStudio
-from controlplane.log_files import rotate
+from controlplane.logs.rotation import rotate
 from controlplane.secret_files import SecretFiles
 from controlplane.startup_checks import CannotStart, make_folders
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from controlplane import log_files
-from controlplane.log_files import rotate
+from controlplane.logs import rotation
+from controlplane.logs.rotation import rotate
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_full_disk_cuts_nothing(log, monkeypatch):
         raise OSError(28, "No space left on device")
 
     log.write_text("123456")
-    monkeypatch.setattr(log_files.shutil, "copyfileobj", full)
+    monkeypatch.setattr(rotation.shutil, "copyfileobj", full)
     with pytest.raises(OSError, match="No space"):
         rotate(log, larger_than=5, keep=3)
     assert os.listdir(log.parent) == ["web.log"]

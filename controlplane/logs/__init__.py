@@ -1,0 +1,1 @@
+"""Log lines and files of the plane's processes."""
