@@ -343,7 +343,7 @@ def measure_evaluation(monitor: Any) -> None:
 
     from apps.core.actors import PlaneRole, build_plane_actor
     from apps.fleet.monitoring.services.evaluating import evaluate_window
-    from workers import drift
+    from workers.monitoring import drift
 
     worker, dispatcher = build_plane_actor(PlaneRole.WORKER), build_plane_actor(PlaneRole.DISPATCHER)
     until = monitor.evaluated_until + timedelta(hours=1)

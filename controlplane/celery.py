@@ -10,4 +10,4 @@ TRANSPORT_ALIASES["planefs"] = "controlplane.broker:AtomicFilesystemTransport"
 
 app = Celery("controlplane")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.imports = ["workers.tasks", "workers.housekeeping", "workers.drift"]
+app.conf.imports = ["workers.tasks", "workers.housekeeping", "workers.monitoring.drift"]

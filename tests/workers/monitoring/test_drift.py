@@ -17,7 +17,7 @@ from apps.ml.observations.services import record_labels, record_predictions, sea
 from apps.ml.observations.services.sealing import LATE_REST
 from deepseek.drift.profile import build_reference
 from tests.apps.ml.observations.conftest import hour, source, versions
-from workers import drift
+from workers.monitoring import drift
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 ROWS = 400

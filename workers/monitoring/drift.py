@@ -39,7 +39,7 @@ LISTED_FEATURES = 200  # of a window
 MAX_UNSEEN = 5
 
 
-@shared_task(name="workers.drift.watch_inputs")
+@shared_task(name="workers.monitoring.drift.watch_inputs")
 def watch_inputs() -> None:
     """Make the references that are missing, and evaluate the windows that have ended."""
     actor = build_plane_actor(PlaneRole.WORKER)

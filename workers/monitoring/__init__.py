@@ -1,0 +1,1 @@
+"""What workers compute for the monitors of models."""
