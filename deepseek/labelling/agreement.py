@@ -147,9 +147,13 @@ def summarize(tally: Tally) -> dict[str, Any]:
         pairs.append({"annotators": [first, second], "cohen": compute_cohen(shared), **counts.to_dict()})
     annotators: dict[str, Counts] = defaultdict(Counts)
     for (first, second), counts in tally.by_pair.items():
-        for name, own, others in ((first, counts.first, counts.second), (second, counts.second, counts.first)):
+        for name, own, reference in ((first, counts.first, counts.second), (second, counts.second, counts.first)):
             total = annotators[name]
-            total.both, total.first, total.second = total.both + counts.both, total.first + own, total.second + others
+            total.both, total.first, total.second = (
+                total.both + counts.both,
+                total.first + own,
+                total.second + reference,
+            )
     return {
         "tasks": tally.tasks,
         "equal": tally.equal,

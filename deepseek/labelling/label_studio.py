@@ -107,7 +107,7 @@ def parse_result(result: Any, schema: LabellingSchema, text: str) -> tuple[Marks
 
     Values that are unknown (a label that was renamed there) are left out and named, so that nothing is guessed.
     """
-    known = {label.value for label in schema.labels}
+    label_values = {label.value for label in schema.labels}
     relation_types = {relation.value for relation in schema.relations}
     fields = {field.name: field for field in schema.fields}
     spans: list[Span] = []
@@ -122,7 +122,7 @@ def parse_result(result: Any, schema: LabellingSchema, text: str) -> tuple[Marks
         value: dict[str, Any] = content if isinstance(content, dict) else {}
         kind, name = row.get("type"), str(row.get("from_name", ""))
         if kind == "labels":
-            span, strange = read_span(value, known, text)
+            span, strange = read_span(value, label_values, text)
             unknown += strange
             if span is not None:
                 places[str(row.get("id"))] = len(spans)

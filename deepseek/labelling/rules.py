@@ -196,8 +196,8 @@ class RuleParser:
                 second = self.take_name(self.scope.labels, N_("a label"))
                 return lambda marks, text: not has_overlap(marks, first, second)
             if self.accept("contains"):
-                wanted = self.take_text()
-                return lambda marks, text: wanted in text
+                expected_text = self.take_text()
+                return lambda marks, text: expected_text in text
             if self.accept("set"):
                 self.expect("(")
                 name = self.take_name(frozenset(self.scope.fields), N_("a field"))
@@ -301,9 +301,9 @@ def check_types(left: Operand, right: Operand, sign: str, place: int, at: int) -
         raise RuleError(at, Message("A {left} is compared with a {right}.", left=left.type, right=right.type))
     if left.type == "text" and sign not in ("=", "!="):
         raise RuleError(at, Message("Texts are compared by = and != alone, not by {sign}.", sign=sign))
-    for operand, other, where in ((left, right, at), (right, left, place)):
-        if operand.choices and other.literal is not None and other.literal not in operand.choices:
-            raise RuleError(where, Message("{value!r} is none of its choices.", value=other.literal))
+    for operand, counterpart, where in ((left, right, at), (right, left, place)):
+        if operand.choices and counterpart.literal is not None and counterpart.literal not in operand.choices:
+            raise RuleError(where, Message("{value!r} is none of its choices.", value=counterpart.literal))
 
 
 def count_marks(marks: Marks, name: str) -> float:

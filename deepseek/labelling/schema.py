@@ -117,10 +117,10 @@ class LabellingSchema(StrictModel):
             )
         if self.level == "domain" and not self.rules:
             raise build_spec_error("schema_level", N_("The level domain has one rule at least."))
-        known = {label.value for label in self.labels}
+        label_values = {label.value for label in self.labels}
         for relation in self.relations:
             for label in (*relation.sources, *relation.targets):
-                if label not in known:
+                if label not in label_values:
                     raise build_spec_error("label_unknown", N_("There is no label {label}."), label=label)
         scope = build_scope(self)
         for rule in self.rules:

@@ -132,9 +132,9 @@ def add_prelabels(tasks: Iterable[Task], model: Path, manifest: Path, schema: La
     rows = iter(tasks)
     while batch := list(islice(rows, TEXTS_AT_ONCE)):
         texts = [task["data"]["text"] for task in batch]
-        found = predictor.predict(texts)
+        predictions = predictor.predict(texts)
         sure = estimate_certainty(predictor, texts)
-        for task, spans, certainty in zip(batch, found, sure, strict=True):
+        for task, spans, certainty in zip(batch, predictions, sure, strict=True):
             if task["prelabel"] is None and task["gold"] is None:
                 chosen = [Span(span.start, span.end, span.label) for span in spans if span.label in labels]
                 task["prelabel"] = build_marks(chosen).to_dict()

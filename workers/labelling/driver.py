@@ -259,15 +259,17 @@ class Round:
 
     def check_remote_project(self, group: AnnotatorGroup) -> Message | None:
         """Find tasks that were deleted there, by their number each round and one by one when it differs."""
-        found = self.remote.get_project(group.remote_project)
-        here = RemoteTask.objects.filter(group=group, remote_id__isnull=False)
-        sent_back = group.annotations.exclude(remote_task__in=here.values("remote_id")).filter(is_deleted=False)
-        if found["tasks"] < here.count() + sent_back.values("remote_task").distinct().count():
+        project_there = self.remote.get_project(group.remote_project)
+        local_tasks = RemoteTask.objects.filter(group=group, remote_id__isnull=False)
+        sent_back = group.annotations.exclude(remote_task__in=local_tasks.values("remote_id")).filter(is_deleted=False)
+        if project_there["tasks"] < local_tasks.count() + sent_back.values("remote_task").distinct().count():
             present = self.remote.list_task_ids(group.remote_project)
-            gone = [pk for pk in here.values_list("remote_id", flat=True) if pk is not None and pk not in present]
+            gone = [
+                pk for pk in local_tasks.values_list("remote_id", flat=True) if pk is not None and pk not in present
+            ]
             if gone:
                 importing.forget_remote_tasks(actor=self.actor, labelling=self.labelling, group=group, remote_ids=gone)
-        if found["config"].strip() != self.labelling.schema.config:
+        if project_there["config"].strip() != self.labelling.schema.config:
             return Message(
                 "The labelling interface of group {group} was changed in Label Studio; the schema here is {schema}.",
                 group=group.name,
@@ -297,14 +299,16 @@ class Round:
     def adopt_imported(self, group: AnnotatorGroup) -> None:
         """Find what a batch has imported whose answer was lost: the newest tasks there that are not recorded here."""
         newest = self.remote.list_task_keys(group.remote_project, 2 * BATCH)
-        known = set(
+        existing_ids = set(
             RemoteTask.objects.filter(group=group, remote_id__in=[pk for pk, _meta in newest]).values_list(
                 "remote_id", flat=True
             )
         )
         old = set(group.annotations.values_list("remote_task", flat=True))
         found = {
-            int(meta[META_KEY]): pk for pk, meta in newest if META_KEY in meta and pk not in known and pk not in old
+            int(meta[META_KEY]): pk
+            for pk, meta in newest
+            if META_KEY in meta and pk not in existing_ids and pk not in old
         }
         importing.record_imported(actor=self.actor, labelling=self.labelling, group=group, remote_ids=found)
 

@@ -127,7 +127,7 @@ class RemoteServer:
 
     def create_project(self, title: str, config: str, instruction: str = "") -> int:
         with self.translate_failures():
-            made = self.client.projects.create(
+            project = self.client.projects.create(
                 title=title[:50],
                 label_config=config,
                 description="deepseek-offline",
@@ -137,7 +137,7 @@ class RemoteServer:
                 show_skip_button=True,
                 maximum_annotations=1,
             )
-        return int(made.id)
+        return int(project.id)
 
     def find_project(self, title: str) -> int | None:
         """The project with this title that a driver made which died before it was recorded."""
@@ -157,7 +157,7 @@ class RemoteServer:
             for row in self.client.webhooks.list(project=str(project)):
                 if row.url == url:
                     return int(row.id)
-            made = self.client.webhooks.create(
+            webhook = self.client.webhooks.create(
                 project=project,
                 url=url,
                 send_payload=False,
@@ -165,13 +165,13 @@ class RemoteServer:
                 headers={SECRET_HEADER: secret},
                 actions=list(ACTIONS),
             )
-        return int(made.id)
+        return int(webhook.id)
 
     def import_tasks(self, project: int, tasks: Sequence[dict[str, Any]]) -> list[int]:
         """Import tasks; returns their ids in the same order."""
         with self.translate_failures():
             answer = self.client.projects.import_tasks(id=project, request=list(tasks), return_task_ids=True)
-        return [int(one) for one in answer.task_ids or []]
+        return [int(task_id) for task_id in answer.task_ids or []]
 
     def list_task_keys(self, project: int, most: int) -> list[tuple[int, dict[str, Any]]]:
         """(id, meta) of the newest tasks of the project."""
@@ -197,14 +197,14 @@ class RemoteServer:
         By the time of the last one that was seen, not by page numbers: a task that is edited meanwhile moves to the
         end, and would let another slip through between two pages.
         """
-        seen: dict[int, Any] = {}
+        tasks_by_id: dict[int, Any] = {}
         size = PAGE_SIZE
         while True:
             condition = build_filter("updated_at", "greater_or_equal", "Datetime", format_time(since))
             page = self.load_page(project, [condition], "tasks:updated_at", size)
-            fresh = [row for row in page if seen.get(row.id) != row.updated_at]
+            fresh = [row for row in page if tasks_by_id.get(row.id) != row.updated_at]
             if fresh:
-                seen.update({row.id: row.updated_at for row in fresh})
+                tasks_by_id.update({row.id: row.updated_at for row in fresh})
                 since = parse_time(fresh[-1].updated_at)
                 yield fresh
             if len(page) < size:

@@ -68,12 +68,12 @@ class ServerForm(FieldsForm):
                 lambda: services.update_server(actor=actor, server=server, url=url, token=token)
             )
             return done
-        made: LabelServer | None = self.attempt(
+        server_row: LabelServer | None = self.attempt(
             lambda: services.connect_server(
                 actor=actor, project=project, name=self.values["name"], url=url, token=token
             )
         )
-        return made
+        return server_row
 
 
 class SchemaForm(FieldsForm):
@@ -227,8 +227,8 @@ class LabellingForm(FieldsForm):
             groups = self.values["groups"].split(",")
             return services.create_labelling(actor=actor, project=self.project, groups=groups, **texts, **numbers)
 
-        made: LabellingProject | None = self.attempt(write)
-        return made
+        project_row: LabellingProject | None = self.attempt(write)
+        return project_row
 
 
 def read_share(field: str, text: str) -> float:

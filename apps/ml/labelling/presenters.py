@@ -122,14 +122,14 @@ def build_agreement(labelling: LabellingProject) -> Row | None:
 def list_annotator_rows(labelling: LabellingProject) -> list[Row]:
     """What each annotator did, with F1 against the others and against gold."""
     figures = labelling.agreement
-    others = {row["annotator"]: row["f1"] for row in figures.get("annotators", [])}
+    f1_by_annotator = {row["annotator"]: row["f1"] for row in figures.get("annotators", [])}
     gold = {row["annotator"]: row["f1"] for row in figures.get("gold", [])}
     names = dict(labelling.annotators.values_list("pseudonym", "name"))
     return [
         {
             **row,
             "name": names.get(row["annotator"], ""),
-            "f1": format_figure(others.get(row["annotator"])),
+            "f1": format_figure(f1_by_annotator.get(row["annotator"])),
             "gold": format_figure(gold.get(row["annotator"])),
         }
         for row in labelling.progress.get("annotators", [])
@@ -199,10 +199,10 @@ def list_span_choices(task: LabelTask, annotations: Sequence[Annotation]) -> lis
     """Every span that somebody marked, with who did: those that all marked are chosen at first."""
     text = str(task.data.get("text", ""))
     standing = [row for row in annotations if not row.is_skipped]
-    found: dict[tuple[int, int, str], list[str]] = {}
+    names_by_span: dict[tuple[int, int, str], list[str]] = {}
     for row in standing:
         for span in row.marks.get("spans", []):
-            found.setdefault((span["start"], span["end"], span["label"]), []).append(row.annotator.pseudonym)
+            names_by_span.setdefault((span["start"], span["end"], span["label"]), []).append(row.annotator.pseudonym)
     decided = {(span["start"], span["end"], span["label"]) for span in (task.marks or {}).get("spans", [])}
     return [
         {
@@ -212,7 +212,7 @@ def list_span_choices(task: LabelTask, annotations: Sequence[Annotation]) -> lis
             "by": ", ".join(names),
             "is_chosen": (start, end, label) in decided if task.marks else len(names) == len(standing),
         }
-        for (start, end, label), names in sorted(found.items())
+        for (start, end, label), names in sorted(names_by_span.items())
     ]
 
 

@@ -63,8 +63,8 @@ def list_schema_versions(actor: Actor, project: Project, name: str) -> QuerySet[
 
 
 def get_schema_version(actor: Actor, project: Project, name: str, number: str | int) -> LabelSchemaVersion:
-    wanted = int(number) if str(number).isdecimal() and int(number) < 2**31 else 0
-    version = list_schema_versions(actor, project, name).filter(number=wanted).first()
+    version_number = int(number) if str(number).isdecimal() and int(number) < 2**31 else 0
+    version = list_schema_versions(actor, project, name).filter(number=version_number).first()
     if version is None:
         raise NotFound(
             "The schema {name!r} has no version {number}.", name=name, number=str(number)[:12], field="schema"

@@ -265,10 +265,10 @@ def show_task(request: HttpRequest, project: str, pk: int, task: int) -> HttpRes
 def decide(request: HttpRequest, actor: Actor, task: LabelTask) -> LabelTask:
     """By the annotation that was taken whole, else by the spans that were chosen."""
     note = request.POST.get("note", "").strip()[:REASON_LENGTH]
-    taken = parse_int(request.POST.get("annotation", ""), low=1)
+    annotation_id = parse_int(request.POST.get("annotation", ""), low=1)
     annotations = queries.load_current_annotations([task.pk]).get(task.pk, [])
-    if taken is not None:
-        marks = next((row.marks for row in annotations if row.pk == taken), None)
+    if annotation_id is not None:
+        marks = next((row.marks for row in annotations if row.pk == annotation_id), None)
         if marks is None:
             raise Invalid("This annotation is no longer there.", field="annotation")
         return services.adjudicate_task(actor=actor, task=task, marks=marks, note=note)

@@ -35,8 +35,8 @@ def take_labelling(*, actor: Actor, owner: str) -> LabellingProject | None:
     free = Q(lease_until=None) | Q(lease_until__lt=now)
     due = LabellingProject.objects.filter(free, next_at__lte=now)
     for pk in due.order_by("next_at").values_list("pk", flat=True)[:5]:
-        taken = LabellingProject.objects.filter(free, pk=pk, next_at__lte=now)
-        if taken.update(owner=owner, lease_until=now + LEASE):
+        due_project = LabellingProject.objects.filter(free, pk=pk, next_at__lte=now)
+        if due_project.update(owner=owner, lease_until=now + LEASE):
             return LabellingProject.objects.select_related(
                 "project", "server", "schema__schema", "source__dataset", "parent", "prelabel_version__model"
             ).get(pk=pk)

@@ -256,10 +256,10 @@ def get_labelling_by_name(actor: Actor, project: Project, name: str) -> Labellin
 
 
 def check_level(version: LabelSchemaVersion, before: LabellingProject | None) -> None:
-    wanted = NEXT_LEVEL.get(version.level)
+    next_level = NEXT_LEVEL.get(version.level)
     if before is None:
         return
-    if wanted is None or before.schema.level not in (wanted, version.level):
+    if next_level is None or before.schema.level not in (next_level, version.level):
         raise Invalid(
             "The level {level} does not follow on {before}.",
             level=version.level,

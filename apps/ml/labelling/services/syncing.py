@@ -77,11 +77,11 @@ def store_annotations(
         for row in rows:  # an edit in a task that was sent back meanwhile is one still
             if row.remote_task not in tasks and row.remote_id in present:
                 tasks[row.remote_task] = present[row.remote_id].task_id
-        wanted = [row for row in rows if row.remote_task in tasks]
-        annotators = ensure_annotators(labelling, {row.user: row.user_name for row in wanted})
+        of_tasks = [row for row in rows if row.remote_task in tasks]
+        annotators = ensure_annotators(labelling, {row.user: row.user_name for row in of_tasks})
         new: list[Annotation] = []
         later: list[Annotation] = []
-        for row in wanted:
+        for row in of_tasks:
             old = present.get(row.remote_id)
             if old is not None and old.updated_at >= row.updated_at and not old.is_deleted and not old.unknown:
                 continue
@@ -113,7 +113,9 @@ def store_annotations(
         Annotation.objects.bulk_create(new, batch_size=500)
         names = ["marks", "unknown", "seconds", "is_skipped", "is_deleted", "updated_at"]
         Annotation.objects.bulk_update(later, names, batch_size=200)
-        changed |= mark_deleted(group, [one for one in complete if one in tasks], {row.remote_id for row in rows})
+        changed |= mark_deleted(
+            group, [remote_task for remote_task in complete if remote_task in tasks], {row.remote_id for row in rows}
+        )
         if changed:
             evaluate_tasks(actor, locked, changed)
             LabellingProject.objects.filter(pk=labelling.pk).update(changed_at=get_database_now())
@@ -142,11 +144,11 @@ def delete_missing(*, actor: Actor, labelling: LabellingProject, group: Annotato
     with transaction.atomic():
         locked = LabellingProject.objects.select_for_update().get(pk=labelling.pk)
         require_row(locked.owner == labelling.owner)
-        here = Annotation.objects.filter(group=group, is_deleted=False).values_list("pk", "remote_id", "task")
+        local_rows = Annotation.objects.filter(group=group, is_deleted=False).values_list("pk", "remote_id", "task")
         restored = set(
             RemoteTask.objects.filter(group=group, remote_id=None).exclude(returned={}).values_list("task", flat=True)
         )
-        missing = [(pk, task) for pk, remote, task in here if remote not in present and task not in restored]
+        missing = [(pk, task) for pk, remote, task in local_rows if remote not in present and task not in restored]
         for start in range(0, len(missing), TASKS_AT_ONCE):
             chosen = [pk for pk, _task in missing[start : start + TASKS_AT_ONCE]]
             Annotation.objects.filter(pk__in=chosen).update(is_deleted=True)
