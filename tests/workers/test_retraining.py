@@ -7,15 +7,12 @@ forecaster of the temperature of the sea (statsmodels), which is asked every sec
 from __future__ import annotations
 
 import json
-import os
-import signal
 from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from apps.core.actors import PlaneRole, build_plane_actor
@@ -60,6 +57,7 @@ from deepseek.canary.spec import CanaryPlan
 from deepseek.canary.verdict import evaluate_canary
 from deepseek.models.manifest import ModelManifest
 from deepseek.models.predictor import open_model
+from tests.forks import kill_at
 from workers import tasks
 
 PARQUET = "application/vnd.apache.parquet"
@@ -193,13 +191,7 @@ class Story:
 
     def kill_dispatcher(self):
         """Let a dispatcher of its own submit what comes next, and kill it by SIGKILL when it would move the state."""
-        connection.close()
-        child = os.fork()
-        if not child:
-            retraining_steps.change_state = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-            advance_retrainings(actor=self.dispatcher)
-            os._exit(0)  # it only waits
-        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        return kill_at(retraining_steps, "change_state", lambda: advance_retrainings(actor=self.dispatcher))
 
     def roll_out(self, version, count):
         """To so many devices, whose answers the test gives; the rollout once it has ended."""

@@ -17,6 +17,7 @@ from apps.ml.observations.services import record_labels, record_predictions, sea
 from apps.ml.observations.services.sealing import LATE_REST
 from deepseek.drift.profile import build_reference
 from tests.apps.ml.observations.conftest import hour, source, versions
+from tests.forks import kill_at
 from workers.monitoring import drift
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -149,7 +150,8 @@ def test_errors_that_rise_alarm_by_adwin_and_by_the_bound_of_the_risk(monitor, s
     assert risk["low"] > risk["limit"] == pytest.approx(0.145)
 
 
-def test_a_kill_and_a_second_worker_count_no_hour_twice(monitor, send, evaluate, hour, worker_actor, monkeypatch):
+@pytest.mark.django_db(transaction=True)
+def test_a_kill_and_a_second_worker_count_no_hour_twice(monitor, send, evaluate, hour, worker_actor):
     send(hour, wrong=40)
     seal_observations(actor=worker_actor, now=timezone.now() + LATE_REST)
     now = hour + timedelta(hours=1, minutes=15)
@@ -157,16 +159,13 @@ def test_a_kill_and_a_second_worker_count_no_hour_twice(monitor, send, evaluate,
     twin = next(drift.monitoring.list_due_drift(actor=worker_actor, now=now))
     results = [drift.compute_drift(plan) for plan in (first, twin)]
 
-    def end(*_args, **_facts):
-        raise KeyboardInterrupt
+    def record(plan, result):
+        drift.monitoring.record_drift(actor=worker_actor, plan=plan, result=result, now=now)
 
-    with monkeypatch.context() as patch:  # it dies between the states and the window
-        patch.setattr(DriftWindow.objects, "create", end)
-        with pytest.raises(KeyboardInterrupt):
-            drift.monitoring.record_drift(actor=worker_actor, plan=first, result=results[0], now=now)
+    assert kill_at(DriftWindow.objects, "create", lambda: record(first, results[0])), "between states and window"
     assert not ErrorStream.objects.exists()
     for plan, result in zip((first, twin), results, strict=True):
-        drift.monitoring.record_drift(actor=worker_actor, plan=plan, result=result, now=now)
+        record(plan, result)
     assert ErrorStream.objects.get().risk["count"] == ROWS
     assert DriftWindow.objects.count() == 1
 

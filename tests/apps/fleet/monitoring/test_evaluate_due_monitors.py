@@ -12,6 +12,7 @@ from apps.fleet.monitoring.states import AlarmState, Verdict
 from apps.ml.observations.models import ObservationSource
 from apps.platform.audit.models import AuditRecord
 from tests.apps.fleet.monitoring.conftest import LATER, NOON
+from tests.forks import kill_at
 
 HOUR = timedelta(hours=1)
 
@@ -67,6 +68,18 @@ def test_an_hour_is_evaluated_once_and_some_minutes_after_its_end(monitor, evalu
     assert evaluate(NOON + HOUR + timedelta(minutes=4)) == 0
     assert evaluate(NOON + HOUR + LATER) == 1
     assert list(monitor.windows.order_by("until").values_list("until", flat=True)) == [NOON, NOON + HOUR]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_kill_before_the_end_of_a_window_leaves_none_and_the_next_round_alarms_once(create, answer, evaluate):
+    monitor = create()
+    answer(NOON - HOUR, 50, 50)
+    assert kill_at(Monitor, "save", evaluate), "the window and its alarm are saved, and not committed"
+    assert not Window.objects.exists()
+    assert not Alarm.objects.exists()
+    assert [evaluate(), evaluate()] == [1, 0]
+    assert list_verdicts(monitor) == ["worse"]
+    assert Alarm.objects.get().state == AlarmState.OPEN
 
 
 def test_what_was_missed_is_made_up_for_in_order(monitor, answer, evaluate):

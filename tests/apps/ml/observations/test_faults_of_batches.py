@@ -6,24 +6,17 @@ from apps.ml.observations.models import ClassCount, HourFigures, Label, Landing,
 from apps.ml.observations.services import batches
 from apps.platform.audit.models import AuditRecord
 from tests.apps.ml.observations.conftest import read_totals
+from tests.forks import kill_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 STEPS = ("add_increments", "land_rows", "record_batch")
 
 
-def end(*_args, **_facts):
-    raise KeyboardInterrupt
-
-
-def test_a_kill_at_any_step_of_a_batch_leaves_nothing_and_the_next_one_counts_once(
-    source, predict, label, hour, monkeypatch
-):
+@pytest.mark.django_db(transaction=True)
+def test_a_kill_at_any_step_of_a_batch_leaves_nothing_and_the_next_one_counts_once(source, predict, label, hour):
     for send, model in ((predict, Prediction), (label, Label)):
         for step in STEPS:
-            with monkeypatch.context() as patch:
-                patch.setattr(batches, step, end)
-                with pytest.raises(KeyboardInterrupt):
-                    send("a", "b")
+            assert kill_at(batches, step, lambda send=send: send("a", "b")), step
             assert not model.objects.exists(), step
         assert (send("a", "b").stored, send("a", "b").duplicates) == (2, 2)
     figures, classes = read_totals(source)[1, "fp32", False, hour]

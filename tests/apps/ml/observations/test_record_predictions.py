@@ -70,6 +70,7 @@ def test_each_bad_row_is_named(source, predict, project):
     now = timezone.now()
     bad = {
         "/rows/0/at ahead": ("time_ahead", {"at": now + timedelta(hours=1)}),
+        "/rows/0/at a year ahead": ("time_ahead", {"at": now + timedelta(days=365)}),
         "/rows/0/at old": ("too_old", {"at": now - timedelta(days=400)}),
         "/rows/0/version": ("version_unknown", {"version": 9}),
         "/rows/0/version other": ("version_unknown", {"model": "none"}),

@@ -14,6 +14,7 @@ from apps.ml.observations.services.batches import HOUR
 from apps.ml.observations.services.sealing import LATE_REST, seal_observations, seal_period
 from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.models import AuditRecord
+from tests.forks import kill_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -66,18 +67,11 @@ def test_a_large_hour_is_sealed_in_parts_before_it_ends(predict, seal, monkeypat
     assert seal(timedelta(0)) == 3
 
 
-def test_a_kill_before_the_row_and_two_sealers_lose_and_double_nothing(
-    predict, seal, monkeypatch, worker_actor, source
-):
+@pytest.mark.django_db(transaction=True)
+def test_a_kill_before_the_row_and_two_sealers_lose_and_double_nothing(predict, seal, monkeypatch):
     predict("a", "b")
     register_parts = sealing.register_parts
-
-    def die(*rest):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(sealing, "register_parts", die)
-    with pytest.raises(KeyboardInterrupt):
-        seal()
+    assert kill_at(sealing, "register_parts", seal)
     assert (Landing.objects.count(), ObservationPart.objects.count()) == (1, 0)
 
     def let_another_win(*rest):
