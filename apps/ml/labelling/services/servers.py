@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
-from apps.ml.labelling.addresses import validate_server_url
+from apps.ml.labelling.addresses import parse_server_url, validate_server_url
 from apps.ml.labelling.models import LabellingProject, LabelServer
 from apps.ml.labelling.states import ServerState
 from apps.ml.labelling.tokens import encrypt_token, generate_hook_secret
@@ -69,11 +69,21 @@ def connect_server(*, actor: Actor, project: Project, name: str, url: str, token
 
 
 def update_server(*, actor: Actor, server: LabelServer, url: str = "", token: str = "") -> LabelServer:
-    """Change the address or the token; what is empty stays. It is checked again."""
+    """Change the address or the token; what is empty stays. It is checked again.
+
+    Raises Invalid for another host without a token: the stored one is not sent to a host that it was not set for.
+    """
     require(actor, "labelling.connect", server)
     fields: dict[str, Any] = {"state": ServerState.UNCHECKED, "failure": {}, "next_check_at": get_database_now()}
     if url:
         fields["url"] = validate_server_url(url)
+        if not token and parse_server_url(url) != parse_server_url(server.url):
+            raise Invalid(
+                "Another host needs its own token.",
+                field="token",
+                limit=Message("a token of {url}", url=fields["url"]),
+                hint=N_("Send the token with the address."),
+            )
     if token:
         fields["token"] = encrypt_token(check_token(token))
     with transaction.atomic():

@@ -77,6 +77,16 @@ def test_only_listed_hosts_are_connected_to(actor, project, studio, settings):
         services.connect_server(url=studio.url, **facts)
 
 
+def test_the_token_is_sent_to_no_host_that_it_was_not_set_for(actor, server, settings):
+    settings.LABELLING_HOSTS = [*settings.LABELLING_HOSTS, "labels.example:80"]
+    with pytest.raises(Invalid) as caught:
+        services.update_server(actor=actor, server=server, url="http://labels.example")
+    assert caught.value.field == "token"
+    assert services.update_server(actor=actor, server=server, url=f"{server.url}/labels").url.endswith("/labels")
+    moved = services.update_server(actor=actor, server=server, url="http://labels.example", token="e" * 40)
+    assert (moved.url, decrypt_token(moved.token)) == ("http://labels.example", "e" * 40)
+
+
 def test_a_connection_that_is_used_stays(actor, create):
     labelling = create()
     with pytest.raises(Conflict):
