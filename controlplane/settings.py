@@ -457,5 +457,5 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": ENV.log_level},
-    "loggers": {"axes": {"level": "WARNING"}, "kombu": {"level": "WARNING"}},
+    "loggers": {name: {"level": "WARNING"} for name in ("axes", "httpx", "kombu")},  # a line a request, of httpx
 }
