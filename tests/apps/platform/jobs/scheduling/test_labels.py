@@ -40,7 +40,7 @@ def test_the_database_finds_the_same_jobs(project):
 
 def test_labels_of_a_body_and_of_a_form_are_kept_sorted():
     assert merge_needs(NeedsBody(labels=["rack=3", "nvme"]), "noop").labels == "nvme,rack=3"
-    needs, errors = read_needs({"needs/labels": "rack=3 nvme"}, KINDS["noop"].needs)
+    needs, errors = read_needs({"needs/labels": "rack=3, nvme"}, KINDS["noop"].needs)
     assert (needs.labels, errors) == ("nvme,rack=3", {})
     _, errors = read_needs({"needs/labels": "a=b=c"}, KINDS["noop"].needs)
     assert "a=b=c" in errors["needs/labels"]
