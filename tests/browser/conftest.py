@@ -19,9 +19,7 @@ from tests.faults.console import Console
 from tests.faults.homes import prepare_home
 
 ROOT = Path(__file__).parents[2]
-# The first is the same engine without the windows that a person would see: a third of the processor time of a context.
-PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PASSWORD = "a bench and a long table 7"
 PATIENCE = 60_000  # ms until what is expected: engines start and jobs run meanwhile, and the machine may be busy
 KEPT_OUT = ("DATABASE_URL", "BROKER_URL", "S3_ENDPOINT_URL")  # these tests are about the browser: one mode is enough
@@ -34,8 +32,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(item.fspath).parent == Path(__file__).parent:
             item.add_marker(pytest.mark.browser)
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.xdist_group("browser"))
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="there is no chromium on this machine"))
 
