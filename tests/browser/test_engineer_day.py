@@ -142,7 +142,8 @@ def register(page, plane) -> list[str]:
     page.locator('[name="register/model"]').fill("grid-forecaster")
     job = watch_to_the_end(page, queue(page))
     page.locator("dl").get_by_role("link", name="grid-forecaster v1").first.click()
-    expect(page.locator(".answer")).to_contain_text("fp32")
+    # Which form is recommended was measured on this machine: fp32 of another runtime, or int8.
+    expect(page.locator(".answer")).to_contain_text(re.compile(r"(fp32|int8)\S*: .*(faster|slower)"))
     return [job, page.url]
 
 
