@@ -83,12 +83,12 @@ def order_devices(candidates: Sequence[Candidate], seed: int) -> list[Candidate]
     # of small strata each begins elsewhere
     offsets = {stratum: int.from_bytes(draw(f"{seed}:{stratum}")) / 2**64 for stratum in sizes}
     ranks: defaultdict[str, int] = defaultdict(int)
-    spots = [0.0] * len(order)
+    positions = [0.0] * len(order)
     for index in order:
         stratum = candidates[index].stratum
-        spots[index] = (ranks[stratum] + offsets[stratum]) / sizes[stratum]
+        positions[index] = (ranks[stratum] + offsets[stratum]) / sizes[stratum]
         ranks[stratum] += 1
-    order.sort(key=spots.__getitem__)  # stable: of two at one spot the lower key is first
+    order.sort(key=positions.__getitem__)  # stable: of two at one position the lower key is first
     return [candidates[index] for index in order]
 
 

@@ -97,8 +97,8 @@ def store_labels(
         value = encode_value(row.label)
         answers = predictions.get(row.id, ())
         for answer in answers:
-            right = json.loads(answer.value) if answer.value else None
-            increments[answer.figures].add_label(task, right, row.label)
+            predicted = json.loads(answer.value) if answer.value else None
+            increments[answer.figures].add_label(task, predicted, row.label)
         for hour in {hours[answer.figures] for answer in answers}:
             cells[hour].append((row.id, at, value))
         labels.append((source.pk, row.id, value, row.at, now, bool(answers), fingerprints[place]))
