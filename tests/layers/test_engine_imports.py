@@ -21,6 +21,7 @@ ALLOWED = re.compile(
       | deepseek\.doctor\.conflict_rules  # known conflicts of hardware
       | deepseek\.signing\.\w+            # releases and what devices sign
       | deepseek\.isolation\.(iptables|nftables|rules)  # a network policy as a node applies it
+      | deepseek\.federated\.(code|credentials|errors|ledger|ledger_verifier)  # what a site approves, and its keys
       | deepseek\.labelling\.(label_studio|marks|schema)  # what annotators mark, and what it becomes there
       | deepseek\.code                    # the digest of the engine that ran
     """,
