@@ -22,6 +22,8 @@ from apps.ml.pipelines.urls import urlpatterns as pipeline_pages
 from apps.ml.sweeps.urls import urlpatterns as sweep_pages
 from apps.platform.accounts.views import ChangePasswordView
 from apps.platform.artifacts.api_urls import plane_urlpatterns as artifacts
+from apps.platform.calendars.api_urls import plane_urlpatterns as plane_schedules
+from apps.platform.calendars.urls import plane_urlpatterns as plane_schedule_pages
 from apps.platform.jobs.api_urls import plane_urlpatterns as job_kinds
 from apps.platform.notices.api_urls import plane_urlpatterns as notices_api
 from apps.platform.notices.urls import plane_urlpatterns as inbox_pages
@@ -77,6 +79,7 @@ PLANE_API: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.preferences.api_urls")),
     path("", include(notices_api)),
     path("", include("apps.platform.nodes.api_urls")),
+    path("", include(plane_schedules)),
     path("", include("apps.site.isolation.api_urls")),
     path("", include("apps.platform.audit.api_urls")),
     path("", include("apps.site.mirror.api_urls")),
@@ -124,6 +127,7 @@ PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", include(inbox_pages)),
     path("", include("apps.platform.audit.urls")),
     path("", include("apps.platform.nodes.urls")),
+    path("", include(plane_schedule_pages)),
     path("", include("apps.platform.artifacts.urls")),
     path("", include("apps.site.mirror.urls")),
 ]

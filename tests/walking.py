@@ -197,6 +197,8 @@ def address(route: str, plane: Seeded) -> str:
         if "releases/" in route
         else plane.recall
         if "recalls/" in route
+        else plane.plane_schedule
+        if "schedules/" in route and "<slug:project>" not in route
         else plane.schedule
         if "schedules/" in route
         else plane.rollout
@@ -325,6 +327,7 @@ class Seeded:
     notice: int = 0
     webhook: int = 0
     schedule: int = 0
+    plane_schedule: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
     node: str = "node-0"
@@ -628,14 +631,19 @@ def notices_of(plane: Seeded, project: Project, numbers: range) -> None:
 
 
 def schedules_of(plane: Seeded, project: Project, numbers: range) -> None:
-    """Schedules, and as many times of the first one."""
+    """Schedules of the project and of the plane, and as many times of the first of each."""
     facts = {"project": project, "target": "job", "request": {"kind": "noop", "spec": {}}, "timezone": "UTC"}
     facts |= {"cron": "0 0 * * *", "grant": {}, "created_by": "engineer", "next_at": timezone.now()}
     made = Schedule.objects.bulk_create(Schedule(name=f"nightly{n}", **facts) for n in numbers)
     plane.schedule = plane.schedule or made[0].pk
-    times = (timezone.now() - timedelta(days=n + 1) for n in numbers)
-    submitted = {"schedule_id": plane.schedule, "outcome": "submitted", "subject_id": plane.job}
-    Occurrence.objects.bulk_create(Occurrence(due_at=at, **submitted) for at in times)
+    of_plane = Schedule.objects.bulk_create(
+        Schedule(name=f"probe{n}", **{**facts, "project": None, "target": "probe"}) for n in numbers
+    )
+    plane.plane_schedule = plane.plane_schedule or of_plane[0].pk
+    for schedule in (plane.schedule, plane.plane_schedule):
+        times = (timezone.now() - timedelta(days=n + 1) for n in numbers)
+        submitted = {"schedule_id": schedule, "outcome": "submitted", "subject_id": plane.job}
+        Occurrence.objects.bulk_create(Occurrence(due_at=at, **submitted) for at in times)
 
 
 def reruns_of(plane: Seeded, jobs: list[Job]) -> None:

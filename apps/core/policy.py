@@ -224,6 +224,8 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "job.recover_abandoned": frozenset({WORKER, DISPATCHER}),  # of a worker whose process is gone
     "sweep.drive": frozenset({DISPATCHER}),
     "labelling.drive": frozenset({WORKER}),
+    "schedule.view_plane": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR}),  # those of no project
+    "schedule.manage_plane": frozenset({SYSTEM_ADMIN, OPERATOR}),  # besides what it submits
     "schedule.fire": frozenset({DISPATCHER}),
     "endpoint.follow": frozenset({DISPATCHER}),
     "endpoint.report": frozenset({WORKER}),
@@ -441,7 +443,16 @@ SCOPES: dict[str, frozenset[str]] = {
     "approvals:decide": frozenset(
         {"approval.decide", "approval.ask", "release.attach_update_file"}
     ),  # a person's own token; no service account decides
-    "audit:read": frozenset({"audit.view", "audit.verify", "audit.export", "artifact.view_garbage", "isolation.view"}),
+    "audit:read": frozenset(
+        {
+            "audit.view",
+            "audit.verify",
+            "audit.export",
+            "artifact.view_garbage",
+            "isolation.view",
+            "schedule.view_plane",
+        }
+    ),
     "metrics:read": frozenset({"metrics.view"}),  # for the token of a scraper: it opens /metrics and nothing else
 }
 

@@ -96,6 +96,8 @@ def list_hidden_sections(request: HttpRequest, actor: Actor) -> set[str]:
     """Sections that this person may not open: a link to a refusal is no help."""
     current = getattr(request, "project", None)
     hidden = set() if is_allowed(actor, "node.view") else {"nodes"}
+    if not is_allowed(actor, "schedule.view_plane"):
+        hidden.add("schedules")
     if not is_allowed(actor, "package.view"):
         hidden.add("packages")
     if not (actor.project_ids or is_allowed(actor, "audit.view")):

@@ -43,11 +43,12 @@ def manage_schedules(words: Sequence[str]) -> int:
 
 
 def _list_schedules(words: Sequence[str]) -> int:
-    parser = build_parser("schedules ls", "List the schedules of the project, newest first.")
+    parser = build_parser("schedules ls", "List the schedules of the project, or of the plane, newest first.")
     parser.add_argument("--state", choices=("active", "paused"), help="only these")
+    add_owner(parser)
     add_list_flags(parser)
     arguments = parser.parse_args(words)
-    rows = open_plane(arguments).iterate("/schedules", limit=arguments.limit, state=arguments.state)
+    rows = open_plane(arguments).iterate(build_path(arguments), limit=arguments.limit, state=arguments.state)
     print_rows(rows, COLUMNS, arguments)
     return 0
 
@@ -55,9 +56,10 @@ def _list_schedules(words: Sequence[str]) -> int:
 def _show_schedule(words: Sequence[str]) -> int:
     parser = build_parser("schedules show", "Show one schedule with its next times.")
     add_schedule(parser)
+    add_owner(parser)
     parser.add_argument("--json", action="store_true", help="print all that the plane tells as JSON, with the request")
     arguments = parser.parse_args(words)
-    schedule = open_plane(arguments).get(f"/schedules/{arguments.schedule}")
+    schedule = open_plane(arguments).get(build_path(arguments, f"/{arguments.schedule}"))
     if arguments.json:
         return print_document(schedule)
     times = ", ".join(schedule["next_times"]) or "none"
@@ -68,9 +70,10 @@ def _list_occurrences(words: Sequence[str]) -> int:
     parser = build_parser("schedules times", "List what became of the times of a schedule, newest first.")
     add_schedule(parser)
     parser.add_argument("--outcome", choices=("submitted", "skipped", "missed", "failed"), help="only these")
+    add_owner(parser)
     add_list_flags(parser)
     arguments = parser.parse_args(words)
-    path = f"/schedules/{arguments.schedule}/occurrences"
+    path = build_path(arguments, f"/{arguments.schedule}/occurrences")
     rows = open_plane(arguments).iterate(path, limit=arguments.limit, outcome=arguments.outcome)
     print_rows(rows, OCCURRENCE_COLUMNS, arguments)
     return 0
@@ -145,6 +148,19 @@ def _delete_schedule(words: Sequence[str]) -> int:
     arguments = parser.parse_args(words)
     open_plane(arguments).call("DELETE", f"/schedules/{arguments.schedule}")
     return 0
+
+
+def add_owner(parser: Parser) -> None:
+    parser.add_argument(
+        "--of-plane",
+        action="store_true",
+        help="those of the plane as a whole, with an auditor's token; manage.py schedule changes them",
+    )
+
+
+def build_path(arguments: Any, rest: str = "") -> str:
+    """Below the project of the token, or the plane's own."""
+    return f"/api/v1/schedules{rest}" if arguments.of_plane else f"/schedules{rest}"
 
 
 def add_schedule(parser: Parser) -> None:

@@ -10,16 +10,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.platform.accounts.forms import list_zone_choices
+from apps.platform.accounts.models import Project
 from apps.platform.calendars.models import Schedule
 from apps.platform.calendars.recurrence import MAX_CRON_LENGTH
 from apps.platform.calendars.states import CatchUp, Overlap
-from apps.platform.calendars.targets import SCHEDULE_TARGETS
+from apps.platform.calendars.targets import SCHEDULE_TARGETS, list_target_keys
 
 MAX_REQUEST_LENGTH = 100_000
-
-
-def list_target_choices() -> list[tuple[str, Any]]:
-    return [(key, target.label) for key, target in sorted(SCHEDULE_TARGETS.items())]
 
 
 def list_named_zones() -> list[tuple[str, Any]]:
@@ -28,7 +25,7 @@ def list_named_zones() -> list[tuple[str, Any]]:
 
 
 class ScheduleForm(forms.Form):
-    name = forms.CharField(max_length=60, label=_("Name"), help_text=_("Unique in the project."))
+    name = forms.CharField(max_length=60, label=_("Name"))
     cron = forms.CharField(
         max_length=MAX_CRON_LENGTH,
         label=_("Cron expression"),
@@ -42,13 +39,19 @@ class ScheduleForm(forms.Form):
     catch_up = forms.ChoiceField(
         choices=CatchUp.choices, label=_("Times missed while the plane is down"), initial=CatchUp.LAST.value
     )
-    target = forms.ChoiceField(choices=list_target_choices, label=_("Submits a"))
+    target = forms.ChoiceField(label=_("Submits a"))
     request = forms.CharField(
         max_length=MAX_REQUEST_LENGTH,
         label=_("Request"),
         help_text=_("JSON, as the REST interface takes it. A template without a version takes the newest."),
         widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false", "class": "mono"}),
     )
+
+    def __init__(self, *args: Any, project: Project | None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        keys = list_target_keys(project)
+        self.fields["target"].choices = [(key, SCHEDULE_TARGETS[key].label) for key in keys]  # type: ignore[attr-defined]
+        self.fields["name"].help_text = _("Unique in the project.") if project else _("Unique on the plane.")
 
     def clean_request(self) -> dict[str, Any]:
         try:

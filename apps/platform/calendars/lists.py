@@ -13,6 +13,7 @@ from apps.core.actors import Actor
 from apps.core.lists.listing import Column, Listing, ListTable, build_table, read_filter_values
 from apps.platform.accounts.models import Project
 from apps.platform.calendars import queries
+from apps.platform.calendars.addresses import build_page_url
 from apps.platform.calendars.states import ScheduleState
 from apps.platform.calendars.targets import SCHEDULE_TARGETS
 
@@ -32,7 +33,7 @@ SCHEDULES = Listing(
 )
 
 
-def build_schedules_table(actor: Actor, project: Project, params: QueryDict) -> ListTable:
+def build_schedules_table(actor: Actor, project: Project | None, params: QueryDict) -> ListTable:
     state = read_filter_values(params, ("state",))["state"]
     states = [("", _("Every state")), *((value, str(label)) for value, label in ScheduleState.choices)]
     return build_table(
@@ -47,7 +48,12 @@ def build_schedules_table(actor: Actor, project: Project, params: QueryDict) -> 
 def summarize_schedules(schedules: Sequence[Any]) -> list[dict[str, Any]]:
     last = queries.load_last_occurrences(schedules)
     return [
-        {"schedule": schedule, "target_label": get_target_label(schedule.target), "last": last.get(schedule.pk)}
+        {
+            "schedule": schedule,
+            "url": build_page_url("schedule", schedule.project, schedule.pk),
+            "target_label": get_target_label(schedule.target),
+            "last": last.get(schedule.pk),
+        }
         for schedule in schedules
     ]
 

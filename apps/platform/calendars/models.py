@@ -5,13 +5,19 @@ from __future__ import annotations
 from django.db import models
 
 from apps.core.actors import Actor
+from apps.core.policy import is_allowed
 from apps.platform.accounts.models import ONE_LINE, Project
 from apps.platform.calendars.states import SCHEDULE_MOVES, CatchUp, Outcome, Overlap, ScheduleState
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def visible_to(self, actor: Actor) -> ScheduleQuerySet:
-        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        if actor.plane_role:
+            return self
+        of_projects = models.Q(project_id__in=actor.project_ids)
+        return self.filter(
+            of_projects | models.Q(project=None) if is_allowed(actor, "schedule.view_plane") else of_projects
+        )
 
 
 class Schedule(models.Model):
@@ -19,7 +25,9 @@ class Schedule(models.Model):
 
     MOVES = SCHEDULE_MOVES
 
-    project = models.ForeignKey(Project, models.PROTECT, related_name="schedules", db_index=False)  # the constraint's
+    project = models.ForeignKey(
+        Project, models.PROTECT, related_name="schedules", db_index=False, null=True
+    )  # null: of the plane as a whole; the index is the constraint's
     name = models.CharField(max_length=60, validators=[ONE_LINE])
     target = models.CharField(max_length=40)  # a key of SCHEDULE_TARGETS
     request = models.JSONField()  # the body that is submitted, as a client would send it
@@ -37,7 +45,10 @@ class Schedule(models.Model):
     objects = ScheduleQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["project", "name"], name="schedule_name")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="schedule_name"),
+            models.UniqueConstraint(fields=["name"], name="plane_schedule_name", condition=models.Q(project=None)),
+        ]
         indexes = [
             # The dispatcher looks for these every second.
             models.Index(fields=["next_at"], name="schedule_due", condition=models.Q(state="active")),

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.core.request_values import validate_choice
 from apps.platform.accounts.models import Project
+from apps.platform.calendars import permissions
 from apps.platform.calendars.models import Occurrence, Schedule, ScheduleQuerySet
 from apps.platform.calendars.recurrence import list_next_times
 from apps.platform.calendars.states import Outcome, ScheduleState
@@ -21,18 +21,20 @@ MAX_ID = 2**63 - 1
 NEXT_TIMES = 5  # that a page and a preview show
 
 
-def list_schedules(actor: Actor, project: Project, *, state: str = "") -> ScheduleQuerySet:
-    """The schedules of the project; Invalid for an unknown state."""
-    policy.require(actor, "schedule.view", project)
+def list_schedules(actor: Actor, project: Project | None, *, state: str = "") -> ScheduleQuerySet:
+    """The schedules of the project, or of the plane for None; Invalid for an unknown state."""
+    permissions.require(actor, "schedule.view", project)
     validate_choice("state", state, ScheduleState.values)
     rows = Schedule.objects.visible_to(actor).filter(project=project).select_related("project")
     return rows.filter(state=state) if state else rows
 
 
-def get_schedule(actor: Actor, project: Project, pk: int) -> Schedule:
-    """The schedule `pk` of this project; NotFound."""
+def get_schedule(actor: Actor, project: Project | None, pk: int) -> Schedule:
+    """The schedule `pk` of this project, or of the plane for None; NotFound."""
     schedule = list_schedules(actor, project).filter(pk=pk).first() if 0 < pk <= MAX_ID else None
     if schedule is None:
+        if project is None:
+            raise NotFound("The plane has no schedule {pk}.", pk=pk, field="id")
         raise NotFound("This project has no schedule {pk}.", pk=pk, field="id")
     return schedule
 

@@ -67,8 +67,10 @@ class SchedulePreviewSerializer(serializers.Serializer[Any]):
 
 
 class NewScheduleBody(serializers.Serializer[Any]):
-    name = serializers.CharField(max_length=60, help_text="Unique in the project.")
-    target = serializers.CharField(max_length=40, help_text="`job` or `pipeline`: what `request` asks for.")
+    name = serializers.CharField(max_length=60, help_text="Unique in the project, or among those of the plane.")
+    target = serializers.CharField(
+        max_length=40, help_text="`job` or `pipeline`; of the plane `probe`: what `request` asks for."
+    )
     request = serializers.DictField(help_text="What would be POSTed to queue one of these.")
     cron = serializers.CharField(max_length=MAX_CRON_LENGTH, help_text=CRON_HELP)
     timezone = serializers.CharField(max_length=60, required=False, default="UTC", help_text=ZONE_HELP)

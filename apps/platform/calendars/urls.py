@@ -1,4 +1,4 @@
-"""Pages below /p/<slug:project>/."""
+"""Pages below /p/<slug:project>/, and those of the plane's own schedules."""
 
 from django.urls import path
 
@@ -13,3 +13,4 @@ urlpatterns = [
     path("schedules/<int:pk>/resume", views.resume, name="resume"),
     path("schedules/<int:pk>/delete", views.delete, name="delete"),
 ]
+plane_urlpatterns = (urlpatterns, "plane_schedules")

@@ -147,6 +147,7 @@ RAIL: Sequence[tuple[str, Any, str, tuple[str, ...]]] = (
     ("rollouts", _("Rollouts"), "rollouts", ("rollouts:list", "rollouts")),
     ("devices", _("Devices"), "devices", ("devices:list", "devices")),
     ("nodes", _("Nodes"), "nodes", ("nodes:list", "nodes")),
+    ("schedules", _("Schedules"), "waiting", ("plane_schedules:list",)),
     ("packages", _("Packages"), "file", ("packages:list", "packages")),
     ("audit", _("Audit"), "audit", ("audit:list", "audit")),
 )

@@ -213,6 +213,8 @@ ON_THE_PLANE = """
     job.finish                             --- --- W--  -
     job.recover                            --- --- -D-  -
     job.recover_abandoned                  --- --- WD-  -
+    schedule.view_plane                    --- SCU --O  audit:read
+    schedule.manage_plane                  --- S-- --O  -
     schedule.fire                          --- --- -D-  -
     sweep.drive                            --- --- -D-  -
     artifact.store_for_plane               --- --- --O  -

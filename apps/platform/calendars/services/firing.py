@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
-from apps.core.actors import Actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.core.errors import PlaneError
 from apps.core.policy import require
 from apps.platform.accounts.actors import build_actor_from_grant
@@ -84,7 +84,7 @@ def note_missed(actor: Actor, schedule: Schedule, first: datetime, last: datetim
 def submit_occurrence(actor: Actor, schedule: Schedule, due_at: datetime) -> None:
     """Submit it with its creator's rights, unless what it submitted last still runs and is to be waited for."""
     target = SCHEDULE_TARGETS.get(schedule.target)
-    owner = build_actor_from_grant(schedule.grant)
+    owner = build_owner(schedule)
     if target is None or owner is None:
         message = (
             Message("Whoever created it may not submit anything any more: change its request to take it over.")
@@ -112,6 +112,14 @@ def submit_occurrence(actor: Actor, schedule: Schedule, due_at: datetime) -> Non
     add_occurrence(actor, schedule, due_at, Outcome.SUBMITTED, subject_id=str(subject_id))
 
 
+def build_owner(schedule: Schedule) -> Actor | None:
+    """Who created it, with the rights of now; the operator of the plane's machine for what its commands created."""
+    grant = schedule.grant
+    if schedule.project_id is None and (grant.get("kind"), grant.get("label")) == ("plane", PlaneRole.OPERATOR):
+        return build_plane_actor(PlaneRole.OPERATOR)
+    return build_actor_from_grant(grant)
+
+
 def describe_failure(failure: PlaneError) -> Message:
     """The first of its errors, with the field that it names."""
     error = failure.errors[0]
@@ -127,9 +135,11 @@ def fail_occurrence(actor: Actor, schedule: Schedule, due_at: datetime, message:
 
 
 def notify(schedule: Schedule, message: Message) -> None:
-    text = Message(
-        "Schedule {name} of {project}: {cause}", name=schedule.name, project=schedule.project.slug, cause=message
-    )
+    if schedule.project is None:
+        text = Message("Schedule {name} of the plane: {cause}", name=schedule.name, cause=message)
+    else:
+        project = schedule.project.slug
+        text = Message("Schedule {name} of {project}: {cause}", name=schedule.name, project=project, cause=message)
     notify_of_failure(schedule, text)
 
 

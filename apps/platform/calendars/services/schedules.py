@@ -7,30 +7,31 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid
-from apps.core.policy import require
 from apps.core.request_values import validate_choice
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.validation import check_fields
 from apps.platform.audit.services import change_state, record
 from apps.platform.calendars.models import Schedule
+from apps.platform.calendars.permissions import require
 from apps.platform.calendars.recurrence import find_next_time, normalize_cron, validate_timezone
 from apps.platform.calendars.states import CatchUp, Overlap, ScheduleState
-from apps.platform.calendars.targets import SCHEDULE_TARGETS, ScheduleTarget
+from apps.platform.calendars.targets import SCHEDULE_TARGETS, ScheduleTarget, list_target_keys
 from apps.platform.jobs.spec_validation import combine_errors
 from apps.platform.nodes.samples import get_database_now
 from deepseek.messages import N_
 
-MAX_SCHEDULES = 200  # of a project
+MAX_SCHEDULES = 200  # of a project, and of the plane as a whole
 RULES = {"overlap": Overlap.values, "catch_up": CatchUp.values}
 
 
 def create_schedule(
     *,
     actor: Actor,
-    project: Project,
+    project: Project | None,
     name: str,
     target: str,
     request: Mapping[str, Any],
@@ -39,7 +40,7 @@ def create_schedule(
     overlap: str = Overlap.SKIP,
     catch_up: str = CatchUp.LAST,
 ) -> Schedule:
-    """Submit `request` at every time of `cron`, with the rights that the actor has then.
+    """Submit `request` at every time of `cron`, with the rights that the actor has then; no project: for the plane.
 
     Raises Invalid for a field or for what the request itself lacks (`/request/...`), Conflict `name_taken` or
     `too_many_schedules`.
@@ -52,14 +53,7 @@ def create_schedule(
     schedule.next_at = find_next_time(schedule.cron, schedule.timezone, get_database_now())
     try:
         with transaction.atomic():
-            if Schedule.objects.filter(project=project).count() >= MAX_SCHEDULES:
-                raise Conflict(
-                    "This project has {limit} schedules, which is the limit.",
-                    limit=MAX_SCHEDULES,
-                    code="too_many_schedules",
-                    field="name",
-                    hint=N_("Delete one that is no longer needed."),
-                )
+            check_number(project)
             schedule.save()
             record(actor=actor, action="schedule.create", obj=schedule, after=describe_fields(schedule))
     except IntegrityError:
@@ -125,6 +119,21 @@ def delete_schedule(*, actor: Actor, schedule: Schedule, reason: str = "") -> No
 
 
 # -- checks ---------------------------------------------------------------------------------------------------------
+def check_number(project: Project | None) -> None:
+    """Raise Conflict where no more schedules fit."""
+    if Schedule.objects.filter(project=project).count() < MAX_SCHEDULES:
+        return
+    raise Conflict(
+        N_("This project has {limit} schedules, which is the limit.")
+        if project
+        else N_("The plane has {limit} schedules, which is the limit."),
+        limit=MAX_SCHEDULES,
+        code="too_many_schedules",
+        field="name",
+        hint=N_("Delete one that is no longer needed."),
+    )
+
+
 def check_schedule(actor: Actor, schedule: Schedule, *, checks_request: bool = True) -> None:
     """Raise Invalid for a field that is wrong; brings `cron` into its normal form."""
     check_fields(schedule, "name")
@@ -132,9 +141,9 @@ def check_schedule(actor: Actor, schedule: Schedule, *, checks_request: bool = T
     validate_timezone(schedule.timezone)
     for field, choices in RULES.items():
         validate_choice(field, getattr(schedule, field), choices, required=True)
-    validate_choice("target", schedule.target, SCHEDULE_TARGETS, required=True)
+    validate_choice("target", schedule.target, list_target_keys(schedule.project), required=True)
     target = SCHEDULE_TARGETS[schedule.target]
-    require(actor, target.action, schedule.project)
+    policy.require(actor, target.action, schedule.project)
     if checks_request:
         check_request(actor, schedule, target)
 
@@ -157,7 +166,10 @@ def build_name_conflict(name: str) -> Conflict:
 
 
 def build_grant(actor: Actor) -> dict[str, Any]:
-    return {**actor.as_record(), "scopes": sorted(actor.scopes) if actor.scopes is not None else None}
+    record_of_actor = actor.as_record()
+    if actor.plane_role:  # by its role, wherever that process ran
+        record_of_actor["label"] = actor.plane_role.value
+    return {**record_of_actor, "scopes": sorted(actor.scopes) if actor.scopes is not None else None}
 
 
 def describe_fields(schedule: Schedule) -> dict[str, Any]:
