@@ -129,8 +129,10 @@ class FakeLabelStudio:
             row = self.projects.get(int(words[0]))
             if row is None:
                 return 404, {"detail": "No Project matches the given query.", "status_code": 404}
-            count = sum(task["project"] == row["id"] for task in self.tasks.values())
-            return 200, {**row, "task_number": count}
+            tasks = [task["id"] for task in self.tasks.values() if task["project"] == row["id"]]
+            skips = [annotation["was_cancelled"] for task in tasks for annotation in self.list_annotations(task)]
+            counts = {"total_annotations_number": skips.count(False), "skipped_annotations_number": skips.count(True)}
+            return 200, {**row, "task_number": len(tasks), **counts}
         rows = [row for row in self.projects.values() if query.get("title", "") in row["title"]]
         return 200, {"count": len(rows), "next": None, "previous": None, "results": rows}
 
@@ -178,16 +180,31 @@ class FakeLabelStudio:
         total, rows = len(rows), rows[(page - 1) * size : page * size]
         if total and not rows:
             return 404, {"detail": "Invalid page.", "status_code": 404}
-        shown = [{**row, "annotations": self.list_annotations(row["id"])} for row in rows]
+        shown = [{**row, **self.count_annotations(row["id"])} for row in rows]
+        if query.get("fields") == "all":
+            shown = [{**row, "annotations": self.list_annotations(row["id"])} for row in shown]
+        include = set(query.get("include", "").split(","))
+        if include != {""}:
+            shown = [{name: value for name, value in row.items() if name in include} for row in shown]
         return 200, {"tasks": shown, "total": total, "total_annotations": 0, "total_predictions": 0}
 
     def list_annotations(self, task: int) -> list[dict[str, Any]]:
         return [row for row in self.annotations.values() if row["task"] == task]
 
+    def count_annotations(self, task: int) -> dict[str, int]:
+        skips = [row["was_cancelled"] for row in self.list_annotations(task)]
+        return {"total_annotations": skips.count(False), "cancelled_annotations": skips.count(True)}
+
+    def delete_tasks(self, words: list[str], query: dict[str, str], body: Any) -> tuple[int, Any]:
+        self.delete_task(int(words[0]))
+        return 204, None
+
     def meets(self, row: dict[str, Any], item: dict[str, Any]) -> bool:
         column = item["filter"].removeprefix("filter:tasks:")
+        if item["operator"] == "in_list":
+            return row[column] in item["value"]
         if column == "total_annotations":
-            return len(self.list_annotations(row["id"])) > item["value"]
+            return self.count_annotations(row["id"])[column] > item["value"]
         if column == "updated_at":
             return datetime.fromisoformat(row[column]) >= datetime.fromisoformat(item["value"])
         return row[column] > item["value"]

@@ -128,7 +128,7 @@ class LabellingProject(models.Model):
     measured_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(null=True)  # when marks came that were not there
     next_at = models.DateTimeField(null=True)  # of the next round; null: closed
-    full_sync_at = models.DateTimeField(null=True)  # of the next reconciliation of every task
+    full_sync_at = models.DateTimeField(null=True)  # of the next comparison of totals; null: of every task, at once
     owner = models.CharField(max_length=100, blank=True)  # of the lease
     lease_until = models.DateTimeField(null=True)
     publish_request = models.JSONField(default=dict)  # {"dataset", "requester"} of a result that was asked for

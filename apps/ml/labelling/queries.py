@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from apps.core import policy
 from apps.core.actors import Actor
@@ -22,6 +24,7 @@ from apps.ml.labelling.models import (
     LabelServerQuerySet,
     LabelTask,
     LabelTaskQuerySet,
+    RemoteTask,
 )
 from apps.ml.labelling.states import LabellingState, TaskState
 from apps.platform.accounts.models import Project
@@ -120,6 +123,43 @@ def load_current_annotations(tasks: Sequence[int]) -> dict[int, list[Annotation]
     for (task, _group), row in sorted(newest.items()):
         grouped.setdefault(task, []).append(row)
     return grouped
+
+
+def load_restorable(group: AnnotatorGroup, rows: Sequence[RemoteTask]) -> dict[int, list[Annotation]]:
+    """{task: its annotations}, of the tasks among `rows` that were deleted on the server. One query."""
+    deleted = {row.task_id: row.returned["restore"] for row in rows if row.returned.get("restore")}
+    grouped: dict[int, list[Annotation]] = {}
+    if deleted:
+        marked = group.annotations.filter(task__in=list(deleted), is_deleted=False).select_related("annotator")
+        for row in marked.order_by("created_at", "pk"):
+            if row.remote_task == deleted[row.task_id]:
+                grouped.setdefault(row.task_id, []).append(row)
+    return grouped
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCopy:
+    """What is here of a task of the server: counts of its annotations, and the newest change of one."""
+
+    annotations: int
+    skipped: int
+    updated_at: datetime
+
+
+def load_remote_copies(group: AnnotatorGroup) -> dict[int, RemoteCopy]:
+    """{task of the server: its copy}, of all tasks of the group that were marked. One query."""
+    rows = group.annotations.filter(is_deleted=False).order_by().values_list("remote_task")
+    skipped = Count("pk", filter=Q(is_skipped=True))
+    counted = rows.annotate(count=Count("pk"), skipped=skipped, newest=Max("updated_at"))
+    return {task: RemoteCopy(count - skips, skips, newest) for task, count, skips, newest in counted.iterator()}
+
+
+def count_annotations(group: AnnotatorGroup) -> tuple[int, int]:
+    """(annotations that are no skips, skips) of the group."""
+    counted = group.annotations.filter(is_deleted=False).aggregate(
+        count=Count("pk"), skipped=Count("pk", filter=Q(is_skipped=True))
+    )
+    return counted["count"] - counted["skipped"], counted["skipped"]
 
 
 def has_due_work(actor: Actor) -> bool:

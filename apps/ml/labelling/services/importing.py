@@ -44,10 +44,11 @@ def take_labelling(*, actor: Actor, owner: str) -> LabellingProject | None:
 
 
 def renew_lease(*, actor: Actor, labelling: LabellingProject) -> None:
-    """Keep the lease while a round goes on. Raises StaleState where another has it."""
+    """Keep the lease while a round goes on. Raises StaleState where another has it, or the project was closed."""
     require(actor, "labelling.drive")
     until = get_database_now() + LEASE
-    require_row(LabellingProject.objects.filter(pk=labelling.pk, owner=labelling.owner).update(lease_until=until))
+    mine = LabellingProject.objects.filter(pk=labelling.pk, owner=labelling.owner)
+    require_row(mine.exclude(state=LabellingState.CLOSED).update(lease_until=until))
 
 
 def release_labelling(
@@ -198,20 +199,6 @@ def forget_remote_tasks(
                 after={"group": group.name, "tasks": forgotten},
             )
     return forgotten
-
-
-def send_back(
-    *, actor: Actor, labelling: LabellingProject, group: AnnotatorGroup, returned: Mapping[int, Mapping[str, Any]]
-) -> None:
-    """{task: {annotation, marks, rules}}: these violate a rule, and become new tasks of the same group."""
-    require(actor, "labelling.drive")
-    with transaction.atomic():
-        rows = []
-        for row in RemoteTask.objects.filter(group=group, task__in=list(returned)):
-            if row.returned.get("annotation") != returned[row.task_id]["annotation"]:  # else it was sent back before
-                row.remote_id, row.returned = None, dict(returned[row.task_id])
-                rows.append(row)
-        RemoteTask.objects.bulk_update(rows, ["remote_id", "returned"], batch_size=500)
 
 
 def count_remote(labelling: LabellingProject) -> tuple[int, int]:

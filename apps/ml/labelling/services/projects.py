@@ -28,7 +28,7 @@ from deepseek.messages import N_, Message
 MAX_GROUPS = 5
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 NEXT_LEVEL = {"semantic": "basic", "domain": "semantic"}
-FULL_SYNC = timedelta(minutes=10)  # how long a lost webhook or a deletion there may go unnoticed, at most
+FULL_SYNC = timedelta(minutes=10)  # between comparisons of everything that is there with what is here
 
 
 def create_labelling(
@@ -139,7 +139,7 @@ def synchronize_labelling(*, actor: Actor, labelling: LabellingProject) -> Label
     require_open(labelling)
     now = get_database_now()
     with transaction.atomic():
-        LabellingProject.objects.filter(pk=labelling.pk).update(next_at=now, full_sync_at=now)
+        LabellingProject.objects.filter(pk=labelling.pk).update(next_at=now, full_sync_at=None)
         record(actor=actor, action="labelling.synchronize", obj=labelling)
     labelling.refresh_from_db()
     return labelling

@@ -44,7 +44,8 @@ def adjudicate_task(*, actor: Actor, task: LabelTask, marks: Mapping[str, Any], 
     require_open(task.labelling)
     checked = check_marks(task, marks)
     with transaction.atomic():
-        locked = LabelTask.objects.select_for_update(of=("self",)).get(pk=task.pk)
+        lock_labelling(task)
+        locked = LabelTask.objects.get(pk=task.pk)
         before = {"state": locked.state, "marks": locked.marks}
         LabelTask.objects.filter(pk=task.pk).update(
             state=TaskState.ADJUDICATED,
@@ -70,12 +71,15 @@ def reopen_task(*, actor: Actor, task: LabelTask) -> LabelTask:
     """Take a decision back: the task is again what its annotations make it."""
     require(actor, "labelling.adjudicate", task)
     require_open(task.labelling)
-    if task.state != TaskState.ADJUDICATED:
-        raise Conflict("{task} was not decided by a person.", task=task, code="not_adjudicated", field="state")
     with transaction.atomic():
+        labelling = lock_labelling(task)
+        before = LabelTask.objects.get(pk=task.pk)
+        if before.state != TaskState.ADJUDICATED:
+            raise Conflict("{task} was not decided by a person.", task=task, code="not_adjudicated", field="state")
         LabelTask.objects.filter(pk=task.pk).update(state=TaskState.OPEN, decided_by="", decided_at=None)
-        record(actor=actor, action="labelling.reopen_task", obj=task, before={"marks": task.marks})
-        evaluate_tasks(actor, task.labelling, [task.pk])
+        record(actor=actor, action="labelling.reopen_task", obj=task, before={"marks": before.marks})
+        evaluate_tasks(labelling, [task.pk])
+        LabellingProject.objects.filter(pk=labelling.pk).update(next_at=get_database_now())
     task.refresh_from_db()
     return task
 
@@ -92,6 +96,12 @@ def set_gold(*, actor: Actor, task: LabelTask, marks: Mapping[str, Any] | None) 
         record(actor=actor, action="labelling.set_gold", obj=task, before={"gold": task.gold}, after={"gold": checked})
     task.refresh_from_db()
     return task
+
+
+def lock_labelling(task: LabelTask) -> LabellingProject:
+    """The row that the driver locks before it writes states of tasks: a decision is not to meet it halfway."""
+    LabellingProject.objects.select_for_update().get(pk=task.labelling_id)
+    return task.labelling
 
 
 def check_marks(task: LabelTask, marks: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +198,7 @@ def publish_result(
         locked = LabellingProject.objects.select_for_update().get(pk=labelling.pk)
         if locked.owner != labelling.owner or locked.publish_request != request:
             raise Conflict("Another result was asked for meanwhile.", code="stale_request", field="dataset")
+        require_agreement(locked)  # an approver may have raised the bar since
         version, _new = add_version(
             actor=actor,
             dataset=ensure_dataset(actor=actor, project=labelling.project, name=request["dataset"]),

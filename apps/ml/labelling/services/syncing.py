@@ -21,7 +21,7 @@ from apps.ml.labelling.models import (
     RemoteTask,
 )
 from apps.ml.labelling.queries import load_current_annotations
-from apps.ml.labelling.services.importing import count_remote, require_row, send_back
+from apps.ml.labelling.services.importing import count_remote, require_row
 from apps.ml.labelling.services.projects import FULL_SYNC
 from apps.ml.labelling.states import TaskState
 from apps.platform.nodes.samples import get_database_now
@@ -83,7 +83,7 @@ def store_annotations(
         later: list[Annotation] = []
         for row in of_tasks:
             old = present.get(row.remote_id)
-            if old is not None and old.updated_at >= row.updated_at and not old.is_deleted and not old.unknown:
+            if old is not None and is_current(old, row):
                 continue
             fields: dict[str, Any] = {
                 "marks": row.marks,
@@ -117,9 +117,18 @@ def store_annotations(
             group, [remote_task for remote_task in complete if remote_task in tasks], {row.remote_id for row in rows}
         )
         if changed:
-            evaluate_tasks(actor, locked, changed)
+            evaluate_tasks(labelling, changed)
             LabellingProject.objects.filter(pk=labelling.pk).update(changed_at=get_database_now())
     return changed
+
+
+def is_current(old: Annotation, row: RemoteAnnotation) -> bool:
+    """Whether the copy stands: it is as new, or it was read under another schema's labels and reads the same now."""
+    if old.is_deleted or old.updated_at < row.updated_at:
+        return False
+    if old.unknown and old.updated_at == row.updated_at:
+        return bool(old.unknown == list(row.unknown) and old.marks == row.marks)
+    return True
 
 
 def mark_deleted(group: AnnotatorGroup, tasks: Sequence[int], present: set[int]) -> set[int]:
@@ -138,24 +147,21 @@ def mark_deleted(group: AnnotatorGroup, tasks: Sequence[int], present: set[int])
     return gone
 
 
-def delete_missing(*, actor: Actor, labelling: LabellingProject, group: AnnotatorGroup, present: set[int]) -> int:
-    """After every annotation of the group was read: those that the server no longer has count no more."""
+def delete_annotations(
+    *, actor: Actor, labelling: LabellingProject, group: AnnotatorGroup, remote_tasks: Sequence[int]
+) -> int:
+    """Those of tasks that the server no longer has count no more; unless the tasks are about to be restored there."""
     require(actor, "labelling.drive")
     with transaction.atomic():
         locked = LabellingProject.objects.select_for_update().get(pk=labelling.pk)
         require_row(locked.owner == labelling.owner)
-        local_rows = Annotation.objects.filter(group=group, is_deleted=False).values_list("pk", "remote_id", "task")
-        restored = set(
-            RemoteTask.objects.filter(group=group, remote_id=None).exclude(returned={}).values_list("task", flat=True)
-        )
-        missing = [(pk, task) for pk, remote, task in local_rows if remote not in present and task not in restored]
-        for start in range(0, len(missing), TASKS_AT_ONCE):
-            chosen = [pk for pk, _task in missing[start : start + TASKS_AT_ONCE]]
-            Annotation.objects.filter(pk__in=chosen).update(is_deleted=True)
-        if missing:
-            evaluate_tasks(actor, locked, {task for _pk, task in missing})
+        waiting = RemoteTask.objects.filter(group=group, remote_id=None).exclude(returned={})
+        restored = {row.returned.get("restore") for row in waiting}
+        gone = mark_deleted(group, [remote for remote in remote_tasks if remote not in restored], set())
+        if gone:
+            evaluate_tasks(labelling, gone)
             LabellingProject.objects.filter(pk=labelling.pk).update(changed_at=get_database_now())
-    return len(missing)
+    return len(gone)
 
 
 def load_annotations(group: AnnotatorGroup, remote_ids: Sequence[int]) -> dict[int, Annotation]:
@@ -177,8 +183,11 @@ def ensure_annotators(labelling: LabellingProject, users: Mapping[int, str]) -> 
     return present
 
 
-def evaluate_tasks(actor: Actor, labelling: LabellingProject, tasks: Iterable[int]) -> None:
-    """Derive the states of tasks from their annotations, and send back what violates a rule."""
+def evaluate_tasks(labelling: LabellingProject, tasks: Iterable[int]) -> None:
+    """Derive the states of tasks from their annotations, and send back what violates a rule.
+
+    Under the lock of the labelling project's row: what a person decides at the same time is not written over.
+    """
     schema = LabellingSchema.model_validate(labelling.schema.document)
     listed = sorted(tasks)
     for start in range(0, len(listed), TASKS_AT_ONCE):
@@ -193,7 +202,17 @@ def evaluate_tasks(actor: Actor, labelling: LabellingProject, tasks: Iterable[in
             evaluate_task(task, current.get(task.pk, []), expected.get(task.pk, 1), schema, back)
         LabelTask.objects.bulk_update(rows, ["state", "marks", "violations"], batch_size=200)
         for group, returned in back.items():
-            send_back(actor=actor, labelling=labelling, group=group, returned=returned)
+            send_back(group, returned)
+
+
+def send_back(group: AnnotatorGroup, returned: Mapping[int, Mapping[str, Any]]) -> None:
+    """{task: {annotation, marks, rules}}: these violate a rule, and become new tasks of the same group."""
+    rows = []
+    for row in RemoteTask.objects.filter(group=group, task__in=list(returned)):
+        if row.returned.get("annotation") != returned[row.task_id]["annotation"]:  # else it was sent back before
+            row.remote_id, row.returned = None, dict(returned[row.task_id])
+            rows.append(row)
+    RemoteTask.objects.bulk_update(rows, ["remote_id", "returned"], batch_size=500)
 
 
 def evaluate_task(
@@ -227,13 +246,17 @@ def evaluate_task(
 def advance_cursor(*, actor: Actor, group: AnnotatorGroup, cursor: datetime) -> None:
     """What the server changed up to then is here."""
     require(actor, "labelling.drive")
-    AnnotatorGroup.objects.filter(pk=group.pk).update(cursor=cursor)
+    labelling = group.labelling
+    AnnotatorGroup.objects.filter(pk=group.pk, labelling__owner=labelling.owner).update(cursor=cursor)
     group.cursor = cursor
 
 
 def record_full_sync(*, actor: Actor, labelling: LabellingProject) -> None:
+    """Everything was compared; unless a person has asked for it anew meanwhile."""
     require(actor, "labelling.drive")
     mine = LabellingProject.objects.filter(pk=labelling.pk, owner=labelling.owner)
+    if labelling.full_sync_at is not None:
+        mine = mine.filter(full_sync_at=labelling.full_sync_at)
     mine.update(full_sync_at=get_database_now() + FULL_SYNC)
 
 
@@ -282,9 +305,15 @@ def count_annotators(labelling: LabellingProject) -> list[dict[str, Any]]:
 
 
 def record_agreement(
-    *, actor: Actor, labelling: LabellingProject, agreement: Mapping[str, Any], value: float | None
+    *,
+    actor: Actor,
+    labelling: LabellingProject,
+    agreement: Mapping[str, Any],
+    value: float | None,
+    measured_at: datetime,
 ) -> None:
-    """What the engine measured of the annotations that were here at `changed_at`."""
+    """What the engine measured of the annotations that were here at `measured_at`."""
     require(actor, "labelling.drive")
     mine = LabellingProject.objects.filter(pk=labelling.pk, owner=labelling.owner)
-    mine.update(agreement=dict(agreement), agreement_value=value, measured_at=get_database_now())
+    mine.update(agreement=dict(agreement), agreement_value=value, measured_at=measured_at)
+    labelling.agreement, labelling.agreement_value = dict(agreement), value

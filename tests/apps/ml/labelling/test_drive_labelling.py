@@ -8,12 +8,13 @@ import pytest
 
 from apps.ml.labelling import services
 from apps.ml.labelling.models import Annotation, LabellingProject, LabelTask, RemoteTask
+from apps.ml.labelling.services import importing
 from apps.platform.audit.models import AuditRecord
 from apps.platform.nodes.samples import get_database_now
 from tests.apps.ml.labelling.conftest import TEMPLATE, TEXTS, span
 
 pytest.importorskip("label_studio_sdk")
-from workers.labelling import driver
+from workers.labelling import importer
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +64,69 @@ def test_a_skipped_task_is_no_result(labelling, mark, drive):
         mark(labelling, group, 0, [], skipped=True)
     drive()
     assert count_states(labelling) == {"open": 3, "skipped": 1}
+
+
+def test_a_reconciliation_reads_skipped_tasks_too(labelling, mark, drive, actor):
+    for group in (1, 2):
+        mark(labelling, group, 0, [], skipped=True)
+    drive()
+    services.synchronize_labelling(actor=actor, labelling=labelling)
+    drive()
+    assert count_states(labelling) == {"open": 3, "skipped": 1}
+
+
+def test_a_reconciliation_finds_what_no_round_has_seen(labelling, mark, drive, studio, actor):
+    pk = mark(labelling, 1, 0, [span(0, 3)])
+    studio.tasks[studio.annotations[pk]["task"]]["updated_at"] = "2026-07-01T12:00:00Z"  # before the cursor
+    drive()
+    assert not Annotation.objects.exists()
+    LabellingProject.objects.update(full_sync_at=get_database_now())
+    drive()
+    assert Annotation.objects.get().remote_id == pk
+    labelling.refresh_from_db()
+    assert labelling.full_sync_at > get_database_now()
+
+
+def test_groups_of_a_long_name_have_projects_of_their_own(create, drive, studio):
+    create(name="a-name-of-the-fifty-characters-that-a-slug-may-have"[:50], groups=["one", "two"], overlap=1.0)
+    drive()
+    titles = {row["title"] for row in studio.projects.values()}
+    assert (len(titles), max(map(len, titles)) <= 50) == (2, True)
+
+
+def test_an_import_that_ended_twice_is_mended(labelling, drive, studio, actor):
+    row = RemoteTask.objects.get(group__number=1, task__number=0)
+    meta = studio.tasks[row.remote_id]["meta"]
+    twin = studio.import_task(row.group.remote_project, {"data": {"text": TEXTS[0]}, "meta": meta})
+    added = studio.import_task(row.group.remote_project, {"data": {"text": "by a person"}, "meta": None})
+    services.synchronize_labelling(actor=actor, labelling=labelling)
+    drive()
+    assert (twin in studio.tasks, added in studio.tasks) == (False, True)
+    assert row.remote_id in studio.tasks
+
+
+def test_closing_ends_an_import_after_its_batch(create, drive, studio, actor, monkeypatch):
+    monkeypatch.setattr(importer, "BATCH", 1)
+    labelling = create()
+
+    record = importing.record_imported
+
+    def record_and_close(**facts):
+        record(**facts)
+        services.close_labelling(actor=actor, labelling=LabellingProject.objects.get(pk=labelling.pk))
+
+    monkeypatch.setattr(importing, "record_imported", record_and_close)
+    drive()
+    labelling.refresh_from_db()
+    assert (labelling.state, len(studio.tasks)) == ("closed", 1)
+
+
+def test_an_answer_that_is_none_of_label_studio_is_named(create, drive, studio):
+    labelling = create()
+    studio.answer = lambda *_: (200, "<html>")
+    drive()
+    labelling.refresh_from_db()
+    assert labelling.failure["message"].startswith("What answers at")
 
 
 def test_the_same_again_changes_nothing(agreed, drive, actor):
@@ -121,7 +185,7 @@ def test_a_label_that_is_renamed_there_is_named_and_nothing_is_guessed(labelling
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 def test_the_server_is_away_in_the_middle_of_the_import(create, drive, studio, monkeypatch, lost):
-    monkeypatch.setattr(driver, "BATCH", 2)
+    monkeypatch.setattr(importer, "BATCH", 2)
     imports = []
 
     def is_second(method, path):
@@ -164,7 +228,6 @@ def test_a_token_that_is_revoked_is_named_and_a_new_one_goes_on(agreed, studio, 
 
 def test_two_drivers_do_not_share_a_project(create, drive):
     from apps.core.actors import PlaneRole, build_plane_actor
-    from apps.ml.labelling.services import importing
 
     create()
     worker = build_plane_actor(PlaneRole.WORKER)

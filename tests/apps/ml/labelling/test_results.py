@@ -116,4 +116,11 @@ def test_what_violates_a_rule_goes_back_as_a_task(create, actor, project, drive,
     ends = {"type": "relation", "from_id": "0-3-PERSON", "to_id": "13-17-ORG", "labels": ["works_for"]}
     studio.annotate(row.remote_id, [span(0, 3), span(13, 17, "ORG"), ends])
     drive()
-    assert labelling.tasks.get(number=0).state == "agreed"
+    task = labelling.tasks.get(number=0)
+    assert task.state == "agreed"
+    marks = {"spans": [{"start": 13, "end": 17, "label": "ORG"}]}
+    services.adjudicate_task(actor=actor, task=task, marks=marks)
+    studio.annotate(row.remote_id, [span(0, 3)])
+    drive()
+    task.refresh_from_db()
+    assert services.reopen_task(actor=actor, task=task).state == "returned"  # by who may not drive
