@@ -80,7 +80,7 @@ from apps.platform.holds.models import Hold
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.platform.jobs.states import JobState
 from apps.platform.lineage.models import Edge
-from apps.platform.nodes.models import Node
+from apps.platform.nodes.models import Node, NodeProbe, Probe
 from apps.platform.notices.models import Delivery, Notice, Webhook
 from apps.platform.preferences.models import SavedView
 from apps.site.isolation.models import PolicyVersion, ProbeReport
@@ -191,6 +191,8 @@ def address(route: str, plane: Seeded) -> str:
         if "reruns/" in route
         else plane.notice
         if "notices/" in route
+        else plane.probe
+        if "probes/" in route
         else plane.webhook
         if "webhooks/" in route
         else plane.release
@@ -328,6 +330,7 @@ class Seeded:
     webhook: int = 0
     schedule: int = 0
     plane_schedule: int = 0
+    probe: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
     node: str = "node-0"
@@ -914,7 +917,10 @@ def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, a
         ApiToken(project=project, user=engineer, name="t", prefix="dso_", digest=sha256_hex(f"t{n}"), expires_at=soon)
         for n in numbers
     )
-    Node.objects.bulk_create(Node(name=f"node-{n}", heartbeat_at=timezone.now(), **NODE) for n in numbers)
+    nodes = Node.objects.bulk_create(Node(name=f"node-{n}", heartbeat_at=timezone.now(), **NODE) for n in numbers)
+    probes = Probe.objects.bulk_create(Probe(requested_by="sysadmin") for _n in numbers)
+    plane.probe = plane.probe or probes[0].pk
+    NodeProbe.objects.bulk_create(NodeProbe(probe_id=plane.probe, node=node) for node in nodes)
     isolation_of(Node.objects.get(name="node-0"), [n + 1 for n in numbers])
     for number, artifact in zip(numbers, artifacts, strict=False):
         parent = job_of(project, JobState.SUCCEEDED, number)

@@ -31,6 +31,7 @@ from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import SAMPLE_SECONDS
 from apps.platform.nodes.services import record_disk_speed, record_heartbeat, record_sample
 from workers.gangs.members import GangAttempt, MemberAttempt
+from workers.measurements.doctor import DoctorProbe
 from workers.runner import get_scratch_root
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Heartbeat(threading.Thread):
         self.node_at = 0.0
         self.was_short = False
         self.disk_speed = DiskSpeedCheck(actor=actor, node=node, folder=get_scratch_root())
+        self.doctor = DoctorProbe(actor=actor, node=node, folder=get_scratch_root())
         self.sampled_at = time.monotonic()  # the first share of CPU would be of no time at all
 
     def watch(self, attempt: Attempt) -> None:
@@ -115,6 +117,7 @@ class Heartbeat(threading.Thread):
         load = hardware.measure_load(get_scratch_root(), get_store_folder())
         load["short_disks"] = find_short_disks(load)
         self.disk_speed.measure_when_due(is_idle=not watched and not load["short_disks"])
+        self.doctor.run_when_requested(is_idle=not watched)
         for attempt in watched.values():
             attempt.observe(load)
         record_heartbeat(actor=self.actor, node=self.node, load=load)

@@ -211,6 +211,8 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "node.hold": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "node.release": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "node.set_labels": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "node.request_probe": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "node.run_probe": frozenset({WORKER}),
     "node.record_disk_speed": frozenset({WORKER, OPERATOR}),
     "isolation.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # what came through is a map for an intruder
     "isolation.set_policy": frozenset({SYSTEM_ADMIN}),

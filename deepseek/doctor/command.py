@@ -82,6 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings", type=Path, metavar="FILE", help="a site's thresholds (DEEPSEEK_DOCTOR_SETTINGS)")
     parser.add_argument("--plane", metavar="URL", help="the plane that this node works for (DEEPSEEK_URL)")
     parser.add_argument("--node", metavar="NAME", help="its name there (NODE_NAME; default: the host's name)")
+    parser.add_argument(
+        "--registered", type=Path, metavar="FILE", help="JSON: how the plane knows this node, instead of asking it"
+    )
     parser.add_argument("--send", action="store_true", help="send the report to the plane; needs the node's token")
     parser.add_argument(
         "--conflicts", type=Path, metavar="FILE", help=f"signed conflict rules of the site ({SITE_FILE})"
@@ -150,7 +153,9 @@ def open_host(arguments: argparse.Namespace) -> Host:
     url = os.environ.get("DEEPSEEK_URL", "")
     environment = select_environment(os.environ)
     host = Host(LiveSource(arguments.root), environment=environment, plane_url=url)
-    if url and os.environ.get("DEEPSEEK_TOKEN"):
+    if arguments.registered:
+        host.registered = read_registration(arguments.registered)
+    elif url and os.environ.get("DEEPSEEK_TOKEN"):
         from deepseek.doctor.sending import fetch_registration
 
         host.registered = fetch_registration(get_node_name(arguments))
@@ -162,6 +167,25 @@ def open_host(arguments: argparse.Namespace) -> Host:
         (arguments.capture / "registered.json").write_text(json.dumps(dict(host.registered), indent=1) + "\n")
         host.source = RecordingSource(host.source, arguments.capture)
     return host
+
+
+def read_registration(path: Path) -> dict[str, Any]:
+    """The node as the plane lists it. Raises EngineError ``bad_registration`` for a file that holds no JSON object."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        document = None
+    if isinstance(document, dict):
+        return document
+    raise EngineError(
+        "bad_registration",
+        "{path} holds no JSON object.",
+        path=str(path),
+        field="--registered",
+        value=str(path),
+        limit="what GET /api/v1/doctor/nodes/NAME/registration answers",
+        hint="Name another file, or leave it out.",
+    )
 
 
 def _build_folder_error(flag: str, path: Path, limit: str) -> EngineError:

@@ -188,3 +188,19 @@ class NodeSample(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node_id} {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+# At the end: they name the tables above.
+from apps.platform.nodes.probes.models import NodeProbe, Probe  # noqa: E402
+
+__all__ = [
+    "ConflictRules",
+    "Node",
+    "NodeHealthReport",
+    "NodeProbe",
+    "NodeQuerySet",
+    "NodeSample",
+    "NodeToken",
+    "Probe",
+    "build_online_filter",
+]

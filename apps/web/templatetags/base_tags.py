@@ -109,6 +109,7 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
     "usable": ("succeeded", "succeeded", _("Usable")),
     "ready": ("succeeded", "succeeded", _("Ready")),
     "sealed": ("succeeded", "succeeded", _("Hashed")),
+    "requested": ("queued", "queued", _("Requested")),
     "paused": ("held", "held", _("Paused")),
     "submitted": ("succeeded", "succeeded", _("Submitted")),
     "skipped": ("cancelled", "cancelled", pgettext_lazy("schedule", "Skipped")),

@@ -201,6 +201,8 @@ ON_THE_PLANE = """
     node.report_health                     --- --- ---M -
     node.read_registration                 --- --- ---M -
     node.view_plane_health                 --- --- ---M -
+    node.request_probe                     --- S-- --O  -
+    node.run_probe                         --- --- W--  -
     node.set_labels                        --- S-- --O  -
     node.record_disk_speed                 --- --- W-O  -
     isolation.view                         --- SCU ---  audit:read

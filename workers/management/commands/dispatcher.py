@@ -38,6 +38,7 @@ from apps.platform.jobs import services
 from apps.platform.jobs.scheduling import doorbell, ended_job_counters, liveness, queues, reservations
 from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.health.services import delete_expired_reports
+from apps.platform.nodes.probes.services import expire_node_probes
 from apps.platform.nodes.samples import SAMPLE_SECONDS, get_database_now
 from apps.platform.nodes.services import keep_samples
 from apps.site.isolation import services as isolation_services
@@ -202,6 +203,7 @@ class Command(BaseCommand):
         queues.keep_samples(actor=self.actor)
         keep_samples(actor=self.actor)
         delete_expired_reports(actor=self.actor)
+        expire_node_probes(actor=self.actor)
         isolation_services.delete_expired_reports(actor=self.actor)
 
     def dispatch(self) -> None:

@@ -124,9 +124,10 @@ def check_number(project: Project | None) -> None:
     if Schedule.objects.filter(project=project).count() < MAX_SCHEDULES:
         return
     raise Conflict(
-        N_("This project has {limit} schedules, which is the limit.")
+        N_("This project has {count} schedules, which is the limit.")
         if project
-        else N_("The plane has {limit} schedules, which is the limit."),
+        else N_("The plane has {count} schedules, which is the limit."),
+        count=MAX_SCHEDULES,
         limit=MAX_SCHEDULES,
         code="too_many_schedules",
         field="name",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db.models import Model
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
@@ -13,7 +12,6 @@ from apps.core import policy
 from apps.platform.accounts.api import parse_body
 from apps.platform.nodes.health import queries, services
 from apps.platform.nodes.health.authentication import NodeAuthentication
-from apps.platform.nodes.health.conflicts import get_site_rules
 from apps.platform.nodes.health.serializers import (
     HealthReportSerializer,
     NodeHealthSerializer,
@@ -49,12 +47,7 @@ class DoctorRegistration(APIView):
         """How the plane knows the node, and the conflict rules that the site has imported."""
         policy.require(request.actor, "node.read_registration")
         node = services.require_own_node(request.actor, "node.read_registration", name)
-        return Response(RegistrationSerializer(describe_registration(node)).data)
-
-
-def describe_registration(node: Model) -> dict[str, object]:
-    names = ("name", "cpus", "memory_bytes", "gpus", "extras")
-    return {**{name: getattr(node, name) for name in names}, "conflicts": get_site_rules()}
+        return Response(RegistrationSerializer(queries.describe_registration(node)).data)
 
 
 class DoctorPlaneHealth(APIView):

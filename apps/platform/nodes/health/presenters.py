@@ -12,6 +12,7 @@ from apps.core.policy import is_allowed
 from apps.platform.nodes.health import queries
 from apps.platform.nodes.health.serializers import VERDICTS
 from apps.platform.nodes.models import Node, NodeToken
+from apps.platform.nodes.probes.queries import get_newest_node_probe
 
 LABELS = {
     "fail": gettext_lazy("Failed"),
@@ -36,6 +37,8 @@ def build_health_context(actor: Actor, node: Node) -> dict[str, Any]:
         "trend": build_trend_chart(trend),
         "token": NodeToken.objects.filter(node=node).first(),
         "may_issue_token": is_allowed(actor, "node.issue_token"),
+        "newest_probe": get_newest_node_probe(actor, node),
+        "may_request_probe": is_allowed(actor, "node.request_probe"),
     }
 
 

@@ -12,6 +12,7 @@ from apps.core.actors import Actor
 from apps.platform.audit.models import AuditRecord, Result
 from apps.platform.audit.queries import get_last_verification
 from apps.platform.audit.verification import get_unsealed_state
+from apps.platform.nodes.health.conflicts import get_site_rules
 from apps.platform.nodes.models import Node, NodeHealthReport
 
 TREND_REPORTS = 60
@@ -27,6 +28,12 @@ def list_report_summaries(actor: Actor, node: Node) -> list[dict[str, Any]]:
     """Counts of the newest reports without their checks, newest first."""
     policy.require(actor, "node.view")
     return list(NodeHealthReport.objects.filter(node=node).order_by("-id").values(*SUMMARY)[:TREND_REPORTS])
+
+
+def describe_registration(node: Node) -> dict[str, Any]:
+    """How the plane knows the node, for its doctor to compare; with the conflict rules that the site has imported."""
+    names = ("name", "cpus", "memory_bytes", "gpus", "extras")
+    return {**{name: getattr(node, name) for name in names}, "conflicts": get_site_rules()}
 
 
 # -- the plane itself -----------------------------------------------------------------------------------------------

@@ -85,11 +85,30 @@ def record_health_report(
     Recorded where the failed required checks are others than before; the report itself is telemetry.
     """
     policy.require(actor, "node.report_health")
-    require_own_node(actor, "node.report_health", name)
+    node = require_own_node(actor, "node.report_health", name)
+    return store_health_report(
+        actor=actor, node_id=node.pk, level=level, seconds=seconds, software=software, checks=checks, deciding=checks
+    )
+
+
+def store_health_report(
+    *,
+    actor: Actor,
+    node_id: int,
+    level: int,
+    seconds: float,
+    software: str,
+    checks: Sequence[Mapping[str, Any]],
+    deciding: Sequence[Mapping[str, Any]],
+) -> NodeHealthReport:
+    """The report as a row of the node; of its checks those in `deciding` close or open the node for jobs.
+
+    For services that have asked the policy.
+    """
     with transaction.atomic():
-        node = Node.objects.select_for_update().get(pk=actor.node_id)
+        node = Node.objects.select_for_update().get(pk=node_id)
         before = list(node.failed_checks)
-        after = find_failed_checks(before, checks, level)
+        after = find_failed_checks(before, deciding, level)
         report = NodeHealthReport.objects.create(
             node=node,
             level=level,

@@ -52,6 +52,7 @@ def test_a_name_is_there_once_and_a_project_has_no_end_of_them(create, monkeypat
     with pytest.raises(Conflict) as refusal:
         create(name="other")
     assert refusal.value.code == "too_many_schedules"
+    assert str(refusal.value.message) == "This project has 1 schedules, which is the limit."
 
 
 def test_who_may_not_submit_creates_none(create, viewer, approver, stranger):
