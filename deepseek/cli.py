@@ -262,6 +262,11 @@ COMMANDS = {
         entry="deepseek.client.monitor_commands:manage_alarms",
         group=PLANE,
     ),
+    "bundle": Command(
+        "carry data, models, images and packages to another plane, signed by two people",
+        entry="deepseek.client.bundle_commands:manage_bundles",
+        group=PLANE,
+    ),
     "recall": Command(
         "block what carries faulty data or a faulty model, and roll it back",
         entry="deepseek.client.recall_commands:manage_recalls",

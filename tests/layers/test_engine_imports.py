@@ -20,6 +20,7 @@ ALLOWED = re.compile(
       | deepseek\.(messages|spec_errors)  # what people are told
       | deepseek\.doctor\.conflict_rules  # known conflicts of hardware
       | deepseek\.signing\.\w+            # releases and what devices sign
+      | deepseek\.bundles\.\w+            # what is carried across an air gap
       | deepseek\.isolation\.(iptables|nftables|rules)  # a network policy as a node applies it
       | deepseek\.federated\.(code|credentials|errors|ledger|ledger_verifier)  # what a site approves, and its keys
       | deepseek\.labelling\.(label_studio|marks|schema)  # what annotators mark, and what it becomes there

@@ -1,0 +1,64 @@
+"""Objects out of volumes into a folder, under their digests alone: nothing that a bundle says becomes a path.
+
+An object appears under its digest once all its bytes have been verified. The pass that verifies a volume writes them,
+so a volume is read once; one that is extracted again writes the same bytes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from deepseek.bundles.spec import Part, VolumeRef
+from deepseek.bundles.volumes import CHUNK_BYTES, build_damage_error, sync_folder, verify_volume
+
+
+def extract_volume(path: Path, reference: VolumeRef, bundle: str, folder: Path) -> list[Part]:
+    """Verify a volume and put its objects into `folder`; of an object in parts, its part at its place.
+
+    Raises as `verify_volume`, and OSError for a full disk; then no object of wrong bytes is there under its digest.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    staged: list[tuple[Path, Path]] = []
+
+    def take(part: Part, chunks: Iterator[memoryview]) -> None:
+        target = folder / part.digest
+        place = folder / f"{part.digest}.part"
+        if target.is_file():
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if part.is_whole else 0)
+        with os.fdopen(os.open(place, flags, 0o600), "wb") as file:
+            file.seek(part.offset)
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if part.is_whole:
+            staged.append((place, target))
+
+    parts = verify_volume(path, reference, bundle, take)
+    for place, target in staged:
+        os.replace(place, target)
+    sync_folder(folder)
+    return parts
+
+
+def join_parts(folder: Path, digest: str) -> None:
+    """Give an object that came in parts its name. Raises BundleError ``object_damaged`` if they are not its bytes."""
+    place, target = folder / f"{digest}.part", folder / digest
+    if target.is_file():
+        return
+    if not place.is_file() or hash_file(place) != digest:
+        raise build_damage_error(digest)
+    os.replace(place, target)
+    sync_folder(folder)
+
+
+def hash_file(path: Path) -> str:
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            sha256.update(chunk)
+    return sha256.hexdigest()
