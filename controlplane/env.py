@@ -331,6 +331,25 @@ class Env(BaseSettings):
     release_pkcs11_pin: SecretStr = Field(
         SecretStr(""), description="PIN of the token; better in a file: RELEASE_PKCS11_PIN_FILE."
     )
+    snapshot_destinations: CommaList = Field(
+        [],
+        description="Where snapshots of the plane go, comma-separated: NAME=file:///mnt/snapshots or"
+        " NAME=s3://bucket/prefix; the first is the default. Empty: no snapshots.",
+    )
+    snapshot_s3_endpoint: str = Field(
+        "", description="Address of the S3-compatible store of SNAPSHOT_DESTINATIONS; needs the extra s3."
+    )
+    snapshot_s3_access_key: str = Field("", description="Access key of that store; empty: the AWS_* variables.")
+    snapshot_s3_secret_key: SecretStr = Field(
+        SecretStr(""), description="Its secret key; better in a file: SNAPSHOT_S3_SECRET_KEY_FILE."
+    )
+    snapshot_keep: int = Field(
+        8, ge=1, le=1000, description="Snapshots that each destination keeps; the last one that passed a drill stays."
+    )
+    snapshot_drill_folder: str = Field(
+        "",
+        description="Folder in which restore drills build their plane; it needs room for all artifacts. Empty: home.",
+    )
     session_idle_minutes: int = Field(30, ge=1, le=1440, description="A session unused for so long is ended.")
     session_hours: int = Field(12, ge=1, le=168, description="A session is ended after so long, used or not.")
     lockout_failures: int = Field(
@@ -372,6 +391,24 @@ class Env(BaseSettings):
     @classmethod
     def split_readers(cls, value: object) -> object:
         return cls.split_commas(value)
+
+    @field_validator("snapshot_destinations")
+    @classmethod
+    def validate_destinations(cls, value: list[str]) -> list[str]:
+        for entry in value:
+            name, _, url = entry.partition("=")
+            if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,59}", name) or not re.match(r"file:///.|s3://[^/]", url):
+                raise ValueError(f"{entry!r} is not written as NAME=file:///path or NAME=s3://bucket/prefix")
+        names = [entry.partition("=")[0] for entry in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"{twice!r} is named twice")
+        return value
+
+    def list_snapshot_destinations(self) -> dict[str, str]:
+        """Address of each destination, by its name."""
+        pairs = (entry.partition("=") for entry in self.snapshot_destinations)
+        return {name: url for name, _, url in pairs}
 
     @field_validator("script_environments")
     @classmethod
@@ -415,6 +452,7 @@ class Env(BaseSettings):
         "notice_hosts",
         "labelling_hosts",
         "script_environments",
+        "snapshot_destinations",
         mode="before",
     )
     @classmethod

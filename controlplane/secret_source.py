@@ -20,6 +20,7 @@ FROM_FILE = (
     "openlineage_api_key",
     "mail_password",
     "release_pkcs11_pin",
+    "snapshot_s3_secret_key",
 )
 """Settings that may stand in a file which NAME_FILE names: an environment is read by whoever may see the process."""
 

@@ -97,6 +97,7 @@ INSTALLED_APPS = [
     "apps.fleet.monitoring",
     "apps.ml.labelling",
     "apps.site.isolation",
+    "apps.site.snapshots",
     "apps.gateways.openlineage",
     "apps.gateways.mlflow",
     "apps.gateways.mlflow_import",

@@ -261,6 +261,12 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project
     "plane.backup": frozenset({OPERATOR}),
     "plane.restore": frozenset({OPERATOR}),
+    "snapshot.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR, DISPATCHER}),
+    "snapshot.create": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),
+    "snapshot.verify": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),
+    "snapshot.remove": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),  # the plane: what is past its retention
+    "snapshot.run": frozenset({OPERATOR, DISPATCHER}),  # the process that has the keys
+    "plane.restore_drill": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),
     "audit.view": frozenset({AUDITOR, OPERATOR}),
     "audit.verify": frozenset({AUDITOR, DISPATCHER, OPERATOR}),
     "audit.export": frozenset({AUDITOR, OPERATOR}),
@@ -453,6 +459,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "artifact.view_garbage",
             "isolation.view",
             "schedule.view_plane",
+            "snapshot.view",
         }
     ),
     "metrics:read": frozenset({"metrics.view"}),  # for the token of a scraper: it opens /metrics and nothing else

@@ -17,6 +17,7 @@ CODE_FIRST = (
     "PlaneAway",
     "ReleaseRefused",
     "SigningError",
+    "SnapshotError",
     "CsvError",
     "build_csv_error",
     "build_error",

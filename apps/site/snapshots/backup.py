@@ -38,7 +38,7 @@ from apps.site.snapshots.layout import (
     read_manifest,
 )
 
-KEYS = ("keys/audit_ed25519.pem", "keys/audit_ed25519.pub.pem", "secret.key")
+KEYS = ("keys/audit_ed25519.pem", "keys/audit_ed25519.pub.pem", "keys/snapshot.key", "secret.key")
 Say = Callable[[str], None]
 
 
@@ -91,9 +91,7 @@ def write(folder: Path, since: Path | None, source: Database, say: Say) -> tuple
     with source.dump(folder) as snapshot:
         artifacts, migrations, audit = snapshot.artifacts(), snapshot.migrations(), snapshot.audit()
     say(f"The database as of {made_at}; {len(artifacts)} objects to come.")
-    releases = sorted(str(path.relative_to(settings.PLANE_HOME)) for path in list_key_files())
-    for name in (*KEYS, *releases):
-        copy_key(Path(settings.PLANE_HOME) / name, folder / "keys" / Path(name).name)
+    copy_keys(folder)
     copy_checkpoints(folder, audit.get("seq", 0))
     single = [source.file, *list_files(folder, "keys"), *list_files(folder, "checkpoints")]
     sums = [(hash_file(folder / name), name) for name in single]
@@ -115,6 +113,13 @@ def write(folder: Path, since: Path | None, source: Database, say: Say) -> tuple
     sums.append((hash_file(folder / "manifest.json"), "manifest.json"))
     (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for digest, name in sums))
     return manifest, linked
+
+
+def copy_keys(folder: Path) -> None:
+    """The keys that this home holds, among them those of releases."""
+    releases = sorted(str(path.relative_to(settings.PLANE_HOME)) for path in list_key_files())
+    for name in (*KEYS, *releases):
+        copy_key(Path(settings.PLANE_HOME) / name, folder / "keys" / Path(name).name)
 
 
 def copy_key(source: Path, target: Path) -> None:

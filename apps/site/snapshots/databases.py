@@ -23,7 +23,7 @@ HEAD = "SELECT seq, hash FROM audit_chainhead"
 OPTIONS = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
 
 
-class Snapshot:
+class DumpedState:
     """What the dumped database says, read from the very state that was dumped."""
 
     def __init__(self, cursor: Any) -> None:
@@ -50,8 +50,11 @@ class Database(ABC):
     file: str
 
     @abstractmethod
-    def dump(self, folder: Path) -> Any:
-        """Write the file into `folder`; a context that gives a Snapshot of exactly that state."""
+    def dump(self, folder: Path, *, for_blocks: bool = False) -> Any:
+        """Write the file into `folder`; a context that gives a DumpedState of exactly that state.
+
+        `for_blocks`: a larger file that resembles the one of last time, of which only the changed blocks are stored.
+        """
 
     @abstractmethod
     def load(self, folder: Path) -> None:
@@ -76,16 +79,24 @@ class Sqlite(Database):
         self.path = Path(str(connection.settings_dict["NAME"]))
 
     @contextmanager
-    def dump(self, folder: Path) -> Iterator[Snapshot]:
-        """VACUUM INTO copies within one read transaction; the backup API starts again whenever somebody writes."""
+    def dump(self, folder: Path, *, for_blocks: bool = False) -> Iterator[DumpedState]:
+        """VACUUM INTO copies within one read transaction and leaves no gaps. For blocks the pages stay where they are:
+        the backup API in a single step, which is one read transaction too (in several it would start again whenever
+        somebody writes).
+        """
         target = folder / self.file
         with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=20)) as source:
-            source.execute("VACUUM INTO ?", [str(target)])
+            if for_blocks:
+                with closing(sqlite3.connect(target)) as copy:
+                    source.backup(copy, pages=-1)
+                    copy.execute("PRAGMA journal_mode=DELETE")  # one file, with no log beside it
+            else:
+                source.execute("VACUUM INTO ?", [str(target)])
         with closing(sqlite3.connect(f"{target.absolute().as_uri()}?mode=ro", uri=True)) as copy:
             faults = copy.execute("PRAGMA integrity_check").fetchone()[0]
             if faults != "ok":
                 raise Unavailable(f"The database is damaged: {faults}", code="database_damaged")
-            yield Snapshot(copy.cursor())
+            yield DumpedState(copy.cursor())
 
     def is_empty(self) -> bool:
         return not self.path.exists()
@@ -130,15 +141,17 @@ class Postgres(Database):
             raise Unavailable(f"{command[0]} failed: {done.stderr.strip()[-500:]}", code="program_failed")
 
     @contextmanager
-    def dump(self, folder: Path) -> Iterator[Snapshot]:
+    def dump(self, folder: Path, *, for_blocks: bool = False) -> Iterator[DumpedState]:
         """pg_dump and we look at the same exported snapshot, which lives as long as this transaction."""
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SELECT pg_export_snapshot()")
             snapshot = cursor.fetchone()[0]
-            flags = ("--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}")
+            flags = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
+            if for_blocks:
+                flags.append("--compress=0")  # compressed, one changed row changes everything behind it
             self.run("pg_dump", *flags, f"--file={folder / self.file}")
-            yield Snapshot(cursor)
+            yield DumpedState(cursor)
 
     def is_empty(self) -> bool:
         with connection.cursor() as cursor:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from apps.core.errors import Invalid
 
@@ -75,6 +75,18 @@ def read_sums(folder: Path) -> Iterator[tuple[str, str]]:
         if len(digest) != 64 or not name or name.startswith("/") or ".." in name.split("/"):
             raise Invalid(f"{SUMS} of {folder} holds a line that no backup writes: {line[:100]!r}.", field="FOLDER")
         yield digest, name
+
+
+def iter_file(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, piece by piece; FileNotFoundError at once where there is none."""
+    file = path.open("rb", buffering=0)
+    return iter_chunks(file)
+
+
+def iter_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK):
+            yield chunk
 
 
 def list_files(folder: Path, name: str) -> list[str]:

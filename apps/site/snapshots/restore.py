@@ -7,8 +7,9 @@ it again goes on. Every byte is checked against the sums of the backup, the trai
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -20,12 +21,13 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.fleet.devices.services import skip_issued_numbers
 from apps.fleet.releases.services import skip_issued_sequences
-from apps.platform.artifacts.store import CHUNK, Store
+from apps.platform.artifacts.store import Store
 from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import Verification, verify_trail
 from apps.site.snapshots.databases import get_database
-from apps.site.snapshots.layout import DATABASES, SUMS, Manifest, hash_file, read_manifest, read_sums
+from apps.site.snapshots.layout import DATABASES, SUMS, Manifest, hash_file, iter_file
+from apps.site.snapshots.sources import RECORDS, BackupSource, FolderSource
 
 Say = Callable[[str], None]
 
@@ -40,7 +42,7 @@ class Restored:
 def restore(
     *,
     actor: Actor,
-    source: Path,
+    source: Path | BackupSource,
     make_folders: Callable[[], None],
     migrate: Callable[[], None],
     say: Say = lambda _: None,
@@ -50,22 +52,23 @@ def restore(
     `make_folders` makes those of the home, and `migrate` brings the tables of a loaded database up to date.
     """
     policy.require(actor, "plane.restore")
-    manifest = read_manifest(source)
-    sums = {name: digest for digest, name in read_sums(source)}
+    if isinstance(source, Path):
+        source = FolderSource(source)
+    manifest, sums = source.manifest, source.sums
     target = get_database()
-    check(source, manifest, sums)
+    check(source.folder, manifest, sums)
     target.require_empty()
-    own = {name: digest for name, digest in sums.items() if name.startswith(("keys/", "checkpoints/"))}
+    own = {name: digest for name, digest in sums.items() if name.startswith(("keys/", "checkpoints/", RECORDS))}
     require_nothing_lost(own)
     make_folders()
     present = 0
     for name, digest in sums.items():
         if name.startswith("artifacts/"):
-            present += put_object(get_store(), source / name, digest)
+            present += store_object(get_store(), partial(source.read_object, digest), digest)
     say(f"{manifest.artifacts} objects are in the store, {present} of them were already.")
     for name in own:
-        put_file(source / name, get_home_path(name))
-    target.load(source)
+        put_file(source.folder / name, get_home_path(name))
+    target.load(source.folder)
     migrate()
     trail = verify_restored_trail(actor, manifest)
     with transaction.atomic():
@@ -75,9 +78,9 @@ def restore(
             actor=actor,
             action="plane.restore",
             object_type="backup",
-            object_id=str(source)[-200:],
+            object_id=source.label[-200:],
             after={"made_at": manifest.made_at, "artifacts": manifest.artifacts, "sealed": trail.sealed},
-            digests={"sums": hash_file(source / SUMS)},
+            digests={"sums": source.digest},
         )
     return Restored(manifest, trail, present)
 
@@ -119,6 +122,8 @@ def build_damage_error(name: str) -> Invalid:
 
 def get_home_path(name: str) -> Path:
     """Where a key or the checkpoints of the backup belong in the home."""
+    if name.startswith(RECORDS):
+        name = f"restored/{name.removeprefix(RECORDS)}"
     return Path(settings.PLANE_HOME) / ("secret.key" if name == "keys/secret.key" else name)
 
 
@@ -126,7 +131,12 @@ def require_nothing_lost(own: dict[str, str]) -> None:
     """A key that signs something else already must not be lost. secret.key is made anew by every start."""
     for name, digest in own.items():
         target = get_home_path(name)
-        if target.name != "secret.key" and target.exists() and hash_file(target) != digest:
+        if (
+            target.name != "secret.key"
+            and not name.startswith(RECORDS)
+            and target.exists()
+            and hash_file(target) != digest
+        ):
             raise Conflict(
                 f"{target} is another file than that of the backup.",
                 code="not_empty",
@@ -143,6 +153,11 @@ def put_file(path: Path, target: Path) -> None:
 
 
 def put_object(at: Store, path: Path, digest: str) -> bool:
+    """Store an object that lies in a file; True where it was there already, read whole and found right."""
+    return store_object(at, partial(iter_file, path), digest)
+
+
+def store_object(at: Store, read: Callable[[], Iterable[bytes]], digest: str) -> bool:
     """Store an object of the backup; True where it was there already, read whole and found right."""
     try:
         if at.verify(digest):
@@ -151,8 +166,8 @@ def put_object(at: Store, path: Path, digest: str) -> bool:
     except FileNotFoundError:
         pass
     try:
-        with path.open("rb", buffering=0) as file, at.open_staging(digest) as staging:
-            while chunk := file.read(CHUNK):
+        with at.open_staging(digest) as staging:
+            for chunk in read():
                 staging.write(chunk)
             if staging.digest != digest:
                 raise build_damage_error(f"artifacts/{digest}")

@@ -23,7 +23,7 @@ from deepseek.job import EngineError
 
 def list_keywords() -> Iterator[str]:
     """The functions whose argument is a message, as xgettext takes them: name and place of the argument."""
-    for module in (settings.ROOT_URLCONF, "workers.runner"):
+    for module in (settings.ROOT_URLCONF, "workers.runner", "workers.snapshots.runner"):
         import_module(module)  # defines the errors that are asked for below
     yield from ("N_", "Message:1")
     yield from (f"{name}:2" for name in ("build_job_error", "build_spec_error"))
@@ -89,6 +89,7 @@ UNREAD = (
         "deepseek/cli.py",
         "deepseek/flags.py",
     ),
-    *("apps/site/snapshots", "controlplane/demo", "controlplane/management"),
+    *(f"apps/site/snapshots/{name}.py" for name in ("backup", "databases", "layout", "restore")),  # commands alone
+    *("controlplane/demo", "controlplane/management"),
     "apps/gateways/mlflow",
 )

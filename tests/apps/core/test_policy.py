@@ -252,6 +252,12 @@ ON_THE_PLANE = """
     artifact.view_garbage                  --- S-U --O  audit:read
     plane.backup                           --- --- --O  -
     plane.restore                          --- --- --O  -
+    plane.restore_drill                    --- S-- -DO  -
+    snapshot.view                          --- SCU -DO  audit:read
+    snapshot.create                        --- S-- -DO  -
+    snapshot.verify                        --- S-- -DO  -
+    snapshot.remove                        --- S-- -DO  -
+    snapshot.run                           --- --- -DO  -
     audit.view                             --- --U --O  audit:read
     audit.verify                           --- --U -DO  audit:read
     audit.export                           --- --U --O  audit:read

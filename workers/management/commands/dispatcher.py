@@ -1,7 +1,7 @@
 """The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, judges reruns, drives sweeps, submits
 what schedules ask for, evaluates monitors, lets endpoints follow their aliases, expires approvals and assignments of
 devices, takes recalls further, seals the trail, verifies it when somebody asks, tells lineage outside, sends notices,
-folds what clients measured.
+folds what clients measured, starts the process of snapshots.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -48,6 +48,7 @@ from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
 from workers.notices.sender import send_due_mails, send_due_webhook_messages
 from workers.process import get_realm, is_abandoned
 from workers.rollouts import evaluate_in_child
+from workers.snapshots.process import SnapshotProcess
 from workers.startup_checks import refuse_unsound
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,9 @@ class Command(BaseCommand):
             ("retrainer", later, self.retrain),
             ("folder", rest, self.fold),
         ]
+        self.snapshots = SnapshotProcess()
+        if settings.ENV.snapshot_destinations:
+            parts.append(("archivist", later, self.take_snapshots))
         self.labelling = DriverProcess()
         if settings.LABELLING_HOSTS and is_driver_installed():
             parts.append(("labeller", rest, self.label))
@@ -100,6 +104,7 @@ class Command(BaseCommand):
         for thread in threads:
             thread.join(timeout=5)
         self.labelling.stop()
+        self.snapshots.stop()
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping.set()
@@ -171,6 +176,10 @@ class Command(BaseCommand):
     def label(self) -> None:
         """Keep the driver of labelling projects running while something is due: a process of its own."""
         self.labelling.ensure(build_plane_actor(PlaneRole.WORKER, host=settings.ENV.node))
+
+    def take_snapshots(self) -> None:
+        """Keep the process of snapshots running while an operation waits."""
+        self.snapshots.ensure(self.actor)
 
     def recover_expired(self) -> None:
         """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""

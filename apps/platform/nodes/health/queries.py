@@ -73,10 +73,17 @@ def describe_audit() -> dict[str, Any]:
 
 
 def describe_backup() -> dict[str, Any]:
-    return {"made_at": find_last_time("plane.backup"), "drilled_at": find_last_time("plane.restore_drill")}
+    return {
+        "made_at": find_last_time("plane.backup", "snapshot.stored"),
+        "drilled_at": find_last_time("plane.restore_drill"),
+    }
 
 
-def find_last_time(action: str) -> str | None:
-    """When the audit trail last says that this was done."""
-    row = AuditRecord.objects.filter(action=action).exclude(result=Result.REFUSED).order_by("-id").first()
-    return row.at.isoformat() if row else None
+def find_last_time(*actions: str) -> str | None:
+    """When the audit trail last says that one of these was done. One query for each, by the index of actions."""
+    rows = (
+        AuditRecord.objects.filter(action=action).exclude(result=Result.REFUSED).order_by("-id").first()
+        for action in actions
+    )
+    times = [row.at for row in rows if row is not None]
+    return max(times).isoformat() if times else None
