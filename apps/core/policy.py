@@ -128,6 +128,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "monitor.delete": frozenset({ENGINEER}),
     "monitor.set_retraining": frozenset({ENGINEER}),  # besides all that a retraining does with these rights
     "retraining.cancel": frozenset({ENGINEER, APPROVER}),
+    "retraining.retry": frozenset({ENGINEER}),  # besides all that it does with these rights
     "alarm.acknowledge": frozenset({ENGINEER, APPROVER}),
     "alarm.close": frozenset({ENGINEER, APPROVER}),
     "run.view": MEMBERS | {WORKER},
@@ -399,6 +400,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "monitor.delete",
             "monitor.set_retraining",
             "retraining.cancel",
+            "retraining.retry",
             "alarm.acknowledge",
             "alarm.close",
             "recall.start",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from deepseek.client.device_commands import parse_id
 
 COLUMNS = ("id", "name", "state", "model", "metric", "rule", "limit", "evaluated_until", "owner")
 WINDOW_COLUMNS = ("until", "verdict", "count", "value", "low", "high", "line", "version")
+DRIFT_COLUMNS = ("until", "verdict", "rows", "drifted", "version", "most_drifted")
 ALARM_COLUMNS = ("id", "monitor_name", "model", "cause", "state", "since", "windows", "retraining_state", "reason")
 RETRAINING_COLUMNS = (
     "id",
@@ -46,8 +48,16 @@ NUMBERS = {
     "min_count": (int, "labelled answers below which nothing is said (default 100)"),
     "silence_hours": (int, "no answer for so long is an alarm (default: it is none)"),
     "cooldown_hours": (int, "after an alarm was closed (default 24)"),
+    "drift_alpha": (
+        float,
+        "of a false alarm on features in a window, and ever of the bound on the risk (default 0.01)",
+    ),
 }
-CHOICES = {"rule": ("relative", "absolute"), "certainty": ("value", "interval")}
+CHOICES = {
+    "rule": (("relative", "absolute"), "how the limit is read (default relative)"),
+    "certainty": (("value", "interval"), "what lies beyond the line (default value)"),
+    "drift_correction": (("holm", "benjamini_hochberg"), "of the tests of many features (default holm)"),
+}
 
 
 def manage_monitors(words: Sequence[str]) -> int:
@@ -56,6 +66,7 @@ def manage_monitors(words: Sequence[str]) -> int:
         "ls": _list_monitors,
         "show": _show_monitor,
         "windows": _list_windows,
+        "drift": _list_drift,
         "create": _create_monitor,
         "update": _update_monitor,
         "pause": _pause_monitor,
@@ -63,6 +74,7 @@ def manage_monitors(words: Sequence[str]) -> int:
         "rm": _delete_monitor,
         "retrain": _plan_retraining,
         "retrainings": _list_retrainings,
+        "retry": _retry_retraining,
     }
     return choose_action("monitors", words, actions, "What models in use answer, compared with a reference.")
 
@@ -105,6 +117,28 @@ def _list_windows(words: Sequence[str]) -> int:
     rows = open_plane(arguments).iterate(path, limit=arguments.limit, verdict=arguments.verdict)
     print_rows(rows, WINDOW_COLUMNS, arguments)
     return 0
+
+
+def _list_drift(words: Sequence[str]) -> int:
+    parser = build_parser(
+        "monitors drift", "List how the features of each window compare with the training data, newest first."
+    )
+    add_id(parser, "monitor")
+    parser.add_argument("--verdict", choices=("stable", "moved", "changed", "unknown"), help="only these")
+    add_list_flags(parser)
+    arguments = parser.parse_args(words)
+    path = f"/monitors/{arguments.monitor}/drift"
+    rows = list(open_plane(arguments).iterate(path, limit=arguments.limit, verdict=arguments.verdict))
+    if not arguments.json:
+        rows = [{**row, "most_drifted": name_drifted_features(row["features"])} for row in rows]
+    print_rows(rows, DRIFT_COLUMNS, arguments)
+    return 0
+
+
+def name_drifted_features(features: Sequence[Mapping[str, Any]]) -> str:
+    """The first three that moved or changed."""
+    names = [str(row["name"]) for row in features if row.get("verdict") in ("moved", "changed")]
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _create_monitor(words: Sequence[str]) -> int:
@@ -162,13 +196,16 @@ def _plan_retraining(words: Sequence[str]) -> int:
     add_id(parser, "monitor")
     parser.add_argument("--off", action="store_true", help="train nothing again by itself")
     parser.add_argument("--mode", choices=("append", "replace"), help="after the former rows, or instead of them")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help='its newest version is the fresh data; "" (default): answers with labels'
+    )
     add_numbers(parser, PLAN_NUMBERS)
     arguments = parser.parse_args(words)
     path = f"/monitors/{arguments.monitor}/retraining"
     if arguments.off:
         open_plane(arguments).call("DELETE", path)
         return 0
-    names = (*PLAN_NUMBERS, "mode")
+    names = (*PLAN_NUMBERS, "mode", "dataset")
     body = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return print_document(open_plane(arguments).call("PUT", path, body))
 
@@ -181,6 +218,13 @@ def _list_retrainings(words: Sequence[str]) -> int:
     rows = open_plane(arguments).iterate(f"/monitors/{arguments.monitor}/retrainings", limit=arguments.limit)
     print_rows(rows, RETRAINING_COLUMNS, arguments)
     return 0
+
+
+def _retry_retraining(words: Sequence[str]) -> int:
+    parser = build_parser("monitors retry", "Begin a retraining that the budget refused, with your rights.")
+    add_id(parser, "retraining")
+    arguments = parser.parse_args(words)
+    return print_document(open_plane(arguments).post(f"/retrainings/{arguments.retraining}/retry", {}))
 
 
 def _list_alarms(words: Sequence[str]) -> int:
@@ -229,8 +273,14 @@ def add_id(parser: Parser, name: str) -> None:
 
 def add_rule(parser: Parser) -> None:
     add_numbers(parser, NUMBERS)
-    parser.add_argument("--rule", choices=CHOICES["rule"], help="how the limit is read (default relative)")
-    parser.add_argument("--certainty", choices=CHOICES["certainty"], help="what lies beyond the line (default value)")
+    for name, (choices, text) in CHOICES.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", choices=choices, help=text)
+    parser.add_argument(
+        "--watches-inputs",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="features against the training data, and the stream of errors (default: yes)",
+    )
 
 
 def add_numbers(parser: Parser, numbers: Mapping[str, tuple[Callable[[str], float], str]]) -> None:
@@ -239,5 +289,5 @@ def add_numbers(parser: Parser, numbers: Mapping[str, tuple[Callable[[str], floa
 
 
 def read_rule(arguments: Any) -> dict[str, Any]:
-    names = (*NUMBERS, *CHOICES)
+    names = (*NUMBERS, *CHOICES, "watches_inputs")
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}

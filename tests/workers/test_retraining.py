@@ -31,6 +31,7 @@ from apps.fleet.monitoring.services import (
     monitors,
     retraining_plans,
     retraining_steps,
+    retraining_turns,
     retrainings,
     set_retraining_plan,
 )
@@ -191,7 +192,7 @@ class Story:
 
     def kill_dispatcher(self):
         """Let a dispatcher of its own submit what comes next, and kill it by SIGKILL when it would move the state."""
-        return kill_at(retraining_steps, "change_state", lambda: advance_retrainings(actor=self.dispatcher))
+        return kill_at(retraining_turns, "change_state", lambda: advance_retrainings(actor=self.dispatcher))
 
     def roll_out(self, version, count):
         """To so many devices, whose answers the test gives; the rollout once it has ended."""

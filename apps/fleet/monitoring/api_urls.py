@@ -14,6 +14,7 @@ urlpatterns = [
     path("monitors/<int:pk>/drift", api.DriftWindowList.as_view(), name="api-monitor-drift"),
     path("monitors/<int:pk>/retraining", retraining.RetrainingPlanDetail.as_view(), name="api-monitor-retraining"),
     path("monitors/<int:pk>/retrainings", retraining.RetrainingList.as_view(), name="api-monitor-retrainings"),
+    path("retrainings/<int:pk>/retry", retraining.RetrainingRetry.as_view(), name="api-retraining-retry"),
     path("retrainings/<int:pk>/cancel", retraining.RetrainingCancel.as_view(), name="api-retraining-cancel"),
     path("alarms", api.AlarmList.as_view(), name="api-alarms"),
     path("alarms/<int:pk>", api.AlarmDetail.as_view(), name="api-alarm"),

@@ -25,7 +25,7 @@ def list_monitors(actor: Actor, project: Project, *, state: str = "", model: str
     policy.require(actor, "monitor.view", project)
     validate_choice("state", state, MonitorState.values)
     rows = Monitor.objects.visible_to(actor).filter(project=project)
-    rows = rows.select_related("project", "model", "source", "retraining_plan")
+    rows = rows.select_related("project", "model", "source", "retraining_plan__dataset")
     narrow = {"state": state, "model__name": model}
     return rows.filter(**{field: value for field, value in narrow.items() if value})
 

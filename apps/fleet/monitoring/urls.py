@@ -14,6 +14,7 @@ urlpatterns = [
     path("monitors/<int:pk>/delete", views.delete, name="delete"),
     path("monitors/<int:pk>/retraining", retraining.set_plan, name="set_retraining"),
     path("monitors/<int:pk>/retraining/remove", retraining.remove_plan, name="remove_retraining"),
+    path("retrainings/<int:pk>/retry", retraining.retry, name="retry_retraining"),
     path("retrainings/<int:pk>/cancel", retraining.cancel, name="cancel_retraining"),
     path("alarms/<int:pk>", views.show_alarm, name="alarm"),
     path("alarms/<int:pk>/acknowledge", views.acknowledge, name="acknowledge"),

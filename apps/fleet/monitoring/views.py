@@ -24,7 +24,7 @@ from apps.fleet.monitoring.retraining.forms import RetrainingForm
 from apps.fleet.monitoring.retraining.presenters import describe_alarm_retraining, list_retraining_rows
 from apps.fleet.monitoring.retraining.queries import find_alarm_retraining, list_retrainings
 from apps.fleet.monitoring.retraining.serializers import find_plan
-from apps.fleet.monitoring.retraining.states import CANCELLABLE
+from apps.fleet.monitoring.retraining.states import CANCELLABLE, RetrainingState
 from apps.fleet.monitoring.states import AlarmState, MonitorState
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
@@ -143,6 +143,9 @@ def show_alarm(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         "may_close": is_read and is_allowed(actor, "alarm.close", alarm),
         "events": get_timeline(actor, "alarm", alarm.pk, limit=10),
         "retraining": describe_alarm_retraining(retraining),
+        "may_retry": retraining is not None
+        and retraining.state == RetrainingState.REFUSED
+        and is_allowed(actor, "retraining.retry", retraining),
         "may_cancel": retraining is not None
         and retraining.state in CANCELLABLE
         and is_allowed(actor, "retraining.cancel", retraining),

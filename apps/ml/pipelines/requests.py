@@ -117,3 +117,12 @@ def get_requested_version(actor: Actor, project: Project, dataset: str, number: 
         where = "/version" if number else "/dataset"
         hint = Message("List the datasets and their versions.")
         raise Invalid(failure.message, code="version_not_found", field=where, hint=hint) from None
+
+
+def copy_template_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a stored pipeline as a new request takes them: no plan of a cleaning that it skips."""
+    copied = {name: value for name, value in parameters.items() if value is not None}
+    params = dict(copied.get("params") or {})
+    if params.get("skip_cleaning"):
+        params.pop("clean", None)
+    return {**copied, "params": params}

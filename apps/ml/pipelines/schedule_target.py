@@ -12,7 +12,7 @@ from apps.core.errors import Conflict
 from apps.ml.pipelines.checks import check_steps
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.queries import get_pipeline, is_moving
-from apps.ml.pipelines.requests import read_pipeline_request
+from apps.ml.pipelines.requests import copy_template_parameters, read_pipeline_request
 from apps.ml.pipelines.services import cancel_pipeline, submit_pipeline
 from apps.platform.accounts.models import Project
 from apps.platform.calendars.targets import Body, ScheduleTarget
@@ -42,7 +42,8 @@ def copy_pipeline_request(actor: Actor, project: Project, pk: int) -> dict[str, 
     pipeline = get_pipeline(actor, project, pk)
     document = json.loads(pipeline.document)
     if "template" in document and document.get("parameters"):
-        parameters = {name: value for name, value in document["parameters"].items() if name != "version"}
+        copied = copy_template_parameters(document["parameters"])
+        parameters = {name: value for name, value in copied.items() if name != "version"}
         body = {"template": document["template"], **parameters, "name": document["name"]}
     else:
         body = {"name": document["name"], "steps": document["steps"]}

@@ -110,6 +110,7 @@ IN_A_PROJECT = """
     monitor.resume                         -E- --- ---  models:write
     monitor.delete                         -E- --- ---  models:write
     monitor.set_retraining                 -E- --- ---  models:write
+    retraining.retry                       -E- --- ---  models:write
     retraining.cancel                      -EA --- ---  models:write
     alarm.acknowledge                      -EA --- ---  models:write
     alarm.close                            -EA --- ---  models:write

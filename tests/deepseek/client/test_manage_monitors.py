@@ -7,9 +7,10 @@ import json
 import pytest
 from django.utils import timezone
 
-from apps.fleet.monitoring.models import Alarm, Monitor
+from apps.fleet.monitoring.models import Alarm, DriftWindow, Monitor
 from apps.ml.registry.models import Model
 
+DRIFT_FIELDS = ("watches_inputs", "drift_alpha", "drift_correction")
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -27,6 +28,16 @@ def test_from_a_monitor_to_its_alarm(cli, project, viewer, say_end):
     assert read(cli("monitors", "pause", made["id"]))["state"] == "paused"
     assert read(cli("monitors", "resume", made["id"]))["state"] == "active"
     assert cli("monitors", "windows", made["id"]).returncode == 0
+    drift = ("--no-watches-inputs", "--drift-alpha", "0.05", "--drift-correction", "benjamini_hochberg")
+    changed = read(cli("monitors", "update", made["id"], *drift))
+    assert [changed[name] for name in DRIFT_FIELDS] == [False, 0.05, "benjamini_hochberg"]
+    features = [{"name": "radius", "verdict": "changed"}, {"name": "area", "verdict": "stable"}]
+    facts = {"verdict": "changed", "rows": 9, "drifted": 1, "features": features, "until": timezone.now()}
+    DriftWindow.objects.create(monitor_id=made["id"], **facts)
+    assert "radius" in cli("monitors", "drift", made["id"], "--verdict", "changed").stdout
+    assert read(cli("monitors", "drift", made["id"], "--json"))[0]["features"] == features
+    say_end(cli("monitors", "update", made["id"], "--drift-alpha", "2"), 2, "drift_alpha")
+    say_end(cli("monitors", "retry", "99"), 2, "no retraining")
     assert "press" in cli("monitors", "show", made["id"]).stdout
     say_end(cli("monitors", "retrain", made["id"], "--min-rows", "50"), 2, "has no version")
     assert cli("monitors", "retrain", made["id"], "--off").returncode == 0

@@ -64,6 +64,16 @@ class RetrainingList(GenericAPIView[Retraining]):
         return self.get_paginated_response(bodies.RetrainingSerializer(items, many=True).data)
 
 
+class RetrainingRetry(APIView):
+    @extend_schema(operation_id="retrainings_retry", request=None, responses=bodies.RetrainingSerializer)
+    def post(self, request: Request, project: str, pk: int) -> Response:
+        """Begin one that the budget refused, with the plan as it is now and your rights."""
+        where = get_project(request.actor, project)
+        retraining = queries.get_retraining(request.actor, where, pk)
+        services.retry_retraining(actor=request.actor, retraining=retraining)
+        return Response(serialize_retraining(queries.get_retraining(request.actor, where, pk)))
+
+
 class RetrainingCancel(APIView):
     @extend_schema(operation_id="retrainings_cancel", request=MonitorReasonBody, responses=bodies.RetrainingSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:

@@ -45,8 +45,8 @@ def build_retraining_facts(retraining: Retraining) -> dict[str, Any]:
     former, version, fresh = retraining.former, retraining.version, retraining.fresh_set
     assert former is not None  # noqa: S101 - of this state, as what follows
     assert version is not None  # noqa: S101
-    assert fresh is not None  # noqa: S101
-    sets = [fresh, *(each for each in list_golden_sets(former) if each.pk != fresh.pk)]
+    golden = [each for each in list_golden_sets(former) if fresh is None or each.pk != fresh.pk]
+    sets = golden if fresh is None else [fresh, *golden]
     return {
         "schema": SCHEMA,
         "alarm": retraining.alarm_id,
@@ -59,7 +59,7 @@ def build_retraining_facts(retraining: Retraining) -> dict[str, Any]:
         "pipeline": retraining.pipeline_id,
         "sets": {
             format_set_reference(each): {
-                "kind": FRESH if each.pk == fresh.pk else GOLDEN,
+                "kind": GOLDEN if fresh is None or each.pk != fresh.pk else FRESH,
                 "metric": each.primary_metric,
                 "former": describe_evaluation(former, each),
                 "version": describe_evaluation(version, each),
@@ -72,13 +72,13 @@ def build_retraining_facts(retraining: Retraining) -> dict[str, Any]:
 def describe_data(retraining: Retraining) -> dict[str, Any]:
     data, fresh = retraining.data, retraining.fresh_set
     assert data is not None  # noqa: S101 - of this state, as what follows
-    assert fresh is not None  # noqa: S101
+    held_back = {"rows": fresh.dataset_version.rows, "digest": fresh.dataset_version.digest} if fresh else None
     return {
         "dataset": data.dataset.name,
         "version": data.number,
         "digest": data.digest,
         "rows": data.rows,
-        "held_back": {"rows": fresh.dataset_version.rows, "digest": fresh.dataset_version.digest},
+        "held_back": held_back,  # nothing of a dataset that the plan names
         "since": retraining.since.isoformat(),
         "until": retraining.until.isoformat() if retraining.until else None,
     }

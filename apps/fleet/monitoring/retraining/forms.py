@@ -17,7 +17,7 @@ from apps.fleet.monitoring.services.retraining_plans import FRESH_SHARES, PLAN_R
 from apps.fleet.monitoring.states import Cause
 from apps.platform.jobs.specforms.fields import FormItem
 
-PLAN_FIELDS = ("causes", "weekly_budget", "min_rows", "wait_hours", "mode", "fresh_share")
+PLAN_FIELDS = ("causes", "weekly_budget", "min_rows", "wait_hours", "mode", "fresh_share", "dataset")
 USUAL = {
     "causes": "drop",
     "weekly_budget": "1",
@@ -25,6 +25,7 @@ USUAL = {
     "wait_hours": "24",
     "mode": "append",
     "fresh_share": "0.25",
+    "dataset": "",
 }
 
 
@@ -37,12 +38,14 @@ class RetrainingForm(FieldsForm):
     def of(cls, plan: RetrainingPlan | None) -> RetrainingForm:
         if plan is None:
             return cls(USUAL)
-        values = {name: getattr(plan, name) for name in PLAN_FIELDS[1:]}
-        return cls({"causes": ",".join(plan.causes), **{name: format_number(value) for name, value in values.items()}})
+        values = {name: format_number(getattr(plan, name)) for name in PLAN_FIELDS[1:-1]}
+        dataset = plan.dataset.name if plan.dataset is not None else ""
+        return cls({"causes": ",".join(plan.causes), **values, "dataset": dataset})
 
     def save(self, actor: Actor, monitor: Monitor) -> RetrainingPlan | None:
         values = {name: text.strip() for name, text in self.values.items() if text.strip()}
-        body = RetrainingPlanBody(data={**values, "causes": values.get("causes", "").split(",")})
+        lists = {"causes": values.get("causes", "").split(","), "dataset": values.get("dataset", "")}
+        body = RetrainingPlanBody(data={**values, **lists})
         try:
             body.is_valid(raise_exception=True)
         except ValidationError:
@@ -77,6 +80,14 @@ class RetrainingForm(FieldsForm):
                 required=True,
                 limit=_("%(low)s to %(high)s") % share,
                 doc=_("The newest part of the labelled answers: evaluated on, not trained on."),
+            ),
+            self.build_item(
+                "dataset",
+                _("Dataset of fresh data"),
+                doc=_(
+                    "Its newest version is trained on, and the sets of the gates say how good that is. Needed for "
+                    "images and texts, which answers do not carry; empty: answers with labels."
+                ),
             ),
         ]
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.core.actors import Actor
-from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.fleet.monitoring.retraining.states import DRIVEN, RETRAINING_MOVES, DataMode, RetrainingState
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.registry.models import EvaluationSet, Model, ModelVersion
@@ -25,6 +25,8 @@ class RetrainingPlan(models.Model):
     min_rows = models.PositiveIntegerField(default=100)  # labelled, below which nothing is trained
     wait_hours = models.PositiveIntegerField(default=24)  # for so many labels
     fresh_share = models.FloatField(default=0.25)  # of the labelled rows, the newest: evaluated on, not trained on
+    # Its newest version is the fresh data; null: answers with labels, as rows of the table that the model learns from.
+    dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, related_name="+")
     grant = models.JSONField()  # of whoever set it, as an actor record with scopes: the rights it runs with
     set_by = models.CharField(max_length=200)
     set_at = models.DateTimeField()

@@ -48,7 +48,7 @@ def describe_steps(retraining: Retraining) -> list[Row]:
     """Every step with its colour, what came of it and where that is; the one that it stopped at has the reason."""
     slug, place = retraining.project.slug, find_place(retraining)
     steps = [
-        (_("Labels"), describe_period(retraining), ""),
+        (_("Fresh data"), describe_period(retraining), ""),
         (_("Training data"), *describe_data(retraining, slug)),
         (pgettext("retraining", "Training"), *describe_pipeline(retraining, slug)),
         (_("Evaluation"), *describe_version(retraining, slug)),
@@ -66,7 +66,8 @@ def find_place(retraining: Retraining) -> int:
         return min(ORDER.index(RetrainingState(retraining.state)), 4)
     if retraining.state == R.APPROVED:
         return 5
-    reached = (retraining.data_job_id, retraining.pipeline_id, retraining.version_id, retraining.approval_id)
+    data = retraining.data_job_id or retraining.data_id
+    reached = (data, retraining.pipeline_id, retraining.version_id, retraining.approval_id)
     return sum(value is not None for value in reached)
 
 
@@ -79,6 +80,8 @@ def describe_step(retraining: Retraining, number: int, place: int) -> Row:
 
 
 def describe_period(retraining: Retraining) -> str:
+    if dataset := retraining.settings.get("dataset"):
+        return _("the newest version of %(dataset)s") % {"dataset": dataset}
     rows = retraining.settings.get("min_rows")
     return _("at least %(rows)s labelled answers") % {"rows": f"{rows:,}"} if rows else ""
 

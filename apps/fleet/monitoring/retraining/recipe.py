@@ -13,6 +13,7 @@ from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.queries import find_first_table
 from apps.data.datasets.versions.manifest import parse_dialect
 from apps.ml.pipelines.models import Pipeline, PipelineStep
+from apps.ml.pipelines.requests import copy_template_parameters
 from apps.ml.pipelines.schemas import StepBody, list_stored_steps
 from apps.ml.registry.documents import read_document
 from apps.ml.registry.models import ModelVersion
@@ -84,8 +85,9 @@ def find_recipe(actor: Actor, version: ModelVersion) -> Recipe:
     steps = collect_steps(pipeline)
     training = next((step for step in steps.values() if step.kind == TRAIN), None)
     if training is None:
-        raise build_recipe_error(version, N_("its pipeline trains no model of a table"))
-    table = find_base_table(version, steps, training)
+        cause = N_("what it learns from is no table, which answers with labels could be rows of")
+        raise build_recipe_error(version, cause, field="dataset")
+    table = find_base_file(version, steps, training, TABLE)
     document = read_document(version.document)
     return Recipe(
         base=table.version,
@@ -117,19 +119,19 @@ def collect_steps(pipeline: Pipeline) -> dict[str, StepBody]:
     return steps
 
 
-def find_base_table(version: ModelVersion, steps: Mapping[str, StepBody], training: StepBody) -> DatasetFile:
-    """The table that goes into the training, or into the step before it, as a file of a dataset version."""
-    table_input = training.inputs.get(TABLE)
+def find_base_file(version: ModelVersion, steps: Mapping[str, StepBody], training: StepBody, slot: str) -> DatasetFile:
+    """What goes into this input of the training, or of the step before it, as a file of a dataset version."""
+    source = training.inputs.get(slot)
     for _ in range(len(steps)):
-        if table_input is None or table_input.digest or table_input.step is None or table_input.step not in steps:
+        if source is None or source.digest or source.step is None or source.step not in steps:
             break
-        table_input = steps[table_input.step].inputs.get(TABLE)
-    digest = table_input.digest if table_input is not None else None
+        source = steps[source.step].inputs.get(slot)
+    digest = source.digest if source is not None else None
     rows = DatasetFile.objects.select_related("version__dataset__project", "artifact")
     of_digest = rows.filter(artifact=digest, version__dataset__project=version.project_id, version__deleted_at=None)
     table = of_digest.order_by("-version_id").first() if digest else None
     if table is None:
-        raise build_recipe_error(version, N_("the table that it learned from is in no dataset version"))
+        raise build_recipe_error(version, N_("what it learned from is in no dataset version"))
     return table
 
 
@@ -138,15 +140,8 @@ def build_request_body(pipeline: Pipeline, steps: Mapping[str, StepBody]) -> dic
     document = json.loads(pipeline.document)
     name = document["name"]
     if document.get("template") and document.get("parameters"):
-        parameters = {key: value for key, value in document["parameters"].items() if value is not None}
-        return {"template": document["template"], **parameters, "params": read_params(parameters), "name": name}
+        return {"template": document["template"], **copy_template_parameters(document["parameters"]), "name": name}
     return {"name": name, "steps": [step.document() for step in steps.values()]}
-
-
-def read_params(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the template, which takes no plan of a cleaning that it skips."""
-    params = dict(parameters.get("params") or {})
-    return {name: value for name, value in params.items() if name != "clean" or not params.get("skip_cleaning")}
 
 
 def find_table(version: DatasetVersion) -> DatasetFile:
@@ -156,13 +151,15 @@ def find_table(version: DatasetVersion) -> DatasetFile:
     return table
 
 
-def build_recipe_error(version: ModelVersion, cause: str) -> Invalid:
+def build_recipe_error(version: ModelVersion, cause: str, *, field: str = "model") -> Invalid:
     return Invalid(
         "{version} cannot be trained again: {cause}.",
         version=version,
         cause=Message(cause),
         code="no_recipe",
-        field="model",
-        limit="a version that a pipeline made of a table",
-        hint=N_("Train it by a pipeline once."),
+        field=field,
+        limit="a version that a pipeline made of a table"
+        if field == "model"
+        else "a dataset whose newest version is the fresh data",
+        hint=N_("Train it by a pipeline once.") if field == "model" else N_("Name a dataset in the plan."),
     )

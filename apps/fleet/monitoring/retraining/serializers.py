@@ -16,15 +16,28 @@ BUDGET_HELP = "Retrainings that may begin within seven days."
 MODE_HELP = "append: after the rows that the model was trained on; replace: instead of them."
 ROWS_HELP = "Labelled answers below which nothing is trained."
 WAIT_HELP = "For so many labels, from the alarm on."
+DATASET_HELP = "Whose newest version is the fresh data, for images and texts; empty: answers with labels."
 SHARE_HELP = "The newest part of the labelled answers: evaluated on, not trained on."
 
 
 class RetrainingPlanSerializer(serializers.ModelSerializer[RetrainingPlan]):
     causes = serializers.ListField(child=serializers.ChoiceField(RETRAINING_CAUSES))
 
+    dataset = serializers.CharField(source="dataset.name", default="", help_text=DATASET_HELP)
+
     class Meta:
         model = RetrainingPlan
-        fields = ["causes", "weekly_budget", "mode", "min_rows", "wait_hours", "fresh_share", "set_by", "set_at"]
+        fields = [
+            "causes",
+            "weekly_budget",
+            "mode",
+            "min_rows",
+            "wait_hours",
+            "fresh_share",
+            "dataset",
+            "set_by",
+            "set_at",
+        ]
         read_only_fields = fields
 
 
@@ -39,6 +52,7 @@ class RetrainingPlanBody(serializers.Serializer[Any]):
     min_rows = serializers.IntegerField(required=False, help_text=ROWS_HELP)
     wait_hours = serializers.IntegerField(required=False, help_text=WAIT_HELP)
     fresh_share = serializers.FloatField(required=False, help_text=SHARE_HELP)
+    dataset = serializers.CharField(required=False, allow_blank=True, max_length=50, help_text=DATASET_HELP)
 
 
 class RetrainingSerializer(serializers.ModelSerializer[Retraining]):

@@ -6,7 +6,7 @@ from django.utils.translation import pgettext_lazy
 
 
 class RetrainingState(models.TextChoices):
-    QUEUED = "queued", _("Waiting for labels")
+    QUEUED = "queued", _("Waiting for data")
     COLLECTING = "collecting", _("Making data")
     TRAINING = "training", pgettext_lazy("retraining", "Training")
     EVALUATING = "evaluating", _("Evaluating")
@@ -24,7 +24,7 @@ DRIVEN = (R.QUEUED, R.COLLECTING, R.TRAINING, R.EVALUATING, R.REQUESTING, R.AWAI
 """The dispatcher takes these further; of each model there is one at most."""
 CANCELLABLE = (R.QUEUED, R.COLLECTING, R.TRAINING, R.EVALUATING)
 RETRAINING_MOVES: dict[str, frozenset[str]] = {
-    R.QUEUED: frozenset({R.COLLECTING, R.FAILED, R.CANCELLED}),
+    R.QUEUED: frozenset({R.COLLECTING, R.TRAINING, R.FAILED, R.CANCELLED}),
     R.COLLECTING: frozenset({R.TRAINING, R.FAILED, R.CANCELLED}),
     R.TRAINING: frozenset({R.EVALUATING, R.FAILED, R.CANCELLED}),
     R.EVALUATING: frozenset({R.REQUESTING, R.FAILED, R.CANCELLED}),
@@ -34,7 +34,7 @@ RETRAINING_MOVES: dict[str, frozenset[str]] = {
     R.REJECTED: frozenset(),
     R.FAILED: frozenset(),
     R.CANCELLED: frozenset(),
-    R.REFUSED: frozenset(),
+    R.REFUSED: frozenset({R.QUEUED}),  # a person begins it after all
 }
 
 

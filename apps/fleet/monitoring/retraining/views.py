@@ -54,3 +54,15 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
         _("The retraining is cancelled."),
     )
     return redirect("monitoring:alarm", project=where.slug, pk=retraining.alarm_id)
+
+
+@require_POST
+def retry(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    actor, where = get_project_context(request, project)
+    retraining = queries.get_retraining(actor, where, pk)
+    attempt(
+        request,
+        lambda: services.retry_retraining(actor=actor, retraining=retraining),
+        _("The retraining begins."),
+    )
+    return redirect("monitoring:alarm", project=where.slug, pk=retraining.alarm_id)

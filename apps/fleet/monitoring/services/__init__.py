@@ -13,6 +13,7 @@ from apps.fleet.monitoring.services.monitors import (
 from apps.fleet.monitoring.services.retraining_plans import (
     cancel_retraining,
     remove_retraining_plan,
+    retry_retraining,
     set_retraining_plan,
 )
 from apps.fleet.monitoring.services.retraining_steps import advance_retrainings
@@ -30,6 +31,7 @@ __all__ = [
     "record_drift",
     "remove_retraining_plan",
     "resume_monitor",
+    "retry_retraining",
     "set_retraining_plan",
     "update_monitor",
 ]

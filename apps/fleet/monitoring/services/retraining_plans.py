@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
 from apps.core.request_values import validate_choice
+from apps.data.datasets.models import Dataset
 from apps.fleet.monitoring.limits import build_range_error
 from apps.fleet.monitoring.models import Monitor, Retraining, RetrainingPlan
+from apps.fleet.monitoring.retraining.dataset_recipe import find_dataset_recipe
 from apps.fleet.monitoring.retraining.recipe import find_recipe
 from apps.fleet.monitoring.retraining.states import CANCELLABLE, DataMode, RetrainingState
 from apps.fleet.monitoring.services.monitors import lock_monitor
@@ -34,7 +37,7 @@ NEEDED_RIGHTS = ("observation.make_dataset", "job.submit", "pipeline.submit", "m
 RETRAINING_CAUSES = tuple(cause for cause in Cause.values if cause != Cause.SILENCE)  # silence brings no labels
 PLAN_RANGES = {"weekly_budget": (1, 50), "min_rows": (10, 1_000_000), "wait_hours": (0, 720)}
 FRESH_SHARES = (0.05, 0.5)
-PLAN_FIELDS = ("causes", "mode", "fresh_share", *PLAN_RANGES)
+PLAN_FIELDS = ("causes", "mode", "fresh_share", *PLAN_RANGES)  # and `dataset`
 
 
 def set_retraining_plan(*, actor: Actor, monitor: Monitor, **values: Any) -> RetrainingPlan:
@@ -46,15 +49,19 @@ def set_retraining_plan(*, actor: Actor, monitor: Monitor, **values: Any) -> Ret
     require(actor, "monitor.set_retraining", monitor)
     for action in NEEDED_RIGHTS:
         require(actor, action, monitor.project)
-    find_recipe(actor, get_retrained_version(monitor))
+    version = get_retrained_version(monitor)
     with transaction.atomic():
         locked = lock_monitor(monitor)
-        plan = RetrainingPlan.objects.filter(monitor=locked).first()
+        plan = RetrainingPlan.objects.select_related("dataset").filter(monitor=locked).first()
         before = describe_plan(plan)
         plan = plan or RetrainingPlan(monitor=locked, causes=[Cause.DROP.value])
         for field, value in values.items():
-            setattr(plan, field, value)
+            setattr(plan, field, find_plan_dataset(monitor, value) if field == "dataset" else value)
         check_plan(plan)
+        if plan.dataset is None:
+            find_recipe(actor, version)
+        else:
+            find_dataset_recipe(version)
         plan.grant, plan.set_by, plan.set_at = build_grant(actor), actor.label[:200], get_database_now()
         plan.save()
         record(actor=actor, action="monitor.set_retraining", obj=locked, before=before, after=describe_plan(plan))
@@ -92,6 +99,51 @@ def cancel_retraining(*, actor: Actor, retraining: Retraining, reason: str = "")
         change_state(locked, RetrainingState.CANCELLED, actor=actor, reason=reason, ended_at=now, next_at=None)
         cancel_work(actor, locked, Message("Its retraining was cancelled."))
     return locked
+
+
+def retry_retraining(*, actor: Actor, retraining: Retraining) -> Retraining:
+    """Begin one that the budget refused, with the plan as it is now and the rights that the actor has then.
+
+    Raises Conflict `retraining_state` for any other, and `retraining_active` while one of its model has not ended.
+    """
+    require(actor, "retraining.retry", retraining)
+    for action in NEEDED_RIGHTS:
+        require(actor, action, retraining.project)
+    try:
+        with transaction.atomic():
+            locked = lock_retraining(retraining.pk)
+            if locked.state != RetrainingState.REFUSED:
+                raise build_retry_conflict(locked.state)
+            plan = RetrainingPlan.objects.select_related("dataset").filter(monitor=locked.monitor).first()
+            settings = describe_plan(plan) or locked.settings
+            now = get_database_now()
+            fields: dict[str, Any] = {
+                "settings": settings,
+                "grant": build_grant(actor),
+                "state_reason": {},
+                "ended_at": None,
+            }
+            fields |= {"created_at": now, "deadline_at": now + timedelta(hours=settings["wait_hours"]), "next_at": now}
+            change_state(locked, RetrainingState.QUEUED, actor=actor, action="retraining.retry", **fields)
+    except IntegrityError:
+        raise Conflict(
+            "A retraining of {model} has not ended.",
+            model=retraining.model.name,
+            code="retraining_active",
+            field="state",
+            hint=N_("Wait until it has ended or its request for approval is decided, or cancel it."),
+        ) from None
+    return locked
+
+
+def build_retry_conflict(state: str) -> Conflict:
+    return Conflict(
+        "The retraining is {state}: only one that was not started can be begun.",
+        state=state,
+        code="retraining_state",
+        field="state",
+        limit=RetrainingState.REFUSED,
+    )
 
 
 def cancel_work(actor: Actor, retraining: Retraining, reason: str) -> None:
@@ -145,4 +197,18 @@ def check_plan(plan: RetrainingPlan) -> None:
 
 
 def describe_plan(plan: RetrainingPlan | None) -> dict[str, Any]:
-    return {name: getattr(plan, name) for name in PLAN_FIELDS} if plan is not None else {}
+    if plan is None:
+        return {}
+    dataset = plan.dataset.name if plan.dataset is not None else ""
+    return {**{name: getattr(plan, name) for name in PLAN_FIELDS}, "dataset": dataset}
+
+
+def find_plan_dataset(monitor: Monitor, name: str) -> Dataset | None:
+    """The dataset of this name in the monitor's project; None for no name, Invalid for one that there is not."""
+    if not name:
+        return None
+    dataset = Dataset.objects.filter(project=monitor.project_id, name=name).first()
+    if dataset is None:
+        hint = N_("Leave it empty to train on answers with labels.")
+        raise Invalid("There is no dataset {name!r}.", name=name[:60], code="invalid", field="dataset", hint=hint)
+    return dataset

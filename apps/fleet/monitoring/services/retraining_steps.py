@@ -8,8 +8,8 @@ bytes of models) is read before it. Only the request for approval has transactio
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,15 +24,32 @@ from apps.data.datasets.models import DatasetVersion
 from apps.fleet.monitoring.figures import filter_hours
 from apps.fleet.monitoring.models import Retraining
 from apps.fleet.monitoring.notices import notify_of_failed_retraining
-from apps.fleet.monitoring.retraining.evidence import build_retraining_facts, list_evaluated_forms, list_golden_sets
+from apps.fleet.monitoring.retraining.evidence import (
+    FRESH,
+    build_retraining_facts,
+    list_evaluated_forms,
+    list_golden_sets,
+)
 from apps.fleet.monitoring.retraining.recipe import Recipe, find_recipe, find_table
 from apps.fleet.monitoring.retraining.states import RetrainingState
-from apps.fleet.monitoring.services.retraining_plans import lock_retraining
+from apps.fleet.monitoring.services.retraining_datasets import train_on_dataset
+from apps.fleet.monitoring.services.retraining_turns import (
+    DATA_POLL,
+    POLL,
+    StepFailed,
+    Turn,
+    describe_job,
+    describe_pipeline,
+    describe_refusal,
+    lock_step,
+    move,
+    require_key,
+)
 from apps.ml.observations.models import ObservationSource
 from apps.ml.observations.services.datasets import MAX_PARTS, list_parts, name_slot
 from apps.ml.observations.services.sealing import seal_period
 from apps.ml.pipelines.models import PipelineStep
-from apps.ml.pipelines.queries import count_steps_by_state, find_first_failed
+from apps.ml.pipelines.queries import count_steps_by_state
 from apps.ml.pipelines.requests import read_pipeline_request
 from apps.ml.pipelines.services import submit_pipeline
 from apps.ml.pipelines.states import PipelineState
@@ -49,38 +66,17 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import InputSpec, Submission, submit_job
 from apps.platform.jobs.states import ENDED, JobState
 from apps.platform.nodes.samples import get_database_now
-from deepseek.messages import Message, restore_message
+from deepseek.messages import Message
 from deepseek.retraining.spec import BASE
 
 log = logging.getLogger(__name__)
 
 KIND = "retraining_data"
 PER_ROUND = 50
-POLL = timedelta(seconds=5)  # while jobs run or people decide
-LABEL_POLL = timedelta(minutes=5)  # while labels are waited for
 FAULT_PAUSE = timedelta(seconds=30)  # doubled by every fault in a row
 MAX_FAULTS = 8  # some hour; then it has failed
 MAX_SOURCES = 200
 S = RetrainingState
-
-
-class StepFailed(Exception):
-    """It ends here: what is wrong, for people."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message)
-        self.message = message
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One retraining in one round: `plane` moves it, `owner` is whose rights its work has."""
-
-    plane: Actor
-    owner: Actor
-    retraining: Retraining
-    former: ModelVersion
-    now: datetime
 
 
 def advance_retrainings(*, actor: Actor, stopping: Callable[[], bool] = lambda: False) -> int:
@@ -143,21 +139,18 @@ def take_step(actor: Actor, retraining: Retraining, now: datetime) -> timedelta 
     return steps[retraining.state](turn)
 
 
-def move(turn: Turn, to: str, *, digests: dict[str, str] | None = None, **fields: Any) -> None:
-    """Call it in the transaction of what was submitted. Raises StaleState where somebody was faster."""
-    change_state(turn.retraining, to, actor=turn.plane, digests=digests, next_at=turn.now, faults=0, **fields)
-
-
 # -- data -----------------------------------------------------------------------------------------------------------
 def collect_data(turn: Turn) -> timedelta | None:
     """Once there are labels enough: the job that makes training data of them."""
     retraining, owner = turn.retraining, turn.owner
+    if retraining.settings.get("dataset"):
+        return train_on_dataset(turn)
     require(owner, "observation.make_dataset", retraining.project)
     recipe = find_recipe(owner, turn.former)
     hours = filter_hours(retraining.monitor, retraining.since, turn.now).filter(labelled__gt=0).order_by()
     count, least = hours.aggregate(count=Sum("labelled"))["count"] or 0, retraining.settings["min_rows"]
     if count < least and turn.now < retraining.deadline_at:
-        return LABEL_POLL
+        return DATA_POLL
     if count < least:
         raise StepFailed(Message("{count} answers have labels, and {least} are needed.", count=count, least=least))
     keys = list(hours.values_list("source_id", flat=True).distinct().order_by("source_id")[: MAX_SOURCES + 1])
@@ -300,7 +293,8 @@ def find_new_version(turn: Turn) -> ModelVersion:
 def list_targets(turn: Turn, version: ModelVersion) -> list[tuple[ModelVersion, EvaluationSet, str]]:
     """(version, set, variant), each once."""
     fresh = EvaluationSet.objects.select_related("project", "dataset_version__dataset")
-    sets = [fresh.get(pk=require_key(turn.retraining.fresh_set_id)), *list_golden_sets(turn.former)]
+    key = turn.retraining.fresh_set_id  # None of one that trained on a dataset of its plan
+    sets = [*([fresh.get(pk=key)] if key is not None else []), *list_golden_sets(turn.former)]
     targets = [(each, on, "") for on in sets for each in (turn.former, version)]
     targets += list_evaluated_forms(list_gates(version.model_id), turn.former, version, get_production_version(version))
     return list({(each.pk, on.pk, variant): (each, on, variant) for each, on, variant in targets}.values())
@@ -328,7 +322,9 @@ def weigh_evaluations(turn: Turn) -> timedelta | None:
         "monitor", "alarm", "former", "version", "data__dataset", "fresh_set__dataset_version"
     )
     facts = build_retraining_facts(rows.get(pk=retraining.pk))
-    if not any(each["version"] for each in facts["sets"].values() if each["kind"] == "fresh"):
+    if retraining.fresh_set_id is None:
+        check_golden_sets(facts)
+    elif not any(each["version"] for each in facts["sets"].values() if each["kind"] == FRESH):
         failed = jobs.exclude(state=JobState.SUCCEEDED).order_by("-pk").first()
         cause = describe_job(failed) if failed else Message("its evaluation is gone")
         raise StepFailed(Message("The new version was not evaluated on fresh rows: {cause}", cause=cause))
@@ -337,6 +333,12 @@ def weigh_evaluations(turn: Turn) -> timedelta | None:
         Retraining.objects.filter(pk=retraining.pk).update(facts=facts)
         move(turn, S.REQUESTING, digests={"facts": compute_digest(facts)})
     return None
+
+
+def check_golden_sets(facts: Mapping[str, Any]) -> None:
+    """Where no rows were held back, a golden set must say how good the new version is."""
+    if not any(each["version"] for each in facts["sets"].values()):
+        raise StepFailed(Message("The new version was evaluated on no set: give the model a gate on one."))
 
 
 # -- approval -------------------------------------------------------------------------------------------------------
@@ -371,20 +373,7 @@ def follow_approval(actor: Actor, retraining: Retraining) -> timedelta | None:
     return None
 
 
-def require_key(key: int | None) -> int:
-    """A key that the state says is there."""
-    if key is None:
-        raise LookupError("a key of this state is not there")
-    return key
-
-
 # -- ends -----------------------------------------------------------------------------------------------------------
-def lock_step(turn: Turn) -> None:
-    """Lock the retraining. Raises StaleState unless it is in the state that this step begins in."""
-    if lock_retraining(turn.retraining.pk).state != turn.retraining.state:
-        raise StaleState("The retraining has changed meanwhile.", field="state")
-
-
 def end_retraining(actor: Actor, retraining: Retraining, to: str, reason: Message | None = None) -> None:
     """The last move, with its notice where it has failed. One that somebody else has moved stays as it is."""
     fields: dict[str, Any] = {"next_at": None, "ended_at": get_database_now()}
@@ -410,27 +399,3 @@ def note_fault(actor: Actor, retraining: Retraining, now: datetime, failure: Exc
         return
     pause = FAULT_PAUSE * 2 ** (faults - 1)
     Retraining.objects.filter(pk=retraining.pk, state=retraining.state).update(faults=faults, next_at=now + pause)
-
-
-def describe_refusal(failure: PlaneError) -> Message:
-    """The first of its errors, with the field that it names."""
-    error = failure.errors[0]
-    text = error["message"]
-    return Message("{field}: {error}", field=error["field"], error=text) if error.get("field") else Message(text)
-
-
-def describe_job(job: Job) -> Message:
-    if job.state == JobState.CANCELLED:
-        return Message("The job {job} was cancelled.", job=job.pk)
-    return Message("The job {job} failed: {error}", job=job.pk, error=restore_message(job.error or {}))
-
-
-def describe_pipeline(pk: int) -> Message:
-    steps = PipelineStep.objects.select_related("job").filter(pipeline=pk).order_by("position")
-    step = find_first_failed(steps)
-    if step is None:
-        return Message("The pipeline {pipeline} was cancelled.", pipeline=pk)
-    cause = restore_message(step.job.error or {})
-    return Message(
-        "The step {step} of the pipeline {pipeline} failed: {error}", step=step.name, pipeline=pk, error=cause
-    )

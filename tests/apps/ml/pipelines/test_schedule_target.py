@@ -2,6 +2,7 @@
 
 import pytest
 
+from apps.ml.pipelines.requests import copy_template_parameters
 from apps.ml.pipelines.schedule_target import PIPELINE_TARGET
 
 pytestmark = pytest.mark.django_db
@@ -18,3 +19,16 @@ def test_steps_are_submitted_copied_and_cancelled(engineer, actor_for, project):
     PIPELINE_TARGET.cancel(actor, pk, "later")
     PIPELINE_TARGET.cancel(actor, pk, "later")
     assert not PIPELINE_TARGET.is_active(pk)
+
+
+def test_parameters_of_a_skipped_cleaning_are_not_copied():
+    """A template takes no plan of a cleaning beside `skip_cleaning`."""
+    stored = {
+        "dataset": "d",
+        "version": 3,
+        "cleaned": None,
+        "params": {"skip_cleaning": True, "clean": {}, "train": {}},
+    }
+    copied = copy_template_parameters(stored)
+    assert copied == {"dataset": "d", "version": 3, "params": {"skip_cleaning": True, "train": {}}}
+    assert copy_template_parameters({"params": {"clean": {}}}) == {"params": {"clean": {}}}

@@ -11,7 +11,7 @@ from apps.core.actors import ProjectRole
 from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Refused
 from apps.fleet.monitoring.models import Alarm, Retraining
-from apps.fleet.monitoring.services import advance_retrainings, retraining_steps, set_retraining_plan
+from apps.fleet.monitoring.services import advance_retrainings, retraining_steps, retraining_turns, set_retraining_plan
 from apps.fleet.monitoring.services.retraining_steps import MAX_FAULTS
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.registry.models import Alias, Evaluation, EvaluationSet
@@ -76,7 +76,7 @@ def test_killed_before_a_step_is_committed_it_is_taken_once(advance, step, finis
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(retraining_steps, "change_state", kill)
+        patch.setattr(retraining_turns, "change_state", kill)
         with pytest.raises(Killed):
             step()
     assert Retraining.objects.get().state == state
