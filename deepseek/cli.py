@@ -247,6 +247,11 @@ COMMANDS = {
         entry="deepseek.client.rollout_commands:manage_rollouts",
         group=PLANE,
     ),
+    "studies": Command(
+        "train one model with other sites while rows stay at their site",
+        entry="deepseek.client.study_commands:manage_studies",
+        group=PLANE,
+    ),
     "labelling": Command(
         "label dataset versions on a Label Studio, and publish what is agreed",
         entry="deepseek.client.labelling_commands:manage_labelling",

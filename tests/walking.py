@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.db import transaction
 from django.test import Client
 from django.urls import get_resolver
@@ -49,6 +50,9 @@ from apps.ml.experiments.models import (
     RunParam,
     RunTag,
 )
+from apps.ml.federation.certificates import create_authority
+from apps.ml.federation.key_cipher import encrypt_key
+from apps.ml.federation.models import LedgerEntry, RoundResult, Site, SiteStudy, Study
 from apps.ml.labelling.models import (
     Annotation,
     Annotator,
@@ -93,6 +97,8 @@ from apps.site.mirror.models import (
     PackageFile,
     PackageVersion,
 )
+from deepseek.federated.spec import DataSchema, StudySpec
+from deepseek.signing.keys import generate_key
 
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -213,6 +219,10 @@ def address(route: str, plane: Seeded) -> str:
         if "retrainings/" in route
         else plane.labelling
         if "labelling/" in route
+        else plane.site_study
+        if re.search("site-studies/|studies/joined/|ledger/", route)
+        else plane.study
+        if "studies/" in route
         else plane.job,
         "rollout": plane.rollout,
         "row": 1,
@@ -255,6 +265,8 @@ def address(route: str, plane: Seeded) -> str:
         if "endpoints/" in route
         else plane.label_name
         if "labelling/" in route
+        else "site1"
+        if "studies/" in route
         else plane.model
         if "models/" in route
         else plane.source
@@ -346,6 +358,8 @@ class Seeded:
     retraining: int = 0
     alarm: int = 0
     labelling: int = 0
+    study: int = 0
+    site_study: int = 0
     label_name: str = "labels1"  # of a connection and a schema
 
 
@@ -481,6 +495,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     observations_of(plane, project, numbers)
     monitors_of(plane, project, numbers)
     labellings_of(plane, project, version, numbers)
+    studies_of(plane, project, version, numbers)
     notices_of(plane, project, numbers)
     schedules_of(plane, project, numbers)
     devices_of(plane, project, numbers)
@@ -883,6 +898,43 @@ def labellings_of(plane: Seeded, project: Project, version: DatasetVersion, numb
     RemoteTask.objects.bulk_create(RemoteTask(group=group, task=row, number=row.number) for row in tasks)
     facts = {"group": group, "annotator": by, "marks": marks, "created_at": now, "updated_at": now}
     Annotation.objects.bulk_create(Annotation(task=row, remote_id=row.pk, remote_task=row.pk, **facts) for row in tasks)
+
+
+def studies_of(plane: Seeded, project: Project, version: DatasetVersion, numbers: range) -> None:
+    """Studies of either side; of the first ones as many sites, rounds and lines of the ledger."""
+    now = timezone.now()
+    with get_store().open_staging() as staging:
+        staging.write(b'{"spec.py": "pass"}')
+        digest, size = staging.publish()
+    code = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]
+    Holding.objects.get_or_create(project=project, artifact=code, defaults={"name": "code.json", "created_by": "x"})
+    columns = [{"name": name, "kind": "category", "categories": ["0", "1"]} for name in ("sex", "disease")]
+    spec = StudySpec(name="heart", schema=DataSchema(columns=columns, target="disease"), code_digest="0" * 64)
+    authority = create_authority("heart")
+    facts = {"project": project, "document": spec.to_document(), "code": code, "host": "127.0.0.1", "port": 8102}
+    facts |= {"authority_certificate": authority.certificate, "job_id": plane.job}
+    keys = {"authority_key": encrypt_key(authority.key), "server_certificate": "", "server_key": ""}
+    result = {"sites": {f"site{n}": {"metrics": {}} for n in numbers}}
+    made = Study.objects.bulk_create(
+        Study(name=f"heart{n}", digest=f"{n:064x}", result=result, created_by="engineer", **keys, **facts)
+        for n in numbers
+    )
+    plane.study = plane.study or made[0].pk
+    Site.objects.bulk_create(
+        Site(study_id=plane.study, name=f"site{n}", certificate="x", invited_by="engineer") for n in numbers
+    )
+    RoundResult.objects.bulk_create(RoundResult(study_id=plane.study, number=n, sites_count=2) for n in numbers)
+    key = generate_key().private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    keys = {"request": "", "key": "", "ledger_key": encrypt_key(key), "public_key": ""}
+    joined = SiteStudy.objects.bulk_create(
+        SiteStudy(name="heart", site="a", digest=f"{n:064x}", data=version, imported_by="engineer", **keys, **facts)
+        for n in numbers
+    )
+    plane.site_study = plane.site_study or joined[0].pk
+    facts = {"project": project, "site_study_id": plane.site_study, "document": {}, "kind": "update", "at": now}
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(entry_digest=f"{n:064x}", update_digest="0" * 64, round=n, size=1, **facts) for n in numbers
+    )
 
 
 def rollout_of(plane: Seeded, project: Project, variant: Variant, device: Device) -> None:

@@ -72,6 +72,20 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "labelling.publish": frozenset({ENGINEER}),  # besides dataset.add_version
     "labelling.train": frozenset({ENGINEER}),  # besides job.submit
     "labelling.ring": frozenset({WORKER}),  # a webhook that knows its secret
+    "federation.view": MEMBERS | {AUDITOR, WORKER},  # the auditor: what left the building is theirs to read
+    "federation.create_study": frozenset({ENGINEER}),
+    "federation.invite_site": frozenset({ENGINEER}),
+    "federation.enrol_site": frozenset({ENGINEER}),  # signs its certificate
+    "federation.remove_site": frozenset({ENGINEER}),
+    "federation.start_study": frozenset({ENGINEER}),  # besides job.submit
+    "federation.stop_study": frozenset({ENGINEER, APPROVER}),
+    "federation.register_result": frozenset({ENGINEER}),
+    "federation.import_study": frozenset({ENGINEER}),
+    "federation.bind_data": frozenset({ENGINEER}),
+    "federation.request_approval": frozenset({ENGINEER}),  # besides approval.request
+    "federation.join_study": frozenset({ENGINEER}),  # besides job.submit; with data: what was approved
+    "federation.leave_study": frozenset({ENGINEER, APPROVER}),  # at any time
+    "federation.record": frozenset({WORKER}),  # rounds, ledgers and ends, as its jobs report them
     "observation.view": MEMBERS | {WORKER},
     "observation.configure": frozenset({ENGINEER, DEVICE}),  # a device: its own source, which is made at need
     "observation.record": frozenset({ENGINEER, WORKER, DEVICE}),  # by a server or an agent, with a token of its own
@@ -313,6 +327,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "schedule.view",
             "observation.view",
             "labelling.view",
+            "federation.view",
             "endpoint.view",
             "device.view",
             "release.view",
@@ -356,6 +371,12 @@ SCOPES: dict[str, frozenset[str]] = {
             "labelling.set_gold",
             "labelling.set_bar",
             "labelling.publish",
+            "federation.create_study",
+            "federation.invite_site",
+            "federation.enrol_site",
+            "federation.remove_site",
+            "federation.import_study",
+            "federation.bind_data",
         }
     ),
     "observations:write": frozenset({"observation.record"}),  # for the token of a server or a device: nothing else
@@ -363,6 +384,10 @@ SCOPES: dict[str, frozenset[str]] = {
         {
             "observation.make_dataset",
             "labelling.train",
+            "federation.start_study",
+            "federation.stop_study",
+            "federation.join_study",
+            "federation.leave_study",
             "job.submit",
             "job.script",
             "job.cancel",
@@ -418,6 +443,8 @@ SCOPES: dict[str, frozenset[str]] = {
             "release.revoke",
             "evaluation_set.create",
             "gate.set",
+            "federation.register_result",
+            "federation.request_approval",
             "approval.request",
             "approval.answer",
             "approval.withdraw",

@@ -17,6 +17,8 @@ from apps.ml.endpoints.lists import ENDPOINTS
 from apps.ml.endpoints.models import Endpoint
 from apps.ml.experiments.lists import build_listing, build_metric_column
 from apps.ml.experiments.models import Metric, Run
+from apps.ml.federation.lists import LEDGER, STUDIES
+from apps.ml.federation.models import LedgerEntry, Study
 from apps.ml.labelling.lists import LABELLINGS
 from apps.ml.labelling.models import LabellingProject
 from apps.ml.observations.lists import SOURCES
@@ -47,6 +49,8 @@ RUNS = build_listing([], [build_metric_column("loss")])
 IN_A_PROJECT = (
     (ENDPOINTS, Endpoint),
     (LABELLINGS, LabellingProject),
+    (STUDIES, Study),
+    (LEDGER, LedgerEntry),
     (MONITORS, Monitor),
     (JOBS, Job),
     (PIPELINES, Pipeline),

@@ -65,6 +65,20 @@ IN_A_PROJECT = """
     labelling.publish                      -E- --- ---  data:write
     labelling.train                        -E- --- ---  jobs:write
     labelling.ring                         --- --- W--  -
+    federation.view                        VEA --U W--  read
+    federation.create_study                -E- --- ---  data:write
+    federation.invite_site                 -E- --- ---  data:write
+    federation.enrol_site                  -E- --- ---  data:write
+    federation.remove_site                 -E- --- ---  data:write
+    federation.start_study                 -E- --- ---  jobs:write
+    federation.stop_study                  -EA --- ---  jobs:write
+    federation.register_result             -E- --- ---  models:write
+    federation.import_study                -E- --- ---  data:write
+    federation.bind_data                   -E- --- ---  data:write
+    federation.request_approval            -E- --- ---  models:write
+    federation.join_study                  -E- --- ---  jobs:write
+    federation.leave_study                 -EA --- ---  jobs:write
+    federation.record                      --- --- W--  -
     observation.view                       VEA --- W--  read
     observation.configure                  -E- --- --- X-  data:write
     observation.record                     -E- --- W-- X-  observations:write
