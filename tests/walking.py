@@ -97,6 +97,7 @@ from apps.site.mirror.models import (
     PackageFile,
     PackageVersion,
 )
+from apps.site.snapshots.models import Snapshot, SnapshotOperation
 from deepseek.federated.spec import DataSchema, StudySpec
 from deepseek.signing.keys import generate_key
 
@@ -199,6 +200,8 @@ def address(route: str, plane: Seeded) -> str:
         if "notices/" in route
         else plane.probe
         if "probes/" in route
+        else plane.snapshot
+        if "snapshots/" in route
         else plane.webhook
         if "webhooks/" in route
         else plane.release
@@ -343,6 +346,7 @@ class Seeded:
     schedule: int = 0
     plane_schedule: int = 0
     probe: int = 0
+    snapshot: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
     node: str = "node-0"
@@ -685,6 +689,18 @@ def sweeps_of(plane: Seeded, project: Project, jobs: list[Job]) -> None:
         endpoint_of(plane, project, f"served-{job.pk}")
 
 
+def snapshots_of(plane: Seeded, numbers: range) -> None:
+    """Snapshots, each with a drill, and of the first one as many operations."""
+    facts = {"destination": "main", "name": "a" * 32, "requested_by": "sysadmin", "made_at": timezone.now()}
+    snapshots = Snapshot.objects.bulk_create(Snapshot(state="stored", **facts) for _ in numbers)
+    plane.snapshot = plane.snapshot or snapshots[0].pk
+    drill = {"destination": "main", "kind": "drill", "state": "succeeded", "requested_by": "sysadmin"}
+    drill |= {"result": {"rto_seconds": 3.5, "rpo_seconds": 60.0, "sealed": 9, "artifacts": 1, "job": "succeeded"}}
+    drill["ended_at"] = timezone.now()
+    SnapshotOperation.objects.bulk_create(SnapshotOperation(snapshot=each, **drill) for each in snapshots)
+    SnapshotOperation.objects.bulk_create(SnapshotOperation(snapshot_id=plane.snapshot, **drill) for _ in numbers)
+
+
 def isolation_of(node: Node, numbers: list[int]) -> None:
     """A version of the network policy and a report of the node for each number."""
     document = {"networks": ["10.0.0.0/24"], "names": [], "ports": [], "forwarded": False}
@@ -972,6 +988,7 @@ def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, a
     nodes = Node.objects.bulk_create(Node(name=f"node-{n}", heartbeat_at=timezone.now(), **NODE) for n in numbers)
     probes = Probe.objects.bulk_create(Probe(requested_by="sysadmin") for _n in numbers)
     plane.probe = plane.probe or probes[0].pk
+    snapshots_of(plane, numbers)
     NodeProbe.objects.bulk_create(NodeProbe(probe_id=plane.probe, node=node) for node in nodes)
     isolation_of(Node.objects.get(name="node-0"), [n + 1 for n in numbers])
     for number, artifact in zip(numbers, artifacts, strict=False):

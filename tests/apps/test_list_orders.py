@@ -43,6 +43,8 @@ from apps.site.isolation.lists import REPORTS
 from apps.site.isolation.models import ProbeReport
 from apps.site.mirror.lists import IMAGES, PACKAGES
 from apps.site.mirror.models import ImageTag, Package
+from apps.site.snapshots.lists import SNAPSHOTS
+from apps.site.snapshots.models import Snapshot
 
 pytestmark = pytest.mark.services
 RUNS = build_listing([], [build_metric_column("loss")])
@@ -70,6 +72,7 @@ LISTS = {
     "packages": (PACKAGES, lambda actor: Package.objects.visible_to(actor)),
     "people": (PEOPLE, lambda actor: User.objects.all()),
     "probe-reports": (REPORTS, lambda actor: ProbeReport.objects.all()),
+    "snapshots": (SNAPSHOTS, lambda actor: Snapshot.objects.all()),
     "tokens": (TOKENS, list_own_tokens),
 }
 ORDERS = [

@@ -55,7 +55,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
             },
         ),
         (PROMOTION_EVIDENCE, {"retraining"}),
-        (SCHEDULE_TARGETS, {"job", "pipeline", "probe"}),
+        (SCHEDULE_TARGETS, {"job", "pipeline", "probe", "restore_drill", "snapshot"}),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

@@ -57,6 +57,7 @@ def show_nodes(request: HttpRequest) -> HttpResponseBase:
         "over": over,
         "may_see_garbage": is_allowed(actor, "artifact.view_garbage"),
         "may_see_isolation": is_allowed(actor, "isolation.view"),
+        "may_see_snapshots": is_allowed(actor, "snapshot.view"),
     }
     return render(request, "nodes/list.html", context, status=table.status)
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
+from apps.platform.calendars.models import Schedule
+from apps.platform.calendars.states import ScheduleState
 from apps.site.snapshots.models import Snapshot, SnapshotOperation, SnapshotOperationQuerySet, SnapshotQuerySet
 from apps.site.snapshots.states import OPEN_STATES, OperationKind, OperationState, SnapshotState
 
@@ -63,3 +65,9 @@ def has_due_operation(actor: Actor) -> bool:
     """Whether an operation waits for a process. One query by the index of open ones."""
     policy.require(actor, "snapshot.run")
     return SnapshotOperation.objects.filter(state=OperationState.QUEUED).exists()
+
+
+def has_schedule(actor: Actor) -> bool:
+    """Whether a schedule that is active creates snapshots."""
+    policy.require(actor, "snapshot.view")
+    return Schedule.objects.filter(project=None, target="snapshot", state=ScheduleState.ACTIVE).exists()

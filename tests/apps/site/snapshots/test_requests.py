@@ -7,44 +7,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Conflict, Invalid, PlaneError, Refused, StaleState
 from apps.platform.audit.models import AuditRecord
 from apps.site.snapshots import queries, services
-from apps.site.snapshots.layout import Manifest
 from apps.site.snapshots.models import Snapshot, SnapshotOperation
+from tests.apps.site.snapshots.conftest import DISPATCHER, store_snapshot
 
 pytestmark = pytest.mark.django_db
-DISPATCHER = build_plane_actor(PlaneRole.DISPATCHER, host="test")
-MANIFEST = Manifest("2026-11-01T00:00:00+00:00", "sqlite", [], {"seq": 7}, 3, 30)
-
-
-@pytest.fixture(autouse=True)
-def destinations(settings):
-    settings.ENV = settings.ENV.model_copy(update={"snapshot_destinations": ["main=file:///nowhere", "vault=s3://b/p"]})
-
-
-@pytest.fixture
-def actor(actor_for, sysadmin):
-    return actor_for(sysadmin)
-
-
-def store(actor, **fields) -> Snapshot:
-    operation = services.request_snapshot(actor=actor, **fields)
-    operation = services.claim_operation(actor=DISPATCHER, pk=operation.pk)
-    services.record_stored(
-        actor=DISPATCHER,
-        snapshot=operation.snapshot,
-        name=f"{operation.pk:032x}",
-        repository_id="r" * 32,
-        manifest=MANIFEST,
-        total_bytes=99,
-        added_objects=2,
-        added_bytes=9,
-        seconds=1.5,
-    )
-    services.finish_operation(actor=DISPATCHER, operation=operation, result={"missing": 0})
-    return Snapshot.objects.get(pk=operation.snapshot_id)
 
 
 def list_actions() -> list[str]:
@@ -52,7 +21,7 @@ def list_actions() -> list[str]:
 
 
 def test_snapshot_is_queued_run_and_recorded(actor):
-    snapshot = store(actor)
+    snapshot = store_snapshot(actor)
     assert (snapshot.state, snapshot.destination, snapshot.artifacts, snapshot.audit_seq) == ("stored", "main", 3, 7)
     expected = ["snapshot.create", "snapshotoperation.running", "snapshot.stored", "snapshotoperation.succeeded"]
     assert [action for action in list_actions() if action.startswith("snapshot")] == expected
@@ -78,7 +47,7 @@ def test_unknown_destination_names_those_there_are(actor, settings):
 
 
 def test_roles(request, actor, actor_for):
-    snapshot = store(actor)
+    snapshot = store_snapshot(actor)
     calls = {
         "create": lambda actor: services.request_snapshot(actor=actor, destination="vault"),
         "verify": lambda actor: services.request_verification(actor=actor, snapshot=snapshot),
@@ -110,7 +79,7 @@ def test_what_is_not_stored_cannot_be_read(actor):
 
 
 def test_one_operation_writes_to_a_destination(actor):
-    snapshot = store(actor)
+    snapshot = store_snapshot(actor)
     first = services.request_snapshot(actor=actor)
     services.request_verification(actor=actor, snapshot=snapshot)
     assert services.claim_operation(actor=DISPATCHER).pk == first.pk
@@ -151,7 +120,7 @@ def test_failure_keeps_its_reason_and_no_stranger_text(actor):
 
 
 def test_verification_moves_the_state_and_back(actor):
-    snapshot = store(actor)
+    snapshot = store_snapshot(actor)
     services.record_verification(actor=DISPATCHER, snapshot=snapshot, damaged=["ab"])
     assert (snapshot.state, snapshot.damaged) == ("damaged", ["ab"])
     services.record_verification(actor=DISPATCHER, snapshot=snapshot, damaged=[])
@@ -162,7 +131,7 @@ def test_verification_moves_the_state_and_back(actor):
 
 
 def test_retention_keeps_the_newest_and_the_last_that_was_tried(actor):
-    snapshots = [store(actor) for _ in range(4)]
+    snapshots = [store_snapshot(actor) for _ in range(4)]
     drill = services.request_drill(actor=actor, snapshot=snapshots[0])
     drill = services.claim_operation(actor=DISPATCHER, pk=drill.pk)
     services.finish_operation(actor=DISPATCHER, operation=drill, result={"rto_seconds": 3.0, "rpo_seconds": 9.0})
@@ -178,7 +147,7 @@ def test_doctor_reads_snapshots_and_drills_that_passed(actor):
     from apps.platform.nodes.health.queries import describe_backup
 
     assert describe_backup() == {"made_at": None, "drilled_at": None}
-    snapshot = store(actor)
+    snapshot = store_snapshot(actor)
     services.record_drill(actor=actor, snapshot=snapshot, passed=False, figures={})
     assert describe_backup()["made_at"] is not None
     assert describe_backup()["drilled_at"] is None

@@ -1,0 +1,13 @@
+from django.urls import path
+
+from apps.site.snapshots import views
+
+app_name = "snapshots"
+urlpatterns = [
+    path("snapshots", views.show_snapshots, name="list"),
+    path("snapshots/new", views.create, name="create"),
+    path("snapshots/<int:pk>", views.show_snapshot, name="detail"),
+    path("snapshots/<int:pk>/verify", views.verify, name="verify"),
+    path("snapshots/<int:pk>/drill", views.drill, name="drill"),
+    path("snapshots/<int:pk>/remove", views.remove, name="remove"),
+]
