@@ -30,6 +30,7 @@ setup(
         "s3": requirements("requirements-s3.txt"),
         "collect": requirements("requirements-collect.txt"),
         "labelling": requirements("requirements-labelling.txt"),
+        "federation": requirements("requirements-federation.txt"),
         "language": requirements("requirements-language.txt"),
         "onnx": requirements("requirements-onnx.txt"),
         "pkcs11": requirements("requirements-pkcs11.txt"),

@@ -26,6 +26,7 @@ REQUIREMENTS = (
     "requirements-s3.txt",
     "requirements-collect.txt",
     "requirements-labelling.txt",
+    "requirements-federation.txt",
     "requirements-language.txt",
     "requirements-onnx.txt",
     "requirements-pkcs11.txt",

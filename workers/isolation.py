@@ -80,7 +80,13 @@ class Isolation:
         """The values of a kind's `network` that this node can enforce."""
         if self.way == "none":
             return []
-        return [Network.NONE, Network.PLANE, Network.HOSTS, *([] if self.missing_for_peers else [Network.PEERS])]
+        return [
+            Network.NONE,
+            Network.PLANE,
+            Network.HOSTS,
+            Network.STUDY,
+            *([] if self.missing_for_peers else [Network.PEERS]),
+        ]
 
     @property
     def missing(self) -> list[str]:

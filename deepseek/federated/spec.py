@@ -126,8 +126,7 @@ class DataSchema(BaseModel):
 
 
 class ModelFamily(BaseModel):
-    """The model that the sites train. Batch normalization is not offered: it mixes rows, and so breaks the privacy
-    accounting and leaks the statistics of a site."""
+    """The model that the sites train."""
 
     model_config = STRICT
 
@@ -135,6 +134,7 @@ class ModelFamily(BaseModel):
     hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (), max_length=8, title="Hidden layers", description="Of an MLP: the units of each hidden layer."
     )
+    # Not batch normalization: it mixes rows, which breaks the privacy accounting, and leaks the statistics of a site.
     normalization: Literal["none", "group"] = Field(
         "none", title="Normalization", description="Of an MLP: none, or GroupNorm after each hidden layer."
     )
@@ -427,7 +427,7 @@ class FederationSiteSpec(BaseModel):
         return site
 
 
-EntryKind = Literal["join", "update", "evaluation", "refused"]
+EntryKind = Literal["join", "update", "evaluation", "leave", "refused"]
 
 
 class LedgerEntry(BaseModel):

@@ -19,6 +19,7 @@ CODE_FIRST = (
     "SigningError",
     "SnapshotError",
     "CsvError",
+    "FederationError",
     "build_csv_error",
     "build_error",
     "build_job_error",

@@ -233,9 +233,10 @@ def test_node_that_must_isolate_and_cannot_takes_no_jobs(settings):
     }
 
 
-def test_only_collections_and_scripts_leave_their_sandbox():
+def test_only_collections_scripts_and_studies_leave_their_sandbox():
     networks = {kind: entry.network for kind, entry in KINDS.items() if entry.network != "none"}
-    assert networks == {"collect": "hosts", "script": "plane"}
+    studies = dict.fromkeys(("federation_server", "federation_site"), "study")
+    assert networks == {"collect": "hosts", "script": "plane"} | studies
 
 
 @pytest.mark.django_db

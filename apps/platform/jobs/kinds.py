@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from pydantic import BaseModel
 
 from apps.platform.jobs.collection_hosts import check_hosts
-from apps.platform.nodes.extras import COLLECT, LANGUAGE, SCRIPTS
+from apps.platform.nodes.extras import COLLECT, FEDERATION, LANGUAGE, SCRIPTS
 from apps.platform.nodes.labels import split_labels
 from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec
@@ -25,6 +25,7 @@ from deepseek.diff.spec import DiffSpec
 from deepseek.entities.spec import EntitiesSpec
 from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
 from deepseek.export.spec import ExportSpec
+from deepseek.federated.spec import FederationServerSpec, FederationSiteSpec
 from deepseek.health.spec import HealthSamplesSpec
 from deepseek.images.spec import IMAGES, WEIGHTS, ImageSpec
 from deepseek.language.spec import BASE, LanguageSpec, MergeSpec
@@ -39,6 +40,7 @@ from deepseek.sweep.spec import SweepAskSpec
 from deepseek.train.spec import TrainSpec
 
 GiB = 2**30
+STUDY_SECONDS = 30 * 86_400  # of a federated study: its rounds wait for people and machines elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ class Network(StrEnum):
     NONE = "none"  # a loopback of its own
     PLANE = "plane"  # the plane's web process
     HOSTS = "hosts"  # those that both the operator and the spec allow
+    STUDY = "study"  # the server of its federated study, or the sites that connect to it
     PEERS = "peers"  # the other nodes of the same job
 
 
@@ -341,6 +344,34 @@ KINDS: dict[str, JobKind] = {
         user_code=True,
         tracked=True,
         tunable=True,
+    ),
+    "federation_server": JobKind(
+        label=_("Coordinate a federated study"),
+        doc=_("Sends the global weights to the sites of a study, and combines their updates round by round."),
+        spec=FederationServerSpec,
+        queue="cpu",
+        network=Network.STUDY,
+        optional_inputs=("weights",),
+        outputs=("model", "federation"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=FEDERATION),
+        time_limit_seconds=STUDY_SECONDS,
+        max_attempts=20,
+        internal=True,
+    ),
+    "federation_site": JobKind(
+        label=_("Take part in a federated study"),
+        doc=_(
+            "Trains the global model on the rows of this site, and sends updates within the egress rule of the study."
+        ),
+        spec=FederationSiteSpec,
+        queue="cpu",
+        network=Network.STUDY,
+        inputs=("table",),
+        outputs=("ledger", "model", "evaluation"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=FEDERATION),
+        time_limit_seconds=STUDY_SECONDS,
+        max_attempts=20,
+        internal=True,
     ),
     "sweep_ask": JobKind(
         label=_("Choose the next trials"),

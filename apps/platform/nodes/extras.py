@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 COLLECT, BROWSER, SCRIPTS, LANGUAGE, ONNX = "collect", "collect-browser", "scripts", "language", "onnx"
+FEDERATION = "federation"
 SERVING = "serving"  # offers to serve models
 GANG = "gang"  # may take part in jobs over several nodes; the worker finds it out (workers/isolation.py)
 ENGINE_PATH = "/usr/local/bin:/usr/bin:/bin"  # of the process that will run them, whatever the worker's is
@@ -17,6 +18,7 @@ MISSING = {
     COLLECT: "pip install 'deepseek-offline[collect]', and COLLECT_HOSTS in the worker's environment",
     BROWSER: "the packages chromium and chromium-driver beside deepseek-offline[collect]",
     LANGUAGE: "pip install 'deepseek-offline[language]'",
+    FEDERATION: "pip install 'deepseek-offline[federation]'",
     ONNX: "pip install 'deepseek-offline[onnx]'",
     SERVING: "pip install fastapi uvicorn, and ENDPOINT_PORTS in the worker's environment",
     GANG: "root's rights, iproute2 and nftables",
@@ -50,6 +52,8 @@ def detect_extras(
         extras.append(LANGUAGE)
     if find_spec("onnx") and find_spec("onnxscript") and find_spec("onnxruntime"):
         extras.append(ONNX)
+    if find_spec("nvflare") and find_spec("opacus"):
+        extras.append(FEDERATION)
     if collect_hosts and find_spec("scrapy") and find_spec("selenium"):
         extras.append(COLLECT)
         if any(is_executable(name) for name in CHROMIUM) and is_executable("chromedriver"):

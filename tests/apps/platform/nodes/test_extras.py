@@ -10,10 +10,10 @@ from apps.platform.nodes.services import register_node
 @pytest.mark.parametrize(
     ("installed", "programs", "hosts", "found"),
     [
-        (True, True, ["a"], ["collect", "collect-browser", "language", "onnx"]),
-        (True, False, ["a"], ["collect", "language", "onnx"]),
+        (True, True, ["a"], ["collect", "collect-browser", "federation", "language", "onnx"]),
+        (True, False, ["a"], ["collect", "federation", "language", "onnx"]),
         (False, True, ["a"], []),
-        (True, True, [], ["language", "onnx"]),
+        (True, True, [], ["federation", "language", "onnx"]),
     ],
 )
 def test_what_is_there_is_found(monkeypatch, installed, programs, hosts, found):

@@ -1,0 +1,272 @@
+"""Where a study stands, and what each site is told when it asks: shared by the server's threads and its controller."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from deepseek.federated.errors import FederationError
+from deepseek.federated.inspection import RoundTerms, Update, inspect_update, open_message
+from deepseek.federated.spec import FederationServerSpec, FederationSite, LedgerEntry, StudySpec, compute_study_digest
+from deepseek.federated.wire import encode_message, parse_object
+from deepseek.job import Report
+from deepseek.messages import N_
+
+POLL_SECONDS = 0.5
+MAX_REFUSALS = 1000
+"""That are noted of a site; whoever sends more fills no memory."""
+Phase = Literal["joining", "round", "waiting", "evaluation", "done"]
+
+
+@dataclass
+class SiteStatus:
+    """What the server knows of one site."""
+
+    site: FederationSite
+    joined: bool = False
+    connected: bool = False
+    left: str = ""
+    updates: int = 0
+    epsilon: float | None = None
+    evaluation: dict[str, Any] | None = None
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Board:
+    """One study's state. Every method may be called from any thread."""
+
+    def __init__(self, spec: FederationServerSpec, report: Report) -> None:
+        self.spec, self.study = spec, spec.study
+        self.digest = compute_study_digest(spec.study)
+        self._report = report
+        self._changed = threading.Condition()
+        self._sites = {site.name: SiteStatus(site) for site in spec.sites}
+        self._phase: Phase = "joining"
+        self._terms: RoundTerms | None = None
+        self._global = (0, "", b"")
+        self._updates: dict[str, Update] = {}
+        self._answered: dict[str, str] = {}  # site -> digest of what it sent in this round, accepted or not
+        self._seen: set[str] = set()
+
+    # -- sites ----------------------------------------------------------------------------------------------------
+    def join(self, name: str, data: bytes) -> bytes:
+        """A site takes part from now on."""
+        with self._changed:
+            status = self._sites.get(name)
+            if status is None:
+                return refuse("site_unknown")
+            try:
+                _, payload = self._open(status, data, "join")
+                require_same_code(parse_object(payload), self.study)
+            except FederationError as error:
+                return self._refuse(status, error)
+            if not status.joined:
+                self._report.log(f"{name} has joined")
+            status.joined, status.connected, status.left = True, True, ""
+            self._changed.notify_all()
+            return encode_message({"status": "accepted"})
+
+    def poll(self, name: str, data: bytes) -> bytes:
+        """What the site is to do next."""
+        with self._changed:
+            status = self._sites.get(name)
+            if status is None or not status.joined:
+                return encode_message({"status": "join"})
+            status.connected = True
+            round, digest, weights = self._global
+            if self._phase == "round" and name not in self._answered:
+                return encode_message({"status": "train", "round": round, "digest": digest}, weights)
+            if self._phase == "evaluation" and status.evaluation is None:
+                return encode_message({"status": "evaluate", "round": round, "digest": digest}, weights)
+            if self._phase == "done":
+                return encode_message({"status": "done"})
+            return encode_message({"status": "wait", "seconds": POLL_SECONDS})
+
+    def submit(self, name: str, data: bytes) -> bytes:
+        """A site's update of the round. The same one again is accepted again: the reply may have been lost."""
+        with self._changed:
+            status, terms = self._sites.get(name), self._terms
+            if status is None or not status.joined:
+                return encode_message({"status": "join"})
+            try:
+                entry, payload = self._open(status, data, "update")
+                if self._answered.get(name) == entry.digest and name in self._updates:
+                    return encode_message({"status": "accepted"})
+                if self._phase != "round" or terms is None or name in self._answered or entry.digest in self._seen:
+                    return self._refuse(status, build_late_error(entry))
+                if entry.round == terms.round:
+                    self._answered[name] = entry.digest
+                update = inspect_update(entry, payload, terms)
+            except FederationError as error:
+                return self._refuse(status, error)
+            self._seen.add(entry.digest)
+            self._updates[name] = update
+            status.updates, status.epsilon, status.connected = status.updates + 1, update.epsilon, True
+            self._changed.notify_all()
+            return encode_message({"status": "accepted"})
+
+    def evaluate(self, name: str, data: bytes) -> bytes:
+        """The quality that a site has measured, or that it leaves: of both it sends a JSON object."""
+        with self._changed:
+            status = self._sites.get(name)
+            if status is None or not status.joined:
+                return encode_message({"status": "join"})
+            try:
+                _, payload = self._open(status, data, "evaluation")
+                status.evaluation = parse_object(payload)
+            except FederationError as error:
+                return self._refuse(status, error)
+            self._changed.notify_all()
+            return encode_message({"status": "accepted"})
+
+    def leave(self, name: str, data: bytes) -> bytes:
+        """A site takes no further part."""
+        with self._changed:
+            status = self._sites.get(name)
+            if status is None:
+                return refuse("site_unknown")
+            try:
+                _, payload = self._open(status, data, "leave")
+                status.left = str(parse_object(payload).get("reason", ""))[:100] or "left"
+            except FederationError as error:
+                return self._refuse(status, error)
+            self._report.log(f"{name} has left: {status.left}", level="warning")
+            self._changed.notify_all()
+            return encode_message({"status": "accepted"})
+
+    def disconnect(self, name: str) -> None:
+        """The site's connection is gone; it may come back."""
+        with self._changed:
+            status = self._sites.get(name)
+            if status is not None and status.connected:
+                status.connected = False
+                self._changed.notify_all()
+
+    # -- the controller -------------------------------------------------------------------------------------------
+    def await_sites(self, *, seconds: float, all_seconds: float) -> None:
+        """Wait until every site has joined, or after `all_seconds` enough of them. Raises FederationError
+        ``too_few_sites`` after `seconds`."""
+        started = time.monotonic()
+        with self._changed:
+            while True:
+                present, waited = len(self.list_active()), time.monotonic() - started
+                if present == len(self._sites):
+                    return
+                if present >= self.study.minimum_sites and waited >= all_seconds:
+                    return
+                if waited >= seconds:
+                    raise build_too_few_error(present, self.study.minimum_sites)
+                self._changed.wait(min(0.2, seconds))
+
+    def open_round(self, terms: RoundTerms, weights: bytes) -> None:
+        with self._changed:
+            self._updates, self._answered = {}, {}
+            self._terms, self._global, self._phase = terms, (terms.round, terms.base_digest, weights), "round"
+
+    def close_round(self, *, started: float, patience: float) -> dict[str, Update] | None:
+        """The updates of the round by site, in the order of the names; None while it goes on.
+
+        It is over when each connected site has answered, or its time is up; with fewer updates than the study needs it
+        goes on until `patience` is over too. Raises FederationError ``too_few_sites`` then.
+        """
+        with self._changed:
+            waited = time.monotonic() - started
+            outstanding = [name for name in self.list_active() if name not in self._answered]
+            is_enough = len(self._updates) >= self.study.minimum_sites
+            if not (is_enough and (not outstanding or waited >= self.spec.round_seconds)):
+                if waited >= self.spec.round_seconds + patience:
+                    raise build_too_few_error(len(self._updates), self.study.minimum_sites)
+                self._changed.wait(0.05)
+                return None
+            self._phase, self._terms = "waiting", None
+            return {name: self._updates[name] for name in sorted(self._updates)}
+
+    def open_evaluation(self, round: int, digest: str, weights: bytes) -> None:
+        with self._changed:
+            self._global, self._phase = (round, digest, weights), "evaluation"
+
+    def await_evaluations(self, seconds: float) -> None:
+        """Wait for the figures of the sites that are connected, for so long at most; then the study is done."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while time.monotonic() < deadline and any(
+                self._sites[name].evaluation is None for name in self.list_active()
+            ):
+                self._changed.wait(0.2)
+            self._phase = "done"
+
+    def linger(self) -> None:
+        """Let sites that are connected hear that the study is done."""
+        time.sleep(2 * POLL_SECONDS)
+
+    def list_active(self) -> list[str]:
+        """Sites that have joined, are connected and have not left."""
+        return [name for name, status in self._sites.items() if status.joined and status.connected and not status.left]
+
+    def get_sites(self) -> Mapping[str, SiteStatus]:
+        return self._sites
+
+    def take_refusals(self, round: int) -> list[dict[str, Any]]:
+        """What was refused during a round: site and code."""
+        with self._changed:
+            return [
+                {"site": name, "code": refusal["code"]}
+                for name, status in sorted(self._sites.items())
+                for refusal in status.refusals
+                if refusal["round"] == round
+            ]
+
+    def _open(self, status: SiteStatus, data: bytes, kind: Any) -> tuple[LedgerEntry, bytes]:
+        return open_message(data, status.site, study=self.study, study_digest=self.digest, kind=kind)
+
+    def _refuse(self, status: SiteStatus, error: FederationError) -> bytes:
+        self._report.log(f"refused {status.site.name}: {error} ({error.value}; {error.limit})", level="warning")
+        if len(status.refusals) < MAX_REFUSALS:
+            status.refusals.append({"round": self._global[0], "code": error.code})
+        self._changed.notify_all()
+        return refuse(error.code, str(error))
+
+
+def refuse(code: str, reason: str = "") -> bytes:
+    return encode_message({"status": "refused", "code": code, "reason": reason[:500]})
+
+
+def require_same_code(document: Mapping[str, Any], study: StudySpec) -> None:
+    """Raise FederationError ``code_mismatch`` for a site that runs other code than the study's."""
+    if document.get("code") != study.code_digest:
+        raise FederationError(
+            "code_mismatch",
+            N_("The code of the site is not the code of the study."),
+            field="/study/code_digest",
+            value=str(document.get("code"))[:64],
+            limit=study.code_digest,
+            hint=N_("Install the release that the study was made with."),
+        )
+
+
+def build_late_error(entry: LedgerEntry) -> FederationError:
+    return FederationError(
+        "update_replayed",
+        N_("The update of round {round} comes too late, or a second time."),
+        field="update",
+        value=f"round {entry.round}",
+        limit="one update in the round that is open",
+        hint=N_("It does not count. The site goes on with the next round."),
+        round=entry.round,
+    )
+
+
+def build_too_few_error(present: int, minimum: int) -> FederationError:
+    return FederationError(
+        "too_few_sites",
+        N_("Only {count} sites take part; the study needs {minimum}."),
+        field="/study/minimum_sites",
+        value=str(present),
+        limit=minimum,
+        hint=N_("The study goes on from its last round when the job is run again, once the sites are back."),
+        count=present,
+        minimum=minimum,
+    )

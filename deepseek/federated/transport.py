@@ -1,0 +1,171 @@
+"""The network of a study: NVFlare's cellnet over gRPC with mutual TLS, narrowed to what a study needs.
+
+Every connection is opened by a site; the server only answers. NVFlare checks that the name that a peer claims is that
+of its certificate. A cell of ours takes nothing else than bytes that the peer itself has sent to it: nothing is passed
+on between sites, no further connections are opened, and no payload reaches NVFlare's object serializer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nvflare.fuel.f3.cellnet.core_cell import CoreCell, Message, MessageHeaderKey
+from nvflare.fuel.f3.cellnet.defs import CellChannel, CellChannelTopic, Encoding, ReturnCode
+from nvflare.fuel.f3.cellnet.utils import make_reply
+from nvflare.fuel.f3.comm_config import CommConfigurator
+from nvflare.fuel.f3.connection import Connection
+from nvflare.fuel.f3.endpoint import Endpoint
+from nvflare.fuel.utils.config_service import ConfigService
+
+from deepseek.federated.credentials import CA_CERTIFICATE, check_home
+from deepseek.federated.errors import FederationError
+from deepseek.federated.spec import SERVER_NAME, StudySpec
+from deepseek.federated.wire import MAX_HEADER_BYTES
+from deepseek.messages import N_
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "study"
+REQUEST_SECONDS = 30.0
+PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
+WORKERS = 128  # threads of the server, one a connection
+PLAIN = (None, Encoding.BYTES, Encoding.NONE)
+Handler = Callable[[str, bytes], bytes]
+"""handler(site, request) -> reply."""
+
+
+class StudyCell(CoreCell):  # type: ignore[misc]
+    """A cell that takes only plain messages of this study from the peer that sent them."""
+
+    max_bytes = 0
+
+    def process_message(self, endpoint: Endpoint, connection: Connection, app_id: int, message: Message) -> None:
+        reason = self.find_refusal(endpoint, message)
+        if reason:
+            log.warning("a message from %s is dropped: %s", endpoint.name, reason)
+            return
+        super().process_message(endpoint, connection, app_id, message)
+
+    def find_refusal(self, endpoint: Endpoint, message: Message) -> str:
+        """Why the message is dropped, or an empty text."""
+        header = message.get_header
+        names = {endpoint.name, header(MessageHeaderKey.ORIGIN), header(MessageHeaderKey.FROM_CELL)}
+        if len(names) != 1:
+            return "it was sent by another cell"
+        if header(MessageHeaderKey.DESTINATION) != self.get_fqcn():
+            return "it is for another cell"
+        if header(MessageHeaderKey.PAYLOAD_ENCODING) not in PLAIN or header(MessageHeaderKey.SECURE):
+            return "its payload is not plain bytes"
+        if header(MessageHeaderKey.CONN_URL):
+            return "it offers another connection"
+        topic = (header(MessageHeaderKey.CHANNEL), header(MessageHeaderKey.TOPIC))
+        if topic[0] != CHANNEL and topic != (CellChannel.CELLNET, CellChannelTopic.Bye):
+            return "it is on another channel"
+        size = len(message.payload) if message.payload is not None else 0
+        return "it is too large" if size > self.max_bytes else ""
+
+
+def configure_nvflare(folder: Path, *, study: StudySpec, proxy: str = "") -> None:
+    """Tell NVFlare how to connect, by its own configuration file in `folder`; once a process.
+
+    The server's certificate is of the study's own authority and names the server, so sites check that name and not the
+    address. Proxies of the environment do not count.
+    """
+    options: list[list[Any]] = [
+        ["grpc.ssl_target_name_override", SERVER_NAME],
+        ["grpc.enable_http_proxy", 1 if proxy else 0],
+        ["grpc.max_send_message_length", compute_max_bytes(study) + MAX_HEADER_BYTES],
+        ["grpc.max_receive_message_length", compute_max_bytes(study) + MAX_HEADER_BYTES],
+        ["grpc.keepalive_time_ms", 30_000],
+        ["grpc.keepalive_timeout_ms", 10_000],
+        ["grpc.http2.max_pings_without_data", 0],
+        ["grpc.so_reuseport", 0],
+    ]
+    if proxy:
+        options.append(["grpc.http_proxy", f"http://{proxy}"])
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"allow_adhoc_conns": False, "use_aio_grpc": False, "grpc": {"max_workers": WORKERS, "options": options}}
+    (folder / "comm_config.json").write_text(json.dumps(config))
+    ConfigService.reset()
+    ConfigService.initialize(section_files={}, config_path=[str(folder)])
+    CommConfigurator.reset()
+
+
+def compute_max_bytes(study: StudySpec) -> int:
+    """Of one message with its headers."""
+    return study.update_bytes + 2 * MAX_HEADER_BYTES
+
+
+def open_server_cell(home: Path, address: str, *, study: StudySpec, handlers: dict[str, Handler]) -> StudyCell:
+    """Listen on `address` and answer the topics of `handlers`. Raises FederationError ``address_in_use``."""
+    check_home(home, "server")
+    credentials = {
+        "ca_cert": str(home / CA_CERTIFICATE),
+        "server_cert": str(home / "server.pem"),
+        "server_key": str(home / "server.key"),
+    }
+    cell = StudyCell(fqcn=SERVER_NAME, root_url=f"grpcs://{address}", secure=True, credentials=credentials)
+    cell.max_bytes = compute_max_bytes(study)
+    for topic, handler in handlers.items():
+        cell.register_request_cb(channel=CHANNEL, topic=topic, cb=answer, handler=handler)
+    cell.start()
+    return cell
+
+
+def answer(message: Message, handler: Handler) -> Message:
+    """NVFlare's callback: the reply of the handler to a request."""
+    site = str(message.get_header(MessageHeaderKey.ORIGIN))
+    try:
+        return make_reply(ReturnCode.OK, body=handler(site, bytes(message.payload or b"")))
+    except Exception:  # the server goes on whatever one site sends
+        log.exception("a request of %s failed", site)
+        return make_reply(ReturnCode.PROCESS_EXCEPTION)
+
+
+class SiteConnection:
+    """A site's connection to the server: it asks, and goes on asking while the server is away."""
+
+    def __init__(self, home: Path, server: str, *, site: str, study: StudySpec, patience: float) -> None:
+        check_home(home, "site")
+        credentials = {
+            "ca_cert": str(home / CA_CERTIFICATE),
+            "client_cert": str(home / "site.pem"),
+            "client_key": str(home / "site.key"),
+        }
+        self.patience = patience
+        self._cell = StudyCell(fqcn=site, root_url=f"grpcs://{server}", secure=True, credentials=credentials)
+        self._cell.max_bytes = compute_max_bytes(study)
+        self._cell.start()
+
+    def request(self, topic: str, payload: bytes) -> bytes:
+        """The server's reply. Raises FederationError ``server_unreachable`` once it has been away for `patience`."""
+        deadline, pause = time.monotonic() + self.patience, PAUSE_SECONDS
+        while True:
+            if self._cell.is_backbone_ready():
+                message = Message({}, payload)
+                reply = self._cell.send_request(CHANNEL, topic, SERVER_NAME, message, timeout=REQUEST_SECONDS)
+                if reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.OK:
+                    return bytes(reply.payload or b"")
+                pause = min(2 * pause, MAX_PAUSE_SECONDS)
+            if time.monotonic() > deadline:
+                raise build_unreachable_error(self.patience)
+            time.sleep(pause)
+
+    def close(self) -> None:
+        self._cell.stop()
+
+
+def build_unreachable_error(seconds: float) -> FederationError:
+    return FederationError(
+        "server_unreachable",
+        N_("The server of the study has not answered for {seconds} seconds."),
+        field="/server",
+        limit="an answer over mutual TLS",
+        hint=N_("Check the address, the proxy, the firewall, and that both certificates are of this study."),
+        seconds=round(seconds),
+    )

@@ -1,0 +1,200 @@
+"""The rounds of a study: what is aggregated, who may miss one, what is refused, and how it ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deepseek.federated import board as boards
+from deepseek.federated.code import compute_study_code_digest
+from deepseek.federated.errors import FederationError
+from deepseek.federated.ledger import read_ledger
+from deepseek.federated.network import initialize_weights
+from deepseek.federated.wire import decode_message, encode_message, encode_weights
+from tests.deepseek.federated.federation import Federation
+
+
+@pytest.fixture(autouse=True)
+def _poll_often(monkeypatch):
+    monkeypatch.setattr(boards, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def federate(build_study, tmp_path):
+    """federate(limits, **changes of the study) -> a Federation of three sites."""
+
+    def build(limits=None, sites=("north", "south", "west"), **changes):
+        study = build_study(**({"rounds": 3, "code_digest": compute_study_code_digest()} | changes))
+        return Federation(study, tmp_path, sites, **(limits or {}))
+
+    return build
+
+
+def start_all(federation, **options):
+    return [federation.start_site(site, **options) for site in federation.signers]
+
+
+def test_sites_train_one_model_and_measure_it(federate):
+    federation = federate(learning_rate=1.0)
+    start_all(federation)
+    weights = federation.run()
+    assert federation.errors == {}
+    assert [len(each["sites"]) for each in federation.state.history] == [3, 3, 3]
+    assert not np.allclose(weights["0.weight"], initialize_weights(federation.study)["0.weight"])
+    for site, status in federation.board.get_sites().items():
+        assert status.evaluation["federated"]["value"] > 0.9
+        kinds = [entry.kind for entry in read_ledger((federation.folder / site / "ledger.jsonl").read_bytes())]
+        assert kinds == ["join", "update", "update", "update", "evaluation"]
+
+
+def test_the_same_updates_come_to_the_same_weights(federate, tmp_path):
+    first = federate()
+    start_all(first)
+    again = Federation(first.study, tmp_path / "again")
+    start_all(again)
+    assert encode_weights(first.run(), {}) == encode_weights(again.run(), {})
+
+
+def poison(scale):
+    """A tamper that signs other weights: what a site does that is not ours."""
+
+    def change(federation, site):
+        part = federation.parts[site]
+
+        def tamper(topic, payload):
+            if topic != "update":
+                return payload
+            header, body = decode_message(payload, max_bytes=10**6)
+            from safetensors.numpy import load
+
+            from deepseek.federated.inspection import read_payload_metadata
+            from deepseek.federated.ledger_verifier import encode_signed_part
+            from deepseek.federated.wire import compute_digest
+            from deepseek.signing.documents import encode_base64
+
+            weights = scale({name: value.copy() for name, value in load(body).items()})
+            body = encode_weights(weights, read_payload_metadata(body))
+            entry = header["entry"] | {"digest": compute_digest(body), "bytes": len(body)}
+            signature = federation.signers[site].sign(encode_signed_part(entry))
+            return encode_message({"entry": entry | {"signature": encode_base64(signature)}}, body)
+
+        part.connection.tamper = tamper
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda weights: {name: value * np.nan for name, value in weights.items()}, "update_not_finite"),
+        (lambda weights: {name: value + 1e4 for name, value in weights.items()}, "update_poisoned"),
+        (lambda weights: {"other": np.zeros(3, np.float32)}, "update_foreign"),
+        (lambda weights: {name: value.astype(np.float64) for name, value in weights.items()}, "update_foreign"),
+    ],
+)
+def test_a_bad_update_is_refused_and_the_others_go_on(federate, change, code):
+    federation = federate(rounds=1)
+    for site in ("north", "south"):
+        federation.start_site(site)
+    start = federation.build_part
+    federation.build_part = lambda site, **options: (start(site, **options), poison(change)(federation, site))[0]
+    federation.start_site("west")
+    weights = federation.run()
+    assert federation.state.history[0]["sites"] == ["north", "south"]
+    assert federation.state.history[0]["refused"] == [{"site": "west", "code": code}]
+    assert np.isfinite(weights["0.weight"]).all()
+
+
+def test_a_trimmed_mean_bounds_a_poisoned_site(federate, tmp_path):
+    """The poisoned update is within the allowed norm; a mean follows it, a trimmed mean does not."""
+    moved = {}
+    for aggregation, trim in (("mean", 0.0), ("trimmed_mean", 0.26)):
+        sites = ("north", "south", "west", "east")
+        federation = federate(None, sites, rounds=1, aggregation=aggregation, trim=trim, minimum_sites=4)
+        federation.folder = tmp_path / aggregation
+        for site in sites[:3]:
+            federation.start_site(site)
+        start = federation.build_part
+        wreck = poison(lambda weights: {name: value + 20 for name, value in weights.items()})
+        federation.build_part = lambda site, s=start, f=federation, w=wreck: (s(site), w(f, site))[0]
+        federation.start_site("east")
+        moved[aggregation] = float(np.abs(federation.run(evaluate=False)["0.weight"]).max())
+    assert moved["mean"] > 4 > 2 > moved["trimmed_mean"]
+
+
+def replay(board, connection, site):
+    """What the board says to the first update of the site, sent once more."""
+    payload = next(payload for topic, payload in connection.sent if topic == "update")
+    return decode_message(board.submit(site, payload), max_bytes=10**6)[0]
+
+
+def test_what_is_replayed_unsigned_or_of_a_stranger_is_refused(federate):
+    federation = federate()
+    start_all(federation)
+    federation.run()
+    board, connection = federation.board, federation.connections["north"]
+    assert replay(board, connection, "north")["code"] == "update_replayed"
+    assert replay(board, connection, "south")["code"] == "message_unsigned"
+    for garbage in (b"", b"\xff" * 100, encode_message({}), encode_message({"entry": {"study": 1}}, b"x")):
+        assert decode_message(board.submit("north", garbage), max_bytes=100)[0]["code"] == "message_malformed"
+        assert decode_message(board.join("north", garbage), max_bytes=100)[0]["status"] == "refused"
+    assert decode_message(board.join("nobody", b""), max_bytes=100)[0]["code"] == "site_unknown"
+
+
+def test_a_site_that_is_away_misses_a_round_and_comes_back(federate):
+    federation = federate({"round_seconds": 0.3}, rounds=4)
+    start_all(federation)
+    connection = federation.connections["west"]
+    connection.tamper = lambda topic, payload: (_ for _ in ()).throw(ConnectionError) if topic == "update" else payload
+    thread = None
+    save = federation.board.take_refusals
+
+    def come_back(round):
+        nonlocal thread
+        if round == 2 and thread is None:
+            thread = federation.start_site("west")
+            federation.board.await_sites(seconds=10, all_seconds=10)
+        return save(round)
+
+    federation.board.take_refusals = come_back
+    federation.run()
+    assert isinstance(federation.errors["west"], ConnectionError)
+    took_part = [each["sites"] for each in federation.state.history]
+    assert took_part[0] == ["north", "south"]
+    assert took_part[-1] == ["north", "south", "west"]
+
+
+def test_too_few_sites_end_the_study(federate):
+    federation = federate({"join_seconds": 0.2})
+    federation.start_site("north")
+    with pytest.raises(FederationError) as caught:
+        federation.board.await_sites(seconds=0.5, all_seconds=0.1)
+    assert caught.value.code == "too_few_sites"
+    federation.board.await_evaluations(0)
+    federation.wait()
+
+
+def test_a_server_that_goes_on_gets_the_same_update_again(federate):
+    """Killed after the updates came and before the round was kept: each site sends what is in its ledger already."""
+    federation = federate(rounds=1)
+    start_all(federation)
+    weights = federation.run(evaluate=False)
+    again = federation.start_again()
+    start_all(again, rows=70)  # other rows now: what was sent is sent again, not trained again
+    assert encode_weights(again.run(), {}) == encode_weights(weights, {})
+    assert [entry.kind for entry in again.parts["north"].ledger.entries].count("update") == 1
+
+
+def test_a_server_that_asks_again_from_other_weights_gets_nothing(federate):
+    federation = federate(rounds=1)
+    start_all(federation)
+    federation.run()
+    again = federation.start_again(join_seconds=0.1, round_seconds=0.1)
+    again.state.weights = {name: value + 1 for name, value in again.state.weights.items()}
+    start_all(again)
+    with pytest.raises(FederationError):
+        again.run()
+    again.wait()
+    assert {error.code for error in again.errors.values()} == {"round_repeated"}
+    kinds = [(entry.kind, entry.reason) for entry in again.parts["north"].ledger.entries]
+    assert ("refused", "round_repeated") in kinds
