@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Compiled models are linked by the machine's C compiler; where there is none, by the one in this package.
 LINKER := $(if $(shell command -v g++ || command -v gcc || command -v cc || command -v clang),,ziglang)
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Python compiles what is imported; what never is, most of some packages, costs a minute of an installation.
+PIP    := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
 
 # Where the stock MLflow client and server stand, that tests/mlflow and benchmarks/tracking.py run.
 MLFLOW_ENV ?= .mlflow
