@@ -88,7 +88,15 @@ $(LABELLING_ENV)/.made: deploy/label-studio.txt | $(BIN)/python
 	@echo 'Installing Label Studio into $(LABELLING_ENV)'
 	@test -x $(BIN)/uv || $(PIP) 'uv>=0.13,<0.14'
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LABELLING_ENV)
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(LABELLING_ENV)/bin/python --requirement deploy/label-studio.txt && touch $@
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(LABELLING_ENV)/bin/python --requirement deploy/label-studio.txt
+	@echo 'Making its tables once: each new server begins with a copy'
+	@mkdir -p $(LABELLING_ENV)/template
+	@# Any command makes the tables first; this one looks for a user who is not there.
+	@env -i PATH="$$PATH" HOME=$(abspath $(LABELLING_ENV)) LABEL_STUDIO_BASE_DATA_DIR=$(abspath $(LABELLING_ENV))/template \
+	  COLLECT_ANALYTICS=false LATEST_VERSION_CHECK=false SENTRY_DSN= FRONTEND_SENTRY_DSN= \
+	  $(LABELLING_ENV)/bin/label-studio user --username nobody >$(LABELLING_ENV)/template/log 2>&1
+	@$(LABELLING_ENV)/bin/python -c 'import importlib.metadata as m; print(m.version("label-studio"))' >$(LABELLING_ENV)/template/version
+	@touch $@
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

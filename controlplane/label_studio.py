@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from controlplane.env import BASE_DIR
 from controlplane.startup_checks import CannotStart
 
 PORTS = range(8080, 8180)
+DATABASE = "label_studio.sqlite3"
 ACCOUNT = "plane@localhost.localdomain"
 QUIET = {
     "COLLECT_ANALYTICS": "false",
@@ -30,16 +32,18 @@ class LabelStudio:
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "label-studio"
-        self.program = Path(os.environ.get("LABELLING_ENV", BASE_DIR / ".label-studio")).absolute() / "bin/label-studio"
+        self.environment = Path(os.environ.get("LABELLING_ENV", BASE_DIR / ".label-studio")).absolute()
+        self.program = self.environment / "bin/label-studio"
         self.account: dict[str, str | int] = {}
 
     def prepare(self) -> None:
-        """Read or draw the account. CannotStart where the program is not installed."""
+        """Read or draw the account, and copy the tables of a new server. CannotStart where it is not installed."""
         if not self.program.exists():
             raise CannotStart(
                 f"There is no Label Studio at {self.program}: run `make labelling`, or set LABELLING_ENV."
             )
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.copy_tables()
         path = self.folder / "account.json"
         if path.exists():
             self.account = json.loads(path.read_text())
@@ -53,6 +57,25 @@ class LabelStudio:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(self.account, file)
+
+    def copy_tables(self) -> None:
+        """Begin with the tables that `make labelling` has made, if they are of this version: it takes minutes else."""
+        template, database = self.environment / "template", self.folder / "data" / DATABASE
+        if database.exists() or not self.has_template(template):
+            return
+        database.parent.mkdir(exist_ok=True, mode=0o700)
+        staged = database.with_suffix(".staged")
+        shutil.copyfile(template / DATABASE, staged)
+        staged.chmod(0o600)
+        staged.rename(database)
+
+    def has_template(self, template: Path) -> bool:
+        try:
+            version = (template / "version").read_text().strip()
+        except OSError:
+            return False
+        installed = self.environment.glob(f"lib/python*/site-packages/label_studio-{version}.dist-info")
+        return bool(version) and (template / DATABASE).exists() and any(installed)
 
     @property
     def host(self) -> str:
@@ -76,9 +99,7 @@ class LabelStudio:
         }
 
     def describe(self) -> str:
-        return (
-            f"Label Studio answers at http://{self.host} in about a minute (account in {self.folder / 'account.json'})"
-        )
+        return f"Label Studio answers at http://{self.host} in some seconds (account in {self.folder / 'account.json'})"
 
 
 def find_free_port() -> int:

@@ -80,6 +80,8 @@ def drive_labelling(actor: Actor, labelling: LabellingProject, stopping: Stoppin
         with Round(actor, labelling, stopping=stopping, open_remote=open_remote) as turn:
             failure, has_more = run_round(turn)
             pause = timedelta(0) if has_more else POLL
+        if labelling.server.state != ServerState.HEALTHY:
+            check_server(actor, labelling.server, open_remote)  # it is back: people are not to wait for the next check
     except RemoteFailure as trouble:
         log.warning("labelling %s: %s", labelling.pk, trouble)
         failure, pause = trouble.message, RETRY
@@ -108,19 +110,27 @@ def run_round(turn: Round) -> tuple[Message | None, bool]:
     if labelling.state == LabellingState.PREPARING:
         prepare_tasks(turn)
         labelling.refresh_from_db(fields=["state", "tasks_count", "progress"])
-    trouble = None
-    for group in labelling.groups.order_by("number"):
-        group.labelling = labelling
-        trouble = drive_group(turn, group) or trouble
+    trouble, away = None, None
+    try:
+        for group in labelling.groups.order_by("number"):
+            group.labelling = labelling
+            trouble = drive_group(turn, group) or trouble
+    except RemoteFailure as failure:
+        if labelling.state != LabellingState.LABELLING:
+            raise
+        away = failure
     if turn.stopping():
         return trouble, False
     if labelling.state == LabellingState.IMPORTING:
         importing.finish_import(actor=actor, labelling=labelling)
         return trouble, True
-    if labelling.full_sync_at is None or labelling.full_sync_at <= get_database_now():
+    is_due = labelling.full_sync_at is None or labelling.full_sync_at <= get_database_now()
+    if is_due and away is None:
         syncing.record_full_sync(actor=actor, labelling=labelling)
     progress = syncing.record_progress(actor=actor, labelling=labelling)
     measure(turn)
+    if away is not None:
+        raise away  # what people decided meanwhile counts; a result waits for the server
     if labelling.publish_request:
         trouble = publish(turn) or trouble
     if progress["unknown"]:

@@ -15,7 +15,7 @@ from apps.data.datasets.forms import FieldsForm
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.labelling import services
 from apps.ml.labelling.models import LabellingProject, LabelSchemaVersion, LabelServer
-from apps.ml.labelling.states import TaskOrder
+from apps.ml.labelling.states import NEXT_LEVELS, TaskOrder
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.specforms.fields import FormItem
 
@@ -139,10 +139,24 @@ class LabellingForm(FieldsForm):
     )
     renamed_fields: Mapping[str, str] = {}
 
-    def __init__(self, project: Project, data: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, project: Project, data: Mapping[str, Any] | None = None, *, before: LabellingProject | None = None
+    ) -> None:
         usual = {"groups": "annotators", "overlap": "0", "bar": "0", "order": TaskOrder.SOURCE.value}
+        if before is not None:  # the next level goes on where this one ended
+            groups = ", ".join(before.groups.order_by("number").values_list("name", flat=True))
+            usual |= {"parent": before.name, "server": before.server.name, "groups": groups}
+            usual |= {"overlap": str(before.overlap), "bar": str(before.bar), "schema": self.find_next_schema(before)}
         super().__init__(data if data is not None else usual)
         self.project = project
+
+    @staticmethod
+    def find_next_schema(before: LabellingProject) -> str:
+        """The newest schema of the level that follows; empty where there is none yet."""
+        level = NEXT_LEVELS.get(before.schema.level, "")
+        rows = LabelSchemaVersion.objects.filter(schema__project=before.project_id, level=level)
+        version = rows.select_related("schema").order_by("-id").first()
+        return f"{version.schema.name}:v{version.number}" if version else ""
 
     @cached_property
     def choices(self) -> tuple[list[str], list[LabelSchemaVersion], list[tuple[str, int]], list[str]]:

@@ -17,6 +17,7 @@ from apps.core.lists.listing import Column, Listing, build_table, mark_list_view
 from apps.core.policy import is_allowed, require
 from apps.ml.labelling import queries
 from apps.ml.labelling.forms import LabellingForm
+from apps.ml.labelling.models import LabellingProject
 from apps.ml.labelling.presenters import Row, list_labelling_rows, list_server_rows
 from apps.ml.labelling.states import LabellingState
 from apps.platform.accounts.models import Project
@@ -53,7 +54,8 @@ def show_labellings(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/labelling: newest first; a POST creates one."""
     actor, where = get_project_context(request, project)
     if request.method != "POST":
-        return render_labellings(request, actor, where, LabellingForm(where))
+        form = LabellingForm(where, before=find_level_before(request, actor, where))
+        return render_labellings(request, actor, where, form)
     require(actor, "labelling.create", where)
     form = LabellingForm(where, request.POST)
     labelling = form.create(actor)
@@ -61,6 +63,12 @@ def show_labellings(request: HttpRequest, project: str) -> HttpResponseBase:
         return render_labellings(request, actor, where, form, status=422)
     messages.success(request, _("The labelling project %(name)s is created.") % {"name": labelling.name})
     return redirect("labelling:project", project=where.slug, pk=labelling.pk)
+
+
+def find_level_before(request: HttpRequest, actor: Actor, where: Project) -> LabellingProject | None:
+    """The labelling project whose next level the form begins with, ?parent=NAME."""
+    name = request.GET.get("parent", "")
+    return queries.list_labellings(actor, where).filter(name=name).first() if name else None
 
 
 def render_labellings(

@@ -122,6 +122,8 @@ class LabellingProject(models.Model):
     state = models.CharField(max_length=10, choices=LabellingState.choices, default=LabellingState.PREPARING)
     tasks_count = models.IntegerField(default=0)
     failure = models.JSONField(default=dict)  # what keeps it from going on: a message with its id and values
+    failed_at = models.DateTimeField(null=True)  # since when `failure` stands
+    notified = models.JSONField(default=list)  # kinds of notices that stand (notices.py)
     progress = models.JSONField(default=dict)  # counts of tasks by state, annotators; as of the last round
     agreement = models.JSONField(default=dict)  # deepseek.labelling.agreement; as of measured_at
     agreement_value = models.FloatField(null=True)  # that the bar is compared with

@@ -72,6 +72,13 @@ def count_done(labelling: LabellingProject) -> int:
     return sum(counts.get(state.value, 0) for state in FINAL_STATES)
 
 
+def is_finished(labelling: LabellingProject) -> bool:
+    """Whether every task has a result or was skipped."""
+    skipped = labelling.progress.get("tasks", {}).get(TaskState.SKIPPED.value, 0)
+    done = count_done(labelling)
+    return bool(done) and done + skipped >= labelling.tasks_count
+
+
 def list_states(labelling: LabellingProject) -> list[Row]:
     """Tasks by state, in the order of the states; those that have none are left out."""
     counts = labelling.progress.get("tasks", {})
@@ -192,27 +199,6 @@ def list_annotation_rows(task: LabelTask, annotations: Sequence[Annotation]) -> 
             **describe_marks(task, row.marks),
         }
         for row in annotations
-    ]
-
-
-def list_span_choices(task: LabelTask, annotations: Sequence[Annotation]) -> list[Row]:
-    """Every span that somebody marked, with who did: those that all marked are chosen at first."""
-    text = str(task.data.get("text", ""))
-    standing = [row for row in annotations if not row.is_skipped]
-    names_by_span: dict[tuple[int, int, str], list[str]] = {}
-    for row in standing:
-        for span in row.marks.get("spans", []):
-            names_by_span.setdefault((span["start"], span["end"], span["label"]), []).append(row.annotator.pseudonym)
-    decided = {(span["start"], span["end"], span["label"]) for span in (task.marks or {}).get("spans", [])}
-    return [
-        {
-            "value": f"{start}:{end}:{label}",
-            "label": label,
-            "text": text[start:end],
-            "by": ", ".join(names),
-            "is_chosen": (start, end, label) in decided if task.marks else len(names) == len(standing),
-        }
-        for (start, end, label), names in sorted(names_by_span.items())
     ]
 
 

@@ -166,8 +166,9 @@ def has_due_work(actor: Actor) -> bool:
     """Whether a connection is to be checked or a labelling project to be driven. Two small queries."""
     policy.require(actor, "labelling.drive")
     now = get_database_now()
+    free = Q(lease_until=None) | Q(lease_until__lt=now)  # else a driver elsewhere is at it
     return (
-        LabellingProject.objects.filter(next_at__lte=now).exists()
+        LabellingProject.objects.filter(free, next_at__lte=now).exists()
         or LabelServer.objects.filter(next_check_at__lte=now).exists()
     )
 

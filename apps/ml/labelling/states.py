@@ -31,6 +31,9 @@ LABELLING_MOVES: dict[str, frozenset[str]] = {
 }
 
 
+NEXT_LEVELS = {"basic": "semantic", "semantic": "domain"}
+
+
 class TaskState(models.TextChoices):
     """What is known of a task: derived from its annotations, or decided by a person."""
 

@@ -19,9 +19,10 @@ from apps.core.messages import translate_error
 from apps.core.policy import is_allowed, require
 from apps.core.request_values import parse_int
 from apps.ml.labelling import presenters, queries, services
+from apps.ml.labelling.decisions import list_decision_fields, list_relation_choices, list_span_choices, read_decision
 from apps.ml.labelling.forms import SchemaForm, ServerForm, read_share
 from apps.ml.labelling.models import LabellingProject, LabelTask
-from apps.ml.labelling.states import LabellingState, TaskState
+from apps.ml.labelling.states import NEXT_LEVELS, LabellingState, TaskState
 from apps.platform.accounts.projects import get_project_context
 
 REASON_LENGTH = 500
@@ -159,6 +160,10 @@ def show_labelling(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         "may_close": is_open and is_allowed(actor, "labelling.close", labelling),
         "may_set_bar": is_open and is_allowed(actor, "labelling.set_bar", labelling),
         "may_publish": is_open and bool(done) and is_allowed(actor, "labelling.publish", labelling),
+        "may_go_on": presenters.is_finished(labelling)
+        and labelling.schema.level in NEXT_LEVELS
+        and document["data"] == "text"
+        and is_allowed(actor, "labelling.create", where),
         "may_train": bool(labelling.result_id)
         and document["data"] != "row"
         and is_allowed(actor, "labelling.train", labelling),
@@ -252,7 +257,10 @@ def show_task(request: HttpRequest, project: str, pk: int, task: int) -> HttpRes
         "annotations": presenters.list_annotation_rows(row, annotations),
         "result": presenters.describe_marks(row, row.marks) if row.marks is not None else None,
         "gold": presenters.describe_marks(row, row.gold) if row.gold is not None else None,
-        "spans": presenters.list_span_choices(row, annotations),
+        "spans": list_span_choices(row, annotations),
+        "relations": list_relation_choices(row, annotations),
+        "fields": list_decision_fields(row, annotations),
+        "may_choose": any(not one.is_skipped for one in annotations),
         "may_decide": is_open and is_allowed(actor, "labelling.adjudicate", row),
         "may_reopen": is_open and row.state == TaskState.ADJUDICATED and is_allowed(actor, "labelling.adjudicate", row),
         "may_set_gold": is_open
@@ -263,7 +271,7 @@ def show_task(request: HttpRequest, project: str, pk: int, task: int) -> HttpRes
 
 
 def decide(request: HttpRequest, actor: Actor, task: LabelTask) -> LabelTask:
-    """By the annotation that was taken whole, else by the spans that were chosen."""
+    """By the annotation that was taken as it is, else by what was chosen of all of them."""
     note = request.POST.get("note", "").strip()[:REASON_LENGTH]
     annotation_id = parse_int(request.POST.get("annotation", ""), low=1)
     annotations = queries.load_current_annotations([task.pk]).get(task.pk, [])
@@ -272,12 +280,7 @@ def decide(request: HttpRequest, actor: Actor, task: LabelTask) -> LabelTask:
         if marks is None:
             raise Invalid("This annotation is no longer there.", field="annotation")
         return services.adjudicate_task(actor=actor, task=task, marks=marks, note=note)
-    spans = []
-    for text in request.POST.getlist("span"):
-        start, _colon, rest = text.partition(":")
-        end, _colon, label = rest.partition(":")
-        spans.append({"start": start, "end": end, "label": label})
-    return services.adjudicate_task(actor=actor, task=task, marks={"spans": spans}, note=note)
+    return services.adjudicate_task(actor=actor, task=task, marks=read_decision(request.POST, task), note=note)
 
 
 @require_POST

@@ -17,6 +17,7 @@ from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.core.policy import require
 from apps.ml.labelling.models import AnnotatorGroup, LabellingProject, LabelTask, RemoteTask
+from apps.ml.labelling.notices import replace_notices
 from apps.ml.labelling.states import LabellingState
 from apps.platform.audit.services import change_state, record
 from apps.platform.nodes.samples import get_database_now
@@ -54,29 +55,45 @@ def renew_lease(*, actor: Actor, labelling: LabellingProject) -> None:
 def release_labelling(
     *, actor: Actor, labelling: LabellingProject, pause: timedelta, failure: Message | None = None
 ) -> None:
-    """End the round: the next one comes after `pause`, or sooner if something has rung meanwhile."""
+    """End the round: the next one comes after `pause`, or sooner if something has rung meanwhile.
+
+    People are notified of what they have to do, once for each condition.
+    """
     require(actor, "labelling.drive")
     now = get_database_now()
-    mine = LabellingProject.objects.filter(pk=labelling.pk, owner=labelling.owner)
-    fields: dict[str, Any] = {"lease_until": None, "owner": "", "failure": failure.as_fields() if failure else {}}
-    # A webhook or a person that rang during the round has moved next_at: that ring is not to be lost.
-    if not mine.filter(next_at=labelling.next_at).update(next_at=now + pause, **fields):
-        mine.update(**fields)
+    with transaction.atomic():
+        rows = LabellingProject.objects.select_for_update(of=("self",)).select_related("project")
+        locked = rows.filter(pk=labelling.pk, owner=labelling.owner).first()
+        if locked is None:
+            return
+        locked.failure = failure.as_fields() if failure else {}
+        locked.failed_at = (locked.failed_at or now) if failure else None
+        fields: dict[str, Any] = {name: getattr(locked, name) for name in ("failure", "failed_at")}
+        # A webhook or a person that rang during the round has moved next_at: that ring is not to be lost.
+        if locked.next_at == labelling.next_at:
+            fields["next_at"] = now + pause
+        notified = replace_notices(locked, now)
+        LabellingProject.objects.filter(pk=locked.pk).update(lease_until=None, owner="", notified=notified, **fields)
 
 
 def fail_labelling(*, actor: Actor, labelling: LabellingProject, failure: Message) -> None:
     """Its source cannot become tasks: that does not mend itself."""
     require(actor, "labelling.drive")
-    change_state(
-        labelling,
-        LabellingState.FAILED,
-        actor=actor,
-        guard={"owner": labelling.owner},
-        reason=str(failure)[:500],
-        failure=failure.as_fields(),
-        next_at=None,
-        lease_until=None,
-    )
+    now = get_database_now()
+    with transaction.atomic():
+        change_state(
+            labelling,
+            LabellingState.FAILED,
+            actor=actor,
+            guard={"owner": labelling.owner},
+            reason=str(failure)[:500],
+            failure=failure.as_fields(),
+            failed_at=now,
+            next_at=None,
+            lease_until=None,
+        )
+        notified = replace_notices(labelling, now)
+        LabellingProject.objects.filter(pk=labelling.pk).update(notified=notified)
 
 
 def store_tasks(*, actor: Actor, labelling: LabellingProject, tasks: Iterable[Mapping[str, Any]]) -> int:

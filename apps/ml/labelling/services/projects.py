@@ -14,8 +14,9 @@ from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import get_version, list_files
 from apps.data.datasets.versions.registration import check_name
 from apps.ml.labelling.models import AnnotatorGroup, LabellingProject, LabelSchemaVersion
+from apps.ml.labelling.notices import replace_notices
 from apps.ml.labelling.queries import get_labelling, get_schema_version, get_server
-from apps.ml.labelling.states import LabellingState, TaskOrder
+from apps.ml.labelling.states import NEXT_LEVELS, LabellingState, TaskOrder
 from apps.ml.labelling.tokens import generate_hook_key
 from apps.ml.labelling.validation import check_slug
 from apps.ml.registry.models import ModelVersion
@@ -27,7 +28,7 @@ from deepseek.messages import N_, Message
 
 MAX_GROUPS = 5
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
-NEXT_LEVEL = {"semantic": "basic", "domain": "semantic"}
+LEVELS_BEFORE = {after: before for before, after in NEXT_LEVELS.items()}
 FULL_SYNC = timedelta(minutes=10)  # between comparisons of everything that is there with what is here
 
 
@@ -148,9 +149,13 @@ def synchronize_labelling(*, actor: Actor, labelling: LabellingProject) -> Label
 def close_labelling(*, actor: Actor, labelling: LabellingProject, reason: str = "") -> LabellingProject:
     """End it: nothing is imported or synchronized any more. What was marked stays, here and there."""
     require(actor, "labelling.close", labelling)
-    return change_state(
-        labelling, LabellingState.CLOSED, actor=actor, reason=reason[:500], next_at=None, publish_request={}
-    )
+    with transaction.atomic():
+        closed = change_state(
+            labelling, LabellingState.CLOSED, actor=actor, reason=reason[:500], next_at=None, publish_request={}
+        )
+        closed.refresh_from_db(fields=["notified"])
+        LabellingProject.objects.filter(pk=closed.pk).update(notified=replace_notices(closed, get_database_now()))
+    return closed
 
 
 def set_bar(*, actor: Actor, labelling: LabellingProject, bar: float) -> LabellingProject:
@@ -256,10 +261,10 @@ def get_labelling_by_name(actor: Actor, project: Project, name: str) -> Labellin
 
 
 def check_level(version: LabelSchemaVersion, before: LabellingProject | None) -> None:
-    next_level = NEXT_LEVEL.get(version.level)
+    level_before = LEVELS_BEFORE.get(version.level)
     if before is None:
         return
-    if next_level is None or before.schema.level not in (next_level, version.level):
+    if level_before is None or before.schema.level not in (level_before, version.level):
         raise Invalid(
             "The level {level} does not follow on {before}.",
             level=version.level,

@@ -44,7 +44,7 @@ def adjudicate_task(*, actor: Actor, task: LabelTask, marks: Mapping[str, Any], 
     require_open(task.labelling)
     checked = check_marks(task, marks)
     with transaction.atomic():
-        lock_labelling(task)
+        labelling = lock_labelling(task)
         locked = LabelTask.objects.get(pk=task.pk)
         before = {"state": locked.state, "marks": locked.marks}
         LabelTask.objects.filter(pk=task.pk).update(
@@ -54,7 +54,7 @@ def adjudicate_task(*, actor: Actor, task: LabelTask, marks: Mapping[str, Any], 
             decided_by=actor.label[:200],
             decided_at=timezone.now(),
         )
-        LabellingProject.objects.filter(pk=task.labelling_id).update(next_at=get_database_now())
+        move_count(labelling, locked.state, TaskState.ADJUDICATED)
         record(
             actor=actor,
             action="labelling.adjudicate",
@@ -79,7 +79,7 @@ def reopen_task(*, actor: Actor, task: LabelTask) -> LabelTask:
         LabelTask.objects.filter(pk=task.pk).update(state=TaskState.OPEN, decided_by="", decided_at=None)
         record(actor=actor, action="labelling.reopen_task", obj=task, before={"marks": before.marks})
         evaluate_tasks(labelling, [task.pk])
-        LabellingProject.objects.filter(pk=labelling.pk).update(next_at=get_database_now())
+        move_count(labelling, before.state, LabelTask.objects.values_list("state", flat=True).get(pk=task.pk))
     task.refresh_from_db()
     return task
 
@@ -100,8 +100,17 @@ def set_gold(*, actor: Actor, task: LabelTask, marks: Mapping[str, Any] | None) 
 
 def lock_labelling(task: LabelTask) -> LabellingProject:
     """The row that the driver locks before it writes states of tasks: a decision is not to meet it halfway."""
-    LabellingProject.objects.select_for_update().get(pk=task.labelling_id)
-    return task.labelling
+    rows = LabellingProject.objects.select_for_update(of=("self",)).select_related("schema__schema")
+    return rows.get(pk=task.labelling_id)
+
+
+def move_count(labelling: LabellingProject, before: str, after: str) -> None:
+    """Count a task in its new state at once, and have the driver look: pages show the counts of its last round."""
+    counts = dict(labelling.progress.get("tasks", {}))
+    counts[before] = max(counts.get(before, 0) - 1, 0)
+    counts[after] = counts.get(after, 0) + 1
+    progress = {**labelling.progress, "tasks": {state: count for state, count in counts.items() if count}}
+    LabellingProject.objects.filter(pk=labelling.pk).update(progress=progress, next_at=get_database_now())
 
 
 def check_marks(task: LabelTask, marks: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,15 +128,27 @@ def check_marks(task: LabelTask, marks: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
     labels = {label.value for label in schema.labels}
     types = {relation.value for relation in schema.relations}
-    fields = {field.name for field in schema.fields}
     bad = [span for span in parsed.spans if span.label not in labels or not 0 <= span.start < span.end <= len(text)]
     strange = [row for row in parsed.relations if row.type not in types]
-    if bad or strange or set(parsed.fields) - fields or (parsed.label and parsed.label not in schema.classes):
+    is_strange_class = bool(parsed.label) and parsed.label not in schema.classes
+    if bad or strange or is_strange_class or not are_fields_valid(schema, parsed):
         raise Invalid("The schema does not allow these marks.", code="bad_marks", field="/marks")
     broken = list_violations(schema, parsed, text)
     if broken:
         raise Invalid("These marks violate {rules}.", rules=", ".join(broken), code="rule_violated", field="/marks")
     return parsed.to_dict()
+
+
+def are_fields_valid(schema: LabellingSchema, marks: Marks) -> bool:
+    """Whether every field is of the schema, and its value of the field's kind."""
+    fields = {field.name: field for field in schema.fields}
+    for name, value in marks.fields.items():
+        field = fields.get(name)
+        if field is None or isinstance(value, bool) or isinstance(value, str) == (field.kind == "number"):
+            return False
+        if not isinstance(value, str | int | float) or (field.choices and value not in field.choices):
+            return False
+    return True
 
 
 # -- the dataset version --------------------------------------------------------------------------------------------

@@ -86,6 +86,10 @@ def store_annotations(
             if old is not None and is_current(old, row):
                 continue
             fields: dict[str, Any] = {
+                "task_id": tasks[row.remote_task],
+                "remote_task": row.remote_task,
+                "annotator_id": annotators[row.user],
+                "created_at": row.created_at,
                 "marks": row.marks,
                 "unknown": list(row.unknown),
                 "seconds": row.seconds,
@@ -94,25 +98,16 @@ def store_annotations(
                 "updated_at": row.updated_at,
             }
             if old is None:
-                new.append(
-                    Annotation(
-                        group=group,
-                        task_id=tasks[row.remote_task],
-                        remote_id=row.remote_id,
-                        remote_task=row.remote_task,
-                        annotator_id=annotators[row.user],
-                        created_at=row.created_at,
-                        **fields,
-                    )
-                )
+                new.append(Annotation(group=group, remote_id=row.remote_id, **fields))
             else:
+                changed.add(old.task_id)  # the server gives the id of a deleted annotation to another one
                 for name, value in fields.items():
                     setattr(old, name, value)
                 later.append(old)
             changed.add(tasks[row.remote_task])
         Annotation.objects.bulk_create(new, batch_size=500)
-        names = ["marks", "unknown", "seconds", "is_skipped", "is_deleted", "updated_at"]
-        Annotation.objects.bulk_update(later, names, batch_size=200)
+        names = ["marks", "unknown", "seconds", "is_skipped", "is_deleted", "updated_at", "created_at"]
+        Annotation.objects.bulk_update(later, [*names, "task", "remote_task", "annotator"], batch_size=200)
         changed |= mark_deleted(
             group, [remote_task for remote_task in complete if remote_task in tasks], {row.remote_id for row in rows}
         )
@@ -124,7 +119,7 @@ def store_annotations(
 
 def is_current(old: Annotation, row: RemoteAnnotation) -> bool:
     """Whether the copy stands: it is as new, or it was read under another schema's labels and reads the same now."""
-    if old.is_deleted or old.updated_at < row.updated_at:
+    if old.is_deleted or old.updated_at < row.updated_at or old.created_at != row.created_at:
         return False
     if old.unknown and old.updated_at == row.updated_at:
         return bool(old.unknown == list(row.unknown) and old.marks == row.marks)
