@@ -351,6 +351,8 @@ def test_a_forecaster_that_is_asked_every_second_month_is_good_again(story):
     assert retraining.fresh_set.spec["first_row"] == lags
     story.vote(retraining.approval)
     story.drive("approved")
+    assert story.roll_out(retraining.version, 2).state == "completed"
+    assert set(Device.objects.values_list("running__variant__version", flat=True)) == {retraining.version_id}
     answer(retraining.version, 2, sparse[138:])
     good = story.evaluate(2)
     assert (good.verdict, good.version) == ("good", retraining.version)
