@@ -1,6 +1,7 @@
 """Kills in the middle of a batch and classes that nobody has seen: nothing is lost, and nothing counts twice."""
 
 import pytest
+from django.db import connection
 
 from apps.ml.observations.models import ClassCount, HourFigures, Label, Landing, ObservationSource, Prediction
 from apps.ml.observations.services import batches
@@ -41,3 +42,14 @@ def test_labels_of_unknown_predictions_wait_and_change_no_figure(source, predict
     assert not HourFigures.objects.exists()
     predict("late")
     assert read_totals(source)[1, "fp32", False, hour][0]["labelled"] == 1
+
+
+def test_ids_of_a_batch_are_looked_up_one_by_one():
+    """However small the planner takes the table to be: it read all rows of a source, and compared each with each id."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no such choice")
+    query = batches.build_key_query(Prediction._meta.db_table, "key, fingerprint", is_postgres=True)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {query}", [[str(number) for number in range(4000)], 1])
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Index Cond: ((source_id = 1) AND ((key)::text = " in plan, plan

@@ -4,10 +4,11 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from apps.ml.observations.models import ObservationSource, Prediction
-from apps.ml.observations.services import datasets
+from apps.ml.observations.services import datasets, predictions
 from apps.ml.observations.services.sealing import seal_period
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
@@ -97,6 +98,21 @@ def test_a_conflict_is_409_with_its_rows(api, engineer, source, url, row):
     send.post(url("/predictions"), {"source": "live", "rows": [row("a", answer="up")]})
     answer = send.post(url("/predictions"), {"source": "live", "rows": [row("a", answer="down")]})
     assert (answer.status_code, answer.json()["error"]["field"]) == (409, "/rows/0/id")
+
+
+def test_a_database_that_is_too_busy_says_when_to_come_again(api, engineer, source, url, row, monkeypatch):
+    """As in a flood: nothing is taken, and the same batch counts once when it comes again."""
+
+    def refuse(_source):
+        raise OperationalError("database is locked")
+
+    batch = {"source": "live", "rows": [row("a", answer="up")]}
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "lock_source", refuse)
+        answer = api(engineer).post(url("/predictions"), batch)
+    assert (answer.status_code, int(answer["Retry-After"]) > 0) == (503, True)
+    assert not Prediction.objects.exists()
+    assert api(engineer).post(url("/predictions"), batch).json()["stored"] == 1
 
 
 def test_figures(api, engineer, viewer, predict, label, url, hour):
