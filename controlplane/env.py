@@ -31,6 +31,7 @@ SHIPPED_DIR = BASE_DIR / "controlplane" if IS_INSTALLED else BASE_DIR
 
 IMAGE_PREFIX = "oci:"
 CommaList = Annotated[list[str], NoDecode]
+PortList = Annotated[list[Annotated[int, Field(ge=1, le=65_535)]], NoDecode]
 
 
 class Env(BaseSettings):
@@ -305,6 +306,17 @@ class Env(BaseSettings):
         description="Hosts of Label Studio that projects may connect to, comma-separated: names, *.names, addresses or"
         " networks, each with a :port if need be; of web process and dispatcher alike. Empty: labelling is off.",
     )
+    federation_servers: CommaList = Field(
+        [],
+        description="Servers of federated studies, and this site's own proxies to them, that jobs on this worker may"
+        " connect to, comma-separated: names, *.names, addresses or networks, each with a :port if need be. Empty: this"
+        " site takes part in no study.",
+    )
+    federation_ports: PortList = Field(
+        [],
+        description="Ports of this worker's machine on which servers of federated studies may listen, comma-separated."
+        " Empty: it coordinates no study.",
+    )
     mail_url: str = Field(
         "",
         description="SMTP server for notices: smtp://user@host:25, smtp+starttls://host:587 or smtps://host:465; needs"
@@ -436,7 +448,7 @@ class Env(BaseSettings):
             name: Path(place.removeprefix(IMAGE_PREFIX)) for name, _, place in pairs if place.startswith(IMAGE_PREFIX)
         }
 
-    @field_validator("collect_hosts", "notice_hosts", "labelling_hosts")
+    @field_validator("collect_hosts", "notice_hosts", "labelling_hosts", "federation_servers")
     @classmethod
     def validate_hosts(cls, value: list[str]) -> list[str]:
         for entry in value:
@@ -451,6 +463,8 @@ class Env(BaseSettings):
         "collect_hosts",
         "notice_hosts",
         "labelling_hosts",
+        "federation_servers",
+        "federation_ports",
         "script_environments",
         "snapshot_destinations",
         mode="before",

@@ -14,6 +14,7 @@ from deepseek.messages import N_
 from deepseek.script.image import IMAGE
 from deepseek.script.run import INTERPRETER, PLANE_URL
 from workers import registration
+from workers.federation.registration import register_participation, register_study_result
 from workers.images.store import find_image, get_environment_name
 from workers.inputs.folders import arrange_folders
 from workers.inputs.script import arrange_inputs
@@ -122,8 +123,8 @@ REGISTER: dict[str, Register] = {
     "health_samples": registration.record_artifacts,
     "register": registration.register_model_version,
     "script": registration.register_script_outputs,
-    "federation_server": registration.record_artifacts,
-    "federation_site": registration.record_artifacts,
+    "federation_server": register_study_result,
+    "federation_site": register_participation,
     "sweep_ask": registration.register_sweep_trials,
     "observations": registration.register_observations,
     "retraining_data": registration.register_retraining_data,

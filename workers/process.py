@@ -124,10 +124,12 @@ class EngineProcess:
         settings: Mapping[str, str] | None = None,
         group: Path | None = None,
         lock: int | None = None,
+        descriptors: tuple[int, ...] = (),
     ) -> None:
         """`group`: the cgroup of the attempt (workers/cgroups.py), which the engine's process joins.
 
         `lock`: the descriptor of its place (workers/attempt_slots.py), which the shim holds until it ends.
+        `descriptors`: others that the engine inherits under their numbers.
         """
         events_read, events_write = os.pipe()
         try:
@@ -144,7 +146,7 @@ class EngineProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=(events_write, lifeline_read, *locks),
+                pass_fds=(events_write, lifeline_read, *locks, *descriptors),
                 cwd=scratch,
                 env={**(settings or {}), **clean_environment(scratch, mark, cpus, devices)},
                 start_new_session=True,

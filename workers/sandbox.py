@@ -11,7 +11,8 @@ leaves the process as follows, for good and for all that it starts:
 - No signal to a process outside of it, where the kernel can keep them in (Landlock, Linux 6.12).
 - No capability, none to be had by any program (no_new_privs, an empty bounding set), no core files.
 - With `own_processes`, a process namespace: /proc shows the attempt's processes and no others, and a bomb of forks is
-  bounded. With `read_only`, folders of the scratch that it cannot write either. With `image`, a process beside it that
+  bounded. With `read_only`, folders of the scratch that it cannot write either; with `writable`, folders outside of it
+  that it can, though they lie in what is hidden. With `image`, a process beside it that
   waits for a command with the root of an image (workers/images/root.py).
 
 Without root the namespaces come from a user namespace. Any step that fails raises: an attempt never runs with less than
@@ -104,7 +105,8 @@ def isolate_namespaces(plan: dict[str, Any]) -> None:
     if own_processes:
         enter_process_namespace()
     if plan.get("user") is not None:
-        grant_folder(Path(plan["scratch"]), plan["user"])
+        for folder in (plan["scratch"], *plan.get("writable", ())):
+            grant_folder(Path(folder), plan["user"])
     mount_files(plan)
     if not plan["host_network"]:
         raise_loopback()
@@ -169,6 +171,7 @@ def mount_files(plan: dict[str, Any]) -> None:
         os.chown(temporary_path, plan["user"], plan["user"])
     interpreter_folders = {path: os.open(path, os.O_PATH) for path in plan["keep"] if os.path.exists(path)}
     scratch_folders = {path: os.open(path, os.O_PATH) for path in dict.fromkeys((scratch, plan["scratch"]))}
+    writable_folders = {path: os.open(path, os.O_PATH) for path in plan.get("writable", ())}
     temporary = os.open(temporary_path, os.O_PATH)
     devices = open_devices()
 
@@ -194,6 +197,10 @@ def mount_files(plan: dict[str, Any]) -> None:
         if path == scratch or not is_same(path, scratch_folders[scratch]):
             os.makedirs(path, exist_ok=True)
             bind(descriptor, path, writable=True)
+    for path, descriptor in writable_folders.items():
+        if not is_same(path, descriptor):
+            os.makedirs(path, exist_ok=True)
+        bind(descriptor, path, writable=True)
     for path in plan.get("read_only", ()):
         if os.path.isdir(path):
             mount(path, path, flags=MS_BIND | MS_REC)
@@ -202,7 +209,8 @@ def mount_files(plan: dict[str, Any]) -> None:
         with skip_vanished():
             remount(path, MS_RDONLY | MS_NOSUID | (0 if path == "/dev" else MS_NODEV))
     os.umask(umask)
-    for descriptor in (*interpreter_folders.values(), *scratch_folders.values(), *devices.values(), temporary):
+    opened = (interpreter_folders, scratch_folders, writable_folders, devices)
+    for descriptor in (*(number for group in opened for number in group.values()), temporary):
         os.close(descriptor)
 
 

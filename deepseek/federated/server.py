@@ -13,12 +13,13 @@ from deepseek.federated.errors import FederationError
 from deepseek.federated.inspection import Update
 from deepseek.federated.network import Weights, initialize_weights
 from deepseek.federated.spec import FederationServerSpec, StudySpec, compute_study_digest
-from deepseek.federated.state import ServerState, read_server_state, write_server_state
+from deepseek.federated.state import ServerState, read_server_state, replace_file, write_server_state
+from deepseek.federated.tunnel import open_way_in
 from deepseek.federated.wire import compute_digest, decode_weights, encode_weights
 from deepseek.job import JSON, Output, Report, Result, build_checkpoint_path, stage_outputs
 from deepseek.messages import N_
 
-MODEL_NAME, FEDERATION_NAME = "model.safetensors", "federation.json"
+MODEL_NAME, FEDERATION_NAME, ROUNDS_NAME = "model.safetensors", "federation.json", "rounds.json"
 MODEL_TYPE, FEDERATION_TYPE = "application/vnd.safetensors", "application/json"
 FORMAT = "plane/federation/v1"
 HOME, WEIGHTS, CHECKPOINT = "home", "weights", "checkpoint"
@@ -49,7 +50,8 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
         "evaluation": board.evaluate,
         "leave": board.leave,
     }
-    cell = open_server_cell(home, join_address(spec.host, spec.port), study=spec.study, handlers=handlers)
+    address = join_address("127.0.0.1" if open_way_in(f"127.0.0.1:{spec.port}") else spec.host, spec.port)
+    cell = open_server_cell(home, address, study=spec.study, handlers=handlers)
     try:
         cell.set_cell_disconnected_cb(lambda agent: board.disconnect(agent.info.fqcn))
         is_resumed = state.round > 0
@@ -57,7 +59,7 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
         patience = min(spec.join_seconds, RESUME_SECONDS) if is_resumed else spec.join_seconds
         if state.round < spec.study.rounds:
             board.await_sites(seconds=spec.join_seconds, all_seconds=patience)
-            run_rounds(board, state, checkpoint, report)
+            run_rounds(board, state, home, checkpoint, report)
         content = encode_weights(state.weights, {"study": digest, "round": str(state.round)})
         board.open_evaluation(state.round, compute_digest(content), content)
         report.progress(state.round, spec.study.rounds, "rounds", stage="evaluate")
@@ -77,7 +79,7 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
     return Result(outputs, summarize(document))
 
 
-def run_rounds(board: Board, state: ServerState, checkpoint: Path, report: Report) -> None:
+def run_rounds(board: Board, state: ServerState, home: Path, checkpoint: Path, report: Report) -> None:
     """All rounds that are left, by NVFlare's controller; `state` is brought up to date after each."""
     from deepseek.federated.aggregation import StudyController
 
@@ -85,6 +87,7 @@ def run_rounds(board: Board, state: ServerState, checkpoint: Path, report: Repor
         state.round, state.weights = round, weights
         state.history.append(describe_round(board, round, updates))
         write_server_state(checkpoint, board.digest, state)
+        replace_file(home / ROUNDS_NAME, json.dumps(state.history, allow_nan=False).encode())
         report.checkpoint(checkpoint, round)
         report.metric("sites", len(updates), round)
         for update in updates.values():

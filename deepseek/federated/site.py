@@ -24,6 +24,7 @@ from deepseek.federated.server import FEDERATION_TYPE, MODEL_NAME, MODEL_TYPE, g
 from deepseek.federated.spec import EntryKind, FederationSiteSpec, LedgerEntry, compute_study_digest
 from deepseek.federated.state import SiteState, UpdateRecord, build_state_error, read_update
 from deepseek.federated.training import train_round
+from deepseek.federated.tunnel import open_way_out
 from deepseek.federated.wire import compute_digest, decode_message, decode_weights, encode_message, encode_weights
 from deepseek.job import JSON, Output, Report, Result, stage_outputs
 from deepseek.messages import N_
@@ -205,9 +206,12 @@ def run(spec: FederationSiteSpec, *, inputs: Mapping[str, Path], out: Path, repo
     with EgressLedger.open(home / LEDGER_NAME, study=digest, site=spec.site, signer=signer) as ledger:
         state = SiteState.read(home)
         require_complete_state(state, ledger)
-        configure_nvflare(out.parent / f".{out.name}.nvflare", study=study, proxy=spec.proxy)
+        way_out = open_way_out(spec.proxy or spec.server)
+        proxy = (way_out or spec.proxy) if spec.proxy else ""
+        server = spec.server if spec.proxy else way_out or spec.server
+        configure_nvflare(out.parent / f".{out.name}.nvflare", study=study, proxy=proxy)
         patience = spec.join_seconds
-        connection = SiteConnection(home, spec.server, site=spec.site, study=study, patience=patience)
+        connection = SiteConnection(home, server, site=spec.site, study=study, patience=patience)
         expected = initialize_weights(study)
         part = Participation(spec, home, data, plan, ledger, state, connection, report, expected)
         try:

@@ -27,6 +27,8 @@ from deepseek.messages import Message
 from deepseek.torchrun.placement import Placement
 from workers import relay
 from workers.attempt_slots import AttemptSlot
+from workers.federation.attempt import KINDS as STUDY_KINDS
+from workers.federation.attempt import FederationAttempt
 from workers.gangs import link as gang_link
 from workers.gangs import node_check, stacks
 from workers.isolation import detect_isolation, get_scratch_root, plan_confinement
@@ -298,6 +300,8 @@ class MemberRelay(relay.Relay):
 
 
 def build_attempt(job: Job, *, actor: Actor) -> Attempt:
+    if job.kind in STUDY_KINDS:
+        return FederationAttempt(job, actor=actor)
     return GangAttempt(job, actor=actor) if job.need_nodes > 1 else Attempt(job, actor=actor)
 
 

@@ -1,0 +1,200 @@
+"""An attempt of a study's job: its folder in the sandbox, its way to the other side, and what it reports meanwhile."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, PlaneError
+from apps.ml.federation.models import SiteStudy, Study
+from apps.ml.federation.queries import find_site_study_of_job, find_study_of_job
+from apps.ml.federation.services.ledger import record_ledger_entries
+from apps.ml.federation.services.results import record_round
+from apps.platform.jobs.models import Job
+from deepseek.collect.hosts import find_uncovered
+from deepseek.federated.tunnel import LISTENER
+from deepseek.messages import N_
+from workers.attempt_slots import AttemptSlot
+from workers.federation.homes import (
+    SERVER_KIND,
+    SITE_KIND,
+    prepare_home,
+    read_ledger_lines,
+    read_rounds,
+    remove_keys,
+    restore_ledger,
+)
+from workers.isolation import detect_isolation
+from workers.process import EngineProcess
+from workers.runner import Attempt
+
+log = logging.getLogger(__name__)
+KINDS = (SERVER_KIND, SITE_KIND)
+HOME = "home"
+REPORT_SECONDS = 1.0
+MAX_LINES_PER_REPORT = 500
+BACKLOG = 100  # connections that wait to be accepted
+
+
+class FederationAttempt(Attempt):
+    """The job of a study's server, or of a site."""
+
+    def __init__(self, job: Job, *, actor: Actor) -> None:
+        super().__init__(job, actor=actor)
+        self.home = Path()
+        self.site_study: SiteStudy | None = None
+        self.study: Study | None = None
+        self.offset = 0  # of the ledger: what is before it is in the database
+        self.round = 0  # the last one that is
+        self.reported_at = 0.0
+
+    # -- before ---------------------------------------------------------------------------------------------------
+    def stage(self) -> dict[str, str]:
+        """The inputs, and the study's folder. What an attempt before this one recorded is reported first."""
+        staged = super().stage()
+        self.home = self.retry_until_lease_expires(lambda: prepare_home(self.job, actor=self.actor))
+        self.retry_until_lease_expires(self.find_rows)
+        if self.site_study is not None:
+            row = self.site_study
+            self.retry_until_lease_expires(lambda: restore_ledger(row, self.home, actor=self.actor))
+        self.retry_until_lease_expires(self.report)
+        return staged | {HOME: str(self.home)}
+
+    def find_rows(self) -> None:
+        if self.job.kind == SITE_KIND:
+            self.site_study = find_site_study_of_job(self.actor, self.job.pk)
+        else:
+            self.study = find_study_of_job(self.actor, self.job.pk)
+
+    def plan(self, place: AttemptSlot) -> dict[str, Any]:
+        """The sandbox, in which the folder can be written; of a site with the way to its server, and no other."""
+        plan = super().plan(place)
+        plan["sandbox"]["writable"] = [str(self.home)]
+        spec = json.loads(self.job.spec)
+        if self.job.kind == SITE_KIND:
+            target = spec["proxy"] or spec["server"]
+            require_server(target)
+            if plan["sandbox"]["way"] != "none":
+                plan["connect"] = {"wanted": [target], "allowed": settings.ENV.federation_servers}
+        else:
+            require_port(spec["port"])
+        return plan
+
+    def start_process(self, request: Mapping[str, Any], **options: Any) -> EngineProcess:
+        """Give the engine of a server a socket that listens: it has no other part of this machine's network."""
+        if self.job.kind != SERVER_KIND or detect_isolation().way == "none":
+            return super().start_process(request, **options)
+        spec = json.loads(self.job.spec)
+        with open_listener(spec["host"], spec["port"]) as listener:
+            number = listener.fileno()
+            options["settings"] = {**(options.get("settings") or {}), LISTENER: str(number)}
+            return super().start_process(request, **options, descriptors=(number,))
+
+    # -- during ---------------------------------------------------------------------------------------------------
+    def observe_progress(self) -> None:
+        if time.monotonic() - self.reported_at >= REPORT_SECONDS:
+            self.tolerate_database_outage(self.report)
+            self.reported_at = time.monotonic()
+
+    def execute(self, inputs: Mapping[str, str]) -> int:
+        """Run the engine; however it ended, all that it recorded is reported before the job's end is."""
+        try:
+            return super().execute(inputs)
+        finally:
+            remove_keys(self.home)
+            self.retry_until_lease_expires(self.report)
+
+    def report(self) -> None:
+        """Record the new lines of the ledger, and the new rounds."""
+        if self.site_study is not None:
+            self.report_ledger(self.site_study)
+        if self.study is not None:
+            self.report_rounds(self.study)
+
+    def report_ledger(self, site_study: SiteStudy) -> None:
+        entries, end = read_ledger_lines(self.home, self.offset)
+        for start in range(0, len(entries), MAX_LINES_PER_REPORT):
+            batch = entries[start : start + MAX_LINES_PER_REPORT]
+            try:
+                record_ledger_entries(actor=self.actor, site_study=site_study, entries=batch)
+            except Invalid as fault:  # the others of the batch are recorded
+                log.warning("job %s: a line of its ledger is refused: %s", self.job.pk, fault)
+                self.relay.log(f"A line of the egress ledger is not accepted: {fault}", "error")
+        self.offset = end
+
+    def report_rounds(self, study: Study) -> None:
+        for each in read_rounds(self.home):
+            number = each.get("round")
+            if not isinstance(number, int) or number <= self.round:
+                continue
+            spent = [value for value in each.get("epsilon", {}).values() if value is not None]
+            record_round(
+                actor=self.actor,
+                study=study,
+                number=number,
+                sites_count=len(each.get("sites", [])),
+                refused_count=len(each.get("refused", [])),
+                metrics={"norm": each.get("norm", {}), "missing": each.get("missing", [])},
+                epsilon=max(spent, default=None),
+            )
+            self.round = number
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises PlaneError ``port_unavailable``."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        os.set_blocking(listener.fileno(), True)
+    except OSError as failure:
+        listener.close()
+        raise PlaneError(
+            "The server of the study cannot listen on {host}:{port}: {reason}.",
+            host=host,
+            port=port,
+            reason=failure.strerror or "",
+            code="port_unavailable",
+            field="/spec/port",
+            limit=N_("a free port of this node"),
+            hint=N_("Stop what listens there, or make a study with another port."),
+        ) from None
+    return listener
+
+
+def require_server(target: str) -> None:
+    """Raise PlaneError unless the operator lets jobs connect to the address."""
+    if find_uncovered([target], settings.ENV.federation_servers):
+        raise PlaneError(
+            "Jobs on this node may not connect to {target}.",
+            target=target,
+            code="server_not_allowed",
+            field="/spec/server",
+            limit=", ".join(settings.ENV.federation_servers) or N_("no address"),
+            hint=N_("Have the operator add it to FEDERATION_SERVERS of the worker."),
+        )
+
+
+def require_port(port: int) -> None:
+    """Raise PlaneError unless the operator lets servers of studies listen on the port."""
+    allowed = settings.ENV.federation_ports
+    if port not in allowed:
+        raise PlaneError(
+            "Servers of studies may not listen on port {port} here.",
+            port=port,
+            code="port_not_allowed",
+            field="/spec/port",
+            limit=", ".join(map(str, allowed)) or N_("no port"),
+            hint=N_("Have the operator add it to FEDERATION_PORTS of the worker."),
+        )
