@@ -234,7 +234,7 @@ def _list_ledger(words: Sequence[str]) -> int:
     parser.add_argument("--study", metavar="ID", help="number of a study of this site")
     parser.add_argument("--site", help="what the coordinator calls this site")
     parser.add_argument("--round", metavar="N")
-    parser.add_argument("--kind", choices=("join", "update", "evaluation", "refused"))
+    parser.add_argument("--kind", choices=("join", "update", "evaluation", "leave", "refused"))
     parser.add_argument("--since", metavar="DATE", help="YYYY-MM-DD (UTC), included")
     parser.add_argument("--until", metavar="DATE", help="YYYY-MM-DD (UTC), included")
     add_list_flags(parser)

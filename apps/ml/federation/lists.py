@@ -15,7 +15,7 @@ from apps.core.actors import Actor
 from apps.core.lists.listing import Column, Listing, build_table, mark_list_view, read_filter_values
 from apps.core.policy import is_allowed, require
 from apps.ml.federation import exports, presenters, queries
-from apps.ml.federation.ledger_checks import check_ledger
+from apps.ml.federation.ledger_checks import check_ledgers
 from apps.ml.federation.presenters import Row
 from apps.ml.federation.site_api import FILTERS, build_ledger_response
 from apps.ml.federation.states import StudyState
@@ -110,12 +110,12 @@ def show_ledger(request: HttpRequest, project: str) -> HttpResponseBase:
     )
     if request.GET.get("format") == "csv":
         return export_list(actor, table, project=where)
-    checked = queries.list_site_studies(actor, where).order_by("-id")[:MAX_CHECKS]
+    checked = list(queries.list_site_studies(actor, where).order_by("-id")[:MAX_CHECKS])
     context = {
         **table.build_context(),
         "nav": "models",
         "count": queries.list_ledger(actor, where).count(),
-        "checks": [{"study": row, "check": check_ledger(row)} for row in checked],
+        "checks": [{"study": row, "check": check} for row, check in zip(checked, check_ledgers(checked), strict=True)],
     }
     return render(request, "federation/ledger.html", context, status=table.status)
 

@@ -30,7 +30,7 @@ SITE_STUDY_COLOURS = {
     SiteStudyState.LEFT: "cancelled",
     SiteStudyState.VOID: "held",
 }
-ENTRY_COLOURS = {"join": "queued", "update": "succeeded", "evaluation": "succeeded", "refused": "failed"}
+ENTRY_COLOURS = {"update": "succeeded", "evaluation": "succeeded", "refused": "failed"}
 WAYS = ("local", "federated", "pooled")
 
 
@@ -95,11 +95,13 @@ def list_comparison_rows(result: Mapping[str, Any]) -> list[Row]:
     """
     sites = result.get("sites")
     rows = []
-    for name, figures in sorted(sites.items() if isinstance(sites, Mapping) else ()):
-        metrics = figures.get("metrics") if isinstance(figures, Mapping) else None
-        ways = metrics if isinstance(metrics, Mapping) else {}
-        rows.append({"site": name, "cells": [format_interval(ways.get(way)) for way in WAYS]})
-    return rows
+    for site in sites if isinstance(sites, list) else ():
+        if isinstance(site, Mapping):
+            metrics = site.get("metrics")
+            ways = metrics if isinstance(metrics, Mapping) else {}
+            cells = [format_interval(ways.get(way)) for way in WAYS]
+            rows.append({"site": str(site.get("name", "")), "cells": cells, "updates": site.get("updates")})
+    return sorted(rows, key=lambda row: str(row["site"]))
 
 
 def format_interval(value: Any) -> str:

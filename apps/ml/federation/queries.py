@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from typing import get_args
 
 from django.db.models import QuerySet
 
@@ -25,11 +26,12 @@ from apps.ml.federation.models import (
 from apps.ml.federation.states import SiteStudyState, StudyState
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
+from deepseek.federated.spec import EntryKind
 from deepseek.messages import N_
 
 MAX_CODE_BYTES = 4 * 2**20
 MAX_YEAR = 9999
-ENTRY_KINDS = ("join", "update", "evaluation", "refused")
+ENTRY_KINDS: tuple[str, ...] = get_args(EntryKind)
 
 
 def list_studies(actor: Actor, project: Project, *, state: str = "") -> StudyQuerySet:

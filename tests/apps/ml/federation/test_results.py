@@ -35,7 +35,8 @@ def completed(running, worker_actor, actor, project, tmp_path) -> Study:
     path.write_bytes(b"weights")
     artifact = store_file(actor=actor, project=project, path=path, name=path.name)
     JobOutput.objects.create(job=running.job, slot="weights", artifact=artifact, name=path.name, media_type="")
-    result = {"sites": {"cleveland": {"metrics": {"federated": AUC, "local": {**AUC, "low": None}}}, "hungary": None}}
+    metrics = {"federated": AUC, "local": {**AUC, "low": None}}
+    result = {"sites": [{"name": "hungary", "metrics": None}, {"name": "cleveland", "metrics": metrics, "updates": 2}]}
     done = services.complete_study(actor=worker_actor, job=running.job, result=result)
     assert done is not None
     return done
@@ -69,9 +70,9 @@ def test_a_study_that_runs_has_no_result(running, actor, actor_for, viewer, work
 
 def test_quality_per_site_with_intervals(completed):
     rows = list_comparison_rows(completed.result)
-    assert rows[0] == {"site": "cleveland", "cells": ["0.810", "0.810 (0.700–0.900)", "–"]}
+    assert rows[0] == {"site": "cleveland", "cells": ["0.810", "0.810 (0.700–0.900)", "–"], "updates": 2}
     assert rows[1]["cells"] == ["–", "–", "–"]
-    assert list_comparison_rows({"sites": [1]}) == list_comparison_rows({}) == []
+    assert list_comparison_rows({"sites": {"a": 1}}) == list_comparison_rows({}) == []
 
 
 def test_the_end_of_a_site(approved, site_actor, worker_actor):
