@@ -123,7 +123,7 @@ def show_ledger(request: HttpRequest, project: str) -> HttpResponseBase:
 def list_ledger_filters(actor: Actor, where: Project, filters: dict[str, str]) -> list[dict[str, Any]]:
     rows = queries.list_site_studies(actor, where).order_by("-id")[:MAX_SITE_STUDIES]
     studies = [("", _("Every study")), *((str(row.pk), str(row)) for row in rows)]
-    kinds = [("", _("Every kind")), *((kind, kind) for kind in queries.ENTRY_KINDS)]
+    kinds = [("", _("Every kind")), *((kind, str(presenters.ENTRY_LABELS[kind])) for kind in queries.ENTRY_KINDS)]
     return [
         {"name": "study", "label": _("Study"), "value": filters["study"], "choices": studies},
         {"name": "kind", "label": _("Kind"), "value": filters["kind"], "choices": kinds},

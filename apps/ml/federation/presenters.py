@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
 
 from apps.ml.federation.facts import read_spec
 from apps.ml.federation.models import LedgerEntry, RoundResult, SiteStudy, Study
 from apps.ml.federation.states import SiteState, SiteStudyState, StudyState
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
 from deepseek.federated.code import compute_study_code_digest
 from deepseek.federated.spec import ColumnRule
 
@@ -31,6 +34,13 @@ SITE_STUDY_COLOURS = {
     SiteStudyState.VOID: "held",
 }
 ENTRY_COLOURS = {"update": "succeeded", "evaluation": "succeeded", "refused": "failed"}
+ENTRY_LABELS = {
+    "join": pgettext_lazy("ledger", "Join"),
+    "update": pgettext_lazy("ledger", "Update"),
+    "evaluation": pgettext_lazy("ledger", "Evaluation"),
+    "leave": pgettext_lazy("ledger", "Leave"),
+    "refused": pgettext_lazy("ledger", "Refused"),
+}
 WAYS = ("local", "federated", "pooled")
 
 
@@ -69,11 +79,20 @@ def list_round_rows(rows: Sequence[RoundResult]) -> list[Row]:
     return [
         {
             "round": row,
-            "metrics": [(name, format_figure(value)) for name, value in sorted(row.metrics.items())],
+            "metrics": [(name, describe_metric(value)) for name, value in sorted(row.metrics.items()) if value != []],
             "epsilon": format_figure(row.epsilon),
         }
         for row in rows
     ]
+
+
+def describe_metric(value: Any) -> str:
+    """A figure, figures by site, or names of sites, in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {format_figure(each)}" for name, each in sorted(value.items())) or "–"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "–"
+    return format_figure(value)
 
 
 def list_ledger_rows(entries: Sequence[LedgerEntry]) -> list[Row]:
@@ -81,6 +100,7 @@ def list_ledger_rows(entries: Sequence[LedgerEntry]) -> list[Row]:
         {
             "entry": row,
             "colour": ENTRY_COLOURS.get(row.kind, "queued"),
+            "label": ENTRY_LABELS.get(row.kind, row.kind),
             "norm": format_figure(row.norm),
             "epsilon": format_figure(row.epsilon),
         }
@@ -125,6 +145,8 @@ def describe_next_step(row: SiteStudy, *, is_pending: bool) -> str:
         return _("This site has left: nothing more leaves.")
     if state == SiteStudyState.COMPLETED:
         return _("The study is completed.")
+    if state == SiteStudyState.RUNNING and has_stopped(row.job):
+        return _("Its job has stopped: look at it, then retry it there, or leave the study.")
     if state == SiteStudyState.RUNNING:
         return _("This site trains and sends updates within the egress rule.")
     if state == SiteStudyState.APPROVED and not row.certificate:
@@ -140,6 +162,11 @@ def describe_next_step(row: SiteStudy, *, is_pending: bool) -> str:
     return _("Request the approval of this site.")
 
 
+def has_stopped(job: Job | None) -> bool:
+    """Whether the job of a study that runs has ended without its end: only a retry goes on from there."""
+    return job is not None and job.state in (JobState.FAILED, JobState.CANCELLED)
+
+
 def describe_study_step(study: Study, joined: int) -> str:
     """What the page of a study says first."""
     least = study.document["minimum_sites"]
@@ -149,6 +176,8 @@ def describe_study_step(study: Study, joined: int) -> str:
         return _("%(joined)s of at least %(least)s sites have joined.") % {"joined": joined, "least": least}
     if study.state == StudyState.OPEN:
         return _("Start the study once all its sites have joined.")
+    if study.state == StudyState.RUNNING and has_stopped(study.job):
+        return _("Its job has stopped: look at it, then retry it there, or stop the study.")
     if study.state == StudyState.RUNNING:
         return _("Rounds are running.")
     if study.state == StudyState.COMPLETED and study.result_version_id is None:

@@ -9,7 +9,7 @@ import pytest
 from apps.core.errors import Conflict, Refused
 from apps.ml.federation import services
 from apps.ml.federation.models import Study
-from apps.ml.federation.presenters import list_comparison_rows
+from apps.ml.federation.presenters import describe_study_step, list_comparison_rows, list_round_rows
 from apps.platform.artifacts.services import store_file
 from apps.platform.jobs.models import JobOutput
 from apps.platform.lineage.models import Edge
@@ -29,7 +29,12 @@ def running(actor, study, invite, enrol, site_actor, other_project) -> Study:
 def completed(running, worker_actor, actor, project, tmp_path) -> Study:
     for number in (1, 2, 2):
         services.record_round(
-            actor=worker_actor, study=running, number=number, sites_count=2, metrics={"auc": 0.8}, epsilon=1.5 * number
+            actor=worker_actor,
+            study=running,
+            number=number,
+            sites_count=2,
+            metrics={"norm": {"cleveland": 0.8}, "missing": []},
+            epsilon=1.5 * number,
         )
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"weights")
@@ -73,6 +78,13 @@ def test_quality_per_site_with_intervals(completed):
     assert rows[0] == {"site": "cleveland", "cells": ["0.810", "0.810 (0.700–0.900)", "–"], "updates": 2}
     assert rows[1]["cells"] == ["–", "–", "–"]
     assert list_comparison_rows({"sites": {"a": 1}}) == list_comparison_rows({}) == []
+
+
+def test_rounds_and_a_job_that_has_stopped(completed, running, client):
+    rows = list_round_rows(list(completed.rounds.order_by("number")))
+    assert rows[1]["metrics"] == [("norm", "cleveland 0.8")]
+    running.job.state = "failed"
+    assert "retry it there" in describe_study_step(running, 2)
 
 
 def test_the_end_of_a_site(approved, site_actor, worker_actor):
