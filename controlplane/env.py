@@ -236,6 +236,19 @@ class Env(BaseSettings):
         description="Largest JSON or form body; of MLflow's runs/log-inputs 24 MiB.",
     )
     upload_limit_bytes: int = Field(100 * 10**9, ge=1, description="Largest single upload.")
+    transfer_folder: Path | None = Field(
+        None, description="Folder of bundles and their quarantine; empty: `transfer` in PLANE_HOME."
+    )
+    malware_scan_command: str = Field(
+        "",
+        description="Command that scans received bundles; gets a folder as last argument, exits with 0 (clean) or 1.",
+    )
+    malware_scan: Literal["optional", "required"] = Field(
+        "optional", description="`required`: a bundle that no scanner has looked at is refused."
+    )
+    malware_scan_seconds: float = Field(
+        3600.0, ge=1, le=86_400, description="A scan that takes longer is no answer, and the bundle is refused."
+    )
     project_quota_bytes: int = Field(
         -1,
         ge=-1,

@@ -99,6 +99,7 @@ INSTALLED_APPS = [
     "apps.ml.federation",
     "apps.site.isolation",
     "apps.site.snapshots",
+    "apps.site.transfer",
     "apps.gateways.openlineage",
     "apps.gateways.mlflow",
     "apps.gateways.mlflow_import",
@@ -259,6 +260,7 @@ CELERY_BEAT_SCHEDULE = {
     "watch-inputs": {"task": "workers.monitoring.drift.watch_inputs", "schedule": timedelta(minutes=5)},
     "purge-observations": {"task": "workers.housekeeping.purge_observations", "schedule": timedelta(hours=1)},
     "purge-notices": {"task": "workers.housekeeping.purge_notices", "schedule": timedelta(hours=1)},
+    "drive-bundles": {"task": "workers.housekeeping.drive_bundles", "schedule": timedelta(minutes=1)},
     "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},
 }
 
@@ -402,6 +404,9 @@ SPECTACULAR_SETTINGS = {
         "ReleaseStatus": "apps.fleet.releases.states.ReleaseState.choices",
         "DeviceStatus": "apps.fleet.devices.states.DeviceState.choices",
         "AssignmentStatus": "apps.fleet.devices.states.AssignmentState.choices",
+        "OutgoingBundleStatus": "apps.site.transfer.states.OutgoingState.choices",
+        "IncomingBundleStatus": "apps.site.transfer.states.IncomingState.choices",
+        "BundleSignerStatus": "apps.site.transfer.states.SignerState.choices",
         "RecallStatus": "apps.fleet.recalls.states.RecallState.choices",
         "RolloutStatus": "apps.fleet.rollouts.states.RolloutState.choices",
         "StudyStatus": "apps.ml.federation.states.StudyState.choices",

@@ -73,6 +73,7 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.notices.api_urls")),
     path("", include("apps.platform.calendars.api_urls")),
     path("", include("apps.gateways.openlineage.api_urls")),
+    path("", include("apps.site.transfer.api_urls")),
     path("", include("apps.gateways.hawkbit.api_urls")),
 ]
 PLANE_API: list[URLPattern | URLResolver] = [
@@ -113,6 +114,7 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.fleet.recalls.urls")),
     path("", include("apps.fleet.rollouts.urls")),
     path("", include("apps.fleet.monitoring.urls")),
+    path("", include("apps.site.transfer.urls")),
     path("", include("apps.ml.labelling.urls")),
     path("", include("apps.ml.federation.urls")),
     path("", include("apps.platform.approvals.urls")),

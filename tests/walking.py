@@ -98,6 +98,9 @@ from apps.site.mirror.models import (
     PackageVersion,
 )
 from apps.site.snapshots.models import Snapshot, SnapshotOperation
+from apps.site.transfer.folders import get_outgoing_folder
+from apps.site.transfer.models import BundleSigner, IncomingBundle, OutgoingBundle
+from deepseek.bundles.spec import BundleHead, BundleManifest, Content, ObjectRef, PlaneRef, VolumeRef
 from deepseek.federated.spec import DataSchema, StudySpec
 from deepseek.signing.keys import generate_key
 
@@ -206,6 +209,10 @@ def address(route: str, plane: Seeded) -> str:
         if "webhooks/" in route
         else plane.release
         if "releases/" in route
+        else plane.outgoing_bundle
+        if "/bundles/" in route or "transfer/outgoing" in route
+        else plane.incoming_bundle
+        if "received-bundles/" in route or "transfer/incoming" in route
         else plane.recall
         if "recalls/" in route
         else plane.plane_schedule
@@ -231,7 +238,7 @@ def address(route: str, plane: Seeded) -> str:
         "row": 1,
         "table": "importance",
         "place": 0,
-        "number": 0,
+        "number": 1 if "bundles/" in route else 0,
         "model": MODEL_ID,
         "type": "dataset_version",
         "id": plane.version,
@@ -357,6 +364,8 @@ class Seeded:
     assignment: int = 0
     release: int = 0
     recall: int = 0
+    outgoing_bundle: int = 0
+    incoming_bundle: int = 0
     rollout: int = 0
     monitor: int = 0
     retraining: int = 0
@@ -406,6 +415,7 @@ def first_rows() -> Seeded:
     devices_of(plane, project, [0])
     packages_of(plane, [0])
     recalls_of(plane, project, [0])
+    bundles_of(plane, project, [0])
     kept = {"project": project, "listing": "jobs", "name": "Broken", "query": "state=failed"}
     plane.view = SavedView.objects.create(user=User.objects.get(username="engineer"), **kept).pk
     step = job_of(project, JobState.SUCCEEDED, 0)
@@ -505,6 +515,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     devices_of(plane, project, numbers)
     packages_of(plane, numbers)
     recalls_of(plane, project, numbers)
+    bundles_of(plane, project, numbers)
     models_of(project, ModelVersion.objects.get(pk=plane.model_version), numbers)
     widen(plane, project, main, version, artifacts, wide)
     actor = build_plane_actor(PlaneRole.WORKER, host="node-0")
@@ -837,6 +848,46 @@ def packages_of(plane: Seeded, numbers) -> None:
         )
         ImageLayer.objects.create(image=image, position=0, artifact_id=plane.digest)
         ImageTag.objects.create(repository=name, tag="v1", image=image, tagged_by="operator", tagged_at=now)
+
+
+def bundles_of(plane: Seeded, project: Project, numbers) -> None:
+    """Bundles in both directions, each with one volume, and signers."""
+    for n in numbers:
+        ids = [sha256_hex(f"{kind} {n}")[:32] for kind in ("bundle", "peer")]
+        peer, refs = PlaneRef(ids[1], "peer"), [ObjectRef("0" * 64, 1)] * 2
+        head = BundleHead(
+            ids[0], peer, peer, n + 1, "2026-11-30T09:00:00Z", "0" * 64, (Content("run", "r", "1" * 64),), *refs
+        )
+        text = BundleManifest.build(head, 1, [VolumeRef(1, 4096, "0" * 64)]).text.decode()
+        facts = {"project": project, "bundle_id": ids[0], "sequence": n + 1, "manifest": text}
+        facts["manifest_digest"] = sha256_hex(text)
+        sent = OutgoingBundle.objects.create(
+            target_id=peer.id,
+            target_name=peer.name,
+            contents=["run/r"],
+            volume_bytes=1 << 20,
+            state="built",
+            created_by="engineer",
+            **facts,
+        )
+        folder = get_outgoing_folder(sent)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "volume-0001.tar").write_bytes(b"volume")
+        came = IncomingBundle.objects.create(
+            source_id=peer.id, source_name=peer.name, envelope="{}", received_by="engineer", **facts
+        )
+        plane.outgoing_bundle, plane.incoming_bundle = (
+            plane.outgoing_bundle or sent.pk,
+            plane.incoming_bundle or came.pk,
+        )
+        BundleSigner.objects.create(
+            project=project,
+            source_id=peer.id,
+            source_name=peer.name,
+            person="Ada",
+            fingerprint=sha256_hex(ids[1]),
+            proposed_by="engineer",
+        )
 
 
 def recalls_of(plane: Seeded, project: Project, numbers) -> None:

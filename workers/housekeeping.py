@@ -14,6 +14,7 @@ from apps.platform.artifacts import services as artifacts
 from apps.platform.audit.verification import verify_trail
 from apps.platform.jobs import checkpoints
 from apps.platform.notices import services as notices
+from apps.site.transfer import services as transfer
 
 SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hour's work of a slow disk
 
@@ -77,3 +78,9 @@ def purge_observations() -> None:
 def purge_notices() -> None:
     """Remove old notices and deliveries."""
     notices.purge_notices(actor=build_plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.drive_bundles")
+def drive_bundles() -> None:
+    """Build, check and load the bundles that wait for it."""
+    transfer.drive_bundles(actor=build_plane_actor(PlaneRole.WORKER))

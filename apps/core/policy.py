@@ -121,6 +121,15 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "release.attach_update_file": frozenset({APPROVER}),  # its bytes are in no approval: an approver vouches for them
     "package.publish": frozenset({ENGINEER}),  # into the index of the plane; later versions: by the same project alone
     "package.yank": frozenset({ENGINEER, SYSTEM_ADMIN, OPERATOR}),
+    "bundle.view": MEMBERS | {AUDITOR, SYSTEM_ADMIN, WORKER},
+    "bundle.export_inventory": frozenset({ENGINEER}),  # digests of what the project holds, for the source
+    "bundle.build": frozenset({ENGINEER}),
+    "bundle.receive": frozenset({ENGINEER}),  # into quarantine
+    "bundle.accept_plane_contents": frozenset({SYSTEM_ADMIN}),  # what belongs to no project, besides the approval
+    "bundle.request_application": frozenset({ENGINEER}),  # besides approval.request
+    "bundle.discard": frozenset({ENGINEER}),
+    "bundle_signer.propose": frozenset({ENGINEER}),  # besides approval.request
+    "bundle_signer.revoke": frozenset({ENGINEER, APPROVER}),  # at once: a stolen key waits for nobody
     "recall.view": MEMBERS | {AUDITOR},
     "recall.start": frozenset({ENGINEER, APPROVER}),  # it takes nothing but what was approved before into use
     "recall.retry": frozenset({ENGINEER, APPROVER}),
@@ -252,6 +261,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "monitor.evaluate_drift": frozenset({WORKER}),  # of features and errors, which takes NumPy
     "retraining.drive": frozenset({DISPATCHER}),
     "recall.advance": frozenset({DISPATCHER}),
+    "bundle.drive": frozenset({WORKER}),
     "run.judge": frozenset({DISPATCHER, OPERATOR}),  # the verdict on a rerun that has ended
     "queue.sample": frozenset({DISPATCHER}),
     "approval.expire": frozenset({DISPATCHER}),
@@ -335,6 +345,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "monitor.view",
             "release_key.view",
             "recall.view",
+            "bundle.view",
             "run.view",
             "run.view_purgeable",
             "model.view",
@@ -474,6 +485,17 @@ SCOPES: dict[str, frozenset[str]] = {
             "approval.void",  # of a rollout that ends
             "rollout.abort",
             "rollout.roll_back",
+        }
+    ),
+    "bundles:write": frozenset(
+        {
+            "bundle.export_inventory",
+            "bundle.build",
+            "bundle.receive",
+            "bundle.request_application",
+            "bundle.discard",
+            "bundle_signer.propose",
+            "bundle_signer.revoke",
         }
     ),
     "packages:write": frozenset({"package.publish", "package.yank"}),  # of twine and uv publish

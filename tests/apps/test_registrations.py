@@ -32,7 +32,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
         (VERSION_USES, {"endpoints", "rollouts"}),
         (VERSION_CITATIONS, {"sweeps"}),
         (COMMIT_RECORDERS, {"repositories"}),
-        (APPROVAL_SUBJECTS, {"federation", "promotion", "rollout"}),
+        (APPROVAL_SUBJECTS, {"bundle", "bundle_signer", "federation", "promotion", "rollout"}),
         (SPEC_COMPLETIONS, {"dataset", "evaluation", "version"}),
         (TABLE_COLUMNS, {"datasets"}),
         (INPUT_FACTS, {"datasets"}),

@@ -13,6 +13,7 @@ CODE_FIRST = (
     "build_spec_error",
     "AgentError",
     "AgentFailure",
+    "BundleError",
     "EngineError",
     "PlaneAway",
     "ReleaseRefused",

@@ -36,6 +36,7 @@ SCOPE_WORDS = {
     "runs:write": _("log runs and annotate them"),
     "models:write": _("add model versions, ask for promotion, roll back"),
     "devices:write": _("enrol and change devices, assign releases"),
+    "bundles:write": _("build and receive bundles, propose and revoke their signers"),
     "packages:write": _("publish packages, withdraw and restore their versions"),
     "approvals:decide": _("approve and reject"),
     "audit:read": _("read, verify and export the audit trail"),

@@ -129,7 +129,9 @@ def find_end(actor: Actor, project: Project, end: Key) -> End | None:
     visible = Edge.objects.visible_to(actor).filter(project=project)
     source, target = Q(source_type=end[0], source_id=end[1]), Q(target_type=end[0], target_id=end[1])
     # By each index the newest: over both together the table would be read.
-    newest = [Subquery(visible.filter(end_filter).order_by("-id").values("pk")[:1]) for end_filter in (source, target)]
+    newest: list[Any] = [
+        Subquery(visible.filter(end_filter).order_by("-id").values("pk")[:1]) for end_filter in (source, target)
+    ]
     edge = visible.filter(pk__in=newest).order_by("-id").first()
     if edge is None:
         return None

@@ -114,6 +114,15 @@ IN_A_PROJECT = """
     release.attach_update_file             --A --- ---  approvals:decide
     package.publish                        -E- --- ---  packages:write
     package.yank                           -E- S-- --O  packages:write
+    bundle.view                            VEA S-U W--  read
+    bundle.export_inventory                -E- --- ---  bundles:write
+    bundle.build                           -E- --- ---  bundles:write
+    bundle.receive                         -E- --- ---  bundles:write
+    bundle.accept_plane_contents           --- S-- ---  -
+    bundle.request_application             -E- --- ---  bundles:write
+    bundle.discard                         -E- --- ---  bundles:write
+    bundle_signer.propose                  -E- --- ---  bundles:write
+    bundle_signer.revoke                   -EA --- ---  bundles:write
     recall.view                            VEA --U ---  read
     recall.start                           -EA --- ---  models:write
     recall.retry                           -EA --- ---  models:write
@@ -257,6 +266,7 @@ ON_THE_PLANE = """
     monitor.evaluate_drift                 --- --- W--  -
     retraining.drive                       --- --- -D-  -
     recall.advance                         --- --- -D-  -
+    bundle.drive                           --- --- W--  -
     run.judge                              --- --- -DO  -
     queue.sample                           --- --- -D-  -
     approval.expire                        --- --- -D-  -
@@ -303,6 +313,7 @@ SCOPES = [
     "approvals:decide",
     "audit:read",
     "metrics:read",
+    "bundles:write",
     "packages:write",
 ]
 OWN, OTHER = 1, 2

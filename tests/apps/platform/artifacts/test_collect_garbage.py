@@ -25,6 +25,10 @@ NOW = timedelta(0)
 
 # Every column that holds a digest without a foreign key, and why no artifact is lost for it.
 DIGEST_COLUMNS = {
+    "transfer.OutgoingBundle.inventory": "of an inventory, needed while the bundle is built: in its time of grace",
+    "transfer.OutgoingBundle.manifest_digest": "of bundle.json, which lies in its row",
+    "transfer.IncomingBundle.manifest_digest": "of bundle.json, which lies in its row",
+    "transfer.BundleSigner.fingerprint": "of a public key",
     "observations.FeatureProfile.layout_digest": "of JSON beside it",
     "observations.FeatureReference.layout_digest": "of JSON beside it",
     "observations.FeatureReference.report": "of a quality report that is needed no more",

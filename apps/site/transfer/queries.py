@@ -1,0 +1,72 @@
+"""Reads of bundles and signers."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from django.db.models import Model, QuerySet
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import NotFound
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.models import Holding
+from apps.site.mirror.models import ContainerImage, ImageLayer, Package, PackageFile
+from apps.site.transfer.models import BundleSigner, IncomingBundle, OutgoingBundle
+from apps.site.transfer.states import SignerState
+from deepseek.bundles.signatures import TrustedSigner
+from deepseek.signing.keys import decode_public_key
+
+M = TypeVar("M", bound=Model)
+
+
+def list_outgoing(actor: Actor, project: Project) -> QuerySet[OutgoingBundle]:
+    policy.require(actor, "bundle.view", project)
+    return OutgoingBundle.objects.visible_to(actor).filter(project=project)
+
+
+def list_incoming(actor: Actor, project: Project) -> QuerySet[IncomingBundle]:
+    policy.require(actor, "bundle.view", project)
+    return IncomingBundle.objects.visible_to(actor).filter(project=project)
+
+
+def list_signers(actor: Actor, project: Project) -> QuerySet[BundleSigner]:
+    policy.require(actor, "bundle.view", project)
+    return BundleSigner.objects.visible_to(actor).filter(project=project)
+
+
+def get_outgoing(actor: Actor, project: Project, pk: int) -> OutgoingBundle:
+    return get_row(list_outgoing(actor, project).select_related("project"), pk)
+
+
+def get_incoming(actor: Actor, project: Project, pk: int) -> IncomingBundle:
+    return get_row(list_incoming(actor, project).select_related("project"), pk)
+
+
+def get_signer(actor: Actor, project: Project, pk: int) -> BundleSigner:
+    return get_row(list_signers(actor, project), pk)
+
+
+def get_row(rows: QuerySet[M], pk: int) -> M:
+    row = rows.filter(pk=pk).first()
+    if row is None:
+        raise NotFound("There is no such object, or you may not see it.")
+    return row
+
+
+def list_inventory_digests(actor: Actor, project: Project) -> list[str]:
+    """Digests of all bytes that the project holds, and of the mirror's: what a bundle for it need not carry."""
+    policy.require(actor, "bundle.export_inventory", project)
+    held = Holding.objects.filter(project=project, artifact__damaged_at=None).values_list("artifact_id", flat=True)
+    files = PackageFile.objects.filter(version__package__in=Package.objects.visible_to(actor))
+    images = ContainerImage.objects.visible_to(actor)
+    digests = {*held.iterator(), *files.values_list("artifact_id", flat=True).iterator()}
+    digests |= {*images.values_list("config_id", flat=True)}
+    digests |= {*ImageLayer.objects.filter(image__in=images).values_list("artifact_id", flat=True)}
+    return sorted(digests)
+
+
+def list_trusted_signers(project_id: int, source_id: str) -> dict[str, TrustedSigner]:
+    """The keys that count for bundles of a source, by key id."""
+    rows = BundleSigner.objects.filter(project=project_id, source_id=source_id, state=SignerState.TRUSTED)
+    return {row.key_id: TrustedSigner(row.person, decode_public_key(row.public_key)) for row in rows}

@@ -1,0 +1,101 @@
+"""The check of a bundle in quarantine: every byte, the signatures, the scanner, what it needs, what it will change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import PlaneError
+from apps.platform.artifacts.bulk_sql import find_incomplete_digests
+from apps.platform.audit.services import change_state, seal_now
+from apps.site.mirror.distributions import read_distribution
+from apps.site.transfer.facts import build_bundle_facts, open_catalogue, parse_manifest
+from apps.site.transfer.faults import BUNDLE_FAULTS, build_error_document, convert_fault
+from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder, get_objects_folder, remove_folder
+from apps.site.transfer.loading.catalogue import IncomingCatalogue, build_missing_error
+from apps.site.transfer.loading.preview import build_preview
+from apps.site.transfer.models import IncomingBundle
+from apps.site.transfer.scanning import scan_folder
+from apps.site.transfer.services.incoming import check_sequence, check_target
+from apps.site.transfer.states import IncomingState
+from deepseek.bundles.extraction import extract_volume, join_parts
+from deepseek.bundles.spec import BundleManifest
+from deepseek.bundles.verification import check_objects
+
+MAX_PREVIEW_ROWS = 2_000  # that are kept; the digest is of all
+
+
+def check_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
+    """Check a received bundle: afterwards it is `checked`, or `refused` with the reason. Done again from its beginning
+    whatever stopped it."""
+    policy.require(actor, "bundle.drive")
+    try:
+        scan, preview = examine_bundle(bundle)
+    except PlaneError as error:
+        return refuse(actor, bundle, error)
+    except BUNDLE_FAULTS as error:
+        return refuse(actor, bundle, convert_fault(error))
+    except OSError as error:
+        return refuse(actor, bundle, convert_disk_fault(error))
+    with transaction.atomic():
+        change_state(
+            bundle,
+            IncomingState.CHECKED,
+            actor=actor,
+            digests={"manifest": bundle.manifest_digest},
+            scan=scan,
+            preview=preview,
+            error=None,
+        )
+        seal_now()
+    return bundle
+
+
+def refuse(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingBundle:
+    digests, document = {"manifest": bundle.manifest_digest}, build_error_document(error)
+    with transaction.atomic():
+        change_state(bundle, IncomingState.REFUSED, actor=actor, reason=error.message, digests=digests, error=document)
+        seal_now()
+    remove_folder(get_objects_folder(bundle))  # nothing unverified stays but the volumes, which may be sent again
+    return bundle
+
+
+def examine_bundle(bundle: IncomingBundle) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(scan, preview) of a bundle that is in order. Raises PlaneError, EngineError, OSError for what is not."""
+    manifest = parse_manifest(bundle)
+    check_target(manifest)
+    check_sequence(manifest)
+    extract_objects(bundle, manifest)
+    scan = scan_folder(get_objects_folder(bundle))
+    catalogue = open_catalogue(bundle)
+    check_needs(catalogue)
+    for row in catalogue.rows["packages"]:
+        read_distribution(catalogue.get_path(row.get("artifact")), str(row.get("filename")))
+    bundle.scan = scan
+    facts = build_bundle_facts(bundle)  # raises where the signatures do not count
+    rows = build_preview(bundle.project, catalogue)
+    return scan, {**facts["preview"], "rows": rows[:MAX_PREVIEW_ROWS]}
+
+
+def extract_objects(bundle: IncomingBundle, manifest: BundleManifest) -> None:
+    """Verify every volume and put its objects into quarantine, under their digests."""
+    folder, objects = get_incoming_folder(bundle), get_objects_folder(bundle)
+    remove_folder(objects)
+    digests: set[str] = set()
+    for volume in manifest.volumes:
+        parts = extract_volume(folder / volume.name, volume, manifest.head.id, objects)
+        digests.update(part.digest for part in parts)
+    for digest in sorted(digests):
+        join_parts(objects, digest)
+    check_objects(manifest, len(digests))
+
+
+def check_needs(catalogue: IncomingCatalogue) -> None:
+    """Raise NotFound `object_missing` for bytes that rows name and that are neither carried nor here."""
+    carried = set(catalogue.list_carried())
+    absent = find_incomplete_digests([digest for digest in catalogue.sizes if digest not in carried])
+    if absent:
+        raise build_missing_error(min(absent))

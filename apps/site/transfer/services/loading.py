@@ -1,0 +1,135 @@
+"""An approved bundle into the plane: its objects into the store first, then all its rows in one transaction.
+
+Before the rows, everything that was approved is computed anew; if anything is different now, nothing is applied, and
+the approval is spent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.core import policy
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
+from apps.core.canonical import encode_canonical_json, sha256_hex
+from apps.core.errors import Conflict, PlaneError
+from apps.platform.approvals.models import Approval
+from apps.platform.approvals.states import ApprovalState
+from apps.platform.artifacts.services import is_marked_damaged
+from apps.platform.artifacts.store import CHUNK, StoredBytes
+from apps.platform.artifacts.stores import get_store
+from apps.platform.audit.services import change_state, seal_now
+from apps.site.transfer.facts import build_bundle_facts, open_catalogue
+from apps.site.transfer.faults import BUNDLE_FAULTS, build_error_document, build_replay_error, convert_fault
+from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder, remove_folder
+from apps.site.transfer.identity import lock_peer
+from apps.site.transfer.loading.catalogue import IncomingCatalogue
+from apps.site.transfer.loading.loader import BundleLoader
+from apps.site.transfer.loading.mirror import PackageUpload, read_packages
+from apps.site.transfer.models import IncomingBundle
+from apps.site.transfer.states import IncomingState
+from deepseek.bundles.spec import PlaneRef
+from deepseek.messages import N_
+
+
+def load_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
+    """Apply an approved bundle whole, or send it back to quarantine with the reason. May be killed anywhere."""
+    policy.require(actor, "bundle.drive")
+    try:
+        check_approval(bundle)
+        catalogue = open_catalogue(bundle)
+        stored = store_objects(catalogue)
+        # The approval is the authority; what is done with it is the plane's own act.
+        operator = build_plane_actor(PlaneRole.OPERATOR, host=f"bundle {bundle.pk}")
+        uploads = read_packages(operator, catalogue)
+        with transaction.atomic():
+            apply_rows(operator, bundle, catalogue, stored, uploads)
+            seal_now()
+    except PlaneError as error:
+        return send_back(actor, bundle, error)
+    except BUNDLE_FAULTS as error:
+        return send_back(actor, bundle, convert_fault(error))
+    except OSError as error:
+        return send_back(actor, bundle, convert_disk_fault(error))
+    remove_folder(get_incoming_folder(bundle))
+    return bundle
+
+
+def send_back(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingBundle:
+    bundle.refresh_from_db()
+    digests, document = {"manifest": bundle.manifest_digest}, build_error_document(error)
+    with transaction.atomic():
+        change_state(bundle, IncomingState.CHECKED, actor=actor, reason=error.message, digests=digests, error=document)
+        seal_now()
+    return bundle
+
+
+def check_approval(bundle: IncomingBundle) -> None:
+    """Raise Conflict `bundle_facts_changed` unless what was approved is what stands now."""
+    approval = Approval.objects.filter(pk=bundle.approval_id or 0, project=bundle.project_id).first()
+    is_approved = approval is not None and approval.state == ApprovalState.APPROVED
+    facts = encode_canonical_json(build_bundle_facts(bundle))
+    if approval is not None and is_approved and sha256_hex(facts) == approval.facts_digest:
+        return
+    raise Conflict(
+        "What was approved is not what stands now: nothing was applied.",
+        code="bundle_facts_changed",
+        field="facts",
+        limit=approval.facts_digest if approval else None,
+        hint=N_("Check the bundle again, look at the preview, and ask for approval again."),
+    )
+
+
+def store_objects(catalogue: IncomingCatalogue) -> dict[str, StoredBytes]:
+    """Every carried object into the store, hashed once more on the way; one that is there is left alone."""
+    store, stored = get_store(), {}
+    for digest in catalogue.list_carried():
+        size = catalogue.get_size(digest)
+        if store.exists(digest) and store.size(digest) == size and not is_marked_damaged(digest):
+            stored[digest] = StoredBytes(digest, size)
+            continue
+        with store.open_staging(digest) as staging:
+            for chunk in iter_file(catalogue.get_path(digest)):
+                staging.write(chunk)
+            staging.publish(digest, size, is_marked_damaged)
+        stored[digest] = staging.stored
+    return stored
+
+
+def iter_file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def apply_rows(
+    operator: Actor,
+    bundle: IncomingBundle,
+    catalogue: IncomingCatalogue,
+    stored: dict[str, StoredBytes],
+    uploads: Sequence[PackageUpload],
+) -> None:
+    """All rows, the lineage and the record. Raises Conflict where a newer bundle was applied meanwhile."""
+    manifest = catalogue.manifest
+    peer = lock_peer(PlaneRef(bundle.source_id, bundle.source_name))
+    if bundle.sequence <= peer.applied_sequence:
+        raise build_replay_error(bundle.sequence, peer.applied_sequence, bundle.source_name)
+    check_approval(bundle)  # again, behind the lock
+    report = BundleLoader(operator, bundle.project, catalogue, stored, uploads).load()
+    peer.applied_sequence, peer.name = bundle.sequence, bundle.source_name
+    peer.save(update_fields=["applied_sequence", "name"])
+    change_state(
+        bundle,
+        IncomingState.APPLIED,
+        actor=operator,
+        reason=f"approval {bundle.approval_id}",
+        digests={"manifest": manifest.digest, "catalogue": manifest.head.catalogue.digest},
+        action="bundle.apply",
+        applied_at=timezone.now(),
+        preview={**bundle.preview, "applied": json.loads(json.dumps(report))},
+        error=None,
+    )
