@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 SETTINGS = {"WEB_WORKERS": "2", "REQUEST_SECONDS": "1"}  # so short that batches which wait for others are refused
-SENDERS, BATCHES, ROWS = 20, 4, 1_000
+SENDERS, BATCHES, ROWS = 20, 2, 1_000
 PATIENCE = 60.0
 SEED = """
 import json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -22,6 +23,13 @@ MAX_REQUEST_LENGTH = 100_000
 def list_named_zones() -> list[tuple[str, Any]]:
     """Without the browser's own, which the dispatcher does not know."""
     return [choice for choice in list_zone_choices() if choice[0]]
+
+
+def describe_examples(keys: Sequence[str]) -> str:
+    """What a request of each of these targets may be."""
+    targets = [SCHEDULE_TARGETS[key] for key in keys]
+    rows = [f"{target.label}: {json.dumps(target.example, ensure_ascii=False)}" for target in targets]
+    return gettext("JSON. %(examples)s") % {"examples": "; ".join(rows)}
 
 
 class ScheduleForm(forms.Form):
@@ -52,6 +60,8 @@ class ScheduleForm(forms.Form):
         keys = list_target_keys(project)
         self.fields["target"].choices = [(key, SCHEDULE_TARGETS[key].label) for key in keys]  # type: ignore[attr-defined]
         self.fields["name"].help_text = _("Unique in the project.") if project else _("Unique on the plane.")
+        if project is None:
+            self.fields["request"].help_text = describe_examples(keys)
 
     def clean_request(self) -> dict[str, Any]:
         try:

@@ -1,0 +1,49 @@
+"""The calendar of the plane: an administrator schedules a probe of the nodes, and follows what became of its time."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import list_wide_pages
+
+DUE = """
+from datetime import timedelta
+from django.utils import timezone
+from apps.platform.calendars.models import Schedule
+Schedule.objects.filter(name="nightly look").update(next_at=timezone.now() - timedelta(seconds=1))
+"""
+
+
+def test_a_probe_is_scheduled_and_its_time_leads_to_the_nodes(signed_in, plane, run_code):
+    page = signed_in("sysadmin")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{plane}/nodes")
+    page.locator("#rail").get_by_role("link", name="Schedules").click()
+    expect(page.get_by_text("No schedules yet. Choose New schedule")).to_be_visible()
+    page.get_by_role("link", name="New schedule").click()
+    page.fill("[name=name]", "nightly look")
+    page.fill("[name=cron]", "30 2 * * mon-fri")
+    page.select_option("[name=timezone]", "Europe/Berlin")
+    page.get_by_role("button", name="Create").click()
+    expect(page.locator("#main")).to_contain_text("Probe of nodes")
+    expect(page.locator("#main")).to_contain_text("Its first time has not come yet.")
+    calendar = page.url
+    run_code(DUE)
+    link = page.locator("td a", has_text=re.compile(r"^#\d+$"))
+    for _ in range(30):  # the dispatcher looks every second
+        page.reload()
+        if link.count():
+            break
+        page.wait_for_timeout(500)
+    link.first.click()
+    expect(page.locator("h1")).to_have_text(re.compile(r"Probe \d+"))
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert list_wide_pages(page, [page.url, calendar, f"{plane}/schedules"]) == []
+    page.goto(calendar)
+    page.get_by_role("button", name="Pause").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("[name=reason]").fill("The nodes move to another hall.")
+    dialog.get_by_role("button", name="Pause the schedule").click()
+    expect(page.locator("#main")).to_contain_text("Paused: nothing is submitted.")
