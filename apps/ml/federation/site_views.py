@@ -57,6 +57,8 @@ def show_site_study(request: HttpRequest, project: str, pk: int) -> HttpResponse
     row = queries.get_site_study(actor, where, pk)
     pending = find_pending_approval(actor, row)
     ledger = list(queries.list_site_ledger(actor, row).order_by("-id")[:MAX_LEDGER_ROWS])
+    is_live = row.state == S.RUNNING
+    shows_code = not is_live or "code" in request.GET  # a page that is read again and again goes without
     may_change = row.state in (S.IMPORTED, S.APPROVED, S.VOID)
     context: dict[str, Any] = {
         "nav": "models",
@@ -65,13 +67,13 @@ def show_site_study(request: HttpRequest, project: str, pk: int) -> HttpResponse
         "next_step": presenters.describe_next_step(row, is_pending=pending is not None),
         "about": presenters.describe_study(row.document),
         "fingerprint": compute_fingerprint(row.authority_certificate),
-        "code": presenters.list_code_files(queries.read_code(actor, row)),
+        "code": presenters.list_code_files(queries.read_code(actor, row)) if shows_code else [],
         "pending": pending,
         "approval": row.approval,
         "ledger": presenters.list_ledger_rows(ledger),
         "check": check_ledger(row),
         "versions": list_version_choices(row) if may_change else [],
-        "is_live": row.state == S.RUNNING,
+        "is_live": is_live,
         "may_bind": may_change and is_allowed(actor, "federation.bind_data", row),
         "may_request": row.state in (S.IMPORTED, S.VOID)
         and row.data_id is not None

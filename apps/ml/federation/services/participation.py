@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.core.actors import Actor
+from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, PlaneError
 from apps.core.policy import require
 from apps.data.datasets.models import DatasetVersion
@@ -209,7 +210,7 @@ def accept_approval(*, actor: Actor, site_study: SiteStudy, approval: Approval) 
     require_confirmed(actor, "approval.decide", project_id=approval.project_id)
     with transaction.atomic():
         row = lock_site_study(site_study, (S.IMPORTED, S.VOID))
-        change_state(row, S.APPROVED, actor=actor, digests={"facts": approval.facts_digest}, approval=approval)
+        change_state(row, S.APPROVED, actor=actor, digests={"facts": approval.facts_digest}, approval_id=approval.pk)
 
 
 # -- taking part ----------------------------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ def join_study(*, actor: Actor, site_study: SiteStudy, proxy: str = "") -> SiteS
         else:
             job = submit_site_job(actor, row, row.data, proxy)
             digests = {"study": row.digest, "data": row.data.digest, "facts": row.approval.facts_digest}
-            change_state(row, S.RUNNING, actor=actor, digests=digests, job=job)
+            change_state(row, S.RUNNING, actor=actor, digests=digests, job_id=job.pk)
     if fault is not None:
         raise fault
     return row
@@ -264,7 +265,7 @@ def leave_study(*, actor: Actor, site_study: SiteStudy, reason: str = "") -> Sit
     with transaction.atomic():
         row = lock_site_study(site_study, tuple(set(S) - set(ENDED_SITE_STUDY)))
         change_state(row, S.LEFT, actor=actor, reason=reason[:500], ended_at=timezone.now())
-    end_job(row.job, Message("{actor_label} left the study.", actor_label=actor.label))
+        end_job(row.job, Message("{actor_label} left the study.", actor_label=actor.label))
     return row
 
 
@@ -275,4 +276,7 @@ def complete_site_study(*, actor: Actor, job: Job, result: Mapping[str, Any]) ->
         row = SiteStudy.objects.select_for_update().filter(job=job, state=S.RUNNING).first()
         if row is None:
             return None
-        return change_state(row, S.COMPLETED, actor=actor, result=dict(result), ended_at=timezone.now())
+        row.result = dict(result)
+        row.save(update_fields=["result"])  # beside the audit trail, which keeps its digest
+        digests = {"result": compute_digest(row.result)}
+        return change_state(row, S.COMPLETED, actor=actor, digests=digests, ended_at=timezone.now())

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.canonical import sha256_hex
+from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Conflict
 from apps.core.policy import require
 from apps.ml.federation.models import RoundResult, Study
@@ -58,7 +58,10 @@ def complete_study(*, actor: Actor, job: Job, result: Mapping[str, Any]) -> Stud
         study = Study.objects.select_for_update().filter(job=job, state=StudyState.RUNNING).first()
         if study is None:
             return None
-        return change_state(study, StudyState.COMPLETED, actor=actor, result=dict(result), ended_at=timezone.now())
+        study.result = dict(result)
+        study.save(update_fields=["result"])  # beside the audit trail, which keeps its digest
+        digests = {"result": compute_digest(study.result)}
+        return change_state(study, StudyState.COMPLETED, actor=actor, digests=digests, ended_at=timezone.now())
 
 
 def register_result(*, actor: Actor, study: Study, model: str) -> Study:

@@ -15,7 +15,7 @@ from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
 from apps.ml.federation.bundles import parse_enrolment_request, parse_study
 from apps.ml.federation.certificates import (
-    KeyPair,
+    KeyTexts,
     compute_fingerprint,
     create_authority,
     create_server,
@@ -168,7 +168,7 @@ def enrol_site(*, actor: Actor, site: Site, content: bytes | str) -> Site:
     require(actor, "federation.enrol_site", site)
     request = parse_enrolment_request(content, site)
     study = site.study
-    authority = KeyPair(study.authority_certificate, decrypt_key(study.authority_key))
+    authority = KeyTexts(study.authority_certificate, decrypt_key(study.authority_key))
     certificate = sign_request(authority, site.name, request.request)
     fingerprint = compute_fingerprint(certificate)
     with transaction.atomic():
@@ -240,7 +240,9 @@ def start_study(*, actor: Actor, study: Study, options: Mapping[str, Any] | None
         submission = Submission(kind=SERVER_KIND, spec=spec, name=f"{row.name}: server"[:120])
         job = submit_job(actor=actor, project=row.project, submission=submission)[0]
         digests = {"study": row.digest}
-        return change_state(row, StudyState.RUNNING, actor=actor, digests=digests, job=job, started_at=timezone.now())
+        return change_state(
+            row, StudyState.RUNNING, actor=actor, digests=digests, job_id=job.pk, started_at=timezone.now()
+        )
 
 
 def stop_study(*, actor: Actor, study: Study, reason: str = "") -> Study:
@@ -249,12 +251,15 @@ def stop_study(*, actor: Actor, study: Study, reason: str = "") -> Study:
     with transaction.atomic():
         row = lock_study(study, (StudyState.DRAFT, StudyState.OPEN, StudyState.RUNNING))
         change_state(row, StudyState.STOPPED, actor=actor, reason=reason[:500], ended_at=timezone.now())
-    end_job(row.job, Message("{actor_label} stopped the study.", actor_label=actor.label))
+        end_job(row.job, Message("{actor_label} stopped the study.", actor_label=actor.label))
     return row
 
 
 def end_job(job: Job | None, reason: str) -> None:
-    """Cancel the job of a study that has ended, which whoever ends a study may, in the name of the plane."""
+    """Cancel the job of a study that has ended, which whoever ends a study may, in the name of the plane.
+
+    In the transaction that ends the study: a process that dies between the two must not leave a job that goes on.
+    """
     if job is None:
         return
     try:

@@ -15,7 +15,7 @@ from apps.platform.jobs.services import retry_job
 from deepseek.federated.spec import StudySpec, compute_study_digest
 from tests.apps.ml.federation.conftest import ROWS, edit
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]  # its locks and moves, on either database
 
 
 def test_an_invitation_is_what_its_authority_signed(invite, site_actor, other_project):

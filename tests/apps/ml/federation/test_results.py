@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.urls import reverse
 
 from apps.core.errors import Conflict, Refused
 from apps.ml.federation import services
@@ -47,7 +48,7 @@ def completed(running, worker_actor, actor, project, tmp_path) -> Study:
     return done
 
 
-def test_the_result_is_a_version_whose_lineage_names_the_sites(completed, actor, project):
+def test_the_result_is_a_version_whose_lineage_names_the_sites(completed, actor, project, web, engineer):
     assert (completed.state, completed.rounds.count()) == ("completed", 2)
     study = services.register_result(actor=actor, study=completed, model="heart-risk")
     version = study.result_version
@@ -59,6 +60,8 @@ def test_the_result_is_a_version_whose_lineage_names_the_sites(completed, actor,
     assert [edge.source_label for edge in sites] == ["heart: cleveland", "heart: hungary"]
     assert not Edge.objects.filter(source_type="dataset_version").exists()
     assert version.tags.get(key="federation.sites").value == "cleveland, hungary"
+    shown = web(engineer).get(reverse("registry:version", args=[project.slug, "heart-risk", 1])).text
+    assert "cleveland, hungary" in shown
     with pytest.raises(Conflict) as caught:
         services.register_result(actor=actor, study=study, model="heart-risk")
     assert caught.value.code == "already_registered"
