@@ -122,6 +122,7 @@ class Reconciliation:
 
         An import that was given up may end on the server after the next attempt. Tasks of others stay.
         """
+        deleted = 0
         for page in self.remote.iterate_tasks(self.project, remote_ids, include="id,meta,annotations"):
             keys = {int(task.id): (task.meta or {}).get(META_KEY) for task in page if not task.annotations}
             numbers = [key for key in keys.values() if isinstance(key, int)]
@@ -134,6 +135,11 @@ class Reconciliation:
                 if key in imported:
                     self.turn.keep_lease()
                     self.remote.delete_task(remote_id)
+                    deleted += 1
+        if deleted:
+            importing.record_duplicates(
+                actor=self.turn.actor, labelling=self.turn.labelling, group=self.group, deleted=deleted
+            )
 
     # -- annotations -------------------------------------------------------------------------------------------------
     def store_page(self, page: list[Any]) -> None:

@@ -106,6 +106,6 @@ def fetch_file(path: Path, digest: str) -> Path:
     with path.open("wb") as file:
         for chunk in iter_chunks(digest):
             file.write(chunk)
-    if connection.vendor != "sqlite":
+    if connection.vendor != "sqlite" and not connection.in_atomic_block:
         connection.close()  # reading the file and predicting may take minutes
     return path

@@ -132,12 +132,19 @@ def list_annotator_rows(labelling: LabellingProject) -> list[Row]:
     f1_by_annotator = {row["annotator"]: row["f1"] for row in figures.get("annotators", [])}
     gold = {row["annotator"]: row["f1"] for row in figures.get("gold", [])}
     names = dict(labelling.annotators.values_list("pseudonym", "name"))
+    numbers = dict(labelling.groups.values_list("name", "number"))
+
+    def find_figure(figures: dict[str, float | None], row: Row) -> str:
+        """Of somebody who has marked tasks for several groups there is a figure for each group."""
+        own = f"{row['annotator']}/{numbers.get(row['group'], '')}"
+        return format_figure(figures.get(own, figures.get(row["annotator"])))
+
     return [
         {
             **row,
             "name": names.get(row["annotator"], ""),
-            "f1": format_figure(f1_by_annotator.get(row["annotator"])),
-            "gold": format_figure(gold.get(row["annotator"])),
+            "f1": find_figure(f1_by_annotator, row),
+            "gold": find_figure(gold, row),
         }
         for row in labelling.progress.get("annotators", [])
     ]

@@ -75,6 +75,13 @@ def get_schema_version(actor: Actor, project: Project, name: str, number: str | 
     return version
 
 
+def get_schema_version_by_id(actor: Actor, project: Project, pk: int) -> LabelSchemaVersion:
+    version = list_project_schema_versions(actor, project).filter(pk=pk).first() if 0 < pk <= MAX_ID else None
+    if version is None:
+        raise NotFound("This project has no schema version {pk}.", pk=pk, field="schema")
+    return version
+
+
 def list_labellings(actor: Actor, project: Project, *, state: str = "", level: str = "") -> LabellingProjectQuerySet:
     """The labelling projects of the project; Invalid for an unknown state."""
     policy.require(actor, "labelling.view", project)

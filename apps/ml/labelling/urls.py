@@ -12,6 +12,7 @@ urlpatterns = [
     path("labelling/servers/<slug:name>/delete", views.delete_server, name="delete_server"),
     path("labelling/schemas", views.add_schema, name="schemas"),
     path("labelling/schemas/<slug:name>/<int:schema_version>", views.show_schema, name="schema"),
+    path("labelling/schema-versions/<int:pk>", views.find_schema, name="schema_by_id"),
     path("labelling/<int:pk>", views.show_labelling, name="project"),
     path("labelling/<int:pk>/sync", views.synchronize, name="sync"),
     path("labelling/<int:pk>/close", views.close, name="close"),

@@ -125,6 +125,14 @@ def show_schema(request: HttpRequest, project: str, name: str, schema_version: i
     return render(request, "labelling/schema.html", context)
 
 
+@require_http_methods(["GET", "HEAD"])
+def find_schema(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """/p/<slug>/labelling/schema-versions/<id>: to the page of a version that lineage knows by its id."""
+    actor, where = get_project_context(request, project)
+    version = queries.get_schema_version_by_id(actor, where, pk)
+    return redirect("labelling:schema", project=where.slug, name=version.schema.name, schema_version=version.number)
+
+
 # -- one labelling project ------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "HEAD"])
 def show_labelling(request: HttpRequest, project: str, pk: int) -> HttpResponse:

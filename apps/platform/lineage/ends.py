@@ -21,6 +21,8 @@ END_TYPES = (
     "release",
     "foreign_job",
     "foreign_dataset",
+    "label_schema",
+    "annotator",
 )
 ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,79}")
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -23,6 +23,8 @@ ADDRESSES = {
     "release": "lineage:end",
     "foreign_job": "lineage:end",
     "foreign_dataset": "lineage:end",
+    "label_schema": "labelling:schema_by_id",
+    "annotator": "lineage:end",
 }
 PAGELESS = frozenset({"source"})  # what lies outside the plane
 STRIP = 3  # boxes of one step; more are counted
@@ -40,6 +42,8 @@ NAMES = {
     "release": gettext_lazy("Release"),
     "foreign_job": gettext_lazy("Foreign job"),
     "foreign_dataset": gettext_lazy("Foreign dataset"),
+    "label_schema": gettext_lazy("Labelling schema"),
+    "annotator": gettext_lazy("Annotator"),
 }
 
 

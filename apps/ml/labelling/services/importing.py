@@ -218,6 +218,13 @@ def forget_remote_tasks(
     return forgotten
 
 
+def record_duplicates(*, actor: Actor, labelling: LabellingProject, group: AnnotatorGroup, deleted: int) -> None:
+    """Tasks that an import had left twice were deleted on the server."""
+    require(actor, "labelling.drive")
+    after = {"group": group.name, "tasks": deleted}
+    record(actor=actor, action="labelling.delete_duplicates", obj=labelling, after=after)
+
+
 def count_remote(labelling: LabellingProject) -> tuple[int, int]:
     """(imported, all) of the tasks of all groups."""
     rows = RemoteTask.objects.filter(group__labelling=labelling)

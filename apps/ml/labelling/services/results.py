@@ -25,7 +25,7 @@ from apps.platform.artifacts.services import store_file
 from apps.platform.audit.services import record
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import InputSpec, Submission, submit_job
-from apps.platform.lineage.ends import EdgeSpec
+from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
 from apps.platform.nodes.samples import get_database_now
 from deepseek.labelling.label_studio import list_violations
@@ -231,18 +231,8 @@ def publish_result(
             params=params,
             note=f"{labelling.name}, {labelling.schema}",
         )
-        edge = EdgeSpec(
-            source_type="dataset_version",
-            source_id=str(labelling.source_id),
-            source_digest=labelling.source.digest,
-            source_label=str(labelling.source),
-            target_type="dataset_version",
-            target_id=str(version.pk),
-            target_digest=version.digest,
-            target_label=str(version),
-            role=f"labelled {labelling.schema.level}",
-        )
-        record_edges(actor=actor, project=labelling.project, edges=[edge])
+        edges = build_result_edges(labelling, version, facts["annotators"])
+        record_edges(actor=actor, project=labelling.project, edges=edges)
         LabellingProject.objects.filter(pk=labelling.pk).update(
             publish_request={}, result=version, result_at=get_database_now()
         )
@@ -255,6 +245,25 @@ def publish_result(
         )
     labelling.refresh_from_db(fields=["publish_request", "result", "result_at"])
     return version
+
+
+def build_result_edges(
+    labelling: LabellingProject, version: DatasetVersion, pseudonyms: Sequence[str]
+) -> list[EdgeSpec]:
+    """What went into the result: source, schema, and annotators by pseudonym."""
+    source, schema = labelling.source, labelling.schema
+    target = End("dataset_version", str(version.pk), version.digest, str(version))
+    people = labelling.annotators.filter(pseudonym__in=pseudonyms).order_by("pk")
+    return [
+        EdgeSpec.between(
+            End("dataset_version", str(source.pk), source.digest, str(source)), target, f"labelled {schema.level}"
+        ),
+        EdgeSpec.between(End("label_schema", str(schema.pk), schema.digest, str(schema)), target, "schema"),
+        *(
+            EdgeSpec.between(End("annotator", str(one.pk), label=f"{labelling.name} {one.pseudonym}"), target, "marks")
+            for one in people
+        ),
+    ]
 
 
 def drop_publish_request(*, actor: Actor, labelling: LabellingProject) -> None:

@@ -69,14 +69,8 @@ def store_annotations(
     with transaction.atomic():
         locked = LabellingProject.objects.select_for_update().get(pk=labelling.pk)
         require_row(locked.owner == labelling.owner)
-        tasks: dict[int, int] = {}
-        for start in range(0, len(remote_ids), TASKS_AT_ONCE):
-            chosen = RemoteTask.objects.filter(group=group, remote_id__in=remote_ids[start : start + TASKS_AT_ONCE])
-            tasks.update((remote, task) for remote, task in chosen.values_list("remote_id", "task_id") if remote)
+        tasks = load_task_ids(group, remote_ids)
         present = load_annotations(group, [row.remote_id for row in rows])
-        for row in rows:  # an edit in a task that was sent back meanwhile is one still
-            if row.remote_task not in tasks and row.remote_id in present:
-                tasks[row.remote_task] = present[row.remote_id].task_id
         of_tasks = [row for row in rows if row.remote_task in tasks]
         annotators = ensure_annotators(labelling, {row.user: row.user_name for row in of_tasks})
         new: list[Annotation] = []
@@ -115,6 +109,18 @@ def store_annotations(
             evaluate_tasks(labelling, changed)
             LabellingProject.objects.filter(pk=labelling.pk).update(changed_at=get_database_now())
     return changed
+
+
+def load_task_ids(group: AnnotatorGroup, remote_ids: Sequence[int]) -> dict[int, int]:
+    """{task of the server: task here}; also of those that were sent back: an edit there is one still."""
+    tasks: dict[int, int] = {}
+    for start in range(0, len(remote_ids), TASKS_AT_ONCE):
+        chosen = remote_ids[start : start + TASKS_AT_ONCE]
+        earlier = group.annotations.filter(remote_task__in=chosen, is_deleted=False)
+        tasks.update(earlier.values_list("remote_task", "task_id"))
+        current = RemoteTask.objects.filter(group=group, remote_id__in=chosen)
+        tasks.update((remote, task) for remote, task in current.values_list("remote_id", "task_id") if remote)
+    return tasks
 
 
 def is_current(old: Annotation, row: RemoteAnnotation) -> bool:

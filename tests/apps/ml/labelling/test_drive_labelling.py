@@ -44,6 +44,7 @@ def test_without_overlap_each_task_goes_to_one_group(create, drive, studio):
     assert len(studio.tasks) == 4
 
 
+@pytest.mark.services
 def test_equal_marks_agree_and_others_are_disputed(agreed):
     assert count_states(agreed) == {"agreed": 3, "disputed": 1}
     task = agreed.tasks.get(number=1)
@@ -75,6 +76,7 @@ def test_a_reconciliation_reads_skipped_tasks_too(labelling, mark, drive, actor)
     assert count_states(labelling) == {"open": 3, "skipped": 1}
 
 
+@pytest.mark.services
 def test_a_reconciliation_finds_what_no_round_has_seen(labelling, mark, drive, studio, actor):
     pk = mark(labelling, 1, 0, [span(0, 3)])
     studio.tasks[studio.annotations[pk]["task"]]["updated_at"] = "2026-07-01T12:00:00Z"  # before the cursor
@@ -105,6 +107,7 @@ def test_an_import_that_ended_twice_is_mended(labelling, drive, studio, actor):
     assert row.remote_id in studio.tasks
 
 
+@pytest.mark.services
 def test_closing_ends_an_import_after_its_batch(create, drive, studio, actor, monkeypatch):
     monkeypatch.setattr(importer, "BATCH", 1)
     labelling = create()
@@ -129,6 +132,20 @@ def test_an_answer_that_is_none_of_label_studio_is_named(create, drive, studio):
     assert labelling.failure["message"].startswith("What answers at")
 
 
+def test_an_id_that_the_server_gives_again_is_another_annotation(labelling, studio, mark, drive):
+    pk = mark(labelling, 1, 0, [span(0, 3)])
+    mark(labelling, 2, 0, [span(0, 3)])
+    drive()
+    studio.delete_annotation(pk)
+    studio.next_id = pk - 1
+    assert mark(labelling, 1, 1, [span(0, 2)]) == pk
+    studio.next_id += 100
+    drive()
+    assert Annotation.objects.get(remote_id=pk, group__number=1).task.number == 1
+    assert labelling.tasks.get(number=0).state == "open"
+
+
+@pytest.mark.services
 def test_the_same_again_changes_nothing(agreed, drive, actor):
     before = list(Annotation.objects.order_by("pk").values())
     drive()
@@ -156,6 +173,7 @@ def test_an_annotation_that_is_deleted_there_counts_no_more(agreed, studio, driv
     assert count_states(agreed) == {"agreed": 2, "disputed": 1, "open": 1}
 
 
+@pytest.mark.services
 def test_a_task_that_is_deleted_there_comes_back_with_its_marks(agreed, studio, drive):
     row = RemoteTask.objects.get(group__number=1, task__number=0)
     studio.delete_task(row.remote_id)
@@ -167,6 +185,7 @@ def test_a_task_that_is_deleted_there_comes_back_with_its_marks(agreed, studio, 
     assert AuditRecord.objects.filter(action="labelling.restore_tasks").count() == 1
 
 
+@pytest.mark.services
 def test_a_label_that_is_renamed_there_is_named_and_nothing_is_guessed(labelling, studio, mark, drive):
     remote = labelling.groups.get(number=1).remote_project
     studio.projects[remote]["label_config"] = TEMPLATE.replace("PERSON", "HUMAN")
@@ -226,6 +245,7 @@ def test_a_token_that_is_revoked_is_named_and_a_new_one_goes_on(agreed, studio, 
     assert (server.state, agreed.failure) == ("healthy", {})
 
 
+@pytest.mark.services
 def test_two_drivers_do_not_share_a_project(create, drive):
     from apps.core.actors import PlaneRole, build_plane_actor
 

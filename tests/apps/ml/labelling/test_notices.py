@@ -19,6 +19,7 @@ def list_unread(kind):
     return sorted(Notice.objects.filter(kind=kind, read_at=None).values_list("recipient__username", flat=True))
 
 
+@pytest.mark.services
 def test_disputed_tasks_wait_for_engineers_and_approvers(engineer, approver, viewer, agreed, actor, drive):
     drive()
     assert list_unread("labelling.disputed") == ["approver", "engineer"]

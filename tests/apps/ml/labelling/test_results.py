@@ -7,6 +7,7 @@ import pytest
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.ml.labelling import services
 from apps.ml.labelling.models import RemoteTask
+from apps.ml.labelling.presenters import list_annotator_rows
 from apps.platform.jobs.models import Job
 from apps.platform.lineage.models import Edge
 from tests.apps.ml.labelling.conftest import span
@@ -18,6 +19,7 @@ RELATIONS = [{"value": "works_for", "sources": ["PERSON"], "targets": ["ORG"]}]
 NOTHING: dict = {}
 
 
+@pytest.mark.services
 def test_a_disputed_task_is_decided_once_and_for_all(agreed, actor, mark, drive):
     task = agreed.tasks.get(state="disputed")
     with pytest.raises(Invalid):
@@ -55,6 +57,7 @@ def test_gold_measures_annotators(agreed, actor, drive):
     assert {row["annotator"]: row["f1"] for row in agreed.agreement["gold"]} == {"A1": 0.0, "A2": 1.0}
 
 
+@pytest.mark.services
 def test_the_result_is_a_version_with_lineage_that_trains(agreed, actor, drive, texts):
     services.request_result(actor=actor, labelling=agreed, dataset="people")
     drive()
@@ -64,14 +67,26 @@ def test_the_result_is_a_version_with_lineage_that_trains(agreed, actor, drive, 
     assert version.rows == 3
     assert version.params["schema"]["digest"] == agreed.schema.digest
     assert version.params["annotators"] == ["A1", "A2"]
-    edge = Edge.objects.get(target_type="dataset_version", target_id=str(version.pk))
-    assert (edge.source_id, edge.role) == (str(texts.pk), "labelled basic")
+    edges = Edge.objects.filter(target_type="dataset_version", target_id=str(version.pk)).order_by("pk")
+    assert list(edges.values_list("source_type", "source_id", "source_label", "role")) == [
+        ("dataset_version", str(texts.pk), "texts v1", "labelled basic"),
+        ("label_schema", str(agreed.schema_id), "names v1", "schema"),
+        *(("annotator", str(one.pk), f"people {one.pseudonym}", "marks") for one in agreed.annotators.order_by("pk")),
+    ]
     job = services.train_on_result(actor=actor, labelling=agreed)
     assert (job.kind, Job.objects.get(pk=job.pk).inputs.get().slot) == ("train_entities", "texts")
     services.request_result(actor=actor, labelling=agreed, dataset="people")
     drive()
     agreed.refresh_from_db()
     assert agreed.result == version
+
+
+def test_one_person_in_two_groups_has_figures_for_each(labelling, studio, drive):
+    for group in labelling.groups.all():
+        studio.annotate(group.remote_tasks.get(number=0).remote_id, [span(0, 3)], user=1)
+    drive()
+    labelling.refresh_from_db()
+    assert [(row["annotator"], row["f1"]) for row in list_annotator_rows(labelling)] == [("A1", "1.000")] * 2
 
 
 def test_below_the_bar_there_is_no_result(agreed, actor, approver, actor_for):
@@ -96,6 +111,7 @@ def test_the_next_level_begins_from_what_is_agreed(agreed, actor, project, creat
     assert [row["value"]["text"] for row in there["predictions"][0]["result"]] == ["Ada", "ACME"]
 
 
+@pytest.mark.services
 def test_what_violates_a_rule_goes_back_as_a_task(create, actor, project, drive, studio):
     rule = {"name": "employer", "condition": "if count(PERSON) > 0 then every PERSON has works_for"}
     document = {"level": "domain", "data": "text", "labels": LABELS, "relations": RELATIONS, "rules": [rule]}
