@@ -117,13 +117,13 @@ class Heartbeat(threading.Thread):
         load = hardware.measure_load(get_scratch_root(), get_store_folder())
         load["short_disks"] = find_short_disks(load)
         self.disk_speed.measure_when_due(is_idle=not watched and not load["short_disks"])
-        self.doctor.run_when_requested(is_idle=not watched)
         for attempt in watched.values():
             attempt.observe(load)
         record_heartbeat(actor=self.actor, node=self.node, load=load)
         if time.monotonic() - self.sampled_at >= SAMPLE_SECONDS / 2:  # so that no 15 s are left out
             self.sampled_at = time.monotonic()
             record_sample(actor=self.actor, node=self.node, load=load, running=len(watched))
+        self.doctor.run_when_requested(is_idle=not watched)  # last: what fails in it keeps no heartbeat back
 
     def is_short_of_disk(self) -> bool:
         """Whether a disk is too short for another job at this moment; the plane hears of a change at the next beat."""

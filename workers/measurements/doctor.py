@@ -76,7 +76,8 @@ def run_doctor(
 ) -> dict[str, Any] | Message:
     """The document that the doctor prints of all its checks or of `checks`; a message where it prints none.
 
-    Its environment has what its checks read and no secret of the worker's.
+    Its environment has what its checks read and no secret of the worker's, and it imports nothing from `folder`,
+    where jobs write.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=folder, prefix="registration-", suffix=".json") as file:
@@ -84,7 +85,7 @@ def run_doctor(
         file.flush()
         words = ["--format", "json", "--level", str(level), "--node", str(registration["name"])]
         with subprocess.Popen(
-            [sys.executable, "-m", "deepseek.doctor", *checks, *words, "--registered", file.name],
+            [sys.executable, "-P", "-m", "deepseek.doctor", *checks, *words, "--registered", file.name],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound, PlaneError, Refused
 from apps.core.lists.listing import mark_list_view
@@ -164,6 +165,7 @@ def render_schedule(
         "may_update": permissions.is_allowed(actor, "schedule.update", schedule),
         "may_pause": is_active and permissions.is_allowed(actor, "schedule.pause", schedule),
         "may_resume": not is_active and permissions.is_allowed(actor, "schedule.resume", schedule),
+        "may_read_trail": schedule.project is not None or policy.is_allowed(actor, "audit.view"),
         "may_delete": permissions.is_allowed(actor, "schedule.delete", schedule),
     }
     return render(request, "calendars/schedule.html", context, status=status)

@@ -25,7 +25,8 @@ LEVELS = (1, 2)  # the third loads the memory of GPUs for hours: by hand, on the
 MAX_NODES = 500  # that a request names
 START_WITHIN = timedelta(hours=1)
 RUN_WITHIN = timedelta(minutes=15)
-KEPT_PROBES = timedelta(days=90)
+RETENTION = timedelta(days=90)
+CHECK_FIELDS = ("id", "group", "verdict", "why", "remedy", "level", "required")  # those that a node would send
 
 
 def request_probe(*, actor: Actor, nodes: Sequence[str] = (), level: int = 1, key: str = "") -> Probe:
@@ -108,7 +109,7 @@ def finish_node_probe(*, actor: Actor, row: NodeProbe, document: Mapping[str, An
     What it could not look at from inside the worker changes nothing for what keeps jobs away.
     """
     policy.require(actor, "node.run_probe")
-    checks = document["checks"]
+    checks = [{name: check[name] for name in CHECK_FIELDS if name in check} for check in document["checks"]]
     looked_at = [check for check in checks if check["verdict"] != "not_applicable"]
     with transaction.atomic():
         report = store_health_report(
@@ -152,6 +153,6 @@ def expire_node_probes(*, actor: Actor) -> int:
             count += 1
         except StaleState:  # its worker was faster
             continue
-    old = Probe.objects.filter(requested_at__lt=now - KEPT_PROBES).order_by("id").values_list("pk", flat=True)[:500]
+    old = Probe.objects.filter(requested_at__lt=now - RETENTION).order_by("id").values_list("pk", flat=True)[:500]
     Probe.objects.filter(pk__in=list(old)).delete()
     return count

@@ -61,6 +61,7 @@ def test_a_failed_required_check_closes_the_node_and_one_not_looked_at_opens_non
 )
 def test_a_doctor_that_fails_says_why(probe, runner, worker_actor, node, monkeypatch, tmp_path, script, reason):
     (tmp_path / "deepseek").mkdir()
+    (tmp_path / "deepseek" / "__init__.py").touch()
     (tmp_path / "deepseek" / "doctor.py").write_text(script)
     monkeypatch.setattr(doctor, "build_environment", lambda: {"PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(doctor, "LIMIT_SECONDS", {1: 0.5})
