@@ -206,6 +206,10 @@ COMMANDS = {
         "let this machine send only to what a policy names, and prove it",
         entry="deepseek.isolation.command:isolate_machine",
     ),
+    "environment": Command(
+        "show, compare and rebuild the Python environment of a machine",
+        entry="deepseek.environments.command:manage_environment",
+    ),
     "agent": Command(
         "keep a device at the release that its plane assigns, and serve its model",
         entry="deepseek.agent.command:run_agent",

@@ -97,7 +97,7 @@ from apps.site.mirror.models import (
     PackageFile,
     PackageVersion,
 )
-from apps.site.snapshots.models import Snapshot, SnapshotOperation
+from apps.site.snapshots.models import NodeEnvironment, Snapshot, SnapshotOperation
 from apps.site.transfer.folders import get_outgoing_folder
 from apps.site.transfer.models import BundleSigner, IncomingBundle, OutgoingBundle
 from deepseek.bundles.spec import BundleHead, BundleManifest, Content, ObjectRef, PlaneRef, VolumeRef
@@ -120,6 +120,9 @@ RUN_QUERIES = {
     "data/<slug:name>/<str:version>/origin": "?row=1",
     "search": "?q=job",
     "schedules/preview": "?cron=@daily",
+    "v1/environments": "?of=node:node-0",
+    "environments": "?left=node:node-0&right=node:node-0",
+    "environments/diff": "?left=node:node-0&right=node:node-0",
     "/drift": "?against=1",
     "/v1/projects/<slug:project>/models/<str:name>/baselines": "?set={set}",
 }
@@ -400,7 +403,9 @@ def first_rows() -> Seeded:
     version.quality = report_of(project)
     version.save()
     DatasetFile.objects.create(version=version, path="table.csv", artifact=artifact, media_type="text/csv")
-    isolation_of(Node.objects.create(name="node-0", **NODE), [1])
+    first_node = Node.objects.create(name="node-0", **NODE)
+    isolation_of(first_node, [1])
+    NodeEnvironment.objects.create(node=first_node, digest="d" * 64, document={"packages": {"torch": "2.13"}})
     job = job_of(project, JobState.SUCCEEDED, 0)
     job.save()
     JobOutput.objects.create(job=job, slot="table", artifact=artifact, name="t.csv", media_type="text/csv")
@@ -1040,6 +1045,10 @@ def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, a
     probes = Probe.objects.bulk_create(Probe(requested_by="sysadmin") for _n in numbers)
     plane.probe = plane.probe or probes[0].pk
     snapshots_of(plane, numbers)
+    document = {"python": {"version": "3.11"}, "packages": {f"package-{n}": "1.0" for n in numbers}}
+    NodeEnvironment.objects.bulk_create(
+        NodeEnvironment(node=node, digest="d" * 64, document=document) for node in nodes
+    )
     NodeProbe.objects.bulk_create(NodeProbe(probe_id=plane.probe, node=node) for node in nodes)
     isolation_of(Node.objects.get(name="node-0"), [n + 1 for n in numbers])
     for number, artifact in zip(numbers, artifacts, strict=False):

@@ -20,6 +20,8 @@ from apps.platform.nodes import hardware
 from apps.platform.nodes.extras import GANG, SERVING, detect_extras
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import register_node
+from apps.site.snapshots.environments.services import record_environment
+from deepseek.environments.inventory import collect_environment
 from workers import cgroups, process
 from workers.endpoints.keeper import EndpointKeeper, get_keeper_folder
 from workers.heartbeat import Heartbeat
@@ -158,11 +160,17 @@ def register(**_: object) -> None:
     threading.Thread(target=register_until_done, name="register", daemon=True).start()
 
 
+def report_environment(worker: Worker) -> None:
+    """Tell the plane what packages, drivers and firmware this node has."""
+    document = collect_environment(worker.node.gpus)
+    record_environment(actor=worker.actor, node=worker.node, document=document)
+
+
 def register_until_done() -> None:
     """A database that is away at the start is waited for: the broker may be there, and doorbells are no proof."""
     while not STOPPING.is_set():
         try:
-            get_worker()
+            report_environment(get_worker())
             return
         except DatabaseError as failure:
             log.warning("not registered yet: %s", failure)

@@ -224,6 +224,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "node.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, WORKER, DISPATCHER},
     "node.register": frozenset({WORKER}),
     "node.heartbeat": frozenset({WORKER}),
+    "node.record_environment": frozenset({WORKER}),
     "node.keep_samples": frozenset({DISPATCHER}),
     "run.take_in": frozenset({DISPATCHER}),
     "node.report_health": frozenset({NODE}),  # of itself

@@ -23,6 +23,7 @@ ALLOWED = re.compile(
       | deepseek\.bundles\.\w+            # what is carried across an air gap
       | deepseek\.isolation\.(iptables|nftables|rules)  # a network policy as a node applies it
       | deepseek\.federated\.(code|credentials|errors|ledger|ledger_verifier)  # what a site approves, and its keys
+      | deepseek\.environments\.(comparison|inventory)  # environments of nodes
       | deepseek\.labelling\.(label_studio|marks|schema)  # what annotators mark, and what it becomes there
       | deepseek\.code                    # the digest of the engine that ran
     """,

@@ -25,6 +25,7 @@ from apps.platform.artifacts.stores import get_store
 from apps.platform.nodes.models import Node
 from apps.site.snapshots.backup import copy_checkpoints, copy_keys
 from apps.site.snapshots.databases import get_database
+from apps.site.snapshots.environments.queries import list_current_documents
 from apps.site.snapshots.layout import MANIFEST, Manifest, iter_file
 from apps.site.snapshots.models import SnapshotOperation
 from apps.site.snapshots.services import record_stored, trim_snapshots
@@ -162,6 +163,7 @@ def write_records(folder: Path) -> None:
         "name", "host", "queues", "cpus", "memory_bytes", "disk_bytes", "gpus", "extras", "hardware", "labels"
     )
     write_json(folder / "nodes.json", list(nodes))
+    write_json(folder / "environments.json", list_current_documents())
 
 
 def describe_configuration() -> dict[str, Any]:

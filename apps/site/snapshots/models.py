@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
+from apps.platform.nodes.models import Node
 from apps.site.snapshots.states import (
     OPERATION_MOVES,
     SNAPSHOT_MOVES,
@@ -14,6 +15,28 @@ from apps.site.snapshots.states import (
     OperationState,
     SnapshotState,
 )
+
+
+class NodeEnvironmentQuerySet(models.QuerySet["NodeEnvironment"]):
+    def visible_to(self, actor: Actor) -> NodeEnvironmentQuerySet:
+        return self if is_allowed(actor, "node.view") else self.none()
+
+
+class NodeEnvironment(models.Model):
+    """Python, packages, drivers and firmware of a node from `at` on, until its next row."""
+
+    node = models.ForeignKey(Node, models.CASCADE, related_name="environment_versions", db_index=False)
+    at = models.DateTimeField(default=timezone.now)
+    digest = models.CharField(max_length=64)  # of the document
+    document = models.JSONField()  # deepseek.environments.inventory.Document
+
+    objects = NodeEnvironmentQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["node", "-id"], name="node_environment_newest")]
+
+    def __str__(self) -> str:
+        return f"environment {self.pk} of {self.node_id}"
 
 
 class SnapshotQuerySet(models.QuerySet["Snapshot"]):

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from apps.site.snapshots import views
+from apps.site.snapshots.environments.views import show_difference
 
 app_name = "snapshots"
 urlpatterns = [
@@ -10,4 +11,5 @@ urlpatterns = [
     path("snapshots/<int:pk>/verify", views.verify, name="verify"),
     path("snapshots/<int:pk>/drill", views.drill, name="drill"),
     path("snapshots/<int:pk>/remove", views.remove, name="remove"),
+    path("environments", show_difference, name="environments"),
 ]

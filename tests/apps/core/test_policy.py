@@ -215,6 +215,7 @@ ON_THE_PLANE = """
     node.view                              VEA S-U WD-  read
     node.register                          --- --- W--  -
     node.heartbeat                         --- --- W--  -
+    node.record_environment                --- --- W--  -
     node.keep_samples                      --- --- -D-  -
     run.take_in                            --- --- -D-  -
     node.hold                              --- S-- --O  -

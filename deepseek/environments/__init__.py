@@ -1,0 +1,1 @@
+"""The environment of a machine: Python and its packages, drivers, firmware; compared, and rebuilt from a mirror."""
