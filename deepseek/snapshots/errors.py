@@ -5,6 +5,8 @@ from __future__ import annotations
 from deepseek.job import EngineError
 from deepseek.messages import N_
 
+DAMAGED = "snapshot_damaged"
+
 
 class SnapshotError(EngineError):
     """A repository, a key or an object that is not accepted. `code` is stable (docs/errors.md)."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from deepseek.messages import N_
 from deepseek.snapshots.encryption import decrypt, encrypt
-from deepseek.snapshots.errors import SnapshotError, build_damage_error
+from deepseek.snapshots.errors import DAMAGED, SnapshotError, build_damage_error
 from deepseek.snapshots.keys import (
     RepositoryKeys,
     generate_key,
@@ -189,20 +189,24 @@ class Repository:
         self.added_bytes += self.storage.write(build_path(name), stream)
         self.added_objects += 1
 
-    def commit(self, snapshot_id: str, index: SnapshotIndex, about: Mapping[str, Any]) -> SnapshotRecord:
-        """Write the snapshot, of which every object lies here and is durable."""
+    def add_index(self, index: SnapshotIndex) -> Entry:
+        """Store the index of a snapshot; with it everything is durable that the snapshot needs."""
         document = {
             "files": {name: entry.to_dict() for name, entry in index.files.items()},
             "objects": index.objects.to_dict(),
         }
         entry = self.add_file([json.dumps(document).encode()])
         self.storage.flush()
+        return entry
+
+    def commit(self, snapshot_id: str, entry: Entry, about: Mapping[str, Any]) -> SnapshotRecord:
+        """Write the snapshot whose index is `entry`, and read it back: from now on it is one."""
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
         root = {"format": FORMAT, "created_at": created_at, "index": entry.to_dict(), "about": dict(about)}
         path = f"snapshots/{snapshot_id}"
         self.storage.write(path, encrypt(self.keys, path, [json.dumps(root).encode()]))
         self.storage.flush()
-        return SnapshotRecord(snapshot_id, created_at, entry, dict(about))
+        return self.read_snapshot(snapshot_id)
 
     # -- read -------------------------------------------------------------------------------------------------------
     def read_object(self, digest: str) -> Iterator[bytes]:
@@ -256,8 +260,11 @@ class Repository:
 
     def iter_digests(self, snapshot: SnapshotRecord) -> Iterator[str]:
         """The digest of everything that the snapshot needs, some of them more than once."""
-        yield from snapshot.index.blocks
-        index = self.read_index(snapshot)
+        return self.iter_needed(snapshot.index, self.read_index(snapshot))
+
+    def iter_needed(self, entry: Entry, index: SnapshotIndex) -> Iterator[str]:
+        """The digest of everything that an index names, and of the index itself, which lies in `entry`."""
+        yield from entry.blocks
         for entry in (*index.files.values(), index.objects):
             yield from entry.blocks
         for digest, _size in self.iter_objects(index):
@@ -265,13 +272,16 @@ class Repository:
 
     # -- verify and remove ------------------------------------------------------------------------------------------
     def verify_objects(self, digests: Iterable[str], report: Callable[[int], None] = lambda _size: None) -> list[str]:
-        """Read the objects back whole; the digests of those that are damaged or gone."""
+        """Read the objects back whole; the digests of those that are damaged or gone. A place that does not answer is
+        no damage: SnapshotError."""
         damaged = []
         for digest in digests:
             try:
                 for chunk in self.read_object(digest):
                     report(len(chunk))
-            except SnapshotError:
+            except SnapshotError as failure:
+                if failure.code != DAMAGED:
+                    raise
                 damaged.append(digest)
         return damaged
 

@@ -31,7 +31,7 @@ from apps.site.snapshots.models import SnapshotOperation
 from apps.site.snapshots.services import record_stored, trim_snapshots
 from apps.site.snapshots.sources import RECORDS
 from deepseek.messages import N_
-from deepseek.snapshots.errors import SnapshotError
+from deepseek.snapshots.errors import DAMAGED, SnapshotError
 from deepseek.snapshots.repository import Entry, Repository, SnapshotIndex
 from workers.snapshots.progress import Progress
 
@@ -45,16 +45,14 @@ def create_snapshot(
     began, snapshot_id = time.monotonic(), os.urandom(16).hex()
     with repository.storage.lock(), open_workplace() as folder:
         repository.storage.sweep()
-        former = read_former_digests(repository)
+        token = f"{operation.pk} {operation.created_at.isoformat()}"
+        former = read_former_digests(repository, token)
         manifest, index, total_bytes = write_objects(repository, folder, progress)
+        entry = repository.add_index(index)
+        digests = set(repository.iter_needed(entry, index)) - former
+        verify_written(repository, digests, progress)
         about = {"made_at": manifest.made_at, "artifacts": manifest.artifacts, "total_bytes": total_bytes}
-        root = repository.commit(snapshot_id, index, about)
-        digests = set(repository.iter_digests(root)) - former
-        try:
-            verify_written(repository, digests, progress)
-        except BaseException:
-            repository.remove_snapshot(snapshot_id)
-            raise
+        repository.commit(snapshot_id, entry, {**about, "operation": token})
     for digest in manifest.missing:
         report_damage(actor=actor, digest=digest, reason="A snapshot found other bytes in its place, or none.")
     record_stored(
@@ -89,14 +87,22 @@ def remove_stale(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def read_former_digests(repository: Repository) -> set[str]:
-    """What earlier snapshots name: it was read back when it came. A damaged one counts for nothing."""
+def read_former_digests(repository: Repository, token: str) -> set[str]:
+    """What earlier snapshots name: it was read back when it came. A damaged one counts for nothing.
+
+    A snapshot of this very operation is of an attempt that died before the plane knew of it, and is removed.
+    """
     digests: set[str] = set()
     for snapshot_id in repository.list_snapshot_ids():
         try:
-            digests.update(repository.iter_digests(repository.read_snapshot(snapshot_id)))
-        except SnapshotError:
+            record = repository.read_snapshot(snapshot_id)
+            digests.update(repository.iter_digests(record))
+        except SnapshotError as failure:
+            if failure.code != DAMAGED:
+                raise
             continue
+        if record.about.get("operation") == token:
+            repository.remove_snapshot(snapshot_id)
     return digests
 
 

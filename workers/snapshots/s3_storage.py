@@ -17,6 +17,7 @@ from deepseek.snapshots.storage import READ_BYTES, Storage, validate_name
 log = logging.getLogger(__name__)
 
 PART = 16 << 20
+ATTEMPTS = 5
 
 
 @contextmanager
@@ -42,7 +43,9 @@ def translate_errors() -> Iterator[None]:
 class S3Storage(Storage):
     """`<bucket>/<prefix>/<name>`. An upload is visible when it is complete, so nothing lies in staging."""
 
-    def __init__(self, root: str, *, endpoint: str = "", access_key: str = "", secret_key: str = "") -> None:
+    def __init__(
+        self, root: str, *, endpoint: str = "", access_key: str = "", secret_key: str = "", attempts: int = ATTEMPTS
+    ) -> None:
         self.root = root.rstrip("/")
         self.fs = S3FileSystem(
             key=access_key or None,
@@ -54,7 +57,7 @@ class S3Storage(Storage):
             config_kwargs={
                 "connect_timeout": 5,
                 "read_timeout": 60,
-                "retries": {"mode": "standard", "max_attempts": 5},
+                "retries": {"mode": "standard", "max_attempts": attempts},
             },
         )
 

@@ -27,6 +27,7 @@ from apps.platform.audit.services import record
 from apps.platform.audit.verification import Verification, verify_trail
 from apps.site.snapshots.databases import get_database
 from apps.site.snapshots.layout import DATABASES, SUMS, Manifest, hash_file, iter_file
+from apps.site.snapshots.services import fail_restored_operations
 from apps.site.snapshots.sources import RECORDS, BackupSource, FolderSource
 
 Say = Callable[[str], None]
@@ -74,6 +75,7 @@ def restore(
     with transaction.atomic():
         skip_issued_numbers(actor=actor)
         skip_issued_sequences(actor=actor)
+        fail_restored_operations(actor=actor)
         record(
             actor=actor,
             action="plane.restore",

@@ -47,7 +47,8 @@ def take(repository: Repository, name: str, files: dict[str, bytes], objects: li
         digest = hashlib.sha256(body).hexdigest()
         assert repository.add_object(digest, lambda body=body: [body])
         lines.append(f"{digest} {len(body)}\n".encode())
-    return repository.commit(name, SnapshotIndex(entries, repository.add_file(lines)), {"artifacts": len(objects)})
+    entry = repository.add_index(SnapshotIndex(entries, repository.add_file(lines)))
+    return repository.commit(name, entry, {"artifacts": len(objects)})
 
 
 @pytest.fixture(scope="session")

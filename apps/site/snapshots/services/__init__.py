@@ -3,6 +3,7 @@
 from apps.site.snapshots.services.operations import (
     LostOperation,
     claim_operation,
+    fail_restored_operations,
     finish_operation,
     recover_operations,
     report_progress,
@@ -25,6 +26,7 @@ from apps.site.snapshots.services.results import (
 __all__ = [
     "LostOperation",
     "claim_operation",
+    "fail_restored_operations",
     "finish_operation",
     "record_drill",
     "record_removal",

@@ -15,7 +15,7 @@ from apps.core.errors import PlaneError, StaleState
 from apps.platform.audit.services import change_state
 from apps.platform.nodes.samples import get_database_now
 from apps.site.snapshots.models import SnapshotOperation
-from apps.site.snapshots.states import OperationKind, OperationState, SnapshotState
+from apps.site.snapshots.states import OPEN_STATES, OperationKind, OperationState, SnapshotState
 from deepseek.messages import Message
 
 LOST_AFTER = timedelta(seconds=60)
@@ -115,6 +115,17 @@ def return_operation(*, actor: Actor, operation: SnapshotOperation) -> None:
     change_state(
         operation, OperationState.QUEUED, actor=actor, guard={"attempt": operation.attempt}, beat_at=None, progress={}
     )
+
+
+def fail_restored_operations(*, actor: Actor) -> int:
+    """End what was open in the database of a restored plane: its process belongs to the plane that was; how many."""
+    policy.require(actor, "snapshot.run")
+    error = PlaneError("The plane was restored while this was open.", code="snapshot_restored")
+    count = 0
+    for operation in SnapshotOperation.objects.filter(state__in=OPEN_STATES).select_related("snapshot"):
+        finish_operation(actor=actor, operation=operation, error=error)
+        count += 1
+    return count
 
 
 def recover_operations(*, actor: Actor) -> int:
