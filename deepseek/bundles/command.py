@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.bundles.signatures import add_signature, compute_fingerprint, create_key, load_key
 from deepseek.bundles.signer_files import MAX_PERSON_LENGTH, encode_signer, read_signer_file
 from deepseek.bundles.spec import ENVELOPE_FILE, BundleManifest
@@ -29,7 +29,7 @@ def create_personal_key(words: Sequence[str]) -> int:
     arguments = parser.parse_args(words)
     person = arguments.person.strip()
     if not 1 <= len(person) <= MAX_PERSON_LENGTH or not person.isprintable():
-        raise BundleError(
+        raise TransferError(
             "person_malformed",
             "{person!r} cannot be the name of a person.",
             person=person[:40],
@@ -99,7 +99,7 @@ def read_password(prompt: str, *, repeat: bool = False) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass.getpass(prompt)
     if repeat and getpass.getpass("Again: ") != password:
-        raise BundleError("passwords_differ", "The two passwords differ.", field="password", hint="Try again.")
+        raise TransferError("passwords_differ", "The two passwords differ.", field="password", hint="Try again.")
     return password
 
 

@@ -5,5 +5,5 @@ from __future__ import annotations
 from deepseek.job import EngineError
 
 
-class BundleError(EngineError):
+class TransferError(EngineError):
     """A bundle, a volume or an inventory that is not accepted. `code` is stable (docs/errors.md)."""

@@ -46,7 +46,7 @@ def extract_volume(path: Path, reference: VolumeRef, bundle: str, folder: Path) 
 
 
 def join_parts(folder: Path, digest: str) -> None:
-    """Give an object that came in parts its name. Raises BundleError ``object_damaged`` if they are not its bytes."""
+    """Give an object that came in parts its name. Raises TransferError ``object_damaged`` if they are not its bytes."""
     place, target = folder / f"{digest}.part", folder / digest
     if target.is_file():
         return

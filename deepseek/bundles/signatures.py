@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.bundles.spec import BUNDLE_TYPE, SIGNERS_NEEDED, BundleManifest
 from deepseek.signing.documents import compute_digest
 from deepseek.signing.dsse import Envelope, sign, verify
@@ -52,7 +52,7 @@ def verify_signatures(
 ) -> list[TrustedSigner]:
     """The people who signed the manifest, by person. `signers`: by key id, of its source alone.
 
-    Raises SigningError ``key_unknown``, ``signature_wrong``, ``payload_type_wrong``; BundleError ``bundle_edited``
+    Raises SigningError ``key_unknown``, ``signature_wrong``, ``payload_type_wrong``; TransferError ``bundle_edited``
     where something else was signed, ``too_few_signers`` where fewer than two people did.
     """
     keys = {key_id: signer.public_key for key_id, signer in signers.items()}
@@ -60,7 +60,7 @@ def verify_signatures(
         raise build_edited_error()
     people = {signers[each.key_id].person: signers[each.key_id] for each in envelope.signatures}
     if len(people) < SIGNERS_NEEDED:
-        raise BundleError(
+        raise TransferError(
             "too_few_signers",
             "The bundle is signed by {people}: {count} of {needed} people.",
             people=", ".join(sorted(people)),
@@ -75,7 +75,7 @@ def verify_signatures(
 
 
 def add_signature(manifest: BundleManifest, envelope: Envelope | None, signer: FileSigner) -> Envelope:
-    """The envelope with one more signature. Raises BundleError ``bundle_edited`` where the other signatures are over
+    """The envelope with one more signature. Raises TransferError ``bundle_edited`` where the other signatures are over
     something else, ``signed_already`` where this key signed before."""
     mine = sign(BUNDLE_TYPE, manifest.text, [signer])
     if envelope is None:
@@ -84,7 +84,7 @@ def add_signature(manifest: BundleManifest, envelope: Envelope | None, signer: F
         raise build_edited_error()
     key_id = mine.signatures[0].key_id
     if any(each.key_id == key_id for each in envelope.signatures):
-        raise BundleError(
+        raise TransferError(
             "signed_already",
             "The key {key_id} has signed this bundle.",
             key_id=key_id,
@@ -96,8 +96,8 @@ def add_signature(manifest: BundleManifest, envelope: Envelope | None, signer: F
     return Envelope(BUNDLE_TYPE, manifest.text, (*envelope.signatures, *mine.signatures))
 
 
-def build_edited_error() -> BundleError:
-    return BundleError(
+def build_edited_error() -> TransferError:
+    return TransferError(
         "bundle_edited",
         "bundle.json is not what was signed.",
         field="bundle.json",
@@ -108,9 +108,12 @@ def build_edited_error() -> BundleError:
 
 # -- keys of people -------------------------------------------------------------------------------------------------
 def create_key(path: Path, password: str) -> FileSigner:
-    """A new key under a password, in a new file of mode 0600. Raises BundleError ``password_short``, ``key_exists``."""
+    """A new key under a password, in a new file of mode 0600. Raises TransferError.
+
+    Its codes: ``password_short``, ``key_exists``.
+    """
     if len(password) < MIN_PASSWORD_LENGTH:
-        raise BundleError(
+        raise TransferError(
             "password_short",
             "The password has {count} characters.",
             count=len(password),
@@ -125,7 +128,7 @@ def create_key(path: Path, password: str) -> FileSigner:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise BundleError(
+        raise TransferError(
             "key_exists",
             "There is a file at {path}.",
             path=str(path),
@@ -147,7 +150,7 @@ def create_key(path: Path, password: str) -> FileSigner:
 
 
 def load_key(path: Path, password: str) -> FileSigner:
-    """The key of a file. Raises BundleError ``key_unreadable``: no such file, another password, or no such key."""
+    """The key of a file. Raises TransferError ``key_unreadable``: no such file, another password, or no such key."""
     try:
         content = path.open("rb").read(MAX_KEY_BYTES)
         key = load_pem_private_key(content, password=password.encode())
@@ -160,8 +163,8 @@ def load_key(path: Path, password: str) -> FileSigner:
     return FileSigner(key)
 
 
-def build_key_error(path: Path, found: str) -> BundleError:
-    return BundleError(
+def build_key_error(path: Path, found: str) -> TransferError:
+    return TransferError(
         "key_unreadable",
         "The key {path} cannot be used: {found}.",
         path=str(path),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.bundles.signatures import TrustedSigner, compute_fingerprint
 from deepseek.signing.documents import Fields, encode_canonical, read_json_object
 from deepseek.signing.errors import SigningError
@@ -26,7 +26,7 @@ def encode_signer(person: str, key: PublicKey) -> bytes:
 
 
 def parse_signer(text: bytes | str) -> TrustedSigner:
-    """Raises BundleError ``signer_malformed``; also where the fingerprint is another key's."""
+    """Raises TransferError ``signer_malformed``; also where the fingerprint is another key's."""
     what = "The signer"
     try:
         fields = Fields(read_json_object(text, what, max_bytes=MAX_SIGNER_BYTES), what)
@@ -35,7 +35,7 @@ def parse_signer(text: bytes | str) -> TrustedSigner:
         key = decode_public_key(fields.read_text("public_key"), "/public_key")
         fields.read_choice("fingerprint", compute_fingerprint(key))
     except SigningError as error:
-        raise BundleError(
+        raise TransferError(
             "signer_malformed",
             error.message,
             field=error.field,
@@ -51,7 +51,7 @@ def read_signer_file(path: Path) -> TrustedSigner:
         with path.open("rb") as file:
             return parse_signer(file.read(MAX_SIGNER_BYTES + 1))
     except OSError as error:
-        raise BundleError(
+        raise TransferError(
             "signer_malformed",
             "{path} cannot be read: {fault}.",
             path=str(path),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.signing.documents import DIGEST, Fields, compute_digest, encode_canonical, read_json_object
 from deepseek.signing.errors import SigningError
 
@@ -141,10 +141,10 @@ class BundleManifest:
         return sum(volume.size for volume in self.volumes)
 
     def get_volume(self, number: int) -> VolumeRef:
-        """Raises BundleError ``volume_unknown``."""
+        """Raises TransferError ``volume_unknown``."""
         if 1 <= number <= len(self.volumes):
             return self.volumes[number - 1]
-        raise BundleError(
+        raise TransferError(
             "volume_unknown",
             "The bundle has no volume {number}.",
             number=number,
@@ -156,7 +156,7 @@ class BundleManifest:
 
     @classmethod
     def build(cls, head: BundleHead, objects: int, volumes: Sequence[VolumeRef]) -> Self:
-        """The manifest of written volumes. Raises BundleError ``bundle_malformed`` where it would be too long."""
+        """The manifest of written volumes. Raises TransferError ``bundle_malformed`` where it would be too long."""
         document = {
             "schema": SCHEMA,
             "id": head.id,
@@ -175,7 +175,7 @@ class BundleManifest:
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """Raises BundleError ``bundle_malformed`` for whatever is not canonical, or not as this version writes it."""
+        """Raises TransferError ``bundle_malformed`` for whatever is not canonical, or not as this version writes it."""
         try:
             document = read_json_object(text, "The bundle", max_bytes=MAX_MANIFEST_BYTES)
             fields = Fields(document, "The bundle")
@@ -199,7 +199,7 @@ class BundleManifest:
         except SigningError as error:
             raise build_malformed_error(error) from None
         if encode_canonical(document) != text:
-            raise BundleError(
+            raise TransferError(
                 "bundle_malformed",
                 "The bundle's manifest is not in canonical form.",
                 field=MANIFEST_FILE,
@@ -242,7 +242,7 @@ def encode_volume_manifest(bundle: str, number: int, parts: Sequence[Part]) -> b
 
 
 def parse_volume_manifest(text: bytes, bundle: str, number: int) -> list[Part]:
-    """The parts of volume `number` of `bundle`. Raises BundleError ``bundle_malformed``."""
+    """The parts of volume `number` of `bundle`. Raises TransferError ``bundle_malformed``."""
     try:
         fields = Fields(read_json_object(text, "The volume", max_bytes=MAX_VOLUME_MANIFEST_BYTES), "The volume")
         fields.read_choice("schema", VOLUME_SCHEMA)
@@ -252,7 +252,7 @@ def parse_volume_manifest(text: bytes, bundle: str, number: int) -> list[Part]:
     except SigningError as error:
         raise build_malformed_error(error) from None
     if len({part.name for part in parts}) != len(parts):
-        raise BundleError("bundle_malformed", "The volume lists an object twice.", field="/parts", limit="each once")
+        raise TransferError("bundle_malformed", "The volume lists an object twice.", field="/parts", limit="each once")
     return parts
 
 
@@ -283,7 +283,7 @@ class Inventory:
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """Raises BundleError ``inventory_malformed``."""
+        """Raises TransferError ``inventory_malformed``."""
         try:
             what = "The inventory"
             fields = Fields(read_json_object(text, what, max_bytes=MAX_INVENTORY_BYTES), what)
@@ -294,7 +294,7 @@ class Inventory:
                 if not isinstance(row, str) or not DIGEST.fullmatch(row):
                     raise fields.build_error(f"digests/{place}", "it is no digest", row, "64 hex digits")
         except SigningError as error:
-            raise BundleError(
+            raise TransferError(
                 "inventory_malformed",
                 error.message,
                 field=error.field,
@@ -310,8 +310,8 @@ def encode_inventory(plane: PlaneRef, created: str, digests: Sequence[str]) -> b
     return encode_canonical({**document, "digests": sorted(digests)})
 
 
-def build_malformed_error(error: SigningError) -> BundleError:
-    return BundleError(
+def build_malformed_error(error: SigningError) -> TransferError:
+    return TransferError(
         "bundle_malformed",
         error.message,
         field=error.field,

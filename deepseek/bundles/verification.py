@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.bundles.signatures import TrustedSigner, build_edited_error, verify_signatures
 from deepseek.bundles.spec import ENVELOPE_FILE, MANIFEST_FILE, MAX_MANIFEST_BYTES, BundleManifest
 from deepseek.bundles.volumes import verify_volume
@@ -35,12 +35,12 @@ def read_envelope(folder: Path) -> Envelope | None:
 
 
 def read_small(path: Path, most: int) -> bytes:
-    """The bytes of a file of the bundle. Raises BundleError ``bundle_malformed`` where it is absent or too long."""
+    """The bytes of a file of the bundle. Raises TransferError ``bundle_malformed`` where it is absent or too long."""
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:
-        raise BundleError(
+        raise TransferError(
             "bundle_malformed",
             "{path} cannot be read: {fault}.",
             path=str(path),
@@ -49,7 +49,7 @@ def read_small(path: Path, most: int) -> bytes:
             hint="Give the folder of a bundle; one without bundle.json was not written to its end.",
         ) from None
     if len(content) > most:
-        raise BundleError(
+        raise TransferError(
             "bundle_malformed", "{name} is too long.", name=path.name, field=path.name, limit=f"{most} bytes"
         )
     return content
@@ -60,7 +60,7 @@ def verify_bundle(
 ) -> VerifiedBundle:
     """Verify manifest, volumes and, where `signers` (by key id) are given, the signatures of two people.
 
-    Raises BundleError and SigningError, for the first thing that is wrong.
+    Raises TransferError and SigningError, for the first thing that is wrong.
     """
     report = report or Silent()
     manifest, envelope = read_manifest(folder), read_envelope(folder)
@@ -81,10 +81,10 @@ def verify_bundle(
 
 
 def check_objects(manifest: BundleManifest, count: int) -> None:
-    """Raise BundleError unless the volumes hold as many objects as the manifest says."""
+    """Raise TransferError unless the volumes hold as many objects as the manifest says."""
     if count == manifest.objects:
         return
-    raise BundleError(
+    raise TransferError(
         "bundle_malformed",
         "The volumes hold {count} objects, and the manifest says {expected}.",
         count=count,
@@ -95,8 +95,8 @@ def check_objects(manifest: BundleManifest, count: int) -> None:
     )
 
 
-def build_unsigned_error() -> BundleError:
-    return BundleError(
+def build_unsigned_error() -> TransferError:
+    return TransferError(
         "too_few_signers",
         "Nobody has signed the bundle.",
         field=ENVELOPE_FILE,

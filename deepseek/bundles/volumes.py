@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.bundles.spec import (
     MAX_PARTS,
     MAX_VOLUME_MANIFEST_BYTES,
@@ -108,7 +108,7 @@ def get_cost(size: int) -> int:
 def write_volume(folder: Path, bundle: str, number: int, slices: Sequence[Slice], open_object: OpenObject) -> VolumeRef:
     """Write a volume, which appears whole and durable under its name or not at all; one that is there is kept.
 
-    Raises BundleError ``object_damaged`` for bytes that are not their digest's, OSError for a full disk.
+    Raises TransferError ``object_damaged`` for bytes that are not their digest's, OSError for a full disk.
     """
     path = folder / format_volume_name(number)
     parts = [build_part(each, open_object) for each in slices]
@@ -147,7 +147,7 @@ def build_part(each: Slice, open_object: OpenObject) -> Part:
 
 
 def write_member(file: BinaryIO, name: str, size: int, chunks: Iterable[bytes]) -> str:
-    """Write one member and return the digest of what was written. Raises BundleError where it is not `size` long."""
+    """Write one member and return the digest of what was written. Raises TransferError where it is not `size` long."""
     file.write(encode_header(name, size))
     sha256, left = hashlib.sha256(), size
     for chunk in chunks:
@@ -178,8 +178,8 @@ Take = Callable[[Part, Iterator[memoryview]], None]
 def verify_volume(path: Path, reference: VolumeRef, bundle: str, take: Take | None = None) -> list[Part]:
     """Verify every byte of a volume, in one pass, and return its parts. `take` gets the bytes of each on the way.
 
-    Raises BundleError ``volume_missing``, ``volume_damaged`` (another byte, another length, something before or behind
-    what was signed) or ``bundle_malformed``.
+    Raises TransferError ``volume_missing``, ``volume_damaged`` (another byte, another length, something before or
+    behind what was signed) or ``bundle_malformed``.
     """
     try:
         with open(path, "rb", buffering=0) as file:
@@ -195,7 +195,7 @@ def verify_volume(path: Path, reference: VolumeRef, bundle: str, take: Take | No
             reader.check_end()
             return parts
     except FileNotFoundError:
-        raise BundleError(
+        raise TransferError(
             "volume_missing",
             "The volume {name} is missing.",
             name=reference.name,
@@ -265,8 +265,8 @@ class VolumeReader:
             data += piece
         return bytes(data)
 
-    def build_error(self, found: str, limit: str) -> BundleError:
-        return BundleError(
+    def build_error(self, found: str, limit: str) -> TransferError:
+        return TransferError(
             "volume_damaged",
             "The volume {name} is not the one that was signed: {found}.",
             name=self.reference.name,
@@ -278,8 +278,8 @@ class VolumeReader:
         )
 
 
-def build_damage_error(digest: str) -> BundleError:
-    return BundleError(
+def build_damage_error(digest: str) -> TransferError:
+    return TransferError(
         "object_damaged",
         "The bytes of {digest} are not those of its digest.",
         digest=digest,

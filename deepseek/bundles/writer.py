@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.bundles.spec import (
     MANIFEST_FILE,
     MAX_VOLUME_BYTES,
@@ -21,10 +21,10 @@ from deepseek.job import Report, Silent
 
 
 def check_volume_bytes(volume_bytes: int) -> None:
-    """Raise BundleError ``volume_bytes_out_of_range``."""
+    """Raise TransferError ``volume_bytes_out_of_range``."""
     if MIN_VOLUME_BYTES <= volume_bytes <= MAX_VOLUME_BYTES:
         return
-    raise BundleError(
+    raise TransferError(
         "volume_bytes_out_of_range",
         "A volume of {count} bytes cannot be written.",
         count=volume_bytes,
@@ -46,12 +46,13 @@ def write_bundle(
 ) -> BundleManifest:
     """Write the volumes and, last of all, the manifest; what is there already is kept. `objects`: each once.
 
-    Raises BundleError ``object_damaged``, ``too_many_volumes``, ``volume_bytes_out_of_range``; OSError for a full disk.
+    Raises TransferError ``object_damaged``, ``too_many_volumes``, ``volume_bytes_out_of_range``; OSError where the
+    disk is full.
     """
     check_volume_bytes(volume_bytes)
     plan = plan_volumes(objects, volume_bytes)
     if len(plan) > MAX_VOLUMES:
-        raise BundleError(
+        raise TransferError(
             "too_many_volumes",
             "The bundle would have {count} volumes.",
             count=len(plan),

@@ -13,7 +13,7 @@ CODE_FIRST = (
     "build_spec_error",
     "AgentError",
     "AgentFailure",
-    "BundleError",
+    "TransferError",
     "EngineError",
     "PlaneAway",
     "ReleaseRefused",

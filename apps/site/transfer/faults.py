@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from apps.core.errors import Conflict, Invalid, PlaneError
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.doctor.conflict_rules import ConflictRulesError
 from deepseek.messages import N_, record_messages
 from deepseek.signing.errors import SigningError
 
-BUNDLE_FAULTS = (BundleError, SigningError)
+BUNDLE_FAULTS = (TransferError, SigningError)
 """What the engine raises of a bundle."""
 
 
-def convert_fault(error: BundleError | SigningError | ConflictRulesError) -> PlaneError:
-    """A BundleError or SigningError with its code, field, limit and remedy."""
+def convert_fault(error: TransferError | SigningError | ConflictRulesError) -> PlaneError:
+    """A TransferError or SigningError with its code, field, limit and remedy."""
     return Invalid("{what}", what=error.message, code=error.code, field=error.field, limit=error.limit, hint=error.hint)
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +35,8 @@ def scan_folder(folder: Path) -> dict[str, Any]:
         if settings.ENV.malware_scan == "required":
             raise build_scan_error("MALWARE_SCAN_COMMAND is not set")
         return {"verdict": NOT_SCANNED, "command": ""}
-    try:
-        ended = subprocess.run(
-            [*command, os.fspath(folder.resolve())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=settings.ENV.malware_scan_seconds,
-            env=ENVIRONMENT,
-            cwd="/",
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise build_scan_error(type(error).__name__) from None
-    output = ended.stdout.decode(errors="replace")[-MAX_OUTPUT:]
-    if ended.returncode == 1:
+    status, output = run_scanner([*command, os.fspath(folder.resolve())])
+    if status == 1:
         raise Conflict(
             "The malware scanner found something: {output}",
             output=output[-400:] or "exit status 1",
@@ -55,9 +45,35 @@ def scan_folder(folder: Path) -> dict[str, Any]:
             limit="exit status 0",
             hint=N_("Discard the bundle, and tell whoever signed it."),
         )
-    if ended.returncode != 0:
-        raise build_scan_error(f"exit status {ended.returncode}")
+    if status != 0:
+        raise build_scan_error(f"exit status {status}")
     return {"verdict": CLEAN, "command": command[0]}
+
+
+def run_scanner(command: list[str]) -> tuple[int, str]:
+    """(exit status, end of the output). Raises Unavailable `scan_failed` where it cannot start, or takes too long: then
+    everything that it started is killed."""
+    try:
+        with tempfile.TemporaryFile() as written:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=subprocess.STDOUT,
+                env=ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+            )
+            try:
+                status = child.wait(settings.ENV.malware_scan_seconds)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+            written.seek(max(0, os.fstat(written.fileno()).st_size - MAX_OUTPUT))
+            return status, written.read(MAX_OUTPUT).decode(errors="replace")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise build_scan_error(type(error).__name__) from None
 
 
 def build_scan_error(fault: str) -> Unavailable:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from deepseek.bundles.errors import BundleError
+from deepseek.bundles.errors import TransferError
 from deepseek.bundles.extraction import extract_volume, join_parts
 from deepseek.bundles.spec import MANIFEST_FILE, ObjectRef
 from deepseek.bundles.verification import verify_bundle
@@ -76,14 +76,14 @@ def test_bytes_that_are_not_their_digest_are_refused(tmp_path):
     refs = Objects((1000,)).refs
     head = build_head(refs * 2)
     for wrong in (b"x" * 1000, b"x" * 999, b"x" * 1001):
-        with pytest.raises(BundleError) as caught:
+        with pytest.raises(TransferError) as caught:
             write_bundle(tmp_path, head, refs, lambda *_, data=wrong: [data], volume_bytes=1 << 20)
         assert caught.value.code == "object_damaged"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_volume_size_out_of_range_is_refused(tmp_path):
-    with pytest.raises(BundleError) as caught:
+    with pytest.raises(TransferError) as caught:
         write_bundle(tmp_path, build_head(Objects((1, 2)).refs), [], lambda *_: [], volume_bytes=1000)
     assert caught.value.code == "volume_bytes_out_of_range"
 
@@ -105,6 +105,6 @@ def test_an_object_of_which_a_part_is_missing_is_not_joined(bundle, stored_objec
     for volume in manifest.volumes[:-1]:
         extract_volume(folder / volume.name, volume, manifest.head.id, out)
     largest = max(stored_objects.refs, key=lambda ref: ref.size)
-    with pytest.raises(BundleError) as caught:
+    with pytest.raises(TransferError) as caught:
         join_parts(out, largest.digest)
     assert caught.value.code == "object_damaged"
