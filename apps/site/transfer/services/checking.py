@@ -57,9 +57,15 @@ def check_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
 def refuse(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingBundle:
     digests, document = {"manifest": bundle.manifest_digest}, build_error_document(error)
     with transaction.atomic():
-        cleared = {"scan": {}, "preview": {}}  # of an earlier check: they say nothing of what is there now
         change_state(
-            bundle, IncomingState.REFUSED, actor=actor, reason=error.message, digests=digests, error=document, **cleared
+            bundle,
+            IncomingState.REFUSED,
+            actor=actor,
+            reason=error.message,
+            digests=digests,
+            error=document,
+            scan={},  # of an earlier check: neither says anything of what is there now
+            preview={},
         )
         seal_now()
     remove_folder(get_objects_folder(bundle))  # nothing unverified stays but the volumes, which may be sent again

@@ -49,9 +49,7 @@ def test_packages_and_images_come_for_the_plane(
 def measured(site, project, registered, held):
     """A version of a model with an evaluation on a set whose data is `later:v1`."""
     version, table = registered(), held(b"a table")
-    data = add_files(
-        actor=site.builder, project=project, dataset_name="later", files=[("t.parquet", table.pk, PARQUET)]
-    )
+    add_files(actor=site.builder, project=project, dataset_name="later", files=[("t.parquet", table.pk, PARQUET)])
     data = DatasetVersion.objects.get(dataset__name="later")
     DatasetVersion.objects.update(columns=[{"name": name, "dtype": "double"} for name in ("close", "region")])
     data.refresh_from_db()
