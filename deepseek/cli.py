@@ -129,6 +129,13 @@ COMMANDS = {
         run="deepseek.entities.run:run",
         input_help="JSON lines with a text and its spans, an export of Label Studio, or tokens with BIO tags (CoNLL)",
     ),
+    "federation-server": Command("coordinate a federated study", entry="deepseek.federated.command:coordinate_study"),
+    "federation-site": Command(
+        "take part in a federated study with the rows of a table", entry="deepseek.federated.command:take_part"
+    ),
+    "verify-ledger": Command(
+        "verify the egress ledger of a site, and show what left it", entry="deepseek.federated.command:verify_ledger"
+    ),
     "fit": Command("estimate the memory of a training, without training", entry="deepseek.fit.command:show_estimate"),
     "train-image": Command(
         "train a model on a folder of images, and measure it on held-out ones",

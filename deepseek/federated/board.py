@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from deepseek.federated.errors import FederationError
-from deepseek.federated.inspection import RoundTerms, Update, inspect_update, open_message
+from deepseek.federated.inspection import RoundTerms, Update, inspect_update, open_message, parse_evaluation
 from deepseek.federated.spec import FederationServerSpec, FederationSite, LedgerEntry, StudySpec, compute_study_digest
 from deepseek.federated.wire import encode_message, parse_object
 from deepseek.job import Report
 from deepseek.messages import N_
 
-POLL_SECONDS = 0.5
+POLL_SECONDS, LINGER_SECONDS = 0.5, 10.0
 MAX_REFUSALS = 1000
 """That are noted of a site; whoever sends more fills no memory."""
 Phase = Literal["joining", "round", "waiting", "evaluation", "done"]
@@ -29,6 +29,7 @@ class SiteStatus:
     joined: bool = False
     connected: bool = False
     left: str = ""
+    informed: bool = False  # that the study is done
     updates: int = 0
     epsilon: float | None = None
     evaluation: dict[str, Any] | None = None
@@ -82,6 +83,8 @@ class Board:
             if self._phase == "evaluation" and status.evaluation is None:
                 return encode_message({"status": "evaluate", "round": round, "digest": digest}, weights)
             if self._phase == "done":
+                status.informed = True
+                self._changed.notify_all()
                 return encode_message({"status": "done"})
             return encode_message({"status": "wait", "seconds": POLL_SECONDS})
 
@@ -116,7 +119,7 @@ class Board:
                 return encode_message({"status": "join"})
             try:
                 _, payload = self._open(status, data, "evaluation")
-                status.evaluation = parse_object(payload)
+                status.evaluation = parse_evaluation(payload)
             except FederationError as error:
                 return self._refuse(status, error)
             self._changed.notify_all()
@@ -199,8 +202,12 @@ class Board:
             self._phase = "done"
 
     def linger(self) -> None:
-        """Let sites that are connected hear that the study is done."""
-        time.sleep(2 * POLL_SECONDS)
+        """Wait until the sites that are connected have heard that the study is done, for so long at most."""
+        deadline = time.monotonic() + LINGER_SECONDS
+        with self._changed:
+            while time.monotonic() < deadline and any(not self._sites[name].informed for name in self.list_active()):
+                self._changed.wait(0.2)
+        time.sleep(POLL_SECONDS)  # until the last reply is on its way
 
     def list_active(self) -> list[str]:
         """Sites that have joined, are connected and have not left."""

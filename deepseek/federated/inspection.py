@@ -6,19 +6,20 @@ import json
 import math
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from deepseek.federated.errors import FederationError
 from deepseek.federated.ledger_verifier import is_signed
 from deepseek.federated.network import Weights, measure_change
-from deepseek.federated.spec import EntryKind, FederationSite, LedgerEntry, StudySpec
+from deepseek.federated.spec import STRICT, EntryKind, FederationSite, LedgerEntry, StudySpec
 from deepseek.federated.wire import compute_digest, decode_message, decode_weights
 from deepseek.messages import N_
 
 NORM_TOLERANCE = 1e-3
 MAX_WEIGHT_ROWS = 10_000_000
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,36 @@ def inspect_update(entry: LedgerEntry, payload: bytes, terms: RoundTerms) -> Upd
         raise build_refusal("update_not_private", message, str(entry.epsilon), f"{privacy.epsilon:g}")
     rows = 1.0 if privacy is not None else parse_rows(metadata.get("rows"))
     return Update(entry.site, entry.round, entry.digest, weights, rows, norm, entry.epsilon)
+
+
+class AucFigures(BaseModel):
+    """The figures of one model as a site sends them (deepseek/federated/metrics.py)."""
+
+    model_config = STRICT
+
+    value: Share | None
+    low: Share | None
+    high: Share | None
+    positives: int = Field(ge=0, le=MAX_WEIGHT_ROWS)
+    negatives: int = Field(ge=0, le=MAX_WEIGHT_ROWS)
+
+
+class Evaluation(BaseModel):
+    """What a site has measured on its held-out rows."""
+
+    model_config = STRICT
+
+    federated: AucFigures
+    local: AucFigures | None
+
+
+def parse_evaluation(payload: bytes) -> dict[str, Any]:
+    """The figures of a site, and nothing else that it may have sent. Raises FederationError ``message_malformed``."""
+    try:
+        return Evaluation.model_validate_json(payload).model_dump()
+    except ValidationError:
+        message = N_("The figures of the site cannot be read.")
+        raise build_refusal("message_malformed", message, f"{len(payload)} bytes", "AUC with intervals") from None
 
 
 def read_payload_metadata(payload: bytes) -> dict[str, Any]:

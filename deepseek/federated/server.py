@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ MODEL_NAME, FEDERATION_NAME, ROUNDS_NAME = "model.safetensors", "federation.json
 MODEL_TYPE, FEDERATION_TYPE = "application/vnd.safetensors", "application/json"
 FORMAT = "plane/federation/v1"
 HOME, WEIGHTS, CHECKPOINT = "home", "weights", "checkpoint"
-RESUME_SECONDS = 30.0
+RESUME_SECONDS = 60.0
 """How long a study that goes on waits for sites beyond the fewest: their connections come back by themselves."""
 
 
@@ -42,7 +43,7 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
     checkpoint, digest = build_checkpoint_path(out), compute_study_digest(spec.study)
     state = restore_state(spec.study, inputs, checkpoint, report)
     board = Board(spec, report)
-    configure_nvflare(out.parent / f".{out.name}.nvflare", study=spec.study)
+    configure_nvflare(spec.study)
     handlers: dict[str, Handler] = {
         "join": board.join,
         "poll": board.poll,
@@ -60,6 +61,9 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
         if state.round < spec.study.rounds:
             board.await_sites(seconds=spec.join_seconds, all_seconds=patience)
             run_rounds(board, state, home, checkpoint, report)
+        else:  # killed after its last round: the sites come back for the final weights
+            with suppress(FederationError):
+                board.await_sites(seconds=patience, all_seconds=patience)
         content = encode_weights(state.weights, {"study": digest, "round": str(state.round)})
         board.open_evaluation(state.round, compute_digest(content), content)
         report.progress(state.round, spec.study.rounds, "rounds", stage="evaluate")

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 TABLE, LEDGER_NAME, EVALUATION_NAME = "table", "ledger.jsonl", "evaluation.json"
 LEDGER_TYPE = "application/jsonl"
 MAX_PAUSE_SECONDS = 5.0
-SPENT = "privacy_budget_spent"
+SPENT, UNREACHABLE = "privacy_budget_spent", "server_unreachable"
 
 
 @dataclass
@@ -60,7 +61,12 @@ class Participation:
         """Do what the server asks for until the study is done, or the site's budget is spent."""
         self.join()
         while True:
-            header, body = self.exchange("poll", b"")
+            try:
+                header, body = self.exchange("poll", b"")
+            except FederationError as error:
+                if error.code == UNREACHABLE and self.evaluation is not None:
+                    return  # the study is done, and its server gone before it could say so
+                raise
             status = header.get("status")
             if status == "train":
                 self.train(header, body)
@@ -154,11 +160,12 @@ class Participation:
     def leave(self, round: int, error: FederationError) -> None:
         """Tell the server that nothing more will come; the refusal is in the ledger."""
         self.stopped = error.code
-        if error.code == "server_unreachable":
+        if error.code == UNREACHABLE:
             return
         if not any((entry.kind, entry.round) == ("refused", round) for entry in self.ledger.entries):
             self.ledger.record_refusal(b"", round=round, reason=error.code, epsilon=self.state.epsilon)
-        self.send("leave", "leave", round, encode_canonical({"reason": error.code}))
+        with suppress(FederationError):  # the server may be gone; what is told is the first error
+            self.send("leave", "leave", round, encode_canonical({"reason": error.code}))
 
     def send(self, topic: str, kind: EntryKind, round: int, payload: bytes, **fields: float | None) -> dict[str, Any]:
         """Record the message, then let it leave; returns the header of the reply."""
@@ -209,7 +216,7 @@ def run(spec: FederationSiteSpec, *, inputs: Mapping[str, Path], out: Path, repo
         way_out = open_way_out(spec.proxy or spec.server)
         proxy = (way_out or spec.proxy) if spec.proxy else ""
         server = spec.server if spec.proxy else way_out or spec.server
-        configure_nvflare(out.parent / f".{out.name}.nvflare", study=study, proxy=proxy)
+        configure_nvflare(study, proxy=proxy)
         patience = spec.join_seconds
         connection = SiteConnection(home, server, site=spec.site, study=study, patience=patience)
         expected = initialize_weights(study)

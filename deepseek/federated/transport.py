@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ from deepseek.messages import N_
 log = logging.getLogger(__name__)
 
 CHANNEL = "study"
-REQUEST_SECONDS = 30.0
+REQUEST_SECONDS, BYTES_PER_SECOND = 10.0, 20_000  # of a request, and the slowest line that it is waited for
 PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
 WORKERS = 128  # threads of the server, one a connection
 PLAIN = (None, Encoding.BYTES, Encoding.NONE)
@@ -70,8 +71,8 @@ class StudyCell(CoreCell):  # type: ignore[misc]
         return "it is too large" if size > self.max_bytes else ""
 
 
-def configure_nvflare(folder: Path, *, study: StudySpec, proxy: str = "") -> None:
-    """Tell NVFlare how to connect, by its own configuration file in `folder`; once a process.
+def configure_nvflare(study: StudySpec, *, proxy: str = "") -> None:
+    """Tell NVFlare how to connect, by a configuration file of its own; once a process.
 
     The server's certificate is of the study's own authority and names the server, so sites check that name and not the
     address. Proxies of the environment do not count.
@@ -88,12 +89,13 @@ def configure_nvflare(folder: Path, *, study: StudySpec, proxy: str = "") -> Non
     ]
     if proxy:
         options.append(["grpc.http_proxy", f"http://{proxy}"])
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"allow_adhoc_conns": False, "use_aio_grpc": False, "grpc": {"max_workers": WORKERS, "options": options}}
-    (folder / "comm_config.json").write_text(json.dumps(config))
-    ConfigService.reset()
-    ConfigService.initialize(section_files={}, config_path=[str(folder)])
-    CommConfigurator.reset()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "comm_config.json").write_text(json.dumps(config))
+        ConfigService.reset()
+        ConfigService.initialize(section_files={}, config_path=[folder])
+        CommConfigurator.reset()
+        CommConfigurator()  # reads the file now, and no other one later
 
 
 def compute_max_bytes(study: StudySpec) -> int:
@@ -145,10 +147,11 @@ class SiteConnection:
     def request(self, topic: str, payload: bytes) -> bytes:
         """The server's reply. Raises FederationError ``server_unreachable`` once it has been away for `patience`."""
         deadline, pause = time.monotonic() + self.patience, PAUSE_SECONDS
+        seconds = REQUEST_SECONDS + (len(payload) + self._cell.max_bytes) / BYTES_PER_SECOND
         while True:
             if self._cell.is_backbone_ready():
                 message = Message({}, payload)
-                reply = self._cell.send_request(CHANNEL, topic, SERVER_NAME, message, timeout=REQUEST_SECONDS)
+                reply = self._cell.send_request(CHANNEL, topic, SERVER_NAME, message, timeout=seconds)
                 if reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.OK:
                     return bytes(reply.payload or b"")
                 pause = min(2 * pause, MAX_PAUSE_SECONDS)

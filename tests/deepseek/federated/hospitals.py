@@ -6,6 +6,8 @@ import csv
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+
 from deepseek.federated.code import compute_study_code_digest
 from deepseek.federated.credentials import (
     KeyPair,
@@ -15,7 +17,11 @@ from deepseek.federated.credentials import (
     save_credential,
     sign_site_request,
 )
+from deepseek.federated.features import Examples, SiteData
+from deepseek.federated.metrics import measure_weights
+from deepseek.federated.network import Weights, initialize_weights
 from deepseek.federated.spec import StudySpec
+from deepseek.federated.training import train_round
 from deepseek.signing.keys import encode_public_key, generate_key, save_private_key
 
 HOSPITALS = {"Cleveland": "cleveland", "Hungary": "hungary", "Switzerland": "switzerland", "VA Long Beach": "longbeach"}
@@ -94,3 +100,22 @@ def create_homes(folder: Path, sites) -> tuple[Path, dict[str, Path], list[dict]
         save_private_key(homes[site] / "ledger.key", signer)
         rows.append({"name": site, "public_key": encode_public_key(signer.public_key)})
     return folder / "server", homes, rows, authority
+
+
+def train_alone(study: StudySpec, examples: Examples) -> Weights:
+    """The same steps on these rows only, without a privacy budget."""
+    study, weights = study.model_copy(update={"privacy": None}), initialize_weights(study)
+    for round in range(1, study.rounds + 1):
+        weights = train_round(study, examples, weights, round=round).weights
+    return weights
+
+
+def pool(data: dict[str, SiteData]) -> Examples:
+    """All rows to train on in one place, as no study may have them."""
+    parts = [part.training for part in data.values()]
+    return Examples(np.concatenate([part.inputs for part in parts]), np.concatenate([part.labels for part in parts]))
+
+
+def mean_of(study: StudySpec, weights: Weights, data: dict[str, SiteData]) -> float:
+    """The mean of the sites' AUC on their held-out rows."""
+    return float(np.mean([measure_weights(study, weights, part.holdout).value for part in data.values()]))

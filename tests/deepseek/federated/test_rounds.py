@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from deepseek.federated import board as boards
 from deepseek.federated.code import compute_study_code_digest
 from deepseek.federated.errors import FederationError
+from deepseek.federated.inspection import parse_evaluation
 from deepseek.federated.ledger import read_ledger
 from deepseek.federated.network import initialize_weights
 from deepseek.federated.wire import decode_message, encode_message, encode_weights
@@ -139,6 +142,14 @@ def test_what_is_replayed_unsigned_or_of_a_stranger_is_refused(federate):
         assert decode_message(board.submit("north", garbage), max_bytes=100)[0]["code"] == "message_malformed"
         assert decode_message(board.join("north", garbage), max_bytes=100)[0]["status"] == "refused"
     assert decode_message(board.join("nobody", b""), max_bytes=100)[0]["code"] == "site_unknown"
+
+
+def test_figures_of_a_site_hold_nothing_else():
+    auc = {"value": 0.5, "low": None, "high": None, "positives": 1, "negatives": 1}
+    assert parse_evaluation(json.dumps({"federated": auc, "local": None}).encode())["local"] is None
+    for wrong in (b"[]", b"{}", json.dumps({"federated": auc | {"name": "x"}, "local": None}).encode(), b"\xff"):
+        with pytest.raises(FederationError):
+            parse_evaluation(wrong)
 
 
 def test_a_site_that_is_away_misses_a_round_and_comes_back(federate):
