@@ -7,6 +7,7 @@ used on the machine of the person alone.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,12 +59,12 @@ def verify_signatures(
     keys = {key_id: signer.public_key for key_id, signer in signers.items()}
     if verify(envelope, keys, payload_type=BUNDLE_TYPE) != manifest.text:
         raise build_edited_error()
-    people = {signers[each.key_id].person: signers[each.key_id] for each in envelope.signatures}
+    people = {identify_person(signers[each.key_id].person): signers[each.key_id] for each in envelope.signatures}
     if len(people) < SIGNERS_NEEDED:
         raise TransferError(
             "too_few_signers",
             "The bundle is signed by {people}: {count} of {needed} people.",
-            people=", ".join(sorted(people)),
+            people=", ".join(sorted(signer.person for signer in people.values())),
             count=len(people),
             needed=SIGNERS_NEEDED,
             field="/signatures",
@@ -72,6 +73,11 @@ def verify_signatures(
             hint="Let a second person sign it: deepseek bundle sign FOLDER --key FILE",
         )
     return [people[person] for person in sorted(people)]
+
+
+def identify_person(name: str) -> str:
+    """One text for all spellings of a name that look alike: "Ada Lovelace" and "ada  lovelace" are one person."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def add_signature(manifest: BundleManifest, envelope: Envelope | None, signer: FileSigner) -> Envelope:

@@ -63,6 +63,7 @@ def _build_bundle(words: Sequence[str]) -> int:
         inventory = plane.upload(arguments.inventory, media_type="application/json")
         body = {"contents": arguments.contents, "inventory": inventory, "volume_bytes": arguments.volume_bytes}
         number = plane.post("/bundles", body)["id"]
+        tell(f"bundle {number}: after a break go on with --bundle {number}")
     wait_for_state(plane, f"/bundles/{number}", ("queued",), arguments.wait)
     manifest = download_bundle(plane, number, arguments.out, tell)
     command.print_manifest(manifest)

@@ -51,6 +51,8 @@ def test_signatures_decide(manifest, offer, other_project):
     found["trusted for another source"] = offer(both)
     BundleSigner.objects.filter(person="Bo").update(source_id="a" * 32, person="Ada")
     found["one person with two keys"] = offer(both)
+    BundleSigner.objects.filter(fingerprint=BundleSigner.objects.last().fingerprint).update(person=" ada")
+    found["one person, spelt in two ways"] = offer(both)
     BundleSigner.objects.filter(fingerprint=BundleSigner.objects.last().fingerprint).update(person="Bo")
     found["one signer"] = offer(sign(manifest, "Ada"))
     found["a stranger beside"] = offer(sign(manifest, "Ada", "Bo", "Cy"))
@@ -69,6 +71,7 @@ def test_signatures_decide(manifest, offer, other_project):
         "nobody is trusted": "key_unknown",
         "trusted for another source": "key_unknown",
         "one person with two keys": "too_few_signers",
+        "one person, spelt in two ways": "too_few_signers",
         "one signer": "too_few_signers",
         "a stranger beside": "key_unknown",
         "edited": "signature_wrong",
