@@ -39,7 +39,7 @@ HOST = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z.:-]{0,251}[0-9A-Za-z])?", re.ASCII)
 Name = Annotated[str, Field(pattern=SITE_NAME)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[0-9A-Za-z_]{1,80}\.py$")]
-Pem = Annotated[str, Field(max_length=20_000)]
+Pem = Annotated[str, Field(max_length=20_000, pattern=r"^[\t\n\r -~]*$")]
 
 
 class Bundle(BaseModel):
@@ -63,7 +63,7 @@ class Invitation(Bundle):
     site: Name
     host: str = Field(pattern=f"^{HOST.pattern}$")
     port: int = Field(ge=1, le=65_535)
-    coordinator: str = Field(max_length=200)
+    coordinator: str = Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")
     authority: Pem
     signature: str = Field(max_length=2_000)
 
@@ -107,8 +107,17 @@ def parse_bundle(kind: type[B], content: bytes | str, field: str) -> B:
 
 
 def parse_study(document: Any, *, strict: bool = True) -> StudySpec:
-    """The typed study; Invalid with every error."""
-    return parse_model(StudySpec, document, strict=strict, prefix="/document")
+    """The typed study; Invalid with every error. PostgreSQL keeps no NUL in JSON."""
+    spec = parse_model(StudySpec, document, strict=strict, prefix="/document")
+    if "\\u0000" in spec.to_json():
+        raise Invalid(
+            "The study holds a NUL character.",
+            code="bad_document",
+            field="/document/schema",
+            limit=N_("text without NUL characters"),
+            hint=N_("Write the categories without it."),
+        )
+    return spec
 
 
 def parse_invitation(content: bytes | str) -> tuple[Invitation, StudySpec]:
@@ -182,7 +191,7 @@ def render_invitation(study: Study, site: Site, code: dict[str, str], authority_
         "site": site.name,
         "host": study.host,
         "port": study.port,
-        "coordinator": coordinator[:200],
+        "coordinator": " ".join(coordinator.split())[:200],
         "authority": study.authority_certificate,
     }
     unsigned = Invitation(**content, signature="")

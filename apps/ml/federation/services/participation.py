@@ -265,7 +265,9 @@ def leave_study(*, actor: Actor, site_study: SiteStudy, reason: str = "") -> Sit
     with transaction.atomic():
         row = lock_site_study(site_study, tuple(set(S) - set(ENDED_SITE_STUDY)))
         change_state(row, S.LEFT, actor=actor, reason=reason[:500], ended_at=timezone.now())
-        end_job(row.job, Message("{actor_label} left the study.", actor_label=actor.label))
+        left = Message("{actor_label} left the study.", actor_label=actor.label)
+        void_requests(actor=actor, project=row.project, subject_type=SUBJECT, subject_id=row.pk, reason=left)
+        end_job(row.job, left)
     return row
 
 

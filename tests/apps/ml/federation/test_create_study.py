@@ -13,8 +13,12 @@ from apps.ml.federation.models import Site, Study
 from apps.ml.federation.queries import load_code
 from apps.platform.audit.models import AuditRecord
 from deepseek.federated.code import compute_study_code_digest
-from tests.apps.ml.federation.conftest import DOCUMENT, edit
+from tests.apps.ml.federation.conftest import DOCUMENT, SCHEMA, edit
 
+WITH_NUL = {
+    **SCHEMA,
+    "columns": [{"name": "sex", "kind": "category", "categories": ["0", "\0"]}, *SCHEMA["columns"][2:]],
+}
 pytestmark = pytest.mark.django_db
 
 
@@ -35,6 +39,7 @@ def test_bad_fields_are_refused(actor, project, study):
         "port": {"port": 0},
         "/document/rounds": {"document": {**DOCUMENT, "rounds": 0}},
         "/document/code_digest": {"document": {**DOCUMENT, "code_digest": "0" * 64}},
+        "/document/schema": {"document": {**DOCUMENT, "schema": WITH_NUL}},
         "/document/extra": {"document": {**DOCUMENT, "extra": 1}},
     }
     wrong = {}

@@ -33,6 +33,7 @@ def test_an_invitation_is_what_its_authority_signed(invite, site_actor, other_pr
         "no JSON": text[:-9],
         "deep": "[" * 100_000,
         "bytes": b"\xff\xfe",
+        "a NUL": edit(text, coordinator="\0"),
     }
     accepted = []
     for name, content in cases.items():
@@ -152,6 +153,14 @@ def test_leaving_cancels_the_job_and_takes_its_keys(approved, site_actor, actor_
     assert caught.value.code == "not_in_study"
     with pytest.raises(Conflict):
         services.leave_study(actor=site_actor, site_study=row)
+
+
+def test_leaving_ends_the_request_that_waits(imported, site_actor, other_project, add_table, decide):
+    services.bind_data(actor=site_actor, site_study=imported, version=add_table(site_actor, other_project))
+    pending = services.request_participation(actor=site_actor, site_study=imported)
+    services.leave_study(actor=site_actor, site_study=imported)
+    pending.refresh_from_db()
+    assert pending.state == "void"
 
 
 def test_who_may_not(approved, actor, viewer, actor_for, doctor, worker_actor, other_project):
