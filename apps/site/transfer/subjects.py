@@ -53,7 +53,7 @@ class BundleSubject:
             "bundle": bundle,
             "bundle_facts": json.loads(approval.facts),
             "preview_rows": list_preview_rows(bundle),
-            "answer": self.summary(approval),
+            "answer": f"{self.summary(approval)}.",
             "approve_label": _("Approve, apply the bundle"),
         }
         return "transfer/approval.html", context
