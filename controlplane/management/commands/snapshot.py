@@ -20,7 +20,7 @@ from apps.platform.accounts.management.base import OperatorCommand
 from apps.platform.audit.services import record
 from apps.site.snapshots import queries, services
 from apps.site.snapshots.databases import get_database
-from apps.site.snapshots.destinations import choose_destination
+from apps.site.snapshots.destinations import choose_destination, list_destinations
 from apps.site.snapshots.models import Snapshot, SnapshotOperation
 from apps.site.snapshots.restore import restore
 from apps.site.snapshots.states import OPEN_STATES, OperationState
@@ -264,7 +264,11 @@ def read_plane_key(path: Path) -> bytes:
 def find_snapshot(text: str) -> Snapshot:
     """The snapshot of this number or name. Raises NotFound."""
     snapshots = Snapshot.objects.filter(name=text) if len(text) == 32 else Snapshot.objects.none()
-    snapshot = snapshots.first() or (Snapshot.objects.filter(pk=int(text)).first() if text.isdecimal() else None)
+    snapshot = (
+        snapshots.first()
+        or adopt(text)
+        or (Snapshot.objects.filter(pk=int(text)).first() if text.isdecimal() else None)
+    )
     if snapshot is None:
         raise NotFound(
             "There is no snapshot {name!r}.",
@@ -273,6 +277,26 @@ def find_snapshot(text: str) -> Snapshot:
             hint=N_("`plane snapshot list` shows those that it has."),
         )
     return snapshot
+
+
+def adopt(name: str) -> Snapshot | None:
+    """The snapshot of this name in a repository, known to this database from now on; None if there is none."""
+    if len(name) != 32 or not set(name) <= set("0123456789abcdef"):
+        return None
+    for destination in list_destinations():
+        repository = open_repository(destination)
+        if name in repository.list_snapshot_ids():
+            about = repository.read_snapshot(name).about
+            return services.adopt_snapshot(
+                actor=build_plane_actor(PlaneRole.OPERATOR),
+                destination=destination,
+                name=name,
+                repository_id=repository.repository_id,
+                made_at=about["made_at"],
+                artifacts=about["artifacts"],
+                total_bytes=about["total_bytes"],
+            )
+    return None
 
 
 def list_records(repository: Repository) -> list[tuple[SnapshotRecord, Snapshot | None]]:

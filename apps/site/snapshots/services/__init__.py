@@ -16,6 +16,7 @@ from apps.site.snapshots.services.requests import (
     request_verification,
 )
 from apps.site.snapshots.services.results import (
+    adopt_snapshot,
     record_drill,
     record_removal,
     record_stored,
@@ -25,6 +26,7 @@ from apps.site.snapshots.services.results import (
 
 __all__ = [
     "LostOperation",
+    "adopt_snapshot",
     "claim_operation",
     "fail_restored_operations",
     "finish_operation",

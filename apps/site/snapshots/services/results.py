@@ -57,6 +57,26 @@ def record_stored(
     )
 
 
+def adopt_snapshot(
+    *, actor: Actor, destination: str, name: str, repository_id: str, made_at: str, artifacts: int, total_bytes: int
+) -> Snapshot:
+    """A row for a snapshot that lies in the repository and that this database does not know, as after a restore."""
+    policy.require(actor, "snapshot.create")
+    with transaction.atomic():
+        snapshot = Snapshot.objects.create(
+            destination=destination,
+            name=name,
+            repository_id=repository_id,
+            state=SnapshotState.STORED,
+            requested_by=actor.label[:200],
+            made_at=datetime.fromisoformat(made_at),
+            artifacts=artifacts,
+            total_bytes=total_bytes,
+        )
+        record(actor=actor, action="snapshot.adopt", obj=snapshot, after={"name": name, "destination": destination})
+    return snapshot
+
+
 def record_verification(*, actor: Actor, snapshot: Snapshot, damaged: Sequence[str]) -> None:
     """Every object was read back; `damaged` are the names of those that are not whole."""
     policy.require(actor, "snapshot.run")
