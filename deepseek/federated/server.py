@@ -41,6 +41,7 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
     home = get_home(inputs)
     require_code(spec.study)
     checkpoint, digest = build_checkpoint_path(out), compute_study_digest(spec.study)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     state = restore_state(spec.study, inputs, checkpoint, report)
     board = Board(spec, report)
     configure_nvflare(spec.study)
