@@ -52,6 +52,7 @@ DIGEST_COLUMNS = {
     "rollouts.RolloutVariant.digest": "of the variant, which has a foreign key beside it",
     "rollouts.Look.evidence_digest": "of the figures that a verdict was made of",
     "labelling.LabelSchemaVersion.digest": "of its document, which the row holds",
+    "snapshots.NodeEnvironment.digest": "of its document, which the row holds",
     "federation.Study.digest": "of its document, which the row holds",
     "federation.SiteStudy.digest": "of its document, which the row holds",
     "federation.Site.fingerprint": "of a certificate",
