@@ -161,13 +161,18 @@ def register(**_: object) -> None:
 
 
 def report_environment(worker: Worker) -> None:
-    """Tell the plane what packages, drivers and firmware this node has."""
-    document = collect_environment(worker.node.gpus)
-    record_environment(actor=worker.actor, node=worker.node, document=document)
+    """Record what packages, drivers and firmware this node has; a node whose own cannot be listed works all the same."""
+    try:
+        document = collect_environment(worker.node.gpus)
+    except Exception:
+        log.exception("the environment of this node is not recorded")
+    else:
+        record_environment(actor=worker.actor, node=worker.node, document=document)
 
 
 def register_until_done() -> None:
-    """A database that is away at the start is waited for: the broker may be there, and doorbells are no proof."""
+    """Register the node and record its environment. A database that is away at the start is waited for: the broker may
+    be there, and doorbells are no proof."""
     while not STOPPING.is_set():
         try:
             report_environment(get_worker())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
@@ -31,14 +32,26 @@ def stopping(monkeypatch) -> threading.Event:
 def test_registration_is_repeated_until_done(stopping, monkeypatch, fault):
     answers = iter([fault, fault, None])
 
-    def start() -> None:
+    def start() -> str:
         answer = next(answers)
         if answer:
             raise answer
+        return "worker"
 
+    reports = []
     monkeypatch.setattr(node_module, "get_worker", start)
+    monkeypatch.setattr(node_module, "report_environment", reports.append)
     node_module.register_until_done()
     assert next(answers, "asked three times") == "asked three times"
+    assert reports == ["worker"]
+
+
+def test_a_node_that_cannot_list_its_packages_registers_all_the_same(monkeypatch):
+    def fail(_gpus):
+        raise ValueError("no listing")
+
+    monkeypatch.setattr(node_module, "collect_environment", fail)
+    node_module.report_environment(SimpleNamespace(node=SimpleNamespace(gpus=[])))
 
 
 def test_the_worker_of_a_process_is_registered_once(monkeypatch):
