@@ -23,7 +23,7 @@ TYPES = {
 
 def encode_sbom(id: str, created: str, source: str, contents: Iterable[Content]) -> bytes:
     """The document as canonical JSON. `id`: of the bundle, which becomes the serial number."""
-    components = [build_component(content) for content in contents]
+    components = {(component := build_component(content))["bom-ref"]: component for content in contents}
     return encode_canonical(
         {
             "bomFormat": "CycloneDX",
@@ -34,7 +34,7 @@ def encode_sbom(id: str, created: str, source: str, contents: Iterable[Content])
                 "timestamp": created,
                 "component": {"type": "data", "bom-ref": f"bundle:{id}", "name": f"bundle of {source}", "version": id},
             },
-            "components": components,
+            "components": list(components.values()),  # a reference stands once, whatever was named twice
         }
     )
 
@@ -49,18 +49,22 @@ def build_component(content: Content) -> dict[str, Any]:
     }
     if version:
         component["version"] = version
-    if content.kind == "package":
-        component["purl"] = f"pkg:pypi/{escape_purl(name)}@{escape_purl(version)}"
+    if content.kind == "package" and version:
+        project = re.sub(r"[-_.]+", "-", name).lower()  # as the index spells it (PEP 503)
+        component["purl"] = f"pkg:pypi/{escape_purl(project)}@{escape_purl(version)}"
     if content.kind == "image":
-        component["purl"] = f"pkg:oci/{escape_purl(name.rpartition('/')[2])}@sha256%3A{content.digest}"
+        component["purl"] = f"pkg:oci/{escape_purl(name.rpartition('/')[2].lower())}@sha256%3A{content.digest}"
     return component
 
 
 def split_version(content: Content) -> tuple[str, str]:
-    """(name, version) of `torch-2.1-cp311-none-any.whl`, `demo/app:v1` or `wti v3`."""
+    """(name, version) of `torch-2.1-cp311-none-any.whl`, `my-tool-1.0.tar.gz`, `demo/app:v1` or `wti v3`."""
     if content.kind == "package":
-        parts = content.name.split("-")
-        return (parts[0], parts[1].removesuffix(".tar.gz")) if len(parts) > 1 else (content.name, "")
+        if content.name.endswith(".whl"):
+            parts = content.name.split("-")
+            return (parts[0], parts[1]) if len(parts) > 2 else (content.name, "")
+        stem, _, version = content.name.removesuffix(".tar.gz").removesuffix(".zip").rpartition("-")
+        return (stem, version) if stem else (content.name, "")
     name, _, version = content.name.rpartition(":" if content.kind == "image" else " v")
     return (name, version) if name else (content.name, "")
 

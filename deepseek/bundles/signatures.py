@@ -158,7 +158,8 @@ def create_key(path: Path, password: str) -> FileSigner:
 def load_key(path: Path, password: str) -> FileSigner:
     """The key of a file. Raises TransferError ``key_unreadable``: no such file, another password, or no such key."""
     try:
-        content = path.open("rb").read(MAX_KEY_BYTES)
+        with path.open("rb") as file:
+            content = file.read(MAX_KEY_BYTES)
         key = load_pem_private_key(content, password=password.encode())
     except OSError as error:
         raise build_key_error(path, error.strerror or str(error)) from None
