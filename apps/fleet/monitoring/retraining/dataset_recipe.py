@@ -17,7 +17,6 @@ from apps.fleet.monitoring.retraining.recipe import (
     find_pipeline,
     replace_digest,
 )
-from apps.ml.pipelines.schemas import StepBody
 from apps.ml.registry.models import ModelVersion
 from deepseek.messages import N_
 
@@ -33,13 +32,14 @@ class DatasetRecipe:
     base: DatasetVersion  # what it was made of
     file: DatasetFile | None  # of `base`; None where the whole version goes in
     body: Mapping[str, Any]  # of POST pipelines, with `base` as its data
+    reference: str = ""  # `base` as the training names it, of images
 
     def build_body(self, data: DatasetVersion) -> dict[str, Any]:
         """The request of the same pipeline with another version. Raises Invalid where that has no such file."""
         if "template" in self.body:
             return {**self.body, "dataset": data.dataset.name, "version": data.number}
         if self.file is None:
-            former, new = format_reference(self.base), format_reference(data)
+            former, new = self.reference, f"{data.dataset.name}:v{data.number}"
             steps = [{**step, "spec": replace_images(step.get("spec", {}), former, new)} for step in self.body["steps"]]
             return {**self.body, "steps": steps}
         old, digest = self.file.artifact_id, find_same_file(data, self.file).artifact_id
@@ -54,10 +54,6 @@ class DatasetRecipe:
 
 def replace_images(spec: Mapping[str, Any], former: str, new: str) -> dict[str, Any]:
     return {**spec, "images": new} if spec.get("images") == former else dict(spec)
-
-
-def format_reference(version: DatasetVersion) -> str:
-    return f"{version.dataset.name}:v{version.number}"
 
 
 def find_same_file(version: DatasetVersion, former: DatasetFile) -> DatasetFile:
@@ -92,14 +88,16 @@ def find_dataset_recipe(version: ModelVersion) -> DatasetRecipe:
         raise build_recipe_error(version, N_("its pipeline trains no model"))
     body = build_request_body(pipeline, steps)
     if training.kind == IMAGES:
-        return DatasetRecipe(base=find_images(version, training), file=None, body=body)
+        reference = str(training.spec.get("images", ""))
+        return DatasetRecipe(base=find_images(version, reference), file=None, body=body, reference=reference)
     file = find_base_file(version, steps, training, SLOTS[training.kind])
     return DatasetRecipe(base=file.version, file=file, body=body)
 
 
-def find_images(version: ModelVersion, training: StepBody) -> DatasetVersion:
-    """The dataset version that a training of images names."""
-    name, _colon, number = str(training.spec.get("images", "")).partition(":v")
+def find_images(version: ModelVersion, reference: str) -> DatasetVersion:
+    """The dataset version that a training of images names, as NAME:vN or NAME:N."""
+    name, _colon, text = reference.partition(":")
+    number = text.removeprefix("v")
     rows = DatasetVersion.objects.select_related("dataset__project").filter(
         dataset__project=version.project_id, dataset__name=name, deleted_at=None
     )
