@@ -32,7 +32,7 @@ def test_a_probe_is_scheduled_and_its_time_leads_to_the_nodes(signed_in, plane, 
     calendar = page.url
     run_code(DUE)
     link = page.locator("td a", has_text=re.compile(r"^#\d+$"))
-    for _ in range(30):  # the dispatcher looks every second
+    for _ in range(120):  # the dispatcher looks every second, of a machine that is not busy
         page.reload()
         if link.count():
             break
