@@ -71,7 +71,7 @@ class OutgoingList(GenericAPIView[OutgoingBundle]):
     @extend_schema(operation_id="bundles_list", responses=OutgoingBundleSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         """Bundles that are built here, newest first."""
-        rows = queries.list_outgoing(request.actor, get_project(request.actor, project))
+        rows = queries.list_outgoing(request.actor, get_project(request.actor, project)).defer("manifest")
         return self.get_paginated_response(OutgoingBundleSerializer(self.paginate_queryset(rows), many=True).data)
 
     @extend_schema(operation_id="bundles_build", request=OutgoingBody, responses={201: OutgoingDetailSerializer})
@@ -121,8 +121,9 @@ class OutgoingManifest(APIView):
 class OutgoingVolume(APIView):
     @extend_schema(operation_id="bundles_volume", responses={TAR: OpenApiTypes.BINARY})
     def get(self, request: Request, project: str, pk: int, number: int) -> HttpResponseBase:
-        """The bytes of a volume."""
+        """The bytes of a volume, for whoever may read the project's files."""
         bundle = require_built(queries.get_outgoing(request.actor, get_project(request.actor, project), pk))
+        policy.require(request.actor, "artifact.view", bundle)  # an auditor sees what was carried, and not its bytes
         volumes = BundleManifest.parse(bundle.manifest.encode()).volumes
         path = get_outgoing_folder(bundle) / (volumes[number - 1].name if 1 <= number <= len(volumes) else "none")
         if not path.is_file():
@@ -157,6 +158,7 @@ class IncomingList(GenericAPIView[IncomingBundle]):
     def get(self, request: Request, project: str) -> Response:
         """Bundles that came in, newest first."""
         rows = queries.list_incoming(request.actor, get_project(request.actor, project))
+        rows = rows.defer("manifest", "envelope", "preview")  # megabytes each
         return self.get_paginated_response(IncomingBundleSerializer(self.paginate_queryset(rows), many=True).data)
 
     @extend_schema(

@@ -56,7 +56,6 @@ class IncomingBundleSerializer(serializers.ModelSerializer[IncomingBundle]):
             "manifest_digest",
             "state",
             "scan",
-            "preview",
             "error",
             "plane_contents",
             "accepted_by",
@@ -73,7 +72,7 @@ class IncomingDetailSerializer(IncomingBundleSerializer):
     volumes = BundleVolumeSerializer(many=True)
 
     class Meta(IncomingBundleSerializer.Meta):
-        fields = [*IncomingBundleSerializer.Meta.fields, "missing", "volumes"]
+        fields = [*IncomingBundleSerializer.Meta.fields, "preview", "missing", "volumes"]
         read_only_fields = fields
 
 

@@ -45,8 +45,9 @@ VOLUME_NAME = re.compile(r"volume-0*(\d{1,6})\.tar")
 def show_overview(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/transfer: this plane's id, bundles in both directions, and signers."""
     actor, where = get_project_context(request, project)
-    outgoing = list(queries.list_outgoing(actor, where).order_by("-pk")[:MAX_ROWS])
-    incoming = list(queries.list_incoming(actor, where).order_by("-pk")[:MAX_ROWS])
+    outgoing = list(queries.list_outgoing(actor, where).defer("manifest").order_by("-pk")[:MAX_ROWS])
+    received = queries.list_incoming(actor, where).defer("manifest", "envelope", "preview")
+    incoming = list(received.order_by("-pk")[:MAX_ROWS])
     context = {
         "nav": "models",
         "identity": get_identity(),
@@ -133,6 +134,7 @@ def show_outgoing(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         "bundle": bundle,
         "colour": presenters.OUTGOING_COLOURS[OutgoingState(bundle.state)],
         "manifest": manifest,
+        "may_download": is_allowed(actor, "artifact.view", where),
         "may_retry": may_build and bundle.state == OutgoingState.FAILED,
         "may_remove": may_build and bundle.state in (OutgoingState.BUILT, OutgoingState.FAILED),
         "events": get_timeline(actor, "outgoingbundle", bundle.pk, limit=10),

@@ -84,7 +84,11 @@ def test_the_whole_way_by_pages(site, data, project, other_project, web, enginee
 
     services.drive_bundles(actor=site.worker)
     bundle.refresh_from_db()
-    assert "volume-0001.tar" in builder.get(built.url).content.decode()
+    volume = reverse("api-bundle-volume", args=["demo", bundle.pk, 1])
+    assert volume in builder.get(built.url).content.decode()
+    administrator = web(sysadmin)  # of no project: sees what is carried, and not its bytes
+    assert volume not in administrator.get(built.url).content.decode()
+    assert (builder.get(volume).status_code, administrator.get(volume).status_code) == (200, 403)
     become(TARGET)
     trust(other_project, "Ada", "Bo")
     page, manifest = reverse("transfer:receive", args=["other"]), BundleManifest.parse(bundle.manifest.encode())
