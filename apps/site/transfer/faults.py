@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import DataError, IntegrityError
+
 from apps.core.errors import Conflict, Invalid, PlaneError
+from apps.site.transfer.export.rows import build_catalogue_error
 from deepseek.bundles.errors import TransferError
 from deepseek.doctor.conflict_rules import ConflictRulesError
 from deepseek.messages import N_, record_messages
@@ -12,11 +15,34 @@ from deepseek.signing.errors import SigningError
 
 BUNDLE_FAULTS = (TransferError, SigningError)
 """What the engine raises of a bundle."""
+NONSENSE_FAULTS = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    DataError,
+    IntegrityError,
+)
+"""What rows of nonsense raise: done again, they would raise it again."""
 
 
 def convert_fault(error: TransferError | SigningError | ConflictRulesError) -> PlaneError:
     """A TransferError or SigningError with its code, field, limit and remedy."""
     return Invalid("{what}", what=error.message, code=error.code, field=error.field, limit=error.limit, hint=error.hint)
+
+
+def build_nonsense_error(error: Exception) -> PlaneError:
+    """What a catalogue holds that no check named: the error of its type, since its text may quote what was sent."""
+    return build_catalogue_error("", f"a value cannot be read ({type(error).__name__})")
+
+
+def replace_unstorable(error: PlaneError) -> PlaneError:
+    """The error, or where it quotes the character NUL, which no row of PostgreSQL takes, one that says so."""
+    if "\0" in f"{error.message}{error.field}{error.limit}":
+        return build_catalogue_error("", "a text holds the character NUL")
+    return error
 
 
 def build_error_document(error: PlaneError) -> dict[str, Any]:

@@ -58,12 +58,16 @@ def list_inventory_digests(actor: Actor, project: Project) -> list[str]:
     """Digests of all bytes that the project holds, and of the mirror's: what a bundle for it need not carry."""
     policy.require(actor, "bundle.export_inventory", project)
     held = Holding.objects.filter(project=project, artifact__damaged_at=None).values_list("artifact_id", flat=True)
+    return sorted({*held.iterator(), *list_mirror_digests(actor)})
+
+
+def list_mirror_digests(actor: Actor) -> set[str]:
+    """Digests of the packages and images that the actor may see, whatever project asks."""
     files = PackageFile.objects.filter(version__package__in=Package.objects.visible_to(actor))
     images = ContainerImage.objects.visible_to(actor)
-    digests = {*held.iterator(), *files.values_list("artifact_id", flat=True).iterator()}
+    digests = {*files.values_list("artifact_id", flat=True).iterator()}
     digests |= {*images.values_list("config_id", flat=True)}
-    digests |= {*ImageLayer.objects.filter(image__in=images).values_list("artifact_id", flat=True)}
-    return sorted(digests)
+    return digests | {*ImageLayer.objects.filter(image__in=images).values_list("artifact_id", flat=True)}
 
 
 def list_trusted_signers(project_id: int, source_id: str) -> dict[str, TrustedSigner]:

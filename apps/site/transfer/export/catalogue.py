@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 
 from apps.core.actors import Actor
 from apps.core.canonical import compute_digest, encode_canonical_json
@@ -38,9 +39,12 @@ Store = Callable[[bytes], str]
 
 
 class Catalogue:
-    """Rows by kind, as they are added, and every object that they name, each once."""
+    """Rows by kind, as they are added, and every object that they name, each once.
 
-    def __init__(self, actor: Actor, project: Project, store: Store) -> None:
+    Without `store` it only looks whether all of it can be carried: nothing is made for the bundle.
+    """
+
+    def __init__(self, actor: Actor, project: Project, store: Store | None = None) -> None:
         self.actor, self.project, self.store = actor, project, store
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.contents: list[Content] = []
@@ -79,11 +83,15 @@ class Catalogue:
         self.objects[artifact.digest] = artifact.size
         return artifact.digest
 
-    def add_document(self, value: Any) -> str:
-        """Keep a JSON value as an object of its own."""
-        return self.add_bytes(json.dumps(value, cls=DjangoJSONEncoder, separators=(",", ":")).encode())
+    def add_document(self, read: Callable[[], Any]) -> str:
+        """Keep the JSON value that `read` gives as an object of its own."""
+        if self.store is None:
+            return ""
+        return self.add_bytes(json.dumps(read(), cls=DjangoJSONEncoder, separators=(",", ":")).encode())
 
     def add_bytes(self, data: bytes) -> str:
+        if self.store is None:
+            return ""
         digest = self.store(data)
         self.objects[digest] = len(data)
         self.made.add(digest)
@@ -161,7 +169,10 @@ class Catalogue:
     # -- runs -------------------------------------------------------------------------------------------------------
     def add_run(self, run: Run, *, with_files: bool) -> None:
         """A run with all its points; its files where it was asked for by itself."""
-        if any(row["id"] == run.pk for row in self.rows.get("runs", [])):
+        present = next((row for row in self.rows.get("runs", []) if row["id"] == run.pk), None)
+        if present is not None:  # as the run of a model
+            if with_files:
+                present["artifacts"] = self.list_run_files(run)
             return
         if not run.ended:
             raise Invalid(
@@ -173,20 +184,24 @@ class Catalogue:
                 hint=N_("Wait for its end: what it measures afterwards would not travel."),
             )
         ingest_batches(run_ids=[run.pk])
-        files = RunArtifact.objects.filter(run=run) if with_files else RunArtifact.objects.none()
-        files = files.select_related("artifact").order_by("path")
+        run.refresh_from_db(fields=["metrics_digest", "metrics_count"])
+        check_points(run)
         row = {
             **dump_fields(run, fields.RUN),
             "experiment": run.experiment.name,
             "params": {param.key: param.value for param in run.params.all()},
             "tags": {tag.key: tag.value for tag in run.tags.all()},
-            "series": self.add_document(list_series(run)),
-            "artifacts": [[file.path, self.add_artifact(file.artifact), file.size, file.media_type] for file in files],
+            "series": self.add_document(partial(list_series, run)),
+            "artifacts": self.list_run_files(run) if with_files else [],
         }
         self.add_row("runs", row)
         name = f"{run.name} {run.pk[:8]}"
         self.add_content("run", name, run.metrics_digest or compute_digest({"run": run.pk}))
         self.add_lineage("run", run.pk)
+
+    def list_run_files(self, run: Run) -> list[list[Any]]:
+        files = RunArtifact.objects.filter(run=run).select_related("artifact").order_by("path")
+        return [[file.path, self.add_artifact(file.artifact), file.size, file.media_type] for file in files]
 
     def add_lineage(self, type: str, id: str) -> None:
         """What it was made from, back to the first data."""
@@ -220,8 +235,7 @@ class Catalogue:
         feed = AdvisoryFeed.objects.order_by("-pk").first()
         if feed is None:
             raise build_absent_error("advisories")
-        records = [build_osv_record(row) for row in Advisory.objects.filter(feed=feed).order_by("pk").iterator()]
-        self.add_row("advisories", {"name": feed.name, "feed": self.add_document(records)})
+        self.add_row("advisories", {"name": feed.name, "feed": self.add_document(partial(list_osv_records, feed))})
         self.add_content("advisories", feed.name, feed.digest)
 
     def add_conflicts(self) -> None:
@@ -229,7 +243,7 @@ class Catalogue:
         if rules is None:
             raise build_absent_error("conflicts")
         document = {"format": FORMAT, "version": rules.version, "rules": rules.rules}
-        digest = self.add_document(document)
+        digest = self.add_document(lambda: document)
         self.add_row("conflicts", {"version": rules.version, "digest": rules.digest, "rules": digest})
         self.add_content("conflicts", rules.version, rules.digest)
 
@@ -249,10 +263,10 @@ class Catalogue:
         ]
 
 
-def list_series(run: Run) -> list[dict[str, Any]]:
-    """The metrics of a run with every point and bucket."""
-    metrics = list(run.metrics.order_by("pk"))
-    if sum(metric.count for metric in metrics) > MAX_SERIES_POINTS:
+def check_points(run: Run) -> None:
+    """Raise Invalid `too_many_points` for a run whose points cannot be one document."""
+    count = run.metrics.aggregate(count=Sum("count"))["count"] or 0
+    if count > MAX_SERIES_POINTS:
         raise Invalid(
             "Run {name} has more than {most} points.",
             name=run.name,
@@ -262,18 +276,26 @@ def list_series(run: Run) -> list[dict[str, Any]]:
             limit=MAX_SERIES_POINTS,
             hint=N_("Leave the run out, or its model."),
         )
+
+
+def list_series(run: Run) -> list[dict[str, Any]]:
+    """The metrics of a run with every point and bucket."""
     return [
         {
             **dump_fields(metric, fields.METRIC),
             "points": list_values(MetricPoint.objects.filter(metric=metric), fields.POINT),
             "buckets": list_values(MetricBucket.objects.filter(metric=metric), fields.BUCKET),
         }
-        for metric in metrics
+        for metric in run.metrics.order_by("pk")
     ]
 
 
 def list_values(rows: QuerySet[Any], names: tuple[str, ...]) -> list[list[Any]]:
     return [list(row) for row in rows.order_by("pk").values_list(*names).iterator(chunk_size=5000)]
+
+
+def list_osv_records(feed: AdvisoryFeed) -> list[dict[str, Any]]:
+    return [build_osv_record(row) for row in Advisory.objects.filter(feed=feed).order_by("pk").iterator()]
 
 
 def build_osv_record(row: Advisory) -> dict[str, Any]:

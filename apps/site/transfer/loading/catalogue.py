@@ -11,6 +11,7 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import NotFound
 from apps.site.transfer.export.catalogue import SCHEMA
 from apps.site.transfer.export.rows import build_catalogue_error
+from apps.site.transfer.loading.integrity import check_contents
 from deepseek.bundles.spec import BundleManifest
 from deepseek.messages import N_
 from deepseek.signing.documents import DIGEST
@@ -70,7 +71,8 @@ class IncomingCatalogue:
 
 
 def read_catalogue(folder: Path, manifest: BundleManifest) -> IncomingCatalogue:
-    """Raises NotFound where it is not in quarantine, Invalid `catalogue_malformed`."""
+    """Raises NotFound where it is not in quarantine, Invalid `catalogue_malformed`; also for rows that were signed by
+    nobody."""
     digest = manifest.head.catalogue.digest
     path = folder / digest
     if not path.is_file():
@@ -86,7 +88,9 @@ def read_catalogue(folder: Path, manifest: BundleManifest) -> IncomingCatalogue:
         raise build_catalogue_error("", "it is no JSON") from None
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise build_catalogue_error("schema", "it has another format")
-    return IncomingCatalogue(folder, manifest, document)
+    catalogue = IncomingCatalogue(folder, manifest, document)
+    check_contents(manifest, catalogue.rows)
+    return catalogue
 
 
 def read_rows(document: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:

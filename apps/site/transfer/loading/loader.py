@@ -29,6 +29,7 @@ from apps.platform.lineage.services import record_with
 from apps.site.transfer.export import fields
 from apps.site.transfer.export.rows import build_catalogue_error, load_row
 from apps.site.transfer.loading.catalogue import IncomingCatalogue
+from apps.site.transfer.loading.integrity import check_file_name, check_member_path, check_named_files
 from apps.site.transfer.loading.lineage import LineageMap
 from apps.site.transfer.loading.mirror import MirrorLoader, PackageUpload
 from apps.site.transfer.loading.runs import load_run
@@ -140,6 +141,7 @@ class BundleLoader:
 
     def insert_version(self, model: Model, version: ModelVersion, row: dict[str, Any]) -> ModelVersion:
         """The next version of a locked model: document, figures and provenance as they were, no alias, no approval."""
+        check_named_files(row)
         number = model.versions_count + 1
         Model.objects.filter(pk=model.pk).update(versions_count=number, touched_at=timezone.now())
         version.model, version.number = model, number
@@ -179,6 +181,8 @@ class BundleLoader:
             manifest=manifest,
             parent=others.get(str(parent)) if parent else None,
         )
+        check_file_name(variant.name)
+        check_file_name(variant.file)
         variant.save(force_insert=True)
         return variant
 
@@ -247,5 +251,5 @@ def read_sized_file(each: Any) -> tuple[str, str, int, str]:
     """(path, digest, size, media type)"""
     match each:
         case [str(path), str(digest), int(size), str(media_type)] if 0 < len(path) <= 500 and len(media_type) <= 120:
-            return path, digest, size, media_type
+            return check_member_path(path), digest, size, media_type
     raise build_catalogue_error("files", "an entry is no path with a digest, a size and a media type")

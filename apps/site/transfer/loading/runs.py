@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -19,8 +20,10 @@ from apps.platform.audit.services import record
 from apps.site.transfer.export import fields
 from apps.site.transfer.export.rows import build_catalogue_error, load_row
 from apps.site.transfer.loading.catalogue import IncomingCatalogue
+from apps.site.transfer.loading.integrity import check_member_path
 
 ROWS_PER_INSERT = 1000
+RUN_ID = re.compile(r"[0-9a-f]{32}")
 Hold = Callable[[list[tuple[Any, str, str]]], dict[str, Artifact]]
 
 
@@ -29,7 +32,7 @@ def load_run(
 ) -> tuple[Run, bool]:
     """The run and whether it is new. Raises Conflict where another run has its id."""
     run_id = row.get("id")
-    if not isinstance(run_id, str) or len(run_id) != 32 or not run_id.isalnum():
+    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
         raise build_catalogue_error("runs", "a run has no id")
     existing = Run.objects.filter(pk=run_id).first()
     if existing is not None:
@@ -65,7 +68,7 @@ def insert_files(run: Run, files: Any, hold: Hold) -> None:
         match each:
             case [str(path), str(digest), int(size), str(media_type)]:
                 artifact = hold([(digest, path, media_type)])[digest]
-                values = {"path": path, "size": size, "media_type": media_type}
+                values = {"path": check_member_path(path), "size": size, "media_type": media_type}
                 names = ("path", "size", "media_type")
                 load_row(RunArtifact, values, names, run=run, artifact=artifact).save(force_insert=True)
             case _:

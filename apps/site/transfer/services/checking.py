@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.db import transaction
@@ -9,15 +10,25 @@ from django.db import transaction
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
-from apps.platform.artifacts.bulk_sql import find_incomplete_digests
+from apps.platform.artifacts.bulk_sql import find_incomplete_digests, find_unheld_digests
 from apps.platform.audit.services import change_state, seal_now
 from apps.site.mirror.distributions import read_distribution
+from apps.site.mirror.models import PackageFile
 from apps.site.transfer.facts import build_bundle_facts, open_catalogue, parse_manifest
-from apps.site.transfer.faults import BUNDLE_FAULTS, build_error_document, convert_fault
+from apps.site.transfer.faults import (
+    BUNDLE_FAULTS,
+    NONSENSE_FAULTS,
+    build_error_document,
+    build_nonsense_error,
+    convert_fault,
+    replace_unstorable,
+)
 from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder, get_objects_folder, remove_folder
 from apps.site.transfer.loading.catalogue import IncomingCatalogue, build_missing_error
+from apps.site.transfer.loading.integrity import check_named_files
 from apps.site.transfer.loading.preview import build_preview
 from apps.site.transfer.models import IncomingBundle
+from apps.site.transfer.queries import list_mirror_digests
 from apps.site.transfer.scanning import scan_folder
 from apps.site.transfer.services.incoming import check_sequence, check_target
 from apps.site.transfer.states import IncomingState
@@ -25,6 +36,7 @@ from deepseek.bundles.extraction import extract_volume, join_parts
 from deepseek.bundles.spec import BundleManifest
 from deepseek.bundles.verification import check_objects
 
+log = logging.getLogger(__name__)
 MAX_PREVIEW_ROWS = 2_000  # that are kept; the digest is of all
 
 
@@ -33,13 +45,16 @@ def check_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
     whatever stopped it."""
     policy.require(actor, "bundle.drive")
     try:
-        scan, preview = examine_bundle(bundle)
+        scan, preview = examine_bundle(actor, bundle)
     except PlaneError as error:
         return refuse(actor, bundle, error)
     except BUNDLE_FAULTS as error:
         return refuse(actor, bundle, convert_fault(error))
     except OSError as error:
         return refuse(actor, bundle, convert_disk_fault(error))
+    except NONSENSE_FAULTS as error:
+        log.exception("the catalogue of bundle %s", bundle.pk)
+        return refuse(actor, bundle, build_nonsense_error(error))
     with transaction.atomic():
         change_state(
             bundle,
@@ -55,6 +70,7 @@ def check_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
 
 
 def refuse(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingBundle:
+    error = replace_unstorable(error)
     digests, document = {"manifest": bundle.manifest_digest}, build_error_document(error)
     with transaction.atomic():
         change_state(
@@ -72,7 +88,7 @@ def refuse(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingB
     return bundle
 
 
-def examine_bundle(bundle: IncomingBundle) -> tuple[dict[str, Any], dict[str, Any]]:
+def examine_bundle(actor: Actor, bundle: IncomingBundle) -> tuple[dict[str, Any], dict[str, Any]]:
     """(scan, preview) of a bundle that is in order. Raises PlaneError, EngineError, OSError for what is not."""
     manifest = parse_manifest(bundle)
     check_target(manifest)
@@ -80,9 +96,12 @@ def examine_bundle(bundle: IncomingBundle) -> tuple[dict[str, Any], dict[str, An
     extract_objects(bundle, manifest)
     scan = scan_folder(get_objects_folder(bundle))
     catalogue = open_catalogue(bundle)
-    check_needs(catalogue)
+    check_needs(actor, bundle, catalogue)
+    for row in catalogue.rows["model_versions"]:
+        check_named_files(row)
     for row in catalogue.rows["packages"]:
-        read_distribution(catalogue.get_path(row.get("artifact")), str(row.get("filename")))
+        if not PackageFile.objects.filter(filename=row.get("filename"), artifact=row.get("artifact")).exists():
+            read_distribution(catalogue.get_path(row.get("artifact")), str(row.get("filename")))
     bundle.scan = scan
     facts = build_bundle_facts(bundle)  # raises where the signatures do not count
     rows = build_preview(bundle.project, catalogue)
@@ -102,9 +121,13 @@ def extract_objects(bundle: IncomingBundle, manifest: BundleManifest) -> None:
     check_objects(manifest, len(digests))
 
 
-def check_needs(catalogue: IncomingCatalogue) -> None:
-    """Raise NotFound `object_missing` for bytes that rows name and that are neither carried nor here."""
+def check_needs(actor: Actor, bundle: IncomingBundle, catalogue: IncomingCatalogue) -> None:
+    """Raise NotFound `object_missing` for bytes that rows name and that are neither carried nor the project's or the
+    mirror's: a bundle gets no project the bytes of another one by their digest."""
     carried = set(catalogue.list_carried())
-    absent = find_incomplete_digests([digest for digest in catalogue.sizes if digest not in carried])
+    needed = [digest for digest in catalogue.sizes if digest not in carried]
+    absent = find_incomplete_digests(needed)
+    if unheld := find_unheld_digests(bundle.project_id, needed) - absent:
+        absent |= unheld - list_mirror_digests(actor)
     if absent:
         raise build_missing_error(min(absent))

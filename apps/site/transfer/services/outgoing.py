@@ -68,7 +68,7 @@ def request_bundle(
             field="/inventory",
             hint=N_("Export it on the plane that the bundle is for."),
         )
-    add_contents(Catalogue(actor, project, sha256_of), contents)
+    add_contents(Catalogue(actor, project), contents)
     with transaction.atomic():
         peer = lock_peer(target)
         peer.sent_sequence += 1
@@ -93,10 +93,6 @@ def request_bundle(
             digests={"inventory": inventory},
         )
     return bundle
-
-
-def sha256_of(data: bytes) -> str:
-    return sha256_hex(data)
 
 
 def read_inventory(actor: Actor, project: Project, digest: str) -> Inventory:
@@ -145,6 +141,7 @@ def build_bundle(*, actor: Actor, bundle: OutgoingBundle) -> OutgoingBundle:
             error=None,
         )
         seal_now()
+    remove_plan(get_outgoing_folder(bundle))  # now: a build that goes on without its plan would write other volumes
     return bundle
 
 
@@ -160,10 +157,12 @@ def write_outgoing(bundle: OutgoingBundle) -> bytes:
     made.mkdir(parents=True, exist_ok=True, mode=0o700)
     plan = read_plan(folder) or make_plan(bundle, folder)
     head, objects = plan
-    manifest = write_bundle(folder, head, objects, open_from(made), volume_bytes=bundle.volume_bytes)
-    remove_folder(made)
+    return write_bundle(folder, head, objects, open_from(made), volume_bytes=bundle.volume_bytes).text
+
+
+def remove_plan(folder: Path) -> None:
+    remove_folder(folder / MADE_FOLDER)
     (folder / HEAD_FILE).unlink(missing_ok=True)
-    return manifest.text
 
 
 def make_plan(bundle: OutgoingBundle, folder: Path) -> tuple[BundleHead, list[ObjectRef]]:

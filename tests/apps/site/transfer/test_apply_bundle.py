@@ -8,7 +8,7 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, NotFound, Refused
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.services import add_files
-from apps.ml.experiments.models import Run
+from apps.ml.experiments.models import Metric, MetricPoint, Run, RunArtifact, RunParam
 from apps.ml.registry.models import Alias, Model, ModelVersion
 from apps.ml.registry.services import request_promotion
 from apps.platform.artifacts.models import Holding
@@ -74,6 +74,31 @@ def decide_promotion(site, approve):
     return lambda version: approve(request_promotion(actor=site.receiver, version=version))
 
 
+def test_a_run_travels_by_itself_with_its_points_and_files(
+    site, version, held, other_project, build, receive, check, load
+):
+    trust(other_project, "Ada", "Bo")
+    run = version.run
+    RunArtifact.objects.create(run=run, path="plots/a.txt", artifact=held(b"a"), size=1, media_type="text/plain")
+    RunParam.objects.create(run=run, key="seed", value="7")
+    place = {"run": run, "project": run.project, "experiment": run.experiment, "started_at": run.started_at}
+    about = {"key": "loss", "value": 0.5, "step": 3, "at": run.started_at, "first_step": 3, "count": 1}
+    metric = Metric.objects.create(**place, **about, digest="a" * 64)
+    MetricPoint.objects.create(metric=metric, step=3, value=0.5, at=run.started_at)
+    alone, both = build(f"run/{run.pk}"), build("model/wti-forecast:v1", f"run/{run.pk}")
+    assert len(both[1].head.contents) == 2  # the run of the model once, with the files that were asked for
+    forget_runs()
+    load(check(receive(*alone)))
+    arrived = Run.objects.get(pk=run.pk)
+    assert (arrived.project, arrived.params.get().value) == (other_project, "7")
+    assert arrived.metrics.get().value == MetricPoint.objects.get(metric__run=arrived).value == 0.5
+    assert arrived.artifacts.get().artifact_id == sha256_hex("a")
+    assert not Model.objects.filter(project=other_project).exists()
+    arrived.delete()
+    load(check(receive(*both)))
+    assert Run.objects.get().artifacts.get().path == "plots/a.txt"
+
+
 def test_data_arrive_and_are_numbered_anew(site, project, other_project, held, carried, load):
     for where, data in ((project, b"1"), (project, b"2"), (other_project, b"3")):
         artifact, actor = held(data, where), site.builder if where == project else site.receiver
@@ -86,8 +111,9 @@ def test_data_arrive_and_are_numbered_anew(site, project, other_project, held, c
     assert Holding.objects.filter(project=other_project, artifact=held(b"2").pk).exists()
 
 
-def test_what_the_target_has_is_not_carried(site, data, other_project, build, receive, check, load):
+def test_what_the_target_has_is_not_carried(site, data, held, other_project, build, receive, check, load):
     trust(other_project, "Ada", "Bo")
+    held(b"rows", other_project)
     whole, lean = build("data/wti:v1"), build("data/wti:v1", present=[sha256_hex("rows")])
     assert whole[1].objects == lean[1].objects + 1
     load(check(receive(*lean)))

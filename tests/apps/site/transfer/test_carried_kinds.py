@@ -12,8 +12,9 @@ from apps.site.mirror import services as mirror
 from apps.site.mirror.environments import build_environments
 from apps.site.mirror.models import ContainerImage, ImageTag, Package, PackageFile
 from apps.site.transfer import services
+from apps.site.transfer.queries import list_mirror_digests
 from tests.apps.ml.registry.measured import write_evaluation
-from tests.apps.site.transfer.conftest import trust
+from tests.apps.site.transfer.conftest import SOURCE, become, trust
 from tests.image_files import build_docker_archive
 from tests.package_files import build_wheel, write_sums
 
@@ -32,6 +33,11 @@ def test_packages_and_images_come_for_the_plane(
     built = build(f"package/{wheel.name}", f"image/{tag}")
     present = check(receive(*built))
     assert {row["change"] for row in present.preview["rows"]} == {"present"}
+    carried = list_mirror_digests(site.receiver)
+    become(SOURCE)
+    lean = build(f"package/{wheel.name}", f"image/{tag}", present=carried)
+    assert lean[1].objects < built[1].objects
+    assert check(receive(*lean)).state == "checked"
     ImageTag.objects.all().delete()
     ContainerImage.objects.all().delete()
     Package.objects.all().delete()

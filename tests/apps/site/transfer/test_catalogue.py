@@ -7,9 +7,11 @@ import pytest
 from apps.core.canonical import sha256_hex
 from apps.core.errors import PlaneError
 from apps.data.datasets.services import add_files
+from apps.site.transfer import services
 from apps.site.transfer.facts import parse_manifest
 from apps.site.transfer.folders import get_objects_folder
-from apps.site.transfer.loading.catalogue import IncomingCatalogue, read_catalogue
+from apps.site.transfer.loading.catalogue import KINDS, IncomingCatalogue, build_missing_error, read_catalogue
+from apps.site.transfer.loading.integrity import check_contents, check_file_name, check_member_path, check_named_files
 from apps.site.transfer.loading.loader import BundleLoader
 
 
@@ -51,6 +53,73 @@ def test_nonsense_in_a_row_is_refused(rows, other_project, operator):
         except PlaneError:
             continue
     assert accepted == []
+
+
+def test_rows_that_the_manifest_does_not_list_are_refused(rows):
+    bundle, good = rows
+    manifest, version = parse_manifest(bundle), good["dataset_versions"][0]
+    empty = {kind: [] for kind in KINDS}
+    cells = {
+        "as they are": {**good},
+        "a package beside": {**good, "packages": [{"filename": "pump.whl", "artifact": "0" * 64}]},
+        "advisories beside": {**good, "advisories": [{"name": "osv"}]},
+        "twice": {**good, "dataset_versions": [version, version]},
+        "another": {**good, "dataset_versions": [{**version, "digest": "0" * 64}]},
+        "none": {},
+    }
+    accepted = []
+    for name, document in cells.items():
+        try:
+            check_contents(manifest, {**empty, **document})
+            accepted.append(name)
+        except PlaneError:
+            continue
+    assert accepted == ["as they are"]
+
+
+def test_a_model_carries_the_bytes_that_its_document_names():
+    named = {"name": "fp32", "file": "model.bin", "model": "1" * 64, "manifest": "2" * 64}
+    row = {key: named[key] for key in ("name", "file", "manifest")} | {"artifact": "1" * 64}
+    document = {"variants": [named], "files": [{"path": "MLmodel", "sha256": "3" * 64}]}
+    good = {"document": json.dumps(document), "variants": [row], "files": [["MLmodel", "3" * 64, 1, "text/plain"]]}
+    check_named_files(good)
+    for change in (
+        {"variants": [{**row, "artifact": "9" * 64}]},
+        {"variants": [row, {**row, "name": "int8"}]},
+        {"files": [["MLmodel", "9" * 64, 1, "text/plain"]]},
+        {"files": [["other", "3" * 64, 1, "text/plain"]]},
+    ):
+        with pytest.raises(PlaneError):
+            check_named_files({**good, **change})
+
+
+def test_paths_lead_nowhere_else():
+    assert check_member_path("plots/a b.txt") == "plots/a b.txt"
+    assert check_file_name("model.bin") == "model.bin"
+    for check, names in (
+        (check_member_path, ("", "/etc/x", "../x", "a/../../x", "a//b", "./a", "%2e%2e/x", "c:\\x", "a\0")),
+        (check_file_name, ("a/b", "..", "")),
+    ):
+        for name in names:
+            with pytest.raises(PlaneError):
+                check(name)
+
+
+def test_nonsense_that_no_check_names_is_refused_and_not_tried_for_ever(rows, site, monkeypatch):
+    bundle, _ = rows
+    services.request_check(actor=site.receiver, bundle=bundle)
+
+    faults = iter([TypeError("'list' object cannot be a name"), build_missing_error("a\0")])
+
+    def fail(*_):
+        raise next(faults)
+
+    monkeypatch.setattr("apps.site.transfer.services.checking.build_preview", fail)
+    for _ in range(2):
+        services.drive_bundles(actor=site.worker)
+        bundle.refresh_from_db()
+        assert (bundle.state, bundle.error["code"]) == ("refused", "catalogue_malformed")
+        services.request_check(actor=site.receiver, bundle=bundle)
 
 
 def test_a_catalogue_that_was_changed_in_quarantine_is_refused(rows):

@@ -88,6 +88,14 @@ def test_bytes_that_are_neither_carried_nor_here_are_named(data, other_project, 
     assert check(bundle).error["code"] == "object_missing"
 
 
+def test_a_digest_brings_no_bytes_of_another_project(data, other_project, build, receive, check, held):
+    trust(other_project, "Ada", "Bo")
+    bundle = receive(*build("data/wti:v1", present=[held(b"rows").pk]))  # the source's own, which is on this plane too
+    assert check(bundle).error["code"] == "object_missing"
+    held(b"rows", other_project)
+    assert check(bundle).state == "checked"
+
+
 def test_what_belongs_to_the_plane_needs_its_administrator(
     site, project, other_project, carried, load, sysadmin, actor_for
 ):
