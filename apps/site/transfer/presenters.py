@@ -33,6 +33,8 @@ def describe_next_step(bundle: IncomingBundle, missing: list[int]) -> str:
     state = IncomingState(bundle.state)
     if state == IncomingState.RECEIVING and missing:
         return _("Send the volumes that are missing: %(numbers)s.") % {"numbers": ", ".join(map(str, missing[:20]))}
+    if state == IncomingState.APPROVED and bundle.error:
+        return _("Approved. Loading is tried again every minute, under the same approval.")
     sentences = {
         IncomingState.RECEIVING: _("All volumes are in quarantine. Check the bundle next."),
         IncomingState.CHECKING: _("Every byte is verified and scanned. This page can be left."),

@@ -71,7 +71,8 @@ def run_scanner(command: list[str]) -> tuple[int, str]:
                     os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
             written.seek(max(0, os.fstat(written.fileno()).st_size - MAX_OUTPUT))
-            return status, written.read(MAX_OUTPUT).decode(errors="replace")
+            # The character NUL fits into no row of PostgreSQL.
+            return status, written.read(MAX_OUTPUT).decode(errors="replace").replace("\0", " ")
     except (OSError, subprocess.TimeoutExpired) as error:
         raise build_scan_error(type(error).__name__) from None
 

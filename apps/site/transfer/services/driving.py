@@ -17,7 +17,13 @@ from django.db import transaction
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.site.transfer.folders import get_incoming_folder, get_outgoing_folder, hold_folder
+from apps.site.transfer.folders import (
+    get_incoming_folder,
+    get_outgoing_folder,
+    get_transfer_folder,
+    hold_folder,
+    remove_folder,
+)
 from apps.site.transfer.models import IncomingBundle, OutgoingBundle
 from apps.site.transfer.services.checking import check_bundle
 from apps.site.transfer.services.loading import load_bundle
@@ -43,21 +49,43 @@ def drive_bundles(*, actor: Actor) -> int:
     policy.require(actor, "bundle.drive")
     done = 0
     for outgoing in OutgoingBundle.objects.filter(state=OutgoingState.QUEUED).order_by("pk"):
-        done += drive(get_outgoing_folder(outgoing), partial(build_bundle, actor=actor, bundle=outgoing))
+        done += drive(outgoing, get_outgoing_folder(outgoing), partial(build_bundle, actor=actor, bundle=outgoing))
     steps = {IncomingState.CHECKING: check_bundle, IncomingState.APPROVED: load_bundle}
     for incoming in IncomingBundle.objects.filter(state__in=steps).order_by("pk"):
         step = partial(steps[IncomingState(incoming.state)], actor=actor, bundle=incoming)
-        done += drive(get_incoming_folder(incoming), step)
+        done += drive(incoming, get_incoming_folder(incoming), step)
+    remove_leftovers()
     return done
 
 
-def drive(folder: Path, step: Callable[[], object]) -> int:
-    with hold_folder(folder) as held:
-        if not held:
+def drive(bundle: OutgoingBundle | IncomingBundle, folder: Path, step: Callable[[], object]) -> int:
+    state = bundle.state
+    with hold_folder(folder) as is_alone:
+        if not is_alone:
             return 0
         try:
+            bundle.refresh_from_db()
+            if bundle.state != state:  # another worker took the step between the list and the lock
+                return 0
             step()
         except Exception:
             log.exception("bundle in %s: tried again with the next round", folder.name)
             return 0
     return 1
+
+
+def remove_leftovers() -> None:
+    """Remove the folders of bundles that have ended, whose process was killed before it could."""
+    received = list_names("incoming")
+    ended = IncomingBundle.objects.filter(state__in=(IncomingState.APPLIED, IncomingState.DISCARDED))
+    for incoming in ended.filter(pk__in=[int(name) for name in received if name.isascii() and name.isdecimal()]):
+        remove_folder(get_incoming_folder(incoming))
+    removed = OutgoingBundle.objects.filter(state=OutgoingState.REMOVED, bundle_id__in=list_names("outgoing"))
+    for outgoing in removed:
+        remove_folder(get_outgoing_folder(outgoing))
+
+
+def list_names(part: str) -> list[str]:
+    """Names of the folders in this part of the folder of bundles."""
+    folder = get_transfer_folder() / part
+    return [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []

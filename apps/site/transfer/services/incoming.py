@@ -112,15 +112,15 @@ def receive_volume(*, actor: Actor, bundle: IncomingBundle, number: int, stream:
     Its bytes go to the disk as they come; only their number is looked at here, the rest is for the check.
     """
     policy.require(actor, "bundle.receive", bundle)
-    if bundle.state == IncomingState.REFUSED:
-        change_state(bundle, IncomingState.RECEIVING, actor=actor, action="bundle.receive_again", error=None)
-    if bundle.state != IncomingState.RECEIVING:
-        raise build_state_error(bundle.state, IncomingState.RECEIVING)
     manifest = parse_manifest(bundle)
     try:
         volume = manifest.get_volume(number)
     except BUNDLE_FAULTS as error:
         raise convert_fault(error) from None
+    if bundle.state == IncomingState.REFUSED:
+        change_state(bundle, IncomingState.RECEIVING, actor=actor, action="bundle.receive_again", error=None)
+    if bundle.state != IncomingState.RECEIVING:
+        raise build_state_error(bundle.state, IncomingState.RECEIVING)
     folder = get_incoming_folder(bundle)
     staged = folder / f".{volume.name}.{os.getpid()}.{os.urandom(4).hex()}.part"
     try:
@@ -244,7 +244,9 @@ def request_application(*, actor: Actor, bundle: IncomingBundle, comment: str = 
 def approve_bundle(*, actor: Actor, bundle: IncomingBundle, approval: Approval) -> IncomingBundle:
     """What an approval carries out: from now on a worker loads it. Its authority is the approval."""
     digests = {"manifest": bundle.manifest_digest, "facts": approval.facts_digest}
-    return change_state(bundle, IncomingState.APPROVED, actor=actor, digests=digests, approval_id=approval.pk)
+    return change_state(
+        bundle, IncomingState.APPROVED, actor=actor, digests=digests, approval_id=approval.pk, error=None
+    )
 
 
 def discard_bundle(*, actor: Actor, bundle: IncomingBundle, reason: str = "") -> IncomingBundle:

@@ -1,12 +1,13 @@
 """An approved bundle into the plane: its objects into the store first, then all its rows in one transaction.
 
 Before the rows, everything that was approved is computed anew; if anything is different now, nothing is applied, and
-the approval is spent.
+the approval is spent. A fault of the machine spends nothing.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,32 +17,45 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.core.canonical import encode_canonical_json, sha256_hex
-from apps.core.errors import Conflict, PlaneError
+from apps.core.errors import Conflict, PlaneError, StorageFull, Unavailable
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.artifacts.services import is_marked_damaged
 from apps.platform.artifacts.store import CHUNK, StoredBytes
 from apps.platform.artifacts.stores import get_store
-from apps.platform.audit.services import change_state, seal_now
+from apps.platform.audit.services import change_state, record, seal_now
 from apps.site.transfer.facts import build_bundle_facts, open_catalogue
-from apps.site.transfer.faults import BUNDLE_FAULTS, build_error_document, build_replay_error, convert_fault
+from apps.site.transfer.faults import (
+    BUNDLE_FAULTS,
+    NONSENSE_FAULTS,
+    build_error_document,
+    build_nonsense_error,
+    build_replay_error,
+    convert_fault,
+    replace_unstorable,
+)
 from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder, remove_folder
 from apps.site.transfer.identity import lock_peer
 from apps.site.transfer.loading.catalogue import IncomingCatalogue
 from apps.site.transfer.loading.loader import BundleLoader
 from apps.site.transfer.loading.mirror import PackageUpload, read_packages
 from apps.site.transfer.models import IncomingBundle
+from apps.site.transfer.services.checking import check_needs
 from apps.site.transfer.states import IncomingState
 from deepseek.bundles.spec import PlaneRef
 from deepseek.messages import N_
 
+log = logging.getLogger(__name__)
+
 
 def load_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
-    """Apply an approved bundle whole, or send it back to quarantine with the reason. May be killed anywhere."""
+    """Apply an approved bundle whole, or send it back to quarantine with the reason. For a fault of the machine, such
+    as a full disk, it stays approved. May be killed anywhere."""
     policy.require(actor, "bundle.drive")
     try:
         check_approval(bundle)
         catalogue = open_catalogue(bundle)
+        check_needs(actor, bundle, catalogue)  # what was here at the check may have gone
         stored = store_objects(catalogue)
         # The approval is the authority; what is done with it is the plane's own act.
         operator = build_plane_actor(PlaneRole.OPERATOR, host=f"bundle {bundle.pk}")
@@ -49,18 +63,39 @@ def load_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
         with transaction.atomic():
             apply_rows(operator, bundle, catalogue, stored, uploads)
             seal_now()
+    except (StorageFull, Unavailable) as error:
+        return postpone(actor, bundle, error)
     except PlaneError as error:
         return send_back(actor, bundle, error)
     except BUNDLE_FAULTS as error:
         return send_back(actor, bundle, convert_fault(error))
     except OSError as error:
-        return send_back(actor, bundle, convert_disk_fault(error))
+        return postpone(actor, bundle, convert_disk_fault(error))
+    except NONSENSE_FAULTS as error:
+        log.exception("the rows of bundle %s", bundle.pk)
+        return send_back(actor, bundle, build_nonsense_error(error))
     remove_folder(get_incoming_folder(bundle))
+    return bundle
+
+
+def postpone(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingBundle:
+    """Leave it approved where the machine is at fault: the next round loads it, as long as its facts stand. The reason
+    is on its row, and recorded when it is a new one."""
+    bundle.refresh_from_db()
+    document = build_error_document(error)
+    if bundle.state != IncomingState.APPROVED or bundle.error == document:
+        return bundle
+    with transaction.atomic():
+        if IncomingBundle.objects.filter(pk=bundle.pk, state=IncomingState.APPROVED).update(error=document):
+            digests = {"manifest": bundle.manifest_digest}
+            record(actor=actor, action="bundle.postpone", obj=bundle, reason=error.message, digests=digests)
+    bundle.error = document
     return bundle
 
 
 def send_back(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingBundle:
     bundle.refresh_from_db()
+    error = replace_unstorable(error)
     digests, document = {"manifest": bundle.manifest_digest}, build_error_document(error)
     with transaction.atomic():
         change_state(bundle, IncomingState.CHECKED, actor=actor, reason=error.message, digests=digests, error=document)

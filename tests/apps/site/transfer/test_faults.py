@@ -1,5 +1,6 @@
 """Stopped anywhere, a build and an application go on, and nothing is applied by halves."""
 
+import errno
 import os
 import subprocess
 
@@ -8,9 +9,12 @@ import pytest
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.services import add_files
 from apps.platform.artifacts.models import Holding
+from apps.platform.audit.models import AuditRecord
 from apps.site.transfer import services
-from apps.site.transfer.folders import get_transfer_folder
+from apps.site.transfer.folders import get_incoming_folder, get_outgoing_folder, get_transfer_folder
 from apps.site.transfer.models import IncomingBundle, OutgoingBundle
+from apps.site.transfer.services.driving import drive
+from deepseek.bundles.verification import verify_bundle
 from tests.apps.site.transfer.conftest import TARGET, VOLUME_BYTES, become, trust
 
 
@@ -54,6 +58,59 @@ def test_a_load_that_is_stopped_at_any_step_goes_on(site, data, other_project, c
     assert IncomingBundle.objects.get().state == "applied"
     assert DatasetVersion.objects.get(dataset__project=other_project).files.count() == 3
     assert services.drive_bundles(actor=site.worker) == 0
+
+
+def test_a_full_disk_spends_no_approval(site, data, carried, approve, monkeypatch):
+    bundle = carried("data/wti:v1")
+    approval = services.request_application(actor=site.receiver, bundle=bundle)
+    approve(approval)
+
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("apps.site.transfer.services.loading.store_objects", fill)
+        for _ in range(2):
+            services.drive_bundles(actor=site.worker)
+            row = IncomingBundle.objects.get(pk=bundle.pk)
+            assert (row.state, row.error["code"]) == ("approved", "storage_full")
+    assert AuditRecord.objects.filter(action="bundle.postpone").count() == 1
+    services.drive_bundles(actor=site.worker)
+    row.refresh_from_db()
+    assert (row.state, row.error, row.approval_id) == ("applied", None, approval.pk)
+
+
+def test_a_build_that_is_stopped_behind_its_last_volume_writes_the_same(site, data, project, build, monkeypatch):
+    def die(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("apps.site.transfer.services.outgoing.change_state", die)
+        with pytest.raises(Killed):
+            build("data/wti:v1")
+    with monkeypatch.context() as patch:
+        patch.setattr("apps.site.transfer.services.outgoing.make_plan", die)
+        services.drive_bundles(actor=site.worker)
+    bundle = OutgoingBundle.objects.get()
+    folder = get_outgoing_folder(bundle)
+    assert verify_bundle(folder).manifest.digest == bundle.manifest_digest
+    assert {path.suffix for path in folder.iterdir()} == {".tar", ".json"}
+    assert not (folder / "head.json").exists()
+
+
+def test_a_worker_with_an_old_list_leaves_what_another_one_did(site, data, carried, monkeypatch):
+    """Its list says `checking`; behind the lock the bundle is checked, and its objects stay as they are."""
+    bundle = carried("data/wti:v1")
+    services.request_check(actor=site.receiver, bundle=bundle)
+    old = IncomingBundle.objects.select_related("project").get()
+    services.check_bundle(actor=site.worker, bundle=bundle)
+    folder = get_incoming_folder(bundle)
+    assert drive(old, folder, lambda: services.check_bundle(actor=site.worker, bundle=old)) == 0
+    assert IncomingBundle.objects.get().state == "checked"
+    services.discard_bundle(actor=site.receiver, bundle=bundle)
+    (folder / "objects").mkdir(parents=True)  # as a kill behind the commit would leave it
+    services.drive_bundles(actor=site.worker)
+    assert not folder.exists()
 
 
 def test_a_check_that_is_stopped_is_done_again(site, data, other_project, build, receive, monkeypatch):
