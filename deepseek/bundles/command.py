@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deepseek.bundles.errors import TransferError
-from deepseek.bundles.signatures import add_signature, compute_fingerprint, create_key, load_key
+from deepseek.bundles.signatures import add_signature, build_exists_error, compute_fingerprint, create_key, load_key
 from deepseek.bundles.signer_files import MAX_PERSON_LENGTH, encode_signer, read_signer_file
 from deepseek.bundles.spec import ENVELOPE_FILE, BundleManifest
 from deepseek.bundles.verification import read_envelope, read_manifest, verify_bundle
@@ -39,6 +39,8 @@ def create_personal_key(words: Sequence[str]) -> int:
             hint="Give your name.",
         )
     public_path = arguments.file.with_name(f"{arguments.file.name}.pub.json")
+    if public_path.exists():  # of a key that lies elsewhere now: nothing else could make it again
+        raise build_exists_error(public_path)
     signer = create_key(arguments.file, read_password(f"New password for {arguments.file}: ", repeat=True))
     write_durably(public_path, encode_signer(person, signer.public_key))
     print(f"{arguments.file}: private key, under the password")

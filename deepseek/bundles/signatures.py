@@ -134,15 +134,7 @@ def create_key(path: Path, password: str) -> FileSigner:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise TransferError(
-            "key_exists",
-            "There is a file at {path}.",
-            path=str(path),
-            field="FILE",
-            value=str(path),
-            limit="a file that does not exist yet",
-            hint="Take another name; a key is never overwritten.",
-        ) from None
+        raise build_exists_error(path) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -153,6 +145,18 @@ def create_key(path: Path, password: str) -> FileSigner:
             path.unlink()
         raise
     return signer
+
+
+def build_exists_error(path: Path) -> TransferError:
+    return TransferError(
+        "key_exists",
+        "There is a file at {path}.",
+        path=str(path),
+        field="FILE",
+        value=str(path),
+        limit="a file that does not exist yet",
+        hint="Take another name; a key is never overwritten.",
+    )
 
 
 def load_key(path: Path, password: str) -> FileSigner:

@@ -82,13 +82,13 @@ def plan_volumes(objects: Iterable[ObjectRef], volume_bytes: int) -> list[list[S
 
     for each in objects:
         cost = get_cost(each.size)
-        if len(volumes[-1]) >= MAX_PARTS or (cost > free and (cost <= capacity or free < get_cost(BLOCK))):
+        if cost > free and (cost <= capacity or free < get_cost(BLOCK)):
             start_volume()
         offset = 0
         while True:
             room = free - get_cost(0)
             size = min(each.size - offset, PART_BYTES, room // BLOCK * BLOCK)
-            if size <= 0 < each.size - offset:
+            if size <= 0 < each.size - offset or len(volumes[-1]) >= MAX_PARTS:
                 start_volume()
                 continue
             volumes[-1].append(Slice(each, offset, size))

@@ -118,10 +118,11 @@ def show_outgoing(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     actor, where = get_project_context(request, project)
     bundle = queries.get_outgoing(actor, where, pk)
     if request.method == "POST":
-        act = services.retry_bundle if request.POST.get("op") == "retry" else services.remove_bundle
+        act = {"retry": services.retry_bundle, "remove": services.remove_bundle}.get(request.POST.get("op", ""))
         try:
-            act(actor=actor, bundle=bundle)
-            services.ring()
+            if act is not None:
+                act(actor=actor, bundle=bundle)
+                services.ring()
         except (Refused, NotFound):
             raise
         except PlaneError as error:

@@ -50,6 +50,10 @@ def test_bad_words_end_with_2(deepseek, pristine, tmp_path, say):
     deepseek("bundle", "keygen", key, "--person", "ada")
     say(PASSWORD)
     wrong.append(deepseek("bundle", "keygen", key, "--person", "ada"))  # there is one
+    key.rename(tmp_path / "moved")
+    say(PASSWORD)
+    wrong.append(deepseek("bundle", "keygen", key, "--person", "ada"))  # its public half is there
+    (tmp_path / "moved").rename(key)
     say("another password")
     wrong.append(deepseek("bundle", "sign", folder, "--key", key))
     wrong.append(deepseek("bundle", "verify", tmp_path))

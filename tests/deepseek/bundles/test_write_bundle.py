@@ -29,6 +29,13 @@ def test_no_volume_is_larger_than_asked_for():
     assert list(got.values()) == sizes
 
 
+def test_no_volume_has_more_parts_than_a_reader_takes(monkeypatch):
+    monkeypatch.setattr("deepseek.bundles.volumes.MAX_PARTS", 3)
+    monkeypatch.setattr("deepseek.bundles.volumes.PART_BYTES", 1024)
+    refs = [ObjectRef(f"{place:064x}", size) for place, size in enumerate((1, 0, 5000, 0, 1))]
+    assert [len(volume) for volume in plan_volumes(refs, 1 << 20)] == [3, 3, 3]
+
+
 def test_a_build_goes_on_behind_the_last_whole_volume(tmp_path):
     objects = Objects((600_000, 600_000, 600_000))
     head, refs = build_head(objects.refs), objects.refs

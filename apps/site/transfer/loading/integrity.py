@@ -57,12 +57,14 @@ def check_named_files(row: Mapping[str, Any]) -> None:
     """Raise Invalid `catalogue_malformed` unless the document of a model version, whose digest names the version, names
     every variant and file of its row with the same bytes."""
     document = json.loads(str(row.get("document")))
-    references = {
+    references: set[tuple[str, ...]] = {
         (str(each["name"]), str(each["file"]), str(each["model"]), str(each["manifest"]))
         for each in document.get("variants", [])
     }
     references |= {(str(each["path"]), str(each["sha256"])) for each in document.get("files", [])}
-    rows = [tuple(str(each[key]) for key in ("name", "file", "artifact", "manifest")) for each in row["variants"]]
+    rows: list[tuple[str, ...]] = [
+        tuple(str(each[key]) for key in ("name", "file", "artifact", "manifest")) for each in row["variants"]
+    ]
     rows += [(str(path), str(digest)) for path, digest, _, _ in row["files"]]
     if unnamed := next((each for each in rows if each not in references), None):
         raise build_catalogue_error("model_versions", f"its document names {unnamed[0][:60]!r} with other bytes")

@@ -89,6 +89,9 @@ def test_the_whole_way_by_pages(site, data, project, other_project, web, enginee
     administrator = web(sysadmin)  # of no project: sees what is carried, and not its bytes
     assert volume not in administrator.get(built.url).content.decode()
     assert (builder.get(volume).status_code, administrator.get(volume).status_code) == (200, 403)
+    builder.post(built.url, {"op": "nonsense"})
+    bundle.refresh_from_db()
+    assert bundle.state == "built"
     become(TARGET)
     trust(other_project, "Ada", "Bo")
     page, manifest = reverse("transfer:receive", args=["other"]), BundleManifest.parse(bundle.manifest.encode())
