@@ -20,7 +20,8 @@ RUN --mount=type=bind,source=${WHEELS},target=/wheels \
 # The folders that docker-compose.yml mounts volumes over: a new volume takes owner and content from here.
 RUN groupadd --gid 10001 plane && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/plane plane && \
     install -d -o plane -g plane -m 0700 /var/lib/plane /var/lib/plane/keys /var/lib/plane/checkpoints \
-      /var/lib/plane/scratch /var/lib/plane/uploads /var/lib/plane/repositories /var/lib/plane/artifacts \
+      /var/lib/plane/scratch /var/lib/plane/uploads /var/lib/plane/repositories /var/lib/plane/transfer \
+      /var/lib/plane/artifacts \
       /var/lib/plane/artifacts/sha256
 
 ENV PATH=/opt/plane/bin:$PATH PLANE_HOME=/var/lib/plane PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

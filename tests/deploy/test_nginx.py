@@ -143,6 +143,8 @@ def test_half_requests_do_not_reach_the_plane(proxy, application):
         "/api/2.0/mlflow/runs/log-inputs",
         "/p/demo/upload",
         "/p/demo/models/a model/1/evaluate",
+        "/api/v1/projects/demo/received-bundles/1/volumes/2",
+        "/p/demo/transfer/incoming/1",
     ],
 )
 def test_uploads_pass_as_they_come(proxy, application, path):
