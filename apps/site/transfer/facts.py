@@ -7,7 +7,7 @@ from typing import Any
 from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import NotFound, PlaneError
 from apps.site.transfer.faults import BUNDLE_FAULTS, convert_fault
-from apps.site.transfer.folders import get_objects_folder
+from apps.site.transfer.folders import convert_disk_fault, get_objects_folder
 from apps.site.transfer.identity import get_applied_sequence
 from apps.site.transfer.loading.catalogue import IncomingCatalogue, read_catalogue
 from apps.site.transfer.loading.preview import build_preview
@@ -68,8 +68,10 @@ def build_bundle_facts(bundle: IncomingBundle) -> dict[str, Any]:
 
 
 def compute_current_facts(bundle: IncomingBundle) -> dict[str, Any]:
-    """The same for an approval: what makes the bundle impossible now ends it."""
+    """The same for an approval: what makes the bundle impossible now ends it; a disk that cannot be read does not."""
     try:
         return build_bundle_facts(bundle)
+    except OSError as error:
+        raise convert_disk_fault(error) from None
     except PlaneError as error:
         raise NotFound("The bundle cannot be applied any more: {why}", why=error.message, field="bundle") from None

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from apps.core.errors import Unavailable
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.services import add_files
 from apps.platform.artifacts.models import Holding
@@ -78,6 +79,19 @@ def test_a_full_disk_spends_no_approval(site, data, carried, approve, monkeypatc
     services.drive_bundles(actor=site.worker)
     row.refresh_from_db()
     assert (row.state, row.error, row.approval_id) == ("applied", None, approval.pk)
+
+
+def test_a_disk_that_cannot_be_read_voids_no_request(site, data, carried, approve, monkeypatch):
+    approval = services.request_application(actor=site.receiver, bundle=carried("data/wti:v1"))
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("apps.site.transfer.facts.open_catalogue", fail)
+        with pytest.raises(Unavailable):
+            approve(approval)
+    assert approve(approval).state == "approved"
 
 
 def test_a_build_that_is_stopped_behind_its_last_volume_writes_the_same(site, data, project, build, monkeypatch):
