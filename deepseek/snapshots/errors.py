@@ -20,3 +20,24 @@ def build_damage_error(name: str) -> SnapshotError:
         field="repository",
         hint=N_("Verify the repository, remove the snapshots that it names, and create a new one."),
     )
+
+
+def build_source_error(failure: OSError, digest: str = "") -> SnapshotError:
+    """What is to be stored cannot be read: an artifact, or a file that was copied for the snapshot."""
+    why = failure.strerror or type(failure).__name__
+    if digest:
+        return SnapshotError(
+            "snapshot_source_unreadable",
+            "The artifact {digest} cannot be read: {why}.",
+            digest=digest,
+            why=why,
+            field="artifact",
+            hint=N_("Look at the disk of the artifact store, and create the snapshot anew."),
+        )
+    return SnapshotError(
+        "snapshot_source_unreadable",
+        "The copy of the database or of a key cannot be read: {why}.",
+        why=why,
+        field="source",
+        hint=N_("Look at the disk of PLANE_HOME, and create the snapshot anew."),
+    )

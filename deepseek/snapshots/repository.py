@@ -22,7 +22,7 @@ from typing import Any
 
 from deepseek.messages import N_
 from deepseek.snapshots.encryption import decrypt, encrypt
-from deepseek.snapshots.errors import DAMAGED, SnapshotError, build_damage_error
+from deepseek.snapshots.errors import DAMAGED, SnapshotError, build_damage_error, build_source_error
 from deepseek.snapshots.keys import (
     RepositoryKeys,
     generate_key,
@@ -31,7 +31,7 @@ from deepseek.snapshots.keys import (
     wrap_for_plane,
     wrap_for_recovery,
 )
-from deepseek.snapshots.storage import Storage
+from deepseek.snapshots.storage import NAME, Storage
 
 FORMAT = 1
 HEADER = "repository.json"
@@ -97,13 +97,6 @@ class Repository:
         cls, storage: Storage, *, plane_key: bytes, recovery_public: bytes, split: Split | None = None
     ) -> Repository:
         """Make an empty repository. Raises SnapshotError `snapshot_repository_exists` where there is one."""
-        if read_header(storage) is not None:
-            raise SnapshotError(
-                "snapshot_repository_exists",
-                "There is a repository of snapshots already.",
-                field="repository",
-                hint=N_("Use it, or name another folder or prefix."),
-            )
         data_key, repository_id = generate_key(), os.urandom(16).hex()
         header = {
             "format": FORMAT,
@@ -112,8 +105,16 @@ class Repository:
             "plane": wrap_for_plane(data_key, plane_key, repository_id),
             "recovery": wrap_for_recovery(data_key, recovery_public, repository_id),
         }
-        storage.write(HEADER, [json.dumps(header, indent=1).encode() + b"\n"])
-        storage.flush()
+        with storage.lock():  # of two at once one would replace the other's header, and void its recovery key
+            if read_header(storage) is not None:
+                raise SnapshotError(
+                    "snapshot_repository_exists",
+                    "There is a repository of snapshots already.",
+                    field="repository",
+                    hint=N_("Use it, or name another folder or prefix."),
+                )
+            storage.write(HEADER, [json.dumps(header, indent=1).encode() + b"\n"])
+            storage.flush()
         return cls(storage, header, data_key, split)
 
     @classmethod
@@ -173,7 +174,7 @@ class Repository:
         if self.split is None:
             raise ValueError("opened for reading")
         names, whole, size, blocks = self.load_names(), hashlib.sha256(), 0, []
-        for block in self.split(chunks, self.keys.split_seed):
+        for block in self.split(read_source(chunks), self.keys.split_seed):
             whole.update(block)
             size += len(block)
             digest = hashlib.sha256(block).hexdigest()
@@ -305,7 +306,9 @@ class Repository:
                 self.keys.build_name(digest) for digest in set(self.iter_digests(self.read_snapshot(snapshot_id)))
             )
         unused = [
-            (name, size) for name, size in self.storage.list_names("objects") if name.rpartition("/")[2] not in used
+            (name, size)
+            for name, size in self.storage.list_names("objects")
+            if NAME.fullmatch(name) and name.rpartition("/")[2] not in used
         ]
         for number, (name, _size) in enumerate(unused, 1):
             self.storage.delete(name)
@@ -333,8 +336,18 @@ def verify_chunks(chunks: Callable[[], Iterable[bytes]], digest: str) -> Iterato
             yield chunk
     except FileNotFoundError:
         raise SourceMismatch(digest) from None
+    except OSError as failure:
+        raise build_source_error(failure, digest) from failure
     if found.hexdigest() != digest:
         raise SourceMismatch(digest)
+
+
+def read_source(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of a file that becomes part of the snapshot. Raises SnapshotError where it cannot be read."""
+    try:
+        yield from chunks
+    except OSError as failure:
+        raise build_source_error(failure) from failure
 
 
 def read_header(storage: Storage) -> dict[str, Any] | None:

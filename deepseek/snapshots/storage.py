@@ -70,20 +70,27 @@ class FolderStorage(Storage):
         self.staged_bytes = 0
 
     def read(self, name: str) -> Iterator[bytes]:
-        file = (self.root / validate_name(name)).open("rb", buffering=0)
+        path = self.root / validate_name(name)
+        try:
+            file = path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise
+        except OSError as failure:
+            raise build_read_error(failure) from failure
         return iter_file(file.fileno(), file)
 
     def write(self, name: str, chunks: Iterable[bytes]) -> int:
         target = self.root / validate_name(name)
         staging = self.root / "staging" / secrets.token_hex(16)
-        staging.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         size = 0
         try:
+            staging.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 for chunk in chunks:
                     size += file.write(chunk)
         except OSError as failure:
-            staging.unlink(missing_ok=True)
+            with suppress(OSError):  # it is the sweeper's then
+                staging.unlink(missing_ok=True)
             raise build_write_error(failure) from failure
         except BaseException:
             staging.unlink(missing_ok=True)
@@ -111,7 +118,13 @@ class FolderStorage(Storage):
         self.staged, self.staged_bytes = [], 0
 
     def list_names(self, prefix: str) -> Iterator[tuple[str, int]]:
-        for folder, _folders, files in os.walk(self.root / prefix):
+        """A folder that cannot be listed is no empty one: whoever removes what no snapshot names would remove all."""
+
+        def refuse(failure: OSError) -> None:
+            if not isinstance(failure, FileNotFoundError):
+                raise build_read_error(failure) from failure
+
+        for folder, _folders, files in os.walk(self.root / prefix, onerror=refuse):
             for name in files:
                 path = Path(folder, name)
                 with suppress(FileNotFoundError):
@@ -135,8 +148,10 @@ class FolderStorage(Storage):
             raise build_write_error(failure) from failure
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as failure:
             os.close(descriptor)
+            if not isinstance(failure, BlockingIOError):
+                raise build_write_error(failure) from failure
             raise SnapshotError(
                 "snapshot_busy",
                 "Another process writes to this repository.",
@@ -152,10 +167,17 @@ class FolderStorage(Storage):
 def iter_file(descriptor: int, file: object) -> Iterator[bytes]:
     """The bytes of an open file, which is closed at the end."""
     try:
-        while chunk := os.read(descriptor, READ_BYTES):
+        while chunk := read_chunk(descriptor):
             yield chunk
     finally:
         file.close()  # type: ignore[attr-defined]
+
+
+def read_chunk(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, READ_BYTES)
+    except OSError as failure:
+        raise build_read_error(failure) from failure
 
 
 def sync_path(path: Path) -> None:
@@ -166,6 +188,16 @@ def sync_path(path: Path) -> None:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
+
+
+def build_read_error(failure: OSError) -> SnapshotError:
+    return SnapshotError(
+        "snapshot_storage_unavailable",
+        "The repository cannot be read: {why}.",
+        why=failure.strerror or type(failure).__name__,
+        field="repository",
+        hint=N_("Mount it, or let the user of the plane read it; look at its disk."),
+    )
 
 
 def build_write_error(failure: OSError) -> SnapshotError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from itertools import pairwise
 
 import pytest
@@ -171,6 +173,45 @@ def test_damaged_source_is_left_out(place):
     assert not list((place.root / "staging").iterdir())
 
 
+def test_refusal_says_whether_the_source_or_the_repository_failed(place):
+    def read_badly():
+        yield b"first"
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    repository = place.open()
+    cells = {
+        "artifact": lambda: repository.add_object("0" * 64, read_badly),
+        "source": lambda: repository.add_file(read_badly()),
+    }
+    for field, work in cells.items():
+        with pytest.raises(SnapshotError) as caught:
+            work()
+        assert (caught.value.code, caught.value.field) == ("snapshot_source_unreadable", field)
+        assert "Input/output error" in str(caught.value.message)
+    assert not list((place.root / "staging").iterdir())
+    (place.root / "staging").rmdir()
+    (place.root / "staging").write_bytes(b"")
+    with pytest.raises(SnapshotError, match="cannot be written") as caught:
+        repository.add_file([b"rows"])
+    assert caught.value.code == "snapshot_storage_unavailable"
+
+
+def test_folder_that_cannot_be_listed_is_no_empty_one(place):
+    repository = place.open()
+    take(repository, ONE, {}, [b"one"])
+    stray = place.root / "objects" / "00" / ".nfs01"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"")
+    assert repository.collect() == (0, 0)
+    before = list_object_files(place)
+    (place.root / "snapshots").rename(place.root / "aside")
+    (place.root / "snapshots").write_bytes(b"")
+    with pytest.raises(SnapshotError) as caught:
+        repository.collect()
+    assert caught.value.code == "snapshot_storage_unavailable"
+    assert list_object_files(place) == before
+
+
 class Crash(BaseException):
     """The process is gone."""
 
@@ -234,6 +275,9 @@ def test_one_writer_at_a_time(place):
     with first.lock():
         with pytest.raises(SnapshotError) as caught, second.lock():
             pass
+        assert caught.value.code == "snapshot_busy"
+        with pytest.raises(SnapshotError) as caught:
+            Repository.create(second, plane_key=b"k" * 32, recovery_public=b"\x09" * 32)
         assert caught.value.code == "snapshot_busy"
     with second.lock():
         pass
