@@ -30,18 +30,22 @@ from apps.site.snapshots.layout import MANIFEST, Manifest, iter_file
 from apps.site.snapshots.models import SnapshotOperation
 from apps.site.snapshots.services import record_stored, trim_snapshots
 from apps.site.snapshots.sources import RECORDS
+from apps.site.snapshots.states import SnapshotState
 from deepseek.messages import N_
 from deepseek.snapshots.errors import DAMAGED, SnapshotError
 from deepseek.snapshots.repository import Entry, Repository, SnapshotIndex
 from workers.snapshots.progress import Progress
 
-PASSWORD = re.compile(r"//[^@/]*@")  # in an address
+PASSWORD = re.compile(r"//.*@")  # in an address; also of one with an unescaped character
 
 
 def create_snapshot(
     actor: Actor, operation: SnapshotOperation, repository: Repository, progress: Progress
 ) -> dict[str, Any]:
     """Write the snapshot of the operation, read back what is new, and queue the removal of what is past retention."""
+    if operation.snapshot.state != SnapshotState.PENDING:  # by an attempt that died before it ended the operation
+        trim_snapshots(actor=actor, destination=operation.destination, keep=settings.ENV.snapshot_keep)
+        return {"missing": len(operation.snapshot.missing)}
     began, snapshot_id = time.monotonic(), os.urandom(16).hex()
     with repository.storage.lock(), open_workplace() as folder:
         repository.storage.sweep()
@@ -181,8 +185,14 @@ def describe_configuration() -> dict[str, Any]:
         is_secret = any(isinstance(each, SecretStr) for each in values) or name == "release_pkcs11_uri"
         if is_secret:
             value = "set" if any(values) else ""
-        described[name.upper()] = PASSWORD.sub("//***@", value) if isinstance(value, str) else value
+        described[name.upper()] = hide_passwords(value)
     return described
+
+
+def hide_passwords(value: Any) -> Any:
+    if isinstance(value, list):
+        return [hide_passwords(each) for each in value]
+    return PASSWORD.sub("//***@", value) if isinstance(value, str) else value
 
 
 def write_json(path: Path, document: Any) -> None:

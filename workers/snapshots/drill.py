@@ -66,9 +66,10 @@ def run_drill(actor: Actor, operation: SnapshotOperation, repository: Repository
         with open_home(snapshot.total_bytes) as home, open_database(operation.pk) as database_url:
             progress.enter("restore", snapshot.total_bytes)
             figures |= restore_and_try(snapshot.name, operation.destination, home, database_url, progress)
-    except PlaneError as failure:
+    except (PlaneError, OSError, ValueError) as failure:  # a full disk is a drill that failed, too
         figures["rto_seconds"] = round(time.monotonic() - began, 1)
-        record_drill(actor=actor, snapshot=snapshot, passed=False, figures={**figures, "error": failure.code})
+        error = failure.code if isinstance(failure, PlaneError) else type(failure).__name__
+        record_drill(actor=actor, snapshot=snapshot, passed=False, figures={**figures, "error": error})
         raise
     figures["rto_seconds"] = round(time.monotonic() - began, 1)
     record_drill(actor=actor, snapshot=snapshot, passed=True, figures=figures)

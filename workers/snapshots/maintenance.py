@@ -28,10 +28,11 @@ def verify_snapshot(
         record_verification(actor=actor, snapshot=snapshot, damaged=["index"])
         raise
     names = [repository.keys.build_name(digest) for digest in damaged]
-    for digest in damaged:
-        repository.discard_object(digest)  # so that the next snapshot stores it anew
     record_verification(actor=actor, snapshot=snapshot, damaged=names)
     if damaged:
+        with repository.storage.lock():
+            for digest in damaged:
+                repository.discard_object(digest)  # so that the next snapshot stores it anew
         raise SnapshotError(
             "snapshot_damaged",
             "{count} objects of the snapshot are damaged or gone, {name} first.",
@@ -50,6 +51,10 @@ def remove_snapshot(
     progress.enter("removal")
     with repository.storage.lock():
         repository.remove_snapshot(operation.snapshot.name)
-        objects, size = repository.collect(lambda _done, _total: progress.check())
+        try:
+            objects, size = repository.collect(lambda _done, _total: progress.check())
+        except SnapshotError:  # another snapshot cannot be read: this one is gone all the same
+            record_removal(actor=actor, snapshot=operation.snapshot, objects=0, size=0)
+            raise
     record_removal(actor=actor, snapshot=operation.snapshot, objects=objects, size=size)
     return {"objects": objects, "bytes": size}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.conf import settings
 from apps.core.errors import Unavailable
 from deepseek.messages import N_
 from deepseek.snapshots.keys import KEY_BYTES, generate_key
+from deepseek.snapshots.storage import sync_path
 
 
 def get_key_path() -> Path:
@@ -37,7 +39,7 @@ def ensure_plane_key() -> bytes:
     path = get_key_path()
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(generate_key().hex() + "\n")
@@ -49,4 +51,5 @@ def ensure_plane_key() -> bytes:
             pass
         finally:
             staged.unlink()
+        sync_path(path.parent)  # a repository is wrapped for it next
     return load_plane_key()

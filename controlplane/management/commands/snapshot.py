@@ -30,7 +30,7 @@ from deepseek.messages import N_
 from deepseek.snapshots.errors import SnapshotError
 from deepseek.snapshots.keys import generate_recovery_key, parse_recovery_key
 from deepseek.snapshots.repository import Repository, SnapshotRecord
-from deepseek.snapshots.storage import FolderStorage
+from deepseek.snapshots.storage import FolderStorage, build_read_error
 from workers.snapshots.creation import open_workplace
 from workers.snapshots.plane_key import ensure_plane_key
 from workers.snapshots.repositories import find_address, open_repository, open_storage
@@ -39,6 +39,7 @@ from workers.snapshots.smoke import run_smoke_test
 from workers.snapshots.source import RepositorySource
 
 POLL_SECONDS = 1.0
+OWN_NAMES = {"lost+found", "lock", "staging"}  # that a folder may hold before it is a repository
 
 
 class Command(OperatorCommand):
@@ -93,16 +94,17 @@ class Command(OperatorCommand):
             self.record("snapshot.admit", name, repository)
             self.stdout.write(f"This plane can use the repository of {name}.")
             return
-        if isinstance(storage, FolderStorage) and any(path.name != "lost+found" for path in storage.root.iterdir()):
+        if isinstance(storage, FolderStorage):
             require_empty(storage)
         text, public = generate_recovery_key()
         repository = Repository.create(storage, plane_key=ensure_plane_key(), recovery_public=public)
-        self.record("snapshot.prepare", name, repository)
         self.stdout.write(
             f"Prepared the repository of {name}. Its recovery key, which is shown only now:\n\n  {text}\n"
         )
         self.stdout.write("Write it down and keep it away from this plane: without it and without keys/snapshot.key")
         self.stdout.write("of this home, no snapshot can be opened.")
+        self.stdout.flush()
+        self.record("snapshot.prepare", name, repository)  # after the key: a database that is away must not cost it
 
     def record(self, action: str, name: str, repository: Repository) -> None:
         record(
@@ -225,8 +227,13 @@ def exit_on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def require_empty(storage: FolderStorage) -> None:
-    """A folder with other files in it is no place for a repository. Raises SnapshotError; a repository may be there."""
-    if not (storage.root / "repository.json").exists():
+    """A folder with other files in it is no place for a repository. Raises SnapshotError; a repository may be there,
+    or what was left of an attempt to make one."""
+    try:
+        names = {path.name for path in storage.root.iterdir()}
+    except OSError as failure:
+        raise build_read_error(failure) from failure
+    if "repository.json" not in names and names - OWN_NAMES:
         raise SnapshotError(
             "snapshot_folder_not_empty",
             "The folder holds other files.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -96,7 +97,8 @@ def fail_pending_snapshot(actor: Actor, operation: SnapshotOperation, error: Map
 
 
 def describe_error(error: Exception) -> dict[str, Any]:
-    """The error as a row keeps it. What is no error of ours tells its kind alone: its text may hold an address."""
+    """The error as a row keeps it. What is no error of ours tells its kind, and the system's words for an error of it:
+    its text may hold an address."""
     if isinstance(error, PlaneError):
         message = error.message if isinstance(error.message, Message) else Message(str(error.message))
         hint = getattr(error, "hint", None)
@@ -105,7 +107,10 @@ def describe_error(error: Exception) -> dict[str, Any]:
             **message.as_fields(),
             **(Message(hint).as_fields("hint") if hint else {}),
         }
-    message = Message("The operation could not go on: {name}.", name=type(error).__name__)
+    name = type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        name = f"{name}, {os.strerror(error.errno)}"
+    message = Message("The operation could not go on: {name}.", name=name)
     return {"code": "snapshot_fault", **message.as_fields()}
 
 

@@ -104,6 +104,24 @@ def test_lost_process_is_queued_again_and_its_twin_writes_nothing(actor):
     assert Snapshot.objects.get().state == "failed"
 
 
+def test_restored_plane_ends_what_was_open(actor, actor_for, secadmin):
+    stored = store_snapshot(actor)
+    services.request_snapshot(actor=actor)
+    running = services.claim_operation(actor=DISPATCHER)
+    queued = services.request_verification(actor=actor, snapshot=stored)
+    with pytest.raises(Refused):
+        services.fail_restored_operations(actor=actor_for(secadmin))
+    assert services.fail_restored_operations(actor=DISPATCHER) == 2
+    assert services.fail_restored_operations(actor=DISPATCHER) == 0
+    for operation in running, queued:
+        operation.refresh_from_db()
+        assert (operation.state, operation.error["code"]) == ("failed", "snapshot_restored")
+    assert dict(Snapshot.objects.values_list("pk", "state")) == {stored.pk: "stored", running.snapshot_id: "failed"}
+    with pytest.raises(services.LostOperation):
+        services.report_progress(actor=DISPATCHER, operation=running, progress={})
+    services.request_snapshot(actor=actor)
+
+
 def test_failure_keeps_its_reason_and_no_stranger_text(actor):
     services.request_snapshot(actor=actor)
     operation = services.claim_operation(actor=DISPATCHER)
@@ -111,6 +129,7 @@ def test_failure_keeps_its_reason_and_no_stranger_text(actor):
     operation.refresh_from_db()
     assert operation.error["code"] == "snapshot_fault"
     assert "password" not in str(operation.error)
+    assert "No space left" in services.operations.describe_error(OSError(28, "s3://user:password@host"))["message"]
     services.request_snapshot(actor=actor)
     operation = services.claim_operation(actor=DISPATCHER)
     error = PlaneError("No {what}.", what="room", code="full", hint="Make some.")

@@ -1,0 +1,41 @@
+"""Attempts at a snapshot that died: what they left in the repository, and what they had recorded."""
+
+from __future__ import annotations
+
+import pytest
+
+from deepseek.snapshots.repository import SnapshotIndex
+from tests.apps.site.snapshots.conftest import DISPATCHER, actor, destinations, store_snapshot  # noqa: F401
+from tests.deepseek.snapshots.conftest import place, take  # noqa: F401
+from workers.snapshots.creation import create_snapshot, hide_passwords, read_former_digests
+
+FORMER, ORPHAN = "1" * 32, "2" * 32
+
+
+def test_snapshot_of_an_attempt_that_died_is_removed_and_its_bytes_count(place):  # noqa: F811
+    repository = place.open()
+    take(repository, FORMER, {"database": b"rows"}, [b"one"])
+    entry = repository.add_index(SnapshotIndex({}, repository.add_file([b"later rows"])))
+    repository.commit(ORPHAN, entry, {"operation": "7 2026-11-01"})
+    (place.root / "snapshots" / ("3" * 32)).write_bytes(b"damaged")
+    digests = read_former_digests(repository, "7 2026-11-01")
+    assert sorted(repository.list_snapshot_ids()) == [FORMER, "3" * 32]
+    assert digests >= set(entry.blocks)
+    assert read_former_digests(repository, "8 2026-11-01") < digests
+    assert repository.list_snapshot_ids()[0] == FORMER
+
+
+@pytest.mark.django_db
+def test_snapshot_that_was_recorded_before_the_death_is_not_written_twice(actor):  # noqa: F811
+    operation = store_snapshot(actor).operations.get()
+    assert create_snapshot(DISPATCHER, operation, repository=None, progress=None) == {"missing": 0}
+
+
+def test_configuration_tells_no_password():
+    cells = {
+        "redis://:secret@host:1/0": "redis://***@host:1/0",
+        "postgres://plane:se/cr@et@host/db": "postgres://***@host/db",
+        "main=s3://bucket/prefix": "main=s3://bucket/prefix",
+    }
+    assert hide_passwords(list(cells)) == list(cells.values())
+    assert hide_passwords(8) == 8
