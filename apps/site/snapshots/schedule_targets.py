@@ -37,9 +37,15 @@ def submit_snapshot(actor: Actor, project: None, body: Body, key: str) -> int:
 
 
 def is_snapshot_active(pk: int) -> bool:
-    return SnapshotOperation.objects.filter(
-        snapshot=pk, kind__in=(OperationKind.CREATE, OperationKind.DRILL), state__in=OPEN_STATES
-    ).exists()
+    return is_operation_open(pk, OperationKind.CREATE)
+
+
+def is_drill_active(pk: int) -> bool:
+    return is_operation_open(pk, OperationKind.DRILL)
+
+
+def is_operation_open(pk: int, kind: OperationKind) -> bool:
+    return SnapshotOperation.objects.filter(snapshot=pk, kind=kind, state__in=OPEN_STATES).exists()
 
 
 def leave_snapshot(actor: Actor, pk: int, reason: str) -> None:
@@ -86,7 +92,7 @@ DRILL_TARGET = ScheduleTarget(
     action="plane.restore_drill",
     validate=validate_drill,
     submit=submit_drill,
-    is_active=is_snapshot_active,
+    is_active=is_drill_active,
     cancel=leave_snapshot,
     copy_request=copy_drill_request,
     url_name="snapshots:detail",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
@@ -21,7 +21,7 @@ from deepseek.messages import N_, Message
 
 FORMS = "node:NAME, node:NAME@DATE, run:ID"
 MAX_CHOICES = 200  # nodes in a form
-MAX_VERSIONS = 50  # of a node's environments in a form
+MAX_VERSIONS = 50  # earlier environments in a form
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +123,19 @@ def compare(actor: Actor, left: str, right: str) -> tuple[EnvironmentSource, Env
 
 
 def list_choices(actor: Actor) -> list[tuple[str, str]]:
-    """Names for a form: every node that has reported, and the dates of change of those that have several."""
+    """Names for a form: every node that has reported, then the newest of the environments that nodes had before."""
     policy.require(actor, "node.view")
-    rows = (
-        NodeEnvironment.objects.visible_to(actor)
-        .order_by("node__name", "-id")
-        .values_list("node__name", "at")[: MAX_CHOICES + MAX_VERSIONS]
-    )
-    choices: list[tuple[str, str]] = []
-    former = None
-    for name, at in rows:
-        if name != former:
-            choices.append((f"node:{name}", name))
-            former = name
-        else:
-            stamp = at.isoformat(timespec="seconds")
-            choices.append((f"node:{name}@{stamp}", f"{name} @ {at:%Y-%m-%d %H:%M}"))
-    return choices
+    rows = NodeEnvironment.objects.visible_to(actor)
+    newer = rows.filter(node=OuterRef("node"), id__gt=OuterRef("id"))
+    earlier = rows.filter(Exists(newer)).order_by("-id").values_list("node__name", "at")
+    names = rows.exclude(Exists(newer)).order_by("node__name").values_list("node__name", flat=True)
+    return [
+        *((f"node:{name}", name) for name in names[:MAX_CHOICES]),
+        *(
+            (f"node:{name}@{at.isoformat()}", f"{name} @ {at:%Y-%m-%d %H:%M}")  # to the microsecond: it is `<= at`
+            for name, at in earlier[:MAX_VERSIONS]
+        ),
+    ]
 
 
 def list_current_documents() -> dict[str, Any]:

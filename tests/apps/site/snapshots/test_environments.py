@@ -12,6 +12,7 @@ from apps.core.errors import Refused
 from apps.ml.experiments.models import Experiment, Run
 from apps.platform.audit.models import AuditRecord
 from apps.platform.nodes.models import Node
+from apps.site.snapshots.environments.queries import get_environment, list_choices
 from apps.site.snapshots.environments.services import record_environment
 from apps.site.snapshots.models import NodeEnvironment
 
@@ -43,7 +44,7 @@ def test_only_workers_report(nodes, actor_for, sysadmin):
         record_environment(actor=actor_for(sysadmin), node=nodes[0], document=OLD)
 
 
-def test_two_nodes_and_two_dates_are_compared(nodes, web, engineer):
+def test_two_nodes_and_two_dates_are_compared(nodes, web, engineer, actor_for):
     client = web(engineer)
     before = (timezone.now() - timedelta(days=5)).date()
     for left in "node:gpu-02", f"node:gpu-01@{before}":
@@ -52,6 +53,9 @@ def test_two_nodes_and_two_dates_are_compared(nodes, web, engineer):
         assert "2.12" in text
         assert "2.13" in text
     assert "gpu-01 @" in client.get(PAGE).content.decode()
+    choices = list_choices(actor_for(engineer))
+    assert [name for name, _label in choices[:2]] == ["node:gpu-01", "node:gpu-02"]
+    assert get_environment(actor_for(engineer), choices[2][0]).document == OLD
 
 
 def test_run_is_compared_by_what_it_records(nodes, api, make_token, engineer, project):

@@ -47,6 +47,10 @@ def test_drill_and_damage_are_shown(web, auditor, actor):
     text = web(auditor).get(PAGE).content.decode()
     assert "The last restore drill passed" in text
     assert "42" in text
+    services.request_drill(actor=actor)
+    operation = services.claim_operation(actor=DISPATCHER)
+    services.finish_operation(actor=DISPATCHER, operation=operation, error=OSError(28, ""))
+    assert "The last restore drill failed" in web(auditor).get(PAGE).content.decode()
     services.record_verification(actor=DISPATCHER, snapshot=snapshot, damaged=["ab"])
     text = web(auditor).get(f"{PAGE}/{snapshot.pk}").content.decode()
     assert "1 object is damaged" in text
@@ -88,6 +92,9 @@ def test_schedules_submit_snapshots_and_drills(actor, web, sysadmin):
         drills.submit(actor, None, {}, "key")
     pk = snapshots.submit(actor, None, {"destination": "vault"}, "key")
     assert snapshots.is_active(pk)
+    stored = store_snapshot(actor)
+    assert drills.submit(actor, None, {}, "key") == stored.pk
+    assert (snapshots.is_active(stored.pk), drills.is_active(stored.pk)) == (False, True)
     assert snapshots.copy_request(actor, None, pk) == {"destination": "vault"}
     form = {"name": "weekly", "target": "snapshot", "cron": "0 2 * * 0", "timezone": "UTC", "request": "{}"}
     answer = web(sysadmin).post("/schedules/new", {**form, "overlap": "skip", "catch_up": "last"})
