@@ -14,6 +14,7 @@ from django.conf import settings
 
 from apps.core.actors import Actor
 from apps.ml.labelling.queries import has_due_work
+from workers.snapshots.process import list_secret_descriptors
 
 PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class DriverProcess:
             command,
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PLANE_HOME": str(settings.PLANE_HOME)},
+            pass_fds=list_secret_descriptors(os.environ),
             preexec_fn=die_with_dispatcher,
         )
 

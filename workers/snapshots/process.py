@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from apps.site.snapshots.queries import has_due_operation
 from apps.site.snapshots.services import recover_operations
 
 PR_SET_PDEATHSIG = 1
+DESCRIPTOR = re.compile(r"/dev/fd/([0-9]+)")
 log = logging.getLogger(__name__)
 
 
@@ -61,6 +63,7 @@ class SnapshotProcess:
 
 
 def list_secret_descriptors(environment: Mapping[str, str]) -> list[int]:
-    """The descriptors that NAME_FILE=/dev/fd/N of a launcher leads to: the child reads its secrets there too."""
-    numbers = (value.removeprefix("/dev/fd/") for name, value in environment.items() if name.endswith("_FILE"))
-    return [int(number) for number in numbers if number.isdigit()]
+    """The open descriptors that NAME_FILE=/dev/fd/N of a launcher leads to: the child reads its secrets there too."""
+    paths = (value for name, value in environment.items() if name.endswith("_FILE"))
+    matches = (DESCRIPTOR.fullmatch(path) for path in paths if os.path.lexists(path))
+    return sorted({int(match[1]) for match in matches if match})
