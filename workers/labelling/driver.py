@@ -13,6 +13,7 @@ import socket
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def drive_labelling(actor: Actor, labelling: LabellingProject, stopping: Stoppin
         if trouble.is_refusal or trouble.status is None:
             servers.record_check(actor=actor, server=labelling.server, state=state, failure=failure)
     except EngineError as fault:
-        importing.fail_labelling(actor=actor, labelling=labelling, failure=fault.message)
+        with suppress(StaleState):  # closed meanwhile
+            importing.fail_labelling(actor=actor, labelling=labelling, failure=fault.message)
         return
     except StaleState:
         log.info("labelling %s: closed, or another driver has it", labelling.pk)

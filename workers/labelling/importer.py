@@ -86,9 +86,9 @@ class Importer:
         earlier = set(self.group.annotations.filter(remote_task__in=there).values_list("remote_task", flat=True))
         return self.record(
             {
-                int(meta[META_KEY]): pk
+                meta[META_KEY]: pk
                 for pk, meta in newest
-                if META_KEY in meta and pk not in recorded and pk not in earlier
+                if isinstance(meta.get(META_KEY), int) and pk not in recorded and pk not in earlier
             }
         )
 

@@ -249,19 +249,18 @@ class RemoteServer:
         while True:
             condition = build_filter("id", "greater", "Number", last)
             page = self.load_page(project, [condition], "tasks:id", INDEX_PAGE_SIZE, include=INDEX_FIELDS, fields=None)
-            if page:
-                yield [
-                    IndexEntry(
-                        int(row.id),
-                        parse_time(row.updated_at),
-                        int(row.total_annotations or 0),
-                        int(row.cancelled_annotations or 0),
-                    )
-                    for row in page
-                ]
-                last = int(page[-1].id)
-            if len(page) < INDEX_PAGE_SIZE:
+            if not page:  # a short page says nothing: the server may give less than it was asked for
                 return
+            yield [
+                IndexEntry(
+                    int(row.id),
+                    parse_time(row.updated_at),
+                    int(row.total_annotations or 0),
+                    int(row.cancelled_annotations or 0),
+                )
+                for row in page
+            ]
+            last = int(page[-1].id)
 
     def iterate_changed_tasks(self, project: int, since: datetime, *, only_marked: bool = False) -> Iterator[list[Any]]:
         """Pages of the tasks that changed at or after `since`, oldest first, with their annotations.

@@ -99,9 +99,14 @@ def set_gold(*, actor: Actor, task: LabelTask, marks: Mapping[str, Any] | None) 
 
 
 def lock_labelling(task: LabelTask) -> LabellingProject:
-    """The row that the driver locks before it writes states of tasks: a decision is not to meet it halfway."""
+    """The row that the driver locks before it writes states of tasks: a decision is not to meet it halfway.
+
+    Raises Conflict where somebody has closed it meanwhile: it is not to become due again.
+    """
     rows = LabellingProject.objects.select_for_update(of=("self",)).select_related("schema__schema")
-    return rows.get(pk=task.labelling_id)
+    labelling = rows.get(pk=task.labelling_id)
+    require_open(labelling)
+    return labelling
 
 
 def move_count(labelling: LabellingProject, before: str, after: str) -> None:

@@ -107,6 +107,16 @@ def test_an_import_that_ended_twice_is_mended(labelling, drive, studio, actor):
     assert row.remote_id in studio.tasks
 
 
+def test_a_server_that_gives_short_pages_costs_no_task(labelling, drive, studio, actor, monkeypatch):
+    before, get_tasks = set(studio.tasks), studio.get_tasks
+    short = {"page_size": "1"}
+    monkeypatch.setattr(studio, "get_tasks", lambda words, query, body: get_tasks(words, {**query, **short}, body))
+    services.synchronize_labelling(actor=actor, labelling=labelling)
+    drive()
+    assert set(studio.tasks) == before
+    assert not RemoteTask.objects.filter(remote_id=None).exists()
+
+
 @pytest.mark.services
 def test_closing_ends_an_import_after_its_batch(create, drive, studio, actor, monkeypatch):
     monkeypatch.setattr(importer, "BATCH", 1)

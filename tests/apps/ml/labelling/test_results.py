@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from apps.core.errors import Conflict, Invalid, Refused
@@ -33,6 +35,17 @@ def test_a_disputed_task_is_decided_once_and_for_all(agreed, actor, mark, drive)
     assert services.reopen_task(actor=actor, task=task).state == "disputed"
     with pytest.raises(Conflict):
         services.reopen_task(actor=actor, task=task)
+
+
+def test_a_decision_that_meets_the_closing_leaves_it_closed(agreed, actor):
+    task = agreed.tasks.select_related("labelling").get(state="disputed")  # read while it is open
+    services.close_labelling(actor=actor, labelling=agreed)
+    for write in (services.reopen_task, partial(services.adjudicate_task, marks=NOTHING)):
+        with pytest.raises(Conflict) as refusal:
+            write(actor=actor, task=task)
+        assert refusal.value.code == "labelling_ended"
+    agreed.refresh_from_db()
+    assert (agreed.state, agreed.next_at) == ("closed", None)
 
 
 def test_who_may_only_look_decides_nothing(agreed, viewer, actor_for, actor):
