@@ -21,7 +21,7 @@ from django.db import connection
 
 import deepseek
 from apps.core.actors import Actor
-from apps.core.errors import StaleState
+from apps.core.errors import Invalid, StaleState
 from apps.platform.nodes.health.queries import describe_registration
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.probes.models import NodeProbe
@@ -64,11 +64,18 @@ class DoctorProbe:
             if isinstance(document, Message):
                 fail_node_probe(actor=self.actor, row=row, message=document)
             else:
-                finish_node_probe(actor=self.actor, row=row, document=document)
+                self.store_report(row, document)
         except (OSError, DatabaseError, StaleState, Node.DoesNotExist) as failure:
             log.warning("probe %s of this node: %s", row.pk, failure)
         finally:
             connection.close()
+
+    def store_report(self, row: NodeProbe, document: dict[str, Any]) -> None:
+        try:
+            finish_node_probe(actor=self.actor, row=row, document=document)
+        except (Invalid, KeyError, TypeError, ValueError) as failure:
+            log.warning("probe %s of this node: the doctor's report: %r", row.pk, failure)
+            fail_node_probe(actor=self.actor, row=row, message=Message("The doctor printed no report."))
 
 
 def run_doctor(

@@ -74,7 +74,7 @@ def update_schedule(*, actor: Actor, schedule: Schedule, **changes: Any) -> Sche
             before = describe_fields(locked)
             for field, value in changes.items():
                 setattr(locked, field, value.strip() if field == "name" else value)
-            check_schedule(actor, locked, checks_request="request" in changes)
+            check_schedule(actor, locked, checks_request=bool({"request", "target"} & changes.keys()))
             after = describe_fields(locked)
             different = {field for field in after if after[field] != before[field]}
             if not different:

@@ -50,6 +50,8 @@ def request_probe(*, actor: Actor, nodes: Sequence[str] = (), level: int = 1, ke
             names = [node.name for node in targets]
             audit.record(actor=actor, action="node.request_probe", obj=probe, after={"nodes": names, "level": level})
     except IntegrityError:
+        if not key:
+            raise
         return Probe.objects.get(key=key)
     return probe
 

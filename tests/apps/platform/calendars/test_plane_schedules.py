@@ -99,6 +99,9 @@ def test_targets_stay_in_their_scope(plane_schedule, create, actor_for, sysadmin
     with pytest.raises(Invalid) as refusal:
         services.update_schedule(actor=actor_for(sysadmin), schedule=plane_schedule, request={})
     assert refusal.value.field == "/request/to"
+    with pytest.raises(Invalid) as refusal:  # the request is not of the new target
+        services.update_schedule(actor=actor_for(sysadmin), schedule=plane_schedule, target="probe")
+    assert refusal.value.field == "/request/to"
     with pytest.raises(Conflict) as refusal:
         services.create_schedule(actor=actor_for(sysadmin), project=None, **PLANE_FIELDS)
     assert refusal.value.code == "name_taken"

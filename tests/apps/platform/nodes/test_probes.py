@@ -57,14 +57,19 @@ def test_a_failed_required_check_closes_the_node_and_one_not_looked_at_opens_non
 
 @pytest.mark.parametrize(
     ("script", "reason"),
-    [("import sys; sys.exit(2)", "ended with 2"), ("print(1)", "no report"), ("import time; time.sleep(9)", "had not")],
+    [
+        ("import sys; sys.exit(2)", "ended with 2"),
+        ("print(1)", "no report"),
+        ("print('{\"checks\": [{}]}')", "no report"),
+        ("import time; time.sleep(9)", "had not"),
+    ],
 )
 def test_a_doctor_that_fails_says_why(probe, runner, worker_actor, node, monkeypatch, tmp_path, script, reason):
     (tmp_path / "deepseek").mkdir()
     (tmp_path / "deepseek" / "__init__.py").touch()
     (tmp_path / "deepseek" / "doctor.py").write_text(script)
     monkeypatch.setattr(doctor, "build_environment", lambda: {"PYTHONPATH": str(tmp_path)})
-    monkeypatch.setattr(doctor, "LIMIT_SECONDS", {1: 0.5})
+    monkeypatch.setattr(doctor, "LIMIT_SECONDS", {1: 0.5 if "sleep" in script else 60})
     row = services.start_node_probe(actor=worker_actor, node=node, is_idle=True)
     runner.probe(row)
     row.refresh_from_db()

@@ -29,7 +29,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=ACTIONS, help="what to do")
         parser.add_argument("name", nargs="?", default="", help="name of the schedule")
-        parser.add_argument("--target", help="create: what it submits, for instance probe")
+        parser.add_argument("--target", help="what it submits, for instance probe")
         parser.add_argument("--cron", help="five fields in one argument, or @daily")
         parser.add_argument("--timezone", help="IANA name in which the expression is read (default UTC)")
         parser.add_argument("--overlap", choices=Overlap.values, help="while the former has not ended (default skip)")
