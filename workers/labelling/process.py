@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import logging
 import os
-import signal
 import subprocess
 import sys
+from functools import partial
 
 from django.conf import settings
 
 from apps.core.actors import Actor
 from apps.ml.labelling.queries import has_due_work
-from workers.snapshots.process import list_secret_descriptors
+from workers.snapshots.process import end_with_parent, list_secret_descriptors
 
-PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
 
 
@@ -40,20 +38,13 @@ class DriverProcess:
         self.process = None
         if not has_due_work(actor):
             return
-        dispatcher = os.getpid()
-
-        def die_with_dispatcher() -> None:
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-            if os.getppid() != dispatcher:
-                os._exit(1)
-
         command = [sys.executable, "-m", "controlplane", "drive_labelling"]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PLANE_HOME": str(settings.PLANE_HOME)},
             pass_fds=list_secret_descriptors(os.environ),
-            preexec_fn=die_with_dispatcher,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
 
     def stop(self) -> None:

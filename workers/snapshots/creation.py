@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.conf import settings
@@ -35,6 +32,7 @@ from deepseek.messages import N_
 from deepseek.snapshots.errors import DAMAGED, SnapshotError
 from deepseek.snapshots.repository import Entry, Repository, SnapshotIndex
 from workers.snapshots.progress import Progress
+from workers.snapshots.workplace import open_folder
 
 PASSWORD = re.compile(r"//.*@")  # in an address; also of one with an unescaped character
 
@@ -74,21 +72,9 @@ def create_snapshot(
     return {"missing": len(manifest.missing), "verified_objects": len(digests)}
 
 
-@contextmanager
-def open_workplace() -> Iterator[Path]:
-    """A private folder for the dump and for copies of keys; what a killed process left there goes first."""
-    place = Path(settings.PLANE_HOME) / "snapshot"
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for path in place.iterdir():
-        remove_stale(path)
-    with TemporaryDirectory(prefix=f"{os.getpid()}-", dir=place) as folder:
-        yield Path(folder)
-
-
-def remove_stale(path: Path) -> None:
-    pid = path.name.partition("-")[0]
-    if not (pid.isdigit() and Path("/proc", pid).exists()):
-        shutil.rmtree(path, ignore_errors=True)
+def open_workplace() -> AbstractContextManager[Path]:
+    """A private folder for the dump and for copies of keys."""
+    return open_folder(Path(settings.PLANE_HOME) / "snapshot", "work-")
 
 
 def read_former_digests(repository: Repository, token: str) -> set[str]:

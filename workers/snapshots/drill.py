@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,10 +29,11 @@ from apps.site.snapshots.models import SnapshotOperation
 from apps.site.snapshots.services import record_drill
 from deepseek.messages import N_
 from deepseek.snapshots.repository import Repository
-from workers.snapshots.creation import remove_stale
 from workers.snapshots.plane_key import get_key_path
+from workers.snapshots.process import end_with_parent
 from workers.snapshots.progress import Progress
 from workers.snapshots.repositories import find_address
+from workers.snapshots.workplace import open_folder
 
 PASSED_ON = (
     "PATH",
@@ -78,23 +79,20 @@ def run_drill(actor: Actor, operation: SnapshotOperation, repository: Repository
 
 @contextmanager
 def open_home(size: int) -> Iterator[Path]:
-    """An empty home on a disk with room for the snapshot; what a killed drill left there goes first."""
+    """An empty home on a disk with room for the snapshot."""
     place = Path(settings.ENV.snapshot_drill_folder or Path(settings.PLANE_HOME) / "drill")
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for path in place.glob("*-drill-*"):
-        remove_stale(path)
-    free = shutil.disk_usage(place).free
-    if free < size * SPARE:
-        raise Unavailable(
-            "The drill needs {needed} bytes, and its disk has {free} free.",
-            needed=int(size * SPARE),
-            free=free,
-            code="drill_no_room",
-            field="SNAPSHOT_DRILL_FOLDER",
-            hint=N_("Name a folder on a larger disk in SNAPSHOT_DRILL_FOLDER."),
-        )
-    with TemporaryDirectory(prefix=f"{os.getpid()}-drill-", dir=place, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with open_folder(place, "plane-drill-") as folder:
+        free = shutil.disk_usage(place).free
+        if free < size * SPARE:
+            raise Unavailable(
+                "The drill needs {needed} bytes, and its disk has {free} free.",
+                needed=int(size * SPARE),
+                free=free,
+                code="drill_no_room",
+                field="SNAPSHOT_DRILL_FOLDER",
+                hint=N_("Name a folder on a larger disk in SNAPSHOT_DRILL_FOLDER."),
+            )
+        yield folder
 
 
 @contextmanager
@@ -140,7 +138,13 @@ def restore_and_try(name: str, destination: str, home: Path, database_url: str, 
     with (home / "output").open("w+b") as output, (home / "errors").open("w+b") as errors:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment, pass_fds=descriptors
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=environment,
+                pass_fds=descriptors,
+                preexec_fn=partial(end_with_parent, os.getpid()),
             )
         finally:
             for descriptor in descriptors:

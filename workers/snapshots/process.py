@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 
 from django.conf import settings
 
@@ -38,19 +39,12 @@ class SnapshotProcess:
         recover_operations(actor=actor)
         if not has_due_operation(actor):
             return
-        dispatcher = os.getpid()
-
-        def die_with_dispatcher() -> None:
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-            if os.getppid() != dispatcher:
-                os._exit(1)
-
         self.process = subprocess.Popen(
             [sys.executable, "-m", "controlplane", "snapshot", "work"],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PLANE_HOME": str(settings.PLANE_HOME)},
             pass_fds=list_secret_descriptors(os.environ),
-            preexec_fn=die_with_dispatcher,
+            preexec_fn=partial(end_with_parent, os.getpid()),
         )
 
     def stop(self) -> None:
@@ -60,6 +54,13 @@ class SnapshotProcess:
                 self.process.wait(timeout=5)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+
+
+def end_with_parent(parent: int) -> None:
+    """Between fork and exec: let TERM come with the death of the parent, which may have died already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def list_secret_descriptors(environment: Mapping[str, str]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from apps.core.actors import Actor
@@ -56,13 +57,15 @@ def run_operation(actor: Actor, pk: int | None = None) -> SnapshotOperation | No
     except (LostOperation, StaleState):
         log.warning("snapshot operation %s: lost to another process", operation.pk)
     except (SystemExit, KeyboardInterrupt):
-        return_operation(actor=actor, operation=operation)
+        with suppress(StaleState):  # another process has it by now
+            return_operation(actor=actor, operation=operation)
         raise
     except Exception as failure:
         error = convert_error(failure) if isinstance(failure, EngineError) else failure
         if not isinstance(error, PlaneError):
             log.exception("snapshot operation %s", operation.pk)
-        finish_operation(actor=actor, operation=operation, error=error)
+        with suppress(StaleState):
+            finish_operation(actor=actor, operation=operation, error=error)
     operation.refresh_from_db()
     return operation
 
