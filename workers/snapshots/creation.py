@@ -55,8 +55,6 @@ def create_snapshot(
         verify_written(repository, digests, progress)
         about = {"made_at": manifest.made_at, "artifacts": manifest.artifacts, "total_bytes": total_bytes}
         repository.commit(snapshot_id, entry, {**about, "operation": token})
-    for digest in manifest.missing:
-        report_damage(actor=actor, digest=digest, reason="A snapshot found other bytes in its place, or none.")
     record_stored(
         actor=actor,
         snapshot=operation.snapshot,
@@ -68,6 +66,8 @@ def create_snapshot(
         added_bytes=repository.added_bytes,
         seconds=time.monotonic() - began,
     )
+    for digest in manifest.missing:
+        report_damage(actor=actor, digest=digest, reason="A snapshot found other bytes in its place, or none.")
     trim_snapshots(actor=actor, destination=operation.destination, keep=settings.ENV.snapshot_keep)
     return {"missing": len(manifest.missing), "verified_objects": len(digests)}
 
@@ -123,13 +123,17 @@ def write_objects(repository: Repository, folder: Path, progress: Progress) -> t
 def store_artifacts(
     repository: Repository, artifacts: list[tuple[str, int, bool]], progress: Progress
 ) -> tuple[list[tuple[str, int]], list[str]]:
-    """(digest, size) of what lies in the repository now, and the digests of what the store no longer has whole."""
+    """(digest, size) of what lies in the repository now, and the digests of what the store no longer has whole.
+
+    Raises Unavailable where the store is not there.
+    """
     store, stored, missing = get_store(), [], []
     progress.enter("artifacts", sum(size for _digest, size, _damaged in artifacts))
     for digest, size, _damaged in artifacts:
         if repository.add_object(digest, partial(store.open, digest)):
             stored.append((digest, size))
         else:
+            store.check()  # one that is away as a whole makes no snapshot, and damages nothing
             missing.append(digest)
         progress.add(size)
     return stored, missing

@@ -103,6 +103,7 @@ def write(folder: Path, since: Path | None, source: Database, say: Say) -> tuple
         if since is not None and link(get_object_path(since, digest), target, expected):
             linked += 1
         elif not copy_object(at, digest, target):
+            at.check()  # a store that is away as a whole makes no backup
             missing.append(digest)
             continue
         size += expected

@@ -133,8 +133,8 @@ class Command(OperatorCommand):
             f"{snapshot.name}: {snapshot.artifacts} artifacts, {snapshot.total_bytes:,} bytes, of which"
             f" {snapshot.added_bytes:,} are new in the repository; read back in {snapshot.seconds:.1f} s."
         )
-        if snapshot.missing:
-            self.stderr.write(f"{len(snapshot.missing)} artifacts are damaged in the store, and not in the snapshot.")
+        if missing := operation.result.get("missing"):
+            self.stderr.write(f"{missing} artifacts are damaged in the store, and not in the snapshot.")
             sys.exit(1)
 
     def run_verify(self, *, snapshot: str, **_options: Any) -> None:

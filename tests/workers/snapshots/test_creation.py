@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from apps.core.errors import Unavailable
+from apps.platform.artifacts.local_store import LocalStore
 from deepseek.snapshots.repository import SnapshotIndex
 from tests.apps.site.snapshots.conftest import DISPATCHER, actor, destinations, store_snapshot  # noqa: F401
 from tests.deepseek.snapshots.conftest import place, take  # noqa: F401
+from workers.snapshots import creation
 from workers.snapshots.creation import create_snapshot, hide_passwords, read_former_digests
+from workers.snapshots.progress import Progress
 
 FORMER, ORPHAN = "1" * 32, "2" * 32
 
@@ -23,6 +27,16 @@ def test_snapshot_of_an_attempt_that_died_is_removed_and_its_bytes_count(place):
     assert digests >= set(entry.blocks)
     assert read_former_digests(repository, "8 2026-11-01") < digests
     assert repository.list_snapshot_ids()[0] == FORMER
+
+
+def test_store_that_is_away_makes_no_snapshot(place, tmp_path, monkeypatch):  # noqa: F811
+    store = LocalStore(tmp_path / "store")
+    monkeypatch.setattr(creation, "get_store", lambda: store)
+    artifacts = [("a" * 64, 3, False)]
+    with pytest.raises(Unavailable):
+        creation.store_artifacts(place.open(), artifacts, Progress(DISPATCHER, None))
+    (tmp_path / "store" / "sha256").mkdir(parents=True)
+    assert creation.store_artifacts(place.open(), artifacts, Progress(DISPATCHER, None)) == ([], ["a" * 64])
 
 
 @pytest.mark.django_db

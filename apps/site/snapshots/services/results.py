@@ -19,7 +19,7 @@ from apps.site.snapshots.models import Snapshot, SnapshotOperation
 from apps.site.snapshots.services.requests import request_removal
 from apps.site.snapshots.states import OperationKind, OperationState, SnapshotState
 
-MAX_DAMAGED = 100  # names that a row keeps
+MAX_DAMAGED = MAX_MISSING = 100  # names that a row keeps; a manifest has all that are missing
 DRILL_PASSED, DRILL_FAILED = "plane.restore_drill", "plane.restore_drill_failed"
 """Actions of the audit trail. The doctor reads the last time of the first one."""
 
@@ -53,7 +53,7 @@ def record_stored(
         added_bytes=added_bytes,
         seconds=round(seconds, 3),
         audit_seq=manifest.audit.get("seq", 0),
-        missing=list(manifest.missing),
+        missing=list(manifest.missing[:MAX_MISSING]),
     )
 
 
