@@ -212,7 +212,7 @@ class Command(OperatorCommand):
             sys.exit(2)
         result: dict[str, Any] = {"made_at": restored.manifest.made_at, "sealed": restored.trail.sealed}
         if smoke_test:
-            result |= run_smoke_test()
+            result |= run_smoke_test(restored.manifest.missing)
         if json:
             self.stdout.write(dump(result))
             return

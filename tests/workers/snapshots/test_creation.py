@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from apps.core.errors import Unavailable
+from apps.core.errors import PlaneError, Unavailable
 from apps.platform.artifacts.local_store import LocalStore
+from apps.platform.artifacts.models import Artifact
 from deepseek.snapshots.repository import SnapshotIndex
 from tests.apps.site.snapshots.conftest import DISPATCHER, actor, destinations, store_snapshot  # noqa: F401
 from tests.deepseek.snapshots.conftest import place, take  # noqa: F401
-from workers.snapshots import creation
+from workers.snapshots import creation, smoke
 from workers.snapshots.creation import create_snapshot, hide_passwords, read_former_digests
 from workers.snapshots.progress import Progress
 
@@ -37,6 +38,15 @@ def test_store_that_is_away_makes_no_snapshot(place, tmp_path, monkeypatch):  # 
         creation.store_artifacts(place.open(), artifacts, Progress(DISPATCHER, None))
     (tmp_path / "store" / "sha256").mkdir(parents=True)
     assert creation.store_artifacts(place.open(), artifacts, Progress(DISPATCHER, None)) == ([], ["a" * 64])
+
+
+@pytest.mark.django_db
+def test_drill_does_not_look_for_what_the_snapshot_lacks(monkeypatch, tmp_path):
+    Artifact.objects.create(digest="a" * 64, size=1)
+    monkeypatch.setattr(smoke, "get_store", lambda: LocalStore(tmp_path))
+    assert smoke.hash_sample(["a" * 64]) == 0
+    with pytest.raises(PlaneError):
+        smoke.hash_sample([])
 
 
 @pytest.mark.django_db

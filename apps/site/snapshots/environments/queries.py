@@ -128,7 +128,8 @@ def list_choices(actor: Actor) -> list[tuple[str, str]]:
     rows = NodeEnvironment.objects.visible_to(actor)
     newer = rows.filter(node=OuterRef("node"), id__gt=OuterRef("id"))
     earlier = rows.filter(Exists(newer)).order_by("-id").values_list("node__name", "at")
-    names = rows.exclude(Exists(newer)).order_by("node__name").values_list("node__name", flat=True)
+    nodes = Node.objects.filter(Exists(rows.filter(node=OuterRef("pk"))))
+    names = nodes.order_by("name").values_list("name", flat=True)
     return [
         *((f"node:{name}", name) for name in names[:MAX_CHOICES]),
         *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -110,6 +111,8 @@ def describe_error(error: Exception) -> dict[str, Any]:
     name = type(error).__name__
     if isinstance(error, OSError) and error.errno:
         name = f"{name}, {os.strerror(error.errno)}"
+    elif isinstance(error, sqlite3.Error):  # of the copy of the database: a full disk, for instance
+        name = f"{name}, {str(error)[:200]}"
     message = Message("The operation could not go on: {name}.", name=name)
     return {"code": "snapshot_fault", **message.as_fields()}
 

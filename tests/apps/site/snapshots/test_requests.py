@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -129,7 +130,12 @@ def test_failure_keeps_its_reason_and_no_stranger_text(actor):
     operation.refresh_from_db()
     assert operation.error["code"] == "snapshot_fault"
     assert "password" not in str(operation.error)
-    assert "No space left" in services.operations.describe_error(OSError(28, "s3://user:password@host"))["message"]
+    cells = {
+        "No space left": OSError(28, "s3://user:password@host"),
+        "is full": sqlite3.OperationalError("disk is full"),
+    }
+    for words, error in cells.items():
+        assert words in services.operations.describe_error(error)["message"]
     services.request_snapshot(actor=actor)
     operation = services.claim_operation(actor=DISPATCHER)
     error = PlaneError("No {what}.", what="room", code="full", hint="Make some.")
