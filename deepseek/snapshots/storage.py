@@ -131,8 +131,13 @@ class FolderStorage(Storage):
                     yield str(path.relative_to(self.root)), path.stat().st_size
 
     def delete(self, name: str) -> None:
+        path = self.root / validate_name(name)
         try:
-            (self.root / validate_name(name)).unlink(missing_ok=True)
+            path.unlink()
+            if name.startswith("snapshots/"):  # a power cut must not bring it back without its objects
+                sync_path(path.parent)
+        except FileNotFoundError:
+            pass
         except OSError as failure:
             raise build_write_error(failure) from failure
 
