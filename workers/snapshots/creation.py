@@ -54,6 +54,7 @@ def create_snapshot(
         digests = set(repository.iter_needed(entry, index)) - former
         verify_written(repository, digests, progress)
         about = {"made_at": manifest.made_at, "artifacts": manifest.artifacts, "total_bytes": total_bytes}
+        progress.confirm()
         repository.commit(snapshot_id, entry, {**about, "operation": token})
     record_stored(
         actor=actor,

@@ -50,6 +50,7 @@ def remove_snapshot(
     """Remove the snapshot first, and then every object that no other one names."""
     progress.enter("removal")
     with repository.storage.lock():
+        progress.confirm()
         repository.remove_snapshot(operation.snapshot.name)
         try:
             objects, size = repository.collect(lambda _done, _total: progress.check())

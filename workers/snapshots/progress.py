@@ -46,6 +46,10 @@ class Progress:
         if self.is_lost:
             raise LostOperation
 
+    def confirm(self) -> None:
+        """Ask the database whether the operation is still this process's: before a step that its twin must not see."""
+        report_progress(actor=self.actor, operation=self.operation, progress=self.describe())
+
     def describe(self) -> dict[str, Any]:
         return {"stage": self.stage, "done": self.done, "total": self.total}
 

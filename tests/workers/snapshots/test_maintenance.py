@@ -21,6 +21,10 @@ def test_snapshot_is_removed_though_another_cannot_be_read(actor, place):  # noq
     take(repository, snapshot.name, {}, [b"one"])
     (place.root / "snapshots" / ("f" * 32)).write_bytes(b"damaged")
     operation = services.request_removal(actor=actor, snapshot=snapshot)
+    with pytest.raises(services.LostOperation):  # it is not this process's
+        remove_snapshot(DISPATCHER, operation, repository, Progress(DISPATCHER, operation))
+    assert snapshot.name in repository.list_snapshot_ids()
+    operation = services.claim_operation(actor=DISPATCHER, pk=operation.pk)
     with pytest.raises(SnapshotError):
         remove_snapshot(DISPATCHER, operation, repository, Progress(DISPATCHER, operation))
     snapshot.refresh_from_db()
