@@ -161,7 +161,7 @@ def register(**_: object) -> None:
 
 
 def report_environment(worker: Worker) -> None:
-    """Record what packages, drivers and firmware this node has; a node whose own cannot be listed works all the same."""
+    """Record the packages, drivers and firmware of this node; one that cannot list them works all the same."""
     try:
         document = collect_environment(worker.node.gpus)
     except Exception:
