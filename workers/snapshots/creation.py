@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -33,9 +32,6 @@ from deepseek.snapshots.errors import DAMAGED, SnapshotError
 from deepseek.snapshots.repository import Entry, Repository, SnapshotIndex
 from workers.snapshots.progress import Progress
 from workers.snapshots.workplace import open_folder
-
-PASSWORD = re.compile(r"//.*@")  # in an address; also of one with an unescaped character
-
 
 def create_snapshot(
     actor: Actor, operation: SnapshotOperation, repository: Repository, progress: Progress
@@ -183,7 +179,13 @@ def describe_configuration() -> dict[str, Any]:
 def hide_passwords(value: Any) -> Any:
     if isinstance(value, list):
         return [hide_passwords(each) for each in value]
-    return PASSWORD.sub("//***@", value) if isinstance(value, str) else value
+    return hide_password(value) if isinstance(value, str) else value
+
+
+def hide_password(address: str) -> str:
+    """The address without what stands between its scheme and its host; also where a character there is not escaped."""
+    before, slashes, rest = address.partition("//")
+    return f"{before}//***@{rest.rpartition('@')[2]}" if slashes and "@" in rest else address
 
 
 def write_json(path: Path, document: Any) -> None:
