@@ -33,6 +33,7 @@ from deepseek.snapshots.repository import Entry, Repository, SnapshotIndex
 from workers.snapshots.progress import Progress
 from workers.snapshots.workplace import open_folder
 
+
 def create_snapshot(
     actor: Actor, operation: SnapshotOperation, repository: Repository, progress: Progress
 ) -> dict[str, Any]:
