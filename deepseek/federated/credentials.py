@@ -28,6 +28,8 @@ from deepseek.messages import N_
 VALID_DAYS = 730
 CLOCK_SKEW_DAYS = 1
 MAX_PEM_BYTES = 20_000
+UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What is raised for bytes that are no certificate or request, or whose key is of an unknown kind."""
 CA_CERTIFICATE, LEDGER_KEY = "ca.pem", "ledger.key"
 Role = Literal["server", "site"]
 FILES: dict[Role, tuple[str, ...]] = {
@@ -83,7 +85,7 @@ def sign_site_request(authority: KeyPair, request: bytes, *, site: str) -> bytes
         key = parsed.public_key()
         is_valid = parsed.is_signature_valid
         names = [attribute.value for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*UNREADABLE, TypeError, InvalidSignature):
         raise build_request_error("it is not a certificate request in PEM") from None
     if not is_valid or not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
         raise build_request_error("it is not signed by a key on the curve P-256")
@@ -94,10 +96,34 @@ def sign_site_request(authority: KeyPair, request: bytes, *, site: str) -> bytes
 
 def compute_fingerprint(certificate: bytes) -> str:
     """SHA-256, in hex, of a certificate in PEM. Raises FederationError ``request_malformed`` for anything else."""
+    return parse_certificate(certificate).fingerprint(hashes.SHA256()).hex()
+
+
+def parse_certificate(certificate: bytes) -> x509.Certificate:
+    """A certificate in PEM. Raises FederationError ``request_malformed`` for anything else."""
     try:
-        return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256()).hex()
-    except ValueError:
+        if len(certificate) > MAX_PEM_BYTES:
+            raise ValueError
+        return x509.load_pem_x509_certificate(certificate)
+    except UNREADABLE:
         raise build_request_error("it is not a certificate in PEM") from None
+
+
+def sign_content(authority: KeyPair, content: bytes) -> bytes:
+    """The authority's signature of other content than a certificate (ECDSA, SHA-256)."""
+    return load_authority_key(authority).sign(content, ec.ECDSA(hashes.SHA256()))
+
+
+def is_signed_by(certificate: bytes, signature: bytes, content: bytes) -> bool:
+    """Whether the holder of the certificate's key signed `content`; False for a certificate that cannot be read."""
+    try:
+        key = parse_certificate(certificate).public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
+        key.verify(signature, content, ec.ECDSA(hashes.SHA256()))
+    except (FederationError, *UNREADABLE, InvalidSignature):
+        return False
+    return True
 
 
 def save_credential(home: Path, name: str, content: bytes) -> None:
@@ -143,10 +169,7 @@ def start_certificate(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCur
 def sign_certificate(
     authority: KeyPair, key: ec.EllipticCurvePublicKey, name: str, purpose: x509.ObjectIdentifier
 ) -> bytes:
-    issuer = x509.load_pem_x509_certificate(authority.certificate)
-    signer = serialization.load_pem_private_key(authority.key, password=None)
-    if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise build_request_error("the authority's key is of another kind")
+    issuer, signer = parse_certificate(authority.certificate), load_authority_key(authority)
     certificate = (
         start_certificate(build_name(name), issuer.subject, key)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
@@ -156,6 +179,13 @@ def sign_certificate(
         .sign(signer, hashes.SHA256())
     )
     return encode_certificate(certificate)
+
+
+def load_authority_key(authority: KeyPair) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(authority.key, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise build_request_error("the authority's key is of another kind")
+    return key
 
 
 def build_key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

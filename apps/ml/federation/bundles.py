@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apps.core.canonical import encode_canonical_json
 from apps.core.errors import Invalid, TooLarge
-from apps.ml.federation.certificates import is_signed, sign_bytes
+from apps.ml.federation.certificates import KeyTexts, is_signed, sign_bytes
 from apps.ml.federation.models import Site, SiteStudy, Study
 from apps.platform.jobs.spec_validation import build_spec_errors, combine_errors, parse_model
 from deepseek.federated.spec import SITE_NAME, StudySpec, compute_study_digest
@@ -182,7 +182,7 @@ def parse_enrolment_request(content: bytes | str, site: Site) -> EnrolmentReques
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
-def render_invitation(study: Study, site: Site, code: dict[str, str], authority_key: str, coordinator: str) -> str:
+def render_invitation(study: Study, site: Site, code: dict[str, str], authority: KeyTexts, coordinator: str) -> str:
     content: dict[str, Any] = {
         "schema": INVITATION,
         "study": study.document,
@@ -195,7 +195,7 @@ def render_invitation(study: Study, site: Site, code: dict[str, str], authority_
         "authority": study.authority_certificate,
     }
     unsigned = Invitation(**content, signature="")
-    signature = encode_base64(sign_bytes(authority_key, unsigned.encode_content()))
+    signature = encode_base64(sign_bytes(authority, unsigned.encode_content()))
     return Invitation(**content, signature=signature).render()
 
 

@@ -1,4 +1,4 @@
-"""Certificates and signatures of a study as PEM texts. The engine makes and signs them; here they are checked."""
+"""Certificates and signatures of a study as PEM texts, by deepseek/federated/credentials.py, with this app's errors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
 
 from apps.core.errors import Invalid
 from deepseek.federated import credentials
@@ -67,12 +66,13 @@ def check_certificate(text: str, authority: str, request: str) -> str:
     Raises Invalid `bad_certificate`.
     """
     try:
-        certificate = load_certificate(text)
+        certificate = credentials.parse_certificate(text.encode())
         own = x509.load_pem_x509_csr(request.encode())
-        certificate.verify_directly_issued_by(load_certificate(authority))
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        certificate.verify_directly_issued_by(credentials.parse_certificate(authority.encode()))
+        is_own = certificate.public_key() == own.public_key() and certificate.subject == own.subject
+    except (FederationError, *credentials.UNREADABLE, TypeError, InvalidSignature):
         raise build_certificate_error(N_("not signed by the authority of this study")) from None
-    if certificate.public_key() != own.public_key() or certificate.subject != own.subject:
+    if not is_own:
         raise build_certificate_error(N_("of another key or site"))
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         raise build_certificate_error(N_("expired"))
@@ -90,33 +90,16 @@ def build_certificate_error(reason: str) -> Invalid:
     )
 
 
-def sign_bytes(key: str, content: bytes) -> bytes:
-    """Sign with the key of an authority (ECDSA, SHA-256)."""
-    private = serialization.load_pem_private_key(key.encode(), password=None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise TypeError("the key of an authority is on a curve")
-    return private.sign(content, ec.ECDSA(hashes.SHA256()))
+def sign_bytes(authority: KeyTexts, content: bytes) -> bytes:
+    """Sign with the key of an authority."""
+    return credentials.sign_content(authority.to_pair(), content)
 
 
 def is_signed(certificate: str, signature: bytes, content: bytes) -> bool:
     """Whether the holder of the certificate's key signed `content`; False for a certificate that cannot be read."""
-    try:
-        public = load_certificate(certificate).public_key()
-        if not isinstance(public, ec.EllipticCurvePublicKey):
-            return False
-        public.verify(signature, content, ec.ECDSA(hashes.SHA256()))
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        return False
-    return True
+    return credentials.is_signed_by(certificate.encode(), signature, content)
 
 
 def compute_fingerprint(certificate: str) -> str:
     """SHA-256 of the certificate, 64 hex digits."""
-    return load_certificate(certificate).fingerprint(hashes.SHA256()).hex()
-
-
-def load_certificate(text: str) -> x509.Certificate:
-    """Raises ValueError for what is no certificate."""
-    if len(text) > credentials.MAX_PEM_BYTES:
-        raise ValueError("too long")
-    return x509.load_pem_x509_certificate(text.encode())
+    return credentials.compute_fingerprint(certificate.encode())

@@ -8,6 +8,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict
 from apps.core.policy import require
 from apps.ml.federation.bundles import render_certificate, render_enrolment_request, render_invitation
+from apps.ml.federation.certificates import KeyTexts
 from apps.ml.federation.key_cipher import decrypt_key
 from apps.ml.federation.models import Site, SiteStudy
 from apps.ml.federation.queries import load_code
@@ -23,8 +24,9 @@ def render_site_invitation(actor: Actor, site: Site) -> str:
             "The site {site} has left.", site=site.name, code="site_left", field="state", hint=N_("Invite it anew.")
         )
     study = site.study
-    key = decrypt_key(study.authority_key)
-    return render_invitation(study, site, load_code(study.code), key, f"{study.project.slug}: {study.created_by}")
+    authority = KeyTexts(study.authority_certificate, decrypt_key(study.authority_key))
+    coordinator = f"{study.project.slug}: {study.created_by}"
+    return render_invitation(study, site, load_code(study.code), authority, coordinator)
 
 
 def render_site_certificate(actor: Actor, site: Site) -> str:
