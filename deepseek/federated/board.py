@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from deepseek.messages import N_
 POLL_SECONDS, LINGER_SECONDS = 0.5, 10.0
 MAX_REFUSALS = 1000
 """That are noted of a site; whoever sends more fills no memory."""
+REASON = re.compile(r"[a-z_]{1,60}")
 Phase = Literal["joining", "round", "waiting", "evaluation", "done"]
 
 
@@ -133,7 +135,7 @@ class Board:
                 return refuse("site_unknown")
             try:
                 _, payload = self._open(status, data, "leave")
-                status.left = str(parse_object(payload).get("reason", ""))[:100] or "left"
+                status.left = parse_reason(parse_object(payload))
             except FederationError as error:
                 return self._refuse(status, error)
             self._report.log(f"{name} has left: {status.left}", level="warning")
@@ -239,6 +241,12 @@ class Board:
 
 def refuse(code: str, reason: str = "") -> bytes:
     return encode_message({"status": "refused", "code": code, "reason": reason[:500]})
+
+
+def parse_reason(document: Mapping[str, Any]) -> str:
+    """Why a site leaves, by its code; ``left`` for anything else: half a surrogate pair would end the server's job."""
+    reason = document.get("reason")
+    return reason if isinstance(reason, str) and REASON.fullmatch(reason) else "left"
 
 
 def require_same_code(document: Mapping[str, Any], study: StudySpec) -> None:

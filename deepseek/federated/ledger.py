@@ -96,7 +96,8 @@ class EgressLedger:
         """Record a message that is about to leave; once this returns, the entry is on the disk.
 
         The same bytes of the same round may be sent again: that is one entry. Raises FederationError
-        ``egress_refused`` for what is over the rule, after recording the refusal; nothing may leave then.
+        ``egress_...`` for what is over the rule, after recording the refusal; nothing may leave then. Figures leave
+        once in a study: of many, over weights of its choice, the coordinator could compute the held-out rows.
         """
         digest = hashlib.sha256(payload).hexdigest()
         for entry in self.entries:
@@ -118,6 +119,9 @@ class EgressLedger:
     ) -> FederationError | None:
         """Why the message may not leave, or None."""
         if kind != "update":
+            if kind == "evaluation" and any(entry.kind == kind for entry in self.entries):
+                message = N_("Figures of this study have left already.")
+                return build_refusal("egress_repeated", message, f"round {round}", "one evaluation a study")
             return find_refusal_of_other(kind, size, rule)
         bound = f"{rule.max_bytes_per_update} bytes"
         if size > rule.max_bytes_per_update:

@@ -24,6 +24,9 @@ MODEL_NAME, FEDERATION_NAME, ROUNDS_NAME = "model.safetensors", "federation.json
 MODEL_TYPE, FEDERATION_TYPE = "application/vnd.safetensors", "application/json"
 FORMAT = "plane/federation/v1"
 HOME, WEIGHTS, CHECKPOINT = "home", "weights", "checkpoint"
+STATE_NAME = "server.safetensors"
+"""In the home folder. The worker stores checkpoints later, and none while its store is away; sites keep few updates."""
+MAX_META_BYTES = 2**20
 RESUME_SECONDS = 60.0
 """How long a study that goes on waits for sites beyond the fewest: their connections come back by themselves."""
 
@@ -32,9 +35,9 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
     """Run the rounds of the study with the sites that connect, and write the global weights and ``federation.json``.
 
     `inputs`: ``home`` is the folder with the server's credentials; ``weights`` may hold the weights to begin from,
-    ``checkpoint`` those to go on from. After each round its outcome is in a checkpoint beside `out`: a server that is
-    started again goes on with the next one. Raises FederationError ``too_few_sites``, ``code_mismatch``, or for
-    what is wrong with the inputs.
+    ``checkpoint`` those to go on from. After each round its outcome is in ``home`` and in a checkpoint beside `out`: a
+    server that is started again goes on with the next one. Raises FederationError ``too_few_sites``, ``code_mismatch``,
+    or for what is wrong with the inputs.
     """
     from deepseek.federated.transport import Handler, configure_nvflare, open_server_cell
 
@@ -79,9 +82,17 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
     checkpoint.unlink(missing_ok=True)
     outputs = (
         Output("model", MODEL_NAME, MODEL_TYPE, {"study": digest, "rounds": state.round}),
-        Output("federation", FEDERATION_NAME, FEDERATION_TYPE, document),
+        Output("federation", FEDERATION_NAME, FEDERATION_TYPE, shorten_document(document)),
     )
     return Result(outputs, summarize(document))
+
+
+def shorten_document(document: dict[str, Any]) -> dict[str, Any]:
+    """The document as the job reports it: without its rounds where they take more than an event of a job may. The file
+    has them all."""
+    if len(json.dumps(document)) <= MAX_META_BYTES:
+        return document
+    return document | {"rounds": []}
 
 
 def run_rounds(board: Board, state: ServerState, home: Path, checkpoint: Path, report: Report) -> None:
@@ -91,6 +102,7 @@ def run_rounds(board: Board, state: ServerState, home: Path, checkpoint: Path, r
     def save(round: int, weights: Weights, updates: dict[str, Update]) -> None:
         state.round, state.weights = round, weights
         state.history.append(describe_round(board, round, updates))
+        write_server_state(home / STATE_NAME, board.digest, state)
         write_server_state(checkpoint, board.digest, state)
         replace_file(home / ROUNDS_NAME, json.dumps(state.history, allow_nan=False).encode())
         report.checkpoint(checkpoint, round)
@@ -105,13 +117,14 @@ def run_rounds(board: Board, state: ServerState, home: Path, checkpoint: Path, r
 
 
 def restore_state(study: StudySpec, inputs: Mapping[str, Path], checkpoint: Path, report: Report) -> ServerState:
-    """The state after the last round, of this study; else that before the first."""
+    """The state after the last round that is kept anywhere, of this study; else that before the first."""
     initial = initialize_weights(study)
     if WEIGHTS in inputs:
         initial = decode_weights(inputs[WEIGHTS].read_bytes(), initial)
     digest = compute_study_digest(study)
     candidates = [inputs[CHECKPOINT]] if CHECKPOINT in inputs else []
-    states = [read_server_state(path, digest, initial) for path in (*candidates, checkpoint)]
+    paths = (*candidates, checkpoint, inputs[HOME] / STATE_NAME)
+    states = [read_server_state(path, digest, initial) for path in paths]
     state = max((each for each in states if each is not None), key=lambda each: each.round, default=None)
     if state is None:
         return ServerState(0, initial)

@@ -148,7 +148,11 @@ class Participation:
             self.stopped = "completed"
             self.send("leave", "leave", round, encode_canonical({"reason": self.stopped}))
             return
-        self.send("evaluation", "evaluation", round, encode_canonical(figures))
+        try:
+            self.send("evaluation", "evaluation", round, encode_canonical(figures))
+        except FederationError as error:
+            self.leave(round, error)
+            raise
 
     def train_alone(self) -> Weights:
         """A model of the same family, with the same steps, on the rows of this site only."""

@@ -79,6 +79,14 @@ def test_no_more_updates_leave_than_may(open_ledger):
             record(ledger, b"w3", 3)
 
 
+def test_figures_leave_once_in_a_study(open_ledger):
+    with open_ledger() as ledger:
+        first = record(ledger, b"figures", 2, kind="evaluation")
+        assert record(ledger, b"figures", 2, kind="evaluation") == first  # the server was killed: sent again
+        with pytest.raises(FederationError, match="have left already"):
+            record(ledger, b"figures of other weights", 2, kind="evaluation")
+
+
 def test_a_line_cut_short_by_a_kill_is_dropped(open_ledger, path):
     with open_ledger() as ledger:
         record(ledger)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deepseek.federated import board as boards
+from deepseek.federated.board import parse_reason
 from deepseek.federated.code import compute_study_code_digest
 from deepseek.federated.errors import FederationError
 from deepseek.federated.inspection import parse_evaluation
@@ -150,6 +151,11 @@ def test_figures_of_a_site_hold_nothing_else():
     for wrong in (b"[]", b"{}", json.dumps({"federated": auc | {"name": "x"}, "local": None}).encode(), b"\xff"):
         with pytest.raises(FederationError):
             parse_evaluation(wrong)
+
+
+def test_why_a_site_leaves_is_a_code_or_nothing():
+    given = ("privacy_budget_spent", "\ud800", "two words", "x" * 99, 5, None)
+    assert [parse_reason({"reason": reason}) for reason in given] == ["privacy_budget_spent", *["left"] * 5]
 
 
 def test_a_site_that_is_away_misses_a_round_and_comes_back(federate):
