@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,15 @@ class FederationAttempt(Attempt):
         """The inputs, and the study's folder. What an attempt before this one recorded is reported first."""
         staged = super().stage()
         self.home = self.retry_until_lease_expires(lambda: prepare_home(self.job, actor=self.actor))
-        self.retry_until_lease_expires(self.find_rows)
-        if self.site_study is not None:
-            row = self.site_study
-            self.retry_until_lease_expires(lambda: restore_ledger(row, self.home, actor=self.actor))
-        self.retry_until_lease_expires(self.report)
+        try:
+            self.retry_until_lease_expires(self.find_rows)
+            if self.site_study is not None:
+                row = self.site_study
+                self.retry_until_lease_expires(lambda: restore_ledger(row, self.home, actor=self.actor))
+            self.retry_until_lease_expires(self.report)
+        except BaseException:
+            remove_keys(self.home)
+            raise
         return staged | {HOME: str(self.home)}
 
     def find_rows(self) -> None:
@@ -110,8 +114,10 @@ class FederationAttempt(Attempt):
         try:
             return super().execute(inputs)
         finally:
-            remove_keys(self.home)
-            self.retry_until_lease_expires(self.report)
+            try:
+                remove_keys(self.home)
+            finally:
+                self.retry_until_lease_expires(self.report)
 
     def report(self) -> None:
         """Record the new lines of the ledger, and the new rounds."""
@@ -121,7 +127,14 @@ class FederationAttempt(Attempt):
             self.report_rounds(self.study)
 
     def report_ledger(self, site_study: SiteStudy) -> None:
-        entries, end = read_ledger_lines(self.home, self.offset)
+        while True:
+            entries, end = read_ledger_lines(self.home, self.offset)
+            if end == self.offset:
+                return
+            self.record_entries(site_study, entries)
+            self.offset = end
+
+    def record_entries(self, site_study: SiteStudy, entries: Sequence[Mapping[str, Any]]) -> None:
         for start in range(0, len(entries), MAX_LINES_PER_REPORT):
             batch = entries[start : start + MAX_LINES_PER_REPORT]
             try:
@@ -129,7 +142,6 @@ class FederationAttempt(Attempt):
             except Invalid as fault:  # the others of the batch are recorded
                 log.warning("job %s: a line of its ledger is refused: %s", self.job.pk, fault)
                 self.relay.log(f"A line of the egress ledger is not accepted: {fault}", "error")
-        self.offset = end
 
     def report_rounds(self, study: Study) -> None:
         for each in read_rounds(self.home):

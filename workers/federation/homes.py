@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,15 @@ from apps.ml.federation.identity import load_job_identity
 from apps.ml.federation.models import LedgerEntry, SiteStudy
 from apps.platform.jobs.models import Job
 from deepseek.federated.credentials import CA_CERTIFICATE, LEDGER_KEY, save_credential
+from deepseek.federated.ledger import MAX_LEDGER_BYTES
 from deepseek.federated.ledger_verifier import encode_canonical
 from deepseek.federated.spec import SERVER_NAME, StudySpec, compute_study_digest
 
 FOLDER, LEDGER_NAME, ROUNDS_NAME = "federation", "ledger.jsonl", "rounds.json"
 SERVER_KIND, SITE_KIND = "federation_server", "federation_site"
+KEY_PATTERNS = ("*.key", ".*.key.*")
+CHUNK_BYTES = 4 * 2**20  # of the ledger at a time; a line has less than 2 KiB
+MAX_ROUNDS_BYTES = 32 * 2**20
 
 
 def build_home_path(job: Job) -> Path:
@@ -32,18 +38,26 @@ def prepare_home(job: Job, *, actor: Actor) -> Path:
     no study that runs."""
     identity, home = load_job_identity(actor=actor, job=job), build_home_path(job)
     name = "site" if job.kind == SITE_KIND else "server"
-    save_credential(home, CA_CERTIFICATE, identity.authority.encode())
-    save_credential(home, f"{name}.pem", identity.certificate.encode())
-    save_credential(home, f"{name}.key", identity.key.encode())
-    if identity.ledger_key:
-        save_credential(home, LEDGER_KEY, identity.ledger_key.encode())
+    try:
+        save_credential(home, CA_CERTIFICATE, identity.authority.encode())
+        save_credential(home, f"{name}.pem", identity.certificate.encode())
+        save_credential(home, f"{name}.key", identity.key.encode())
+        if identity.ledger_key:
+            save_credential(home, LEDGER_KEY, identity.ledger_key.encode())
+    except OSError:
+        remove_keys(home)
+        raise
     return home
 
 
 def remove_keys(home: Path) -> None:
-    """Take the private keys away: they are in the folder only while a job runs, and encrypted in the database."""
-    for path in home.glob("*.key"):
-        path.unlink(missing_ok=True)
+    """Take the private keys away: they are in the folder only while a job runs, and encrypted in the database.
+
+    Those too that were being written when an earlier worker was killed.
+    """
+    for pattern in KEY_PATTERNS:
+        for path in home.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def restore_ledger(site_study: SiteStudy, home: Path, *, actor: Actor) -> None:
@@ -61,15 +75,27 @@ def restore_ledger(site_study: SiteStudy, home: Path, *, actor: Actor) -> None:
 
 
 def read_ledger_lines(home: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
-    """The complete lines of the ledger from a byte on, and where they end."""
-    try:
-        with (home / LEDGER_NAME).open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-    except FileNotFoundError:
+    """Complete lines of the ledger from a byte on, and where they end: there again where no further one is complete."""
+    if offset >= MAX_LEDGER_BYTES:
         return [], offset
+    data = read_part(home / LEDGER_NAME, offset, CHUNK_BYTES)
     complete = data[: data.rfind(b"\n") + 1]
+    if not complete and len(data) == CHUNK_BYTES:  # no line of a ledger: it must not hide those behind it
+        complete = data
     return [parse_line(line) for line in complete.splitlines()], offset + len(complete)
+
+
+def read_part(path: Path, offset: int, size: int) -> bytes:
+    """At most `size` bytes of a file that an engine writes; none where it is missing, or no regular file.
+
+    The worker may read more than the engine: a link or a pipe in its place is not followed, and not waited for.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        return os.pread(descriptor, size, offset) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
@@ -83,7 +109,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
 def read_rounds(home: Path) -> list[dict[str, Any]]:
     """What the server's engine has kept of its rounds."""
     try:
-        rounds = json.loads((home / ROUNDS_NAME).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        rounds = json.loads(read_part(home / ROUNDS_NAME, 0, MAX_ROUNDS_BYTES))
+    except (ValueError, RecursionError):
         return []
     return [each for each in rounds if isinstance(each, dict)] if isinstance(rounds, list) else []

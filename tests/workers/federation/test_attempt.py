@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -13,7 +14,15 @@ from deepseek.federated.ledger import EgressLedger
 from deepseek.federated.spec import EgressRule
 from deepseek.signing.keys import load_private_key
 from workers.federation.attempt import FederationAttempt, require_port, require_server
-from workers.federation.homes import build_home_path, prepare_home, read_ledger_lines, remove_keys, restore_ledger
+from workers.federation.homes import (
+    CHUNK_BYTES,
+    build_home_path,
+    prepare_home,
+    read_ledger_lines,
+    read_rounds,
+    remove_keys,
+    restore_ledger,
+)
 from workers.gangs.members import build_attempt
 
 pytestmark = pytest.mark.django_db
@@ -80,10 +89,28 @@ def test_a_forged_line_is_not_taken_and_is_told_of(attempt):
     assert "not accepted" in attempt.relay.lines[-1][2]
 
 
+def test_what_an_engine_puts_in_place_of_its_files_is_not_followed(tmp_path):
+    secret, home = tmp_path / "secret", tmp_path / "home"
+    home.mkdir()
+    secret.write_text('[{"round": 1}]\n')
+    (home / "ledger.jsonl").symlink_to(secret)
+    (home / "rounds.json").symlink_to(secret)
+    assert (read_ledger_lines(home, 0), read_rounds(home)) == (([], 0), [])
+    (home / "ledger.jsonl").unlink()
+    os.mkfifo(home / "ledger.jsonl")  # would be waited for without end
+    assert read_ledger_lines(home, 0) == ([], 0)
+    (home / "ledger.jsonl").unlink()
+    (home / "ledger.jsonl").write_bytes(b"x" * CHUNK_BYTES + b'\n{"round": 1}\n')  # a line that hides the next
+    lines, end = read_ledger_lines(home, 0)
+    assert lines == [{}]
+    assert {"round": 1} in read_ledger_lines(home, end)[0]
+
+
 def test_keys_are_there_for_jobs_of_a_running_study_alone(attempt, worker, hospital, site_studies):
     assert {path.name for path in attempt.home.glob("*.key")} == {"site.key", "ledger.key"}
+    (attempt.home / ".site.key.0a1b2c").write_text("of a worker that was killed")
     remove_keys(attempt.home)
-    assert list(attempt.home.glob("*.key")) == []
+    assert list(attempt.home.glob("*.key*")) == []
     services.leave_study(actor=hospital, site_study=attempt.site_study)
     with pytest.raises(PlaneError, match="no study that runs"):
         prepare_home(attempt.job, actor=worker.actor)
