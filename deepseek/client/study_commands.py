@@ -18,6 +18,7 @@ from deepseek.client.commands import (
     print_rows,
 )
 from deepseek.client.device_commands import parse_id
+from deepseek.client.transport import quote_part
 
 STUDY_COLUMNS = ("id", "name", "state", "host", "port", "job", "created_by")
 SITE_COLUMNS = ("id", "name", "site", "state", "data", "is_certified", "approval", "job")
@@ -97,7 +98,7 @@ def _invite_site(words: Sequence[str]) -> int:
     plane, path = open_plane(arguments), f"/studies/{arguments.study}"
     if arguments.site not in [site["name"] for site in plane.get(path)["sites"]]:
         plane.post(f"{path}/sites", {"name": arguments.site})
-    return print_file(plane.get(f"{path}/sites/{arguments.site}/invitation"))
+    return print_file(plane.get(f"{path}/sites/{quote_part(arguments.site)}/invitation"))
 
 
 def _enrol_site(words: Sequence[str]) -> int:
@@ -107,7 +108,7 @@ def _enrol_site(words: Sequence[str]) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="the site's enrolment request")
     arguments = parser.parse_args(words)
     content = read_file(parser, arguments.file)
-    plane, path = open_plane(arguments), f"/studies/{arguments.study}/sites/{arguments.site}"
+    plane, path = open_plane(arguments), f"/studies/{arguments.study}/sites/{quote_part(arguments.site)}"
     plane.post(f"{path}/enrol", {"file": content})
     return print_file(plane.get(f"{path}/certificate"))
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.core.policy import require
+from apps.core.request_values import MAX_INT64
 from apps.ml.federation.models import LedgerEntry, SiteStudy
 from apps.platform.audit.services import record
 from deepseek.federated.ledger_verifier import compute_entry_digest, is_signed
@@ -55,8 +56,11 @@ def build_entry(site_study: SiteStudy, entry: Mapping[str, Any]) -> LedgerEntry:
     """The row of one line. Raises Invalid `bad_ledger_entry` for one that this site has not signed."""
     try:
         line = LedgerLine.model_validate(dict(entry))
+        at = datetime.fromisoformat(line.created_at)
     except (ValidationError, TypeError, ValueError):
         raise build_entry_error(N_("not readable")) from None
+    if line.bytes > MAX_INT64 or "\x00" in line.reason:  # no database keeps it, nor the lines of the same report then
+        raise build_entry_error(N_("not readable"))
     identity = (line.study, line.site, line.public_key)
     if identity != (site_study.digest, site_study.site, site_study.public_key):
         raise build_entry_error(N_("of another study, site or key"))
@@ -77,7 +81,7 @@ def build_entry(site_study: SiteStudy, entry: Mapping[str, Any]) -> LedgerEntry:
         max_abs=line.max_abs,
         epsilon=line.epsilon,
         reason=line.reason,
-        at=datetime.fromisoformat(line.created_at),
+        at=at,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from apps.core.actors import Actor
@@ -14,7 +15,7 @@ from apps.core.errors import Conflict
 from apps.core.policy import require
 from apps.ml.federation.models import RoundResult, Study
 from apps.ml.federation.services.studies import lock_study
-from apps.ml.federation.states import StudyState
+from apps.ml.federation.states import SiteState, StudyState
 from apps.ml.registry.services.job_files import JobFile, record_files_version
 from apps.platform.audit.services import change_state, record
 from apps.platform.jobs.models import Job, JobOutput
@@ -112,16 +113,15 @@ def register_result(*, actor: Actor, study: Study, model: str) -> Study:
 
 def build_version_facts(study: Study) -> dict[str, Any]:
     """What the document of the version says of where it comes from: sites, rounds and budgets."""
-    names = list(study.sites.exclude(public_key="").order_by("name").values_list("name", flat=True))
-    rounds = study.rounds.order_by("-number")
-    last, spent = rounds.first(), rounds.exclude(epsilon=None).first()
+    joined = study.sites.filter(state=SiteState.JOINED)  # not those that were removed before the start
+    spent = study.rounds.aggregate(rounds=Max("number"), epsilon=Max("epsilon"))  # a site that left may have spent most
     return {
         "study": study.name,
         "digest": study.digest,
-        "sites": names,
-        "rounds": last.number if last else study.document["rounds"],
+        "sites": list(joined.order_by("name").values_list("name", flat=True)),
+        "rounds": spent["rounds"] or study.document["rounds"],
         "privacy": study.document["privacy"],
-        "epsilon": spent.epsilon if spent else None,
+        "epsilon": spent["epsilon"],
         "algorithm": study.document["algorithm"],
         "aggregation": study.document["aggregation"],
     }

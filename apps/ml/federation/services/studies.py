@@ -33,7 +33,7 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import cancel_job, submit_job
 from apps.platform.jobs.submission import Submission
 from deepseek.federated.code import compute_study_code_digest, read_study_code
-from deepseek.federated.spec import MAX_SITES, compute_study_digest
+from deepseek.federated.spec import MAX_SITES, StudySpec, compute_study_digest
 from deepseek.messages import N_, Message
 
 SERVER_KIND = "federation_server"
@@ -52,15 +52,7 @@ def create_study(
     check_slug("name", name)
     check_address(host, port)
     spec = parse_study({"name": name, "code_digest": compute_study_code_digest(), **document}, strict=strict)
-    if spec.code_digest != compute_study_code_digest():
-        raise Invalid(
-            "This plane has no code with the digest {digest}.",
-            digest=spec.code_digest,
-            code="code_differs",
-            field="/document/code_digest",
-            limit=compute_study_code_digest(),
-            hint=N_("Leave it out: the code is that of the installed engine."),
-        )
+    check_document(spec, name)
     digest = compute_study_digest(spec)
     authority = create_authority(digest)
     server = create_server(authority)
@@ -108,6 +100,29 @@ def create_study(
             hint=N_("Choose another name."),
         ) from None
     return study
+
+
+def check_document(spec: StudySpec, name: str) -> None:
+    """Raise Invalid for a document of another name or code. With its own name no two studies of a project have one
+    digest: by it the workers keep their state, the sites their ledger."""
+    if spec.name != name:
+        raise Invalid(
+            "The document is of the study {document_name!r}.",
+            document_name=spec.name,
+            code="name_differs",
+            field="/document/name",
+            limit=name,
+            hint=N_("Leave it out: the name is the study's own."),
+        )
+    if spec.code_digest != compute_study_code_digest():
+        raise Invalid(
+            "This plane has no code with the digest {digest}.",
+            digest=spec.code_digest,
+            code="code_differs",
+            field="/document/code_digest",
+            limit=compute_study_code_digest(),
+            hint=N_("Leave it out: the code is that of the installed engine."),
+        )
 
 
 def store_code(actor: Actor, project: Project, files: Mapping[str, str]) -> Artifact:

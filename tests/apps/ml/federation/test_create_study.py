@@ -38,6 +38,7 @@ def test_bad_fields_are_refused(actor, project, study):
         "host": {"host": "a b"},
         "port": {"port": 0},
         "/document/rounds": {"document": {**DOCUMENT, "rounds": 0}},
+        "/document/name": {"document": {**DOCUMENT, "name": "heart"}},
         "/document/code_digest": {"document": {**DOCUMENT, "code_digest": "0" * 64}},
         "/document/schema": {"document": {**DOCUMENT, "schema": WITH_NUL}},
         "/document/extra": {"document": {**DOCUMENT, "extra": 1}},

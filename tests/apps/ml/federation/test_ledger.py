@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from apps.core.errors import Invalid, Refused
 from apps.ml.federation import services
+from apps.ml.federation.key_cipher import decrypt_key
 from apps.ml.federation.ledger_checks import check_ledger, iter_ledger_lines
 from apps.ml.federation.models import LedgerEntry
 from apps.ml.federation.queries import list_ledger
 from deepseek.federated import ledger_verifier
+from deepseek.federated.ledger_verifier import encode_signed_part
 
 pytestmark = pytest.mark.django_db
 
@@ -37,6 +42,17 @@ def test_foreign_lines_are_not_kept_and_the_others_are(imported, write_ledger, k
             keep(imported, [bad, lines[0]])
         assert caught.value.code == "bad_ledger_entry"
     assert [row.document for row in LedgerEntry.objects.all()] == [lines[0]]
+
+
+def test_a_signed_line_that_no_database_keeps_does_not_hold_up_the_others(imported, write_ledger, keep):
+    first, last = write_ledger(imported, 2)
+    key = load_pem_private_key(decrypt_key(imported.ledger_key).encode(), password=None)
+    for change in ({"created_at": "2026-13-01T00:00:00.000000Z"}, {"bytes": 2**63}, {"reason": "\0"}):
+        line = {**last, **change}
+        line["signature"] = base64.b64encode(key.sign(encode_signed_part(line))).decode()
+        with pytest.raises(Invalid):
+            keep(imported, [line, first])
+    assert LedgerEntry.objects.count() == 1
 
 
 def test_only_the_worker_writes_it(imported, write_ledger, site_actor):

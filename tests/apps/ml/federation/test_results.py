@@ -21,8 +21,9 @@ AUC = {"value": 0.81, "low": 0.7, "high": 0.9}
 
 @pytest.fixture
 def running(actor, study, invite, enrol, site_actor, other_project) -> Study:
-    for name in ("cleveland", "hungary"):
+    for name in ("budapest", "cleveland", "hungary"):
         enrol(services.import_study(actor=site_actor, project=other_project, content=invite(name)))
+    services.remove_site(actor=actor, site=study.sites.get(name="budapest"), reason="withdrew")
     return services.start_study(actor=actor, study=study)
 
 
@@ -35,7 +36,7 @@ def completed(running, worker_actor, actor, project, tmp_path) -> Study:
             number=number,
             sites_count=2,
             metrics={"norm": {"cleveland": 0.8}, "missing": []},
-            epsilon=1.5 * number,
+            epsilon=4.5 - 1.5 * number,  # who had spent most has left
         )
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"weights")
