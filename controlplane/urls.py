@@ -16,6 +16,8 @@ from apps.data.datasets.urls import urlpatterns as dataset_pages
 from apps.data.repositories.smart_http import refuse_git_address
 from apps.fleet.releases.api_urls import plane_urlpatterns as release_keys
 from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
+from apps.ml.federation.api_urls import plane_urlpatterns as plane_ledger
+from apps.ml.federation.urls import plane_urlpatterns as plane_ledger_pages
 from apps.ml.labelling.api_urls import plane_urlpatterns as labelling_hooks
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from apps.ml.pipelines.urls import urlpatterns as pipeline_pages
@@ -90,6 +92,7 @@ PLANE_API: list[URLPattern | URLResolver] = [
     path("", include(job_kinds)),
     path("", include(openlineage)),
     path("", include(labelling_hooks)),
+    path("", include(plane_ledger)),
     path("", include(pipeline_templates)),
     path("", include(release_keys)),
     path("schema", SchemaView.as_view(), name="api-schema"),
@@ -132,6 +135,7 @@ PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.preferences.urls")),
     path("", include(inbox_pages)),
     path("", include("apps.platform.audit.urls")),
+    path("", include(plane_ledger_pages)),
     path("", include("apps.platform.nodes.urls")),
     path("", include(plane_schedule_pages)),
     path("", include("apps.platform.artifacts.urls")),

@@ -17,7 +17,7 @@ from apps.ml.endpoints.lists import ENDPOINTS
 from apps.ml.endpoints.models import Endpoint
 from apps.ml.experiments.lists import build_listing, build_metric_column
 from apps.ml.experiments.models import Metric, Run
-from apps.ml.federation.lists import LEDGER, STUDIES
+from apps.ml.federation.lists import LEDGER, PLANE_LEDGER, STUDIES
 from apps.ml.federation.models import LedgerEntry, Study
 from apps.ml.labelling.lists import LABELLINGS
 from apps.ml.labelling.models import LabellingProject
@@ -72,6 +72,7 @@ LISTS = {
     "packages": (PACKAGES, lambda actor: Package.objects.visible_to(actor)),
     "people": (PEOPLE, lambda actor: User.objects.all()),
     "probe-reports": (REPORTS, lambda actor: ProbeReport.objects.all()),
+    "plane_ledger": (PLANE_LEDGER, lambda actor: LedgerEntry.objects.all()),
     "snapshots": (SNAPSHOTS, lambda actor: Snapshot.objects.all()),
     "tokens": (TOKENS, list_own_tokens),
 }

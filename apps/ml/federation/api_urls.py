@@ -1,4 +1,4 @@
-"""Below /api/v1/projects/<slug:project>/."""
+"""Below /api/v1/projects/<slug:project>/, and the ledger of the plane below /api/v1/."""
 
 from django.urls import path
 
@@ -31,3 +31,4 @@ urlpatterns = [
     path("egress-ledger", site_api.LedgerList.as_view(), name="api-egress-ledger"),
     path("egress-ledger/<int:pk>/file", site_api.LedgerFile.as_view(), name="api-egress-ledger-file"),
 ]
+plane_urlpatterns = [path("egress-ledger", site_api.PlaneLedgerList.as_view(), name="api-plane-egress-ledger")]

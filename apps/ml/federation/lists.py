@@ -17,7 +17,7 @@ from apps.core.policy import is_allowed, require
 from apps.ml.federation import exports, presenters, queries
 from apps.ml.federation.ledger_checks import check_ledgers
 from apps.ml.federation.presenters import Row
-from apps.ml.federation.site_api import FILTERS, build_ledger_response
+from apps.ml.federation.site_api import FILTERS, PLANE_FILTERS, build_ledger_response
 from apps.ml.federation.states import StudyState
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project_context
@@ -61,6 +61,14 @@ LEDGER = Listing(
         Column("digest", gettext_lazy("Digest of the bytes"), read_entry_field("update_digest")),
         Column("reason", gettext_lazy("Reason"), read_entry_field("reason")),
         Column("at", gettext_lazy("Written"), read_entry_field("at"), ("id",), down=True),
+    ),
+    sort="-at",
+)
+PLANE_LEDGER = Listing(
+    "plane_ledger",
+    (
+        Column("project", gettext_lazy("Project"), lambda row: row["entry"].site_study.project.slug),
+        *LEDGER.columns,
     ),
     sort="-at",
 )
@@ -120,12 +128,40 @@ def show_ledger(request: HttpRequest, project: str) -> HttpResponseBase:
     return render(request, "federation/ledger.html", context, status=table.status)
 
 
+@mark_list_view(PLANE_LEDGER.key)
+@require_safe
+def show_plane_ledger(request: HttpRequest) -> HttpResponseBase:
+    """/audit/egress-ledger: all that ever left this plane, over all projects, for the auditor."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    require(actor, "audit.view")
+    filters = read_filter_values(request.GET, PLANE_FILTERS)
+    table = build_table(
+        PLANE_LEDGER,
+        request.GET,
+        lambda: queries.list_plane_ledger(actor, **filters),
+        filters=[
+            {"name": "project", "label": _("Project"), "value": filters["project"], "type": "text"},
+            {"name": "study", "label": _("Study"), "value": filters["study"], "type": "text"},
+            *list_entry_filters(filters),
+        ],
+        transform_rows=presenters.list_ledger_rows,
+    )
+    if request.GET.get("format") == "csv":
+        return export_list(actor, table)
+    context = {**table.build_context(), "nav": "audit", "count": queries.list_plane_ledger(actor).count()}
+    return render(request, "federation/plane_ledger.html", context, status=table.status)
+
+
 def list_ledger_filters(actor: Actor, where: Project, filters: dict[str, str]) -> list[dict[str, Any]]:
     rows = queries.list_site_studies(actor, where).order_by("-id")[:MAX_SITE_STUDIES]
     studies = [("", _("Every study")), *((str(row.pk), str(row)) for row in rows)]
+    study = {"name": "study", "label": _("Study"), "value": filters["study"], "choices": studies}
+    return [study, *list_entry_filters(filters)]
+
+
+def list_entry_filters(filters: dict[str, str]) -> list[dict[str, Any]]:
     kinds = [("", _("Every kind")), *((kind, str(presenters.ENTRY_LABELS[kind])) for kind in queries.ENTRY_KINDS)]
     return [
-        {"name": "study", "label": _("Study"), "value": filters["study"], "choices": studies},
         {"name": "kind", "label": _("Kind"), "value": filters["kind"], "choices": kinds},
         {"name": "site", "label": _("Site"), "value": filters["site"], "type": "text"},
         {"name": "round", "label": _("Round"), "value": filters["round"], "type": "text"},

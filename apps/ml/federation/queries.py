@@ -91,9 +91,21 @@ def load_code(artifact: Artifact) -> dict[str, str]:
 
 
 # -- what left ------------------------------------------------------------------------------------------------------
-def list_ledger(
-    actor: Actor,
-    project: Project,
+def list_ledger(actor: Actor, project: Project, **filters: str) -> LedgerEntryQuerySet:
+    """All that ever left this project for a study, and what was refused; Invalid for a filter that cannot be read."""
+    policy.require(actor, "federation.view", project)
+    return filter_ledger(LedgerEntry.objects.visible_to(actor).filter(project=project), **filters)
+
+
+def list_plane_ledger(actor: Actor, *, project: str = "", **filters: str) -> LedgerEntryQuerySet:
+    """All that ever left this plane for a study: for the auditor. `project`: the slug of one; Invalid as above."""
+    policy.require(actor, "audit.view")
+    rows = LedgerEntry.objects.all()  # the auditor's token too, which sees no project
+    return filter_ledger(rows.filter(project__slug=project[:50]) if project else rows, **filters)
+
+
+def filter_ledger(
+    rows: LedgerEntryQuerySet,
     *,
     study: str = "",
     site: str = "",
@@ -102,13 +114,9 @@ def list_ledger(
     since: str = "",
     until: str = "",
 ) -> LedgerEntryQuerySet:
-    """All that ever left this project for a study, and what was refused; Invalid for a filter that cannot be read.
-
-    `study`: the number of a study of this site; `since`, `until`: dates (UTC), both included.
-    """
-    policy.require(actor, "federation.view", project)
+    """`study`: the number of a study of this site; `since`, `until`: dates (UTC), both included."""
     validate_choice("kind", kind, ENTRY_KINDS)
-    rows = LedgerEntry.objects.visible_to(actor).filter(project=project).select_related("site_study__project")
+    rows = rows.select_related("site_study__project")
     if study:
         rows = rows.filter(site_study=parse_number("study", study, MAX_INT64))
     if round:

@@ -143,6 +143,13 @@ class EgressEntrySerializer(serializers.ModelSerializer[LedgerEntry]):
         )
 
 
+class PlaneEgressEntrySerializer(EgressEntrySerializer):
+    project = serializers.CharField(source="site_study.project.slug")
+
+    class Meta(EgressEntrySerializer.Meta):
+        fields = ("project", *EgressEntrySerializer.Meta.fields)
+
+
 class StudyCodeSerializer(serializers.Serializer[Any]):
     files = serializers.DictField(child=serializers.CharField(), help_text="{file name: text}")
 

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
+from apps.core.lists.listing import read_filter_values
 from apps.ml.federation import exports, queries, services
 from apps.ml.federation import serializers as bodies
 from apps.ml.federation.ledger_checks import iter_ledger_lines
@@ -32,6 +33,8 @@ FILTER_HELP = {
     "since": "YYYY-MM-DD (UTC), included.",
     "until": "YYYY-MM-DD (UTC), included.",
 }
+PLANE_FILTERS = ("project", *FILTERS)
+PLANE_FILTER_HELP = {"project": "Slug of a project.", **FILTER_HELP}
 
 
 def get_project_site_study(request: Request, project: str, pk: int) -> SiteStudy:
@@ -174,10 +177,28 @@ class LedgerList(GenericAPIView[LedgerEntry]):
     def get(self, request: Request, project: str) -> Response:
         """All that ever left for a study, and what was refused; the last reported first."""
         where = get_project(request.actor, project)
-        filters = {name: request.query_params.get(name, "") for name in FILTERS}
+        filters = read_filter_values(request.query_params, FILTERS)
         rows = queries.list_ledger(request.actor, where, **filters)
         return self.get_paginated_response(
             bodies.EgressEntrySerializer(self.paginate_queryset(rows) or [], many=True).data
+        )
+
+
+class PlaneLedgerList(GenericAPIView[LedgerEntry]):
+    serializer_class = bodies.PlaneEgressEntrySerializer
+    queryset = LedgerEntry.objects.none()  # for the schema alone
+    page_order = ("-id",)
+
+    @extend_schema(
+        operation_id="plane_egress_ledger_list",
+        parameters=[OpenApiParameter(name, str, description=text) for name, text in PLANE_FILTER_HELP.items()],
+        responses=bodies.PlaneEgressEntrySerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """All that ever left this plane for a study, over all projects, and what was refused: for the auditor."""
+        rows = queries.list_plane_ledger(request.actor, **read_filter_values(request.query_params, PLANE_FILTERS))
+        return self.get_paginated_response(
+            bodies.PlaneEgressEntrySerializer(self.paginate_queryset(rows) or [], many=True).data
         )
 
 

@@ -1,4 +1,4 @@
-"""Pages below /p/<slug:project>/."""
+"""Pages below /p/<slug:project>/, and the ledger of the plane."""
 
 from django.urls import path
 
@@ -29,3 +29,4 @@ urlpatterns = [
     path("studies/ledger/<int:pk>.jsonl", lists.download_ledger, name="ledger_file"),
     path("studies/ledger/verifier.py", lists.download_verifier, name="verifier"),
 ]
+plane_urlpatterns = ([path("audit/egress-ledger", lists.show_plane_ledger, name="ledger")], "plane_federation")

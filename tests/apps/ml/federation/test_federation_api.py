@@ -11,6 +11,7 @@ from django.urls import reverse
 from apps.ml.federation import services
 from apps.ml.federation.models import SiteStudy, Study
 from apps.platform.approvals.models import Approval
+from apps.platform.audit.models import AuditRecord
 from tests.apps.ml.federation.conftest import DOCUMENT, SCHEMA
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +58,7 @@ def test_from_the_study_to_the_site_that_has_left(
     assert coordinator.post(f"{study}/register", {"model": "x"}, format="json").status_code == 409
     assert site.get(f"{there}egress-ledger").json()["items"] == []
     assert site.get(f"{there}egress-ledger?since=x").status_code == 422
+    assert site.get(f"{there}egress-ledger?site=%00").status_code == 200
     assert site.post(f"{joined}/leave", {"reason": "done"}, format="json").json()["state"] == "left"
     assert coordinator.get(joined).status_code == 404
     assert site.get(study).status_code == 404
@@ -106,7 +108,7 @@ def test_the_pages_of_a_site(web, hospital, doctor, address, invite, other_proje
     assert "heart" in web(doctor).get(approvals).text
     approval = Approval.objects.get()
     shown = web(doctor).get(reverse("approvals:detail", args=[other_project.slug, approval.pk])).text
-    assert all(text in shown for text in ("What leaves", "Approve, let this site join", "patients v1"))
+    assert all(text in shown for text in ("What leaves", "Approve, let this site join", "patients v1", "held-out rows"))
     assert "heart" in visitor.get(address("list", site=True)).text
     visitor.post(address("leave", row.pk, site=True), {"reason": "no"})
     assert "nothing more leaves" in visitor.get(where).text
@@ -124,6 +126,28 @@ def test_the_ledger_of_the_officer(web, auditor, stranger, address, imported, wr
     assert "verify_chain" in visitor.get(address("verifier", site=True)).text
     assert visitor.get(address("ledger")).status_code == 200
     assert web(stranger).get(address("ledger")).status_code == 404
+
+
+def test_the_officer_reads_what_left_all_projects(
+    web, api, engineer, auditor, imported, write_ledger, worker_actor, other_project
+):
+    services.record_ledger_entries(actor=worker_actor, site_study=imported, entries=write_ledger(imported, 2))
+    page, rest = reverse("plane_federation:ledger"), reverse("api-plane-egress-ledger")
+    officer = web(auditor)
+    assert page in officer.get(reverse("audit:list")).text
+    shown = officer.get(page).text
+    assert all(text in shown for text in ("2 entries", other_project.slug, "heart", "cleveland"))
+    assert "No entry fits" in officer.get(f"{page}?project=none").text
+    assert officer.get(f"{page}?since=x").status_code == 422
+    file = officer.get(f"{page}?format=csv&kind=update")
+    lines = b"".join(file.streaming_content).decode().splitlines()
+    assert (len(lines), lines[1].split(",")[:3]) == (3, [other_project.slug, "heart", "cleveland"])
+    assert AuditRecord.objects.filter(action="list.export", object_id="plane_ledger").count() == 1
+    token = api(auditor)  # with audit:read
+    assert [row["project"] for row in token.get(rest).json()["items"]] == [other_project.slug] * 2
+    assert token.get(f"{rest}?project={other_project.slug}&round=1").json()["items"][0]["round"] == 1
+    assert web(engineer).get(page).status_code == 403
+    assert api(engineer).get(rest).status_code == 403
 
 
 def test_a_page_is_a_few_queries(web, hospital, address, imported, django_assert_max_num_queries):
