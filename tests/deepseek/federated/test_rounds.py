@@ -159,7 +159,7 @@ def test_why_a_site_leaves_is_a_code_or_nothing():
 
 
 def test_a_site_that_is_away_misses_a_round_and_comes_back(federate):
-    federation = federate({"round_seconds": 0.3}, rounds=4)
+    federation = federate(rounds=4)  # who is not connected is not waited for
     start_all(federation)
     connection = federation.connections["west"]
     connection.tamper = lambda topic, payload: (_ for _ in ()).throw(ConnectionError) if topic == "update" else payload
