@@ -173,7 +173,7 @@ def list_entry_filters(filters: dict[str, str]) -> list[dict[str, Any]]:
 @require_safe
 def download_ledger(request: HttpRequest, project: str, pk: int) -> HttpResponseBase:
     actor, where = get_project_context(request, project)
-    return build_ledger_response(queries.get_site_study(actor, where, pk))
+    return build_ledger_response(actor, queries.get_site_study(actor, where, pk))
 
 
 @require_safe

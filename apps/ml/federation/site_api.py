@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
+from apps.core.actors import Actor
 from apps.core.lists.listing import read_filter_values
 from apps.ml.federation import exports, queries, services
 from apps.ml.federation import serializers as bodies
@@ -23,6 +24,7 @@ from apps.ml.federation.states import SiteStudyState
 from apps.ml.federation.validation import get_named_version
 from apps.platform.accounts.api import parse_body
 from apps.platform.accounts.projects import get_project
+from apps.platform.audit.services import record
 
 FILTERS = ("study", "site", "round", "kind", "since", "until")
 FILTER_HELP = {
@@ -206,9 +208,18 @@ class LedgerFile(APIView):
     @extend_schema(operation_id="egress_ledger_file", responses={(200, "application/x-ndjson"): OpenApiTypes.BINARY})
     def get(self, request: Request, project: str, pk: int) -> StreamingHttpResponse:
         """The ledger of one study of this site as JSON lines, each signed and chained to the one before."""
-        return build_ledger_response(get_project_site_study(request, project, pk))
+        return build_ledger_response(request.actor, get_project_site_study(request, project, pk))
 
 
-def build_ledger_response(row: SiteStudy) -> StreamingHttpResponse:
+def build_ledger_response(actor: Actor, row: SiteStudy) -> StreamingHttpResponse:
+    """The file. Taking it away is recorded, as that of any list."""
+    record(
+        actor=actor,
+        action="list.export",
+        object_type="list",
+        object_id="ledger",
+        project_id=row.project_id,
+        after={"site_study": row.pk},
+    )
     headers = {"Content-Disposition": f'attachment; filename="ledger-{row.pk}.jsonl"', "Cache-Control": "no-store"}
     return StreamingHttpResponse(iter_ledger_lines(row), content_type="application/x-ndjson", headers=headers)

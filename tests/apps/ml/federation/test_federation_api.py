@@ -84,6 +84,7 @@ def test_the_pages_of_the_coordinator(web, engineer, viewer, address, project):
     answer = visitor.get(address("invitation", study.pk, "cleveland"))
     assert "heart-cleveland-invitation.json" in answer.headers["Content-Disposition"]
     assert web(viewer).get(address("invitation", study.pk, "cleveland")).status_code == 403
+    assert "Remove this site?" in page  # for good, so it is asked first
     assert "Download invitation" not in web(viewer).get(address("study", study.pk)).text
     assert web(viewer).get(address("new")).status_code == 403
 
@@ -123,6 +124,7 @@ def test_the_ledger_of_the_officer(web, auditor, stranger, address, imported, wr
     assert "No entry fits" in visitor.get(address("ledger", site=True) + "?round=9").text
     file = visitor.get(address("ledger_file", imported.pk, site=True))
     assert len(b"".join(file.streaming_content).splitlines()) == 2
+    assert AuditRecord.objects.filter(action="list.export", object_id="ledger").count() == 1
     assert "verify_chain" in visitor.get(address("verifier", site=True)).text
     assert visitor.get(address("ledger")).status_code == 200
     assert web(stranger).get(address("ledger")).status_code == 404
