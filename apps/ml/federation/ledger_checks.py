@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count
+from django.utils.translation import gettext_lazy
 
 from apps.ml.federation.models import LedgerEntry, SiteStudy
 from deepseek.federated.ledger_verifier import FIRST, LedgerFault, encode_canonical, verify_chain
@@ -14,6 +15,12 @@ from deepseek.federated.ledger_verifier import FIRST, LedgerFault, encode_canoni
 Line = tuple[str, str, Mapping[str, Any]]
 """(digest, previous, document)"""
 MAX_LINES = 5_000  # that one page verifies: each takes a tenth of a millisecond. A study of 1,000 rounds has 1,002
+
+FAULT_LABELS = {
+    "chain_broken": gettext_lazy("an entry before it is missing, changed or out of order"),
+    "chain_mixed": gettext_lazy("it belongs to another study or site"),
+    "signature_wrong": gettext_lazy("it is not signed by the site's key, or was changed"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,11 @@ class LedgerCheck:
     @property
     def is_verified(self) -> bool:
         return self.is_checked and not self.fault
+
+    @property
+    def reason(self) -> str:
+        """The fault in the reader's language."""
+        return str(FAULT_LABELS.get(self.fault, self.fault))
 
 
 def check_ledger(site_study: SiteStudy) -> LedgerCheck:

@@ -94,7 +94,6 @@ def show_studies(request: HttpRequest, project: str) -> HttpResponseBase:
     context = {
         **table.build_context(),
         "nav": "models",
-        "count": queries.list_studies(actor, where).count(),
         "joined": presenters.list_site_study_rows(list(joined)),
         "may_create": is_allowed(actor, "federation.create_study", where),
         "may_import": is_allowed(actor, "federation.import_study", where),

@@ -100,13 +100,6 @@ class SiteStudySerializer(serializers.ModelSerializer[SiteStudy]):
         return bool(row.certificate)
 
 
-class LedgerCheckSerializer(serializers.Serializer[Any]):
-    entries = serializers.IntegerField()
-    is_verified = serializers.BooleanField()
-    fault = serializers.CharField(help_text="What is wrong with the first line that does not verify.")
-    line = serializers.IntegerField()
-
-
 class SiteStudyDetailSerializer(SiteStudySerializer):
     document = serializers.DictField()
     authority = serializers.SerializerMethodField()

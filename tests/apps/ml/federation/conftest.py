@@ -15,9 +15,8 @@ from apps.ml.federation.models import SiteStudy, Study
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.services import approve
 from apps.platform.artifacts.services import store_file
-from apps.platform.jobs.kinds import KINDS, JobKind, Network
 from deepseek.federated.ledger import EgressLedger
-from deepseek.federated.spec import EgressRule, FederationServerSpec, FederationSiteSpec
+from deepseek.federated.spec import EgressRule
 from deepseek.signing.keys import FileSigner
 from tests.conftest import member
 
@@ -31,16 +30,6 @@ SCHEMA = {
 }
 DOCUMENT = {"schema": SCHEMA, "rounds": 3, "privacy": {"epsilon": 4.0}}
 ROWS = "age,sex,disease\n63,1,0\n67,1,1\n41,0,0\n"
-
-
-@pytest.fixture(autouse=True)
-def _job_kinds(monkeypatch):
-    """The kinds of federation as far as the control plane needs them, where the engine has none yet."""
-    common = {"label": "", "doc": "", "queue": "cpu", "network": Network.NONE}
-    kinds = {"federation_server": (FederationServerSpec, ()), "federation_site": (FederationSiteSpec, ("table",))}
-    for name, (spec, inputs) in kinds.items():
-        if name not in KINDS:
-            monkeypatch.setitem(KINDS, name, JobKind(spec=spec, inputs=inputs, **common))
 
 
 @pytest.fixture
