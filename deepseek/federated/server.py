@@ -45,7 +45,7 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
     require_code(spec.study)
     checkpoint, digest = build_checkpoint_path(out), compute_study_digest(spec.study)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    state = restore_state(spec.study, inputs, checkpoint, report)
+    state = restore_state(spec, inputs, checkpoint, report)
     board = Board(spec, report)
     configure_nvflare(spec.study)
     handlers: dict[str, Handler] = {
@@ -99,11 +99,13 @@ def run_rounds(board: Board, state: ServerState, home: Path, checkpoint: Path, r
     """All rounds that are left, by NVFlare's controller; `state` is brought up to date after each."""
     from deepseek.federated.aggregation import StudyController
 
+    owner = compute_owner_digest(board.spec)
+
     def save(round: int, weights: Weights, updates: dict[str, Update]) -> None:
         state.round, state.weights = round, weights
         state.history.append(describe_round(board, round, updates))
-        write_server_state(home / STATE_NAME, board.digest, state)
-        write_server_state(checkpoint, board.digest, state)
+        for path in (home / STATE_NAME, checkpoint):
+            write_server_state(path, owner, state)
         replace_file(home / ROUNDS_NAME, json.dumps(state.history, allow_nan=False).encode())
         report.checkpoint(checkpoint, round)
         report.metric("sites", len(updates), round)
@@ -116,20 +118,28 @@ def run_rounds(board: Board, state: ServerState, home: Path, checkpoint: Path, r
     StudyController(board, state.weights, first_round=state.round + 1, save=save).run()
 
 
-def restore_state(study: StudySpec, inputs: Mapping[str, Path], checkpoint: Path, report: Report) -> ServerState:
-    """The state after the last round that is kept anywhere, of this study; else that before the first."""
-    initial = initialize_weights(study)
+def restore_state(
+    spec: FederationServerSpec, inputs: Mapping[str, Path], checkpoint: Path, report: Report
+) -> ServerState:
+    """The state after the last round that is kept anywhere, of this study and its sites; else that before the first."""
+    initial, owner = initialize_weights(spec.study), compute_owner_digest(spec)
     if WEIGHTS in inputs:
         initial = decode_weights(inputs[WEIGHTS].read_bytes(), initial)
-    digest = compute_study_digest(study)
     candidates = [inputs[CHECKPOINT]] if CHECKPOINT in inputs else []
     paths = (*candidates, checkpoint, inputs[HOME] / STATE_NAME)
-    states = [read_server_state(path, digest, initial) for path in paths]
+    states = [read_server_state(path, owner, initial) for path in paths]
     state = max((each for each in states if each is not None), key=lambda each: each.round, default=None)
     if state is None:
         return ServerState(0, initial)
     report.log(f"goes on after round {state.round}")
     return state
+
+
+def compute_owner_digest(spec: FederationServerSpec) -> str:
+    """Whose a state is: the study's with these keys of its sites. One that is made anew, on a plane that was restored
+    from before it, has the same document and begins with its first round."""
+    keys = [f"{site.name} {site.public_key}" for site in spec.sites]
+    return compute_digest("\n".join([compute_study_digest(spec.study), *sorted(keys)]).encode())
 
 
 def describe_round(board: Board, round: int, updates: Mapping[str, Update]) -> dict[str, Any]:

@@ -34,20 +34,20 @@ class ServerState:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def write_server_state(path: Path, study_digest: str, state: ServerState) -> None:
+def write_server_state(path: Path, owner: str, state: ServerState) -> None:
     history = json.dumps(state.history, allow_nan=False)
-    metadata = {"study": study_digest, "round": str(state.round), "history": history}
+    metadata = {"owner": owner, "round": str(state.round), "history": history}
     replace_file(path, encode_weights(state.weights, metadata))
 
 
-def read_server_state(path: Path, study_digest: str, expected: Weights) -> ServerState | None:
-    """The state in the file; None where there is none, or it is another study's or damaged."""
+def read_server_state(path: Path, owner: str, expected: Weights) -> ServerState | None:
+    """The state in the file; None where there is none, or it is another owner's or damaged."""
     try:
         data = path.read_bytes()
         metadata = read_payload_metadata(data)
         weights = load(data)
         shapes = {name: value.shape for name, value in weights.items()}
-        if metadata.get("study") != study_digest or shapes != {name: value.shape for name, value in expected.items()}:
+        if metadata.get("owner") != owner or shapes != {name: value.shape for name, value in expected.items()}:
             return None
         return ServerState(int(metadata["round"]), weights, list(json.loads(metadata["history"])))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, FederationError):
