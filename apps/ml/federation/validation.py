@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -47,7 +48,7 @@ def check_site_name(name: str) -> None:
 
 
 def check_address(host: str, port: int) -> None:
-    if not HOST.fullmatch(host):
+    if not is_host(host):
         raise Invalid(
             "{host!r} is no host.",
             host=host[:80],
@@ -58,6 +59,16 @@ def check_address(host: str, port: int) -> None:
         )
     if not PORTS[0] <= port <= PORTS[1]:
         raise Invalid("{port} is no port.", port=port, code="bad_port", field="port", limit="1 to 65535")
+
+
+def is_host(host: str) -> bool:
+    """Whether it is a host name or an address; with a colon only an IPv6 address, or no site could ever join."""
+    if ":" not in host or not HOST.fullmatch(host):
+        return HOST.fullmatch(host) is not None
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def require_study_state(study: Study, states: Collection[str]) -> None:

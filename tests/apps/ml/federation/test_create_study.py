@@ -11,6 +11,7 @@ from apps.ml.federation import exports, services
 from apps.ml.federation.bundles import compute_code_digest
 from apps.ml.federation.models import Site, Study
 from apps.ml.federation.queries import load_code
+from apps.ml.federation.validation import is_host
 from apps.platform.audit.models import AuditRecord
 from deepseek.federated.code import compute_study_code_digest
 from tests.apps.ml.federation.conftest import DOCUMENT, SCHEMA, edit
@@ -54,6 +55,11 @@ def test_bad_fields_are_refused(actor, project, study):
         services.create_study(**{**facts, "name": "heart", "document": DOCUMENT})
     assert taken.value.code == "name_taken"
     assert Study.objects.count() == 1
+
+
+def test_a_host_with_a_colon_is_an_address():
+    hosts = ("plane.example", "10.0.0.1", "fd00::1", "::1", "plane:8102", "fe80::1%eth0", "", "a b", "-a")
+    assert [host for host in hosts if is_host(host)] == ["plane.example", "10.0.0.1", "fd00::1"]
 
 
 def test_who_may_not(viewer, stranger, actor_for, project, study):
