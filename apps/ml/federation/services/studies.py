@@ -37,6 +37,7 @@ from deepseek.federated.spec import MAX_SITES, StudySpec, compute_study_digest
 from deepseek.messages import N_, Message
 
 SERVER_KIND = "federation_server"
+EVERY_ADDRESS = "::"  # of the machine, IPv4 too
 
 
 def create_study(
@@ -248,6 +249,7 @@ def start_study(*, actor: Actor, study: Study, options: Mapping[str, Any] | None
             )
         spec = {
             **(options or {}),
+            **({"host": EVERY_ADDRESS} if ":" in row.host else {}),  # the default is IPv4 alone
             "study": row.document,
             "sites": [{"name": site.name, "public_key": site.public_key} for site in sites],
             "port": row.port,

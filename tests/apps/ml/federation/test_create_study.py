@@ -116,12 +116,13 @@ def test_a_study_starts_with_enough_sites_and_stops_with_its_job(
             services.start_study(actor=actor, study=study)
         assert caught.value.code == "too_few_sites"
         enrol(rows[-1])
+    Study.objects.update(host="fd00::1")
     with pytest.raises(Invalid) as caught:
         services.start_study(actor=actor, study=study, options={"round_seconds": -1})
     assert caught.value.field == "/spec/round_seconds"
     study = services.start_study(actor=actor, study=study)
     spec = json.loads(study.job.spec)
-    assert (study.state, study.job.kind) == ("running", "federation_server")
+    assert (study.state, study.job.kind, spec["host"]) == ("running", "federation_server", "::")
     assert [site["public_key"] for site in spec["sites"]] == [row.public_key for row in rows]
     assert "PRIVATE" not in study.job.spec
     with pytest.raises(Conflict):
