@@ -30,4 +30,4 @@ def test_a_policy_is_written_and_the_lamp_follows_the_probes(plane, signed_in, r
     page.reload()
     expect(page.get_by_role("link", name="Isolated", exact=False).first).to_be_visible()
     page.get_by_role("link", name="All reports").click()
-    expect(page.get_by_text("192.0.2.1:443: came through")).to_be_visible()
+    expect(page.get_by_text("192.0.2.1:443: came through").first).to_be_visible()
