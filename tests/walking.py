@@ -230,6 +230,8 @@ def address(route: str, plane: Seeded) -> str:
         if "alarms/" in route
         else plane.retraining
         if "retrainings/" in route
+        else plane.label_schema
+        if "schema-versions/" in route
         else plane.labelling
         if "labelling/" in route
         else plane.site_study
@@ -374,6 +376,7 @@ class Seeded:
     retraining: int = 0
     alarm: int = 0
     labelling: int = 0
+    label_schema: int = 0  # of its first version
     study: int = 0
     site_study: int = 0
     label_name: str = "labels1"  # of a connection and a schema
@@ -958,6 +961,7 @@ def labellings_of(plane: Seeded, project: Project, version: DatasetVersion, numb
         for n, server, row in zip(numbers, servers, of, strict=True)
     )
     plane.labelling = plane.labelling or made[0].pk
+    plane.label_schema = plane.label_schema or of[0].pk
     first = LabellingProject.objects.get(pk=plane.labelling)
     begin = first.tasks.count()
     group = AnnotatorGroup.objects.get_or_create(labelling=first, number=1, hook_key="0" * 32, name="one")[0]
