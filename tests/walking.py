@@ -190,6 +190,8 @@ def address(route: str, plane: Seeded) -> str:
         if "/evaluations/" in route
         else plane.variant
         if "variants/" in route
+        else plane.label_schema
+        if "schema-versions/" in route
         else plane.version
         if "versions/<int" in route
         else plane.approval
@@ -230,8 +232,6 @@ def address(route: str, plane: Seeded) -> str:
         if "alarms/" in route
         else plane.retraining
         if "retrainings/" in route
-        else plane.label_schema
-        if "schema-versions/" in route
         else plane.labelling
         if "labelling/" in route
         else plane.site_study

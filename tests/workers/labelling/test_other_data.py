@@ -67,3 +67,5 @@ def test_images_and_rows_become_versions_with_their_classes(client, create, driv
         "digits": ["annotations.parquet", "digit-0.png", "digit-1.png", "digit-2.png", "images.csv"],
         "wines": ["annotations.parquet", "texts.jsonl"],
     }
+    job = services.train_on_result(actor=actor, labelling=images)
+    assert (job.kind, job.spec["images"], job.inputs.count()) == ("train_image", "digits-labelled:v1", 5)
