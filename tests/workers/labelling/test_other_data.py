@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,4 +69,5 @@ def test_images_and_rows_become_versions_with_their_classes(client, create, driv
         "wines": ["annotations.parquet", "texts.jsonl"],
     }
     job = services.train_on_result(actor=actor, labelling=images)
-    assert (job.kind, job.spec["images"], job.inputs.count()) == ("train_image", "digits-labelled:v1", 5)
+    trained_on = [Path(slot).name for slot in job.inputs.order_by("slot").values_list("slot", flat=True)]
+    assert (job.kind, trained_on) == ("train_image", ["digit-0.png", "digit-1.png", "digit-2.png", "images.csv"])
