@@ -27,7 +27,11 @@ def node(signed_in, plane, run_code) -> Iterator[str]:
     """The plane's own node; at the end it takes jobs again and has no labels."""
     page = signed_in("sysadmin")
     page.goto(f"{plane}/nodes")
-    expect(page.locator("tbody th a").first).to_be_visible()
+    for _ in range(60):  # a worker that has just started measures its machine before it registers
+        if page.locator("tbody th a").count():
+            break
+        page.wait_for_timeout(500)
+        page.reload()
     yield run_code(NAME).strip()
     run_code(PUT_BACK)
 
