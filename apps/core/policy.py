@@ -240,7 +240,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "node.run_probe": frozenset({WORKER}),
     "node.record_disk_speed": frozenset({WORKER, OPERATOR}),
     "isolation.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # what came through is a map for an intruder
-    "isolation.set_policy": frozenset({SYSTEM_ADMIN}),
+    "isolation.set_policy": frozenset({SECURITY_ADMIN}),  # what nodes trust: GB/T 22239-2019, 8.1.5.3
     "isolation.read_policy": frozenset({NODE}),
     "isolation.report": frozenset({NODE}),  # of itself
     "isolation.delete_expired": frozenset({DISPATCHER}),

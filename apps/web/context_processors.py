@@ -116,7 +116,7 @@ def find_url(name: str, *args: Any) -> str:
 
 def build_lamps(actor: Actor, node_states: list[str] | None) -> list[dict[str, str]]:
     """Isolated, the chain of the audit trail, and the nodes where the reader may see them."""
-    may_act = is_allowed(actor, "isolation.set_policy")
+    may_act = is_allowed(actor, "isolation.view")
     states = [build_probe_lamp(actor) if may_act else build_isolation_lamp(), build_chain_lamp(actor)]
     if is_allowed(actor, "node.view"):
         states.append(build_nodes_lamp(actor, node_states))

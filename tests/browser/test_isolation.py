@@ -15,7 +15,7 @@ for node in Node.objects.all():
 
 
 def test_a_policy_is_written_and_the_lamp_follows_the_probes(plane, signed_in, run_code):
-    page = signed_in("sysadmin")
+    page = signed_in("secadmin")
     page.goto(f"{plane}/isolation/nodes")
     page.locator("#fnetworks").fill("192.168.1.0/24")
     page.locator("#freason").fill("a start")

@@ -26,10 +26,17 @@ def build_actor_for_user(user: User, *, address: str = "", request_id: str = "")
         label=user.username,
         user_id=user.pk,
         system_role=SystemRole(user.system_role) if user.system_role else None,
-        project_roles=group_roles(Membership.objects.filter(user=user).values_list("project_id", "role")),
+        project_roles=get_person_roles(user),
         address=address,
         request_id=request_id,
     )
+
+
+def get_person_roles(user: User) -> dict[int, frozenset[ProjectRole]]:
+    """The roles in projects; none for an administrator, even where somebody has written such rows into the table."""
+    if user.system_role:
+        return {}
+    return group_roles(Membership.objects.filter(user=user).values_list("project_id", "role"))
 
 
 def build_actor_for_service_account(account: ServiceAccount) -> Actor:
@@ -53,9 +60,6 @@ def build_actor_for_token(token: ApiToken, *, address: str = "", request_id: str
     assert owner is not None  # noqa: S101 - a constraint of the table
     if not owner.is_active:
         return build_anonymous_actor(address=address, request_id=request_id)
-    memberships = Membership.objects.filter(
-        project_id=token.project_id, user=token.user, service_account=token.service_account
-    )
     return Actor(
         kind="user" if token.user_id else "service_account",
         label=token.user.username if token.user else str(token.service_account),
@@ -64,10 +68,20 @@ def build_actor_for_token(token: ApiToken, *, address: str = "", request_id: str
         token_id=token.pk,
         scopes=frozenset(token.scopes),
         system_role=get_token_role(token.user.system_role if token.user else "", token.scopes),
-        project_roles=group_roles(memberships.values_list("project_id", "role")),
+        project_roles=get_token_project_roles(token),
         address=address,
         request_id=request_id,
     )
+
+
+def get_token_project_roles(token: ApiToken) -> dict[int, frozenset[ProjectRole]]:
+    """The owner's roles in the token's project; none for an administrator's token."""
+    if token.user is not None and token.user.system_role:
+        return {}
+    memberships = Membership.objects.filter(
+        project_id=token.project_id, user=token.user, service_account=token.service_account
+    )
+    return group_roles(memberships.values_list("project_id", "role"))
 
 
 def get_token_role(system_role: str, scopes: Iterable[str]) -> SystemRole | None:

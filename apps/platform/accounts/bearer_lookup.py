@@ -35,7 +35,7 @@ SELECT t.id, t.project_id, p.slug, t.scopes, t.user_id, t.service_account_id, u.
   LEFT JOIN accounts_user u ON u.id = t.user_id
   LEFT JOIN accounts_serviceaccount s ON s.id = t.service_account_id
   LEFT JOIN accounts_membership m ON m.project_id = t.project_id
-       AND (m.user_id = t.user_id OR m.service_account_id = t.service_account_id)
+       AND (m.user_id = t.user_id AND u.system_role = '' OR m.service_account_id = t.service_account_id)
  WHERE t.digest = %s AND t.revoked_at IS NULL AND t.expires_at > %s AND (u.is_active OR s.is_active)
 """
 

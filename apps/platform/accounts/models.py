@@ -12,7 +12,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
@@ -91,7 +91,13 @@ class User(AbstractBaseUser):
     objects = UserManager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(Lower("username"), name="user_username_ci")]
+        constraints = [
+            models.UniqueConstraint(Lower("username"), name="user_username_ci"),
+            # One column, one value: nobody is two of the three administrators, whoever writes the row.
+            models.CheckConstraint(
+                condition=Q(system_role__in=["", *SystemRole]), name="user_one_administrator_at_most"
+            ),
+        ]
         indexes = [
             models.Index(fields=["name", "id"], name="user_by_name"),
             models.Index(fields=["system_role", "id"], name="user_by_role"),
@@ -136,6 +142,12 @@ class CredentialChange(models.Model):
     confirmed_at = models.DateTimeField(null=True)
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(by=None) | Q(confirmed_by=None) | ~Q(confirmed_by=F("by")),
+                name="credential_change_by_two_people",
+            )
+        ]
         indexes = [
             models.Index(fields=["user", "id"], name="credential_changes"),
             models.Index(fields=["user"], name="credential_unconfirmed", condition=Q(confirmed_at__isnull=True)),

@@ -231,7 +231,7 @@ ON_THE_PLANE = """
     node.set_labels                        --- S-- --O  -
     node.record_disk_speed                 --- --- W-O  -
     isolation.view                         --- SCU ---  audit:read
-    isolation.set_policy                   --- S-- ---  -
+    isolation.set_policy                   --- -C- ---  -
     isolation.read_policy                  --- --- ---M -
     isolation.report                       --- --- ---M -
     isolation.delete_expired               --- --- -D-  -

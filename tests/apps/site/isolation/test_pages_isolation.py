@@ -7,8 +7,8 @@ PAGE, HISTORY = "/isolation/nodes", "/isolation/reports"
 SENT = {"networks": "192.168.1.0/24\n", "ports": "10.20.0.53 udp 53 8000-8100", "reason": "a start"}
 
 
-def test_an_administrator_writes_the_policy_and_reads_its_rules(web, sysadmin):
-    client = web(sysadmin)
+def test_an_administrator_writes_the_policy_and_reads_its_rules(web, secadmin):
+    client = web(secadmin)
     assert b"Write the policy" in client.get(PAGE).content
     assert client.post(PAGE, SENT).status_code == 302
     text = client.get(PAGE).content.decode()
@@ -17,8 +17,8 @@ def test_an_administrator_writes_the_policy_and_reads_its_rules(web, sysadmin):
     assert client.post(PAGE, SENT).status_code == 409
 
 
-def test_a_fault_stands_at_its_field_and_nothing_is_saved(web, sysadmin):
-    answer = web(sysadmin).post(PAGE, {**SENT, "networks": "10.0.0.0/99", "reason": ""})
+def test_a_fault_stands_at_its_field_and_nothing_is_saved(web, secadmin):
+    answer = web(secadmin).post(PAGE, {**SENT, "networks": "10.0.0.0/99", "reason": ""})
     assert answer.status_code == 422
     assert "10.0.0.0/99" in answer.content.decode()
     assert not PolicyVersion.objects.exists()

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.django_db
 REPORTS = "gpu-01/isolation-reports"
 
 
-def test_a_node_fetches_the_policy_and_proves_it(node_client, build_report, actor_for, sysadmin, auditor):
+def test_a_node_fetches_the_policy_and_proves_it(node_client, build_report, actor_for, secadmin, auditor):
     assert node_client("get", "gpu-01/isolation-policy").status_code == 404
-    version = set_policy(actor=actor_for(sysadmin), document={"networks": ["10.0.0.0/24"]}, reason="a start")
+    version = set_policy(actor=actor_for(secadmin), document={"networks": ["10.0.0.0/24"]}, reason="a start")
     answer = node_client("get", "gpu-01/isolation-policy").json()
     assert (answer["number"], answer["policy"]["networks"]) == (1, ["10.0.0.0/24"])
     sent = node_client("post", REPORTS, build_report("refused", "refused", digest=version.digest))
