@@ -52,7 +52,7 @@ def build_bundle_facts(bundle: IncomingBundle) -> dict[str, Any]:
             "size": manifest.size,
         },
         "source": head.source.to_document(),
-        "last_applied": get_applied_sequence(head.source.id),
+        "last_applied": get_applied_sequence(bundle.project_id, bundle.source_id, plane_contents=bundle.plane_contents),
         "signers": [
             {"person": signer.person, "fingerprint": compute_fingerprint(signer.public_key)} for signer in signers
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from apps.site.transfer.models import PeerPlane, PlaneIdentity
+from apps.site.transfer.models import AppliedSequence, PeerPlane, PlaneIdentity
 from deepseek.bundles.spec import PlaneRef
 
 ROW = 1
@@ -22,6 +22,21 @@ def lock_peer(plane: PlaneRef) -> PeerPlane:
     return PeerPlane.objects.select_for_update().get(plane_id=plane.id)
 
 
-def get_applied_sequence(plane_id: str) -> int:
-    """Number of the newest bundle of that plane that was applied here; 0 for none."""
-    return PeerPlane.objects.filter(plane_id=plane_id).values_list("applied_sequence", flat=True).first() or 0
+def lock_applied_sequence(project_id: int, source_id: str) -> AppliedSequence:
+    """How far the project has come with the bundles of a source, locked until the transaction ends."""
+    AppliedSequence.objects.get_or_create(project_id=project_id, source_id=source_id)
+    return AppliedSequence.objects.select_for_update().get(project_id=project_id, source_id=source_id)
+
+
+def get_applied_sequence(project_id: int, source_id: str, *, plane_contents: bool) -> int:
+    """Number that a bundle of the source must exceed; 0 for any.
+
+    That of the newest bundle which the project applied, and for one that changes the plane as a whole (advisories,
+    conflict rules, packages, images) also of the newest such bundle, whoever applied it.
+    """
+    mine = AppliedSequence.objects.filter(project_id=project_id, source_id=source_id)
+    applied = mine.values_list("sequence", flat=True).first() or 0
+    if plane_contents:
+        peers = PeerPlane.objects.filter(plane_id=source_id)
+        applied = max(applied, peers.values_list("applied_sequence", flat=True).first() or 0)
+    return applied

@@ -35,15 +35,31 @@ class PlaneIdentity(models.Model):
 
 
 class PeerPlane(models.Model):
-    """Another plane, and how far the bundles to it and from it have come. Locked while a number is taken."""
+    """Another plane, and how far the bundles for it have come. Locked while a number is taken."""
 
     plane_id = models.CharField(max_length=32, unique=True)
     name = models.CharField(max_length=200)
     sent_sequence = models.BigIntegerField(default=0)  # of the newest bundle that was built for it
-    applied_sequence = models.BigIntegerField(default=0)  # of the newest bundle of it that was applied here
+    # Of the newest bundle of it that changed this plane as a whole: an older one would put older advisories in place.
+    applied_sequence = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
         return self.name
+
+
+class AppliedSequence(models.Model):
+    """Number of the newest bundle of a source that a project applied. Each project trusts signers of its own, so what
+    one applies closes nothing for the others. Locked while a bundle is applied."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+", db_index=False)
+    source_id = models.CharField(max_length=32)
+    sequence = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "source_id"], name="applied_sequence_once")]
+
+    def __str__(self) -> str:
+        return f"{self.source_id[:12]} up to {self.sequence}"
 
 
 Row = TypeVar("Row", bound=models.Model)
@@ -165,12 +181,14 @@ class IncomingBundle(models.Model):
 
     class Meta:
         constraints = [
-            # Whatever a service does wrong, no number of a source is applied twice, and a folder has one owner.
+            # Whatever a service does wrong, a project applies no number of a source twice, and has no bundle twice.
             models.UniqueConstraint(
-                fields=["source_id", "sequence"], condition=Q(state="applied"), name="incoming_bundle_applied_once"
+                fields=["project", "source_id", "sequence"],
+                condition=Q(state="applied"),
+                name="incoming_bundle_applied_once",
             ),
             models.UniqueConstraint(
-                fields=["manifest_digest"], condition=~Q(state="discarded"), name="incoming_bundle_once"
+                fields=["project", "manifest_digest"], condition=~Q(state="discarded"), name="incoming_bundle_once"
             ),
         ]
         indexes = [

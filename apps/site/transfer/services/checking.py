@@ -92,7 +92,7 @@ def examine_bundle(actor: Actor, bundle: IncomingBundle) -> tuple[dict[str, Any]
     """(scan, preview) of a bundle that is in order. Raises PlaneError, EngineError, OSError for what is not."""
     manifest = parse_manifest(bundle)
     check_target(manifest)
-    check_sequence(manifest)
+    check_sequence(bundle.project_id, manifest)
     extract_objects(bundle, manifest)
     scan = scan_folder(get_objects_folder(bundle))
     catalogue = open_catalogue(bundle)

@@ -51,7 +51,7 @@ def receive_envelope(*, actor: Actor, project: Project, document: object) -> Inc
         verify_signatures(envelope, manifest, list_trusted_signers(project.pk, head.source.id))
     except BUNDLE_FAULTS as error:
         raise convert_fault(error) from None
-    check_sequence(manifest)
+    check_sequence(project.pk, manifest)
     require_room(project, manifest.size)
     try:
         with transaction.atomic():
@@ -64,7 +64,7 @@ def receive_envelope(*, actor: Actor, project: Project, document: object) -> Inc
                 manifest=manifest.text.decode(),
                 manifest_digest=manifest.digest,
                 envelope=envelope.to_json(),
-                plane_contents=any(content.kind in PLANE_KINDS for content in head.contents),
+                plane_contents=changes_plane(manifest),
                 received_by=actor.label[:200],
             )
             record(
@@ -99,11 +99,17 @@ def check_target(manifest: BundleManifest) -> None:
         )
 
 
-def check_sequence(manifest: BundleManifest) -> None:
-    """Raise Conflict `bundle_replayed` unless it is newer than every bundle of its source that was applied."""
-    applied = get_applied_sequence(manifest.head.source.id)
-    if manifest.head.sequence <= applied:
-        raise build_replay_error(manifest.head.sequence, applied, manifest.head.source.name)
+def check_sequence(project_id: int, manifest: BundleManifest) -> None:
+    """Raise Conflict `bundle_replayed` unless it is newer than every bundle of its source that the project applied."""
+    head, plane_contents = manifest.head, changes_plane(manifest)
+    applied = get_applied_sequence(project_id, head.source.id, plane_contents=plane_contents)
+    if head.sequence <= applied:
+        raise build_replay_error(head.sequence, applied, head.source.name)
+
+
+def changes_plane(manifest: BundleManifest) -> bool:
+    """Whether it brings what belongs to the plane as a whole."""
+    return any(content.kind in PLANE_KINDS for content in manifest.head.contents)
 
 
 def receive_volume(*, actor: Actor, bundle: IncomingBundle, number: int, stream: Iterable[bytes]) -> bool:

@@ -35,7 +35,7 @@ from apps.site.transfer.faults import (
     replace_unstorable,
 )
 from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder, remove_folder
-from apps.site.transfer.identity import lock_peer
+from apps.site.transfer.identity import lock_applied_sequence, lock_peer
 from apps.site.transfer.loading.catalogue import IncomingCatalogue
 from apps.site.transfer.loading.loader import BundleLoader
 from apps.site.transfer.loading.mirror import PackageUpload, read_packages
@@ -150,13 +150,18 @@ def apply_rows(
 ) -> None:
     """All rows, the lineage and the record. Raises Conflict where a newer bundle was applied meanwhile."""
     manifest = catalogue.manifest
-    peer = lock_peer(PlaneRef(bundle.source_id, bundle.source_name))
-    if bundle.sequence <= peer.applied_sequence:
-        raise build_replay_error(bundle.sequence, peer.applied_sequence, bundle.source_name)
-    check_approval(bundle)  # again, behind the lock
+    mine = lock_applied_sequence(bundle.project_id, bundle.source_id)
+    peer = lock_peer(PlaneRef(bundle.source_id, bundle.source_name)) if bundle.plane_contents else None
+    applied = max(mine.sequence, peer.applied_sequence if peer else 0)
+    if bundle.sequence <= applied:
+        raise build_replay_error(bundle.sequence, applied, bundle.source_name)
+    check_approval(bundle)  # again, behind the locks
     report = BundleLoader(operator, bundle.project, catalogue, stored, uploads).load()
-    peer.applied_sequence, peer.name = bundle.sequence, bundle.source_name
-    peer.save(update_fields=["applied_sequence", "name"])
+    mine.sequence = bundle.sequence
+    mine.save(update_fields=["sequence"])
+    if peer is not None:
+        peer.applied_sequence, peer.name = bundle.sequence, bundle.source_name
+        peer.save(update_fields=["applied_sequence", "name"])
     change_state(
         bundle,
         IncomingState.APPLIED,

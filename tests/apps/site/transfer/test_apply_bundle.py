@@ -16,9 +16,10 @@ from apps.platform.audit.models import AuditRecord
 from apps.platform.lineage.queries import fetch_graph
 from apps.site.transfer import services
 from apps.site.transfer.folders import get_incoming_folder
-from apps.site.transfer.models import BundleSigner, IncomingBundle, PeerPlane
+from apps.site.transfer.identity import get_applied_sequence
+from apps.site.transfer.models import AppliedSequence, BundleSigner, IncomingBundle, PeerPlane
 from deepseek.bundles.spec import PlaneRef
-from tests.apps.site.transfer.conftest import TARGET, become, sign, trust
+from tests.apps.site.transfer.conftest import SOURCE, TARGET, become, sign, trust
 
 
 def forget_runs():
@@ -131,12 +132,41 @@ def test_an_older_or_equal_bundle_is_refused(site, data, other_project, build, r
     first, second = build("data/wti:v1"), build("data/wti:v1")
     waiting = check(receive(*first))
     load(check(receive(*second)))
-    assert PeerPlane.objects.get(name="source").applied_sequence == 2
+    assert AppliedSequence.objects.get(project=other_project, source_id=SOURCE.id).sequence == 2
     for refused in (lambda: receive(*second), lambda: receive(*first)):
         with pytest.raises(Conflict) as caught:
             refused()
         assert caught.value.code == "bundle_replayed"
     assert check(waiting).error["code"] == "bundle_replayed"  # received before, and older now
+
+
+def test_what_one_project_applied_closes_nothing_for_another(
+    site, data, project, other_project, build, receive, check, load
+):
+    """The older bundle, and the very same one, still go into a project that trusts its signers."""
+    first, second = build("data/wti:v1"), build("data/wti:v1")
+    trust(other_project, "Ada", "Bo")
+    trust(project, "Ada", "Bo")
+    load(check(receive(*second)))
+    become(TARGET)
+    for built in (first, second):
+        document = sign(built[1], "Ada", "Bo")
+        bundle = services.receive_envelope(actor=site.builder, project=project, document=document)
+        assert (bundle.project, bundle.sequence) == (project, built[1].head.sequence)
+    with pytest.raises(Conflict) as caught:
+        services.receive_envelope(actor=site.builder, project=project, document=document)
+    assert caught.value.code == "bundle_received"
+
+
+def test_what_belongs_to_the_plane_only_rises_whatever_project_brings_it(db, project, other_project):
+    PeerPlane.objects.create(plane_id=SOURCE.id, name="source", applied_sequence=7)
+    AppliedSequence.objects.create(project=project, source_id=SOURCE.id, sequence=9)
+    found = {
+        (where.slug, plane_contents): get_applied_sequence(where.pk, SOURCE.id, plane_contents=plane_contents)
+        for where in (project, other_project)
+        for plane_contents in (False, True)
+    }
+    assert found == {("demo", False): 9, ("demo", True): 9, ("other", False): 0, ("other", True): 7}
 
 
 def test_a_bundle_that_became_old_while_it_waited_voids_its_approval(
