@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 class Console:
     """`run(code)` returns what the snippet printed; AssertionError with the traceback of one that failed."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, prefix: Sequence[str] = ()) -> None:
         more = {"DJANGO_SETTINGS_MODULE": "controlplane.settings", "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.console"],
+            [*prefix, sys.executable, "-m", "tests.faults.console"],
             env={**environment, **more},
             cwd=ROOT,
             stdin=subprocess.PIPE,

@@ -50,6 +50,7 @@ class Running:
     """The launcher's process and what it started. `environment` decides which mode it is."""
 
     parts = "web,worker,dispatcher"  # beat, a process more, only rings for housekeeping
+    prefix: tuple[str, ...] = ()  # puts the processes into another network
 
     def __init__(self, home: Path, environment: dict[str, str], token: str, *, parts: str = "") -> None:
         self.home, self.environment, self.token, self.parts = home, environment, token, parts or self.parts
@@ -62,7 +63,7 @@ class Running:
 
     def start(self) -> None:
         (self.home / "plane.json").unlink(missing_ok=True)
-        command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate", "--only", self.parts]
+        command = [*self.prefix, sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate", "--only", self.parts]
         with (self.home / "up.log").open("ab") as log:
             # As root in a group of its own: that of a process's files in /proc tells who may look into it.
             group = GROUP if os.geteuid() == 0 else None
@@ -75,8 +76,14 @@ class Running:
                 raise TimeoutError((self.home / "up.log").read_text())
             time.sleep(0.05)
         address = self.facts()["address"]
-        self.plane = PlaneClient(address, self.token, "demo", patience=30)
+        self.plane = self.build_client(address, self.token, "demo")
+        self.await_ready(address)
+
+    def await_ready(self, address: str) -> None:
         wait_until_ready(address, seconds=PATIENCE)
+
+    def build_client(self, address: str, token: str, project: str) -> PlaneClient:
+        return PlaneClient(address, token, project, patience=30)
 
     def facts(self) -> dict:
         return json.loads((self.home / "plane.json").read_text())
@@ -134,9 +141,13 @@ class Running:
 
     def ask(self, code: str) -> Any:
         """What a snippet prints as JSON, in a process of the plane's own settings."""
+        return json.loads(self.run_code(code))
+
+    def run_code(self, code: str) -> str:
+        """What a snippet prints."""
         if self.console is None:
-            self.console = Console(self.environment)
-        return json.loads(self.console.run(code))
+            self.console = Console(self.environment, prefix=self.prefix)
+        return self.console.run(code)
 
     # -- victims --------------------------------------------------------------------------------------------------
     def part(self, name: str) -> psutil.Process:
