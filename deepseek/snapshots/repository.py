@@ -144,10 +144,21 @@ class Repository:
 
     def admit_plane(self, plane_key: bytes) -> None:
         """Wrap the data key for the key of this plane, in place of the one before."""
-        header = read_header(self.storage) or {}
-        header["plane"] = wrap_for_plane(self.keys.data_key, plane_key, self.repository_id)
-        self.storage.write(HEADER, [json.dumps(header, indent=1).encode() + b"\n"])
-        self.storage.flush()
+        self.replace_wrap("plane", wrap_for_plane(self.keys.data_key, plane_key, self.repository_id))
+
+    def replace_recovery_key(self, public: bytes) -> None:
+        """Wrap the data key for another recovery key, given by its public half; the former opens this header no more.
+
+        The data key stays: a copy of the header from before, with the former key, still opens the repository.
+        """
+        self.replace_wrap("recovery", wrap_for_recovery(self.keys.data_key, public, self.repository_id))
+
+    def replace_wrap(self, part: str, wrap: dict[str, str]) -> None:
+        with self.storage.lock():  # of two at once one would undo what the other wrote
+            header = read_header(self.storage) or {}
+            header[part] = wrap
+            self.storage.write(HEADER, [json.dumps(header, indent=1).encode() + b"\n"])
+            self.storage.flush()
 
     # -- add --------------------------------------------------------------------------------------------------------
     def load_names(self) -> set[str]:

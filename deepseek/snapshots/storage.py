@@ -157,12 +157,7 @@ class FolderStorage(Storage):
             os.close(descriptor)
             if not isinstance(failure, BlockingIOError):
                 raise build_write_error(failure) from failure
-            raise SnapshotError(
-                "snapshot_busy",
-                "Another process writes to this repository.",
-                field="repository",
-                hint=N_("Wait until it has ended, and try again."),
-            ) from None
+            raise build_busy_error() from None
         try:
             yield
         finally:
@@ -193,6 +188,15 @@ def sync_path(path: Path) -> None:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
+
+
+def build_busy_error() -> SnapshotError:
+    return SnapshotError(
+        "snapshot_busy",
+        "Another process writes to this repository.",
+        field="repository",
+        hint=N_("Wait until it has ended, and try again."),
+    )
 
 
 def build_read_error(failure: OSError) -> SnapshotError:

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
-from deepseek.messages import N_, Message
-from deepseek.snapshots.errors import SnapshotError
 from deepseek.snapshots.storage import READ_BYTES, Storage, validate_name
-
-log = logging.getLogger(__name__)
+from workers.snapshots.s3_errors import translate_errors
+from workers.snapshots.s3_lease import S3Lease
 
 PART = 16 << 20
 ATTEMPTS = 5
-
-
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """A store that is away or lets nobody in is SnapshotError; a missing object stays FileNotFoundError."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (BotoCoreError, OSError, TimeoutError) as error:
-        log.warning("the store of snapshots: %r, because of %r", error, error.__cause__ or error.__context__)
-        is_denied = isinstance(error, PermissionError | NoCredentialsError)
-        raise SnapshotError(
-            "snapshot_storage_unavailable",
-            Message("The store of the snapshots refuses the keys.")
-            if is_denied
-            else Message("The store of the snapshots does not answer."),
-            field="repository",
-            hint=N_("The operator must check SNAPSHOT_DESTINATIONS and the SNAPSHOT_S3_* settings."),
-        ) from error
 
 
 class S3Storage(Storage):
@@ -47,6 +24,7 @@ class S3Storage(Storage):
         self, root: str, *, endpoint: str = "", access_key: str = "", secret_key: str = "", attempts: int = ATTEMPTS
     ) -> None:
         self.root = root.rstrip("/")
+        self.lease: S3Lease | None = None  # while this process holds it
         self.fs = S3FileSystem(
             key=access_key or None,
             secret=secret_key or None,
@@ -72,6 +50,7 @@ class S3Storage(Storage):
                 yield chunk
 
     def write(self, name: str, chunks: Iterable[bytes]) -> int:
+        self.confirm_lease()
         with translate_errors():
             file = self.fs.open(f"{self.root}/{validate_name(name)}", "wb", block_size=PART, autocommit=False)
         size = 0
@@ -84,6 +63,7 @@ class S3Storage(Storage):
                 file.closed = True  # or the finalizer would upload what is left in the buffer
                 file.discard()
             raise
+        self.confirm_lease()
         with translate_errors():
             file.close()
             file.commit()
@@ -98,8 +78,25 @@ class S3Storage(Storage):
                 yield key.removeprefix(f"{self.root}/"), int(about["size"])
 
     def delete(self, name: str) -> None:
+        self.confirm_lease()
         with translate_errors(), suppress(FileNotFoundError):
             self.fs.rm_file(f"{self.root}/{validate_name(name)}")
 
     def sweep(self) -> None:
         """Uploads that were never completed are the bucket's to expire: a rule of its lifecycle."""
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """By a lease in the store. It runs out when the process that holds it is gone."""
+        lease = S3Lease(self.fs, f"{self.root}/lock")
+        lease.acquire()
+        self.lease = lease
+        try:
+            yield
+        finally:
+            self.lease = None
+            lease.release()
+
+    def confirm_lease(self) -> None:
+        if self.lease is not None:
+            self.lease.confirm()
