@@ -6,7 +6,9 @@ store and as its broker, no hosts to send to. Nothing of the running plane is wi
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -27,6 +29,7 @@ from apps.core.actors import Actor
 from apps.core.errors import PlaneError, Unavailable
 from apps.site.snapshots.models import SnapshotOperation
 from apps.site.snapshots.services import record_drill
+from apps.site.snapshots.states import OperationKind, OperationState
 from deepseek.messages import N_
 from deepseek.snapshots.repository import Repository
 from workers.snapshots.plane_key import get_key_path
@@ -34,6 +37,8 @@ from workers.snapshots.process import end_with_parent
 from workers.snapshots.progress import Progress
 from workers.snapshots.repositories import find_address
 from workers.snapshots.workplace import open_folder
+
+log = logging.getLogger(__name__)
 
 PASSED_ON = (
     "PATH",
@@ -101,9 +106,9 @@ def open_database(number: int) -> Iterator[str]:
     if connection.vendor == "sqlite":
         yield ""
         return
-    name = f"restore_drill_{number}"
+    name = f"{build_scratch_prefix()}{number}"
     try:
-        run_statement(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        drop_database(name)  # of an attempt that was killed
         run_statement(f'CREATE DATABASE "{name}"')
     except DatabaseError as failure:
         raise Unavailable(
@@ -117,7 +122,41 @@ def open_database(number: int) -> Iterator[str]:
         yield urlsplit(settings.ENV.database)._replace(path=f"/{name}").geturl()
     finally:
         with suppress(DatabaseError):
-            run_statement(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            drop_database(name)
+
+
+def build_scratch_prefix() -> str:
+    """What the names of this plane's scratch databases begin with: a server may hold the databases of many planes."""
+    digest = hashlib.sha256(str(connection.settings_dict["NAME"]).encode()).hexdigest()
+    return f"restore_drill_{digest[:8]}_"
+
+
+def drop_abandoned_databases() -> list[str]:
+    """Drop the scratch databases of drills whose process was killed; their names. One that cannot be dropped is logged
+    and stays for the next time."""
+    if connection.vendor == "sqlite":
+        return []
+    prefix = build_scratch_prefix()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY datname", [prefix])
+        names = [str(name) for (name,) in cursor.fetchall()]
+    running = SnapshotOperation.objects.filter(kind=OperationKind.DRILL, state=OperationState.RUNNING)
+    in_use = {f"{prefix}{pk}" for pk in running.values_list("pk", flat=True)} if names else set()
+    dropped = []
+    for name in names:
+        if name in in_use:
+            continue
+        try:
+            drop_database(name)
+        except DatabaseError as failure:
+            log.warning("the scratch database %s of a restore drill: %s", name, failure)
+        else:
+            dropped.append(name)
+    return dropped
+
+
+def drop_database(name: str) -> None:
+    run_statement(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 def run_statement(statement: str) -> None:

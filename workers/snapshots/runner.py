@@ -21,7 +21,7 @@ from apps.site.snapshots.states import OperationKind
 from deepseek.job import EngineError
 from deepseek.snapshots.repository import Repository
 from workers.snapshots.creation import create_snapshot
-from workers.snapshots.drill import run_drill
+from workers.snapshots.drill import drop_abandoned_databases, run_drill
 from workers.snapshots.maintenance import remove_snapshot, verify_snapshot
 from workers.snapshots.progress import Progress
 from workers.snapshots.repositories import open_repository
@@ -40,6 +40,7 @@ def run_operations(actor: Actor) -> int:
     """Run operations until none is left; returns how many."""
     count = 0
     recover_operations(actor=actor)
+    drop_abandoned_databases()
     while run_operation(actor) is not None:
         count += 1
     return count
