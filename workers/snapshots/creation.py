@@ -6,6 +6,7 @@ import json
 import os
 import time
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,10 +28,12 @@ from apps.site.snapshots.models import SnapshotOperation
 from apps.site.snapshots.services import record_stored, trim_snapshots
 from apps.site.snapshots.sources import RECORDS
 from apps.site.snapshots.states import SnapshotState
+from apps.site.transfer.identity import get_identity
 from deepseek.messages import N_
-from deepseek.snapshots.errors import DAMAGED, SnapshotError
+from deepseek.snapshots.errors import SnapshotError
 from deepseek.snapshots.repository import Entry, Repository, SnapshotIndex
 from workers.snapshots.progress import Progress
+from workers.snapshots.survey import RepositorySurvey, adopt_strangers, survey_repository
 from workers.snapshots.workplace import open_folder
 
 
@@ -45,14 +48,14 @@ def create_snapshot(
     with repository.storage.lock(), open_workplace() as folder:
         repository.storage.sweep()
         token = f"{operation.pk} {operation.created_at.isoformat()}"
-        former = read_former_digests(repository, token)
+        former = remove_own_attempt(repository, token)
         manifest, index, total_bytes = write_objects(repository, folder, progress)
         entry = repository.add_index(index)
-        digests = set(repository.iter_needed(entry, index)) - former
+        digests = set(repository.iter_needed(entry, index)) - former.digests
         verify_written(repository, digests, progress)
         about = {"made_at": manifest.made_at, "artifacts": manifest.artifacts, "total_bytes": total_bytes}
         progress.confirm()
-        repository.commit(snapshot_id, entry, {**about, "operation": token})
+        repository.commit(snapshot_id, entry, {**about, "operation": token, "plane": get_identity().id})
     record_stored(
         actor=actor,
         snapshot=operation.snapshot,
@@ -66,32 +69,26 @@ def create_snapshot(
     )
     for digest in manifest.missing:
         report_damage(actor=actor, digest=digest, reason="A snapshot found other bytes in its place, or none.")
+    adopt_strangers(actor, repository, operation.destination, former)
     trim_snapshots(actor=actor, destination=operation.destination, keep=settings.ENV.snapshot_keep)
     return {"missing": len(manifest.missing), "verified_objects": len(digests)}
+
+
+def remove_own_attempt(repository: Repository, token: str) -> RepositorySurvey:
+    """What lies in the repository, of which what earlier snapshots name was read back when it came.
+
+    A snapshot of this very operation is of an attempt that died before the plane knew of it, and is removed.
+    """
+    survey = survey_repository(repository)
+    own = [record for record in survey.records if record.about.get("operation") == token]
+    for record in own:
+        repository.remove_snapshot(record.snapshot_id)
+    return replace(survey, records=tuple(record for record in survey.records if record not in own))
 
 
 def open_workplace() -> AbstractContextManager[Path]:
     """A private folder for the dump and for copies of keys."""
     return open_folder(Path(settings.PLANE_HOME) / "snapshot", "work-")
-
-
-def read_former_digests(repository: Repository, token: str) -> set[str]:
-    """What earlier snapshots name: it was read back when it came. A damaged one counts for nothing.
-
-    A snapshot of this very operation is of an attempt that died before the plane knew of it, and is removed.
-    """
-    digests: set[str] = set()
-    for snapshot_id in repository.list_snapshot_ids():
-        try:
-            record = repository.read_snapshot(snapshot_id)
-            digests.update(repository.iter_digests(record))
-        except SnapshotError as failure:
-            if failure.code != DAMAGED:
-                raise
-            continue
-        if record.about.get("operation") == token:
-            repository.remove_snapshot(snapshot_id)
-    return digests
 
 
 def write_objects(repository: Repository, folder: Path, progress: Progress) -> tuple[Manifest, SnapshotIndex, int]:

@@ -6,11 +6,12 @@ from typing import Any
 
 from apps.core.actors import Actor
 from apps.site.snapshots.models import SnapshotOperation
-from apps.site.snapshots.services import record_removal, record_verification
+from apps.site.snapshots.services import UNREADABLE, record_removal, record_verification
 from deepseek.messages import N_
 from deepseek.snapshots.errors import SnapshotError
 from deepseek.snapshots.repository import Repository
 from workers.snapshots.progress import Progress
+from workers.snapshots.survey import adopt_strangers, survey_repository
 
 
 def verify_snapshot(
@@ -25,7 +26,7 @@ def verify_snapshot(
     except SnapshotError as failure:
         if failure.code not in ("snapshot_damaged", "snapshot_unknown"):
             raise
-        record_verification(actor=actor, snapshot=snapshot, damaged=["index"])
+        record_verification(actor=actor, snapshot=snapshot, damaged=[UNREADABLE])
         raise
     names = [repository.keys.build_name(digest) for digest in damaged]
     record_verification(actor=actor, snapshot=snapshot, damaged=names)
@@ -56,6 +57,7 @@ def remove_snapshot(
             objects, size = repository.collect(lambda _done, _total: progress.check())
         except SnapshotError:  # another snapshot cannot be read: this one is gone all the same
             record_removal(actor=actor, snapshot=operation.snapshot, objects=0, size=0)
+            adopt_strangers(actor, repository, operation.destination, survey_repository(repository))
             raise
     record_removal(actor=actor, snapshot=operation.snapshot, objects=objects, size=size)
     return {"objects": objects, "bytes": size}

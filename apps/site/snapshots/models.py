@@ -122,7 +122,18 @@ class SnapshotOperation(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["destination"], condition=models.Q(state="running"), name="snapshot_operation_alone"
-            )
+            ),
+            # Of two requests at once the second is refused, though neither sees the row of the other.
+            models.UniqueConstraint(
+                fields=["destination", "kind"],
+                condition=models.Q(state__in=("queued", "running"), kind__in=("create", "drill")),
+                name="snapshot_operation_kind_once",
+            ),
+            models.UniqueConstraint(
+                fields=["snapshot", "kind"],
+                condition=models.Q(state__in=("queued", "running")),
+                name="snapshot_operation_once",
+            ),
         ]
         indexes = [
             models.Index(

@@ -1,4 +1,4 @@
-"""Snapshots and restore drills as what a schedule of the plane submits."""
+"""Snapshots, their verification and restore drills as what a schedule of the plane submits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from apps.core.errors import Invalid, NotFound
 from apps.platform.calendars.targets import Body, ScheduleTarget, TargetScope
 from apps.site.snapshots.destinations import choose_destination
 from apps.site.snapshots.models import Snapshot, SnapshotOperation
-from apps.site.snapshots.services import request_drill, request_snapshot
+from apps.site.snapshots.services import request_drill, request_snapshot, request_verification
 from apps.site.snapshots.states import OPEN_STATES, OperationKind
-
-SNAPSHOT, DRILL = "snapshot", "restore_drill"
 
 
 def parse_destination(body: Body) -> str:
@@ -34,6 +32,14 @@ def validate_snapshot(actor: Actor, project: None, body: Body) -> None:
 
 def submit_snapshot(actor: Actor, project: None, body: Body, key: str) -> int:
     return request_snapshot(actor=actor, destination=parse_destination(body)).snapshot_id
+
+
+def submit_verification(actor: Actor, project: None, body: Body, key: str) -> int:
+    return request_verification(actor=actor, destination=parse_destination(body)).snapshot_id
+
+
+def is_verification_active(pk: int) -> bool:
+    return is_operation_open(pk, OperationKind.VERIFY)
 
 
 def is_snapshot_active(pk: int) -> bool:
@@ -98,3 +104,17 @@ DRILL_TARGET = ScheduleTarget(
     url_name="snapshots:detail",
     scope=TargetScope.PLANE,
 )
+VERIFICATION_TARGET = ScheduleTarget(
+    label=_("Verification of the newest snapshot"),
+    action="snapshot.verify",
+    validate=validate_snapshot,
+    submit=submit_verification,
+    is_active=is_verification_active,
+    cancel=leave_snapshot,
+    copy_request=copy_snapshot_request,
+    url_name="snapshots:detail",
+    scope=TargetScope.PLANE,
+    example={"destination": ""},
+)
+TARGETS = {"snapshot": SNAPSHOT_TARGET, "snapshot_verify": VERIFICATION_TARGET, "restore_drill": DRILL_TARGET}
+"""By the word of a schedule's `target`."""

@@ -1,4 +1,4 @@
-"""manage.py snapshot prepare|create|list|verify|restore|remove|drill|work: snapshots of the plane in a repository."""
+"""manage.py snapshot prepare|create|list|verify|restore|remove|drill|work|replace-recovery-key: snapshots."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from apps.site.snapshots.states import OPEN_STATES, OperationState
 from controlplane.startup_checks import CannotStart, make_folders, ready_database
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.snapshots.errors import SnapshotError
+from deepseek.snapshots.errors import DAMAGED, SnapshotError
 from deepseek.snapshots.keys import generate_recovery_key, parse_recovery_key
 from deepseek.snapshots.repository import Repository, SnapshotRecord
 from deepseek.snapshots.storage import FolderStorage, build_read_error
@@ -53,6 +53,9 @@ class Command(OperatorCommand):
         prepare = words.add_parser("prepare", help="make a repository, and print its recovery key once")
         prepare.add_argument("--destination", default="")
         prepare.add_argument("--recovery-key-file", type=Path, help="let this plane into a repository that is there")
+        rekey = words.add_parser("replace-recovery-key", help="print a new recovery key once, and void the former")
+        rekey.add_argument("--destination", default="")
+        rekey.add_argument("--recovery-key-file", type=Path, help="the former; without it this plane's own key is used")
         create = words.add_parser("create", help="create a snapshot, and wait for it")
         create.add_argument("--destination", default="")
         listing = words.add_parser("list", help="list the snapshots of a repository")
@@ -79,7 +82,7 @@ class Command(OperatorCommand):
 
     def handle(self, *, word: str, **options: Any) -> None:
         try:
-            getattr(self, f"run_{word}")(**options)
+            getattr(self, f"run_{word.replace('-', '_')}")(**options)
         except EngineError as error:
             self.stderr.write(f"{error.message} {error.hint or ''} [{error.code}]".replace("  ", " "))
             sys.exit(error.exit_code)
@@ -98,13 +101,22 @@ class Command(OperatorCommand):
             require_empty(storage)
         text, public = generate_recovery_key()
         repository = Repository.create(storage, plane_key=ensure_plane_key(), recovery_public=public)
-        self.stdout.write(
-            f"Prepared the repository of {name}. Its recovery key, which is shown only now:\n\n  {text}\n"
-        )
+        self.print_recovery_key(f"Prepared the repository of {name}.", text)
+        self.record("snapshot.prepare", name, repository)  # after the key: a database that is away must not cost it
+
+    def run_replace_recovery_key(self, *, destination: str, recovery_key_file: Path | None, **_options: Any) -> None:
+        name = choose_destination(destination)
+        repository = self.open_source(name, recovery_key_file)
+        text, public = generate_recovery_key()
+        repository.replace_recovery_key(public)
+        self.print_recovery_key(f"The former recovery key of {name} opens it no more.", text)
+        self.record("snapshot.replace_recovery_key", name, repository)
+
+    def print_recovery_key(self, sentence: str, text: str) -> None:
+        self.stdout.write(f"{sentence} Its recovery key, which is shown only now:\n\n  {text}\n")
         self.stdout.write("Write it down and keep it away from this plane: without it and without keys/snapshot.key")
         self.stdout.write("of this home, no snapshot can be opened.")
         self.stdout.flush()
-        self.record("snapshot.prepare", name, repository)  # after the key: a database that is away must not cost it
 
     def record(self, action: str, name: str, repository: Repository) -> None:
         record(
@@ -176,7 +188,7 @@ class Command(OperatorCommand):
 
     def run_list(self, *, source: str, recovery_key_file: Path | None, json: bool, **_options: Any) -> None:
         repository = self.open_source(source, recovery_key_file)
-        rows = [describe(record, known) for record, known in list_records(repository)]
+        rows = list_rows(repository)
         if json:
             self.stdout.write(dump(rows))
             return
@@ -184,6 +196,15 @@ class Command(OperatorCommand):
             self.stdout.write("  ".join(str(value) for value in row.values()))
         if not rows:
             self.stdout.write("No snapshots yet: `plane snapshot create` makes one.")
+
+    def find_newest(self, repository: Repository) -> SnapshotRecord:
+        """The newest snapshot that can be read; those that cannot are named."""
+        records, unreadable = read_roots(repository)
+        for name in unreadable:
+            self.stderr.write(f"The snapshot {name} cannot be read, and is passed over.")
+        if not records:
+            raise PlaneError("The repository holds no snapshot.", code="snapshot_missing", field="snapshot")
+        return max(records, key=lambda each: str(each.about.get("made_at", each.created_at)))
 
     def run_restore(
         self,
@@ -197,7 +218,7 @@ class Command(OperatorCommand):
         **_options: Any,
     ) -> None:
         repository = self.open_source(source, recovery_key_file, plane_key_file)
-        chosen = repository.read_snapshot(snapshot) if snapshot else find_newest(repository)
+        chosen = repository.read_snapshot(snapshot) if snapshot else self.find_newest(repository)
         try:
             with open_workplace() as folder:
                 restored = restore(
@@ -293,7 +314,17 @@ def adopt(name: str) -> Snapshot | None:
     for destination in list_destinations():
         repository = open_repository(destination)
         if name in repository.list_snapshot_ids():
-            about = repository.read_snapshot(name).about
+            try:
+                about = repository.read_snapshot(name).about
+            except SnapshotError as failure:
+                if failure.code != DAMAGED:
+                    raise
+                return services.adopt_unreadable(
+                    actor=build_plane_actor(PlaneRole.OPERATOR),
+                    destination=destination,
+                    name=name,
+                    repository_id=repository.repository_id,
+                )
             return services.adopt_snapshot(
                 actor=build_plane_actor(PlaneRole.OPERATOR),
                 destination=destination,
@@ -306,33 +337,42 @@ def adopt(name: str) -> Snapshot | None:
     return None
 
 
-def list_records(repository: Repository) -> list[tuple[SnapshotRecord, Snapshot | None]]:
-    """The snapshots of the repository, oldest first, each with the row of this plane if it has one."""
-    rows: dict[str, Snapshot] = {}
+def list_rows(repository: Repository) -> list[dict[str, Any]]:
+    """The snapshots of the repository, oldest first, each with what this plane knows of it; those that cannot be read
+    come last."""
+    known: dict[str, Snapshot] = {}
     if not get_database().is_empty():  # before a restore there are no tables
-        rows = {row.name: row for row in queries.list_snapshots(build_plane_actor(PlaneRole.OPERATOR))}
-    records = [repository.read_snapshot(snapshot_id) for snapshot_id in repository.list_snapshot_ids()]
-    return [(each, rows.get(each.snapshot_id)) for each in sorted(records, key=lambda each: each.created_at)]
+        known = {row.name: row for row in queries.list_snapshots(build_plane_actor(PlaneRole.OPERATOR))}
+    records, unreadable = read_roots(repository)
+    readable = sorted(records, key=lambda each: each.created_at)
+    rows = [describe(record.snapshot_id, record.about, known.get(record.snapshot_id)) for record in readable]
+    return [*rows, *({**describe(name, {}, known.get(name)), "state": "unreadable"} for name in unreadable)]
 
 
-def describe(record: SnapshotRecord, row: Snapshot | None) -> dict[str, Any]:
+def read_roots(repository: Repository) -> tuple[list[SnapshotRecord], list[str]]:
+    """The snapshots of the repository, and the names of those whose root is damaged."""
+    records, unreadable = [], []
+    for name in repository.list_snapshot_ids():
+        try:
+            records.append(repository.read_snapshot(name))
+        except SnapshotError as failure:
+            if failure.code != DAMAGED:
+                raise
+            unreadable.append(name)
+    return records, unreadable
+
+
+def describe(name: str, about: dict[str, Any], row: Snapshot | None) -> dict[str, Any]:
     drilled = getattr(row, "drilled_at", None)
     return {
         "number": row.pk if row else "-",
-        "name": record.snapshot_id,
-        "made_at": record.about.get("made_at", ""),
-        "artifacts": record.about.get("artifacts", 0),
-        "bytes": record.about.get("total_bytes", 0),
+        "name": name,
+        "made_at": about.get("made_at", ""),
+        "artifacts": about.get("artifacts", 0),
+        "bytes": about.get("total_bytes", 0),
         "state": row.state if row else "of another database",
         "drill": f"{row.drill_state} {drilled:%Y-%m-%d}" if row and drilled else "never tried",  # type: ignore[attr-defined]
     }
-
-
-def find_newest(repository: Repository) -> SnapshotRecord:
-    records = [repository.read_snapshot(snapshot_id) for snapshot_id in repository.list_snapshot_ids()]
-    if not records:
-        raise PlaneError("The repository holds no snapshot.", code="snapshot_missing", field="snapshot")
-    return max(records, key=lambda each: str(each.about.get("made_at", each.created_at)))
 
 
 def dump(document: Any) -> str:

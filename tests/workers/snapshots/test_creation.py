@@ -11,7 +11,7 @@ from deepseek.snapshots.repository import SnapshotIndex
 from tests.apps.site.snapshots.conftest import DISPATCHER, actor, destinations, store_snapshot  # noqa: F401
 from tests.deepseek.snapshots.conftest import place, take  # noqa: F401
 from workers.snapshots import creation, smoke
-from workers.snapshots.creation import create_snapshot, hide_passwords, read_former_digests
+from workers.snapshots.creation import create_snapshot, hide_passwords, remove_own_attempt
 from workers.snapshots.progress import Progress
 
 FORMER, ORPHAN = "1" * 32, "2" * 32
@@ -23,10 +23,11 @@ def test_snapshot_of_an_attempt_that_died_is_removed_and_its_bytes_count(place):
     entry = repository.add_index(SnapshotIndex({}, repository.add_file([b"later rows"])))
     repository.commit(ORPHAN, entry, {"operation": "7 2026-11-01"})
     (place.root / "snapshots" / ("3" * 32)).write_bytes(b"damaged")
-    digests = read_former_digests(repository, "7 2026-11-01")
+    survey = remove_own_attempt(repository, "7 2026-11-01")
     assert sorted(repository.list_snapshot_ids()) == [FORMER, "3" * 32]
-    assert digests >= set(entry.blocks)
-    assert read_former_digests(repository, "8 2026-11-01") < digests
+    assert ([record.snapshot_id for record in survey.records], survey.unreadable) == ([FORMER], ("3" * 32,))
+    assert survey.digests >= set(entry.blocks)
+    assert remove_own_attempt(repository, "8 2026-11-01").digests < survey.digests
     assert repository.list_snapshot_ids()[0] == FORMER
 
 

@@ -16,7 +16,9 @@ from apps.site.snapshots.services.requests import (
     request_verification,
 )
 from apps.site.snapshots.services.results import (
+    UNREADABLE,
     adopt_snapshot,
+    adopt_unreadable,
     record_drill,
     record_removal,
     record_stored,
@@ -25,8 +27,10 @@ from apps.site.snapshots.services.results import (
 )
 
 __all__ = [
+    "UNREADABLE",
     "LostOperation",
     "adopt_snapshot",
+    "adopt_unreadable",
     "claim_operation",
     "fail_restored_operations",
     "finish_operation",

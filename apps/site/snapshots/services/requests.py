@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from apps.core import policy
 from apps.core.actors import Actor
@@ -10,7 +14,7 @@ from apps.core.errors import Conflict
 from apps.platform.audit import services as audit
 from apps.site.snapshots.destinations import choose_destination
 from apps.site.snapshots.models import Snapshot, SnapshotOperation
-from apps.site.snapshots.states import OPEN_STATES, OperationKind, SnapshotState
+from apps.site.snapshots.states import OPEN_STATES, OperationKind, OperationState, SnapshotState
 from deepseek.messages import N_
 
 READABLE = (SnapshotState.STORED, SnapshotState.DAMAGED)
@@ -21,19 +25,20 @@ def request_snapshot(*, actor: Actor, destination: str = "") -> SnapshotOperatio
     unknown one."""
     policy.require(actor, "snapshot.create")
     name = choose_destination(destination)
-    with transaction.atomic():
-        open_one = get_open_operation(OperationKind.CREATE, destination=name)
-        if open_one is not None:
-            raise build_open_error(open_one)
+    with refuse_second(OperationKind.CREATE, destination=name), transaction.atomic():
         snapshot = Snapshot.objects.create(destination=name, requested_by=actor.label[:200])
         operation = queue(actor, snapshot, OperationKind.CREATE)
         audit.record(actor=actor, action="snapshot.create", obj=snapshot, after={"destination": name})
     return operation
 
 
-def request_verification(*, actor: Actor, snapshot: Snapshot) -> SnapshotOperation:
-    """Queue a verification: every object of the snapshot is read back. Raises Conflict."""
+def request_verification(*, actor: Actor, snapshot: Snapshot | None = None, destination: str = "") -> SnapshotOperation:
+    """Queue a verification: every object of the snapshot is read back. Without one it is the newest of the destination.
+    Raises Conflict, or Invalid for an unknown destination."""
     policy.require(actor, "snapshot.verify")
+    if snapshot is None:
+        name = choose_destination(destination)
+        snapshot = choose_newest(Snapshot.objects.filter(destination=name, state__in=READABLE))
     return request_operation(actor, snapshot, OperationKind.VERIFY, "snapshot.verify")
 
 
@@ -41,14 +46,7 @@ def request_drill(*, actor: Actor, snapshot: Snapshot | None = None) -> Snapshot
     """Queue a restore drill of this snapshot, or of the newest one. Raises Conflict."""
     policy.require(actor, "plane.restore_drill")
     if snapshot is None:
-        snapshot = Snapshot.objects.filter(state=SnapshotState.STORED).order_by("-made_at").first()
-    if snapshot is None:
-        raise Conflict(
-            "There is no snapshot that a drill could restore.",
-            code="snapshot_missing",
-            field="snapshot",
-            hint=N_("Create one first."),
-        )
+        snapshot = choose_newest(Snapshot.objects.filter(state=SnapshotState.STORED))
     return request_operation(actor, snapshot, OperationKind.DRILL, "snapshot.drill")
 
 
@@ -61,13 +59,11 @@ def request_removal(*, actor: Actor, snapshot: Snapshot, reason: str = "") -> Sn
 def request_operation(
     actor: Actor, snapshot: Snapshot, kind: OperationKind, action: str, reason: str = ""
 ) -> SnapshotOperation:
-    with transaction.atomic():
+    scope = {"destination": snapshot.destination} if kind == OperationKind.DRILL else {"snapshot": snapshot.pk}
+    with refuse_second(kind, **scope), transaction.atomic():
         snapshot = Snapshot.objects.select_for_update().get(pk=snapshot.pk)
         if snapshot.state not in READABLE:
             raise build_unreadable_error(snapshot)
-        open_one = get_open_operation(kind, snapshot=snapshot)
-        if open_one is not None:
-            raise build_open_error(open_one)
         operation = queue(actor, snapshot, kind)
         audit.record(actor=actor, action=action, obj=snapshot, reason=reason, after={"operation": operation.pk})
     return operation
@@ -85,15 +81,37 @@ def build_unreadable_error(snapshot: Snapshot) -> Conflict:
     )
 
 
-def get_open_operation(kind: OperationKind, **fields: object) -> SnapshotOperation | None:
-    return SnapshotOperation.objects.filter(kind=kind, state__in=OPEN_STATES, **fields).first()
+def choose_newest(snapshots: QuerySet[Snapshot]) -> Snapshot:
+    """The one with the newest data. Raises Conflict where there is none."""
+    snapshot = snapshots.exclude(made_at=None).order_by("-made_at", "-pk").first()
+    if snapshot is None:
+        raise Conflict(
+            "There is no snapshot that could be read.",
+            code="snapshot_missing",
+            field="snapshot",
+            hint=N_("Create one first."),
+        )
+    return snapshot
 
 
-def build_open_error(operation: SnapshotOperation) -> Conflict:
+@contextmanager
+def refuse_second(kind: OperationKind, **scope: object) -> Iterator[None]:
+    """Conflict where an operation of the kind is open in the scope, also one that another request queues just now."""
+    rows = SnapshotOperation.objects.filter(kind=kind, state__in=OPEN_STATES, **scope)
+    if (open_one := rows.first()) is not None:
+        raise build_open_error(open_one.pk, open_one.state)
+    try:
+        yield
+    except IntegrityError:
+        other = rows.first()
+        raise build_open_error(other.pk if other else 0, other.state if other else OperationState.QUEUED) from None
+
+
+def build_open_error(number: int, state: str) -> Conflict:
     return Conflict(
         "Operation {number} of the same kind is {state} already.",
-        number=operation.pk,
-        state=operation.state,
+        number=number,
+        state=state,
         code="snapshot_operation_open",
         field="snapshot",
         hint=N_("Wait until it has ended."),

@@ -16,9 +16,11 @@ from apps.platform.audit.models import Result
 from apps.platform.audit.services import change_state, record
 from apps.site.snapshots.layout import Manifest
 from apps.site.snapshots.models import Snapshot, SnapshotOperation
+from apps.site.snapshots.notices import notify_damaged, settle_damaged
 from apps.site.snapshots.services.requests import request_removal
 from apps.site.snapshots.states import OperationKind, OperationState, SnapshotState
 
+UNREADABLE = "index"  # stands for the name of an object where the root or the index of a snapshot is damaged
 MAX_DAMAGED = MAX_MISSING = 100  # names that a row keeps; a manifest has all that are missing
 DRILL_PASSED, DRILL_FAILED = "plane.restore_drill", "plane.restore_drill_failed"
 """Actions of the audit trail. The doctor reads the last time of the first one."""
@@ -77,6 +79,24 @@ def adopt_snapshot(
     return snapshot
 
 
+def adopt_unreadable(*, actor: Actor, destination: str, name: str, repository_id: str) -> Snapshot:
+    """A row for what lies in the repository as a snapshot and cannot be read: it keeps everything there from being
+    removed, until somebody removes it."""
+    policy.require(actor, "snapshot.create")
+    with transaction.atomic():
+        snapshot = Snapshot.objects.create(
+            destination=destination,
+            name=name,
+            repository_id=repository_id,
+            state=SnapshotState.DAMAGED,
+            requested_by=actor.label[:200],
+            damaged=[UNREADABLE],
+        )
+        record(actor=actor, action="snapshot.adopt", obj=snapshot, after={"name": name, "damaged": UNREADABLE})
+        notify_damaged(snapshot)
+    return snapshot
+
+
 def record_verification(*, actor: Actor, snapshot: Snapshot, damaged: Sequence[str]) -> None:
     """Every object was read back; `damaged` are the names of those that are not whole."""
     policy.require(actor, "snapshot.run")
@@ -88,6 +108,7 @@ def record_verification(*, actor: Actor, snapshot: Snapshot, damaged: Sequence[s
         snapshot.refresh_from_db()
         if snapshot.state != state:
             change_state(snapshot, state, actor=actor, action="snapshot.verified", **fields)
+            (notify_damaged if damaged else settle_damaged)(snapshot)
             return
         Snapshot.objects.filter(pk=snapshot.pk, state=state).update(**fields)
         record(actor=actor, action="snapshot.verified", obj=snapshot, after={"damaged": len(damaged)})
@@ -97,10 +118,13 @@ def record_removal(*, actor: Actor, snapshot: Snapshot, objects: int, size: int)
     """The snapshot is gone from the repository, with `objects` that only it needed."""
     policy.require(actor, "snapshot.run")
     snapshot.refresh_from_db()
-    if snapshot.state != SnapshotState.REMOVED:
+    if snapshot.state == SnapshotState.REMOVED:
+        return
+    with transaction.atomic():
         change_state(
             snapshot, SnapshotState.REMOVED, actor=actor, reason=f"{objects} objects, {size} bytes went with it"
         )
+        settle_damaged(snapshot)
 
 
 def record_drill(*, actor: Actor, snapshot: Snapshot, passed: bool, figures: Mapping[str, Any]) -> None:
@@ -120,6 +144,7 @@ def trim_snapshots(*, actor: Actor, destination: str, keep: int) -> list[Snapsho
     policy.require(actor, "snapshot.remove")
     stored = list(
         Snapshot.objects.filter(destination=destination, state__in=(SnapshotState.STORED, SnapshotState.DAMAGED))
+        .exclude(made_at=None)  # of unknown age: a person decides
         .order_by("-made_at", "-pk")
         .values_list("pk", flat=True)
     )

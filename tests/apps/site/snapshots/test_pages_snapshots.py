@@ -83,19 +83,24 @@ def test_rest_reads_with_a_token_and_writes_in_a_session(api, make_token, web, a
 
 
 def test_schedules_submit_snapshots_and_drills(actor, web, sysadmin):
-    snapshots, drills = SCHEDULE_TARGETS["snapshot"], SCHEDULE_TARGETS["restore_drill"]
+    snapshots, drills, verifications = (
+        SCHEDULE_TARGETS[key] for key in ("snapshot", "restore_drill", "snapshot_verify")
+    )
     snapshots.validate(actor, None, {"destination": "vault"})
     for target, body in (snapshots, {"place": 1}), (snapshots, {"destination": 1}), (drills, {"snapshot": 1}):
         with pytest.raises(Invalid):
             target.validate(actor, None, body)
-    with pytest.raises(Conflict):
-        drills.submit(actor, None, {}, "key")
+    for target in drills, verifications:
+        with pytest.raises(Conflict):
+            target.submit(actor, None, {}, "key")
     pk = snapshots.submit(actor, None, {"destination": "vault"}, "key")
     assert snapshots.is_active(pk)
     stored = store_snapshot(actor)
     assert drills.submit(actor, None, {}, "key") == stored.pk
     assert (snapshots.is_active(stored.pk), drills.is_active(stored.pk)) == (False, True)
     assert snapshots.copy_request(actor, None, pk) == {"destination": "vault"}
+    assert verifications.submit(actor, None, {}, "key") == stored.pk
+    assert (verifications.is_active(stored.pk), verifications.is_active(pk)) == (True, False)
     form = {"name": "weekly", "target": "snapshot", "cron": "0 2 * * 0", "timezone": "UTC", "request": "{}"}
     answer = web(sysadmin).post("/schedules/new", {**form, "overlap": "skip", "catch_up": "last"})
     assert answer.status_code == 302, answer.content.decode()

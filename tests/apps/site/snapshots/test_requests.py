@@ -6,12 +6,16 @@ import sqlite3
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from apps.core.errors import Conflict, Invalid, PlaneError, Refused, StaleState
 from apps.platform.audit.models import AuditRecord
+from apps.platform.notices.models import Notice
 from apps.site.snapshots import queries, services
 from apps.site.snapshots.models import Snapshot, SnapshotOperation
+from apps.site.snapshots.services.requests import queue, refuse_second
+from apps.site.snapshots.states import OperationKind
 from tests.apps.site.snapshots.conftest import DISPATCHER, store_snapshot
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +39,29 @@ def test_second_one_meanwhile_is_a_conflict(actor):
     with pytest.raises(Conflict) as caught:
         services.request_snapshot(actor=actor)
     assert caught.value.code == "snapshot_operation_open"
+
+
+def test_two_requests_at_the_same_moment_queue_one(actor):
+    """Neither sees the row of the other before it is written: the database refuses the second."""
+    snapshot = store_snapshot(actor)
+    cells = {
+        OperationKind.CREATE: {"destination": "main"},
+        OperationKind.DRILL: {"destination": "main"},
+        OperationKind.VERIFY: {"snapshot": snapshot.pk},
+        OperationKind.REMOVE: {"snapshot": snapshot.pk},
+    }
+
+    def queue_twice(kind, scope):
+        with refuse_second(kind, **scope):
+            queue(actor, snapshot, kind)
+            with transaction.atomic():
+                queue(actor, snapshot, kind)
+
+    for kind, scope in cells.items():
+        with pytest.raises(Conflict) as caught:
+            queue_twice(kind, scope)
+        first = SnapshotOperation.objects.get(kind=kind, state="queued")
+        assert (caught.value.code, f"Operation {first.pk} " in str(caught.value)) == ("snapshot_operation_open", True)
 
 
 def test_unknown_destination_names_those_there_are(actor, settings):
@@ -144,15 +171,20 @@ def test_failure_keeps_its_reason_and_no_stranger_text(actor):
     assert (operation.error["message"], operation.error["hint"]) == ("No room.", "Make some.")
 
 
-def test_verification_moves_the_state_and_back(actor):
+def test_verification_moves_the_state_and_back_and_administrators_are_notified(actor, sysadmin, secadmin):
     snapshot = store_snapshot(actor)
-    services.record_verification(actor=DISPATCHER, snapshot=snapshot, damaged=["ab"])
+    for _ in range(2):
+        services.record_verification(actor=DISPATCHER, snapshot=snapshot, damaged=["ab"])
     assert (snapshot.state, snapshot.damaged) == ("damaged", ["ab"])
+    notice = Notice.objects.get()
+    assert (notice.kind, notice.recipient, notice.path) == ("snapshot.damaged", sysadmin, f"/snapshots/{snapshot.pk}")
+    assert notice.read_at is None
     services.record_verification(actor=DISPATCHER, snapshot=snapshot, damaged=[])
+    assert Notice.objects.get().read_at is not None
     services.record_verification(actor=DISPATCHER, snapshot=snapshot, damaged=[])
     snapshot.refresh_from_db()
     assert (snapshot.state, snapshot.damaged) == ("stored", [])
-    assert list_actions().count("snapshot.verified") == 3
+    assert list_actions().count("snapshot.verified") == 4
 
 
 def test_retention_keeps_the_newest_and_the_last_that_was_tried(actor):
