@@ -377,6 +377,9 @@ class Env(BaseSettings):
     )
     session_idle_minutes: int = Field(30, ge=1, le=1440, description="A session unused for so long is ended.")
     session_hours: int = Field(12, ge=1, le=168, description="A session is ended after so long, used or not.")
+    emergency_hours: int = Field(
+        8, ge=1, le=24, description="Emergency access lasts so long at most; whoever asks for it says how long."
+    )
     lockout_failures: int = Field(
         5, ge=2, le=20, description="Wrong passwords before an account is locked at that address or device."
     )

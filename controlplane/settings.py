@@ -73,6 +73,7 @@ INSTALLED_APPS = [
     "apps.platform.accounts",
     "apps.platform.preferences",
     "apps.platform.notices",
+    "apps.platform.emergency",
     "apps.platform.artifacts",
     "apps.platform.holds",
     "apps.platform.approvals",

@@ -80,6 +80,7 @@ from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
 from apps.platform.calendars.models import Occurrence, Schedule
+from apps.platform.emergency.models import EmergencyGrant
 from apps.platform.holds.models import Hold
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.platform.jobs.states import JobState
@@ -210,6 +211,8 @@ def address(route: str, plane: Seeded) -> str:
         if "probes/" in route
         else plane.snapshot
         if "snapshots/" in route
+        else plane.emergency_grant
+        if "emergency" in route
         else plane.webhook
         if "webhooks/" in route
         else plane.release
@@ -359,6 +362,7 @@ class Seeded:
     plane_schedule: int = 0
     probe: int = 0
     snapshot: int = 0
+    emergency_grant: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
     node: str = "node-0"
@@ -708,6 +712,13 @@ def sweeps_of(plane: Seeded, project: Project, jobs: list[Job]) -> None:
         endpoint_of(plane, project, f"served-{job.pk}")
 
 
+def emergency_grants_of(plane: Seeded, numbers: range) -> None:
+    """Grants that have ended: one in force would lend its rights to a visitor of the walk."""
+    facts = {"user": User.objects.get(username="engineer"), "role": "system_admin", "reason": "a fault", "hours": 1}
+    grants = EmergencyGrant.objects.bulk_create(EmergencyGrant(state="ended", **facts) for _ in numbers)
+    plane.emergency_grant = plane.emergency_grant or grants[0].pk
+
+
 def snapshots_of(plane: Seeded, numbers: range) -> None:
     """Snapshots, each with a drill, and of the first one as many operations."""
     facts = {"destination": "main", "name": "a" * 32, "requested_by": "sysadmin", "made_at": timezone.now()}
@@ -1049,6 +1060,7 @@ def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, a
     probes = Probe.objects.bulk_create(Probe(requested_by="sysadmin") for _n in numbers)
     plane.probe = plane.probe or probes[0].pk
     snapshots_of(plane, numbers)
+    emergency_grants_of(plane, numbers)
     document = {"python": {"version": "3.11"}, "packages": {f"package-{n}": "1.0" for n in numbers}}
     NodeEnvironment.objects.bulk_create(
         NodeEnvironment(node=node, digest="d" * 64, document=document) for node in nodes

@@ -65,6 +65,8 @@ class Actor:
     run_id: str = ""  # not empty: a script's token, which reads and writes this run and nothing else
     device_id: int | None = None  # of a device: it reads and writes what is its own and nothing else
     node_id: int | None = None  # of a node: likewise
+    emergency_id: int | None = None  # of the emergency grant that is in force for this person
+    emergency_roles: frozenset[SystemRole] = frozenset()  # that it adds for a time; policy.NEVER_BY_EMERGENCY limits it
 
     @property
     def is_anonymous(self) -> bool:
@@ -83,12 +85,14 @@ class Actor:
 
     def as_record(self) -> dict[str, Any]:
         """What the audit body says of the actor."""
+        emergency = {} if self.emergency_id is None else {"emergency": self.emergency_id}
         return {
             "kind": self.kind,
             "label": self.label,
             "user": self.user_id,
             "service_account": self.service_account_id,
             "token": self.token_id,
+            **emergency,
         }
 
     @classmethod

@@ -287,6 +287,12 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project
     "plane.backup": frozenset({OPERATOR}),
     "plane.restore": frozenset({OPERATOR}),
+    "emergency.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR},  # members: of their projects
+    "emergency.request": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN},
+    "emergency.confirm": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # of another kind than who asked
+    "emergency.end": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # members: their own
+    "emergency.create_keys": frozenset({OPERATOR}),
+    "emergency.use_keys": frozenset({OPERATOR}),  # by a command, when nobody can log in
     "snapshot.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR, DISPATCHER}),
     "snapshot.create": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),
     "snapshot.verify": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),
@@ -320,6 +326,27 @@ DECISIONS: frozenset[str] = frozenset(
         "token.create_for_service_account",
         "user.set_system_role",
         "user.confirm_credentials",
+        "emergency.confirm",
+    }
+)
+
+# What roles of an emergency grant never do: lend rights further, decide whose credentials count, touch the trail.
+# The auditor's role is in no grant (apps.platform.emergency), so what only the auditor may do needs no line here.
+NEVER_BY_EMERGENCY: frozenset[str] = frozenset(
+    {
+        "user.set_system_role",
+        "user.confirm_credentials",
+        "emergency.request",
+        "emergency.confirm",
+        "service_account.create",
+        "token.create",
+        "token.create_for_service_account",
+        "audit.view",
+        "audit.verify",
+        "audit.export",
+        "audit.seal",
+        "hold.place",
+        "hold.release",
     }
 )
 
@@ -534,6 +561,9 @@ def get_effective_roles(actor: Actor, action: str, project_id: int | None) -> fr
     effective: set[Role] = set()
     if actor.system_role:
         effective.add(actor.system_role)
+    if actor.emergency_id is not None:
+        lends = action not in NEVER_BY_EMERGENCY
+        effective = effective | actor.emergency_roles if lends else effective - actor.emergency_roles
     if actor.plane_role:
         effective.add(actor.plane_role)
     if actor.node_id is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError
-from django.db.models import Subquery
+from django.db.models import Exists, Subquery
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -19,6 +20,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_visible_projects
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
 from apps.platform.audit.verification import ALARM_SECONDS
+from apps.platform.emergency.models import EmergencyGrant
 from apps.platform.nodes.models import Node
 from apps.site.isolation.presenters import STATES
 from apps.site.isolation.queries import get_proof
@@ -52,11 +54,13 @@ def build_frame(request: HttpRequest) -> dict[str, Any]:
     try:
         projects = get_visible_projects(request)
         waiting, unread = count_waiting(actor)
+        head = read_chain_head(actor)
         facts: dict[str, Any] = {
             "projects": projects,
             "rail_urls": build_rail_urls(request, actor, projects),
             "rail_hidden": list_hidden_sections(request, actor),
-            "lamps": build_lamps(actor, getattr(request, "node_states", None)),
+            "lamps": build_lamps(actor, head, getattr(request, "node_states", None)),
+            "emergencies": list_emergencies(actor) if head.has_emergency else (),
             "waits_for_me": waiting,
             "unread_notices": unread,
             "notices_url": reverse("inbox:list"),
@@ -114,10 +118,10 @@ def find_url(name: str, *args: Any) -> str:
         return ""
 
 
-def build_lamps(actor: Actor, node_states: list[str] | None) -> list[dict[str, str]]:
+def build_lamps(actor: Actor, head: ChainHeadFacts, node_states: list[str] | None) -> list[dict[str, str]]:
     """Isolated, the chain of the audit trail, and the nodes where the reader may see them."""
     may_act = is_allowed(actor, "isolation.view")
-    states = [build_probe_lamp(actor) if may_act else build_isolation_lamp(), build_chain_lamp(actor)]
+    states = [build_probe_lamp(actor) if may_act else build_isolation_lamp(), build_chain_lamp(actor, head)]
     if is_allowed(actor, "node.view"):
         states.append(build_nodes_lamp(actor, node_states))
     return states
@@ -150,13 +154,33 @@ def build_probe_lamp(actor: Actor) -> dict[str, str]:
     return {"state": STATES[proof.status], "label": label, "text": text, "url": reverse("isolation_nodes:overview")}
 
 
-def build_chain_lamp(actor: Actor) -> dict[str, str]:
-    """As last verified, never verified here: that walks the whole trail. A seal that is late is said first."""
+class ChainHeadFacts(NamedTuple):
+    """What every page shows of the trail, and whether an emergency grant is in force that the reader may see."""
+
+    seq: int = 0
+    result: str | None = None
+    unsealed_at: datetime | None = None
+    has_emergency: bool = False
+
+
+def read_chain_head(actor: Actor) -> ChainHeadFacts:
+    """One query: every page of everybody pays for it."""
     verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
     last = Subquery(verified.order_by("-id").values("result")[:1])
     oldest = Subquery(AuditRecord.objects.filter(seq__isnull=True).order_by("id").values("at")[:1])
-    head = ChainHead.objects.filter(pk=1).values_list("seq", last, oldest)
-    seq, result, unsealed_at = head.first() or (0, None, None)
+    emergency = Exists(EmergencyGrant.objects.visible_to(actor).in_force())
+    head = ChainHead.objects.filter(pk=1).values_list("seq", last, oldest, emergency)
+    return ChainHeadFacts(*(head.first() or ()))
+
+
+def list_emergencies(actor: Actor) -> list[EmergencyGrant]:
+    """The grants in force, for the banner of every page."""
+    return list(EmergencyGrant.objects.visible_to(actor).in_force().select_related("user", "project").order_by("pk"))
+
+
+def build_chain_lamp(actor: Actor, head: ChainHeadFacts) -> dict[str, str]:
+    """As last verified, never verified here: that walks the whole trail. A seal that is late is said first."""
+    seq, result, unsealed_at, _has_emergency = head
     record = _("record %(number)s") % {"number": f"{seq:,}"}
     may_read = actor.project_ids or is_allowed(actor, "audit.view")
     more = {"text": record, "url": reverse("audit:list") if may_read else ""}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -12,16 +13,17 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.core.actors import ANONYMOUS, Actor, PlaneRole, ProjectRole, SystemRole, build_plane_actor
+from apps.platform.accounts.emergency_rights import EmergencyRights, find_emergency_rights
 from apps.platform.accounts.models import ApiToken, Membership, ServiceAccount, User
 
 AUDIT_SCOPE = "audit:read"
 
 
 def build_actor_for_user(user: User, *, address: str = "", request_id: str = "") -> Actor:
-    """The actor of a person at a browser; one query. A disabled person is nobody."""
+    """The actor of a person at a browser; one query, two under an emergency grant. A disabled person is nobody."""
     if not user.is_active:
         return build_anonymous_actor(address=address, request_id=request_id)
-    return Actor(
+    actor = Actor(
         kind="user",
         label=user.username,
         user_id=user.pk,
@@ -29,6 +31,25 @@ def build_actor_for_user(user: User, *, address: str = "", request_id: str = "")
         project_roles=get_person_roles(user),
         address=address,
         request_id=request_id,
+    )
+    if user.emergency_until is None or user.emergency_until <= timezone.now():
+        return actor
+    rights = find_emergency_rights(user.pk)
+    return actor if rights is None else add_emergency_rights(actor, rights)
+
+
+def add_emergency_rights(actor: Actor, rights: EmergencyRights) -> Actor:
+    """The actor with what the grant lends. Where the person has no system role the lent one stands in its place, for
+    what an administrator may see."""
+    roles = dict(actor.project_roles)
+    for project_id, lent in rights.project_roles.items():
+        roles[project_id] = roles.get(project_id, frozenset()) | lent
+    return replace(
+        actor,
+        system_role=actor.system_role or rights.system_role,
+        project_roles=roles,
+        emergency_id=rights.grant_id,
+        emergency_roles=frozenset({rights.system_role} if rights.system_role else ()),
     )
 
 

@@ -80,6 +80,8 @@ class User(AbstractBaseUser):
     created_at = models.DateTimeField(auto_now_add=True)
     password_changed_at = models.DateTimeField(null=True)
     password_changed_from = models.CharField(max_length=45, blank=True)  # the address; "" from before it was kept
+    # Until when an emergency grant may be in force: only then is the grant looked up (emergency_rights.py).
+    emergency_until = models.DateTimeField(null=True)
     # How the pages are shown; empty: as the browser has it.
     time_zone = models.CharField(max_length=64, blank=True, validators=[known_zone])
     language = models.CharField(max_length=10, blank=True, validators=[known_language])

@@ -279,6 +279,12 @@ ON_THE_PLANE = """
     plane.backup                           --- --- --O  -
     plane.restore                          --- --- --O  -
     plane.restore_drill                    --- S-- -DO  -
+    emergency.view                         VEA SCU --O  -
+    emergency.request                      VEA SC- ---  -
+    emergency.confirm                      --- SCU ---  -
+    emergency.end                          VEA SCU ---  -
+    emergency.create_keys                  --- --- --O  -
+    emergency.use_keys                     --- --- --O  -
     snapshot.view                          --- SCU -DO  audit:read
     snapshot.create                        --- S-- -DO  -
     snapshot.verify                        --- S-- -DO  -

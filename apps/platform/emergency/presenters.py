@@ -1,0 +1,19 @@
+"""Emergency grants in words."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from apps.platform.emergency.models import EmergencyGrant
+from apps.platform.emergency.states import EXPIRED, GrantState
+
+STATES = {"requested": "queued", "active": "held", "ended": "cancelled", EXPIRED: "cancelled"}
+"""The state by whose colour and sign a status is drawn."""
+
+
+def describe_status(status: str) -> str:
+    return _("Expired") if status == EXPIRED else str(GrantState(status).label)
+
+
+def describe_scope(grant: EmergencyGrant) -> str:
+    return grant.project.slug if grant.project else _("Plane")
