@@ -239,6 +239,9 @@ class Env(BaseSettings):
     transfer_folder: Path | None = Field(
         None, description="Folder of bundles and their quarantine; empty: `transfer` in PLANE_HOME."
     )
+    transfer_quarantine_days: int = Field(
+        30, ge=1, le=3650, description="Days after which a received bundle that nobody touches is discarded."
+    )
     malware_scan_command: str = Field(
         "",
         description="Command that scans received bundles; gets a folder as last argument, exits with 0 (clean) or 1.",

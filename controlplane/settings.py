@@ -261,7 +261,7 @@ CELERY_BEAT_SCHEDULE = {
     "watch-inputs": {"task": "workers.monitoring.drift.watch_inputs", "schedule": timedelta(minutes=5)},
     "purge-observations": {"task": "workers.housekeeping.purge_observations", "schedule": timedelta(hours=1)},
     "purge-notices": {"task": "workers.housekeeping.purge_notices", "schedule": timedelta(hours=1)},
-    "drive-bundles": {"task": "workers.housekeeping.drive_bundles", "schedule": timedelta(minutes=1)},
+    "sweep-bundles": {"task": "workers.housekeeping.sweep_bundles", "schedule": timedelta(hours=1)},
     "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},
 }
 

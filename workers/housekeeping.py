@@ -1,5 +1,5 @@
-"""Periodic tasks: scrub the store; remove old sessions, abandoned staging files, uploads and checkpoints; seal and
-remove observations; remove old notices."""
+"""Periodic tasks: scrub the store; remove old sessions, abandoned staging files, uploads, checkpoints and bundles;
+seal and remove observations; remove old notices."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def purge_notices() -> None:
     notices.purge_notices(actor=build_plane_actor(PlaneRole.WORKER))
 
 
-@shared_task(name="workers.housekeeping.drive_bundles")
-def drive_bundles() -> None:
-    """Build, check and load the bundles that wait for it."""
-    transfer.drive_bundles(actor=build_plane_actor(PlaneRole.WORKER))
+@shared_task(name="workers.housekeeping.sweep_bundles")
+def sweep_bundles() -> None:
+    """Remove bundles that were left in quarantine."""
+    transfer.sweep_bundles(actor=build_plane_actor(PlaneRole.WORKER))

@@ -28,6 +28,7 @@ from workers.heartbeat import Heartbeat
 from workers.images import store
 from workers.inspection import forbid_inspection
 from workers.isolation import Isolation, can_join_gangs, detect_isolation, get_scratch_root
+from workers.transfer.runner import BundleRunner
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Worker:
     heartbeat: Heartbeat
     stopping: threading.Event = field(default_factory=threading.Event)
     keeper: EndpointKeeper | None = None  # of the servers of endpoints, where the node offers serving
+    bundles: BundleRunner | None = None
 
 
 STOPPING = threading.Event()  # of this process: a stop may come before the worker is registered
@@ -175,7 +177,11 @@ def register_until_done() -> None:
     be there, and doorbells are no proof."""
     while not STOPPING.is_set():
         try:
-            report_environment(get_worker())
+            worker = get_worker()
+            if worker.bundles is None:
+                worker.bundles = BundleRunner(actor=worker.actor, stopping=STOPPING)
+                worker.bundles.start()
+            report_environment(worker)
             return
         except DatabaseError as failure:
             log.warning("not registered yet: %s", failure)

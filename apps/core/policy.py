@@ -128,6 +128,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "bundle.accept_plane_contents": frozenset({SYSTEM_ADMIN}),  # what belongs to no project, besides the approval
     "bundle.request_application": frozenset({ENGINEER}),  # besides approval.request
     "bundle.discard": frozenset({ENGINEER}),
+    "bundle.cancel": frozenset({ENGINEER}),  # a check or a load; an approval that it cancels is spent
     "bundle_signer.propose": frozenset({ENGINEER}),  # besides approval.request
     "bundle_signer.revoke": frozenset({ENGINEER, APPROVER}),  # at once: a stolen key waits for nobody
     "recall.view": MEMBERS | {AUDITOR},
@@ -522,6 +523,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "bundle.receive",
             "bundle.request_application",
             "bundle.discard",
+            "bundle.cancel",
             "bundle_signer.propose",
             "bundle_signer.revoke",
         }

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepseek.bundles.spec import Part, VolumeRef
-from deepseek.bundles.volumes import CHUNK_BYTES, build_damage_error, sync_folder, verify_volume
+from deepseek.bundles.volumes import CHUNK_BYTES, Count, build_damage_error, sync_folder, verify_volume
 
 
-def extract_volume(path: Path, reference: VolumeRef, bundle: str, folder: Path) -> list[Part]:
+def extract_volume(
+    path: Path, reference: VolumeRef, bundle: str, folder: Path, count: Count | None = None
+) -> list[Part]:
     """Verify a volume and put its objects into `folder`; of an object in parts, its part at its place.
 
     Raises as `verify_volume`, and OSError for a full disk; then no object of wrong bytes is there under its digest.
@@ -38,7 +40,7 @@ def extract_volume(path: Path, reference: VolumeRef, bundle: str, folder: Path) 
         if part.is_whole:
             staged.append((place, target))
 
-    parts = verify_volume(path, reference, bundle, take)
+    parts = verify_volume(path, reference, bundle, take, count)
     for place, target in staged:
         os.replace(place, target)
     sync_folder(folder)

@@ -37,6 +37,10 @@ PART_ROW_BYTES = 300  # of a part in the manifest of its volume, at most
 OVERHEAD_BYTES = 4096  # of a volume: its manifest without parts, two headers, the end
 
 
+Count = Callable[[int], object]
+"""Is told how many more bytes are done; whatever it raises ends the pass."""
+
+
 class OpenObject(Protocol):
     """Opens the bytes of an object from `start` up to `end`, in chunks."""
 
@@ -105,8 +109,17 @@ def get_cost(size: int) -> int:
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
-def write_volume(folder: Path, bundle: str, number: int, slices: Sequence[Slice], open_object: OpenObject) -> VolumeRef:
+def write_volume(
+    folder: Path,
+    bundle: str,
+    number: int,
+    slices: Sequence[Slice],
+    open_object: OpenObject,
+    count: Count | None = None,
+) -> VolumeRef:
     """Write a volume, which appears whole and durable under its name or not at all; one that is there is kept.
+
+    `count` gets the bytes of objects as they are written, or those of the whole volume where it is there.
 
     Raises TransferError ``object_damaged`` for bytes that are not their digest's, OSError for a full disk.
     """
@@ -116,6 +129,8 @@ def write_volume(folder: Path, bundle: str, number: int, slices: Sequence[Slice]
     size = sum(BLOCK + n + pad_size(n) for n in (len(manifest), *(part.size for part in parts))) + len(END)
     reference = VolumeRef(number, size, hashlib.sha256(manifest).hexdigest())
     if path.is_file() and path.stat().st_size == size:
+        if count is not None:
+            count(sum(part.size for part in parts))
         return reference  # renamed into place only once it was complete
     staged = folder / f".{path.name}.part"
     try:
@@ -123,6 +138,8 @@ def write_volume(folder: Path, bundle: str, number: int, slices: Sequence[Slice]
             write_member(file, MANIFEST_NAME, len(manifest), [manifest])
             for part in parts:
                 chunks = open_object(part.digest, part.offset, part.offset + part.size)
+                if count is not None:
+                    chunks = watch(chunks, count)
                 if write_member(file, part.name, part.size, chunks) != part.sha256:
                     raise build_damage_error(part.digest)
             file.write(END)
@@ -144,6 +161,12 @@ def build_part(each: Slice, open_object: OpenObject) -> Part:
     for chunk in open_object(each.object.digest, each.offset, each.offset + each.size):
         sha256.update(chunk)
     return Part(each.object.digest, each.offset, each.size, sha256.hexdigest(), each.is_last)
+
+
+def watch(chunks: Iterable[bytes], count: Count) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        count(len(chunk))
 
 
 def write_member(file: BinaryIO, name: str, size: int, chunks: Iterable[bytes]) -> str:
@@ -175,15 +198,18 @@ Take = Callable[[Part, Iterator[memoryview]], None]
 """What is done with the bytes of a part while they are verified; it must not trust them before it returns."""
 
 
-def verify_volume(path: Path, reference: VolumeRef, bundle: str, take: Take | None = None) -> list[Part]:
-    """Verify every byte of a volume, in one pass, and return its parts. `take` gets the bytes of each on the way.
+def verify_volume(
+    path: Path, reference: VolumeRef, bundle: str, take: Take | None = None, count: Count | None = None
+) -> list[Part]:
+    """Verify every byte of a volume, in one pass, and return its parts. `take` gets the bytes of each on the way,
+    `count` how many they are.
 
     Raises TransferError ``volume_missing``, ``volume_damaged`` (another byte, another length, something before or
     behind what was signed) or ``bundle_malformed``.
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            reader = VolumeReader(file, reference)
+            reader = VolumeReader(file, reference, count)
             parts = parse_volume_manifest(reader.read_manifest(), bundle, reference.number)
             for part in parts:
                 reader.check_header(part.name, part.size)
@@ -208,8 +234,8 @@ def verify_volume(path: Path, reference: VolumeRef, bundle: str, take: Take | No
 class VolumeReader:
     """A volume that is read from its beginning to its end; whatever is not as it must be is `volume_damaged`."""
 
-    def __init__(self, file: io.FileIO, reference: VolumeRef) -> None:
-        self.file, self.reference = file, reference
+    def __init__(self, file: io.FileIO, reference: VolumeRef, count: Count | None = None) -> None:
+        self.file, self.reference, self.count = file, reference, count
         self.buffer = memoryview(bytearray(CHUNK_BYTES))
         size = os.fstat(file.fileno()).st_size
         if size != reference.size:
@@ -237,13 +263,15 @@ class VolumeReader:
         """The bytes of a part; the check of them comes with the end of the iteration."""
         sha256, left = hashlib.sha256(), part.size
         while left:
-            count = self.file.readinto(self.buffer[: min(left, CHUNK_BYTES)])
-            if not count:
+            size = self.file.readinto(self.buffer[: min(left, CHUNK_BYTES)])
+            if not size:
                 raise self.build_error("its end came early", f"{self.reference.size} bytes")
-            chunk = self.buffer[:count]
+            chunk = self.buffer[:size]
             sha256.update(chunk)
             yield chunk
-            left -= count
+            left -= size
+            if self.count is not None:
+                self.count(size)
         if sha256.hexdigest() != part.sha256:
             raise self.build_error(f"other bytes of {part.name}", f"sha256 {part.sha256}")
         self.check_zeros(pad_size(part.size))

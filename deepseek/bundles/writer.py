@@ -16,7 +16,7 @@ from deepseek.bundles.spec import (
     BundleManifest,
     ObjectRef,
 )
-from deepseek.bundles.volumes import OpenObject, plan_volumes, sync_folder, write_volume
+from deepseek.bundles.volumes import Count, OpenObject, plan_volumes, sync_folder, write_volume
 from deepseek.job import Report, Silent
 
 
@@ -43,8 +43,10 @@ def write_bundle(
     *,
     volume_bytes: int,
     report: Report | None = None,
+    count: Count | None = None,
 ) -> BundleManifest:
     """Write the volumes and, last of all, the manifest; what is there already is kept. `objects`: each once.
+    `count` gets the bytes of objects as they are written.
 
     Raises TransferError ``object_damaged``, ``too_many_volumes``, ``volume_bytes_out_of_range``; OSError where the
     disk is full.
@@ -65,7 +67,7 @@ def write_bundle(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     volumes = []
     for number, slices in enumerate(plan, 1):
-        volumes.append(write_volume(folder, head.id, number, slices, open_object))
+        volumes.append(write_volume(folder, head.id, number, slices, open_object, count))
         report.progress(number, len(plan), "volumes")
     manifest = BundleManifest.build(head, len(objects), volumes)
     write_durably(folder / MANIFEST_FILE, manifest.text)

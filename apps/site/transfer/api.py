@@ -81,7 +81,6 @@ class OutgoingList(GenericAPIView[OutgoingBundle]):
         policy.require(request.actor, "bundle.build", where)
         body = read_body(OutgoingBody, request.data)
         bundle = services.request_bundle(actor=request.actor, project=where, **body.model_dump())
-        services.ring()
         return Response(render_outgoing(bundle), status=status.HTTP_201_CREATED)
 
 
@@ -102,10 +101,18 @@ class OutgoingDetail(APIView):
 class OutgoingRetry(APIView):
     @extend_schema(operation_id="bundles_retry", request=None, responses=OutgoingDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
-        """Build a failed one again; it goes on behind the last whole volume."""
+        """Build a failed or cancelled one again; it goes on behind the last whole volume."""
         bundle = queries.get_outgoing(request.actor, get_project(request.actor, project), pk)
         services.retry_bundle(actor=request.actor, bundle=bundle)
-        services.ring()
+        return Response(render_outgoing(bundle))
+
+
+class OutgoingCancel(APIView):
+    @extend_schema(operation_id="bundles_cancel", request=None, responses=OutgoingDetailSerializer)
+    def post(self, request: Request, project: str, pk: int) -> Response:
+        """End a build that waits or runs. Its whole volumes stay, so that it may go on by `retry`."""
+        bundle = queries.get_outgoing(request.actor, get_project(request.actor, project), pk)
+        services.cancel_build(actor=request.actor, bundle=bundle)
         return Response(render_outgoing(bundle))
 
 
@@ -209,7 +216,24 @@ class IncomingCheck(APIView):
         """Have it verified, scanned and compared with what is here; a worker does."""
         bundle = queries.get_incoming(request.actor, get_project(request.actor, project), pk)
         services.request_check(actor=request.actor, bundle=bundle)
-        services.ring()
+        return Response(render_incoming(bundle))
+
+
+class IncomingCancel(APIView):
+    @extend_schema(operation_id="received_bundles_cancel", request=None, responses=IncomingDetailSerializer)
+    def post(self, request: Request, project: str, pk: int) -> Response:
+        """End a check or a load that waits or runs. The approval of a load is spent."""
+        bundle = queries.get_incoming(request.actor, get_project(request.actor, project), pk)
+        services.cancel_step(actor=request.actor, bundle=bundle)
+        return Response(render_incoming(bundle))
+
+
+class IncomingRetry(APIView):
+    @extend_schema(operation_id="received_bundles_retry", request=None, responses=IncomingDetailSerializer)
+    def post(self, request: Request, project: str, pk: int) -> Response:
+        """Do a check or a load at once that waits for its next try, after a full disk for instance."""
+        bundle = queries.get_incoming(request.actor, get_project(request.actor, project), pk)
+        services.retry_step(actor=request.actor, bundle=bundle)
         return Response(render_incoming(bundle))
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
@@ -135,7 +136,10 @@ class OutgoingBundle(models.Model):
     state = models.CharField(max_length=10, default=OutgoingState.QUEUED, choices=OutgoingState.choices)
     manifest = models.TextField(blank=True)  # bundle.json, once it is built
     manifest_digest = models.CharField(max_length=64, blank=True)
-    error = models.JSONField(null=True)  # {code, message, field, limit, hint}: why it failed
+    error = models.JSONField(null=True)  # {code, message, field, limit, hint}: why it failed, or is tried again
+    progress = models.JSONField(default=dict)  # {stage, done, total, since, at} of the step that runs: bytes
+    faults = models.PositiveIntegerField(default=0)  # of the machine, one after another
+    retry_at = models.DateTimeField(null=True)  # no worker takes it earlier
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
     built_at = models.DateTimeField(null=True)
@@ -169,11 +173,15 @@ class IncomingBundle(models.Model):
     state = models.CharField(max_length=10, default=IncomingState.RECEIVING, choices=IncomingState.choices)
     scan = models.JSONField(default=dict)  # {verdict, command}: what the site's scanner said of its objects
     preview = models.JSONField(default=dict)  # {new, present, conflicts, rows: [...]}, as of the last check
-    error = models.JSONField(null=True)  # why it was refused, or came back
+    error = models.JSONField(null=True)  # why it was refused, came back, or is tried again
+    progress = models.JSONField(default=dict)  # {stage, done, total, since, at} of the step that runs: bytes
+    faults = models.PositiveIntegerField(default=0)  # of the machine, one after another
+    retry_at = models.DateTimeField(null=True)  # no worker takes it earlier
     plane_contents = models.BooleanField(default=False)  # images, packages, advisories or conflicts are in it
     accepted_by = models.CharField(max_length=200, blank=True)  # who answers for those: a system administrator
     received_by = models.CharField(max_length=200)
     received_at = models.DateTimeField(auto_now_add=True)
+    touched_at = models.DateTimeField(default=timezone.now)  # when somebody last did something with it
     approval_id = models.BigIntegerField(null=True)
     applied_at = models.DateTimeField(null=True)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
+from django.db.models.functions import Now
 
 from apps.core import policy
 from apps.core.actors import Actor
@@ -13,11 +14,13 @@ from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Holding
 from apps.site.mirror.models import ContainerImage, ImageLayer, Package, PackageFile
 from apps.site.transfer.models import BundleSigner, IncomingBundle, OutgoingBundle
-from apps.site.transfer.states import SignerState
+from apps.site.transfer.states import IncomingState, OutgoingState, SignerState
 from deepseek.bundles.signatures import TrustedSigner
 from deepseek.signing.keys import decode_public_key
 
 M = TypeVar("M", bound=Model)
+WAITING = (IncomingState.CHECKING, IncomingState.APPROVED)  # for a worker
+IS_DUE = Q(retry_at__isnull=True) | Q(retry_at__lte=Now())
 
 
 def list_outgoing(actor: Actor, project: Project) -> QuerySet[OutgoingBundle]:
@@ -52,6 +55,31 @@ def get_row(rows: QuerySet[M], pk: int) -> M:
     if row is None:
         raise NotFound("There is no such object, or you may not see it.")
     return row
+
+
+def list_due_outgoing(actor: Actor) -> QuerySet[OutgoingBundle]:
+    """Bundles that a worker may build now, oldest first."""
+    policy.require(actor, "bundle.drive")
+    return OutgoingBundle.objects.filter(IS_DUE, state=OutgoingState.QUEUED).order_by("pk")
+
+
+def list_due_incoming(actor: Actor) -> QuerySet[IncomingBundle]:
+    """Bundles that a worker may check or load now, oldest first."""
+    policy.require(actor, "bundle.drive")
+    return IncomingBundle.objects.filter(IS_DUE, state__in=WAITING).order_by("pk")
+
+
+def has_due_bundle(actor: Actor) -> bool:
+    return list_due_incoming(actor).exists() or list_due_outgoing(actor).exists()
+
+
+def count_ahead(bundle: OutgoingBundle | IncomingBundle) -> int:
+    """How many bundles of the plane a worker takes before this one: a number alone, whatever project they are of."""
+    outgoing = OutgoingBundle.objects.filter(IS_DUE, state=OutgoingState.QUEUED)
+    if isinstance(bundle, OutgoingBundle):
+        return outgoing.filter(pk__lt=bundle.pk).count()
+    incoming = IncomingBundle.objects.filter(IS_DUE, state__in=WAITING, pk__lt=bundle.pk)
+    return outgoing.count() + incoming.count()
 
 
 def list_inventory_digests(actor: Actor, project: Project) -> list[str]:

@@ -11,6 +11,8 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,13 @@ from deepseek.messages import N_
 CLEAN, FOUND, NOT_SCANNED = "clean", "found", "not_scanned"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 MAX_OUTPUT = 2000
+CHECK_SECONDS = 1.0
 
 
-def scan_folder(folder: Path) -> dict[str, Any]:
+def scan_folder(folder: Path, check: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """{verdict, command, output} of a clean folder. Raises Conflict `malware_found`, Unavailable `scan_failed`.
 
+    `check` is called every second while it runs; what it raises ends the scanner.
     Where no scanner is set, the verdict is `not_scanned`, which approvers see, unless the site requires one.
     """
     command = shlex.split(settings.ENV.malware_scan_command)
@@ -35,7 +39,7 @@ def scan_folder(folder: Path) -> dict[str, Any]:
         if settings.ENV.malware_scan == "required":
             raise build_scan_error("MALWARE_SCAN_COMMAND is not set")
         return {"verdict": NOT_SCANNED, "command": ""}
-    status, output = run_scanner([*command, os.fspath(folder.resolve())])
+    status, output = run_scanner([*command, os.fspath(folder.resolve())], check)
     if status == 1:
         raise Conflict(
             "The malware scanner found something: {output}",
@@ -50,7 +54,7 @@ def scan_folder(folder: Path) -> dict[str, Any]:
     return {"verdict": CLEAN, "command": command[0]}
 
 
-def run_scanner(command: list[str]) -> tuple[int, str]:
+def run_scanner(command: list[str], check: Callable[[], None] = lambda: None) -> tuple[int, str]:
     """(exit status, end of the output). Raises Unavailable `scan_failed` where it cannot start, or takes too long: then
     everything that it started is killed."""
     try:
@@ -65,7 +69,7 @@ def run_scanner(command: list[str]) -> tuple[int, str]:
                 start_new_session=True,
             )
             try:
-                status = child.wait(settings.ENV.malware_scan_seconds)
+                status = wait_for(child, settings.ENV.malware_scan_seconds, check)
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
@@ -75,6 +79,19 @@ def run_scanner(command: list[str]) -> tuple[int, str]:
             return status, written.read(MAX_OUTPUT).decode(errors="replace").replace("\0", " ")
     except (OSError, subprocess.TimeoutExpired) as error:
         raise build_scan_error(type(error).__name__) from None
+
+
+def wait_for(child: subprocess.Popen[bytes], seconds: float, check: Callable[[], None]) -> int:
+    """Its exit status. Raises TimeoutExpired, and what `check` raises."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return child.wait(max(0.0, min(CHECK_SECONDS, left)))
+        except subprocess.TimeoutExpired:
+            if left <= CHECK_SECONDS:
+                raise
+        check()
 
 
 def build_scan_error(fault: str) -> Unavailable:

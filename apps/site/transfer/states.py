@@ -8,6 +8,7 @@ class OutgoingState(models.TextChoices):
     QUEUED = "queued", _("Queued")
     BUILT = "built", _("Built")
     FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
     REMOVED = "removed", _("Removed")
 
 
@@ -29,17 +30,18 @@ class SignerState(models.TextChoices):
 
 O, I, S = OutgoingState, IncomingState, SignerState  # noqa: E741
 OUTGOING_MOVES: dict[str, frozenset[str]] = {
-    O.QUEUED: frozenset({O.BUILT, O.FAILED}),
+    O.QUEUED: frozenset({O.BUILT, O.FAILED, O.CANCELLED}),
     O.FAILED: frozenset({O.QUEUED, O.REMOVED}),
+    O.CANCELLED: frozenset({O.QUEUED, O.REMOVED}),
     O.BUILT: frozenset({O.REMOVED}),
     O.REMOVED: frozenset(),
 }
 INCOMING_MOVES: dict[str, frozenset[str]] = {
     I.RECEIVING: frozenset({I.CHECKING, I.DISCARDED}),
-    I.CHECKING: frozenset({I.CHECKED, I.REFUSED}),
+    I.CHECKING: frozenset({I.CHECKED, I.REFUSED, I.RECEIVING}),  # back: somebody cancelled the check
     I.REFUSED: frozenset({I.RECEIVING, I.DISCARDED}),  # a volume may come again, or a signature
     I.CHECKED: frozenset({I.CHECKING, I.APPROVED, I.DISCARDED}),
-    I.APPROVED: frozenset({I.APPLIED, I.CHECKED}),  # back: what was approved is not what stands
+    I.APPROVED: frozenset({I.APPLIED, I.CHECKED}),  # back: cancelled, or what was approved is not what stands
     I.APPLIED: frozenset(),
     I.DISCARDED: frozenset(),
 }

@@ -29,10 +29,7 @@ class BundleSubject:
         return compute_current_facts(get_approval_bundle(approval))
 
     def carry_out(self, actor: Actor, approval: Approval) -> None:
-        from apps.site.transfer.services.driving import ring
-
         approve_bundle(actor=actor, bundle=get_approval_bundle(approval), approval=approval)
-        ring()
 
     def address(self, approval: Approval) -> str:
         return reverse("transfer:incoming", args=[approval.project.slug, approval.subject_id])

@@ -13,5 +13,7 @@ urlpatterns = [
     path("transfer/signers/<int:pk>/revoke", views.revoke_signer, name="revoke"),
     path("transfer/inventory", views.download_inventory, name="inventory"),
     path("transfer/outgoing/<int:pk>", views.show_outgoing, name="outgoing"),
+    path("transfer/outgoing/<int:pk>/progress", views.show_outgoing_progress, name="outgoing-progress"),
+    path("transfer/incoming/<int:pk>/progress", views.show_incoming_progress, name="incoming-progress"),
     path("transfer/incoming/<int:pk>", views.show_incoming, name="incoming"),
 ]

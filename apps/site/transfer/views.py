@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -29,7 +30,7 @@ from apps.platform.audit.services import record
 from apps.site.transfer import forms, presenters, queries, services
 from apps.site.transfer.facts import parse_manifest
 from apps.site.transfer.identity import get_identity
-from apps.site.transfer.models import BundleSigner, IncomingBundle
+from apps.site.transfer.models import BundleSigner, IncomingBundle, OutgoingBundle
 from apps.site.transfer.services.incoming import list_missing_volumes
 from apps.site.transfer.states import IncomingState, OutgoingState, SignerState
 from deepseek.bundles.signer_files import MAX_SIGNER_BYTES
@@ -37,7 +38,13 @@ from deepseek.bundles.spec import BundleManifest, PlaneRef, encode_inventory
 from deepseek.messages import N_
 from deepseek.signing.dsse import MAX_ENVELOPE_BYTES
 
+STOPPED = (OutgoingState.FAILED, OutgoingState.CANCELLED)
 MAX_ROWS = 50  # of each list on the overview; REST pages them all
+OUTGOING_ACTS = {
+    "retry": services.retry_bundle,
+    "cancel": services.cancel_build,
+    "remove": services.remove_bundle,
+}
 VOLUME_NAME = re.compile(r"volume-0*(\d{1,6})\.tar")
 
 
@@ -106,7 +113,6 @@ def show_build(request: HttpRequest, project: str) -> HttpResponse:
         except PlaneError as error:
             forms.show_fault(form, error, {"volume_bytes": "volume_megabytes"})
         else:
-            services.ring()
             return redirect("transfer:outgoing", project=where.slug, pk=bundle.pk)
     status = 422 if request.method == "POST" else 200
     return render(request, "transfer/build.html", {"nav": "models", "form": form}, status=status)
@@ -114,15 +120,14 @@ def show_build(request: HttpRequest, project: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def show_outgoing(request: HttpRequest, project: str, pk: int) -> HttpResponse:
-    """/p/<slug>/transfer/outgoing/<number>; POST with `op`: retry, remove."""
+    """/p/<slug>/transfer/outgoing/<number>; POST with `op`: retry, cancel, remove."""
     actor, where = get_project_context(request, project)
     bundle = queries.get_outgoing(actor, where, pk)
     if request.method == "POST":
-        act = {"retry": services.retry_bundle, "remove": services.remove_bundle}.get(request.POST.get("op", ""))
+        act = OUTGOING_ACTS.get(request.POST.get("op", ""))
         try:
             if act is not None:
                 act(actor=actor, bundle=bundle)
-                services.ring()
         except (Refused, NotFound):
             raise
         except PlaneError as error:
@@ -136,11 +141,38 @@ def show_outgoing(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         "colour": presenters.OUTGOING_COLOURS[OutgoingState(bundle.state)],
         "manifest": manifest,
         "may_download": is_allowed(actor, "artifact.view", where),
-        "may_retry": may_build and bundle.state == OutgoingState.FAILED,
-        "may_remove": may_build and bundle.state in (OutgoingState.BUILT, OutgoingState.FAILED),
+        "step": presenters.describe_step(bundle) if bundle.state == OutgoingState.QUEUED else None,
+        "progress_url": reverse("transfer:outgoing-progress", args=[where.slug, bundle.pk]),
+        "may_retry": may_build and (bundle.state in STOPPED or bundle.retry_at is not None),
+        "may_cancel": may_build and bundle.state == OutgoingState.QUEUED,
+        "may_remove": may_build and bundle.state in (OutgoingState.BUILT, *STOPPED),
         "events": get_timeline(actor, "outgoingbundle", bundle.pk, limit=10),
     }
     return render(request, "transfer/outgoing.html", context)
+
+
+@require_safe
+def show_outgoing_progress(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """The part of a bundle's page that renews itself while it is built; at the end the page is loaded anew."""
+    actor, where = get_project_context(request, project)
+    bundle = queries.get_outgoing(actor, where, pk)
+    return render_step(request, bundle, bundle.state == OutgoingState.QUEUED)
+
+
+@require_safe
+def show_incoming_progress(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """The same while a received bundle is checked or loaded."""
+    actor, where = get_project_context(request, project)
+    bundle = queries.get_incoming(actor, where, pk)
+    return render_step(request, bundle, bundle.state in queries.WAITING)
+
+
+def render_step(request: HttpRequest, bundle: OutgoingBundle | IncomingBundle, goes_on: bool) -> HttpResponse:
+    context = {"step": presenters.describe_step(bundle), "progress_url": request.path}
+    answer = render(request, "transfer/progress.html", context)
+    if not goes_on:
+        answer["HX-Refresh"] = "true"
+    return answer
 
 
 # -- incoming -------------------------------------------------------------------------------------------------------
@@ -183,7 +215,7 @@ def read_envelope(file: UploadedFile) -> Any:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def show_incoming(request: HttpRequest, project: str, pk: int) -> HttpResponse:
-    """/p/<slug>/transfer/incoming/<number>; POST with `op`: volume, check, accept, apply, discard."""
+    """/p/<slug>/transfer/incoming/<number>; POST with `op`: volume, check, cancel, retry, accept, apply, discard."""
     actor, where = get_project_context(request, project)
     bundle = queries.get_incoming(actor, where, pk)
     form: django_forms.Form | None = None
@@ -215,7 +247,10 @@ def act_on_incoming(
         messages.success(request, _("Volume %(number)s is in quarantine.") % {"number": number})
     elif op == "check":
         services.request_check(actor=actor, bundle=bundle)
-        services.ring()
+    elif op == "cancel":
+        services.cancel_step(actor=actor, bundle=bundle)
+    elif op == "retry":
+        services.retry_step(actor=actor, bundle=bundle)
     elif op == "accept":
         services.accept_plane_contents(actor=actor, bundle=bundle, reason=request.POST.get("reason", "")[:500])
     elif op == "apply":
@@ -250,6 +285,10 @@ def render_incoming(
         "preview_rows": presenters.list_preview_rows(bundle),
         "form": (form or forms.VolumeForm()) if receives and may_receive else None,
         "may_check": may_receive and ((receives and not missing) or checked),
+        "step": presenters.describe_step(bundle) if state in queries.WAITING else None,
+        "progress_url": reverse("transfer:incoming-progress", args=[where.slug, bundle.pk]),
+        "may_cancel": state in queries.WAITING and is_allowed(actor, "bundle.cancel", where),
+        "may_retry": state in queries.WAITING and bundle.retry_at is not None and may_receive,
         "may_discard": (receives or checked) and is_allowed(actor, "bundle.discard", where),
         "may_accept": checked and needs_acceptance and may_accept,
         "needs_acceptance": checked and needs_acceptance,

@@ -121,6 +121,7 @@ IN_A_PROJECT = """
     bundle.accept_plane_contents           --- S-- ---  -
     bundle.request_application             -E- --- ---  bundles:write
     bundle.discard                         -E- --- ---  bundles:write
+    bundle.cancel                          -E- --- ---  bundles:write
     bundle_signer.propose                  -E- --- ---  bundles:write
     bundle_signer.revoke                   -EA --- ---  bundles:write
     recall.view                            VEA --U ---  read

@@ -1,11 +1,11 @@
 """Every write of bundles: building them, receiving, checking, applying; and whose signatures count."""
 
+from apps.site.transfer.services.cancellation import cancel_build, cancel_step, discard_bundle, retry_step
 from apps.site.transfer.services.checking import check_bundle
-from apps.site.transfer.services.driving import drive_bundles, ring
+from apps.site.transfer.services.driving import drive_bundles, sweep_bundles
 from apps.site.transfer.services.incoming import (
     accept_plane_contents,
     approve_bundle,
-    discard_bundle,
     receive_envelope,
     receive_volume,
     request_application,
@@ -19,6 +19,8 @@ __all__ = [
     "accept_plane_contents",
     "approve_bundle",
     "build_bundle",
+    "cancel_build",
+    "cancel_step",
     "check_bundle",
     "discard_bundle",
     "drive_bundles",
@@ -31,7 +33,8 @@ __all__ = [
     "request_bundle",
     "request_check",
     "retry_bundle",
+    "retry_step",
     "revoke_signer",
-    "ring",
+    "sweep_bundles",
     "trust_signer",
 ]

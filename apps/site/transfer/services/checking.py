@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.errors import PlaneError
+from apps.core.errors import PlaneError, StorageFull
 from apps.platform.artifacts.bulk_sql import find_incomplete_digests, find_unheld_digests
 from apps.platform.audit.services import change_state, seal_now
 from apps.site.mirror.distributions import read_distribution
@@ -31,6 +32,7 @@ from apps.site.transfer.models import IncomingBundle
 from apps.site.transfer.queries import list_mirror_digests
 from apps.site.transfer.scanning import scan_folder
 from apps.site.transfer.services.incoming import check_sequence, check_target
+from apps.site.transfer.services.progress import ENDED, StepProgress, postpone
 from apps.site.transfer.states import IncomingState
 from deepseek.bundles.extraction import extract_volume, join_parts
 from deepseek.bundles.spec import BundleManifest
@@ -40,18 +42,26 @@ log = logging.getLogger(__name__)
 MAX_PREVIEW_ROWS = 2_000  # that are kept; the digest is of all
 
 
-def check_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
+def check_bundle(
+    *, actor: Actor, bundle: IncomingBundle, stopping: Callable[[], bool] = lambda: False
+) -> IncomingBundle:
     """Check a received bundle: afterwards it is `checked`, or `refused` with the reason. Done again from its beginning
-    whatever stopped it."""
+    whatever stopped it; for a full disk later. Raises StepCancelled where somebody cancels it."""
     policy.require(actor, "bundle.drive")
+    progress = StepProgress(bundle, stopping)
     try:
-        scan, preview = examine_bundle(actor, bundle)
+        scan, preview = examine_bundle(actor, bundle, progress)
+    except StorageFull as error:
+        postpone(actor, bundle, error)
+        return bundle
     except PlaneError as error:
         return refuse(actor, bundle, error)
     except BUNDLE_FAULTS as error:
         return refuse(actor, bundle, convert_fault(error))
     except OSError as error:
-        return refuse(actor, bundle, convert_disk_fault(error))
+        remove_folder(get_objects_folder(bundle))  # what was written keeps others from the disk
+        postpone(actor, bundle, convert_disk_fault(error))
+        return bundle
     except NONSENSE_FAULTS as error:
         log.exception("the catalogue of bundle %s", bundle.pk)
         return refuse(actor, bundle, build_nonsense_error(error))
@@ -64,6 +74,7 @@ def check_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
             scan=scan,
             preview=preview,
             error=None,
+            **ENDED,
         )
         seal_now()
     return bundle
@@ -82,19 +93,24 @@ def refuse(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingB
             error=document,
             scan={},  # of an earlier check: neither says anything of what is there now
             preview={},
+            **ENDED,
         )
         seal_now()
     remove_folder(get_objects_folder(bundle))  # nothing unverified stays but the volumes, which may be sent again
     return bundle
 
 
-def examine_bundle(actor: Actor, bundle: IncomingBundle) -> tuple[dict[str, Any], dict[str, Any]]:
+def examine_bundle(
+    actor: Actor, bundle: IncomingBundle, progress: StepProgress
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """(scan, preview) of a bundle that is in order. Raises PlaneError, EngineError, OSError for what is not."""
     manifest = parse_manifest(bundle)
     check_target(manifest)
     check_sequence(bundle.project_id, manifest)
-    extract_objects(bundle, manifest)
-    scan = scan_folder(get_objects_folder(bundle))
+    extract_objects(bundle, manifest, progress)
+    progress.enter("scan")
+    scan = scan_folder(get_objects_folder(bundle), progress.check)
+    progress.enter("compare")
     catalogue = open_catalogue(bundle)
     check_needs(actor, bundle, catalogue)
     for row in catalogue.rows["model_versions"]:
@@ -108,13 +124,14 @@ def examine_bundle(actor: Actor, bundle: IncomingBundle) -> tuple[dict[str, Any]
     return scan, {**facts["preview"], "rows": rows[:MAX_PREVIEW_ROWS]}
 
 
-def extract_objects(bundle: IncomingBundle, manifest: BundleManifest) -> None:
+def extract_objects(bundle: IncomingBundle, manifest: BundleManifest, progress: StepProgress) -> None:
     """Verify every volume and put its objects into quarantine, under their digests."""
     folder, objects = get_incoming_folder(bundle), get_objects_folder(bundle)
+    progress.enter("verify", manifest.size)
     remove_folder(objects)
     digests: set[str] = set()
     for volume in manifest.volumes:
-        parts = extract_volume(folder / volume.name, volume, manifest.head.id, objects)
+        parts = extract_volume(folder / volume.name, volume, manifest.head.id, objects, progress.add)
         digests.update(part.digest for part in parts)
     for digest in sorted(digests):
         join_parts(objects, digest)

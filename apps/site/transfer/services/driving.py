@@ -1,22 +1,23 @@
-"""The worker's round: build what is queued, check what was received, load what was approved.
+"""A worker's round: build what is queued, check what was received, load what was approved; and what is removed later.
 
-The row is the queue; a lock on the folder keeps two workers from one bundle, and a killed one holds nothing. Every
-step is done again from its beginning, or goes on behind what it has written, so it may be killed anywhere.
+The row is the queue, oldest first; a lock on the folder keeps two workers from one bundle, and a killed one holds
+nothing. Every step is done again from its beginning, or goes on behind what it has written: it may be killed anywhere.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from celery import current_app
-from django.db import transaction
+from django.conf import settings
+from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor
+from apps.core.errors import StaleState
 from apps.site.transfer.folders import (
     get_incoming_folder,
     get_outgoing_folder,
@@ -25,53 +26,63 @@ from apps.site.transfer.folders import (
     remove_folder,
 )
 from apps.site.transfer.models import IncomingBundle, OutgoingBundle
+from apps.site.transfer.queries import list_due_incoming, list_due_outgoing
+from apps.site.transfer.services.cancellation import QUARANTINED, discard_abandoned
 from apps.site.transfer.services.checking import check_bundle
 from apps.site.transfer.services.loading import load_bundle
 from apps.site.transfer.services.outgoing import build_bundle
+from apps.site.transfer.services.progress import StepCancelled, build_unexpected_error, postpone
 from apps.site.transfer.states import IncomingState, OutgoingState
 
 log = logging.getLogger(__name__)
-TASK = "workers.housekeeping.drive_bundles"
+Stopping = Callable[[], bool]
 
 
-def ring() -> None:
-    """Have a worker look at once, after the commit; one that does not hear it looks within a minute."""
-
-    def send() -> None:
-        with suppress(Exception):
-            current_app.send_task(TASK, ignore_result=True, retry=False)
-
-    transaction.on_commit(send)
-
-
-def drive_bundles(*, actor: Actor) -> int:
-    """Do everything that waits; how many bundles were taken a step further."""
+def drive_bundles(*, actor: Actor, stopping: Stopping = lambda: False) -> int:
+    """Take every bundle that is due a step further, one after another; how many were."""
     policy.require(actor, "bundle.drive")
     done = 0
-    for outgoing in OutgoingBundle.objects.filter(state=OutgoingState.QUEUED).order_by("pk"):
-        done += drive(outgoing, get_outgoing_folder(outgoing), partial(build_bundle, actor=actor, bundle=outgoing))
+    for outgoing in list_due_outgoing(actor):
+        build = partial(build_bundle, actor=actor, bundle=outgoing, stopping=stopping)
+        done += not stopping() and drive(actor, outgoing, get_outgoing_folder(outgoing), build)
+    steps: dict[str, Callable[..., IncomingBundle]]
     steps = {IncomingState.CHECKING: check_bundle, IncomingState.APPROVED: load_bundle}
-    for incoming in IncomingBundle.objects.filter(state__in=steps).order_by("pk"):
-        step = partial(steps[IncomingState(incoming.state)], actor=actor, bundle=incoming)
-        done += drive(incoming, get_incoming_folder(incoming), step)
-    remove_leftovers()
+    for incoming in list_due_incoming(actor):
+        step = partial(steps[incoming.state], actor=actor, bundle=incoming, stopping=stopping)
+        done += not stopping() and drive(actor, incoming, get_incoming_folder(incoming), step)
     return done
 
 
-def drive(bundle: OutgoingBundle | IncomingBundle, folder: Path, step: Callable[[], object]) -> int:
+def drive(actor: Actor, bundle: OutgoingBundle | IncomingBundle, folder: Path, step: Callable[[], object]) -> bool:
     state = bundle.state
     with hold_folder(folder) as is_alone:
         if not is_alone:
-            return 0
+            return False
         try:
             bundle.refresh_from_db()
             if bundle.state != state:  # another worker took the step between the list and the lock
-                return 0
+                return False
             step()
-        except Exception:
-            log.exception("bundle in %s: tried again with the next round", folder.name)
-            return 0
-    return 1
+        except (StepCancelled, StaleState):
+            log.info("bundle in %s: its step was cancelled", folder.name)
+            return False
+        except Exception as error:
+            log.exception("bundle in %s: tried again later", folder.name)
+            postpone(actor, bundle, build_unexpected_error(error))
+            return False
+    return True
+
+
+def sweep_bundles(*, actor: Actor) -> int:
+    """Discard what lies in quarantine and nobody cares for, and remove what a killed process left; how many bundles
+    were discarded."""
+    policy.require(actor, "bundle.drive")
+    count = 0
+    oldest = timezone.now() - timedelta(days=settings.ENV.transfer_quarantine_days)
+    for incoming in IncomingBundle.objects.filter(state__in=QUARANTINED, touched_at__lt=oldest).order_by("pk"):
+        count += discard_abandoned(actor, incoming, oldest)
+    remove_leftovers()
+    return count
 
 
 def remove_leftovers() -> None:

@@ -1,27 +1,30 @@
-"""Bundles that come in: received into quarantine, asked to be applied, discarded. The store has nothing of them yet."""
+"""Bundles that come in: received into quarantine, and asked to be applied. The store has nothing of them yet."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, Malformed
 from apps.platform.accounts.models import Project
 from apps.platform.approvals.models import Approval
-from apps.platform.approvals.services import request_approval, void_requests
+from apps.platform.approvals.services import request_approval
 from apps.platform.artifacts.services import require_room
 from apps.platform.audit.services import change_state, record, seal_now
 from apps.site.transfer.facts import build_bundle_facts, parse_manifest
 from apps.site.transfer.faults import BUNDLE_FAULTS, build_replay_error, convert_fault
-from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder, remove_folder
+from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder
 from apps.site.transfer.identity import get_applied_sequence, get_identity
 from apps.site.transfer.models import IncomingBundle
 from apps.site.transfer.queries import list_trusted_signers
 from apps.site.transfer.services.outgoing import build_state_error
+from apps.site.transfer.services.progress import ENDED
 from apps.site.transfer.states import IncomingState
 from deepseek.bundles.signatures import verify_signatures
 from deepseek.bundles.spec import BUNDLE_TYPE, BundleManifest
@@ -151,6 +154,7 @@ def receive_volume(*, actor: Actor, bundle: IncomingBundle, number: int, stream:
             file.flush()
             os.fsync(file.fileno())
         os.replace(staged, folder / volume.name)
+        IncomingBundle.objects.filter(pk=bundle.pk).update(touched_at=timezone.now())
     except OSError as error:
         raise convert_disk_fault(error) from error
     finally:
@@ -189,7 +193,7 @@ def request_check(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
             limit=", ".join(map(str, missing[:20])),
             hint=N_("Send the volumes that are missing; the others may stay."),
         )
-    return change_state(bundle, IncomingState.CHECKING, actor=actor, action="bundle.check", error=None)
+    return change_state(bundle, IncomingState.CHECKING, actor=actor, action="bundle.check", error=None, **build_reset())
 
 
 def accept_plane_contents(*, actor: Actor, bundle: IncomingBundle, reason: str) -> IncomingBundle:
@@ -251,19 +255,16 @@ def approve_bundle(*, actor: Actor, bundle: IncomingBundle, approval: Approval) 
     """What an approval carries out: from now on a worker loads it. Its authority is the approval."""
     digests = {"manifest": bundle.manifest_digest, "facts": approval.facts_digest}
     return change_state(
-        bundle, IncomingState.APPROVED, actor=actor, digests=digests, approval_id=approval.pk, error=None
+        bundle,
+        IncomingState.APPROVED,
+        actor=actor,
+        digests=digests,
+        approval_id=approval.pk,
+        error=None,
+        **build_reset(),
     )
 
 
-def discard_bundle(*, actor: Actor, bundle: IncomingBundle, reason: str = "") -> IncomingBundle:
-    """Remove it from quarantine; the row stays. A request to apply it ends."""
-    policy.require(actor, "bundle.discard", bundle)
-    if bundle.state not in (IncomingState.RECEIVING, IncomingState.REFUSED, IncomingState.CHECKED):
-        raise build_state_error(bundle.state, IncomingState.CHECKED)
-    with transaction.atomic():
-        change_state(bundle, IncomingState.DISCARDED, actor=actor, reason=reason, action="bundle.discard")
-        void_requests(
-            actor=actor, project=bundle.project, subject_type=SUBJECT, subject_id=bundle.pk, reason="It was discarded."
-        )
-    remove_folder(get_incoming_folder(bundle))
-    return bundle
+def build_reset() -> dict[str, Any]:
+    """Fields of a bundle that somebody has just moved on: no step of it runs yet."""
+    return {**ENDED, "touched_at": timezone.now()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from django.db import transaction
@@ -17,13 +17,13 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.core.canonical import encode_canonical_json, sha256_hex
-from apps.core.errors import Conflict, PlaneError, StorageFull, Unavailable
+from apps.core.errors import Conflict, PlaneError, StaleState, StorageFull, Unavailable
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.artifacts.services import is_marked_damaged
 from apps.platform.artifacts.store import CHUNK, StoredBytes
 from apps.platform.artifacts.stores import get_store
-from apps.platform.audit.services import change_state, record, seal_now
+from apps.platform.audit.services import change_state, seal_now
 from apps.site.transfer.facts import build_bundle_facts, open_catalogue
 from apps.site.transfer.faults import (
     BUNDLE_FAULTS,
@@ -41,6 +41,7 @@ from apps.site.transfer.loading.loader import BundleLoader
 from apps.site.transfer.loading.mirror import PackageUpload, read_packages
 from apps.site.transfer.models import IncomingBundle
 from apps.site.transfer.services.checking import check_needs
+from apps.site.transfer.services.progress import ENDED, StepProgress, postpone
 from apps.site.transfer.states import IncomingState
 from deepseek.bundles.spec import PlaneRef
 from deepseek.messages import N_
@@ -48,29 +49,38 @@ from deepseek.messages import N_
 log = logging.getLogger(__name__)
 
 
-def load_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
+def load_bundle(
+    *, actor: Actor, bundle: IncomingBundle, stopping: Callable[[], bool] = lambda: False
+) -> IncomingBundle:
     """Apply an approved bundle whole, or send it back to quarantine with the reason. For a fault of the machine, such
-    as a full disk, it stays approved. May be killed anywhere."""
+    as a full disk, it stays approved. May be killed anywhere. Raises StepCancelled where somebody cancels it."""
     policy.require(actor, "bundle.drive")
+    progress = StepProgress(bundle, stopping)
     try:
+        progress.enter("compare")
         check_approval(bundle)
         catalogue = open_catalogue(bundle)
         check_needs(actor, bundle, catalogue)  # what was here at the check may have gone
-        stored = store_objects(catalogue)
+        stored = store_objects(catalogue, progress)
         # The approval is the authority; what is done with it is the plane's own act.
         operator = build_plane_actor(PlaneRole.OPERATOR, host=f"bundle {bundle.pk}")
         uploads = read_packages(operator, catalogue)
+        progress.enter("rows")
         with transaction.atomic():
             apply_rows(operator, bundle, catalogue, stored, uploads)
             seal_now()
+    except StaleState:  # it was cancelled at the last moment
+        raise
     except (StorageFull, Unavailable) as error:
-        return postpone(actor, bundle, error)
+        postpone(actor, bundle, error)
+        return bundle
     except PlaneError as error:
         return send_back(actor, bundle, error)
     except BUNDLE_FAULTS as error:
         return send_back(actor, bundle, convert_fault(error))
     except OSError as error:
-        return postpone(actor, bundle, convert_disk_fault(error))
+        postpone(actor, bundle, convert_disk_fault(error))
+        return bundle
     except NONSENSE_FAULTS as error:
         log.exception("the rows of bundle %s", bundle.pk)
         return send_back(actor, bundle, build_nonsense_error(error))
@@ -78,27 +88,15 @@ def load_bundle(*, actor: Actor, bundle: IncomingBundle) -> IncomingBundle:
     return bundle
 
 
-def postpone(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingBundle:
-    """Leave it approved where the machine is at fault: the next round loads it, as long as its facts stand. The reason
-    is on its row, and recorded when it is a new one."""
-    bundle.refresh_from_db()
-    document = build_error_document(error)
-    if bundle.state != IncomingState.APPROVED or bundle.error == document:
-        return bundle
-    with transaction.atomic():
-        if IncomingBundle.objects.filter(pk=bundle.pk, state=IncomingState.APPROVED).update(error=document):
-            digests = {"manifest": bundle.manifest_digest}
-            record(actor=actor, action="bundle.postpone", obj=bundle, reason=error.message, digests=digests)
-    bundle.error = document
-    return bundle
-
-
 def send_back(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> IncomingBundle:
     bundle.refresh_from_db()
+    if bundle.state != IncomingState.APPROVED:  # it was cancelled meanwhile
+        return bundle
     error = replace_unstorable(error)
     digests, document = {"manifest": bundle.manifest_digest}, build_error_document(error)
     with transaction.atomic():
-        change_state(bundle, IncomingState.CHECKED, actor=actor, reason=error.message, digests=digests, error=document)
+        fields = {"reason": error.message, "digests": digests, "error": document, **ENDED}
+        change_state(bundle, IncomingState.CHECKED, actor=actor, **fields)
         seal_now()
     return bundle
 
@@ -119,16 +117,19 @@ def check_approval(bundle: IncomingBundle) -> None:
     )
 
 
-def store_objects(catalogue: IncomingCatalogue) -> dict[str, StoredBytes]:
+def store_objects(catalogue: IncomingCatalogue, progress: StepProgress) -> dict[str, StoredBytes]:
     """Every carried object into the store, hashed once more on the way; one that is there is left alone."""
     store, stored = get_store(), {}
-    for digest in catalogue.list_carried():
+    carried = catalogue.list_carried()
+    progress.enter("store", sum(map(catalogue.get_size, carried)))
+    for digest in carried:
         size = catalogue.get_size(digest)
         if store.exists(digest) and store.size(digest) == size and not is_marked_damaged(digest):
             stored[digest] = StoredBytes(digest, size)
+            progress.add(size)
             continue
         with store.open_staging(digest) as staging:
-            for chunk in iter_file(catalogue.get_path(digest)):
+            for chunk in progress.watch(iter_file(catalogue.get_path(digest))):
                 staging.write(chunk)
             staging.publish(digest, size, is_marked_damaged)
         stored[digest] = staging.stored
@@ -172,4 +173,5 @@ def apply_rows(
         applied_at=timezone.now(),
         preview={**bundle.preview, "applied": json.loads(json.dumps(report))},
         error=None,
+        **ENDED,
     )

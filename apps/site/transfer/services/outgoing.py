@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor, ProjectRole
 from apps.core.canonical import sha256_hex
-from apps.core.errors import Conflict, Invalid, NotFound, PlaneError
+from apps.core.errors import Conflict, Invalid, NotFound, PlaneError, StorageFull, Unavailable
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.services import get_holding
 from apps.platform.artifacts.stores import get_store
@@ -26,6 +26,7 @@ from apps.site.transfer.faults import BUNDLE_FAULTS, build_error_document, conve
 from apps.site.transfer.folders import convert_disk_fault, get_outgoing_folder, remove_folder
 from apps.site.transfer.identity import get_identity, lock_peer
 from apps.site.transfer.models import OutgoingBundle
+from apps.site.transfer.services.progress import ENDED, StepProgress, postpone, retry_now
 from apps.site.transfer.states import OutgoingState
 from deepseek.bundles.sbom import encode_sbom
 from deepseek.bundles.spec import (
@@ -115,20 +116,28 @@ def read_inventory(actor: Actor, project: Project, digest: str) -> Inventory:
 
 
 # -- building -------------------------------------------------------------------------------------------------------
-def build_bundle(*, actor: Actor, bundle: OutgoingBundle) -> OutgoingBundle:
+def build_bundle(
+    *, actor: Actor, bundle: OutgoingBundle, stopping: Callable[[], bool] = lambda: False
+) -> OutgoingBundle:
     """Write a queued bundle. Called again after whatever stopped it, it goes on behind the last whole volume.
 
-    What a person has to mend fails it, and is on the row; a full disk too.
+    What a person has to mend fails it, and is on the row; for a full disk it stays queued, and is tried again later.
+    Raises StepCancelled where somebody cancels it.
     """
     policy.require(actor, "bundle.drive")
+    progress = StepProgress(bundle, stopping)
     try:
-        manifest = write_outgoing(bundle)
+        manifest = write_outgoing(bundle, progress)
+    except (StorageFull, Unavailable) as error:
+        postpone(actor, bundle, error)
+        return bundle
     except PlaneError as error:
         return fail(actor, bundle, error)
     except BUNDLE_FAULTS as error:
         return fail(actor, bundle, convert_fault(error))
     except OSError as error:
-        return fail(actor, bundle, convert_disk_fault(error))
+        postpone(actor, bundle, convert_disk_fault(error))
+        return bundle
     with transaction.atomic():
         change_state(
             bundle,
@@ -139,6 +148,7 @@ def build_bundle(*, actor: Actor, bundle: OutgoingBundle) -> OutgoingBundle:
             manifest_digest=sha256_hex(manifest),
             built_at=timezone.now(),
             error=None,
+            **ENDED,
         )
         seal_now()
     remove_plan(get_outgoing_folder(bundle))  # now: a build that goes on without its plan would write other volumes
@@ -147,17 +157,20 @@ def build_bundle(*, actor: Actor, bundle: OutgoingBundle) -> OutgoingBundle:
 
 def fail(actor: Actor, bundle: OutgoingBundle, error: PlaneError) -> OutgoingBundle:
     document = build_error_document(error)
-    return change_state(bundle, OutgoingState.FAILED, actor=actor, reason=error.message, error=document)
+    return change_state(bundle, OutgoingState.FAILED, actor=actor, reason=error.message, error=document, **ENDED)
 
 
-def write_outgoing(bundle: OutgoingBundle) -> bytes:
+def write_outgoing(bundle: OutgoingBundle, progress: StepProgress) -> bytes:
     """The bytes of bundle.json, once every volume is written."""
     folder = get_outgoing_folder(bundle)
     made = folder / MADE_FOLDER
     made.mkdir(parents=True, exist_ok=True, mode=0o700)
+    progress.enter("plan")
     plan = read_plan(folder) or make_plan(bundle, folder)
     head, objects = plan
-    return write_bundle(folder, head, objects, open_from(made), volume_bytes=bundle.volume_bytes).text
+    progress.enter("write", sum(each.size for each in objects))
+    open_object, size = open_from(made), bundle.volume_bytes
+    return write_bundle(folder, head, objects, open_object, volume_bytes=size, count=progress.add).text
 
 
 def remove_plan(folder: Path) -> None:
@@ -268,17 +281,19 @@ def open_from(made: Path) -> OpenObject:
 
 # -- afterwards -----------------------------------------------------------------------------------------------------
 def retry_bundle(*, actor: Actor, bundle: OutgoingBundle) -> OutgoingBundle:
-    """Build a failed one again, under the same number."""
+    """Build a failed or cancelled one again, under the same number; one that waits for its next try is due now."""
     policy.require(actor, "bundle.build", bundle)
-    if bundle.state != OutgoingState.FAILED:
+    if bundle.state == OutgoingState.QUEUED and bundle.retry_at is not None:
+        return retry_now(actor, bundle)
+    if bundle.state not in (OutgoingState.FAILED, OutgoingState.CANCELLED):
         raise build_state_error(bundle.state, OutgoingState.FAILED)
-    return change_state(bundle, OutgoingState.QUEUED, actor=actor, action="bundle.retry", error=None)
+    return change_state(bundle, OutgoingState.QUEUED, actor=actor, action="bundle.retry", error=None, **ENDED)
 
 
 def remove_bundle(*, actor: Actor, bundle: OutgoingBundle) -> OutgoingBundle:
     """Remove its files from here; the row, with its manifest, stays."""
     policy.require(actor, "bundle.build", bundle)
-    if bundle.state not in (OutgoingState.BUILT, OutgoingState.FAILED):
+    if bundle.state not in (OutgoingState.BUILT, OutgoingState.FAILED, OutgoingState.CANCELLED):
         raise build_state_error(bundle.state, OutgoingState.BUILT)
     change_state(bundle, OutgoingState.REMOVED, actor=actor, action="bundle.remove")
     remove_folder(get_outgoing_folder(bundle))

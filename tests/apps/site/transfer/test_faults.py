@@ -3,8 +3,10 @@
 import errno
 import os
 import subprocess
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from apps.core.errors import Unavailable
 from apps.data.datasets.models import Dataset, DatasetVersion
@@ -71,13 +73,21 @@ def test_a_full_disk_spends_no_approval(site, data, carried, approve, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr("apps.site.transfer.services.loading.store_objects", fill)
-        for _ in range(2):
+        pauses = []
+        for _ in range(3):
             services.drive_bundles(actor=site.worker)
             row = IncomingBundle.objects.get(pk=bundle.pk)
             assert (row.state, row.error["code"]) == ("approved", "storage_full")
+            pauses.append(round((row.retry_at - timezone.now()).total_seconds() / 60))
+            services.drive_bundles(actor=site.worker)  # too early: nothing is tried
+            IncomingBundle.objects.update(retry_at=timezone.now() - timedelta(seconds=1))
+    assert pauses == [1, 2, 4]
     assert AuditRecord.objects.filter(action="bundle.postpone").count() == 1
+    IncomingBundle.objects.update(retry_at=timezone.now() + timedelta(hours=1))
+    services.retry_step(actor=site.receiver, bundle=row)
     services.drive_bundles(actor=site.worker)
     row.refresh_from_db()
+    assert (row.faults, row.retry_at, row.progress) == (0, None, {})
     assert (row.state, row.error, row.approval_id) == ("applied", None, approval.pk)
 
 
@@ -119,11 +129,11 @@ def test_a_worker_with_an_old_list_leaves_what_another_one_did(site, data, carri
     old = IncomingBundle.objects.select_related("project").get()
     services.check_bundle(actor=site.worker, bundle=bundle)
     folder = get_incoming_folder(bundle)
-    assert drive(old, folder, lambda: services.check_bundle(actor=site.worker, bundle=old)) == 0
+    assert not drive(site.worker, old, folder, lambda: services.check_bundle(actor=site.worker, bundle=old))
     assert IncomingBundle.objects.get().state == "checked"
     services.discard_bundle(actor=site.receiver, bundle=bundle)
     (folder / "objects").mkdir(parents=True)  # as a kill behind the commit would leave it
-    services.drive_bundles(actor=site.worker)
+    services.sweep_bundles(actor=site.worker)
     assert not folder.exists()
 
 
@@ -150,14 +160,14 @@ def mount_tmpfs(folder, size):
         pytest.skip("needs root, to mount a small disk")
 
 
-def test_a_full_disk_fails_a_build_which_then_goes_on(site, data, build, project, settings):
+def test_a_full_disk_postpones_a_build_which_then_goes_on(site, data, build, project, settings):
     folder = get_transfer_folder()
     mount_tmpfs(folder, "1500k")
     try:
         with pytest.raises(AssertionError):
             build("data/wti:v1")
         bundle = OutgoingBundle.objects.get()
-        assert (bundle.state, bundle.error["code"]) == ("failed", "storage_full")
+        assert (bundle.state, bundle.error["code"]) == ("queued", "storage_full")
         assert not list(folder.rglob("*.part"))
         subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
         services.retry_bundle(actor=site.builder, bundle=bundle)
