@@ -54,6 +54,8 @@ class Job(models.Model):
     devices = models.JSONField(default=list)  # indices of the node's GPUs that this attempt may use
     # Queued for long, and this node is kept free for it (scheduling/reservations.py); the index is job_reserved.
     reserved_on = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="reserved_jobs", db_index=False)
+    # The only node that may run it: a folder there has what it goes on from. Few jobs have one, so no index.
+    bound_to = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="bound_jobs", db_index=False)
     process = models.JSONField(null=True)  # {host, boot_id, pid, start_time} of the shim
     not_before = models.DateTimeField(null=True)  # back-off after a failed attempt, or one that was stalled
     # Since when, and how often in a row, a full disk or the like has ended its attempts, which count as released.

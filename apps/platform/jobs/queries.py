@@ -277,6 +277,8 @@ def summarize_wait(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]
         return _("It needs a GPU, and no node that serves the queue %(queue)s is online.") % {"queue": job.queue}
     if not online:
         return _("No node that serves the queue %(queue)s is online.") % {"queue": job.queue}
+    if job.bound_to is not None and job.bound_to_id not in [node.pk for node, _row in online]:
+        return _("It goes on only on %(node)s, which keeps its state and is not online.") % {"node": job.bound_to.name}
     if all(describe_shortfall(job, get_total_capacity(node)) for node, _row in online):
         node, row = online[0]
         return _("No node is large enough: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}

@@ -29,6 +29,7 @@ class FreeCapacity:
     gpus: tuple[dict[str, Any], ...]  # those no running job holds
     extras: tuple[str, ...] = ()  # what it has beyond the core; no job takes any of it away
     labels: tuple[str, ...] = ()  # likewise
+    node_id: int | None = None
 
     def subtract_needs(self, reserved_for: Job) -> FreeCapacity:
         """What is left when the needs of `kept` are set aside: less than nothing, where there is too little for it.
@@ -45,6 +46,7 @@ class FreeCapacity:
             gpus=tuple(gpu for gpu in self.gpus if gpu["index"] not in aside),
             extras=self.extras,
             labels=self.labels,
+            node_id=self.node_id,
         )
 
 
@@ -61,6 +63,7 @@ def compute_free_capacity(node: Node, running: Iterable[Job]) -> FreeCapacity:
         gpus=tuple(gpu for gpu in node.gpus if gpu["index"] not in used_gpus),
         extras=tuple(node.extras),
         labels=tuple(node.labels),
+        node_id=node.pk,
     )
 
 
@@ -138,11 +141,14 @@ def build_fits_filter(free: FreeCapacity) -> Q:
     extras = Q(need_extra__in=("", *free.extras), need_labels__in=list_satisfied_requests(free.labels))
     if GANG not in free.extras:
         extras &= Q(need_nodes=1)
-    return Q(need_cpus__lte=free.cpus + 1e-9, need_memory_bytes__lte=free.memory_bytes) & gpus & extras
+    bound = Q(bound_to=None) if free.node_id is None else Q(bound_to=None) | Q(bound_to=free.node_id)
+    return Q(need_cpus__lte=free.cpus + 1e-9, need_memory_bytes__lte=free.memory_bytes) & gpus & extras & bound
 
 
 def describe_shortfall(job: Job, free: FreeCapacity) -> str:
     """Describe the resource that `free` lacks for `job`; empty if the job fits."""
+    if is_bound_elsewhere(job, free.node_id):
+        return _("is not the node that keeps its state")
     if missing := find_missing_extra(job, free):
         return _("lacks %(extra)s") % {"extra": missing}
     if missing := find_missing_label(job.need_labels, free.labels):
@@ -163,6 +169,11 @@ def describe_shortfall(job: Job, free: FreeCapacity) -> str:
     return ""
 
 
+def is_bound_elsewhere(job: Job, node_id: int | None) -> bool:
+    """Whether another node has the folder that the job goes on from."""
+    return job.bound_to_id is not None and job.bound_to_id != node_id
+
+
 def find_missing_extra(job: Job, free: FreeCapacity) -> str:
     """The extra that the job needs and the node lacks; empty if it has all."""
     needed = [job.need_extra, GANG if job.need_nodes > 1 else ""]
@@ -176,6 +187,8 @@ def explain_why_not(
     jobs = list(running)
     if job.queue not in node.queues:
         return _("does not serve the queue %(queue)s") % {"queue": job.queue}
+    if is_bound_elsewhere(job, node.pk):
+        return _("is not the node that keeps its state")
     if not online:
         return _("is offline: no heartbeat")
     if node.held_at:

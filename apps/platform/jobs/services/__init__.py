@@ -14,6 +14,7 @@ from apps.platform.jobs.services.attempts import (
     ring_again,
     succeed_job,
 )
+from apps.platform.jobs.services.binding import bind_job
 from apps.platform.jobs.services.gangs import (
     announce_member,
     claim_member,
@@ -42,6 +43,7 @@ __all__ = [
     "InputSpec",
     "Submission",
     "announce_member",
+    "bind_job",
     "cancel_job",
     "claim_job",
     "claim_member",
