@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from deepseek.federated.errors import FederationError
 from deepseek.federated.inspection import RoundTerms, Update, inspect_update, open_message, parse_evaluation
 from deepseek.federated.spec import FederationServerSpec, FederationSite, LedgerEntry, StudySpec, compute_study_digest
+from deepseek.federated.state import UPDATES_KEPT
 from deepseek.federated.wire import encode_message, parse_object
 from deepseek.job import Report
 from deepseek.messages import N_
@@ -52,7 +53,9 @@ class Board:
         self._global = (0, "", b"")
         self._updates: dict[str, Update] = {}
         self._answered: dict[str, str] = {}  # site -> digest of what it sent in this round, accepted or not
+        self._skipped: set[str] = set()  # sites that take no part in this round
         self._seen: set[str] = set()
+        self._counted: dict[str, list[int]] = {site.name: [] for site in spec.sites}
 
     # -- sites ----------------------------------------------------------------------------------------------------
     def join(self, name: str, data: bytes) -> bytes:
@@ -81,7 +84,8 @@ class Board:
             status.connected = True
             round, digest, weights = self._global
             if self._phase == "round" and name not in self._answered:
-                return encode_message({"status": "train", "round": round, "digest": digest}, weights)
+                header = {"status": "train", "round": round, "digest": digest, "counted": self._counted[name]}
+                return encode_message(header, weights)
             if self._phase == "evaluation" and status.evaluation is None:
                 return encode_message({"status": "evaluate", "round": round, "digest": digest}, weights)
             if self._phase == "done":
@@ -111,6 +115,24 @@ class Board:
             self._updates[name] = update
             status.updates, status.epsilon, status.connected = status.updates + 1, update.epsilon, True
             self._changed.notify_all()
+            return encode_message({"status": "accepted"})
+
+    def skip(self, name: str, data: bytes) -> bytes:
+        """A site takes no part in the round that is open, and goes on with the next one: it has trained in this one
+        from other weights, or was away from it, and this server was started again from an older state."""
+        with self._changed:
+            status, terms = self._sites.get(name), self._terms
+            if status is None or not status.joined:
+                return encode_message({"status": "join"})
+            try:
+                entry, _ = self._open(status, data, "skip")
+            except FederationError as error:
+                return self._refuse(status, error)
+            if terms is not None and entry.round == terms.round and name not in self._answered:
+                self._answered[name] = entry.digest
+                self._skipped.add(name)
+                self._report.log(f"{name} takes no part in round {entry.round}", level="warning")
+                self._changed.notify_all()
             return encode_message({"status": "accepted"})
 
     def evaluate(self, name: str, data: bytes) -> bytes:
@@ -150,6 +172,12 @@ class Board:
                 status.connected = False
                 self._changed.notify_all()
 
+    def note_round(self, round: int, sites: Iterable[str]) -> None:
+        """Note whose updates were aggregated in a round; each site hears of its own last ones (state.py)."""
+        for name in sites:
+            if name in self._counted:
+                self._counted[name] = [*self._counted[name], round][-UPDATES_KEPT:]
+
     # -- the controller -------------------------------------------------------------------------------------------
     def await_sites(self, *, seconds: float, all_seconds: float) -> None:
         """Wait until every site has joined, or after `all_seconds` enough of them. Raises FederationError
@@ -168,16 +196,19 @@ class Board:
 
     def open_round(self, terms: RoundTerms, weights: bytes) -> None:
         with self._changed:
-            self._updates, self._answered = {}, {}
+            self._updates, self._answered, self._skipped = {}, {}, set()
             self._terms, self._global, self._phase = terms, (terms.round, terms.base_digest, weights), "round"
 
     def close_round(self, *, started: float, patience: float) -> dict[str, Update] | None:
         """The updates of the round by site, in the order of the names; None while it goes on.
 
         It is over when each connected site has answered, or its time is up; with fewer updates than the study needs it
-        goes on until `patience` is over too. Raises FederationError ``too_few_sites`` then.
+        goes on until `patience` is over too. Raises FederationError ``too_few_sites`` then, and ``round_repeated`` at
+        once where so many sites take no part in it that no others are left to wait for.
         """
         with self._changed:
+            if self._terms and self._skipped and self._count_possible() < self.study.minimum_sites:
+                raise build_repeated_error(self._terms.round, len(self._skipped))
             waited = time.monotonic() - started
             outstanding = [name for name in self.list_active() if name not in self._answered]
             is_enough = len(self._updates) >= self.study.minimum_sites
@@ -186,8 +217,14 @@ class Board:
                     raise build_too_few_error(len(self._updates), self.study.minimum_sites)
                 self._changed.wait(0.05)
                 return None
+            if self._terms is not None:
+                self.note_round(self._terms.round, self._updates)
             self._phase, self._terms = "waiting", None
             return {name: self._updates[name] for name in sorted(self._updates)}
+
+    def _count_possible(self) -> int:
+        """How many sites may still take part in the round that is open, those that are away among them."""
+        return sum(not status.left and name not in self._skipped for name, status in self._sites.items())
 
     def open_evaluation(self, round: int, digest: str, weights: bytes) -> None:
         with self._changed:
@@ -271,6 +308,19 @@ def build_late_error(entry: LedgerEntry) -> FederationError:
         limit="one update in the round that is open",
         hint=N_("It does not count. The site goes on with the next round."),
         round=entry.round,
+    )
+
+
+def build_repeated_error(round: int, count: int) -> FederationError:
+    return FederationError(
+        "round_repeated",
+        N_("{count} sites have trained in round {round} already, from other weights, or after it."),
+        field="/study/rounds",
+        value=f"round {round}",
+        limit="each round once, from one set of weights",
+        hint=N_("The last state of the server was lost. Put its folder back from a backup, or begin a new study."),
+        count=count,
+        round=round,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -48,12 +49,18 @@ def take_part(words: Sequence[str]) -> int:
 
 
 def verify_ledger(words: Sequence[str]) -> int:
-    """Verify an egress ledger and print what left; returns the exit code."""
+    """Verify an egress ledger and print what left. Returns the exit code: 0, or 1 for one that does not verify; 2 is
+    that of a file that cannot be read, or of wrong arguments."""
     parser = argparse.ArgumentParser("deepseek verify-ledger", description="Verify the egress ledger of a site.")
     parser.add_argument("ledger", type=Path, help="the file of JSON lines")
     parser.add_argument("--public-key", help="base64 of the site's key; without it the first entry names it")
     arguments = parser.parse_args(list(words))
-    entries = read_ledger(read_file(arguments.ledger), public_key=arguments.public_key)
+    data = read_file(arguments.ledger)
+    try:
+        entries = read_ledger(data, public_key=arguments.public_key)
+    except FederationError as fault:
+        print(f"{arguments.ledger}: {fault}", file=sys.stderr)
+        return 1
     for entry in entries:
         figures = f"norm {entry.norm:.4g}" if entry.norm is not None else entry.reason
         spent = f"  epsilon {entry.epsilon:.3f}" if entry.epsilon is not None else ""

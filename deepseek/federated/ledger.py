@@ -171,10 +171,27 @@ class EgressLedger:
         fields["signature"] = encode_base64(self._signer.sign(encode_signed_part(fields)))
         entry = LedgerEntry.model_validate(fields)
         line = encode_canonical(entry.model_dump()) + b"\n"
+        self._require_room(len(line))
         self._write(line)
         self.entries.append(entry)
         self._previous = compute_digest_of(entry)
         return entry
+
+    def _require_room(self, size: int) -> None:
+        """Raise FederationError ``ledger_full`` where the line would make the ledger larger than one may be: it could
+        not be opened, nor verified, any more."""
+        if os.fstat(self._file.fileno()).st_size + size <= MAX_LEDGER_BYTES:
+            return
+        raise FederationError(
+            "ledger_full",
+            N_("The egress ledger has {count} entries, and there is no room for another one."),
+            field="ledger",
+            limit=f"{MAX_LEDGER_BYTES} bytes",
+            hint=N_(
+                "Nothing has left. Leave the study, and have the compliance officer look at what fills the ledger."
+            ),
+            count=len(self.entries),
+        )
 
     def _write(self, line: bytes) -> None:
         """Append the line durably, or not at all: half of one would be taken for the trace of a killed process."""

@@ -47,11 +47,14 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     state = restore_state(spec, inputs, checkpoint, report)
     board = Board(spec, report)
+    for each in state.history:
+        board.note_round(each["round"], each["sites"])
     configure_nvflare(spec.study)
     handlers: dict[str, Handler] = {
         "join": board.join,
         "poll": board.poll,
         "update": board.submit,
+        "skip": board.skip,
         "evaluation": board.evaluate,
         "leave": board.leave,
     }

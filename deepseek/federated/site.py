@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TABLE, LEDGER_NAME, EVALUATION_NAME = "table", "ledger.jsonl", "evaluation.json"
 LEDGER_TYPE = "application/jsonl"
 MAX_PAUSE_SECONDS = 5.0
-SPENT, UNREACHABLE = "privacy_budget_spent", "server_unreachable"
+SPENT, UNREACHABLE, REPEATED = "privacy_budget_spent", "server_unreachable", "round_repeated"
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Participation:
     weights: Weights | None = None
     evaluation: dict[str, Any] | None = None
     stopped: str = ""
+    skipped: set[int] = field(default_factory=set)
 
     def take_part(self) -> None:
         """Do what the server asks for until the study is done, or the site's budget is spent."""
@@ -92,11 +93,13 @@ class Participation:
         round, weights = self.open_weights(header, body)
         base = str(header.get("digest"))
         record = self.state.find_update(round)
+        if record.left_out or record.base != base if record else round <= self.state.round:
+            self.skip(round)
+            return
         try:
-            if record is None and round > self.state.round:
+            if record is None:
+                self.state.mark_left_out(header.get("counted"))
                 record = self.make_update(round, base, weights)
-            if record is None or record.base != base:
-                raise build_repeated_error(round)
             content = read_update(self.home, record)
             fields = {"norm": record.norm, "max_abs": record.max_abs, "epsilon": record.epsilon}
             reply = self.send("update", "update", round, content, **fields)
@@ -112,6 +115,19 @@ class Participation:
         if record.epsilon is not None:
             self.report.metric("epsilon", record.epsilon, round)
         self.report.progress(round, self.spec.study.rounds, "rounds", stage="train")
+
+    def skip(self, round: int) -> None:
+        """Take no part in a round that this site has trained in already from other weights, or that ended without it:
+        the server was started again from an older state. Another update would say more of the same rows."""
+        if round in self.skipped:
+            time.sleep(MAX_PAUSE_SECONDS)  # a server that does not take it for an answer
+        self.skipped.add(round)
+        if not any((entry.kind, entry.round) == ("refused", round) for entry in self.ledger.entries):
+            self.ledger.record_refusal(b"", round=round, reason=REPEATED, epsilon=self.state.epsilon)
+        self.report.log(
+            f"round {round}: the server asks for it again, so this site takes no part in it", level="warning"
+        )
+        self.send("skip", "skip", round, encode_canonical({"reason": REPEATED}))
 
     def make_update(self, round: int, base: str, weights: Weights) -> UpdateRecord:
         """Train from the global weights, and make the update and what it has spent durable."""
@@ -272,17 +288,6 @@ def require_finite(norm: float) -> None:
             limit="finite weights",
             hint=N_("Nothing has left. Agree on a lower learning rate, and approve the study again."),
         )
-
-
-def build_repeated_error(round: int) -> FederationError:
-    return FederationError(
-        "round_repeated",
-        N_("The server asks for round {round} again, from other weights."),
-        field="/study/rounds",
-        limit="each round once, from one set of weights",
-        hint=N_("Nothing has left. Ask the coordinator whether its checkpoint was lost, and begin a new study."),
-        round=round,
-    )
 
 
 def build_refused_error(header: Mapping[str, Any]) -> FederationError:

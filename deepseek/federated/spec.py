@@ -427,7 +427,7 @@ class FederationSiteSpec(BaseModel):
         return site
 
 
-EntryKind = Literal["join", "update", "evaluation", "leave", "refused"]
+EntryKind = Literal["join", "update", "skip", "evaluation", "leave", "refused"]
 
 
 class LedgerEntry(BaseModel):

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ class UpdateRecord:
     norm: float
     max_abs: float
     epsilon: float | None
+    left_out: bool = False  # of its round, which ended without it
 
 
 @dataclass
@@ -102,6 +103,15 @@ class SiteState:
 
     def find_update(self, round: int) -> UpdateRecord | None:
         return next((update for update in self.updates if update.round == round), None)
+
+    def mark_left_out(self, counted: object) -> None:
+        """Note which of these updates were not aggregated: the global weights of now do not follow from them. A server
+        that is started again from an older state must come to the same weights, so it is not sent them then.
+
+        `counted`: the rounds whose updates were, as the server says; it is kept with the next update.
+        """
+        if isinstance(counted, list):
+            self.updates = [replace(each, left_out=each.round not in counted) for each in self.updates]
 
     def add(self, home: Path, record: UpdateRecord, content: bytes, history: list[Spend]) -> None:
         """Make an update durable, and then the state that names it and what has been spent."""

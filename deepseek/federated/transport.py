@@ -35,6 +35,20 @@ CHANNEL = "study"
 REQUEST_SECONDS, BYTES_PER_SECOND = 10.0, 20_000  # of a request, and the slowest line that it is waited for
 PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
 WORKERS = 128  # threads of the server, one a connection
+PERMANENT = frozenset(
+    {
+        ReturnCode.PROCESS_EXCEPTION,
+        ReturnCode.INVALID_REQUEST,
+        ReturnCode.MSG_TOO_BIG,
+        ReturnCode.FILTER_ERROR,
+        ReturnCode.AUTHENTICATION_ERROR,
+        ReturnCode.UNAUTHENTICATED,
+        ReturnCode.INVALID_SESSION,
+        ReturnCode.ABORT_RUN,
+    }
+)
+"""Answers of a server that is there: the same request comes to the same. The others are the network's, or pass."""
+MAX_REASON_BYTES = 300
 PLAIN = (None, Encoding.BYTES, Encoding.NONE)
 Handler = Callable[[str, bytes], bytes]
 """handler(site, request) -> reply."""
@@ -120,13 +134,17 @@ def open_server_cell(home: Path, address: str, *, study: StudySpec, handlers: di
 
 
 def answer(message: Message, handler: Handler) -> Message:
-    """NVFlare's callback: the reply of the handler to a request."""
+    """NVFlare's callback: the reply of the handler to a request. A fault of the machine may pass; another one is told
+    by its kind alone, since its text may hold what the site is not to see."""
     site = str(message.get_header(MessageHeaderKey.ORIGIN))
     try:
         return make_reply(ReturnCode.OK, body=handler(site, bytes(message.payload or b"")))
-    except Exception:  # the server goes on whatever one site sends
+    except OSError:
         log.exception("a request of %s failed", site)
-        return make_reply(ReturnCode.PROCESS_EXCEPTION)
+        return make_reply(ReturnCode.SERVICE_UNAVAILABLE)
+    except Exception as failure:  # the server goes on whatever one site sends
+        log.exception("a request of %s failed", site)
+        return make_reply(ReturnCode.PROCESS_EXCEPTION, body=type(failure).__name__.encode())
 
 
 class SiteConnection:
@@ -145,15 +163,19 @@ class SiteConnection:
         self._cell.start()
 
     def request(self, topic: str, payload: bytes) -> bytes:
-        """The server's reply. Raises FederationError ``server_unreachable`` once it has been away for `patience`."""
+        """The server's reply. Raises FederationError ``server_unreachable`` once it has been away for `patience`, and
+        ``server_failed`` at once for an answer that would be the same again."""
         deadline, pause = time.monotonic() + self.patience, PAUSE_SECONDS
         seconds = REQUEST_SECONDS + (len(payload) + self._cell.max_bytes) / BYTES_PER_SECOND
         while True:
             if self._cell.is_backbone_ready():
                 message = Message({}, payload)
                 reply = self._cell.send_request(CHANNEL, topic, SERVER_NAME, message, timeout=seconds)
-                if reply.get_header(MessageHeaderKey.RETURN_CODE) == ReturnCode.OK:
+                code = reply.get_header(MessageHeaderKey.RETURN_CODE)
+                if code == ReturnCode.OK:
                     return bytes(reply.payload or b"")
+                if code in PERMANENT:
+                    raise build_failed_error(topic, str(code), reply.payload)
                 pause = min(2 * pause, MAX_PAUSE_SECONDS)
             if time.monotonic() > deadline:
                 raise build_unreachable_error(self.patience)
@@ -161,6 +183,20 @@ class SiteConnection:
 
     def close(self) -> None:
         self._cell.stop()
+
+
+def build_failed_error(topic: str, code: str, payload: Any) -> FederationError:
+    reason = bytes(payload)[:MAX_REASON_BYTES].decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+    return FederationError(
+        "server_failed",
+        N_("The server of the study failed at the message {topic}: {reason}."),
+        field="/server",
+        value=code,
+        limit="an answer of the study's server",
+        hint=N_("Ask the coordinator what the log of its job says; then retry this job, which goes on where it was."),
+        topic=topic,
+        reason=reason or code,
+    )
 
 
 def build_unreachable_error(seconds: float) -> FederationError:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from deepseek.cli import main
+from deepseek.federated import ledger as ledgers
 from deepseek.federated import ledger_verifier
 from deepseek.federated.errors import FederationError
 from deepseek.federated.ledger import EgressLedger, read_ledger
@@ -146,3 +148,48 @@ def test_the_verifier_runs_alone(open_ledger, path, tmp_path, signer, capsys):
     assert ledger_verifier.main([str(path), encode_public_key(generate_key().public_key)]) == 1
     assert ledger_verifier.main([str(tmp_path / "none")]) == 2
     assert "line 1" in capsys.readouterr().err
+
+
+def test_a_ledger_that_is_full_lets_nothing_leave(open_ledger, path, monkeypatch):
+    with open_ledger() as ledger:
+        record(ledger)
+        size = path.stat().st_size
+        monkeypatch.setattr(ledgers, "MAX_LEDGER_BYTES", size + 10)
+        with pytest.raises(FederationError) as caught:
+            record(ledger, b"more", 2)
+        assert (caught.value.code, path.stat().st_size, len(ledger.entries)) == ("ledger_full", size, 1)
+    with open_ledger() as ledger:  # it can still be opened
+        assert record(ledger).round == 1
+
+
+def test_the_command_verifies_a_ledger(open_ledger, path, tmp_path, signer, capsys):
+    with open_ledger() as ledger:
+        record(ledger, epsilon=0.5)
+        record(ledger, b"more", 2)
+    key, other = (encode_public_key(each.public_key) for each in (signer, generate_key()))
+    data = path.read_bytes()
+    cases = {
+        "as it is": (data, key, 0),
+        "without a key": (data, None, 0),
+        "another key": (data, other, 1),
+        "no key": (data, "x", 1),
+        "a changed byte": (data.replace(b'"bytes":7', b'"bytes":8'), key, 1),
+        "cut in a line": (data[:-9], key, 1),
+        "cut at its start": (data.splitlines(keepends=True)[1], key, 1),
+        "empty": (b"", key, 0),
+        "no text": (b"\xff\xfe", key, 1),
+    }
+    wrong = {}
+    for name, (content, public_key, code) in cases.items():
+        path.write_bytes(content)
+        words = ["verify-ledger", str(path), *(["--public-key", public_key] if public_key else [])]
+        if (got := main(words)) != code:
+            wrong[name] = got
+    assert wrong == {}
+    shown = capsys.readouterr()
+    assert "2 entries verified" in shown.out
+    assert "line 1" in shown.err
+    assert main(["verify-ledger", str(tmp_path / "none")]) == 2
+    with pytest.raises(SystemExit) as caught:
+        main(["verify-ledger"])
+    assert caught.value.code == 2

@@ -206,12 +206,44 @@ def test_a_server_that_asks_again_from_other_weights_gets_nothing(federate):
     federation = federate(rounds=1)
     start_all(federation)
     federation.run()
-    again = federation.start_again(join_seconds=0.1, round_seconds=0.1)
+    again = federation.start_again()
     again.state.weights = {name: value + 1 for name, value in again.state.weights.items()}
     start_all(again)
-    with pytest.raises(FederationError):
+    with pytest.raises(FederationError) as caught:  # at once, and not after the time of a round
         again.run()
+    assert caught.value.code == "round_repeated"
+    again.board.await_evaluations(0)
     again.wait()
-    assert {error.code for error in again.errors.values()} == {"round_repeated"}
     kinds = [(entry.kind, entry.reason) for entry in again.parts["north"].ledger.entries]
-    assert ("refused", "round_repeated") in kinds
+    assert kinds.count(("refused", "round_repeated")) == kinds.count(("skip", "")) == 1
+    assert [kind for kind, _ in kinds].count("update") == 1
+
+
+@pytest.mark.parametrize(("lost", "updates"), [("poll", 1), ("update", 2)])
+def test_a_server_that_lost_its_last_round_loses_no_site(federate, lost, updates):
+    """A site was away in round 1, or its update did not arrive, and it took part in round 2; then the server is started
+    again from before round 1."""
+    federation = federate(rounds=2)
+    start_all(federation)
+    miss = federation.connections["west"]
+    miss.tamper = lambda topic, payload: (_ for _ in ()).throw(ConnectionError) if topic == lost else payload
+    save = federation.board.take_refusals
+
+    def come_back(round):
+        if round == 1:
+            federation.start_site("west")
+            federation.board.await_sites(seconds=10, all_seconds=10)
+        return save(round)
+
+    federation.board.take_refusals = come_back
+    weights = federation.run(evaluate=False)
+    assert [each["sites"] for each in federation.state.history] == [["north", "south"], ["north", "south", "west"]]
+    again = federation.start_again()
+    start_all(again)
+    assert encode_weights(again.run(), {}) == encode_weights(weights, {})
+    assert (again.errors, [each["sites"] for each in again.state.history]) == (
+        {},
+        [["north", "south"], ["north", "south", "west"]],
+    )
+    kinds = [entry.kind for entry in again.parts["west"].ledger.entries]
+    assert (kinds.count("update"), kinds.count("skip")) == (updates, 1)
