@@ -30,6 +30,7 @@ from apps.platform.nodes.disks import find_short_disks
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import SAMPLE_SECONDS
 from apps.platform.nodes.services import record_disk_speed, record_heartbeat, record_sample
+from workers.federation.sweep import HomeSweep
 from workers.gangs.members import GangAttempt, MemberAttempt
 from workers.measurements.doctor import DoctorProbe
 from workers.runner import get_scratch_root
@@ -66,6 +67,7 @@ class Heartbeat(threading.Thread):
         self.was_short = False
         self.disk_speed = DiskSpeedCheck(actor=actor, node=node, folder=get_scratch_root())
         self.doctor = DoctorProbe(actor=actor, node=node, folder=get_scratch_root())
+        self.homes = HomeSweep(actor)
         self.sampled_at = time.monotonic()  # the first share of CPU would be of no time at all
 
     def watch(self, attempt: Attempt) -> None:
@@ -120,6 +122,7 @@ class Heartbeat(threading.Thread):
         for attempt in watched.values():
             attempt.observe(load)
         record_heartbeat(actor=self.actor, node=self.node, load=load)
+        self.homes.sweep_when_due()
         if time.monotonic() - self.sampled_at >= SAMPLE_SECONDS / 2:  # so that no 15 s are left out
             self.sampled_at = time.monotonic()
             record_sample(actor=self.actor, node=self.node, load=load, running=len(watched))

@@ -14,19 +14,23 @@ from typing import Any
 from django.conf import settings
 
 from apps.core.actors import Actor
-from apps.core.errors import Invalid, PlaneError
+from apps.core.errors import Invalid, PlaneError, Unavailable
 from apps.ml.federation.models import SiteStudy, Study
 from apps.ml.federation.queries import find_site_study_of_job, find_study_of_job
+from apps.ml.federation.services.attempts import bind_home, confirm_participation, release_home
 from apps.ml.federation.services.ledger import record_ledger_entries
 from apps.ml.federation.services.results import record_round
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.services import bind_job, release_job
+from apps.platform.nodes.models import Node
 from deepseek.collect.hosts import find_uncovered
 from deepseek.federated.tunnel import LISTENER
-from deepseek.messages import N_
+from deepseek.messages import N_, Message
 from workers.attempt_slots import AttemptSlot
 from workers.federation.homes import (
     SERVER_KIND,
     SITE_KIND,
+    has_ledger,
     prepare_home,
     read_ledger_lines,
     read_rounds,
@@ -35,11 +39,12 @@ from workers.federation.homes import (
 )
 from workers.isolation import detect_isolation
 from workers.process import EngineProcess
-from workers.runner import Attempt
+from workers.runner import Attempt, AttemptStopped
 
 log = logging.getLogger(__name__)
 KINDS = (SERVER_KIND, SITE_KIND)
 HOME = "home"
+MOVED = "moved"  # why an attempt stops that another node has to make
 REPORT_SECONDS = 1.0
 MAX_LINES_PER_REPORT = 500
 BACKLOG = 100  # connections that wait to be accepted
@@ -59,19 +64,35 @@ class FederationAttempt(Attempt):
 
     # -- before ---------------------------------------------------------------------------------------------------
     def stage(self) -> dict[str, str]:
-        """The inputs, and the study's folder. What an attempt before this one recorded is reported first."""
+        """The inputs, and the study's folder. What was approved is compared before the keys are put there; what an
+        attempt before this one recorded is reported first."""
+        self.retry_until_lease_expires(lambda: confirm_participation(actor=self.actor, job=self.job))
+        self.retry_until_lease_expires(self.find_rows)
+        if self.site_study is not None and self.site_study.home_node not in (None, self.job.node):
+            self.move_to(self.site_study.home_node)
         staged = super().stage()
         self.home = self.retry_until_lease_expires(lambda: prepare_home(self.job, actor=self.actor))
         try:
-            self.retry_until_lease_expires(self.find_rows)
             if self.site_study is not None:
                 row = self.site_study
                 self.retry_until_lease_expires(lambda: restore_ledger(row, self.home, actor=self.actor))
             self.retry_until_lease_expires(self.report)
         except BaseException:
-            remove_keys(self.home)
+            remove_keys(self.home, self.job)
             raise
         return staged | {HOME: str(self.home)}
+
+    def move_to(self, node: Node | None) -> None:
+        """Give the job back for the node whose folder has the study's state, and no other."""
+        self.retry_until_lease_expires(lambda: bind_job(actor=self.actor, job=self.job, node=node))
+        self.stop(MOVED)
+        raise AttemptStopped
+
+    def report_stop(self) -> Job | None:
+        if self.reason != MOVED or self.job.bound_to is None:
+            return super().report_stop()
+        reason = Message("The state of the study is on {node}", node=self.job.bound_to.name)
+        return release_job(actor=self.actor, job=self.copy_job(), reason=reason)
 
     def find_rows(self) -> None:
         if self.job.kind == SITE_KIND:
@@ -94,7 +115,10 @@ class FederationAttempt(Attempt):
         return plan
 
     def start_process(self, request: Mapping[str, Any], **options: Any) -> EngineProcess:
-        """Give the engine of a server a socket that listens: it has no other part of this machine's network."""
+        """Give the engine of a server a socket that listens: it has no other part of this machine's network. From its
+        start on a site's job stays on this node."""
+        if self.site_study is not None:
+            self.bind()
         if self.job.kind != SERVER_KIND or detect_isolation().way == "none":
             return super().start_process(request, **options)
         spec = json.loads(self.job.spec)
@@ -102,6 +126,24 @@ class FederationAttempt(Attempt):
             number = listener.fileno()
             options["settings"] = {**(options.get("settings") or {}), LISTENER: str(number)}
             return super().start_process(request, **options, descriptors=(number,))
+
+    def bind(self) -> None:
+        """Bind the job, and every later one of the study, to this node: a state comes into being here."""
+        node = self.job.node
+        if node is None:
+            return
+        home_node = self.retry_until_lease_expires(lambda: bind_home(actor=self.actor, job=self.job, node=node))
+        if home_node != node:  # another attempt was faster
+            self.move_to(home_node)
+        self.retry_until_lease_expires(lambda: bind_job(actor=self.actor, job=self.job, node=node))
+
+    def unbind(self) -> None:
+        """Let another node begin where this one has come to nothing: there is no line in the ledger, so no state."""
+        node = self.job.node
+        if self.site_study is None or node is None or has_ledger(self.home):
+            return
+        release_home(actor=self.actor, job=self.job, node=node)
+        bind_job(actor=self.actor, job=self.job, node=None)
 
     # -- during ---------------------------------------------------------------------------------------------------
     def observe_progress(self) -> None:
@@ -115,9 +157,11 @@ class FederationAttempt(Attempt):
             return super().execute(inputs)
         finally:
             try:
-                remove_keys(self.home)
+                remove_keys(self.home, self.job)
             finally:
                 self.retry_until_lease_expires(self.report)
+            if self.reason not in ("lost", "outage"):
+                self.retry_until_lease_expires(self.unbind)
 
     def report(self) -> None:
         """Record the new lines of the ledger, and the new rounds."""
@@ -162,7 +206,7 @@ class FederationAttempt(Attempt):
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises PlaneError ``port_unavailable``."""
+    """A socket that listens. Raises Unavailable ``port_unavailable``, after which the job is tried again."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -172,7 +216,7 @@ def open_listener(host: str, port: int) -> socket.socket:
         os.set_blocking(listener.fileno(), True)
     except OSError as failure:
         listener.close()
-        raise PlaneError(
+        raise Unavailable(
             "The server of the study cannot listen on {host}:{port}: {reason}.",
             host=host,
             port=port,

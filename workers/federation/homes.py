@@ -1,16 +1,25 @@
-"""The folder of a study on this node: keys of the job, egress ledger and state. It outlives every attempt."""
+"""The folder of a study on this node: keys of the job, egress ledger and state. It outlives every attempt.
+
+Beside the folder, where no engine can write, a file is its lock and names the attempt whose keys are in it: what an
+attempt that has lost its job does at its end is no harm to the one that follows.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from apps.core.actors import Actor
+from apps.core.errors import StaleState
 from apps.ml.federation.identity import load_job_identity
 from apps.ml.federation.models import LedgerEntry, SiteStudy
 from apps.platform.jobs.models import Job
@@ -34,30 +43,92 @@ def build_home_path(job: Job) -> Path:
 
 
 def prepare_home(job: Job, *, actor: Actor) -> Path:
-    """Put the keys of the job into its folder, and the ledger where this node has none. Raises PlaneError for a job of
-    no study that runs."""
+    """Put the keys of the job into its folder. Raises PlaneError for a job of no study that runs, StaleState where a
+    later attempt has done so already: this one has lost the job."""
     identity, home = load_job_identity(actor=actor, job=job), build_home_path(job)
     name = "site" if job.kind == SITE_KIND else "server"
-    try:
-        save_credential(home, CA_CERTIFICATE, identity.authority.encode())
-        save_credential(home, f"{name}.pem", identity.certificate.encode())
-        save_credential(home, f"{name}.key", identity.key.encode())
-        if identity.ledger_key:
-            save_credential(home, LEDGER_KEY, identity.ledger_key.encode())
-    except OSError:
-        remove_keys(home)
-        raise
+    with lock_home(home) as lock:
+        if read_holder(lock) > (job.pk, job.attempt):
+            raise StaleState(
+                "Job {job_pk} is not held by attempt {attempt} any more.", job_pk=job.pk, attempt=job.attempt
+            )
+        write_holder(lock, job)
+        try:
+            save_credential(home, CA_CERTIFICATE, identity.authority.encode())
+            save_credential(home, f"{name}.pem", identity.certificate.encode())
+            save_credential(home, f"{name}.key", identity.key.encode())
+            if identity.ledger_key:
+                save_credential(home, LEDGER_KEY, identity.ledger_key.encode())
+        except OSError:
+            unlink_keys(home)
+            raise
     return home
 
 
-def remove_keys(home: Path) -> None:
-    """Take the private keys away: they are in the folder only while a job runs, and encrypted in the database.
+def remove_keys(home: Path, job: Job) -> None:
+    """Take away the private keys that this attempt of `job` has put there, and not those of a later one: they are in
+    the folder only while a job runs, and encrypted in the database."""
+    if not home.is_dir():
+        return
+    with lock_home(home) as lock:
+        if read_holder(lock) <= (job.pk, job.attempt):
+            unlink_keys(home)
 
-    Those too that were being written when an earlier worker was killed.
-    """
+
+def unlink_keys(home: Path) -> None:
+    """Remove every private key, those too that were being written when a worker was killed."""
     for pattern in KEY_PATTERNS:
         for path in home.glob(pattern):
             path.unlink(missing_ok=True)
+
+
+# -- the lock -------------------------------------------------------------------------------------------------------
+def build_lock_path(home: Path) -> Path:
+    return home.with_name(f".{home.name}.lock")
+
+
+@contextmanager
+def lock_home(home: Path) -> Iterator[int]:
+    """Hold the folder's lock; yields the descriptor of the file. For moments: nobody waits for an engine."""
+    home.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(build_lock_path(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_holder(lock: int) -> tuple[int, int]:
+    """(job, attempt) of whoever has put keys into the folder last; zeros for nobody."""
+    job, _, attempt = os.pread(lock, 100, 0).decode("ascii", "replace").partition(" ")
+    return (int(job), int(attempt)) if job.isdecimal() and attempt.isdecimal() else (0, 0)
+
+
+def write_holder(lock: int, job: Job) -> None:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{job.pk} {job.attempt}".encode(), 0)
+
+
+def remove_home(home: Path) -> None:
+    """Remove the folder, which the caller has locked, and with the last one of its study that of the study."""
+    shutil.rmtree(home)
+    build_lock_path(home).unlink(missing_ok=True)
+    with suppress(OSError):  # the server's and a site's folder may stand side by side
+        home.parent.rmdir()
+        home.parent.parent.rmdir()
+
+
+def list_homes() -> list[Path]:
+    """Every folder of a study on this node."""
+    root = Path(settings.PLANE_HOME) / FOLDER
+    return sorted(path for path in root.glob("*/*/[!.]*") if path.is_dir() and not path.is_symlink())
+
+
+# -- what an engine has written -------------------------------------------------------------------------------------
+def has_ledger(home: Path) -> bool:
+    """Whether anything stands in the ledger: then the folder has a state that no other node has."""
+    return bool(read_part(home / LEDGER_NAME, 0, 1))
 
 
 def restore_ledger(site_study: SiteStudy, home: Path, *, actor: Actor) -> None:

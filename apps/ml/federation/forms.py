@@ -14,6 +14,7 @@ from apps.data.datasets.forms import FieldsForm
 from apps.ml.federation import services
 from apps.ml.federation.bundles import MAX_BUNDLE_BYTES
 from apps.ml.federation.models import SiteStudy, Study
+from apps.ml.federation.queries import choose_port
 from apps.ml.federation.services.studies import read_document
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.specforms.fields import FormItem
@@ -52,7 +53,6 @@ CHOICES = {
 }
 PATHS = {**INTEGERS, **NUMBERS, **CHOICES, "schema": ("schema",), "hidden": ("model", "hidden")}
 DEFAULTS = {
-    "port": "8102",
     "schema": EXAMPLE,
     "model": "logistic",
     "normalization": "none",
@@ -86,7 +86,7 @@ class StudyForm(FieldsForm):
     }
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
-        super().__init__(data if data is not None else DEFAULTS)
+        super().__init__(data if data is not None else {**DEFAULTS, "port": str(choose_port())})
 
     @property
     def items(self) -> list[FormItem]:

@@ -23,6 +23,7 @@ from apps.platform.accounts.models import SLUG, Project
 from apps.platform.approvals.models import Approval
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job
+from apps.platform.nodes.models import Node
 
 
 def can_read_all(actor: Actor) -> bool:
@@ -146,6 +147,8 @@ class SiteStudy(models.Model):
     data = models.ForeignKey(DatasetVersion, models.PROTECT, null=True, related_name="+")
     approval = models.ForeignKey(Approval, models.PROTECT, null=True, related_name="+", db_index=False)
     job = models.ForeignKey(Job, models.PROTECT, null=True, related_name="+", db_index=False)
+    # Whose folder has the state and the last updates; jobs of the study run there alone.
+    home_node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="+", db_index=False)
     result = models.JSONField(default=dict)  # what the site's job reported at its end
     imported_by = models.CharField(max_length=200)
     imported_at = models.DateTimeField(auto_now_add=True)

@@ -37,6 +37,7 @@ ENTRY_COLOURS = {"update": "succeeded", "evaluation": "succeeded", "refused": "f
 ENTRY_LABELS = {
     "join": pgettext_lazy("ledger", "Join"),
     "update": pgettext_lazy("ledger", "Update"),
+    "skip": pgettext_lazy("ledger", "Skip"),
     "evaluation": pgettext_lazy("ledger", "Evaluation"),
     "leave": pgettext_lazy("ledger", "Leave"),
     "refused": pgettext_lazy("ledger", "Refused"),

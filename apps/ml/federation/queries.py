@@ -6,6 +6,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from typing import get_args
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from apps.core import policy
@@ -23,7 +24,7 @@ from apps.ml.federation.models import (
     Study,
     StudyQuerySet,
 )
-from apps.ml.federation.states import SiteStudyState, StudyState
+from apps.ml.federation.states import OPEN_STUDY, SiteStudyState, StudyState
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from deepseek.federated.spec import EntryKind
@@ -31,6 +32,7 @@ from deepseek.messages import N_
 
 MAX_CODE_BYTES = 4 * 2**20
 MAX_YEAR = 9999
+DEFAULT_PORT = 8102
 ENTRY_KINDS: tuple[str, ...] = get_args(EntryKind)
 
 
@@ -47,6 +49,13 @@ def get_study(actor: Actor, project: Project, pk: int) -> Study:
     if study is None:
         raise NotFound("This project has no study {pk}.", pk=pk, field="id")
     return study
+
+
+def choose_port() -> int:
+    """The first port that servers of studies may listen on and that no study has; the first one where all are taken."""
+    ports = settings.ENV.federation_ports or [DEFAULT_PORT]
+    taken = set(Study.objects.filter(port__in=ports, state__in=OPEN_STUDY).values_list("port", flat=True))
+    return next((port for port in ports if port not in taken), ports[0])
 
 
 def get_site(actor: Actor, study: Study, name: str) -> Site:
@@ -168,4 +177,5 @@ def find_study_of_job(actor: Actor, job_id: int) -> Study | None:
 
 
 def find_site_study_of_job(actor: Actor, job_id: int) -> SiteStudy | None:
-    return SiteStudy.objects.visible_to(actor).select_related("project").filter(job=job_id).first()
+    rows = SiteStudy.objects.visible_to(actor).select_related("project", "home_node")
+    return rows.filter(job=job_id).first()

@@ -16,10 +16,11 @@ class StudyState(models.TextChoices):
 STUDY_MOVES: dict[str, frozenset[str]] = {
     StudyState.DRAFT: frozenset({StudyState.OPEN, StudyState.STOPPED}),
     StudyState.OPEN: frozenset({StudyState.RUNNING, StudyState.STOPPED}),
-    StudyState.RUNNING: frozenset({StudyState.OPEN, StudyState.COMPLETED, StudyState.STOPPED}),
+    StudyState.RUNNING: frozenset({StudyState.COMPLETED, StudyState.STOPPED}),
     StudyState.COMPLETED: frozenset(),
     StudyState.STOPPED: frozenset(),
 }
+OPEN_STUDY = (StudyState.DRAFT, StudyState.OPEN, StudyState.RUNNING)
 ENDED_STUDY = (StudyState.COMPLETED, StudyState.STOPPED)
 
 
@@ -48,8 +49,8 @@ class SiteStudyState(models.TextChoices):
 SITE_STUDY_MOVES: dict[str, frozenset[str]] = {
     SiteStudyState.IMPORTED: frozenset({SiteStudyState.APPROVED, SiteStudyState.LEFT}),
     SiteStudyState.APPROVED: frozenset({SiteStudyState.RUNNING, SiteStudyState.VOID, SiteStudyState.LEFT}),
-    # Back to approved: its job has failed, and may be started again on the same digests.
-    SiteStudyState.RUNNING: frozenset({SiteStudyState.APPROVED, SiteStudyState.COMPLETED, SiteStudyState.LEFT}),
+    # Void: a digest has moved before another attempt of its job. One that failed and is tried again stays running.
+    SiteStudyState.RUNNING: frozenset({SiteStudyState.VOID, SiteStudyState.COMPLETED, SiteStudyState.LEFT}),
     SiteStudyState.COMPLETED: frozenset(),
     SiteStudyState.LEFT: frozenset(),
     SiteStudyState.VOID: frozenset({SiteStudyState.APPROVED, SiteStudyState.LEFT}),

@@ -41,6 +41,7 @@ def worker(worker, settings, engine_processes, port):
     """A worker that may coordinate studies and take part in them."""
     update = {"federation_servers": [f"127.0.0.1:{port}"], "federation_ports": [port]}
     settings.ENV = settings.ENV.model_copy(update=update)
+    worker.heartbeat.homes.next_look = float("inf")  # its thread sees nothing of a test's transaction
     worker.node.extras = ["federation"]
     worker.node.save()
     return worker

@@ -1,5 +1,6 @@
 """Every write of federation: what people do on the coordinator's plane and on a site's, and what jobs report."""
 
+from apps.ml.federation.services.attempts import bind_home, confirm_participation, release_home
 from apps.ml.federation.services.ledger import record_ledger_entries
 from apps.ml.federation.services.participation import (
     accept_approval,
@@ -24,8 +25,10 @@ from apps.ml.federation.services.studies import (
 __all__ = [
     "accept_approval",
     "bind_data",
+    "bind_home",
     "complete_site_study",
     "complete_study",
+    "confirm_participation",
     "create_study",
     "enrol_site",
     "import_study",
@@ -35,6 +38,7 @@ __all__ = [
     "record_ledger_entries",
     "record_round",
     "register_result",
+    "release_home",
     "remove_site",
     "request_participation",
     "start_study",

@@ -20,6 +20,7 @@ from apps.ml.federation.certificates import check_certificate, compute_fingerpri
 from apps.ml.federation.facts import SUBJECT, build_participation_facts, read_spec
 from apps.ml.federation.key_cipher import encrypt_key
 from apps.ml.federation.models import SiteStudy
+from apps.ml.federation.services.locks import lock_job_of
 from apps.ml.federation.services.studies import end_job, store_code
 from apps.ml.federation.states import ENDED_SITE_STUDY, SiteStudyState
 from apps.ml.federation.validation import check_data, require_site_study_state
@@ -262,7 +263,7 @@ def submit_site_job(actor: Actor, row: SiteStudy, data: DatasetVersion, proxy: s
 def leave_study(*, actor: Actor, site_study: SiteStudy, reason: str = "") -> SiteStudy:
     """Leave for good, at any time: the job is cancelled, and its keys are given to no other."""
     require(actor, "federation.leave_study", site_study)
-    with transaction.atomic():
+    with lock_job_of(site_study):
         row = lock_site_study(site_study, tuple(set(S) - set(ENDED_SITE_STUDY)))
         change_state(row, S.LEFT, actor=actor, reason=reason[:500], ended_at=timezone.now())
         left = Message("{actor_label} left the study.", actor_label=actor.label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -23,7 +23,8 @@ from apps.ml.federation.certificates import (
 )
 from apps.ml.federation.key_cipher import decrypt_key, encrypt_key
 from apps.ml.federation.models import Site, Study
-from apps.ml.federation.states import SiteState, StudyState
+from apps.ml.federation.services.locks import lock_job_of
+from apps.ml.federation.states import OPEN_STUDY, SiteState, StudyState
 from apps.ml.federation.validation import check_address, check_site_name, check_slug, require_study_state
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
@@ -47,7 +48,7 @@ def create_study(
 
     `host`, `port`: where sites reach its server. `document`: a StudySpec, in which the name and the digest of the
     code may be left out: they are the study's own and the installed engine's. Raises Invalid for what is wrong with
-    them, Conflict `name_taken`.
+    them, Conflict `name_taken`, `port_taken`.
     """
     require(actor, "federation.create_study", project)
     check_slug("name", name)
@@ -75,6 +76,7 @@ def create_study(
     try:
         with transaction.atomic():
             study.save(force_insert=True)
+            require_free_port(study, OPEN_STUDY)
             record(
                 actor=actor,
                 action="federation.create_study",
@@ -101,6 +103,20 @@ def create_study(
             hint=N_("Choose another name."),
         ) from None
     return study
+
+
+def require_free_port(study: Study, states: Collection[str]) -> None:
+    """Raise Conflict `port_taken` where another study in one of the states, of any project, has the port: only one
+    server can listen on it."""
+    if Study.objects.filter(port=study.port, state__in=states).exclude(pk=study.pk).exists():
+        raise Conflict(
+            "Another study of this plane has the port {port}.",
+            port=study.port,
+            code="port_taken",
+            field="port",
+            limit=N_("a port for each study that has not ended"),
+            hint=N_("Choose another one of FEDERATION_PORTS, or stop the study that has it."),
+        )
 
 
 def check_document(spec: StudySpec, name: str) -> None:
@@ -228,13 +244,16 @@ def lock_study(study: Study, states: tuple[str, ...]) -> Study:
 def start_study(*, actor: Actor, study: Study, options: Mapping[str, Any] | None = None) -> Study:
     """Queue the job that serves the study to the sites that have joined.
 
-    `options`: of FederationServerSpec, such as round_seconds. Raises Conflict `study_state`, `too_few_sites`, Invalid
-    for the options.
+    `options`: of FederationServerSpec, such as round_seconds. Raises Conflict `study_state`, `too_few_sites`,
+    `port_taken` while another study runs on the port, Invalid for the options.
     """
     require(actor, "federation.start_study", study)
     require(actor, "job.submit", study)
     with transaction.atomic():
+        # All that have the port, in one order: of two that are started at once, the second one sees the first.
+        list(Study.objects.select_for_update().filter(port=study.port, state__in=OPEN_STUDY).order_by("pk"))
         row = lock_study(study, (StudyState.OPEN,))
+        require_free_port(row, (StudyState.RUNNING,))
         sites = list(row.sites.filter(state=SiteState.JOINED).order_by("name"))
         least = row.document["minimum_sites"]
         if len(sites) < least:
@@ -265,7 +284,7 @@ def start_study(*, actor: Actor, study: Study, options: Mapping[str, Any] | None
 def stop_study(*, actor: Actor, study: Study, reason: str = "") -> Study:
     """End a study for good; the job that serves it is cancelled."""
     require(actor, "federation.stop_study", study)
-    with transaction.atomic():
+    with lock_job_of(study):
         row = lock_study(study, (StudyState.DRAFT, StudyState.OPEN, StudyState.RUNNING))
         change_state(row, StudyState.STOPPED, actor=actor, reason=reason[:500], ended_at=timezone.now())
         end_job(row.job, Message("{actor_label} stopped the study.", actor_label=actor.label))

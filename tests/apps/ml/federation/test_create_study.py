@@ -9,6 +9,7 @@ import pytest
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.ml.federation import exports, services
 from apps.ml.federation.bundles import compute_code_digest
+from apps.ml.federation.forms import StudyForm
 from apps.ml.federation.models import Site, Study
 from apps.ml.federation.queries import load_code
 from apps.ml.federation.validation import is_host
@@ -54,7 +55,24 @@ def test_bad_fields_are_refused(actor, project, study):
     with pytest.raises(Conflict) as taken:
         services.create_study(**{**facts, "name": "heart", "document": DOCUMENT})
     assert taken.value.code == "name_taken"
+    with pytest.raises(Conflict) as taken:
+        services.create_study(**{**facts, "document": DOCUMENT})
+    assert (taken.value.code, taken.value.field) == ("port_taken", "port")
     assert Study.objects.count() == 1
+
+
+def test_a_study_that_has_ended_gives_its_port_back(actor, project, study, settings):
+    settings.ENV = settings.ENV.model_copy(update={"federation_ports": [8102, 8103]})
+    assert StudyForm().values["port"] == "8103"
+    services.stop_study(actor=actor, study=study)
+    assert StudyForm().values["port"] == "8102"
+    facts = {"actor": actor, "project": project, "host": "10.0.0.1", "document": DOCUMENT}
+    other = services.create_study(**facts, name="other", port=8102)
+    Study.objects.filter(pk=study.pk).update(state="running")  # of before studies had ports of their own
+    Study.objects.filter(pk=other.pk).update(state="open")
+    with pytest.raises(Conflict) as taken:
+        services.start_study(actor=actor, study=other)
+    assert taken.value.code == "port_taken"
 
 
 def test_a_host_with_a_colon_is_an_address():
