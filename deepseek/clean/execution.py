@@ -16,6 +16,7 @@ from deepseek.clean.masks import find_masked_by_step
 from deepseek.clean.origins import ROW_KINDS, OriginRuns
 from deepseek.clean.steps import gaps, groups, join, masking, numbers, rows, series, shape, simple, texts
 from deepseek.clean.steps.base import StepContext, SteppedBatches, StepRunner
+from deepseek.partitions.rounds import run_rounds
 from deepseek.tables.batches import Batches
 from deepseek.tables.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
 from deepseek.tables.streams import (
@@ -83,7 +84,8 @@ def execute(steps: Sequence[Any], source: Batches, context: StepContext, *, at: 
         if costly and kind.passes:
             current, costly = spill_batches(current, context.folder), False
         place = replace(context, pointer=f"{at}/{number}", masked=masked[number])
-        runner = kind(step, current, place)
+        runner = kind(step, current.schema, place)
+        run_rounds(runner.rounds(), current)
         runners.append(runner)
         context.warnings = place.warnings
         current = SteppedBatches(current, runner)
@@ -93,18 +95,19 @@ def execute(steps: Sequence[Any], source: Batches, context: StepContext, *, at: 
 
 def add_origin_column(source: Batches) -> Batches:
     """Add the hidden column of row numbers."""
-    return _NumberedBatches(source)
+    return NumberedBatches(source)
 
 
-class _NumberedBatches(MappedBatches):
-    """Batches with the hidden column of row numbers."""
+class NumberedBatches(MappedBatches):
+    """Batches with the hidden column of row numbers, from `first` on."""
 
-    def __init__(self, source: Batches) -> None:
+    def __init__(self, source: Batches, first: int = 0) -> None:
+        self._first = first
         schema = source.schema.append(pa.field(ORIGIN_COLUMN, pa.int64()))
         super().__init__(source, schema, self._number, source.rows)
 
     def _number(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        row = 0
+        row = self._first
         for batch in batches:
             rows = pa.array(np.arange(row, row + batch.num_rows))
             row += batch.num_rows
@@ -117,7 +120,7 @@ class _NumberedBatches(MappedBatches):
         return (
             select_columns(self.source, names)
             if ORIGIN_COLUMN not in names
-            else select_from_batches(_NumberedBatches(select_columns(self.source, own)), names)
+            else select_from_batches(NumberedBatches(select_columns(self.source, own), self._first), names)
         )
 
 

@@ -23,6 +23,7 @@ from deepseek.clean.steps.casting import format_decimals
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
 from deepseek.clean.steps.masking import KEY_SLOT
 from deepseek.job import JSON
+from deepseek.partitions.rounds import run_rounds
 from deepseek.quality.histograms import compare_histograms
 from deepseek.quality.report import PREVIEW_CHARACTERS
 from deepseek.tables.batches import TableBatches
@@ -46,7 +47,8 @@ def explain_plan(spec: CleanSpec, sample: TableSample, more: Mapping[str, Path],
     table, masked = begin, find_masked_by_step(steps)
     for number, step in enumerate(steps):
         place = replace(context, pointer=f"/steps/{number}", masked=masked[number])
-        runner = RUNNERS[step.kind](step, TableBatches(table), place)
+        runner = RUNNERS[step.kind](step, table.schema, place)
+        run_rounds(runner.rounds(), TableBatches(table))
         after = pa.Table.from_batches(
             MappedBatches(TableBatches(table), runner.schema, runner), runner.schema
         ).combine_chunks()

@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
+from deepseek.partitions.rounds import Rounds
 from deepseek.tables.batches import Batches
 from deepseek.tables.files import build_unknown_column_error
 from deepseek.tables.redaction import REDACTED
@@ -33,28 +34,51 @@ class StepContext:
     masked: Collection[str] = ()
 
 
-class StepRunner:
-    """A running step. The constructor may read `source` several times; `apply` transforms one reading of it.
+Scope = Literal["local", "prefix", "global"]
 
-    `schema` is that of what comes out. `cells` counts the changed cells by column, and `rows_in`, `rows_out` and
-    `inserted` the rows, of the latest complete reading.
+
+@dataclass(frozen=True)
+class Place:
+    """Which part of the table a runner treats: `first_row` counts the rows of the partitions before it."""
+
+    partition: int = 0
+    partitions: int = 1
+    first_row: int = 0
+
+
+class StepRunner:
+    """A running step. `rounds` may read the source several times; `apply` transforms one reading of it.
+
+    `schema` is that of what comes out, once the rounds are done. `cells` counts the changed cells by column, and
+    `rows_in`, `rows_out` and `inserted` the rows, of the latest complete reading.
     """
 
+    scope: ClassVar[Scope] = "local"
+    """What a partition needs of the others: nothing, what stands at its edges, or the whole column."""
     passes = False
-    """Whether making it reads the source."""
+    """Whether its rounds read the source."""
     heavy = False
     """Whether to apply it twice costs more than to keep what came out."""
 
-    def __init__(self, step: Any, source: Batches, context: StepContext) -> None:
-        self.step, self.context = step, context
-        self.schema: pa.Schema = source.schema
+    def __init__(self, step: Any, schema: pa.Schema, context: StepContext, place: Place = Place()) -> None:
+        self.step, self.context, self.place = step, context, place
+        self.source_schema = self.schema = schema
         self.cells: dict[str, int] = {}
         self.found: dict[str, int] = {}
         self.rows_in = self.rows_out = self.inserted = 0
-        self.prepare(source)
+        self.bind(schema)
 
-    def prepare(self, source: Batches) -> None:
-        """Look at the schema, and where needed at the rows; set `schema`."""
+    def bind(self, schema: pa.Schema) -> None:
+        """Check the step against the columns that enter it, and set `schema` as far as they tell it."""
+
+    def rounds(self) -> Rounds[None]:
+        """What the step must know of its input before it is applied, round by round; sets what is left of `schema`."""
+        yield from ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the table is in one piece."""
+        return self.place.partitions == 1
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches as they are after this step."""

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from deepseek.clean.order_statistics import BatchSum, ReadValues, compute_median, count_finite
+from deepseek.clean.order_statistics import ReadValues, compute_mean, compute_median, count_finite
 from deepseek.clean.steps.base import build_unfit_error
 from deepseek.clean.steps.numbers import NewValues, NumericStep, WindowContext, convert_to_floats
-from deepseek.clean.steps.partitions import ROW, partition_rows
+from deepseek.clean.steps.partitions import (
+    PARTS,
+    ROW,
+    ROW_BITS,
+    Arrays,
+    Buckets,
+    open_bucket,
+    read_results,
+    shuffle_rows,
+    split_by_partition,
+    store_results,
+)
+from deepseek.partitions.rounds import Round, Rounds
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import SpilledBatches
+from deepseek.tables.streams import select_columns
 
 Rows = npt.NDArray[np.int64]
 PART_ROWS = 4_000_000
@@ -37,21 +50,38 @@ class FillGroupStep(NumericStep):
         names = super().get_target_columns(schema)
         return names if self.step.columns is not None else [name for name in names if name not in self.step.by]
 
-    def scan_source(self, source: Batches) -> None:
-        parts_by_name: dict[str, list[tuple[Rows, npt.NDArray[np.float64]]]] = {name: [] for name in self.names}
-        by = [name for name in self.step.by if not pa.types.is_null(source.schema.field(name).type)]
-        for part in partition_rows(source, by, self.names, self.context.folder):
-            if part.rows:
-                for name, fill in self._fill_part(part, by).items():
-                    parts_by_name[name].append(fill)
+    def value_rounds(self) -> Rounds[None]:
+        by = [name for name in self.step.by if not pa.types.is_null(self.source_schema.field(name).type)]
+        yield Round(
+            lambda source: shuffle_rows(source, by, self.names, self.context.folder, self.place),
+            lambda states, reduced: (reduced, [None] * len(states)),
+            self._accept_fills,
+            lambda bucket, states: self._fill_bucket(bucket, states, by),
+            PARTS,
+        )
+
+    def _fill_bucket(self, bucket: int, states: Sequence[Buckets], by: list[str]) -> Arrays | Path:
+        part = open_bucket(bucket, states)
+        arrays: Arrays = {}
+        if part.rows:
+            for place, (rows, values) in enumerate(self._fill_part(part, by).values()):
+                order = np.argsort(rows)
+                rows, values = rows[order], values[order]
+                for partition, span in split_by_partition(rows):
+                    arrays[f"rows-{place}-{partition}"] = rows[span] & (2**ROW_BITS - 1)
+                    arrays[f"values-{place}-{partition}"] = values[span]
+        return store_results(arrays, self.context.folder, self.place)
+
+    def _accept_fills(self, shared: Sequence[Arrays | Path], _: None) -> None:
         self.fills = {}
-        for name, parts in parts_by_name.items():
-            rows = np.concatenate([rows for rows, _ in parts]) if parts else np.zeros(0, dtype=np.int64)
-            values = np.concatenate([values for _, values in parts]) if parts else np.zeros(0)
+        for place, name in enumerate(self.names):
+            key = f"{place}-{self.place.partition}"
+            rows = np.concatenate([np.zeros(0, dtype=np.int64), *read_results(shared, f"rows-{key}")])
+            values = np.concatenate([np.zeros(0), *read_results(shared, f"values-{key}")])
             order = np.argsort(rows)
             self.fills[name] = (rows[order], values[order])
 
-    def _fill_part(self, part: SpilledBatches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
+    def _fill_part(self, part: Batches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
         if (part.rows or 0) > PART_ROWS:
             return self._fill_large_part(part, by)
         table = pa.Table.from_batches(part, part.schema)
@@ -67,24 +97,24 @@ class FillGroupStep(NumericStep):
             fills_by_name[name] = (rows[fills], filled[fills])
         return fills_by_name
 
-    def _fill_large_part(self, part: SpilledBatches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
+    def _fill_large_part(self, part: Batches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
         """The same for a part that does not fit: each of its groups is read by itself, as often as its median takes."""
-        keys = pa.Table.from_batches(part.select_columns(by), part.select_columns(by).schema)
+        keys = pa.Table.from_batches(select_columns(part, by), select_columns(part, by).schema)
         codes = encode_keys(keys, by)
         fills_by_name = {}
         for name in self.names:
 
             def read(code: int, name: str = name) -> Iterator[npt.NDArray[np.float64]]:
                 start = 0
-                for batch in part.select_columns([name]):
+                for batch in select_columns(part, [name]):
                     values = convert_to_floats(batch.column(0)).astype(np.float64, copy=False)
                     yield values[codes[start : start + values.size] == code]
                     start += values.size
 
             values = np.concatenate(
-                [convert_to_floats(batch.column(0)).astype(np.float64) for batch in part.select_columns([name])]
+                [convert_to_floats(batch.column(0)).astype(np.float64) for batch in select_columns(part, [name])]
             )
-            rows = np.concatenate([batch.column(0).to_numpy() for batch in part.select_columns([ROW])])
+            rows = np.concatenate([batch.column(0).to_numpy() for batch in select_columns(part, [ROW])])
             gaps = np.flatnonzero(np.isnan(values))
             del values
             filled = np.full(gaps.size, np.nan)
@@ -100,10 +130,7 @@ class FillGroupStep(NumericStep):
             return float("nan")
         if self.step.statistic == "median":
             return compute_median(read, count)
-        total = BatchSum()
-        for values in read():
-            total.add(values[np.isfinite(values)])
-        return total.compute_total() / count
+        return compute_mean(read, count)
 
     def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         own = context.own

@@ -26,11 +26,11 @@ class JoinStep(StepRunner):
 
     heavy = True
 
-    def prepare(self, source: Batches) -> None:
+    def bind(self, schema: pa.Schema) -> None:
         second = self._open_second_table()
         left_keys, right_keys = self.step.on, self.step.right_on or self.step.on
         for place, name in enumerate(left_keys):
-            self.require_column(source.schema, name, "on", place)
+            self.require_column(schema, name, "on", place)
         field = "right_on" if self.step.right_on else "on"
         for place, name in enumerate(right_keys):
             self.require_column(second.schema, name, field, place)
@@ -38,8 +38,7 @@ class JoinStep(StepRunner):
         self.right = self._read_second_table(second, [*dict.fromkeys([*right_keys, *names])])
         pairs = enumerate(zip(left_keys, right_keys, strict=True))
         self.values = [
-            self._list_key_values(source.schema.field(name).type, right_name, place)
-            for place, (name, right_name) in pairs
+            self._list_key_values(schema.field(name).type, right_name, place) for place, (name, right_name) in pairs
         ]
         self.pairs: list[Codes] = []
         codes = self._encode_keys([self.right.column(name) for name in right_keys], learn=True)
@@ -48,14 +47,14 @@ class JoinStep(StepRunner):
         self.order, self.sorted = order, codes[order]
         if not self.step.many:
             self._refuse_duplicates(right_keys)
-        fields = [source.schema.field(name) for name in list_visible_columns(source.schema)]
+        fields = [schema.field(name) for name in list_visible_columns(schema)]
         self.names = []
         for name in names:
-            new = name if name not in list_visible_columns(source.schema) else name + self.step.suffix
+            new = name if name not in list_visible_columns(schema) else name + self.step.suffix
             self.require_free_name(pa.schema(fields), new, "suffix")
             fields.append(pa.field(new, self.right.schema.field(name).type))
             self.names.append((name, new))
-        self.schema = build_schema(source.schema, fields)
+        self.schema = build_schema(schema, fields)
 
     def _open_second_table(self) -> Batches:
         if self.context.second is None:

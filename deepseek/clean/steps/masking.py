@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from deepseek.clean.steps.base import StepRunner, change_types, is_number, is_te
 from deepseek.clean.steps.casting import format_decimals
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
+from deepseek.partitions.rounds import Round, Rounds
 from deepseek.tables.batches import Batches
 from deepseek.tables.streams import select_columns
 
@@ -22,16 +25,42 @@ MIN_HIDDEN_NUMBER = 10**10
 """No phone, and no card, is a smaller number."""
 
 
+MaskedCells = tuple[set[str], dict[str, int]]
+"""Columns of numbers that must become text, and by column the cells that stay as they are."""
+
+
 class MaskStep(StepRunner):
     """mask: a first pass over columns of numbers tells which must become text, for what hides them is no number."""
 
+    scope = "global"
     passes = True
     heavy = True
+    texts: Collection[str] = ()
 
-    def prepare(self, source: Batches) -> None:
+    def bind(self, schema: pa.Schema) -> None:
         self.hider = self._build_hider()
-        self.names = self.choose_columns(source.schema, can_hide, "a column of texts or numbers", "column_not_text")
-        self._scan_source(source)
+        self.names = self.choose_columns(schema, can_hide, "a column of texts or numbers", "column_not_text")
+
+    def rounds(self) -> Rounds[None]:
+        """Settle the types, and tell of cells that stay where a column was named for its names of persons."""
+        numbers = {name for name in self.names if is_number(self.source_schema.field(name).type)}
+        warns = self.step.columns is not None and "name" in self.step.what and self.step.rest == "leave"
+        names = [name for name in self.names if warns or name in numbers]
+        if names:
+            yield Round(lambda source: self._scan_cells(source, names, numbers, warns), merge_cells, self._accept_cells)
+        self.schema = change_types(self.source_schema, dict.fromkeys(self.texts, pa.string()))
+        for name in names:
+            if name in self.texts:
+                self.context.warnings.append(f"Column {name!r} became text: what hides its numbers is no such number.")
+            if warns and self.staying[name]:
+                count = self.staying[name]
+                cells = "1 cell stays as it is" if count == 1 else f"{count:,} cells stay as they are"
+                self.context.warnings.append(
+                    f"Column {name!r}: {cells}, for nothing to hide was found; see Other cells."
+                )
+
+    def _accept_cells(self, shared: MaskedCells, _: None) -> None:
+        self.texts, self.staying = shared
 
     def _build_hider(self) -> Hider:
         key = self.context.key
@@ -51,13 +80,9 @@ class MaskStep(StepRunner):
             )
         return Hider(self.step.what, self.step.how, key)
 
-    def _scan_source(self, source: Batches) -> None:
-        """Settle the types, and tell of cells that stay where a column was named for its names of persons."""
-        numbers = {name for name in self.names if is_number(source.schema.field(name).type)}
-        warns = self.step.columns is not None and "name" in self.step.what and self.step.rest == "leave"
-        names = [name for name in self.names if warns or name in numbers]
+    def _scan_cells(self, source: Batches, names: list[str], numbers: set[str], warns: bool) -> MaskedCells:
         texts, left = set(), dict.fromkeys(names, 0)
-        for batch in select_columns(source, names) if names else ():
+        for batch in select_columns(source, names):
             for name in names:
                 column = batch.column(name)
                 encoded = column.dictionary_encode()
@@ -72,15 +97,7 @@ class MaskStep(StepRunner):
                         for hidden, value in zip(new, encoded.dictionary.to_pylist(), strict=True)
                     ]
                     left[name] += count_rows(stay, encoded.indices)
-        self.schema = change_types(source.schema, dict.fromkeys(texts, pa.string()))
-        for name in names:
-            if name in texts:
-                self.context.warnings.append(f"Column {name!r} became text: what hides its numbers is no such number.")
-            if warns and left[name]:
-                cells = "1 cell stays as it is" if left[name] == 1 else f"{left[name]:,} cells stay as they are"
-                self.context.warnings.append(
-                    f"Column {name!r}: {cells}, for nothing to hide was found; see Other cells."
-                )
+        return texts, left
 
     def _hide_values(self, values: pa.Array) -> list[str | None]:
         """What becomes of each of these values; None where it stays."""
@@ -117,6 +134,16 @@ class MaskStep(StepRunner):
         put_in = [hidden if hidden is None or is_text(kind) else int(hidden) for hidden in new]
         after = [old if hidden is None else hidden for old, hidden in zip(values.to_pylist(), put_in, strict=True)]
         return pa.array(after, type=kind).take(encoded.indices)
+
+
+def merge_cells(states: Sequence[MaskedCells], _: Any) -> tuple[MaskedCells, list[None]]:
+    """What all partitions together have."""
+    texts: set[str] = set()
+    staying: Counter[str] = Counter()
+    for own_texts, own_staying in states:
+        texts |= own_texts
+        staying.update(own_staying)
+    return (texts, dict(staying)), [None] * len(states)
 
 
 def can_hide(kind: pa.DataType) -> bool:

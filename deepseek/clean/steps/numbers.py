@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +13,14 @@ import pyarrow as pa
 
 from deepseek.clean.column import compute_allowed_range
 from deepseek.clean.median_fill import EXACT_INTEGER
+from deepseek.clean.order_statistics import ReadPartition
 from deepseek.clean.sorting_networks import find_true
 from deepseek.clean.steps.base import StepRunner, change_types, is_number, replace_columns
-from deepseek.clean.steps.fences import compute_step_fences
+from deepseek.clean.steps.fences import fence_rounds
 from deepseek.clean.window_medians import CHUNK_BYTES, Floats, compute_medians_at, compute_middle
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.partitions.rounds import Round, Rounds
 from deepseek.quality.outliers import Fences
 from deepseek.tables.batches import Batches
 from deepseek.tables.streams import select_columns
@@ -53,12 +56,42 @@ def convert_to_floats(column: pa.Array) -> Floats:
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
+@dataclass
+class IntegerChanges:
+    """Of columns of integers: which receive values that are not whole, or beyond their type; and the largest value."""
+
+    uneven: set[str] = field(default_factory=set)
+    wide: set[str] = field(default_factory=set)
+    largest: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def merge(cls, states: Sequence[IntegerChanges]) -> IntegerChanges:
+        """The changes of all partitions."""
+        merged = cls()
+        for state in states:
+            merged.uneven |= state.uneven
+            merged.wide |= state.wide
+            for name, largest in state.largest.items():
+                merged.largest[name] = max(merged.largest.get(name, 0.0), largest)
+        return merged
+
+
+class WindowEdges(NamedTuple):
+    """A partition's neighbours: the values of up to half a window of rows before and behind it, by column."""
+
+    before: Mapping[str, Floats]
+    after: Mapping[str, Floats]
+
+
+NO_EDGES = WindowEdges({}, {})
+
+
 def iter_with_context(
-    batches: Iterator[pa.RecordBatch], names: Sequence[str], half: int
+    batches: Iterator[pa.RecordBatch], names: Sequence[str], half: int, edges: WindowEdges = NO_EDGES
 ) -> Iterator[tuple[pa.RecordBatch, dict[str, WindowContext]]]:
     """Each batch with its columns as floats, and `half` rows before and behind it: no window ends at its borders."""
     waiting: deque[tuple[pa.RecordBatch, dict[str, Floats]]] = deque()
-    before: dict[str, Floats] = {}
+    before = dict(edges.before)
     ahead = 0
 
     def release() -> tuple[pa.RecordBatch, dict[str, WindowContext]]:
@@ -73,6 +106,8 @@ def iter_with_context(
                     break
                 right.append(later[name][:lack])
                 lack -= right[-1].size
+            if lack > 0 and name in edges.after:  # the partition ends here
+                right.append(edges.after[name][:lack])
             contexts[name] = WindowContext(np.concatenate([left, own, *right]) if half else own, left.size, own.size)
             if half:
                 before[name] = (own if own.size >= half else np.concatenate([left, own]))[-half:]
@@ -89,9 +124,54 @@ def iter_with_context(
         yield release()
 
 
+def window_edge_rounds(names: Sequence[str], half: int) -> Rounds[WindowEdges]:
+    """One round: the edges of each partition, whose neighbours may have fewer rows than half a window."""
+    edges = NO_EDGES
+
+    def scan(source: Batches) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        heads: dict[str, Floats] = {}
+        tails: dict[str, Floats] = {}
+        for batch in select_columns(source, names):
+            for name in names:
+                values = convert_to_floats(batch.column(name))
+                head = heads.get(name, values[:0])
+                heads[name] = np.concatenate([head, values[: half - head.size]]) if head.size < half else head
+                tails[name] = np.concatenate([tails.get(name, values[:0]), values[-half:]])[-half:]
+        return heads, tails
+
+    def merge(states: Sequence[Any], _: Any) -> tuple[None, list[WindowEdges]]:
+        before = _accumulate_edges(
+            [tails for _, tails in states], lambda own, near: np.concatenate([near, own])[-half:]
+        )
+        after = _accumulate_edges(
+            [heads for heads, _ in reversed(states)], lambda own, near: np.concatenate([own, near])[:half]
+        )
+        return None, [WindowEdges(*pair) for pair in zip(before, reversed(after), strict=True)]
+
+    def accept(_: None, edge: WindowEdges) -> None:
+        nonlocal edges
+        edges = edge
+
+    yield Round(scan, merge, accept)
+    return edges
+
+
+def _accumulate_edges(
+    states: Sequence[Mapping[str, Floats]], join: Callable[[Floats, Floats], Floats]
+) -> list[dict[str, Floats]]:
+    """For each partition, what those before it have left; an empty one passes on what it received."""
+    edges: list[dict[str, Floats]] = []
+    near: dict[str, Floats] = {}
+    for own in states:
+        edges.append(dict(near))
+        near = near | {name: join(values, near.get(name, values[:0])) for name, values in own.items()}
+    return edges
+
+
 class NumericStep(StepRunner):
     """Base class of numeric steps. A subclass computes the new values of a column from a window of context."""
 
+    scope = "global"
     half = 0
     heavy = True
     flags = False
@@ -99,8 +179,9 @@ class NumericStep(StepRunner):
     def get_target_columns(self, schema: pa.Schema) -> list[str]:
         return self.choose_columns(schema, is_number, "a column of integers or floats", code="column_not_numeric")
 
-    def scan_source(self, source: Batches) -> None:
-        """Read what needs the whole column, such as fences."""
+    def value_rounds(self) -> Rounds[None]:
+        """Rounds for what the new values depend on, such as fences."""
+        yield from ()
 
     def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         """The column after the step; `first` is the number of the batch's first row."""
@@ -116,11 +197,16 @@ class NumericStep(StepRunner):
             else self.get_pointer("columns")
         )
 
-    def prepare(self, source: Batches) -> None:
-        self.names = self.get_target_columns(source.schema)
-        self.scan_source(source)
-        self._resolve_integers(source)
-        self.schema = change_types(source.schema, self._promoted)
+    def bind(self, schema: pa.Schema) -> None:
+        self.names = self.get_target_columns(schema)
+        self.edges = NO_EDGES
+
+    def rounds(self) -> Rounds[None]:
+        if self.half and not self.is_whole:
+            self.edges = yield from window_edge_rounds(self.names, self.half)
+        yield from self.value_rounds()
+        self._promoted = yield from self._integer_rounds()
+        self.schema = change_types(self.source_schema, self._promoted)
         if self.flags:
             self._add_flags()
 
@@ -133,35 +219,52 @@ class NumericStep(StepRunner):
                 fields.append(pa.field(name, pa.bool_()))
         self.schema = pa.schema(fields)
 
-    def _resolve_integers(self, source: Batches) -> None:
+    def _integer_rounds(self) -> Rounds[dict[str, pa.DataType]]:
         """Which integer columns must become float64, for a new value is not whole, or int64, for one does not fit their
         type; those that can be neither are refused."""
-        self._promoted: dict[str, pa.DataType] = {}
-        wholes = [name for name in self.names if pa.types.is_integer(source.schema.field(name).type)]
+        wholes = [name for name in self.names if pa.types.is_integer(self.source_schema.field(name).type)]
         if not wholes or not self.can_change_integers():
-            return
-        uneven, wide, largest = set(), set(), dict.fromkeys(wholes, 0.0)
-        limits = {name: np.iinfo(source.schema.field(name).type.to_pandas_dtype()) for name in wholes}
-        for _, changes in self.iter_changes(iter(select_columns(source, self.add_needed_columns(wholes))), wholes):
-            for name, new in changes.items():
-                fresh = new.values[new.changed]
-                fresh = fresh[~np.isnan(fresh)]
-                if not ((fresh == np.floor(fresh)) & (np.abs(fresh) <= EXACT_INTEGER)).all():
-                    uneven.add(name)
-                if ((fresh < limits[name].min) | (fresh > limits[name].max)).any():
-                    wide.add(name)
-                present = new.values[~np.isnan(new.values)]
-                if present.size:
-                    largest[name] = max(largest[name], float(np.abs(present).max()))
+            return {}
+        changes = IntegerChanges()
+
+        def scan(source: Batches) -> IntegerChanges:
+            return self._scan_integers(source, wholes)
+
+        def merge(states: Sequence[IntegerChanges], _: Any) -> tuple[IntegerChanges, list[None]]:
+            return IntegerChanges.merge(states), [None] * len(states)
+
+        def accept(shared: IntegerChanges, _: None) -> None:
+            nonlocal changes
+            changes = shared
+
+        yield Round(scan, merge, accept)
         for name in wholes:
-            if name in uneven | wide and largest[name] > EXACT_INTEGER:
+            if name in changes.uneven | changes.wide and changes.largest.get(name, 0.0) > EXACT_INTEGER:
                 error = build_inexact_error(name, self.get_field_pointer(name))
                 if self.has_named_columns():
                     raise error
                 self.context.warnings.append(f"Column {name!r} was left as it is: {error.message}")
                 self.names.remove(name)
-        kinds = dict.fromkeys(wide, pa.int64()) | dict.fromkeys(uneven, pa.float64())
-        self._promoted = {name: kind for name, kind in kinds.items() if name in self.names}
+        kinds = dict.fromkeys(changes.wide, pa.int64()) | dict.fromkeys(changes.uneven, pa.float64())
+        return {name: kinds[name] for name in self.names if name in kinds}
+
+    def _scan_integers(self, source: Batches, wholes: Sequence[str]) -> IntegerChanges:
+        changes = IntegerChanges()
+        limits = {name: np.iinfo(self.source_schema.field(name).type.to_pandas_dtype()) for name in wholes}
+        columns = select_columns(source, self.add_needed_columns(list(wholes)))
+        for _, after in self.iter_changes(iter(columns), wholes):
+            for name, new in after.items():
+                fresh = new.values[new.changed]
+                fresh = fresh[~np.isnan(fresh)]
+                if not ((fresh == np.floor(fresh)) & (np.abs(fresh) <= EXACT_INTEGER)).all():
+                    changes.uneven.add(name)
+                if ((fresh < limits[name].min) | (fresh > limits[name].max)).any():
+                    changes.wide.add(name)
+                present = new.values[~np.isnan(new.values)]
+                if present.size:
+                    largest = float(np.abs(present).max())
+                    changes.largest[name] = max(changes.largest.get(name, 0.0), largest)
+        return changes
 
     def can_change_integers(self) -> bool:
         return True
@@ -175,7 +278,7 @@ class NumericStep(StepRunner):
     ) -> Iterator[tuple[pa.RecordBatch, dict[str, NewValues]]]:
         """Each batch with what becomes of its columns."""
         first = 0
-        for batch, contexts in iter_with_context(batches, names, self.half):
+        for batch, contexts in iter_with_context(batches, names, self.half, self.edges):
             self.prepare_batch(batch)
             yield batch, {name: self.compute_values(name, contexts[name], first) for name in names}
             first += batch.num_rows
@@ -241,8 +344,9 @@ class FillMedianStep(NumericStep):
 
     passes = True
 
-    def scan_source(self, source: Batches) -> None:
+    def get_target_columns(self, schema: pa.Schema) -> list[str]:
         self.half = self.step.window_size // 2
+        return super().get_target_columns(schema)
 
     def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         return NewValues(*fill_by_median(*context, self.half))
@@ -260,23 +364,23 @@ class OutliersStep(NumericStep):
     def can_change_integers(self) -> bool:
         return bool(self.step.action == "cap")
 
-    def scan_source(self, source: Batches) -> None:
-        self.fences = {name: self.compute_fence(source, name) for name in self.names}
+    def value_rounds(self) -> Rounds[None]:
+        self.fences = {}
+        for name in self.names:
+            self.fences[name] = yield from fence_rounds(self.step, build_reader(name))
         notes = [(name, fence.note) for name, fence in self.fences.items() if fence.note]
         self.context.warnings += [f"Column {name!r}: {note}." for name, note in notes]
-        self.wholes = {name for name in self.names if pa.types.is_integer(source.schema.field(name).type)}
-
-    def compute_fence(self, source: Batches, name: str) -> Fences:
-        return compute_step_fences(self.step, build_reader(source, name))
+        self.wholes = {name for name in self.names if pa.types.is_integer(self.source_schema.field(name).type)}
 
     def compute_values(self, name: str, context: WindowContext, first: int) -> NewValues:
         return treat_outliers(context.own, self.fences[name], self.step.action, name in self.wholes)
 
 
-def build_reader(source: Batches, name: str) -> Callable[[], Iterator[npt.NDArray[np.float64]]]:
-    """The column's values in float64, anew at each call."""
-    part = select_columns(source, [name])
-    return lambda: (convert_to_floats(batch.column(0)).astype(np.float64, copy=False) for batch in part)
+def build_reader(name: str) -> ReadPartition:
+    """A reader of the column's values in float64."""
+    return lambda source: (
+        convert_to_floats(batch.column(0)).astype(np.float64, copy=False) for batch in select_columns(source, [name])
+    )
 
 
 def treat_outliers(values: Floats, fence: Fences, action: str, is_integer: bool) -> NewValues:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.ipc
 
+from deepseek.clean.steps.base import Place
+from deepseek.partitions.sources import ArrowFileBatches, JoinedBatches
 from deepseek.tables.batches import Batches
 from deepseek.tables.streams import MAX_BYTES_IN_MEMORY, SpilledBatches, select_columns
 
 PARTS = 64
 ROW = "\0row"
+ROW_BITS = 40
+"""Bits of the row's number in its partition; the partition's number stands above them."""
+MAX_RESULT_BYTES = 65_536
+"""Results of a bucket up to this size stay in memory."""
 Hashes = npt.NDArray[np.uint64]
 
 
@@ -55,21 +66,118 @@ def normalize_zeros(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBat
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
 
 
-def partition_rows(
-    source: Batches, keys: Sequence[str], more: Sequence[str], folder: Path | None
-) -> list[SpilledBatches]:
-    """Partition row numbers and these columns by key; each partition keeps the order of the rows."""
+def shuffle_rows(
+    source: Batches, keys: Sequence[str], more: Sequence[str], folder: Path | None, place: Place
+) -> Buckets:
+    """Split row numbers and these columns of a partition by the hash of the keys; buckets keep the order of the rows.
+
+    A row number holds the partition's above its lower ROW_BITS bits, so numbers ascend over the whole table.
+    """
     names = list(dict.fromkeys([*keys, *more]))
     schema = pa.schema([pa.field(ROW, pa.int64()), *(source.schema.field(name) for name in names)])
+    rows = 0
 
     def iter_numbered() -> Iterator[pa.RecordBatch]:
-        row = 0
+        nonlocal rows
+        first = place.partition << ROW_BITS
         for batch in select_columns(source, names):
-            numbers = pa.array(np.arange(row, row + batch.num_rows))
-            row += batch.num_rows
+            numbers = pa.array(np.arange(first + rows, first + rows + batch.num_rows))
+            rows += batch.num_rows
             yield pa.RecordBatch.from_arrays([numbers, *normalize_zeros(batch, keys).columns], schema=schema)
 
-    return split_by_hash(iter_numbered(), schema, keys, folder)
+    parts = split_by_hash(iter_numbered(), schema, keys, folder)
+    if place.partitions == 1 or folder is None:
+        return SpilledBuckets(rows, parts)
+    return write_buckets(rows, parts, schema, folder)
+
+
+class Buckets(Protocol):
+    """The rows of one partition, by bucket."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def open_bucket(self, bucket: int) -> Batches: ...
+
+
+@dataclass(frozen=True)
+class SpilledBuckets:
+    """Buckets that stay with this process."""
+
+    rows: int
+    parts: Sequence[SpilledBatches]
+
+    def open_bucket(self, bucket: int) -> Batches:
+        return self.parts[bucket]
+
+
+@dataclass(frozen=True)
+class BucketFile:
+    """Buckets in an Arrow file, which other processes read; `batches` has the numbers of the batches of each."""
+
+    rows: int
+    path: Path
+    batches: Sequence[Sequence[int]]
+    bucket_rows: Sequence[int]
+
+    def open_bucket(self, bucket: int) -> Batches:
+        return ArrowFileBatches(self.path, self.batches[bucket], self.bucket_rows[bucket])
+
+
+def write_buckets(rows: int, parts: Sequence[SpilledBatches], schema: pa.Schema, folder: Path) -> BucketFile:
+    """Write the buckets of a partition into a file of their own; a repeated attempt writes another file."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix="shuffle-", suffix=".arrow")
+    os.close(handle)
+    numbers: list[list[int]] = []
+    written = 0
+    with pa.OSFile(name, "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for part in parts:
+            numbers.append([])
+            for batch in part:
+                writer.write_batch(batch)
+                numbers[-1].append(written)
+                written += 1
+    return BucketFile(rows, Path(name), numbers, [part.rows or 0 for part in parts])
+
+
+def open_bucket(bucket: int, states: Sequence[Buckets]) -> Batches:
+    """One bucket of all partitions."""
+    return JoinedBatches([state.open_bucket(bucket) for state in states])
+
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def split_by_partition(rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
+    """The partitions of ascending row numbers, and where each has its rows."""
+    partitions = rows >> ROW_BITS
+    starts = np.flatnonzero(np.diff(partitions, prepend=-1))
+    if not starts.size:
+        return
+    for start, end in zip(starts, [*starts[1:], rows.size], strict=True):
+        yield int(partitions[start]), slice(int(start), int(end))
+
+
+def store_results(arrays: Mapping[str, npt.NDArray[Any]], folder: Path | None, place: Place) -> Arrays | Path:
+    """Keep the results of a bucket: as they are while few, else in a file, which other processes can read."""
+    is_small = sum(array.nbytes for array in arrays.values()) <= MAX_RESULT_BYTES
+    if folder is None or (place.partitions == 1 and is_small):
+        return dict(arrays)
+    handle, name = tempfile.mkstemp(dir=folder, prefix="shuffle-", suffix=".npz")
+    with os.fdopen(handle, "wb") as file:
+        np.savez(file, allow_pickle=False, **cast("dict[str, Any]", dict(arrays)))
+    return Path(name)
+
+
+def read_results(results: Sequence[Arrays | Path], key: str) -> Iterator[npt.NDArray[Any]]:
+    """The arrays under this key in the results of all buckets, one at a time."""
+    for result in results:
+        if isinstance(result, Path):
+            with np.load(result, allow_pickle=False) as stored:
+                if key in stored:
+                    yield stored[key]
+        elif key in result:
+            yield result[key]
 
 
 def split_by_hash(

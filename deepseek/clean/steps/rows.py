@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +12,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepseek.clean.steps.base import StepRunner, build_unfit_error, is_text
-from deepseek.clean.steps.partitions import ROW, partition_rows, split_by_hash
+from deepseek.clean.steps.partitions import (
+    PARTS,
+    ROW,
+    ROW_BITS,
+    Arrays,
+    Buckets,
+    open_bucket,
+    read_results,
+    shuffle_rows,
+    split_by_hash,
+    split_by_partition,
+    store_results,
+)
 from deepseek.clean.steps.values import parse_scalar
 from deepseek.clean.steps_spec import Condition
+from deepseek.partitions.rounds import Round, Rounds
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import BATCH_ROWS, SpilledBatches, merge_into_batch, rechunk
+from deepseek.tables.streams import BATCH_ROWS, merge_into_batch, rechunk
 
 COMPARE = {
     "eq": pc.equal,
@@ -36,10 +50,10 @@ MAX_LEVELS = 4
 class FilterStep(StepRunner):
     """filter"""
 
-    def prepare(self, source: Batches) -> None:
+    def bind(self, schema: pa.Schema) -> None:
         self.values: list[pa.Scalar | None] = []
         for place, condition in enumerate(self.step.conditions):
-            kind = self.require_column(source.schema, condition.column, "conditions", place, "column")
+            kind = self.require_column(schema, condition.column, "conditions", place, "column")
             self.values.append(self._parse_value(condition, kind, place))
 
     def _parse_value(self, condition: Condition, kind: pa.DataType, place: int) -> pa.Scalar | None:
@@ -92,27 +106,41 @@ def _is_whole_number(text: str) -> bool:
 class DeduplicateStep(StepRunner):
     """deduplicate: which rows stay is found part by part, and noted as one bit per row."""
 
+    scope = "global"
     passes = True
 
-    def prepare(self, source: Batches) -> None:
-        names = self.choose_columns(source.schema, lambda kind: True, "any column", code="column_not_fit")
+    def bind(self, schema: pa.Schema) -> None:
+        names = self.choose_columns(schema, lambda kind: True, "any column", code="column_not_fit")
         for place, name in enumerate(names):
-            kind = source.schema.field(name).type
+            kind = schema.field(name).type
             if pa.types.is_nested(kind):
                 raise build_unfit_error(
                     name, kind, self.get_pointer("columns", place), "plain values", code="column_not_fit"
                 )
-        names = [name for name in names if not pa.types.is_null(source.schema.field(name).type)]
-        parts = partition_rows(source, names, [], self.context.folder)
-        self.total = sum(part.rows or 0 for part in parts)
-        self.stays = np.zeros((self.total + 7) // 8, dtype=np.uint8)
-        for part in parts:
-            for rows in self._iter_staying_rows(part, names):
-                np.bitwise_or.at(self.stays, rows >> 3, (128 >> (rows & 7)).astype(np.uint8))
+        self.names = [name for name in names if not pa.types.is_null(schema.field(name).type)]
 
-    def _iter_staying_rows(
-        self, part: SpilledBatches, names: list[str], level: int = 0
-    ) -> Iterator[npt.NDArray[np.int64]]:
+    def rounds(self) -> Rounds[None]:
+        yield Round(
+            lambda source: shuffle_rows(source, self.names, [], self.context.folder, self.place),
+            lambda states, reduced: (reduced, [state.rows for state in states]),
+            self._accept_staying_rows,
+            self._find_staying_rows,
+            PARTS,
+        )
+
+    def _find_staying_rows(self, bucket: int, states: Sequence[Buckets]) -> Arrays | Path:
+        part = open_bucket(bucket, states)
+        found = list(self._iter_staying_rows(part, self.names)) if part.rows else []
+        rows = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
+        arrays = {str(partition): rows[span] & (2**ROW_BITS - 1) for partition, span in split_by_partition(rows)}
+        return store_results(arrays, self.context.folder, self.place)
+
+    def _accept_staying_rows(self, shared: Sequence[Arrays | Path], rows: int) -> None:
+        self.stays = np.zeros((rows + 7) // 8, dtype=np.uint8)
+        for staying in read_results(shared, str(self.place.partition)):
+            np.bitwise_or.at(self.stays, staying >> 3, (128 >> (staying & 7)).astype(np.uint8))
+
+    def _iter_staying_rows(self, part: Batches, names: list[str], level: int = 0) -> Iterator[npt.NDArray[np.int64]]:
         """The numbers of the rows that stay of a part. Of each key one row is held; too many keys are parted again."""
         which = "min" if self.step.keep == "first" else "max"
         batches, rows_read, winners = iter(part), 0, None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +14,12 @@ import pyarrow as pa
 
 from deepseek.clean.steps.base import StepRunner, build_unfit_error, is_number, is_time
 from deepseek.clean.steps.numbers import convert_to_floats
+from deepseek.clean.steps.partitions import Buckets, SpilledBuckets, write_buckets
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.partitions.rounds import Round, Rounds
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import BATCH_ROWS, ORIGIN_COLUMN
+from deepseek.tables.streams import BATCH_ROWS, ORIGIN_COLUMN, SpilledBatches
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -24,13 +29,42 @@ MAX_INSERTED_ROWS = 100_000_000
 Ints = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class SeriesPart:
+    """The rows of a partition, its first and last time and interval, and its rows of the first interval."""
+
+    rows: int
+    times: tuple[int, int]
+    bins: tuple[int, int]
+    distinct: int
+    head: Buckets
+
+    @property
+    def has_one_interval(self) -> bool:
+        return self.bins[0] == self.bins[1]
+
+
+@dataclass(frozen=True)
+class SeriesEdge:
+    """The interval before a partition, how many of its rows belong to that, and where its own last one goes on."""
+
+    last: int | None = None
+    skip: int = 0
+    tails: Sequence[Buckets] = ()
+
+
 class RegulariseStep(StepRunner):
-    """regularise: rows of one interval are neighbours, for times ascend; the last interval waits for the next batch."""
+    """regularise: rows of one interval are neighbours, for times ascend; the last interval waits for the next batch.
 
+    An interval belongs to the partition that has its first row.
+    """
+
+    scope = "prefix"
     heavy = True
+    edge = SeriesEdge()
 
-    def prepare(self, source: Batches) -> None:
-        kind = self.require_column(source.schema, self.step.column, "column")
+    def bind(self, schema: pa.Schema) -> None:
+        kind = self.require_column(schema, self.step.column, "column")
         if not is_time(kind):
             raise build_unfit_error(
                 self.step.column, kind, self.get_pointer("column"), "dates or times", code="column_not_time"
@@ -38,11 +72,11 @@ class RegulariseStep(StepRunner):
         self.kind, self.length = kind, self._compute_interval(kind)
         self.numbers = [
             each.name
-            for each in source.schema
+            for each in schema
             if is_number(each.type) and each.name not in (self.step.column, ORIGIN_COLUMN)
         ] if self.step.aggregate not in ("first", "last") else []  # fmt: skip
         fields = []
-        for each in source.schema:
+        for each in schema:
             wide = WIDER.get(self.step.aggregate) if pa.types.is_integer(each.type) else None
             fields.append(pa.field(each.name, wide or each.type) if each.name in self.numbers else each)
         self.schema = pa.schema(fields)
@@ -66,10 +100,64 @@ class RegulariseStep(StepRunner):
             )
         return int(length if pa.types.is_date64(kind) else seconds // 86_400)
 
+    def rounds(self) -> Rounds[None]:
+        if not self.is_whole:
+            yield Round(self._scan_series, self._merge_series, self._accept_edge)
+
+    def _accept_edge(self, _: None, edge: SeriesEdge) -> None:
+        self.edge = edge
+
+    def _scan_series(self, source: Batches) -> SeriesPart | None:
+        self.row, distinct = self.place.first_row, 0
+        head = SpilledBatches(source.schema, self.context.folder)
+        first: tuple[int, int] | None = None
+        last_bin = 0
+        for batch in source:
+            if batch.num_rows:
+                bins = self._check_bins(batch)
+                if first is None:
+                    first, last_bin = (int(self._get_times(batch)[0]), int(bins[0])), int(bins[0]) - 1
+                head.add(batch.slice(0, int(np.searchsorted(bins, first[1], side="right"))))
+                distinct += int(np.count_nonzero(np.diff(bins, prepend=last_bin)))
+                last_bin = int(bins[-1])
+        if first is None:
+            return None
+        head.finish()
+        rows = self.row - self.place.first_row
+        folder = self.context.folder
+        buckets: Buckets = SpilledBuckets(head.rows or 0, [head])
+        if folder is not None:
+            buckets = write_buckets(head.rows or 0, [head], source.schema, folder)
+        return SeriesPart(rows, (first[0], self.before), (first[1], last_bin), distinct, buckets)
+
+    def _merge_series(self, states: Sequence[SeriesPart | None], _: Any) -> tuple[None, list[SeriesEdge]]:
+        edges, rows, distinct = [SeriesEdge()] * len(states), 0, 0
+        owner: int | None = None
+        previous: SeriesPart | None = None
+        begin = 0
+        for place, part in enumerate(states):
+            if part is None:
+                continue
+            if previous is None:
+                begin = part.bins[0]
+            elif part.times[0] < previous.times[1]:
+                raise self._build_order_error(rows + 1, "lies before the one above it")
+            goes_on = previous is not None and part.bins[0] == previous.bins[1]
+            if goes_on and owner is not None:
+                edges[owner] = replace(edges[owner], tails=[*edges[owner].tails, part.head])
+            edges[place] = SeriesEdge(None if previous is None else previous.bins[1], part.head.rows if goes_on else 0)
+            if not (goes_on and part.has_one_interval):
+                owner = place
+            rows, distinct, previous = rows + part.rows, distinct + part.distinct - goes_on, part
+        if previous is not None and self.step.insert:
+            self._refuse_many_inserted(previous.bins[1] - begin + 1 - distinct)
+        return None, edges
+
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        self.last, self.row = None, 0
+        self.last, self.row = self.edge.last, 0
         pending: list[pa.RecordBatch] = []
-        for batch in batches:
+        tails = chain.from_iterable(tail.open_bucket(0) for tail in self.edge.tails)
+        for batch in chain(skip_rows(batches, self.edge.skip), tails):
             if not batch.num_rows:
                 continue
             bins = self._check_bins(batch)
@@ -81,10 +169,12 @@ class RegulariseStep(StepRunner):
             pending.append(batch.slice(end))
         yield from self._aggregate_intervals(pending)
 
-    def _compute_bins(self, batch: pa.RecordBatch) -> Ints:
+    def _get_times(self, batch: pa.RecordBatch) -> Ints:
         wide = pa.int32() if pa.types.is_date32(self.kind) else pa.int64()
-        times = batch.column(self.step.column).cast(wide).to_numpy(zero_copy_only=False).astype(np.int64)
-        return np.asarray(times // self.length)
+        return np.asarray(batch.column(self.step.column).cast(wide).to_numpy(zero_copy_only=False).astype(np.int64))
+
+    def _compute_bins(self, batch: pa.RecordBatch) -> Ints:
+        return np.asarray(self._get_times(batch) // self.length)
 
     def _check_bins(self, batch: pa.RecordBatch) -> Ints:
         """The interval of each row. EngineError naming the row where a time is missing, or before the one above it."""
@@ -92,8 +182,7 @@ class RegulariseStep(StepRunner):
         if column.null_count:
             at = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
             raise self._build_order_error(self.row + at + 1, "has no time")
-        wide = pa.int32() if pa.types.is_date32(self.kind) else pa.int64()
-        times = column.cast(wide).to_numpy(zero_copy_only=False).astype(np.int64)
+        times = self._get_times(batch)
         falls = np.flatnonzero(np.diff(times, prepend=self.before if self.row else times[0]) < 0)
         if falls.size:
             raise self._build_order_error(self.row + int(falls[0]) + 1, "lies before the one above it")
@@ -186,7 +275,17 @@ class RegulariseStep(StepRunner):
         first = last + 1 if last is not None else int(bins[0])
         total = int(bins[-1]) - first + 1
         self.inserted += total - bins.size
-        if self.inserted > MAX_INSERTED_ROWS:
+        self._refuse_many_inserted(self.inserted)
+        for start in range(first, first + total, BATCH_ROWS):
+            expected = np.arange(start, min(start + BATCH_ROWS, first + total))
+            at = np.searchsorted(bins, expected)
+            is_present = bins[np.minimum(at, bins.size - 1)] == expected
+            part = rows.take(pa.array(at, mask=~is_present))
+            place = self.schema.get_field_index(self.step.column)
+            yield part.set_column(place, self.schema.field(place), self._build_times(expected))
+
+    def _refuse_many_inserted(self, inserted: int) -> None:
+        if inserted > MAX_INSERTED_ROWS:
             raise EngineError(
                 "too_many_inserted",
                 "More than {most_inserted:,} rows would be inserted.",
@@ -196,13 +295,13 @@ class RegulariseStep(StepRunner):
                 limit=f"{MAX_INSERTED_ROWS:,} rows",
                 hint=N_("Choose a longer interval, or insert no rows."),
             )
-        for start in range(first, first + total, BATCH_ROWS):
-            expected = np.arange(start, min(start + BATCH_ROWS, first + total))
-            at = np.searchsorted(bins, expected)
-            is_present = bins[np.minimum(at, bins.size - 1)] == expected
-            part = rows.take(pa.array(at, mask=~is_present))
-            place = self.schema.get_field_index(self.step.column)
-            yield part.set_column(place, self.schema.field(place), self._build_times(expected))
 
     last: int | None = None
     before: int = 0
+
+
+def skip_rows(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The batches without their first rows."""
+    for batch in batches:
+        yield batch.slice(rows) if rows else batch
+        rows = max(0, rows - batch.num_rows)

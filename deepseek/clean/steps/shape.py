@@ -23,7 +23,6 @@ from deepseek.clean.steps.casting import TYPES, can_cast, convert_column
 from deepseek.clean.steps.numbers import convert_to_floats
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.tables.batches import Batches
 from deepseek.tables.streams import ORIGIN_COLUMN
 
 Floats = npt.NDArray[np.float64]
@@ -32,16 +31,16 @@ Floats = npt.NDArray[np.float64]
 class RenameStep(StepRunner):
     """rename"""
 
-    def prepare(self, source: Batches) -> None:
-        names = list_visible_columns(source.schema)
+    def bind(self, schema: pa.Schema) -> None:
+        names = list_visible_columns(schema)
         for place, renaming in enumerate(self.step.names):
             current = pa.schema([(name, pa.null()) for name in names])
             self.require_column(current, renaming.column, "names", place, "column")
             if renaming.name != renaming.column:
                 self.require_free_name(current, renaming.name, "names", place, "name")
             names[names.index(renaming.column)] = renaming.name
-        fields = [pa.field(name, each.type) for name, each in zip(names, source.schema, strict=False)]
-        self.schema = build_schema(source.schema, fields)
+        fields = [pa.field(name, each.type) for name, each in zip(names, schema, strict=False)]
+        self.schema = build_schema(schema, fields)
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -51,9 +50,9 @@ class RenameStep(StepRunner):
 class KeepStep(StepRunner):
     """keep"""
 
-    def prepare(self, source: Batches) -> None:
-        names = self.choose_columns(source.schema, lambda kind: True, "any column", code="column_not_fit")
-        self.schema = build_schema(source.schema, [source.schema.field(name) for name in names])
+    def bind(self, schema: pa.Schema) -> None:
+        names = self.choose_columns(schema, lambda kind: True, "any column", code="column_not_fit")
+        self.schema = build_schema(schema, [schema.field(name) for name in names])
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -63,9 +62,9 @@ class KeepStep(StepRunner):
 class DropStep(KeepStep):
     """drop"""
 
-    def prepare(self, source: Batches) -> None:
-        names = self.choose_columns(source.schema, lambda kind: True, "any column", code="column_not_fit")
-        left = [name for name in list_visible_columns(source.schema) if name not in names]
+    def bind(self, schema: pa.Schema) -> None:
+        names = self.choose_columns(schema, lambda kind: True, "any column", code="column_not_fit")
+        left = [name for name in list_visible_columns(schema) if name not in names]
         if not left:
             raise EngineError(
                 "no_column_left",
@@ -74,24 +73,24 @@ class DropStep(KeepStep):
                 limit="at least one column that stays",
                 hint="Leave a column out of the list.",
             )
-        self.schema = build_schema(source.schema, [source.schema.field(name) for name in left])
+        self.schema = build_schema(schema, [schema.field(name) for name in left])
 
 
 class CastStep(StepRunner):
     """cast"""
 
-    def prepare(self, source: Batches) -> None:
-        self.names = self.choose_columns(source.schema, lambda kind: True, "any column", code="column_not_fit")
+    def bind(self, schema: pa.Schema) -> None:
+        self.names = self.choose_columns(schema, lambda kind: True, "any column", code="column_not_fit")
         for place, name in enumerate(self.names):
-            kind = source.schema.field(name).type
+            kind = schema.field(name).type
             if not can_cast(kind, self.step.to):
                 limit = f"a column that can become {self.step.to}"
                 raise build_unfit_error(name, kind, self.get_pointer("columns", place), limit, code="column_not_fit")
         self.kind = TYPES[self.step.to]
-        self.schema = change_types(source.schema, dict.fromkeys(self.names, self.kind))
+        self.schema = change_types(schema, dict.fromkeys(self.names, self.kind))
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        start = 0
+        start = self.place.first_row
         for batch in batches:
             new = {}
             for place, name in enumerate(self.names):
@@ -124,10 +123,10 @@ class CastStep(StepRunner):
 class DeriveStep(StepRunner):
     """derive"""
 
-    def prepare(self, source: Batches) -> None:
+    def bind(self, schema: pa.Schema) -> None:
         self.tree = parse_expression(self.step.expression)
         for name in list_columns(self.tree):
-            kind = self.require_column(source.schema, name, "expression")
+            kind = self.require_column(schema, name, "expression")
             if not (is_number(kind) or pa.types.is_boolean(kind)):
                 raise build_unfit_error(
                     name,
@@ -136,9 +135,9 @@ class DeriveStep(StepRunner):
                     "a column of integers or floats",
                     code="column_not_numeric",
                 )
-        derived, names = pa.field(self.step.name, pa.float64()), list_visible_columns(source.schema)
-        fields = [derived if name == self.step.name else source.schema.field(name) for name in names]
-        self.schema = build_schema(source.schema, fields if self.step.name in names else [*fields, derived])
+        derived, names = pa.field(self.step.name, pa.float64()), list_visible_columns(schema)
+        fields = [derived if name == self.step.name else schema.field(name) for name in names]
+        self.schema = build_schema(schema, fields if self.step.name in names else [*fields, derived])
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         names = list_columns(self.tree)

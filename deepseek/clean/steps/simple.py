@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from deepseek.clean.steps.fences import compute_step_fences
+from deepseek.clean.steps.fences import fence_rounds
 from deepseek.clean.steps.numbers import (
     FLAG_SUFFIX,
     Mask,
@@ -21,8 +21,8 @@ from deepseek.clean.steps.numbers import (
 )
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.partitions.rounds import Rounds
 from deepseek.quality.outliers import Fences
-from deepseek.tables.batches import Batches
 
 
 class SimplePlanStep(NumericStep):
@@ -44,11 +44,10 @@ class SimplePlanStep(NumericStep):
     def get_field_pointer(self, name: str) -> str:
         return "/columns"
 
-    def prepare(self, source: Batches) -> None:
-        self.left: dict[str, str] = {}
-        names = [name for name in source.schema.names if name in self.step.columns]
+    def rounds(self) -> Rounds[None]:
+        names = [name for name in self.source_schema.names if name in self.step.columns]
         warnings, self.context.warnings = self.context.warnings, []
-        super().prepare(source)
+        yield from super().rounds()
         left = iter(self.context.warnings)
         for name in names:
             if name not in self.names:
@@ -73,12 +72,13 @@ class SimplePlanStep(NumericStep):
             )
         return name
 
-    def scan_source(self, source: Batches) -> None:
+    def value_rounds(self) -> Rounds[None]:
         outliers = self.step.spec.outliers
-        self.wholes = {name for name in self.names if pa.types.is_integer(source.schema.field(name).type)}
+        self.wholes = {name for name in self.names if pa.types.is_integer(self.source_schema.field(name).type)}
         self.fences = {name: Fences(-np.inf, np.inf) for name in self.names}
         if outliers.method != "none":
-            self.fences = {name: compute_step_fences(outliers, build_reader(source, name)) for name in self.names}
+            for name in self.names:
+                self.fences[name] = yield from fence_rounds(outliers, build_reader(name))
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         self.filled, self.missing = dict.fromkeys(self.filled, 0), dict.fromkeys(self.missing, 0)

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from deepseek.clean.steps.base import StepRunner, is_text, replace_columns
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.tables.batches import Batches
 
 PUNCTUATION = str.maketrans(
     {
@@ -29,8 +28,8 @@ class TextStep(StepRunner):
 
     heavy = True
 
-    def prepare(self, source: Batches) -> None:
-        self.names = self.choose_columns(source.schema, is_text, "a text column", code="column_not_text")
+    def bind(self, schema: pa.Schema) -> None:
+        self.names = self.choose_columns(schema, is_text, "a text column", code="column_not_text")
         self.change = self.build_change()
 
     def build_change(self) -> Callable[[str], str | None]:

@@ -6,7 +6,7 @@ are left that they are kept and sorted. At most five passes, usually two, whatev
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -97,6 +97,21 @@ class Selection:
                 interval.take(keys)
             else:
                 interval.take(keys[(keys >= np.uint64(interval.low)) & (keys <= np.uint64(interval.high))])
+
+    def begin_part(self) -> "Selection":
+        """A selection for a part of the numbers of this pass: it takes them, and is merged into this one."""
+        part = object.__new__(Selection)
+        part.parts, part.max_sorted, part.results = self.parts, self.max_sorted, {}
+        part.is_first_pass = self.is_first_pass
+        part.intervals = [replace(each, keys=[]) for each in self.intervals]
+        part.first = part.intervals[0]
+        return part
+
+    def merge(self, part: "Selection") -> None:
+        """Take the numbers that a part has taken in this pass."""
+        for interval, other in zip(self.intervals, part.intervals, strict=True):
+            interval.counts += other.counts
+            interval.keys += other.keys
 
     def end_pass(self) -> None:
         """All were given: narrow the intervals, or answer."""

@@ -11,8 +11,9 @@ from deepseek.clean.execution import RUNNERS, execute
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps import series
 from deepseek.clean.steps.base import StepContext
-from deepseek.clean.steps.fences import ALL_EQUAL, _compute_z_score_fences
+from deepseek.clean.steps.fences import ALL_EQUAL, fence_rounds
 from deepseek.job import EngineError
+from deepseek.partitions.rounds import run_rounds
 from deepseek.quality.outliers import Fences
 from deepseek.tables.batches import TableBatches
 from deepseek.tables.streams import ORIGIN_COLUMN
@@ -299,10 +300,13 @@ def test_too_many_inserted_rows_are_refused(monkeypatch):
 
 def test_filling_backward_refuses_other_batches_than_it_prepared_for():
     step, table = CleanSpec(steps=[{"kind": "fill_backward"}]).steps[0], pa.table({"x": [None, 1.0, None, 2.0]})
-    runner = RUNNERS["fill_backward"](step, TableBatches(table, 2), StepContext())
+    runner = RUNNERS["fill_backward"](step, table.schema, StepContext())
+    run_rounds(runner.rounds(), TableBatches(table, 2))
     with pytest.raises(RuntimeError, match="not those of the first"):
         list(runner(iter(TableBatches(table, 3))))
 
 
 def test_equal_values_have_no_outliers_by_their_mean():
-    assert _compute_z_score_fences(lambda: iter([np.array([2.0, 2.0])]), 2, 3.0) == Fences(-np.inf, np.inf, ALL_EQUAL)
+    step = CleanSpec(steps=[{"kind": "outliers", "method": "z_score", "action": "cap"}]).steps[0]
+    fences = run_rounds(fence_rounds(step, lambda _: iter([np.array([2.0, 2.0])])), None)
+    assert fences == Fences(-np.inf, np.inf, ALL_EQUAL)

@@ -1,0 +1,208 @@
+"""Partitions of a table: ranges of rows of Parquet files, and batches of Arrow files. They travel by path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from deepseek.job import EngineError
+from deepseek.messages import N_
+from deepseek.tables.batches import Batches
+from deepseek.tables.files import build_broken_parquet_error, normalize_batch, normalize_schema, open_native_file
+from deepseek.tables.parquet_size import ParquetSize, estimate_size
+from deepseek.tables.streams import BATCH_ROWS, select_columns
+
+MAX_PARTITIONS = 4096
+
+
+class PartitionSource(Protocol):
+    """A partition that any process with the same files can open; `first_row` counts the rows before it."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def first_row(self) -> int: ...
+
+    def open(self) -> Batches: ...
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """Rows of a Parquet file, from row `start` of it on; `name` names the partition in errors."""
+
+    path: Path
+    start: int
+    rows: int
+    schema: pa.Schema
+    size: ParquetSize
+    first_row: int = 0
+
+    def open(self) -> Batches:
+        return ParquetRowBatches(self)
+
+
+class ParquetRowBatches:
+    """The rows as re-readable batches; row groups without any of them stay unread."""
+
+    def __init__(self, source: ParquetRows, names: Sequence[str] | None = None) -> None:
+        self.source = source
+        self.rows: int | None = source.rows
+        names = source.schema.names if names is None else names
+        self.schema: pa.Schema = pa.schema([source.schema.field(name) for name in names])
+
+    def select_columns(self, names: Sequence[str]) -> Batches:
+        return ParquetRowBatches(self.source, names)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        source = self.source
+        try:
+            with open_native_file(source.path) as file:
+                parquet = pq.ParquetFile(file)
+                groups, skip = _find_row_groups(parquet, source.start, source.rows)
+                left = source.rows
+                if not groups:
+                    return
+                for batch in parquet.iter_batches(
+                    batch_size=source.size.batch_rows, row_groups=groups, columns=self.schema.names
+                ):
+                    part = batch.slice(skip, left)
+                    skip = max(0, skip - batch.num_rows)
+                    if part.num_rows:
+                        left -= part.num_rows
+                        part.validate(full=True)
+                        yield normalize_batch(part.select(self.schema.names), self.schema)
+                    if not left:
+                        return
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise build_broken_parquet_error(source.path, error) from error
+
+
+def _find_row_groups(parquet: pq.ParquetFile, start: int, rows: int) -> tuple[list[int], int]:
+    """The row groups that hold these rows, and how many rows of the first come before them."""
+    groups: list[int] = []
+    skip = begin = 0
+    for number in range(parquet.metadata.num_row_groups):
+        end = begin + parquet.metadata.row_group(number).num_rows
+        if end > start and begin < start + rows:
+            if not groups:
+                skip = start - begin
+            groups.append(number)
+        begin = end
+    return groups, skip
+
+
+def partition_parquet(paths: Sequence[Path], partitions: int, *, names: Sequence[str] = ()) -> list[PartitionSource]:
+    """Partition the rows of Parquet files of one schema; each file has at least one partition of its own.
+
+    `partitions`: how many in all, at least; the rows of a file are shared out evenly. `names`: of the files, for
+    errors. Raises EngineError ``partition_schema_differs`` for a file with other columns or types than the first, and
+    what reading a broken file does.
+    """
+    files = [_describe_parquet(path) for path in paths]
+    schema = files[0][0]
+    for place, (other, _, _) in enumerate(files):
+        if other != schema:
+            raise _build_schema_error(schema, other, names[place] if names else paths[place].name)
+    total = sum(rows for _, rows, _ in files)
+    sources: list[PartitionSource] = []
+    first_row = 0
+    for path, (_, rows, size) in zip(paths, files, strict=True):
+        count = max(1, round(partitions * rows / total)) if total else 1
+        ends = [rows * (number + 1) // count for number in range(count)]
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            sources.append(ParquetRows(path, start, end - start, schema, size, first_row + start))
+        first_row += rows
+    return sources
+
+
+def _describe_parquet(path: Path) -> tuple[pa.Schema, int, ParquetSize]:
+    try:
+        with open_native_file(path) as file:
+            parquet = pq.ParquetFile(file)
+            return normalize_schema(parquet.schema_arrow), parquet.metadata.num_rows, estimate_size(file, BATCH_ROWS)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise build_broken_parquet_error(path, error) from error
+
+
+def _build_schema_error(schema: pa.Schema, other: pa.Schema, part: str) -> EngineError:
+    """Name the first column in which a part differs from the first one."""
+    expected, actual = [{field.name: str(field.type) for field in each} for each in (schema, other)]
+    name = next(
+        (name for name in [*expected, *actual] if expected.get(name) != actual.get(name)),
+        next((mine for mine, its in zip(schema.names, other.names, strict=False) if mine != its), ""),
+    )
+    return EngineError(
+        "partition_schema_differs",
+        "The part {part} has the column {name!r} as {actual}, the first part as {expected}.",
+        part=part,
+        name=name,
+        actual=actual.get(name, "missing"),
+        expected=expected.get(name, "missing"),
+        field="inputs/table",
+        value=part,
+        limit="the same columns, in the same order and of the same types, in every part",
+        hint=N_("Write this part again with the columns of the first one."),
+    )
+
+
+@dataclass(frozen=True)
+class ArrowRows:
+    """Batches of an Arrow file that belongs to the run, in its scratch folder."""
+
+    path: Path
+    rows: int
+    first_row: int = 0
+
+    def open(self) -> Batches:
+        return ArrowFileBatches(self.path, None, self.rows)
+
+
+class ArrowFileBatches:
+    """Batches of an Arrow file, all or these numbers, read by column."""
+
+    def __init__(
+        self, path: Path, numbers: Sequence[int] | None, rows: int, names: Sequence[str] | None = None
+    ) -> None:
+        self.path, self.numbers, self.names = path, numbers, names
+        self.rows: int | None = rows
+        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+            schema = reader.schema
+        self.schema: pa.Schema = schema if names is None else pa.schema([schema.field(name) for name in names])
+
+    def select_columns(self, names: Sequence[str]) -> Batches:
+        return ArrowFileBatches(self.path, self.numbers, self.rows or 0, names)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        with pa.OSFile(str(self.path)) as file:
+            places = None
+            if self.names is not None:
+                with pa.ipc.open_file(file) as reader:
+                    places = sorted(reader.schema.get_field_index(name) for name in self.names)
+            options = pa.ipc.IpcReadOptions(included_fields=places)
+            with pa.ipc.open_file(file, options=options) as reader:
+                for number in range(reader.num_record_batches) if self.numbers is None else self.numbers:
+                    batch = reader.get_batch(number)
+                    yield batch if self.names is None else batch.select(list(self.names))
+
+
+class JoinedBatches:
+    """The batches of several sources of one schema, one after the other."""
+
+    def __init__(self, sources: Sequence[Batches]) -> None:
+        self.sources = sources
+        self.schema: pa.Schema = sources[0].schema
+        self.rows: int | None = sum(source.rows or 0 for source in sources)
+
+    def select_columns(self, names: Sequence[str]) -> Batches:
+        return JoinedBatches([select_columns(source, names) for source in self.sources])
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for source in self.sources:
+            yield from source
