@@ -99,11 +99,11 @@ class Selection:
                 interval.take(keys[(keys >= np.uint64(interval.low)) & (keys <= np.uint64(interval.high))])
 
     def begin_part(self) -> "Selection":
-        """A selection for a part of the numbers of this pass: it takes them, and is merged into this one."""
+        """A selection for a part of the numbers of this pass: it takes them, and is merged. It keeps no samples."""
         part = object.__new__(Selection)
         part.parts, part.max_sorted, part.results = self.parts, self.max_sorted, {}
         part.is_first_pass = self.is_first_pass
-        part.intervals = [replace(each, keys=[]) for each in self.intervals]
+        part.intervals = [replace(each, keys=[], samples=None) for each in self.intervals]
         part.first = part.intervals[0]
         return part
 
