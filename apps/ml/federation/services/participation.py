@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from apps.core.actors import Actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, PlaneError
 from apps.core.policy import require
@@ -152,8 +152,15 @@ def bind_data(*, actor: Actor, site_study: SiteStudy, version: DatasetVersion) -
         reason = Message("The data is now {version}.", version=version)
         if row.state == S.APPROVED:
             change_state(row, S.VOID, actor=actor, reason=reason)
-        void_requests(actor=actor, project=row.project, subject_type=SUBJECT, subject_id=row.pk, reason=reason)
+        void_waiting_requests(row, reason)
     return row
+
+
+def void_waiting_requests(row: SiteStudy, reason: str) -> None:
+    """End the requests about the site that wait for a vote, in the name of the plane: a token that may choose the data,
+    or leave, needs no scope of approvals for it."""
+    actor = build_plane_actor(PlaneRole.DISPATCHER)
+    void_requests(actor=actor, project=row.project, subject_type=SUBJECT, subject_id=row.pk, reason=reason)
 
 
 def lock_site_study(site_study: SiteStudy, states: tuple[str, ...]) -> SiteStudy:
@@ -267,7 +274,7 @@ def leave_study(*, actor: Actor, site_study: SiteStudy, reason: str = "") -> Sit
         row = lock_site_study(site_study, tuple(set(S) - set(ENDED_SITE_STUDY)))
         change_state(row, S.LEFT, actor=actor, reason=reason[:500], ended_at=timezone.now())
         left = Message("{actor_label} left the study.", actor_label=actor.label)
-        void_requests(actor=actor, project=row.project, subject_type=SUBJECT, subject_id=row.pk, reason=left)
+        void_waiting_requests(row, left)
         end_job(row.job, left)
     return row
 

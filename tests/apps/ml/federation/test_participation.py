@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -159,6 +160,17 @@ def test_leaving_ends_the_request_that_waits(imported, site_actor, other_project
     services.bind_data(actor=site_actor, site_study=imported, version=add_table(site_actor, other_project))
     pending = services.request_participation(actor=site_actor, site_study=imported)
     services.leave_study(actor=site_actor, site_study=imported)
+    pending.refresh_from_db()
+    assert pending.state == "void"
+
+
+def test_tokens_choose_the_data_and_leave_by_their_own_scopes(imported, site_actor, other_project, add_table, doctor):
+    version = add_table(site_actor, other_project)
+    services.bind_data(
+        actor=replace(site_actor, scopes=frozenset({"read", "data:write"})), site_study=imported, version=version
+    )
+    pending = services.request_participation(actor=site_actor, site_study=imported)
+    services.leave_study(actor=replace(site_actor, scopes=frozenset({"read", "jobs:write"})), site_study=imported)
     pending.refresh_from_db()
     assert pending.state == "void"
 
