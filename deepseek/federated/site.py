@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 TABLE, LEDGER_NAME, EVALUATION_NAME = "table", "ledger.jsonl", "evaluation.json"
 LEDGER_TYPE = "application/jsonl"
 MAX_PAUSE_SECONDS = 5.0
-SPENT, UNREACHABLE, REPEATED = "privacy_budget_spent", "server_unreachable", "round_repeated"
+SPENT, REPEATED = "privacy_budget_spent", "round_repeated"
+CUT_OFF = ("server_unreachable", "proxy_refused")
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Participation:
             try:
                 header, body = self.exchange("poll", b"")
             except FederationError as error:
-                if error.code == UNREACHABLE and self.evaluation is not None:
+                if error.code in CUT_OFF and self.evaluation is not None:
                     return  # the study is done, and its server gone before it could say so
                 raise
             status = header.get("status")
@@ -180,7 +181,7 @@ class Participation:
     def leave(self, round: int, error: FederationError) -> None:
         """Tell the server that nothing more will come; the refusal is in the ledger."""
         self.stopped = error.code
-        if error.code == UNREACHABLE:
+        if error.code in CUT_OFF:
             return
         if not any((entry.kind, entry.round) == ("refused", round) for entry in self.ledger.entries):
             self.ledger.record_refusal(b"", round=round, reason=error.code, epsilon=self.state.epsilon)
@@ -233,12 +234,10 @@ def run(spec: FederationSiteSpec, *, inputs: Mapping[str, Path], out: Path, repo
     with EgressLedger.open(home / LEDGER_NAME, study=digest, site=spec.site, signer=signer) as ledger:
         state = SiteState.read(home)
         require_complete_state(state, ledger)
-        way_out = open_way_out(spec.proxy or spec.server)
-        proxy = (way_out or spec.proxy) if spec.proxy else ""
-        server = spec.server if spec.proxy else way_out or spec.server
-        configure_nvflare(study, proxy=proxy)
-        patience = spec.join_seconds
-        connection = SiteConnection(home, server, site=spec.site, study=study, patience=patience)
+        way_out = open_way_out(spec.server, proxy=spec.proxy)
+        configure_nvflare(study)
+        patience, site = spec.join_seconds, spec.site
+        connection = SiteConnection(home, spec.server, site=site, study=study, patience=patience, way_out=way_out)
         expected = initialize_weights(study)
         part = Participation(spec, home, data, plan, ledger, state, connection, report, expected)
         try:

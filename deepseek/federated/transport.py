@@ -26,6 +26,7 @@ from nvflare.fuel.utils.config_service import ConfigService
 from deepseek.federated.credentials import CA_CERTIFICATE, check_home
 from deepseek.federated.errors import FederationError
 from deepseek.federated.spec import SERVER_NAME, StudySpec
+from deepseek.federated.tunnel import WayOut
 from deepseek.federated.wire import MAX_HEADER_BYTES
 from deepseek.messages import N_
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "study"
 REQUEST_SECONDS, BYTES_PER_SECOND = 10.0, 20_000  # of a request, and the slowest line that it is waited for
+REFUSED_SECONDS = 30.0  # that a site's proxy is asked again: its rules may be about to be loaded
 PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 2.0
 WORKERS = 128  # threads of the server, one a connection
 PERMANENT = frozenset(
@@ -85,15 +87,15 @@ class StudyCell(CoreCell):  # type: ignore[misc]
         return "it is too large" if size > self.max_bytes else ""
 
 
-def configure_nvflare(study: StudySpec, *, proxy: str = "") -> None:
+def configure_nvflare(study: StudySpec) -> None:
     """Tell NVFlare how to connect, by a configuration file of its own; once a process.
 
     The server's certificate is of the study's own authority and names the server, so sites check that name and not the
-    address. Proxies of the environment do not count.
+    address. Proxies of the environment do not count: a site's own one is asked by deepseek/federated/tunnel.py.
     """
     options: list[list[Any]] = [
         ["grpc.ssl_target_name_override", SERVER_NAME],
-        ["grpc.enable_http_proxy", 1 if proxy else 0],
+        ["grpc.enable_http_proxy", 0],
         ["grpc.max_send_message_length", compute_max_bytes(study) + MAX_HEADER_BYTES],
         ["grpc.max_receive_message_length", compute_max_bytes(study) + MAX_HEADER_BYTES],
         ["grpc.keepalive_time_ms", 30_000],
@@ -101,8 +103,6 @@ def configure_nvflare(study: StudySpec, *, proxy: str = "") -> None:
         ["grpc.http2.max_pings_without_data", 0],
         ["grpc.so_reuseport", 0],
     ]
-    if proxy:
-        options.append(["grpc.http_proxy", f"http://{proxy}"])
     config = {"allow_adhoc_conns": False, "use_aio_grpc": False, "grpc": {"max_workers": WORKERS, "options": options}}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "comm_config.json").write_text(json.dumps(config))
@@ -148,23 +148,30 @@ def answer(message: Message, handler: Handler) -> Message:
 
 
 class SiteConnection:
-    """A site's connection to the server: it asks, and goes on asking while the server is away."""
+    """A site's connection to the server: it asks, and goes on asking while the server is away.
 
-    def __init__(self, home: Path, server: str, *, site: str, study: StudySpec, patience: float) -> None:
+    `way_out`: what leads there, if the site cannot connect by itself.
+    """
+
+    def __init__(
+        self, home: Path, server: str, *, site: str, study: StudySpec, patience: float, way_out: WayOut | None = None
+    ) -> None:
         check_home(home, "site")
         credentials = {
             "ca_cert": str(home / CA_CERTIFICATE),
             "client_cert": str(home / "site.pem"),
             "client_key": str(home / "site.key"),
         }
-        self.patience = patience
-        self._cell = StudyCell(fqcn=site, root_url=f"grpcs://{server}", secure=True, credentials=credentials)
+        self.patience, self.way_out = patience, way_out
+        address = way_out.address if way_out else server
+        self._cell = StudyCell(fqcn=site, root_url=f"grpcs://{address}", secure=True, credentials=credentials)
         self._cell.max_bytes = compute_max_bytes(study)
         self._cell.start()
 
     def request(self, topic: str, payload: bytes) -> bytes:
-        """The server's reply. Raises FederationError ``server_unreachable`` once it has been away for `patience`, and
-        ``server_failed`` at once for an answer that would be the same again."""
+        """The server's reply. Raises FederationError ``server_unreachable`` once it has been away for `patience`,
+        ``proxy_refused`` once the site's proxy has refused to connect for REFUSED_SECONDS, and ``server_failed`` at
+        once for an answer that would be the same again."""
         deadline, pause = time.monotonic() + self.patience, PAUSE_SECONDS
         seconds = REQUEST_SECONDS + (len(payload) + self._cell.max_bytes) / BYTES_PER_SECOND
         while True:
@@ -177,8 +184,10 @@ class SiteConnection:
                 if code in PERMANENT:
                     raise build_failed_error(topic, str(code), reply.payload)
                 pause = min(2 * pause, MAX_PAUSE_SECONDS)
+            if self.way_out and is_refused(self.way_out):
+                raise build_proxy_error(self.way_out)
             if time.monotonic() > deadline:
-                raise build_unreachable_error(self.patience)
+                raise build_unreachable_error(self.patience, self.way_out.failure if self.way_out else "")
             time.sleep(pause)
 
     def close(self) -> None:
@@ -199,12 +208,37 @@ def build_failed_error(topic: str, code: str, payload: Any) -> FederationError:
     )
 
 
-def build_unreachable_error(seconds: float) -> FederationError:
+def is_refused(way_out: WayOut) -> bool:
+    """Whether the proxy has done nothing but refuse for too long."""
+    since = way_out.refused_at
+    return since is not None and time.monotonic() - since >= REFUSED_SECONDS
+
+
+def build_proxy_error(way_out: WayOut) -> FederationError:
+    return FederationError(
+        "proxy_refused",
+        N_("The proxy {proxy} does not connect to {server}: {reason}."),
+        field="/proxy",
+        limit=N_("an answer of 200 to CONNECT, without a password"),
+        hint=N_("Have the operator of the proxy allow CONNECT to the server of the study, then retry the job."),
+        proxy=way_out.proxy,
+        server=way_out.server,
+        reason=way_out.failure,
+    )
+
+
+def build_unreachable_error(seconds: float, failure: str) -> FederationError:
+    message = N_("The server of the study has not answered for {seconds} seconds.")
+    reason = {}
+    if failure:
+        message = N_("The server of the study has not answered for {seconds} seconds: {reason}.")
+        reason = {"reason": failure}
     return FederationError(
         "server_unreachable",
-        N_("The server of the study has not answered for {seconds} seconds."),
+        message,
         field="/server",
         limit="an answer over mutual TLS",
         hint=N_("Check the address, the proxy, the firewall, and that both certificates are of this study."),
         seconds=round(seconds),
+        **reason,
     )
