@@ -57,7 +57,7 @@ def connect(*replies, patience=30.0):
     """A connection whose server answers so, one reply after the other."""
     remaining = list(replies)
     connection = SiteConnection.__new__(SiteConnection)
-    connection.patience = patience
+    connection.patience, connection.way_out = patience, None
     connection._cell = SimpleNamespace(
         max_bytes=10, is_backbone_ready=lambda: True, send_request=lambda *_, **__: remaining.pop(0)
     )
