@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from apps.core.encryption.key_ring import parse_keys
 from controlplane.mail_server import parse_mail_url
 from controlplane.secret_source import SecretFileSource
 from deepseek.collect.hosts import parse_entry
@@ -30,6 +31,7 @@ SHIPPED_DIR = BASE_DIR / "controlplane" if IS_INSTALLED else BASE_DIR
 """Where templates, static files and translations are: a wheel holds them inside its package (setup.py)."""
 
 IMAGE_PREFIX = "oci:"
+SECRETS = {"encryption_keys"}  # whose value no message repeats
 CommaList = Annotated[list[str], NoDecode]
 PortList = Annotated[list[Annotated[int, Field(ge=1, le=65_535)]], NoDecode]
 
@@ -57,6 +59,17 @@ class Env(BaseSettings):
     secret_key: SecretStr = Field(SecretStr(""), description="Signs sessions; empty: made once, kept in PLANE_HOME.")
     secret_key_fallbacks: Annotated[list[SecretStr], NoDecode] = Field(
         [], description="Former values of SECRET_KEY, comma-separated: what they signed stays valid."
+    )
+    encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        [],
+        description="Keys that encrypt other keys, comma-separated, each ID:BASE64 of 32 bytes: the first encrypts, the"
+        " others still decrypt. Empty: columns are encrypted under SECRET_KEY, the store is not.",
+    )
+    store_encryption: Literal["off", "aes-256-gcm", "sm4-gcm"] = Field(
+        "off", description="Cipher of new objects in the artifact store; needs ENCRYPTION_KEYS."
+    )
+    column_cipher: Literal["aes-256-gcm", "sm4-gcm"] = Field(
+        "aes-256-gcm", description="Cipher of the columns that hold secrets."
     )
     debug: bool = Field(False, description="Django's debug pages. Never where others can reach the plane.")
     behind_tls: bool = Field(
@@ -479,6 +492,7 @@ class Env(BaseSettings):
         "proxy_addresses",
         "node_queues",
         "secret_key_fallbacks",
+        "encryption_keys",
         "collect_hosts",
         "notice_hosts",
         "labelling_hosts",
@@ -500,6 +514,19 @@ class Env(BaseSettings):
                 ipaddress.ip_network(entry)
             except ValueError as failure:
                 raise ValueError(f"must be addresses or networks such as 10.1.0.0/24: {failure}") from None
+        return value
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def validate_keys(cls, value: list[SecretStr]) -> list[SecretStr]:
+        parse_keys([key.get_secret_value() for key in value])
+        return value
+
+    @field_validator("store_encryption")
+    @classmethod
+    def validate_store_encryption(cls, value: str, info: ValidationInfo) -> str:
+        if value != "off" and not info.data.get("encryption_keys"):
+            raise ValueError("needs ENCRYPTION_KEYS: a key of SECRET_KEY would lie on the same disk as the store")
         return value
 
     @field_validator("plane_url")
@@ -585,6 +612,9 @@ def load_env() -> Env:
     except ValidationError as failure:
         for error in failure.errors():
             name = str(error["loc"][0]).upper() if error["loc"] else "environment"
+            if name.lower() in SECRETS:
+                sys.stderr.write(f"{name}: {error['msg']}. See docs/settings.md.\n")
+                continue
             redacted = re.sub(
                 r"//[^@/]*@", "//***@", str(os.environ.get(name, error.get("input")))
             )  # no password in a log

@@ -17,6 +17,7 @@ FROM_FILE = (
     "broker_password",
     "secret_key",
     "secret_key_fallbacks",
+    "encryption_keys",
     "openlineage_api_key",
     "mail_password",
     "release_pkcs11_pin",

@@ -284,6 +284,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "observation.seal": frozenset({WORKER}),
     "observation.store_reference": frozenset({WORKER}),
     "observation.purge": frozenset({WORKER}),  # what is past the retention of its source
+    "artifact.encrypt_store": frozenset({OPERATOR}),
     "artifact.collect": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project
     "plane.backup": frozenset({OPERATOR}),

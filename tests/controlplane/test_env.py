@@ -120,7 +120,8 @@ def test_password_is_added_to_an_address_without_one(url, whole):
 
 @pytest.mark.parametrize("name", FROM_FILE)
 def test_secret_is_read_from_a_file(tmp_path, name, monkeypatch):
-    (tmp_path / "secret").write_text("postgres://a\n" if name == "database_url" else "redis://a\n")
+    texts = {"database_url": "postgres://a\n", "encryption_keys": f"k://a{'A' * 40}="}
+    (tmp_path / "secret").write_text(texts.get(name, "redis://a\n"))
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
     monkeypatch.delenv(name.upper(), raising=False)
     value = getattr(Env(), name)

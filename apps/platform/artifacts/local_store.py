@@ -49,7 +49,7 @@ class LocalStaging(Staging):
             self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
         self.behind: WriteBehind | None = None  # of a small file, starting a thread would cost more than it saves
 
-    def _append(self, chunk: bytes) -> None:
+    def _append(self, chunk: bytes | memoryview) -> None:
         if self.behind is None and self.size > SMALL:
             self.behind = WriteBehind(self.fd, self._hash.update_chunks)
         try:
@@ -78,6 +78,9 @@ class LocalStaging(Staging):
     def _place(self, final: Path) -> None:
         """A link never overwrites: of two writers of equal bytes the second finds the work done."""
         digest = final.parent.name + final.name
+        if self.overwrites:
+            os.replace(self.path, final)
+            return
         try:
             os.link(self.path, final)
         except FileExistsError:

@@ -14,6 +14,7 @@ from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from apps.core.errors import Unavailable
 from apps.platform.artifacts.digests import DIGEST, validate_digest
+from apps.platform.artifacts.encryption.data_keys import KeyFiles
 from apps.platform.artifacts.store import STALE, Reading, Staging, Store, StoredObject, validate_area_names
 from deepseek.messages import N_, Message
 
@@ -53,13 +54,13 @@ class S3Staging(Staging):
         with translate_store_errors():
             self.file: Any = store.fs.open(self.key, "wb", block_size=PART, autocommit=False)
 
-    def _append(self, chunk: bytes) -> None:
+    def _append(self, chunk: bytes | memoryview) -> None:
         self._hash.update_chunks(chunk)
         with translate_store_errors():
             self.file.write(chunk)
 
     def _commit(self, digest: str) -> None:
-        if self.store.exists(digest):
+        if self.store.exists(digest) and not self.overwrites:
             if self.store.size(digest) == self.size and not self._is_damaged(digest):
                 self._drop()
                 return
@@ -82,6 +83,26 @@ class S3Staging(Staging):
             self.file.discard()
             if self.target is None and self.store.fs.exists(self.key):
                 self.store.fs.rm_file(self.key)
+
+
+class S3KeyFiles(KeyFiles):
+    """Data keys as small objects; S3 replaces an object as a whole."""
+
+    def __init__(self, store: S3Store) -> None:
+        self.store, self.prefix = store, f"{store.root}/keys"
+
+    def list_names(self) -> list[str]:
+        with translate_store_errors(), suppress(FileNotFoundError):
+            return sorted(key.rpartition("/")[2] for key in self.store.fs.ls(self.prefix, detail=False))
+        return []
+
+    def read(self, name: str) -> bytes:
+        with translate_store_errors():
+            return bytes(self.store.fs.cat_file(f"{self.prefix}/{name}"))
+
+    def write(self, name: str, data: bytes) -> None:
+        with translate_store_errors():
+            self.store.fs.pipe_file(f"{self.prefix}/{name}", data)
 
 
 class S3Store(Store):
@@ -107,6 +128,12 @@ class S3Store(Store):
                 },
             )
         return self._fs
+
+    def open_inside(self, name: str) -> S3Store:
+        """A store below the prefix of this one, by the same client."""
+        inside = S3Store(f"{self.root}/{name}", self.endpoint)
+        inside._fs = self.fs
+        return inside
 
     def area(self, *names: str) -> Store:
         inside = S3Store("/".join((self.root, *validate_area_names(names))), self.endpoint)

@@ -41,6 +41,7 @@ class Staging(ABC):
         self.size = 0
         self.ended = False
         self.replaced = False
+        self.overwrites = False  # an object that is there goes, in one step: for whoever encrypts it again
         self._is_damaged: Callable[[str], bool] = lambda digest: False
 
     @property
@@ -99,7 +100,7 @@ class Staging(ABC):
         self.discard()
 
     @abstractmethod
-    def _append(self, chunk: bytes) -> None:
+    def _append(self, chunk: bytes | memoryview) -> None:
         """Store the bytes and hash their chunks, in this thread or another."""
 
     @abstractmethod

@@ -22,13 +22,13 @@ class WriteBehind:
     Whoever closes `fd` calls `stop` before: another file may get its number.
     """
 
-    def __init__(self, fd: int, then: Callable[[bytes], None] = lambda piece: None) -> None:
+    def __init__(self, fd: int, then: Callable[[bytes | memoryview], None] = lambda piece: None) -> None:
         self.fd, self.then = fd, then
         self.flushing = Flushing()
         self.thread = ThreadPoolExecutor(1, "write-behind")
         self.pieces: deque[Future[None]] = deque()
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | memoryview) -> None:
         """Have `piece` appended; waits where PIECES are waiting already. OSError of an earlier one."""
         if len(self.pieces) == PIECES:
             self.pieces.popleft().result()
@@ -45,7 +45,7 @@ class WriteBehind:
         self.thread.shutdown(cancel_futures=True)
         self.flushing.stop()
 
-    def _write(self, piece: bytes) -> None:
+    def _write(self, piece: bytes | memoryview) -> None:
         write_all(self.fd, memoryview(piece))
         self.flushing.wrote(self.fd, len(piece))
         self.then(piece)

@@ -275,6 +275,7 @@ ON_THE_PLANE = """
     metrics.view                           VEA S-U --O  metrics:read
     artifact.scrub                         --- --- W-O  -
     artifact.report_damage                 --- --- WDO  -
+    artifact.encrypt_store                 --- --- --O  -
     artifact.collect                       --- S-- --O  -
     artifact.view_garbage                  --- S-U --O  audit:read
     plane.backup                           --- --- --O  -

@@ -314,6 +314,6 @@ def check_mode(mode: str, artifact_store: Store) -> None:
             mode=mode,
             code="bad_mode",
             field="--mode",
-            limit="copy, or link where the store is a folder",
+            limit="copy, or link where the store is a folder that is not encrypted",
             hint=N_("Use --mode copy."),
         )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 
 from apps.platform.artifacts import stores
+from apps.platform.artifacts.encryption.objects import ObjectCipher
+from apps.platform.artifacts.encryption.store import EncryptedStore
 from apps.platform.artifacts.local_store import LocalStore
 
 BYTES = b"weights " * 5000
@@ -62,9 +66,27 @@ def bucket(settings, s3_endpoint, s3_file_system):
     return found
 
 
-@pytest.fixture(params=["folder", "bucket"])
+KEYS = (SecretStr("first:" + base64.b64encode(bytes(range(32))).decode()),)
+FORMER_KEYS = (SecretStr("former:" + base64.b64encode(bytes(range(1, 33))).decode()),)
+
+
+@pytest.fixture
+def encrypted(folder, settings):
+    """A folder store of this test's own, whose objects are encrypted."""
+    settings.ENV = settings.ENV.model_copy(update={"encryption_keys": KEYS, "store_encryption": "aes-256-gcm"})
+    return stores.get_store()
+
+
+@pytest.fixture
+def encrypted_bucket(bucket, settings):
+    """An S3 store likewise."""
+    settings.ENV = settings.ENV.model_copy(update={"encryption_keys": KEYS, "store_encryption": "aes-256-gcm"})
+    return stores.get_store()
+
+
+@pytest.fixture(params=["folder", "bucket", "encrypted"])
 def kept(request):
-    """The store that the services use, once a folder and once a bucket."""
+    """The store that the services use: a folder, a bucket, and a folder that is encrypted."""
     return request.getfixturevalue(request.param)
 
 
@@ -87,6 +109,9 @@ def lose():
 
 
 def overwrite(store, digest, data):
+    if isinstance(store, EncryptedStore):
+        data = data and ObjectCipher.begin(store.keys.get_active()).header + data
+        store = store.encrypted
     if isinstance(store, LocalStore):
         path = store.path_of(digest)
         path.unlink()
@@ -103,6 +128,8 @@ def left_behind():
     """left_behind(store) -> names of staging files and unfinished multipart uploads."""
 
     def names(store):
+        if isinstance(store, EncryptedStore):
+            return names(store.plain) + names(store.encrypted)
         if isinstance(store, LocalStore):
             return sorted(path.name for path in store.staging.glob("*"))
         bucket = store.root.split("/")[0]

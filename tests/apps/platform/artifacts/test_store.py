@@ -8,6 +8,7 @@ import pytest
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Invalid, Malformed, Unavailable
+from apps.platform.artifacts.encryption.store import EncryptedStore
 from apps.platform.artifacts.store import CHUNK
 
 DATA = b"0123456789" * 400_000  # 4 MB: more than one chunk
@@ -113,7 +114,8 @@ def test_a_sweep_takes_what_is_old_only(kept, left_behind):
 
 
 def test_a_store_that_is_away_is_no_damage(kept, tmp_path):
-    kept.root = str(tmp_path / "away") if isinstance(kept.root, str) else tmp_path / "away"
+    for store in (kept.plain, kept.encrypted) if isinstance(kept, EncryptedStore) else (kept,):
+        store.root = str(tmp_path / "away") if isinstance(store.root, str) else tmp_path / "away"
     if hasattr(kept, "endpoint"):
         kept.root = "no-such-bucket/plane"
     with pytest.raises(Unavailable):
