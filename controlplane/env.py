@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from apps.core.actors import ProjectRole, SystemRole
 from apps.core.encryption.key_ring import parse_keys
 from controlplane.mail_server import parse_mail_url
 from controlplane.secret_source import SecretFileSource
@@ -400,6 +401,11 @@ class Env(BaseSettings):
         5, ge=2, le=20, description="Wrong passwords before an account is locked at that address or device."
     )
     lockout_minutes: int = Field(30, ge=1, le=1440, description="How long it stays locked there.")
+    second_factor_roles: CommaList = Field(
+        ["system_admin", "security_admin", "auditor", "approver"],
+        description="Roles that need a second factor, comma-separated: whoever has one and no factor sets it up at the"
+        " log-in and can do nothing else. Empty: nobody must.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -430,6 +436,20 @@ class Env(BaseSettings):
             except ValueError as failure:
                 raise ValueError(f"must be loopback, addresses or networks: {failure}") from None
         return value
+
+    @field_validator("second_factor_roles")
+    @classmethod
+    def validate_roles(cls, value: list[str]) -> list[str]:
+        roles = [role.value for kind in (SystemRole, ProjectRole) for role in kind]
+        for entry in value:
+            if entry not in roles:
+                raise ValueError(f"{entry!r} is no role: name some of {', '.join(roles)}")
+        return value
+
+    @field_validator("second_factor_roles", mode="before")
+    @classmethod
+    def split_roles(cls, value: object) -> object:
+        return cls.split_commas(value)
 
     @field_validator("metrics_allow", "index_allow", "index_reserved", mode="before")
     @classmethod

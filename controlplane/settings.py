@@ -131,6 +131,7 @@ MIDDLEWARE = [
     "apps.platform.audit.middleware.PlaneErrors",
     "apps.platform.accounts.middleware.LoginRequired",
     "apps.platform.accounts.middleware.MustChangePassword",
+    "apps.platform.accounts.factors.middleware.SecondFactorRequired",
     "apps.platform.preferences.middleware.DefaultView",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -318,6 +319,13 @@ ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "20/5m/key"}
 LOG_IN_LIMITS = "40/30m/key,60/5m/ip"
 MFA_ADAPTER = "apps.platform.accounts.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_TOLERANCE = 1  # steps of 30 s: the clocks of phones and planes without NTP differ
+MFA_FORMS = {
+    "authenticate": "apps.platform.accounts.factors.forms.CodeForm",
+    "reauthenticate": "apps.platform.accounts.factors.forms.RepeatedCodeForm",
+}
+SECOND_FACTOR_ROLES = frozenset(ENV.second_factor_roles)
 USERSESSIONS_TRACK_ACTIVITY = True  # by SessionLimits, once a minute: allauth's middleware writes on every request
 AXES_FAILURE_LIMIT = ENV.lockout_failures
 AXES_COOLOFF_TIME = timedelta(minutes=ENV.lockout_minutes)

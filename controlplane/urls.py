@@ -22,6 +22,7 @@ from apps.ml.labelling.api_urls import plane_urlpatterns as labelling_hooks
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from apps.ml.pipelines.urls import urlpatterns as pipeline_pages
 from apps.ml.sweeps.urls import urlpatterns as sweep_pages
+from apps.platform.accounts.factors.views import AddKeyView, FactorsView, RemoveKeyView, SetUpAppView
 from apps.platform.accounts.views import ChangePasswordView
 from apps.platform.artifacts.api_urls import plane_urlpatterns as artifacts
 from apps.platform.calendars.api_urls import plane_urlpatterns as plane_schedules
@@ -160,6 +161,10 @@ urlpatterns = [
     path("git/", include("apps.data.repositories.urls")),
     re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", refuse_mail),
     path("accounts/password/change/", ChangePasswordView.as_view(), name="account_change_password"),
+    path("accounts/2fa/", FactorsView.as_view(), name="mfa_index"),
+    path("accounts/2fa/totp/activate/", SetUpAppView.as_view(), name="mfa_activate_totp"),
+    path("accounts/2fa/webauthn/add/", AddKeyView.as_view(), name="mfa_add_webauthn"),
+    path("accounts/2fa/webauthn/keys/<int:pk>/remove/", RemoveKeyView.as_view(), name="mfa_remove_webauthn"),
     path("accounts/", include("allauth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("p/<slug:project>/", include(PROJECT_PAGES)),

@@ -26,6 +26,8 @@ from tests.template_database import create_test_database, drop_test_database
 # Playwright keeps an event loop in the thread of the tests for the whole session; Django takes any running loop for
 # an asynchronous caller and refuses to touch the database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+# Of every plane that a test starts: nobody must have a second factor, except where the test is about that.
+os.environ.setdefault("SECOND_FACTOR_ROLES", "")
 
 pytest_plugins = ["tests.tiers", "tests.groups", "tests.clock"]
 
@@ -51,6 +53,12 @@ def django_db_setup(django_test_environment, django_db_modify_db_settings, djang
 def _quick_passwords(settings):
     """Argon2 is slow by design; only tests may skip it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _no_second_factor(settings):
+    """Nobody must have one, except in the tests of that."""
+    settings.SECOND_FACTOR_ROLES = frozenset()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -210,6 +210,8 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.reset_password": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.reset_second_factor": frozenset({SECURITY_ADMIN, OPERATOR}),  # who resets passwords must be another
+    "user.set_up_second_factor": frozenset({OPERATOR}),  # of a first account, before anybody has taken it over
     "user.confirm_credentials": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # of what another kind has set
     "user.rename_oneself": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
     "user.set_preferences": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own
@@ -327,6 +329,7 @@ DECISIONS: frozenset[str] = frozenset(
         "service_account.create",
         "token.create_for_service_account",
         "user.set_system_role",
+        "user.reset_second_factor",
         "user.confirm_credentials",
         "emergency.confirm",
     }

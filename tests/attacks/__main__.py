@@ -94,7 +94,7 @@ def attack_plane(home: Path, names: Iterable[str]) -> int:
     environment = environment_of(home, LEASE_SECONDS="30", DISPATCH_SECONDS="1", WEB_THREADS="64", WEB_WORKERS="2")
 
     accounts = prepare_home({name: value for name, value in environment.items() if value})
-    plane = {name: value for name, value in environment.items() if value}
+    plane = {name: value for name, value in environment.items() if value or name == "SECOND_FACTOR_ROLES"}
     target = Target(Running(home, plane, accounts.token, parts="web,worker,dispatcher,beat"), accounts)
     failures = 0
     try:

@@ -85,6 +85,7 @@ def environment(home) -> dict[str, str]:
         "COLLECT_HOSTS": "127.0.0.1",
         "NOTICE_HOSTS": "127.0.0.1",
         "NODE_CPUS": "8",
+        "SECOND_FACTOR_ROLES": "",
     }
 
 

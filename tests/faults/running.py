@@ -33,7 +33,7 @@ def manage(home: Path, environment: dict[str, str], *arguments: str) -> subproce
 def environment_of(home: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "OPENBLAS_CORETYPE")}
     settings = {"PLANE_HOME": str(home), "PORT": "0", "LEASE_SECONDS": str(LEASE), "DISPATCH_SECONDS": "0.3"}
-    settings["RETRY_SECONDS"] = "0.5"
+    settings |= {"RETRY_SECONDS": "0.5", "SECOND_FACTOR_ROLES": ""}
     return {
         **kept,
         **settings,

@@ -9,6 +9,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -17,8 +18,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
-from apps.platform.accounts.actors import get_client_address
+from apps.platform.accounts.actors import build_actor_for_user, get_client_address
+from apps.platform.accounts.factors.requirements import FACTORS, is_factor_required
 from apps.platform.accounts.known_devices import remember_device
 from apps.platform.accounts.lockout import consume_limits
 from apps.platform.accounts.models import User
@@ -63,6 +66,19 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # untyped
     """TOTP secrets and recovery seeds are encrypted at rest: a copy of the database alone yields no code."""
+
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "cannot_delete_authenticator": gettext_lazy("Your role needs a second factor: add another one first.")
+    }
+
+    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
+        """Not the last one of a person whose role needs one: a lost one is taken away by a security administrator."""
+        others = Authenticator.objects.filter(user=authenticator.user_id, type__in=FACTORS).exclude(pk=authenticator.pk)
+        return others.exists() or not is_factor_required(build_actor_for_user(authenticator.user))
+
+    def get_totp_issuer(self) -> str:
+        """As apps list it: the plane's host name, without a port."""
+        return str(context.request.get_host()).rpartition("@")[2].partition(":")[0]
 
     def encrypt(self, text: str) -> str:
         return get_cipher().encrypt(text.encode()).decode()

@@ -194,6 +194,18 @@ class UserResetPassword(APIView):
         return Response(answer, headers={"Cache-Control": "no-store"})
 
 
+class UserResetSecondFactor(APIView):
+    @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
+    def post(self, request: Request, username: str) -> Response:
+        """Take away the second factors of a person who has lost them. No token may; their sessions end."""
+        user = queries.get_user(request.actor, username)
+        policy.require(request.actor, "user.reset_second_factor", user)
+        user = services.reset_second_factor(
+            actor=request.actor, user=user, **parse_body(bodies.ReasonSerializer, request)
+        )
+        return Response(bodies.UserSerializer(user).data)
+
+
 class UserConfirmCredentials(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
     def post(self, request: Request, username: str) -> Response:

@@ -27,6 +27,11 @@ urlpatterns = [
     path("users/<str:username>/enable", api.UserEnable.as_view(), name="api-user-enable"),
     path("users/<str:username>/reset-password", api.UserResetPassword.as_view(), name="api-user-reset-password"),
     path(
+        "users/<str:username>/reset-second-factor",
+        api.UserResetSecondFactor.as_view(),
+        name="api-user-reset-second-factor",
+    ),
+    path(
         "users/<str:username>/confirm-credentials",
         api.UserConfirmCredentials.as_view(),
         name="api-user-confirm-credentials",

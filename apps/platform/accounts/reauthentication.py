@@ -8,52 +8,76 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from allauth.mfa.base.forms import ReauthenticateForm
-from allauth.mfa.models import Authenticator
+from allauth.core.internal.ratelimit import RateLimitUsage
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, Refused, TooMany
+from apps.platform.accounts.factors.forms import RepeatedCodeForm
+from apps.platform.accounts.factors.requirements import APP, KEY, has_touched_key, list_factors, require_factor
 from apps.platform.accounts.lockout import clear_failures, consume_limits
 from deepseek.messages import N_, Message
 
-PASSWORD, PASSWORD_AND_CODE, TOKEN = "password", "password+code", "token"
+PASSWORD, PASSWORD_AND_CODE, PASSWORD_AND_KEY, TOKEN = "password", "password+code", "password+key", "token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """`method`: password, password+code, or token: one of the person's own, which a program holds by their will."""
+    """`method`: password, password+code, password+key, or token: one of the person's own, which a program holds by
+    their will."""
 
     user_id: int
     method: str
 
 
 def require_proof(request: HttpRequest, actor: Actor, *, password: str = "", code: str = "") -> Proof:
-    """The proof that `actor` is there now; a wrong password counts towards the lock-out as it does at the log-in.
+    """The proof that `actor` is there now; a wrong password or code counts towards the lock-out as at the log-in.
 
-    Refused for what is no person; Invalid at /password or /code; TooMany when the account is locked.
+    A code travels with the request; a security key was used in this session within five minutes. Refused for what is
+    no person, and `second_factor_missing` where the role needs a factor; Invalid at /password or /code; TooMany when
+    the account is locked.
     """
     if actor.user_id is None:
         raise Refused("Only a person can do this.", code="not_a_person", action="user.prove")
+    require_factor(actor, "user.prove")
     if actor.token_id is not None:
         return Proof(user_id=actor.user_id, method=TOKEN)
-    check_password(request, actor, password)
-    if not is_code_required(actor):
-        return Proof(user_id=actor.user_id, method=PASSWORD)
-    check_code(request, code)
-    return Proof(user_id=actor.user_id, method=PASSWORD_AND_CODE)
+    usage = check_password(request, actor, password)
+    method = check_factor(request, list_factors(actor.user_id), code)
+    if usage is not None:
+        usage.rollback()
+    clear_failures(request, actor.label)
+    return Proof(user_id=actor.user_id, method=method)
 
 
-def is_code_required(actor: Actor) -> bool:
-    """Whether the person at this browser has an authenticator app, whose code is then part of the proof."""
+def list_proof_factors(actor: Actor) -> frozenset[str]:
+    """The second factors that the person at this browser may prove themselves by."""
     if actor.user_id is None or actor.token_id is not None:
-        return False
-    return bool(Authenticator.objects.filter(user_id=actor.user_id, type=Authenticator.Type.TOTP).exists())
+        return frozenset()
+    return list_factors(actor.user_id)
 
 
-def check_password(request: HttpRequest, actor: Actor, password: str) -> None:
+def check_factor(request: HttpRequest, factors: frozenset[str], code: str) -> str:
+    """The method of the proof, with the second factor where the account has one."""
+    if not factors:
+        return PASSWORD
+    if KEY in factors and not code and has_touched_key(request):
+        return PASSWORD_AND_KEY
+    if APP not in factors and not code:
+        raise Invalid(
+            "Use your security key first.",
+            code="key_missing",
+            field="/code",
+            hint=N_("It counts for five minutes. Or give a recovery code."),
+        )
+    check_code(request, code)
+    return PASSWORD_AND_CODE
+
+
+def check_password(request: HttpRequest, actor: Actor, password: str) -> RateLimitUsage | None:
+    """What to roll back of the limits once the whole proof holds."""
     if not password:
         raise Invalid("Give your password again.", code="password_missing", field="/password")
     allowed, usage = consume_limits(request, {"username": actor.label})
@@ -67,31 +91,34 @@ def check_password(request: HttpRequest, actor: Actor, password: str) -> None:
         )
     user = authenticate(request, username=actor.label, password=password)
     if user is not None and user.pk == actor.user_id:
-        if usage is not None:
-            usage.rollback()
-        clear_failures(request, actor.label)
-        return
+        return usage
     if getattr(request, "axes_locked_out", False):
-        # Or its middleware would replace our answer by the log-in page's.
-        request.axes_locked_out = False  # type: ignore[attr-defined]
-        raise TooMany(
-            "Too many wrong passwords: your account is locked.",
-            code="account_locked",
-            field="/password",
-            limit=settings.AXES_FAILURE_LIMIT,
-            hint=Message("Try again in {lockout_minutes} minutes.", lockout_minutes=settings.ENV.lockout_minutes),
-        )
+        raise build_lockout_error(request)
     raise Invalid("This is not your password.", code="password_wrong", field="/password", hint=N_("Type it again."))
+
+
+def build_lockout_error(request: HttpRequest) -> TooMany:
+    # Or its middleware would replace our answer by the log-in page's.
+    request.axes_locked_out = False  # type: ignore[attr-defined]
+    return TooMany(
+        "Too many wrong passwords or codes: your account is locked.",
+        code="account_locked",
+        field="/password",
+        limit=settings.AXES_FAILURE_LIMIT,
+        hint=Message("Try again in {lockout_minutes} minutes.", lockout_minutes=settings.ENV.lockout_minutes),
+    )
 
 
 def check_code(request: HttpRequest, code: str) -> None:
     """A code of the authenticator app that was not used before, or a recovery code; allauth limits the guesses."""
     if not code:
         raise Invalid("Give the code of your authenticator app.", code="code_missing", field="/code", limit="6 digits")
-    form = ReauthenticateForm(data={"code": code[:40]}, user=request.user)
+    form = RepeatedCodeForm(data={"code": code[:40]}, user=request.user)
     if form.is_valid():
         form.authenticator.record_usage()
         return
+    if getattr(request, "axes_locked_out", False):
+        raise build_lockout_error(request)
     if form.has_error("code", "too_many_login_attempts"):
         raise TooMany("Too many wrong codes.", code="account_locked", field="/code", hint=N_("Wait five minutes."))
     raise Invalid(

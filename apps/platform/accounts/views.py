@@ -21,6 +21,7 @@ from apps.core.errors import PlaneError, Refused
 from apps.core.lists.listing import mark_list_view
 from apps.platform.accounts import queries, services
 from apps.platform.accounts.confirmations import can_confirm, list_unconfirmed_changes
+from apps.platform.accounts.factors.requirements import list_factors
 from apps.platform.accounts.forms import (
     MemberForm,
     NameForm,
@@ -203,6 +204,8 @@ def render_person_page(request: HttpRequest, user: User, *, status: int = 200, *
         "memberships": memberships,
         "may_disable": policy.is_allowed(actor, "user.disable", user) and not own,
         "may_reset": policy.is_allowed(actor, "user.reset_password", user) and not own and not user.system_role,
+        "factors": list_factors(user.pk),
+        "may_reset_factor": policy.is_allowed(actor, "user.reset_second_factor", user) and not own,
         "may_confirm": can_confirm(actor, user, user.unconfirmed_changes),  # type: ignore[attr-defined]  # prefetched
         "may_read_trail": policy.is_allowed(actor, "audit.view"),
         "may_set_role": policy.is_allowed(actor, "user.set_system_role", user)
@@ -252,6 +255,16 @@ def reset_person(request: HttpRequest, username: str) -> HttpResponse:
     user = queries.get_user(request.actor, username)
     password = services.reset_password(actor=request.actor, user=user)
     return render_person_page(request, queries.get_user(request.actor, username), password=password)
+
+
+@require_POST
+def reset_person_factor(request: HttpRequest, username: str) -> HttpResponse:
+    user = queries.get_user(request.actor, username)
+    services.reset_second_factor(actor=request.actor, user=user, reason=request.POST.get("reason", "")[:2000])
+    messages.success(
+        request, _("The second factor of %(name)s is removed: sessions have ended.") % {"name": user.username}
+    )
+    return redirect("accounts:person", user.username)
 
 
 @require_POST

@@ -36,11 +36,20 @@ class VoteForm(forms.Form):
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code"}),
     )
 
-    def __init__(self, *args: Any, person: str, with_code: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, person: str, factors: frozenset[str], **kwargs: Any) -> None:
+        """`factors`: those that the person has. A security key is touched on a page of its own, and counts for minutes:
+        the code may then stay empty, and whether it may is for the proof to say.
+        """
         super().__init__(*args, **kwargs)
+        self.with_key = "webauthn" in factors
         self.fields["password"].label = _("Password of %(person)s") % {"person": person}
-        if not with_code:
+        if not factors:
             del self.fields["code"]
+        elif self.with_key:
+            self.fields["code"].required = False
+            if "totp" not in factors:
+                self.fields["code"].label = _("Recovery code, where the key is lost")
+                self.fields["code"].help_text = ""
 
 
 class WithdrawForm(forms.Form):

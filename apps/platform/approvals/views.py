@@ -27,7 +27,7 @@ from apps.platform.accounts.confirmations import list_unconfirmed_changes, requi
 from apps.platform.accounts.forms import show_refusal
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project_context
-from apps.platform.accounts.reauthentication import is_code_required, require_proof
+from apps.platform.accounts.reauthentication import list_proof_factors, require_proof
 from apps.platform.approvals import queries, services
 from apps.platform.approvals.differences import Change
 from apps.platform.approvals.forms import AnswerForm, PolicyForm, VoteForm, WithdrawForm
@@ -207,7 +207,7 @@ def render_value(value: Any) -> str:
 
 def build_vote_form(actor: Actor, approval: Approval, data: Any = None) -> VoteForm:
     initial = {"facts_digest": approval.facts_digest}
-    return VoteForm(data, person=actor.label, with_code=is_code_required(actor), initial=initial)
+    return VoteForm(data, person=actor.label, factors=list_proof_factors(actor), initial=initial)
 
 
 def redirect_get_to_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

@@ -21,8 +21,9 @@ from rich.console import Console
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import PlaneError
 from apps.platform.accounts.actors import build_actor_for_user
+from apps.platform.accounts.factors.requirements import list_factors
 from apps.platform.accounts.models import Project, User
-from apps.platform.accounts.services import create_token, revoke_token
+from apps.platform.accounts.services import create_token, revoke_token, set_up_second_factor
 from controlplane.demo import report
 from controlplane.demo.edge import EdgeSteps
 from controlplane.demo.endpoint import EndpointSteps
@@ -69,6 +70,7 @@ class Command(BaseCommand):
             call_command("migrate", interactive=False, verbosity=0)
         with self.step("accounts"):
             call_command("create_first_accounts")
+            self.set_up_second_factor("approver")
         with self.step("start"):
             address = self.start_plane()
         with self.token("engineer", ENGINEER) as asks, self.token("approver", APPROVER) as decides:
@@ -230,6 +232,18 @@ class Command(BaseCommand):
         wait_until_ready(address, seconds=60)
         self.facts["address"] = address
         return address
+
+    def set_up_second_factor(self, name: str) -> None:
+        """An authenticator app for a first account, whose secret is made now and printed once; later runs leave it."""
+        user = User.objects.get(username=name)
+        if not user.must_change_password or list_factors(user.pk):
+            return
+        secret = set_up_second_factor(actor=build_plane_actor(PlaneRole.OPERATOR), user=user)
+        self.console.print(f"Second factor of {name}, shown once: [b]{secret}[/b]")
+        self.console.print(
+            f"  Type it into an authenticator app, or print a code by:  echo {secret} | python manage.py show_code\n"
+            "  The administrators set up theirs at their first log-in."
+        )
 
     @contextmanager
     def token(self, name: str, scopes: list[str]) -> Iterator[str]:

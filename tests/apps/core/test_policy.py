@@ -201,6 +201,8 @@ ON_THE_PLANE = """
     user.disable                           --- S-- --O  -
     user.enable                            --- S-- --O  -
     user.reset_password                    --- S-- --O  -
+    user.reset_second_factor               --- -C- --O  -
+    user.set_up_second_factor              --- --- --O  -
     user.confirm_credentials               --- SCU ---  -
     user.rename_oneself                    VEA SCU ---  -
     user.set_preferences                   VEA SCU ---  -

@@ -8,6 +8,7 @@ from apps.platform.accounts.services.credentials import (
     reset_password,
     revoke_token,
 )
+from apps.platform.accounts.services.factors import reset_second_factor, set_up_second_factor
 from apps.platform.accounts.services.members import (
     create_project,
     create_service_account,
@@ -38,8 +39,10 @@ __all__ = [
     "remove_member",
     "rename_oneself",
     "reset_password",
+    "reset_second_factor",
     "revoke_token",
     "set_member_roles",
     "set_preferences",
     "set_system_role",
+    "set_up_second_factor",
 ]

@@ -14,6 +14,7 @@ from apps.core.errors import Conflict, NotFound, Refused
 from apps.platform.accounts import validation
 from apps.platform.accounts.confirmations import check_confirmable, record_credential_change, require_confirmed
 from apps.platform.accounts.credentials import generate_one_time_password, generate_token
+from apps.platform.accounts.factors.requirements import require_factor
 from apps.platform.accounts.models import ApiToken, ChangeKind, HolderKind, Project, ServiceAccount, User
 from apps.platform.accounts.row_operations import build_owner_filter, end_sessions, lock_row, revoke_all
 from apps.platform.accounts.services.people import refuse_oneself
@@ -104,6 +105,7 @@ def create_token(
     scopes = list(scopes)
     if policy.DECIDING_SCOPES.intersection(scopes):  # it would outlive the confirmation
         require_confirmed(actor, "token.create", project_id=project.pk)
+        require_factor(actor, "token.create", project_id=project.pk)
     if user is None and actor.user_id is not None:
         user = User.objects.filter(pk=actor.user_id).first()
     if user is None or (user.pk != actor.user_id and actor.plane_role is not PlaneRole.OPERATOR):

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from allauth.account.internal.flows.login import record_authentication
 from allauth.core import context
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
@@ -131,3 +132,37 @@ def test_a_service_account_proves_nothing(give, project, make_token):
     with pytest.raises(Refused) as refusal:
         give(actor=build_actor_for_token(make_token(None, project, [], service_account=account)[1]))
     assert refusal.value.code == "not_a_person"
+
+
+def test_wrong_codes_lock_the_account_though_the_password_is_right(give, engineer, password, settings):
+    TOTP.activate(engineer, SECRET)
+    for _ in range(settings.AXES_FAILURE_LIMIT - 1):
+        with pytest.raises(Invalid):
+            give(password, "000000")
+    with pytest.raises(TooMany) as refusal:
+        give(password, "000000")
+    assert refusal.value.code == "account_locked"
+
+
+def test_a_security_key_counts_for_five_minutes(engineer, actor_for, password, monkeypatch):
+    Authenticator.objects.create(user=engineer, type="webauthn", data={"name": "Key"})
+    request = RequestFactory().post("/")
+    request.user, request.session = engineer, Client().session
+    with context.request_context(request):
+        with pytest.raises(Invalid) as refusal:
+            require_proof(request, actor_for(engineer), password=password)
+        assert (refusal.value.code, refusal.value.field) == ("key_missing", "/code")
+        record_authentication(request, engineer, method="mfa", type="webauthn")
+        assert require_proof(request, actor_for(engineer), password=password).method == "password+key"
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 301)
+        with pytest.raises(Invalid):
+            require_proof(request, actor_for(engineer), password=password)
+
+
+def test_who_must_have_a_factor_proves_nothing_without(give, approver, actor_for, password, settings, make_token):
+    settings.SECOND_FACTOR_ROLES = frozenset({"approver"})
+    for actor in (actor_for(approver), build_actor_for_token(make_token(approver)[1])):
+        with pytest.raises(Refused) as refusal:
+            give(password, actor=actor)
+        assert refusal.value.code == "second_factor_missing"

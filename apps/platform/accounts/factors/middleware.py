@@ -1,0 +1,79 @@
+"""The gate of the second factor: a session that has not given it reaches the pages that set it up, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.shortcuts import resolve_url
+from django.utils.http import urlencode
+
+from apps.core.errors import PlaneError
+from apps.platform.accounts.factors.requirements import has_passed_factor, is_factor_required, list_factors
+from apps.platform.accounts.middleware import (
+    GetResponse,
+    build_redirect,
+    get_requesting_page,
+    is_for_programs,
+    is_unattended,
+)
+
+# By name, as for one-time passwords: what sets a factor up or proves it, and the ways out.
+WITHOUT_FACTOR = frozenset(
+    {
+        "mfa_index",
+        "mfa_activate_totp",
+        "mfa_add_webauthn",
+        "mfa_reauthenticate",
+        "mfa_reauthenticate_webauthn",
+        "account_reauthenticate",
+        "account_change_password",
+        "account_logout",
+        "set_language",
+        "healthz",
+        "readyz",
+    }
+)
+
+
+class SecondFactorMissing(PlaneError):
+    """A session without its second factor opens nothing but the pages that set it up or ask for it."""
+
+    status = 403
+    code = "second_factor_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Your role needs a second factor, and this session has not given one.",
+            hint="Open /accounts/2fa/ in a browser.",
+        )
+
+
+class SecondFactorRequired:
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        if is_unattended(request) or not request.user.is_authenticated:
+            return None
+        if not is_factor_required(request.actor) or has_passed_factor(request):
+            return None
+        if request.resolver_match and request.resolver_match.view_name in WITHOUT_FACTOR:
+            return None
+        if is_for_programs(request):
+            refusal = SecondFactorMissing()
+            return JsonResponse(refusal.as_dict(), status=refusal.status)
+        factors = list_factors(request.user.pk)
+        if not factors:
+            return build_redirect(request, resolve_url("mfa_index"))
+        # Set up in another browser, or the role is new: this session has not given it yet.
+        page = "mfa_reauthenticate" if "totp" in factors else "mfa_reauthenticate_webauthn"
+        back = request.get_full_path() if request.method == "GET" else "/"
+        back = get_requesting_page(request) if "HX-Request" in request.headers else back
+        return build_redirect(request, f"{resolve_url(page)}?{urlencode({'next': back})}")
