@@ -401,6 +401,29 @@ class Env(BaseSettings):
         5, ge=2, le=20, description="Wrong passwords before an account is locked at that address or device."
     )
     lockout_minutes: int = Field(30, ge=1, le=1440, description="How long it stays locked there.")
+    password_min_length: int = Field(12, ge=8, le=128, description="Characters that a new password has at least.")
+    password_min_length_administrators: int = Field(
+        14, ge=8, le=128, description="Likewise of an administrator, where that is more."
+    )
+    password_classes: int = Field(
+        4,
+        ge=1,
+        le=4,
+        description="Kinds of characters in a new password, of upper case, lower case, digits, and others.",
+    )
+    password_history: int = Field(
+        5, ge=0, le=24, description="Former passwords of a person that are not chosen again. 0: only the present one."
+    )
+    password_max_age_days: int = Field(
+        90, ge=0, le=3650, description="An older password is replaced at the next log-in. 0: it is kept for ever."
+    )
+    inactive_days: int = Field(
+        90,
+        ge=0,
+        le=3650,
+        description="An account that nobody has used for so long is disabled; the last administrator of each kind"
+        " stays. 0: never.",
+    )
     second_factor_roles: CommaList = Field(
         ["system_admin", "security_admin", "auditor", "approver"],
         description="Roles that need a second factor, comma-separated: whoever has one and no factor sets it up at the"

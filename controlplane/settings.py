@@ -255,6 +255,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(PLANE_HOME / "beat" / "schedule")
 CELERY_BEAT_SCHEDULE = {
     "scrub-artifacts": {"task": "workers.housekeeping.scrub", "schedule": timedelta(hours=1)},
     "verify-audit": {"task": "workers.housekeeping.verify_audit", "schedule": timedelta(hours=1)},
+    "disable-idle-accounts": {"task": "workers.housekeeping.disable_idle_accounts", "schedule": timedelta(hours=1)},
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
     "sweep-uploads": {"task": "workers.housekeeping.sweep_uploads", "schedule": timedelta(hours=1)},
@@ -296,12 +297,23 @@ AUTHENTICATION_BACKENDS = [
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "apps.platform.accounts.passwords.MinimumLength"},
+    {"NAME": "apps.platform.accounts.passwords.CharacterClasses"},
+    {"NAME": "apps.platform.accounts.passwords.NotTheName"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("username", "name", "email")},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},  # the 20,000 that are tried first
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
     {"NAME": "apps.platform.accounts.passwords.NotTheSameAgain"},
 ]
+PASSWORD_MIN_LENGTH = ENV.password_min_length
+PASSWORD_MIN_LENGTH_ADMINISTRATORS = ENV.password_min_length_administrators
+PASSWORD_CLASSES = ENV.password_classes
+PASSWORD_HISTORY = ENV.password_history
+PASSWORD_MAX_AGE_DAYS = ENV.password_max_age_days
+INACTIVE_DAYS = ENV.inactive_days
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_ADAPTER = "apps.platform.accounts.adapter.AccountAdapter"

@@ -10,6 +10,7 @@ from apps.core.actors import PlaneRole, build_plane_actor
 from apps.gateways.hawkbit import services as hawkbit
 from apps.gateways.mlflow import services as uploads
 from apps.ml.observations import services as observations
+from apps.platform.accounts import services as accounts
 from apps.platform.artifacts import services as artifacts
 from apps.platform.audit.verification import verify_trail
 from apps.platform.jobs import checkpoints
@@ -60,6 +61,12 @@ def sweep_uploads() -> None:
 @shared_task(name="workers.housekeeping.clear_sessions")
 def clear_sessions() -> None:
     call_command("clearsessions")
+
+
+@shared_task(name="workers.housekeeping.disable_idle_accounts")
+def disable_idle_accounts() -> None:
+    """End the access of accounts that are past their date, or that nobody has used for INACTIVE_DAYS."""
+    accounts.disable_idle_accounts(actor=build_plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.seal_observations")

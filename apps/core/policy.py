@@ -208,6 +208,8 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR}),
     "user.create": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.set_expiry": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.disable_idle": frozenset({WORKER}),  # what is past its date, or unused for long
     "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.reset_password": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.reset_second_factor": frozenset({SECURITY_ADMIN, OPERATOR}),  # who resets passwords must be another

@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.passwords import needs_new_password
 from apps.platform.accounts.projects import get_visible_projects
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
 from apps.platform.audit.verification import ALARM_SECONDS
@@ -45,9 +46,9 @@ def build_frame(request: HttpRequest) -> dict[str, Any]:
     Empty for strangers, and when the database does not answer.
     """
     actor: Actor | None = getattr(request, "actor", None)
-    if actor is None or actor.user_id is None or getattr(request.user, "must_change_password", False):
+    if actor is None or actor.user_id is None or needs_new_password(request.user):
         return {}
-    if is_part(request) or getattr(request, "without_frame", False):
+    if getattr(request, "factor_missing", False) or is_part(request) or getattr(request, "without_frame", False):
         return {}
     if hasattr(request, "plane_frame"):
         return request.plane_frame  # type: ignore[no-any-return]

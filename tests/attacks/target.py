@@ -22,7 +22,7 @@ from tests.faults.running import Running, manage
 
 PROJECT = "/api/v1/projects/demo"
 MLFLOW = "/api/2.0/mlflow"
-PASSWORD = "a lathe and a quiet river 9"
+PASSWORD = "A lathe and a quiet river 9"
 PROBE_PAUSE = 0.25
 
 

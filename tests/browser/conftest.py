@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # The first is the same engine without the windows that a person would see: a third of the processor time of a context.
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
-PASSWORD = "a bench and a long table 7"
+PASSWORD = "A bench and a long table 7"
 PATIENCE = 60_000  # ms until what is expected: engines start and jobs run meanwhile, and the machine may be busy
 KEPT_OUT = ("DATABASE_URL", "BROKER_URL", "S3_ENDPOINT_URL")  # these tests are about the browser: one mode is enough
 

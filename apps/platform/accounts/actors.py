@@ -21,7 +21,7 @@ AUDIT_SCOPE = "audit:read"
 
 def build_actor_for_user(user: User, *, address: str = "", request_id: str = "") -> Actor:
     """The actor of a person at a browser; one query, two under an emergency grant. A disabled person is nobody."""
-    if not user.is_active:
+    if not user.has_access:
         return build_anonymous_actor(address=address, request_id=request_id)
     actor = Actor(
         kind="user",
@@ -79,7 +79,7 @@ def build_actor_for_token(token: ApiToken, *, address: str = "", request_id: str
     """
     owner = token.user or token.service_account
     assert owner is not None  # noqa: S101 - a constraint of the table
-    if not owner.is_active:
+    if not owner.has_access:
         return build_anonymous_actor(address=address, request_id=request_id)
     return Actor(
         kind="user" if token.user_id else "service_account",

@@ -25,6 +25,7 @@ from apps.platform.accounts.factors.requirements import FACTORS, is_factor_requi
 from apps.platform.accounts.known_devices import remember_device
 from apps.platform.accounts.lockout import consume_limits
 from apps.platform.accounts.models import User
+from apps.platform.accounts.row_operations import keep_former_password
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
@@ -32,11 +33,18 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         """Never: an administrator creates accounts."""
         return False
 
+    def pre_login(self, request: HttpRequest, user: User, **more: Any) -> HttpResponse | None:
+        """An account past its date is as good as disabled, before housekeeping comes by."""
+        if user.is_active and not user.has_access:
+            return self.respond_user_inactive(request, user)  # type: ignore[no-any-return]  # untyped
+        return super().pre_login(request, user, **more)  # type: ignore[no-any-return]  # untyped
+
     def set_password(self, user: User, password: str) -> None:
         """A password that the person chose: what was for one use is replaced.
 
         When and from where is shown to whoever confirms the account: somebody else could have chosen it.
         """
+        keep_former_password(user)
         user.must_change_password = False
         user.password_changed_at = timezone.now()
         user.password_changed_from = get_client_address(context.request) if context.request else ""

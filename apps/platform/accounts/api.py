@@ -194,6 +194,18 @@ class UserResetPassword(APIView):
         return Response(answer, headers={"Cache-Control": "no-store"})
 
 
+class UserExpiry(APIView):
+    @extend_schema(request=bodies.ExpirySerializer, responses=bodies.UserSerializer)
+    def put(self, request: Request, username: str) -> Response:
+        """Let the account end at a time, or at none (null). No token may."""
+        user = queries.get_user(request.actor, username)
+        policy.require(request.actor, "user.set_expiry", user)
+        user = services.set_account_expiry(
+            actor=request.actor, user=user, **parse_body(bodies.ExpirySerializer, request)
+        )
+        return Response(bodies.UserSerializer(user).data)
+
+
 class UserResetSecondFactor(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
     def post(self, request: Request, username: str) -> Response:

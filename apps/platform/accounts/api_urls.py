@@ -36,6 +36,7 @@ urlpatterns = [
         api.UserConfirmCredentials.as_view(),
         name="api-user-confirm-credentials",
     ),
+    path("users/<str:username>/expiry", api.UserExpiry.as_view(), name="api-user-expiry"),
     path("users/<str:username>/system-role", api.UserSystemRole.as_view(), name="api-user-system-role"),
     path("tokens", api.TokenList.as_view(), name="api-tokens"),
     path("tokens/<int:token_id>/revoke", api.TokenRevoke.as_view(), name="api-token-revoke"),

@@ -23,6 +23,7 @@ from apps.core.errors import PlaneError, Refused, Unauthenticated
 from apps.platform.accounts.actors import build_actor_for_token, build_actor_for_user, get_client_address
 from apps.platform.accounts.credentials import TOKEN_PREFIX
 from apps.platform.accounts.models import ApiToken, ServiceAccount, User
+from apps.platform.accounts.passwords import needs_new_password
 from apps.platform.accounts.token_holders import record_session_holder
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_, Message
@@ -34,14 +35,16 @@ SEND_A_TOKEN = Message("Authorization: Bearer <token>")
 
 
 class PasswordChangeRequired(PlaneError):
-    """A one-time password opens nothing but the page that replaces it."""
+    """A one-time password, or one that is too old, opens nothing but the page that replaces it."""
 
     status = 403
     code = "password_change_required"
 
     def __init__(self) -> None:
         super().__init__(
-            "Your password is for one use: replace it first.", field="password", hint="Open /accounts/password/change/."
+            "Your password is for one use, or too old: replace it first.",
+            field="password",
+            hint="Open /accounts/password/change/.",
         )
 
 
@@ -108,7 +111,7 @@ def get_session_actor(request: HttpRequest) -> Actor:
     if not is_person(user):
         raise Unauthenticated("Log in or send a token.", hint=SEND_A_TOKEN)
     check_csrf(request)
-    if user.must_change_password:
+    if needs_new_password(user):
         raise PasswordChangeRequired
     present: Actor | None = getattr(request, "actor", None)
     if present is not None and present.user_id == user.pk and present.scopes is None:
@@ -120,7 +123,7 @@ def get_session_actor(request: HttpRequest) -> Actor:
 
 def is_person(user: Any) -> TypeGuard[User]:
     """Somebody is logged in; `user` may be Django's lazy wrapper, so no isinstance."""
-    return bool(getattr(user, "is_authenticated", False) and user.is_active and hasattr(user, "must_change_password"))
+    return bool(getattr(user, "is_authenticated", False) and hasattr(user, "must_change_password") and user.has_access)
 
 
 def check_csrf(request: HttpRequest) -> None:
@@ -173,7 +176,7 @@ def find_token_defect(token: ApiToken) -> Unauthenticated | None:
             limit=token.expires_at.isoformat(),
         )
     owner = token.user or token.service_account
-    if owner is None or not owner.is_active:
+    if owner is None or not owner.has_access:
         return build_unauthenticated(
             "account_disabled", Message("The account of this token is disabled."), hint=Message("Ask an administrator.")
         )

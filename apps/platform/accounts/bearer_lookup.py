@@ -36,7 +36,8 @@ SELECT t.id, t.project_id, p.slug, t.scopes, t.user_id, t.service_account_id, u.
   LEFT JOIN accounts_serviceaccount s ON s.id = t.service_account_id
   LEFT JOIN accounts_membership m ON m.project_id = t.project_id
        AND (m.user_id = t.user_id AND u.system_role = '' OR m.service_account_id = t.service_account_id)
- WHERE t.digest = %s AND t.revoked_at IS NULL AND t.expires_at > %s AND (u.is_active OR s.is_active)
+ WHERE t.digest = %s AND t.revoked_at IS NULL AND t.expires_at > %s
+       AND (s.is_active OR u.is_active AND (u.expires_at IS NULL OR u.expires_at > %s))
 """
 
 
@@ -49,7 +50,7 @@ def get_bearer(request: HttpRequest) -> tuple[Actor, int, str]:
     if secret is None:
         raise Unauthenticated("Send a token.", code="unauthenticated", field="Authorization", hint=SEND_A_TOKEN)
     now = timezone.now()
-    rows = fetch(HOLDER, [now - LAST_USED_EVERY, sha256_hex(secret), now])
+    rows = fetch(HOLDER, [now - LAST_USED_EVERY, sha256_hex(secret), now, now])
     if not rows:
         find_token(request)  # raises, and says why
         raise Unauthenticated("There is no such token.", code="token_unknown", hint=SEND_A_TOKEN)

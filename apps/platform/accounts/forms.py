@@ -130,6 +130,16 @@ class SystemRoleForm(forms.Form):
     reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Recorded in the audit trail as written."))
 
 
+class ExpiryForm(forms.Form):
+    expires_at = forms.DateField(
+        required=False,
+        label=_("Last day"),
+        help_text=_("The account ends with this day. Empty: at no date."),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
+    reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Recorded in the audit trail as written."))
+
+
 class MemberForm(forms.Form):
     project = forms.ChoiceField(label=_("Project"))
     roles = forms.MultipleChoiceField(

@@ -49,7 +49,7 @@ def get_attribute(name: str) -> Callable[[Any], Any]:
 
 
 def get_person_state(user: User) -> str:
-    if not user.is_active:
+    if not user.has_access:
         return DISABLED
     return ONE_TIME if user.must_change_password else ACTIVE
 

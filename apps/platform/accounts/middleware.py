@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 from apps.platform.accounts.actors import build_actor_for_user, build_anonymous_actor, get_client_address
 from apps.platform.accounts.authentication import PasswordChangeRequired
 from apps.platform.accounts.models import User, list_time_zones
+from apps.platform.accounts.passwords import needs_new_password
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,40}")
 STARTED, SEEN = "started_at", "seen_at"
@@ -172,7 +173,7 @@ class Preferences:
 
 
 class MustChangePassword:
-    """Until a one-time password is replaced, the session may do that, log out, and nothing else."""
+    """Until a one-time password, or one that is too old, is replaced, the session may do that, log out, and no more."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -183,7 +184,7 @@ class MustChangePassword:
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
     ) -> HttpResponseBase | None:
-        if is_unattended(request) or not getattr(request.user, "must_change_password", False):
+        if is_unattended(request) or not isinstance(request.user, User) or not needs_new_password(request.user):
             return None
         if request.resolver_match and request.resolver_match.view_name in WITH_ONE_TIME_PASSWORD:
             return None

@@ -14,6 +14,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.actors import Actor, ProjectRole, SystemRole
@@ -76,6 +77,9 @@ class User(AbstractBaseUser):
     email = models.EmailField(blank=True)
     is_active = models.BooleanField(default=True)
     system_role = models.CharField(max_length=20, blank=True, choices=[(r.value, r.value) for r in SystemRole])
+    # From then on the account lets nobody in; the next round of housekeeping disables it. None: no such date.
+    expires_at = models.DateTimeField(null=True)
+    activated_at = models.DateTimeField(null=True)  # when it was enabled again: from here on its disuse is counted
     must_change_password = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     password_changed_at = models.DateTimeField(null=True)
@@ -110,11 +114,30 @@ class User(AbstractBaseUser):
         """Never `name`: a person chooses that, and messages and records must not say who they are not."""
         return self.username
 
+    @property
+    def has_access(self) -> bool:
+        """Whether the account lets anybody in: it is neither disabled nor past its date."""
+        return self.is_active and (self.expires_at is None or self.expires_at > timezone.now())
+
     def get_full_name(self) -> str:
         return self.name
 
     def get_short_name(self) -> str:
         return self.username
+
+
+class FormerPassword(models.Model):
+    """A password that a person had, as it was stored: it is not chosen again (passwords.NotTheSameAgain)."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="+", db_index=False)
+    password = models.CharField(max_length=128)
+    replaced_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["user", "-id"], name="former_passwords")]
+
+    def __str__(self) -> str:
+        return f"one of {self.user_id}"
 
 
 class ChangeKind(models.TextChoices):
@@ -213,6 +236,10 @@ class ServiceAccount(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def has_access(self) -> bool:
+        return self.is_active
 
 
 class HolderKind(models.TextChoices):

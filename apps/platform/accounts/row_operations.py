@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TypeVar
 
 from allauth.usersessions.models import UserSession
+from django.contrib.auth.hashers import is_password_usable
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from apps.core.errors import Conflict
-from apps.platform.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
+from apps.platform.accounts.models import ApiToken, FormerPassword, Membership, Project, ServiceAccount, User
 
 M = TypeVar("M", bound=models.Model)
+FORMER_PASSWORDS = 24  # of a person, at most: the largest PASSWORD_HISTORY
 
 
 def save_new(row: models.Model, conflict: Conflict) -> None:
@@ -49,3 +51,13 @@ def end_sessions(user: User) -> int:
     for session in sessions:
         session.end()
     return len(sessions)
+
+
+def keep_former_password(user: User) -> None:
+    """Remember the password that is about to be replaced, as it is stored; the oldest of FORMER_PASSWORDS goes."""
+    stored = User.objects.filter(pk=user.pk).values_list("password", flat=True).first()
+    if not stored or not is_password_usable(stored):
+        return
+    FormerPassword.objects.create(user_id=user.pk, password=stored)
+    oldest = FormerPassword.objects.filter(user_id=user.pk).order_by("-pk").values_list("pk", flat=True)
+    FormerPassword.objects.filter(pk__in=list(oldest[FORMER_PASSWORDS:])).delete()

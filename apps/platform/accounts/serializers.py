@@ -86,6 +86,15 @@ class ReasonSerializer(serializers.Serializer[Any]):
     )
 
 
+class ExpirySerializer(serializers.Serializer[Any]):
+    expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="From then on nobody gets in; null: no such time."
+    )
+    reason = serializers.CharField(
+        max_length=2000, required=False, default="", allow_blank=True, help_text="Goes into the audit trail."
+    )
+
+
 class CredentialChangeSerializer(serializers.ModelSerializer[CredentialChange]):
     by = serializers.CharField(source="by_label", help_text="Who made it; operator: the command line.")
 
@@ -108,6 +117,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "email",
             "is_active",
             "system_role",
+            "expires_at",
             "must_change_password",
             "created_at",
             "password_changed_at",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from allauth.account.forms import ChangePasswordForm
@@ -12,6 +13,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -23,6 +25,7 @@ from apps.platform.accounts import queries, services
 from apps.platform.accounts.confirmations import can_confirm, list_unconfirmed_changes
 from apps.platform.accounts.factors.requirements import list_factors
 from apps.platform.accounts.forms import (
+    ExpiryForm,
     MemberForm,
     NameForm,
     PersonForm,
@@ -41,6 +44,7 @@ from apps.platform.accounts.lists import (
     build_tokens_table,
 )
 from apps.platform.accounts.models import Membership, User
+from apps.platform.accounts.passwords import is_password_expired
 from apps.platform.accounts.projects import get_project, get_project_context
 from apps.platform.audit.bulk_actions import (
     Done,
@@ -54,6 +58,9 @@ from apps.platform.audit.list_export import export_list
 
 # -- one's own ------------------------------------------------------------------------------------------------------
 class ChangePasswordView(PasswordChangeView):  # type: ignore[misc]  # untyped
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        return {**super().get_context_data(**more), "password_expired": is_password_expired(self.request.user)}
+
     def form_valid(self, form: ChangePasswordForm) -> HttpResponse:
         """A new password makes every device an unknown one; this browser has given the old one, and stays known."""
         response: HttpResponse = super().form_valid(form)
@@ -213,6 +220,8 @@ def render_person_page(request: HttpRequest, user: User, *, status: int = 200, *
         and (not memberships or "role_form" in over),
         "may_set_members": policy.is_allowed(actor, "member.set_roles")
         and (not user.system_role or "member_form" in over),
+        "may_set_expiry": policy.is_allowed(actor, "user.set_expiry", user) and not own,
+        "expiry_form": ExpiryForm(initial={"expires_at": get_last_day(user)}, prefix="expiry"),
         "role_form": SystemRoleForm(initial={"system_role": user.system_role}, prefix="role"),
         "member_form": MemberForm(
             projects=projects, prefix="member", initial=build_roles_form_context(request, memberships)
@@ -220,6 +229,10 @@ def render_person_page(request: HttpRequest, user: User, *, status: int = 200, *
         **over,
     }
     return render(request, "accounts/person.html", context, status=status)
+
+
+def get_last_day(user: User) -> date | None:
+    return timezone.localtime(user.expires_at - timedelta(seconds=1)).date() if user.expires_at else None
 
 
 def build_roles_form_context(request: HttpRequest, memberships: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -296,6 +309,27 @@ def set_person_role(request: HttpRequest, username: str) -> HttpResponse:
         except PlaneError as error:
             show_refusal(form, error)
     return render_person_page(request, user, status=422, role_form=form)
+
+
+@require_POST
+def set_person_expiry(request: HttpRequest, username: str) -> HttpResponse:
+    """The day with which the account ends, in the reader's zone; an empty one takes the date away."""
+    user = queries.get_user(request.actor, username)
+    form = ExpiryForm(request.POST, prefix="expiry")
+    if form.is_valid():
+        day = form.cleaned_data["expires_at"]
+        end = timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min)) if day else None
+        try:
+            services.set_account_expiry(
+                actor=request.actor, user=user, expires_at=end, reason=form.cleaned_data["reason"]
+            )
+            messages.success(request, _("The last day of the account is changed."))
+            return redirect("accounts:person", user.username)
+        except Refused:
+            raise
+        except PlaneError as error:
+            show_refusal(form, error)
+    return render_person_page(request, user, status=422, expiry_form=form)
 
 
 @require_POST

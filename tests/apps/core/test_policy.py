@@ -200,6 +200,8 @@ ON_THE_PLANE = """
     user.create                            --- S-- --O  -
     user.disable                           --- S-- --O  -
     user.enable                            --- S-- --O  -
+    user.set_expiry                        --- S-- --O  -
+    user.disable_idle                      --- --- W--  -
     user.reset_password                    --- S-- --O  -
     user.reset_second_factor               --- -C- --O  -
     user.set_up_second_factor              --- --- --O  -

@@ -64,6 +64,7 @@ class SecondFactorRequired:
             return None
         if not is_factor_required(request.actor) or has_passed_factor(request):
             return None
+        request.factor_missing = True  # type: ignore[attr-defined]  # the frame of the pages that are open is empty
         if request.resolver_match and request.resolver_match.view_name in WITHOUT_FACTOR:
             return None
         if is_for_programs(request):

@@ -8,6 +8,7 @@ from apps.platform.accounts.services.credentials import (
     reset_password,
     revoke_token,
 )
+from apps.platform.accounts.services.expiry import disable_idle_accounts, set_account_expiry
 from apps.platform.accounts.services.factors import reset_second_factor, set_up_second_factor
 from apps.platform.accounts.services.members import (
     create_project,
@@ -33,6 +34,7 @@ __all__ = [
     "create_token",
     "create_token_for_service_account",
     "create_user",
+    "disable_idle_accounts",
     "disable_service_account",
     "disable_user",
     "enable_user",
@@ -41,6 +43,7 @@ __all__ = [
     "reset_password",
     "reset_second_factor",
     "revoke_token",
+    "set_account_expiry",
     "set_member_roles",
     "set_preferences",
     "set_system_role",

@@ -16,7 +16,13 @@ from apps.platform.accounts.confirmations import check_confirmable, record_crede
 from apps.platform.accounts.credentials import generate_one_time_password, generate_token
 from apps.platform.accounts.factors.requirements import require_factor
 from apps.platform.accounts.models import ApiToken, ChangeKind, HolderKind, Project, ServiceAccount, User
-from apps.platform.accounts.row_operations import build_owner_filter, end_sessions, lock_row, revoke_all
+from apps.platform.accounts.row_operations import (
+    build_owner_filter,
+    end_sessions,
+    keep_former_password,
+    lock_row,
+    revoke_all,
+)
 from apps.platform.accounts.services.people import refuse_oneself
 from apps.platform.accounts.token_holders import check_holder, record_holder
 from apps.platform.audit.services import record, seal_now
@@ -40,6 +46,7 @@ def reset_password(*, actor: Actor, user: User) -> str:
         user = lock_row(user)  # its role is asked of the locked row: it may be given just now
         refuse_administrator(actor, user)
         validation.check_active(user, field="/user")
+        keep_former_password(user)
         user.set_password(password)
         user.must_change_password = True
         user.save(update_fields=["password", "must_change_password"])

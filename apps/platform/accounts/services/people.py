@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor, PlaneRole, SystemRole
@@ -13,7 +14,7 @@ from apps.platform.accounts.credentials import generate_one_time_password
 from apps.platform.accounts.models import ApiToken, ChangeKind, User
 from apps.platform.accounts.row_operations import end_sessions, lock_row, revoke_all, save_new
 from apps.platform.audit.services import record, seal_now
-from deepseek.messages import Message
+from deepseek.messages import N_, Message
 
 
 def create_user(*, actor: Actor, username: str, name: str = "", email: str = "") -> tuple[User, str]:
@@ -45,19 +46,24 @@ def disable_user(*, actor: Actor, user: User, reason: str = "") -> User:
         user = lock_row(user)
         if not user.is_active:
             raise Conflict("{user_username} is already disabled.", user_username=user.username, code="already_disabled")
-        user.is_active = False
-        user.save(update_fields=["is_active"])
-        revoked = revoke_all(ApiToken.objects.filter(user=user))
-        record(
-            actor=actor,
-            action="user.disable",
-            obj=user,
-            reason=reason,
-            before={"is_active": True},
-            after={"is_active": False, "tokens_revoked": revoked, "sessions_ended": end_sessions(user)},
-        )
+        end_access(actor, user, reason)
         seal_now()
     return user
+
+
+def end_access(actor: Actor, user: User, reason: str) -> None:
+    """Disable this locked row, revoke its tokens, end its sessions, and record it."""
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+    revoked = revoke_all(ApiToken.objects.filter(user=user))
+    record(
+        actor=actor,
+        action="user.disable",
+        obj=user,
+        reason=reason,
+        before={"is_active": True},
+        after={"is_active": False, "tokens_revoked": revoked, "sessions_ended": end_sessions(user)},
+    )
 
 
 def enable_user(*, actor: Actor, user: User, reason: str = "") -> User:
@@ -67,8 +73,17 @@ def enable_user(*, actor: Actor, user: User, reason: str = "") -> User:
         user = lock_row(user)
         if user.is_active:
             raise Conflict("{user_username} is not disabled.", user_username=user.username, code="already_enabled")
-        user.is_active = True
-        user.save(update_fields=["is_active"])
+        if user.expires_at is not None and user.expires_at <= timezone.now():
+            raise Conflict(
+                "{user_username} expired on {at} UTC.",
+                user_username=user.username,
+                at=f"{user.expires_at:%Y-%m-%d %H:%M}",
+                code="account_expired",
+                field="/expires_at",
+                hint=N_("Set another date, or none, first."),
+            )
+        user.is_active, user.activated_at = True, timezone.now()
+        user.save(update_fields=["is_active", "activated_at"])
         record(
             actor=actor,
             action="user.enable",

@@ -3,7 +3,7 @@ import re
 import pytest
 
 CHANGE = "/accounts/password/change/"
-NEW = "another horse battery 7"
+NEW = "Another horse battery 7"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from apps.platform.accounts.confirmations import is_first_installation, is_uncon
 from apps.platform.accounts.models import ChangeKind, CredentialChange, User
 from tests.conftest import person
 
-CHOSEN = "chosen by the person 9"
+CHOSEN = "Chosen by the person 9"
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_a_reset_forgets_the_devices(engineer, sysadmin_actor, password):
 def test_a_new_password_forgets_the_devices(engineer, password):
     """A copy of the cookie is worth nothing any more, though nobody has reset anything."""
     device = device_of("engineer", password)
-    person, new = Client(), "another 8 of my own"
+    person, new = Client(), "Another 8 of my own"
     assert is_let_in("engineer", password, client=person)
     form = {"oldpassword": password, "password1": new, "password2": new}
     assert person.post("/accounts/password/change/", form, REMOTE_ADDR=OFFICE).status_code == 302
@@ -111,7 +111,7 @@ def test_a_new_password_forgets_the_devices(engineer, password):
 def test_a_refused_new_password_renews_no_cookie(engineer, password):
     person = Client()
     assert is_let_in("engineer", password, client=person)
-    form = {"oldpassword": "wrong", "password1": "another 8 of my own", "password2": "another 8 of my own"}
+    form = {"oldpassword": "wrong", "password1": "Another 8 of my own", "password2": "Another 8 of my own"}
     answer = person.post("/accounts/password/change/", form, REMOTE_ADDR=OFFICE)
     assert (answer.status_code, COOKIE in answer.cookies) == (200, False)
 

@@ -49,11 +49,11 @@ def change(client, old, new):
 
 def test_the_change_opens_the_plane_again(beginner, web, password):
     client = web(beginner)
-    assert change(client, password, "another horse battery 7").status_code == 302
+    assert change(client, password, "Another horse battery 7").status_code == 302
     beginner.refresh_from_db()
     assert not beginner.must_change_password
     assert beginner.password_changed_at is not None
-    assert beginner.check_password("another horse battery 7")
+    assert beginner.check_password("Another horse battery 7")
 
 
 def test_not_the_same_again(beginner, web, password):

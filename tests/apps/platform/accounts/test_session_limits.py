@@ -94,7 +94,7 @@ def test_a_forged_form_is_recorded_where_somebody_is_logged_in(engineer, web, re
 
 def test_a_new_password_ends_the_other_sessions(engineer, web, password):
     here, elsewhere = web(engineer), web(engineer)
-    fresh = "another battery 42 horse"
+    fresh = "Another battery 42 horse"
     form = {"oldpassword": password, "password1": fresh, "password2": fresh}
     assert here.post("/accounts/password/change/", form).status_code == 302
     assert [client.get("/account").status_code for client in (here, elsewhere)] == [200, 302]
