@@ -36,7 +36,7 @@ def list_factors(user_id: int) -> frozenset[str]:
 
 def has_passed_factor(request: HttpRequest) -> bool:
     """Whether a second factor, or a recovery code in its place, was given in this session; no query."""
-    return any(record.get("method") == "mfa" for record in get_authentication_records(request, request.user))  # type: ignore[arg-type]
+    return any(record.get("method") == "mfa" for record in get_authentication_records(request, request.user))
 
 
 def has_touched_key(request: HttpRequest) -> bool:
@@ -44,7 +44,7 @@ def has_touched_key(request: HttpRequest) -> bool:
     since = time.time() - FRESH_SECONDS
     return any(
         record.get("method") == "mfa" and record.get("type") == KEY and record.get("at", 0) >= since
-        for record in get_authentication_records(request, request.user)  # type: ignore[arg-type]
+        for record in get_authentication_records(request, request.user)
     )
 
 
@@ -56,9 +56,10 @@ def require_factor(actor: Actor, action: str, *, project_id: int | None = None) 
     """
     if actor.user_id is None or not is_factor_required(actor) or list_factors(actor.user_id):
         return
-    first = ApiToken.objects.filter(pk=actor.token_id, created_by=None, user__must_change_password=True)
-    if actor.token_id is not None and first.exists():
-        return
+    if actor.token_id is not None:
+        first = ApiToken.objects.filter(pk=actor.token_id, created_by=None, user__must_change_password=True)
+        if first.exists():
+            return
     raise Refused(
         "This account has no second factor, which its role needs.",
         code="second_factor_missing",
