@@ -394,6 +394,13 @@ class Env(BaseSettings):
     )
     session_idle_minutes: int = Field(30, ge=1, le=1440, description="A session unused for so long is ended.")
     session_hours: int = Field(12, ge=1, le=168, description="A session is ended after so long, used or not.")
+    security_labels: CommaList = Field(
+        ["public", "internal", "confidential", "secret"],
+        min_length=2,
+        max_length=10,
+        description="Names of the security labels from the lowest up, comma-separated. Everything begins with the"
+        " first; never take one away that is in use.",
+    )
     emergency_hours: int = Field(
         8, ge=1, le=24, description="Emergency access lasts so long at most; whoever asks for it says how long."
     )
@@ -543,11 +550,19 @@ class Env(BaseSettings):
         "federation_ports",
         "script_environments",
         "snapshot_destinations",
+        "security_labels",
         mode="before",
     )
     @classmethod
     def split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("security_labels")
+    @classmethod
+    def validate_labels(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value) or any(len(name) > 40 for name in value):
+            raise ValueError("must be different names of at most 40 characters")
+        return value
 
     @field_validator("proxy_addresses")
     @classmethod

@@ -59,6 +59,7 @@ class Actor:
     system_role: SystemRole | None = None
     plane_role: PlaneRole | None = None
     project_roles: Mapping[int, frozenset[ProjectRole | DeviceRole]] = field(default_factory=dict)
+    clearance: int = 0  # the highest security label of a project or dataset that a person or service account may see
     address: str = ""
     request_id: str = ""
     job_id: int | None = None
@@ -71,6 +72,11 @@ class Actor:
     @property
     def is_anonymous(self) -> bool:
         return self.kind == "anonymous"
+
+    @property
+    def is_cleared_for_all(self) -> bool:
+        """Labels bind people and service accounts, not the plane's own processes, devices and nodes."""
+        return self.plane_role is not None or self.kind not in {"user", "service_account", "anonymous"}
 
     @property
     def project_ids(self) -> frozenset[int]:

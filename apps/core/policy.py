@@ -192,6 +192,9 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "lineage.view": MEMBERS | {WORKER},
     "lineage.record": frozenset({ENGINEER, WORKER}),
     "audit.view_project": MEMBERS | {AUDITOR},
+    "project.set_label": frozenset({SECURITY_ADMIN}),
+    "dataset.set_label": frozenset({SECURITY_ADMIN}),  # asked of the project: its clearance is not the point
+    "service_account.set_clearance": frozenset({SECURITY_ADMIN}),
     "member.view": MEMBERS | {SECURITY_ADMIN, AUDITOR},
     "member.set_roles": frozenset({SECURITY_ADMIN, OPERATOR}),
     "member.remove": frozenset({SECURITY_ADMIN, OPERATOR}),
@@ -218,6 +221,8 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.rename_oneself": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
     "user.set_preferences": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own
     "user.set_system_role": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "user.set_clearance": frozenset({SECURITY_ADMIN}),
+    "label.view": frozenset({SECURITY_ADMIN, AUDITOR}),  # names of datasets of every project, and their labels
     "saved_view.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own alone
     "saved_view.save": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
     "saved_view.delete": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
@@ -334,6 +339,10 @@ DECISIONS: frozenset[str] = frozenset(
         "user.reset_second_factor",
         "user.confirm_credentials",
         "emergency.confirm",
+        "project.set_label",
+        "dataset.set_label",
+        "service_account.set_clearance",
+        "user.set_clearance",
     }
 )
 
@@ -345,6 +354,10 @@ NEVER_BY_EMERGENCY: frozenset[str] = frozenset(
         "user.confirm_credentials",
         "emergency.request",
         "emergency.confirm",
+        "project.set_label",
+        "dataset.set_label",
+        "service_account.set_clearance",
+        "user.set_clearance",
         "service_account.create",
         "token.create",
         "token.create_for_service_account",
@@ -595,6 +608,8 @@ def is_allowed(actor: Actor, action: str, obj: Any = None) -> bool:
         return False
     if actor.scopes is not None and not any(action in SCOPES.get(scope, ()) for scope in actor.scopes):
         return False
+    if not is_cleared(actor, obj):
+        return False
     return bool(get_effective_roles(actor, action, get_project_id(obj)) & ACTIONS[action])
 
 
@@ -610,7 +625,8 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
     if is_allowed(actor, action, obj):
         return
     project_id = get_project_id(obj)
-    if action in PROJECT_ACTIONS and project_id is not None and not can_see_project(actor, project_id):
+    hidden = action in PROJECT_ACTIONS and project_id is not None and not can_see_project(actor, project_id)
+    if hidden or not is_cleared(actor, obj):
         raise NotFound("There is no such object, or you may not see it.")
     about = {"project_id": project_id, **build_audit_reference(obj)}  # for the record of the refusal
     require_scope(actor, action, **about)
@@ -647,6 +663,12 @@ def require_scope(actor: Actor, action: str, **about: Any) -> None:
         else Message("Log in with a browser."),
         **about,
     )
+
+
+def is_cleared(actor: Actor, obj: Any) -> bool:
+    """Whether the actor's clearance covers the label of a dataset or a version; a project that is above it has been
+    taken out of `actor.project_roles` before."""
+    return actor.is_cleared_for_all or getattr(obj, "data_label", 0) <= actor.clearance
 
 
 def can_see_project(actor: Actor, project_id: int) -> bool:

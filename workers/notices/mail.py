@@ -65,8 +65,9 @@ def require_recipient(notice: Notice) -> None:
         raise MailUndeliverable("the person is disabled, or has no address")
     if notice.project_id is None or person.system_role:
         return
-    if not Membership.objects.filter(project=notice.project_id, user=person).exists():
-        raise MailUndeliverable("the person has left the project")
+    memberships = Membership.objects.filter(project=notice.project_id, user=person)
+    if not memberships.filter(project__security_label__lte=person.clearance).exists():
+        raise MailUndeliverable("the person has left the project, or is not cleared for it")
 
 
 def build_mail(delivery: Delivery, notice: Notice, connection: Any) -> EmailMessage:

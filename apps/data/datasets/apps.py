@@ -10,6 +10,11 @@ class DatasetsConfig(AppConfig):
         an input is, and what can be held."""
         from django.utils.translation import gettext_lazy
 
+        from apps.data.datasets.labels.restrictions import (
+            build_hidden_holding,
+            list_hidden_datasets,
+            list_hidden_versions,
+        )
         from apps.data.datasets.latest_tables import find_column_types
         from apps.data.datasets.models import DatasetVersion
         from apps.data.datasets.quality.required_expectations import merge_expectations
@@ -17,11 +22,18 @@ class DatasetsConfig(AppConfig):
         from apps.data.datasets.versions.data_facts import find_data_facts
         from apps.data.datasets.versions.image_data import resolve_images, resolve_test_images
         from apps.data.datasets.versions.script_data import resolve_script_data
+        from apps.platform.artifacts.restrictions import HIDDEN_HOLDINGS
+        from apps.platform.audit.restrictions import HIDDEN_OBJECTS
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
         from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
         from apps.platform.jobs.submission import SPEC_COMPLETIONS, SPEC_INPUTS
         from apps.platform.jobs.table_columns import TABLE_COLUMNS
+        from apps.platform.lineage.restrictions import HIDDEN_ENDS
 
+        HIDDEN_HOLDINGS.register("datasets", build_hidden_holding)
+        HIDDEN_ENDS.register("dataset_version", list_hidden_versions)
+        HIDDEN_OBJECTS.register("dataset", list_hidden_datasets)
+        HIDDEN_OBJECTS.register("datasetversion", list_hidden_versions)
         TABLE_COLUMNS.register("datasets", find_column_types)
         INPUT_FACTS.register("datasets", find_data_facts)
         SPEC_INPUTS.register("script", resolve_script_data)

@@ -13,7 +13,9 @@ from apps.platform.artifacts.models import Artifact
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
     def visible_to(self, actor: Actor) -> DatasetQuerySet:
-        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        """Of the actor's projects, up to the actor's clearance."""
+        own = self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        return own if actor.is_cleared_for_all else own.filter(security_label__lte=actor.clearance)
 
 
 class Dataset(models.Model):
@@ -22,6 +24,9 @@ class Dataset(models.Model):
     description = models.CharField(max_length=500, blank=True)
     versions_count = models.IntegerField(default=0)  # the number of the newest version; the lock that numbers them
     expectations = models.JSONField(default=list)  # of every new version: quality/required_expectations.py
+    security_label = models.PositiveSmallIntegerField(
+        default=0, db_default=0
+    )  # a place in SECURITY_LABELS; counts beside the project's
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
     touched_at = models.DateTimeField(default=timezone.now)  # when the newest version was added, for the order of lists
@@ -33,17 +38,25 @@ class Dataset(models.Model):
         indexes = [
             models.Index(fields=["project", "touched_at", "id"], name="dataset_by_change"),
             models.Index(fields=["project", "id"], name="dataset_by_age"),
+            # What is hidden from somebody is asked for with every artifact and edge; on most planes nothing is.
+            models.Index(fields=["security_label"], name="dataset_labelled", condition=Q(security_label__gt=0)),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def data_label(self) -> int:
+        """What policy.is_cleared compares with the actor's clearance."""
+        return self.security_label
 
 
 class DatasetVersionQuerySet(models.QuerySet["DatasetVersion"]):
     def visible_to(self, actor: Actor) -> DatasetVersionQuerySet:
         """Without the deleted ones: of those only the number, the digest and who deleted them is left."""
         versions = self.filter(deleted_at=None)
-        return versions if actor.plane_role else versions.filter(dataset__project_id__in=actor.project_ids)
+        own = versions if actor.plane_role else versions.filter(dataset__project_id__in=actor.project_ids)
+        return own if actor.is_cleared_for_all else own.filter(dataset__security_label__lte=actor.clearance)
 
     def annotate_commit(self) -> DatasetVersionQuerySet:
         """With `commit_sha`, which `commit` then tells without a query of its own."""
@@ -99,6 +112,10 @@ class DatasetVersion(models.Model):
     @property
     def project_id(self) -> int:
         return self.dataset.project_id
+
+    @property
+    def data_label(self) -> int:
+        return self.dataset.security_label
 
     @property
     def commit(self) -> str | None:

@@ -124,7 +124,9 @@ def read_object(each: Mapping[str, Any]) -> ObjectRequest:
 def get_held_artifacts(target: RepositoryTarget, requested: Sequence[ObjectRequest]) -> dict[str, Artifact]:
     """What the project holds of these, whole; what only others hold is not told."""
     oids = {each.oid for each in requested if not each.fault}
-    rows = Holding.objects.filter(project=target.project, artifact__in=oids, artifact__damaged_at=None)
+    rows = Holding.objects.readable_by(target.actor).filter(
+        project=target.project, artifact__in=oids, artifact__damaged_at=None
+    )
     return {row.artifact_id: row.artifact for row in rows.select_related("artifact")}
 
 

@@ -13,7 +13,8 @@ SHA = 40  # hex digits: Git's object names are SHA-1; what is trusted is the man
 
 class CommitQuerySet(models.QuerySet["Commit"]):
     def visible_to(self, actor: Actor) -> CommitQuerySet:
-        return self if actor.plane_role else self.filter(dataset__project_id__in=actor.project_ids)
+        own = self if actor.plane_role else self.filter(dataset__project_id__in=actor.project_ids)
+        return own if actor.is_cleared_for_all else own.filter(dataset__security_label__lte=actor.clearance)
 
 
 class Commit(models.Model):
@@ -55,7 +56,8 @@ class Objects(models.Model):
 
 class LockQuerySet(models.QuerySet["Lock"]):
     def visible_to(self, actor: Actor) -> LockQuerySet:
-        return self if actor.plane_role else self.filter(dataset__project_id__in=actor.project_ids)
+        own = self if actor.plane_role else self.filter(dataset__project_id__in=actor.project_ids)
+        return own if actor.is_cleared_for_all else own.filter(dataset__security_label__lte=actor.clearance)
 
 
 class Lock(models.Model):

@@ -205,8 +205,8 @@ def collect_artifacts(
 def get_pointed_artifacts(target: RepositoryTarget, pointers: Mapping[str, tuple[str, int]]) -> dict[str, Artifact]:
     """The artifacts that pointers name; Invalid names the paths whose bytes the project does not hold."""
     digests = {digest for digest, _ in pointers.values()}
-    rows = Holding.objects.filter(project=target.project, artifact__in=digests).select_related("artifact")
-    artifacts = {row.artifact_id: row.artifact for row in rows}
+    rows = Holding.objects.readable_by(target.actor).filter(project=target.project, artifact__in=digests)
+    artifacts = {row.artifact_id: row.artifact for row in rows.select_related("artifact")}
     missing = [
         path for path, (digest, size) in pointers.items() if digest not in artifacts or artifacts[digest].size != size
     ]

@@ -72,7 +72,7 @@ def show_site_study(request: HttpRequest, project: str, pk: int) -> HttpResponse
         "approval": row.approval,
         "ledger": presenters.list_ledger_rows(ledger),
         "check": check_ledger(row),
-        "versions": list_version_choices(row) if may_change else [],
+        "versions": list_version_choices(actor, row) if may_change else [],
         "is_live": is_live,
         "may_bind": may_change and is_allowed(actor, "federation.bind_data", row),
         "may_request": row.state in (S.IMPORTED, S.VOID)
@@ -95,9 +95,9 @@ def find_pending_approval(actor: Actor, row: SiteStudy) -> Approval | None:
     return rows.filter(subject_type=SUBJECT, subject_id=str(row.pk)).first()
 
 
-def list_version_choices(row: SiteStudy) -> list[str]:
+def list_version_choices(actor: Actor, row: SiteStudy) -> list[str]:
     """NAME:vN of the newest dataset versions of the project."""
-    rows = DatasetVersion.objects.filter(dataset__project=row.project_id, deleted_at=None).order_by("-id")
+    rows = DatasetVersion.objects.visible_to(actor).filter(dataset__project=row.project_id).order_by("-id")
     return [f"{name}:v{number}" for name, number in rows.values_list("dataset__name", "number")[:MAX_VERSIONS]]
 
 

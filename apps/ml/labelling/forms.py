@@ -140,7 +140,12 @@ class LabellingForm(FieldsForm):
     renamed_fields: Mapping[str, str] = {}
 
     def __init__(
-        self, project: Project, data: Mapping[str, Any] | None = None, *, before: LabellingProject | None = None
+        self,
+        project: Project,
+        data: Mapping[str, Any] | None = None,
+        *,
+        before: LabellingProject | None = None,
+        clearance: int = 0,
     ) -> None:
         usual = {"groups": "annotators", "overlap": "0", "bar": "0", "order": TaskOrder.SOURCE.value}
         if before is not None:  # the next level goes on where this one ended
@@ -148,7 +153,7 @@ class LabellingForm(FieldsForm):
             usual |= {"parent": before.name, "server": before.server.name, "groups": groups}
             usual |= {"overlap": str(before.overlap), "bar": str(before.bar), "schema": self.find_next_schema(before)}
         super().__init__(data if data is not None else usual)
-        self.project = project
+        self.project, self.clearance = project, clearance
 
     @staticmethod
     def find_next_schema(before: LabellingProject) -> str:
@@ -163,7 +168,9 @@ class LabellingForm(FieldsForm):
         """Connections, versions of schemas and datasets, and labelling projects: read once, drawn several times."""
         servers = LabelServer.objects.filter(project=self.project).order_by("name").values_list("name", flat=True)
         schemas = LabelSchemaVersion.objects.filter(schema__project=self.project)
-        versions = DatasetVersion.objects.filter(dataset__project=self.project, deleted_at=None)
+        versions = DatasetVersion.objects.filter(
+            dataset__project=self.project, dataset__security_label__lte=self.clearance, deleted_at=None
+        )
         parents = LabellingProject.objects.filter(project=self.project).order_by("-id").values_list("name", flat=True)
         return (
             list(servers[:MAX_CHOICES]),

@@ -54,10 +54,10 @@ def show_labellings(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/labelling: newest first; a POST creates one."""
     actor, where = get_project_context(request, project)
     if request.method != "POST":
-        form = LabellingForm(where, before=find_level_before(request, actor, where))
+        form = LabellingForm(where, before=find_level_before(request, actor, where), clearance=actor.clearance)
         return render_labellings(request, actor, where, form)
     require(actor, "labelling.create", where)
-    form = LabellingForm(where, request.POST)
+    form = LabellingForm(where, request.POST, clearance=actor.clearance)
     labelling = form.create(actor)
     if labelling is None:
         return render_labellings(request, actor, where, form, status=422)

@@ -29,6 +29,7 @@ def build_actor_for_user(user: User, *, address: str = "", request_id: str = "")
         user_id=user.pk,
         system_role=SystemRole(user.system_role) if user.system_role else None,
         project_roles=get_person_roles(user),
+        clearance=user.clearance,
         address=address,
         request_id=request_id,
     )
@@ -57,17 +58,21 @@ def get_person_roles(user: User) -> dict[int, frozenset[ProjectRole]]:
     """The roles in projects; none for an administrator, even where somebody has written such rows into the table."""
     if user.system_role:
         return {}
-    return group_roles(Membership.objects.filter(user=user).values_list("project_id", "role"))
+    memberships = Membership.objects.filter(user=user, project__security_label__lte=user.clearance)
+    return group_roles(memberships.values_list("project_id", "role"))
 
 
 def build_actor_for_service_account(account: ServiceAccount) -> Actor:
     """What a service account may do in its project, before a token narrows it; one query."""
-    memberships = Membership.objects.filter(service_account=account, project_id=account.project_id)
+    memberships = Membership.objects.filter(
+        service_account=account, project_id=account.project_id, project__security_label__lte=account.clearance
+    )
     return Actor(
         kind="service_account",
         label=account.name,
         service_account_id=account.pk,
         project_roles=group_roles(memberships.values_list("project_id", "role")) if account.is_active else {},
+        clearance=account.clearance,
     )
 
 
@@ -89,18 +94,22 @@ def build_actor_for_token(token: ApiToken, *, address: str = "", request_id: str
         token_id=token.pk,
         scopes=frozenset(token.scopes),
         system_role=get_token_role(token.user.system_role if token.user else "", token.scopes),
-        project_roles=get_token_project_roles(token),
+        project_roles=get_token_project_roles(token, owner.clearance),
+        clearance=owner.clearance,
         address=address,
         request_id=request_id,
     )
 
 
-def get_token_project_roles(token: ApiToken) -> dict[int, frozenset[ProjectRole]]:
-    """The owner's roles in the token's project; none for an administrator's token."""
+def get_token_project_roles(token: ApiToken, clearance: int) -> dict[int, frozenset[ProjectRole]]:
+    """The owner's roles in the token's project; none for an administrator's token, or where the label is above."""
     if token.user is not None and token.user.system_role:
         return {}
     memberships = Membership.objects.filter(
-        project_id=token.project_id, user=token.user, service_account=token.service_account
+        project_id=token.project_id,
+        project__security_label__lte=clearance,
+        user=token.user,
+        service_account=token.service_account,
     )
     return group_roles(memberships.values_list("project_id", "role"))
 

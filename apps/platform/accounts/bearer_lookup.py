@@ -29,12 +29,13 @@ from apps.platform.accounts.models import ApiToken
 # no column needs a conversion, which differs between databases.
 HOLDER = """
 SELECT t.id, t.project_id, p.slug, t.scopes, t.user_id, t.service_account_id, u.username, u.system_role, s.name,
-       t.last_used_at IS NULL OR t.last_used_at < %s, m.role
+       t.last_used_at IS NULL OR t.last_used_at < %s, COALESCE(u.clearance, s.clearance), m.role
   FROM accounts_apitoken t
   JOIN accounts_project p ON p.id = t.project_id
   LEFT JOIN accounts_user u ON u.id = t.user_id
   LEFT JOIN accounts_serviceaccount s ON s.id = t.service_account_id
   LEFT JOIN accounts_membership m ON m.project_id = t.project_id
+       AND p.security_label <= COALESCE(u.clearance, s.clearance)
        AND (m.user_id = t.user_id AND u.system_role = '' OR m.service_account_id = t.service_account_id)
  WHERE t.digest = %s AND t.revoked_at IS NULL AND t.expires_at > %s
        AND (s.is_active OR u.is_active AND (u.expires_at IS NULL OR u.expires_at > %s))
@@ -54,7 +55,20 @@ def get_bearer(request: HttpRequest) -> tuple[Actor, int, str]:
     if not rows:
         find_token(request)  # raises, and says why
         raise Unauthenticated("There is no such token.", code="token_unknown", hint=SEND_A_TOKEN)
-    token_id, project_id, slug, scopes, user_id, account_id, username, system_role, account, is_stale, _role = rows[0]
+    (
+        token_id,
+        project_id,
+        slug,
+        scopes,
+        user_id,
+        account_id,
+        username,
+        system_role,
+        account,
+        is_stale,
+        clearance,
+        _role,
+    ) = rows[0]
     address = get_client_address(request)
     if is_stale:
         record_token_use(ApiToken.objects.only("prefix", "last_used_at").get(pk=token_id), address)
@@ -68,6 +82,7 @@ def get_bearer(request: HttpRequest) -> tuple[Actor, int, str]:
         scopes=granted,
         system_role=get_token_role(system_role or "", granted),
         project_roles=group_roles((project_id, row[-1]) for row in rows if row[-1]),
+        clearance=clearance,
         address=address,
         request_id=getattr(request, "request_id", ""),
     )

@@ -13,6 +13,7 @@ from apps.core.actors import ProjectRole, SystemRole
 from apps.core.errors import PlaneError
 from apps.core.messages import translate_error
 from apps.platform.accounts.models import Project, User, list_time_zones
+from apps.platform.accounts.security_labels import list_labels
 from apps.platform.accounts.services import DEFAULT_DAYS
 from apps.platform.accounts.validation import DAYS
 
@@ -138,6 +139,17 @@ class ExpiryForm(forms.Form):
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
     )
     reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Recorded in the audit trail as written."))
+
+
+class ClearanceForm(forms.Form):
+    clearance = forms.ChoiceField(label=_("Clearance"), help_text=_("The highest security label that the person sees."))
+    reason = forms.CharField(
+        max_length=2000, required=False, label=_("Reason"), help_text=_("Required where the clearance is raised.")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["clearance"].choices = [(name, name) for name in list_labels()]  # type: ignore[attr-defined]
 
 
 class MemberForm(forms.Form):

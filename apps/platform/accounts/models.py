@@ -80,6 +80,7 @@ class User(AbstractBaseUser):
     # From then on the account lets nobody in; the next round of housekeeping disables it. None: no such date.
     expires_at = models.DateTimeField(null=True)
     activated_at = models.DateTimeField(null=True)  # when it was enabled again: from here on its disuse is counted
+    clearance = models.PositiveSmallIntegerField(default=0, db_default=0)  # the highest label that the person may see
     must_change_password = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     password_changed_at = models.DateTimeField(null=True)
@@ -192,6 +193,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 class Project(models.Model):
     slug = models.CharField(max_length=50, unique=True, validators=[SLUG])
     name = models.CharField(max_length=120, validators=[ONE_LINE])
+    security_label = models.PositiveSmallIntegerField(default=0, db_default=0)  # a place in SECURITY_LABELS
     created_at = models.DateTimeField(auto_now_add=True)
     objects = ProjectQuerySet.as_manager()
 
@@ -228,6 +230,7 @@ class ServiceAccount(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="service_accounts")
     name = models.CharField(max_length=50, validators=[SLUG])
     is_active = models.BooleanField(default=True)
+    clearance = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

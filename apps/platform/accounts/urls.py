@@ -17,6 +17,7 @@ urlpatterns = [
     path("people/<str:username>/confirm", views.confirm_person, name="confirm_person"),
     path("people/<str:username>/expiry", views.set_person_expiry, name="set_person_expiry"),
     path("people/<str:username>/role", views.set_person_role, name="set_person_role"),
+    path("people/<str:username>/clearance", views.set_person_clearance, name="set_person_clearance"),
     path("people/<str:username>/memberships", views.set_person_memberships, name="set_person_memberships"),
     path("p/<slug:project>/members", views.show_members, name="members"),
     path("p/<slug:project>/members/<slug:name>/disable", views.disable_service_account, name="disable_service_account"),

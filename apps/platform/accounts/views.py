@@ -25,6 +25,7 @@ from apps.platform.accounts import queries, services
 from apps.platform.accounts.confirmations import can_confirm, list_unconfirmed_changes
 from apps.platform.accounts.factors.requirements import list_factors
 from apps.platform.accounts.forms import (
+    ClearanceForm,
     ExpiryForm,
     MemberForm,
     NameForm,
@@ -46,6 +47,7 @@ from apps.platform.accounts.lists import (
 from apps.platform.accounts.models import Membership, User
 from apps.platform.accounts.passwords import is_password_expired
 from apps.platform.accounts.projects import get_project, get_project_context
+from apps.platform.accounts.security_labels import get_label_name
 from apps.platform.audit.bulk_actions import (
     Done,
     build_result_context,
@@ -222,6 +224,9 @@ def render_person_page(request: HttpRequest, user: User, *, status: int = 200, *
         and (not user.system_role or "member_form" in over),
         "may_set_expiry": policy.is_allowed(actor, "user.set_expiry", user) and not own,
         "expiry_form": ExpiryForm(initial={"expires_at": get_last_day(user)}, prefix="expiry"),
+        "clearance_name": get_label_name(user.clearance),
+        "may_set_clearance": policy.is_allowed(actor, "user.set_clearance", user) and not own,
+        "clearance_form": ClearanceForm(initial={"clearance": get_label_name(user.clearance)}, prefix="clearance"),
         "role_form": SystemRoleForm(initial={"system_role": user.system_role}, prefix="role"),
         "member_form": MemberForm(
             projects=projects, prefix="member", initial=build_roles_form_context(request, memberships)
@@ -330,6 +335,23 @@ def set_person_expiry(request: HttpRequest, username: str) -> HttpResponse:
         except PlaneError as error:
             show_refusal(form, error)
     return render_person_page(request, user, status=422, expiry_form=form)
+
+
+@require_POST
+def set_person_clearance(request: HttpRequest, username: str) -> HttpResponse:
+    """The highest security label that the person may see."""
+    user = queries.get_user(request.actor, username)
+    form = ClearanceForm(request.POST, prefix="clearance")
+    if form.is_valid():
+        try:
+            services.set_clearance(actor=request.actor, user=user, **form.cleaned_data)
+            messages.success(request, _("The clearance is set."))
+            return redirect("accounts:person", user.username)
+        except Refused:
+            raise
+        except PlaneError as error:
+            show_refusal(form, error)
+    return render_person_page(request, user, status=422, clearance_form=form)
 
 
 @require_POST

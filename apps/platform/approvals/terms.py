@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from apps.core.actors import ProjectRole
 from apps.platform.accounts.confirmations import exclude_unconfirmed
@@ -35,7 +35,9 @@ def query_eligible_people(
 ) -> QuerySet[User]:
     """Who may vote: active people with the role approver in the project whose credentials are confirmed, but never
     who asked, nor the people behind a service account that did."""
-    approvers = Membership.objects.filter(project_id=project_id, role=ProjectRole.APPROVER)
+    approvers = Membership.objects.filter(
+        project_id=project_id, role=ProjectRole.APPROVER, project__security_label__lte=F("user__clearance")
+    )
     people = User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
     holders = ServiceAccountHolder.objects.filter(service_account=requester_service_account_id or 0)
     return exclude_unconfirmed(people).exclude(pk__in=holders.values("user"))

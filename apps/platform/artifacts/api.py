@@ -65,7 +65,9 @@ class ArtifactsView(GenericAPIView[Holding]):
     def get(self, request: Request, project: str) -> Response:
         scope = get_project(request.actor, project)
         policy.require(request.actor, "artifact.view", scope)
-        page = self.paginate_queryset(Holding.objects.filter(project=scope).select_related("artifact"))
+        page = self.paginate_queryset(
+            Holding.objects.readable_by(request.actor).filter(project=scope).select_related("artifact")
+        )
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="artifacts_upload", request=BYTES, responses=UPLOADED, parameters=UPLOAD_HEADERS)

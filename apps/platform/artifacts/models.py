@@ -7,6 +7,7 @@ from django.db import models
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.digests import CHUNK_BYTES
+from apps.platform.artifacts.restrictions import HIDDEN_HOLDINGS
 
 
 class ArtifactQuerySet(models.QuerySet["Artifact"]):
@@ -14,9 +15,8 @@ class ArtifactQuerySet(models.QuerySet["Artifact"]):
         """Equal bytes are stored once, yet each project sees only what it holds itself."""
         if actor.plane_role:
             return self
-        return self.filter(
-            models.Exists(Holding.objects.filter(artifact=models.OuterRef("pk"), project_id__in=actor.project_ids))
-        )
+        holdings = Holding.objects.filter(artifact=models.OuterRef("pk"), project_id__in=actor.project_ids)
+        return self.filter(models.Exists(holdings.readable_by(actor)))
 
 
 class Artifact(models.Model):
@@ -81,6 +81,16 @@ class Collected(models.Model):
         return self.digest
 
 
+class HoldingQuerySet(models.QuerySet["Holding"]):
+    def readable_by(self, actor: Actor) -> HoldingQuerySet:
+        """Without what a security label hides from the actor. Of holdings in projects that the actor may see."""
+        rows = self
+        if not actor.is_cleared_for_all:
+            for build_condition in HIDDEN_HOLDINGS.values():
+                rows = rows.exclude(build_condition(actor))
+        return rows
+
+
 class Holding(models.Model):
     """A project holds an artifact under a name: whoever sent the bytes, or made them, may see them."""
 
@@ -90,6 +100,8 @@ class Holding(models.Model):
     media_type = models.CharField(max_length=120, default="application/octet-stream")
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = HoldingQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "artifact"], name="holding_once")]

@@ -33,9 +33,8 @@ class DamagedBytes(Damaged):
 def get_holding(*, actor: Actor, project: Project, digest: str) -> Holding:
     """The project's holding of this artifact; NotFound for what only other projects hold."""
     policy.require(actor, "artifact.view", project)
-    holding = (
-        Holding.objects.filter(project=project, artifact=validate_digest(digest)).select_related("artifact").first()
-    )
+    rows = Holding.objects.readable_by(actor).filter(project=project, artifact=validate_digest(digest))
+    holding = rows.select_related("artifact").first()
     if holding is None:
         raise build_absent_error()
     return holding

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from apps.core.actors import Actor, SystemRole
+from apps.platform.audit.restrictions import HIDDEN_OBJECTS
 
 
 class Result(models.TextChoices):
@@ -22,7 +23,11 @@ class AuditQuerySet(models.QuerySet["AuditRecord"]):
             return self
         if actor.scopes is not None and not actor.scopes & {"read", "audit:read"}:
             return self.none()
-        return self.filter(project_id__in=actor.project_ids)
+        rows = self.filter(project_id__in=actor.project_ids)
+        if not actor.is_cleared_for_all:
+            for object_type, list_hidden in HIDDEN_OBJECTS.items():
+                rows = rows.exclude(object_type=object_type, object_id__in=list_hidden(actor))
+        return rows
 
 
 class AuditRecord(models.Model):

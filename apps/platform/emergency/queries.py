@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db.models import F, Q
+
 from apps.core import policy
 from apps.core.actors import Actor, ProjectRole, SystemRole
 from apps.core.errors import NotFound
@@ -25,6 +27,7 @@ def get_grant(actor: Actor, pk: int) -> EmergencyGrant:
 def find_rights(user_id: int) -> EmergencyRights | None:
     """What is in force for this person now. An auditor gets nothing: that role is combined with no other."""
     grants = EmergencyGrant.objects.in_force().filter(user_id=user_id).exclude(user__system_role=SystemRole.AUDITOR)
+    grants = grants.filter(Q(project=None) | Q(project__security_label__lte=F("user__clearance")))
     row = grants.values_list("pk", "project_id", "role").first()
     if row is None:
         return None

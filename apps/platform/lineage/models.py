@@ -6,11 +6,19 @@ from django.db import models
 
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
+from apps.platform.lineage.restrictions import HIDDEN_ENDS
 
 
 class EdgeQuerySet(models.QuerySet["Edge"]):
     def visible_to(self, actor: Actor) -> EdgeQuerySet:
-        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        """Edges of the actor's projects, without those of an end that a security label hides."""
+        rows = self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        if not actor.is_cleared_for_all:
+            for kind, list_hidden in HIDDEN_ENDS.items():
+                hidden = list_hidden(actor)
+                rows = rows.exclude(source_type=kind, source_id__in=hidden)
+                rows = rows.exclude(target_type=kind, target_id__in=hidden)
+        return rows
 
 
 class Edge(models.Model):

@@ -20,7 +20,11 @@ MAX_LOOKED_AT = 500  # of the project's newest artifacts
 
 def list_archives(actor: Actor, project: Project) -> list[tuple[str, str]]:
     """(digest, label) of the project's newest zip files."""
-    newest = Holding.objects.filter(project=project, project_id__in=actor.project_ids).order_by("-id")[:MAX_LOOKED_AT]
+    newest = (
+        Holding.objects.readable_by(actor)
+        .filter(project=project, project_id__in=actor.project_ids)
+        .order_by("-id")[:MAX_LOOKED_AT]
+    )
     rows = newest.values_list("artifact_id", "name", "media_type", "created_at")
     archives = [(digest, name, at) for digest, name, media_type, at in rows if media_type == ZIP]
     return [

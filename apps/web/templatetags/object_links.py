@@ -60,7 +60,11 @@ def get_version_links(context: Context, *lists: Iterable[str | None]) -> dict[st
     if not unique_digests or project.pk not in get_actor(context).project_ids:
         return {}
     # Of each, one row by the index: the same bytes may be in thousands of versions.
-    holders = DatasetFile.objects.filter(artifact=OuterRef("pk"), version__dataset__project=project)
+    holders = DatasetFile.objects.filter(
+        artifact=OuterRef("pk"),
+        version__dataset__project=project,
+        version__dataset__security_label__lte=get_actor(context).clearance,
+    )
     newest = Artifact.objects.filter(pk__in=unique_digests).values(
         file=Subquery(holders.order_by("-pk").values("pk")[:1])
     )

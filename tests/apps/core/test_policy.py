@@ -185,6 +185,9 @@ IN_A_PROJECT = """
     lineage.view                           VEA --- W--  read
     lineage.record                         -E- --- W--  data:write
     audit.view_project                     VEA --U ---  read
+    project.set_label                      --- -C- ---  -
+    dataset.set_label                      --- -C- ---  -
+    service_account.set_clearance          --- -C- ---  -
     member.view                            VEA -CU ---  -
     member.set_roles                       --- -C- --O  -
     member.remove                          --- -C- --O  -
@@ -208,6 +211,8 @@ ON_THE_PLANE = """
     user.confirm_credentials               --- SCU ---  -
     user.rename_oneself                    VEA SCU ---  -
     user.set_preferences                   VEA SCU ---  -
+    user.set_clearance                     --- -C- ---  -
+    label.view                             --- -CU ---  -
     user.set_system_role                   --- -C- --O  -
     saved_view.view                        VEA SCU ---  read
     saved_view.save                        VEA SCU ---  -

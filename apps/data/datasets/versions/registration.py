@@ -17,6 +17,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Invalid
+from apps.data.datasets.labels.inheritance import raise_label_to_inputs
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.data.datasets.provenance.row_origin_runs import RowOriginRef
 from apps.data.datasets.quality.required_expectations import CheckedTable, require_checked
@@ -126,6 +127,7 @@ def add_version(
         )
         if not has_commit:
             record_commit(version)
+        raise_label_to_inputs(actor, locked, job_id)
     dataset.versions_count = number
     return version, True
 

@@ -10,6 +10,11 @@ from apps.platform.accounts.services.credentials import (
 )
 from apps.platform.accounts.services.expiry import disable_idle_accounts, set_account_expiry
 from apps.platform.accounts.services.factors import reset_second_factor, set_up_second_factor
+from apps.platform.accounts.services.labels import (
+    set_clearance,
+    set_project_label,
+    set_service_account_clearance,
+)
 from apps.platform.accounts.services.members import (
     create_project,
     create_service_account,
@@ -44,8 +49,11 @@ __all__ = [
     "reset_second_factor",
     "revoke_token",
     "set_account_expiry",
+    "set_clearance",
     "set_member_roles",
     "set_preferences",
+    "set_project_label",
+    "set_service_account_clearance",
     "set_system_role",
     "set_up_second_factor",
 ]
