@@ -431,6 +431,11 @@ class Env(BaseSettings):
         description="An account that nobody has used for so long is disabled; the last administrator of each kind"
         " stays. 0: never.",
     )
+    admin_allow: CommaList = Field(
+        [],
+        description="Addresses or networks from which administrators may log in and work, comma-separated; loopback:"
+        " this host (every client, where a proxy on it hides who asks). Empty: every one.",
+    )
     second_factor_roles: CommaList = Field(
         ["system_admin", "security_admin", "auditor", "approver"],
         description="Roles that need a second factor, comma-separated: whoever has one and no factor sets it up at the"
@@ -457,7 +462,7 @@ class Env(BaseSettings):
             raise ValueError("must be FIRST-LAST, ports of 1024 to 65535, for instance 8600-8699")
         return value
 
-    @field_validator("metrics_allow", "index_allow")
+    @field_validator("metrics_allow", "index_allow", "admin_allow")
     @classmethod
     def validate_readers(cls, value: list[str]) -> list[str]:
         for entry in value:
@@ -481,7 +486,7 @@ class Env(BaseSettings):
     def split_roles(cls, value: object) -> object:
         return cls.split_commas(value)
 
-    @field_validator("metrics_allow", "index_allow", "index_reserved", mode="before")
+    @field_validator("metrics_allow", "index_allow", "index_reserved", "admin_allow", mode="before")
     @classmethod
     def split_readers(cls, value: object) -> object:
         return cls.split_commas(value)

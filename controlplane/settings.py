@@ -130,6 +130,7 @@ MIDDLEWARE = [
     "apps.web.zh_typography.ZhTypography",  # in the language that Preferences has chosen
     "apps.platform.audit.middleware.PlaneErrors",
     "apps.platform.accounts.middleware.LoginRequired",
+    "apps.platform.accounts.factors.middleware.AdministratorNetworks",
     "apps.platform.accounts.middleware.MustChangePassword",
     "apps.platform.accounts.factors.middleware.SecondFactorRequired",
     "apps.platform.preferences.middleware.DefaultView",
@@ -314,6 +315,7 @@ PASSWORD_CLASSES = ENV.password_classes
 PASSWORD_HISTORY = ENV.password_history
 PASSWORD_MAX_AGE_DAYS = ENV.password_max_age_days
 INACTIVE_DAYS = ENV.inactive_days
+ADMIN_ALLOW = ENV.admin_allow
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_ADAPTER = "apps.platform.accounts.adapter.AccountAdapter"

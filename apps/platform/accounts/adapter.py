@@ -25,6 +25,7 @@ from apps.platform.accounts.factors.requirements import FACTORS, is_factor_requi
 from apps.platform.accounts.known_devices import remember_device
 from apps.platform.accounts.lockout import consume_limits
 from apps.platform.accounts.models import User
+from apps.platform.accounts.networks import require_admin_network
 from apps.platform.accounts.row_operations import keep_former_password
 
 
@@ -34,7 +35,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         return False
 
     def pre_login(self, request: HttpRequest, user: User, **more: Any) -> HttpResponse | None:
-        """An account past its date is as good as disabled, before housekeeping comes by."""
+        """Refused for an administrator from outside of ADMIN_ALLOW. An account past its date is as good as disabled."""
+        require_admin_network(user.system_role, get_client_address(request))
         if user.is_active and not user.has_access:
             return self.respond_user_inactive(request, user)  # type: ignore[no-any-return]  # untyped
         return super().pre_login(request, user, **more)  # type: ignore[no-any-return]  # untyped

@@ -23,6 +23,7 @@ from apps.core.errors import PlaneError, Refused, Unauthenticated
 from apps.platform.accounts.actors import build_actor_for_token, build_actor_for_user, get_client_address
 from apps.platform.accounts.credentials import TOKEN_PREFIX
 from apps.platform.accounts.models import ApiToken, ServiceAccount, User
+from apps.platform.accounts.networks import require_admin_network
 from apps.platform.accounts.passwords import needs_new_password
 from apps.platform.accounts.token_holders import record_session_holder
 from apps.platform.audit.services import record_refusal
@@ -215,7 +216,9 @@ def get_token_actor(request: HttpRequest, token: ApiToken) -> Actor:
     record_token_use(token, address)
     if token.service_account is not None:
         record_session_holder(request, token.service_account)
-    return build_actor_for_token(token, address=address, request_id=getattr(request, "request_id", ""))
+    actor = build_actor_for_token(token, address=address, request_id=getattr(request, "request_id", ""))
+    require_admin_network(actor.system_role, address)
+    return actor
 
 
 def record_token_use(token: ApiToken, address: str) -> bool:

@@ -1,4 +1,4 @@
-"""The gate of the second factor: a session that has not given it reaches the pages that set it up, and no other."""
+"""The gates of a session: administrators come from their networks; who has not given the second factor sets it up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import resolve_url
 from django.utils.http import urlencode
 
-from apps.core.errors import PlaneError
+from apps.core.actors import Actor
+from apps.core.errors import PlaneError, Refused
 from apps.platform.accounts.factors.requirements import has_passed_factor, is_factor_required, list_factors
 from apps.platform.accounts.middleware import (
     GetResponse,
@@ -18,6 +19,9 @@ from apps.platform.accounts.middleware import (
     is_for_programs,
     is_unattended,
 )
+from apps.platform.accounts.networks import require_admin_network
+from apps.platform.audit.middleware import build_error_response
+from apps.platform.audit.services import record_refusal
 
 # By name, as for one-time passwords: what sets a factor up or proves it, and the ways out.
 WITHOUT_FACTOR = frozenset(
@@ -78,3 +82,28 @@ class SecondFactorRequired:
         back = request.get_full_path() if request.method == "GET" else "/"
         back = get_requesting_page(request) if "HX-Request" in request.headers else back
         return build_redirect(request, f"{resolve_url(page)}?{urlencode({'next': back})}")
+
+
+class AdministratorNetworks:
+    """A session of an administrator that moves out of ADMIN_ALLOW reaches the log-out and nothing else."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        actor: Actor = request.actor
+        if is_unattended(request) or actor.system_role is None:
+            return None
+        if request.resolver_match and request.resolver_match.view_name in {"account_logout", "set_language"}:
+            return None
+        try:
+            require_admin_network(actor.system_role, actor.address)
+        except Refused as refusal:  # what a gate raises reaches no handler of errors
+            record_refusal(actor, refusal, request)
+            return build_error_response(request, refusal)
+        return None
