@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from deepseek.clean.masks import find_masked_by_step
 from deepseek.clean.origins import ROW_KINDS
 from deepseek.clean.steps.base import Place, StepContext, SteppedBatches, StepRunner
 from deepseek.job import EngineError
-from deepseek.partitions.carriers import Carrier, OnDone, Outcome
+from deepseek.partitions.carriers import Carrier, OnDone, get_values
 from deepseek.partitions.rounds import Round, replay_rounds
 from deepseek.partitions.sources import ArrowRows, PartitionSource
 from deepseek.tables.batches import Batches
@@ -245,7 +245,7 @@ class PartitionedPlan:
             return []
         tasks = [replace(self.tasks[0], bucket=bucket, states=states) for bucket in range(current.buckets)]
         outcomes = self.carrier.run(reduce_bucket, tasks, self._build_progress("reduce", len(tasks)))
-        return [_get_value(outcome) for outcome in outcomes]
+        return get_values(outcomes)
 
     def _keep_rows(self) -> None:
         kept: list[KeptPart] = self._run_tasks(keep_partition, "keep")
@@ -271,7 +271,7 @@ class PartitionedPlan:
         """The error with the row of the whole table: the partition fails again, knowing the rows before it."""
         if not place:
             return error
-        rows = [_get_value(each) for each in self.carrier.run(count_partition, self.tasks[:place], lambda _: None)]
+        rows = get_values(self.carrier.run(count_partition, self.tasks[:place], lambda _: None))
         task = self.tasks[place]
         entering = [task.source.first_row, *(sum(column) for column in zip(*rows, strict=True))]
         steps = [replace(part, first_row=first) for part, first in zip(task.steps, entering, strict=False)]
@@ -293,12 +293,6 @@ class PartitionedPlan:
 def _add_history(task: PartitionTask, received: tuple[Any, Any]) -> PartitionTask:
     *before, last = task.steps
     return replace(task, steps=[*before, replace(last, history=[*last.history, received])])
-
-
-def _get_value(outcome: Outcome) -> Any:
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.value
 
 
 def merge_counts(counts: Sequence[StepCounts]) -> StepCounts:
@@ -324,11 +318,3 @@ class _SchemaOnly(MappedBatches):
     def __init__(self, source: PartitionSource) -> None:
         batches = source.open()
         super().__init__(batches, batches.schema, lambda _: iter(()), 0)
-
-
-def read_parts(result: PartitionedResult) -> Iterator[pa.Table]:
-    """The written parts, in the order of the rows."""
-    import pyarrow.parquet as pq
-
-    for part in result.parts:
-        yield pq.read_table(part.path)

@@ -49,6 +49,14 @@ def attempt(function: Callable[[Any], Any], item: Any) -> Outcome:
         return Outcome(error=error)
 
 
+def get_values(outcomes: Sequence[Outcome]) -> list[Any]:
+    """The values of all tasks. Raises the error of the first that has one."""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+    return [outcome.value for outcome in outcomes]
+
+
 class InlineCarrier:
     """Runs the tasks one after the other in this process."""
 

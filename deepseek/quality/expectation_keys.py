@@ -1,8 +1,11 @@
 """Find rows that repeat an earlier key, in tables that may exceed memory."""
 
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -14,6 +17,8 @@ from deepseek.quality.measures.hashing import hash_column, hash_rows
 
 PARTITIONS = 64
 MAX_PENDING_ROWS = 2**21
+Repeated = tuple[int, str]
+"""A row that repeats a key, from 0, and which row had it before, in words."""
 _PAIR = np.dtype([("hash", "<u8"), ("row", "<u8")])
 
 
@@ -51,17 +56,19 @@ class KeyHashes:
         """(rows that repeat a key, rows with a key, the first `limit` of them with the row that had it before)."""
         if self.files:
             self._spill()
-        first: list[tuple[int, str]] = []
-        repeated = 0
-        for pairs in self._get_partitions():
-            ordered = pairs[np.lexsort((pairs["row"], pairs["hash"]))]
-            same = np.flatnonzero(ordered["hash"][1:] == ordered["hash"][:-1]) + 1
-            repeated += same.size
-            rows = ordered["row"]
-            for place in same[np.argsort(rows[same], kind="stable")[:limit]].tolist():
-                begin = int(np.searchsorted(ordered["hash"], ordered["hash"][place]))
-                first.append((int(rows[place]), Message("as in row {row:,}", row=int(rows[begin]) + 1)))
-        return repeated, self.rows, sorted(first)[:limit]
+        repeated, first = find_repeated_pairs(self._get_partitions(), limit)
+        return repeated, self.rows, first
+
+    def export(self, folder: Path) -> "KeyFile":
+        """Write the pairs, by range of their hashes, into a file that other processes read."""
+        self._spill()
+        handle, name = tempfile.mkstemp(dir=folder, prefix="keys-", suffix=".pairs")
+        sizes = []
+        with os.fdopen(handle, "wb") as out:
+            for file in self.files:
+                file.seek(0)
+                sizes.append(out.write(file.read()) // _PAIR.itemsize)
+        return KeyFile(Path(name), np.cumsum([0, *sizes]).tolist(), self.rows)
 
     def _get_partitions(self) -> "Sequence[np.ndarray]":  # type: ignore[type-arg]
         if not self.files:
@@ -95,3 +102,37 @@ class _PartitionReader(Sequence):  # type: ignore[type-arg]
         file = self.files[place]
         file.seek(0)
         return np.frombuffer(file.read(), dtype=_PAIR)
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """The pairs of a partition in a file: range n of 64 lies between `ends[n]` and `ends[n + 1]`."""
+
+    path: Path
+    ends: Sequence[int]
+    rows: int
+
+    def read(self, place: int) -> np.ndarray:  # type: ignore[type-arg]
+        """The pairs of one range."""
+        begin, end = self.ends[place], self.ends[place + 1]
+        return np.fromfile(self.path, dtype=_PAIR, count=end - begin, offset=_PAIR.itemsize * begin)
+
+
+def find_repeated_in_files(parts: Sequence[KeyFile], places: Sequence[int], limit: int) -> tuple[int, list[Repeated]]:
+    """Rows of all partitions that repeat a key of these ranges, and the first `limit` of them."""
+    return find_repeated_pairs((np.concatenate([part.read(place) for part in parts]) for place in places), limit)
+
+
+def find_repeated_pairs(ranges: "Iterable[np.ndarray]", limit: int) -> tuple[int, list[Repeated]]:  # type: ignore[type-arg]
+    """Rows that repeat a key, and the first `limit` of them with the row that had it before."""
+    first: list[Repeated] = []
+    repeated = 0
+    for pairs in ranges:
+        ordered = pairs[np.lexsort((pairs["row"], pairs["hash"]))]
+        same = np.flatnonzero(ordered["hash"][1:] == ordered["hash"][:-1]) + 1
+        repeated += same.size
+        rows = ordered["row"]
+        for place in same[np.argsort(rows[same], kind="stable")[:limit]].tolist():
+            begin = int(np.searchsorted(ordered["hash"], ordered["hash"][place]))
+            first.append((int(rows[place]), Message("as in row {row:,}", row=int(rows[begin]) + 1)))
+    return repeated, sorted(first)[:limit]

@@ -4,14 +4,18 @@ The table comes as record batches that can be read again, so its length costs ti
 for what is exact at which size.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 
 from deepseek.job import JSON
+from deepseek.partitions.rounds import Round, Rounds, run_rounds
 from deepseek.quality.drift_spec import compute_drift
 from deepseek.quality.measures.associations import (
     MAX_ASSOCIATED_COLUMNS,
@@ -20,10 +24,22 @@ from deepseek.quality.measures.associations import (
     Associations,
     Correlations,
 )
-from deepseek.quality.measures.column import ColumnMeasure
-from deepseek.quality.measures.distinct import STANDARD_ERROR, HashBudget, RepeatedRows
+from deepseek.quality.measures.column import ColumnMeasure, ColumnPass, is_number
+from deepseek.quality.measures.distinct import PARTITIONS as ROW_RANGES
+from deepseek.quality.measures.distinct import (
+    STANDARD_ERROR,
+    HashBudget,
+    RepeatedRows,
+    RowHashes,
+    count_different_rows,
+)
 from deepseek.quality.measures.hashing import hash_rows
-from deepseek.quality.measures.numbers import ValueBudget, compute_histogram, convert_to_float64
+from deepseek.quality.measures.numbers import (
+    MAX_VALUES_IN_MEMORY,
+    ValueBudget,
+    compute_histogram,
+    convert_to_float64,
+)
 from deepseek.quality.measures.selection import Floats
 from deepseek.tables.batches import Batches, TableBatches
 
@@ -35,6 +51,8 @@ them, correlations, drift and expectations. v2 added to v1: of a column `top`, o
 and `repeated`. Nothing was ever taken away."""
 MEDIA_TYPE = "application/vnd.plane.quality+json"
 PREVIEW_ROWS, PREVIEW_CHARACTERS = 50, 200
+ROW_BUCKETS = 16
+"""Tasks that count the different rows of all partitions."""
 
 
 def build_quality_report(
@@ -54,84 +72,207 @@ def build_quality_report(
     done, in proportion to the passes done; the last call has all of them.
     """
     source = TableBatches(batches) if isinstance(batches, pa.Table) else batches
-    with RepeatedRows(scratch) as repeats:
-        measure = _TableMeasure(
-            source, advance, repeats, ValueBudget() if max_values is None else ValueBudget(max_values)
-        )
-        measure.run()
+    with TableMeasure(
+        source.schema, scratch=scratch, max_values=max_values, rows=source.rows, advance=advance
+    ) as measure:
+        run_rounds(measure.rounds(), source)
+        advance(measure.rows)
         report = measure.to_report(list(warnings))
     if parent is not None:
         report["drift"] = compute_drift(parent, report)
     return report
 
 
-class _TableMeasure:
-    """All measures of a table, fed pass by pass."""
+@dataclass
+class FirstPass:
+    """What the first pass has of one partition."""
+
+    columns: list[ColumnMeasure]
+    rows: int
+    comparable: bool  # whether rows can be: not with a column of a nested type
+    preview: list[pa.RecordBatch]
+    row_hashes: RowHashes | None = None
+
+
+@dataclass
+class LaterPass:
+    """What a later pass takes of a partition."""
+
+    columns: list[ColumnPass]
+    correlations: Correlations | None = None
+    associations: Associations | None = None
+
+    def begin_part(self) -> LaterPass:
+        """This pass for one partition, with nothing taken."""
+        return LaterPass(
+            [column.begin_part() for column in self.columns],
+            self.correlations and self.correlations.begin_part(),
+            self.associations and self.associations.begin_part(),
+        )
+
+    def merge(self, part: LaterPass) -> None:
+        """Take what a part has taken; parts come in the order of the rows."""
+        for own, other in zip(self.columns, part.columns, strict=True):
+            own.merge(other)
+        if self.correlations and part.correlations:
+            self.correlations.merge(part.correlations)
+        if self.associations and part.associations:
+            self.associations.merge(part.associations)
+
+    def take(self, batch: pa.RecordBatch, numeric: Collection[str]) -> None:
+        """A batch; `numeric`: the columns of numbers."""
+        floats: dict[str, Floats] = {}
+        names = {column.name for column in self.columns} | set(self.correlations.columns if self.correlations else ())
+        for name in names & set(numeric):
+            floats[name] = convert_to_float64(batch.column(name))
+        for column in self.columns:
+            column.take(batch.column(column.name), floats.get(column.name))
+        if self.correlations:
+            self.correlations.add(floats)
+        if self.associations:
+            self.associations.add(batch)
+
+
+class TableMeasure:
+    """All measures of a table, fed pass by pass and partition by partition.
+
+    `partitions`: how many there are; more than one need `scratch`, a folder that every process sees.
+    """
 
     def __init__(
-        self, source: Batches, advance: Callable[[int], None], repeats: RepeatedRows, value_budget: ValueBudget
+        self,
+        schema: pa.Schema,
+        *,
+        scratch: Path | None = None,
+        max_values: int | None = None,
+        partitions: int = 1,
+        rows: int | None = None,
+        advance: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        self.source, self.advance, self.repeats = source, advance, repeats
-        budget, fields = HashBudget(), list(source.schema)
-        self.columns = [ColumnMeasure(field, budget, value_budget, len(fields)) for field in fields]
+        self.schema, self.scratch, self.partitions, self.advance = schema, scratch, partitions, advance
+        self.expected_rows = rows
+        self.value_budget = MAX_VALUES_IN_MEMORY if max_values is None else max_values
+        self.repeats = RepeatedRows(scratch)
         self.rows = self.passes = 0
-        self.comparable = True  # whether rows can be: not with a column of a nested type
+        self.columns: list[ColumnMeasure] = []
+        self.comparable = True
         self.preview: list[pa.RecordBatch] = []
+        self.duplicates: int | None = None
         self.correlations: Correlations | None = None
         self.associations: Associations | None = None
+        self.is_related = False
+        self.later: LaterPass | None = None
 
-    def run(self) -> None:
-        self._run_pass(self._measure_first_pass, self.source.rows)
-        for column in self.columns:
-            column.end_pass()
-        related = False
-        while True:
-            pending = [column for column in self.columns if column.wants]
-            ready = not related and all(column.ranked for column in self.columns)
-            if ready:
-                related = True
-                self._prepare_relations()
-            if not pending and not (ready and (self.correlations or self.associations)):
-                break
-            self._run_pass(partial(self._measure_later_pass, pending=pending, ready=ready), self.rows)
-            for column in pending:
-                column.end_pass()
-        self.advance(self.rows)
+    def __enter__(self) -> Self:
+        self.repeats.__enter__()
+        return self
 
-    def _run_pass(self, take: Callable[[pa.RecordBatch], None], rows: int | None) -> None:
-        """One pass; each is taken to be half of what is left to do."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.repeats.__exit__(kind, error, at)
+
+    def rounds(self) -> Rounds[None]:
+        """The passes: the first, and later ones as long as a measure needs them."""
+        shuffles = self.partitions > 1
+        yield Round(
+            self._scan_first,
+            self._merge_first,
+            self._accept,
+            self._count_different_rows if shuffles else None,
+            ROW_BUCKETS if shuffles else 0,
+        )
+        while self.later is not None:
+            yield Round(self._scan_later, self._merge_later, self._accept)
+
+    def _accept(self, shared: LaterPass | None, _: None) -> None:
+        self.later = shared
+
+    def _read_pass(self, source: Batches) -> Iterator[pa.RecordBatch]:
+        """The batches of one pass; each pass is taken to be half of what is left to do."""
         done, share = 1 - 0.5**self.passes, 0.5 ** (self.passes + 1)
+        rows = self.expected_rows if self.passes == 0 else self.rows
         rows_read = 0
-        for batch in self.source:
-            take(batch)
+        for batch in source:
+            yield batch
             rows_read += batch.num_rows
             if rows:
                 self.advance(int(rows * done + share * min(rows_read, rows)))
         self.passes += 1
 
-    def _measure_first_pass(self, batch: pa.RecordBatch) -> None:
-        if self.rows < PREVIEW_ROWS:
-            self.preview.append(batch.slice(0, PREVIEW_ROWS - self.rows))
-        self.rows += batch.num_rows
-        hashes = [column.first(values) for column, values in zip(self.columns, batch.columns, strict=True)]
+    # -- the first pass
+    def _scan_first(self, source: Batches) -> FirstPass:
+        budget, values = HashBudget(), ValueBudget(self.value_budget)
+        columns = [ColumnMeasure(field, budget, values, len(self.schema)) for field in self.schema]
+        part = FirstPass(columns, 0, True, [])
+        for batch in self._read_pass(source):
+            self._take_first(part, batch)
+        if self.partitions > 1 and part.comparable and self.scratch is not None:
+            part.row_hashes = self.repeats.export(self.scratch)
+            self.repeats.__exit__(None, None, None)
+        return part
+
+    def _take_first(self, part: FirstPass, batch: pa.RecordBatch) -> None:
+        if part.rows < PREVIEW_ROWS:
+            part.preview.append(batch.slice(0, PREVIEW_ROWS - part.rows))
+        part.rows += batch.num_rows
+        hashes = [column.first(values) for column, values in zip(part.columns, batch.columns, strict=True)]
         present_hashes = [column_hashes for column_hashes in hashes if column_hashes is not None]
-        self.comparable = self.comparable and len(present_hashes) == len(hashes)
-        if self.comparable and present_hashes:
+        part.comparable = part.comparable and len(present_hashes) == len(hashes)
+        if part.comparable and present_hashes:
             self.repeats.add(hash_rows(present_hashes))
 
-    def _measure_later_pass(self, batch: pa.RecordBatch, pending: list[ColumnMeasure], ready: bool) -> None:
-        names = {column.name for column in pending}
-        related = set(self.correlations.columns) if ready and self.correlations else set()
-        floats: dict[str, Floats] = {}
-        for column, values in zip(self.columns, batch.columns, strict=True):
-            if column.numbers is not None and column.name in names | related:
-                floats[column.name] = convert_to_float64(values)
-            if column.name in names:
-                column.measure_again(values, floats.get(column.name))
-        if ready and self.correlations:
-            self.correlations.add(floats)
-        if ready and self.associations:
-            self.associations.add(batch)
+    def _count_different_rows(self, bucket: int, states: Sequence[FirstPass]) -> int:
+        parts = [state.row_hashes for state in states if state.row_hashes is not None]
+        if len(parts) < len(states):
+            return 0
+        size = ROW_RANGES // ROW_BUCKETS
+        return count_different_rows(parts, range(bucket * size, (bucket + 1) * size))
+
+    def _merge_first(self, states: Sequence[FirstPass], reduced: Sequence[int]) -> tuple[LaterPass | None, list[None]]:
+        first, *others = states
+        self.columns = first.columns
+        for part in others:
+            for column, other in zip(self.columns, part.columns, strict=True):
+                column.merge(other)
+        self.rows = sum(part.rows for part in states)
+        self.comparable = all(part.comparable for part in states)
+        if self.comparable:
+            self.duplicates = self.repeats.count() if self.partitions == 1 else self.rows - sum(reduced)
+        left = PREVIEW_ROWS
+        for batch in (batch for part in states for batch in part.preview):
+            self.preview.append(batch.slice(0, left))
+            left -= self.preview[-1].num_rows
+        for column in self.columns:
+            column.end_pass()
+        return self._begin_later(), [None] * len(states)
+
+    # -- the later passes
+    def _begin_later(self) -> LaterPass | None:
+        """What is still to be measured; None at the end."""
+        later = LaterPass([column.begin_pass() for column in self.columns if column.wants])
+        if not self.is_related and all(column.ranked for column in self.columns):
+            self.is_related = True
+            self._prepare_relations()
+            later.correlations, later.associations = self.correlations, self.associations
+        return later if later.columns or later.correlations or later.associations else None
+
+    def _scan_later(self, source: Batches) -> LaterPass:
+        if self.later is None:
+            raise RuntimeError("there is no later pass")
+        part = self.later if self.partitions == 1 else self.later.begin_part()
+        numeric = [field.name for field in self.schema if is_number(field.type)]
+        for batch in self._read_pass(source):
+            part.take(batch, numeric)
+        return part
+
+    def _merge_later(self, states: Sequence[LaterPass], _: Any) -> tuple[LaterPass | None, list[None]]:
+        for part in states:
+            if self.later is not None and part is not self.later:
+                self.later.merge(part)
+        pending = {column.name for column in self.later.columns} if self.later else set()
+        for column in self.columns:
+            if column.name in pending:
+                column.end_pass()
+        return self._begin_later(), [None] * len(states)
 
     def _prepare_relations(self) -> None:
         vary = {c.name: c.numbers for c in self.columns if c.numbers is not None and c.numbers.varies}
@@ -154,7 +295,7 @@ class _TableMeasure:
         return {
             "schema": SCHEMA,
             "rows": self.rows,
-            "duplicate_rows": self.repeats.count() if self.comparable else None,
+            "duplicate_rows": self.duplicates,
             "columns": columns,
             "correlations": self.correlations.to_report() if self.correlations else None,
             "associations": self.associations.to_report() if self.associations else None,
@@ -168,7 +309,7 @@ class _TableMeasure:
         }
 
     def _build_preview(self) -> JSON:
-        head = pa.Table.from_batches(self.preview, schema=self.source.schema)
+        head = pa.Table.from_batches(self.preview, schema=self.schema)
         columns = [[format_preview_cell(value) for value in column.to_pylist()] for column in head.columns]
         rows: list[JSON] = [list(row) for row in zip(*columns, strict=True)]
         return {"columns": list(head.column_names), "rows": rows}

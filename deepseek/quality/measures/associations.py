@@ -38,6 +38,11 @@ class PairSums:
         self.xx += np.square(filled).T @ present
         self.xy += filled.T @ filled
 
+    def merge(self, other: "PairSums") -> None:
+        """Take what another has added."""
+        for name in ("count", "x", "xx", "xy"):
+            getattr(self, name).__iadd__(getattr(other, name))
+
     def compute_coefficients(self) -> list[list[float | None]]:
         """r of every pair; None where one of the two does not vary."""
         n, x, xx = self.count, self.x, self.xx
@@ -55,6 +60,15 @@ class Correlations:
     def __init__(self, columns: Mapping[str, tuple[float, float, Ranked]], *, exact: bool, left_out: Sequence[str]):
         self.columns, self.exact, self.left_out = columns, exact, list(left_out)
         self.pearson_sums, self.spearman_sums = PairSums(len(columns)), PairSums(len(columns))
+
+    def begin_part(self) -> "Correlations":
+        """The same for one partition, with nothing taken."""
+        return Correlations(self.columns, exact=self.exact, left_out=self.left_out)
+
+    def merge(self, part: "Correlations") -> None:
+        """Take what a part has taken."""
+        self.pearson_sums.merge(part.pearson_sums)
+        self.spearman_sums.merge(part.spearman_sums)
 
     def add(self, batch: Mapping[str, Floats]) -> None:
         scaled, ranked = [], []
@@ -89,6 +103,15 @@ class Associations:
             for place, a in enumerate(values)
             for b in list(values)[place + 1 :]
         }
+
+    def begin_part(self) -> "Associations":
+        """The same for one partition, with nothing taken."""
+        return Associations(self.values, self.left_out)
+
+    def merge(self, part: "Associations") -> None:
+        """Take what a part has taken."""
+        for pair, table in self.tables.items():
+            table += part.tables[pair]
 
     def add(self, batch: pa.RecordBatch) -> None:
         codes = {}

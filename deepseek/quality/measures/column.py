@@ -1,5 +1,6 @@
 """All measures of one column, in the order of their passes."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepseek.job import JSON
-from deepseek.quality.measures.dates import DateMeasure
+from deepseek.quality.measures.dates import DateHistogram, DateMeasure
 from deepseek.quality.measures.distinct import STANDARD_ERROR, DistinctCount, HashBudget
 from deepseek.quality.measures.frequent_values import TextLengths, TopValues
 from deepseek.quality.measures.hashing import Hashes, hash_column
 from deepseek.quality.measures.numbers import NumericMeasure, ValueBudget, convert_to_float64
-from deepseek.quality.measures.passes import MANY_COLUMNS
+from deepseek.quality.measures.passes import MANY_COLUMNS, MeasurePass
 from deepseek.quality.measures.selection import Floats
 
 MAX_VALUE_CHARACTERS = 200
@@ -26,6 +27,7 @@ class ColumnMeasure:
         kind = field.type
         self.name, self.kind = field.name, kind
         self.missing = self.run = self.longest = self.rows = 0
+        self.leading = 0  # rows before the first present value
         self.distinct: DistinctCount | None = DistinctCount(budget)
         text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         self.top = TopValues() if text or pa.types.is_boolean(kind) else None
@@ -39,8 +41,8 @@ class ColumnMeasure:
 
     def first(self, column: pa.Array) -> Hashes | None:
         """A batch of the first pass; gives back the hashes of its rows."""
-        self.rows += len(column)
         self._count_missing(column)
+        self.rows += len(column)
         hashes = hash_column(column)
         if hashes is None:
             self.distinct = None
@@ -67,10 +69,32 @@ class ColumnMeasure:
             return
         mask = column.is_null().to_numpy(zero_copy_only=False)
         runs = measure_runs(mask)
+        if self.leading == self.rows and mask[0]:
+            self.leading += int(runs[0])
         if mask[0]:
             runs[0] += self.run
         self.longest = max(self.longest, int(runs.max()))
         self.run = int(runs[-1]) if mask[-1] else 0
+
+    def merge(self, other: "ColumnMeasure") -> None:
+        """Take what another has of the first pass, of rows behind these."""
+        self.longest = max(self.longest, other.longest, self.run + other.leading)
+        self.leading += other.leading if self.leading == self.rows else 0
+        self.run = other.run + (self.run if other.run == other.rows else 0)
+        self.missing += other.missing
+        self.rows += other.rows
+        if self.distinct is None or other.distinct is None:
+            self.distinct = None
+        else:
+            self.distinct.merge(other.distinct)
+        if self.top is not None and other.top is not None:
+            self.top.merge(other.top)
+        if self.lengths is not None and other.lengths is not None:
+            self.lengths.merge(other.lengths)
+        if self.dates is not None and other.dates is not None:
+            self.dates.merge(other.dates)
+        if self.numbers is not None and other.numbers is not None:
+            self.numbers.merge(other.numbers)
 
     # -- the passes after the first
     @property
@@ -83,11 +107,10 @@ class ColumnMeasure:
         """Whether what `relations` need of it is known."""
         return self.numbers is None or self.numbers.ranks is not None or self.numbers.moments.count == 0
 
-    def measure_again(self, column: pa.Array, floats: Floats | None) -> None:
-        if self.numbers is not None and floats is not None:
-            self.numbers.take(floats)
-        if self.dates is not None and self.passes == 1:
-            self.dates.draw(column)
+    def begin_pass(self) -> "ColumnPass":
+        """What the next pass takes of the column."""
+        histogram = self.dates.begin_histogram() if self.dates is not None and self.passes == 1 else None
+        return ColumnPass(self.name, None if self.numbers is None else self.numbers.current, histogram)
 
     def end_pass(self) -> None:
         self.passes += 1
@@ -121,6 +144,37 @@ class ColumnMeasure:
             "dates": self.dates.to_report() if self.dates is not None else None,
         }
         return report
+
+
+@dataclass
+class ColumnPass:
+    """A later pass over one column: of its numbers, and of its dates for their histogram."""
+
+    name: str
+    numbers: MeasurePass | None
+    dates: DateHistogram | None
+
+    def begin_part(self) -> "ColumnPass":
+        """This pass for one partition."""
+        return ColumnPass(
+            self.name,
+            None if self.numbers is None else self.numbers.begin_part(),
+            None if self.dates is None else self.dates.begin_part(),
+        )
+
+    def merge(self, part: "ColumnPass") -> None:
+        """Take what a part has taken; parts come in the order of the rows."""
+        if self.numbers is not None and part.numbers is not None:
+            self.numbers.merge(part.numbers)
+        if self.dates is not None and part.dates is not None:
+            self.dates.merge(part.dates)
+
+    def take(self, column: pa.Array, floats: Floats | None) -> None:
+        """A batch; `floats`: its numbers in float64."""
+        if self.numbers is not None and floats is not None:
+            self.numbers.take(floats)
+        if self.dates is not None:
+            self.dates.take(column)
 
 
 def _format_pairs(pairs: list[tuple[Any, int]] | None) -> JSON:

@@ -1,5 +1,6 @@
 """The dates of a column: of a type of dates, or of text that is a date of one format throughout."""
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -37,6 +38,7 @@ class DateSeries:
         self.kind, self.form = kind, form
         self.ends: pa.Array | None = None
         self.moments, self.different = Moments(), DistinctCount(budget)
+        self.first: int | None = None
         self.last: int | None = None
         self.out_of_order = self.count = 0
         self.histogram: HistogramPass | None = None
@@ -57,23 +59,29 @@ class DateSeries:
         seconds = self.convert_to_seconds(dates)
         steps = np.diff(seconds) if self.last is None else np.diff(seconds, prepend=self.last)
         self.out_of_order += int((steps < 0).sum())
+        self.first = int(seconds[0]) if self.first is None else self.first
         self.last = int(seconds[-1])
         self.count += seconds.size
         self.moments.add(seconds.astype(np.float64))
         self.different.add(mix(seconds.view(np.uint64)))
 
+    def merge(self, other: "DateSeries") -> None:
+        """Take what another has of the rows behind these."""
+        if other.ends is None or other.first is None:
+            return
+        self.ends = other.ends if self.ends is None else _find_ends(pa.concat_arrays([self.ends, other.ends]))
+        falls = self.last is not None and other.first < self.last
+        self.out_of_order += other.out_of_order + falls
+        self.first = other.first if self.first is None else self.first
+        self.last = other.last
+        self.count += other.count
+        self.moments.merge(other.moments)
+        self.different.merge(other.different)
+
     def convert_to_seconds(self, dates: pa.Array) -> Seconds:
         zone = dates.type.tz if pa.types.is_timestamp(dates.type) else None
         seconds = dates.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64())
         return cast(Seconds, seconds.to_numpy(zero_copy_only=False))
-
-    def draw(self, column: pa.Array) -> None:
-        """A batch of the second pass."""
-        if self.histogram is None:
-            self.histogram = HistogramPass(self.moments)
-        dates = self.parse_dates(column)
-        if dates is not None and len(dates):
-            self.histogram.take(self.convert_to_seconds(dates).astype(np.float64))
 
     def to_report(self) -> JSON:
         if self.ends is None:
@@ -125,10 +133,25 @@ class DateMeasure:
             else:
                 course.add(dates)
 
-    def draw(self, column: pa.Array) -> None:
-        """A batch of the second pass."""
-        for course in self.series[:1]:
-            course.draw(column)
+    def merge(self, other: "DateMeasure") -> None:
+        """Take what another has of the rows behind these: the formats that the values of both have."""
+        if not other.started:
+            return
+        if not self.started:
+            self.started, self.series = True, other.series
+            return
+        theirs = {each.form: each for each in other.series}
+        self.series = [each for each in self.series if each.form in theirs]
+        for each in self.series:
+            each.merge(theirs[each.form])
+
+    def begin_histogram(self) -> "DateHistogram | None":
+        """The second pass; None where the column is not read as dates."""
+        if not self.series:
+            return None
+        series = self.series[0]
+        series.histogram = HistogramPass(series.moments)
+        return DateHistogram(DateSeries(self.kind, series.form, HashBudget()), series.histogram)
 
     def to_report(self) -> JSON:
         return self.series[0].to_report() if self.series else None
@@ -136,3 +159,25 @@ class DateMeasure:
 
 def _has_form(sample: pa.Array, form: str) -> bool:
     return bool(pc.strptime(sample, format=form, unit="s", error_is_null=True).null_count == 0)
+
+
+@dataclass
+class DateHistogram:
+    """The second pass over a column of dates; `reader` reads them."""
+
+    reader: DateSeries
+    counts: HistogramPass
+
+    def begin_part(self) -> "DateHistogram":
+        """The same for one partition, with nothing taken."""
+        return DateHistogram(self.reader, self.counts.begin_part())
+
+    def merge(self, part: "DateHistogram") -> None:
+        """Take what a part has taken."""
+        self.counts.merge(part.counts)
+
+    def take(self, column: pa.Array) -> None:
+        """A batch."""
+        dates = self.reader.parse_dates(column)
+        if dates is not None and len(dates):
+            self.counts.take(self.reader.convert_to_seconds(dates).astype(np.float64))

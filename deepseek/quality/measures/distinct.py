@@ -1,7 +1,10 @@
 """How many different values there are: exactly while their hashes fit, then by partitions on disk or by an estimate."""
 
+import os
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
@@ -50,14 +53,27 @@ class DistinctCount:
         if not fresh.size:
             return
         if fresh.size > self.budget.left or self.hashes.size + fresh.size > MAX_HASHES_PER_COLUMN:
-            self.registers = np.zeros(2**PRECISION, dtype=np.uint8)
-            _raise_registers(self.registers, self.hashes)
-            _raise_registers(self.registers, fresh)
-            self.budget.left += self.hashes.size
-            self.hashes = self.hashes[:0]
+            self._estimate_from(fresh)
             return
         self.budget.left -= fresh.size
         self.hashes = np.sort(np.concatenate([self.hashes, fresh]), kind="stable")
+
+    def merge(self, other: "DistinctCount") -> None:
+        """Take what another has counted."""
+        if other.registers is None:
+            self.add(other.hashes)
+            return
+        registers = self._estimate_from(self.hashes[:0]) if self.registers is None else self.registers
+        np.maximum(registers, other.registers, out=registers)
+
+    def _estimate_from(self, fresh: Hashes) -> np.ndarray:  # type: ignore[type-arg]
+        """Go on with registers, beginning with the hashes so far and these."""
+        registers = self.registers = np.zeros(2**PRECISION, dtype=np.uint8)
+        _raise_registers(registers, self.hashes)
+        _raise_registers(registers, fresh)
+        self.budget.left += self.hashes.size
+        self.hashes = self.hashes[:0]
+        return registers
 
     def count(self) -> int:
         """Of the values added; see `exact`."""
@@ -119,10 +135,25 @@ class RepeatedRows:
         different = sum(np.unique(np.concatenate(self.pending)).size for _ in (1,) if self.pending and not self.files)
         if self.files:
             self._spill()
-            for file in self.files:
-                file.seek(0)
-                different += np.unique(np.frombuffer(file.read(), dtype=np.uint64)).size
+            different += sum(np.unique(_read_hashes(file)).size for file in self.files)
         return int(self.rows - different)
+
+    def export(self, folder: Path) -> "RowHashes":
+        """Write the hashes, sorted by range, into a file that other processes read; the folder goes with the run."""
+        if not self.files:
+            ordered = np.sort(np.concatenate([np.empty(0, dtype=np.uint64), *self.pending]))
+            parts: Iterator[Hashes] = iter([ordered])
+            ends = np.searchsorted(ordered >> np.uint64(56), np.arange(PARTITIONS + 1))
+        else:
+            self._spill()
+            sizes = [file.seek(0, os.SEEK_END) // 8 for file in self.files]
+            ends = np.cumsum([0, *sizes])
+            parts = (_read_hashes(file) for file in self.files)
+        handle, name = tempfile.mkstemp(dir=folder, prefix="rows-", suffix=".u64")
+        with os.fdopen(handle, "wb") as out:
+            for part in parts:
+                out.write(part.tobytes())
+        return RowHashes(Path(name), ends.tolist(), self.rows)
 
     def _spill(self) -> None:
         if not self.files:
@@ -137,3 +168,27 @@ class RepeatedRows:
         ends = np.searchsorted(ordered >> np.uint64(56), np.arange(PARTITIONS + 1))
         for place, file in enumerate(self.files):
             file.write(ordered[ends[place] : ends[place + 1]].tobytes())
+
+
+def _read_hashes(file: IO[bytes]) -> Hashes:
+    file.seek(0)
+    return np.frombuffer(file.read(), dtype=np.uint64)
+
+
+@dataclass(frozen=True)
+class RowHashes:
+    """The hashes of the rows of a partition in a file: range n of 256 lies between `ends[n]` and `ends[n + 1]`."""
+
+    path: Path
+    ends: Sequence[int]
+    rows: int
+
+    def read(self, place: int) -> Hashes:
+        """The hashes of one range."""
+        begin, end = self.ends[place], self.ends[place + 1]
+        return np.fromfile(self.path, dtype=np.uint64, count=end - begin, offset=8 * begin)
+
+
+def count_different_rows(parts: Sequence[RowHashes], places: Iterable[int]) -> int:
+    """How many different rows all partitions have in these ranges."""
+    return sum(np.unique(np.concatenate([part.read(place) for part in parts])).size for place in places)

@@ -7,6 +7,7 @@ then what is left of them. The total is an integer in units of the smallest floa
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Self
 
 import numpy as np
@@ -69,6 +70,15 @@ class ExactSum:
         self._not_finite += other._not_finite
         self.count += other.count
         return self
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no infinity and no NaN was added."""
+        return self._not_finite == 0
+
+    def compute_exact(self) -> Fraction:
+        """The sum of the finite values as it is."""
+        return Fraction(self._total, 1 << SMALLEST_EXPONENT)
 
     def compute_total(self) -> float:
         """The exact sum, rounded to the nearest float64; infinite where it exceeds them."""

@@ -32,6 +32,14 @@ class TopValues:
         if len(counts) > self.max_values:
             self._forget()
 
+    def merge(self, other: "TopValues") -> None:
+        """Take what another has counted, of rows behind these; what the two may lack adds up."""
+        self.lost += other.lost
+        for value, number in other.counts.items():
+            self.counts[value] = self.counts.get(value, 0) + number
+        if len(self.counts) > self.max_values:
+            self._forget()
+
     def _forget(self) -> None:
         floor = int(
             np.partition(np.fromiter(self.counts.values(), np.int64), -self.max_values // 2)[-self.max_values // 2]
@@ -70,6 +78,15 @@ class TextLengths:
         self.total += int(pc.sum(lengths).as_py())
         self.texts += len(lengths)
         self.empty += int(pc.sum(pc.equal(lengths, 0)).as_py())
+
+    def merge(self, other: "TextLengths") -> None:
+        """Take what another has measured."""
+        lows, highs = (self.low, other.low), (self.high, other.high)
+        self.low = min((low for low in lows if low is not None), default=None)
+        self.high = max((high for high in highs if high is not None), default=None)
+        self.total += other.total
+        self.texts += other.texts
+        self.empty += other.empty
 
     def to_report(self) -> JSON:
         if not self.texts:

@@ -1,12 +1,12 @@
 """The figures of a column of numbers: moments, quantiles, histogram, outliers, and how much lies below which value.
 
 Columns that fit the budget are held, and measured as arrays. Beyond it the same figures come of several passes: all
-of them exact but mean and standard deviation, which are merged batch by batch (T. F. Chan, G. H. Golub and
-R. J. LeVeque, 1979) and may differ from numpy's in the last digits.
+of them exact. Mean and standard deviation are rounded once, and may differ from numpy's in the last digits.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,7 @@ class NumericMeasure:
         self.budget = budget
         self.moments = Moments()
         self.values: list[Floats] | None = []
+        self.values_taken = 0
         self.parts, self.max_sorted = (
             (PARTS_PER_INTERVAL, MAX_VALUES_SORTED) if columns <= WIDE_TABLE_COLUMNS else (2**12, 2**11)
         )
@@ -77,10 +78,23 @@ class NumericMeasure:
     def first(self, values: Floats) -> None:
         """A batch of the first pass: float64 with NaN for missing."""
         self.moments.add(values)
+        self.values_taken += values.size
         if self.values is None or not self.budget.take(values.size):
             self.values = None
         else:
             self.values.append(values[~np.isnan(values)])
+
+    def merge(self, other: "NumericMeasure") -> None:
+        """Take what another has of the first pass, of rows behind these."""
+        self.moments.merge(other.moments)
+        ends = [*self.exact_ends, *other.exact_ends]
+        self.exact_ends = [min(ends), max(ends)] if ends else []
+        if self.values is None or other.values is None or not self.budget.take(other.values_taken):
+            self.values = None
+            self.budget.left = -1
+        else:
+            self.values += other.values
+        self.values_taken += other.values_taken
 
     def end_pass(self) -> None:
         """All batches were seen once."""
@@ -122,7 +136,7 @@ class NumericMeasure:
     def _narrow(self) -> "MeasurePass | None":
         if not hasattr(self, "knots"):
             self.knots = KnotsPass(self.selection.first, self.moments, self.knot_count)
-            self.ranks, self.exact_ranks = build_rank_function(self.selection.first), False
+            self.ranks, self.exact_ranks = IntervalRanks(self.selection.first), False
             return CombinedPass(self.knots, SelectionPass(self.selection))
         if not self.selection.done:
             return SelectionPass(self.selection)
@@ -178,7 +192,7 @@ class NumericMeasure:
     # -- out
     def get_correlation_basis(self) -> tuple[float, float, Callable[[Floats], Floats]]:
         """Mean, standard deviation, and what ranks its values: what correlations are made of."""
-        return self.moments.mean, self.moments.std or 1.0, self.ranks or (lambda values: values)
+        return self.moments.mean, self.moments.std or 1.0, self.ranks or keep_values
 
     def to_report(self, is_integer: bool) -> JSON:
         """Report the figures; None where no value is finite. `is_integer`: the extremes are reported as integers."""
@@ -205,12 +219,6 @@ def measure_array(values: Floats, knot_count: int = KNOTS) -> tuple[dict[str, An
     knots = np.unique(np.searchsorted(upto, np.linspace(0, finite.size - 1, knot_count + 1).astype(np.int64), "right"))
     middles = (upto - counts / 2 + 0.5) / finite.size
 
-    def rank_values(sample: Floats) -> Floats:
-        order = np.argsort(sample)  # looking up in order is several times faster than by chance
-        ranks = np.empty(sample.size)
-        ranks[order] = middles[np.searchsorted(different, sample[order])]
-        return ranks
-
     results = {
         "mean": convert_to_finite(mean),
         "std": convert_to_finite(std),
@@ -222,7 +230,7 @@ def measure_array(values: Floats, knot_count: int = KNOTS) -> tuple[dict[str, An
         },
         "below": build_share_lists(different[knots], (upto - counts)[knots] / finite.size, upto[knots] / finite.size),
     }
-    return results, rank_values
+    return results, ValueRanks(different, middles)
 
 
 def find_quantile_ranks(count: int, q: float) -> tuple[int, int]:
@@ -262,16 +270,36 @@ def build_robust_z_fences(median: float, mad: float, threshold: float = 3.5) -> 
     return Fences(-math.inf if math.isnan(lower) else lower, math.inf if math.isnan(upper) else upper)
 
 
-def build_rank_function(interval: Interval) -> Callable[[Floats], Floats]:
+@dataclass(frozen=True)
+class ValueRanks:
+    """The rank of a number among values that are all there; ties share their middle."""
+
+    different: Floats
+    middles: Floats
+
+    def __call__(self, sample: Floats) -> Floats:
+        order = np.argsort(sample)  # looking up in order is several times faster than by chance
+        ranks = np.empty(sample.size)
+        ranks[order] = self.middles[np.searchsorted(self.different, sample[order])]
+        return ranks
+
+
+class IntervalRanks:
     """The rank of a number as the middle of its part of the interval: off by half of what lies in that part."""
-    ends = np.cumsum(interval.counts)
-    middles = (ends - interval.counts / 2 + 0.5) / max(1, int(ends[-1]))
 
-    def rank_values(sample: Floats) -> Floats:
-        places = (encode_sort_keys(sample) - np.uint64(interval.low)) >> np.uint64(interval.shift)
-        return np.asarray(middles[places.astype(np.int64)])
+    def __init__(self, interval: Interval) -> None:
+        ends = np.cumsum(interval.counts)
+        self.middles = (ends - interval.counts / 2 + 0.5) / max(1, int(ends[-1]))
+        self.low, self.shift = np.uint64(interval.low), np.uint64(interval.shift)
 
-    return rank_values
+    def __call__(self, sample: Floats) -> Floats:
+        places = (encode_sort_keys(sample) - self.low) >> self.shift
+        return np.asarray(self.middles[places.astype(np.int64)])
+
+
+def keep_values(values: Floats) -> Floats:
+    """The values as they are, where a column has no ranks."""
+    return values
 
 
 def build_outlier_report(fences: Fences, count: int) -> JSON:

@@ -1,6 +1,8 @@
 """What one pass over a column of numbers can do: select, count between edges, beyond fences, below values."""
 
 import math
+from copy import copy
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,16 @@ def build_share_lists(at: Floats, under: Floats, upto: Floats) -> JSON:
 
 
 class MeasurePass:
+    """One pass over a column. A partition has a part of its own, which takes its batches and is merged."""
+
+    def begin_part(self) -> Self:
+        """This pass for one partition, with nothing taken."""
+        raise NotImplementedError
+
+    def merge(self, part: Self) -> None:
+        """Take what a part has taken; parts come in the order of the rows."""
+        raise NotImplementedError
+
     def take(self, values: Floats) -> None:
         """A batch, NaN for missing."""
         raise NotImplementedError
@@ -33,6 +45,13 @@ class MeasurePass:
 class CombinedPass(MeasurePass):
     def __init__(self, *parts: MeasurePass) -> None:
         self.passes = parts
+
+    def begin_part(self) -> "CombinedPass":
+        return CombinedPass(*(each.begin_part() for each in self.passes))
+
+    def merge(self, part: "CombinedPass") -> None:
+        for own, other in zip(self.passes, part.passes, strict=True):
+            own.merge(other)
 
     def take(self, values: Floats) -> None:
         for part in self.passes:
@@ -48,6 +67,12 @@ class SelectionPass(MeasurePass):
 
     def __init__(self, selection: Selection, centre: float | None = None) -> None:
         self.selection, self.centre = selection, centre
+
+    def begin_part(self) -> "SelectionPass":
+        return SelectionPass(self.selection.begin_part(samples=True), self.centre)
+
+    def merge(self, part: "SelectionPass") -> None:
+        self.selection.merge(part.selection)
 
     def take(self, values: Floats) -> None:
         finite = values[np.isfinite(values)]
@@ -76,6 +101,15 @@ class HistogramPass(MeasurePass):
                 self.edges, self.counts = edges, np.zeros(bins, dtype=np.int64)
                 return
 
+    def begin_part(self) -> "HistogramPass":
+        part = copy(self)
+        part.counts = None if self.counts is None else np.zeros_like(self.counts)
+        return part
+
+    def merge(self, part: "HistogramPass") -> None:
+        if self.counts is not None and part.counts is not None:
+            self.counts += part.counts
+
     def take(self, values: Floats) -> None:
         if self.counts is not None:
             finite = values[np.isfinite(values)]
@@ -95,6 +129,15 @@ class KnotsPass(MeasurePass):
         self.at = np.unique(np.concatenate([[moments.low, moments.high], _sample_knots(interval, knots)]))
         self.under = np.zeros(self.at.size + 1, dtype=np.int64)
         self.equal = np.zeros(self.at.size + 1, dtype=np.int64)
+
+    def begin_part(self) -> "KnotsPass":
+        part = copy(self)
+        part.under, part.equal = np.zeros_like(self.under), np.zeros_like(self.equal)
+        return part
+
+    def merge(self, part: "KnotsPass") -> None:
+        self.under += part.under
+        self.equal += part.equal
 
     def take(self, values: Floats) -> None:
         finite = values[np.isfinite(values)]
@@ -144,6 +187,12 @@ def select_knots(under: Floats, upto: Floats, max_share: float) -> list[int]:
 class OutlierPass(MeasurePass):
     def __init__(self, fences: Fences) -> None:
         self.fences, self.count = fences, 0
+
+    def begin_part(self) -> "OutlierPass":
+        return OutlierPass(self.fences)
+
+    def merge(self, part: "OutlierPass") -> None:
+        self.count += part.count
 
     def take(self, values: Floats) -> None:
         self.count += int(self.fences.outside(values).sum())

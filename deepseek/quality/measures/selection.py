@@ -98,20 +98,24 @@ class Selection:
             else:
                 interval.take(keys[(keys >= np.uint64(interval.low)) & (keys <= np.uint64(interval.high))])
 
-    def begin_part(self) -> "Selection":
-        """A selection for a part of the numbers of this pass: it takes them, and is merged. It keeps no samples."""
+    def begin_part(self, *, samples: bool = False) -> "Selection":
+        """A selection for a part of the numbers of this pass: it takes them, and is merged. `samples`: with those."""
         part = object.__new__(Selection)
         part.parts, part.max_sorted, part.results = self.parts, self.max_sorted, {}
         part.is_first_pass = self.is_first_pass
         part.intervals = [replace(each, keys=[], samples=None) for each in self.intervals]
-        part.first = part.intervals[0]
+        part.first = part.intervals[0] if part.intervals else self.first
+        if samples and self.is_first_pass:
+            part.first.samples = np.zeros(part.first.counts.size, dtype=np.uint64)
         return part
 
     def merge(self, part: "Selection") -> None:
-        """Take the numbers that a part has taken in this pass."""
+        """Take the numbers that a part has taken in this pass; parts come in the order of the rows."""
         for interval, other in zip(self.intervals, part.intervals, strict=True):
             interval.counts += other.counts
             interval.keys += other.keys
+            if interval.samples is not None and other.samples is not None:
+                interval.samples[other.counts > 0] = other.samples[other.counts > 0]
 
     def end_pass(self) -> None:
         """All were given: narrow the intervals, or answer."""
