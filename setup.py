@@ -34,6 +34,7 @@ setup(
         "language": requirements("requirements-language.txt"),
         "onnx": requirements("requirements-onnx.txt"),
         "pkcs11": requirements("requirements-pkcs11.txt"),
+        "scale": requirements("requirements-scale.txt"),
         "compile": [line for line in PLANE if line.startswith("apache-tvm")],
         "serve": [
             line for line in PLANE if line.startswith(("fastapi", "uvicorn", "httptools", "uvloop", "onnxruntime"))

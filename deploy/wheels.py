@@ -30,6 +30,7 @@ REQUIREMENTS = (
     "requirements-language.txt",
     "requirements-onnx.txt",
     "requirements-pkcs11.txt",
+    "requirements-scale.txt",
 )
 RUNTIMES = ("apache-tvm", "apache-tvm-ffi")
 DEVICE, DEVICE_PYTHON, DEVICE_RUNTIME = "aarch64", "3.11", "onnxruntime"

@@ -37,7 +37,8 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 EXPECTATIONS = parse_expectations(
     """[{"kind": "unique", "columns": ["k"]}, {"kind": "unique", "columns": ["t", "flag"], "severity": "warning"},
-    {"kind": "monotonic", "column": "k"}, {"kind": "monotonic", "column": "x", "direction": "decreasing", "strict": true},
+    {"kind": "monotonic", "column": "k"},
+    {"kind": "monotonic", "column": "x", "direction": "decreasing", "strict": true},
     {"kind": "not_null", "column": "t"}, {"kind": "row_count", "minimum": 10}]"""
 )
 
