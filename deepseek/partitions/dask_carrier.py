@@ -7,18 +7,19 @@ taken. Nothing is looked up or sent elsewhere, and no dashboard is started.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.partitions.carriers import MAX_ATTEMPTS, OnDone, Outcome, WorkerLostError, attempt
 
 CONNECT_SECONDS = 30
+ADDRESS_PATTERN = re.compile(r"(?P<scheme>tcp|tls)://(?P<host>\[[0-9a-fA-F:]+\]|[^\s/:\[\]]+):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,8 @@ class DaskCarrier:
 
 def validate_address(address: ClusterAddress) -> None:
     """Raise EngineError where the address is none, or would be reached without TLS beyond this host."""
-    parts = urlsplit(address.url)
-    try:
-        is_complete = parts.scheme in ("tcp", "tls") and parts.hostname is not None and parts.port is not None
-    except ValueError:  # a port that is none
-        is_complete = False
-    if not is_complete:
+    match = ADDRESS_PATTERN.fullmatch(address.url)
+    if match is None or not 0 < int(match["port"]) < 2**16:
         raise EngineError(
             "cluster_address_invalid",
             "The address of the cluster is not one.",
@@ -79,7 +76,7 @@ def validate_address(address: ClusterAddress) -> None:
             limit="tls://HOST:PORT, or tcp://127.0.0.1:PORT on this host",
             hint=N_("Give the address that the scheduler prints when it starts."),
         )
-    if parts.scheme == "tcp" and not _is_loopback(str(parts.hostname)):
+    if match["scheme"] == "tcp" and not _is_loopback(match["host"].strip("[]")):
         raise EngineError(
             "cluster_not_encrypted",
             "The cluster would be reached without TLS.",
@@ -90,7 +87,7 @@ def validate_address(address: ClusterAddress) -> None:
         )
     files = {"ca_file": address.ca_file, "cert_file": address.cert_file, "key_file": address.key_file}
     missing = [name for name, path in files.items() if path is None or not path.is_file()]
-    if parts.scheme == "tls" and missing:
+    if match["scheme"] == "tls" and missing:
         raise EngineError(
             "cluster_certificate_missing",
             "A file of the certificates for the cluster is missing: {names}.",
