@@ -179,14 +179,31 @@ class Board:
                 self._counted[name] = [*self._counted[name], round][-UPDATES_KEPT:]
 
     # -- the controller -------------------------------------------------------------------------------------------
+    def get_outcome(self) -> dict[str, Any]:
+        """What the sites have said since the last round: for a server that is started again after it."""
+        with self._changed:
+            return {
+                name: {"evaluation": status.evaluation, "left": status.left, "informed": status.informed}
+                for name, status in self._sites.items()
+            }
+
+    def restore_outcome(self, sites: Mapping[str, Any]) -> None:
+        """Go on from `get_outcome` of the server before: a site that knows that it is done does not come back."""
+        with self._changed:
+            for name, fields in sites.items():
+                if name in self._sites:
+                    status = self._sites[name]
+                    status.evaluation, status.left = fields["evaluation"], fields["left"]
+                    status.informed = bool(fields["informed"] or status.left)
+
     def await_sites(self, *, seconds: float, all_seconds: float) -> None:
-        """Wait until every site has joined, or after `all_seconds` enough of them. Raises FederationError
-        ``too_few_sites`` after `seconds`."""
+        """Wait until every site that is not done has joined, or after `all_seconds` enough of them. Raises
+        FederationError ``too_few_sites`` after `seconds`."""
         started = time.monotonic()
         with self._changed:
             while True:
                 present, waited = len(self.list_active()), time.monotonic() - started
-                if present == len(self._sites):
+                if present >= sum(not status.informed for status in self._sites.values()):
                     return
                 if present >= self.study.minimum_sites and waited >= all_seconds:
                     return

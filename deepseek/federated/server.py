@@ -14,7 +14,14 @@ from deepseek.federated.errors import FederationError
 from deepseek.federated.inspection import Update
 from deepseek.federated.network import Weights, initialize_weights
 from deepseek.federated.spec import FederationServerSpec, StudySpec, compute_study_digest
-from deepseek.federated.state import ServerState, read_server_state, replace_file, write_server_state
+from deepseek.federated.state import (
+    ServerState,
+    read_outcome,
+    read_server_state,
+    replace_file,
+    write_outcome,
+    write_server_state,
+)
 from deepseek.federated.tunnel import open_way_in
 from deepseek.federated.wire import compute_digest, decode_weights, encode_weights
 from deepseek.job import JSON, Output, Report, Result, build_checkpoint_path, stage_outputs
@@ -44,6 +51,7 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
     home = get_home(inputs)
     require_code(spec.study)
     checkpoint, digest = build_checkpoint_path(out), compute_study_digest(spec.study)
+    owner = compute_owner_digest(spec)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     state = restore_state(spec, inputs, checkpoint, report)
     board = Board(spec, report)
@@ -68,14 +76,17 @@ def run(spec: FederationServerSpec, *, inputs: Mapping[str, Path], out: Path, re
         if state.round < spec.study.rounds:
             board.await_sites(seconds=spec.join_seconds, all_seconds=patience)
             run_rounds(board, state, home, checkpoint, report)
-        else:  # killed after its last round: the sites come back for the final weights
+        else:  # killed after its last round: the sites that are not done come back for the final weights
+            board.restore_outcome(read_outcome(home, owner).get("sites", {}))
             with suppress(FederationError):
                 board.await_sites(seconds=patience, all_seconds=patience)
         content = encode_weights(state.weights, {"study": digest, "round": str(state.round)})
         board.open_evaluation(state.round, compute_digest(content), content)
         report.progress(state.round, spec.study.rounds, "rounds", stage="evaluate")
         board.await_evaluations(spec.round_seconds)
+        write_outcome(home, owner, {"sites": board.get_outcome()})
         board.linger()
+        write_outcome(home, owner, {"sites": board.get_outcome()})
     finally:
         cell.stop()
     document = build_document(board, state, compute_digest(content))

@@ -21,9 +21,25 @@ from deepseek.federated.metrics import measure_weights
 from deepseek.federated.network import Weights, initialize_weights, measure_change
 from deepseek.federated.privacy import NoisePlan, plan_noise
 from deepseek.federated.self_test import run_self_test
-from deepseek.federated.server import FEDERATION_TYPE, MODEL_NAME, MODEL_TYPE, get_home, require_code
+from deepseek.federated.server import (
+    FEDERATION_TYPE,
+    MODEL_NAME,
+    MODEL_TYPE,
+    RESUME_SECONDS,
+    get_home,
+    require_code,
+)
 from deepseek.federated.spec import EntryKind, FederationSiteSpec, LedgerEntry, compute_study_digest
-from deepseek.federated.state import SiteState, UpdateRecord, build_state_error, read_update
+from deepseek.federated.state import (
+    FINAL_MODEL,
+    SiteState,
+    UpdateRecord,
+    build_state_error,
+    read_outcome,
+    read_update,
+    replace_file,
+    write_outcome,
+)
 from deepseek.federated.training import train_round
 from deepseek.federated.tunnel import open_way_out
 from deepseek.federated.wire import compute_digest, decode_message, decode_weights, encode_message, encode_weights
@@ -57,18 +73,22 @@ class Participation:
     weights: Weights | None = None
     evaluation: dict[str, Any] | None = None
     stopped: str = ""
+    is_delivered: bool = False  # the figures, or the word that none leave
     skipped: set[int] = field(default_factory=set)
 
     def take_part(self) -> None:
         """Do what the server asks for until the study is done, or the site's budget is spent."""
-        self.join()
-        while True:
-            try:
-                header, body = self.exchange("poll", b"")
-            except FederationError as error:
-                if error.code in CUT_OFF and self.evaluation is not None:
-                    return  # the study is done, and its server gone before it could say so
+        try:
+            self.join()
+            self.follow_server()
+        except FederationError as error:
+            # The figures are with the server, so the study is done, and its server gone before it could say so.
+            if error.code not in CUT_OFF or not self.is_delivered:
                 raise
+
+    def follow_server(self) -> None:
+        while True:
+            header, body = self.exchange("poll", b"")
             status = header.get("status")
             if status == "train":
                 self.train(header, body)
@@ -164,12 +184,23 @@ class Participation:
         if not study.egress.metrics:
             self.stopped = "completed"
             self.send("leave", "leave", round, encode_canonical({"reason": self.stopped}))
-            return
-        try:
-            self.send("evaluation", "evaluation", round, encode_canonical(figures))
-        except FederationError as error:
-            self.leave(round, error)
-            raise
+        else:
+            try:
+                self.send("evaluation", "evaluation", round, encode_canonical(figures))
+            except FederationError as error:
+                self.leave(round, error)
+                raise
+        self.is_delivered = True
+        replace_file(self.home / FINAL_MODEL, encode_weights(self.weights, {"study": self.ledger.study}))
+        write_outcome(self.home, self.ledger.study, {"evaluation": figures})
+
+    def restore_outcome(self) -> None:
+        """Know of an attempt before this one that came to the end of the study, and was killed before its job was."""
+        fields = read_outcome(self.home, self.ledger.study)
+        if fields:
+            with suppress(OSError, FederationError):
+                self.weights = decode_weights((self.home / FINAL_MODEL).read_bytes(), self.expected)
+                self.evaluation, self.is_delivered = fields["evaluation"], True
 
     def train_alone(self) -> Weights:
         """A model of the same family, with the same steps, on the rows of this site only."""
@@ -240,6 +271,9 @@ def run(spec: FederationSiteSpec, *, inputs: Mapping[str, Path], out: Path, repo
         connection = SiteConnection(home, spec.server, site=site, study=study, patience=patience, way_out=way_out)
         expected = initialize_weights(study)
         part = Participation(spec, home, data, plan, ledger, state, connection, report, expected)
+        part.restore_outcome()
+        if part.is_delivered:  # the server may have ended for good
+            connection.patience = min(connection.patience, RESUME_SECONDS)
         try:
             part.take_part()
         finally:

@@ -20,7 +20,7 @@ from deepseek.federated.privacy import Spend
 from deepseek.federated.wire import compute_digest, encode_weights, parse_object
 from deepseek.messages import N_
 
-SITE_STATE = "state.json"
+SITE_STATE, OUTCOME, FINAL_MODEL = "state.json", "outcome.json", "final.safetensors"
 UPDATES_KEPT = 5
 """Of a site: a server that goes on from an earlier round gets them again."""
 
@@ -52,6 +52,20 @@ def read_server_state(path: Path, owner: str, expected: Weights) -> ServerState 
         return ServerState(int(metadata["round"]), weights, list(json.loads(metadata["history"])))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, FederationError):
         return None
+
+
+def write_outcome(home: Path, owner: str, fields: dict[str, Any]) -> None:
+    """Keep what is known once the rounds are over: of a server the figures of its sites, of a site its own."""
+    replace_file(home / OUTCOME, json.dumps({"owner": owner, **fields}, allow_nan=False).encode())
+
+
+def read_outcome(home: Path, owner: str) -> dict[str, Any]:
+    """What `write_outcome` has kept for the same owner; empty where there is nothing, or it is damaged."""
+    try:
+        fields = parse_object((home / OUTCOME).read_bytes())
+    except (OSError, FederationError):
+        return {}
+    return fields if fields.pop("owner", None) == owner else {}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from deepseek.federated.errors import FederationError
 from deepseek.federated.inspection import parse_evaluation
 from deepseek.federated.ledger import read_ledger
 from deepseek.federated.network import initialize_weights
+from deepseek.federated.site import write_outputs
+from deepseek.federated.state import read_outcome, write_outcome
+from deepseek.federated.transport import build_unreachable_error
 from deepseek.federated.wire import decode_message, encode_message, encode_weights
 from tests.deepseek.federated.federation import Federation
 
@@ -181,6 +185,47 @@ def test_a_site_that_is_away_misses_a_round_and_comes_back(federate):
     assert took_part[-1] == ["north", "south", "west"]
 
 
+def test_a_site_that_comes_late_takes_part_from_the_round_that_is_open(federate, monkeypatch):
+    federation = federate(rounds=3)
+    for site in ("north", "south"):
+        federation.start_site(site)
+    board, started = federation.board, []
+    await_all, take = board.await_sites, board.take_refusals
+    monkeypatch.setattr(board, "await_sites", lambda **_: await_all(seconds=20, all_seconds=0.0))
+
+    def start_late(round):
+        if not started:
+            started.append(federation.start_site("west"))
+            await_all(seconds=20, all_seconds=20)
+        return take(round)
+
+    monkeypatch.setattr(board, "take_refusals", start_late)
+    federation.run()
+    assert federation.errors == {}
+    both, all_three = ["north", "south"], ["north", "south", "west"]
+    assert [each["sites"] for each in federation.state.history] == [both, all_three, all_three]
+
+
+def test_a_slow_site_is_not_waited_for_and_its_late_update_does_not_count(federate):
+    federation = federate({"round_seconds": 0.5, "join_seconds": 120}, rounds=3)
+    start_all(federation)
+
+    def be_slow(topic, payload):
+        while topic == "update" and federation.state.round < 1:
+            time.sleep(0.01)
+        federation.board.spec = federation.board.spec.model_copy(update={"round_seconds": 60})
+        return payload
+
+    federation.connections["west"].tamper = be_slow
+    federation.run()
+    first, *_, last = federation.state.history
+    assert (first["sites"], first["missing"]) == (["north", "south"], ["west"])
+    assert last["sites"] == ["north", "south", "west"]
+    refusals = federation.board.get_sites()["west"].refusals
+    assert [refusal["code"] for refusal in refusals] == ["update_replayed"]
+    assert federation.errors == {}
+
+
 def test_too_few_sites_end_the_study(federate):
     federation = federate({"join_seconds": 0.2})
     federation.start_site("north")
@@ -247,3 +292,35 @@ def test_a_server_that_lost_its_last_round_loses_no_site(federate, lost, updates
     )
     kinds = [entry.kind for entry in again.parts["west"].ledger.entries]
     assert (kinds.count("update"), kinds.count("skip")) == (updates, 1)
+
+
+def test_a_server_that_is_killed_before_its_result_is_published_keeps_the_figures(federate):
+    federation = federate(rounds=1)
+    start_all(federation)
+    federation.run()
+    write_outcome(federation.folder, "owner", {"sites": federation.board.get_outcome()})
+    again = federation.start_again()
+    again.board.restore_outcome(read_outcome(federation.folder, "owner")["sites"])
+    again.board.await_sites(seconds=20, all_seconds=20)  # for no one: the sites have ended
+    for site, status in again.board.get_sites().items():
+        assert status.evaluation == federation.board.get_sites()[site].evaluation is not None
+    assert read_outcome(federation.folder, "another study's") == {}
+
+
+def test_a_site_that_is_killed_before_its_job_has_ended_needs_no_server_any_more(federate, tmp_path):
+    federation = federate(rounds=1)
+    start_all(federation)
+    federation.run()
+    figures = federation.parts["north"].evaluation
+
+    def be_away(topic, payload):
+        raise build_unreachable_error(60, "")
+
+    again = federation.build_part("north", tamper=be_away)
+    with pytest.raises(FederationError, match="has not answered"):  # for all that it knows
+        again.take_part()
+    again.restore_outcome()
+    again.take_part()
+    slots = [output.slot for output in write_outputs(again, tmp_path / "out").outputs]
+    assert (slots, again.evaluation) == (["ledger", "model", "evaluation"], figures)
+    again.ledger.close()
