@@ -102,22 +102,19 @@ class NamespaceClient(PlaneClient):
 
 
 class NamespacePlane(Running):
-    """A plane in a namespace. `plane` is its REST client with the engineer's token, `passwords` are of all accounts."""
+    """A plane in a namespace. `plane` and `approver` are the REST clients of two of its people."""
 
     def __init__(
         self, name: str, address: str, namespace: Namespace, home: Path, accounts: FirstAccounts, **settings: str
     ) -> None:
         self.name, self.address, self.namespace = name, address, namespace
-        self.prefix, self.passwords = namespace.prefix, accounts.passwords
+        self.prefix, self.accounts = namespace.prefix, accounts
         self.clients: dict[str, PlaneClient] = {}
         secret = f"{name}: no other plane has this key"
         super().__init__(home, environment_of(home, NODE_NAME=name, SECRET_KEY=secret, **settings), accounts.token)
 
     def build_client(self, address: str, token: str, project: str) -> PlaneClient:
         return NamespaceClient(self.namespace, address, token, project, patience=30)
-
-    def await_ready(self, address: str) -> None:
-        self.namespace.call(super().await_ready, address)
 
     def login(self, person: str, scopes: str, project: str = "demo") -> PlaneClient:
         """The REST client of another person of this plane."""
@@ -126,9 +123,12 @@ class NamespacePlane(Running):
 from django.core.management import call_command
 call_command("create_token", {person!r}, "--project", {project!r}, "--scopes", {scopes!r})
 """
-            token = self.run_code(code).strip()
-            self.clients[person] = self.build_client(self.plane.address, token, project)
+            self.clients[person] = self.build_client(self.plane.address, self.run_code(code).strip(), project)
         return self.clients[person]
+
+    def await_ready(self, address: str) -> None:
+        self.approver = self.build_client(address, self.accounts.approver_token, "demo")
+        self.namespace.call(super().await_ready, address)
 
 
 @dataclass(frozen=True)
@@ -155,18 +155,18 @@ class Frame:
         return self._read_end(30, 2)
 
     @property
+    def transport(self) -> bytes:
+        """The packet of TCP, with its header; short frames are filled up, which is left out."""
+        end = 14 + int.from_bytes(self.data[16:18], "big")
+        return self.data[14 + (self.data[14] & 15) * 4 : end]
+
+    @property
     def payload(self) -> bytes:
         """Of TCP."""
-        start = self._find_transport()
-        end = 14 + int.from_bytes(self.data[16:18], "big")  # short frames are filled up
-        return self.data[start + (self.data[start + 12] >> 4) * 4 : end]
-
-    def _find_transport(self) -> int:
-        return 14 + (self.data[14] & 15) * 4
+        return self.transport[(self.transport[12] >> 4) * 4 :]
 
     def _read_end(self, address: int, port: int) -> tuple[str, int]:
-        start = self._find_transport() + port
-        number = int.from_bytes(self.data[start : start + 2], "big")
+        number = int.from_bytes(self.transport[port : port + 2], "big")
         return ".".join(map(str, self.data[address : address + 4])), number
 
 

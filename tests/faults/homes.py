@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Where the tests of this run keep their template, which is that of a plane. Read before any fixture sets another home:
 # a folder without the template takes all migrations, 17 seconds.
 TEMPLATE_FOLDER = str(settings.PLANE_HOME)
-ENGINEER_SCOPES = "read,data:write,jobs:write,models:write"
+ENGINEER_SCOPES, APPROVER_SCOPES = "read,data:write,jobs:write,models:write", "read,approvals:decide"
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class FirstAccounts:
     """One-time passwords by name."""
     token: str
     """Of the engineer, with ENGINEER_SCOPES."""
+    approver_token: str
+    """Of the approver, with APPROVER_SCOPES."""
 
 
 def prepare_home(environment: dict[str, str], *, accounts: bool = True) -> FirstAccounts:
@@ -47,11 +49,14 @@ def main(template_folder: Path, accounts: bool) -> None:
 
     django.setup()
     migrate(template_folder)
-    made = {"passwords": {}, "token": ""}
+    made = {"passwords": {}, "token": "", "approver_token": ""}
     if accounts:
         made["passwords"] = json.loads(run_command("create_first_accounts", "--json"))
-        token = ("create_token", "engineer", "--project", "demo", "--scopes", ENGINEER_SCOPES)
-        made["token"] = run_command(*token).strip()
+        for name, person, scopes in (
+            ("token", "engineer", ENGINEER_SCOPES),
+            ("approver_token", "approver", APPROVER_SCOPES),
+        ):
+            made[name] = run_command("create_token", person, "--project", "demo", "--scopes", scopes).strip()
     print(json.dumps(made))
 
 
