@@ -304,6 +304,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "emergency.end": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # members: their own
     "emergency.create_keys": frozenset({OPERATOR}),
     "emergency.use_keys": frozenset({OPERATOR}),  # by a command, when nobody can log in
+    "plane.rotate_column_key": frozenset({OPERATOR}),
     "snapshot.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR, DISPATCHER}),
     "snapshot.create": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),
     "snapshot.verify": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),

@@ -9,7 +9,9 @@ from __future__ import annotations
 from django.db import models
 
 from apps.core.actors import Actor, SystemRole
+from apps.core.encryption.fields import EncryptedTextField
 from apps.data.datasets.models import DatasetVersion
+from apps.ml.federation.key_cipher import PURPOSE
 from apps.ml.federation.states import (
     SITE_MOVES,
     SITE_STUDY_MOVES,
@@ -50,9 +52,9 @@ class Study(models.Model):
     port = models.IntegerField()
     state = models.CharField(max_length=10, choices=StudyState.choices, default=StudyState.DRAFT)
     authority_certificate = models.TextField()  # PEM
-    authority_key = models.TextField()  # PEM, encrypted (key_cipher.py)
+    authority_key = EncryptedTextField(purpose=PURPOSE)  # PEM (key_cipher.py)
     server_certificate = models.TextField()
-    server_key = models.TextField()  # PEM, encrypted
+    server_key = EncryptedTextField(purpose=PURPOSE)  # PEM
     job = models.ForeignKey(Job, models.PROTECT, null=True, related_name="+", db_index=False)
     result = models.JSONField(default=dict)  # federation.json of the job that completed it
     result_version = models.ForeignKey(ModelVersion, models.PROTECT, null=True, related_name="+")
@@ -140,8 +142,8 @@ class SiteStudy(models.Model):
     authority_certificate = models.TextField()
     certificate = models.TextField(blank=True)  # PEM, once the coordinator has signed the request
     request = models.TextField()  # PEM of the certificate request
-    key = models.TextField()  # PEM of the TLS key, encrypted
-    ledger_key = models.TextField()  # PEM of the Ed25519 key, encrypted
+    key = EncryptedTextField(purpose=PURPOSE)  # PEM of the TLS key
+    ledger_key = EncryptedTextField(purpose=PURPOSE)  # PEM of the Ed25519 key
     public_key = models.CharField(max_length=64)  # of the ledger key, base64
     state = models.CharField(max_length=10, choices=SiteStudyState.choices, default=SiteStudyState.IMPORTED)
     data = models.ForeignKey(DatasetVersion, models.PROTECT, null=True, related_name="+")

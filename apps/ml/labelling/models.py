@@ -10,8 +10,10 @@ from django.db import models
 from django.db.models import Q
 
 from apps.core.actors import Actor
+from apps.core.encryption.fields import EncryptedTextField
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.labelling.states import LABELLING_MOVES, LabellingState, ServerState, TaskOrder, TaskState
+from apps.ml.labelling.tokens import PURPOSE
 from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import ONE_LINE, SLUG, Project
 
@@ -27,8 +29,8 @@ class LabelServer(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="label_servers", db_index=False)
     name = models.CharField(max_length=50, validators=[SLUG])
     url = models.CharField(max_length=500)
-    token = models.TextField()
-    hook_secret = models.TextField()
+    token = EncryptedTextField(purpose=PURPOSE)
+    hook_secret = EncryptedTextField(purpose=PURPOSE)
     state = models.CharField(max_length=12, choices=ServerState.choices, default=ServerState.UNCHECKED)
     version = models.CharField(max_length=60, blank=True)  # as it tells
     failure = models.JSONField(default=dict)  # why the last check failed: a message with its id and values

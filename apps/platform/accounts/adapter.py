@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-from functools import lru_cache
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
-from cryptography.fernet import Fernet, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
+from apps.core.encryption.columns import decrypt_text, encrypt_text
 from apps.platform.accounts.actors import build_actor_for_user, get_client_address
 from apps.platform.accounts.factors.requirements import FACTORS, is_factor_required
 from apps.platform.accounts.known_devices import remember_device
@@ -27,6 +22,8 @@ from apps.platform.accounts.lockout import consume_limits
 from apps.platform.accounts.models import User
 from apps.platform.accounts.networks import require_admin_network
 from apps.platform.accounts.row_operations import keep_former_password
+
+FACTOR_PURPOSE = "accounts: second factors"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
@@ -91,19 +88,7 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # untyped
         return str(context.request.get_host()).rpartition("@")[2].partition(":")[0]
 
     def encrypt(self, text: str) -> str:
-        return get_cipher().encrypt(text.encode()).decode()
+        return encrypt_text(text, FACTOR_PURPOSE)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return get_cipher().decrypt(encrypted_text.encode()).decode()
-
-
-def get_cipher() -> MultiFernet:
-    """Encrypts with SECRET_KEY and still reads what SECRET_KEY_FALLBACKS wrote."""
-    return MultiFernet([build_fernet(key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
-
-
-@lru_cache(maxsize=8)
-def build_fernet(secret: str) -> Fernet:
-    """A key of its own for this purpose, derived by HKDF-SHA256 (RFC 5869)."""
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"accounts: second factors").derive(secret.encode())
-    return Fernet(base64.urlsafe_b64encode(derived))
+        return decrypt_text(encrypted_text, FACTOR_PURPOSE)

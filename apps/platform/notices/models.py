@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from apps.core.actors import Actor, SystemRole
+from apps.core.encryption.fields import EncryptedTextField
 from apps.platform.accounts.models import ONE_LINE, Project, User
 from apps.platform.notices.states import (
     DELIVERY_MOVES,
@@ -16,6 +17,7 @@ from apps.platform.notices.states import (
     DeliveryState,
     WebhookState,
 )
+from apps.platform.notices.webhook_secrets import PURPOSE
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
@@ -95,7 +97,7 @@ class Webhook(models.Model):
     name = models.CharField(max_length=60, validators=[ONE_LINE])
     url = models.CharField(max_length=500)
     kinds = models.JSONField(default=list)  # keys of NOTICE_KINDS; none: every kind
-    secret = models.TextField()  # see webhook_secrets.py
+    secret = EncryptedTextField(purpose=PURPOSE)
     state = models.CharField(max_length=10, default=WebhookState.ENABLED, choices=WebhookState.choices)
     state_reason = models.JSONField(default=dict)  # why it is disabled: Message.as_fields()
     failures = models.PositiveIntegerField(default=0)  # attempts that failed since the last that did not

@@ -1,7 +1,7 @@
 """Secrets of webhooks, and the signatures made with them: Standard Webhooks (standardwebhooks.com), symmetric, v1.
 
-A secret has to be read again to sign, so it cannot be hashed as a token is. The database holds it encrypted (Fernet)
-under a key derived from SECRET_KEY, which is kept in a file outside it; former keys (SECRET_KEY_FALLBACKS) still read.
+A secret has to be read again to sign, so it cannot be hashed as a token is. The database holds it encrypted
+(apps/core/encryption/columns.py).
 """
 
 from __future__ import annotations
@@ -10,14 +10,11 @@ import base64
 import hmac
 import secrets
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
+from apps.core.encryption.columns import TextUnreadable, decrypt_text, encrypt_text
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
-CONTEXT = b"plane/webhook-secrets/v1"
+PURPOSE = "plane/webhook-secrets/v1"
 
 
 class SecretUnreadable(Exception):
@@ -29,24 +26,15 @@ def generate_secret() -> str:
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def build_cipher() -> MultiFernet:
-    return MultiFernet([Fernet(derive_key(key)) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
-
-
-def derive_key(secret_key: str) -> bytes:
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=CONTEXT).derive(secret_key.encode())
-    return base64.urlsafe_b64encode(derived)
-
-
 def encrypt_secret(secret: str) -> str:
-    return build_cipher().encrypt(secret.encode()).decode()
+    return encrypt_text(secret, PURPOSE)
 
 
 def decrypt_secret(stored: str) -> str:
     try:
-        return build_cipher().decrypt(stored.encode()).decode()
-    except InvalidToken:
-        raise SecretUnreadable("the secret was encrypted under another SECRET_KEY; set a new secret") from None
+        return decrypt_text(stored, PURPOSE)
+    except TextUnreadable:
+        raise SecretUnreadable("the secret was encrypted under another key; set a new secret") from None
 
 
 def build_signature(secret: str, event_id: str, timestamp: int, body: bytes) -> str:

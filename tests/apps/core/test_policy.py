@@ -289,6 +289,7 @@ ON_THE_PLANE = """
     artifact.view_garbage                  --- S-U --O  audit:read
     plane.backup                           --- --- --O  -
     plane.restore                          --- --- --O  -
+    plane.rotate_column_key                --- --- --O  -
     plane.restore_drill                    --- S-- -DO  -
     emergency.view                         VEA SCU --O  -
     emergency.request                      VEA SC- ---  -
