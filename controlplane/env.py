@@ -32,6 +32,7 @@ SHIPPED_DIR = BASE_DIR / "controlplane" if IS_INSTALLED else BASE_DIR
 """Where templates, static files and translations are: a wheel holds them inside its package (setup.py)."""
 
 IMAGE_PREFIX = "oci:"
+MIN_RETENTION_DAYS = 184  # six months have 181 to 184
 SECRETS = {"encryption_keys"}  # whose value no message repeats
 CommaList = Annotated[list[str], NoDecode]
 PortList = Annotated[list[Annotated[int, Field(ge=1, le=65_535)]], NoDecode]
@@ -90,6 +91,13 @@ class Env(BaseSettings):
         20_000_000, ge=10_000, description="A log file that `up` writes is put aside when it is larger."
     )
     log_files: int = Field(5, ge=1, le=100, description="Log files that are kept of each part, the newest included.")
+    log_retention_days: int = Field(
+        0,
+        ge=0,
+        le=3660,
+        description="Log files of the last days are kept, however many: at least 184 days where a law asks for six"
+        " months; less is refused. 0: LOG_FILES alone counts. Audit records are never removed.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the processes log.")
     node_name: str = Field("", max_length=120, description="Name of this node; empty: its host name.")
     node_queues: CommaList = Field(
@@ -260,11 +268,21 @@ class Env(BaseSettings):
         "",
         description="Command that scans received bundles; gets a folder as last argument, exits with 0 (clean) or 1.",
     )
+    upload_scan_command: str = Field(
+        "",
+        description="Command that scans each upload: it gets the bytes on standard input, exits with 0 (clean) or 1. Of"
+        " ClamAV: clamdscan --no-summary -",
+    )
+    malware_version_command: str = Field(
+        "",
+        description="Command that prints the scanner's version and the date of its signatures, which /readyz shows. Of"
+        " ClamAV: clamdscan --version",
+    )
     malware_scan: Literal["optional", "required"] = Field(
-        "optional", description="`required`: a bundle that no scanner has looked at is refused."
+        "optional", description="`required`: a bundle or an upload that no scanner has looked at is refused."
     )
     malware_scan_seconds: float = Field(
-        3600.0, ge=1, le=86_400, description="A scan that takes longer is no answer, and the bundle is refused."
+        3600.0, ge=1, le=86_400, description="A scan that takes longer is no answer, and what it scans is refused."
     )
     project_quota_bytes: int = Field(
         -1,
@@ -577,6 +595,13 @@ class Env(BaseSettings):
                 ipaddress.ip_network(entry)
             except ValueError as failure:
                 raise ValueError(f"must be addresses or networks such as 10.1.0.0/24: {failure}") from None
+        return value
+
+    @field_validator("log_retention_days")
+    @classmethod
+    def validate_retention(cls, value: int) -> int:
+        if 0 < value < MIN_RETENTION_DAYS:
+            raise ValueError(f"must be 0 or at least {MIN_RETENTION_DAYS}: six months can have so many days")
         return value
 
     @field_validator("encryption_keys")

@@ -14,6 +14,7 @@ from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from apps.platform.artifacts.scanning import describe_scanner
 from apps.platform.artifacts.stores import get_store, get_store_folder
 from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.disks import read_disk, render_size
@@ -96,6 +97,13 @@ def check_writable(folder: Path) -> None:
         raise NotReady("its folder cannot be written")
 
 
+def check_malware_scanner() -> dict[str, Any]:
+    """What looks at uploads, and how old its signatures are; a scanner that gives no answer is a warning."""
+    version = describe_scanner()
+    detail = version or ("set" if settings.ENV.upload_scan_command else "none")
+    return {"detail": detail, **({"warning": True} if version.startswith("no answer") else {})}
+
+
 def check_artifacts() -> dict[str, Any]:
     at = get_store()
     at.check()
@@ -145,6 +153,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "database": check_database,
     "broker": check_broker,
     "store": check_artifacts,
+    "malware_scanner": check_malware_scanner,
     "home_disk": build_disk_check("home", lambda: Path(settings.PLANE_HOME)),
     "store_disk": build_disk_check("store", get_store_folder),
     "scratch_disk": build_disk_check("scratch", lambda: Path(settings.PLANE_HOME) / "scratch"),

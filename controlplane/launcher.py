@@ -202,7 +202,12 @@ class Launcher:
         self.rotate_at = time.monotonic() + ROTATE_SECONDS
         for child in self.children:
             try:
-                rotate(self.log_of(child), larger_than=self.env.log_file_bytes, keep=self.env.log_files)
+                rotate(
+                    self.log_of(child),
+                    larger_than=self.env.log_file_bytes,
+                    keep=self.env.log_files,
+                    keep_days=self.env.log_retention_days,
+                )
             except OSError as failure:  # a full disk: the next look tries again
                 self.say(f"{self.log_of(child)} cannot be put aside: {failure.strerror}")
 

@@ -144,3 +144,10 @@ def test_unusable_secret_file_stops_the_start(tmp_path, start, content, more, me
     assert (stopped.status, stopped.home) == (2, "")
     assert message in stopped.error
     assert "xxx" not in stopped.error
+
+
+def test_less_than_six_months_of_logs_is_refused(tmp_path, start):
+    stopped = start(tmp_path, LOG_RETENTION_DAYS="183")
+    assert (stopped.status, stopped.home) == (2, "")
+    assert "at least 184" in stopped.error
+    assert Env(log_retention_days=184).log_retention_days == 184

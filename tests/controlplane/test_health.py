@@ -41,7 +41,7 @@ def test_readyz_names_every_part(client, home):
     parts = answer.json()["parts"]
     assert answer.status_code == 200, parts
     disks = {"home_disk", "store_disk", "scratch_disk"}
-    assert set(parts) == {"database", "broker", "store", "dispatcher", "sealer", *disks}
+    assert set(parts) == {"database", "broker", "store", "malware_scanner", "dispatcher", "sealer", *disks}
     assert all(parts[disk]["free_bytes"] > 0 for disk in disks)
     assert all(part["ok"] and part["detail"] for part in parts.values())
     assert parts["dispatcher"]["age_seconds"] < 5

@@ -16,14 +16,12 @@ from django.utils.translation import gettext_lazy
 
 from apps.core.encryption.columns import decrypt_text, encrypt_text
 from apps.platform.accounts.actors import build_actor_for_user, get_client_address
-from apps.platform.accounts.factors.requirements import FACTORS, is_factor_required
+from apps.platform.accounts.factors.requirements import FACTOR_PURPOSE, FACTORS, is_factor_required
 from apps.platform.accounts.known_devices import remember_device
 from apps.platform.accounts.lockout import consume_limits
 from apps.platform.accounts.models import User
 from apps.platform.accounts.networks import require_admin_network
 from apps.platform.accounts.row_operations import keep_former_password
-
-FACTOR_PURPOSE = "accounts: second factors"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped

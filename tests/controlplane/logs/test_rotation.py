@@ -57,3 +57,17 @@ def test_a_full_disk_cuts_nothing(log, monkeypatch):
         rotate(log, larger_than=5, keep=3)
     assert os.listdir(log.parent) == ["web.log"]
     assert log.read_text() == "123456"
+
+
+def test_a_log_of_the_last_days_is_kept_however_many(log):
+    for number in range(5):
+        log.write_text(f"{number} and more")
+        assert rotate(log, larger_than=5, keep=2, keep_days=184)
+    names = sorted(path.name for path in log.parent.iterdir())
+    assert names == ["web.log", "web.log.1", "web.log.2", "web.log.3", "web.log.4", "web.log.5"]
+    long_ago = 1_000_000_000
+    for number in (4, 5):
+        os.utime(log.with_name(f"web.log.{number}"), (long_ago, long_ago))
+    log.write_text("5 and more")
+    assert rotate(log, larger_than=5, keep=2, keep_days=184)
+    assert not log.with_name("web.log.5").exists()

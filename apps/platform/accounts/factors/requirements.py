@@ -15,6 +15,7 @@ from apps.platform.accounts.models import ApiToken
 from deepseek.messages import N_
 
 APP, KEY = Authenticator.Type.TOTP.value, Authenticator.Type.WEBAUTHN.value
+FACTOR_PURPOSE = "accounts: second factors"  # of the keys that encrypt their secrets
 FACTORS = frozenset({APP, KEY})  # recovery codes stand in for one of them and are none themselves
 FRESH_SECONDS = 300
 

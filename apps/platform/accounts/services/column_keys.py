@@ -17,7 +17,7 @@ from apps.core.encryption.columns import (
     is_encrypted,
 )
 from apps.core.encryption.fields import list_encrypted_fields
-from apps.platform.accounts.adapter import FACTOR_PURPOSE
+from apps.platform.accounts.factors.requirements import FACTOR_PURPOSE
 from apps.platform.audit.services import record
 
 ROWS_PER_READ = 500

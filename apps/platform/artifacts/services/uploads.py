@@ -22,6 +22,7 @@ from apps.platform.artifacts import file_names
 from apps.platform.artifacts.digests import validate_digest
 from apps.platform.artifacts.models import Artifact, Collected, Holding
 from apps.platform.artifacts.queries import build_absent_error, is_marked_damaged
+from apps.platform.artifacts.scanning import UploadScan, record_finding
 from apps.platform.artifacts.services.damage import ARTIFACTS_PER_QUERY, repair_row, save_chunk_digests
 from apps.platform.artifacts.services.quota import build_quota_error, get_free_quota
 from apps.platform.artifacts.store import CHUNK, STALE, StoredBytes
@@ -104,9 +105,11 @@ def store_for_plane(
     `with_chunks=False`: each byte is hashed once; the digests of the chunks are left to the scrub (`request_scrub`).
     """
     policy.require(actor, "artifact.store_for_plane")
-    with get_store().open_staging(expected_digest, with_chunks=with_chunks) as staging:
+    with get_store().open_staging(expected_digest, with_chunks=with_chunks) as staging, UploadScan() as scan:
         for chunk in stream:
             staging.write(chunk)
+            scan.write(chunk)
+        scan.require_clean()
         staging.publish(expected_digest, expected_size, is_marked_damaged)
     return staging.stored
 
@@ -140,17 +143,28 @@ def publish_stream(
     room = get_free_quota(project, expected_digest, wanted=limit if expected_size is None else expected_size)
     if room is not None and (expected_size or 0) > room:
         raise build_quota_error(project, expected_size or 0)
-    with get_store().open_staging(expected_digest) as staging:
+    with get_store().open_staging(expected_digest) as staging, UploadScan() as scan:
         for chunk in stream:
             if staging.size + len(chunk) > limit:
                 raise build_size_error(limit)
             if room is not None and staging.size + len(chunk) > room:
                 raise build_quota_error(project, staging.size + len(chunk))
             staging.write(chunk)
+            scan.write(chunk)
         if not staging.size and not expected_size and not may_be_empty:
             raise build_empty_error()
+        require_clean(actor, project, scan, name)
         staging.publish(expected_digest, expected_size, is_marked_damaged)
     return register(actor, project, staging.stored, name, media_type)
+
+
+def require_clean(actor: Actor, project: Project, scan: UploadScan, name: str) -> None:
+    """Raise where the scanner found something, with an audit record, or gave no answer."""
+    try:
+        scan.require_clean()
+    except Invalid as error:
+        record_finding(actor, project, name, error)
+        raise
 
 
 def store_file(*, actor: Actor, project: Project, path: Path, name: str = "", media_type: str = "") -> Artifact:
