@@ -33,6 +33,7 @@ DIGEST_COLUMNS = {
     "observations.FeatureReference.layout_digest": "of JSON beside it",
     "observations.FeatureReference.report": "of a quality report that is needed no more",
     "accounts.ApiToken.digest": "of a secret",
+    "emergency.EmergencyKey.digest": "of a secret",
     "nodes.NodeToken.digest": "of a secret",
     "nodes.ConflictRules.digest": "of the rules, which lie in their row",
     "experiments.RunToken.digest": "of a secret",
