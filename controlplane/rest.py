@@ -54,8 +54,10 @@ class StrictJSONParser(BaseParser):
     renderer_class = JSONRenderer
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        """The value of the body; TooLarge above BODY_LIMIT_BYTES, Malformed with the position otherwise."""
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        """The value of the body. TooLarge above BODY_LIMIT_BYTES, or above the `body_limit_bytes` of the view where
+        that is more; Malformed with the position otherwise."""
+        view = (parser_context or {}).get("view")
+        limit = max(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, getattr(view, "body_limit_bytes", 0))
         try:
             data = stream.read(limit + 1)
         except RequestDataTooBig as error:

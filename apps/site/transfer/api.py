@@ -39,6 +39,7 @@ from apps.site.transfer.serializers import (
 from apps.site.transfer.services.incoming import list_missing_volumes
 from apps.site.transfer.states import IncomingState, OutgoingState
 from deepseek.bundles.spec import MANIFEST_FILE, BundleManifest, PlaneRef, encode_inventory
+from deepseek.signing.dsse import MAX_ENVELOPE_BYTES
 
 TAR = (200, "application/x-tar")
 
@@ -159,6 +160,7 @@ def render_incoming(bundle: IncomingBundle) -> dict[str, Any]:
 class IncomingList(GenericAPIView[IncomingBundle]):
     serializer_class = IncomingBundleSerializer
     queryset = IncomingBundle.objects.none()  # for the schema alone
+    body_limit_bytes = MAX_ENVELOPE_BYTES  # more than other bodies: a manifest of 1 MiB, in base64, with its signatures
     page_order = ("-id",)
 
     @extend_schema(operation_id="received_bundles_list", responses=IncomingBundleSerializer(many=True))
@@ -296,6 +298,8 @@ class SignerList(GenericAPIView[BundleSigner]):
             source=PlaneRef(body.source.id, body.source.name),
             document=body.signer,
             comment=body.comment,
+            valid_days=body.valid_days,
+            replaces=queries.get_signer(request.actor, where, body.replaces) if body.replaces is not None else None,
         )
         row.approval = approval.pk  # type: ignore[attr-defined]
         return Response(ProposedSignerSerializer(row).data, status=status.HTTP_201_CREATED)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.errors import PlaneError
 from apps.core.messages import translate_error
 from apps.site.transfer.export.selection import FORMS
+from apps.site.transfer.models import BundleSigner
+from apps.site.transfer.services.signers import DEFAULT_VALID_DAYS, MAX_VALID_DAYS
 from deepseek.bundles.spec import DEFAULT_VOLUME_BYTES, MIN_VOLUME_BYTES
 
 MEGABYTE = 1_000_000
@@ -54,7 +57,20 @@ class SignerForm(forms.Form):
         label=_("Id of the source plane"), help_text=_("32 hex digits; the source's page Transfer shows it.")
     )
     source_name = forms.CharField(label=_("Name of the source plane"), max_length=200)
+    valid_days = forms.IntegerField(
+        label=_("Trusted for, in days"), initial=DEFAULT_VALID_DAYS, min_value=1, max_value=MAX_VALID_DAYS
+    )
+    replaces = forms.ModelChoiceField(
+        BundleSigner.objects.none(),
+        label=_("Replaces"),
+        required=False,
+        help_text=_("An older key of the same person: it is revoked once this one is trusted."),
+    )
     comment = forms.CharField(label=_("Comment"), max_length=2000, required=False)
+
+    def __init__(self, *args: Any, signers: QuerySet[BundleSigner], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["replaces"].queryset = signers  # type: ignore[attr-defined]
 
 
 class ReasonForm(forms.Form):

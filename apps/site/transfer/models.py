@@ -103,6 +103,8 @@ class BundleSigner(models.Model):
     proposed_by = models.CharField(max_length=200)
     proposed_at = models.DateTimeField(auto_now_add=True)
     revoke_reason = models.CharField(max_length=500, blank=True)
+    expires_at = models.DateTimeField(null=True)  # it counts until then; keys of older planes have no end
+    replaces = models.ForeignKey("self", models.PROTECT, null=True, related_name="+")  # revoked once this is trusted
 
     objects = BundleSignerQuerySet.as_manager()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
@@ -20,6 +21,7 @@ from deepseek.signing.keys import decode_public_key
 
 M = TypeVar("M", bound=Model)
 WAITING = (IncomingState.CHECKING, IncomingState.APPROVED)  # for a worker
+NOT_EXPIRED = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
 IS_DUE = Q(retry_at__isnull=True) | Q(retry_at__lte=Now())
 
 
@@ -100,5 +102,13 @@ def list_mirror_digests(actor: Actor) -> set[str]:
 
 def list_trusted_signers(project_id: int, source_id: str) -> dict[str, TrustedSigner]:
     """The keys that count for bundles of a source, by key id."""
-    rows = BundleSigner.objects.filter(project=project_id, source_id=source_id, state=SignerState.TRUSTED)
+    rows = BundleSigner.objects.filter(NOT_EXPIRED, project=project_id, source_id=source_id, state=SignerState.TRUSTED)
     return {row.key_id: TrustedSigner(row.person, decode_public_key(row.public_key)) for row in rows}
+
+
+def find_lapsed_signer(project_id: int, source_id: str, key_ids: Sequence[str]) -> BundleSigner | None:
+    """The newest row of one of these keys that was trusted once and is not any more; None where there is none."""
+    rows = BundleSigner.objects.filter(project=project_id, source_id=source_id, key_id__in=key_ids)
+    trusted = rows.filter(NOT_EXPIRED, state=SignerState.TRUSTED).values("key_id")
+    lapsed = rows.exclude(state=SignerState.PROPOSED).exclude(key_id__in=trusted)
+    return lapsed.order_by("-pk").first()

@@ -38,6 +38,8 @@ class SignerBody(BaseModel):
 
     source: PlaneBody
     signer: str = Field(max_length=10_000, description="The .pub.json that `deepseek bundle keygen` wrote, as a text.")
+    valid_days: int = Field(365, description="Days from now for which the key is trusted, 1 to 1,095.")
+    replaces: int | None = Field(None, description="An older signer of the same person, revoked once this is trusted.")
     comment: str = Field("", max_length=2000)
 
 

@@ -93,6 +93,8 @@ class BundleSignerSerializer(serializers.ModelSerializer[BundleSigner]):
             "state",
             "proposed_by",
             "proposed_at",
+            "expires_at",
+            "replaces",
             "revoke_reason",
         ]
         read_only_fields = fields

@@ -26,7 +26,7 @@ class BundleSubject:
     label = gettext_lazy("Bundle")
 
     def current_facts(self, approval: Approval, *, deep: bool) -> Mapping[str, Any]:
-        return compute_current_facts(get_approval_bundle(approval))
+        return compute_current_facts(get_approval_bundle(approval), deep=deep)
 
     def carry_out(self, actor: Actor, approval: Approval) -> None:
         approve_bundle(actor=actor, bundle=get_approval_bundle(approval), approval=approval)

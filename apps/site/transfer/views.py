@@ -74,6 +74,7 @@ def list_signer_rows(actor: Actor, where: Project) -> list[dict[str, Any]]:
         {
             "signer": row,
             "colour": presenters.SIGNER_COLOURS[SignerState(row.state)],
+            "is_expired": row.expires_at is not None and row.expires_at <= timezone.now(),
             "may_revoke": row.state != SignerState.REVOKED and is_allowed(actor, "bundle_signer.revoke", where),
         }
         for row in rows
@@ -304,14 +305,21 @@ def render_incoming(
 def show_signers(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/transfer/signers: propose a key."""
     actor, where = get_project_context(request, project)
-    form = forms.SignerForm(request.POST or None, request.FILES or None)
+    trusted = queries.list_signers(actor, where).filter(state=SignerState.TRUSTED).order_by("-pk")
+    form = forms.SignerForm(request.POST or None, request.FILES or None, signers=trusted)
     if request.method == "POST" and form.is_valid():
         fields = form.cleaned_data
         try:
             source = read_source(fields["source_id"], fields["source_name"])
             document = fields["signer"].read(MAX_SIGNER_BYTES + 1).decode("utf-8", "replace")
             _signer, approval = services.propose_signer(
-                actor=actor, project=where, source=source, document=document, comment=fields["comment"]
+                actor=actor,
+                project=where,
+                source=source,
+                document=document,
+                comment=fields["comment"],
+                valid_days=fields["valid_days"],
+                replaces=fields["replaces"],
             )
         except (Refused, NotFound):
             raise

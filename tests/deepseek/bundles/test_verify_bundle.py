@@ -4,13 +4,17 @@ import json
 from dataclasses import replace
 from functools import partial
 
+import pytest
+
 from deepseek.bundles.errors import TransferError
-from deepseek.bundles.spec import ENVELOPE_FILE, MANIFEST_FILE, BundleManifest
+from deepseek.bundles.signatures import TrustedSigner, verify_signatures
+from deepseek.bundles.spec import BUNDLE_TYPE, ENVELOPE_FILE, MANIFEST_FILE, BundleManifest
 from deepseek.bundles.verification import verify_bundle
 from deepseek.bundles.volumes import verify_volume
 from deepseek.signing.documents import encode_canonical
+from deepseek.signing.dsse import Envelope, Signature
 from deepseek.signing.errors import SigningError
-from tests.deepseek.bundles.conftest import build_signers, sign_folder
+from tests.deepseek.bundles.conftest import KEYS, build_signers, sign_folder
 
 ADA_BO = build_signers("Ada", "Bo")
 
@@ -110,6 +114,12 @@ def test_who_signed_decides(bundle):
     sign_folder(folder, manifest, "Ada", "Bo")
     same_person = {key_id: replace(signer, person="Ada") for key_id, signer in ADA_BO.items()}
     assert refuse(folder, same_person) == "too_few_signers"  # two keys of one person
+    shared = TrustedSigner("Bo", KEYS["Ada"].public_key)  # one key under two names
+    people = {"Ada": TrustedSigner("Ada", KEYS["Ada"].public_key), "Bo": shared}
+    envelope = Envelope(BUNDLE_TYPE, manifest.text, tuple(Signature(name, b"") for name in people))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deepseek.bundles.signatures.verify", lambda *_, **__: manifest.text)
+        assert find_fault(partial(verify_signatures, envelope, manifest, people)) == "too_few_signers"
     (folder / ENVELOPE_FILE).unlink()
     assert refuse(folder) == "too_few_signers"
 

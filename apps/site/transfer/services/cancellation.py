@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db import transaction
 
 from apps.core import policy
-from apps.core.actors import Actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.core.errors import StaleState
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import void_requests
@@ -72,8 +72,13 @@ def discard_bundle(*, actor: Actor, bundle: IncomingBundle, reason: str = "") ->
         raise build_state_error(bundle.state, IncomingState.CHECKED)
     with transaction.atomic():
         change_state(bundle, IncomingState.DISCARDED, actor=actor, reason=reason, action="bundle.discard")
+        # The plane's own act: a token that may discard is not asked for the scope of approvals besides.
         void_requests(
-            actor=actor, project=bundle.project, subject_type=SUBJECT, subject_id=bundle.pk, reason="It was discarded."
+            actor=build_plane_actor(PlaneRole.DISPATCHER),
+            project=bundle.project,
+            subject_type=SUBJECT,
+            subject_id=bundle.pk,
+            reason=f"The bundle was discarded by {actor.label}.",
         )
     remove_folder(get_incoming_folder(bundle))
     return bundle

@@ -17,16 +17,14 @@ from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import request_approval
 from apps.platform.artifacts.services import require_room
 from apps.platform.audit.services import change_state, record, seal_now
-from apps.site.transfer.facts import build_bundle_facts, parse_manifest
+from apps.site.transfer.facts import build_bundle_facts, check_signatures, open_catalogue, parse_manifest
 from apps.site.transfer.faults import BUNDLE_FAULTS, build_replay_error, convert_fault
 from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder
 from apps.site.transfer.identity import get_applied_sequence, get_identity
 from apps.site.transfer.models import IncomingBundle
-from apps.site.transfer.queries import list_trusted_signers
 from apps.site.transfer.services.outgoing import build_state_error
 from apps.site.transfer.services.progress import ENDED
 from apps.site.transfer.states import IncomingState
-from deepseek.bundles.signatures import verify_signatures
 from deepseek.bundles.spec import BUNDLE_TYPE, BundleManifest
 from deepseek.messages import N_
 from deepseek.signing.dsse import Envelope
@@ -51,9 +49,9 @@ def receive_envelope(*, actor: Actor, project: Project, document: object) -> Inc
         manifest = BundleManifest.parse(envelope.payload)
         head = manifest.head
         check_target(manifest)
-        verify_signatures(envelope, manifest, list_trusted_signers(project.pk, head.source.id))
     except BUNDLE_FAULTS as error:
         raise convert_fault(error) from None
+    check_signatures(project.pk, envelope, manifest)
     check_sequence(project.pk, manifest)
     require_room(project, manifest.size)
     try:
@@ -216,7 +214,7 @@ def request_application(*, actor: Actor, bundle: IncomingBundle, comment: str = 
     policy.require(actor, "bundle.request_application", bundle)
     if bundle.state != IncomingState.CHECKED:
         raise build_state_error(bundle.state, IncomingState.CHECKED)
-    facts = build_bundle_facts(bundle)
+    facts = build_bundle_facts(bundle, open_catalogue(bundle))
     if facts["preview"]["digest"] != bundle.preview.get("digest"):
         raise Conflict(
             "Something here has changed since the bundle was checked.",

@@ -1,13 +1,17 @@
 """A bundle from the source into quarantine, and from there, approved, into a project of the target."""
 
 import json
+from datetime import timedelta
 
 import pytest
+from django.urls import reverse
+from django.utils import timezone
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, NotFound, Refused
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.services import add_files
+from apps.ml.experiments.metrics.series import compute_run_digest, extend_digest
 from apps.ml.experiments.models import Metric, MetricPoint, Run, RunArtifact, RunParam
 from apps.ml.registry.models import Alias, Model, ModelVersion
 from apps.ml.registry.services import request_promotion
@@ -15,6 +19,7 @@ from apps.platform.artifacts.models import Holding
 from apps.platform.audit.models import AuditRecord
 from apps.platform.lineage.queries import fetch_graph
 from apps.site.transfer import services
+from apps.site.transfer.facts import open_catalogue
 from apps.site.transfer.folders import get_incoming_folder
 from apps.site.transfer.identity import get_applied_sequence
 from apps.site.transfer.models import AppliedSequence, BundleSigner, IncomingBundle, PeerPlane
@@ -84,8 +89,10 @@ def test_a_run_travels_by_itself_with_its_points_and_files(
     RunParam.objects.create(run=run, key="seed", value="7")
     place = {"run": run, "project": run.project, "experiment": run.experiment, "started_at": run.started_at}
     about = {"key": "loss", "value": 0.5, "step": 3, "at": run.started_at, "first_step": 3, "count": 1}
-    metric = Metric.objects.create(**place, **about, digest="a" * 64)
+    metric = Metric.objects.create(**place, **about, digest=extend_digest("", 3, 0.5))
     MetricPoint.objects.create(metric=metric, step=3, value=0.5, at=run.started_at)
+    Run.objects.filter(pk=run.pk).update(metrics_digest=compute_run_digest([metric]), metrics_count=1)
+    run.refresh_from_db()
     alone, both = build(f"run/{run.pk}"), build("model/wti-forecast:v1", f"run/{run.pk}")
     assert len(both[1].head.contents) == 2  # the run of the model once, with the files that were asked for
     forget_runs()
@@ -200,6 +207,39 @@ def test_a_key_that_is_revoked_meanwhile_ends_it(site, data, carried, approve):
     with pytest.raises(Conflict) as caught:
         approve(approval)
     assert caught.value.code == "approval_void"
+
+
+def test_a_key_that_is_revoked_or_expires_after_the_approval_ends_it(site, data, other_project, carried, approve):
+    """Between the vote and the load: the worker finds it, and applies nothing."""
+    bundle = carried("data/wti:v1")
+    for lapse in (
+        {"expires_at": timezone.now() - timedelta(seconds=1)},
+        {"state": "revoked"},
+    ):
+        approve(services.request_application(actor=site.receiver, bundle=bundle))
+        signers = BundleSigner.objects.filter(person="Bo")
+        signers.update(**lapse)
+        services.drive_bundles(actor=site.worker)
+        bundle.refresh_from_db()
+        assert (bundle.state, bundle.error["code"]) == ("checked", "key_unknown")
+        assert "Bo" in str(bundle.error)
+        signers.update(expires_at=None)
+    assert not DatasetVersion.objects.filter(dataset__project=other_project).exists()
+
+
+def test_a_look_at_an_approval_reads_no_catalogue_and_a_vote_does(
+    site, data, carried, approve, web, django_user_model, monkeypatch
+):
+    bundle = carried("data/wti:v1")
+    approval = services.request_application(actor=site.receiver, bundle=bundle)
+    opened = []
+    monkeypatch.setattr(
+        "apps.site.transfer.facts.open_catalogue", lambda row: opened.append(row) or open_catalogue(row)
+    )
+    page = web(site.decider_user).get(reverse("approvals:detail", args=["other", approval.pk]))
+    assert (page.status_code, "in a new dataset wti" in page.content.decode(), opened) == (200, True, [])
+    assert approve(approval).state == "approved"
+    assert opened == [bundle]
 
 
 def test_conflicts_are_named_and_nothing_can_be_asked_for(site, version, other_project, carried):

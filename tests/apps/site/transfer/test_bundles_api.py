@@ -117,6 +117,7 @@ def test_the_whole_way_by_pages(site, data, project, other_project, web, enginee
     page = reverse("transfer:signers", args=["other"])
     assert receiver.post(page, {"signer": key, "source_id": "x", "source_name": "s"}).status_code == 422
     key.seek(0)
-    asked = receiver.post(page, {"signer": key, "source_id": SOURCE.id, "source_name": "source"})
+    body = {"signer": key, "source_id": SOURCE.id, "source_name": "source", "valid_days": "30"}
+    asked = receiver.post(page, body)
     assert "Cy" in receiver.get(asked.url).content.decode()
     assert "Cy" in receiver.get(reverse("transfer:overview", args=["other"])).content.decode()

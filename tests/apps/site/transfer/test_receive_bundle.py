@@ -11,6 +11,7 @@ from apps.site.transfer import services
 from apps.site.transfer.models import BundleSigner, IncomingBundle
 from deepseek.bundles.spec import BundleManifest
 from deepseek.signing.documents import encode_canonical
+from deepseek.signing.dsse import MAX_ENVELOPE_BYTES
 from tests.apps.site.transfer.conftest import TARGET, become, sign, trust
 
 
@@ -82,6 +83,24 @@ def test_signatures_decide(manifest, offer, other_project):
         "in order": "",
         "again": "bundle_received",
     }
+
+
+def test_an_envelope_of_the_longest_manifest_is_taken(site, manifest, other_project, api, django_user_model):
+    """1 MiB of contents is 1.4 MiB in base64, more than other bodies have; above it a 413 says the limit."""
+    trust(other_project, "Ada", "Bo")
+    document = json.loads(manifest.text)
+    content = {**document["contents"][0], "name": "x" * 390}
+    document["contents"] = [content] * 2000
+    long = BundleManifest.parse(encode_canonical(document))
+    signed = json.dumps(sign(long, "Ada", "Bo"))
+    assert len(long.text) > 1_000_000
+    assert len(signed) > 1 << 20
+    receiver = api(django_user_model.objects.get(username="receiver"))
+    path = "/api/v1/projects/other/received-bundles"
+    taken = receiver.post(path, signed, content_type="application/json")
+    assert taken.status_code == 201, taken.content
+    refused = receiver.post(path, signed + " " * MAX_ENVELOPE_BYTES, content_type="application/json")
+    assert (refused.status_code, refused.json()["error"]["limit"]) == (413, MAX_ENVELOPE_BYTES)
 
 
 def test_volumes_are_taken_by_their_number_and_length(site, manifest, offer, other_project, worker_actor):
