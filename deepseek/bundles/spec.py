@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from deepseek.bundles.errors import TransferError
-from deepseek.signing.documents import DIGEST, Fields, compute_digest, encode_canonical, read_json_object
+from deepseek.signing.documents import Fields, compute_digest, encode_canonical, read_json_object
 from deepseek.signing.errors import SigningError
 
 BUNDLE_TYPE = "application/vnd.plane.bundle+json"
@@ -156,7 +156,13 @@ class BundleManifest:
 
     @classmethod
     def build(cls, head: BundleHead, objects: int, volumes: Sequence[VolumeRef]) -> Self:
-        """The manifest of written volumes. Raises TransferError ``bundle_malformed`` where it would be too long."""
+        """The manifest of written volumes. Raises TransferError ``manifest_too_long``."""
+        text = cls.encode(head, objects, volumes)
+        check_manifest_size(len(text))
+        return cls.parse(text)
+
+    @staticmethod
+    def encode(head: BundleHead, objects: int, volumes: Sequence[VolumeRef]) -> bytes:
         document = {
             "schema": SCHEMA,
             "id": head.id,
@@ -171,7 +177,7 @@ class BundleManifest:
             "objects": objects,
             "volumes": [volume.to_document() for volume in volumes],
         }
-        return cls.parse(encode_canonical(document))
+        return encode_canonical(document)
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
@@ -207,6 +213,21 @@ class BundleManifest:
                 hint="Copy the bundle again, byte for byte.",
             )
         return cls(head, objects, volumes, text)
+
+
+def check_manifest_size(size: int) -> None:
+    """Raise TransferError ``manifest_too_long`` for what no envelope and no target would take."""
+    if size <= MAX_MANIFEST_BYTES:
+        return
+    raise TransferError(
+        "manifest_too_long",
+        "bundle.json would have {size} bytes.",
+        size=size,
+        field=MANIFEST_FILE,
+        value=str(size),
+        limit=f"{MAX_MANIFEST_BYTES} bytes",
+        hint="Take larger volumes, or build two bundles.",
+    )
 
 
 def read_volume_ref(fields: Fields, number: int) -> VolumeRef:
@@ -282,27 +303,11 @@ class Inventory:
     digest: str
 
     @classmethod
-    def parse(cls, text: bytes) -> Self:
+    def parse(cls, text: bytes) -> Inventory:
         """Raises TransferError ``inventory_malformed``."""
-        try:
-            what = "The inventory"
-            fields = Fields(read_json_object(text, what, max_bytes=MAX_INVENTORY_BYTES), what)
-            fields.read_choice("schema", INVENTORY_SCHEMA)
-            plane, created = PlaneRef.read(fields.read_object("plane")), fields.read_time("created")
-            rows = fields.read_list("digests", high=MAX_INVENTORY_DIGESTS)
-            for place, row in enumerate(rows):
-                if not isinstance(row, str) or not DIGEST.fullmatch(row):
-                    raise fields.build_error(f"digests/{place}", "it is no digest", row, "64 hex digits")
-        except SigningError as error:
-            raise TransferError(
-                "inventory_malformed",
-                error.message,
-                field=error.field,
-                value=error.value,
-                limit=error.limit,
-                hint="Export it on the target: deepseek bundle inventory -o inventory.json",
-            ) from None
-        return cls(plane, created, frozenset(rows), compute_digest(text))
+        from deepseek.bundles.inventory import read_inventory
+
+        return read_inventory([text])
 
 
 def encode_inventory(plane: PlaneRef, created: str, digests: Sequence[str]) -> bytes:

@@ -15,6 +15,8 @@ from deepseek.bundles.spec import (
     BundleHead,
     BundleManifest,
     ObjectRef,
+    VolumeRef,
+    check_manifest_size,
 )
 from deepseek.bundles.volumes import Count, OpenObject, plan_volumes, sync_folder, write_volume
 from deepseek.job import Report, Silent
@@ -48,8 +50,8 @@ def write_bundle(
     """Write the volumes and, last of all, the manifest; what is there already is kept. `objects`: each once.
     `count` gets the bytes of objects as they are written.
 
-    Raises TransferError ``object_damaged``, ``too_many_volumes``, ``volume_bytes_out_of_range``; OSError where the
-    disk is full.
+    Raises TransferError ``object_damaged``, ``too_many_volumes``, ``manifest_too_long``, ``volume_bytes_out_of_range``;
+    OSError where the disk is full.
     """
     check_volume_bytes(volume_bytes)
     plan = plan_volumes(objects, volume_bytes)
@@ -63,6 +65,8 @@ def write_bundle(
             limit=f"{MAX_VOLUMES} volumes",
             hint="Take larger volumes, or fewer contents.",
         )
+    longest = [VolumeRef(number, MAX_VOLUME_BYTES, head.inventory) for number in range(1, len(plan) + 1)]
+    check_manifest_size(len(BundleManifest.encode(head, len(objects), longest)))  # before hours of writing
     report = report or Silent()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     volumes = []

@@ -9,7 +9,7 @@ import pytest
 
 from deepseek.bundles.errors import TransferError
 from deepseek.bundles.extraction import extract_volume, join_parts
-from deepseek.bundles.spec import MANIFEST_FILE, ObjectRef
+from deepseek.bundles.spec import MANIFEST_FILE, Content, ObjectRef
 from deepseek.bundles.verification import verify_bundle
 from deepseek.bundles.volumes import plan_volumes
 from deepseek.bundles.writer import write_bundle
@@ -115,3 +115,11 @@ def test_an_object_of_which_a_part_is_missing_is_not_joined(bundle, stored_objec
     with pytest.raises(TransferError) as caught:
         join_parts(out, largest.digest)
     assert caught.value.code == "object_damaged"
+
+
+def test_a_manifest_that_nobody_would_take_is_refused_before_a_volume_is_written(stored_objects, tmp_path):
+    long = build_head(stored_objects.refs, contents=(Content("run", "\u4e2d" * 400, "1" * 64),) * 2000)
+    with pytest.raises(TransferError) as caught:
+        write_bundle(tmp_path / "bundle", long, stored_objects.refs, stored_objects.open, volume_bytes=1 << 20)
+    assert caught.value.code == "manifest_too_long"
+    assert not (tmp_path / "bundle").exists()

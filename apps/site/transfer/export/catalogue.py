@@ -206,6 +206,8 @@ class Catalogue:
     def add_lineage(self, type: str, id: str) -> None:
         """What it was made from, back to the first data."""
         graph = fetch_graph(self.actor, self.project, type, id, direction="up", depth=MAX_DEPTH)
+        if graph.truncated:
+            self.add_row("cut_lineages", {"name": f"{type} {graph.nodes[graph.root].label or id}"})
         for edge in graph.edges.values():
             row = {name: getattr(edge, name) for name in fields.EDGE}
             self.edges[tuple(row.values())] = row

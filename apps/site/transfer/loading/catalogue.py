@@ -27,6 +27,7 @@ KINDS = (
     "advisories",
     "conflicts",
     "edges",
+    "cut_lineages",
 )
 
 
@@ -65,9 +66,12 @@ class IncomingCatalogue:
         except (ValueError, RecursionError):
             raise build_catalogue_error("objects", f"{digest[:12]} is no JSON") from None
 
+    def is_carried(self, digest: Any) -> bool:
+        return isinstance(digest, str) and digest in self.sizes and (self.folder / digest).is_file()
+
     def list_carried(self) -> list[str]:
         """Digests of the objects that came with it, of those that its rows may name."""
-        return [digest for digest in self.sizes if (self.folder / digest).is_file()]
+        return [digest for digest in self.sizes if self.is_carried(digest)]
 
 
 def read_catalogue(folder: Path, manifest: BundleManifest) -> IncomingCatalogue:

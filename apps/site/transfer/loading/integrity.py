@@ -7,6 +7,7 @@ that the manifest does not list was signed by nobody.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -15,6 +16,8 @@ from typing import Any
 from apps.core.canonical import compute_digest
 from apps.core.errors import Invalid
 from apps.ml.experiments.files.tree import normalize_path
+from apps.ml.experiments.metrics.series import compute_run_digest, extend_digest
+from apps.ml.experiments.models import Metric
 from apps.site.transfer.export.rows import build_catalogue_error
 from deepseek.bundles.spec import BundleManifest
 
@@ -68,6 +71,31 @@ def check_named_files(row: Mapping[str, Any]) -> None:
     rows += [(str(path), str(digest)) for path, digest, _, _ in row["files"]]
     if unnamed := next((each for each in rows if each not in references), None):
         raise build_catalogue_error("model_versions", f"its document names {unnamed[0][:60]!r} with other bytes")
+
+
+def check_series(row: Mapping[str, Any], series: Any) -> None:
+    """Raise Invalid `catalogue_malformed` unless the digest of a run, which `bundle.json` lists it by, is that of its
+    metrics, and that of each metric the one of its points. Of a thinned series not every point is left to compare."""
+    try:
+        metrics = [Metric(**{name: each[name] for name in ("key", "count", "digest")}) for each in series]
+        claimed = str(row.get("metrics_digest") or "")
+        if claimed and compute_run_digest(metrics) != claimed:
+            raise build_catalogue_error("runs", f"{claimed[:12]} is not the digest of its metrics")
+        for each in series:
+            if len(each["points"]) == each["count"] and compute_points_digest(each["points"]) != each["digest"]:
+                raise build_catalogue_error(
+                    "series", f"the points of {str(each['key'])[:60]!r} are not those of its digest"
+                )
+    except (TypeError, KeyError, ValueError):
+        raise build_catalogue_error("series", "it is not what it must be") from None
+
+
+def compute_points_digest(points: list[list[Any]]) -> str:
+    """The digest of a series from its points, in the order in which they were recorded."""
+    digest = ""
+    for step, value, is_nan, _ in points:
+        digest = extend_digest(digest, step, math.nan if is_nan else float(value))
+    return digest
 
 
 def check_member_path(path: str) -> str:

@@ -16,6 +16,7 @@ from deepseek.bundles.spec import BundleManifest
 BY_DIGEST = frozenset({"artifact", "source"})  # ends that mean the same on every plane
 MAX_EDGES = 200_000
 FOREIGN_JOBS = frozenset({"job", "run", "foreign_job"})
+JOBS_AND_DATA = FOREIGN_JOBS | {"dataset_version", "foreign_dataset"}
 UNSAFE = re.compile(r"[^0-9A-Za-z._-]")
 
 
@@ -62,4 +63,7 @@ class LineageMap:
             return End(type, id, digest, label)
         kind = "foreign_job" if type in FOREIGN_JOBS else "foreign_dataset"
         key = UNSAFE.sub("-", f"{self.source.id[:12]}.{type}.{id}")[:80]
-        return End(kind, key, digest, f"{label or type} ({self.source.name})"[:160])
+        words = label or type
+        if type not in JOBS_AND_DATA:  # what it is there, which the type of the end does not say
+            words = f"{type.replace('_', ' ')} {words}"
+        return End(kind, key, digest, f"{words} ({self.source.name})"[:160])

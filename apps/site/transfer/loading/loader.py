@@ -21,14 +21,13 @@ from apps.ml.registry.models import ModelVersionTag as VersionTag
 from apps.ml.registry.services.models import insert_model, lock_model
 from apps.ml.registry.services.validation import check_any_name, check_tag
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.bulk_sql import Stored, hold_many
-from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.store import StoredBytes
 from apps.platform.audit.services import record
 from apps.platform.lineage.services import record_with
 from apps.site.transfer.export import fields
 from apps.site.transfer.export.rows import build_catalogue_error, load_row
 from apps.site.transfer.loading.catalogue import IncomingCatalogue
+from apps.site.transfer.loading.holdings import BundleHoldings
 from apps.site.transfer.loading.integrity import check_file_name, check_member_path, check_named_files
 from apps.site.transfer.loading.lineage import LineageMap
 from apps.site.transfer.loading.mirror import MirrorLoader, PackageUpload
@@ -48,6 +47,7 @@ class BundleLoader:
     ) -> None:
         self.actor, self.project, self.catalogue, self.stored = actor, project, catalogue, stored
         self.uploads = uploads
+        self.holdings = BundleHoldings(actor, project, catalogue, stored)
         self.lineage = LineageMap(catalogue.manifest)
         self.versions: dict[Any, ModelVersion] = {}
         self.data: dict[Any, DatasetVersion] = {}
@@ -58,7 +58,7 @@ class BundleLoader:
         for row in rows["dataset_versions"]:
             self.load_dataset_version(row)
         for row in rows["runs"]:
-            run, is_new = load_run(self.actor, self.project, self.catalogue, row, self.hold)
+            run, is_new = load_run(self.actor, self.project, self.catalogue, row, self.holdings.hold)
             self.lineage.add("run", row.get("id"), "run", run.pk, run.metrics_digest, run.name)
             self.note("run", run.name, is_new)
         for row in rows["model_versions"]:
@@ -74,25 +74,11 @@ class BundleLoader:
         if is_new:
             self.report.append({"kind": kind, "name": name})
 
-    # -- bytes ------------------------------------------------------------------------------------------------------
-    def hold(self, files: list[tuple[Any, str, str]]) -> dict[str, Artifact]:
-        """Let the project hold these (digest, name, media type). Raises Invalid for what is not in the catalogue."""
-        rows = []
-        for digest, name, media_type in files:
-            size = self.catalogue.get_size(digest)
-            bytes_ = self.stored.get(digest, StoredBytes(digest, size))
-            rows.append(Stored(digest, size, name, media_type, bytes_.chunks, bytes_.replaced))
-        hold_many(actor=self.actor, project=self.project, stored=rows)
-        return Artifact.objects.in_bulk([row.digest for row in rows])
-
-    def hold_one(self, digest: Any, name: str, media_type: str = "application/octet-stream") -> Artifact:
-        return self.hold([(digest, name, media_type)])[digest]
-
     # -- data -------------------------------------------------------------------------------------------------------
     def load_dataset_version(self, row: dict[str, Any]) -> None:
         values = load_row(DatasetVersion, row, fields.DATASET_VERSION)
         files = [read_file(each) for each in read_list(row, "files")]
-        artifacts = self.hold([(digest, path, media_type) for path, digest, media_type in files])
+        artifacts = self.holdings.hold([(digest, path, media_type) for path, digest, media_type in files])
         members = [(path, artifacts[digest], media_type) for path, digest, media_type in files]
         if sha256_hex(render_manifest(members)) != values.digest:
             raise build_catalogue_error("dataset_versions", f"{values.digest[:12]} does not name its files")
@@ -108,7 +94,7 @@ class BundleLoader:
             columns=values.columns,
             script=values.script,
             params=values.params,
-            quality=self.hold_one(quality, "quality.json", "application/json") if quality else None,
+            quality=self.holdings.hold_one(quality, "quality.json", "application/json") if quality else None,
             note=values.note,
         )
         self.data[row.get("id")] = version
@@ -151,14 +137,16 @@ class BundleLoader:
         forms: dict[str, Variant] = {}
         for each in read_list(row, "variants"):
             forms[str(each.get("name"))] = self.insert_variant(version, each, forms)
-        for each in read_list(row, "files"):
-            path, digest, size, media_type = read_sized_file(each)
-            artifact = self.hold_one(digest, path, media_type)
-            values = {"path": path, "size": size, "media_type": media_type}
-            ModelVersionFile(version=version, artifact=artifact, **values).save(force_insert=True)
-        for key, value in dict(row.get("tags") or {}).items():
-            check_tag(str(key), str(value))
-            VersionTag(version=version, key=str(key), value=str(value)).save(force_insert=True)
+        files = [read_sized_file(each) for each in read_list(row, "files")]
+        artifacts = self.holdings.hold([(digest, path, media_type) for path, digest, _, media_type in files])
+        ModelVersionFile.objects.bulk_create(
+            ModelVersionFile(version=version, artifact=artifacts[digest], path=path, size=size, media_type=media_type)
+            for path, digest, size, media_type in files
+        )
+        tags = {str(key): str(value) for key, value in dict(row.get("tags") or {}).items()}
+        for key, value in tags.items():
+            check_tag(key, value)
+        VersionTag.objects.bulk_create(VersionTag(version=version, key=key, value=value) for key, value in tags.items())
         record(
             actor=self.actor,
             action="model.transfer_version",
@@ -170,8 +158,8 @@ class BundleLoader:
 
     def insert_variant(self, version: ModelVersion, row: dict[str, Any], others: dict[str, Variant]) -> Variant:
         parent = row.get("parent")
-        artifact = self.hold_one(row.get("artifact"), str(row.get("file") or "model"))
-        manifest = self.hold_one(row.get("manifest"), "manifest.json", "application/json")
+        artifact = self.holdings.hold_one(row.get("artifact"), str(row.get("file") or "model"))
+        manifest = self.holdings.hold_one(row.get("manifest"), "manifest.json", "application/json")
         variant = load_row(
             Variant,
             row,
@@ -203,15 +191,15 @@ class BundleLoader:
             version=version,
             variant=variant,
             job_id=0,
-            artifact=self.hold_one(row.get("artifact"), "evaluation.json", "application/json"),
-            replicates=self.hold_one(row.get("replicates"), "replicates.bin"),
+            artifact=self.holdings.hold_one(row.get("artifact"), "evaluation.json", "application/json"),
+            replicates=self.holdings.hold_one(row.get("replicates"), "replicates.bin"),
         )
         if not Evaluation.objects.filter(variant=variant, set=on, job_id=0).exists():
             evaluation.save(force_insert=True)
             self.note("evaluation", f"{version} on {on}", True)
 
     def get_or_create_set(self, row: dict[str, Any], data: DatasetVersion) -> EvaluationSet:
-        table = self.hold_one(row.get("table"), "table")
+        table = self.holdings.hold_one(row.get("table"), "table")
         values = load_row(
             EvaluationSet,
             row.get("set"),

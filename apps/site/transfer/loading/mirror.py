@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.utils import timezone
@@ -17,6 +21,7 @@ from apps.core.actors import Actor
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import adopt_for_plane, store_for_plane
 from apps.platform.artifacts.store import StoredBytes
+from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.services import record
 from apps.platform.nodes.models import ConflictRules
 from apps.site.mirror.distributions import Distribution, read_distribution
@@ -35,7 +40,7 @@ from apps.site.mirror.services.index_rows import (
 from apps.site.transfer.export import fields
 from apps.site.transfer.export.rows import build_catalogue_error, load_row
 from apps.site.transfer.faults import convert_fault
-from apps.site.transfer.loading.catalogue import IncomingCatalogue
+from apps.site.transfer.loading.catalogue import IncomingCatalogue, build_missing_error
 from deepseek.doctor.conflict_rules import ConflictRulesError, parse_document
 
 MAX_MANIFEST_BYTES = 4 << 20  # of an image
@@ -58,11 +63,33 @@ def read_packages(actor: Actor, catalogue: IncomingCatalogue) -> list[PackageUpl
         filename, digest = str(row.get("filename")), str(row.get("artifact"))
         if find_published(filename, digest):
             continue
-        distribution = read_distribution(catalogue.get_path(digest), filename)
+        with open_package(catalogue, digest) as path:
+            distribution = read_distribution(path, filename)
         stream = [distribution.metadata] if distribution.metadata else []
         stored = store_for_plane(actor=actor, stream=stream) if stream else None
         uploads.append(PackageUpload(filename, digest, distribution, stored))
     return uploads
+
+
+@contextmanager
+def open_package(catalogue: IncomingCatalogue, digest: Any) -> Iterator[Path]:
+    """A file of a package to read: as it was carried; or, where the target has its bytes and only does not publish
+    them, a copy out of the store. Raises NotFound where they are neither carried nor here."""
+    size = catalogue.get_size(digest)
+    if catalogue.is_carried(digest):
+        yield catalogue.get_path(digest)
+        return
+    with tempfile.NamedTemporaryFile(dir=catalogue.folder.parent, prefix=".package-") as copy:
+        try:
+            with closing(get_store().open(digest)) as reading:
+                for chunk in reading:
+                    copy.write(chunk)
+        except FileNotFoundError:
+            raise build_missing_error(digest) from None
+        copy.flush()
+        if os.fstat(copy.fileno()).st_size != size:
+            raise build_missing_error(digest)
+        yield Path(copy.name)
 
 
 class MirrorLoader:

@@ -14,6 +14,7 @@ from apps.ml.experiments.models import Run
 from apps.ml.registry.models import EvaluationSet, Model, ModelVersion
 from apps.ml.registry.services.validation import check_any_name
 from apps.platform.accounts.models import Project
+from apps.platform.lineage.queries import MAX_NODES
 from apps.platform.nodes.models import ConflictRules
 from apps.site.mirror.models import AdvisoryFeed, ContainerImage, ImageTag, Package, PackageFile
 from apps.site.mirror.services.index_rows import check_name as check_package_name
@@ -32,9 +33,10 @@ def build_preview(project: Project, catalogue: IncomingCatalogue) -> list[Row]:
         (preview_model_version(project, row) for row in rows["model_versions"]),
         (preview_evaluation(project, row) for row in rows["evaluations"]),
         (preview_image(row) for row in rows["images"]),
-        (preview_package(row) for row in rows["packages"]),
+        (preview_package(row, catalogue) for row in rows["packages"]),
         (preview_advisories(row) for row in rows["advisories"]),
         (preview_conflicts(row) for row in rows["conflicts"]),
+        (preview_cut_lineage(row) for row in rows["cut_lineages"]),
     )
     return [row for part in parts for row in part]
 
@@ -103,7 +105,7 @@ def preview_image(row: dict[str, Any]) -> Row:
     return build_row("image", name, NEW, "another name of an image that is here" if known else "")
 
 
-def preview_package(row: dict[str, Any]) -> Row:
+def preview_package(row: dict[str, Any], catalogue: IncomingCatalogue) -> Row:
     filename = str(row.get("filename"))
     file = PackageFile.objects.filter(filename=filename).first()
     if file is not None:
@@ -113,8 +115,15 @@ def preview_package(row: dict[str, Any]) -> Row:
     refusal = find_refusal(lambda text: check_package_name(text, None), name)
     if refusal:
         return build_row("package", filename, CONFLICT, refusal)
-    known = Package.objects.filter(name=name).exists()
-    return build_row("package", filename, NEW, "" if known else f"a new package {name}")
+    details = [] if Package.objects.filter(name=name).exists() else [f"a new package {name}"]
+    if not catalogue.is_carried(row.get("artifact")):
+        details.append("its bytes are here, and not published")
+    return build_row("package", filename, NEW, "; ".join(details))
+
+
+def preview_cut_lineage(row: dict[str, Any]) -> Row:
+    """The source has more ancestors of it than a bundle carries."""
+    return build_row("lineage", row.get("name"), NEW, f"cut at {MAX_NODES} objects: what is farther is not carried")
 
 
 def preview_advisories(row: dict[str, Any]) -> Row:

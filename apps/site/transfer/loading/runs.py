@@ -20,9 +20,10 @@ from apps.platform.audit.services import record
 from apps.site.transfer.export import fields
 from apps.site.transfer.export.rows import build_catalogue_error, load_row
 from apps.site.transfer.loading.catalogue import IncomingCatalogue
-from apps.site.transfer.loading.integrity import check_member_path
+from apps.site.transfer.loading.integrity import check_member_path, check_series
 
 ROWS_PER_INSERT = 1000
+FILE_FIELDS = ("path", "size", "media_type")
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 Hold = Callable[[list[tuple[Any, str, str]]], dict[str, Artifact]]
 
@@ -47,7 +48,9 @@ def load_run(
     run.save(force_insert=True)
     insert_pairs(RunParam, run, row.get("params"))
     insert_pairs(RunTag, run, row.get("tags"))
-    insert_series(run, catalogue.read_document(row.get("series")))
+    series = catalogue.read_document(row.get("series"))
+    check_series(row, series)
+    insert_series(run, series)
     insert_files(run, row.get("artifacts"), hold)
     after = {"name": run.name, "experiment": experiment.name, "source": catalogue.manifest.head.source.name}
     record(actor=actor, action="run.transfer", obj=run, after=after, digests={"metrics": run.metrics_digest})
@@ -64,15 +67,16 @@ def insert_pairs(model: type[RunParam] | type[RunTag], run: Run, pairs: Any) -> 
 def insert_files(run: Run, files: Any, hold: Hold) -> None:
     if not isinstance(files, list):
         raise build_catalogue_error("runs", "its files are no list")
+    rows = []
     for each in files:
         match each:
             case [str(path), str(digest), int(size), str(media_type)]:
                 artifact = hold([(digest, path, media_type)])[digest]
                 values = {"path": check_member_path(path), "size": size, "media_type": media_type}
-                names = ("path", "size", "media_type")
-                load_row(RunArtifact, values, names, run=run, artifact=artifact).save(force_insert=True)
+                rows.append(load_row(RunArtifact, values, FILE_FIELDS, run=run, artifact=artifact))
             case _:
                 raise build_catalogue_error("runs", "a file is not what it must be")
+    RunArtifact.objects.bulk_create(rows, batch_size=ROWS_PER_INSERT)
 
 
 def insert_series(run: Run, series: Any) -> None:

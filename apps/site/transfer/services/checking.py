@@ -15,7 +15,7 @@ from apps.platform.artifacts.bulk_sql import find_incomplete_digests, find_unhel
 from apps.platform.audit.services import change_state, seal_now
 from apps.site.mirror.distributions import read_distribution
 from apps.site.mirror.models import PackageFile
-from apps.site.transfer.facts import build_bundle_facts, open_catalogue, parse_manifest
+from apps.site.transfer.facts import check_signatures, open_catalogue, parse_manifest, summarize_preview
 from apps.site.transfer.faults import (
     BUNDLE_FAULTS,
     NONSENSE_FAULTS,
@@ -26,7 +26,8 @@ from apps.site.transfer.faults import (
 )
 from apps.site.transfer.folders import convert_disk_fault, get_incoming_folder, get_objects_folder, remove_folder
 from apps.site.transfer.loading.catalogue import IncomingCatalogue, build_missing_error
-from apps.site.transfer.loading.integrity import check_named_files
+from apps.site.transfer.loading.integrity import check_named_files, check_series
+from apps.site.transfer.loading.mirror import open_package
 from apps.site.transfer.loading.preview import build_preview
 from apps.site.transfer.models import IncomingBundle
 from apps.site.transfer.queries import list_mirror_digests
@@ -37,6 +38,7 @@ from apps.site.transfer.states import IncomingState
 from deepseek.bundles.extraction import extract_volume, join_parts
 from deepseek.bundles.spec import BundleManifest
 from deepseek.bundles.verification import check_objects
+from deepseek.signing.dsse import Envelope
 
 log = logging.getLogger(__name__)
 MAX_PREVIEW_ROWS = 2_000  # that are kept; the digest is of all
@@ -115,13 +117,15 @@ def examine_bundle(
     check_needs(actor, bundle, catalogue)
     for row in catalogue.rows["model_versions"]:
         check_named_files(row)
+    for row in catalogue.rows["runs"]:
+        check_series(row, catalogue.read_document(row.get("series")))
     for row in catalogue.rows["packages"]:
         if not PackageFile.objects.filter(filename=row.get("filename"), artifact=row.get("artifact")).exists():
-            read_distribution(catalogue.get_path(row.get("artifact")), str(row.get("filename")))
-    bundle.scan = scan
-    facts = build_bundle_facts(bundle)  # raises where the signatures do not count
+            with open_package(catalogue, row.get("artifact")) as path:
+                read_distribution(path, str(row.get("filename")))
+    check_signatures(bundle.project_id, Envelope.parse(bundle.envelope), manifest)
     rows = build_preview(bundle.project, catalogue)
-    return scan, {**facts["preview"], "rows": rows[:MAX_PREVIEW_ROWS]}
+    return scan, {**summarize_preview(rows), "rows": rows[:MAX_PREVIEW_ROWS]}
 
 
 def extract_objects(bundle: IncomingBundle, manifest: BundleManifest, progress: StepProgress) -> None:

@@ -20,7 +20,9 @@ from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Conflict, PlaneError, StaleState, StorageFull, Unavailable
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.artifacts.services import is_marked_damaged
+from apps.platform.artifacts.intake import Intake
+from apps.platform.artifacts.local_store import LocalStore
+from apps.platform.artifacts.queries import list_damaged_digests
 from apps.platform.artifacts.store import CHUNK, StoredBytes
 from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.services import change_state, seal_now
@@ -44,6 +46,7 @@ from apps.site.transfer.services.checking import check_needs
 from apps.site.transfer.services.progress import ENDED, StepProgress, postpone
 from apps.site.transfer.states import IncomingState
 from deepseek.bundles.spec import PlaneRef
+from deepseek.bundles.volumes import build_damage_error
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
@@ -58,8 +61,8 @@ def load_bundle(
     progress = StepProgress(bundle, stopping)
     try:
         progress.enter("compare")
-        check_approval(bundle)
         catalogue = open_catalogue(bundle)
+        check_approval(bundle, catalogue)
         check_needs(actor, bundle, catalogue)  # what was here at the check may have gone
         stored = store_objects(catalogue, progress)
         # The approval is the authority; what is done with it is the plane's own act.
@@ -101,11 +104,11 @@ def send_back(actor: Actor, bundle: IncomingBundle, error: PlaneError) -> Incomi
     return bundle
 
 
-def check_approval(bundle: IncomingBundle) -> None:
+def check_approval(bundle: IncomingBundle, catalogue: IncomingCatalogue) -> None:
     """Raise Conflict `bundle_facts_changed` unless what was approved is what stands now."""
     approval = Approval.objects.filter(pk=bundle.approval_id or 0, project=bundle.project_id).first()
     is_approved = approval is not None and approval.state == ApprovalState.APPROVED
-    facts = encode_canonical_json(build_bundle_facts(bundle))
+    facts = encode_canonical_json(build_bundle_facts(bundle, catalogue))
     if approval is not None and is_approved and sha256_hex(facts) == approval.facts_digest:
         return
     raise Conflict(
@@ -118,20 +121,31 @@ def check_approval(bundle: IncomingBundle) -> None:
 
 
 def store_objects(catalogue: IncomingCatalogue, progress: StepProgress) -> dict[str, StoredBytes]:
-    """Every carried object into the store, hashed once more on the way; one that is there is left alone."""
-    store, stored = get_store(), {}
-    carried = catalogue.list_carried()
-    progress.enter("store", sum(map(catalogue.get_size, carried)))
-    for digest in carried:
-        size = catalogue.get_size(digest)
-        if store.exists(digest) and store.size(digest) == size and not is_marked_damaged(digest):
-            stored[digest] = StoredBytes(digest, size)
-            progress.add(size)
-            continue
+    """Every carried object into the store, hashed once more on the way; one that is there is left alone.
+
+    Into a store in a folder they go together: all of them are durable before the first has its name, by one flush.
+    """
+    store, sizes = get_store(), {digest: catalogue.get_size(digest) for digest in catalogue.list_carried()}
+    damaged = list_damaged_digests() & sizes.keys()
+    progress.enter("store", sum(sizes.values()))
+    missing = store.lacking(sizes) | damaged
+    stored = {digest: StoredBytes(digest, size) for digest, size in sizes.items() if digest not in missing}
+    progress.add(sum(each.size for each in stored.values()))
+    if isinstance(store, LocalStore):
+        with Intake(store, damaged=damaged) as intake:
+            for digest in sorted(missing):
+                read_file = intake.take(catalogue.get_path(digest))
+                if read_file.digest != digest:
+                    raise build_damage_error(digest)
+                stored[digest] = StoredBytes(digest, read_file.size, read_file.chunks, read_file.replaced)
+                progress.add(read_file.size)
+            intake.finish()
+        return stored
+    for digest in sorted(missing):
         with store.open_staging(digest) as staging:
             for chunk in progress.watch(iter_file(catalogue.get_path(digest))):
                 staging.write(chunk)
-            staging.publish(digest, size, is_marked_damaged)
+            staging.publish(digest, sizes[digest], damaged.__contains__)
         stored[digest] = staging.stored
     return stored
 
@@ -156,7 +170,7 @@ def apply_rows(
     applied = max(mine.sequence, peer.applied_sequence if peer else 0)
     if bundle.sequence <= applied:
         raise build_replay_error(bundle.sequence, applied, bundle.source_name)
-    check_approval(bundle)  # again, behind the locks
+    check_approval(bundle, catalogue)  # again, behind the locks
     report = BundleLoader(operator, bundle.project, catalogue, stored, uploads).load()
     mine.sequence = bundle.sequence
     mine.save(update_fields=["sequence"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from apps.site.transfer.identity import get_identity, lock_peer
 from apps.site.transfer.models import OutgoingBundle
 from apps.site.transfer.services.progress import ENDED, StepProgress, postpone, retry_now
 from apps.site.transfer.states import OutgoingState
+from deepseek.bundles.inventory import read_inventory
 from deepseek.bundles.sbom import encode_sbom
 from deepseek.bundles.spec import (
     DEFAULT_VOLUME_BYTES,
@@ -61,7 +62,7 @@ def request_bundle(
         check_volume_bytes(volume_bytes)
     except BUNDLE_FAULTS as error:
         raise convert_fault(error) from None
-    target = read_inventory(actor, project, inventory).plane
+    target = open_inventory(actor, project, inventory, frozenset()).plane
     if target.id == get_identity().id:
         raise Invalid(
             "The inventory is of this plane itself.",
@@ -96,8 +97,9 @@ def request_bundle(
     return bundle
 
 
-def read_inventory(actor: Actor, project: Project, digest: str) -> Inventory:
-    """The inventory that the project holds as an artifact. Raises NotFound, Invalid `inventory_malformed`."""
+def open_inventory(actor: Actor, project: Project, digest: str, wanted: Container[str]) -> Inventory:
+    """The inventory that the project holds as an artifact, with those of its digests that are `wanted`. Raises
+    NotFound, Invalid `inventory_malformed`."""
     holding = get_holding(actor=actor, project=project, digest=digest)
     if holding.artifact.size > MAX_INVENTORY_BYTES:
         raise Invalid(
@@ -107,10 +109,9 @@ def read_inventory(actor: Actor, project: Project, digest: str) -> Inventory:
             field="/inventory",
             limit=MAX_INVENTORY_BYTES,
         )
-    with closing(get_store().open(digest)) as reading:
-        text = b"".join(reading)
     try:
-        return Inventory.parse(text)
+        with closing(get_store().open(digest)) as reading:
+            return read_inventory(reading, wanted)
     except BUNDLE_FAULTS as error:
         raise convert_fault(error) from None
 
@@ -188,9 +189,9 @@ def make_plan(bundle: OutgoingBundle, folder: Path) -> tuple[BundleHead, list[Ob
         return digest
 
     reader = build_reader(bundle.project_id)
-    inventory = read_inventory(reader, bundle.project, bundle.inventory)
     catalogue = Catalogue(reader, bundle.project, store)
     add_contents(catalogue, bundle.contents)
+    inventory = open_inventory(reader, bundle.project, bundle.inventory, catalogue.objects.keys())
     source, created = get_identity(), timezone.now().strftime("%Y-%m-%dT%H:%M:%SZ")
     text = catalogue.encode()
     sbom = encode_sbom(bundle.bundle_id, created, source.name, catalogue.contents)

@@ -51,6 +51,25 @@ def test_packages_and_images_come_for_the_plane(
     assert (image.manifest_digest, [layer.artifact_id for layer in image.layers.all()]) == (digest, layers)
 
 
+def test_a_wheel_that_is_here_and_not_published_is_published(
+    site, other_project, operator, build, receive, check, load, sysadmin, actor_for, tmp_path, held
+):
+    """Its bytes are in the inventory, as a file of the project, so they are not carried."""
+    trust(other_project, "Ada", "Bo")
+    wheel = build_wheel(tmp_path, "pump")
+    write_sums(tmp_path)
+    mirror.import_folder(actor=operator, folder=tmp_path, environments=build_environments())
+    artifact = held(wheel.read_bytes(), other_project)
+    built = build(f"package/{wheel.name}", present=[artifact.pk])
+    Package.objects.all().delete()
+    bundle = check(receive(*built))
+    assert bundle.state == "checked", bundle.error
+    assert bundle.preview["rows"][0]["detail"] == "a new package pump; its bytes are here, and not published"
+    services.accept_plane_contents(actor=actor_for(sysadmin), bundle=bundle, reason="read")
+    load(bundle)
+    assert PackageFile.objects.get().artifact_id == artifact.pk
+
+
 @pytest.fixture
 def measured(site, project, registered, held):
     """A version of a model with an evaluation on a set whose data is `later:v1`."""

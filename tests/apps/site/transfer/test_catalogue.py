@@ -1,18 +1,30 @@
 """A catalogue that two people signed may still be nonsense: it is refused, and nothing of it is written."""
 
 import json
+import math
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import PlaneError
 from apps.data.datasets.services import add_files
+from apps.ml.experiments.metrics.series import compute_run_digest, extend_digest
+from apps.ml.experiments.models import Metric, Run, RunArtifact
 from apps.site.transfer import services
 from apps.site.transfer.facts import parse_manifest
 from apps.site.transfer.folders import get_objects_folder
 from apps.site.transfer.loading.catalogue import KINDS, IncomingCatalogue, build_missing_error, read_catalogue
-from apps.site.transfer.loading.integrity import check_contents, check_file_name, check_member_path, check_named_files
+from apps.site.transfer.loading.integrity import (
+    check_contents,
+    check_file_name,
+    check_member_path,
+    check_named_files,
+    check_series,
+)
 from apps.site.transfer.loading.loader import BundleLoader
+from tests.apps.site.transfer.conftest import SOURCE, become, trust
 
 
 @pytest.fixture
@@ -91,6 +103,59 @@ def test_a_model_carries_the_bytes_that_its_document_names():
     ):
         with pytest.raises(PlaneError):
             check_named_files({**good, **change})
+
+
+def test_points_are_those_that_the_signed_digest_names():
+    metric = {"key": "loss", "count": 2, "digest": extend_digest(extend_digest("", 1, 0.5), 2, math.nan)}
+    good = [{**metric, "points": [[1, 0.5, False, None], [2, 0.0, True, None]]}]
+    row = {"metrics_digest": compute_run_digest([Metric(**metric)])}
+    check_series(row, good)
+    check_series(row, [{**good[0], "points": good[0]["points"][:1]}])  # thinned: its metric is still the digest's
+    for series in (
+        [],
+        [{**good[0], "count": 3}],
+        [{**good[0], "digest": "0" * 64}],
+        [{**good[0], "points": [[1, 0.25, False, None], [2, 0.0, True, None]]}],
+        {"loss": 1},
+        [{"key": "loss"}],
+    ):
+        with pytest.raises(PlaneError):
+            check_series(row, series)
+
+
+def test_a_wide_bundle_takes_no_more_statements(
+    site, project, other_project, held, build, receive, check, operator, registered
+):
+    """Of data and of a run's files alike: the statements of a load do not grow with the files."""
+    trust(other_project, "Ada", "Bo")
+    version, counts = registered(), []
+    for width in (2, 12):
+        files = [(f"{n}", held(f"{width} {n}".encode()).pk, "text/plain") for n in range(width)]
+        become(SOURCE)
+        add_files(actor=site.builder, project=project, dataset_name=f"wide-{width}", files=files)
+        run = Run.objects.create(
+            pk=f"{width:032d}",
+            project=project,
+            experiment=version.run.experiment,
+            name="wide",
+            state="finished",
+            started_at=version.run.started_at,
+            ended_at=version.run.started_at,
+        )
+        RunArtifact.objects.bulk_create(
+            RunArtifact(run=run, path=f"{n}.txt", artifact=held(f"{n} of {width}".encode()), size=4)
+            for n in range(width)
+        )
+        built = build(f"data/wide-{width}:v1", f"run/{run.pk}")
+        run.delete()
+        bundle = check(receive(*built))
+        assert bundle.state == "checked", bundle.error
+        catalogue = read_catalogue(get_objects_folder(bundle), parse_manifest(bundle))
+        with CaptureQueriesContext(connection) as queries:
+            BundleLoader(operator, other_project, catalogue, {}, []).load()
+        assert RunArtifact.objects.filter(run__project=other_project).count() >= width
+        counts.append(len(queries))
+    assert counts[1] <= counts[0]  # the first one makes the experiment too
 
 
 def test_paths_lead_nowhere_else():

@@ -1,9 +1,12 @@
 """Quarantine: every byte, the scanner, what is needed and what belongs to the plane as a whole."""
 
+import os
+
 import pytest
 
 from apps.core.errors import Conflict, Refused
 from apps.data.datasets.services import add_files
+from apps.platform.audit.models import AuditRecord
 from apps.platform.nodes.models import ConflictRules
 from apps.site.mirror.models import Advisory, AdvisoryFeed
 from apps.site.transfer import services
@@ -48,9 +51,28 @@ def test_a_flipped_bit_is_refused_and_the_right_volume_heals_it(site, waiting, c
     path.write_bytes(good[:3000] + bytes([good[3000] ^ 1]) + good[3001:])
     assert check(waiting).error["code"] == "volume_damaged"
     assert waiting.state == "refused"
+    assert AuditRecord.objects.filter(action="incomingbundle.refused").count() == 1
     assert not get_objects_folder(waiting).exists()
     services.receive_volume(actor=site.receiver, bundle=waiting, number=1, stream=[good])
     assert check(waiting).state == "checked"
+
+
+def test_each_volume_is_verified(site, project, held, other_project, build, receive, check):
+    """A flipped bit in any of three volumes, or one that is another's, is refused by the number of the volume."""
+    trust(other_project, "Ada", "Bo")
+    files = [(f"{n}.bin", held(os.urandom(700_000)).pk, "application/octet-stream") for n in range(3)]
+    add_files(actor=site.builder, project=project, dataset_name="wide", files=files)
+    folder, manifest = build("data/wide:v1")
+    bundle, found = receive(folder, manifest), {}
+    assert len(manifest.volumes) == 3
+    for volume in manifest.volumes:
+        path = get_incoming_folder(bundle) / volume.name
+        good = path.read_bytes()
+        path.write_bytes(good[:-5000] + bytes([good[-5000] ^ 128]) + good[-4999:])
+        found[volume.name] = check(bundle).error["field"], check(bundle).error["code"]
+        path.write_bytes(good)
+    assert found == {volume.name: (volume.name, "volume_damaged") for volume in manifest.volumes}
+    assert check(bundle).state == "checked"
 
 
 def test_a_volume_that_went_meanwhile_is_refused(site, waiting):
@@ -65,6 +87,8 @@ def test_the_scanner_decides_and_sees_our_names_only(waiting, check, scanner):
     assert all(len(name) == 64 for name in seen.read_text().split())
     scanner(1)
     assert check(waiting).error["code"] == "malware_found"
+    assert AuditRecord.objects.filter(action="incomingbundle.refused", body__contains="found something").count() == 1
+    assert not get_objects_folder(waiting).exists()
     scanner(2)
     assert check(waiting).error["code"] == "scan_failed"
     scanner(0, malware_scan_command="/nowhere/scan")
