@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from deepseek.bundles.errors import TransferError
 from deepseek.bundles.spec import (
     INVENTORY_SCHEMA,
     MAX_INVENTORY_DIGESTS,
-    Inventory,
     PlaneRef,
 )
 from deepseek.signing.documents import DIGEST, Fields, encode_canonical, read_json_object
@@ -25,6 +25,21 @@ LIST_BEGINS = b'"digests":['
 RECORD_BYTES = 67  # a digest in quotes, and what follows it: a comma, or the end of the list
 MAX_AROUND_BYTES = 64 << 10  # of everything but the digests
 HINT = "Export it on the target: deepseek bundle inventory -o inventory.json"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a target holds, so that a bundle for it carries what it lacks. `digest`: SHA-256 of its text."""
+
+    plane: PlaneRef
+    created: str
+    digests: frozenset[str]
+    digest: str
+
+    @classmethod
+    def parse(cls, text: bytes) -> Inventory:
+        """Raises TransferError ``inventory_malformed``."""
+        return read_inventory([text])
 
 
 def read_inventory(chunks: Iterable[bytes], wanted: Container[str] | None = None) -> Inventory:

@@ -293,23 +293,6 @@ def read_part(fields: Fields) -> Part:
     return part
 
 
-@dataclass(frozen=True)
-class Inventory:
-    """What a target holds, so that a bundle for it carries what it lacks. `digest`: SHA-256 of its text."""
-
-    plane: PlaneRef
-    created: str
-    digests: frozenset[str]
-    digest: str
-
-    @classmethod
-    def parse(cls, text: bytes) -> Inventory:
-        """Raises TransferError ``inventory_malformed``."""
-        from deepseek.bundles.inventory import read_inventory
-
-        return read_inventory([text])
-
-
 def encode_inventory(plane: PlaneRef, created: str, digests: Sequence[str]) -> bytes:
     document = {"schema": INVENTORY_SCHEMA, "plane": plane.to_document(), "created": created}
     return encode_canonical({**document, "digests": sorted(digests)})

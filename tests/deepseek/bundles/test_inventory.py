@@ -6,8 +6,8 @@ import json
 import pytest
 
 from deepseek.bundles.errors import TransferError
-from deepseek.bundles.inventory import read_inventory
-from deepseek.bundles.spec import Inventory, encode_inventory
+from deepseek.bundles.inventory import Inventory, read_inventory
+from deepseek.bundles.spec import encode_inventory
 from tests.deepseek.bundles.conftest import TARGET
 
 CREATED = "2026-11-30T09:00:00Z"

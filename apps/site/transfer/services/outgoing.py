@@ -28,13 +28,12 @@ from apps.site.transfer.identity import get_identity, lock_peer
 from apps.site.transfer.models import OutgoingBundle
 from apps.site.transfer.services.progress import ENDED, StepProgress, postpone, retry_now
 from apps.site.transfer.states import OutgoingState
-from deepseek.bundles.inventory import read_inventory
+from deepseek.bundles.inventory import Inventory, read_inventory
 from deepseek.bundles.sbom import encode_sbom
 from deepseek.bundles.spec import (
     DEFAULT_VOLUME_BYTES,
     MAX_INVENTORY_BYTES,
     BundleHead,
-    Inventory,
     ObjectRef,
     PlaneRef,
 )

@@ -8,8 +8,8 @@ from django.urls import reverse
 
 from apps.data.datasets.services import add_files
 from apps.site.transfer.models import IncomingBundle, OutgoingBundle
+from deepseek.bundles.inventory import Inventory
 from deepseek.bundles.signer_files import encode_signer
-from deepseek.bundles.spec import Inventory
 from tests.apps.site.transfer.conftest import KEYS, SOURCE, TARGET, become, sign, trust
 
 
