@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,9 @@ from apps.ml.federation import services
 from apps.ml.federation.bundles import MAX_BUNDLE_BYTES
 from apps.ml.federation.models import SiteStudy, Study
 from apps.ml.federation.queries import choose_port
+from apps.ml.federation.schema_draft import draft_schema
 from apps.ml.federation.services.studies import read_document
+from apps.ml.federation.validation import get_named_version
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.specforms.fields import FormItem
 from deepseek.messages import N_
@@ -87,6 +90,11 @@ class StudyForm(FieldsForm):
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(data if data is not None else {**DEFAULTS, "port": str(choose_port())})
+
+    def fill_schema(self, actor: Actor, project: Project, reference: str) -> None:
+        """Write the schema that a dataset version suggests. Raises Invalid, NotFound."""
+        schema = draft_schema(actor, get_named_version(actor, project, reference))
+        self.values["schema"] = json.dumps(schema, indent=2, ensure_ascii=False)
 
     @property
     def items(self) -> list[FormItem]:

@@ -42,6 +42,7 @@ ENTRY_LABELS = {
     "leave": pgettext_lazy("ledger", "Leave"),
     "refused": pgettext_lazy("ledger", "Refused"),
 }
+NO_FIGURE = "–"
 WAYS = ("local", "federated", "pooled")
 
 
@@ -128,7 +129,7 @@ def list_comparison_rows(result: Mapping[str, Any]) -> list[Row]:
 def format_interval(value: Any) -> str:
     """`0.812 (0.770–0.851)` of {"value", "low", "high"}; a dash where there is none."""
     if not isinstance(value, Mapping) or not isinstance(value.get("value"), int | float):
-        return "–"
+        return NO_FIGURE
     low, high = value.get("low"), value.get("high")
     if isinstance(low, int | float) and isinstance(high, int | float):
         return f"{value['value']:.3f} ({low:.3f}–{high:.3f})"
@@ -136,7 +137,7 @@ def format_interval(value: Any) -> str:
 
 
 def format_figure(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "–"
+    return f"{value:.4g}" if isinstance(value, int | float) else NO_FIGURE
 
 
 def describe_next_step(row: SiteStudy, *, is_pending: bool) -> str:

@@ -13,6 +13,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound
 from apps.core.request_values import MAX_INT32, MAX_INT64, parse_int, validate_choice
+from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import read_first_bytes
 from apps.ml.federation.models import (
     LedgerEntry,
@@ -33,6 +34,7 @@ from deepseek.messages import N_
 MAX_CODE_BYTES = 4 * 2**20
 MAX_YEAR = 9999
 DEFAULT_PORT = 8102
+MAX_VERSIONS = 100
 ENTRY_KINDS: tuple[str, ...] = get_args(EntryKind)
 
 
@@ -56,6 +58,13 @@ def choose_port() -> int:
     ports = settings.ENV.federation_ports or [DEFAULT_PORT]
     taken = set(Study.objects.filter(port__in=ports, state__in=OPEN_STUDY).values_list("port", flat=True))
     return next((port for port in ports if port not in taken), ports[0])
+
+
+def list_version_choices(actor: Actor, project: Project) -> list[str]:
+    """NAME:vN of the newest dataset versions of the project."""
+    policy.require(actor, "dataset.view", project)
+    rows = DatasetVersion.objects.visible_to(actor).filter(dataset__project=project, deleted_at=None).order_by("-id")
+    return [f"{name}:v{number}" for name, number in rows.values_list("dataset__name", "number")[:MAX_VERSIONS]]
 
 
 def get_site(actor: Actor, study: Study, name: str) -> Site:

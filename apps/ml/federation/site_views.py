@@ -14,7 +14,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed, require
-from apps.data.datasets.models import DatasetVersion
 from apps.ml.federation import exports, presenters, queries, services
 from apps.ml.federation.certificates import compute_fingerprint
 from apps.ml.federation.facts import SUBJECT
@@ -29,7 +28,6 @@ from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.audit.queries import get_timeline
 
-MAX_VERSIONS = 100
 MAX_LEDGER_ROWS = 20
 S = SiteStudyState
 
@@ -72,7 +70,7 @@ def show_site_study(request: HttpRequest, project: str, pk: int) -> HttpResponse
         "approval": row.approval,
         "ledger": presenters.list_ledger_rows(ledger),
         "check": check_ledger(row),
-        "versions": list_version_choices(actor, row) if may_change else [],
+        "versions": queries.list_version_choices(actor, row.project) if may_change else [],
         "is_live": is_live,
         "may_bind": may_change and is_allowed(actor, "federation.bind_data", row),
         "may_request": row.state in (S.IMPORTED, S.VOID)
@@ -93,12 +91,6 @@ def show_site_study(request: HttpRequest, project: str, pk: int) -> HttpResponse
 def find_pending_approval(actor: Actor, row: SiteStudy) -> Approval | None:
     rows = Approval.objects.visible_to(actor).filter(project=row.project_id, state=ApprovalState.PENDING)
     return rows.filter(subject_type=SUBJECT, subject_id=str(row.pk)).first()
-
-
-def list_version_choices(actor: Actor, row: SiteStudy) -> list[str]:
-    """NAME:vN of the newest dataset versions of the project."""
-    rows = DatasetVersion.objects.visible_to(actor).filter(dataset__project=row.project_id).order_by("-id")
-    return [f"{name}:v{number}" for name, number in rows.values_list("dataset__name", "number")[:MAX_VERSIONS]]
 
 
 @require_POST

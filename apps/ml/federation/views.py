@@ -39,8 +39,21 @@ def create(request: HttpRequest, project: str) -> HttpResponse:
         if study is not None:
             messages.success(request, _("The study %(name)s is created. Invite its sites.") % {"name": study.name})
             return redirect("federation:study", project=where.slug, pk=study.pk)
-    context = {"nav": "models", "form": form}
-    return render(request, "federation/new.html", context, status=422 if form.problems or form.error else 200)
+    data, data_error = request.GET.get("data", "").strip(), ""
+    if request.method != "POST" and data:
+        try:
+            form.fill_schema(actor, where, data)
+        except PlaneError as failure:
+            data_error = translate_error(failure)
+    context = {
+        "nav": "models",
+        "form": form,
+        "data": data,
+        "data_error": data_error,
+        "versions": queries.list_version_choices(actor, where),
+    }
+    is_refused = bool(form.problems or form.error or data_error)
+    return render(request, "federation/new.html", context, status=422 if is_refused else 200)
 
 
 @require_safe
@@ -63,7 +76,8 @@ def show_study(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         "sites": [{"site": site, "colour": presenters.SITE_COLOURS[SiteState(site.state)]} for site in sites],
         "joined": joined,
         "rounds": presenters.list_round_rows(rounds),
-        "comparison": presenters.list_comparison_rows(study.result),
+        "comparison": (comparison := presenters.list_comparison_rows(study.result)),
+        "has_pooled": any(row["cells"][2] != presenters.NO_FIGURE for row in comparison),
         "is_live": study.state == StudyState.RUNNING,
         "is_open": is_open,
         "may_invite": is_open and is_allowed(actor, "federation.invite_site", study),

@@ -10,10 +10,12 @@ from apps.platform.audit.services import record
 from apps.web.search import digests
 from apps.web.search.bounds import SearchBounds, load_bounds
 from apps.web.search.hits import GROUPS, HITS_OF_ONE_KIND, HITS_PER_KIND, Hit, SearchResults, group_hits
-from apps.web.search.names import FINDERS
+from apps.web.search.names import FINDERS as NAME_FINDERS
 from apps.web.search.query import SearchQuery, parse_query
+from apps.web.search.studies import find_studies
 from deepseek.messages import N_
 
+FINDERS = {**NAME_FINDERS, "study": find_studies}
 MIN_LETTERS = 2  # letters: one letter is in almost every name
 
 

@@ -18,6 +18,7 @@ GROUPS: dict[str, tuple[Any, str]] = {
     "dataset": (_("Data"), "data"),
     "model": (_("Models"), "models"),
     "logged_model": (_("Logged models"), "models"),
+    "study": (_("Federated studies"), "models"),
     "approval": (_("Approvals"), "held"),
     "node": (_("Nodes"), "nodes"),
     "person": (_("People"), "user"),

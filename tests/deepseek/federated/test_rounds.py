@@ -12,13 +12,16 @@ from deepseek.federated import board as boards
 from deepseek.federated.board import parse_reason
 from deepseek.federated.code import compute_study_code_digest
 from deepseek.federated.errors import FederationError
-from deepseek.federated.inspection import parse_evaluation
+from deepseek.federated.inspection import RoundTerms, parse_evaluation, parse_rows
 from deepseek.federated.ledger import read_ledger
+from deepseek.federated.ledger_verifier import encode_signed_part
 from deepseek.federated.network import initialize_weights
 from deepseek.federated.site import write_outputs
 from deepseek.federated.state import read_outcome, write_outcome
 from deepseek.federated.transport import build_unreachable_error
-from deepseek.federated.wire import decode_message, encode_message, encode_weights
+from deepseek.federated.wire import compute_digest, decode_message, encode_message, encode_weights
+from deepseek.signing.documents import encode_base64
+from deepseek.signing.keys import encode_public_key
 from tests.deepseek.federated.federation import Federation
 
 
@@ -149,6 +152,72 @@ def test_what_is_replayed_unsigned_or_of_a_stranger_is_refused(federate):
     assert decode_message(board.join("nobody", b""), max_bytes=100)[0]["code"] == "site_unknown"
 
 
+def sign(federation, site, payload, **changes):
+    """An update of `payload` with its signed ledger entry, as a site that is not ours may send it."""
+    entry = {
+        "study": federation.board.digest,
+        "site": site,
+        "round": 1,
+        "kind": "update",
+        "digest": compute_digest(payload),
+        "bytes": len(payload),
+        "norm": 1.0,
+        "max_abs": 1.0,
+        "epsilon": None,
+        "reason": "",
+        "created_at": "2026-01-01T00:00:00.000000Z",
+        "previous": "0" * 64,
+        "public_key": encode_public_key(federation.signers[site].public_key),
+    } | changes
+    signature = encode_base64(federation.signers[site].sign(encode_signed_part(entry)))
+    return encode_message({"entry": entry | {"signature": signature}}, payload)
+
+
+def test_no_bad_update_is_aggregated(federate):
+    """Each is signed by its site, and the site's own engine would not have sent it."""
+    federation = federate(rounds=2, privacy={"epsilon": 4.0})
+    board, weights = federation.board, federation.state.weights
+    content = encode_weights(weights, {})
+    digest = compute_digest(content)
+    good = {"study": board.digest, "site": "west", "round": "1", "base": digest}
+    nan = {name: value * np.nan for name, value in weights.items()}
+    far = {name: value + 1e4 for name, value in weights.items()}
+    wide = {name: np.zeros((*value.shape, 2), np.float32) for name, value in weights.items()}
+    cases = {
+        "NaN": (nan, {}, {"epsilon": 1.0}, "update_not_finite"),
+        "poisoned": (far, {}, {"epsilon": 1.0}, "update_poisoned"),
+        "another shape": (wide, {}, {"epsilon": 1.0}, "update_foreign"),
+        "fewer weights": (dict([*weights.items()][:1]), {}, {"epsilon": 1.0}, "update_foreign"),
+        "other weights": (weights, {"base": "0" * 64}, {"epsilon": 1.0}, "update_replayed"),
+        "a later round": (weights, {"round": "2"}, {"epsilon": 1.0, "round": 2}, "update_replayed"),
+        "another round inside": (weights, {"round": "2"}, {"epsilon": 1.0}, "update_replayed"),
+        "of another site": (weights, {"site": "north"}, {"epsilon": 1.0}, "update_replayed"),
+        "another study": (weights, {}, {"epsilon": 1.0, "study": "0" * 64}, "study_mismatch"),
+        "no epsilon": (weights, {}, {}, "update_not_private"),
+        "over the budget": (weights, {}, {"epsilon": 4.1}, "update_not_private"),
+        "epsilon below 0": (weights, {}, {"epsilon": -1.0}, "update_not_private"),
+        "other bytes": (weights, {}, {"epsilon": 1.0, "digest": "0" * 64}, "message_unsigned"),
+    }
+    board.get_sites()["west"].joined = True
+    wrong = {}
+    for name, (values, metadata, entry, code) in cases.items():
+        board.open_round(RoundTerms(federation.study, board.digest, 1, weights, digest), content)
+        payload = encode_weights(values, good | metadata)
+        header = decode_message(board.submit("west", sign(federation, "west", payload, **entry)), max_bytes=10**6)[0]
+        if header.get("code") != code:
+            wrong[name] = header
+    assert (wrong, board.get_sites()["west"].updates) == ({}, 0)
+    board.open_round(RoundTerms(federation.study, board.digest, 1, weights, digest), content)
+    accepted = sign(federation, "west", encode_weights(weights, good), epsilon=1.0)
+    assert decode_message(board.submit("west", accepted), max_bytes=10**6)[0]["status"] == "accepted"
+
+
+@pytest.mark.parametrize("rows", [None, "0", "-5", "1e9", "99999999999999999999", "\u0663"])
+def test_a_site_cannot_claim_any_weight(rows):
+    with pytest.raises(FederationError):
+        parse_rows(rows)
+
+
 def test_figures_of_a_site_hold_nothing_else():
     auc = {"value": 0.5, "low": None, "high": None, "positives": 1, "negatives": 1}
     assert parse_evaluation(json.dumps({"federated": auc, "local": None}).encode())["local"] is None
@@ -271,7 +340,13 @@ def test_a_server_that_lost_its_last_round_loses_no_site(federate, lost, updates
     federation = federate(rounds=2)
     start_all(federation)
     miss = federation.connections["west"]
-    miss.tamper = lambda topic, payload: (_ for _ in ()).throw(ConnectionError) if topic == lost else payload
+
+    def lose(topic, payload):
+        if topic == lost and federation.board._terms:
+            raise ConnectionError
+        return payload
+
+    miss.tamper = lose
     save = federation.board.take_refusals
 
     def come_back(round):

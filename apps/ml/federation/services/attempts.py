@@ -8,6 +8,7 @@ from apps.core.actors import Actor
 from apps.core.errors import PlaneError
 from apps.core.policy import require
 from apps.ml.federation.models import SiteStudy
+from apps.ml.federation.notices import notify_site_void
 from apps.ml.federation.states import SiteStudyState
 from apps.platform.approvals.differences import find_changes
 from apps.platform.approvals.validation import build_void_error
@@ -31,6 +32,7 @@ def confirm_participation(*, actor: Actor, job: Job) -> None:
         if changes := find_changes(row.approval):
             fault = build_void_error(changes)
             change_state(row, SiteStudyState.VOID, actor=actor, reason=fault.message)
+            notify_site_void(row, actor)
     if fault is not None:
         raise fault
 

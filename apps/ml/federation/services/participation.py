@@ -20,6 +20,7 @@ from apps.ml.federation.certificates import check_certificate, compute_fingerpri
 from apps.ml.federation.facts import SUBJECT, build_participation_facts, read_spec
 from apps.ml.federation.key_cipher import encrypt_key
 from apps.ml.federation.models import SiteStudy
+from apps.ml.federation.notices import notify_site_ended, notify_site_void
 from apps.ml.federation.services.locks import lock_job_of
 from apps.ml.federation.services.studies import end_job, store_code
 from apps.ml.federation.states import ENDED_SITE_STUDY, SiteStudyState
@@ -152,6 +153,7 @@ def bind_data(*, actor: Actor, site_study: SiteStudy, version: DatasetVersion) -
         reason = Message("The data is now {version}.", version=version)
         if row.state == S.APPROVED:
             change_state(row, S.VOID, actor=actor, reason=reason)
+            notify_site_void(row, actor)
         void_waiting_requests(row, reason)
     return row
 
@@ -238,6 +240,7 @@ def join_study(*, actor: Actor, site_study: SiteStudy, proxy: str = "") -> SiteS
         if changes := find_changes(row.approval):
             fault = build_void_error(changes)
             change_state(row, S.VOID, actor=actor, reason=fault.message)
+            notify_site_void(row, actor)
         elif not row.certificate:
             fault = Conflict(
                 "The coordinator has not certified this site yet.",
@@ -273,6 +276,7 @@ def leave_study(*, actor: Actor, site_study: SiteStudy, reason: str = "") -> Sit
     with lock_job_of(site_study):
         row = lock_site_study(site_study, tuple(set(S) - set(ENDED_SITE_STUDY)))
         change_state(row, S.LEFT, actor=actor, reason=reason[:500], ended_at=timezone.now())
+        notify_site_ended(row, actor)
         left = Message("{actor_label} left the study.", actor_label=actor.label)
         void_waiting_requests(row, left)
         end_job(row.job, left)
@@ -283,10 +287,13 @@ def complete_site_study(*, actor: Actor, job: Job, result: Mapping[str, Any]) ->
     """The end of the job by which this site took part; None for a job that is of no study, or of one that was left."""
     require(actor, "federation.record", job)
     with transaction.atomic():
-        row = SiteStudy.objects.select_for_update().filter(job=job, state=S.RUNNING).first()
+        rows = SiteStudy.objects.select_for_update(of=("self",)).select_related("project", "approval")
+        row = rows.filter(job=job, state=S.RUNNING).first()
         if row is None:
             return None
         row.result = dict(result)
         row.save(update_fields=["result"])  # beside the audit trail, which keeps its digest
         digests = {"result": compute_digest(row.result)}
-        return change_state(row, S.COMPLETED, actor=actor, digests=digests, ended_at=timezone.now())
+        change_state(row, S.COMPLETED, actor=actor, digests=digests, ended_at=timezone.now())
+        notify_site_ended(row, actor)
+    return row

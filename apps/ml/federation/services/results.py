@@ -14,6 +14,7 @@ from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Conflict
 from apps.core.policy import require
 from apps.ml.federation.models import RoundResult, Study
+from apps.ml.federation.notices import notify_study_ended
 from apps.ml.federation.services.studies import lock_study
 from apps.ml.federation.states import SiteState, StudyState
 from apps.ml.registry.services.job_files import JobFile, record_files_version
@@ -56,13 +57,16 @@ def complete_study(*, actor: Actor, job: Job, result: Mapping[str, Any]) -> Stud
     """
     require(actor, "federation.record", job)
     with transaction.atomic():
-        study = Study.objects.select_for_update().filter(job=job, state=StudyState.RUNNING).first()
+        rows = Study.objects.select_for_update(of=("self",)).select_related("project")
+        study = rows.filter(job=job, state=StudyState.RUNNING).first()
         if study is None:
             return None
         study.result = dict(result)
         study.save(update_fields=["result"])  # beside the audit trail, which keeps its digest
         digests = {"result": compute_digest(study.result)}
-        return change_state(study, StudyState.COMPLETED, actor=actor, digests=digests, ended_at=timezone.now())
+        change_state(study, StudyState.COMPLETED, actor=actor, digests=digests, ended_at=timezone.now())
+        notify_study_ended(study, actor)
+    return study
 
 
 def register_result(*, actor: Actor, study: Study, model: str) -> Study:

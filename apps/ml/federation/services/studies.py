@@ -23,6 +23,7 @@ from apps.ml.federation.certificates import (
 )
 from apps.ml.federation.key_cipher import decrypt_key, encrypt_key
 from apps.ml.federation.models import Site, Study
+from apps.ml.federation.notices import notify_study_ended
 from apps.ml.federation.services.locks import lock_job_of
 from apps.ml.federation.states import OPEN_STUDY, SiteState, StudyState
 from apps.ml.federation.validation import check_address, check_site_name, check_slug, require_study_state
@@ -287,6 +288,7 @@ def stop_study(*, actor: Actor, study: Study, reason: str = "") -> Study:
     with lock_job_of(study):
         row = lock_study(study, (StudyState.DRAFT, StudyState.OPEN, StudyState.RUNNING))
         change_state(row, StudyState.STOPPED, actor=actor, reason=reason[:500], ended_at=timezone.now())
+        notify_study_ended(row, actor)
         end_job(row.job, Message("{actor_label} stopped the study.", actor_label=actor.label))
     return row
 

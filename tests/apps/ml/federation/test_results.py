@@ -14,6 +14,7 @@ from apps.ml.federation.presenters import describe_study_step, list_comparison_r
 from apps.platform.artifacts.services import store_file
 from apps.platform.jobs.models import JobOutput
 from apps.platform.lineage.models import Edge
+from apps.web.search.finders import search
 
 pytestmark = pytest.mark.django_db
 AUC = {"value": 0.81, "low": 0.7, "high": 0.9}
@@ -82,6 +83,26 @@ def test_quality_per_site_with_intervals(completed):
     assert rows[0] == {"site": "cleveland", "cells": ["0.810", "0.810 (0.700–0.900)", "–"], "updates": 2}
     assert rows[1]["cells"] == ["–", "–", "–"]
     assert list_comparison_rows({"sites": {"a": 1}}) == list_comparison_rows({}) == []
+
+
+def test_what_has_no_pooled_figure_says_why(completed, web, engineer, project):
+    page = web(engineer).get(reverse("federation:study", args=[project.slug, completed.pk])).text
+    assert ("Pooled" in page, "rows never leave" in page) == (False, True)
+    completed.result["sites"][1]["metrics"]["pooled"] = AUC
+    completed.save()
+    page = web(engineer).get(reverse("federation:study", args=[project.slug, completed.pk])).text
+    assert ("Pooled" in page, "rows never leave" in page) == (True, False)
+
+
+def test_a_study_is_found_by_its_name(completed, actor_for, engineer, hospital, stranger):
+    def find(who, text):
+        groups = search(actor_for(who), text, kind="study").groups
+        return [hit.title for group in groups for hit in group.hits]
+
+    assert find(engineer, "completed heart") == ["heart"]
+    assert sorted(find(hospital, "heart")) == ["heart at budapest", "heart at cleveland", "heart at hungary"]
+    assert find(hospital, "hung") == ["heart at hungary"]
+    assert (find(engineer, "hungary"), "heart" in find(stranger, "heart")) == ([], False)  # of the other project
 
 
 def test_rounds_and_a_job_that_has_stopped(completed, running, client):

@@ -7,9 +7,11 @@ import pytest
 from apps.core.errors import Conflict
 from apps.ml.registry.models import GateVerdict
 from apps.ml.registry.services import request_promotion
+from apps.ml.registry.services.job_files import JobFile, record_files_version
 from apps.platform.approvals.differences import find_changes
 from apps.platform.approvals.models import Approval
 from apps.platform.audit.models import AuditRecord
+from tests.walking import job_of
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +49,25 @@ def test_without_an_evaluation_the_way_out_is_told(refused, registered, a_set, g
     assert (error.code, error.status) == ("gate_not_evaluated", 409)
     address = "/api/v1/projects/demo/models/wti-forecast/versions/1/evaluations"
     assert error.hint == f'Evaluate it first: POST {address} {{"set": "later-r1", "variant": "int8"}}'
+
+
+def test_the_result_of_a_study_passes_the_same_gates(ask, refused, actor_for, engineer, project, held, a_set, gate):
+    job, files = job_of(project, "succeeded", 1), [JobFile("model.safetensors", held(b"weights"), "")]
+    facts = {"federation": {"study": "heart", "sites": ["cleveland", "hungary"], "rounds": 2}}
+
+    def register():
+        who = actor_for(engineer)
+        source = {"source": "studies/1", "job": job, "files": files, "facts": facts, "tags": {}}
+        return record_files_version(actor=who, project=project, name="heart", **source)
+
+    asked = json.loads(ask(register()).facts)  # no gate: its files alone are asked for
+    assert (asked["model"], asked.get("gates"), asked["candidate"]["version"]) == ("heart", None, 1)
+    version = register()
+    gate(version.model, a_set())
+    error = refused(version)  # nothing here can run it, so what it predicts is measured
+    assert (error.code, '"predictions"' in error.hint) == ("gate_not_evaluated", True)
+    gate(version.model, a_set("others"), variant="int8")
+    assert [each["code"] for each in refused(version).errors] == ["gate_not_evaluated", "gate_no_variant"]
 
 
 def test_with_nothing_in_production_an_evaluation_is_enough(ask, registered, a_set, gate, measure):
