@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PASSWORD, list_wide_pages
-
-SCHEMA = """{"target": "disease", "columns": [
-  {"name": "age", "kind": "number", "low": 0, "high": 110},
-  {"name": "sex", "kind": "category", "categories": ["0", "1"]},
-  {"name": "disease", "kind": "category", "categories": ["0", "1"]}]}"""
 
 
 @pytest.fixture
@@ -32,11 +28,23 @@ def download(page, name: str, path) -> str:
     return str(path)
 
 
+def take_pictures(page, address: str, path: str) -> None:
+    for width in (1440, 390):
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(address)
+            page.screenshot(path=f"{path}-{width}-{scheme}.png", full_page=True)
+
+
 def test_a_study_from_its_form_to_the_officer(people, plane, run_code, tmp_path):
     engineer, approver, officer = people
     run_code("from tests.browser import federated; federated.add_table()")
     engineer.goto(f"{plane}/p/demo/studies/new")
-    for name, text in {"name": "heart", "host": "127.0.0.1", "schema": SCHEMA, "rounds": "2"}.items():
+    engineer.get_by_role("combobox", name="Dataset version").fill("patients:v1")
+    engineer.get_by_role("button", name="Fill the schema").click()
+    expect(engineer.locator("[name=schema]")).to_have_value(re.compile('"target": "disease"'))
+    for name, text in {"name": "heart", "host": "127.0.0.1", "rounds": "2"}.items():
         engineer.locator(f"[name={name}]").fill(text)
     engineer.get_by_role("button", name="Create", exact=True).last.click()
     study = engineer.url
@@ -87,8 +95,7 @@ def test_a_study_from_its_form_to_the_officer(people, plane, run_code, tmp_path)
     pages = [study, joined, ledger, f"{plane}/p/demo/studies", f"{plane}/p/demo/studies/new"]
     if folder := os.environ.get("FEDERATION_PICTURES"):
         for number, address in enumerate([*pages, decision, f"{plane}/p/demo/studies/ledger"]):
-            for width in (1440, 390):
-                engineer.set_viewport_size({"width": width, "height": 900})
-                engineer.goto(address)
-                engineer.screenshot(path=f"{folder}/{number}-{width}.png", full_page=True)
+            take_pictures(engineer, address, f"{folder}/{number}")
+        take_pictures(officer, f"{plane}/audit/egress-ledger", f"{folder}/plane")
     assert list_wide_pages(engineer, [*pages, decision]) == []
+    assert list_wide_pages(officer, [f"{plane}/audit/egress-ledger"]) == []
