@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.faults.running import PATIENCE, ROOT, environment_of, manage
+from tests.faults.dying_command import run_dying
+from tests.faults.running import environment_of, manage
 
 ROWS = b"a,b\n" + b"1,2\n" * 300_000
+JOBS = 10
+SETTINGS = {"NODE_CPUS": str(JOBS + 2)}  # and room for the job of a drill
 KEY = re.compile(r"DSRK1-[A-Z2-7-]+")
 AGE = (
     "from django.utils import timezone;from datetime import timedelta;"
     "from apps.site.snapshots.models import SnapshotOperation as O;"
     "n=O.objects.filter(state='running').update(beat_at=timezone.now()-timedelta(hours=1));print(n)"
+)
+ENDED = (
+    "import json;from apps.site.snapshots.models import SnapshotOperation as O;"
+    "print(json.dumps(list(O.objects.order_by('id').values_list('kind','state'))))"
+)
+SCRATCH = (
+    "import json;from django.db import connection as c;u=c.cursor();"
+    "u.execute(\"SELECT datname FROM pg_database WHERE datname LIKE 'restore_drill%'\");"
+    "print(json.dumps(u.fetchall()))"
 )
 STATES = (
     "import json;from apps.site.snapshots.models import Snapshot as S;"
@@ -35,11 +45,13 @@ def repository(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def plane(shared, repository):
-    """(plane, environment, recovery key): data in it, four jobs at work, and a repository that was prepared."""
+    """(plane, environment, recovery key): data in it, ten jobs at work, and a repository that was prepared."""
     environment = {**shared.environment, "SNAPSHOT_DESTINATIONS": f"main={repository.as_uri()}"}
     digest = shared.plane.call("POST", "/artifacts?name=rows.csv", ROWS, headers={"Content-Type": "text/csv"})["digest"]
-    jobs = [shared.submit(kind="noop", spec={"seconds": 300, "steps": 3000}, needs={"cpus": 1}) for _ in range(4)]
-    shared.in_the_middle(jobs[0], done=1)
+    shared.plane.call("POST", "/artifacts?name=notes.txt", b"notes", headers={"Content-Type": "text/plain"})
+    jobs = [shared.submit(kind="noop", spec={"seconds": 600, "steps": 600}, needs={"cpus": 1}) for _ in range(JOBS)]
+    for job in jobs:
+        assert shared.in_the_middle(job, done=1)["state"] == "running"
     prepared = snapshot(environment, "prepare")
     assert prepared.returncode == 0, prepared.stderr
     assert digest not in prepared.stdout
@@ -50,30 +62,30 @@ def snapshot(environment, *words):
     return manage(environment["PLANE_HOME"], environment, "snapshot", *words)
 
 
-def kill_in_the_middle(environment, words, is_begun):
-    """Start the command and kill it with all that it started, as soon as `is_begun`."""
-    command = [sys.executable, str(ROOT / "manage.py"), "snapshot", *words]
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + PATIENCE
-    while not is_begun() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=10)
+def list_drill_processes():
+    """Processes of planes that drills restored."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("NODE_NAME") == "restore-drill":
+                found.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
 
 
 @pytest.fixture(scope="module")
 def taken(plane, repository):
     """The snapshot that goes through after one whose process was killed while it wrote."""
     shared, environment, _key = plane
-    kill_in_the_middle(environment, ["create"], lambda: any(repository.glob("staging/*")))
+    run_dying(environment, "deepseek.snapshots.storage:FolderStorage.flush", 1, "snapshot", "create")
+    assert any(repository.glob("staging/*"))
     assert list(repository.glob("snapshots/*")) == []
     assert snapshot(environment, "create").returncode == 2, "one is open"
-    shared.ask(AGE)
+    assert shared.ask(AGE) == 1
+    done = snapshot(environment, "work")  # what the dispatcher starts takes it up again
+    assert done.returncode == 0, done.stderr
     done = snapshot(environment, "list", "--json")
-    while json.loads(done.stdout) == []:  # whoever comes first takes it up again: `work` is what the dispatcher starts
-        done = snapshot(environment, "work")
-        assert done.returncode == 0, done.stderr
-        done = snapshot(environment, "list", "--json")
     assert shared.ask(STATES) == ["stored"]
     return json.loads(done.stdout)[0]
 
@@ -88,6 +100,30 @@ def test_drill_restores_runs_a_job_and_is_recorded(plane, taken):
     assert shared.ask(code + "print(R.objects.filter(action='plane.restore_drill').count())") == 1
     assert not list(Path(environment["PLANE_HOME"], "drill").iterdir())
     assert "succeeded" in snapshot(environment, "list").stdout
+
+
+def test_killed_verification_drill_and_removal_are_taken_up_again(plane, taken, repository, services):
+    """Nothing of a killed drill goes on or stays, and what a removal had not freed is freed by its next attempt."""
+    shared, environment, _key = plane
+    number, before = taken["number"], [len(list(repository.glob(each))) for each in ("snapshots/*", "objects/*/*")]
+    assert snapshot(environment, "create").returncode == 0
+    second = json.loads(snapshot(environment, "list", "--json").stdout)[-1]["number"]
+    for place, count, *words in (
+        ("deepseek.snapshots.repository:Repository.read_object", 4, "verify", number),
+        ("workers.snapshots.progress:Progress.check", 6, "drill", number),
+        ("deepseek.snapshots.repository:Repository.collect", 1, "remove", second),
+    ):
+        run_dying(environment, place, count, "snapshot", *map(str, words))
+        assert shared.ask(AGE) == 1
+    assert list(Path(environment["PLANE_HOME"], "drill").iterdir()) != []
+    done = snapshot(environment, "work")
+    assert done.returncode == 0, done.stderr
+    assert sorted(shared.ask(ENDED)[-3:]) == [["drill", "succeeded"], ["remove", "succeeded"], ["verify", "succeeded"]]
+    assert [len(list(repository.glob(each))) for each in ("snapshots/*", "objects/*/*")] <= before
+    assert list(Path(environment["PLANE_HOME"], "drill").iterdir()) == []
+    assert list_drill_processes() == []
+    if services:
+        assert shared.ask(SCRATCH) == []
 
 
 @pytest.mark.once_on_sqlite
@@ -120,7 +156,8 @@ def test_recovery_key_brings_the_plane_back_after_a_killed_restore(plane, taken,
     refused = snapshot(environment, "restore", "--from", str(repository))
     assert (refused.returncode, "snapshot_key_missing" in refused.stderr) == (2, True)
     words = ["restore", *source, str(file)]
-    kill_in_the_middle(environment, words, lambda: any(home.glob("artifacts/sha256/*/*")))
+    run_dying(environment, "apps.site.snapshots.restore:store_object", 2, "snapshot", *words)
+    assert any(home.glob("artifacts/sha256/*/*"))
     done = snapshot(environment, *words)
     assert done.returncode == 0, done.stderr
     assert "Its audit trail is whole" in done.stdout
@@ -130,6 +167,8 @@ def test_recovery_key_brings_the_plane_back_after_a_killed_restore(plane, taken,
     assert "only the processes" not in (home / "restored" / "configuration.json").read_text()
     verified = manage(home, environment, "verify_audit", "--json")
     assert json.loads(verified.stdout)["sealed"] > 0
+    with closing(sqlite3.connect(home / "plane.sqlite3")) as database:
+        assert database.execute("SELECT count(*) FROM jobs_job WHERE state = 'running'").fetchone() == (JOBS,)
 
 
 @pytest.mark.once_on_sqlite
