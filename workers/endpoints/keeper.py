@@ -20,6 +20,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
+from django.db.models import Exists, OuterRef, QuerySet
 
 from apps.core.actors import Actor
 from apps.core.errors import StaleState
@@ -29,6 +30,7 @@ from apps.ml.endpoints.models import Endpoint, Replica
 from apps.ml.endpoints.queries import list_node_replicas
 from apps.ml.endpoints.states import ACTIVE
 from apps.ml.registry.models import ModelVersion, Variant
+from apps.platform.artifacts.models import Artifact
 from apps.platform.nodes.models import Node
 from deepseek.messages import Message
 from workers.endpoints.access import ServerAccess
@@ -252,7 +254,7 @@ def build_targets(node: Node, replicas: Collection[Replica]) -> dict[int, Replic
     endpoints = {replica.endpoint_id: replica.endpoint for replica in replicas}.values()
     versions = {key for row in endpoints for key in (row.version_id, row.shadow_version_id) if key is not None}
     names = {endpoint.variant for endpoint in endpoints}
-    rows = Variant.objects.filter(version__in=versions, name__in=names).select_related("version") if versions else ()
+    rows = select_variants().filter(version__in=versions, name__in=names) if versions else ()
     forms = {(variant.version_id, variant.name): list_files(variant) for variant in rows}
     return {replica.pk: build_target(node, replica, replica.endpoint, forms) for replica in replicas}
 
@@ -288,9 +290,18 @@ def build_access(endpoint: Endpoint, address: str) -> ServerAccess:
     return ServerAccess(token_digests=tuple(digests), certificate=certificate, key=key)
 
 
+def select_variants() -> QuerySet[Variant]:
+    """Variants as `list_files` takes them.
+
+    A version that came in a bundle names held-out rows that stayed on its source: servers check themselves on others.
+    """
+    is_here = Exists(Artifact.objects.filter(digest=OuterRef("heldout")))
+    return Variant.objects.select_related("version").annotate(has_heldout=is_here)
+
+
 def list_files(variant: Variant) -> VersionFiles:
     """The files of a form, as `deepseek serve` takes them in one folder."""
     files = [(MANIFEST, variant.manifest_id), (variant.file, variant.artifact_id)]
-    if variant.heldout:
+    if variant.has_heldout:  # type: ignore[attr-defined]
         files.append((HELDOUT, variant.heldout))
     return VersionFiles(variant.version_id, variant.version.number, tuple(files))
