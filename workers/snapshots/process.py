@@ -1,4 +1,4 @@
-"""The process that runs operations, as the dispatcher keeps it: started when one is due, ended with the dispatcher."""
+"""Processes that the dispatcher keeps: each is started when something is due, and ended with the dispatcher."""
 
 from __future__ import annotations
 
@@ -9,38 +9,37 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from django.conf import settings
 
 from apps.core.actors import Actor
-from apps.site.snapshots.queries import has_due_operation
-from apps.site.snapshots.services import recover_operations
 
 PR_SET_PDEATHSIG = 1
 DESCRIPTOR = re.compile(r"/dev/fd/([0-9]+)")
 log = logging.getLogger(__name__)
 
 
-class SnapshotProcess:
-    """At most one per dispatcher; what another one runs is kept off by the state of its row."""
+class DueProcess:
+    """A command of the plane that runs while something is due; at most one per dispatcher. What that of another
+    dispatcher works at is kept off by the state or the lease of its row."""
 
-    def __init__(self) -> None:
+    def __init__(self, *words: str, is_due: Callable[[Actor], bool]) -> None:
+        self.words, self.is_due = words, is_due
         self.process: subprocess.Popen[bytes] | None = None
 
     def ensure(self, actor: Actor) -> None:
-        """Queue again what has lost its process, and start one if something is due and none runs."""
+        """Start it if something is due and none runs."""
         if self.process is not None and self.process.poll() is None:
             return
         if self.process is not None and self.process.returncode:
-            log.warning("the process of snapshots ended with status %s", self.process.returncode)
+            log.warning("%s ended with status %s", " ".join(self.words), self.process.returncode)
         self.process = None
-        recover_operations(actor=actor)
-        if not has_due_operation(actor):
+        if not self.is_due(actor):
             return
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "controlplane", "snapshot", "work"],
+            [sys.executable, "-m", "controlplane", *self.words],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PLANE_HOME": str(settings.PLANE_HOME)},
             pass_fds=list_secret_descriptors(os.environ),

@@ -7,8 +7,7 @@ import subprocess
 
 import pytest
 
-from workers.labelling import process as labelling
-from workers.snapshots import process as snapshots
+from workers.snapshots.process import DueProcess
 
 
 class Started(Exception):
@@ -26,17 +25,19 @@ def secret(monkeypatch):
     os.close(descriptor)
 
 
-@pytest.mark.parametrize(
-    ("module", "due", "kind"),
-    [(labelling, "has_due_work", "DriverProcess"), (snapshots, "has_due_operation", "SnapshotProcess")],
-)
-def test_secrets_are_passed_on(secret, monkeypatch, module, due, kind):
+def test_secrets_are_passed_on(secret, monkeypatch):
     def start(command, *, pass_fds, **options):
-        assert pass_fds == [secret]
+        assert (command[-2:], pass_fds) == (["snapshot", "work"], [secret])
         raise Started
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    monkeypatch.setattr(module, due, lambda actor: True)
-    monkeypatch.setattr(snapshots, "recover_operations", lambda actor: 0)
     with pytest.raises(Started):
-        getattr(module, kind)().ensure(actor=None)
+        DueProcess("snapshot", "work", is_due=lambda actor: True).ensure(actor=None)
+
+
+def test_nothing_is_started_while_nothing_is_due(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    process = DueProcess("snapshot", "work", is_due=lambda actor: False)
+    process.ensure(actor=None)
+    process.stop()
+    assert process.process is None

@@ -28,6 +28,7 @@ from apps.fleet.recalls.services import advance_recalls
 from apps.fleet.rollouts.services import advance_rollouts
 from apps.ml.endpoints.services import follow_aliases
 from apps.ml.experiments.services import close_ended_runs, ingest_all_batches
+from apps.ml.labelling.queries import has_due_work
 from apps.ml.reruns.services import evaluate_ended_reruns
 from apps.ml.sweeps.services import advance_sweeps
 from apps.platform.approvals.services import expire_due
@@ -42,13 +43,15 @@ from apps.platform.nodes.probes.services import expire_node_probes
 from apps.platform.nodes.samples import SAMPLE_SECONDS, get_database_now
 from apps.platform.nodes.services import keep_samples
 from apps.site.isolation import services as isolation_services
+from apps.site.snapshots.queries import has_due_operation
+from apps.site.snapshots.services import recover_operations
 from workers import openlineage
-from workers.labelling.process import DriverProcess, is_driver_installed
+from workers.labelling.process import is_driver_installed
 from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
 from workers.notices.sender import send_due_mails, send_due_webhook_messages
 from workers.process import get_realm, is_abandoned
 from workers.rollouts import evaluate_in_child
-from workers.snapshots.process import SnapshotProcess
+from workers.snapshots.process import DueProcess
 from workers.startup_checks import refuse_unsound
 
 log = logging.getLogger(__name__)
@@ -84,10 +87,10 @@ class Command(BaseCommand):
             ("retrainer", later, self.retrain),
             ("folder", rest, self.fold),
         ]
-        self.snapshots = SnapshotProcess()
+        self.snapshots = DueProcess("snapshot", "work", is_due=has_due_operation)
         if settings.ENV.snapshot_destinations:
             parts.append(("archivist", later, self.take_snapshots))
-        self.labelling = DriverProcess()
+        self.labelling = DueProcess("drive_labelling", is_due=has_due_work)
         if settings.LABELLING_HOSTS and is_driver_installed():
             parts.append(("labeller", rest, self.label))
         if settings.NOTICE_HOSTS:
@@ -178,7 +181,8 @@ class Command(BaseCommand):
         self.labelling.ensure(build_plane_actor(PlaneRole.WORKER, host=settings.ENV.node))
 
     def take_snapshots(self) -> None:
-        """Keep the process of snapshots running while an operation waits."""
+        """Keep the process of snapshots running while an operation waits, also one that has lost its process."""
+        recover_operations(actor=self.actor)
         self.snapshots.ensure(self.actor)
 
     def recover_expired(self) -> None:
