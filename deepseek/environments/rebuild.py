@@ -24,6 +24,7 @@ print(json.dumps({re.sub(r"[-_.]+", "-", d.name).lower(): d.version for d in dis
 PACKAGE = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,99}")
 MAX_OUTPUT = 2000
+NETRC = Path("~/.netrc").expanduser()
 
 
 def rebuild_environment(
@@ -98,6 +99,8 @@ def validate_index(url: str) -> None:
 def run(command: list[str]) -> str:
     """Run a program with an environment built from nothing, so that no setting adds another index or proxy."""
     environment = {"PATH": "/usr/bin:/bin", "PIP_CONFIG_FILE": "/dev/null", "PYTHONNOUSERSITE": "1", "LANG": "C.UTF-8"}
+    if NETRC.is_file():  # a token for the index, which would show in a process list as part of the address
+        environment["NETRC"] = str(NETRC)
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or done.stderr.splitlines()

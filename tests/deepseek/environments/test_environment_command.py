@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import threading
@@ -10,18 +11,20 @@ from functools import partial
 
 import pytest
 
+from deepseek.environments import rebuild
 from deepseek.environments.command import manage_environment
 from deepseek.environments.comparison import compare_environments
 from deepseek.environments.inventory import collect_environment, compute_environment_digest
 from deepseek.environments.rebuild import rebuild_environment
 from deepseek.job import EngineError
 
+LOGIN = b"__token__:secret"
 PUMP = {"packages": {"pump": "1.0"}, "python": {"version": "3.11.1"}}
 
 
 @pytest.fixture
 def index(tmp_path):
-    """A package index that has pump 1.0, and what was asked of it."""
+    """A package index that has pump 1.0, for whoever brings its token."""
     page = tmp_path / "index" / "simple" / "pump"
     page.mkdir(parents=True)
     name = "pump-1.0-py3-none-any.whl"
@@ -35,6 +38,14 @@ def index(tmp_path):
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_arguments):
             pass
+
+        def do_GET(self):
+            if self.headers["Authorization"] == f"Basic {base64.b64encode(LOGIN).decode()}":
+                super().do_GET()
+                return
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic realm=index")
+            self.end_headers()
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path / "index")))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -98,7 +109,12 @@ def test_files_that_are_no_environment_are_refused(tmp_path):
 
 
 def test_environment_is_rebuilt_from_the_index_alone(tmp_path, index, monkeypatch, capsys):
-    """A hostile pip configuration adds no route; a package that the index lacks leaves no folder."""
+    """A hostile pip configuration adds no route; a package that the index lacks leaves no folder.
+
+    The token of the index comes from ~/.netrc: in the address, it would show in a process list.
+    """
+    monkeypatch.setattr(rebuild, "NETRC", tmp_path / "netrc")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login __token__ password secret\n")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "http://192.0.2.1/simple")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     file = tmp_path / "environments.json"
