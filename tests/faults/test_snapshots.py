@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sqlite3
+import subprocess
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
+from deepseek.snapshots.keys import parse_recovery_key
+from deepseek.snapshots.repository import Repository
+from deepseek.snapshots.storage import FolderStorage
+from tests.deepseek.conftest import call_main
 from tests.faults.dying_command import run_dying
 from tests.faults.running import environment_of, manage
+from tests.package_files import build_wheel
 
 ROWS = b"a,b\n" + b"1,2\n" * 300_000
+SHOW = "import pump, valve; print(pump.__version__, valve.__version__)"
 JOBS = 10
 SETTINGS = {"NODE_CPUS": str(JOBS + 2)}  # and room for the job of a drill
 KEY = re.compile(r"DSRK1-[A-Z2-7-]+")
@@ -32,6 +41,24 @@ SCRATCH = (
     "u.execute(\"SELECT datname FROM pg_database WHERE datname LIKE 'restore_drill%'\");"
     "print(json.dumps(u.fetchall()))"
 )
+WORKBENCH = """
+from datetime import timedelta
+from django.utils import timezone
+from apps.core.actors import PlaneRole, build_plane_actor
+from apps.ml.experiments.models import Experiment, Run
+from apps.platform.accounts.models import Project
+from apps.platform.nodes.models import Node
+from apps.site.snapshots.environments.services import record_environment
+from apps.site.snapshots.models import NodeEnvironment
+worker, node = build_plane_actor(PlaneRole.WORKER, host="test"), Node.objects.create(name="workbench", host="workbench")
+record_environment(actor=worker, node=node, document={"packages": {"pump": "1.0"}})
+NodeEnvironment.objects.filter(node=node).update(at=timezone.now() - timedelta(days=9))
+record_environment(actor=worker, node=node, document={"packages": {"pump": "1.1", "valve": "2.0"}})
+project = Project.objects.get(slug="demo")
+experiment = Experiment.objects.get_or_create(project=project, number=0, defaults={"name": "Default"})[0]
+Run.objects.create(id="a" * 32, project=project, experiment=experiment, environment={"packages": {"pump": "1.0"}})
+print(1)
+"""
 STATES = (
     "import json;from apps.site.snapshots.models import Snapshot as S;"
     "print(json.dumps(list(S.objects.order_by('id').values_list('state',flat=True))))"
@@ -49,6 +76,7 @@ def plane(shared, repository):
     environment = {**shared.environment, "SNAPSHOT_DESTINATIONS": f"main={repository.as_uri()}"}
     digest = shared.plane.call("POST", "/artifacts?name=rows.csv", ROWS, headers={"Content-Type": "text/csv"})["digest"]
     shared.plane.call("POST", "/artifacts?name=notes.txt", b"notes", headers={"Content-Type": "text/plain"})
+    shared.ask(WORKBENCH)
     jobs = [shared.submit(kind="noop", spec={"seconds": 600, "steps": 600}, needs={"cpus": 1}) for _ in range(JOBS)]
     for job in jobs:
         assert shared.in_the_middle(job, done=1)["state"] == "running"
@@ -56,6 +84,13 @@ def plane(shared, repository):
     assert prepared.returncode == 0, prepared.stderr
     assert digest not in prepared.stdout
     return shared, environment, KEY.search(prepared.stdout)[0]
+
+
+def extract_environments(repository, key):
+    """What a restore puts into `restored/environments.json`."""
+    opened = Repository.open(FolderStorage(repository), recovery_key=parse_recovery_key(key))
+    index = opened.read_index(opened.read_snapshot(opened.list_snapshot_ids()[0]))
+    return b"".join(opened.read_file(index.files["records/environments.json"]))
 
 
 def snapshot(environment, *words):
@@ -169,6 +204,52 @@ def test_recovery_key_brings_the_plane_back_after_a_killed_restore(plane, taken,
     assert json.loads(verified.stdout)["sealed"] > 0
     with closing(sqlite3.connect(home / "plane.sqlite3")) as database:
         assert database.execute("SELECT count(*) FROM jobs_job WHERE state = 'running'").fetchone() == (JOBS,)
+
+
+@pytest.mark.once_on_sqlite
+def test_environments_are_compared_and_rebuilt_from_snapshot_and_mirror(plane, taken, repository, tmp_path):
+    """By the command line alone, as on the host that takes the place of a lost one."""
+    shared, environment, key = plane
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    wheels = [build_wheel(folder, *each) for each in (("pump", "1.0"), ("pump", "1.1"), ("valve", "2.0"))]
+    lines = (f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}\n" for wheel in wheels)
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    published = manage(environment["PLANE_HOME"], environment, "publish_wheels", str(folder))
+    assert published.returncode == 0, published.stderr
+    user = {"DEEPSEEK_URL": shared.plane.address, "DEEPSEEK_TOKEN": shared.token, "DEEPSEEK_PROJECT": "demo"}
+
+    def run(*words):
+        done = call_main(["environment", *map(str, words)], tmp_path, {**user, "HOME": str(tmp_path)})
+        return done.returncode, done.stdout + done.stderr
+
+    day = (datetime.now(UTC) - timedelta(days=5)).date()
+    for left, right, differing in (
+        ("node:workbench", "node:workbench", 0),
+        (f"node:workbench@{day}", "node:workbench", 2),
+        ("run:" + "a" * 32, "node:workbench", 1),
+        ("run:" + "a" * 32, f"node:workbench@{day}", 0),
+    ):
+        code, printed = run("diff", left, right)
+        assert (code, printed.splitlines()[-1].split()[0]) == (min(differing, 1), str(differing)), printed
+    code, printed = run("diff", "node:workbench", "here")
+    assert (code, "valve" in printed) == (1, True)
+    assert run("diff", "node:nobody", "here")[0] == 2
+
+    file = tmp_path / "environments.json"
+    extracted = extract_environments(repository, key)
+    file.write_bytes(extracted)
+    index = f"{shared.plane.address}/simple"
+    restore = ("restore", file, "--index-url", index, "--into")
+    code, printed = run(*restore, tmp_path / "new", "--node", "workbench")
+    assert (code, "holds the environment" in printed) == (0, True), printed
+    shown = subprocess.run([tmp_path / "new/bin/python", "-Ic", SHOW], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["1.1", "2.0"]
+    code, printed = run("restore", f"node:workbench@{day}", "--index-url", index, "--into", tmp_path / "before")
+    assert code == 0, printed
+    code, printed = run(*restore, tmp_path / "all", "--node", "faulty")
+    assert (code, (tmp_path / "all").exists()) == (2, False), printed  # the mirror has three wheels only
+    assert "No matching distribution" in printed
 
 
 @pytest.mark.once_on_sqlite
