@@ -101,6 +101,7 @@ INSTALLED_APPS = [
     "apps.site.isolation",
     "apps.site.snapshots",
     "apps.site.transfer",
+    "apps.site.security_alarms",
     "apps.gateways.openlineage",
     "apps.gateways.mlflow",
     "apps.gateways.mlflow_import",
@@ -263,6 +264,10 @@ CELERY_BEAT_SCHEDULE = {
     "seal-observations": {"task": "workers.housekeeping.seal_observations", "schedule": timedelta(minutes=5)},
     "watch-inputs": {"task": "workers.monitoring.drift.watch_inputs", "schedule": timedelta(minutes=5)},
     "purge-observations": {"task": "workers.housekeeping.purge_observations", "schedule": timedelta(hours=1)},
+    "evaluate-alarm-rules": {
+        "task": "workers.housekeeping.evaluate_alarm_rules",
+        "schedule": timedelta(minutes=1),
+    },
     "purge-notices": {"task": "workers.housekeeping.purge_notices", "schedule": timedelta(hours=1)},
     "sweep-bundles": {"task": "workers.housekeeping.sweep_bundles", "schedule": timedelta(hours=1)},
     "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},

@@ -136,6 +136,7 @@ PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.data.datasets.labels.urls")),
     path("", include("apps.site.isolation.urls")),
     path("", include("apps.site.snapshots.urls")),
+    path("", include("apps.site.security_alarms.urls")),
     path("", include("apps.platform.accounts.urls")),
     path("", include("apps.platform.preferences.urls")),
     path("", include(inbox_pages)),

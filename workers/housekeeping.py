@@ -15,6 +15,7 @@ from apps.platform.artifacts import services as artifacts
 from apps.platform.audit.verification import verify_trail
 from apps.platform.jobs import checkpoints
 from apps.platform.notices import services as notices
+from apps.site.security_alarms import services as security_alarms
 from apps.site.transfer import services as transfer
 
 SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hour's work of a slow disk
@@ -79,6 +80,12 @@ def seal_observations() -> None:
 def purge_observations() -> None:
     """Remove observations that are past the retention of their source."""
     observations.purge_observations(actor=build_plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.evaluate_alarm_rules")
+def evaluate_alarm_rules() -> None:
+    """Raise security alarms from the audit records since the last run."""
+    security_alarms.evaluate_rules(actor=build_plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.purge_notices")

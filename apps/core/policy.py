@@ -305,6 +305,10 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "emergency.create_keys": frozenset({OPERATOR}),
     "emergency.use_keys": frozenset({OPERATOR}),  # by a command, when nobody can log in
     "plane.rotate_column_key": frozenset({OPERATOR}),
+    "security_alarm.view": frozenset({SECURITY_ADMIN, SYSTEM_ADMIN, AUDITOR, OPERATOR}),
+    "security_alarm.acknowledge": frozenset({SECURITY_ADMIN, AUDITOR}),
+    "security_alarm.set_rule": frozenset({SECURITY_ADMIN}),
+    "security_alarm.evaluate": frozenset({WORKER}),
     "snapshot.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR, DISPATCHER}),
     "snapshot.create": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),
     "snapshot.verify": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),

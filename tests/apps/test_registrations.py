@@ -58,6 +58,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
                 "recall.started",
                 "retraining.failed",
                 "schedule.failed",
+                "security_alarm.raised",
                 "snapshot.damaged",
                 "rollout.ended",
                 "rollout.held",

@@ -108,6 +108,7 @@ def frame(actor: Actor, tab: str) -> dict[str, Any]:
         "chain": queries.get_chain_state(actor) if is_allowed(actor, "audit.view") else None,
         "may_verify": is_allowed(actor, "audit.verify"),
         "may_export": is_allowed(actor, "audit.export"),
+        "may_see_alarms": is_allowed(actor, "security_alarm.view"),
     }
 
 

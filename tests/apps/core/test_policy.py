@@ -297,6 +297,10 @@ ON_THE_PLANE = """
     emergency.end                          VEA SCU ---  -
     emergency.create_keys                  --- --- --O  -
     emergency.use_keys                     --- --- --O  -
+    security_alarm.view                    --- SCU --O  -
+    security_alarm.acknowledge             --- -CU ---  -
+    security_alarm.set_rule                --- -C- ---  -
+    security_alarm.evaluate                --- --- W--  -
     snapshot.view                          --- SCU -DO  audit:read
     snapshot.create                        --- S-- -DO  -
     snapshot.verify                        --- S-- -DO  -
