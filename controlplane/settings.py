@@ -74,6 +74,7 @@ INSTALLED_APPS = [
     "apps.platform.preferences",
     "apps.platform.notices",
     "apps.platform.emergency",
+    "apps.platform.recertification",
     "apps.platform.artifacts",
     "apps.platform.holds",
     "apps.platform.approvals",

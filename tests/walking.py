@@ -88,6 +88,7 @@ from apps.platform.lineage.models import Edge
 from apps.platform.nodes.models import Node, NodeProbe, Probe
 from apps.platform.notices.models import Delivery, Notice, Webhook
 from apps.platform.preferences.models import SavedView
+from apps.platform.recertification.models import Campaign, GrantReview
 from apps.site.isolation.models import PolicyVersion, ProbeReport
 from apps.site.mirror.models import (
     ContainerImage,
@@ -182,6 +183,7 @@ def address(route: str, plane: Seeded) -> str:
     """The route with the plane's own names in place of its parameters."""
     values = {
         "project": "demo",
+        "slug": "demo",
         "run": plane.run,
         "pk": plane.view
         if "v1/views/" in route
@@ -213,6 +215,8 @@ def address(route: str, plane: Seeded) -> str:
         if "snapshots/" in route
         else plane.emergency_grant
         if "emergency" in route
+        else plane.campaign
+        if "recertification" in route
         else plane.webhook
         if "webhooks/" in route
         else plane.release
@@ -363,6 +367,7 @@ class Seeded:
     probe: int = 0
     snapshot: int = 0
     emergency_grant: int = 0
+    campaign: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
     node: str = "node-0"
@@ -719,6 +724,20 @@ def emergency_grants_of(plane: Seeded, numbers: range) -> None:
     plane.emergency_grant = plane.emergency_grant or grants[0].pk
 
 
+def recertifications_of(plane: Seeded, project: Project, numbers: range) -> None:
+    """Campaigns that are closed, and in the first one as many grants of the project."""
+    now = timezone.now()
+    facts = {"name": "yearly", "started_by": "secadmin", "due_at": now, "closed_at": now}
+    campaigns = Campaign.objects.bulk_create(Campaign(closed_by="secadmin", **facts) for _ in numbers)
+    plane.campaign = plane.campaign or campaigns[0].pk
+    GrantReview.objects.bulk_create(
+        GrantReview(
+            campaign_id=plane.campaign, kind="token", object_id=n, holder=f"p{n}", project=project, description="read"
+        )
+        for n in numbers
+    )
+
+
 def snapshots_of(plane: Seeded, numbers: range) -> None:
     """Snapshots, each with a drill, and of the first one as many operations."""
     facts = {"destination": "main", "name": "a" * 32, "requested_by": "sysadmin", "made_at": timezone.now()}
@@ -1061,6 +1080,7 @@ def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, a
     plane.probe = plane.probe or probes[0].pk
     snapshots_of(plane, numbers)
     emergency_grants_of(plane, numbers)
+    recertifications_of(plane, project, numbers)
     document = {"python": {"version": "3.11"}, "packages": {f"package-{n}": "1.0" for n in numbers}}
     NodeEnvironment.objects.bulk_create(
         NodeEnvironment(node=node, digest="d" * 64, document=document) for node in nodes

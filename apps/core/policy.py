@@ -298,6 +298,10 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project
     "plane.backup": frozenset({OPERATOR}),
     "plane.restore": frozenset({OPERATOR}),
+    "recertification.view": frozenset({APPROVER, SECURITY_ADMIN, AUDITOR}),  # approvers: of their projects
+    "recertification.start": frozenset({SECURITY_ADMIN}),
+    "recertification.decide": frozenset({APPROVER, SECURITY_ADMIN, AUDITOR}),  # never about one's own grants
+    "recertification.close": frozenset({SECURITY_ADMIN}),
     "emergency.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR},  # members: of their projects
     "emergency.request": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN},
     "emergency.confirm": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # of another kind than who asked
@@ -348,6 +352,9 @@ DECISIONS: frozenset[str] = frozenset(
         "dataset.set_label",
         "service_account.set_clearance",
         "user.set_clearance",
+        "recertification.start",
+        "recertification.decide",
+        "recertification.close",
     }
 )
 
@@ -363,6 +370,9 @@ NEVER_BY_EMERGENCY: frozenset[str] = frozenset(
         "dataset.set_label",
         "service_account.set_clearance",
         "user.set_clearance",
+        "recertification.start",
+        "recertification.decide",
+        "recertification.close",
         "service_account.create",
         "token.create",
         "token.create_for_service_account",

@@ -291,6 +291,10 @@ ON_THE_PLANE = """
     plane.restore                          --- --- --O  -
     plane.rotate_column_key                --- --- --O  -
     plane.restore_drill                    --- S-- -DO  -
+    recertification.view                   --A -CU ---  -
+    recertification.start                  --- -C- ---  -
+    recertification.decide                 --A -CU ---  -
+    recertification.close                  --- -C- ---  -
     emergency.view                         VEA SCU --O  -
     emergency.request                      VEA SC- ---  -
     emergency.confirm                      --- SCU ---  -

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class RecertificationConfig(AppConfig):
+    name = "apps.platform.recertification"
