@@ -71,6 +71,7 @@ from a table to an answer:
   deepseek export model -o model-export
   deepseek evaluate model other.csv -o evaluation
   deepseek evaluate --predictions said.csv other.csv -o evaluation --task regression --target COLUMN
+  deepseek predict model other.csv -o predictions
   deepseek serve model
 
 on a plane:
@@ -197,6 +198,12 @@ COMMANDS = {
         left_out=("images",),
         words={"table": "a CSV or Parquet file; of a model of texts a file of them, of one of images a folder of them"},
         instead=("--predictions", PREDICTED),
+    ),
+    "predict": Command(
+        "predict for every row of a table with a trained model, in any form",
+        "deepseek.predict.spec:PredictSpec",
+        ("table",),
+        takes_model=True,
     ),
     "collect": Command(
         "collect records from sites of the hosts that COLLECT_HOSTS names",

@@ -1,0 +1,1 @@
+"""Predict for every row of a table with a trained model."""
