@@ -30,7 +30,7 @@ class PredictSpec(BaseModel):
     probabilities: bool = Field(
         False,
         title="Class shares",
-        description="Whether each class has a column share_CLASS: the share that the model gives it.",
+        description="Whether each class has a column p_CLASS: the share that the model gives it.",
     )
     incomplete: Literal["missing", "refuse"] = Field(
         "missing",

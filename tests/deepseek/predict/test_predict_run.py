@@ -62,10 +62,10 @@ def test_numbers_are_those_of_the_model(predict):
 def test_classes_and_their_shares(predict):
     table = build_table()
     predicted, model, _ = predict("classification", table, classes=("no", "yes"), keep=["id"], probabilities=True)
-    assert predicted.column_names == ["id", "prediction", "share_no", "share_yes"]
+    assert predicted.column_names == ["id", "prediction", "p_no", "p_yes"]
     outputs = model.predict(features(table))
     assert predicted.column("prediction").to_pylist() == [("no", "yes")[place] for place in outputs.argmax(axis=1)]
-    assert predicted.column("share_yes").to_numpy() == pytest.approx(outputs[:, 1], abs=1e-6)
+    assert predicted.column("p_yes").to_numpy() == pytest.approx(outputs[:, 1], abs=1e-6)
 
 
 @pytest.mark.parametrize("row_group", [1, 7, 120])
