@@ -103,6 +103,7 @@ INSTALLED_APPS = [
     "apps.site.snapshots",
     "apps.site.transfer",
     "apps.site.security_alarms",
+    "apps.site.compliance",
     "apps.gateways.openlineage",
     "apps.gateways.mlflow",
     "apps.gateways.mlflow_import",

@@ -89,6 +89,8 @@ from apps.platform.nodes.models import Node, NodeProbe, Probe
 from apps.platform.notices.models import Delivery, Notice, Webhook
 from apps.platform.preferences.models import SavedView
 from apps.platform.recertification.models import Campaign, GrantReview
+from apps.site.compliance.clauses import CLAUSES
+from apps.site.compliance.models import Attachment, ClauseResult, EvidenceRun
 from apps.site.isolation.models import PolicyVersion, ProbeReport
 from apps.site.mirror.models import (
     ContainerImage,
@@ -217,6 +219,10 @@ def address(route: str, plane: Seeded) -> str:
         if "emergency" in route
         else plane.campaign
         if "recertification" in route
+        else plane.evidence_run
+        if "compliance/runs/" in route
+        else plane.attachment
+        if "compliance/documents/" in route
         else plane.webhook
         if "webhooks/" in route
         else plane.release
@@ -274,8 +280,11 @@ def address(route: str, plane: Seeded) -> str:
         "task": 1,
         "schema_version": 1,
         "hook_key": "0" * 32,
+        "clause": "8.1.4.9.b",
         "filename": "pump-1.0-py3-none-any.whl",
-        "name": plane.node
+        "name": "8.1.4.9.b"
+        if "compliance/" in route
+        else plane.node
         if "nodes/" in route or "isolation/" in route
         else "pump"
         if "simple/" in route or "packages/" in route
@@ -368,6 +377,8 @@ class Seeded:
     snapshot: int = 0
     emergency_grant: int = 0
     campaign: int = 0
+    evidence_run: int = 0
+    attachment: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
     node: str = "node-0"
@@ -750,6 +761,25 @@ def snapshots_of(plane: Seeded, numbers: range) -> None:
     SnapshotOperation.objects.bulk_create(SnapshotOperation(snapshot_id=plane.snapshot, **drill) for _ in numbers)
 
 
+def evidence_of(plane: Seeded, numbers: range) -> None:
+    """Evidence runs with the verdict of each clause, and documents of one clause."""
+    now, artifact = timezone.now(), Artifact.objects.get(pk=plane.digest)
+    facts = {"state": "succeeded", "requested_by": "auditor", "ended_at": now, "folder": artifact, "met": len(CLAUSES)}
+    runs = EvidenceRun.objects.bulk_create(EvidenceRun(**facts) for _ in numbers)
+    plane.evidence_run = plane.evidence_run or runs[0].pk
+    ClauseResult.objects.bulk_create(
+        ClauseResult(run=run, clause=clause.id, verdict="met", since=now) for run in runs for clause in CLAUSES
+    )
+    dates = {"dated_on": now.date(), "expires_on": now.date() + timedelta(days=300), "file_name": "plan.pdf"}
+    documents = Attachment.objects.bulk_create(
+        Attachment(
+            clause="8.1.4.9.b", title="Plan", owner="sysadmin", artifact=artifact, attached_by="auditor", **dates
+        )
+        for _ in numbers
+    )
+    plane.attachment = plane.attachment or documents[0].pk
+
+
 def isolation_of(node: Node, numbers: list[int]) -> None:
     """A version of the network policy and a report of the node for each number."""
     document = {"networks": ["10.0.0.0/24"], "names": [], "ports": [], "forwarded": False}
@@ -1081,6 +1111,7 @@ def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, a
     snapshots_of(plane, numbers)
     emergency_grants_of(plane, numbers)
     recertifications_of(plane, project, numbers)
+    evidence_of(plane, numbers)
     document = {"python": {"version": "3.11"}, "packages": {f"package-{n}": "1.0" for n in numbers}}
     NodeEnvironment.objects.bulk_create(
         NodeEnvironment(node=node, digest="d" * 64, document=document) for node in nodes

@@ -319,6 +319,13 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "snapshot.remove": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),  # the plane: what is past its retention
     "snapshot.run": frozenset({OPERATOR, DISPATCHER}),  # the process that has the keys
     "plane.restore_drill": frozenset({SYSTEM_ADMIN, OPERATOR, DISPATCHER}),
+    "compliance.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR, DISPATCHER}),
+    "compliance.request_run": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR, DISPATCHER}),  # it tries, and changes nothing
+    "compliance.run": frozenset({OPERATOR, DISPATCHER}),  # the process that has the keys
+    "compliance.attach": frozenset({AUDITOR}),
+    "compliance.withdraw": frozenset({AUDITOR}),
+    "compliance.set_gap": frozenset({SECURITY_ADMIN, AUDITOR}),
+    "compliance.export": frozenset({AUDITOR, OPERATOR}),
     "audit.view": frozenset({AUDITOR, OPERATOR}),
     "audit.verify": frozenset({AUDITOR, DISPATCHER, OPERATOR}),
     "audit.export": frozenset({AUDITOR, OPERATOR}),
@@ -571,6 +578,8 @@ SCOPES: dict[str, frozenset[str]] = {
             "audit.view",
             "audit.verify",
             "audit.export",
+            "compliance.view",
+            "compliance.export",
             "artifact.view_garbage",
             "isolation.view",
             "schedule.view_plane",

@@ -66,7 +66,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
             },
         ),
         (PROMOTION_EVIDENCE, {"retraining"}),
-        (SCHEDULE_TARGETS, {"job", "pipeline", "probe", "restore_drill", "snapshot", "snapshot_verify"}),
+        (SCHEDULE_TARGETS, {"evidence", "job", "pipeline", "probe", "restore_drill", "snapshot", "snapshot_verify"}),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

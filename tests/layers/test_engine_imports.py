@@ -26,6 +26,7 @@ ALLOWED = re.compile(
       | deepseek\.environments\.(comparison|inventory)  # environments of nodes
       | deepseek\.labelling\.(label_studio|marks|schema)  # what annotators mark, and what it becomes there
       | deepseek\.code                    # the digest of the engine that ran
+      | deepseek\.(job|models\.assets)     # the probe of pickles, and how the engine refuses one
     """,
     re.VERBOSE,
 )

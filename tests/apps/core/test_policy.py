@@ -310,6 +310,13 @@ ON_THE_PLANE = """
     snapshot.verify                        --- S-- -DO  -
     snapshot.remove                        --- S-- -DO  -
     snapshot.run                           --- --- -DO  -
+    compliance.view                        --- SCU -DO  audit:read
+    compliance.request_run                 --- S-U -DO  -
+    compliance.run                         --- --- -DO  -
+    compliance.attach                      --- --U ---  -
+    compliance.withdraw                    --- --U ---  -
+    compliance.set_gap                     --- -CU ---  -
+    compliance.export                      --- --U --O  audit:read
     audit.view                             --- --U --O  audit:read
     audit.verify                           --- --U -DO  audit:read
     audit.export                           --- --U --O  audit:read

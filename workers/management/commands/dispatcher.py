@@ -1,7 +1,7 @@
 """The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, judges reruns, drives sweeps, submits
 what schedules ask for, evaluates monitors, lets endpoints follow their aliases, expires approvals and assignments of
 devices, takes recalls further, seals the trail, verifies it when somebody asks, tells lineage outside, sends notices,
-folds what clients measured, starts the process of snapshots.
+folds what clients measured, starts the processes of snapshots and of evidence.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -42,6 +42,7 @@ from apps.platform.nodes.health.services import delete_expired_reports
 from apps.platform.nodes.probes.services import expire_node_probes
 from apps.platform.nodes.samples import SAMPLE_SECONDS, get_database_now
 from apps.platform.nodes.services import keep_samples
+from apps.site.compliance.queries import has_queued_run
 from apps.site.isolation import services as isolation_services
 from apps.site.snapshots.queries import has_due_operation
 from apps.site.snapshots.services import recover_operations
@@ -88,6 +89,8 @@ class Command(BaseCommand):
             ("folder", rest, self.fold),
         ]
         self.snapshots = DueProcess("snapshot", "work", is_due=has_due_operation)
+        self.evidence = DueProcess("evidence", "--queued", is_due=has_queued_run)
+        parts.append(("assessor", later, self.make_evidence))
         if settings.ENV.snapshot_destinations:
             parts.append(("archivist", later, self.take_snapshots))
         self.labelling = DueProcess("drive_labelling", is_due=has_due_work)
@@ -108,6 +111,7 @@ class Command(BaseCommand):
             thread.join(timeout=5)
         self.labelling.stop()
         self.snapshots.stop()
+        self.evidence.stop()
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping.set()
@@ -179,6 +183,10 @@ class Command(BaseCommand):
     def label(self) -> None:
         """Keep the driver of labelling projects running while something is due: a process of its own."""
         self.labelling.ensure(build_plane_actor(PlaneRole.WORKER, host=settings.ENV.node))
+
+    def make_evidence(self) -> None:
+        """Keep the process of evidence runs running while one waits."""
+        self.evidence.ensure(self.actor)
 
     def take_snapshots(self) -> None:
         """Keep the process of snapshots running while an operation waits, also one that has lost its process."""

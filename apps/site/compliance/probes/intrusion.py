@@ -1,0 +1,196 @@
+"""8.1.4.4 to 8.1.4.6: components, ports, addresses, input, vulnerabilities, intrusion, malicious code, trusted code."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.core.actors import ProjectRole, SystemRole
+from apps.core.errors import PlaneError
+from apps.platform.audit.models import AuditRecord
+from apps.site.compliance.probes.context import STRONG, ProbeContext, expect, refuse
+from apps.site.compliance.probes.outcomes import Attempt, ProbeTable
+from apps.site.compliance.supply.components import list_installed_components, list_unneeded_components
+from apps.site.compliance.supply.vulnerabilities import find_vulnerabilities
+from apps.site.compliance.texts import Bilingual as T
+from apps.site.mirror.models import AdvisoryFeed
+from apps.site.transfer.scanning import scan_folder
+from deepseek.job import EngineError
+from deepseek.models.assets import refuse_pickle
+from deepseek.signing.dsse import Envelope, sign, verify
+from deepseek.signing.errors import SigningError
+from deepseek.signing.keys import compute_key_id, generate_key
+from deepseek.signing.statements import RELEASE_TYPE
+
+TABLE = ProbeTable()
+NEEDLESS_PORTS = (21, 23, 25, 69, 79, 110, 111, 135, 137, 139, 445, 512, 513, 514, 1433, 2049, 3389, 5900, 6000, 11211)
+MAX_FEED_DAYS = 30
+OUTSIDE = "203.0.113.77"  # of the network for documents (RFC 5737)
+PICKLE = b"\x80\x04\x95\x0a\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s."  # of {"a": 1}
+EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+
+@TABLE.register("minimal-components")
+def probe_minimal_components(context: ProbeContext) -> Iterator[Attempt]:
+    installed = list_installed_components()
+    text = T("Every installed package is named with its version", "列出全部已安装组件及版本")
+    yield Attempt(text, bool(installed) and all(each.version for each in installed), f"{len(installed)} packages")
+    unneeded = list_unneeded_components()
+    text = T("Find installed packages that the plane does not need", "查找平台不需要的已安装组件")
+    yield Attempt(text, not unneeded, f"{len(unneeded)}: {', '.join(unneeded[:8])}" if unneeded else "none")
+
+
+@TABLE.register("closed-ports")
+def probe_closed_ports(context: ProbeContext) -> Iterator[Attempt]:
+    opened = [port for port in NEEDLESS_PORTS if is_open(port)]
+    text = T("Connect to ports of services that nobody needs here", "连接不需要的服务端口")
+    yield Attempt(text, not opened, f"{len(NEEDLESS_PORTS)} tried; open: {', '.join(map(str, opened)) or 'none'}")
+
+
+def is_open(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
+        return True
+    return False
+
+
+@TABLE.register("administrator-addresses")
+def probe_administrator_addresses(context: ProbeContext) -> Iterator[Attempt]:
+    for role in SystemRole:
+        client = context.open_browser(context.create_person(role), address=OUTSIDE)
+        text = T(f"Work as {role.value} from a foreign address", f"从未授权地址以 {role.value} 身份操作")
+        yield expect(text, client.get(reverse("home")), 403)
+
+
+@TABLE.register("input-validation")
+def probe_input_validation(context: ProbeContext) -> Iterator[Attempt]:
+    project = context.create_project()
+    client = context.open_browser(context.create_member(project, ProjectRole.ENGINEER))
+    base = f"/api/v1/projects/{project.slug}"
+    json_type = "application/json"
+    bodies = (
+        ("{", T("Send text that is not JSON", "提交非JSON内容")),
+        ("[" * 2000, T("Send JSON that is nested too deep", "提交嵌套过深的JSON")),
+        ('{"kind": 7, "spec": []}', T("Send values of a wrong type", "提交错误类型的值")),
+        ('{"kind": "noop\\u0000", "spec": {}}', T("Send a NUL character", "提交NUL字符")),
+        ('{"kind": "noop", "spec": {"secret_field": 1}}', T("Send a field that does not exist", "提交不存在的字段")),
+        ('{"kind": "../../etc/passwd", "spec": {}}', T("Send a path where a name belongs", "以路径代替名称")),
+    )
+    for body, text in bodies:
+        yield expect(text, client.post(f"{base}/jobs", body, content_type=json_type), 400, 413, 422)
+    for query, text in (
+        ("?state=%27%3BDROP%20TABLE%20x--", T("Send SQL as a filter", "以SQL语句作为筛选参数")),
+        ("?cursor=%00", T("Send a broken cursor", "提交损坏的游标")),
+    ):
+        yield expect(text, client.get(f"{base}/jobs{query}"), 400, 422)
+    response = client.get(reverse("search"), {"q": "<script>alert(1)</script>"})
+    text = T("Have a page repeat a script", "使页面回显脚本")
+    yield Attempt(text, b"<script>alert(1)" not in response.content and response.status_code < 500)
+    response = client.get("/", HTTP_HOST="evil.example")
+    yield expect(T("Ask under a foreign host name", "使用伪造的主机名"), response, 400)
+
+
+@TABLE.register("foreign-pages")
+def probe_foreign_pages(context: ProbeContext) -> Iterator[Attempt]:
+    person = context.create_person(password=STRONG)
+    client = context.open_browser(person, csrf=True)
+    form = {"oldpassword": STRONG, "password1": f"{STRONG}9", "password2": f"{STRONG}9"}
+    response = client.post(reverse("account_change_password"), form)
+    yield expect(T("Post a form without the token of its page", "不带CSRF令牌提交表单"), response, 403)
+    response = client.get(reverse("home"))
+    policy = response.headers.get("Content-Security-Policy", "")
+    strict = "default-src 'self'" in policy and "unsafe-inline" not in policy and "unsafe-eval" not in policy
+    yield Attempt(T("Pages run only scripts of their own (CSP)", "内容安全策略仅允许自身脚本"), strict, policy)
+    frames = response.headers.get("X-Frame-Options", "")
+    yield Attempt(T("Show a page in a foreign frame", "在外部框架中嵌入页面"), frames == "DENY", frames or "absent")
+    sniff = response.headers.get("X-Content-Type-Options", "")
+    yield Attempt(
+        T("Have a file read as another type", "诱导浏览器误判文件类型"), sniff == "nosniff", sniff or "absent"
+    )
+
+
+@TABLE.register("known-vulnerabilities")
+def probe_known_vulnerabilities(context: ProbeContext) -> Iterator[Attempt]:
+    feed = AdvisoryFeed.objects.first()
+    dated = feed.dated_at if feed else None
+    fresh = dated is not None and dated > timezone.now() - timedelta(days=MAX_FEED_DAYS)
+    text = T(f"The feed of advisories is younger than {MAX_FEED_DAYS} days", f"漏洞库更新不超过{MAX_FEED_DAYS}天")
+    yield Attempt(text, fresh, f"dated {dated:%Y-%m-%d}" if dated else "no feed was imported")
+    if feed is None:
+        yield Attempt(T("Look installed packages up in the feed", "在漏洞库中核对已安装组件"), False, "no feed")
+        return
+    rows = find_vulnerabilities(list_installed_components())
+    named = ", ".join(f"{row.component} {row.version} {row.advisory_id}" for row in rows[:5])
+    text = T("Find installed packages with known vulnerabilities", "查找存在已知漏洞的已安装组件")
+    yield Attempt(text, not rows, named or "none")
+
+
+@TABLE.register("intrusion-detection")
+def probe_intrusion_detection(context: ProbeContext) -> Iterator[Attempt]:
+    person = context.create_person(password=STRONG)
+    client = context.open_browser()
+    last = AuditRecord.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    for number in range(settings.AXES_FAILURE_LIMIT + 1):
+        client.post(reverse("account_login"), {"login": person.username, "password": f"wrong-{number}"})
+    actions = set(AuditRecord.objects.filter(id__gt=last).values_list("action", flat=True))
+    text = T("Guess passwords without being recorded as an attack", "口令猜测未被识别为攻击")
+    yield Attempt(text, any("lock" in action for action in actions), ", ".join(sorted(actions)) or "no record")
+    text = T("Guess passwords without an alarm", "口令猜测未触发报警")
+    yield Attempt(text, False, "no rule over the trail raises an alarm")
+
+
+@TABLE.register("unsafe-models")
+def probe_unsafe_models(context: ProbeContext) -> Iterator[Attempt]:
+    with tempfile.TemporaryDirectory(prefix="probe-") as folder:
+        for name, content in (("model.pkl", PICKLE), ("model.pt", b"PK\x03\x04" + b"\0" * 60)):
+            path = Path(folder, name)
+            path.write_bytes(content)
+            text = T(f"Open a pickle as a model ({name})", f"将pickle文件作为模型打开（{name}）")
+            yield refuse(text, lambda path=path: refuse_pickle(path), EngineError)  # type: ignore[misc]
+
+
+@TABLE.register("malware-scan")
+def probe_malware_scan(context: ProbeContext) -> Iterator[Attempt]:
+    with tempfile.TemporaryDirectory(prefix="probe-") as folder:
+        Path(folder, "eicar.com").write_bytes(EICAR)
+        text = T("Bring the test file of virus scanners (EICAR)", "引入防病毒测试文件（EICAR）")
+        try:
+            found = scan_folder(Path(folder))
+        except PlaneError as refusal:
+            yield Attempt(text, refusal.code == "malware_found", str(refusal.message))
+        else:
+            yield Attempt(text, False, str(found["verdict"]))
+    required = settings.ENV.malware_scan == "required"
+    text = T("Without an answer of the scanner nothing is taken in", "扫描器无应答时不接收数据")
+    yield Attempt(text, required, f"MALWARE_SCAN={settings.ENV.malware_scan}")
+
+
+@TABLE.register("signed-releases")
+def probe_signed_releases(context: ProbeContext) -> Iterator[Attempt]:
+    trusted, stranger = generate_key(), generate_key()
+    keys = {compute_key_id(trusted.public_key): trusted.public_key}
+    good = sign(RELEASE_TYPE, b'{"model":"a"}', [trusted])
+    altered = Envelope(good.payload_type, b'{"model":"b"}', good.signatures)
+    foreign = sign(RELEASE_TYPE, b'{"model":"a"}', [stranger])
+    other = Envelope("text/plain", good.payload, good.signatures)
+    for text, envelope in (
+        (T("Install a release that was altered", "安装被篡改的发布包"), altered),
+        (T("Install a release of a foreign key", "安装由未知密钥签名的发布包"), foreign),
+        (T("Pass another signed document off as a release", "以其他已签名文件冒充发布包"), other),
+    ):
+        yield refuse(
+            text,
+            lambda envelope=envelope: verify(envelope, keys, payload_type=RELEASE_TYPE),  # type: ignore[misc]
+            SigningError,
+        )
+    read = verify(good, keys, payload_type=RELEASE_TYPE)
+    yield Attempt(
+        T("Install a release as it was signed, which is taken", "安装完好的发布包（应被接受）"), read == good.payload
+    )

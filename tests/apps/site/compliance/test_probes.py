@@ -1,0 +1,361 @@
+"""Each probe sees its control break: its verdict falls. And each leaves nothing behind."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.db import connection, transaction
+from django.test import override_settings
+from django.utils import timezone
+from pydantic import SecretStr
+
+from apps.core import policy
+from apps.core.actors import PlaneRole, ProjectRole, SystemRole
+from apps.platform.accounts.models import User
+from apps.platform.artifacts.store import Staging
+from apps.platform.audit.models import AuditRecord
+from apps.platform.audit.sealer import seal_all
+from apps.platform.audit.services import record
+from apps.platform.audit.triggers import disable_triggers
+from apps.platform.nodes.models import Node
+from apps.site.compliance.probes.context import ProbeContext
+from apps.site.compliance.probes.outcomes import run_probe
+from apps.site.compliance.probes.registry import PROBES, quiet_logs
+from apps.site.compliance.states import VERDICT_RANK
+from apps.site.isolation.models import PolicyVersion, ProbeReport
+from apps.site.mirror.models import Advisory, AdvisoryFeed
+from apps.site.snapshots.models import Snapshot, SnapshotOperation
+from tests.apps.site.compliance.conftest import OPERATOR
+
+pytestmark = pytest.mark.django_db
+
+NOT_BUILT = {"administrator-addresses"}
+"""Controls that this plane does not have yet: their probes say so. Whoever builds one adds a line to BREAKS."""
+
+
+# -- ways to build and to break -------------------------------------------------------------------------------------
+@contextmanager
+def env(**values):
+    with override_settings(ENV=settings.ENV.model_copy(update=values)):
+        yield
+
+
+@contextmanager
+def patch(name, value):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(name, value)
+        yield
+
+
+@contextmanager
+def allow(action, *roles):
+    """Let these roles do what they may not."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(policy.ACTIONS, action, policy.ACTIONS[action] | set(roles))
+        yield
+
+
+@contextmanager
+def several(*ways):
+    with ExitStack() as stack:
+        for way in ways:
+            stack.enter_context(way())
+        yield
+
+
+@contextmanager
+def row(build):
+    """Something in the database, or a file."""
+    build()
+    yield
+
+
+def refuse_nothing(*args, **kwargs):
+    """In place of a check."""
+
+
+TLS = {
+    "SECURE_SSL_REDIRECT": True,
+    "SESSION_COOKIE_SECURE": True,
+    "CSRF_COOKIE_SECURE": True,
+    "SECURE_HSTS_SECONDS": 31_536_000,
+    "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https"),
+}
+WITHOUT_LOG_IN = "apps.platform.accounts.middleware.LoginRequired"
+NOBODY = {"kind": "", "label": "", "user": None}
+ENGINEER, VIEWER = ProjectRole.ENGINEER, ProjectRole.VIEWER
+SYSTEM, SECURITY, AUDITOR = SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN, SystemRole.AUDITOR
+SCANNER = '#!/bin/sh\nexec grep -rq EICAR "$1" && exit 1 || exit 0\n'
+
+
+def remove_log_in():
+    return override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if name != WITHOUT_LOG_IN])
+
+
+def create_user(**fields):
+    user = User(must_change_password=False, **fields)
+    user.set_password(fields["username"])
+    user.must_change_password = False
+    user.save()
+
+
+def edit_sealed_record():
+    record(actor=OPERATOR, action="project.create", object_type="project", object_id="1")
+    seal_all()
+    with disable_triggers(connection):
+        AuditRecord.objects.filter(seq__isnull=False).update(body='{"v":1}')
+
+
+def store_snapshot(days: int, drill: str = "succeeded") -> Snapshot:
+    made = timezone.now() - timedelta(days=days)
+    facts = {"destination": "main", "requested_by": "x"}
+    snapshot = Snapshot.objects.create(state="stored", name="a" * 32, made_at=made, **facts)
+    SnapshotOperation.objects.create(snapshot=snapshot, kind="drill", state=drill, ended_at=made, **facts)
+    return snapshot
+
+
+def add_feed():
+    AdvisoryFeed.objects.create(name="f", digest="0" * 64, dated_at=timezone.now(), advisories=1, imported_by="x")
+
+
+def add_advisory():
+    affected = {"versions": [], "ranges": [[{"introduced": "0"}]]}
+    feed = AdvisoryFeed.objects.get()
+    Advisory.objects.create(feed=feed, advisory_id="GHSA-1", package_name="django", affected=affected)
+
+
+def report_node(verdict: str):
+    node, _ = Node.objects.get_or_create(name="n1", defaults={"host": "n1", "heartbeat_at": timezone.now()})
+    ProbeReport.objects.create(
+        node=node, verdict=verdict, results=[{"protocol": "tcp", "target": "x", "verdict": verdict}]
+    )
+
+
+def set_network_policy():
+    PolicyVersion.objects.create(number=1, document={}, digest="d" * 64, reason="x", created_by="x")
+
+
+def leave_scratch(home):
+    folder = home / "scratch" / "n1" / "7"
+    folder.mkdir(parents=True)
+    (folder / "secret").write_text("x")
+    os.utime(folder, (1, 1))
+
+
+@contextmanager
+def listen():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ports = "apps.site.compliance.probes.intrusion.NEEDLESS_PORTS"
+        with patch(ports, (server.getsockname()[1],)):
+            yield
+
+
+def build_table(home, tmp_path):
+    """By probe: (what has to be there for it to be met, what breaks its control)."""
+    scanner = tmp_path / "scanner"
+    scanner.write_text(SCANNER)
+    scanner.chmod(0o700)
+    scan = {"malware_scan_command": str(scanner), "malware_scan": "required"}
+    nothing = several
+    key = SecretStr(f"k1:{base64.b64encode(bytes(32)).decode()}")
+    keys = {"encryption_keys": [key], "store_encryption": "aes-256-gcm"}
+    people, members = "apps.platform.accounts.services.people", "apps.platform.accounts.services.members"
+    models, health = "apps.platform.accounts.models", "apps.platform.nodes.health.authentication"
+    probes = "apps.site.compliance.probes"
+    argon2 = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+    md5 = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    csp = {"DIRECTIVES": {"default-src": ["*", "'unsafe-inline'"]}}
+    old = timezone.now() - timedelta(days=200)
+    local_store = "apps.platform.artifacts.local_store.LocalStore.verify"
+    publish = "apps.platform.artifacts.local_store.LocalStaging.publish"
+    return {
+        "unique-identity": (nothing, lambda: patch(f"{people}.validation.check_fields", refuse_nothing)),
+        "password-policy": (
+            nothing,
+            lambda: override_settings(AUTH_PASSWORD_VALIDATORS=[]),
+        ),
+        "password-age": (nothing, lambda: override_settings(PASSWORD_MAX_AGE_DAYS=0)),
+        "second-factor": (
+            lambda: override_settings(SECOND_FACTOR_ROLES=frozenset(settings.ENV.second_factor_roles)),
+            lambda: override_settings(SECOND_FACTOR_ROLES=frozenset({"system_admin"})),
+        ),
+        "security-labels": (nothing, lambda: env(security_labels=["public"])),
+        "lock-out": (nothing, lambda: override_settings(AXES_FAILURE_LIMIT=50)),
+        "idle-session": (nothing, lambda: override_settings(SESSION_COOKIE_AGE=7200)),
+        "transport": (
+            lambda: several(lambda: env(behind_tls=True), lambda: override_settings(**TLS)),
+            lambda: override_settings(SECURE_SSL_REDIRECT=False),
+        ),
+        "anonymous-access": (nothing, remove_log_in),
+        "default-accounts": (nothing, lambda: row(lambda: create_user(username="admin"))),
+        "disabled-accounts": (
+            nothing,
+            lambda: several(
+                lambda: patch(f"{people}.end_sessions", lambda user: 0),
+                keep_inactive,
+            ),
+        ),
+        "expired-accounts": (nothing, lambda: row(lambda: create_user(username="old", last_login=old))),
+        "separated-roles": (nothing, lambda: allow("user.create", SECURITY)),
+        "one-role-each": (
+            nothing,
+            lambda: several(
+                lambda: patch(f"{members}.refuse_as_member", refuse_nothing),
+                lambda: patch(f"{people}.validation.check_no_memberships", refuse_nothing),
+            ),
+        ),
+        "escalation": (nothing, lambda: allow("member.set_roles", VIEWER)),
+        "project-isolation": (
+            nothing,
+            lambda: several(
+                lambda: patch(f"{models}.ProjectQuerySet.visible_to", see_all),
+                lambda: patch("apps.core.policy.can_see_project", lambda actor, project_id: True),
+            ),
+        ),
+        "process-isolation": (nothing, lambda: allow("user.disable", PlaneRole.WORKER)),
+        "audited-events": (nothing, lambda: patch(f"{members}.record", refuse_nothing)),
+        "record-content": (
+            nothing,
+            lambda: patch("apps.core.actors.Actor.as_record", lambda self: NOBODY),
+        ),
+        "trail-protection": (nothing, lambda: disable_triggers(connection)),
+        "trail-integrity": (nothing, lambda: row(edit_sealed_record)),
+        "trail-backup": (
+            lambda: several(
+                lambda: row(lambda: record(actor=OPERATOR, action="audit.export")),
+                lambda: patch(f"{probes}.trail.read_checkpoints", lambda: iter([{"seq": 1}])),
+            ),
+            lambda: patch(f"{probes}.trail.read_checkpoints", lambda: iter([])),
+        ),
+        "audit-interruption": (
+            nothing,
+            lambda: several(lambda: allow("audit.verify", SYSTEM), lambda: allow("audit.export", SYSTEM)),
+        ),
+        "audit-retention": (nothing, lambda: disable_triggers(connection)),
+        "minimal-components": (
+            lambda: patch(f"{probes}.intrusion.list_unneeded_components", lambda: ()),
+            lambda: patch(f"{probes}.intrusion.list_unneeded_components", lambda: ("telnetd",)),
+        ),
+        "closed-ports": (nothing, listen),
+        "input-validation": (nothing, lambda: override_settings(ALLOWED_HOSTS=["*"])),
+        "foreign-pages": (nothing, lambda: override_settings(CONTENT_SECURITY_POLICY=csp)),
+        "known-vulnerabilities": (lambda: row(add_feed), lambda: row(add_advisory)),
+        "intrusion-detection": (nothing, lambda: override_settings(AXES_ENABLED=False)),
+        "unsafe-models": (nothing, lambda: patch("deepseek.models.assets._PICKLE", b"\xff\xff")),
+        "malware-scan": (lambda: env(**scan), lambda: env(malware_scan_command="", malware_scan="optional")),
+        "signed-releases": (nothing, lambda: patch("deepseek.signing.dsse.is_signature", lambda *args: True)),
+        "upload-digests": (nothing, lambda: patch(publish, publish_anything())),
+        "stored-bytes": (nothing, lambda: patch(local_store, lambda self, digest: True)),
+        "service-links": (nothing, lambda: env(broker_url="redis://10.0.0.1/0")),
+        "stored-secrets": (
+            lambda: override_settings(PASSWORD_HASHERS=argon2),
+            lambda: override_settings(PASSWORD_HASHERS=md5),
+        ),
+        "encrypted-store": (
+            lambda: several(lambda: patch(f"{probes}.protection.get_store_folder", lambda: None), lambda: env(**keys)),
+            lambda: env(store_encryption="off"),
+        ),
+        "backup": (
+            lambda: row(lambda: store_snapshot(1)),
+            lambda: row(lambda: Snapshot.objects.update(made_at=old)),
+        ),
+        "restore-drill": (lambda: row(lambda: store_snapshot(1)), lambda: row(lambda: store_snapshot(0, "failed"))),
+        "ended-sessions": (
+            nothing,
+            lambda: patch("apps.platform.accounts.models.User.get_session_auth_hash", lambda self: "x"),
+        ),
+        "cleared-scratch": (nothing, lambda: row(lambda: leave_scratch(home))),
+        "personal-data": (nothing, lambda: patch(f"{probes}.protection.PERSONAL_FIELDS", frozenset({"username"}))),
+        "personal-data-access": (nothing, lambda: allow("user.view", ENGINEER)),
+        "system-administrator": (nothing, lambda: allow("snapshot.view", ENGINEER)),
+        "system-duties": (nothing, lambda: allow("user.create", AUDITOR)),
+        "audit-administrator": (nothing, lambda: allow("audit.view", SYSTEM)),
+        "audit-duties": (nothing, lambda: allow("audit.verify", SECURITY)),
+        "security-administrator": (nothing, lambda: allow("user.view", ENGINEER)),
+        "security-duties": (nothing, lambda: allow("user.set_system_role", SYSTEM)),
+        "node-isolation": (lambda: row(lambda: report_node("refused")), lambda: row(lambda: report_node("passed"))),
+        "node-tokens": (
+            nothing,
+            lambda: patch(f"{health}.authenticate_node", invent_node),
+        ),
+        "central-monitoring": (
+            nothing,
+            lambda: row(
+                lambda: Node.objects.create(name="silent", host="x", heartbeat_at=timezone.now() - timedelta(90))
+            ),
+        ),
+        "central-policy": (
+            lambda: several(lambda: row(set_network_policy), lambda: env(**scan)),
+            lambda: env(malware_scan_command=""),
+        ),
+    }
+
+
+def keep_inactive():
+    return patch("django.contrib.auth.backends.ModelBackend.user_can_authenticate", lambda self, user: True)
+
+
+def see_all(self, actor):
+    return self
+
+
+def invent_node(request):
+    node, _ = Node.objects.get_or_create(name="probe", defaults={"host": "probe"})
+    return node
+
+
+def publish_anything():
+    publish = Staging.publish
+    return lambda self, expected_digest=None, expected_size=None, is_damaged=None: publish(self, None, None, is_damaged)
+
+
+def probe(name: str):
+    with quiet_logs():
+        return run_probe(name, PROBES[name], ProbeContext())
+
+
+# -- the tests ------------------------------------------------------------------------------------------------------
+def test_each_probe_sees_its_control_break(home, tmp_path):
+    table = build_table(home, tmp_path)
+    assert set(table) == set(PROBES) - NOT_BUILT
+    wrong = {}
+    for name, (build, break_) in table.items():
+        with transaction.atomic():
+            with build():
+                before = probe(name)
+                with break_():
+                    after = probe(name)
+            transaction.set_rollback(True)
+        if not VERDICT_RANK[after.verdict] < VERDICT_RANK[before.verdict]:
+            wrong[name] = (str(before.verdict), str(after.verdict), [each.detail for each in after.attempts])
+    assert wrong == {}
+
+
+def test_what_is_not_built_is_said(home):
+    assert {name: str(probe(name).verdict) for name in NOT_BUILT} == dict.fromkeys(NOT_BUILT, "not met")
+
+
+def test_a_probe_that_crashes_is_not_met_with_its_error(db):
+    def crash(context):
+        raise ZeroDivisionError("a defect")
+        yield
+
+    outcome = run_probe("crash", crash, ProbeContext())
+    assert (str(outcome.verdict), outcome.attempts[0].detail) == ("not met", "ZeroDivisionError: a defect")
+
+
+def test_a_probe_leaves_nothing_behind(home):
+    def count():
+        return {model.__name__: model._default_manager.count() for model in apps.get_models()}
+
+    before = count()
+    for name in ("lock-out", "escalation", "disabled-accounts", "trail-protection", "upload-digests"):
+        probe(name)
+    assert count() == before
