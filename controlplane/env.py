@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from apps.core.actors import ProjectRole, SystemRole
 from apps.core.encryption.key_ring import parse_keys
+from apps.platform.accounts.directory.mapping import parse_group_role
 from controlplane.mail_server import parse_mail_url
 from controlplane.secret_source import SecretFileSource
 from deepseek.collect.hosts import parse_entry
@@ -454,6 +455,27 @@ class Env(BaseSettings):
         description="Addresses or networks from which administrators may log in and work, comma-separated; loopback:"
         " this host (every client, where a proxy on it hides who asks). Empty: every one.",
     )
+    oidc_issuer: str = Field(
+        "",
+        description="Issuer of an internal directory with OpenID Connect, as its metadata names it; https, or http on"
+        " this host. Empty: nobody logs in by one.",
+    )
+    oidc_client_id: str = Field("", validate_default=True, description="Name of the plane at OIDC_ISSUER.")
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Its secret there; better in a file: OIDC_CLIENT_SECRET_FILE. Empty: it has none.",
+    )
+    oidc_scopes: str = Field("openid profile email", description="Scopes that are asked for, with openid.")
+    oidc_username_claim: str = Field("preferred_username", description="Claim of the ID token with the user name.")
+    oidc_groups_claim: str = Field("groups", description="Claim of the ID token with the list of groups.")
+    directory_roles: CommaList = Field(
+        [],
+        description="Roles that groups of the directory give, comma-separated: GROUP=ROLE@PROJECT, or GROUP=ROLE for an"
+        " administrator. The roles that stand here are given and taken at each log-in, the others stay.",
+    )
+    directory_sign_up: bool = Field(
+        False, description="Whoever the directory knows and the plane does not gets an account, without roles."
+    )
     second_factor_roles: CommaList = Field(
         ["system_admin", "security_admin", "auditor", "approver"],
         description="Roles that need a second factor, comma-separated: whoever has one and no factor sets it up at the"
@@ -490,6 +512,36 @@ class Env(BaseSettings):
                 raise ValueError(f"must be loopback, addresses or networks: {failure}") from None
         return value
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def validate_issuer(cls, value: str) -> str:
+        parts = urlsplit(value)
+        is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if value and (not parts.hostname or parts.query or parts.fragment or not (parts.scheme == "https" or is_local)):
+            raise ValueError("must be an https address (http on this host), without query")
+        return value
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def validate_client_id(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("oidc_issuer") and not value:
+            raise ValueError("must name the plane as OIDC_ISSUER knows it, where that is set")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def validate_scopes(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must hold openid")
+        return value
+
+    @field_validator("directory_roles")
+    @classmethod
+    def validate_directory_roles(cls, value: list[str]) -> list[str]:
+        for entry in value:
+            parse_group_role(entry)
+        return value
+
     @field_validator("second_factor_roles")
     @classmethod
     def validate_roles(cls, value: list[str]) -> list[str]:
@@ -499,7 +551,7 @@ class Env(BaseSettings):
                 raise ValueError(f"{entry!r} is no role: name some of {', '.join(roles)}")
         return value
 
-    @field_validator("second_factor_roles", mode="before")
+    @field_validator("second_factor_roles", "directory_roles", mode="before")
     @classmethod
     def split_roles(cls, value: object) -> object:
         return cls.split_commas(value)

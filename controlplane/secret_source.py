@@ -20,6 +20,7 @@ FROM_FILE = (
     "encryption_keys",
     "openlineage_api_key",
     "mail_password",
+    "oidc_client_secret",
     "release_pkcs11_pin",
     "snapshot_s3_secret_key",
 )

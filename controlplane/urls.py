@@ -22,6 +22,7 @@ from apps.ml.labelling.api_urls import plane_urlpatterns as labelling_hooks
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from apps.ml.pipelines.urls import urlpatterns as pipeline_pages
 from apps.ml.sweeps.urls import urlpatterns as sweep_pages
+from apps.platform.accounts.directory.views import LogInView, receive, start
 from apps.platform.accounts.factors.views import AddKeyView, FactorsView, RemoveKeyView, SetUpAppView
 from apps.platform.accounts.views import ChangePasswordView
 from apps.platform.artifacts.api_urls import plane_urlpatterns as artifacts
@@ -168,6 +169,9 @@ urlpatterns = [
     path("git/", include("apps.data.repositories.urls")),
     re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", refuse_mail),
     path("accounts/password/change/", ChangePasswordView.as_view(), name="account_change_password"),
+    path("accounts/login/", LogInView.as_view(), name="account_login"),
+    path("accounts/oidc/login/", start, name="oidc_login"),
+    path("accounts/oidc/callback/", receive, name="oidc_callback"),
     path("accounts/2fa/", FactorsView.as_view(), name="mfa_index"),
     path("accounts/2fa/totp/activate/", SetUpAppView.as_view(), name="mfa_activate_totp"),
     path("accounts/2fa/webauthn/add/", AddKeyView.as_view(), name="mfa_add_webauthn"),

@@ -211,6 +211,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR}),
     "user.create": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.sign_in_from_directory": frozenset({OPERATOR}),  # the page that the directory sends a browser back to
     "user.set_expiry": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.disable_idle": frozenset({WORKER}),  # what is past its date, or unused for long
     "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),

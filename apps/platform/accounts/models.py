@@ -141,11 +141,30 @@ class FormerPassword(models.Model):
         return f"one of {self.user_id}"
 
 
+class ExternalIdentity(models.Model):
+    """A directory's own name for a person, by which they are found again whatever it calls them by then."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="external_identities", db_index=False)
+    issuer = models.CharField(max_length=500)
+    subject = models.CharField(max_length=255)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="external_identity_once"),
+            models.UniqueConstraint(fields=["user", "issuer"], name="external_identity_of_user"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} of {self.issuer}"
+
+
 class ChangeKind(models.TextChoices):
     CREATED = "created", _("Account created")
     PASSWORD = "password", _("Password reset")
     ROLE = "role", _("Role approver given by the operator")
     SYSTEM_ROLE = "system_role", _("System role given by the operator")
+    DIRECTORY = "directory", _("Bound to the directory")
 
 
 class CredentialChange(models.Model):

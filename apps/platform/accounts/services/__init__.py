@@ -8,6 +8,7 @@ from apps.platform.accounts.services.credentials import (
     reset_password,
     revoke_token,
 )
+from apps.platform.accounts.services.directory import sign_in_from_directory
 from apps.platform.accounts.services.expiry import disable_idle_accounts, set_account_expiry
 from apps.platform.accounts.services.factors import reset_second_factor, set_up_second_factor
 from apps.platform.accounts.services.labels import (
@@ -56,4 +57,5 @@ __all__ = [
     "set_service_account_clearance",
     "set_system_role",
     "set_up_second_factor",
+    "sign_in_from_directory",
 ]

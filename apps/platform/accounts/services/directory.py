@@ -1,0 +1,106 @@
+"""Whoever a directory has authenticated: their account here, and the roles that its groups give."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Refused
+from apps.platform.accounts.confirmations import record_credential_change
+from apps.platform.accounts.directory.mapping import (
+    group_project_roles,
+    list_managed_system_roles,
+    list_system_roles,
+)
+from apps.platform.accounts.directory.oidc import Identity
+from apps.platform.accounts.models import ChangeKind, ExternalIdentity, Project, User
+from apps.platform.accounts.row_operations import get_member_roles, lock_row
+from apps.platform.accounts.services.members import remove_member, set_member_roles
+from apps.platform.accounts.services.people import create_user, set_system_role
+from apps.platform.audit.services import record, seal_now
+from deepseek.messages import N_
+
+REASON = "Groups of the directory."
+
+
+def sign_in_from_directory(*, actor: Actor, issuer: str, identity: Identity) -> User:
+    """The account of whom the issuer names, with the roles that the groups give now.
+
+    The first time it is looked up by its user name, or made where DIRECTORY_SIGN_UP allows that, and bound to the
+    issuer's name for the person; the account then decides nothing until an administrator confirms it, as after a reset:
+    who runs the directory is one person alone. Refused `account_unknown`, `identity_taken`, `administrators_apart`,
+    `account_disabled`; and what giving the roles raises, which leaves everything as it was.
+    """
+    policy.require(actor, "user.sign_in_from_directory")
+    with transaction.atomic():
+        known = ExternalIdentity.objects.filter(issuer=issuer, subject=identity.subject).first()
+        user = lock_row(known.user) if known else bind_account(actor, issuer, identity)
+        if not user.has_access:
+            raise build_refusal(N_("{username} is disabled."), user.username, "account_disabled")
+        apply_groups(actor, user, identity.groups)
+    return user
+
+
+def bind_account(actor: Actor, issuer: str, identity: Identity) -> User:
+    user = User.objects.select_for_update().filter(username__iexact=identity.username).first()
+    if user is None:
+        user = sign_up(actor, identity)
+    elif ExternalIdentity.objects.filter(user=user, issuer=issuer).exists():
+        raise build_refusal(N_("{username} is somebody else of the directory."), user.username, "identity_taken")
+    elif user.system_role and user.system_role not in list_system_roles(settings.DIRECTORY_ROLES, identity.groups):
+        raise build_refusal(N_("{username} is an administrator here alone."), user.username, "administrators_apart")
+    ExternalIdentity.objects.create(user=user, issuer=issuer, subject=identity.subject)
+    record_credential_change(actor, user, ChangeKind.DIRECTORY)
+    after = {"issuer": issuer, "subject": identity.subject}
+    record(actor=actor, action="user.bind_to_directory", obj=user, after=after)
+    seal_now()
+    return user
+
+
+def sign_up(actor: Actor, identity: Identity) -> User:
+    """A new account without a password."""
+    if not settings.DIRECTORY_SIGN_UP:
+        raise build_refusal(N_("There is no account {username} here."), identity.username, "account_unknown")
+    user, _password = create_user(actor=actor, username=identity.username, name=identity.name, email=identity.email)
+    user.set_unusable_password()
+    user.must_change_password = False
+    user.save(update_fields=["password", "must_change_password"])
+    return user
+
+
+def build_refusal(message: str, username: str, code: str) -> Refused:
+    return Refused(
+        message,
+        username=username,
+        code=code,
+        action="user.sign_in_from_directory",
+        object_type="user",
+        object_id=username,
+        hint=N_("Ask an administrator of the plane."),
+    )
+
+
+def apply_groups(actor: Actor, user: User, groups: tuple[str, ...]) -> None:
+    """The roles that DIRECTORY_ROLES names are the directory's: given with their group, and taken with it."""
+    rules = settings.DIRECTORY_ROLES
+    wanted = list_system_roles(rules, groups)
+    if len(wanted) > 1:
+        raise build_refusal(N_("{username} is two administrators there."), user.username, "administrators_apart")
+    if user.system_role in list_managed_system_roles(rules) - wanted:
+        user = set_system_role(actor=actor, user=user, system_role="", reason=REASON)
+    for slug, roles in group_project_roles(rules, groups).items():
+        project = Project.objects.filter(slug=slug).first()
+        if project is not None:
+            set_roles_in(actor, user, project, set() if wanted else roles)
+    for role in wanted - {user.system_role}:
+        set_system_role(actor=actor, user=user, system_role=role, reason=REASON)
+
+
+def set_roles_in(actor: Actor, user: User, project: Project, roles: set[str]) -> None:
+    before = get_member_roles(project, user)
+    if roles and roles != before:
+        set_member_roles(actor=actor, project=project, member=user, roles=sorted(roles), reason=REASON)
+    elif before and not roles:
+        remove_member(actor=actor, project=project, member=user, reason=REASON)
