@@ -3,7 +3,7 @@
 The whole way at full size, as people go it: invitations carried, approved at each site, jobs in their sandboxes, mutual
 TLS, Switzerland through a proxy; every frame that leaves a site is kept. Needs root.
 
-    python benchmarks/federation_planes.py [--epsilon 8]
+    python benchmarks/federation_planes.py [--epsilon 8 ...]
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from tests.workers.federation.planes import StudyOnPlanes
 PATIENCE = 1200.0
 
 
-def run_study(network: BridgedNetwork, spec: StudySpec, tables: dict[str, Path]) -> tuple[StudyOnPlanes, list[float]]:
+def run_study(
+    network: BridgedNetwork, name: str, spec: StudySpec, tables: dict[str, Path]
+) -> tuple[StudyOnPlanes, list[float]]:
     """The study, completed and registered; and the seconds until all sites were approved, and until its result."""
     started = time.monotonic()
-    study = StudyOnPlanes("heart", spec, network.planes["cleveland"])
+    study = StudyOnPlanes(name, spec, network.planes["cleveland"])
     for site in SITES:
         study.enrol(site, network.planes[site], tables[site])
     approved = time.monotonic()
@@ -43,7 +45,7 @@ def run_study(network: BridgedNetwork, spec: StudySpec, tables: dict[str, Path])
         study.join(site, proxy=PROXY if site == "switzerland" else "")
     study.await_end(seconds=PATIENCE)
     ended = time.monotonic()
-    study.host.plane.post(f"{study.path}/register", {"model": "heart-risk"})
+    study.host.plane.post(f"{study.path}/register", {"model": name})
     return study, [approved - started, ended - approved]
 
 
@@ -67,7 +69,8 @@ def show_quality(spec: StudySpec, result: dict[str, Any], tables: dict[str, Path
 
 
 def show_traffic(network: BridgedNetwork, study: StudyOnPlanes) -> None:
-    print("\nsite         frames     bytes  in streams  of updates  other than TLS and CONNECT")
+    """Of all studies so far; the updates are those of this one."""
+    print("site         frames     bytes  in streams  of updates  other than TLS and CONNECT")
     for site in SITES:
         frames = network.read_frames(site)
         streams = assemble_streams(frame for frame in frames if frame.kind != ARP)
@@ -83,20 +86,25 @@ def skip_connect(stream: bytes) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A federated study over four planes.")
-    parser.add_argument("--epsilon", type=float, help="a privacy budget; none by default")
-    epsilon = parser.parse_args().epsilon
-    spec = build_heart_study(privacy={"epsilon": epsilon, "delta": 1e-3} if epsilon else None)
+    parser.add_argument("--epsilon", type=float, nargs="*", default=[], help="privacy budgets of further studies")
     with tempfile.TemporaryDirectory() as folder:
         tables = write_clean_tables(Path(folder, "tables"))
         with open_hospitals(Path(folder)) as network:
-            study, seconds = run_study(network, spec, tables)
-            result = study.read()["result"]
-            print(f"{spec.rounds} rounds, budget {epsilon or 'none'}, model {study.read()['result_version']}")
-            print(f"{seconds[0]:.0f} s until four sites were approved, {seconds[1]:.0f} s from there to the result")
-            show_quality(spec, result, tables)
-            spent = [site["epsilon"] for site in result["sites"] if site["epsilon"] is not None]
-            print(f"epsilon spent at most: {max(spent):.2f}" if spent else "no budget")
-            show_traffic(network, study)
+            for epsilon in [None, *parser.parse_args().epsilon]:
+                show_study(network, epsilon, tables)
+
+
+def show_study(network: BridgedNetwork, epsilon: float | None, tables: dict[str, Path]) -> None:
+    spec = build_heart_study(privacy={"epsilon": epsilon, "delta": 1e-3} if epsilon else None)
+    study, seconds = run_study(network, f"heart-{epsilon or 'none'}".replace(".", "-"), spec, tables)
+    document = study.read()
+    result = document["result"]
+    print(f"\n{spec.rounds} rounds, budget {epsilon or 'none'}, model version {document['result_version']}")
+    print(f"{seconds[0]:.0f} s until four sites were approved, {seconds[1]:.0f} s from there to the result")
+    show_quality(spec, result, tables)
+    spent = [site["epsilon"] for site in result["sites"] if site["epsilon"] is not None]
+    print(f"epsilon spent at most: {max(spent):.2f}" if spent else "no budget")
+    show_traffic(network, study)
 
 
 if __name__ == "__main__":
