@@ -64,7 +64,7 @@ def _build_bundle(words: Sequence[str]) -> int:
         body = {"contents": arguments.contents, "inventory": inventory, "volume_bytes": arguments.volume_bytes}
         number = plane.post("/bundles", body)["id"]
         tell(f"bundle {number}: after a break go on with --bundle {number}")
-    wait_for_state(plane, f"/bundles/{number}", ("queued",), arguments.wait)
+    wait_for_state(plane, f"/bundles/{number}", ("queued",), arguments.wait, tell)
     manifest = download_bundle(plane, number, arguments.out, tell)
     command.print_manifest(manifest)
     return 0
@@ -84,7 +84,7 @@ def _apply_bundle(words: Sequence[str]) -> int:
     plane = open_plane(arguments)
     row = send_bundle(plane, arguments.folder, tell)
     path = f"/received-bundles/{row['id']}"
-    row = wait_for_state(plane, path, ("receiving", "checking"), arguments.wait)
+    row = wait_for_state(plane, path, ("checking",), arguments.wait, tell)
     for change in row["preview"].get("rows", []):
         print(f"{change['change']:8} {change['kind']} {change['name']} {change['detail']}".rstrip())
     fields = {"bundle": row["id"], "state": row["state"], "scan": row["scan"].get("verdict", "")}

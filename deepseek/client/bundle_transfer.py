@@ -21,13 +21,17 @@ POLL_SECONDS = 1.0
 Tell = Callable[[str], None]
 
 
-def wait_for_state(plane: Any, path: str, waiting: tuple[str, ...], seconds: float) -> dict[str, Any]:
-    """The row once it has left these states. Raises ClientError ``still_waiting``, or the plane's own error."""
-    deadline = time.monotonic() + seconds
+def wait_for_state(plane: Any, path: str, waiting: tuple[str, ...], seconds: float, tell: Tell) -> dict[str, Any]:
+    """The row once it has left these states; why its step is tried again later is announced once. Raises ClientError
+    ``still_waiting``, or the plane's own error."""
+    deadline, announced = time.monotonic() + seconds, ""
     while True:
         row: dict[str, Any] = plane.get(path)
         if row["state"] not in waiting:
             break
+        if row["retry_at"] and row["retry_at"] != announced:
+            announced = row["retry_at"]
+            tell(f"{row['error']['message']} Next try: {announced}")
         if time.monotonic() >= deadline:
             raise ClientError(
                 "still_waiting",

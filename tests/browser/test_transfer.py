@@ -89,10 +89,5 @@ def test_a_bundle_is_built_checked_and_asked_for(signed_in, plane, run_code, tmp
 
 
 def wait_for(page, text: str) -> None:
-    """Reload until the worker has come so far."""
-    for _ in range(180):  # of a busy machine
-        if page.get_by_text(text).count():
-            return
-        page.wait_for_timeout(500)
-        page.reload()
-    raise AssertionError(page.inner_text("main"))
+    """The page renews itself until the worker has come so far; 90 s: of a busy machine."""
+    expect(page.get_by_text(text).first).to_be_visible(timeout=90_000)
