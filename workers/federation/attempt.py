@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import socket
 import time
@@ -24,6 +25,7 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import bind_job, release_job
 from apps.platform.nodes.models import Node
 from deepseek.collect.hosts import find_uncovered
+from deepseek.federated.spec import MAX_ROUNDS
 from deepseek.federated.tunnel import LISTENER
 from deepseek.messages import N_, Message
 from workers.attempt_slots import AttemptSlot
@@ -189,10 +191,10 @@ class FederationAttempt(Attempt):
 
     def report_rounds(self, study: Study) -> None:
         for each in read_rounds(self.home):
-            number = each.get("round")
-            if not isinstance(number, int) or number <= self.round:
+            number, epsilons = each.get("round"), each.get("epsilon")
+            if not isinstance(number, int) or not self.round < number <= MAX_ROUNDS or not isinstance(epsilons, dict):
                 continue
-            spent = [value for value in each.get("epsilon", {}).values() if value is not None]
+            spent = [value for value in epsilons.values() if isinstance(value, int | float) and math.isfinite(value)]
             record_round(
                 actor=self.actor,
                 study=study,

@@ -72,7 +72,13 @@ def remove_keys(home: Path, job: Job) -> None:
         return
     with lock_home(home) as lock:
         if read_holder(lock) <= (job.pk, job.attempt):
-            unlink_keys(home)
+            clear_keys(home, lock)
+
+
+def clear_keys(home: Path, lock: int) -> None:
+    """Remove every private key, and nobody holds the folder: a plane that was restored may number its jobs anew."""
+    unlink_keys(home)
+    os.ftruncate(lock, 0)
 
 
 def unlink_keys(home: Path) -> None:

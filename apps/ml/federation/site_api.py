@@ -31,7 +31,7 @@ FILTER_HELP = {
     "study": "Number of a study of this site.",
     "site": "What the coordinator calls this site.",
     "round": "Of a study, from 1.",
-    "kind": "join, update, evaluation, leave or refused.",
+    "kind": "join, update, skip, evaluation, leave or refused.",
     "since": "YYYY-MM-DD (UTC), included.",
     "until": "YYYY-MM-DD (UTC), included.",
 }

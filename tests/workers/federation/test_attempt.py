@@ -136,6 +136,22 @@ def test_an_attempt_that_lost_its_job_leaves_the_keys_of_the_next_one(attempt, w
         prepare_home(late, actor=worker.actor)
     remove_keys(attempt.home, attempt.job)
     assert list(attempt.home.glob("*.key")) == []
+    attempt.job.attempt -= 1  # a plane that was restored numbers anew
+    prepare_home(attempt.job, actor=worker.actor)
+
+
+def test_rounds_of_another_shape_are_left_out(attempt, study):
+    attempt.study = study
+    rounds = [
+        {"round": 10**12, "epsilon": {}},
+        {"round": 1, "epsilon": [1]},
+        {"round": 1, "epsilon": {"north": 0.5, "south": "x", "west": None}, "sites": ["north"]},
+        {"round": "2", "epsilon": {}},
+        {"round": 2, "epsilon": {"north": float("nan")}},
+    ]
+    (attempt.home / "rounds.json").write_text(json.dumps(rounds))
+    attempt.report_rounds(study)
+    assert list(study.rounds.order_by("number").values_list("number", "epsilon")) == [(1, 0.5), (2, None)]
 
 
 def test_what_was_approved_is_compared_before_every_attempt(attempt, hospital, worker, monkeypatch):
