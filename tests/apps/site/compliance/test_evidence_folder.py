@@ -1,0 +1,209 @@
+"""The evidence folder: written whole, signed, and checked by its own verifier without a plane."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from jsonschema import Draft202012Validator
+
+from apps.core.errors import Conflict
+from apps.platform.artifacts.verification import open_verified
+from apps.platform.audit import keys
+from apps.site.compliance.clauses import CLAUSE_IDS
+from apps.site.compliance.evidence import make_evidence, run_queued
+from apps.site.compliance.folder.verifier import verify
+from apps.site.compliance.models import EvidenceRun
+from apps.site.compliance.services import request_run
+from tests.apps.site.compliance.conftest import OPERATOR
+
+pytestmark = pytest.mark.django_db
+VERDICTS = {"met", "partly", "not met", "not applicable"}
+
+
+@pytest.fixture
+def folder(home, tmp_path, quick_probes) -> Path:
+    quick_probes("transport", "backup")
+    make_evidence(actor=OPERATOR, target=tmp_path / "evidence")
+    return tmp_path / "evidence"
+
+
+def read(path: Path):
+    return json.loads(path.read_bytes())
+
+
+def test_folder_has_every_clause_with_its_evidence(folder):
+    document = read(folder / "evidence.json")
+    assert [row["id"] for row in document["clauses"]] == list(CLAUSE_IDS)
+    assert {row["verdict"] for row in document["clauses"]} <= VERDICTS
+    assert [row["id"] for row in document["clauses"] if not row["evidence"] or not row["probe"]] == []
+    by_id = {row["id"]: row["verdict"] for row in document["clauses"]}
+    assert by_id["8.1.4.1.c"] == "not met"
+    assert by_id["8.1.4.9.a"] == "partly"
+    assert by_id["8.1.4.9.b"] == "not met"  # no document is attached
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+    bill = read(folder / "sbom" / "plane.cdx.json")
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert "django" in {row["name"] for row in bill["components"]}
+
+
+def test_oscal_documents_are_what_the_schema_says(folder):
+    """The schema of OSCAL 1.2.1, as the models of compliance-trestle 5.2.0 give it."""
+    faults = {}
+    for name in ("catalog", "assessment-results"):
+        validator = Draft202012Validator(read(Path(__file__).with_name("oscal") / f"{name}.schema.json"))
+        document = read(folder / f"{name}.json")
+        faults[name] = [f"{each.json_path}: {each.message}"[:200] for each in validator.iter_errors(document)]
+        document[name]["uuid"] = "none"
+        assert len(list(validator.iter_errors(document))) == 1
+    assert faults == {"catalog": [], "assessment-results": []}
+
+
+def test_same_run_gives_the_same_documents(folder):
+    results = read(folder / "assessment-results.json")["assessment-results"]
+    run = EvidenceRun.objects.get()
+    key = keys.load_signing_key(make=False)
+    assert results["metadata"]["version"] == f"{keys.compute_key_id(key)}-{run.pk}"
+    findings = results["results"][0]["findings"]
+    observed = {row["uuid"] for row in results["results"][0]["observations"]}
+    named = {link["observation-uuid"] for row in findings for link in row.get("related-observations", ())}
+    assert len(findings) == len(CLAUSE_IDS)
+    assert named == observed
+
+
+def run_verifier(folder: Path, *options: str) -> tuple[int, str]:
+    """In an interpreter that has the standard library and nothing else, as on a machine without a plane."""
+    command = [sys.executable, "-I", "-S", str(folder / "verify.py"), str(folder), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def edit(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+
+
+def swap_signature(folder: Path) -> None:
+    envelope = read(folder / "manifest.json")
+    stranger = keys.SigningKey.generate()
+    payload = verify.decode_base64(envelope["payload"])
+    kind = envelope["payloadType"]
+    message = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
+    envelope["signatures"][0]["sig"] = base64.b64encode(stranger.sign(message)).decode()
+    (folder / "manifest.json").write_bytes(verify.canonical(envelope) + b"\n")
+
+
+def swap_files(folder: Path) -> None:
+    one, two = (folder / "catalog.json").read_bytes(), (folder / "evidence.json").read_bytes()
+    (folder / "catalog.json").write_bytes(two)
+    (folder / "evidence.json").write_bytes(one)
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.parent.parent / f"{path.parent.name}-{path.name}")
+    path.symlink_to(path.parent.parent / f"{path.parent.name}-{path.name}")
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+TAMPERINGS = {
+    "verdict edited": lambda at: edit(at / "evidence.json", b'"verdict": "not met"', b'"verdict": "met"'),
+    "finding edited": lambda at: edit(at / "assessment-results.json", b'"not-satisfied"', b'"satisfied"'),
+    "report replaced": lambda at: (at / "report.pdf").write_bytes(b"%PDF-1.4\n"),
+    "file added": lambda at: (at / "audit" / "more.txt").write_text("x"),
+    "file removed": lambda at: (at / "catalog.json").unlink(),
+    "file renamed": lambda at: (at / "report.pdf").rename(at / "Report.pdf"),
+    "empty folder added": lambda at: (at / "extra").mkdir(),
+    "link in place of a file": lambda at: replace_by_link(at / "report.pdf"),
+    "file cut": lambda at: truncate(at / "audit" / "records.jsonl"),
+    "two files swapped": swap_files,
+    "signature swapped": swap_signature,
+    "manifest with a blank": lambda at: edit(at / "manifest.json", b'{"payload"', b'{ "payload"'),
+    "verifier edited": lambda at: (at / "verify.py").write_text((at / "verify.py").read_text() + "# harmless\n"),
+    "key replaced": lambda at: (at / "public_key.pem").write_bytes(keys.encode_public_pem(keys.SigningKey.generate())),
+    "record edited": lambda at: edit(at / "audit" / "records.jsonl", b"audit.export", b"audit.exporT"),
+}
+
+
+def test_verifier_alone_accepts_the_folder_and_finds_each_tampering(folder, tmp_path):
+    status, text = run_verifier(folder)
+    assert (status, "cryptography is not installed" in text) == (0, True), text
+    missed = {}
+    for number, (name, tamper) in enumerate(TAMPERINGS.items()):
+        copy = tmp_path / f"copy-{number}"
+        shutil.copytree(folder, copy)
+        tamper(copy)
+        status, text = run_verifier(copy)
+        if status != 1 or "BROKEN" not in text or "Traceback" in text:
+            missed[name] = (status, text[:300])
+    assert missed == {}
+
+
+def test_folder_of_another_key_is_found_by_a_copy_of_the_key(folder, tmp_path):
+    own, other = tmp_path / "own.pem", tmp_path / "other.pem"
+    own.write_bytes((folder / "public_key.pem").read_bytes())
+    other.write_bytes(keys.encode_public_pem(keys.SigningKey.generate()))
+    assert verify.verify_folder(folder, own.read_bytes())[0] == []
+    assert verify.verify_folder(folder, other.read_bytes())[0] != []
+
+
+def test_signatures_are_judged_as_the_package_judges_them():
+    key = keys.SigningKey.generate()
+    public, message = key.public_key().public_bytes_raw(), b"evidence"
+    good = key.sign(message)
+    order = verify.L + int.from_bytes(good[32:], "little")
+    cells = {
+        "good": (public, good, message, True),
+        "other message": (public, good, b"evidencE", False),
+        "other key": (keys.SigningKey.generate().public_key().public_bytes_raw(), good, message, False),
+        "flipped": (public, bytes([good[0] ^ 1]) + good[1:], message, False),
+        "scalar beyond the order": (public, good[:32] + order.to_bytes(32, "little"), message, False),
+        "short": (public, good[:-1], message, False),
+        "no point": (b"\xff" * 32, good, message, False),
+    }
+    wrong = {name: args for name, (*args, expected) in cells.items() if verify.is_signature(*args) is not expected}
+    assert wrong == {}
+
+
+def test_command_writes_and_refuses_a_folder_that_is_not_empty(home, tmp_path, quick_probes, capsys):
+    target = tmp_path / "out"
+    call_command("evidence", out=target)
+    assert "python" in capsys.readouterr().out
+    with pytest.raises(CommandError) as refusal:
+        call_command("evidence", out=target)
+    assert refusal.value.returncode == 2
+    assert EvidenceRun.objects.count() == 1
+
+
+def test_a_queued_run_is_made_and_its_folder_kept(home, quick_probes, tmp_path):
+    request_run(actor=OPERATOR)
+    with pytest.raises(Conflict):
+        request_run(actor=OPERATOR)
+    assert run_queued(OPERATOR) == 1
+    run = EvidenceRun.objects.get()
+    assert (run.state, run.met + run.partly + run.not_met + run.not_applicable) == ("succeeded", len(CLAUSE_IDS))
+    archive = tmp_path / "evidence.zip"
+    archive.write_bytes(b"".join(open_verified(run.folder)))
+    with zipfile.ZipFile(archive) as entries:
+        entries.extractall(tmp_path / "unpacked")
+    assert verify.verify_folder(tmp_path / "unpacked" / "evidence")[0] == []
+
+
+def test_since_is_kept_while_a_verdict_stays(home, quick_probes, tmp_path):
+    quick_probes("transport")
+    first, _ = make_evidence(actor=OPERATOR, target=tmp_path / "1")
+    quick_probes()
+    second, _ = make_evidence(actor=OPERATOR, target=tmp_path / "2")
+    since = {run.pk: dict(run.results.values_list("clause", "since")) for run in (first, second)}
+    assert since[second.pk]["8.1.4.2.b"] == first.started_at
+    assert since[second.pk]["8.1.4.1.c"] == second.started_at
