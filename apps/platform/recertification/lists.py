@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q
 from django.http import QueryDict
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from apps.core.actors import Actor
 from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, build_table, read_filter_values
@@ -66,7 +66,7 @@ def build_reviews_table(actor: Actor, campaign: Campaign, params: QueryDict) -> 
             {"name": "q", "label": _("Holder or grant"), "value": values["q"]},
         ],
         builtin=[
-            build_builtin_view(_("Open"), decision="pending"),
+            build_builtin_view(pgettext("grant", "Open"), decision="pending"),
             build_builtin_view(_("Revoked"), decision="revoked"),
         ],
         transform_rows=add_states,

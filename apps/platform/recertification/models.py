@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from apps.core.actors import Actor, ProjectRole, SystemRole
 from apps.platform.accounts.models import ONE_LINE, Project
@@ -19,7 +20,7 @@ class GrantKind(models.TextChoices):
 
 
 class Decision(models.TextChoices):
-    PENDING = "pending", _("Open")
+    PENDING = "pending", pgettext_lazy("grant", "Open")
     CONFIRMED = "confirmed", _("Confirmed")
     REVOKED = "revoked", _("Revoked")
 
