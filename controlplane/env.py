@@ -150,6 +150,9 @@ class Env(BaseSettings):
         description="An attempt over several nodes whose first node tells nothing for so long is ended and tried again;"
         " the stacks of its ranks go into the log. 0: never.",
     )
+    scratch_wipe: Literal["remove", "overwrite"] = Field(
+        "remove", description="overwrite: files of an ended job are overwritten by zeros before they are removed."
+    )
     isolation: Literal["preferred", "required"] = Field(
         "preferred",
         description="A node that cannot give jobs a sandbox runs them without one and says so on its page, or takes"

@@ -66,7 +66,7 @@ def _start() -> Worker:
     env = settings.ENV
     forbid_inspection()
     process.kill_orphans()
-    process.remove_stale_scratch(get_scratch_root())
+    process.remove_stale_scratch(get_scratch_root(), overwrite=settings.ENV.scratch_wipe == "overwrite")
     store.remove_unused_images()
     memory_limit = "cgroup" if cgroups.prepare_delegated() else "watch"
     machine, isolation = hardware.detect(settings.PLANE_HOME), detect_isolation()

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+
+from workers.scratch.wiping import remove_scratch
 
 if TYPE_CHECKING:  # gunicorn's arbiter imports this module, and has no Django
     from apps.platform.jobs.models import Job
@@ -248,11 +249,11 @@ def kill_orphans() -> int:
     return _kill(is_of_dead_worker)
 
 
-def remove_stale_scratch(root: Path) -> None:
+def remove_stale_scratch(root: Path, *, overwrite: bool = False) -> None:
     """Remove the folders of dead workers' attempts; one that is just stopping still needs its own."""
     for folder in root.iterdir() if root.is_dir() else ():
         if is_of_dead_worker(folder.name.replace("-", ":")):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_scratch(folder, overwrite=overwrite)
 
 
 def _kill(matches: Any) -> int:

@@ -6,13 +6,13 @@ import copy
 import logging
 import os
 import selectors
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.core.actors import Actor
@@ -37,6 +37,7 @@ from workers.isolation import get_scratch_root
 from workers.machine_faults import STORAGE_FULL, count_bytes, find_engine_stall, find_stall
 from workers.measurements.system_metrics import SystemMetrics
 from workers.process import EngineProcess, build_marker
+from workers.scratch.wiping import remove_scratch
 from workers.tracking import Tracker, describe_environment
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Attempt:
             with self.lock:
                 self.wake = os.eventfd(1 if self.reason else 0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             if self.scratch.exists():
-                shutil.rmtree(self.scratch)
+                self.remove_scratch()
             self.scratch.mkdir(parents=True, mode=0o700)
             self.open_run()
             self.finish_attempt(self.execute(self.stage()))
@@ -131,7 +132,10 @@ class Attempt:
                     os.close(self.wake)
                 self.wake = -1
             self.keeper.close()
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.remove_scratch()
+
+    def remove_scratch(self) -> None:
+        remove_scratch(self.scratch, overwrite=settings.ENV.scratch_wipe == "overwrite")
 
     def open_run(self) -> None:
         self.retry_until_lease_expires(self.tracker.open_run)
