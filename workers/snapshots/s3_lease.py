@@ -76,9 +76,13 @@ class S3Lease:
     def release(self) -> None:
         """Leave the object to whoever comes next; one that cannot be written runs out by itself."""
         self.ending.set()
-        self.thread.join(timeout=RENEW_SECONDS)
+        self.thread.join(timeout=FENCE_SECONDS)
         with suppress(SnapshotError):
-            self.write("", etag=self.etag)
+            if self.write("", etag=self.etag):
+                return
+            present = self.read()  # of a renewal whose answer has not come yet
+            if present is not None and present.owner == self.owner:
+                self.write("", etag=present.etag)
 
     def confirm(self) -> None:
         """Raise SnapshotError where the lease was not renewed in time, or is another's."""

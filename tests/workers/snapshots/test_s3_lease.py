@@ -90,7 +90,7 @@ def test_abandoned_lease_is_taken_over_and_its_former_holder_writes_nothing_more
     with former.lock():
         monkeypatch.setattr(s3_lease, "LEASE_SECONDS", 0.0)  # as if its process had been stopped for a minute
         with storage.lock():
-            assert former.lease.thread.join(5) is None
+            assert former.lease.thread.join(60) is None
             assert former.lease.is_lost
             late = Repository.open(former, plane_key=KEY, split=split_blocks)
             assert catch_code(lambda: late.add_object("0" * 64, lambda: [b"late"])) == "snapshot_lease_lost"
@@ -99,6 +99,15 @@ def test_abandoned_lease_is_taken_over_and_its_former_holder_writes_nothing_more
         assert owner == ""
     assert repository.list_snapshot_ids() == ["1" * 32]
     assert sorted(storage.list_names("objects")) == names
+
+
+def test_renewal_that_nobody_heard_of_does_not_keep_the_lease(make_storage):
+    storage = make_storage("late-renewal")
+    with storage.lock():
+        etag = storage.lease.etag
+        assert storage.lease.write(storage.lease.owner, etag=etag)
+        storage.lease.etag = etag
+    enter(storage)
 
 
 def test_store_that_stops_to_answer_ends_the_writing(make_storage, monkeypatch):
