@@ -36,7 +36,8 @@ class CountedCodes:
 def build_code_field() -> forms.CharField:
     return forms.CharField(
         max_length=40,
-        label=_("Code"),
+        label=_("Code of your authenticator app"),
+        help_text=_("6 digits, or a recovery code"),
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code", "autofocus": True}),
     )
 
