@@ -28,7 +28,7 @@ from apps.platform.accounts.services import (
     set_system_role,
 )
 from apps.platform.audit.trail_export import start_export
-from apps.site.compliance.probes.context import ProbeContext, expect, is_login_redirect, refuse, refuse_row
+from apps.site.compliance.probes.context import STRONG, ProbeContext, expect, is_login_redirect, refuse, refuse_row
 from apps.site.compliance.probes.outcomes import Attempt, ProbeTable
 from apps.site.compliance.texts import Bilingual as T
 
@@ -121,10 +121,12 @@ def probe_disabled_accounts(context: ProbeContext) -> Iterator[Attempt]:
 
 @TABLE.register("expired-accounts")
 def probe_expired_accounts(context: ProbeContext) -> Iterator[Attempt]:
-    person = context.create_person(expires_at=timezone.now() - timedelta(days=2))
-    text = T("Work with an account past its end", "使用已过有效期的账户")
-    response = context.open_browser(person).get(reverse("home"))
-    yield Attempt(text, is_login_redirect(response) or response.status_code == 403, str(response.status_code))
+    end = timezone.now() - timedelta(days=2)
+    person = context.create_person(password=STRONG, expires_at=end)
+    client = context.open_browser()
+    response = client.post(reverse("account_login"), {"login": person.username, "password": STRONG})
+    text = T("Log in to an account past its end", "登录已过有效期的账户")
+    yield Attempt(text, "_auth_user_id" not in client.session, str(response.status_code))
     old = timezone.now() - timedelta(days=UNUSED_DAYS)
     unused = User.objects.filter(Q(last_login__lt=old) | Q(last_login=None, created_at__lt=old), is_active=True)
     text = T(f"Find active accounts that nobody used for {UNUSED_DAYS} days", f"查找{UNUSED_DAYS}天未使用的有效账户")

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.core.actors import ProjectRole, SystemRole
+from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_actor
 from apps.core.errors import PlaneError
 from apps.platform.audit.models import AuditRecord
 from apps.site.compliance.probes.context import STRONG, ProbeContext, expect, refuse
@@ -22,6 +22,8 @@ from apps.site.compliance.supply.components import list_installed_components, li
 from apps.site.compliance.supply.vulnerabilities import find_vulnerabilities
 from apps.site.compliance.texts import Bilingual as T
 from apps.site.mirror.models import AdvisoryFeed
+from apps.site.security_alarms.rules import Event
+from apps.site.security_alarms.services import count_events, get_rule_settings
 from apps.site.transfer.scanning import scan_folder
 from deepseek.job import EngineError
 from deepseek.models.assets import refuse_pickle
@@ -33,6 +35,8 @@ from deepseek.signing.statements import RELEASE_TYPE
 TABLE = ProbeTable()
 NEEDLESS_PORTS = (21, 23, 25, 69, 79, 110, 111, 135, 137, 139, 445, 512, 513, 514, 1433, 2049, 3389, 5900, 6000, 11211)
 MAX_FEED_DAYS = 30
+FAILED_LOG_INS = "failed_log_ins"  # the key of its rule
+MAX_GUESSES = 100
 OUTSIDE = "203.0.113.77"  # of the network for documents (RFC 5737)
 PICKLE = b"\x80\x04\x95\x0a\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s."  # of {"a": 1}
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
@@ -136,14 +140,28 @@ def probe_known_vulnerabilities(context: ProbeContext) -> Iterator[Attempt]:
 def probe_intrusion_detection(context: ProbeContext) -> Iterator[Attempt]:
     person = context.create_person(password=STRONG)
     client = context.open_browser()
-    last = AuditRecord.objects.order_by("-id").values_list("id", flat=True).first() or 0
+    last = get_last_record_id()
     for number in range(settings.AXES_FAILURE_LIMIT + 1):
         client.post(reverse("account_login"), {"login": person.username, "password": f"wrong-{number}"})
     actions = set(AuditRecord.objects.filter(id__gt=last).values_list("action", flat=True))
     text = T("Guess passwords without being recorded as an attack", "口令猜测未被识别为攻击")
     yield Attempt(text, any("lock" in action for action in actions), ", ".join(sorted(actions)) or "no record")
+    setting = get_rule_settings()[FAILED_LOG_INS]
+    victim = context.create_person(password=STRONG)
+    last = get_last_record_id()
+    for number in range(min(setting.threshold, MAX_GUESSES)):  # each from elsewhere: the lock-out stops the others
+        guesser = context.open_browser(address=f"198.51.100.{number + 1}")
+        guesser.post(reverse("account_login"), {"login": victim.username, "password": f"wrong-{number}"})
+    rows = AuditRecord.objects.filter(id__gt=last).order_by("id").values_list(*Event._fields)
+    events = [Event(*row)._replace(seq=number) for number, row in enumerate(rows, 1)]
+    raised = count_events(build_plane_actor(PlaneRole.DISPATCHER, host="compliance"), {}, events) if events else 0
     text = T("Guess passwords without an alarm", "口令猜测未触发报警")
-    yield Attempt(text, False, "no rule over the trail raises an alarm")
+    detail = f"{raised} alarms after {len(events)} records; threshold {setting.threshold}, enabled {setting.is_enabled}"
+    yield Attempt(text, raised > 0, detail)
+
+
+def get_last_record_id() -> int:
+    return int(AuditRecord.objects.order_by("-id").values_list("id", flat=True).first() or 0)
 
 
 @TABLE.register("unsafe-models")
