@@ -446,6 +446,7 @@ SPECTACULAR_SETTINGS = {
         "StudyStatus": "apps.ml.federation.states.StudyState.choices",
         "StudySiteStatus": "apps.ml.federation.states.SiteState.choices",
         "SiteStudyStatus": "apps.ml.federation.states.SiteStudyState.choices",
+        "EvidenceRunStatus": "apps.site.compliance.states.RunState.choices",
         "LabelServerStatus": "apps.ml.labelling.states.ServerState.choices",
         "LabellingStatus": "apps.ml.labelling.states.LabellingState.choices",
         "LabelTaskStatus": "apps.ml.labelling.states.TaskState.choices",
