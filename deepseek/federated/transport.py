@@ -170,7 +170,7 @@ class SiteConnection:
 
     def request(self, topic: str, payload: bytes) -> bytes:
         """The server's reply. Raises FederationError ``server_unreachable`` once it has been away for `patience`,
-        ``proxy_refused`` once the site's proxy has refused to connect for REFUSED_SECONDS, and ``server_failed`` at
+        ``proxy_refused`` once the site's proxy has refused to connect for REFUSED_SECONDS, and ``message_refused`` at
         once for an answer that would be the same again."""
         deadline, pause = time.monotonic() + self.patience, PAUSE_SECONDS
         seconds = REQUEST_SECONDS + (len(payload) + self._cell.max_bytes) / BYTES_PER_SECOND
@@ -197,7 +197,7 @@ class SiteConnection:
 def build_failed_error(topic: str, code: str, payload: Any) -> FederationError:
     reason = bytes(payload)[:MAX_REASON_BYTES].decode("utf-8", "replace") if isinstance(payload, bytes) else ""
     return FederationError(
-        "server_failed",
+        "message_refused",
         N_("The server of the study failed at the message {topic}: {reason}."),
         field="/server",
         value=code,

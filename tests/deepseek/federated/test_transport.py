@@ -79,7 +79,7 @@ def test_what_may_pass_is_asked_again_and_what_would_not_ends_at_once():
     assert connect(down, make_reply(ReturnCode.TIMEOUT), fine).request("poll", b"") == b"yes"
     with pytest.raises(FederationError, match="failed at the message update: KeyError") as caught:
         connect(failed, fine).request("update", b"")
-    assert (caught.value.code, "secret" in str(caught.value)) == ("server_failed", False)
+    assert (caught.value.code, "secret" in str(caught.value)) == ("message_refused", False)
     with pytest.raises(FederationError) as caught:
         connect(make_reply(ReturnCode.AUTHENTICATION_ERROR), fine).request("poll", b"")
     assert caught.value.value == ReturnCode.AUTHENTICATION_ERROR
