@@ -443,7 +443,6 @@ SPECTACULAR_SETTINGS = {
         "BundleSignerStatus": "apps.site.transfer.states.SignerState.choices",
         "RecallStatus": "apps.fleet.recalls.states.RecallState.choices",
         "RolloutStatus": "apps.fleet.rollouts.states.RolloutState.choices",
-        "OperationStatus": "apps.site.snapshots.states.OperationState.choices",  # a run of evidence has the same states
         "StudyStatus": "apps.ml.federation.states.StudyState.choices",
         "StudySiteStatus": "apps.ml.federation.states.SiteState.choices",
         "SiteStudyStatus": "apps.ml.federation.states.SiteStudyState.choices",

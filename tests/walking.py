@@ -87,6 +87,7 @@ from apps.platform.jobs.states import JobState
 from apps.platform.lineage.models import Edge
 from apps.platform.nodes.models import Node, NodeProbe, Probe
 from apps.platform.notices.models import Delivery, Notice, Webhook
+from apps.platform.notices.webhook_secrets import encrypt_secret
 from apps.platform.preferences.models import SavedView
 from apps.platform.recertification.models import Campaign, GrantReview
 from apps.site.compliance.clauses import CLAUSES
@@ -684,7 +685,7 @@ def notices_of(plane: Seeded, project: Project, numbers: range) -> None:
     message = {"message": "Job 1 failed.", "msgid": "Job 1 failed.", "params": {}}
     facts = {"recipient": User.objects.get(username="engineer"), "project": project, "in_bell": True}
     made = Notice.objects.bulk_create(Notice(message=message, **told, **facts) for _ in numbers)
-    place = {"project": project, "url": "http://hooks/", "secret": "x", "created_by": "secadmin"}
+    place = {"project": project, "url": "http://hooks/", "secret": encrypt_secret("x"), "created_by": "secadmin"}
     webhooks = Webhook.objects.bulk_create(Webhook(name=f"hook{n}", **place) for n in numbers)
     plane.notice, plane.webhook = plane.notice or made[0].pk, plane.webhook or webhooks[0].pk
     sent = {"channel": "webhook", "kind": "job.failed", "project": project, "webhook_id": plane.webhook, "body": "{}"}

@@ -31,19 +31,20 @@ def stopping(monkeypatch) -> threading.Event:
 @pytest.mark.parametrize("fault", [OperationalError("away"), ValueError("surprise")])
 def test_registration_is_repeated_until_done(stopping, monkeypatch, fault):
     answers = iter([fault, fault, None])
+    worker = SimpleNamespace(bundles="a runner that was started before")
 
-    def start() -> str:
+    def start() -> SimpleNamespace:
         answer = next(answers)
         if answer:
             raise answer
-        return "worker"
+        return worker
 
     reports = []
     monkeypatch.setattr(node_module, "get_worker", start)
     monkeypatch.setattr(node_module, "report_environment", reports.append)
     node_module.register_until_done()
     assert next(answers, "asked three times") == "asked three times"
-    assert reports == ["worker"]
+    assert reports == [worker]
 
 
 def test_a_node_that_cannot_list_its_packages_registers_all_the_same(monkeypatch):
