@@ -16,7 +16,7 @@ pytestmark = pytest.mark.services
 FEW = 6  # a log of more than four events is read in two parts, however long it is
 MANY = 14
 MORE = 22
-LIMIT = 20  # queries of one page
+LIMIT = 20  # queries of one page, at most
 
 
 class QueryCounter:
@@ -80,5 +80,5 @@ def test_query_counts_do_not_grow_with_rows(db, settings, monkeypatch):
     walk(plane, different)  # loads what is loaded anew after a change
     more = walk(plane, different)
     growing = {route: (few[route], many[route], more[route]) for route in more if more[route] != many_again[route]}
-    expensive = {route: count for route, count in many.items() if count >= LIMIT}
+    expensive = {route: count for route, count in many.items() if count > LIMIT}
     assert (unanswered, growing, expensive) == ({}, {}, {})
