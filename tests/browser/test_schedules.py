@@ -25,6 +25,7 @@ def test_a_probe_is_scheduled_and_its_time_leads_to_the_nodes(signed_in, plane, 
     page.get_by_role("link", name="New schedule").click()
     page.fill("[name=name]", "nightly look")
     page.fill("[name=cron]", "30 2 * * mon-fri")
+    page.select_option("[name=target]", "probe")
     page.select_option("[name=timezone]", "Europe/Berlin")
     page.get_by_role("button", name="Create").click()
     expect(page.locator("#main")).to_contain_text("Probe of nodes")

@@ -60,11 +60,11 @@ def notify_study_ended(study: Study, actor: Actor) -> None:
 
 def notify_site_ended(row: SiteStudy, actor: Actor) -> None:
     """Tell whoever asked to take part and whoever approved; in the transaction of the move."""
-    facts = {"name": row.name, "site": row.site}
+    name, site = row.name, row.site
     message = (
-        Message("The site {site} has left the federated study {name}: {who}.", who=actor.label, **facts)
+        Message("The site {site} has left the federated study {name}: {who}.", who=actor.label, name=name, site=site)
         if row.state == SiteStudyState.LEFT
-        else Message("The site {site} has completed the federated study {name}.", **facts)
+        else Message("The site {site} has completed the federated study {name}.", name=name, site=site)
     )
     queue_for_site(SITE_ENDED, message, row, actor)
 

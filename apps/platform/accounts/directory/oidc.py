@@ -20,7 +20,7 @@ import httpx
 from django.conf import settings
 
 from apps.core.errors import PlaneError
-from deepseek.messages import N_
+from deepseek.messages import N_, Message
 
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 SECONDS, MAX_BYTES, LEEWAY_SECONDS = 10.0, 1_000_000, 60
@@ -34,13 +34,13 @@ class DirectoryFailed(PlaneError):
     status = 403
     code = "directory_failed"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, **values: Any) -> None:
+        self.reason = Message(reason, **values)
         super().__init__(
             N_("The directory did not sign you in: {reason}."),
-            reason=reason,
+            reason=self.reason,
             hint=N_("Try again, or sign in with a password of the plane."),
         )
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ def verify_id_token(token: str, keys: dict[str, Any], nonce: str) -> dict[str, A
             options={"require": ["exp", "iat", "iss", "aud", "sub", "nonce"]},
         )
     except jwt.PyJWTError as failure:
-        raise DirectoryFailed(f"its token does not hold ({type(failure).__name__})") from None
+        raise DirectoryFailed("its token does not hold ({fault})", fault=type(failure).__name__) from None
     if not secrets.compare_digest(str(claims["nonce"]), nonce):
         raise DirectoryFailed("its token is of another log-in")
     if claims.get("azp", settings.OIDC_CLIENT_ID) != settings.OIDC_CLIENT_ID:
@@ -126,9 +126,11 @@ def read_identity(claims: dict[str, Any]) -> Identity:
     groups = claims.get(settings.OIDC_GROUPS_CLAIM, [])
     username = claims.get(settings.OIDC_USERNAME_CLAIM, "")
     if not isinstance(username, str) or not username:
-        raise DirectoryFailed(f"its token has no {settings.OIDC_USERNAME_CLAIM}")
+        raise DirectoryFailed("its token has no {claim}", claim=settings.OIDC_USERNAME_CLAIM)
     if not isinstance(groups, list) or len(groups) > MAX_GROUPS:
-        raise DirectoryFailed(f"{settings.OIDC_GROUPS_CLAIM} is no list of at most {MAX_GROUPS} groups")
+        raise DirectoryFailed(
+            "{claim} is no list of at most {most} groups", claim=settings.OIDC_GROUPS_CLAIM, most=MAX_GROUPS
+        )
     return Identity(
         subject=str(claims["sub"])[:255],
         username=username[:80],
@@ -149,7 +151,7 @@ def get_endpoint(metadata: dict[str, Any], name: str) -> str:
     """An address of the issuer's; DirectoryFailed where it is missing or leaves its scheme."""
     address = str(metadata.get(name, ""))
     if urlsplit(address).scheme != urlsplit(settings.OIDC_ISSUER).scheme:
-        raise DirectoryFailed(f"its {name} is no address like the issuer's")
+        raise DirectoryFailed("its {name} is no address like the issuer's", name=name)
     return address
 
 
@@ -167,7 +169,7 @@ def fetch_json(method: str, address: str, form: dict[str, str] | None = None) ->
                 if len(body) > MAX_BYTES:
                     raise DirectoryFailed("its answer is too long")
         if answer.status_code != httpx.codes.OK:
-            raise DirectoryFailed(f"it answered {answer.status_code}")
+            raise DirectoryFailed("it answered {answered}", answered=answer.status_code)
         parsed = json.loads(body)
     except (httpx.HTTPError, httpx.InvalidURL):
         raise DirectoryFailed("it does not answer") from None

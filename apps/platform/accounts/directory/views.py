@@ -86,7 +86,7 @@ def check_pending(request: HttpRequest, pending: dict[str, str] | None) -> None:
     if time.time() - float(pending["at"]) > PENDING_SECONDS:
         raise oidc.DirectoryFailed("it took longer than ten minutes")
     if "code" not in request.GET:
-        raise oidc.DirectoryFailed(f"it said {request.GET.get('error', 'nothing')[:40]!r}")
+        raise oidc.DirectoryFailed("it answered {answered!r}", answered=request.GET.get("error", "")[:40])
 
 
 def refuse(request: HttpRequest, failure: PlaneError, username: str) -> HttpResponse:

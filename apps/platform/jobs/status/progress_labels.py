@@ -27,6 +27,7 @@ STAGES: Mapping[str, Promise | str] = {
     "measure": pgettext_lazy("stage of a job", "measure"),
     "merge": pgettext_lazy("stage of a job", "merge"),
     "part": pgettext_lazy("stage of a job", "part"),
+    "predict": pgettext_lazy("stage of a job", "predict"),
     "profile": pgettext_lazy("stage of a job", "profile"),
     "quantize": pgettext_lazy("stage of a job", "quantize"),
     "read": pgettext_lazy("stage of a job", "read"),
