@@ -54,7 +54,7 @@ def create_disputed_labelling() -> int:
     for name, document in (("works", SEMANTIC), ("risks", DOMAIN)):
         services.save_schema(actor=actor, project=project, name=name, document=document)
     later = get_database_now() + timedelta(days=1)
-    url = {"name": "studio", "url": "http://127.0.0.1:9", "token": "-", "hook_secret": "-"}
+    url = {"name": "studio", "url": "http://127.0.0.1:9", "token": "", "hook_secret": ""}
     server = LabelServer.objects.create(project=project, next_check_at=later, created_by="engineer", **url)
     labelling = services.create_labelling(
         actor=actor,
