@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
+from apps.data.datasets.models import Dataset
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Holding
 from apps.site.mirror.models import ContainerImage, ImageLayer, Package, PackageFile
@@ -41,7 +42,14 @@ def list_signers(actor: Actor, project: Project) -> QuerySet[BundleSigner]:
 
 
 def get_outgoing(actor: Actor, project: Project, pk: int) -> OutgoingBundle:
-    return get_row(list_outgoing(actor, project).select_related("project"), pk)
+    """Raises NotFound, also for one with data whose label came later and is above the actor's clearance."""
+    bundle = get_row(list_outgoing(actor, project).select_related("project"), pk)
+    names = {each.removeprefix("data/").rpartition(":")[0] for each in bundle.contents if each.startswith("data/")}
+    if names and not actor.is_cleared_for_all:
+        above = Dataset.objects.filter(project=project, security_label__gt=actor.clearance, name__in=names)
+        if above.exists():
+            raise build_absent_error()
+    return bundle
 
 
 def get_incoming(actor: Actor, project: Project, pk: int) -> IncomingBundle:
@@ -55,8 +63,12 @@ def get_signer(actor: Actor, project: Project, pk: int) -> BundleSigner:
 def get_row(rows: QuerySet[M], pk: int) -> M:
     row = rows.filter(pk=pk).first()
     if row is None:
-        raise NotFound("There is no such object, or you may not see it.")
+        raise build_absent_error()
     return row
+
+
+def build_absent_error() -> NotFound:
+    return NotFound("There is no such object, or you may not see it.")
 
 
 def list_due_outgoing(actor: Actor) -> QuerySet[OutgoingBundle]:

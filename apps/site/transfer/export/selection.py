@@ -11,6 +11,7 @@ from apps.data.datasets.models import DatasetVersion
 from apps.ml.experiments.models import Run
 from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project
+from apps.platform.accounts.security_labels import get_label_name
 from apps.site.mirror.models import ContainerImage, ImageTag, Package, PackageFile
 from apps.site.transfer.export.catalogue import Catalogue
 from deepseek.messages import N_
@@ -65,10 +66,24 @@ def add_content(catalogue: Catalogue, reference: str, field: str) -> None:
 
 
 def find_dataset_version(actor: Actor, project: Project, text: str) -> DatasetVersion | None:
+    """A version of a dataset without a security label: on another plane the label would hold nobody back, and here
+    every member reads the volumes."""
     match = VERSION.fullmatch(text)
+    if match is None:
+        return None
     rows = DatasetVersion.objects.visible_to(actor).select_related("dataset", "quality")
-    found = {"dataset__name": match["name"], "number": int(match["number"])} if match else None
-    return rows.filter(dataset__project=project, **found).first() if found else None
+    version = rows.filter(dataset__project=project, dataset__name=match["name"], number=int(match["number"])).first()
+    if version is not None and version.dataset.security_label:
+        raise Invalid(
+            "{version} has the security label {label}.",
+            version=version,
+            label=get_label_name(version.dataset.security_label),
+            code="content_labelled",
+            field="/contents",
+            limit=get_label_name(0),
+            hint=N_("A label does not travel. Have the security administrator take it off, or leave the data out."),
+        )
+    return version
 
 
 def find_model_version(actor: Actor, project: Project, text: str) -> ModelVersion | None:

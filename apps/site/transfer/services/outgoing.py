@@ -212,9 +212,10 @@ def make_plan(bundle: OutgoingBundle, folder: Path) -> tuple[BundleHead, list[Ob
 
 
 def build_reader(project_id: int) -> Actor:
-    """Who reads for a bundle that a member asked for: what every member of its project sees, and no more."""
+    """Who reads for a bundle that a member asked for: what every member of its project sees, and no more. Not of the
+    kind `plane`, which security labels do not bind."""
     roles = {project_id: frozenset({ProjectRole.VIEWER})}
-    return Actor(kind="plane", label="bundle", project_roles=roles)
+    return Actor(kind="service_account", label="bundle", project_roles=roles)
 
 
 def encode_plan(head: BundleHead, objects: Sequence[ObjectRef]) -> bytes:
