@@ -13,15 +13,17 @@ from apps.data.datasets.queries import read_preview, read_quality_report
 from deepseek.messages import N_
 
 MAX_DRAFT_CATEGORIES = 20
+MAX_DECIMALS = 12
+MIN_SPAN, MAX_SPAN = 1e-9, 1e15
 Column = dict[str, Any]
 
 
 def draft_schema(actor: Actor, version: DatasetVersion) -> dict[str, Any]:
     """{target, columns} of a DataSchema. Of a measured table from its report, else from its first rows.
 
-    Bounds are rounded outwards: they go to every site, and the least and the largest value of a row are none of
-    theirs. Columns of free text and dates are left out. The target is the last category of two values, or empty.
-    Raises Invalid `columns_unknown` where no column can be used.
+    Bounds are rounded outwards: they go to every site, and the least and the largest value of the rows do not. Columns
+    of free text and dates are left out. The target is the last category of two values, or empty. Raises Invalid
+    `columns_unknown` where no column can be used.
     """
     report = read_quality_report(actor, version)
     measured = report.get("columns") if report is not None else None
@@ -76,15 +78,20 @@ def draft_category(name: str, values: Sequence[str]) -> Column:
 
 
 def draft_number(name: str, low: float, high: float) -> Column | None:
-    """Bounds on the next round numbers outside: 29 to 77 becomes 20 to 80."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return None
+    """Bounds on the next round numbers outside, neither of which is a value of the column: 29 to 77 becomes 20 to 80,
+    30 to 80 becomes 20 to 90. None for numbers too small or too large to be rounded."""
     span = (high - low) or abs(high) or 1.0
+    if not (math.isfinite(low) and math.isfinite(high) and MIN_SPAN <= span <= MAX_SPAN):
+        return None
     step = 10.0 ** math.floor(math.log10(span))
-    bounds = (math.floor(low / step) * step, math.ceil(high / step) * step)
-    if bounds[0] >= bounds[1]:
-        bounds = (bounds[0] - step, bounds[1] + step)
-    lowest, highest = (round(bound, 12) for bound in bounds)
+    bounds = [math.floor(low / step) * step, math.ceil(high / step) * step]
+    if bounds[0] >= low:
+        bounds[0] -= step
+    if bounds[1] <= high:
+        bounds[1] += step
+    lowest, highest = (round(bound, MAX_DECIMALS) for bound in bounds)
+    if not lowest < low <= high < highest:  # a span too narrow for numbers so far from 0
+        return None
     return {
         "name": name,
         "kind": "number",

@@ -18,10 +18,12 @@ TABLE = "age,sex,note,disease\n29,f,a b,no\n77,m,,yes\n41,f,c d,no\n"
 
 def test_numbers_are_rounded_outwards():
     cases = {(29, 77): (20, 80), (0.12, 0.94): (0.1, 1), (-3, -3): (-4, -2), (0, 0): (-1, 1), (5, 1005): (0, 2000)}
+    cases |= {(30, 80): (20, 90), (0, 1): (-1, 2)}  # no bound is a value of somebody
     drafts = {ends: draft_number("x", *ends) for ends in cases}
     assert {ends: (draft["low"], draft["high"]) for ends, draft in drafts.items()} == cases
-    assert all(draft["low"] <= low and high <= draft["high"] for (low, high), draft in drafts.items())
-    assert draft_number("x", 0, float("inf")) is None
+    assert all(draft["low"] < low and high < draft["high"] for (low, high), draft in drafts.items())
+    odd = [(0, float("inf")), (-1e308, 1e308), (0, 5e-324), (1e-20, 2e-20), (1e15, 1e15 + 0.1)]
+    assert [draft_number("x", *ends) for ends in odd] == [None] * len(odd)
 
 
 def test_a_measured_column_is_a_number_or_a_category():
