@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from deepseek.job import EngineError
 
 MAX_ATTEMPTS = 3
-"""Attempts of a task whose worker process was lost."""
+"""Attempts of tasks whose worker processes are lost, one after another, with no task done in between."""
 
 
 class WorkerLostError(RuntimeError):
@@ -77,14 +77,14 @@ class ProcessCarrier:
 
     def run(self, function: Callable[[Any], Any], items: Sequence[Any], on_done: OnDone) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
-        for _ in range(MAX_ATTEMPTS):
+        attempts = 0  # since a task was done: of thousands, each may lose its process once
+        while (before := len(outcomes)) < len(items) and attempts < MAX_ATTEMPTS:
             pending = [number for number in range(len(items)) if number not in outcomes]
-            if not pending:
-                break
             try:
                 self._run_pending(function, items, pending, outcomes, on_done)
             except BrokenProcessPool:
                 self._stop()
+            attempts = 1 if len(outcomes) > before else attempts + 1
         if len(outcomes) < len(items):
             raise WorkerLostError(
                 f"A worker process ended {MAX_ATTEMPTS} times before its partition was done. It may have run out of "

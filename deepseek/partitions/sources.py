@@ -18,8 +18,6 @@ from deepseek.tables.files import build_broken_parquet_error, normalize_batch, n
 from deepseek.tables.parquet_size import ParquetSize, estimate_size
 from deepseek.tables.streams import BATCH_ROWS, select_columns
 
-MAX_PARTITIONS = 4096
-
 
 class PartitionSource(Protocol):
     """A partition that any process with the same files can open; `first_row` counts the rows before it."""
@@ -101,8 +99,8 @@ def _find_row_groups(parquet: pq.ParquetFile, start: int, rows: int) -> tuple[li
 def partition_parquet(paths: Sequence[Path], partitions: int, *, names: Sequence[str] = ()) -> list[PartitionSource]:
     """Partition the rows of Parquet files of one schema; each file has at least one partition of its own.
 
-    `partitions`: how many in all, at least; the rows of a file are shared out evenly. `names`: of the files, for
-    errors. Raises EngineError ``partition_schema_differs`` for a file with other columns or types than the first, and
+    `partitions`: how many in all, about; each file gets its share by its rows, which are shared out evenly. `names`: of
+    the files, for errors. Raises EngineError ``partition_schema_differs`` for a file with other columns or types than the first, and
     what reading a broken file does.
     """
     files = [_describe_parquet(path) for path in paths]

@@ -2,12 +2,20 @@
 
 import os
 import signal
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from deepseek.job import EngineError
-from deepseek.partitions.carriers import InlineCarrier, ProcessCarrier, WorkerLostError, open_carrier
+from deepseek.partitions.carriers import (
+    MAX_ATTEMPTS,
+    InlineCarrier,
+    ProcessCarrier,
+    WorkerLostError,
+    attempt,
+    open_carrier,
+)
 
 
 def work(item):
@@ -36,6 +44,23 @@ def test_a_killed_process_loses_no_task(tmp_path):
         assert sorted(done) == [0, 1, 2, 3, 4]
         with pytest.raises(WorkerLostError, match="more partitions, or fewer processes"):
             carrier.run(die, [0], done.append)
+
+
+def test_a_run_that_goes_on_is_not_given_up(monkeypatch):
+    """Every task loses its process once: more losses than attempts, but each time something is done."""
+    carrier, losses = ProcessCarrier(2), []
+
+    def lose_one(function, items, pending, outcomes, on_done):
+        if len(losses) < len(items):
+            losses.append(pending)
+            outcomes[pending[0]] = attempt(function, items[pending[0]])
+            raise BrokenProcessPool
+        raise AssertionError
+
+    monkeypatch.setattr(carrier, "_run_pending", lose_one)
+    outcomes = carrier.run(str, [10, 20, 30, 40, 50], lambda _: None)
+    assert [outcome.value for outcome in outcomes] == ["10", "20", "30", "40", "50"]
+    assert len(losses) == 5 > MAX_ATTEMPTS
 
 
 def test_one_process_is_this_one(tmp_path):
