@@ -19,6 +19,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.site.transfer.folders import (
+    convert_disk_fault,
     get_incoming_folder,
     get_outgoing_folder,
     get_transfer_folder,
@@ -54,22 +55,28 @@ def drive_bundles(*, actor: Actor, stopping: Stopping = lambda: False) -> int:
 
 
 def drive(actor: Actor, bundle: OutgoingBundle | IncomingBundle, folder: Path, step: Callable[[], object]) -> bool:
+    try:
+        with hold_folder(folder) as is_alone:
+            return is_alone and take_step(actor, bundle, folder, step)
+    except OSError as error:  # of the lock: the others are not kept waiting by it
+        postpone(actor, bundle, convert_disk_fault(error))
+        return False
+
+
+def take_step(actor: Actor, bundle: OutgoingBundle | IncomingBundle, folder: Path, step: Callable[[], object]) -> bool:
     state = bundle.state
-    with hold_folder(folder) as is_alone:
-        if not is_alone:
+    try:
+        bundle.refresh_from_db()
+        if bundle.state != state:  # another worker took the step between the list and the lock
             return False
-        try:
-            bundle.refresh_from_db()
-            if bundle.state != state:  # another worker took the step between the list and the lock
-                return False
-            step()
-        except (StepCancelled, StaleState):
-            log.info("bundle in %s: its step was cancelled", folder.name)
-            return False
-        except Exception as error:
-            log.exception("bundle in %s: tried again later", folder.name)
-            postpone(actor, bundle, build_unexpected_error(error))
-            return False
+        step()
+    except (StepCancelled, StaleState):
+        log.info("bundle in %s: its step was cancelled", folder.name)
+        return False
+    except Exception as error:
+        log.exception("bundle in %s: tried again later", folder.name)
+        postpone(actor, bundle, build_unexpected_error(error))
+        return False
     return True
 
 

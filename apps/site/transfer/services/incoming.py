@@ -200,7 +200,7 @@ def accept_plane_contents(*, actor: Actor, bundle: IncomingBundle, reason: str) 
     if bundle.state != IncomingState.CHECKED:
         raise build_state_error(bundle.state, IncomingState.CHECKED)
     with transaction.atomic():
-        IncomingBundle.objects.filter(pk=bundle.pk).update(accepted_by=actor.label[:200])
+        IncomingBundle.objects.filter(pk=bundle.pk).update(accepted_by=actor.label[:200], touched_at=timezone.now())
         bundle.accepted_by = actor.label[:200]
         digests = {"manifest": bundle.manifest_digest}
         record(actor=actor, action="bundle.accept_plane_contents", obj=bundle, reason=reason, digests=digests)
@@ -238,6 +238,7 @@ def request_application(*, actor: Actor, bundle: IncomingBundle, comment: str = 
             field="accepted_by",
             hint=N_("A system administrator accepts its images, packages and advisories on the page of the bundle."),
         )
+    IncomingBundle.objects.filter(pk=bundle.pk).update(touched_at=timezone.now())  # also where it is turned down later
     return request_approval(
         actor=actor,
         project=bundle.project,

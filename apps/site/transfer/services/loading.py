@@ -184,6 +184,7 @@ def apply_rows(
         reason=f"approval {bundle.approval_id}",
         digests={"manifest": manifest.digest, "catalogue": manifest.head.catalogue.digest},
         action="bundle.apply",
+        guard={"approval_id": bundle.approval_id},  # not another one, after a cancel
         applied_at=timezone.now(),
         preview={**bundle.preview, "applied": json.loads(json.dumps(report))},
         error=None,

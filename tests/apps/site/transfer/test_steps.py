@@ -13,7 +13,7 @@ from apps.data.datasets.services import add_files
 from apps.platform.approvals.models import Approval
 from apps.platform.audit.models import AuditRecord
 from apps.site.transfer import services
-from apps.site.transfer.folders import get_incoming_folder, get_outgoing_folder
+from apps.site.transfer.folders import get_incoming_folder, get_outgoing_folder, hold_folder
 from apps.site.transfer.models import IncomingBundle, OutgoingBundle
 from apps.site.transfer.presenters import describe_step
 from apps.site.transfer.queries import count_ahead, has_due_bundle
@@ -163,6 +163,36 @@ def test_a_load_that_is_cancelled_behind_its_last_row_applies_nothing(
     assert not Dataset.objects.filter(project=other_project).exists()
 
 
+def test_a_load_under_an_approval_that_was_cancelled_applies_nothing(
+    site, data, other_project, carried, approve, monkeypatch
+):
+    bundle = carried("data/wti:v1")
+    approve(services.request_application(actor=site.receiver, bundle=bundle))
+    monkeypatch.setattr(  # cancelled, asked for and approved anew, all while it is loaded
+        "apps.site.transfer.services.loading.check_approval",
+        lambda bundle, _: IncomingBundle.objects.update(approval_id=bundle.approval_id + 1),
+    )
+    assert services.drive_bundles(actor=site.worker) == 0
+    assert (get(IncomingBundle).state, Dataset.objects.filter(project=other_project).exists()) == ("approved", False)
+
+
+def test_a_folder_that_cannot_be_locked_keeps_no_other_bundle_waiting(site, data, carried, build, monkeypatch):
+    bundle = carried("data/wti:v1")
+    services.request_check(actor=site.receiver, bundle=bundle)
+    OutgoingBundle.objects.update(state="queued")
+    stuck = get_outgoing_folder(get(OutgoingBundle))
+
+    def hold(folder):
+        if folder == stuck:
+            raise OSError(errno.EACCES, "Permission denied")
+        return hold_folder(folder)
+
+    monkeypatch.setattr("apps.site.transfer.services.driving.hold_folder", hold)
+    assert services.drive_bundles(actor=site.worker) == 1
+    assert get(IncomingBundle).state == "checked"
+    assert (get(OutgoingBundle).error["code"], get(OutgoingBundle).faults) == ("transfer_folder", 1)
+
+
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), ValueError("secret")])
 def test_a_fault_in_a_check_is_tried_again_later_and_says_so(
     site, data, other_project, build, receive, fault, monkeypatch
@@ -199,8 +229,13 @@ def test_what_nobody_touches_is_discarded(site, data, carried, settings):
     bundle = carried("data/wti:v1")
     services.sweep_bundles(actor=site.worker)
     assert get(IncomingBundle).state == "checked"
-    IncomingBundle.objects.update(touched_at=timezone.now() - timedelta(days=8))
+    old = timezone.now() - timedelta(days=8)
+    IncomingBundle.objects.update(touched_at=old)
     approval = services.request_application(actor=site.receiver, bundle=bundle)
+    Approval.objects.filter(pk=approval.pk).update(state="expired")
+    assert services.sweep_bundles(actor=site.worker) == 0  # it was asked for today
+    IncomingBundle.objects.update(touched_at=old)
+    Approval.objects.filter(pk=approval.pk).update(state="pending")
     assert services.sweep_bundles(actor=site.worker) == 0  # somebody is asked about it
     Approval.objects.filter(pk=approval.pk).update(state="expired")
     assert services.sweep_bundles(actor=site.worker) == 1
