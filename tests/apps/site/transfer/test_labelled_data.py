@@ -50,5 +50,6 @@ def test_a_bundle_is_not_there_for_whoever_may_not_see_its_data_any_more(request
     Dataset.objects.update(security_label=1)
     with pytest.raises(NotFound):
         queries.get_outgoing(site.builder, project, bundle.pk)
+    assert not queries.list_outgoing(site.builder, project).exists()
     site.builder = replace(site.builder, clearance=1)
     assert queries.get_outgoing(site.builder, project, bundle.pk) == OutgoingBundle.objects.get()
