@@ -20,7 +20,7 @@ from apps.ml.federation.services.ledger import record_ledger_entries
 from apps.ml.federation.states import ENDED_SITE_STUDY, ENDED_STUDY
 from apps.platform.jobs.states import JobState
 from deepseek.federated.spec import SERVER_NAME
-from workers.federation.homes import clear_keys, list_homes, lock_home, read_ledger_lines, remove_home
+from workers.federation.homes import clear_keys, list_homes, lock_home, read_holder, read_ledger_lines, remove_home
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,13 @@ def sweep_homes(*, actor: Actor) -> int:
     for home in list_homes():
         with lock_home(home) as lock:  # a job that begins now waits for it, and brings its keys after
             row = find_row(actor, home)
-            if row is not None and row.job is not None and not row.job.ended:
-                if row.job.state != JobState.RUNNING:
-                    clear_keys(home, lock)
+            job = row.job if row is not None else None
+            # Of an attempt before, which was killed here, the keys go while the job runs on another node.
+            holds = job is not None and read_holder(lock) == (job.pk, job.attempt)
+            if not (holds and job is not None and job.state == JobState.RUNNING):
+                clear_keys(home, lock)
+            if job is not None and not job.ended:
                 continue
-            clear_keys(home, lock)
             if row is None or row.state not in (*ENDED_STUDY, *ENDED_SITE_STUDY):
                 continue
             if isinstance(row, SiteStudy):

@@ -202,6 +202,11 @@ def test_folders_of_ended_studies_and_keys_of_dead_jobs_are_removed(attempt, wor
     assert sweep_homes(actor=worker.actor) == 0
     assert len(list(home.glob("*.key"))) == 2  # its job runs
     write_entry(attempt, 1)
+    Job.objects.filter(pk=attempt.job.pk).update(attempt=attempt.job.attempt + 1)  # elsewhere, after this worker's end
+    sweep_homes(actor=worker.actor)
+    assert list(home.glob("*.key")) == []
+    Job.objects.filter(pk=attempt.job.pk).update(attempt=attempt.job.attempt)
+    prepare_home(attempt.job, actor=worker.actor)
     release_job(actor=worker.actor, job=attempt.job, reason="killed")
     sweep_homes(actor=worker.actor)
     assert (list(home.glob("*.key")), home.is_dir()) == ([], True)
