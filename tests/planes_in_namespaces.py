@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -250,14 +250,15 @@ class BridgedNetwork:
         return True
 
     def close(self) -> None:
-        """End planes and namespaces, whatever has happened to them."""
-        for plane in self.planes.values():
-            plane.kill_everything()
-        if self.capture is not None:
-            self.capture.kill()
-            self.capture.communicate()
-        for space in (*self.namespaces.values(), self.hub):
-            space.close()
+        """End planes and namespaces, whatever has happened to them; a fault of one keeps none of the others."""
+        with ExitStack() as stack:
+            for space in (self.hub, *self.namespaces.values()):
+                stack.callback(space.close)
+            if self.capture is not None:
+                stack.callback(self.capture.communicate)
+                stack.callback(self.capture.kill)
+            for plane in self.planes.values():
+                stack.callback(plane.kill_everything)
 
 
 def build_marker() -> bytes:
