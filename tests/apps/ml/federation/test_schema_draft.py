@@ -30,7 +30,7 @@ def test_a_measured_column_is_a_number_or_a_category():
     numeric = {"min": 0, "max": 1}
     flag = {"name": "ill", "values": [["0", 5], ["1", 3]], "numeric": numeric}
     assert draft_measured(flag)["categories"] == ["0", "1"]
-    assert draft_measured({**flag, "values": None})["high"] == 1
+    assert draft_measured({**flag, "values": None})["high"] == 2
     assert draft_measured({"name": "text", "values": None, "numeric": None}) is None
 
 
