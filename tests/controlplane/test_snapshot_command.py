@@ -63,6 +63,18 @@ def test_recovery_key_is_replaced_and_the_former_opens_nothing(folder, tmp_path)
     assert not any(key in bodies for key in (first, second, third))
 
 
+class ClosedPipe(StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_recovery_key_that_could_not_be_printed_replaces_nothing(folder, tmp_path):
+    former = write_key(tmp_path / "former", KEY.search(run("prepare")[0])[0])
+    with pytest.raises(BrokenPipeError):
+        call_command("snapshot", "replace-recovery-key", stdout=ClosedPipe())
+    assert run("list", *former)[2] == 0
+
+
 def test_recovery_key_without_repository_or_destination_is_refused(folder):
     for words, status in {("replace-recovery-key",): 2, ("replace-recovery-key", "--destination", "moon"): 2}.items():
         out, errors, code = run(*words)

@@ -108,8 +108,10 @@ class Command(OperatorCommand):
         name = choose_destination(destination)
         repository = self.open_source(name, recovery_key_file)
         text, public = generate_recovery_key()
+        # Printed first: where that breaks off, for whoever has no other key than the former, that one still opens it.
+        self.print_recovery_key(f"The recovery key of {name} is replaced.", text)
         repository.replace_recovery_key(public)
-        self.print_recovery_key(f"The former recovery key of {name} opens it no more.", text)
+        self.stdout.write(f"The former recovery key of {name} opens it no more.")
         self.record("snapshot.replace_recovery_key", name, repository)
 
     def print_recovery_key(self, sentence: str, text: str) -> None:
