@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from apps.core.errors import Invalid, NotFound
-from apps.data.datasets.models import Dataset
+from apps.data.datasets.models import Dataset, DatasetFile
 from apps.data.datasets.services import add_files
 from apps.platform.artifacts.services import publish_upload
 from apps.site.transfer import queries, services
@@ -42,6 +42,13 @@ def test_labelled_data_is_refused_when_it_is_asked_for_and_when_it_is_built(requ
     with pytest.raises(Invalid) as caught:
         request_data()
     assert (caught.value.code, caught.value.first()["field"]) == ("content_labelled", "/contents")
+
+
+def test_an_inventory_has_no_digests_of_what_its_reader_may_not_see(request_data, site, project):
+    before = queries.list_inventory_digests(site.builder, project)
+    Dataset.objects.update(security_label=1)
+    hidden = set(before) - set(queries.list_inventory_digests(site.builder, project))
+    assert hidden == set(DatasetFile.objects.values_list("artifact_id", flat=True))
 
 
 def test_a_bundle_is_not_there_for_whoever_may_not_see_its_data_any_more(request_data, site, project):
