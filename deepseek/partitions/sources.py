@@ -100,8 +100,8 @@ def partition_parquet(paths: Sequence[Path], partitions: int, *, names: Sequence
     """Partition the rows of Parquet files of one schema; each file has at least one partition of its own.
 
     `partitions`: how many in all, about; each file gets its share by its rows, which are shared out evenly. `names`: of
-    the files, for errors. Raises EngineError ``partition_schema_differs`` for a file with other columns or types than the first, and
-    what reading a broken file does.
+    the files, for errors. Raises EngineError ``partition_schema_differs`` for a file with other columns or types than
+    the first, and what reading a broken file does.
     """
     files = [_describe_parquet(path) for path in paths]
     schema = files[0][0]
