@@ -32,8 +32,9 @@ from apps.platform.accounts.models import User
 from apps.platform.nodes.health.services import issue_node_token
 from apps.platform.nodes.models import Node
 from apps.site.isolation.services import set_policy
+security = build_actor_for_user(User.objects.get(username="secadmin"))
+set_policy(actor=security, document={"networks": ["10.79.0.0/24"]}, reason="a start")
 admin = build_actor_for_user(User.objects.get(username="sysadmin"))
-set_policy(actor=admin, document={"networks": ["10.79.0.0/24"]}, reason="a start")
 print(issue_node_token(actor=admin, node=Node.objects.create(name="gpu-01", host="gpu-01", cpus=4, memory_bytes=2**33)))
 """
 READ = """
