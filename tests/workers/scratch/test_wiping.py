@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from workers import process, runner, tasks
+from workers.scratch import wiping
 from workers.scratch.wiping import remove_scratch
 
 SECRET = b"patient 4711 " * 200_000
@@ -49,6 +50,52 @@ def test_nothing_outside_is_touched(scratch, tmp_path):
     remove_scratch(scratch, overwrite=True)
     assert not scratch.exists()
     assert ((outside / "file").read_bytes(), shared.read_bytes()) == (b"of the plane", b"of the store")
+
+
+def test_what_a_job_hides_from_the_wiping_is_overwritten(scratch):
+    """A second name, a folder that is closed, and a name that cannot be opened before it."""
+    secret = scratch / "out" / "secret"
+    (scratch / "again").hardlink_to(secret)
+    handle = os.open(secret, os.O_RDONLY)
+    (scratch / "closed").mkdir()
+    (scratch / "closed" / "more").write_bytes(SECRET)
+    (scratch / "closed").chmod(0)
+    remove_scratch(scratch, overwrite=True)
+    assert not scratch.exists()
+    assert read_blocks(handle) == bytes(len(SECRET))
+    os.close(handle)
+
+
+def test_one_file_that_fails_does_not_spare_the_others(scratch, monkeypatch):
+    (scratch / "bad").write_bytes(b"x")
+    (scratch / "zbad").write_bytes(b"x")
+    handle = os.open(scratch / "out" / "secret", os.O_RDONLY)
+    overwrite_file = wiping.overwrite_file
+
+    def fail(name, folder, about):
+        if "bad" in name:
+            raise OSError(5, "Input/output error")
+        overwrite_file(name, folder, about)
+
+    monkeypatch.setattr(wiping, "overwrite_file", fail)
+    remove_scratch(scratch, overwrite=True)
+    assert read_blocks(handle) == bytes(len(SECRET))
+    os.close(handle)
+
+
+def test_holes_of_a_sparse_file_are_not_written(scratch):
+    path = scratch / "sparse"
+    with path.open("wb") as file:
+        file.write(SECRET)
+        file.truncate(1 << 40)
+        file.seek(1 << 30)
+        file.write(SECRET)
+    handle = os.open(path, os.O_RDONLY)
+    remove_scratch(scratch, overwrite=True)
+    assert os.fstat(handle).st_blocks * 512 < 64 << 20
+    assert not any(os.pread(handle, len(SECRET), 1 << 30))
+    assert not any(read_blocks(handle))
+    os.close(handle)
 
 
 def test_a_scratch_that_is_a_link_is_not_followed(tmp_path):
