@@ -38,6 +38,7 @@ class UploadScan:
     def __init__(self) -> None:
         command = shlex.split(settings.ENV.upload_scan_command)
         self.child: subprocess.Popen[bytes] | None = None
+        self.ended_early = False
         self.output: IO[bytes] = tempfile.TemporaryFile() if command else open(os.devnull, "rb")  # noqa: SIM115
         if not command:
             if settings.ENV.malware_scan == "required":
@@ -65,15 +66,18 @@ class UploadScan:
         if self.child is None or self.child.stdin is None or self.child.stdin.closed:
             return
         handle, rest = self.child.stdin.fileno(), memoryview(chunk)
+        poll = select.poll()  # select() takes no descriptor above 1023, and a web process has more
+        poll.register(handle, select.POLLOUT)
         deadline = time.monotonic() + settings.ENV.malware_scan_seconds
         try:
             while rest:
                 left = deadline - time.monotonic()
-                if left <= 0 or not select.select([], [handle], [], left)[1]:
+                if left <= 0 or not poll.poll(left * 1000):
                     raise build_scan_error("it reads no more bytes")
                 with suppress(BlockingIOError):
                     rest = rest[os.write(handle, rest) :]
-        except BrokenPipeError:  # it knows enough: its status says what
+        except BrokenPipeError:  # a finding is enough to end with; without one it has to read on
+            self.ended_early = True
             self.child.stdin.close()
 
     def require_clean(self) -> None:
@@ -98,6 +102,8 @@ class UploadScan:
             )
         if status != 0:
             raise build_scan_error(f"exit status {status}")
+        if self.ended_early:
+            raise build_scan_error("it did not read every byte")
 
     def _read_output(self) -> str:
         self.output.seek(max(0, os.fstat(self.output.fileno()).st_size - MAX_OUTPUT))
@@ -120,12 +126,15 @@ class UploadScan:
         self.output.close()
 
 
-def record_finding(actor: Actor, project: Project, name: str, error: Invalid) -> None:
-    """The audit record of an upload that was refused for what the scanner found."""
+def record_finding(actor: Actor, project: Project | None, name: str, error: Invalid) -> None:
+    """The audit record of an upload that was refused for what the scanner found. `project`: None where it is the
+    plane's own, an image for instance."""
     record(
         actor=actor,
         action="artifact.malware_found",
         obj=project,
+        object_type="" if project else "store",
+        object_id="" if project else "artifacts",
         result=Result.REFUSED,
         reason=error.message,
         after={"name": name[:200]},

@@ -109,7 +109,7 @@ def store_for_plane(
         for chunk in stream:
             staging.write(chunk)
             scan.write(chunk)
-        scan.require_clean()
+        require_clean(actor, None, scan, "")
         staging.publish(expected_digest, expected_size, is_marked_damaged)
     return staging.stored
 
@@ -158,7 +158,7 @@ def publish_stream(
     return register(actor, project, staging.stored, name, media_type)
 
 
-def require_clean(actor: Actor, project: Project, scan: UploadScan, name: str) -> None:
+def require_clean(actor: Actor, project: Project | None, scan: UploadScan, name: str) -> None:
     """Raise where the scanner found something, with an audit record, or gave no answer."""
     try:
         scan.require_clean()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
 
 import pytest
@@ -59,6 +61,7 @@ def test_without_an_answer_nothing_is_published(scanner, send, folder):
     for code, more in (
         ("import sys; sys.exit(2)", {}),
         ("import time; time.sleep(60)", {"malware_scan_seconds": 0.2}),
+        ("import sys; sys.stdin.buffer.read(10); sys.exit(0)", {}),  # clean, of which bytes?
         ("", {"upload_scan_command": "/no/such/scanner"}),
         ("", {"upload_scan_command": "", "malware_scan": "required"}),
     ):
@@ -75,10 +78,24 @@ def test_a_scanner_that_knows_enough_need_not_read_on(scanner, send):
         send(*[b"x" * 200_000] * 10)
 
 
+def test_a_process_with_many_open_files_is_answered(scanner, send):
+    """A descriptor above 1023, of which select() knows nothing."""
+    handle = os.open(os.devnull, os.O_RDONLY)
+    many = [fcntl.fcntl(handle, fcntl.F_DUPFD, 0) for _ in range(1100)]
+    try:
+        scanner(SCANNER)
+        assert send(b"clean" * 50_000).is_new
+    finally:
+        for each in (handle, *many):
+            os.close(each)
+
+
 def test_packages_and_images_are_scanned_too(scanner, operator):
     scanner(SCANNER)
     with pytest.raises(Invalid):
         store_for_plane(actor=operator, stream=[EICAR])
+    row = AuditRecord.objects.get(action="artifact.malware_found")
+    assert (row.result, row.object_type, row.object_id) == ("refused", "store", "artifacts")
 
 
 def test_the_date_of_the_signatures_is_shown(settings):
