@@ -10,22 +10,21 @@ from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
+from apps.platform.artifacts.local_store import translate_disk_errors
 from apps.site.compliance.assessment import ClauseVerdict, evaluate_clauses
 from apps.site.compliance.folder.writer import EvidenceFolder, require_target, write_evidence, zip_folder
 from apps.site.compliance.models import Attachment, EvidenceRun
 from apps.site.compliance.probes.outcomes import ProbeOutcome, describe_fault
 from apps.site.compliance.probes.registry import run_probes
-from apps.site.compliance.services import claim_run, fail_run, finish_run, recover_runs, request_run, store_folder
+from apps.site.compliance.services import claim_run, fail_run, finish_run, recover_runs, start_run, store_folder
 
 
 def make_evidence(*, actor: Actor, target: Path) -> tuple[EvidenceRun, EvidenceFolder]:
     """Run every probe now and write the folder to `target`. Raises PlaneError; then nothing is half written."""
     require_target(target)
     recover_runs(actor=actor)
-    run = claim_run(actor=actor, pk=request_run(actor=actor).pk)
-    if run is None:
-        raise RuntimeError("the run that was just queued is gone")
-    return perform_run(actor, run, target)
+    with translate_disk_errors():
+        return perform_run(actor, start_run(actor=actor), target)
 
 
 def perform_run(actor: Actor, run: EvidenceRun, target: Path) -> tuple[EvidenceRun, EvidenceFolder]:
@@ -54,11 +53,11 @@ def run_queued(actor: Actor) -> int:
         count += 1
         with tempfile.TemporaryDirectory(prefix="evidence-", dir=settings.PLANE_HOME) as place:
             try:
-                run, folder = perform_run(actor, run, Path(place, "evidence"))
-                archive = Path(place, "evidence.zip")
-                zip_folder(folder, archive)
-                store_folder(actor=actor, run=run, archive=archive)
+                with translate_disk_errors():
+                    run, folder = perform_run(actor, run, Path(place, "evidence"))
+                    archive = Path(place, "evidence.zip")
+                    zip_folder(folder, archive)
+                    store_folder(actor=actor, run=run, archive=archive)
             except PlaneError as fault:
-                run.refresh_from_db()
                 EvidenceRun.objects.filter(pk=run.pk).update(error=str(fault.message)[:500])
     return count

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from apps.core import policy
@@ -82,11 +83,9 @@ def count_events(actor: Actor, windows: Windows, events: list[Event]) -> int:
 def raise_alarm(actor: Actor, rule: str, key: str, entries: list[list[float]], at: datetime) -> bool:
     """Raise an alarm; while one of this rule and key is open, count these events in it. True for a new one."""
     key, last_seq = key[:200], int(entries[-1][0])
-    alarm = SecurityAlarm.objects.filter(rule=rule, key=key, state=AlarmState.OPEN).first()
-    if alarm is not None:
-        alarm.count += len(entries)
-        alarm.last_seq, alarm.last_at = last_seq, at
-        alarm.save(update_fields=["count", "last_seq", "last_at"])
+    # In one statement: an alarm that somebody acknowledges just now takes no event that nobody has seen.
+    open_alarms = SecurityAlarm.objects.filter(rule=rule, key=key, state=AlarmState.OPEN)
+    if open_alarms.update(count=F("count") + len(entries), last_seq=last_seq, last_at=at):
         return False
     alarm = SecurityAlarm.objects.create(
         rule=rule,

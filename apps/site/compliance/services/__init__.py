@@ -9,6 +9,7 @@ from apps.site.compliance.services.runs import (
     open_folder,
     recover_runs,
     request_run,
+    start_run,
     store_folder,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "recover_runs",
     "request_run",
     "set_gap",
+    "start_run",
     "store_folder",
     "withdraw_document",
 ]

@@ -46,11 +46,20 @@ def request_run(*, actor: Actor) -> EvidenceRun:
     return run
 
 
-def claim_run(*, actor: Actor, pk: int | None = None) -> EvidenceRun | None:
-    """Take the oldest queued run, or this one, to make it; None where there is none."""
+def start_run(*, actor: Actor) -> EvidenceRun:
+    """A run that its caller makes at once, whatever else is queued, or was left by a process that is gone: with the
+    plane stopped nobody else would end that."""
     policy.require(actor, "compliance.run")
-    queued = EvidenceRun.objects.filter(state=RunState.QUEUED)
-    run: EvidenceRun | None = (queued.filter(pk=pk) if pk is not None else queued.order_by("id")).first()
+    with transaction.atomic():
+        run = EvidenceRun.objects.create(requested_by=actor.label[:200])
+        audit.record(actor=actor, action="compliance.request_run", obj=run)
+        return audit.change_state(run, RunState.RUNNING, actor=actor, started_at=timezone.now())
+
+
+def claim_run(*, actor: Actor) -> EvidenceRun | None:
+    """Take the oldest queued run to make it; None where there is none."""
+    policy.require(actor, "compliance.run")
+    run: EvidenceRun | None = EvidenceRun.objects.filter(state=RunState.QUEUED).order_by("id").first()
     if run is None:
         return None
     return audit.change_state(run, RunState.RUNNING, actor=actor, started_at=timezone.now())

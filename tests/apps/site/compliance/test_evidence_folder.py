@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from apps.site.compliance.clauses import CLAUSE_IDS
 from apps.site.compliance.evidence import make_evidence, run_queued
 from apps.site.compliance.folder.verifier import verify
 from apps.site.compliance.models import EvidenceRun
-from apps.site.compliance.services import request_run
+from apps.site.compliance.services import request_run, start_run
 from tests.apps.site.compliance.conftest import OPERATOR
 
 pytestmark = pytest.mark.django_db
@@ -155,6 +156,15 @@ def test_folder_of_another_key_is_found_by_a_copy_of_the_key(folder, tmp_path):
     other.write_bytes(keys.encode_public_pem(keys.SigningKey.generate()))
     assert verify.verify_folder(folder, own.read_bytes())[0] == []
     assert verify.verify_folder(folder, other.read_bytes())[0] != []
+    assert verify.verify_folder(folder, b"")[0] != []  # an empty copy is no key, and not the folder's
+
+
+def test_names_in_any_script_are_named_on_any_terminal(folder):
+    (folder / "audit" / "证据\udcff").write_text("x")
+    command = [sys.executable, "-S", str(folder / "verify.py"), str(folder)]
+    environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert (done.returncode, "was added" in done.stdout, "Traceback" in done.stderr) == (1, True, False)
 
 
 def test_signatures_are_judged_as_the_package_judges_them():
@@ -197,6 +207,30 @@ def test_a_queued_run_is_made_and_its_folder_kept(home, quick_probes, tmp_path):
     with zipfile.ZipFile(archive) as entries:
         entries.extractall(tmp_path / "unpacked")
     assert verify.verify_folder(tmp_path / "unpacked" / "evidence")[0] == []
+
+
+def test_command_does_not_wait_for_a_run_that_nobody_ends(home, quick_probes, tmp_path):
+    """With the plane stopped: one is queued, and one was left by a process that was killed."""
+    killed = start_run(actor=OPERATOR)
+    EvidenceRun.objects.create(requested_by="schedule")
+    run, _ = make_evidence(actor=OPERATOR, target=tmp_path / "evidence")
+    states = dict(EvidenceRun.objects.values_list("pk", "state"))
+    assert (run.state, states[killed.pk]) == ("succeeded", "running")
+
+
+def test_full_disk_is_named_and_leaves_nothing(home, quick_probes, tmp_path, monkeypatch):
+    def fill(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("apps.site.compliance.folder.writer.fill_folder", fill)
+    with pytest.raises(CommandError) as refusal:
+        call_command("evidence", out=tmp_path / "out" / "evidence")
+    assert refusal.value.returncode == 2
+    assert list((tmp_path / "out").iterdir()) == []
+    request_run(actor=OPERATOR)
+    run_queued(OPERATOR)
+    run = EvidenceRun.objects.order_by("-id").first()
+    assert (run.folder, run.error != "") == (None, True)
 
 
 def test_since_is_kept_while_a_verdict_stays(home, quick_probes, tmp_path):

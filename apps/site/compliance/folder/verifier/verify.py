@@ -322,7 +322,7 @@ def verify_folder(folder: Path, pinned: bytes | None = None) -> tuple[list[str],
         if not folder.is_dir():
             raise Broken(f"{folder} is no folder")
         own = (folder / PUBLIC_KEY).read_bytes() if (folder / PUBLIC_KEY).is_file() else b""
-        key = decode_key(pinned or own)
+        key = decode_key(own if pinned is None else pinned)
         statement = open_manifest(folder, key)
         faults = list(iter_file_faults(folder, statement))
         if not faults:
@@ -336,7 +336,7 @@ def verify_folder(folder: Path, pinned: bytes | None = None) -> tuple[list[str],
             notes.append("The key came with the folder: compare its id with one that you know (--public-key).")
     except Broken as fault:
         return [str(fault)], notes
-    except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration) as fault:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, StopIteration, RecursionError) as fault:
         return [f"a document has another form than this program reads: {type(fault).__name__} {fault}"], notes
     return faults, notes
 
@@ -346,6 +346,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--public-key", type=Path, help="the public key as you keep it, not as the folder has it")
     options = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names are in any script
     try:
         pinned = options.public_key.read_bytes() if options.public_key else None
     except OSError as fault:
