@@ -15,7 +15,7 @@ from apps.platform.notices.models import Notice
 from apps.site.security_alarms import services
 from apps.site.security_alarms.models import SecurityAlarm, StreamPosition
 from apps.site.security_alarms.rules import RULES, Event
-from apps.site.security_alarms.services import count_events, evaluate_rules, set_rule
+from apps.site.security_alarms.services import acknowledge_alarm, count_events, evaluate_rules, set_rule
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 MONDAY_NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -57,6 +57,13 @@ def test_a_second_run_or_a_restart_raises_nothing_again(begun, log_ins_fail, wor
     assert [evaluate_rules(actor=worker_actor) for _ in range(2)] == [0, 0]
     log_ins_fail(10)  # while it is open, they are counted in it
     assert SecurityAlarm.objects.get().count == 20
+
+
+def test_a_burst_after_the_acknowledgement_is_an_alarm_of_its_own(begun, log_ins_fail, secadmin, actor_for):
+    log_ins_fail(10)
+    acknowledge_alarm(actor=actor_for(secadmin), pk=SecurityAlarm.objects.get().pk, reason="A test of ours.")
+    assert (log_ins_fail(9), log_ins_fail(1)) == (0, 1)
+    assert sorted(SecurityAlarm.objects.values_list("state", "count")) == [("acknowledged", 10), ("open", 10)]
 
 
 def test_a_run_that_is_cut_off_leaves_nothing_and_is_done_again(begun, log_ins_fail, worker_actor, monkeypatch):
