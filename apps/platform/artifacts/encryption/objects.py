@@ -1,16 +1,20 @@
 """The form of an encrypted object: a header, then each MiB of it by itself, so that ranges can be read.
 
-Header, 64 bytes: magic (8), number of the cipher (1), zeros (7), id of the data key (16), salt (32). The key of the
-object is derived from the data key and the salt, so no two objects share one, and the nonce is a counter: the number of
-the chunk and whether it is the last (the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár 2015). The
-header is the associated data of each chunk. Chunks can therefore not be changed, exchanged, left out or cut off without
-a trace.
+Header, 64 bytes: magic (8), number of the cipher (1), zeros (3), CRC-32 of what stands around it (4), id of the data key
+(16), salt (32). The CRC tells a header that the disk has changed, which is damage, from a data key that is missing,
+which is none.
+
+The key of the object is derived from the data key and the salt, so no two objects share one, and the nonce is a counter:
+the number of the chunk and whether it is the last (the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár
+2015). The header is the associated data of each chunk. Chunks can therefore not be changed, exchanged, left out or cut
+off without a trace.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
+import zlib
 from collections.abc import Callable
 from typing import IO, NamedTuple, Self
 
@@ -49,8 +53,7 @@ class ObjectCipher:
     @classmethod
     def begin(cls, data_key: DataKey) -> Self:
         """For a new object, with a salt of its own."""
-        header = MAGIC + bytes([data_key.cipher.number]) + bytes(7) + data_key.id + secrets.token_bytes(SALT_BYTES)
-        return cls(data_key, header)
+        return cls(data_key, build_header(data_key, secrets.token_bytes(SALT_BYTES)))
 
     def encrypt(self, number: int, is_last: bool, plain: bytes | memoryview) -> bytes:
         return self.cipher.encrypt(self.key, build_nonce(number, is_last), plain, self.header)
@@ -61,6 +64,22 @@ class ObjectCipher:
 
     def decrypt(self, number: int, is_last: bool, sealed: bytes | memoryview) -> bytes:
         return self.cipher.decrypt(self.key, build_nonce(number, is_last), sealed, self.header)
+
+
+def build_header(data_key: DataKey, salt: bytes) -> bytes:
+    front, back = MAGIC + bytes([data_key.cipher.number]) + bytes(3), data_key.id + salt
+    return front + zlib.crc32(front + back).to_bytes(4, "big") + back
+
+
+def is_header(header: bytes) -> bool:
+    """Whether these bytes begin an encrypted object, unchanged since they were written."""
+    front, checksum, back = header[:12], header[12:16], header[16:]
+    return (
+        len(header) == HEADER_BYTES
+        and front[: len(MAGIC)] == MAGIC
+        and front[8] in CIPHERS_BY_NUMBER
+        and zlib.crc32(front + back).to_bytes(4, "big") == checksum
+    )
 
 
 def build_nonce(number: int, is_last: bool) -> bytes:
@@ -93,7 +112,7 @@ class DecryptedFile:
         file.seek(0)
         header = read_fully(file, HEADER_BYTES)
         self.read_position = len(header)
-        if self.size < 0 or header[: len(MAGIC)] != MAGIC or header[8] not in CIPHERS_BY_NUMBER:
+        if self.size < 0 or not is_header(header):
             log.warning("an encrypted object has no header that can be read")
         else:
             self.cipher = ObjectCipher(find_key(header[16 : 16 + ID_BYTES]), header)

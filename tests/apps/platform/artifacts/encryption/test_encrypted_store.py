@@ -59,6 +59,7 @@ def test_every_change_of_the_file_is_damage(encrypted, stored):
     changes = {
         "a flipped bit": lambda data: data.__setitem__(CHUNK_BYTES + 500, data[CHUNK_BYTES + 500] ^ 1),
         "the salt": lambda data: data.__setitem__(40, data[40] ^ 1),
+        "the id of its data key": lambda data: data.__setitem__(20, data[20] ^ 1),  # no key of this id is missing
         "the magic": lambda data: data.__setitem__(0, 0),
         "cut off behind a chunk": lambda data: data[: HEADER_BYTES + SEALED_CHUNK_BYTES],
         "two chunks exchanged": lambda data: (
