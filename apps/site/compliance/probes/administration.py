@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor, ProjectRole, SystemRole
+from apps.core.errors import NotFound, Refused
 from apps.platform.accounts.services import (
     confirm_credentials,
     create_project,
@@ -55,7 +56,10 @@ class Duty:
 
 
 def try_others(context: ProbeContext, owner: SystemRole, duties: list[Duty]) -> Iterator[Attempt]:
-    """Have the two other administrators and an engineer do what is the owner's."""
+    """Have the two other administrators and an engineer do what is the owner's.
+
+    Only that they may not do it counts as a refusal: a fault of another kind would say nothing about their rights.
+    """
     project = context.create_project()
     actors = {ROLES[role]: context.get_actor(context.create_person(role)) for role in SystemRole if role != owner}
     engineer = context.get_actor(context.create_member(project, ProjectRole.ENGINEER))
@@ -63,7 +67,7 @@ def try_others(context: ProbeContext, owner: SystemRole, duties: list[Duty]) -> 
     for duty in duties:
         for who, actor in actors.items():
             text = T(f"{duty.text.en} as {who.en}", f"以{who.zh}身份{duty.text.zh}")
-            yield refuse(text, lambda actor=actor, duty=duty: duty.run(actor))  # type: ignore[misc]
+            yield refuse(text, lambda actor=actor, duty=duty: duty.run(actor), Refused, NotFound)  # type: ignore[misc]
 
 
 def try_page(context: ProbeContext, owner: SystemRole, url: str, others: tuple[SystemRole, ...]) -> Iterator[Attempt]:
@@ -108,7 +112,7 @@ def probe_system_administrator(context: ProbeContext) -> Iterator[Attempt]:
 @TABLE.register("system-duties")
 def probe_system_duties(context: ProbeContext) -> Iterator[Attempt]:
     target = context.create_person()
-    node = Node(name="probe", host="probe", pk=0)
+    node = Node.objects.create(name=f"probe-{secrets.token_hex(6)}", host="probe")
     duties = [
         Duty(
             T("Create an account", "创建账户"),
@@ -249,4 +253,6 @@ def probe_central_policy(context: ProbeContext) -> Iterator[Attempt]:
     text = T("Every node has the newest policy", "各节点均已应用最新策略")
     yield Attempt(text, current is not None and not behind, ", ".join(behind[:5]) or "all")
     text = T("What is scanned for is set in one place", "恶意代码扫描策略集中设置")
-    yield Attempt(text, bool(settings.ENV.malware_scan_command), settings.ENV.malware_scan)
+    names = ("malware_scan_command", "upload_scan_command")
+    unset = [name.upper() for name in names if not getattr(settings.ENV, name)]
+    yield Attempt(text, not unset, f"not set: {', '.join(unset)}" if unset else settings.ENV.malware_scan)

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_actor
 from apps.core.errors import PlaneError
+from apps.platform.artifacts.scanning import UploadScan
 from apps.platform.audit.models import AuditRecord
 from apps.site.compliance.probes.context import STRONG, ProbeContext, expect, refuse
 from apps.site.compliance.probes.outcomes import Attempt, ProbeTable
@@ -185,9 +186,22 @@ def probe_malware_scan(context: ProbeContext) -> Iterator[Attempt]:
             yield Attempt(text, refusal.code == "malware_found", str(refusal.message))
         else:
             yield Attempt(text, False, str(found["verdict"]))
+    text = T("Upload the test file of virus scanners (EICAR)", "上传防病毒测试文件（EICAR）")
+    yield Attempt(text, *try_upload_scan())
     required = settings.ENV.malware_scan == "required"
     text = T("Without an answer of the scanner nothing is taken in", "扫描器无应答时不接收数据")
     yield Attempt(text, required, f"MALWARE_SCAN={settings.ENV.malware_scan}")
+
+
+def try_upload_scan() -> tuple[bool, str]:
+    """(whether the scanner of uploads finds the test file, its answer)."""
+    try:
+        with UploadScan() as scan:
+            scan.write(EICAR)
+            scan.require_clean()
+    except PlaneError as refusal:
+        return refusal.code == "malware_in_upload", str(refusal.message)
+    return False, "clean" if settings.ENV.upload_scan_command else "not scanned: UPLOAD_SCAN_COMMAND is not set"
 
 
 @TABLE.register("signed-releases")

@@ -194,6 +194,6 @@ def probe_audit_retention(context: ProbeContext) -> Iterator[Attempt]:
 
     text = T(f"Delete a record younger than {MIN_RETENTION_DAYS} days", f"删除不足{MIN_RETENTION_DAYS}天的审计记录")
     yield refuse_row(text, delete)
-    days = getattr(settings.ENV, "audit_retention_days", None)
-    text = T(f"A retention below {MIN_RETENTION_DAYS} days is not set", f"留存期不低于{MIN_RETENTION_DAYS}天")
-    yield Attempt(text, days is None or days >= MIN_RETENTION_DAYS, "kept for good" if days is None else f"{days} days")
+    days = settings.ENV.log_retention_days
+    text = T(f"Log files go before {MIN_RETENTION_DAYS} days are over", f"日志文件留存不足{MIN_RETENTION_DAYS}天")
+    yield Attempt(text, days >= MIN_RETENTION_DAYS, f"LOG_RETENTION_DAYS={days}")

@@ -7,12 +7,14 @@ import os
 import socket
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from itertools import islice
 
 import pytest
 from django.apps import apps
 from django.conf import settings
 from django.db import connection, transaction
 from django.test import override_settings
+from django.urls import get_resolver
 from django.utils import timezone
 from pydantic import SecretStr
 
@@ -25,6 +27,7 @@ from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
 from apps.platform.audit.triggers import disable_triggers
 from apps.platform.nodes.models import Node
+from apps.site.compliance.probes.access import iter_paths
 from apps.site.compliance.probes.context import ProbeContext
 from apps.site.compliance.probes.outcomes import run_probe
 from apps.site.compliance.probes.registry import PROBES, quiet_logs
@@ -92,11 +95,16 @@ WITHOUT_LOG_IN = "apps.platform.accounts.middleware.LoginRequired"
 NOBODY = {"kind": "", "label": "", "user": None}
 ENGINEER, VIEWER = ProjectRole.ENGINEER, ProjectRole.VIEWER
 SYSTEM, SECURITY, AUDITOR = SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN, SystemRole.AUDITOR
-SCANNER = '#!/bin/sh\nexec grep -rq EICAR "$1" && exit 1 || exit 0\n'
+SCANNER = '#!/bin/sh\ngrep -rq EICAR "$@" && exit 1 || exit 0\n'
 
 
 def remove_log_in():
-    return override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if name != WITHOUT_LOG_IN])
+    """Without it; a few addresses, because pages that are made cost more than refusals."""
+    few = list(islice(iter_paths(get_resolver()), 0, None, 20))
+    return several(
+        lambda: override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if name != WITHOUT_LOG_IN]),
+        lambda: patch("apps.site.compliance.probes.access.iter_paths", lambda resolver: few),
+    )
 
 
 def create_user(**fields):
@@ -162,7 +170,7 @@ def build_table(home, tmp_path):
     scanner = tmp_path / "scanner"
     scanner.write_text(SCANNER)
     scanner.chmod(0o700)
-    scan = {"malware_scan_command": str(scanner), "malware_scan": "required"}
+    scan = {"malware_scan_command": str(scanner), "malware_scan": "required", "upload_scan_command": f"{scanner} -"}
     nothing = several
     key = SecretStr(f"k1:{base64.b64encode(bytes(32)).decode()}")
     keys = {"encryption_keys": [key], "store_encryption": "aes-256-gcm"}
@@ -242,7 +250,7 @@ def build_table(home, tmp_path):
             nothing,
             lambda: several(lambda: allow("audit.verify", SYSTEM), lambda: allow("audit.export", SYSTEM)),
         ),
-        "audit-retention": (nothing, lambda: disable_triggers(connection)),
+        "audit-retention": (lambda: env(log_retention_days=184), lambda: env(log_retention_days=0)),
         "minimal-components": (
             lambda: patch(f"{probes}.intrusion.list_unneeded_components", lambda: ()),
             lambda: patch(f"{probes}.intrusion.list_unneeded_components", lambda: ("telnetd",)),
@@ -253,7 +261,7 @@ def build_table(home, tmp_path):
         "known-vulnerabilities": (lambda: row(add_feed), lambda: row(add_advisory)),
         "intrusion-detection": (nothing, lambda: override_settings(AXES_ENABLED=False)),
         "unsafe-models": (nothing, lambda: patch("deepseek.models.assets._PICKLE", b"\xff\xff")),
-        "malware-scan": (lambda: env(**scan), lambda: env(malware_scan_command="", malware_scan="optional")),
+        "malware-scan": (lambda: env(**scan), lambda: env(upload_scan_command="", malware_scan="optional")),
         "signed-releases": (nothing, lambda: patch("deepseek.signing.dsse.is_signature", lambda *args: True)),
         "upload-digests": (nothing, lambda: patch(publish, publish_anything())),
         "stored-bytes": (nothing, lambda: patch(local_store, lambda self, digest: True)),
@@ -279,7 +287,7 @@ def build_table(home, tmp_path):
         "personal-data": (nothing, lambda: patch(f"{probes}.protection.PERSONAL_FIELDS", frozenset({"username"}))),
         "personal-data-access": (nothing, lambda: allow("user.view", ENGINEER)),
         "system-administrator": (nothing, lambda: allow("snapshot.view", ENGINEER)),
-        "system-duties": (nothing, lambda: allow("user.create", AUDITOR)),
+        "system-duties": (nothing, lambda: allow("snapshot.create", AUDITOR)),
         "audit-administrator": (nothing, lambda: allow("audit.view", SYSTEM)),
         "audit-duties": (nothing, lambda: allow("audit.verify", SECURITY)),
         "security-administrator": (nothing, lambda: allow("user.view", ENGINEER)),
@@ -297,7 +305,7 @@ def build_table(home, tmp_path):
         ),
         "central-policy": (
             lambda: several(lambda: row(set_network_policy), lambda: env(**scan)),
-            lambda: env(malware_scan_command=""),
+            lambda: env(upload_scan_command=""),
         ),
     }
 
