@@ -1,13 +1,13 @@
 """The form of an encrypted object: a header, then each MiB of it by itself, so that ranges can be read.
 
-Header, 64 bytes: magic (8), number of the cipher (1), zeros (3), CRC-32 of what stands around it (4), id of the data key
-(16), salt (32). The CRC tells a header that the disk has changed, which is damage, from a data key that is missing,
+Header, 64 bytes: magic (8), number of the cipher (1), zeros (3), CRC-32 of what stands around it (4), id of the data
+key (16), salt (32). The CRC tells a header that the disk has changed, which is damage, from a data key that is missing,
 which is none.
 
-The key of the object is derived from the data key and the salt, so no two objects share one, and the nonce is a counter:
-the number of the chunk and whether it is the last (the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár
-2015). The header is the associated data of each chunk. Chunks can therefore not be changed, exchanged, left out or cut
-off without a trace.
+The key of the object is derived from the data key and the salt, so no two objects share one, and the nonce is a
+counter: the number of the chunk and whether it is the last (the STREAM construction of Hoang, Reyhanitabar, Rogaway and
+Vizár 2015). The header is the associated data of each chunk. Chunks can therefore not be changed, exchanged, left out
+or cut off without a trace.
 """
 
 from __future__ import annotations

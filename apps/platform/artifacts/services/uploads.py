@@ -5,7 +5,9 @@ A fault between the two leaves bytes that no row names: unseen by anybody, found
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -273,9 +275,20 @@ def get_or_create_holding(
 
 
 def sweep_staging(*, actor: Actor, older_than: timedelta = STALE) -> int:
-    """Remove what interrupted uploads left in the store's staging; how many."""
+    """Remove what interrupted uploads left in the store's staging, and those of forms on this host; how many."""
     policy.require(actor, "artifact.scrub")
-    return get_store().sweep(older_than)
+    return get_store().sweep(older_than) + sweep_forms(Path(settings.FILE_UPLOAD_TEMP_DIR), older_than)
+
+
+def sweep_forms(folder: Path, older_than: timedelta) -> int:
+    """Remove the files of forms whose web process was killed: they lie there in plain, whatever the store does."""
+    oldest, removed = time.time() - older_than.total_seconds(), 0
+    for path in folder.glob("*.upload*"):
+        with suppress(FileNotFoundError, PermissionError):
+            if path.stat(follow_symlinks=False).st_mtime <= oldest:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def build_empty_error() -> Invalid:

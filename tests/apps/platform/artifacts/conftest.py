@@ -84,9 +84,15 @@ def encrypted_bucket(bucket, settings):
     return stores.get_store()
 
 
-@pytest.fixture(params=["folder", "bucket", "encrypted"])
+@pytest.fixture(params=["folder", "bucket"])
 def kept(request):
-    """The store that the services use: a folder, a bucket, and a folder that is encrypted."""
+    """The store that the services use: a folder, and a bucket."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["folder", "bucket", "encrypted"])
+def each_store(request):
+    """Likewise, and a folder that is encrypted: for what depends on how bytes lie there."""
     return request.getfixturevalue(request.param)
 
 

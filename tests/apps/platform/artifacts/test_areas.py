@@ -11,16 +11,16 @@ DIGEST = sha256_hex(DATA)
 
 
 @pytest.fixture
-def area(kept):
-    return kept.area("checkpoints", "7-1")
+def area(each_store):
+    return each_store.area("checkpoints", "7-1")
 
 
-def test_equal_bytes_in_the_store_and_in_two_areas_are_three_objects(kept, area, stored):
-    twin = kept.area("checkpoints", "8-1")
-    for where in (kept, area, twin):
+def test_equal_bytes_in_the_store_and_in_two_areas_are_three_objects(each_store, area, stored):
+    twin = each_store.area("checkpoints", "8-1")
+    for where in (each_store, area, twin):
         stored(where, DATA)
     area.remove(DIGEST)
-    assert [where.exists(DIGEST) for where in (kept, area, twin)] == [True, False, True]
+    assert [where.exists(DIGEST) for where in (each_store, area, twin)] == [True, False, True]
 
 
 def test_removing_what_is_not_there_is_no_fault(area):
@@ -28,8 +28,8 @@ def test_removing_what_is_not_there_is_no_fault(area):
     area.clear()
 
 
-def test_clearing_takes_everything_and_leaves_the_neighbour(kept, area, stored):
-    neighbour = kept.area("checkpoints", "7-11")
+def test_clearing_takes_everything_and_leaves_the_neighbour(each_store, area, stored):
+    neighbour = each_store.area("checkpoints", "7-11")
     stored(area, DATA)
     stored(area, OTHER)
     stored(neighbour, DATA)
@@ -38,7 +38,7 @@ def test_clearing_takes_everything_and_leaves_the_neighbour(kept, area, stored):
     area.clear()
     cut_off.discard()
     assert [where.exists(DIGEST) for where in (area, neighbour)] == [False, True]
-    assert kept.area("checkpoints").areas() == ["7-11"]
+    assert each_store.area("checkpoints").areas() == ["7-11"]
 
 
 def test_what_was_cleared_can_be_written_again(area, stored):
@@ -48,19 +48,19 @@ def test_what_was_cleared_can_be_written_again(area, stored):
     assert area.verify(DIGEST)
 
 
-def test_no_area_is_no_fault(kept):
-    assert kept.area("checkpoints").areas() == []
+def test_no_area_is_no_fault(each_store):
+    assert each_store.area("checkpoints").areas() == []
 
 
-def test_the_store_itself_forgets_nothing(kept, stored):
-    stored(kept, DATA)
-    for forget in (kept.clear, lambda: kept.remove(DIGEST)):
+def test_the_store_itself_forgets_nothing(each_store, stored):
+    stored(each_store, DATA)
+    for forget in (each_store.clear, lambda: each_store.remove(DIGEST)):
         with pytest.raises(ValueError, match="forgets nothing"):
             forget()
-    assert kept.exists(DIGEST)
+    assert each_store.exists(DIGEST)
 
 
-def test_no_area_lies_elsewhere(kept):
+def test_no_area_lies_elsewhere(each_store):
     for name in ("", "..", "a/b", "A", ".hidden", "-x"):
         with pytest.raises(ValueError, match="no name of an area"):
-            kept.area("checkpoints", name)
+            each_store.area("checkpoints", name)
