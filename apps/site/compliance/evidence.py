@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -17,6 +20,9 @@ from apps.site.compliance.models import Attachment, EvidenceRun
 from apps.site.compliance.probes.outcomes import ProbeOutcome, describe_fault
 from apps.site.compliance.probes.registry import run_probes
 from apps.site.compliance.services import claim_run, fail_run, finish_run, recover_runs, start_run, store_folder
+from apps.site.compliance.services.runs import LOST_AFTER
+
+PREFIX = "evidence-"
 
 
 def make_evidence(*, actor: Actor, target: Path) -> tuple[EvidenceRun, EvidenceFolder]:
@@ -49,9 +55,10 @@ def run_queued(actor: Actor) -> int:
     """Make the runs that were asked for, and keep the folder of each in the store; returns how many."""
     count = 0
     recover_runs(actor=actor)
+    sweep_folders(Path(settings.PLANE_HOME))
     while (run := claim_run(actor=actor)) is not None:
         count += 1
-        with tempfile.TemporaryDirectory(prefix="evidence-", dir=settings.PLANE_HOME) as place:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=settings.PLANE_HOME) as place:
             try:
                 with translate_disk_errors():
                     run, folder = perform_run(actor, run, Path(place, "evidence"))
@@ -61,3 +68,12 @@ def run_queued(actor: Actor) -> int:
             except PlaneError as fault:
                 EvidenceRun.objects.filter(pk=run.pk).update(error=str(fault.message)[:500])
     return count
+
+
+def sweep_folders(home: Path) -> None:
+    """Remove what runs left whose process was killed: each has a copy of the audit trail."""
+    oldest = time.time() - LOST_AFTER.total_seconds()
+    for folder in home.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if folder.is_dir() and folder.stat().st_mtime <= oldest:
+                shutil.rmtree(folder)

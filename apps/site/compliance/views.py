@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -148,7 +149,7 @@ def render_clause(
             for row in queries.list_history(actor, clause)
         ],
         "gap": gap,
-        "today": date.today(),
+        "today": timezone.localdate(),
         "gap_fields": presenters.build_gap_fields(
             (sent or {}) if form == "gap" else gap_values, (faults or {}) if form == "gap" else {}
         )

@@ -48,7 +48,9 @@ ADMINISTRATION = (
     "audit.",
 )
 ROLE_CHANGES = frozenset({"user.set_system_role", "member.set_roles", "user.create", "user.reset_second_factor"})
-EXPORTS = frozenset({"list.export", "audit.export", "bundle.download", "bundle.request", "bundle.export_inventory"})
+EXPORTS = frozenset(
+    {"list.export", "audit.export", "compliance.export", "bundle.download", "bundle.request", "bundle.export_inventory"}
+)
 MALWARE = frozenset({"artifact.malware_found"})
 VERIFICATIONS = frozenset({"audit.verify", "audit.verify_recent"})
 

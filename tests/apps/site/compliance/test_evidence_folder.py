@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -196,10 +197,14 @@ def test_command_writes_and_refuses_a_folder_that_is_not_empty(home, tmp_path, q
 
 
 def test_a_queued_run_is_made_and_its_folder_kept(home, quick_probes, tmp_path):
+    left = home / "evidence-killed"  # by a run whose process was killed
+    left.mkdir()
+    os.utime(left, (1, 1))
     request_run(actor=OPERATOR)
     with pytest.raises(Conflict):
         request_run(actor=OPERATOR)
     assert run_queued(OPERATOR) == 1
+    assert not list(home.glob("evidence-*"))
     run = EvidenceRun.objects.get()
     assert (run.state, run.met + run.partly + run.not_met + run.not_applicable) == ("succeeded", len(CLAUSE_IDS))
     archive = tmp_path / "evidence.zip"
