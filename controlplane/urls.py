@@ -13,6 +13,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
 from apps.data.datasets.urls import urlpatterns as dataset_pages
+from apps.data.personal_data.api_urls import plane_urlpatterns as plane_personal_data
+from apps.data.personal_data.urls import plane_urlpatterns as plane_personal_data_pages
 from apps.data.repositories.smart_http import refuse_git_address
 from apps.fleet.releases.api_urls import plane_urlpatterns as release_keys
 from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
@@ -59,6 +61,7 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.jobs.api_urls")),
     path("", include("apps.platform.lineage.api_urls")),
     path("", include("apps.data.datasets.api_urls")),
+    path("", include("apps.data.personal_data.api_urls")),
     path("", include("apps.ml.pipelines.api_urls")),
     path("", include("apps.ml.experiments.api_urls")),
     path("", include("apps.ml.reruns.api_urls")),
@@ -89,9 +92,11 @@ PLANE_API: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.emergency.api_urls")),
     path("", include("apps.platform.recertification.api_urls")),
     path("", include("apps.data.datasets.labels.api_urls")),
+    path("", include(plane_personal_data)),
     path("", include("apps.site.isolation.api_urls")),
     path("", include("apps.site.snapshots.api_urls")),
     path("", include("apps.site.compliance.api_urls")),
+    path("", include("apps.site.security_alarms.api_urls")),
     path("", include("apps.platform.audit.api_urls")),
     path("", include("apps.site.mirror.api_urls")),
     path("", include(artifacts)),
@@ -111,6 +116,7 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.jobs.urls")),
     path("", include("apps.platform.lineage.urls")),
     path("", include(([*dataset_pages, *datasets_urlpatterns], "datasets"))),
+    path("", include("apps.data.personal_data.urls")),
     path("", include(([*pipeline_pages, *pipelines_urlpatterns], "pipelines"))),
     path("", include("apps.ml.experiments.urls")),
     path("", include("apps.ml.reruns.urls")),
@@ -138,6 +144,7 @@ PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.emergency.urls")),
     path("", include("apps.platform.recertification.urls")),
     path("", include("apps.data.datasets.labels.urls")),
+    path("", include(plane_personal_data_pages)),
     path("", include("apps.site.isolation.urls")),
     path("", include("apps.site.snapshots.urls")),
     path("", include("apps.site.security_alarms.urls")),

@@ -21,6 +21,7 @@ from django.utils import timezone
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.canonical import sha256_hex
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.personal_data.models import PersonalColumn
 from apps.fleet.devices.models import (
     Assignment,
     AssignmentEvent,
@@ -102,6 +103,7 @@ from apps.site.mirror.models import (
     PackageFile,
     PackageVersion,
 )
+from apps.site.security_alarms.models import SecurityAlarm
 from apps.site.snapshots.models import NodeEnvironment, Snapshot, SnapshotOperation
 from apps.site.transfer.folders import get_outgoing_folder
 from apps.site.transfer.models import BundleSigner, IncomingBundle, OutgoingBundle
@@ -242,6 +244,8 @@ def address(route: str, plane: Seeded) -> str:
         if "rollouts/" in route
         else plane.monitor
         if "monitors/" in route
+        else plane.security_alarm
+        if "security-alarms/" in route
         else plane.alarm
         if "alarms/" in route
         else plane.retraining
@@ -271,6 +275,7 @@ def address(route: str, plane: Seeded) -> str:
         "path": "table.csv",
         "kind": "noop" if "sweeps/" in route else "clean",
         "username": "engineer",
+        "rule": "refusals",
         "device": plane.device,
         "assignment": plane.assignment,
         "token": 1,
@@ -380,6 +385,7 @@ class Seeded:
     campaign: int = 0
     evidence_run: int = 0
     attachment: int = 0
+    security_alarm: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
     node: str = "node-0"
@@ -779,6 +785,14 @@ def evidence_of(plane: Seeded, numbers: range) -> None:
         for _ in numbers
     )
     plane.attachment = plane.attachment or documents[0].pk
+    seen = {"count": 20, "first_seq": 1, "last_seq": 20, "first_at": now, "last_at": now}
+    raised = SecurityAlarm.objects.bulk_create(
+        SecurityAlarm(rule="refusals", key=f"eve{number}", **seen) for number in numbers
+    )
+    plane.security_alarm = plane.security_alarm or raised[0].pk
+    mark = {"category": "phone", "purpose": "A test", "legal_basis": "consent", "retain_until": now.date()}
+    mark |= {"dataset": Dataset.objects.get(name=plane.dataset), "marked_by": "engineer", "marked_at": now}
+    PersonalColumn.objects.bulk_create(PersonalColumn(column=f"phone{number}", **mark) for number in numbers)
 
 
 def isolation_of(node: Node, numbers: list[int]) -> None:

@@ -41,6 +41,10 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "dataset.force_unlock": frozenset({APPROVER}),  # another's lock; who may not push has no use of it for oneself
     "dataset.set_expectations": frozenset({ENGINEER}),
     "dataset.set_quality": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "personal_data.view": MEMBERS | {AUDITOR, SECURITY_ADMIN, OPERATOR},
+    "personal_data.mark": frozenset({ENGINEER, APPROVER}),
+    "personal_data.change": frozenset({APPROVER}),  # who wants the data must not be who lifts its protection
+    "personal_data.use": frozenset({ENGINEER, APPROVER}),  # takes marked columns out of the plane, for a named purpose
     "job.view": MEMBERS | {WORKER},
     "job.submit": frozenset({ENGINEER, DISPATCHER}),  # the plane: what measures a version that somebody may add
     "job.script": frozenset({ENGINEER}),  # besides job.submit: runs code of one's own on a node
@@ -224,6 +228,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.set_system_role": frozenset({SECURITY_ADMIN, OPERATOR}),
     "user.set_clearance": frozenset({SECURITY_ADMIN}),
     "label.view": frozenset({SECURITY_ADMIN, AUDITOR}),  # names of datasets of every project, and their labels
+    "personal_data.view_plane": frozenset({SECURITY_ADMIN, AUDITOR, OPERATOR}),
     "saved_view.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own alone
     "saved_view.save": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
     "saved_view.delete": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
@@ -402,6 +407,8 @@ SCOPES: dict[str, frozenset[str]] = {
             "artifact.view",
             "hold.view",
             "dataset.view",
+            "personal_data.view",
+            "personal_data.use",
             "job.view",
             "pipeline.view",
             "sweep.view",
@@ -442,6 +449,8 @@ SCOPES: dict[str, frozenset[str]] = {
             "dataset.delete_version",
             "dataset.lock",
             "dataset.force_unlock",
+            "personal_data.mark",
+            "personal_data.change",
             "lineage.record",
             "observation.configure",
             "labelling.connect",
@@ -581,6 +590,8 @@ SCOPES: dict[str, frozenset[str]] = {
             "audit.export",
             "compliance.view",
             "compliance.export",
+            "personal_data.view_plane",
+            "security_alarm.view",
             "artifact.view_garbage",
             "isolation.view",
             "schedule.view_plane",

@@ -7,11 +7,13 @@ import pytest
 from apps.core.policy import PROJECT_ACTIONS
 from apps.data.datasets.versions.citations import VERSION_CITATIONS
 from apps.data.datasets.versions.commits import COMMIT_RECORDERS
+from apps.data.datasets.versions.masked_columns import MASKED_COLUMNS
 from apps.ml.experiments.purge.retention import RUN_CITATIONS
 from apps.ml.registry.promotion.evidence import PROMOTION_EVIDENCE
 from apps.ml.registry.services.deletion_guards import VERSION_USES
 from apps.platform.accounts.models import Project
 from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
+from apps.platform.artifacts.downloads import DOWNLOAD_CHECKS
 from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
 from apps.platform.calendars.targets import SCHEDULE_TARGETS
 from apps.platform.holds.objects import HOLD_OBJECTS
@@ -35,6 +37,8 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
         (APPROVAL_SUBJECTS, {"bundle", "bundle_signer", "federation", "promotion", "rollout"}),
         (SPEC_COMPLETIONS, {"dataset", "evaluation", "version"}),
         (TABLE_COLUMNS, {"datasets"}),
+        (DOWNLOAD_CHECKS, {"personal_data"}),
+        (MASKED_COLUMNS, {"personal_data"}),
         (INPUT_FACTS, {"datasets"}),
         (HOLD_OBJECTS, HELD),
         (

@@ -44,10 +44,11 @@ from apps.data.datasets.versions.manifest import (
     get_table_path,
     guess_media_type,
 )
+from apps.data.datasets.versions.masked_columns import mask_rows
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.artifacts.api import release_connection
-from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.api import PURPOSE, release_connection
+from apps.platform.artifacts.downloads import check_download, download
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.request_body import open_body, prevent_form_parsing, refuse_forms
 from apps.platform.artifacts.services import get_holding, publish_upload
@@ -180,7 +181,8 @@ class PreviewView(APIView):
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
         dataset_version = get_requested_version(request, project, name, version)
         limit = validate_body(PreviewQuery, request.query_params)["limit"]
-        return Response(PreviewSerializer(queries.read_preview(request.actor, dataset_version, limit)).data)
+        preview = mask_rows(dataset_version, queries.read_preview(request.actor, dataset_version, limit))
+        return Response(PreviewSerializer(preview).data)
 
 
 class QualityView(APIView):
@@ -197,13 +199,16 @@ class FileView(APIView):
     """The bytes of one file of a version, whole or a range."""
 
     @extend_schema(
-        operation_id="dataset_versions_file", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}
+        operation_id="dataset_versions_file",
+        parameters=[PURPOSE],
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
     )
     def get(self, request: Request, project: str, name: str, version: str, path: str) -> HttpResponseBase:
         in_project = get_project(request.actor, project)
         file = queries.get_file(request.actor, queries.get_version(request.actor, in_project, name, version), path)
         holding = get_holding(actor=request.actor, project=in_project, digest=file.artifact_id)
         holding.name, holding.media_type = path.rpartition("/")[2], file.media_type  # as this version calls it
+        check_download(request.actor, holding, request._request)
         release_connection()
         return download(request._request, holding)
 

@@ -18,6 +18,7 @@ from apps.data.datasets.quality.distributions import ColumnDistribution
 from apps.data.datasets.quality.verdicts import run_checks
 from apps.data.datasets.versions.comparison import build_schema, diff_params, pair_schemas
 from apps.data.datasets.versions.data_facts import find_image_params
+from apps.data.datasets.versions.masked_columns import find_masked_columns, mask_rows
 from apps.data.datasets.versions.row_diff import find_latest_diff
 from apps.data.datasets.versions.row_pages import read_rows
 from apps.platform.artifacts.services import Damaged
@@ -104,10 +105,14 @@ def build_preview_tab(actor: Actor, version: DatasetVersion, query: QueryParams)
         )
         if rows is not None:
             numbers = presenters.find_number_columns(version, rows.columns)
-            return {"preview": rows, "numbers": numbers, "moved": bool(parse_number_or_zero(query.get("at")))}
+            return {
+                "preview": mask_rows(version, rows),
+                "numbers": numbers,
+                "moved": bool(parse_number_or_zero(query.get("at"))),
+            }
         first = queries.read_preview(actor, version)
         return {
-            "preview": first,
+            "preview": mask_rows(version, first),
             "numbers": presenters.find_number_columns(version, first.columns),
             "from_report": True,
         }
@@ -226,9 +231,11 @@ def build_files_tab(version: DatasetVersion, query: QueryParams) -> dict[str, An
     displayable = [
         file for file in rows if file.media_type in DISPLAYABLE_TYPES and file.artifact.size <= MAX_DISPLAYED_BYTES
     ]
+    personal = sorted(find_masked_columns(version))
     return {
         "part": presenters.ListPage(rows, page, pages, total),
-        "images": displayable[:MAX_IMAGES_SHOWN],
+        "personal": personal,
+        "images": [] if personal else displayable[:MAX_IMAGES_SHOWN],
         "told": find_image_params(version),
     }
 

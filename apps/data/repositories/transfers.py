@@ -12,7 +12,7 @@ from apps.data.repositories.lfs import read_json_object, read_object
 from apps.data.repositories.responses import NO_CACHE, build_lfs_response, handle_protocol_errors, render_lfs_error
 from apps.data.repositories.smart_http import require_method
 from apps.platform.artifacts.digests import validate_digest
-from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.downloads import check_download, download
 from apps.platform.artifacts.request_body import Body, open_body, refuse_forms
 from apps.platform.artifacts.services import get_holding, publish_upload
 from deepseek.messages import N_
@@ -36,6 +36,7 @@ def handle_object(request: HttpRequest, project: str, name: str, oid: str) -> Ht
         return store_object(request, project, name, oid)
     target, _ = authenticate_transfer(request, project, name, oid, tickets.DOWNLOAD)
     holding = get_holding(actor=target.actor, project=target.project, digest=validate_digest(oid))
+    check_download(target.actor, holding, request)
     release_connection()
     return download(request, holding)
 

@@ -28,7 +28,7 @@ from apps.ml.experiments.models import Run
 from apps.ml.experiments.services.files import delete_files, put_file
 from apps.ml.registry import downloads
 from apps.platform.artifacts.api import release_connection
-from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.downloads import check_download, download
 from apps.platform.artifacts.file_names import OCTETS
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.request_body import Body, open_body
@@ -67,6 +67,7 @@ def send_file(call: MlflowCall, path: str) -> HttpResponseBase:
     holding = find_file(call, path)
     if holding is None:
         raise missing_resource_error(f"No such artifact: '{path}'")
+    check_download(call.actor, holding, call.request)
     release_connection()
     return download(call.request, holding)
 
@@ -93,6 +94,7 @@ def presign_download(call: MlflowCall, path: str) -> HttpResponse:
     holding = find_file(call, path)
     if holding is None:
         raise missing_resource_error(f"No such artifact: '{path}'")
+    check_download(call.actor, holding, call.request)
     ticket = tickets.sign_download(call.actor, call.project_id, holding)
     address = call.request.build_absolute_uri(
         f"{get_artifacts_root(call.request)}/signed/{quote(holding.name)}?ticket={ticket}"
@@ -122,6 +124,7 @@ def get_artifact(call: MlflowCall, path: str) -> HttpResponseBase:
     )
     if holding is None:
         raise missing_resource_error(f"No such artifact: '{artifact_path}'")
+    check_download(call.actor, holding, call.request)
     release_connection()
     return download(call.request, holding)
 

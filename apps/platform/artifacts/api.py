@@ -18,7 +18,7 @@ from apps.core.lists.pages import paginate_in_memory, parse_limit
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.digests import build_mismatch_error, parse_expected_digest, validate_digest
-from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.downloads import check_download, download
 from apps.platform.artifacts.gc_preview import preview_garbage, read_age
 from apps.platform.artifacts.lists import AGE, filter_by_reason, get_reason
 from apps.platform.artifacts.models import Holding
@@ -40,7 +40,9 @@ UPLOAD_HEADERS = [
         description='`attachment; filename="model.onnx"`: its name.',
     ),
 ]
+PURPOSE = OpenApiParameter("purpose", str, description="What a file with personal data is used for; or X-Purpose.")
 DOWNLOAD_HEADERS = [
+    PURPOSE,
     OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One range, `bytes=0-1023`."),
     OpenApiParameter("If-Range", str, OpenApiParameter.HEADER, description="The ETag that the range belongs to."),
     OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="304 when the ETag is among these."),
@@ -93,6 +95,7 @@ class ArtifactView(APIView):
     )
     def get(self, request: Request, project: str, digest: str) -> HttpResponseBase:
         holding = get_holding(actor=request.actor, project=get_project(request.actor, project), digest=digest)
+        check_download(request.actor, holding, request._request)
         release_connection()
         return download(request._request, holding)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header, parse_etags
 
+from apps.core.actors import Actor
 from apps.core.errors import PlaneError
+from apps.core.registry import Registry
 from apps.platform.artifacts.digests import as_rfc_9530
 from apps.platform.artifacts.models import Holding
 from apps.platform.artifacts.stores import get_store
 from apps.platform.artifacts.verification import open_verified, release_connection, require_size
 from deepseek.messages import N_
 
+DOWNLOAD_CHECKS: Registry[Callable[[Actor, Holding, str], None]] = Registry("DOWNLOAD_CHECKS")
+"""By app: (actor, holding, purpose) raises Refused where the bytes must not leave for this purpose, or records it."""
 RANGE = re.compile(r"bytes=(\d{0,20})-(\d{0,20})", re.ASCII)
 
 
@@ -31,6 +36,13 @@ class Span:
 
     start: int
     end: int
+
+
+def check_download(actor: Actor, holding: Holding, request: HttpRequest) -> None:
+    """Call before bytes are sent to a person; the purpose is the query parameter `purpose` or the header X-Purpose."""
+    purpose = request.GET.get("purpose") or request.headers.get("X-Purpose") or ""
+    for check in DOWNLOAD_CHECKS.values():
+        check(actor, holding, purpose.replace("\x00", "").strip())
 
 
 def download(request: HttpRequest, holding: Holding) -> HttpResponseBase:

@@ -34,6 +34,10 @@ IN_A_PROJECT = """
     dataset.force_unlock                   --A --- ---  data:write
     dataset.set_expectations               -E- --- ---  data:write
     dataset.set_quality                    --- --- W--  -
+    personal_data.view                     VEA -CU --O  read
+    personal_data.mark                     -EA --- ---  data:write
+    personal_data.change                   --A --- ---  data:write
+    personal_data.use                      -EA --- ---  read
     job.view                               VEA --- W--  read
     job.submit                             -E- --- -D-  jobs:write
     job.script                             -E- --- ---  jobs:write
@@ -215,6 +219,7 @@ ON_THE_PLANE = """
     user.set_clearance                     --- -C- ---  -
     label.view                             --- -CU ---  -
     user.set_system_role                   --- -C- --O  -
+    personal_data.view_plane               --- -CU --O  audit:read
     saved_view.view                        VEA SCU ---  read
     saved_view.save                        VEA SCU ---  -
     saved_view.delete                      VEA SCU ---  -
@@ -302,7 +307,7 @@ ON_THE_PLANE = """
     emergency.end                          VEA SCU ---  -
     emergency.create_keys                  --- --- --O  -
     emergency.use_keys                     --- --- --O  -
-    security_alarm.view                    --- SCU --O  -
+    security_alarm.view                    --- SCU --O  audit:read
     security_alarm.acknowledge             --- -CU ---  -
     security_alarm.set_rule                --- -C- ---  -
     security_alarm.evaluate                --- --- W--  -

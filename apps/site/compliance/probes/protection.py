@@ -12,12 +12,15 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth.hashers import identify_hasher
-from django.db import connection, models
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.actors import ProjectRole, SystemRole
 from apps.core.canonical import sha256_hex
+from apps.data.personal_data.models import PersonalColumn
+from apps.data.personal_data.plane_tables import PLANE_TABLES, list_unlisted_fields
+from apps.data.personal_data.queries import count_overdue
 from apps.platform.accounts.models import ApiToken, User
 from apps.platform.accounts.services import create_token
 from apps.platform.artifacts.local_store import LocalStore
@@ -34,15 +37,10 @@ from apps.site.snapshots.queries import get_recovery_status
 from apps.site.snapshots.states import OperationState
 
 TABLE = ProbeTable()
-TEXT_FIELDS = (models.CharField, models.TextField, models.JSONField, models.BinaryField, models.GenericIPAddressField)
 MAX_BACKUP_DAYS = 8
 MAX_DRILL_DAYS = 92
 MAX_SCRATCH_SECONDS = 3600
 STRONG_HASHES = ("argon2", "scrypt", "bcrypt_sha256")
-PERSONAL_FIELDS = frozenset({"username", "name", "email", "time_zone", "language", "password_changed_from"})
-"""What the plane keeps of a person, and needs: who it is, where notices go, how pages are shown, and from where the
-password was changed."""
-TECHNICAL_FIELDS = frozenset({"password", "system_role", "theme"})
 
 
 # -- integrity --------------------------------------------------------------------------------------------------------
@@ -244,10 +242,12 @@ def probe_cleared_scratch(context: ProbeContext) -> Iterator[Attempt]:
 # -- personal data ----------------------------------------------------------------------------------------------------
 @TABLE.register("personal-data")
 def probe_personal_data(context: ProbeContext) -> Iterator[Attempt]:
-    kept = {field.name for field in User._meta.concrete_fields if isinstance(field, TEXT_FIELDS)}
-    extra = sorted(kept - PERSONAL_FIELDS - TECHNICAL_FIELDS)
+    extra = list_unlisted_fields()
     text = T("Find personal data that the inventory does not name", "查找清单之外的个人信息字段")
-    yield Attempt(text, not extra, ", ".join(extra) or f"{len(PERSONAL_FIELDS)} fields are named")
+    yield Attempt(text, not extra, ", ".join(extra[:10]) or f"{len(PLANE_TABLES)} tables are named")
+    overdue = count_overdue()
+    text = T("Find marked columns past their retention", "查找超过保存期限的个人信息列")
+    yield Attempt(text, overdue == 0, f"{overdue} overdue, {PersonalColumn.objects.count()} marked")
 
 
 @TABLE.register("personal-data-access")

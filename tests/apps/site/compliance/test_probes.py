@@ -284,7 +284,10 @@ def build_table(home, tmp_path):
             lambda: patch("apps.platform.accounts.models.User.get_session_auth_hash", lambda self: "x"),
         ),
         "cleared-scratch": (nothing, lambda: row(lambda: leave_scratch(home))),
-        "personal-data": (nothing, lambda: patch(f"{probes}.protection.PERSONAL_FIELDS", frozenset({"username"}))),
+        "personal-data": (
+            nothing,
+            lambda: patch(f"{probes}.protection.list_unlisted_fields", lambda: ["accounts.User.phone"]),
+        ),
         "personal-data-access": (nothing, lambda: allow("user.view", ENGINEER)),
         "system-administrator": (nothing, lambda: allow("snapshot.view", ENGINEER)),
         "system-duties": (nothing, lambda: allow("snapshot.create", AUDITOR)),
