@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
@@ -13,20 +13,21 @@ from django.views.decorators.http import require_http_methods
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
-from apps.site.security_alarms import services
-from apps.site.security_alarms.models import SecurityAlarm
-from apps.site.security_alarms.rules import RULES
-from apps.site.security_alarms.states import AlarmState
-
-MAX_ALARMS = 100  # of each state that the page lists; the audit trail has them all
+from apps.core.lists.listing import mark_list_view
+from apps.platform.audit.list_export import export_list
+from apps.site.security_alarms import queries, services
+from apps.site.security_alarms.lists import ALARMS, build_alarms_table
 
 
+@mark_list_view(ALARMS.key)
 @require_http_methods(["GET", "HEAD", "POST"])
-def show_alarms(request: HttpRequest) -> HttpResponse:
-    """/security-alarms: open ones first; POST acknowledges one or sets a rule."""
+def show_alarms(request: HttpRequest) -> HttpResponseBase:
+    """/security-alarms: the open ones unless the query asks for others; POST acknowledges one or sets a rule."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     policy.require(actor, "security_alarm.view")
     if request.method != "POST":
+        if request.GET.get("format") == "csv":
+            return export_list(actor, build_alarms_table(actor, request.GET))
         return render_page(request, actor)
     try:
         apply_form(request, actor)
@@ -58,19 +59,14 @@ def parse_number(text: str) -> int:
 
 
 def render_page(request: HttpRequest, actor: Actor, error: Conflict | Invalid | None = None) -> HttpResponse:
-    alarms = SecurityAlarm.objects.visible_to(actor).order_by("-last_seq", "-pk")
+    table = build_alarms_table(actor, request.GET)
     context: dict[str, Any] = {
+        **table.build_context(),
         "nav": "audit",
-        "open": list_with_labels(alarms.filter(state=AlarmState.OPEN)[:MAX_ALARMS]),
-        "acknowledged": list_with_labels(alarms.filter(state=AlarmState.ACKNOWLEDGED)[:MAX_ALARMS]),
-        "rules": [(name, RULES[name], setting) for name, setting in services.get_rule_settings().items()],
+        "open_alarms": queries.list_alarms(actor).count(),
+        "rules": queries.list_rules(actor),
         "may_acknowledge": policy.is_allowed(actor, "security_alarm.acknowledge"),
         "may_set": policy.is_allowed(actor, "security_alarm.set_rule"),
         "error": error,
-        "sent": request.POST,
     }
-    return render(request, "security_alarms/list.html", context, status=error.status if error else 200)
-
-
-def list_with_labels(alarms: Any) -> list[tuple[SecurityAlarm, Any]]:
-    return [(alarm, RULES[alarm.rule].label if alarm.rule in RULES else alarm.rule) for alarm in alarms]
+    return render(request, "security_alarms/list.html", context, status=error.status if error else table.status)
