@@ -17,6 +17,8 @@ ALLOWED = re.compile(
       | deepseek\.quantize\.document      # and of its forms
       | deepseek\.fit\.(architectures|families|memory|remedies)  # the memory that it would need
       | deepseek\.tables\.csv_(dialect|dtypes|faults|records)  # the CSV reader that web process and engine share
+      | deepseek\.tables\.redaction        # what stands in place of a masked cell
+      | deepseek\.clean\.personal_data    # which columns look like personal data
       | deepseek\.(messages|spec_errors)  # what people are told
       | deepseek\.doctor\.conflict_rules  # known conflicts of hardware
       | deepseek\.signing\.\w+            # releases and what devices sign
