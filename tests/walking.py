@@ -791,7 +791,11 @@ def evidence_of(plane: Seeded, numbers: range) -> None:
     )
     plane.security_alarm = plane.security_alarm or raised[0].pk
     mark = {"category": "phone", "purpose": "A test", "legal_basis": "consent", "retain_until": now.date()}
-    mark |= {"dataset": Dataset.objects.get(name=plane.dataset), "marked_by": "engineer", "marked_at": now}
+    mark |= {
+        "dataset_id": DatasetVersion.objects.get(pk=plane.version).dataset_id,
+        "marked_by": "engineer",
+        "marked_at": now,
+    }
     PersonalColumn.objects.bulk_create(PersonalColumn(column=f"phone{number}", **mark) for number in numbers)
 
 
