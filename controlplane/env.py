@@ -99,6 +99,11 @@ class Env(BaseSettings):
         description="Log files of the last days are kept, however many: at least 184 days where a law asks for six"
         " months; less is refused. 0: LOG_FILES alone counts. Audit records are never removed.",
     )
+    evidence_sm3: bool = Field(
+        False,
+        description="Evidence folders sign the SM3 digest (GB/T 32905) of each file beside its SHA-256, the exported"
+        " audit trail included.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the processes log.")
     node_name: str = Field("", max_length=120, description="Name of this node; empty: its host name.")
     node_queues: CommaList = Field(

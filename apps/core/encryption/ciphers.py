@@ -8,6 +8,7 @@ Whoever encrypts never uses a nonce twice under one key.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
@@ -80,3 +81,12 @@ def hash_sm3(data: bytes) -> bytes:
     content_hash = Hash(SM3())
     content_hash.update(data)
     return content_hash.finalize()
+
+
+def hash_file_sm3(path: Path) -> str:
+    """The SM3 digest of a file, 64 hex digits."""
+    content_hash = Hash(SM3())
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            content_hash.update(chunk)
+    return content_hash.finalize().hex()

@@ -13,9 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import encode_canonical_json, sha256_hex
+from apps.core.encryption.ciphers import hash_file_sm3
 from apps.core.errors import Conflict, Invalid
 from apps.platform.artifacts.verification import open_verified
 from apps.platform.audit import keys
@@ -196,7 +199,10 @@ def write_manifest(folder: EvidenceFolder, run: EvidenceRun, key: keys.SigningKe
     """The signature over every file: an in-toto statement in a DSSE envelope, by the key of the audit trail."""
     statement = {
         "_type": verifier.STATEMENT_TYPE,
-        "subject": [{"name": path, "digest": {"sha256": digest}} for path, digest in sorted(folder.digests.items())],
+        "subject": [
+            {"name": path, "digest": list_digests(folder.place / path, digest)}
+            for path, digest in sorted(folder.digests.items())
+        ],
         "predicateType": verifier.PREDICATE_TYPE,
         "predicate": {
             "run": run.pk,
@@ -212,6 +218,11 @@ def write_manifest(folder: EvidenceFolder, run: EvidenceRun, key: keys.SigningKe
         "signatures": [{"keyid": keys.compute_key_id(key), "sig": encode_base64(signature)}],
     }
     folder.write(verifier.MANIFEST, verifier.canonical(envelope) + b"\n")
+
+
+def list_digests(path: Path, sha256: str) -> dict[str, str]:
+    """The digests of a file that are signed; with EVIDENCE_SM3 that of GB/T 32905 too."""
+    return {"sha256": sha256, **({"sm3": hash_file_sm3(path)} if settings.ENV.evidence_sm3 else {})}
 
 
 def zip_folder(folder: EvidenceFolder, archive: Path) -> None:

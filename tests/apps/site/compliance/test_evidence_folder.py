@@ -16,6 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from jsonschema import Draft202012Validator
 
+from apps.core.encryption.ciphers import hash_sm3
 from apps.core.errors import Conflict
 from apps.platform.artifacts.verification import open_verified
 from apps.platform.audit import keys
@@ -246,3 +247,31 @@ def test_since_is_kept_while_a_verdict_stays(home, quick_probes, tmp_path):
     since = {run.pk: dict(run.results.values_list("clause", "since")) for run in (first, second)}
     assert since[second.pk]["8.1.4.2.b"] == first.started_at
     assert since[second.pk]["8.1.4.1.c"] == second.started_at
+
+
+def test_sm3_is_signed_beside_sha256_where_it_is_set(home, tmp_path, quick_probes, settings, monkeypatch):
+    settings.ENV = settings.ENV.model_copy(update={"evidence_sm3": True})
+    target = tmp_path / "evidence"
+    make_evidence(actor=OPERATOR, target=target)
+    statement = json.loads(base64.b64decode(read(target / "manifest.json")["payload"]))
+    digests = {row["name"]: row["digest"] for row in statement["subject"]}
+    assert {frozenset(each) for each in digests.values()} == {frozenset({"sha256", "sm3"})}
+    assert digests["audit/records.jsonl"]["sm3"] == hash_sm3((target / "audit/records.jsonl").read_bytes()).hex()
+    faults, notes = verify.verify_folder(target)
+    assert faults == []
+    assert any(f"SM3 of {len(digests)} files is the one" in note for note in notes) is verify.has_sm3()
+    monkeypatch.setattr(verify, "has_sm3", lambda: False)
+    faults, notes = verify.verify_folder(target)
+    assert (faults, any(note.startswith("Not checked: the SM3") for note in notes)) == ([], True)
+
+
+@pytest.mark.skipif(not verify.has_sm3(), reason="this Python's OpenSSL has no SM3")
+def test_another_sm3_is_found(tmp_path):
+    """The answer of GB/T 32905-2016, A.1, and another one."""
+    (tmp_path / "a").write_bytes(b"abc")
+    right = "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
+    results = [
+        verify.check_sm3(tmp_path, {"subject": [{"name": "a", "digest": {"sha256": "", "sm3": digest}}]})[0]
+        for digest in (right, right[::-1])
+    ]
+    assert results == [[], ["a: its SM3 is not the one that was signed"]]

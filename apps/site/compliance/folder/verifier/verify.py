@@ -11,6 +11,7 @@ with one that you know, or give your own copy with --public-key.
 What is checked:
 1. manifest.json is an envelope (DSSE) in canonical form, signed by the key in public_key.pem, over the SHA-256 and the
    size of every other file.
+   Where the SM3 of the files is signed too (GB/T 32905), it is checked if this Python's OpenSSL has SM3.
 2. The folder holds these files, and nothing else: no file, folder or link more or less, and each byte as signed.
 3. evidence.json and assessment-results.json have the same verdicts; the hashes in the latter are those of the files.
 4. The exported audit trail in audit/ is a chain without a gap, and its checkpoints and manifest are signed.
@@ -200,8 +201,9 @@ def list_entries(folder: Path, folders: set[str]) -> tuple[dict[str, Path], list
     return files, strange
 
 
-def hash_file(path: Path) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
+def hash_file(path: Path, algorithm: str = "sha256") -> tuple[str, int]:
+    """(hex digits, bytes) of a file. Raises ValueError for an algorithm that this Python does not have."""
+    digest, size = hashlib.new(algorithm), 0
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
@@ -224,6 +226,28 @@ def iter_file_faults(folder: Path, statement: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: has {size} bytes, {sizes.get(name)} were signed"
         elif digest != signed[name]:
             yield f"{name}: its bytes are not those that were signed"
+
+
+def check_sm3(folder: Path, statement: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """(faults, notes) of the SM3 digests that were signed beside SHA-256."""
+    signed = {str(row["name"]): str(row["digest"]["sm3"]) for row in statement["subject"] if "sm3" in row["digest"]}
+    if not signed:
+        return [], []
+    if not has_sm3():
+        return [], [f"Not checked: the SM3 of {len(signed)} files (this Python's OpenSSL has no SM3)."]
+    faults = [
+        f"{name}: its SM3 is not the one that was signed"
+        for name, digest in sorted(signed.items())
+        if hash_file(folder / name, "sm3")[0] != digest
+    ]
+    return faults, [] if faults else [f"The SM3 of {len(signed)} files is the one that was signed."]
+
+
+def has_sm3() -> bool:
+    try:
+        return bool(hashlib.new("sm3"))
+    except ValueError:
+        return False
 
 
 def iter_verdict_faults(folder: Path) -> Iterator[str]:
@@ -328,6 +352,8 @@ def verify_folder(folder: Path, pinned: bytes | None = None) -> tuple[list[str],
         if not faults:
             faults += iter_verdict_faults(folder)
             faults += iter_trail_faults(folder / "audit", key)
+            sm3_faults, sm3_notes = check_sm3(folder, statement)
+            faults, notes = faults + sm3_faults, notes + sm3_notes
         if not faults:
             notes.append(check_with_package(folder, key))
         predicate = statement["predicate"]
