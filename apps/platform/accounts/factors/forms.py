@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from allauth.account.adapter import get_adapter
 from allauth.core import context
+from allauth.core.internal.cryptokit import normalize_user_code
+from allauth.mfa import app_settings
+from allauth.mfa.adapter import get_adapter as get_factor_adapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
+from allauth.mfa.models import Authenticator
 from axes.handlers.proxy import AxesProxyHandler
 from django import forms
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
@@ -26,11 +31,23 @@ class CountedCodes:
         if is_locked(context.request, credentials):
             raise get_adapter().validation_error(LOCKED)
         try:
-            return str(super().clean_code())  # type: ignore[misc]
+            code = str(super().clean_code())  # type: ignore[misc]
+            self.refuse_used(code)
+            return code
         except ValidationError as failure:
             if failure.code != LOCKED:
                 AxesProxyHandler.user_login_failed(__name__, credentials=credentials, request=context.request)
             raise
+
+    def refuse_used(self, code: str) -> None:
+        """A code of an app is right for its own step and MFA_TOTP_TOLERANCE before and after; allauth remembers a used
+        one for a single step."""
+        if self.authenticator.type != Authenticator.Type.TOTP:  # type: ignore[attr-defined]
+            return
+        seconds = app_settings.TOTP_PERIOD * (2 * app_settings.TOTP_TOLERANCE + 1)
+        user_id = self.authenticator.user_id  # type: ignore[attr-defined]
+        if not cache.add(f"accounts.used_code.{user_id}.{normalize_user_code(code)}", "y", seconds):
+            raise get_factor_adapter().validation_error("incorrect_code")
 
 
 def build_code_field() -> forms.CharField:

@@ -39,6 +39,9 @@ WITHOUT_FACTOR = frozenset(
         "readyz",
     }
 )
+# Of these, for whoever has none yet: beside one that exists, another is added by a session that has given it. Or a
+# session from before the first one, with the password alone, would add a key of its own and pass by that.
+FOR_FIRST_FACTOR = frozenset({"mfa_activate_totp", "mfa_add_webauthn"})
 
 
 class SecondFactorMissing(PlaneError):
@@ -69,12 +72,15 @@ class SecondFactorRequired:
         if not is_factor_required(request.actor) or has_passed_factor(request):
             return None
         request.factor_missing = True  # type: ignore[attr-defined]  # the frame of the pages that are open is empty
-        if request.resolver_match and request.resolver_match.view_name in WITHOUT_FACTOR:
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        if name in WITHOUT_FACTOR - FOR_FIRST_FACTOR:
             return None
         if is_for_programs(request):
             refusal = SecondFactorMissing()
             return JsonResponse(refusal.as_dict(), status=refusal.status)
         factors = list_factors(request.user.pk)
+        if name in FOR_FIRST_FACTOR and not factors:
+            return None
         if not factors:
             return build_redirect(request, resolve_url("mfa_index"))
         # Set up in another browser, or the role is new: this session has not given it yet.

@@ -2,6 +2,7 @@
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.core.cache import cache
 from django.test import Client
 from django.urls import get_resolver
 
@@ -59,6 +60,27 @@ def test_a_session_from_before_the_factor_must_give_it(approver, web, give_facto
     assert answer.headers["Location"] == FACTORS + "reauthenticate/?next=%2Faccount"
     client.post(FACTORS + "reauthenticate/", {"code": code()})
     assert client.get("/account").status_code == 200
+
+
+def test_a_session_from_before_the_factor_adds_none_by_the_password_alone(approver, web, give_factor, password):
+    client = web(approver)
+    give_factor(approver)
+    client.post("/accounts/reauthenticate/", {"password": password})
+    for page in ("webauthn/add/", "totp/activate/"):
+        assert client.get(FACTORS + page).headers["Location"].startswith(FACTORS + "reauthenticate/?next="), page
+
+
+def test_a_code_works_once_for_as_long_as_it_is_right(approver, give_factor, log_in, code, password):
+    """allauth forgets a used code after one step of 30 s; with its tolerance a code is right for three."""
+    give_factor(approver)
+    used = code()
+    assert log_in(approver, used).get("/account").status_code == 200
+    cache.delete(f"allauth.mfa.totp.used?user={approver.pk}&code={used}")  # as after 30 s
+    client = Client()
+    client.post("/accounts/login/", {"login": approver.username, "password": password})
+    answer = client.post(FACTORS + "authenticate/", {"code": f"{used[:3]} {used[3:]}"})
+    assert answer.status_code == 200
+    assert client.get("/account").status_code == 302
 
 
 def test_wrong_codes_lock_the_account_as_wrong_passwords_do(approver, client, give_factor, password, code, settings):
