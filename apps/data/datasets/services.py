@@ -30,6 +30,7 @@ from apps.data.datasets.versions.registration import (
     add_version,
     check_held,
     check_name,
+    check_readable,
     check_text,
     ensure_dataset,
     insert_dataset,
@@ -134,6 +135,7 @@ def add_files(
     """
     policy.require(actor, "dataset.add_version", project)
     check_name(dataset_name)
+    check_readable(actor, project.pk, [digest for _, digest, _ in files])
     artifacts = Artifact.objects.in_bulk([digest for _, digest, _ in files])
     check_held(project.pk, [artifacts.get(digest, Artifact(digest=digest)) for _, digest, _ in files])
     rows = [(path, artifacts[digest], media_type or guess_media_type(path)) for path, digest, media_type in files]

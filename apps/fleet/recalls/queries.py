@@ -111,6 +111,8 @@ def list_carrier_rows(actor: Actor, project: Project, preview: RecallPreview, ki
     versions = preview.carriers.version_ids
     if kind == DATASET_VERSION:
         rows = DatasetVersion.objects.filter(pk__in=preview.carriers.list_numbers(kind))
+        if not actor.is_cleared_for_all:
+            rows = rows.filter(dataset__security_label__lte=actor.clearance)
         return rows.select_related("dataset").defer("manifest", "params", "columns")
     if kind == "run":
         return Run.objects.filter(project=project, pk__in=preview.carriers.list_ids(kind))

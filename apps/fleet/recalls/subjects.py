@@ -95,7 +95,7 @@ def find_subject(actor: Actor, project: Project, type: str, id: str, row: str | 
             hint=N_("Leave it out to recall all of it."),
         )
     target = FINDERS[type](project, id)
-    if target is None:
+    if target is None or not policy.is_cleared(actor, target):
         raise NotFound("This project has no {type} {id}.", type=type, id=id[:80], field="id")
     if isinstance(target, DatasetVersion) and is_keyed:
         number = find_keyed_row(actor, target, column.strip(), value.strip())

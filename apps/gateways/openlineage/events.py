@@ -84,9 +84,11 @@ def load_facts(actor: Actor, jobs: Sequence[Job]) -> dict[int, JobFacts]:
     for job_output in JobOutput.objects.filter(job__in=jobs).select_related("artifact").order_by("slot"):
         outputs[job_output.job_id].append(job_output)
     versions = DatasetVersion.objects.filter(job_id__in=inputs, dataset__project__in={job.project_id for job in jobs})
+    if not actor.is_cleared_for_all:
+        versions = versions.filter(dataset__security_label__lte=actor.clearance)
     for version in versions.select_related("dataset").prefetch_related("files"):
         made_versions[version.job_id or 0] |= {file.artifact_id: version for file in version.files.all()}
-    sources = find_source_versions(jobs, inputs)
+    sources = find_source_versions(actor, jobs, inputs)
     reports = {
         version.pk: find_quality_report(actor, version) for slots in sources.values() for version in slots.values()
     }
@@ -108,14 +110,18 @@ def load_facts(actor: Actor, jobs: Sequence[Job]) -> dict[int, JobFacts]:
 
 
 def find_source_versions(
-    jobs: Sequence[Job], inputs: Mapping[int, Mapping[str, JobInput]]
+    actor: Actor, jobs: Sequence[Job], inputs: Mapping[int, Mapping[str, JobInput]]
 ) -> dict[int, dict[str, DatasetVersion]]:
-    """{job: {slot: the newest version that held its bytes}}, never one that the job made itself. One query."""
+    """{job: {slot: the newest version that held its bytes}}, never one that the job made itself, or that a security
+    label hides from the actor. One query."""
     digests = {row.artifact_id for slots in inputs.values() for row in slots.values() if row.artifact_id}
     newest = Window(RowNumber(), partition_by=F("artifact"), order_by=F("version").desc())
     files = DatasetFile.objects.filter(
         artifact__in=digests, version__dataset__project__in={job.project_id for job in jobs}
-    ).annotate(place=newest)
+    )
+    if not actor.is_cleared_for_all:
+        files = files.filter(version__dataset__security_label__lte=actor.clearance)
+    files = files.annotate(place=newest)
     versions: dict[str, list[DatasetVersion]] = defaultdict(list)
     files = files.select_related("version__dataset", "version__quality").defer("version__manifest")
     for file in files.filter(place__lte=MAX_VERSIONS_PER_DIGEST):

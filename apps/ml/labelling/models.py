@@ -101,7 +101,9 @@ class LabelSchemaVersion(models.Model):
 
 class LabellingProjectQuerySet(models.QuerySet["LabellingProject"]):
     def visible_to(self, actor: Actor) -> LabellingProjectQuerySet:
-        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        """Of the actor's projects, up to the clearance: the tasks hold texts and rows of the source."""
+        own = self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        return own if actor.is_cleared_for_all else own.filter(source__dataset__security_label__lte=actor.clearance)
 
 
 class LabellingProject(models.Model):
@@ -176,7 +178,10 @@ class AnnotatorGroup(models.Model):
 
 class LabelTaskQuerySet(models.QuerySet["LabelTask"]):
     def visible_to(self, actor: Actor) -> LabelTaskQuerySet:
-        return self if actor.plane_role else self.filter(labelling__project_id__in=actor.project_ids)
+        own = self if actor.plane_role else self.filter(labelling__project_id__in=actor.project_ids)
+        if actor.is_cleared_for_all:
+            return own
+        return own.filter(labelling__source__dataset__security_label__lte=actor.clearance)
 
 
 class LabelTask(models.Model):

@@ -22,7 +22,12 @@ def raise_label_to_inputs(actor: Actor, dataset: Dataset, job_id: int | None) ->
     inputs = JobInput.objects.filter(job=job_id).values("artifact")
     files = DatasetFile.objects.filter(artifact__in=inputs, version__dataset__project=dataset.project_id)
     highest = files.aggregate(label=Max("version__dataset__security_label"))["label"] or 0
-    if highest <= dataset.security_label:
+    raise_label(actor, dataset, highest, job=job_id)
+
+
+def raise_label(actor: Actor, dataset: Dataset, label: int, **source: object) -> None:
+    """Raise the label of the dataset to that of what it was made of (`source`, for the record); never lower it."""
+    if label <= dataset.security_label:
         return
     record(
         actor=actor,
@@ -30,9 +35,9 @@ def raise_label_to_inputs(actor: Actor, dataset: Dataset, job_id: int | None) ->
         obj=dataset,
         reason="made of data with this label",
         before={"label": get_label_name(dataset.security_label)},
-        after={"label": get_label_name(highest), "job": job_id},
+        after={"label": get_label_name(label), **source},
     )
-    Dataset.objects.filter(pk=dataset.pk).update(security_label=highest)
+    Dataset.objects.filter(pk=dataset.pk).update(security_label=label)
 
 
 def has_labels(project_id: int, *, above: int) -> bool:

@@ -7,7 +7,7 @@ the audit entry and makes the commit. Nothing else creates rows of versions.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -17,7 +17,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Invalid
-from apps.data.datasets.labels.inheritance import raise_label_to_inputs
+from apps.data.datasets.labels.inheritance import has_labels, raise_label_to_inputs
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.data.datasets.provenance.row_origin_runs import RowOriginRef
 from apps.data.datasets.quality.required_expectations import CheckedTable, require_checked
@@ -32,10 +32,12 @@ from apps.data.datasets.versions.manifest import (
 )
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.bulk_sql import find_unheld_digests, insert
-from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.audit import services as audit
 from apps.platform.jobs.provenance import resolve_requester
 from deepseek.messages import N_
+
+DIGESTS_PER_QUERY = 500
 
 
 def ensure_dataset(*, actor: Actor, project: Project, name: str) -> Dataset:
@@ -144,14 +146,32 @@ def check_held(project_id: int, artifacts: Sequence[StoredBytes]) -> None:
     """Raise Invalid for an artifact that the project does not hold; another project may, and keeps it to itself."""
     missing = sorted(find_unheld_digests(project_id, {artifact.digest for artifact in artifacts}))
     if missing:
-        raise Invalid(
-            "The project holds no artifact {missing}.",
-            missing=missing[0],
-            code="artifact_unknown",
-            field="digest",
-            limit="an artifact of this project",
-            hint=N_("Upload it first."),
-        )
+        raise build_unheld_error(missing[0])
+
+
+def check_readable(actor: Actor, project_id: int, digests: Collection[str]) -> None:
+    """Raise the same for bytes that a security label hides from the actor: named by their digest alone they would come
+    to stand in a dataset without a label. One query, where nothing in the project is labelled above the clearance."""
+    if actor.is_cleared_for_all or not has_labels(project_id, above=actor.clearance):
+        return
+    named = sorted(set(digests))
+    for start in range(0, len(named), DIGESTS_PER_QUERY):
+        part = named[start : start + DIGESTS_PER_QUERY]
+        rows = Holding.objects.readable_by(actor).filter(project=project_id, artifact__in=part)
+        hidden = sorted(set(part).difference(rows.values_list("artifact_id", flat=True)))
+        if hidden:
+            raise build_unheld_error(hidden[0])
+
+
+def build_unheld_error(missing: str) -> Invalid:
+    return Invalid(
+        "The project holds no artifact {missing}.",
+        missing=missing,
+        code="artifact_unknown",
+        field="digest",
+        limit="an artifact of this project",
+        hint=N_("Upload it first."),
+    )
 
 
 def check_name(name: str) -> None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
+from apps.data.datasets.labels.inheritance import raise_label
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.versions.manifest import guess_media_type
 from apps.data.datasets.versions.registration import add_version, ensure_dataset
@@ -236,6 +237,7 @@ def publish_result(
             params=params,
             note=f"{labelling.name}, {labelling.schema}",
         )
+        raise_label(actor, version.dataset, labelling.source.dataset.security_label, labelling=labelling.name)
         edges = build_result_edges(labelling, version, facts["annotators"])
         record_edges(actor=actor, project=labelling.project, edges=edges)
         LabellingProject.objects.filter(pk=labelling.pk).update(

@@ -72,10 +72,17 @@ def test_gold_measures_annotators(agreed, actor, drive):
 
 @pytest.mark.services
 def test_the_result_is_a_version_with_lineage_that_trains(agreed, actor, drive, texts):
+    texts.dataset.security_label = 2
+    texts.dataset.save(update_fields=["security_label"])
     services.request_result(actor=actor, labelling=agreed, dataset="people")
     drive()
+    texts.dataset.security_label = 0
+    texts.dataset.save(update_fields=["security_label"])
     agreed.refresh_from_db()
     version = agreed.result
+    assert version.dataset.security_label == 2  # the texts went along
+    version.dataset.security_label = 0
+    version.dataset.save(update_fields=["security_label"])
     assert sorted(version.files.values_list("path", flat=True)) == ["annotations.parquet", "texts.jsonl"]
     assert version.rows == 3
     assert version.params["schema"]["digest"] == agreed.schema.digest

@@ -15,6 +15,7 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.data.datasets.labels.services import set_dataset_label
 from apps.data.datasets.models import Dataset, DatasetVersion
+from apps.data.datasets.services import add_files
 from apps.platform.accounts.actors import build_actor_for_service_account, build_actor_for_user
 from apps.platform.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
 from apps.platform.accounts.services import set_clearance, set_project_label, set_service_account_clearance
@@ -94,7 +95,13 @@ def test_a_dataset_above_the_clearance_is_not_there(plane):
         f"/api/v1/projects/demo/lineage?type=job&id={plane.job}",
     )  # fmt: skip
     assert any(NAME.encode() in people["engineer"].get(page)[1] for page in pages)
+    walking.labellings_of(plane, plane.project, DatasetVersion.objects.get(pk=plane.version), range(1))
+    labelling = [walking.address(route, plane) for route in list_routes("labelling")]
+    texts = [address for address in labelling if b"Ada Lovelace" in people["engineer"].get(address)[1]]
+    assert texts
     set_dataset_label(actor=plane.officer, dataset=dataset, label="confidential")
+    assert [address for address in labelling if b"Ada Lovelace" in people["engineer"].get(address)[1]] == []
+    assert all(b"Ada Lovelace" in people["cleared"].get(address)[1] for address in texts)
     for page in pages:
         status, content = people["engineer"].get(page)
         assert status == 200, page
@@ -113,6 +120,8 @@ def test_a_dataset_above_the_clearance_is_not_there(plane):
     address = f"/api/v1/projects/demo/artifacts/{plane.digest}"
     assert [people[name].get(address)[0] for name in ("engineer", "cleared")] == [404, 200]
     assert people["cleared"].get(f"/p/demo/data/{NAME}")[0] == 200
+    address = f"/api/v1/projects/demo/recalls/preview?type=dataset_version&id={plane.version}"
+    assert [people[name].get(address)[0] for name in ("engineer", "cleared")] == [404, 200]
 
 
 def test_bytes_edges_and_records_follow_the_label(plane):
@@ -127,6 +136,9 @@ def test_bytes_edges_and_records_follow_the_label(plane):
     with pytest.raises(NotFound):
         get_artifact(actor=low, project=plane.project, digest=plane.digest)
     assert get_artifact(actor=high, project=plane.project, digest=plane.digest).pk == plane.digest
+    with pytest.raises(Invalid) as unheld:  # or the bytes would stand in a dataset without a label
+        add_files(actor=low, project=plane.project, dataset_name="copy", files=[("t.csv", plane.digest, "")])
+    assert unheld.value.code == "artifact_unknown"
     counts = {
         name: [
             Artifact.objects.visible_to(actor).filter(pk=plane.digest).count(),
