@@ -25,7 +25,7 @@ from deepseek.messages import N_, Message
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 SECONDS, MAX_BYTES, LEEWAY_SECONDS = 10.0, 1_000_000, 60
 METADATA = "/.well-known/openid-configuration"
-MAX_GROUPS = 2000
+MAX_GROUPS, MAX_USERNAME, MAX_SUBJECT = 2000, 80, 255
 
 
 class DirectoryFailed(PlaneError):
@@ -100,7 +100,9 @@ def verify_id_token(token: str, keys: dict[str, Any], nonce: str) -> dict[str, A
         header = jwt.get_unverified_header(token)
         if header.get("alg") not in ALGORITHMS:
             raise DirectoryFailed("its token is signed by an algorithm that is not taken")
-        candidates = [key for key in keys.get("keys", []) if key.get("use", "sig") == "sig"]
+        listed = keys.get("keys")
+        listed = [key for key in listed if isinstance(key, dict)] if isinstance(listed, list) else []
+        candidates = [key for key in listed if key.get("use", "sig") == "sig"]
         candidates = [key for key in candidates if "kid" not in header or key.get("kid") == header["kid"]]
         if len(candidates) != 1:
             raise DirectoryFailed("its token names no key of its list")
@@ -113,9 +115,9 @@ def verify_id_token(token: str, keys: dict[str, Any], nonce: str) -> dict[str, A
             leeway=LEEWAY_SECONDS,
             options={"require": ["exp", "iat", "iss", "aud", "sub", "nonce"]},
         )
-    except jwt.PyJWTError as failure:
+    except (jwt.PyJWTError, ValueError, TypeError) as failure:  # cryptography's, of a key of nonsense, are the latter
         raise DirectoryFailed("its token does not hold ({fault})", fault=type(failure).__name__) from None
-    if not secrets.compare_digest(str(claims["nonce"]), nonce):
+    if not secrets.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
         raise DirectoryFailed("its token is of another log-in")
     if claims.get("azp", settings.OIDC_CLIENT_ID) != settings.OIDC_CLIENT_ID:
         raise DirectoryFailed("its token was issued to another client")
@@ -125,15 +127,20 @@ def verify_id_token(token: str, keys: dict[str, Any], nonce: str) -> dict[str, A
 def read_identity(claims: dict[str, Any]) -> Identity:
     groups = claims.get(settings.OIDC_GROUPS_CLAIM, [])
     username = claims.get(settings.OIDC_USERNAME_CLAIM, "")
-    if not isinstance(username, str) or not username:
-        raise DirectoryFailed("its token has no {claim}", claim=settings.OIDC_USERNAME_CLAIM)
+    if not isinstance(username, str) or not 0 < len(username) <= MAX_USERNAME or not username.isprintable():
+        raise DirectoryFailed(
+            "its token has no {claim} of 1 to {most} characters", claim=settings.OIDC_USERNAME_CLAIM, most=MAX_USERNAME
+        )
+    subject = str(claims["sub"])
+    if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():  # cut short, it might be somebody else's
+        raise DirectoryFailed("its token has no {claim} of 1 to {most} characters", claim="sub", most=MAX_SUBJECT)
     if not isinstance(groups, list) or len(groups) > MAX_GROUPS:
         raise DirectoryFailed(
             "{claim} is no list of at most {most} groups", claim=settings.OIDC_GROUPS_CLAIM, most=MAX_GROUPS
         )
     return Identity(
-        subject=str(claims["sub"])[:255],
-        username=username[:80],
+        subject=subject,
+        username=username,
         name=str(claims.get("name", ""))[:120],
         email=str(claims.get("email", ""))[:254],
         groups=tuple(str(group) for group in groups),

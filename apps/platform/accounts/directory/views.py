@@ -81,7 +81,7 @@ def refuse_without_issuer() -> None:
 def check_pending(request: HttpRequest, pending: dict[str, str] | None) -> None:
     """That this browser began the log-in, lately; the issuer's own refusal otherwise."""
     state = request.GET.get("state", "")
-    if not pending or not secrets.compare_digest(pending["state"], state):
+    if not pending or not secrets.compare_digest(pending["state"].encode(), state.encode()):
         raise oidc.DirectoryFailed("this browser has not begun it")
     if time.time() - float(pending["at"]) > PENDING_SECONDS:
         raise oidc.DirectoryFailed("it took longer than ten minutes")

@@ -37,6 +37,7 @@ def sign_in_from_directory(*, actor: Actor, issuer: str, identity: Identity) -> 
     with transaction.atomic():
         known = ExternalIdentity.objects.filter(issuer=issuer, subject=identity.subject).first()
         user = lock_row(known.user) if known else bind_account(actor, issuer, identity)
+        refuse_local_administrator(user)
         if not user.has_access:
             raise build_refusal(N_("{username} is disabled."), user.username, "account_disabled")
         apply_groups(actor, user, identity.groups)
@@ -50,13 +51,23 @@ def bind_account(actor: Actor, issuer: str, identity: Identity) -> User:
     elif ExternalIdentity.objects.filter(user=user, issuer=issuer).exists():
         raise build_refusal(N_("{username} is somebody else of the directory."), user.username, "identity_taken")
     elif user.system_role and user.system_role not in list_system_roles(settings.DIRECTORY_ROLES, identity.groups):
-        raise build_refusal(N_("{username} is an administrator here alone."), user.username, "administrators_apart")
+        raise build_local_refusal(user)
     ExternalIdentity.objects.create(user=user, issuer=issuer, subject=identity.subject)
     record_credential_change(actor, user, ChangeKind.DIRECTORY)
     after = {"issuer": issuer, "subject": identity.subject}
     record(actor=actor, action="user.bind_to_directory", obj=user, after=after)
     seal_now()
     return user
+
+
+def refuse_local_administrator(user: User) -> None:
+    """An account that was bound before the plane made it an administrator: the directory must not get in as one."""
+    if user.system_role and user.system_role not in list_managed_system_roles(settings.DIRECTORY_ROLES):
+        raise build_local_refusal(user)
+
+
+def build_local_refusal(user: User) -> Refused:
+    return build_refusal(N_("{username} is an administrator here alone."), user.username, "administrators_apart")
 
 
 def sign_up(actor: Actor, identity: Identity) -> User:

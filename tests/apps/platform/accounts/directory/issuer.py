@@ -31,6 +31,7 @@ class Issuer:
 
     def reset(self) -> None:
         self.signing, self.algorithm, self.claims, self.metadata = self.key, "RS256", {}, {}
+        self.keys: Any = None  # in the place of the list of keys
         self.asked: dict[str, str] = {}
 
     def authorize(self, address: str) -> dict[str, str]:
@@ -65,7 +66,8 @@ class Answers(BaseHTTPRequestHandler):
             self.answer({"issuer": address, "jwks_uri": f"{address}/keys", **body, **self.issuer.metadata})
         else:
             public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.issuer.listed.public_key()))
-            self.answer({"keys": [{**public, "kid": "first", "use": "sig", "alg": "RS256"}]})
+            right = [{**public, "kid": "first", "use": "sig", "alg": "RS256"}]
+            self.answer({"keys": right if self.issuer.keys is None else self.issuer.keys})
 
     def do_POST(self) -> None:
         sent = self.rfile.read(int(self.headers["Content-Length"])).decode()

@@ -75,16 +75,23 @@ def test_what_does_not_hold_lets_nobody_in(engineer, enter, issuer, client, reco
         "nobody": {"sub": None},
         "no name": {"preferred_username": None},
         "groups": {"groups": "staff"},
+        "a name of nonsense": {"preferred_username": "engineer\x00"},
+        "a subject that would be cut short": {"sub": "s" * 256},
+        "another nonce": {"nonce": "é"},
     }
     inside = {name for name, claims in wrong.items() if enter(**claims) and is_inside(client)}
     issuer.signing = issuer.other_key
     inside |= {"signature"} if enter() and is_inside(client) else set()
     issuer.signing = issuer.key
+    for keys in ("text", ["text"], [{"kid": "first", "kty": "RSA", "n": "!", "e": 3}]):
+        issuer.keys = keys
+        inside |= {"keys"} if enter() and is_inside(client) else set()
+    issuer.keys = None
     for algorithm in ("HS256", "none"):
         issuer.algorithm = algorithm
         inside |= {algorithm} if enter() and is_inside(client) else set()
     assert inside == set()
-    assert len(get_failures(records)) == len(wrong) + 3
+    assert len(get_failures(records)) == len(wrong) + 6
     assert not ExternalIdentity.objects.exists()
 
 
@@ -103,6 +110,8 @@ def test_only_the_browser_that_began_it(engineer, issuer, client, password):
     other = Client()
     other.get(CALLBACK, back)
     assert not is_inside(other)
+    client.get(CALLBACK, back | {"state": "é"})
+    client.get("/accounts/oidc/login/")
     client.get(CALLBACK, back | {"state": "another"})
     client.get(CALLBACK, back)  # a state is for one try
     assert not is_inside(client)
@@ -155,6 +164,15 @@ def test_it_makes_an_administrator_only_where_a_group_is_mapped(sysadmin, audito
     assert User.objects.get(pk=sysadmin.pk).system_role == ""
     enter(preferred_username="sysadmin", groups=["admins", "control"])  # nobody is two of them
     assert User.objects.get(pk=sysadmin.pk).system_role == ""
+
+
+def test_an_account_that_the_plane_made_an_administrator_since_logs_in_here_alone(engineer, enter, client):
+    enter()
+    client.post("/accounts/logout/")
+    Membership.objects.filter(user=engineer).delete()
+    User.objects.filter(pk=engineer.pk).update(system_role="security_admin")
+    enter()
+    assert not is_inside(client)
 
 
 def test_the_second_factor_of_the_plane_is_asked_for_too(engineer, enter, client):
