@@ -24,6 +24,7 @@ from apps.platform.accounts.authentication import (
     record_token_use,
 )
 from apps.platform.accounts.models import ApiToken
+from apps.platform.accounts.networks import require_admin_network
 
 # A row for each role in the token's project, one without where there is none. The times are compared here, so that
 # no column needs a conversion, which differs between databases.
@@ -73,6 +74,8 @@ def get_bearer(request: HttpRequest) -> tuple[Actor, int, str]:
     if is_stale:
         record_token_use(ApiToken.objects.only("prefix", "last_used_at").get(pk=token_id), address)
     granted = parse_scopes(scopes)
+    role = get_token_role(system_role or "", granted)
+    require_admin_network(role, address)
     actor = Actor(
         kind="user" if user_id else "service_account",
         label=username if user_id else account,
@@ -80,7 +83,7 @@ def get_bearer(request: HttpRequest) -> tuple[Actor, int, str]:
         service_account_id=account_id,
         token_id=token_id,
         scopes=granted,
-        system_role=get_token_role(system_role or "", granted),
+        system_role=role,
         project_roles=group_roles((project_id, row[-1]) for row in rows if row[-1]),
         clearance=clearance,
         address=address,
