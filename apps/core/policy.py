@@ -377,6 +377,7 @@ NEVER_BY_EMERGENCY: frozenset[str] = frozenset(
     {
         "user.set_system_role",
         "user.confirm_credentials",
+        "user.reset_second_factor",  # with the role of their own somebody may reset the password too
         "emergency.request",
         "emergency.confirm",
         "project.set_label",

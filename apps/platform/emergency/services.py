@@ -156,7 +156,7 @@ def use_keys(
             person = User.objects.select_for_update().get(pk=person.pk)
             check_active(person, field="user")
             check_person(person, None, role, "emergency.use_keys")
-            close_expired_grant(actor, person)
+            close_open_grants(actor, person)
             now = timezone.now()
             EmergencyKey.objects.filter(pk__in=[row.pk for row in rows]).update(spent_at=now)
             password = reset_password(actor=actor, user=person)
@@ -284,6 +284,13 @@ def close_expired_grant(actor: Actor, person: User) -> None:
     """Close the person's grant whose time is over, so that there is room for another."""
     for grant in EmergencyGrant.objects.with_status(EXPIRED).filter(user=person):
         close_grant(actor, grant, "expired")
+
+
+def close_open_grants(actor: Actor, person: User) -> None:
+    """Close a request that nobody could confirm, and a grant in force: nobody can log in to end them first."""
+    for grant in EmergencyGrant.objects.exclude(state=GrantState.ENDED).filter(user=person):
+        close_grant(actor, grant, "replaced by the printed keys")
+        notices.notify_ended(grant)
 
 
 def close_grant(actor: Actor, grant: EmergencyGrant, reason: str) -> None:

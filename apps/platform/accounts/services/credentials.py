@@ -109,6 +109,10 @@ def create_token(
     """A token of one's own and its secret, which is shown once. Only the operator makes one for another `user`, and
     one that decides only until that person has chosen a password: then it is Refused `token_not_own`."""
     policy.require(actor, "token.create", project)
+    if actor.emergency_id is not None:  # it would outlive the grant, and the roles of the project may be lent ones
+        raise Refused(
+            "Emergency access creates no tokens.", code="borrowed_role", action="token.create", project_id=project.pk
+        )
     scopes = list(scopes)
     if policy.DECIDING_SCOPES.intersection(scopes):  # it would outlive the confirmation
         require_confirmed(actor, "token.create", project_id=project.pk)

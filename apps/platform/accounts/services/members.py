@@ -13,9 +13,10 @@ from apps.platform.accounts import validation
 from apps.platform.accounts.confirmations import is_first_installation, record_credential_change, require_confirmed
 from apps.platform.accounts.models import ApiToken, ChangeKind, HolderKind, Membership, Project, ServiceAccount, User
 from apps.platform.accounts.row_operations import build_owner_filter, get_member_roles, lock_row, revoke_all, save_new
+from apps.platform.accounts.services.people import refuse_oneself
 from apps.platform.accounts.token_holders import record_holder
 from apps.platform.audit.services import record, seal_now
-from deepseek.messages import N_
+from deepseek.messages import N_, Message
 
 
 def create_project(*, actor: Actor, slug: str, name: str = "") -> Project:
@@ -48,6 +49,8 @@ def set_member_roles(
     """
     policy.require(actor, "member.set_roles", project)
     require_confirmed(actor, "member.set_roles", project_id=project.pk)
+    if actor.emergency_id is not None and isinstance(member, User):  # without a grant administrators are no members
+        refuse_oneself(actor, member, "member.set_roles", Message("You cannot give yourself roles in projects."))
     new_roles = validation.parse_project_roles(roles, for_person=isinstance(member, User))
     if not new_roles:
         raise Invalid("Give at least one role.", code="roles_missing", field="/roles", hint=N_("Or remove the member."))

@@ -42,6 +42,17 @@ def test_two_printed_keys_let_one_person_in_once(monkeypatch, engineer, auditor,
     assert authenticate(RequestFactory().get("/"), username="engineer", password="x") is None
 
 
+def test_a_request_that_nobody_could_confirm_is_not_in_the_way(monkeypatch, engineer, request_access):
+    request = request_access(engineer)
+    keys = [run("--create-key", slot, monkeypatch=monkeypatch)[1] for slot in ("1", "2")]
+    typed = "\n".join(keys) + "\n"
+    status, _, told = run("--user", "engineer", "--reason", "nobody is there", typed=typed, monkeypatch=monkeypatch)
+    assert status == 0, told
+    request.refresh_from_db()
+    assert request.state == "ended"
+    assert EmergencyGrant.objects.get(state="active").by_keys
+
+
 def test_wrong_keys_are_refused_and_recorded_and_nothing_is_spent(monkeypatch, engineer):
     keys = [run("--create-key", slot, monkeypatch=monkeypatch)[1] for slot in ("1", "2")]
     tried = {

@@ -10,7 +10,7 @@ from apps.core import policy
 from apps.core.actors import Actor, SystemRole
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.platform.accounts.models import User
-from apps.platform.accounts.services import create_project, set_system_role
+from apps.platform.accounts.services import create_project, create_token, set_member_roles, set_system_role
 from apps.platform.emergency.models import EmergencyGrant
 from apps.platform.emergency.services import confirm_grant, end_grant, request_grant
 from apps.platform.notices.models import Notice
@@ -72,11 +72,14 @@ def test_one_person_alone_gets_nothing(sysadmin, secadmin, engineer, actor_for, 
 
 
 def test_a_lent_role_lends_nothing_further_and_is_never_the_auditors(
-    engineer, auditor, nobody_yet, actor_for, lend, request_access
+    engineer, auditor, nobody_yet, project, actor_for, lend, request_access
 ):
     lend(engineer, role="security_admin")
     actor = actor_for(engineer)
     assert policy.is_allowed(actor, "member.set_roles")
+    with pytest.raises(Refused) as own:
+        set_member_roles(actor=actor, project=project, member=engineer, roles=["approver"])
+    assert own.value.code == "own_account"
     lent_alone = Actor(
         kind="user",
         system_role=SystemRole.SECURITY_ADMIN,
@@ -126,6 +129,9 @@ def test_a_role_in_a_project_counts_there_alone(engineer, project, other_project
     actor = actor_for(engineer)
     assert policy.is_allowed(actor, "approval.decide", project)
     assert not policy.is_allowed(actor, "approval.decide", other_project)
+    with pytest.raises(Refused) as caught:
+        create_token(actor=actor, project=project, name="after", scopes=["read"])
+    assert caught.value.code == "borrowed_role"
 
 
 def test_an_old_request_is_not_confirmed(engineer, secadmin, actor_for, request_access):
