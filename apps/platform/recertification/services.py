@@ -184,8 +184,10 @@ def revoke_grants(reviews: Iterable[GrantReview]) -> None:
     ServiceAccount.objects.filter(pk__in=accounts).update(is_active=False)
     revoke_all(ApiToken.objects.filter(service_account__in=accounts))
     remove_memberships(ids.get(GrantKind.MEMBERSHIP, []))
-    for user in User.objects.select_for_update().filter(pk__in=ids.get(GrantKind.SYSTEM_ROLE, ())).order_by("pk"):
-        take_system_role(user)
+    reviewed = {row.object_id: row.description for row in by_kind.get(GrantKind.SYSTEM_ROLE, ())}
+    for user in User.objects.select_for_update().filter(pk__in=reviewed).order_by("pk"):
+        if user.system_role == reviewed[user.pk]:  # another one since was not reviewed, perhaps not this reviewer's
+            take_system_role(user)
 
 
 def remove_memberships(keys: Collection[int]) -> None:

@@ -80,6 +80,16 @@ def test_nobody_reviews_oneself_and_the_last_security_administrator_stays(campai
     assert secadmin.system_role == ""
 
 
+def test_an_administrators_role_that_was_not_reviewed_stays(campaign, secadmin, auditor, actor_for):
+    """The auditor reviewed a security administrator, who is the system administrator by now."""
+    User.objects.create(username="secadmin2", system_role="security_admin")
+    User.objects.filter(pk=secadmin.pk).update(system_role="system_admin")
+    own = campaign.reviews.filter(holder="secadmin")
+    decide_grants(actor=actor_for(auditor), campaign=campaign, rows=own, decision="revoked", reason="left")
+    secadmin.refresh_from_db()
+    assert secadmin.system_role == "system_admin"
+
+
 def test_one_campaign_at_a_time_and_what_is_open_is_shown_as_overdue(campaign, secadmin, sysadmin, actor_for):
     actor = actor_for(secadmin)
     with pytest.raises(Conflict):
