@@ -17,6 +17,7 @@ from apps.platform.accounts import queries, services
 from apps.platform.accounts import serializers as bodies
 from apps.platform.accounts.models import ApiToken, Project, User
 from apps.platform.accounts.projects import get_project
+from apps.platform.accounts.reauthentication import require_fresh_factor
 
 
 def parse_body(kind: type[serializers.BaseSerializer[Any]], request: Request) -> dict[str, Any]:
@@ -256,6 +257,7 @@ class TokenList(ListAPIView[ApiToken]):
     def post(self, request: Request) -> Response:
         body = parse_body(bodies.TokenAskedSerializer, request)
         project = get_project(request.actor, body.pop("project"))
+        require_fresh_factor(request._request, request.actor, body["scopes"])
         return build_secret_response(*services.create_token(actor=request.actor, project=project, **body))
 
 

@@ -6,17 +6,28 @@ remember that request and send it afterwards, even one that was replaced since.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from allauth.core.internal.ratelimit import RateLimitUsage
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
+from django.urls import reverse
 
+from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, Refused, TooMany
 from apps.platform.accounts.factors.forms import RepeatedCodeForm
-from apps.platform.accounts.factors.requirements import APP, KEY, has_touched_key, list_factors, require_factor
+from apps.platform.accounts.factors.requirements import (
+    APP,
+    KEY,
+    get_proof_page,
+    has_touched_key,
+    list_factors,
+    list_fresh_factors,
+    require_factor,
+)
 from apps.platform.accounts.lockout import clear_failures, consume_limits
 from deepseek.messages import N_, Message
 
@@ -50,6 +61,26 @@ def require_proof(request: HttpRequest, actor: Actor, *, password: str = "", cod
         usage.rollback()
     clear_failures(request, actor.label)
     return Proof(user_id=actor.user_id, method=method)
+
+
+def require_fresh_factor(request: HttpRequest, actor: Actor, scopes: Iterable[str]) -> None:
+    """Before a token that decides is created: it decides without any further proof, so that a screen left open must not
+    create one. Refused `factor_not_fresh` where the account has a second factor and the session has not given it within
+    five minutes."""
+    if actor.user_id is None or not policy.DECIDING_SCOPES.intersection(scopes) or list_fresh_factors(request):
+        return
+    factors = list_factors(actor.user_id)
+    if factors:
+        address = reverse(get_proof_page(factors))
+        raise Refused(
+            "Give your second factor again: this token decides without it.",
+            code="factor_not_fresh",
+            action="token.create",
+            object_type="user",
+            object_id=actor.user_id,
+            limit="five minutes",
+            hint=Message("Open {address}, then try again.", address=address),
+        )
 
 
 def list_proof_factors(actor: Actor) -> frozenset[str]:

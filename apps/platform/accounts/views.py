@@ -11,9 +11,10 @@ from allauth.account.views import PasswordChangeView
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -21,9 +22,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.core import policy
 from apps.core.errors import PlaneError, Refused
 from apps.core.lists.listing import mark_list_view
+from apps.core.messages import translate_error
 from apps.platform.accounts import queries, services
 from apps.platform.accounts.confirmations import can_confirm, list_unconfirmed_changes
-from apps.platform.accounts.factors.requirements import list_factors
+from apps.platform.accounts.factors.requirements import get_proof_page, list_factors
 from apps.platform.accounts.forms import (
     ClearanceForm,
     ExpiryForm,
@@ -47,6 +49,7 @@ from apps.platform.accounts.lists import (
 from apps.platform.accounts.models import Membership, User
 from apps.platform.accounts.passwords import is_password_expired
 from apps.platform.accounts.projects import get_project, get_project_context
+from apps.platform.accounts.reauthentication import require_fresh_factor
 from apps.platform.accounts.security_labels import get_label_name
 from apps.platform.audit.bulk_actions import (
     Done,
@@ -118,10 +121,15 @@ def show_tokens(request: HttpRequest) -> HttpResponseBase:
         fields = dict(form.cleaned_data)
         try:
             project = get_project(request.actor, fields.pop("project"))
+            require_fresh_factor(request, request.actor, fields["scopes"])
             token, secret = services.create_token(actor=request.actor, project=project, **fields)
             form = TokenForm(usable=usable)
-        except Refused:
-            raise  # recorded, and shown on the page of refusals
+        except Refused as refusal:
+            if refusal.code != "factor_not_fresh":
+                raise  # recorded, and shown on the page of refusals
+            messages.info(request, translate_error(refusal))
+            page = resolve_url(get_proof_page(list_factors(request.user.pk)))
+            return redirect(f"{page}?{urlencode({'next': request.path})}")
         except PlaneError as error:
             show_refusal(form, error)
     table = build_tokens_table(request.actor, request.GET)

@@ -11,7 +11,12 @@ from django.utils.http import urlencode
 
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError, Refused
-from apps.platform.accounts.factors.requirements import has_passed_factor, is_factor_required, list_factors
+from apps.platform.accounts.factors.requirements import (
+    get_proof_page,
+    has_passed_factor,
+    is_factor_required,
+    list_factors,
+)
 from apps.platform.accounts.middleware import (
     GetResponse,
     build_redirect,
@@ -84,7 +89,7 @@ class SecondFactorRequired:
         if not factors:
             return build_redirect(request, resolve_url("mfa_index"))
         # Set up in another browser, or the role is new: this session has not given it yet.
-        page = "mfa_reauthenticate" if "totp" in factors else "mfa_reauthenticate_webauthn"
+        page = get_proof_page(factors)
         back = request.get_full_path() if request.method == "GET" else "/"
         back = get_requesting_page(request) if "HX-Request" in request.headers else back
         return build_redirect(request, f"{resolve_url(page)}?{urlencode({'next': back})}")

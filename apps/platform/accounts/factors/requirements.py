@@ -42,11 +42,20 @@ def has_passed_factor(request: HttpRequest) -> bool:
 
 def has_touched_key(request: HttpRequest) -> bool:
     """Whether a security key was used in this session within FRESH_SECONDS."""
+    return KEY in list_fresh_factors(request)
+
+
+def list_fresh_factors(request: HttpRequest) -> frozenset[str]:
+    """The second factors, and `recovery_codes`, that were given in this session within FRESH_SECONDS; no query."""
     since = time.time() - FRESH_SECONDS
-    return any(
-        record.get("method") == "mfa" and record.get("type") == KEY and record.get("at", 0) >= since
-        for record in get_authentication_records(request, request.user)
-    )
+    records = get_authentication_records(request, request.user)
+    fresh = (record for record in records if record.get("method") == "mfa" and record.get("at", 0) >= since)
+    return frozenset(str(record.get("type", "")) for record in fresh)
+
+
+def get_proof_page(factors: frozenset[str]) -> str:
+    """The name of the page that asks a session for one of these factors."""
+    return "mfa_reauthenticate" if APP in factors else "mfa_reauthenticate_webauthn"
 
 
 def require_factor(actor: Actor, action: str, *, project_id: int | None = None) -> None:

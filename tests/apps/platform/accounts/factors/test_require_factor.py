@@ -7,6 +7,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from apps.core.errors import Refused
+from apps.platform.accounts.factors import requirements
 from apps.platform.accounts.factors.middleware import WITHOUT_FACTOR
 from apps.platform.accounts.factors.requirements import require_factor
 from apps.platform.accounts.models import ApiToken
@@ -123,6 +124,23 @@ def test_tokens_that_decide_need_it_too(approver, project, actor_for, make_token
     assert refusal.value.code == "second_factor_missing"
     give_factor(approver)
     assert create()
+
+
+def test_a_screen_left_open_creates_no_token_that_decides(approver, project, log_in, give_factor, monkeypatch):
+    give_factor(approver)
+    client = log_in(approver)
+    asked = {"project": project.slug, "name": "votes", "scopes": ["approvals:decide"], "days": 1}
+    assert client.post("/api/v1/tokens", asked, content_type="application/json").status_code == 201
+    monkeypatch.setattr(requirements, "FRESH_SECONDS", -1)  # as after six minutes
+    answer = client.post("/api/v1/tokens", asked, content_type="application/json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "factor_not_fresh")
+    page = client.post("/account/tokens", asked)
+    assert page.headers["Location"] == FACTORS + "reauthenticate/?next=%2Faccount%2Ftokens"
+    assert ApiToken.objects.count() == 1
+    harmless = client.post(
+        "/api/v1/tokens", asked | {"name": "looks", "scopes": ["read"]}, content_type="application/json"
+    )
+    assert harmless.status_code == 201
 
 
 def test_the_operators_token_of_a_first_account_decides_until_somebody_logs_in(approver, actor_for, make_token):
