@@ -214,7 +214,7 @@ class Agent:
         except EngineError as error:
             self.updater.refuse(None, error, brought.release)
         else:
-            self.updater.begin(brought.envelope, None, from_folder=True)
+            self.updater.begin(brought.envelope, None, provenance=brought.provenance, from_folder=True)
         if self.updater.journal.update is None:
             self.home.disk.remove_tree(self.home.incoming / brought.release)
 
@@ -240,11 +240,12 @@ class Agent:
             if session.keys_error is not None:
                 self.updater.refuse(wanted.id, session.keys_error)
             else:
-                self.updater.begin(wanted.envelope, wanted.id)
+                self.updater.begin(wanted.envelope, wanted.id, provenance=wanted.provenance)
 
     def _build_gate(self) -> ReleaseGate:
         project = self.identity.project if self.identity is not None else ""
-        return ReleaseGate(self.trust.require_keys(), self._architecture, project)
+        keys, is_required = self.trust.require_keys(), self.options.is_provenance_required
+        return ReleaseGate(keys, self._architecture, project, is_provenance_required=is_required)
 
     # -- reports: what the updater calls ------------------------------------------------------------------------------
     def report_status(self, assignment: str, step: str, **details: Any) -> None:

@@ -48,7 +48,11 @@ def install_folder(words: Sequence[str]) -> int:
     release = bring_release(home, arguments.folder, arguments.fingerprint)
     if home.try_lock():
         options = AgentOptions(
-            home.folder, host=arguments.serve[0], port=arguments.serve[1], watch_seconds=arguments.watch
+            home.folder,
+            host=arguments.serve[0],
+            port=arguments.serve[1],
+            watch_seconds=arguments.watch,
+            is_provenance_required=arguments.require_provenance,
         )
         try:
             agent = build_agent(home, options, JsonLog(), is_offline=True)

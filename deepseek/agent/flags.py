@@ -80,6 +80,8 @@ def add_serving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--serve", metavar="HOST:PORT", type=parse_address, default=DEFAULT_SERVE, help=words)
     words = "seconds for which a new version is watched, and rolled back if it fails (default: %(default)g)"
     parser.add_argument("--watch", metavar="SECONDS", type=NumberBetween(0, 86_400), default=60.0, help=words)
+    words = "refuse releases that name no provenance, as those from before there was any"
+    parser.add_argument("--require-provenance", action="store_true", help=words)
 
 
 def read_options(arguments: argparse.Namespace) -> AgentOptions:
@@ -95,6 +97,7 @@ def read_options(arguments: argparse.Namespace) -> AgentOptions:
         watch_seconds=arguments.watch,
         start_seconds=0.0 if arguments.once else AgentOptions.start_seconds,
         is_once=arguments.once,
+        is_provenance_required=arguments.require_provenance,
         host=arguments.serve[0],
         port=arguments.serve[1],
     )

@@ -14,7 +14,8 @@ class AgentOptions:
     """`plane`: its address, empty on a device that never has a connection. `poll_seconds`: instead of what the plane
     says. `watch_seconds`: for which a new version is watched, and rolled back if its server fails. `start_seconds`: an
     agent that starts waits up to so long before it polls, so that a fleet after a power cut does not ask at once.
-    `is_once`: a refused enrolment ends it, where it is tried again otherwise."""
+    `is_once`: a refused enrolment ends it, where it is tried again otherwise. `is_provenance_required`: refuse releases
+    that name no provenance, where otherwise only those that name one need it."""
 
     home: Path
     plane: str = ""
@@ -28,5 +29,6 @@ class AgentOptions:
     slice_seconds: float = 10.0
     start_seconds: float = 30.0
     is_once: bool = False
+    is_provenance_required: bool = False
     host: str = DEFAULT_SERVE[0]
     port: int = DEFAULT_SERVE[1]

@@ -35,7 +35,8 @@ COLUMNS = (
     "created_at",
 )
 KEY_COLUMNS = ("id", "state", "created_at", "revoked_at", "revocation_reason")
-LEFT_OUT = ("links", "envelope", "files")
+ENVELOPES = ("envelope", "provenance")
+LEFT_OUT = ("links", "files", *ENVELOPES)
 
 
 def manage_releases(words: Sequence[str]) -> int:
@@ -68,7 +69,9 @@ def _list_releases(words: Sequence[str]) -> int:
 def _show_release(words: Sequence[str]) -> int:
     parser = build_parser("releases show", "Show one release with its files.")
     add_release(parser)
-    parser.add_argument("--json", action="store_true", help="print all that the plane tells as JSON, with the envelope")
+    parser.add_argument(
+        "--json", action="store_true", help="print all that the plane tells as JSON, with the envelopes"
+    )
     arguments = parser.parse_args(words)
     release = open_plane(arguments).get(f"/releases/{arguments.release}")
     if arguments.json:
@@ -141,8 +144,8 @@ def _export_release(words: Sequence[str]) -> int:
 
     parser = build_parser(
         "releases export",
-        "Write a release into a folder that is carried to a device without a network: release.json, keys.json and the\n"
-        "files. Signatures and digests are checked, and the folder appears whole or not at all.",
+        "Write a release into a folder that is carried to a device without a network: release.json, keys.json,\n"
+        "provenance.json and the files. Signatures and digests are checked, and the folder appears whole or not at all.",
     )
     add_release(parser)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder that does not exist, or is empty")
@@ -180,4 +183,4 @@ def read_variant(plane: Any, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def print_without_envelope(release: dict[str, Any]) -> int:
-    return print_document({name: value for name, value in release.items() if name != "envelope"})
+    return print_document({name: value for name, value in release.items() if name not in ENVELOPES})

@@ -14,9 +14,10 @@ from deepseek.client.downloads import download_file
 from deepseek.client.errors import ClientError
 from deepseek.signing.dsse import Envelope
 from deepseek.signing.key_lists import parse_key_lists, verify_key_lists, verify_release
+from deepseek.signing.provenance import verify_provenance
 from deepseek.signing.statements import ReleaseStatement
 
-RELEASE_FILE, KEYS_FILE = "release.json", "keys.json"
+RELEASE_FILE, KEYS_FILE, PROVENANCE_FILE = "release.json", "keys.json", "provenance.json"
 KEYS_PATH = "/api/v1/release-keys"
 
 
@@ -38,7 +39,9 @@ def export_release(plane: Any, number: int, folder: Path) -> ExportedRelease:
     release = plane.get(f"/releases/{number}")
     answer = fetch_release_keys(plane)
     lists = parse_key_lists(answer)
-    statement = verify_release(Envelope.from_document(release["envelope"]), verify_key_lists(lists)).statement
+    keys, provenance = verify_key_lists(lists), release.get("provenance")  # planes from before have no such member
+    statement = verify_release(Envelope.from_document(release["envelope"]), keys).statement
+    verify_provenance(provenance, statement, keys.public_keys)
     check_names(statement)
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.part")
@@ -49,10 +52,13 @@ def export_release(plane: Any, number: int, folder: Path) -> ExportedRelease:
             download_file(plane.transport, f"{base}/{file.sha256}", file.sha256, staged / file.name)
         write_json(staged / KEYS_FILE, {"version": answer["version"], "lists": answer["lists"]})
         write_json(staged / RELEASE_FILE, release["envelope"])
+        if provenance is not None:
+            write_json(staged / PROVENANCE_FILE, provenance)
         os.rename(staged, target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    names = [RELEASE_FILE, KEYS_FILE, *(file.name for file in statement.files)]
+    own = [RELEASE_FILE, KEYS_FILE, *([] if provenance is None else [PROVENANCE_FILE])]
+    names = [*own, *(file.name for file in statement.files)]
     return ExportedRelease([folder / name for name in names], lists[0].content.digest)
 
 
@@ -97,13 +103,13 @@ def check_folder(folder: Path) -> Path:
 def check_names(statement: ReleaseStatement) -> None:
     """Raise ClientError for a file that would take the place of one that the folder has anyway."""
     for file in statement.files:
-        if file.name.casefold() in (RELEASE_FILE, KEYS_FILE):
+        if file.name.casefold() in (RELEASE_FILE, KEYS_FILE, PROVENANCE_FILE):
             raise ClientError(
                 "bad_files",
                 f"A file of the release is called {file.name}, as one of the folder is.",
                 field="files",
                 value=file.name,
-                limit=f"neither {RELEASE_FILE} nor {KEYS_FILE}",
+                limit=f"neither {RELEASE_FILE} nor {KEYS_FILE} nor {PROVENANCE_FILE}",
                 hint="Register the variant with another file name, and issue the release again.",
             )
 

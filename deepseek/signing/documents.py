@@ -65,7 +65,7 @@ def read_json_object(data: bytes | str, what: str, *, max_bytes: int) -> dict[st
         raise build_document_error(what, "", "it is not JSON in UTF-8", raw[:100], "JSON") from None
     if not isinstance(value, dict):
         raise build_document_error(what, "", "it is not an object", value, "a JSON object")
-    if _measure_depth(value) > MAX_DEPTH:
+    if measure_depth(value) > MAX_DEPTH:
         raise build_document_error(what, "", "it is nested too deep", "", f"{MAX_DEPTH} levels")
     return value
 
@@ -87,7 +87,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _measure_depth(value: Any) -> int:
+def measure_depth(value: Any) -> int:
     """Levels of a value, without recursion."""
     deepest, waiting = 0, [(value, 1)]
     while waiting:

@@ -74,7 +74,8 @@ class ReleaseStatement:
 
     `sequence` grows with each release of a model in a project: a device installs none that is not above what it had.
     `samples`: the file of rows with their answers, by which a device checks what it has installed; None where there is
-    none. Times are for readers: no decision rests on them.
+    none. `provenance`: SHA-256 of the payload of the variant's provenance (provenance.py); None in releases from before
+    there was any. Times are for readers: no decision rests on them.
     """
 
     project: str
@@ -88,6 +89,7 @@ class ReleaseStatement:
     files: tuple[ReleaseFile, ...]
     samples: str | None
     approval: ReleaseApproval
+    provenance: str | None = None
 
     @classmethod
     def parse(cls, payload: bytes) -> Self:
@@ -118,6 +120,7 @@ class ReleaseStatement:
             files=files,
             samples=samples,
             approval=_read_approval(fields.read_object("approval")),
+            provenance=None if fields.values.get("provenance") is None else fields.read_digest("provenance"),
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -137,6 +140,7 @@ class ReleaseStatement:
                 "issued_at": self.issued_at,
                 "files": [{"name": each.name, "size": each.size, "sha256": each.sha256} for each in files],
                 "samples": self.samples,
+                **({} if self.provenance is None else {"provenance": self.provenance}),
                 "approval": {
                     "id": self.approval.id,
                     "subject": self.approval.subject,

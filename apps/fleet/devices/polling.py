@@ -73,6 +73,7 @@ def describe_assignment(device: Device) -> dict[str, Any] | None:
         "id": str(assignment.pk),
         "action": "cancel" if assignment.state == AssignmentState.CANCELLING else "install",
         "release": json.loads(assignment.release.envelope),
+        "provenance": json.loads(assignment.release.provenance) if assignment.release.provenance else None,
         "files": list_files(assignment),
         "deadline": assignment.deadline.isoformat() if assignment.deadline else None,
     }

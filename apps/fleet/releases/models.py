@@ -77,6 +77,9 @@ class Release(models.Model):
     architecture = models.CharField(max_length=10)  # x86_64, aarch64, any
     sequence = models.BigIntegerField()
     envelope = models.TextField()  # DSSE, as devices get it
+    provenance = models.TextField(
+        blank=True
+    )  # DSSE likewise: of the variant; empty in releases from before there was any
     payload_digest = models.CharField(max_length=64, unique=True)  # what names it: in receipts, in revocations
     key = models.ForeignKey(ReleaseKey, models.PROTECT, related_name="releases")
     approval = models.ForeignKey(Approval, models.PROTECT, related_name="releases")

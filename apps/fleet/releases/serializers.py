@@ -82,14 +82,21 @@ class EnvelopeSerializer(serializers.Serializer[Any]):
 class ReleaseDetailSerializer(ReleaseSerializer):
     files = ReleasedFileSerializer(many=True)
     envelope = serializers.SerializerMethodField(help_text="What devices verify: DSSE.")
+    provenance = serializers.SerializerMethodField(
+        help_text="How the variant was made, signed likewise; null in releases from before there was any."
+    )
 
     class Meta(ReleaseSerializer.Meta):
-        fields = (*ReleaseSerializer.Meta.fields, "files", "envelope")
+        fields = (*ReleaseSerializer.Meta.fields, "files", "envelope", "provenance")
 
     @extend_schema_field(EnvelopeSerializer)
     def get_envelope(self, release: Release) -> dict[str, Any]:
         envelope: dict[str, Any] = json.loads(release.envelope)
         return envelope
+
+    @extend_schema_field(EnvelopeSerializer(allow_null=True))
+    def get_provenance(self, release: Release) -> dict[str, Any] | None:
+        return json.loads(release.provenance) if release.provenance else None
 
 
 class ReleaseKeySerializer(serializers.ModelSerializer[ReleaseKey]):

@@ -12,11 +12,13 @@ from deepseek.agent.serving.servers import Recording
 
 @dataclass(frozen=True)
 class Assignment:
-    """What the plane wants of the device. `envelope`: the signed release, which nothing has verified yet."""
+    """What the plane wants of the device. `envelope`: the signed release, and `provenance` the one beside it, which
+    nothing has verified yet."""
 
     id: str
     action: str
     envelope: dict[str, Any]
+    provenance: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class PollAnswer:
 
 def read_assignment(document: Mapping[str, Any]) -> Assignment:
     envelope = document.get("release") or {}
-    if not isinstance(envelope, dict):
-        raise TypeError("the release is no object")
-    return Assignment(id=str(document["id"]), action=str(document["action"]), envelope=envelope)
+    provenance = document.get("provenance")
+    if not isinstance(envelope, dict) or not isinstance(provenance, dict | None):
+        raise TypeError("the release or its provenance is no object")
+    return Assignment(str(document["id"]), str(document["action"]), envelope, provenance)

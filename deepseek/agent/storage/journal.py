@@ -17,8 +17,8 @@ BEFORE_SWITCH: tuple[Step, ...] = ("downloading", "verifying", "installing", "ch
 class Update:
     """An update and the step that is to be done next. Every step may be repeated from its beginning.
 
-    `envelope`: the signed release. `previous`: what was switched on before. `tries`: how often an agent has begun the
-    step, over restarts. `code`, `message`: why it is rolled back.
+    `envelope`: the signed release. `provenance`: the envelope that came beside it. `previous`: what was switched on
+    before. `tries`: how often an agent has begun the step, over restarts. `code`, `message`: why it is rolled back.
     """
 
     release: str
@@ -30,6 +30,7 @@ class Update:
     tries: int = 0
     code: str = ""
     message: str = ""
+    provenance: dict[str, Any] | None = None
 
 
 class Journal:

@@ -10,7 +10,13 @@ from typing import Any
 from deepseek.agent.errors import AgentError
 from deepseek.agent.storage.home import RELEASE, Home
 from deepseek.agent.updating.downloads import require_space
-from deepseek.agent.updating.versions import MODEL_FOLDER, RELEASE_FILE, copy_model, get_staged_model
+from deepseek.agent.updating.versions import (
+    MODEL_FOLDER,
+    PROVENANCE_FILE,
+    RELEASE_FILE,
+    copy_model,
+    get_staged_model,
+)
 from deepseek.signing.dsse import MAX_ENVELOPE_BYTES, Envelope
 from deepseek.signing.statements import ReleaseStatement
 
@@ -20,12 +26,14 @@ MAX_KEYS_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class BroughtRelease:
-    """A release in the folder. `keys`: the lists of release keys that came with it, and a person's `fingerprint`."""
+    """A release in the folder. `keys`: the lists of release keys that came with it, and a person's `fingerprint`.
+    `provenance`: the envelope that came with it."""
 
     release: str
     envelope: dict[str, Any]
     keys: dict[str, Any] | None
     fingerprint: str
+    provenance: dict[str, Any] | None = None
 
 
 def find_brought(home: Home) -> BroughtRelease | None:
@@ -37,10 +45,12 @@ def find_brought(home: Home) -> BroughtRelease | None:
             envelope = json.loads((folder / RELEASE_FILE).read_bytes())
             keys = json.loads((folder / KEYS_FILE).read_bytes()) if (folder / KEYS_FILE).exists() else None
             fingerprint = (folder / FINGERPRINT_FILE).read_text()
+            source = folder / PROVENANCE_FILE
+            provenance = json.loads(source.read_bytes()) if source.exists() else None
         except (OSError, ValueError):
             envelope = None
         if isinstance(envelope, dict) and (folder / MODEL_FOLDER).is_dir():
-            return BroughtRelease(folder.name, envelope, keys, fingerprint)
+            return BroughtRelease(folder.name, envelope, keys, fingerprint, provenance)
         home.disk.remove_tree(folder)
     return None
 
@@ -63,6 +73,7 @@ def bring_release(home: Home, folder: Path, fingerprint: str = "") -> str:
     data = read_limited(folder / RELEASE_FILE, MAX_ENVELOPE_BYTES)
     envelope = Envelope.parse(data)
     statement = ReleaseStatement.parse(envelope.payload)
+    provenance = read_provenance(folder / PROVENANCE_FILE)
     for file in statement.files:
         path = folder / file.name
         if path.is_symlink() or not path.is_file():
@@ -80,12 +91,23 @@ def bring_release(home: Home, folder: Path, fingerprint: str = "") -> str:
         raise _build_folder_error(folder, error.strerror or str(error)) from None
     (staged / RELEASE_FILE).write_bytes(data)
     (staged / FINGERPRINT_FILE).write_text(fingerprint)
+    if provenance:
+        (staged / PROVENANCE_FILE).write_bytes(provenance)
     if (folder / KEYS_FILE).exists():
         (staged / KEYS_FILE).write_bytes(read_limited(folder / KEYS_FILE, MAX_KEYS_BYTES))
     target = home.incoming / envelope.digest
     home.disk.remove_tree(target)
     home.disk.move(staged, target)
     return envelope.digest
+
+
+def read_provenance(path: Path) -> bytes:
+    """The envelope beside a release; empty where there is none. Raises SigningError where it cannot be read."""
+    if not path.exists():
+        return b""
+    data = read_limited(path, MAX_ENVELOPE_BYTES)
+    Envelope.parse(data)
+    return data
 
 
 def read_limited(path: Path, limit: int) -> bytes:

@@ -18,6 +18,7 @@ from deepseek.signing.key_lists import (
     verify_key_lists,
     verify_release,
 )
+from deepseek.signing.provenance import verify_provenance
 from deepseek.signing.statements import ReleaseStatement
 
 
@@ -69,15 +70,17 @@ class ReleaseGate:
     keys: KeyList
     architecture: str
     project: str = ""
+    is_provenance_required: bool = False
 
-    def check(self, document: Any, state: DeviceState) -> VerifiedRelease:
-        """The release of an envelope, once nothing speaks against it.
+    def check(self, document: Any, state: DeviceState, provenance: Any = None) -> VerifiedRelease:
+        """The release of an envelope, once nothing speaks against it. `provenance`: the envelope that came beside it.
 
-        Raises SigningError for its signature or a revocation, and ReleaseRefused ``architecture_wrong``,
-        ``project_wrong`` or ``downgrade_refused``.
+        Raises SigningError for its signature, a revocation or its provenance, and ReleaseRefused
+        ``architecture_wrong``, ``project_wrong`` or ``downgrade_refused``.
         """
         verified = verify_release(Envelope.from_document(document), self.keys)
         statement = verified.statement
+        verify_provenance(provenance, statement, self.keys.public_keys, is_required=self.is_provenance_required)
         if statement.architecture not in ("any", self.architecture):
             raise ReleaseRefused(
                 "architecture_wrong",

@@ -103,12 +103,19 @@ class Updater:
         self._fallback_error = ""
 
     # -- from outside -------------------------------------------------------------------------------------------------
-    def begin(self, envelope: dict[str, Any], assignment: str | None, *, from_folder: bool = False) -> None:
+    def begin(
+        self,
+        envelope: dict[str, Any],
+        assignment: str | None,
+        *,
+        provenance: dict[str, Any] | None = None,
+        from_folder: bool = False,
+    ) -> None:
         """Begin an update, unless something speaks against the release: then the assignment has failed."""
         release = ""
         try:
             release = Envelope.from_document(envelope).digest
-            verified = self._build_gate().check(envelope, self._state.state)
+            verified = self._build_gate().check(envelope, self._state.state, provenance)
         except EngineError as error:
             self.refuse(assignment, error, release)
             return
@@ -124,6 +131,7 @@ class Updater:
             Update(
                 release=verified.digest,
                 envelope=envelope,
+                provenance=provenance,
                 step=step,  # type: ignore[arg-type]
                 assignment=assignment,
                 origin="folder" if from_folder else "plane",
@@ -228,7 +236,7 @@ class Updater:
 
     def _verify(self, update: Update) -> float:
         """Once more all of it: hours may have passed, and a key or the release may have been revoked."""
-        verified = self._build_gate().check(update.envelope, self._state.state)
+        verified = self._build_gate().check(update.envelope, self._state.state, update.provenance)
         if update.origin == "folder":
             take_brought_files(self._home, update.release)
         verify_files(get_staged_model(self._home, update.release), verified.statement)
@@ -237,7 +245,7 @@ class Updater:
 
     def _install(self, update: Update) -> float:
         if (self._home.staging / update.release).exists():
-            install_staged(self._home, update.release, update.envelope, update.assignment or "")
+            install_staged(self._home, update.release, update.envelope, update.assignment or "", update.provenance)
         self._advance("checking")
         return 0.0
 

@@ -20,6 +20,7 @@ from deepseek.signing.statements import ReleaseFile, ReleaseStatement
 
 SERVED_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MODEL_FOLDER, RELEASE_FILE, INSTALLED_FILE = "model", "release.json", "installed.json"
+PROVENANCE_FILE = "provenance.json"
 COPY_BYTES = 1 << 20
 
 
@@ -64,7 +65,9 @@ def verify_files(folder: Path, statement: ReleaseStatement) -> None:
         verify_file(folder / file.name, file)
 
 
-def install_staged(home: Home, release: str, envelope: dict[str, Any], assignment: str) -> None:
+def install_staged(
+    home: Home, release: str, envelope: dict[str, Any], assignment: str, provenance: dict[str, Any] | None = None
+) -> None:
     """Move the verified files of a release to its place, or over those of the same release that are there already.
 
     A server may run from that place, and it may be the one to fall back to: it is never removed.
@@ -72,6 +75,8 @@ def install_staged(home: Home, release: str, envelope: dict[str, Any], assignmen
     target, staged = home.get_version_folder(release), home.staging / release
     (staged / RELEASE_FILE).write_text(json.dumps(envelope))
     (staged / INSTALLED_FILE).write_text(json.dumps({"assignment": assignment}))
+    if provenance is not None:
+        (staged / PROVENANCE_FILE).write_text(json.dumps(provenance))
     sync_tree(staged)  # before a file of it replaces one that is on the disk
     if target.exists():
         for path in sorted((staged / MODEL_FOLDER).iterdir()):

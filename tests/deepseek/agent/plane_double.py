@@ -60,6 +60,8 @@ class PlaneDouble:
         self.files |= {file.sha256: release.contents[file.name] for file in release.statement.files}
         files = [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in release.statement.files]
         document = {"id": assignment, "action": "install", "release": release.document, "files": files}
+        if release.provenance is not None:  # planes from before do not have the member
+            document["provenance"] = release.provenance
         self.assignment = {**document, "deadline": None}
         self.releases[assignment] = release.digest
         self.etag += 1

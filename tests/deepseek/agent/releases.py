@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from deepseek.signing.dsse import sign
 from deepseek.signing.key_lists import KeyList, ListedKey, sign_key_list
 from deepseek.signing.keys import compute_key_id, generate_key
+from deepseek.signing.provenance import Dependency, VariantProvenance, sign_provenance
 from deepseek.signing.statements import (
     Decision,
     ReleaseApproval,
@@ -29,6 +30,7 @@ class SignedRelease:
     statement: ReleaseStatement
     contents: dict[str, bytes]
     document: dict
+    provenance: dict | None = None
 
     @property
     def digest(self):
@@ -38,6 +40,8 @@ class SignedRelease:
         """A carried folder."""
         folder.mkdir(parents=True)
         (folder / "release.json").write_text(json.dumps(self.document))
+        if self.provenance is not None:
+            (folder / "provenance.json").write_text(json.dumps(self.provenance))
         if key_lists is not None:
             (folder / "keys.json").write_text(json.dumps({"version": len(key_lists), "lists": key_lists}))
         for name, content in self.contents.items():
@@ -54,6 +58,30 @@ def make_release(sequence=1, *, scale=2.0, behaviour="", key=KEY, size=2000, **c
     answers = [sum(row) * scale for row in ROWS]
     contents = {"model.json": b"{}", "model.onnx": model, "samples.json": encode_samples(ROWS, answers)}
     return sign_contents(contents, key=key, sequence=sequence, version=sequence, **changes)
+
+
+def make_provenance(release, *, key=KEY, **changes):
+    """The envelope of the provenance of a release's model; `changes`: of its members."""
+    model = release.statement.model_file
+    provenance = VariantProvenance(
+        file_name=model.name,
+        sha256=model.sha256,
+        builder="urn:deepseek-offline:plane:" + "a" * 64,
+        parameters={"kind": "train", "spec": {"seed": 7}},
+        dependencies=(Dependency("dataset_version/12", "b" * 64), Dependency("code/7", "c" * 64)),
+        invocation="job/7",
+        started_at=AT,
+        finished_at=AT,
+    )
+    return sign_provenance(replace(provenance, **changes), key)
+
+
+def make_proven_release(sequence=1, **changes):
+    """A release that names its provenance, with it beside."""
+    plain = make_release(sequence, **changes)
+    envelope = make_provenance(plain, key=changes.get("key", KEY))
+    release = make_release(sequence, provenance=envelope.digest, **changes)
+    return replace(release, provenance=envelope.to_document())
 
 
 def encode_samples(rows, predictions):

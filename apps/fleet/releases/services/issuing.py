@@ -18,6 +18,7 @@ from apps.core.errors import Conflict, StaleState
 from apps.fleet.releases.architectures import get_architecture
 from apps.fleet.releases.key_storage import convert_error, load_signer
 from apps.fleet.releases.models import Release, ReleaseFile, ReleaseKey, SequenceFloor
+from apps.fleet.releases.provenance import build_provenance
 from apps.fleet.releases.samples import find_samples
 from apps.fleet.releases.services.key_lists import format_time, publish_key_list
 from apps.fleet.releases.services.keys import check_reason, create_key, get_active_key
@@ -35,8 +36,10 @@ from apps.platform.audit.services import change_state, record
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
 from deepseek.messages import N_
+from deepseek.signing.dsse import Envelope
 from deepseek.signing.errors import SigningError
 from deepseek.signing.keys import Signer
+from deepseek.signing.provenance import sign_provenance
 from deepseek.signing.statements import (
     MANIFEST_FILE,
     SAMPLES_FILE,
@@ -83,8 +86,9 @@ def issue_release(
                 raise StaleState("{version} was deleted meanwhile.", version=version, field="version")
             require_unblocked(version)
             check_still_active(key)
-            statement = build_statement(variant, files, approval)
-            release = store_release(actor, variant, statement, files, key, signer, approval)
+            provenance = make_provenance(variant, signer)
+            statement = build_statement(variant, files, approval, provenance.digest)
+            release = store_release(actor, variant, statement, files, key, signer, approval, provenance)
     except IntegrityError:
         raise StaleState(
             "Another release was issued meanwhile.", field="sequence", hint=N_("Issue it again.")
@@ -153,7 +157,17 @@ def list_files(variant: Variant, *, without_samples: bool) -> list[ReleasedFile]
     return files
 
 
-def build_statement(variant: Variant, files: list[ReleasedFile], approval: Approval) -> ReleaseStatement:
+def make_provenance(variant: Variant, signer: Signer) -> Envelope:
+    """How the variant was made, signed with the key of its release, which names it by its digest."""
+    try:
+        return sign_provenance(build_provenance(variant), signer)
+    except SigningError as error:
+        raise convert_error(error) from error
+
+
+def build_statement(
+    variant: Variant, files: list[ReleasedFile], approval: Approval, provenance: str
+) -> ReleaseStatement:
     version, model = variant.version, variant.version.model
     issued = Release.objects.filter(project=model.project_id, model_name=model.name)
     newest = issued.aggregate(newest=Max("sequence"))["newest"] or 0
@@ -170,6 +184,7 @@ def build_statement(variant: Variant, files: list[ReleasedFile], approval: Appro
         files=tuple(FileStatement(file.name, file.artifact.size, file.artifact.digest) for file in files),
         samples=SAMPLES_FILE if any(file.name == SAMPLES_FILE for file in files) else None,
         approval=describe_approval(approval),
+        provenance=provenance,
     )
 
 
@@ -192,8 +207,9 @@ def store_release(
     key: ReleaseKey,
     signer: Signer,
     approval: Approval,
+    provenance: Envelope,
 ) -> Release:
-    """Sign the statement and keep it, with its record and its lineage."""
+    """Sign the statement and keep it, with its provenance, its record and its lineage."""
     try:
         envelope = sign_release(statement, signer)
     except SigningError as error:
@@ -208,6 +224,7 @@ def store_release(
         architecture=statement.architecture,
         sequence=statement.sequence,
         envelope=envelope.to_json(),
+        provenance=provenance.to_json(),
         payload_digest=envelope.digest,
         key=key,
         approval=approval,
@@ -228,7 +245,11 @@ def store_release(
             "approval": approval.pk,
             "key": key.key_id,
         },
-        digests={"release": envelope.digest, **{file.name: file.artifact.digest for file in files}},
+        digests={
+            "release": envelope.digest,
+            "provenance": provenance.digest,
+            **{file.name: file.artifact.digest for file in files},
+        },
     )
     source = End("variant", str(variant.pk), digest=variant.artifact.digest, label=str(variant))
     target = End("release", str(release.pk), digest=envelope.digest, label=str(release))
