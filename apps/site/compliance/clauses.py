@@ -73,7 +73,7 @@ CLAUSES: tuple[Clause, ...] = (
             "Two factors, one of them cryptographic, authenticate people with power.",
             "采用两种或以上组合的鉴别技术，其中至少一种使用密码技术。",
         ),
-        ("second-factor",),
+        ("second-factor", "fresh-factor"),
     ),
     Clause(
         "8.1.4.2.a",
@@ -99,7 +99,7 @@ CLAUSES: tuple[Clause, ...] = (
     Clause(
         "8.1.4.2.d",
         T("Least privilege; administrators' rights are separated.", "授予最小权限，实现管理用户的权限分离。"),
-        ("separated-roles", "one-role-each"),
+        ("separated-roles", "one-role-each", "emergency-access"),
     ),
     Clause(
         "8.1.4.2.e",
@@ -179,7 +179,7 @@ CLAUSES: tuple[Clause, ...] = (
     Clause(
         "8.1.4.5",
         T("Malicious code is recognised and blocked.", "及时识别并有效阻断恶意代码。"),
-        ("unsafe-models", "malware-scan"),
+        ("unsafe-models", "malware-scan", "upload-scan"),
     ),
     Clause(
         "8.1.4.6",
@@ -320,7 +320,7 @@ CLAUSES: tuple[Clause, ...] = (
             "Audit data is collected and kept for as long as the law asks.",
             "集中收集分析审计数据，留存时间符合法律法规要求。",
         ),
-        ("audit-retention", "trail-protection"),
+        ("audit-retention", "trail-protection", "log-retention"),
     ),
     Clause(
         "8.1.5.4.e",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_actor
+from apps.core.canonical import sha256_hex
 from apps.core.errors import PlaneError
 from apps.platform.artifacts.scanning import UploadScan
+from apps.platform.artifacts.services import publish_upload
 from apps.platform.audit.models import AuditRecord
 from apps.site.compliance.probes.context import STRONG, ProbeContext, expect, refuse
 from apps.site.compliance.probes.outcomes import Attempt, ProbeTable
@@ -202,6 +205,32 @@ def try_upload_scan() -> tuple[bool, str]:
     except PlaneError as refusal:
         return refusal.code == "malware_in_upload", str(refusal.message)
     return False, "clean" if settings.ENV.upload_scan_command else "not scanned: UPLOAD_SCAN_COMMAND is not set"
+
+
+@TABLE.register("upload-scan")
+def probe_upload_scan(context: ProbeContext) -> Iterator[Attempt]:
+    """The digest that is announced is another one, so that the file stays out whatever the scanner says."""
+    project = context.create_project()
+    actor = context.get_actor(context.create_member(project, ProjectRole.ENGINEER))
+    announced = sha256_hex(secrets.token_bytes(16))
+    text = T("Upload the test file of virus scanners (EICAR)", "上传防病毒测试文件（EICAR）")
+    try:
+        publish_upload(actor=actor, project=project, stream=[EICAR], expected_digest=announced, name="eicar.com")
+    except PlaneError as refusal:
+        yield Attempt(text, refusal.code == "malware_in_upload", f"{refusal.code}: {refusal.message}")
+    else:
+        yield Attempt(text, False, "taken")
+    text = T("A clean upload passes the scanner", "正常文件通过扫描（应被接受）")
+    try:
+        with UploadScan() as scan:
+            scan.write(b"evidence")
+            scan.require_clean()
+    except PlaneError as refusal:
+        yield Attempt(text, False, str(refusal.message))
+    else:
+        yield Attempt(
+            text, scan.child is not None, settings.ENV.upload_scan_command or "UPLOAD_SCAN_COMMAND is not set"
+        )
 
 
 @TABLE.register("signed-releases")

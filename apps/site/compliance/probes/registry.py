@@ -6,13 +6,21 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from apps.site.compliance.probes import access, administration, identification, intrusion, protection, trail
+from apps.site.compliance.probes import (
+    access,
+    administration,
+    decisions,
+    identification,
+    intrusion,
+    protection,
+    trail,
+)
 from apps.site.compliance.probes.context import ProbeContext
 from apps.site.compliance.probes.outcomes import Probe, ProbeOutcome, run_probe
 
 PROBES: dict[str, Probe] = {
     name: probe
-    for module in (identification, access, trail, intrusion, protection, administration)
+    for module in (identification, access, decisions, trail, intrusion, protection, administration)
     for name, probe in module.TABLE.probes.items()
 }
 

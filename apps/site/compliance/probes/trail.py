@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
+from pydantic import ValidationError
 
 from apps.core.actors import ProjectRole, SystemRole
 from apps.platform.accounts.services import create_project
@@ -197,3 +198,23 @@ def probe_audit_retention(context: ProbeContext) -> Iterator[Attempt]:
     days = settings.ENV.log_retention_days
     text = T(f"Log files go before {MIN_RETENTION_DAYS} days are over", f"日志文件留存不足{MIN_RETENTION_DAYS}天")
     yield Attempt(text, days >= MIN_RETENTION_DAYS, f"LOG_RETENTION_DAYS={days}")
+
+
+@TABLE.register("log-retention")
+def probe_log_retention(context: ProbeContext) -> Iterator[Attempt]:
+    """Of log files; audit records are never removed."""
+    env = settings.ENV
+    for days in (1, MIN_RETENTION_DAYS - 1):
+        text = T(f"Start with LOG_RETENTION_DAYS={days}", f"以 LOG_RETENTION_DAYS={days} 启动")
+        try:
+            type(env)(log_retention_days=days)
+        except ValidationError as refusal:
+            fields = [error["loc"] for error in refusal.errors()]
+            yield Attempt(text, ("log_retention_days",) in fields, "refused")
+        else:
+            yield Attempt(text, False, "taken")
+    text = T(f"Log files are kept for {MIN_RETENTION_DAYS} days", f"日志文件留存不少于{MIN_RETENTION_DAYS}天")
+    kept = env.log_retention_days
+    yield Attempt(
+        text, kept >= MIN_RETENTION_DAYS, f"LOG_RETENTION_DAYS={kept}" + ("" if kept else ": by number of files")
+    )

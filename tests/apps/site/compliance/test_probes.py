@@ -96,6 +96,7 @@ NOBODY = {"kind": "", "label": "", "user": None}
 ENGINEER, VIEWER = ProjectRole.ENGINEER, ProjectRole.VIEWER
 SYSTEM, SECURITY, AUDITOR = SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN, SystemRole.AUDITOR
 SCANNER = '#!/bin/sh\ngrep -rq EICAR "$@" && exit 1 || exit 0\n'
+UPLOAD_SCANNER = "#!/bin/sh\ngrep -q EICAR && exit 1 || exit 0\n"
 
 
 def remove_log_in():
@@ -171,6 +172,9 @@ def build_table(home, tmp_path):
     scanner.write_text(SCANNER)
     scanner.chmod(0o700)
     scan = {"malware_scan_command": str(scanner), "malware_scan": "required", "upload_scan_command": f"{scanner} -"}
+    reader = tmp_path / "reader"
+    reader.write_text(UPLOAD_SCANNER)
+    reader.chmod(0o700)
     nothing = several
     key = SecretStr(f"k1:{base64.b64encode(bytes(32)).decode()}")
     keys = {"encryption_keys": [key], "store_encryption": "aes-256-gcm"}
@@ -193,6 +197,18 @@ def build_table(home, tmp_path):
         "second-factor": (
             lambda: override_settings(SECOND_FACTOR_ROLES=frozenset(ADMINISTRATORS_AND_APPROVERS)),
             lambda: override_settings(SECOND_FACTOR_ROLES=frozenset({"system_admin"})),
+        ),
+        "fresh-factor": (
+            lambda: override_settings(SECOND_FACTOR_ROLES=frozenset({"approver"})),
+            lambda: patch("apps.platform.accounts.reauthentication.check_factor", lambda *words: "password"),
+        ),
+        "emergency-access": (
+            nothing,
+            lambda: patch("apps.platform.emergency.models.EmergencyGrantQuerySet.in_force", see_active),
+        ),
+        "log-retention": (
+            lambda: env(log_retention_days=184),
+            lambda: patch("controlplane.env.MIN_RETENTION_DAYS", 0),
         ),
         "security-labels": (nothing, lambda: env(security_labels=["public"])),
         "lock-out": (nothing, lambda: override_settings(AXES_FAILURE_LIMIT=50)),
@@ -262,6 +278,7 @@ def build_table(home, tmp_path):
         "intrusion-detection": (nothing, lambda: override_settings(AXES_ENABLED=False)),
         "unsafe-models": (nothing, lambda: patch("deepseek.models.assets._PICKLE", b"\xff\xff")),
         "malware-scan": (lambda: env(**scan), lambda: env(upload_scan_command="", malware_scan="optional")),
+        "upload-scan": (lambda: env(upload_scan_command=str(reader)), lambda: env(upload_scan_command="")),
         "signed-releases": (nothing, lambda: patch("deepseek.signing.dsse.is_signature", lambda *args: True)),
         "upload-digests": (nothing, lambda: patch(publish, publish_anything())),
         "stored-bytes": (nothing, lambda: patch(local_store, lambda self, digest: True)),
@@ -315,6 +332,10 @@ def build_table(home, tmp_path):
 
 def keep_inactive():
     return patch("django.contrib.auth.backends.ModelBackend.user_can_authenticate", lambda self, user: True)
+
+
+def see_active(self):
+    return self.filter(state="active")
 
 
 def see_all(self, actor):
