@@ -145,7 +145,7 @@ def _export_release(words: Sequence[str]) -> int:
     parser = build_parser(
         "releases export",
         "Write a release into a folder that is carried to a device without a network: release.json, keys.json,\n"
-        "provenance.json and the files. Signatures and digests are checked, and the folder appears whole or not at all.",
+        "provenance.json and the files. Signatures and digests are checked; the folder appears whole or not at all.",
     )
     add_release(parser)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder that does not exist, or is empty")
