@@ -75,6 +75,7 @@ INSTALLED_APPS = [
     "apps.platform.notices",
     "apps.platform.emergency",
     "apps.platform.recertification",
+    "apps.platform.access_history",
     "apps.platform.artifacts",
     "apps.platform.holds",
     "apps.platform.approvals",

@@ -308,6 +308,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "recertification.start": frozenset({SECURITY_ADMIN}),
     "recertification.decide": frozenset({APPROVER, SECURITY_ADMIN, AUDITOR}),  # never about one's own grants
     "recertification.close": frozenset({SECURITY_ADMIN}),
+    "access_history.view": frozenset({SECURITY_ADMIN, AUDITOR}),  # who had which grant at a time
     "emergency.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR},  # members: of their projects
     "emergency.request": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN},
     "emergency.confirm": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # of another kind than who asked
@@ -387,6 +388,7 @@ NEVER_BY_EMERGENCY: frozenset[str] = frozenset(
         "recertification.start",
         "recertification.decide",
         "recertification.close",
+        "access_history.view",
         "service_account.create",
         "token.create",
         "token.create_for_service_account",

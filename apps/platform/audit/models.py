@@ -8,6 +8,23 @@ from django.db.models import Q
 from apps.core.actors import Actor, SystemRole
 from apps.platform.audit.restrictions import HIDDEN_OBJECTS
 
+# The records by which grants of accounts, and labels of projects, change: read by account, however many log-ins stand
+# between them.
+GRANT_CHANGES = (
+    "member.remove",
+    "member.set_roles",
+    "project.set_label",
+    "service_account.create",
+    "service_account.disable",
+    "service_account.set_clearance",
+    "user.create",
+    "user.disable",
+    "user.enable",
+    "user.set_clearance",
+    "user.set_expiry",
+    "user.set_system_role",
+)
+
 
 class Result(models.TextChoices):
     DONE = "done"
@@ -66,6 +83,11 @@ class AuditRecord(models.Model):
             models.Index(fields=["at", "id"], name="audit_time"),  # a range of time, and what happened today
             models.Index(fields=["request_id", "-id"], name="audit_request"),
             models.Index(fields=["job_id", "-id"], name="audit_job", condition=Q(job_id__isnull=False)),
+            models.Index(
+                fields=["object_type", "object_id", "id"],
+                name="audit_grants",
+                condition=Q(action__in=GRANT_CHANGES),
+            ),
         ]
 
 

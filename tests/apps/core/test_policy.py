@@ -301,6 +301,7 @@ ON_THE_PLANE = """
     recertification.start                  --- -C- ---  -
     recertification.decide                 --A -CU ---  -
     recertification.close                  --- -C- ---  -
+    access_history.view                    --- -CU ---  -
     emergency.view                         VEA SCU --O  -
     emergency.request                      VEA SC- ---  -
     emergency.confirm                      --- SCU ---  -
