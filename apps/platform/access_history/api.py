@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -21,10 +23,10 @@ PARAMETERS = {
 }
 
 
-class AccessHistoryList(GenericAPIView[User]):
+class AccessHistoryList(GenericAPIView[Any]):
     serializer_class = HolderAnswerSerializer
     queryset = User.objects.none()  # for the schema alone
-    page_order = ("holder", "id")
+    page_order: tuple[str, ...] = ("username", "id")
 
     @extend_schema(
         operation_id="access_history_list",
@@ -34,6 +36,7 @@ class AccessHistoryList(GenericAPIView[User]):
     def get(self, request: Request) -> Response:
         """Who had which grant on a day, or could do an action."""
         question = queries.parse_question(request.actor, request.query_params)
+        self.page_order = (queries.NAMES[question.kind], "id")
         rows = self.paginate_queryset(queries.search_accounts(request.actor, question)) or []
         answers = queries.build_answers(list(rows), question)
         return self.get_paginated_response(HolderAnswerSerializer(answers, many=True).data)

@@ -24,6 +24,8 @@ from apps.platform.access_history import presenters
 from apps.platform.access_history.queries import (
     FILTERS,
     HUMAN_ACTIONS,
+    KINDS,
+    NAMES,
     PERSON,
     SERVICE_ACCOUNT,
     HolderAnswer,
@@ -34,26 +36,33 @@ from apps.platform.access_history.queries import (
 )
 from apps.platform.access_history.standings import Standing
 
+KEY = "access-history"
+
 
 def merge(describe: Callable[[HolderAnswer, Standing], str]) -> Callable[[HolderAnswer], str]:
     return lambda answer: presenters.merge_cell(answer, describe)
 
 
-ACCESS_HISTORY = Listing(
-    "access-history",
-    (
-        Column("holder", gettext_lazy("Holder"), lambda row: row.history.holder, ("holder", "id")),
-        Column("access", gettext_lazy("Account"), merge(presenters.describe_access)),
-        Column("system_role", gettext_lazy("System role"), merge(presenters.describe_system_role)),
-        Column("roles", gettext_lazy("Roles in projects"), merge(presenters.describe_roles)),
-        Column("tokens", gettext_lazy("API tokens"), merge(presenters.describe_tokens)),
-        Column("emergency", gettext_lazy("Emergency access"), merge(presenters.describe_emergency)),
-        Column("clearance", gettext_lazy("Clearance"), merge(presenters.describe_clearance)),
-        Column("unproven", gettext_lazy("Not proven by records"), presenters.describe_proof),
-        Column("number", gettext_lazy("Number"), lambda row: row.pk, ("id",), default_visible=False),
-    ),
-    sort="holder",
-)
+def build_listing(kind: str) -> Listing:
+    """The list of people or of service accounts, which are called by another field."""
+    return Listing(
+        KEY,
+        (
+            Column("holder", gettext_lazy("Holder"), lambda row: row.history.holder, (NAMES[kind], "id")),
+            Column("access", gettext_lazy("Account"), merge(presenters.describe_access)),
+            Column("system_role", gettext_lazy("System role"), merge(presenters.describe_system_role)),
+            Column("roles", gettext_lazy("Roles in projects"), merge(presenters.describe_roles)),
+            Column("tokens", gettext_lazy("API tokens"), merge(presenters.describe_tokens)),
+            Column("emergency", gettext_lazy("Emergency access"), merge(presenters.describe_emergency)),
+            Column("clearance", gettext_lazy("Clearance"), merge(presenters.describe_clearance)),
+            Column("unproven", gettext_lazy("Not proven by records"), presenters.describe_proof),
+            Column("number", gettext_lazy("Number"), lambda row: row.pk, ("id",), default_visible=False),
+        ),
+        sort="holder",
+    )
+
+
+LISTINGS = {kind: build_listing(kind) for kind in KINDS}
 
 
 def build_history_table(
@@ -73,7 +82,7 @@ def build_history_table(
         return search_accounts(actor, question)
 
     table = build_table(
-        ACCESS_HISTORY,
+        LISTINGS[question.kind if question is not None else PERSON],
         params,
         list_rows,
         filters=build_filters(values, project_slugs),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.core import policy
@@ -33,6 +33,7 @@ from deepseek.messages import N_
 FILTERS = ("on", "time", "kind", "project", "action", "q")
 PERSON, SERVICE_ACCOUNT = "person", "service_account"
 KINDS = (PERSON, SERVICE_ACCOUNT)
+NAMES = {PERSON: "username", SERVICE_ACCOUNT: "name"}  # the field that names one
 BATCH = 500  # accounts that are in memory at once
 CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
 HUMAN_ACTIONS = sorted(
@@ -73,7 +74,9 @@ class HolderAnswer:
     projects: Projects
 
     def get_slug(self, project_id: int | None) -> str:
-        return self.projects[project_id][0] if project_id in self.projects else f"#{project_id}"
+        if project_id is None or project_id not in self.projects:
+            return f"#{project_id}"
+        return self.projects[project_id][0]
 
     @property
     def is_proven(self) -> bool:
@@ -131,7 +134,7 @@ def find_project(actor: Actor, slug: str) -> Project | None:
 
 
 def search_accounts(actor: Actor, question: Question) -> QuerySet[Any]:
-    """The people, or service accounts, that the answer is about, each with `holder`, its name. The reading is recorded.
+    """The people, or service accounts, that the answer is about. The reading is recorded.
 
     With a project or an action every account that may ever have had it is looked at, BATCH at a time, and those that
     had it stay.
@@ -164,15 +167,15 @@ def list_candidates(question: Question) -> QuerySet[Any]:
     """Accounts that there were, and that may have had to do with the project, whether or not they had then."""
     rows: QuerySet[Any]
     if question.kind == SERVICE_ACCOUNT:
-        rows = ServiceAccount.objects.annotate(holder=F("name"))
+        rows = ServiceAccount.objects.all()
         if question.project is not None:
             rows = rows.filter(project=question.project)
     else:
-        rows = User.objects.annotate(holder=F("username"))
+        rows = User.objects.all()
         if question.project is not None and not is_administrators(question.action):
             rows = rows.filter(pk__in=list_past_members(question.project))
     rows = rows.filter(created_at__lte=question.last)
-    return rows.filter(holder__icontains=question.text) if question.text else rows
+    return rows.filter(**{f"{NAMES[question.kind]}__icontains": question.text}) if question.text else rows
 
 
 def is_administrators(action: str) -> bool:
@@ -188,7 +191,7 @@ def list_past_members(project: Project) -> set[int]:
     ids |= set(EmergencyGrant.objects.filter(project=project).values_list("user_id", flat=True))
     ids |= set(project.tokens.filter(user__isnull=False).values_list("user_id", flat=True))
     revoked = GrantReview.objects.filter(project=project, decision=Decision.REVOKED, user_id__isnull=False)
-    return ids | set(revoked.values_list("user_id", flat=True))
+    return ids | {pk for pk in revoked.values_list("user_id", flat=True) if pk is not None}
 
 
 def build_answers(accounts: Sequence[Any], question: Question) -> list[HolderAnswer]:

@@ -43,7 +43,7 @@ class StandingSerializer(serializers.Serializer[Any]):
     )
 
 
-class HolderAnswerSerializer(serializers.Serializer[HolderAnswer]):
+class HolderAnswerSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField(source="pk")
     kind = serializers.CharField(help_text="person or service_account.")
     holder = serializers.CharField(source="history.holder")

@@ -120,7 +120,7 @@ def parse_time(text: str) -> datetime:
 def get_level(label: object) -> int:
     """The place of a label's name; the lowest for one that the setting has lost."""
     names = list_labels()
-    return names.index(label) if label in names else 0  # type: ignore[arg-type]
+    return names.index(label) if label in names else 0
 
 
 def get_token_end(token: ApiToken) -> datetime:

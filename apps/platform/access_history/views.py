@@ -9,13 +9,13 @@ from django.views.decorators.http import require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.lists.listing import mark_list_view
-from apps.platform.access_history.lists import ACCESS_HISTORY, build_history_table
+from apps.platform.access_history.lists import KEY, build_history_table
 from apps.platform.access_history.queries import get_trail_limits
 from apps.platform.accounts.projects import get_visible_projects
 from apps.platform.audit.list_export import export_list
 
 
-@mark_list_view(ACCESS_HISTORY.key)
+@mark_list_view(KEY)
 @require_safe
 def show_history(request: HttpRequest) -> HttpResponseBase:
     """/access-history: who had which grant on a day, or could do an action."""
@@ -29,6 +29,6 @@ def show_history(request: HttpRequest) -> HttpResponseBase:
         **table.build_context(),
         "question": question,
         "limits": get_trail_limits(question) if question is not None else None,
-        "cells": [(row, {column.key: column.value(row) for column in ACCESS_HISTORY.columns}) for row in table.rows],
+        "cells": [(row, {column.key: column.value(row) for column in table.listing.columns}) for row in table.rows],
     }
     return render(request, "access_history/list.html", context, status=table.status)

@@ -31,8 +31,8 @@ def test_rest_pages_by_holder(web, auditor, engineer, approver, make_token):
     make_token(engineer)
     client = web(auditor)
     first = client.get(f"{REST}?limit=2").json()
-    assert [row["holder"] for row in first["results"]] == ["approver", "auditor"]
-    second = client.get(first["next"]).json()["results"]
+    assert [row["holder"] for row in first["items"]] == ["approver", "auditor"]
+    second = client.get(f"{REST}?limit=2&cursor={first['next']}").json()["items"]
     assert second[0]["holder"] == "engineer"
     now = second[0]["standings"][-1]
     assert now["roles"] == [{"project": "demo", "role": "engineer", "cleared": True}]
