@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.platform.access_history.presenters import describe_standing
@@ -49,5 +50,6 @@ class HolderAnswerSerializer(serializers.Serializer[Any]):
     holder = serializers.CharField(source="history.holder")
     standings = serializers.SerializerMethodField(help_text="In the order of time; several where something changed.")
 
+    @extend_schema_field(StandingSerializer(many=True))
     def get_standings(self, answer: HolderAnswer) -> list[dict[str, object]]:
         return [dict(StandingSerializer(describe_standing(answer, each)).data) for each in answer.standings]

@@ -39,7 +39,7 @@ def test_rest_pages_by_holder(web, auditor, engineer, approver, make_token):
     assert [token["name"] for token in now["tokens"]] == ["test"]
     assert now["until"] is not None
     refused = client.get(f"{REST}?time=9")
-    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "time")
+    assert (refused.status_code, refused.json()["error"]["field"]) == (422, "time")
 
 
 def test_others_see_nothing(web, api, sysadmin, approver, auditor):
