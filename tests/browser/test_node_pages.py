@@ -21,6 +21,24 @@ from apps.platform.nodes.models import Node
 Node.objects.update(failed_checks=[], labels=[], held_at=None, held_reason="")
 """
 
+CANCEL_JOBS = """
+import time
+from contextlib import suppress
+from apps.core.errors import Conflict
+from apps.platform.accounts.actors import build_actor_for_user
+from apps.platform.accounts.models import User
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.services import cancel_job
+engineer = build_actor_for_user(User.objects.get(username="engineer"))
+for job in Job.objects.filter(ended_at=None, cancel_requested_at=None):
+    with suppress(Conflict):  # it has just ended
+        cancel_job(actor=engineer, job=job, reason="left by another test")
+for _ in range(120):
+    if not Job.objects.filter(ended_at=None).exists():
+        break
+    time.sleep(0.5)
+"""
+
 
 @pytest.fixture
 def node(signed_in, plane, run_code) -> Iterator[str]:
@@ -81,7 +99,8 @@ def engineer(browser, watch, sign_in_as):
     context.close()
 
 
-def test_a_node_is_drained_and_released(signed_in, engineer, plane, node):
+def test_a_node_is_drained_and_released(signed_in, engineer, plane, node, run_code):
+    run_code(CANCEL_JOBS)
     engineer.goto(f"{plane}/p/demo/jobs/new/noop")
     engineer.locator('[name="/seconds"]').fill("300")
     engineer.get_by_role("button", name="Queue", exact=True).last.click()
