@@ -61,19 +61,29 @@ class KeyHashes:
 
     def export(self, folder: Path) -> "KeyFile":
         """Write the pairs, by range of their hashes, into a file that other processes read."""
-        self._spill()
         handle, name = tempfile.mkstemp(dir=folder, prefix="keys-", suffix=".pairs")
-        sizes = []
         with os.fdopen(handle, "wb") as out:
-            for file in self.files:
-                file.seek(0)
-                sizes.append(out.write(file.read()) // _PAIR.itemsize)
-        return KeyFile(Path(name), np.cumsum([0, *sizes]).tolist(), self.rows)
+            if self.files:
+                self._spill()
+                sizes = []
+                for file in self.files:
+                    file.seek(0)
+                    sizes.append(out.write(file.read()) // _PAIR.itemsize)
+                ends = np.cumsum([0, *sizes])
+            else:
+                ordered, ends = self._order_pending()
+                out.write(ordered.tobytes())
+        return KeyFile(Path(name), ends.tolist(), self.rows)
 
     def _get_partitions(self) -> "Sequence[np.ndarray]":  # type: ignore[type-arg]
         if not self.files:
             return [np.concatenate(self.pending)] if self.pending else []
         return _PartitionReader(self.files)
+
+    def _order_pending(self) -> "tuple[np.ndarray, np.ndarray]":  # type: ignore[type-arg]
+        """The pairs in memory by their hashes, and where each range ends."""
+        ordered = np.sort(np.concatenate([np.empty(0, dtype=_PAIR), *self.pending]), order="hash")
+        return ordered, np.searchsorted(ordered["hash"] >> np.uint64(58), np.arange(PARTITIONS + 1))
 
     def _spill(self) -> None:
         if not self.files:
@@ -82,9 +92,8 @@ class KeyHashes:
                 self.files.append(self.stack.enter_context(part))
         if not self.pending:
             return
-        ordered = np.sort(np.concatenate(self.pending), order="hash")
+        ordered, ends = self._order_pending()
         self.pending, self.pending_rows = [], 0
-        ends = np.searchsorted(ordered["hash"] >> np.uint64(58), np.arange(PARTITIONS + 1))
         for place, file in enumerate(self.files):
             file.write(ordered[ends[place] : ends[place + 1]].tobytes())
 

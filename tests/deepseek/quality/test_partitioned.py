@@ -43,7 +43,7 @@ EXPECTATIONS = parse_expectations(
 )
 
 
-@settings(max_examples=2 * settings().max_examples, deadline=None)
+@settings(deadline=None)
 @given(ROWS, st.sampled_from([2, 3, 64]), st.sampled_from([None, 8]), st.integers(1, 9))
 def test_any_table_over_any_partitions(drawn, partitions, max_values, group_rows):
     table = pa.Table.from_pylist(drawn, SCHEMA)
