@@ -23,6 +23,7 @@ from apps.site.compliance.texts import Bilingual as T
 
 TABLE = ProbeTable()
 REASON = "probe"
+WRONG_CODE, SHORT_CODE = "000000", "123"
 
 
 @TABLE.register("fresh-factor")
@@ -34,7 +35,7 @@ def probe_fresh_factor(context: ProbeContext) -> Iterator[Attempt]:
     without = context.create_member(project, ProjectRole.APPROVER, password=STRONG)
     TOTP.activate(approver, generate_totp_secret())
     for person, proof, code, text in (
-        (approver, {"code": "000000"}, "password_missing", T("Approve without the password", "审批时不再输入口令")),
+        (approver, {"code": WRONG_CODE}, "password_missing", T("Approve without the password", "审批时不再输入口令")),
         (
             approver,
             {"password": STRONG},
@@ -43,7 +44,7 @@ def probe_fresh_factor(context: ProbeContext) -> Iterator[Attempt]:
         ),
         (
             approver,
-            {"password": STRONG, "code": "123"},
+            {"password": STRONG, "code": SHORT_CODE},
             "code_wrong",
             T("Approve with a wrong code", "使用错误的动态码审批"),
         ),

@@ -101,7 +101,7 @@ UPLOAD_SCANNER = "#!/bin/sh\ngrep -q EICAR && exit 1 || exit 0\n"
 
 def remove_log_in():
     """Without it; a few addresses, because pages that are made cost more than refusals."""
-    few = list(islice(iter_paths(get_resolver()), 0, None, 20))
+    few = list(islice(iter_paths(get_resolver()), 0, None, 4))
     return several(
         lambda: override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if name != WITHOUT_LOG_IN]),
         lambda: patch("apps.site.compliance.probes.access.iter_paths", lambda resolver: few),
