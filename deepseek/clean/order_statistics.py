@@ -92,7 +92,7 @@ def rank_rounds(read: ReadPartition, ranks: Sequence[int], count: int) -> Rounds
 
 
 def _gather_rounds(read: ReadPartition, ranks: Sequence[int]) -> Rounds[list[float]]:
-    found: list[float] = []
+    rank_values: list[float] = []
 
     def merge(states: Sequence[Floats], _: Any) -> tuple[list[float], list[None]]:
         values = np.concatenate(states) + 0.0  # both zeros are one
@@ -100,14 +100,14 @@ def _gather_rounds(read: ReadPartition, ranks: Sequence[int]) -> Rounds[list[flo
         return [float(values[rank]) for rank in ranks], [None] * len(states)
 
     def accept(shared: list[float], _: None) -> None:
-        found.extend(shared)
+        rank_values.extend(shared)
 
     yield Round(
         lambda source: np.concatenate([np.zeros(0), *(values[np.isfinite(values)] for values in read(source))]),
         merge,
         accept,
     )
-    return found
+    return rank_values
 
 
 def quantile_rounds(read: ReadPartition, shares: Sequence[float], count: int) -> Rounds[list[float]]:

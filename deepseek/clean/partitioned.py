@@ -248,10 +248,10 @@ class PartitionedPlan:
         return get_values(outcomes)
 
     def _keep_rows(self) -> None:
-        kept: list[KeptPart] = self._run_tasks(keep_partition, "keep")
-        self._add_counts([part.counts for part in kept])
-        first_rows = [0, *np.cumsum([part.rows for part in kept]).tolist()]
-        for task, part, first_row in zip(self.tasks, kept, first_rows, strict=False):
+        stored: list[KeptPart] = self._run_tasks(keep_partition, "keep")
+        self._add_counts([part.counts for part in stored])
+        first_rows = [0, *np.cumsum([part.rows for part in stored]).tolist()]
+        for task, part, first_row in zip(self.tasks, stored, first_rows, strict=False):
             if isinstance(task.source, ArrowRows):
                 task.source.path.unlink(missing_ok=True)
             self.tasks[task.partition] = replace(task, source=ArrowRows(part.path, part.rows, first_row), steps=[])

@@ -130,8 +130,8 @@ class DeduplicateStep(StepRunner):
 
     def _find_staying_rows(self, bucket: int, states: Sequence[Buckets]) -> Arrays | Path:
         part = open_bucket(bucket, states)
-        found = list(self._iter_staying_rows(part, self.names)) if part.rows else []
-        rows = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
+        staying = list(self._iter_staying_rows(part, self.names)) if part.rows else []
+        rows = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *staying]))
         arrays = {str(partition): rows[span] & (2**ROW_BITS - 1) for partition, span in split_by_partition(rows)}
         return store_results(arrays, self.context.folder, self.place)
 

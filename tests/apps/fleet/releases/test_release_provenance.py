@@ -30,7 +30,7 @@ def verify(release):
 
 
 @pytest.fixture
-def made(variant, job_of, held, project):
+def variant_of_job(variant, job_of, held, project):
     """The variant, made by a job of a table that is a version of a dataset."""
     table = held(b"rows", project)
     job = job_of(KIND, {"table": table}, {"model": variant.artifact})
@@ -51,8 +51,8 @@ def vars_of(edge):
     return {name: getattr(edge, name) for name in EdgeSpec.__dataclass_fields__}
 
 
-def test_it_says_what_went_in_and_by_which_job(made, issue):
-    variant, job = made
+def test_it_says_what_went_in_and_by_which_job(variant_of_job, issue):
+    variant, job = variant_of_job
     release = issue(variant)
     provenance = verify(release)
     assert (provenance.file_name, provenance.sha256) == (variant.file, variant.artifact_id)
@@ -70,8 +70,8 @@ def test_it_says_what_went_in_and_by_which_job(made, issue):
 
 
 @pytest.mark.parametrize("spec", [{"text": "x" * 300_000}, json.loads("[" * 13 + "]" * 13)])
-def test_a_spec_that_no_envelope_holds_is_named_by_its_digest(made, issue, spec):
-    variant, job = made
+def test_a_spec_that_no_envelope_holds_is_named_by_its_digest(variant_of_job, issue, spec):
+    variant, job = variant_of_job
     job.spec = json.dumps(spec)
     job.save()
     assert sorted(verify(issue(variant)).parameters) == ["kind", "spec_sha256"]
