@@ -46,8 +46,9 @@ def cancel_all(page, reason: str) -> None:
 
 def wait_until_cancelled(page, count: int) -> None:
     """A running job is only asked to stop, and asking twice is no error: wait until its worker has done so."""
+    cancelled = rows(page).filter(has=page.get_by_text("Cancelled", exact=True))  # not one that says "Being cancelled"
     for _ in range(60):
-        if rows(page).filter(has_text="cancelled").count() == count:
+        if cancelled.count() == count:
             return
         page.wait_for_timeout(500)
         page.reload()

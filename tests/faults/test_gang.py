@@ -229,7 +229,9 @@ def test_stacks_of_all_ranks_are_in_the_log_of_an_attempt_that_hangs(plane, work
     found = plane.until(job, lambda found: found["state"] == "succeeded")
     lines = plane.log(job)
     assert found["attempt"].startswith("2")
-    assert {line[:8] for line in lines if "most recent call first" in line} == {"[rank 0]", "[rank 1]"}
+    stacks = [line for line in lines if "most recent call first" in line]
+    # torchrun itself may add its own, when it is ended while another node's rank still asks it for an address
+    assert {line[:8] for line in stacks if line.startswith("[rank ")} == {"[rank 0]", "[rank 1]"}, stacks
     assert get_weights(found) == weights
 
 
