@@ -216,6 +216,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.create": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.sign_in_from_directory": frozenset({OPERATOR}),  # the page that the directory sends a browser back to
+    "user.open_to_directory": frozenset({SYSTEM_ADMIN, OPERATOR}),  # confirmed by another once a person is bound
     "user.set_expiry": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.disable_idle": frozenset({WORKER}),  # what is past its date, or unused for long
     "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),
@@ -379,6 +380,7 @@ NEVER_BY_EMERGENCY: frozenset[str] = frozenset(
         "user.set_system_role",
         "user.confirm_credentials",
         "user.reset_second_factor",  # with the role of their own somebody may reset the password too
+        "user.open_to_directory",
         "emergency.request",
         "emergency.confirm",
         "project.set_label",

@@ -207,6 +207,19 @@ class UserExpiry(APIView):
         return Response(bodies.UserSerializer(user).data)
 
 
+class UserDirectory(APIView):
+    @extend_schema(request=bodies.DirectoryAccessSerializer, responses=bodies.UserSerializer)
+    def put(self, request: Request, username: str) -> Response:
+        """Open a local account to the directory, or close it and forget whom it was bound to. No token may."""
+        user = queries.get_user(request.actor, username)
+        policy.require(request.actor, "user.open_to_directory", user)
+        body = parse_body(bodies.DirectoryAccessSerializer, request)
+        user = services.set_directory_access(
+            actor=request.actor, user=user, is_open=body["open"], reason=body["reason"]
+        )
+        return Response(bodies.UserSerializer(user).data)
+
+
 class UserResetSecondFactor(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
     def post(self, request: Request, username: str) -> Response:

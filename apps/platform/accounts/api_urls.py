@@ -36,6 +36,7 @@ urlpatterns = [
         api.UserConfirmCredentials.as_view(),
         name="api-user-confirm-credentials",
     ),
+    path("users/<str:username>/directory", api.UserDirectory.as_view(), name="api-user-directory"),
     path("users/<str:username>/expiry", api.UserExpiry.as_view(), name="api-user-expiry"),
     path("users/<str:username>/system-role", api.UserSystemRole.as_view(), name="api-user-system-role"),
     path("tokens", api.TokenList.as_view(), name="api-tokens"),

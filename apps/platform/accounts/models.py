@@ -87,6 +87,8 @@ class User(AbstractBaseUser):
     password_changed_from = models.CharField(max_length=45, blank=True)  # the address; "" from before it was kept
     # Until when an emergency grant may be in force: only then is the grant looked up (emergency_rights.py).
     emergency_until = models.DateTimeField(null=True)
+    # An administrator has opened the account to the directory: the first log-in there of this user name binds it.
+    open_to_directory = models.BooleanField(default=False, db_default=False)
     # How the pages are shown; empty: as the browser has it.
     time_zone = models.CharField(max_length=64, blank=True, validators=[known_zone])
     language = models.CharField(max_length=10, blank=True, validators=[known_language])

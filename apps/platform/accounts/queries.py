@@ -11,7 +11,15 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.platform.accounts.actors import group_roles
-from apps.platform.accounts.models import ApiToken, CredentialChange, Membership, Project, ServiceAccount, User
+from apps.platform.accounts.models import (
+    ApiToken,
+    CredentialChange,
+    ExternalIdentity,
+    Membership,
+    Project,
+    ServiceAccount,
+    User,
+)
 from apps.platform.accounts.validation import list_usable_scopes
 
 OF_A_USER = ("user__username", "user__name", "user__is_active")
@@ -49,6 +57,11 @@ def get_user(actor: Actor, username: str) -> User:
     if user is None:
         raise NotFound("There is no user {username!r}.", username=username[:80], field="username")
     return user
+
+
+def list_directory_issuers(user: User) -> list[str]:
+    """The directories that the account is bound to, by the names that they have here."""
+    return list(ExternalIdentity.objects.filter(user=user).order_by("issuer").values_list("issuer", flat=True))
 
 
 def list_members(actor: Actor, project: Project) -> list[Member]:

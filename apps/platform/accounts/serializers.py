@@ -95,6 +95,13 @@ class ExpirySerializer(serializers.Serializer[Any]):
     )
 
 
+class DirectoryAccessSerializer(serializers.Serializer[Any]):
+    open = serializers.BooleanField(help_text="Whether the first log-in of this user name there is bound to it.")
+    reason = serializers.CharField(
+        max_length=2000, required=False, default="", allow_blank=True, help_text="Goes into the audit trail."
+    )
+
+
 class CredentialChangeSerializer(serializers.ModelSerializer[CredentialChange]):
     by = serializers.CharField(source="by_label", help_text="Who made it; operator: the command line.")
 
@@ -118,6 +125,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "is_active",
             "system_role",
             "expires_at",
+            "open_to_directory",
             "must_change_password",
             "created_at",
             "password_changed_at",

@@ -15,6 +15,7 @@ urlpatterns = [
     path("people/<str:username>/reset", views.reset_person, name="reset_person"),
     path("people/<str:username>/reset-second-factor", views.reset_person_factor, name="reset_person_factor"),
     path("people/<str:username>/confirm", views.confirm_person, name="confirm_person"),
+    path("people/<str:username>/directory", views.set_person_directory, name="set_person_directory"),
     path("people/<str:username>/expiry", views.set_person_expiry, name="set_person_expiry"),
     path("people/<str:username>/role", views.set_person_role, name="set_person_role"),
     path("people/<str:username>/clearance", views.set_person_clearance, name="set_person_clearance"),

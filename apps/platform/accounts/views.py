@@ -230,6 +230,9 @@ def render_person_page(request: HttpRequest, user: User, *, status: int = 200, *
         and (not memberships or "role_form" in over),
         "may_set_members": policy.is_allowed(actor, "member.set_roles")
         and (not user.system_role or "member_form" in over),
+        "has_directory": bool(settings.OIDC_ISSUER),
+        "directory_issuers": queries.list_directory_issuers(user),
+        "may_open_to_directory": policy.is_allowed(actor, "user.open_to_directory", user) and not own,
         "may_set_expiry": policy.is_allowed(actor, "user.set_expiry", user) and not own,
         "expiry_form": ExpiryForm(initial={"expires_at": get_last_day(user)}, prefix="expiry"),
         "clearance_name": get_label_name(user.clearance),
@@ -343,6 +346,19 @@ def set_person_expiry(request: HttpRequest, username: str) -> HttpResponse:
         except PlaneError as error:
             show_refusal(form, error)
     return render_person_page(request, user, status=422, expiry_form=form)
+
+
+@require_POST
+def set_person_directory(request: HttpRequest, username: str) -> HttpResponse:
+    """Open the account to the directory, or close it."""
+    user, is_open = queries.get_user(request.actor, username), request.POST.get("open") == "1"
+    services.set_directory_access(
+        actor=request.actor, user=user, is_open=is_open, reason=request.POST.get("reason", "")[:2000]
+    )
+    opened = _("%(name)s is open to the directory: the first log-in there is bound to the account.")
+    text = opened if is_open else _("%(name)s is closed to the directory: sessions have ended.")
+    messages.success(request, text % {"name": user.username})
+    return redirect("accounts:person", user.username)
 
 
 @require_POST

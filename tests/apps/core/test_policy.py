@@ -208,6 +208,7 @@ ON_THE_PLANE = """
     user.disable                           --- S-- --O  -
     user.enable                            --- S-- --O  -
     user.sign_in_from_directory            --- --- --O  -
+    user.open_to_directory                 --- S-- --O  -
     user.set_expiry                        --- S-- --O  -
     user.disable_idle                      --- --- W--  -
     user.reset_password                    --- S-- --O  -

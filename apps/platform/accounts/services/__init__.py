@@ -8,7 +8,7 @@ from apps.platform.accounts.services.credentials import (
     reset_password,
     revoke_token,
 )
-from apps.platform.accounts.services.directory import sign_in_from_directory
+from apps.platform.accounts.services.directory import set_directory_access, sign_in_from_directory
 from apps.platform.accounts.services.expiry import disable_idle_accounts, set_account_expiry
 from apps.platform.accounts.services.factors import reset_second_factor, set_up_second_factor
 from apps.platform.accounts.services.labels import (
@@ -51,6 +51,7 @@ __all__ = [
     "revoke_token",
     "set_account_expiry",
     "set_clearance",
+    "set_directory_access",
     "set_member_roles",
     "set_preferences",
     "set_project_label",

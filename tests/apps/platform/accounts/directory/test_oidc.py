@@ -30,6 +30,18 @@ def issuer(running, settings):
 
 
 @pytest.fixture
+def engineer(engineer):
+    """An account that is open to the directory."""
+    return open_to_directory(engineer)
+
+
+def open_to_directory(user) -> User:
+    user.open_to_directory = True
+    user.save(update_fields=["open_to_directory"])
+    return user
+
+
+@pytest.fixture
 def enter(client, issuer):
     """enter(**claims) -> the answer to the browser that comes back from the issuer."""
 
@@ -60,6 +72,23 @@ def test_who_the_issuer_names_gets_in_and_is_found_again_by_subject(engineer, en
     enter(preferred_username="renamed")
     assert is_inside(client)
     assert CredentialChange.objects.count() == 1
+
+
+def test_a_user_name_alone_takes_over_no_account(viewer, enter, client, records):
+    page = enter(preferred_username="VIEWER")
+    assert not is_inside(client)
+    assert "not open to the directory" in client.get(page.headers["Location"]).content.decode()
+    assert not ExternalIdentity.objects.exists()
+    [reason] = get_failures(records)
+    assert "not open to the directory" in reason
+
+
+def test_an_opening_is_for_one_binding_and_ends_the_one_time_password(engineer, enter, client):
+    engineer.must_change_password = True
+    engineer.save()
+    enter()
+    bound = User.objects.get(pk=engineer.pk)
+    assert (bound.open_to_directory, bound.must_change_password, bound.has_usable_password()) == (False, False, False)
 
 
 def test_what_does_not_hold_lets_nobody_in(engineer, enter, issuer, client, records):
@@ -155,6 +184,7 @@ def list_roles(user) -> set[tuple[str, str]]:
 
 
 def test_it_makes_an_administrator_only_where_a_group_is_mapped(sysadmin, auditor, enter, client, settings):
+    open_to_directory(sysadmin)
     enter(preferred_username="sysadmin", groups=["admins"])
     assert not is_inside(client)
     settings.DIRECTORY_ROLES = ["admins=system_admin", "control=auditor"]
