@@ -286,7 +286,8 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "metrics.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, OPERATOR},  # by a token's scope alone: no page asks for it
     "artifact.scrub": frozenset({WORKER, OPERATOR}),
     "artifact.report_damage": frozenset({WORKER, DISPATCHER, OPERATOR}),  # of a process that has read other bytes
-    "artifact.store_for_plane": frozenset({OPERATOR}),  # bytes that no project holds: packages, images
+    # Bytes that no project holds: packages and images, and the auditor's documents of compliance.
+    "artifact.store_for_plane": frozenset({AUDITOR, OPERATOR}),
     "package.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, WORKER, OPERATOR},
     "package.import": frozenset({OPERATOR}),  # a folder that was carried in, by a command
     "package.import_advisories": frozenset({OPERATOR}),

@@ -81,7 +81,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return cursor
 
     def _start_transaction_under_autocommit(self) -> None:
-        if self.held_queue is None and not self.is_in_memory_db():
+        # None: it begins by reading (apps/core/db/deferred_transactions.py) and is in nobody's way.
+        if self.transaction_mode is not None and self.held_queue is None and not self.is_in_memory_db():
             queue = get_write_queue(str(self.settings_dict["NAME"]))
             self.held_queue = queue if queue.enter() else None
         try:

@@ -7,10 +7,12 @@ import threading
 import weakref
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, connections, transaction
 
+from apps.core.db.deferred_transactions import defer_write_lock
 from apps.data.datasets.ingest.local_files import expand_database_cache
 from controlplane.settings import SQLITE_HEAP_BYTES
+from controlplane.sqlite.base import DatabaseWrapper
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -51,3 +53,41 @@ def test_caches_of_all_threads_together_are_bounded():
     connection.close()
     with connection.cursor() as cursor:
         assert cursor.execute("PRAGMA soft_heap_limit").fetchone() == (SQLITE_HEAP_BYTES,)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The aliases of two connections to one file: databases of tests are in memory."""
+    aliases = ["reader", "writer"]
+    for alias in aliases:
+        settings = {**connection.settings_dict, "NAME": str(tmp_path / "plane.sqlite3")}
+        connections[alias] = DatabaseWrapper(settings, alias)
+    with connections["writer"].cursor() as cursor:
+        cursor.execute("CREATE TABLE written (id INTEGER)")
+    yield aliases
+    for alias in aliases:
+        connections[alias].close()
+        del connections[alias]
+
+
+def test_a_transaction_that_reads_waits_for_no_writer_and_stops_none(files):
+    def count(alias):
+        with connections[alias].cursor() as cursor:
+            return cursor.execute("SELECT count(*) FROM written").fetchone()[0]
+
+    def write(alias):
+        with connections[alias].cursor() as cursor:
+            cursor.execute("INSERT INTO written VALUES (1)")
+
+    connections["reader"].ensure_connection()
+    mode = connections["reader"].transaction_mode
+    with transaction.atomic(using="writer"):
+        write("writer")
+        with defer_write_lock("reader"), transaction.atomic(using="reader"):
+            assert count("reader") == 0
+    with defer_write_lock("reader"), transaction.atomic(using="reader"):
+        assert count("reader") == 1
+        write("writer")
+        with pytest.raises(OperationalError):  # at once: it has read what is old now
+            write("reader")
+    assert (count("writer"), connections["reader"].transaction_mode) == (2, mode)

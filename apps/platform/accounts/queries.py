@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from apps.core import policy
@@ -151,3 +153,12 @@ def list_projects_for_tokens(actor: Actor, user: User) -> dict[Project, list[str
 
 def name_of(owner: User | ServiceAccount) -> str:
     return owner.username if isinstance(owner, User) else owner.name
+
+
+def list_unused(days: int) -> list[User]:
+    """The accounts that nobody has used, and that were neither created nor enabled, for so many days."""
+    since = timezone.now() - timedelta(days=days)
+    tokens = ApiToken.objects.filter(user=OuterRef("pk"), last_used_at__gt=since)
+    used = Greatest("created_at", Coalesce("last_login", "created_at"), Coalesce("activated_at", "created_at"))
+    users = User.objects.filter(is_active=True).annotate(used_at=used)
+    return list(users.filter(~Exists(tokens), used_at__lte=since).order_by("pk"))

@@ -261,7 +261,7 @@ ON_THE_PLANE = """
     schedule.manage_plane                  --- S-- --O  -
     schedule.fire                          --- --- -D-  -
     sweep.drive                            --- --- -D-  -
-    artifact.store_for_plane               --- --- --O  -
+    artifact.store_for_plane               --- --U --O  -
     package.view                           VEA SCU W-O  read
     package.import                         --- --- --O  -
     package.import_advisories              --- --- --O  -

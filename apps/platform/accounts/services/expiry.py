@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
-from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
-from apps.platform.accounts.models import ApiToken, User
+from apps.platform.accounts.models import User
+from apps.platform.accounts.queries import list_unused
 from apps.platform.accounts.row_operations import lock_row
 from apps.platform.accounts.services.people import end_access, refuse_oneself
 from apps.platform.audit.services import record, seal_now
@@ -78,15 +77,6 @@ def disable_idle_accounts(*, actor: Actor) -> int:
         reason = f"Nobody has used it for {days} days."
         count += sum(disable_idle_account(actor, user, reason, spare_last=True) for user in list_unused(days))
     return count
-
-
-def list_unused(days: int) -> list[User]:
-    """The accounts that nobody has used, and that were neither created nor enabled, for so many days."""
-    since = timezone.now() - timedelta(days=days)
-    tokens = ApiToken.objects.filter(user=OuterRef("pk"), last_used_at__gt=since)
-    used = Greatest("created_at", Coalesce("last_login", "created_at"), Coalesce("activated_at", "created_at"))
-    users = User.objects.filter(is_active=True).annotate(used_at=used)
-    return list(users.filter(~Exists(tokens), used_at__lte=since).order_by("pk"))
 
 
 def disable_idle_account(actor: Actor, user: User, reason: str, *, spare_last: bool = False) -> bool:

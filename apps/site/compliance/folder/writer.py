@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -101,7 +102,9 @@ def write_evidence(
     require_target(target)
     export = start_export(actor=actor, reason=f"evidence run {run.pk}")  # first: it may refuse, and names the key
     key_id = keys.compute_key_id(export.key)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    sweep_staging(target)
+    staging = Path(tempfile.mkdtemp(prefix=build_staging_prefix(target), dir=target.parent))
+    lock = try_lock(staging)
     try:
         folder = EvidenceFolder(staging)
         write_folder(export, staging / "audit")
@@ -116,7 +119,41 @@ def write_evidence(
         folder.place = target
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
     return folder
+
+
+def build_staging_prefix(target: Path) -> str:
+    """Of the folder beside `target` in which it is written."""
+    return f".{target.name}.evidence-"
+
+
+def sweep_staging(target: Path) -> None:
+    """Remove what earlier runs to this target left when they were killed: each has a copy of the audit trail."""
+    prefix = build_staging_prefix(target)
+    for entry in [entry for entry in target.parent.iterdir() if entry.name.startswith(prefix)]:
+        if entry.is_symlink() or not entry.is_dir():
+            continue
+        lock = try_lock(entry)
+        if lock is not None:
+            shutil.rmtree(entry, ignore_errors=True)
+            os.close(lock)
+
+
+def try_lock(folder: Path) -> int | None:
+    """A descriptor that locks the folder until it is closed or its process ends; None where another has the lock, or
+    the file system locks none."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def fill_folder(

@@ -31,7 +31,7 @@ from apps.platform.audit.verification import verify_trail
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import hold_node
 from apps.site.compliance.probes.context import ProbeContext, expect, is_login_redirect, refuse
-from apps.site.compliance.probes.outcomes import Attempt, NotApplicable, ProbeTable
+from apps.site.compliance.probes.outcomes import Attempt, Mode, NotApplicable, ProbeTable
 from apps.site.compliance.texts import Bilingual as T
 from apps.site.isolation.queries import get_current_policy, get_proof
 from apps.site.isolation.services import set_policy
@@ -198,7 +198,7 @@ def probe_security_duties(context: ProbeContext) -> Iterator[Attempt]:
 
 
 # -- central management -----------------------------------------------------------------------------------------------
-@TABLE.register("node-isolation")
+@TABLE.register("node-isolation", Mode.READING)
 def probe_node_isolation(context: ProbeContext) -> Iterator[Attempt]:
     proof = get_proof(context.operator_as_auditor())
     if not proof.nodes:
@@ -208,7 +208,7 @@ def probe_node_isolation(context: ProbeContext) -> Iterator[Attempt]:
     yield Attempt(text, not bad, f"not proven: {', '.join(bad[:5])}" if bad else f"{len(proof.nodes)} nodes")
 
 
-@TABLE.register("node-tokens")
+@TABLE.register("node-tokens", Mode.READING)
 def probe_node_tokens(context: ProbeContext) -> Iterator[Attempt]:
     client = context.open_browser()
     for header, text in (
@@ -243,7 +243,7 @@ def probe_central_monitoring(context: ProbeContext) -> Iterator[Attempt]:
     yield Attempt(text, not silent, ", ".join(silent[:5]) or f"{len(names)} nodes")
 
 
-@TABLE.register("central-policy")
+@TABLE.register("central-policy", Mode.READING)
 def probe_central_policy(context: ProbeContext) -> Iterator[Attempt]:
     auditor = context.operator_as_auditor()
     current = get_current_policy(auditor)

@@ -16,7 +16,7 @@ from apps.platform.accounts.middleware import STARTED
 from apps.platform.accounts.models import User
 from apps.platform.accounts.services import create_user
 from apps.site.compliance.probes.context import STRONG, ProbeContext, expect, is_login_redirect, refuse
-from apps.site.compliance.probes.outcomes import Attempt, ProbeTable
+from apps.site.compliance.probes.outcomes import Attempt, Mode, ProbeTable, roll_back
 from apps.site.compliance.texts import Bilingual as T
 
 TABLE = ProbeTable()
@@ -50,17 +50,18 @@ def probe_unique_identity(context: ProbeContext) -> Iterator[Attempt]:
         yield refuse(text, lambda name=name: create_user(actor=context.operator, username=name))  # type: ignore[misc]
 
 
-@TABLE.register("password-policy")
+@TABLE.register("password-policy", Mode.STAGES)
 def probe_password_policy(context: ProbeContext) -> Iterator[Attempt]:
     def change(password: str) -> bool:
         """Whether a person took this password; `{name}` in it stands for their own."""
-        person = context.create_person(password=STRONG)
-        chosen = password.replace("{name}", person.username)
-        form = {"oldpassword": STRONG, "password1": chosen, "password2": chosen}
-        context.open_browser(person).post(reverse("account_change_password"), form)
-        before = person.password_changed_at
-        person.refresh_from_db()
-        return person.password_changed_at != before
+        with roll_back():
+            person = context.create_person(password=STRONG)
+            chosen = password.replace("{name}", person.username)
+            form = {"oldpassword": STRONG, "password1": chosen, "password2": chosen}
+            context.open_browser(person).post(reverse("account_change_password"), form)
+            before = person.password_changed_at
+            person.refresh_from_db()
+            return person.password_changed_at != before
 
     for password, text in WEAK_PASSWORDS:
         yield Attempt(text, not change(password), f"length {len(password)}")

@@ -31,7 +31,7 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
 from apps.platform.notices.models import Webhook
 from apps.site.compliance.probes.context import STRONG, ProbeContext, expect, is_login_redirect
-from apps.site.compliance.probes.outcomes import Attempt, NotApplicable, ProbeTable
+from apps.site.compliance.probes.outcomes import Attempt, Mode, NotApplicable, ProbeTable
 from apps.site.compliance.texts import Bilingual as T
 from apps.site.snapshots.queries import get_recovery_status
 from apps.site.snapshots.states import OperationState
@@ -60,7 +60,7 @@ def probe_upload_digests(context: ProbeContext) -> Iterator[Attempt]:
     yield expect(text, response, 400, 409, 422)
 
 
-@TABLE.register("stored-bytes")
+@TABLE.register("stored-bytes", Mode.READING)
 def probe_stored_bytes(context: ProbeContext) -> Iterator[Attempt]:
     """In a store of the same kind in a folder of its own: bytes of the plane's are not altered to see what happens."""
     with tempfile.TemporaryDirectory(prefix="probe-") as folder:
@@ -88,7 +88,7 @@ def count_damaged() -> int:
 
 
 # -- confidentiality --------------------------------------------------------------------------------------------------
-@TABLE.register("service-links")
+@TABLE.register("service-links", Mode.READING)
 def probe_service_links(context: ProbeContext) -> Iterator[Attempt]:
     remote = False
     database = settings.DATABASES["default"]
@@ -141,7 +141,7 @@ def is_exposed(path: Path) -> bool:
     return path.exists() and bool(path.stat().st_mode & 0o077)
 
 
-@TABLE.register("encrypted-store")
+@TABLE.register("encrypted-store", Mode.READING)
 def probe_encrypted_store(context: ProbeContext) -> Iterator[Attempt]:
     text = T("Read a stored artifact from the disk without a key", "不用密钥从磁盘读取制品")
     env, marker = settings.ENV, b"evidence-" + secrets.token_hex(16).encode()
@@ -174,7 +174,7 @@ def count_objects(root: Path) -> int:
 
 
 # -- backup -----------------------------------------------------------------------------------------------------------
-@TABLE.register("backup")
+@TABLE.register("backup", Mode.READING)
 def probe_backup(context: ProbeContext) -> Iterator[Attempt]:
     newest = get_recovery_status(context.operator).newest
     since = timezone.now() - timedelta(days=MAX_BACKUP_DAYS)
@@ -186,7 +186,7 @@ def probe_backup(context: ProbeContext) -> Iterator[Attempt]:
     yield Attempt(text, newest is not None and not damaged, "damaged" if damaged else "")
 
 
-@TABLE.register("restore-drill")
+@TABLE.register("restore-drill", Mode.READING)
 def probe_restore_drill(context: ProbeContext) -> Iterator[Attempt]:
     status = get_recovery_status(context.operator)
     since = timezone.now() - timedelta(days=MAX_DRILL_DAYS)
@@ -223,7 +223,7 @@ def probe_ended_sessions(context: ProbeContext) -> Iterator[Attempt]:
     )
 
 
-@TABLE.register("cleared-scratch")
+@TABLE.register("cleared-scratch", Mode.READING)
 def probe_cleared_scratch(context: ProbeContext) -> Iterator[Attempt]:
     root = Path(settings.PLANE_HOME) / "scratch"
     running = Job.objects.filter(state=JobState.RUNNING).exists()
@@ -240,7 +240,7 @@ def probe_cleared_scratch(context: ProbeContext) -> Iterator[Attempt]:
 
 
 # -- personal data ----------------------------------------------------------------------------------------------------
-@TABLE.register("personal-data")
+@TABLE.register("personal-data", Mode.READING)
 def probe_personal_data(context: ProbeContext) -> Iterator[Attempt]:
     extra = list_unlisted_fields()
     text = T("Find personal data that the inventory does not name", "查找清单之外的个人信息字段")

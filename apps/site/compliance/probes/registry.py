@@ -16,13 +16,11 @@ from apps.site.compliance.probes import (
     trail,
 )
 from apps.site.compliance.probes.context import ProbeContext
-from apps.site.compliance.probes.outcomes import Probe, ProbeOutcome, run_probe
+from apps.site.compliance.probes.outcomes import Mode, Probe, ProbeOutcome, run_probe
 
-PROBES: dict[str, Probe] = {
-    name: probe
-    for module in (identification, access, decisions, trail, intrusion, protection, administration)
-    for name, probe in module.TABLE.probes.items()
-}
+TABLES = [module.TABLE for module in (identification, access, decisions, trail, intrusion, protection, administration)]
+PROBES: dict[str, Probe] = {name: probe for table in TABLES for name, probe in table.probes.items()}
+MODES: dict[str, Mode] = {name: mode for table in TABLES for name, mode in table.modes.items()}
 
 
 def run_probes() -> Iterator[ProbeOutcome]:
@@ -30,7 +28,7 @@ def run_probes() -> Iterator[ProbeOutcome]:
     context = ProbeContext()
     for name, probe in PROBES.items():
         with quiet_logs():
-            outcome = run_probe(name, probe, context)
+            outcome = run_probe(name, probe, context, MODES.get(name, Mode.WHOLE))
         yield outcome
 
 

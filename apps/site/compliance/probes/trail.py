@@ -24,7 +24,7 @@ from apps.platform.audit.trail_export import start_export
 from apps.platform.audit.verification import examine, verify_trail
 from apps.platform.audit.verifier.verify import GENESIS, Link, Walk, body_digest, chain_hash
 from apps.site.compliance.probes.context import STRONG, ProbeContext, expect, refuse, refuse_row
-from apps.site.compliance.probes.outcomes import Attempt, ProbeTable
+from apps.site.compliance.probes.outcomes import Attempt, Mode, ProbeTable
 from apps.site.compliance.texts import Bilingual as T
 from apps.site.snapshots.queries import get_recovery_status
 
@@ -132,7 +132,7 @@ def probe_trail_protection(context: ProbeContext) -> Iterator[Attempt]:
     yield Attempt(text, not missing, f"{len(missing)} missing")
 
 
-@TABLE.register("trail-integrity")
+@TABLE.register("trail-integrity", Mode.READING)
 def probe_trail_integrity(context: ProbeContext) -> Iterator[Attempt]:
     walk = Walk()
     body = body_digest('{"v":1}')
@@ -145,7 +145,7 @@ def probe_trail_integrity(context: ProbeContext) -> Iterator[Attempt]:
     yield Attempt(text, verification.whole, str(verification.finding or f"{verification.sealed} records"))
 
 
-@TABLE.register("trail-backup")
+@TABLE.register("trail-backup", Mode.READING)
 def probe_trail_backup(context: ProbeContext) -> Iterator[Attempt]:
     since = timezone.now() - timedelta(days=MAX_BACKUP_DAYS)
     newest = get_recovery_status(context.operator).newest
@@ -200,7 +200,7 @@ def probe_audit_retention(context: ProbeContext) -> Iterator[Attempt]:
     yield Attempt(text, days >= MIN_RETENTION_DAYS, f"LOG_RETENTION_DAYS={days}")
 
 
-@TABLE.register("log-retention")
+@TABLE.register("log-retention", Mode.READING)
 def probe_log_retention(context: ProbeContext) -> Iterator[Attempt]:
     """Of log files; audit records are never removed."""
     env = settings.ENV

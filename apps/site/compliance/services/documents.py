@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.core import policy
-from apps.core.actors import Actor, PlaneRole, build_plane_actor
+from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound, PlaneError
 from apps.platform.artifacts.services import adopt_for_plane, store_for_plane
 from apps.platform.audit import services as audit
@@ -39,8 +39,7 @@ def attach_document(
     title, owner, file_name = title.strip(), owner.strip(), file_name.strip().rpartition("/")[2]
     first, last = check_document(clause, title, owner, dated_on, expires_on, file_name)
     data = read_document(content)
-    storing = build_plane_actor(PlaneRole.OPERATOR, host="compliance")  # bytes that no project holds
-    stored = store_for_plane(actor=storing, stream=[data])
+    stored = store_for_plane(actor=actor, stream=[data])
     with transaction.atomic():
         row = Attachment.objects.create(
             clause=clause,
@@ -49,7 +48,7 @@ def attach_document(
             dated_on=first,
             expires_on=last,
             file_name=file_name,
-            artifact=adopt_for_plane(actor=storing, stored=stored),
+            artifact=adopt_for_plane(actor=actor, stored=stored),
             attached_by=actor.label[:200],
         )
         audit.record(

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.errors import Conflict
+from apps.core.errors import Conflict, StaleState
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import adopt_for_plane, store_for_plane
 from apps.platform.audit import services as audit
@@ -57,12 +57,15 @@ def start_run(*, actor: Actor) -> EvidenceRun:
 
 
 def claim_run(*, actor: Actor) -> EvidenceRun | None:
-    """Take the oldest queued run to make it; None where there is none."""
+    """Take the oldest queued run to make it; None where there is none, or where another process is faster."""
     policy.require(actor, "compliance.run")
     run: EvidenceRun | None = EvidenceRun.objects.filter(state=RunState.QUEUED).order_by("id").first()
     if run is None:
         return None
-    return audit.change_state(run, RunState.RUNNING, actor=actor, started_at=timezone.now())
+    try:
+        return audit.change_state(run, RunState.RUNNING, actor=actor, started_at=timezone.now())
+    except StaleState:
+        return None  # request_run lets one run be open at a time: nothing else waits
 
 
 def finish_run(

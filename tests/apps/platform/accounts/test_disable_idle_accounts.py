@@ -1,6 +1,8 @@
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 
 from apps.core.errors import Refused
@@ -56,6 +58,15 @@ def test_zero_days_is_never(engineer, age, worker_actor, settings):
     settings.INACTIVE_DAYS = 0
     age(engineer, 4000)
     assert disable_idle_accounts(actor=worker_actor) == 0
+
+
+def test_the_upgrade_is_the_first_day_of_disuse(engineer, age, worker_actor):
+    age(engineer, 400, last_login=timezone.now() - timedelta(days=300))
+    migration = import_module("apps.platform.accounts.migrations.0017_grace_for_unused_accounts")
+    migration.start_counting_today(apps, None)
+    assert disable_idle_accounts(actor=worker_actor) == 0
+    User.objects.update(activated_at=timezone.now() - timedelta(days=91))
+    assert disable_idle_accounts(actor=worker_actor) == 1
 
 
 def test_only_housekeeping(sysadmin_actor, operator):

@@ -20,11 +20,13 @@ from apps.core.encryption.ciphers import hash_sm3
 from apps.core.errors import Conflict
 from apps.platform.artifacts.verification import open_verified
 from apps.platform.audit import keys
+from apps.platform.audit.services import change_state
 from apps.site.compliance.clauses import CLAUSE_IDS
 from apps.site.compliance.evidence import make_evidence, run_queued
+from apps.site.compliance.folder import writer
 from apps.site.compliance.folder.verifier import verify
 from apps.site.compliance.models import EvidenceRun
-from apps.site.compliance.services import request_run, start_run
+from apps.site.compliance.services import claim_run, request_run, start_run
 from tests.apps.site.compliance.conftest import OPERATOR
 
 pytestmark = pytest.mark.django_db
@@ -213,6 +215,31 @@ def test_a_queued_run_is_made_and_its_folder_kept(home, quick_probes, tmp_path):
     with zipfile.ZipFile(archive) as entries:
         entries.extractall(tmp_path / "unpacked")
     assert verify.verify_folder(tmp_path / "unpacked" / "evidence")[0] == []
+
+
+def test_what_a_killed_run_left_beside_its_folder_goes_at_the_next(home, tmp_path, quick_probes):
+    target = tmp_path / "out"
+    prefix = writer.build_staging_prefix(target)
+    left, other, open_one = (tmp_path / name for name in (f"{prefix}killed", ".out.mine", f"{prefix}running"))
+    for folder in (left, other, open_one):
+        (folder / "audit").mkdir(parents=True)
+    lock = writer.try_lock(open_one)  # of a run that goes on
+    make_evidence(actor=OPERATOR, target=target)
+    os.close(lock)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == sorted(
+        [other.name, open_one.name]
+    )
+
+
+def test_of_two_dispatchers_one_makes_the_run(home, quick_probes, monkeypatch):
+    run = request_run(actor=OPERATOR)
+
+    def claim_first(obj, *args, **fields):
+        EvidenceRun.objects.filter(pk=run.pk).update(state="running")
+        return change_state(obj, *args, **fields)
+
+    monkeypatch.setattr("apps.platform.audit.services.change_state", claim_first)
+    assert claim_run(actor=OPERATOR) is None
 
 
 def test_command_does_not_wait_for_a_run_that_nobody_ends(home, quick_probes, tmp_path):

@@ -87,6 +87,14 @@ def test_document_answers_its_clause_until_it_ends(web, auditor, run):
     assert Attachment.objects.get().withdrawn_by == "auditor"
 
 
+def test_malware_in_a_document_is_recorded_with_the_person(web, auditor, run, settings):
+    settings.ENV = settings.ENV.model_copy(update={"upload_scan_command": "/bin/false"})
+    body = build_document() | {"file": SimpleUploadedFile("plan.pdf", b"x")}
+    answer = web(auditor).post(f"{PAGE}/clauses/{DOCUMENT_CLAUSE}/documents", body)
+    assert (answer.status_code, Attachment.objects.count()) == (422, 0)
+    assert AuditRecord.objects.get(action="artifact.malware_found").actor == "auditor"
+
+
 def test_a_probe_is_not_overruled_by_a_document(web, auditor, run):
     body = build_document() | {"file": SimpleUploadedFile("a.pdf", b"x")}
     answer = web(auditor).post(f"{PAGE}/clauses/8.1.4.1.c/documents", body)

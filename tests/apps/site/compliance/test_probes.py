@@ -7,11 +7,13 @@ import os
 import socket
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 
 import pytest
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
 from django.test import override_settings
 from django.urls import get_resolver
@@ -19,7 +21,7 @@ from django.utils import timezone
 from pydantic import SecretStr
 
 from apps.core import policy
-from apps.core.actors import PlaneRole, ProjectRole, SystemRole
+from apps.core.actors import DeviceRole, PlaneRole, ProjectRole, SystemRole
 from apps.platform.accounts.models import User
 from apps.platform.artifacts.store import Staging
 from apps.platform.audit.models import AuditRecord
@@ -28,12 +30,13 @@ from apps.platform.audit.services import record
 from apps.platform.audit.triggers import disable_triggers
 from apps.platform.nodes.models import Node
 from apps.site.compliance.probes.access import iter_paths
-from apps.site.compliance.probes.context import ProbeContext
-from apps.site.compliance.probes.outcomes import run_probe
-from apps.site.compliance.probes.registry import PROBES, quiet_logs
+from apps.site.compliance.probes.context import STRONG, ProbeContext
+from apps.site.compliance.probes.outcomes import Mode, run_probe
+from apps.site.compliance.probes.registry import MODES, PROBES, quiet_logs
 from apps.site.compliance.states import VERDICT_RANK
 from apps.site.isolation.models import PolicyVersion, ProbeReport
 from apps.site.mirror.models import Advisory, AdvisoryFeed
+from apps.site.security_alarms.models import RuleSetting
 from apps.site.snapshots.models import Snapshot, SnapshotOperation
 from tests.apps.site.compliance.conftest import OPERATOR
 
@@ -115,6 +118,11 @@ def create_user(**fields):
     user.save()
 
 
+def create_unused_user(last_login):
+    create_user(username="old", last_login=last_login)
+    User.objects.update(created_at=last_login)
+
+
 def edit_sealed_record():
     record(actor=OPERATOR, action="project.create", object_type="project", object_id="1")
     seal_all()
@@ -166,12 +174,17 @@ def listen():
             yield
 
 
-def build_table(home, tmp_path):
-    """By probe: (what has to be there for it to be met, what breaks its control)."""
+def build_scan(tmp_path):
+    """The settings of a scanner that knows the test file alone."""
     scanner = tmp_path / "scanner"
     scanner.write_text(SCANNER)
     scanner.chmod(0o700)
-    scan = {"malware_scan_command": str(scanner), "malware_scan": "required", "upload_scan_command": f"{scanner} -"}
+    return {"malware_scan_command": str(scanner), "malware_scan": "required", "upload_scan_command": f"{scanner} -"}
+
+
+def build_table(home, tmp_path):
+    """By probe: (what has to be there for it to be met, what breaks its control)."""
+    scan = build_scan(tmp_path)
     reader = tmp_path / "reader"
     reader.write_text(UPLOAD_SCANNER)
     reader.chmod(0o700)
@@ -230,7 +243,7 @@ def build_table(home, tmp_path):
                 keep_inactive,
             ),
         ),
-        "expired-accounts": (nothing, lambda: row(lambda: create_user(username="old", last_login=old))),
+        "expired-accounts": (nothing, lambda: row(lambda: create_unused_user(old))),
         "separated-roles": (nothing, lambda: allow("user.create", SECURITY)),
         "one-role-each": (
             nothing,
@@ -330,6 +343,108 @@ def build_table(home, tmp_path):
     }
 
 
+def list_other_controls(home, tmp_path):
+    """(probe, words of the attempt, what has to be there, what breaks the control): those that `build_table` leaves."""
+    nothing = several
+    probes, accounts = "apps.site.compliance.probes", "apps.platform.accounts"
+    old = timezone.now() - timedelta(days=200)
+    tls = partial(several, lambda: env(behind_tls=True), lambda: override_settings(**TLS))
+    snapshot = partial(row, lambda: store_snapshot(1))
+    plain = tmp_path / "store"
+    (plain / "sha256" / "aa").mkdir(parents=True)
+    (plain / "sha256" / "aa" / "object").write_bytes(b"x")
+    secret = home / "secret.key"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    key = SecretStr(f"k1:{base64.b64encode(bytes(32)).decode()}")
+    keys = {"encryption_keys": [key], "store_encryption": "aes-256-gcm"}
+    encrypted = partial(
+        several, lambda: patch(f"{probes}.protection.get_store_folder", lambda: None), lambda: env(**keys)
+    )
+    return [
+        ("lock-out", "Log in with the right password", nothing, lambda: override_settings(AXES_ENABLED=False)),
+        ("idle-session", "after its longest time", nothing, lambda: patch(f"{accounts}.middleware.STARTED", "other")),
+        ("transport", "HSTS", tls, lambda: override_settings(SECURE_HSTS_SECONDS=0)),
+        ("transport", "Cookies", tls, lambda: override_settings(SESSION_COOKIE_SECURE=False)),
+        ("default-accounts", "Log in as root", nothing, lambda: row(lambda: create_user(username="root"))),
+        ("default-accounts", "one-time passwords", nothing, lambda: row(lambda: leave_first_password(old))),
+        (
+            "disabled-accounts",
+            "session of a disabled",
+            nothing,
+            lambda: several(lambda: patch(f"{accounts}.services.people.end_sessions", lambda user: 0), keep_inactive),
+        ),
+        ("expired-accounts", "past its end", nothing, lambda: patch(f"{accounts}.models.User.has_access", True)),
+        ("separated-roles", "trail as the system", nothing, lambda: allow("audit.export", SYSTEM)),
+        ("separated-roles", "trail as the security", nothing, lambda: allow("audit.export", SECURITY)),
+        ("separated-roles", "Disable an account as the auditor", nothing, lambda: allow("user.disable", AUDITOR)),
+        ("separated-roles", "Give a role as the auditor", nothing, lambda: allow("user.set_system_role", AUDITOR)),
+        ("separated-roles", "as an engineer", nothing, lambda: allow("user.create", ENGINEER)),
+        ("process-isolation", "Give roles as a worker", nothing, lambda: allow("member.set_roles", PlaneRole.WORKER)),
+        ("process-isolation", "account as a dispatcher", nothing, lambda: allow("user.disable", PlaneRole.DISPATCHER)),
+        ("process-isolation", "account as a device", nothing, lambda: allow("user.disable", DeviceRole.DEVICE)),
+        ("audit-retention", "Delete a record", nothing, lambda: disable_triggers(connection)),
+        ("trail-protection", "triggers", nothing, lambda: disable_triggers(connection)),
+        ("foreign-pages", "foreign frame", nothing, lambda: override_settings(X_FRAME_OPTIONS="SAMEORIGIN")),
+        (
+            "foreign-pages",
+            "read as another type",
+            nothing,
+            lambda: override_settings(SECURE_CONTENT_TYPE_NOSNIFF=False),
+        ),
+        (
+            "known-vulnerabilities",
+            "younger",
+            lambda: row(add_feed),
+            lambda: row(lambda: AdvisoryFeed.objects.update(dated_at=old)),
+        ),
+        ("malware-scan", "Bring", partial(env, **build_scan(tmp_path)), lambda: env(malware_scan_command="")),
+        ("stored-secrets", "keys of the plane", nothing, lambda: row(lambda: secret.chmod(0o644))),
+        (
+            "encrypted-store",
+            "before the encryption",
+            encrypted,
+            lambda: patch(f"{probes}.protection.get_store_folder", lambda: plain),
+        ),
+        (
+            "backup",
+            "not damaged",
+            snapshot,
+            lambda: row(lambda: Snapshot.objects.update(damaged=["x"])),
+        ),
+        ("restore-drill", "passed within", snapshot, lambda: row(lambda: SnapshotOperation.objects.all().delete())),
+        ("personal-data", "past their retention", nothing, lambda: patch(f"{probes}.protection.count_overdue", one)),
+        ("personal-data-access", "Export", nothing, lambda: allow("user.view", ENGINEER)),
+        (
+            "central-policy",
+            "network policy of all",
+            lambda: row(set_network_policy),
+            lambda: row(PolicyVersion.objects.all().delete),
+        ),
+        ("system-duties", "Hold a node as security", nothing, lambda: allow("node.hold", SECURITY)),
+        ("audit-duties", "Export audit records as system", nothing, lambda: allow("audit.export", SYSTEM)),
+        (
+            "intrusion-detection",
+            "without an alarm",
+            nothing,
+            lambda: row(lambda: disable_rule("failed_log_ins")),
+        ),
+    ]
+
+
+def one(*args):
+    return 1
+
+
+def leave_first_password(created_at):
+    create_user(username="newcomer")
+    User.objects.update(must_change_password=True, created_at=created_at)
+
+
+def disable_rule(name):
+    RuleSetting.objects.create(rule=name, threshold=10, minutes=10, is_enabled=False)
+
+
 def keep_inactive():
     return patch("django.contrib.auth.backends.ModelBackend.user_can_authenticate", lambda self, user: True)
 
@@ -354,7 +469,7 @@ def publish_anything():
 
 def probe(name: str):
     with quiet_logs():
-        return run_probe(name, PROBES[name], ProbeContext())
+        return run_probe(name, PROBES[name], ProbeContext(), MODES.get(name, Mode.WHOLE))
 
 
 # -- the tests ------------------------------------------------------------------------------------------------------
@@ -374,6 +489,52 @@ def test_each_probe_sees_its_control_break(home, tmp_path):
     assert wrong == {}
 
 
+def test_each_attempt_sees_its_own_control_break(home, tmp_path):
+    wrong = {}
+    for name, words, build, break_ in list_other_controls(home, tmp_path):
+        with transaction.atomic():
+            with build():
+                before = probe(name)
+                with break_():
+                    after = probe(name)
+            transaction.set_rollback(True)
+        results = [[each.holds for each in outcome.attempts if words in each.text.en] for outcome in (before, after)]
+        if results != [[True], [False]]:
+            wrong[name, words] = (results, [(each.text.en, each.detail) for each in after.attempts])
+    assert wrong == {}
+
+
+def test_probes_that_read_write_nothing(home):
+    """Those leave SQLite's write lock to others."""
+    writes = {}
+
+    def watch(execute, sql, params, many, context):
+        if sql.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE", "REPLACE")):
+            writes.setdefault(name, sql[:80])
+        return execute(sql, params, many, context)
+
+    names = sorted(name for name, mode in MODES.items() if mode == Mode.READING)
+    few = list(islice(iter_paths(get_resolver()), 0, None, 8))
+    with (
+        connection.execute_wrapper(watch),
+        patch("apps.site.compliance.probes.access.iter_paths", lambda resolver: few),
+    ):
+        for name in names:
+            probe(name)
+    assert writes == {}
+    assert len(names) > 15
+
+
+def test_no_wrong_password_is_counted_against_an_account_that_exists(home, client):
+    """With Redis the counters of a rolled-back probe stay."""
+    create_user(username="Admin", last_login=timezone.now())
+    User.objects.update(password=make_password(STRONG))
+    seen = []
+    with patch("apps.platform.accounts.lockout.consume", lambda request, **words: seen.append(words["key"])):
+        assert probe("default-accounts").verdict == "met"
+    assert seen == ["root"]
+
+
 def test_a_probe_that_crashes_is_not_met_with_its_error(db):
     def crash(context):
         raise ZeroDivisionError("a defect")
@@ -388,6 +549,13 @@ def test_a_probe_leaves_nothing_behind(home):
         return {model.__name__: model._default_manager.count() for model in apps.get_models()}
 
     before = count()
-    for name in ("lock-out", "escalation", "disabled-accounts", "trail-protection", "upload-digests"):
+    for name in (
+        "lock-out",
+        "escalation",
+        "disabled-accounts",
+        "trail-protection",
+        "upload-digests",
+        "intrusion-detection",
+    ):
         probe(name)
     assert count() == before
