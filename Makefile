@@ -134,7 +134,7 @@ $(VENV)/.demo: $(BIN)/python requirements.txt requirements-onnx.txt requirements
 	@echo 'Installing the plane and the data of the demo'
 	@$(PIP) --requirement requirements-demo.txt $(LINKER) --editable . && touch $@
 
-$(VENV)/.dev: $(BIN)/python requirements.txt requirements-demo.txt requirements-s3.txt requirements-collect.txt requirements-federation.txt requirements-labelling.txt requirements-language.txt requirements-onnx.txt requirements-pkcs11.txt requirements-scale.txt requirements-dev.txt constraints.txt pyproject.toml
+$(VENV)/.dev: $(BIN)/python requirements.txt requirements-demo.txt requirements-s3.txt requirements-collect.txt requirements-federation.txt requirements-labelling.txt requirements-language.txt requirements-ldap.txt requirements-onnx.txt requirements-pkcs11.txt requirements-scale.txt requirements-dev.txt constraints.txt pyproject.toml
 	@echo 'Installing the plane and what its tests need'
 	@$(PIP) --requirement requirements-dev.txt $(LINKER) --editable .
 	@# Its tables are real and its code is not used; it asks for an older pandas, so it comes without what it asks for.

@@ -32,6 +32,7 @@ setup(
         "labelling": requirements("requirements-labelling.txt"),
         "federation": requirements("requirements-federation.txt"),
         "language": requirements("requirements-language.txt"),
+        "ldap": requirements("requirements-ldap.txt"),
         "onnx": requirements("requirements-onnx.txt"),
         "pkcs11": requirements("requirements-pkcs11.txt"),
         "scale": requirements("requirements-scale.txt"),

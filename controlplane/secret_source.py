@@ -19,6 +19,7 @@ FROM_FILE = (
     "secret_key_fallbacks",
     "encryption_keys",
     "openlineage_api_key",
+    "ldap_bind_password",
     "mail_password",
     "oidc_client_secret",
     "release_pkcs11_pin",

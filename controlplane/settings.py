@@ -304,6 +304,7 @@ AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
+    "apps.platform.accounts.directory.backend.LdapBackend",  # does nothing without LDAP_URLS
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -328,6 +329,10 @@ ADMIN_ALLOW = ENV.admin_allow
 OIDC_ISSUER, OIDC_CLIENT_ID = ENV.oidc_issuer, ENV.oidc_client_id
 OIDC_SCOPES = ENV.oidc_scopes
 OIDC_USERNAME_CLAIM, OIDC_GROUPS_CLAIM = ENV.oidc_username_claim, ENV.oidc_groups_claim
+LDAP_URLS, LDAP_START_TLS, LDAP_CA_FILE = ENV.ldap_urls, ENV.ldap_start_tls, ENV.ldap_ca_file
+LDAP_BIND_DN, LDAP_USER_BASE, LDAP_USER_FILTER = ENV.ldap_bind_dn, ENV.ldap_user_base, ENV.ldap_user_filter
+LDAP_USERNAME_ATTRIBUTE, LDAP_SUBJECT_ATTRIBUTE = ENV.ldap_username_attribute, ENV.ldap_subject_attribute
+LDAP_GROUP_BASE, LDAP_GROUP_FILTER = ENV.ldap_group_base, ENV.ldap_group_filter
 DIRECTORY_ROLES, DIRECTORY_SIGN_UP = ENV.directory_roles, ENV.directory_sign_up
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"

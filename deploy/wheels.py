@@ -28,6 +28,7 @@ REQUIREMENTS = (
     "requirements-labelling.txt",
     "requirements-federation.txt",
     "requirements-language.txt",
+    "requirements-ldap.txt",
     "requirements-onnx.txt",
     "requirements-pkcs11.txt",
     "requirements-scale.txt",

@@ -8,13 +8,16 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from apps.core.encryption.columns import decrypt_text, encrypt_text
+from apps.core.errors import PlaneError
+from apps.core.messages import translate_error
 from apps.platform.accounts.actors import build_actor_for_user, get_client_address
 from apps.platform.accounts.factors.requirements import FACTOR_PURPOSE, FACTORS, is_factor_required
 from apps.platform.accounts.known_devices import remember_device
@@ -22,6 +25,8 @@ from apps.platform.accounts.lockout import consume_limits
 from apps.platform.accounts.models import User
 from apps.platform.accounts.networks import require_admin_network
 from apps.platform.accounts.row_operations import keep_former_password
+from apps.platform.audit.models import Result
+from apps.platform.audit.receivers import build_acting_actor, record_account_event
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
@@ -52,6 +57,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         allowed, self._login_failed_rl_usage = consume_limits(request, credentials)
         if not allowed:
             raise self.validation_error("too_many_login_attempts")
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:
+        """What a directory behind the form refuses stands above it, and in the trail; a wrong password is None."""
+        try:
+            return super().authenticate(request, **credentials)  # type: ignore[no-any-return]  # untyped
+        except PlaneError as failure:
+            name, reason = str(credentials.get("username", ""))[:80], f"directory: {failure.message}"
+            actor = build_acting_actor(request)
+            record_account_event("user.log_in", actor, name=name, result=Result.FAILED, reason=reason)
+            raise ValidationError(translate_error(failure), code=failure.code) from None
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
         response = super().post_login(request, user, **kwargs)

@@ -230,7 +230,7 @@ def render_person_page(request: HttpRequest, user: User, *, status: int = 200, *
         and (not memberships or "role_form" in over),
         "may_set_members": policy.is_allowed(actor, "member.set_roles")
         and (not user.system_role or "member_form" in over),
-        "has_directory": bool(settings.OIDC_ISSUER),
+        "has_directory": bool(settings.OIDC_ISSUER or settings.LDAP_URLS),
         "directory_issuers": queries.list_directory_issuers(user),
         "may_open_to_directory": policy.is_allowed(actor, "user.open_to_directory", user) and not own,
         "may_set_expiry": policy.is_allowed(actor, "user.set_expiry", user) and not own,

@@ -32,7 +32,11 @@ PENDING, PENDING_SECONDS = "oidc", 600
 
 class LogInView(LoginView):  # type: ignore[misc]  # untyped
     def get_context_data(self, **more: Any) -> dict[str, Any]:
-        return {**super().get_context_data(**more), "has_directory": bool(settings.OIDC_ISSUER)}
+        return {
+            **super().get_context_data(**more),
+            "has_directory": bool(settings.OIDC_ISSUER),
+            "has_ldap": bool(settings.LDAP_URLS),
+        }
 
 
 @login_not_required
