@@ -93,9 +93,14 @@ SETTINGS: dict[str, Callable[[Job, Tracker], dict[str, str]]] = {
 # How the staged inputs (slot -> path, all in one folder) are laid out for an engine that wants more than files.
 ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {
     "script": arrange_inputs,
+    "clean": arrange_folders,
+    "diff": arrange_folders,
+    "profile": arrange_folders,
+    "train": arrange_folders,
     "train_image": arrange_folders,
     "train_language": arrange_folders,
     "evaluate": arrange_folders,
+    "evaluate_predictions": arrange_folders,
     "merge_adapter": arrange_folders,
 }
 

@@ -11,7 +11,12 @@ from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.errors import PlaneError
 from apps.data.datasets.models import Dataset
-from apps.data.datasets.provenance.job_inputs import build_version_end, find_source_versions, get_input_digests
+from apps.data.datasets.provenance.job_inputs import (
+    build_input_ends,
+    build_version_end,
+    find_source_versions,
+    get_input_digests,
+)
 from apps.data.datasets.quality.profile_jobs import register_measurements
 from apps.data.datasets.services import add_version_from_job_output, set_quality
 from apps.data.datasets.versions.image_data import TABLE, find_named_version
@@ -45,12 +50,9 @@ def record_artifacts(actor: Actor, job: Job, outputs: Outputs) -> None:
     What went in is the dataset version that holds the bytes, where there is one: else nobody who asks what a version
     would affect would hear of this job.
     """
-    sources = find_source_versions(job, find_parent_dataset(job))
-    ends = {
-        slot: build_version_end(sources[slot]) if slot in sources else End("artifact", digest, digest=digest)
-        for slot, digest in get_input_digests(job).items()
-    }
-    record_job_edges(actor, job, ends, outputs)
+    slots = get_input_digests(job)
+    sources = find_source_versions(job, find_parent_dataset(job), slots)
+    record_job_edges(actor, job, build_input_ends(slots, sources), outputs)
 
 
 def record_job_edges(actor: Actor, job: Job, ends: Mapping[str, End], outputs: Outputs) -> None:
@@ -155,11 +157,8 @@ def register_measured_table(actor: Actor, job: Job, outputs: Outputs) -> None:
 
 def record_training_lineage(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The lineage of a training: from the dataset version that went in to the file of the model that came out."""
-    sources = find_source_versions(job, find_parent_dataset(job))
-    ends = {
-        slot: build_version_end(sources[slot]) if slot in sources else build_artifact_end(digest, digest[:12])
-        for slot, digest in get_input_digests(job).items()
-    }
+    slots = get_input_digests(job)
+    ends = build_input_ends(slots, find_source_versions(job, find_parent_dataset(job), slots))
     record_edges(actor=actor, project=job.project, edges=build_model_edges(job, ends, outputs))
 
 

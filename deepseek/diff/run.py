@@ -68,7 +68,7 @@ def iterate_parts(
             tables.append(add_key(table, plan.keys, plan.key_types, 1))
         yield 1, 1, tables[0], tables[1]
         return
-    parts = min(MOST_PARTS, 1 + sum(side.path.stat().st_size for side in sides) // PART_BYTES)
+    parts = min(MOST_PARTS, 1 + sum(side.size for side in sides) // PART_BYTES)
     folder = stage / "parts"
     folder.mkdir()
     for side in sides:

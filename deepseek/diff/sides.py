@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from deepseek.messages import Message
 from deepseek.tables.batches import Batches
 from deepseek.tables.files import build_unknown_column_error
+from deepseek.tables.parts import list_parts
 from deepseek.tables.sources import open_table
 from deepseek.tables.spec import CsvSpec
 
@@ -32,7 +33,8 @@ class Side:
     def open(self, folder: Path) -> None:
         """Learn the schema; what must be kept of the table goes to `folder`. Raises EngineError as open_table does."""
         source = open_table(self.path, self.csv, folder, slot=f"inputs/{self.name}", nested=True)
-        self.large = self.path.stat().st_size > IN_MEMORY_BYTES
+        self.size = sum(part.stat().st_size for part in list_parts(self.path))
+        self.large = self.size > IN_MEMORY_BYTES
         self.source: Batches = source.batches
         self.schema: pa.Schema = source.batches.schema
 

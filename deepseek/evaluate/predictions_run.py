@@ -22,6 +22,7 @@ from deepseek.evaluate.spec import PredictionsSpec
 from deepseek.job import EngineError, Report, Result, stage_outputs
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import compute_file_sha256
+from deepseek.tables.parts import compute_table_sha256
 from deepseek.tables.sources import read_whole_table
 from deepseek.train.columns import read_labels, read_target
 from deepseek.train.spec import TrainSpec
@@ -63,7 +64,7 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
             variant=VARIANT,
             format=VARIANT,
             predictions=compute_file_sha256(inputs["predictions"]),
-            table=compute_file_sha256(inputs["table"]),
+            table=compute_table_sha256(inputs["table"]),
         )
     return build_evaluation_result(document, report)
 

@@ -17,6 +17,7 @@ from deepseek.messages import N_, Message
 from deepseek.models.manifest import ModelManifest, compute_file_sha256
 from deepseek.models.predictor import open_model
 from deepseek.models.source import predict_in_batches
+from deepseek.tables.parts import compute_table_sha256
 
 SLOTS = ("model", "manifest", "table")
 CHUNK = 8192  # rows of one call, so that memory does not grow with the rows
@@ -39,14 +40,14 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
     with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
-        if inputs["table"].is_dir() and manifest.architecture.type != "image":
+        if inputs["table"].is_dir() and manifest.task in ("language", "entities"):
             raise EngineError(
                 "wrong_inputs",
                 "A model of the task {task} is measured on one file, and the input table is a folder.",
                 task=manifest.task,
                 field="inputs/table",
                 limit="a file",
-                hint=N_("Give the file; a folder is for models of images."),
+                hint=N_("Give the file; a folder is for models of tables, as Parquet parts, and of images."),
             )
         if manifest.task == "language":
             from deepseek.language.evaluate import evaluate_answers  # another family: not loaded for tables
@@ -87,7 +88,7 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
             format=manifest.format,
             model=manifest.file.sha256,
             manifest=compute_file_sha256(inputs["manifest"]),
-            table=compute_file_sha256(inputs["table"]),
+            table=compute_table_sha256(inputs["table"]),
             latency=measure_latencies(
                 lambda batch: predictor.bind(np.resize(features, (batch, features.shape[1]))), spec, report
             ),

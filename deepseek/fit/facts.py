@@ -22,24 +22,31 @@ def read_facts(kind: str, paths: Sequence[Path], spec: Any) -> DataFacts:
 
 def read_table_facts(_spec: Any, path: Path) -> DataFacts:
     """Rows, columns and bytes of a table; of a Parquet file by its footer."""
+    from deepseek.tables.part_manifest import is_part_path
+    from deepseek.tables.parts import count_part_rows, list_parts, read_part_schema
     from deepseek.tables.sources import read_whole_table
 
+    if path.is_dir() and any(is_part_path(file.name) for file in path.iterdir()):
+        parts = list_parts(path)
+        rows = sum(count_part_rows(part, part.name) for part in parts)
+        size = sum(part.stat().st_size for part in parts)
+        return _count_table(read_part_schema(parts[0], parts[0].name), rows, size)
     if path.is_dir():
         return DataFacts(file_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
         with suppress(OSError, ValueError), pq.ParquetFile(os.fsdecode(path)) as file:  # below it is told why not
-            return _count_table(file.schema_arrow, file.metadata.num_rows, path)
+            return _count_table(file.schema_arrow, file.metadata.num_rows, path.stat().st_size)
     table = read_whole_table(path)
-    return _count_table(table.schema, table.num_rows, path)
+    return _count_table(table.schema, table.num_rows, path.stat().st_size)
 
 
-def _count_table(schema: Any, rows: int, path: Path) -> DataFacts:
+def _count_table(schema: Any, rows: int, size: int) -> DataFacts:
     from deepseek.train.columns import is_number
 
     numbers = sum(is_number(field.type) for field in schema)
-    return DataFacts(rows=rows, columns=len(schema), number_columns=numbers, file_bytes=path.stat().st_size)
+    return DataFacts(rows=rows, columns=len(schema), number_columns=numbers, file_bytes=size)
 
 
 def read_image_facts(_spec: Any, folder: Path) -> DataFacts:

@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from deepseek.job import EngineError
-from deepseek.messages import N_
 from deepseek.tables.batches import Batches
 from deepseek.tables.files import build_broken_parquet_error, normalize_batch, normalize_schema, open_native_file
 from deepseek.tables.parquet_size import ParquetSize, estimate_size
-from deepseek.tables.streams import BATCH_ROWS, select_columns
+from deepseek.tables.parts import build_schema_error
+from deepseek.tables.streams import BATCH_ROWS
 
 
 class PartitionSource(Protocol):
@@ -107,7 +106,7 @@ def partition_parquet(paths: Sequence[Path], partitions: int, *, names: Sequence
     schema = files[0][0]
     for place, (other, _, _) in enumerate(files):
         if other != schema:
-            raise _build_schema_error(schema, other, names[place] if names else paths[place].name)
+            raise build_schema_error(schema, other, names[place] if names else paths[place].name)
     total = sum(rows for _, rows, _ in files)
     sources: list[PartitionSource] = []
     first_row = 0
@@ -127,27 +126,6 @@ def _describe_parquet(path: Path) -> tuple[pa.Schema, int, ParquetSize]:
             return normalize_schema(parquet.schema_arrow), parquet.metadata.num_rows, estimate_size(file, BATCH_ROWS)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise build_broken_parquet_error(path, error) from error
-
-
-def _build_schema_error(schema: pa.Schema, other: pa.Schema, part: str) -> EngineError:
-    """Name the first column in which a part differs from the first one."""
-    expected, actual = [{field.name: str(field.type) for field in each} for each in (schema, other)]
-    name = next(
-        (name for name in [*expected, *actual] if expected.get(name) != actual.get(name)),
-        next((mine for mine, its in zip(schema.names, other.names, strict=False) if mine != its), ""),
-    )
-    return EngineError(
-        "partition_schema_differs",
-        "The part {part} has the column {name!r} as {actual}, the first part as {expected}.",
-        part=part,
-        name=name,
-        actual=actual.get(name, "missing"),
-        expected=expected.get(name, "missing"),
-        field="inputs/table",
-        value=part,
-        limit="the same columns, in the same order and of the same types, in every part",
-        hint=N_("Write this part again with the columns of the first one."),
-    )
 
 
 @dataclass(frozen=True)
@@ -188,19 +166,3 @@ class ArrowFileBatches:
                 for number in range(reader.num_record_batches) if self.numbers is None else self.numbers:
                     batch = reader.get_batch(number)
                     yield batch if self.names is None else batch.select(list(self.names))
-
-
-class JoinedBatches:
-    """The batches of several sources of one schema, one after the other."""
-
-    def __init__(self, sources: Sequence[Batches]) -> None:
-        self.sources = sources
-        self.schema: pa.Schema = sources[0].schema
-        self.rows: int | None = sum(source.rows or 0 for source in sources)
-
-    def select_columns(self, names: Sequence[str]) -> Batches:
-        return JoinedBatches([select_columns(source, names) for source in self.sources])
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for source in self.sources:
-            yield from source

@@ -9,6 +9,7 @@ from deepseek.messages import N_, record_messages
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quality.expectations import check_expectations, list_expectation_warnings, refuse_failures
 from deepseek.quality.report import MEDIA_TYPE, build_quality_report
+from deepseek.tables.parts import count_part_rows, format_part_name, list_parts
 from deepseek.tables.sources import TableSource, open_table
 
 
@@ -43,6 +44,9 @@ def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
         report.metric("rows", counted)
         report.metric("expectations_failed", failed)
         meta = build_table_meta(source, counted, failed)
+        if path.is_dir():
+            parts = {format_part_name(part, path): part for part in list_parts(path)}
+            meta["part_rows"] = {name: count_part_rows(part, name) for name, part in parts.items()}
         summary: dict[str, JSON] = {"rows": counted, "expectations_failed": failed, "warnings": list(warnings)}
         return Result(outputs=(Output("quality", "quality.json", MEDIA_TYPE, meta),), summary=summary)
 

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepseek.job import EngineError
-from deepseek.messages import N_
+from deepseek.messages import N_, Message
 from deepseek.tables.csv_detection import resolve_csv_spec
 from deepseek.tables.csv_dialect import CsvDialect
 from deepseek.tables.csv_records import iter_records
 from deepseek.tables.files import (
     build_broken_parquet_error,
+    build_empty_table_error,
     normalize_table,
     open_native_file,
     read_table,
@@ -25,6 +26,7 @@ from deepseek.tables.files import (
 from deepseek.tables.json_lines import is_json
 from deepseek.tables.memory_limits import FIELD
 from deepseek.tables.parquet_size import estimate_size
+from deepseek.tables.parts import count_part_rows, format_part_name, list_parts
 from deepseek.tables.sources import open_table
 from deepseek.tables.spec import CsvSpec
 
@@ -45,7 +47,7 @@ class TableSample:
 
 
 def read_sample(path: Path, spec: CsvSpec, *, rows: int, head: int) -> TableSample:
-    """The first `rows` rows of the file at `path`, columns as `read_table` leaves them.
+    """The first `rows` rows of the file or of the folder of parts at `path`, columns as `read_table` leaves them.
 
     Of the file nothing behind its first `head` bytes is read, but for the end of a Parquet file, which holds its index:
     a copy of only these bytes is as good. Fewer rows come of a CSV file whose rows are that long, and of a Parquet file
@@ -53,6 +55,8 @@ def read_sample(path: Path, spec: CsvSpec, *, rows: int, head: int) -> TableSamp
 
     Raises what `read_table` does, and EngineError ``sample_too_wide`` where not one row lies within these bytes.
     """
+    if path.is_dir():
+        return _sample_parts(path, rows, head)
     try:
         with path.open("rb") as file:
             begin = file.read(head + 1)
@@ -136,6 +140,23 @@ def _sample_parquet(path: Path, rows: int, head: int) -> TableSample:
     if table.num_columns == 0 or table.num_rows == 0:
         return TableSample(read_table(path, CsvSpec()), total)  # which says that it is empty
     return TableSample(normalize_table(table), total)
+
+
+def _sample_parts(folder: Path, rows: int, head: int) -> TableSample:
+    """The first rows over the parts; `head` bytes at most of each."""
+    parts = list_parts(folder)
+    counts = [count_part_rows(part, format_part_name(part, folder)) for part in parts]
+    tables: list[pa.Table] = []
+    missing = rows
+    for part, count in zip(parts, counts, strict=True):
+        if count and missing:
+            tables.append(_sample_parquet(part, missing, head).table)
+            if tables[-1].num_rows < min(missing, count):
+                break  # cut by its size: what follows in the next part would leave a gap
+            missing -= tables[-1].num_rows
+    if not tables:
+        raise build_empty_table_error(Message("The parts have no rows."), folder)
+    return TableSample(pa.concat_tables(tables).combine_chunks(), sum(counts))
 
 
 def _select_row_groups(metadata: "pq.FileMetaData", rows: int, head: int) -> tuple[list[int], int]:

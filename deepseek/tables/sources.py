@@ -31,11 +31,12 @@ from deepseek.tables.files import (
     refuse_wide_header,
 )
 from deepseek.tables.json_lines import is_json, read_json_lines
-from deepseek.tables.memory_limits import FIELD, refuse_many_columns, refuse_too_large
+from deepseek.tables.memory_limits import FIELD, refuse_large_table, refuse_many_columns, refuse_too_large
 from deepseek.tables.parquet_size import ParquetSize, cut_batch, estimate_size, refuse_large_row_groups
+from deepseek.tables.parts import list_parts
 from deepseek.tables.redaction import REDACTED
 from deepseek.tables.spec import CsvSpec
-from deepseek.tables.streams import BATCH_ROWS, SpilledBatches, select_columns
+from deepseek.tables.streams import BATCH_ROWS, JoinedBatches, SpilledBatches, select_columns
 
 MAX_BYTES_READ_AT_ONCE = 16 * 2**20
 """A text file up to this size is read at once."""
@@ -73,6 +74,8 @@ def open_table(
 ) -> TableSource:
     """Open the table at `path`; temporary data goes to `folder`. Columns are as `read_table` leaves them.
 
+    A folder is a table of Parquet parts (parts.py): their rows in the order of the paths.
+
     `nested`: whether columns of lists and objects are taken as well, from Parquet and Arrow. `rewrites`: whether the
     table will be written again, so that its row groups must fit into memory.
 
@@ -81,6 +84,8 @@ def open_table(
     and errors show no cell, for the plan masks some, and both are kept and logged.
     """
     try:
+        if path.is_dir():
+            return _open_parts(path, nested=nested, rewrites=rewrites)
         with path.open("rb") as file:
             begin = file.read(4096)
         source = _open_by_format(path, begin, spec, folder, block, small, nested=nested, hide=hide, rewrites=rewrites)
@@ -127,6 +132,11 @@ def _open_by_format(
 
 def read_whole_table(path: Path) -> pa.Table:
     """Read the whole table at `path`; CSV as `CsvSpec` reads it by default. Raises what `open_table` does."""
+    if path.is_dir():
+        parts = [ParquetBatches(part) for part in list_parts(path)]
+        refuse_large_table(2 * sum(part.decoded_bytes for part in parts))  # its columns are made contiguous
+        batches = _check_batches(JoinedBatches(parts), path, "parquet").batches
+        return pa.Table.from_batches(batches, batches.schema).combine_chunks()
     try:
         with path.open("rb") as file:
             begin = file.read(4096)
@@ -278,6 +288,11 @@ class ParquetBatches:
     def select_columns(self, names: Sequence[str]) -> Batches:
         return ParquetBatches(self.path, names, nested=self._nested, size=self._size)
 
+    @property
+    def decoded_bytes(self) -> int:
+        """An upper bound of what its rows take in memory."""
+        return self._size.decoded_bytes
+
     def refuse_large_row_groups(self) -> None:
         """Raise EngineError ``table_too_large`` where the table cannot be written again."""
         try:
@@ -295,6 +310,14 @@ class ParquetBatches:
                     yield normalize_batch(batch.select(self.schema.names), self.schema)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise build_broken_parquet_error(self.path, error) from error
+
+
+def _open_parts(folder: Path, *, nested: bool, rewrites: bool) -> TableSource:
+    parts = [ParquetBatches(part, nested=nested) for part in list_parts(folder)]
+    if rewrites:
+        for part in parts:
+            part.refuse_large_row_groups()
+    return _check_batches(JoinedBatches(parts), folder, "parquet")
 
 
 def _check_batches(batches: Batches, path: Path, format: str) -> TableSource:

@@ -55,6 +55,22 @@ class MappedBatches:
         return (batch for batch in self._change(iter(self.source)) if batch.num_rows)
 
 
+class JoinedBatches:
+    """The batches of several sources of one schema, one after the other."""
+
+    def __init__(self, sources: Sequence[Batches]) -> None:
+        self.sources = sources
+        self.schema: pa.Schema = sources[0].schema
+        self.rows: int | None = sum(source.rows or 0 for source in sources)
+
+    def select_columns(self, names: Sequence[str]) -> Batches:
+        return JoinedBatches([select_columns(source, names) for source in self.sources])
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for source in self.sources:
+            yield from source
+
+
 class SpilledBatches:
     """Stored batches: a list in memory, or beyond a size an unnamed file in `folder`."""
 

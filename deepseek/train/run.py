@@ -22,10 +22,10 @@ from deepseek.models.manifest import (
     EmbeddingShape,
     MlpArchitecture,
     ModelManifest,
-    compute_file_sha256,
 )
 from deepseek.models.mlp import MlpNetwork
 from deepseek.models.network import save_network
+from deepseek.tables.parts import compute_table_sha256
 from deepseek.train.examples import Examples, read_examples
 from deepseek.train.reference import NAME as REFERENCE_NAME
 from deepseek.train.reference import fit_reference, is_available, plan_reference
@@ -80,7 +80,7 @@ def _prepare(spec: TrainSpec, inputs: Mapping[str, Path], report: Report) -> Pre
     examples = read_examples(table, spec)
     warnings = _log_examples(examples, report)
     learner = TableLearner(spec, examples, build_architecture(spec, examples))
-    return PreparedTable(learner, {"table": compute_file_sha256(table)}, warnings, examples)
+    return PreparedTable(learner, {"table": compute_table_sha256(table)}, warnings, examples)
 
 
 def build_architecture(spec: TrainSpec, examples: Examples) -> MlpArchitecture:

@@ -22,11 +22,12 @@ class DatasetsConfig(AppConfig):
         from apps.data.datasets.versions.data_facts import find_data_facts
         from apps.data.datasets.versions.image_data import resolve_images, resolve_test_images
         from apps.data.datasets.versions.script_data import resolve_script_data
+        from apps.data.datasets.versions.table_parts import expand_version_digest
         from apps.platform.artifacts.restrictions import HIDDEN_HOLDINGS
         from apps.platform.audit.restrictions import HIDDEN_OBJECTS
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
         from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
-        from apps.platform.jobs.submission import SPEC_COMPLETIONS, SPEC_INPUTS
+        from apps.platform.jobs.submission import FOLDER_INPUTS, SPEC_COMPLETIONS, SPEC_INPUTS
         from apps.platform.jobs.table_columns import TABLE_COLUMNS
         from apps.platform.lineage.restrictions import HIDDEN_ENDS
 
@@ -36,6 +37,7 @@ class DatasetsConfig(AppConfig):
         HIDDEN_OBJECTS.register("datasetversion", list_hidden_versions)
         TABLE_COLUMNS.register("datasets", find_column_types)
         INPUT_FACTS.register("datasets", find_data_facts)
+        FOLDER_INPUTS.register("datasets", expand_version_digest)
         SPEC_INPUTS.register("script", resolve_script_data)
         SPEC_INPUTS.register("train_image", resolve_images)
         SPEC_INPUTS.register("evaluate", resolve_test_images)

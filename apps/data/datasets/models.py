@@ -73,6 +73,7 @@ class DatasetVersion(models.Model):
     rows = models.BigIntegerField(null=True)
     size = models.BigIntegerField()
     columns = models.JSONField(default=list)  # [{name, dtype}]
+    parts = models.PositiveIntegerField(default=0, db_default=0)  # files that are the parts of one table; 0: none is
     script = models.CharField(max_length=200, blank=True)  # what made it: "upload" or "deepseek.clean 0.1.0"
     params = models.JSONField(default=dict)
     job_id = models.BigIntegerField(null=True)  # lineage holds the edge; this is the short way there
@@ -132,6 +133,7 @@ class DatasetFile(models.Model):
     path = models.CharField(max_length=255)
     artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="+", db_index=False)
     media_type = models.CharField(max_length=120)
+    rows = models.BigIntegerField(null=True)  # of a part of a table
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["version", "path"], name="file_path")]

@@ -55,8 +55,9 @@ def add_table_input(data: Any, version: DatasetVersion, file: DatasetFile) -> An
             field=f"/inputs/{SLOT}",
             hint=N_("Leave it out, or POST to /jobs."),
         )
-    body["inputs"] = {**body["inputs"], SLOT: {"digest": file.artifact_id}}
     kind = KINDS.get(body["kind"]) if isinstance(body.get("kind"), str) else None
+    takes_parts = version.parts and kind is not None and SLOT in kind.folder_inputs
+    body["inputs"] = {**body["inputs"], SLOT: {"digest": version.digest if takes_parts else file.artifact_id}}
     if kind is None:
         return body
     if "dataset" in kind.registers and SLOT in kind.outputs:  # one that makes no table tells of the version there is

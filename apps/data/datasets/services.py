@@ -12,6 +12,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.ingest import csv_inspection
+from apps.data.datasets.ingest.parts_inspection import inspect_parts
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.provenance.job_inputs import build_edges, find_source_versions
 from apps.data.datasets.provenance.row_origin_runs import read_row_origins
@@ -25,6 +26,7 @@ from apps.data.datasets.versions.manifest import (
     choose_media_type,
     format_csv_type,
     guess_media_type,
+    is_table_of_parts,
 )
 from apps.data.datasets.versions.registration import (
     add_version,
@@ -130,8 +132,9 @@ def add_files(
 ) -> tuple[DatasetVersion, bool]:
     """A version of artifacts that the project holds: (path, digest, media type or "" for what the path suggests).
 
-    Rows and columns stay unknown until a job measures them; what the dataset expects is checked at once. Makes the
-    dataset if the project has none. Raises Invalid naming the file that is wrong, and as check_expectations.
+    Several Parquet files are the parts of one table, which must have the same columns. Rows and columns of other files
+    stay unknown until a job measures them; what the dataset expects is checked at once. Makes the dataset if the
+    project has none. Raises Invalid naming the file that is wrong, and as inspect_parts and check_expectations.
     """
     policy.require(actor, "dataset.add_version", project)
     check_name(dataset_name)
@@ -140,6 +143,7 @@ def add_files(
     check_held(project.pk, [artifacts.get(digest, Artifact(digest=digest)) for _, digest, _ in files])
     rows = [(path, artifacts[digest], media_type or guess_media_type(path)) for path, digest, media_type in files]
     check_files(rows, LegacyPaths(project.pk, dataset_name))
+    parts = inspect_parts(rows) if is_table_of_parts(rows) else None
     checked = check_expectations(project, dataset_name, rows)
     with transaction.atomic():
         return add_version(
@@ -147,12 +151,13 @@ def add_files(
             dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
             files=rows,
             media_type=choose_media_type(rows),
-            rows=None,
-            columns=[],
+            rows=parts.total_rows if parts else None,
+            columns=parts.columns if parts else [],
             script="register",
             params={},
             note=note,
             checked=checked,
+            part_rows=parts.rows if parts else None,
         )
 
 

@@ -37,6 +37,10 @@ SPEC_COMPLETIONS: Registry[Callable[[Project, str, BaseModel], BaseModel]] = Reg
 SPEC_INPUTS: Registry[Callable[[Actor, Project, BaseModel], list[InputSpec]]] = Registry("SPEC_INPUTS")
 """By kind: the inputs that a spec names by words of an app above, for instance versions of a dataset."""
 
+FOLDER_INPUTS: Registry[Callable[[Actor, Project, str, str], list[InputSpec]]] = Registry("FOLDER_INPUTS")
+"""By app: the files that a digest names besides an artifact, from (actor, project, digest, slot): of a dataset version
+the parts of its table, each as SLOT/path; empty where it names none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:

@@ -30,6 +30,7 @@ from apps.platform.jobs.scheduling.memory_fit import (
 from apps.platform.jobs.spec_validation import combine_errors, get_job_kind, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import (
+    FOLDER_INPUTS,
     SPEC_COMPLETIONS,
     SPEC_INPUTS,
     InputSpec,
@@ -42,6 +43,7 @@ from apps.platform.jobs.submission import (
     check_register,
     check_slots,
     choose_queue,
+    takes_files,
 )
 from apps.platform.jobs.table_columns import check_columns
 from apps.platform.nodes.models import Node
@@ -101,6 +103,9 @@ def validate_submission(
     if kind.check is not None and spec is not None:
         errors += kind.check(spec)
     artifacts, missing = resolve_artifacts(actor, project, submission)
+    if missing and (expanded := expand_folder_inputs(actor, project, kind, submission, artifacts)) != submission:
+        submission = expanded
+        artifacts, missing = resolve_artifacts(actor, project, submission)
     parents, unknown = resolve_parents(actor, project, submission)
     errors += missing + unknown
     filled = {i.slot: artifacts[i.digest] for i in submission.inputs if i.digest in artifacts}
@@ -174,6 +179,20 @@ def add_spec_inputs(actor: Actor, project: Project, submission: Submission, spec
         if (resolved.slot, resolved.digest) not in filled_slots
     ]
     return replace(submission, inputs=[*submission.inputs, *referenced])
+
+
+def expand_folder_inputs(
+    actor: Actor, project: Project, kind: JobKind, submission: Submission, artifacts: Mapping[str, Artifact]
+) -> Submission:
+    """The submission with the files in the place of an input whose digest is no artifact, but names several files."""
+    inputs: list[InputSpec] = []
+    for value in submission.inputs:
+        files: list[InputSpec] = []
+        if value.digest and value.digest not in artifacts and takes_files(kind, value.slot):
+            for find_files in FOLDER_INPUTS.values():
+                files = files or find_files(actor, project, value.digest, value.slot)
+        inputs += files or [value]
+    return replace(submission, inputs=inputs)
 
 
 def resolve_artifacts(
@@ -295,6 +314,9 @@ def estimate_submission(
     if submission.kind in FAMILIES:
         submission = add_spec_inputs(actor, project, submission, spec)
     artifacts, missing = resolve_artifacts(actor, project, submission)
+    if missing and (expanded := expand_folder_inputs(actor, project, kind, submission, artifacts)) != submission:
+        submission = expanded
+        artifacts, missing = resolve_artifacts(actor, project, submission)
     if missing:
         raise combine_errors(missing)
     needs = resolve_needs(kind, submission, spec)

@@ -20,10 +20,11 @@ TEXT_TYPES = ("string", "large_string", "dictionary")
 
 def check_columns(actor: Actor, project: Project, spec: BaseModel, digests: Mapping[str, str]) -> list[dict[str, Any]]:
     """Errors of the columns that a training names; `digests`: of its inputs, by slot."""
-    if not isinstance(spec, TrainSpec) or spec.task == "classification" or "table" not in digests:
+    digest = next((digest for slot, digest in digests.items() if slot.partition("/")[0] == "table"), None)
+    if not isinstance(spec, TrainSpec) or spec.task == "classification" or digest is None:
         return []
     for find_columns in TABLE_COLUMNS.values():
-        columns = find_columns(actor, project, digests["table"])
+        columns = find_columns(actor, project, digest)
         if columns:
             return check_target(spec, columns)
     return []

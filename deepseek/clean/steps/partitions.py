@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 
 from deepseek.clean.steps.base import Place
-from deepseek.partitions.sources import ArrowFileBatches, JoinedBatches
+from deepseek.partitions.sources import ArrowFileBatches
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import MAX_BYTES_IN_MEMORY, SpilledBatches, select_columns
+from deepseek.tables.streams import MAX_BYTES_IN_MEMORY, JoinedBatches, SpilledBatches, select_columns
 
 PARTS = 64
 ROW = "\0row"

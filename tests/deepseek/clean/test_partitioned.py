@@ -19,6 +19,7 @@ from deepseek.partitions.sources import partition_parquet
 from deepseek.tables.batches import TableBatches
 from deepseek.tables.streams import ORIGIN_COLUMN
 from tests.deepseek.clean.test_plan_streamed import ACTION, ROWS, SCHEMA, STEP, rows_of, step
+from tests.deepseek.table_files import write_files
 
 KEY = b"0123456789abcdef"
 MORE_STEPS = st.one_of(
@@ -47,11 +48,10 @@ def run_whole(table, steps, folder):
     return result, context.warnings, build_step_reports(done.runners)
 
 
-def run_parts(table, steps, folder, partitions, group_rows):
-    path = folder / "table.parquet"
-    pq.write_table(table, path, row_group_size=group_rows)
+def run_parts(table, steps, folder, partitions, group_rows, files):
+    paths = write_files(table, folder, files, group_rows)
     context = StepContext(folder=folder, key=KEY)
-    sources = partition_parquet([path], partitions)
+    sources = partition_parquet(paths, partitions)
     result = PartitionedPlan(CleanSpec(steps=steps).steps, sources, InlineCarrier(), context).run()
     tables = [pq.read_table(part.path).cast(drop_origin(result.schema)) for part in result.parts]
     return result, pa.concat_tables(tables), context.warnings
@@ -82,15 +82,16 @@ def describe(error):
     st.lists(st.one_of(STEP, MORE_STEPS), min_size=1, max_size=4),
     st.sampled_from([1, 2, 3, 64]),
     st.integers(1, 9),
+    st.sampled_from([1, 2, 7]),
     st.booleans(),
 )
-def test_any_plan_over_any_partitions(drawn, steps, partitions, group_rows, gather):
+def test_any_plan_over_any_partitions(drawn, steps, partitions, group_rows, files, gather):
     table = pa.Table.from_pylist(rows_of(drawn), SCHEMA)
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(order_statistics, "MAX_VALUES_IN_MEMORY", 2**21 if gather else 2)
         folder = Path(name)
         expected = attempt(lambda _: run_whole(table, steps, folder), None)
-        outcome = attempt(lambda _: run_parts(table, steps, folder, partitions, group_rows), None)
+        outcome = attempt(lambda _: run_parts(table, steps, folder, partitions, group_rows, files), None)
     assert describe(outcome.error) == describe(expected.error)
     if expected.error is not None:
         return

@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from deepseek.quality.expectations import check_expectations, parse_expectations
 from deepseek.quality.partitioned import build_partitioned_report, check_partitioned_expectations
 from deepseek.quality.report import build_quality_report
 from deepseek.tables.batches import TableBatches
+from tests.deepseek.table_files import write_files
 
 FLOATS = st.one_of(st.none(), st.floats(-1e3, 1e3), st.sampled_from([0.0, -0.0, 1e300, 5e-324, float("inf")]))
 ROWS = st.lists(
@@ -44,13 +44,12 @@ EXPECTATIONS = parse_expectations(
 
 
 @settings(deadline=None)
-@given(ROWS, st.sampled_from([2, 3, 64]), st.sampled_from([None, 8]), st.integers(1, 9))
-def test_any_table_over_any_partitions(drawn, partitions, max_values, group_rows):
+@given(ROWS, st.sampled_from([2, 3, 64]), st.sampled_from([None, 8]), st.integers(1, 9), st.sampled_from([1, 2, 7]))
+def test_any_table_over_any_partitions(drawn, partitions, max_values, group_rows, files):
     table = pa.Table.from_pylist(drawn, SCHEMA)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pq.write_table(table, folder / "table.parquet", row_group_size=group_rows)
-        sources = partition_parquet([folder / "table.parquet"], partitions)
+        sources = partition_parquet(write_files(table, folder, files, group_rows), partitions)
         whole = build_quality_report(TableBatches(table, group_rows), scratch=folder, max_values=max_values)
         report = build_partitioned_report(sources, InlineCarrier(), folder, max_values=max_values)
         checks = check_partitioned_expectations(sources, InlineCarrier(), folder, EXPECTATIONS)

@@ -11,13 +11,14 @@ from apps.core.canonical import sha256_hex
 from apps.data.datasets import services
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality import required_expectations
-from apps.data.datasets.quality.profile_jobs import submit_profile_job
+from apps.data.datasets.quality.profile_jobs import SLOT, submit_profile_job
 from apps.data.datasets.queries import read_first_bytes
 from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.manifest import CSV, check_kind, format_csv_type, get_table_path, render_manifest
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.services import InputSpec
 from deepseek.tables.csv_dialect import AUTO, CsvDialect
 
 HEAD_BYTES = 4096  # bytes that tell which kind of table a file is
@@ -33,7 +34,8 @@ def submit_add_version_job(
     """
     policy.require(actor, "dataset.add_version", project)
     spec = {"csv": asdict(dialect)} if dialect is not None else {}
-    return submit_profile_job(actor, project, artifact.pk, spec, name=note[:120], register={"dataset": dataset_name})
+    table = [InputSpec(slot=SLOT, digest=artifact.pk)]
+    return submit_profile_job(actor, project, table, spec, name=note[:120], register={"dataset": dataset_name})
 
 
 def ingest_csv(

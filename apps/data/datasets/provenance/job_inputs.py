@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Case, Q, QuerySet, Subquery, When
 
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.datasets.versions.table_parts import find_part_versions, get_table_slot
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.ends import EdgeSpec, End
 
@@ -47,21 +48,24 @@ def find_source_versions(
     """The version behind each input slot. Equal bytes may be in several: one that was there when the job was submitted,
     or that a job before it made; of this dataset first, then the newest.
 
-    `slots`: the inputs, where they are read already. `made`: what the job made of them, where that is there; a younger
-    version is no source of it. Versions that the job made itself are none either, even where its output equals its
-    input. What came only after the job was submitted is named where nothing else has the bytes.
+    `slots`: the inputs, where they are read already. `output_version`: what the job made of them, where that is there;
+    a younger version is no source of it. Versions that the job made itself are none either, even where its output
+    equals its input. What came only after the job was submitted is named where nothing else has the bytes. The parts of
+    one table are there once, under the slot of the table.
     """
     slots = get_input_digests(job) if slots is None else slots
     best: dict[str, tuple[tuple[bool, bool, int], DatasetVersion]] = {}
     own = dataset.pk if dataset else None
-    digests = sorted(set(slots.values()))
+    of_parts = find_part_versions(job.project_id, slots, output_version)
+    single = {slot: digest for slot, digest in slots.items() if get_table_slot(slot) not in of_parts}
+    digests = sorted(set(single.values()))
     for start in range(0, len(digests), MAX_DIGESTS_PER_QUERY):
         for file in find_candidate_files(job, digests[start : start + MAX_DIGESTS_PER_QUERY], own, output_version):
             version = file.version
             rank = file.could_be_asked_for, version.dataset_id == own, version.pk
             if file.artifact_id not in best or best[file.artifact_id][0] < rank:
                 best[file.artifact_id] = rank, version
-    return {slot: best[digest][1] for slot, digest in slots.items() if digest in best}
+    return of_parts | {slot: best[digest][1] for slot, digest in single.items() if digest in best}
 
 
 def find_candidate_files(
@@ -90,10 +94,20 @@ def build_edges(job: Job, sources: Mapping[str, DatasetVersion], version: Datase
     """Edges from each input (a version, or the artifact if no version has it) to the job, and on to the version."""
     job_end = End("job", str(job.pk), label=str(job))
     edges = [EdgeSpec.between(job_end, build_version_end(version), slot)]
-    for name, digest in get_input_digests(job).items():
-        end = build_version_end(sources[name]) if name in sources else End("artifact", digest, digest, digest[:12])
-        edges.append(EdgeSpec.between(end, job_end, name))
-    return edges
+    ends = build_input_ends(get_input_digests(job), sources)
+    return [*edges, *(EdgeSpec.between(end, job_end, name) for name, end in ends.items())]
+
+
+def build_input_ends(slots: Mapping[str, str], sources: Mapping[str, DatasetVersion]) -> dict[str, End]:
+    """{slot: what went in}: the version of each input, else its artifact; the parts of a table are one input."""
+    ends: dict[str, End] = {}
+    for slot, digest in slots.items():
+        table = get_table_slot(slot)
+        name = table if table in sources else slot
+        ends[name] = (
+            build_version_end(sources[name]) if name in sources else End("artifact", digest, digest, digest[:12])
+        )
+    return ends
 
 
 def build_version_end(version: DatasetVersion) -> End:

@@ -14,7 +14,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict
 from apps.data.datasets import services
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.provenance.job_inputs import build_edges, build_version_end, get_input_digests
+from apps.data.datasets.provenance.job_inputs import build_edges, build_input_ends, get_input_digests
 from apps.data.datasets.quality.profile_job_retention import IS_MEASUREMENT, KIND, choose_queueing_actor
 from apps.data.datasets.queries import find_first_table, get_main_file
 from apps.data.datasets.versions import registration
@@ -25,6 +25,7 @@ from apps.data.datasets.versions.manifest import (
     is_table,
     parse_dialect,
 )
+from apps.data.datasets.versions.table_parts import build_table_inputs, query_part_versions
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job, JobInput
@@ -77,18 +78,27 @@ def measure_table(actor: Actor, version: DatasetVersion, table: DatasetFile) -> 
         "expectations": version.dataset.expectations,
         "on_failure": "report",
     }
-    of_these = JobInput.objects.filter(artifact=table.artifact_id, slot=SLOT, job__project_id=version.project_id)
+    inputs = build_table_inputs(version, table.artifact_id, SLOT)
+    first = inputs[0]
+    of_these = JobInput.objects.filter(artifact=first.digest, slot=first.slot, job__project_id=version.project_id)
     unended = of_these.filter(IS_MEASUREMENT).exclude(job__state__in=ENDED).select_related("job")
-    running = next((row.job for row in unended if has_same_spec(row.job, spec)), None)
+    running = next(
+        (row.job for row in unended if has_same_spec(row.job, spec) and has_same_inputs(row.job, inputs)), None
+    )
     if running is not None:
         return running, False
-    return submit_profile_job(actor, version.dataset.project, table.artifact_id, spec, name=f"{version}"[:120])
+    return submit_profile_job(actor, version.dataset.project, inputs, spec, name=f"{version}"[:120])
 
 
 def has_same_spec(job: Job, spec: Mapping[str, Any]) -> bool:
     """Whether the job reads its table in this way, and looks for the same."""
     has = json.loads(job.spec)
     return bool(has["expectations"] == spec["expectations"] and spec["csv"].items() <= has["csv"].items())
+
+
+def has_same_inputs(job: Job, inputs: Sequence[InputSpec]) -> bool:
+    """Whether the job takes these parts of a table and no other; the caller has compared the first."""
+    return len(inputs) == 1 or get_input_digests(job) == {part.slot: part.digest for part in inputs}
 
 
 def build_media_type(meta: Mapping[str, Any]) -> str:
@@ -100,11 +110,15 @@ def build_media_type(meta: Mapping[str, Any]) -> str:
 
 
 def submit_profile_job(
-    actor: Actor, project: Project, digest: str, spec: Mapping[str, Any], *, name: str, register: Any = None
+    actor: Actor,
+    project: Project,
+    inputs: Sequence[InputSpec],
+    spec: Mapping[str, Any],
+    *,
+    name: str,
+    register: Any = None,
 ) -> tuple[Job, bool]:
-    submission = Submission(
-        kind=KIND, spec=spec, inputs=[InputSpec(slot=SLOT, digest=digest)], register=register or {}, name=name
-    )
+    submission = Submission(kind=KIND, spec=spec, inputs=inputs, register=register or {}, name=name)
     return submit_job(actor=actor, project=project, submission=submission)
 
 
@@ -117,31 +131,33 @@ def register_measurements(*, actor: Actor, job: Job, outputs: Sequence[services.
     policy.require(actor, "dataset.set_quality", job.project)
     outputs_by_slot = {row[0]: row for row in outputs}
     report, meta = outputs_by_slot[REPORT][1], outputs_by_slot[REPORT][4]
-    digest = get_input_digests(job)[SLOT]
+    slots = get_input_digests(job)
     kind = build_media_type(meta)
     name = job.register.get("dataset")
     job_end = End("job", str(job.pk), label=str(job))
     with transaction.atomic():
-        versions = find_holding_versions(job, digest, kind, name)
+        versions = find_holding_versions(job, slots, kind, name)
         for version in versions:
             services.attach_quality(actor, version, report)
         edges = [EdgeSpec.between(job_end, End("artifact", report.pk, digest=report.pk, label="quality"), REPORT)]
         if name and not versions:
-            version = add_checked_version(actor, job, name, Artifact.objects.get(pk=digest), kind, report, meta)
+            version = add_checked_version(actor, job, name, slots, kind, report, meta)
             edges = build_edges(job, {}, version, SLOT)
             versions = [version]
         else:
-            ends = [build_version_end(version) for version in versions[:1]] or [
-                End("artifact", digest, digest, digest[:12])
-            ]
-            edges += [EdgeSpec.between(end, job_end, SLOT) for end in ends]
+            ends = build_input_ends(slots, {SLOT: versions[0]} if versions else {})
+            edges += [EdgeSpec.between(end, job_end, slot) for slot, end in ends.items()]
         record_edges(actor=actor, project=job.project, edges=edges)
     return versions
 
 
-def find_holding_versions(job: Job, digest: str, kind: str, name: str | None) -> list[DatasetVersion]:
+def find_holding_versions(job: Job, slots: Mapping[str, str], kind: str, name: str | None) -> list[DatasetVersion]:
     """The versions whose table these bytes are, read as the job read them; of the dataset `name` if one is named."""
-    files = DatasetFile.objects.filter(artifact=digest, version__dataset__project_id=job.project_id)
+    if SLOT not in slots:
+        versions = query_part_versions(job.project_id, slots, SLOT).select_related("dataset").defer("manifest")
+        versions = versions.filter(dataset__name=name) if name else versions
+        return list(versions.order_by("-pk")[:MAX_VERSIONS_PER_REPORT])
+    files = DatasetFile.objects.filter(artifact=slots[SLOT], version__dataset__project_id=job.project_id)
     if name:
         files = files.filter(version__dataset__name=name)
     files = files.select_related("version__dataset").order_by("-version_id")[:MAX_VERSIONS_PER_REPORT]
@@ -152,13 +168,23 @@ def find_holding_versions(job: Job, digest: str, kind: str, name: str | None) ->
 
 
 def add_checked_version(
-    actor: Actor, job: Job, name: str, table: Artifact, kind: str, report: Artifact, meta: Mapping[str, Any]
+    actor: Actor,
+    job: Job,
+    name: str,
+    slots: Mapping[str, str],
+    kind: str,
+    report: Artifact,
+    meta: Mapping[str, Any],
 ) -> DatasetVersion:
     dialect = parse_dialect(kind)
+    artifacts = Artifact.objects.in_bulk(list(slots.values()))
     version, _new = registration.add_version(
         actor=actor,
         dataset=registration.ensure_dataset(actor=actor, project=job.project, name=name),
-        files=[(get_table_path(kind), table, kind)],
+        files=[
+            (get_table_path(kind) if slot == SLOT else slot.removeprefix(f"{SLOT}/"), artifacts[digest], kind)
+            for slot, digest in slots.items()
+        ],
         media_type=kind,
         rows=meta.get("rows"),
         columns=meta.get("columns", []),
@@ -167,5 +193,6 @@ def add_checked_version(
         job_id=job.pk,
         quality=report,
         note=job.name,
+        part_rows=meta.get("part_rows"),
     )
     return version

@@ -27,7 +27,9 @@ def find_data_facts(project: Project, digests: Collection[str]) -> DataFacts | N
         artifact__in=list(digests)[:MAX_DIGESTS], version__dataset__project=project, version__deleted_at=None
     )
     file = files.select_related("version", "artifact").defer("version__manifest").order_by("-version_id").first()
-    return build_data_facts(file.version, file.artifact.size) if file else None
+    if file is None:
+        return None
+    return build_data_facts(file.version, file.version.size if file.version.parts else file.artifact.size)
 
 
 def build_data_facts(version: DatasetVersion, file_bytes: int) -> DataFacts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -66,15 +68,27 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
     return locked
 
 
+def insert_files(
+    version: DatasetVersion, files: Sequence[VersionFile], part_rows: Mapping[str, int] | None = None
+) -> None:
+    """Insert the rows of a version's files; `part_rows`: how many rows each part of a table has."""
+    counts = part_rows or {}
+    rows = ((version.pk, path, artifact.digest, kind, counts.get(path)) for path, artifact, kind in files)
+    insert(DatasetFile, ("version_id", "path", "artifact_id", "media_type", "rows"), rows)
+
+
 def restore_version(
-    actor: Actor, version: DatasetVersion, files: list[VersionFile], quality: Artifact | None = None
+    actor: Actor,
+    version: DatasetVersion,
+    files: list[VersionFile],
+    quality: Artifact | None = None,
+    part_rows: Mapping[str, int] | None = None,
 ) -> None:
     """Restore a deleted version whose files were added again. Call it in the transaction that adds them.
 
     `quality`: the report that has come with them; the one it had has gone.
     """
-    rows = ((version.pk, path, artifact.digest, kind) for path, artifact, kind in files)
-    insert(DatasetFile, ("version_id", "path", "artifact_id", "media_type"), rows)
+    insert_files(version, files, part_rows if version.parts else None)
     DatasetVersion.objects.filter(pk=version.pk).update(
         deleted_at=None, deleted_by="", delete_reason="", quality=quality
     )

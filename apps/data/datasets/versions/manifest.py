@@ -16,6 +16,7 @@ from apps.core.request_values import validate_choice
 from deepseek.messages import N_, Message
 from deepseek.tables.csv_dialect import AUTO, CsvDialect, is_delimiter
 from deepseek.tables.csv_faults import ENCODINGS
+from deepseek.tables.part_manifest import is_part_path
 
 SCHEMA = "plane/dataset-manifest/v1"
 PATH_LIMIT = 255
@@ -268,6 +269,11 @@ def detect_table_kind(head: bytes) -> str:
         return ARROW
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return JSON_LINES if begin[:1] == b"{" and begin[1:].lstrip()[:1] in (b'"', b"}", b"") else CSV
+
+
+def is_table_of_parts(files: Sequence[VersionFile]) -> bool:
+    """Whether these files can be the parts of one table, as their paths and media types say (table_parts.py)."""
+    return len(files) > 1 and all(kind == PARQUET and is_part_path(path) for path, _, kind in files)
 
 
 def check_kind(head: bytes, kind: str) -> None:

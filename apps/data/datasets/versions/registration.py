@@ -18,11 +18,11 @@ from apps.core.actors import Actor
 from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Invalid
 from apps.data.datasets.labels.inheritance import has_labels, raise_label_to_inputs
-from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.provenance.row_origin_runs import RowOriginRef
 from apps.data.datasets.quality.required_expectations import CheckedTable, require_checked
 from apps.data.datasets.versions.commits import record_commit
-from apps.data.datasets.versions.deletion import restore_version
+from apps.data.datasets.versions.deletion import insert_files, restore_version
 from apps.data.datasets.versions.legacy_paths import LegacyPaths
 from apps.data.datasets.versions.manifest import (
     StoredBytes,
@@ -31,7 +31,7 @@ from apps.data.datasets.versions.manifest import (
     render_manifest,
 )
 from apps.platform.accounts.models import SLUG, Project
-from apps.platform.artifacts.bulk_sql import find_unheld_digests, insert
+from apps.platform.artifacts.bulk_sql import find_unheld_digests
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.audit import services as audit
 from apps.platform.jobs.provenance import resolve_requester
@@ -72,12 +72,13 @@ def add_version(
     has_commit: bool = False,
     checked: CheckedTable | None = None,
     old_paths: Container[object] | None = None,
+    part_rows: Mapping[str, int] | None = None,
 ) -> tuple[DatasetVersion, bool]:
     """Add a version of these files, or return the existing one: the digest of the manifest identifies it.
 
     Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. `checked`:
     the result of check_expectations. `old_paths`: those that may stay as they are (check_path), else those of the
-    newest version.
+    newest version. `part_rows`: {path: rows} of files that are the parts of one table, whose columns were compared.
     Numbers have no gaps and none is given twice: the dataset's row is locked while the next one is taken. Raises
     Invalid for files of nonsense or bytes that the project does not hold.
     """
@@ -92,7 +93,7 @@ def add_version(
         existing = DatasetVersion.objects.select_related("dataset").filter(dataset=locked, digest=digest).first()
         if existing is not None and existing.deleted_at is not None:
             require_checked(locked, job_id, checked, files)
-            restore_version(actor, existing, list(files), quality)
+            restore_version(actor, existing, list(files), quality, part_rows)
             if not has_commit:
                 record_commit(existing)
             return existing, True
@@ -110,6 +111,7 @@ def add_version(
             rows=rows,
             size=sum(artifact.size for _, artifact, _ in files),
             columns=[dict(column) for column in columns],
+            parts=len(part_rows or ()),
             script=script,
             params=dict(params),
             job_id=job_id,
@@ -118,8 +120,7 @@ def add_version(
             created_by=resolve_requester(actor, job_id),
             **(rows_from.fields() if rows_from else {}),
         )
-        rows_of_files = ((version.pk, path, artifact.digest, kind) for path, artifact, kind in files)
-        insert(DatasetFile, ("version_id", "path", "artifact_id", "media_type"), rows_of_files)
+        insert_files(version, files, part_rows)
         audit.record(
             actor=actor,
             action="dataset.add_version",

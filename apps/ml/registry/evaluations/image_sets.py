@@ -10,6 +10,7 @@ from apps.data.datasets.queries import load_files
 from apps.data.datasets.versions.image_data import TABLE, build_image_slot, select_image_files
 from apps.ml.registry.documents import read_document
 from apps.ml.registry.models import EvaluationSet, ModelVersion
+from deepseek.tables.part_manifest import is_part_path
 
 
 def takes_images(version: ModelVersion) -> bool:
@@ -19,8 +20,8 @@ def takes_images(version: ModelVersion) -> bool:
 
 
 def is_image_slot(slot: str) -> bool:
-    """Whether a file of a folder is in this slot of an evaluation."""
-    return slot.startswith(f"{TABLE}/")
+    """Whether a file of a folder of images is in this slot of an evaluation."""
+    return slot.startswith(f"{TABLE}/") and not is_part_path(slot)
 
 
 def list_set_images(on: EvaluationSet) -> dict[str, str]:
@@ -36,6 +37,8 @@ def compare_data(
     images = {slot: digest for slot, digest in inputs.items() if is_image_slot(slot)}
     if images:
         return {"the set's images": (compute_digest(images), compute_digest(list_set_images(on)))}
+    if on.dataset_version.parts:
+        return {"the set's table": (document.get("table"), on.dataset_version.digest)}
     return {
         "table": (document.get("table"), inputs.get(TABLE)),
         "the set's table": (document.get("table"), on.table_id),

@@ -17,6 +17,7 @@ from apps.core.errors import Conflict, Invalid, NotFound
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import get_main_file
 from apps.data.datasets.versions.image_data import TABLE, format_image_reference
+from apps.data.datasets.versions.table_parts import build_table_inputs
 from apps.ml.registry.documents import read_document
 from apps.ml.registry.evaluations.image_sets import compare_data, takes_images
 from apps.ml.registry.evaluations.sets import (
@@ -144,14 +145,17 @@ def submit_evaluation(
     if running is not None:
         return running.job, False
     timing_fields = {key: value for key, value in (timing or {}).items() if key in TIMING_FIELDS and value is not None}
-    digests = {"model": chosen.artifact_id, "manifest": chosen.manifest_id}
+    inputs = [
+        InputSpec(slot="model", digest=chosen.artifact_id),
+        InputSpec(slot="manifest", digest=str(chosen.manifest_id)),
+    ]
     data = {"images": format_image_reference(on.dataset_version)} if takes_images(version) else {}
     if not data:
-        digests[TABLE] = on.table_id
+        inputs += build_table_inputs(on.dataset_version, str(on.table_id), TABLE)
     submission = Submission(
         kind=KIND,
         spec={**on.spec, **timing_fields, **data, "horizon": get_horizon(version)},
-        inputs=[InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()],
+        inputs=inputs,
         register=register,
         name=f"{version} {chosen.name} on {format_set_reference(on)}"[:120],
     )

@@ -15,6 +15,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.quality.verdicts import is_number
+from apps.data.datasets.versions.table_parts import build_table_inputs
 from apps.ml.registry.evaluations.sets import check_fits, find_set, format_set_reference, get_predictable_version
 from apps.ml.registry.models import AliasMove, Evaluation, EvaluationSet, Gate, ModelVersion
 from apps.ml.registry.services.evaluations import check_document, check_number, insert_evaluation
@@ -54,11 +55,13 @@ def submit_predictions(
     running = next((row.job for row in unended if json.loads(row.job.spec).get("horizon") == horizon), None)
     if running is not None:
         return running, False
-    digests = {"predictions": predictions, "table": on.table_id}
     submission = Submission(
         kind=KIND,
         spec={**on.spec, "task": infer_task(version, on), "target": on.target, "horizon": horizon},
-        inputs=[InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()],
+        inputs=[
+            InputSpec(slot="predictions", digest=predictions),
+            *build_table_inputs(on.dataset_version, str(on.table_id), "table"),
+        ],
         register=register,
         name=f"{version} predictions on {format_set_reference(on)}"[:120],
     )

@@ -1,0 +1,109 @@
+"""A version of several Parquet files is one table: compared when it is added, and each part an input of a job."""
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.provenance.job_inputs import find_source_versions
+from apps.data.datasets.versions.manifest import PARQUET
+from apps.platform.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/projects/demo/datasets/wti-daily/versions"
+JOBS = "/api/v1/projects/demo/jobs"
+TABLE = pa.table({"day": [1, 2, 3, 4, 5], "close": [57.3, None, 58.1, 57.9, 60.0]})
+
+
+def encode(table):
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+@pytest.fixture
+def post_parts(api, engineer, held, project):
+    """post_parts({path: bytes}) -> the answer to a version of these files."""
+
+    def post(files, **body):
+        rows = [
+            {"path": path, "digest": held(data, media_type=PARQUET).digest, "media_type": PARQUET}
+            for path, data in files.items()
+        ]
+        return api(engineer).post(URL, {"files": rows, **body}, format="json")
+
+    return post
+
+
+@pytest.fixture
+def version(post_parts):
+    """v1 of three parts, the second of which is empty."""
+    rows = {"day/b.parquet": (2, 0), "day/a.parquet": (0, 2), "day/c.parquet": (2, 3)}
+    answer = post_parts({path: encode(TABLE.slice(*span)) for path, span in rows.items()})
+    assert answer.status_code == 201, answer.json()
+    return DatasetVersion.objects.get()
+
+
+def test_rows_and_columns_are_those_of_all_parts(version):
+    assert (version.parts, version.rows, version.size) == (3, 5, sum(f.artifact.size for f in version.files.all()))
+    assert version.columns == [{"name": "day", "dtype": "int64"}, {"name": "close", "dtype": "double"}]
+    assert dict(version.files.values_list("path", "rows")) == {
+        "day/a.parquet": 2,
+        "day/b.parquet": 0,
+        "day/c.parquet": 3,
+    }
+
+
+def test_a_part_of_other_columns_is_refused(post_parts):
+    other = TABLE.set_column(1, "close", pa.array(["high"] * 5))
+    answer = post_parts({"b.parquet": encode(other), "a.parquet": encode(TABLE)})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["field"]) == (422, "partition_schema_differs", "/files/0")
+    assert error["message"] == "The part b.parquet has the column 'close' as string, the first part as double."
+    assert not DatasetVersion.objects.exists()
+
+
+CUT_PARTS = {
+    "end missing": encode(TABLE)[:-9],
+    "magic alone": b"PAR1",
+    "no bytes": b"",
+    "garbage": b"PAR1" + b"\xff" * 40 + b"\x10\0\0\0PAR1",
+}
+
+
+@pytest.mark.parametrize("data", CUT_PARTS.values(), ids=CUT_PARTS)
+def test_a_cut_part_is_named(post_parts, data):
+    answer = post_parts({"a.parquet": encode(TABLE), "b.parquet": data})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "broken_parquet")
+    assert "The part b.parquet" in error["message"]
+
+
+def test_parts_without_a_row_are_refused(post_parts):
+    answer = post_parts({f"{name}.parquet": encode(TABLE.slice(0, 0)) for name in "ab"})
+    assert answer.json()["error"]["code"] == "table_empty"
+
+
+def test_a_job_takes_each_part_by_the_digest_of_the_version(api, engineer, version):
+    slots = [f"table/day/{name}.parquet" for name in "abc"]
+    for answer in (
+        api(engineer).post(f"{URL}/1/jobs", {"kind": "clean"}, format="json"),
+        api(engineer).post(JOBS, {"kind": "profile", "inputs": {"table": {"digest": version.digest}}}, format="json"),
+    ):
+        assert answer.status_code == 201, answer.json()
+        job = Job.objects.get(pk=answer.json()["id"])
+        assert sorted(job.inputs.values_list("slot", flat=True)) == slots
+        assert find_source_versions(job, None) == {"table": version}
+
+
+def test_a_kind_of_one_file_refuses_the_digest_of_a_version(api, engineer, version):
+    body = {"kind": "train_entities", "inputs": {"texts": {"digest": version.digest}}}
+    assert api(engineer).post(JOBS, body, format="json").json()["error"]["code"] == "artifact_not_found"
+
+
+def test_another_project_finds_no_parts(api, other_project, engineer, version):
+    body = {"kind": "profile", "inputs": {"table": {"digest": version.digest}}}
+    answer = api(engineer).post(f"/api/v1/projects/{other_project.slug}/jobs", body, format="json")
+    assert answer.status_code in (403, 404)
