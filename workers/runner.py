@@ -191,7 +191,7 @@ class Attempt:
         """Run the engine under the shim and relay what it says; returns the exit code."""
         kind = KINDS[self.job.kind]
         request = {
-            "entry": kinds.ENGINE[self.job.kind],
+            "entry": self.get_entry(),
             "spec_class": f"{kind.spec.__module__}:{kind.spec.__qualname__}",
             "spec": self.job.spec,
             "inputs": inputs,
@@ -214,6 +214,10 @@ class Attempt:
     def plan(self, place: AttemptSlot) -> dict[str, Any]:
         """What the request says of the sandbox."""
         return isolation.plan_confinement(self.job, self.scratch, place.number)
+
+    def get_entry(self) -> str:
+        """The engine's function, as "module:name"."""
+        return kinds.ENGINE[self.job.kind]
 
     def get_devices(self) -> list[int]:
         return list(self.job.devices)

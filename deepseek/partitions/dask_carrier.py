@@ -37,12 +37,12 @@ class DaskCarrier:
 
     def __init__(self, address: ClusterAddress) -> None:
         validate_address(address)
-        distributed = _import_distributed()
+        distributed = import_distributed()
         self._as_completed = distributed.as_completed
         self._lost = (distributed.KilledWorker, CancelledError, OSError, TimeoutError)
         try:
             self._client = distributed.Client(
-                address.url, security=_build_security(address), timeout=CONNECT_SECONDS, set_as_default=False
+                address.url, security=build_security(address), timeout=CONNECT_SECONDS, set_as_default=False
             )
         except (OSError, TimeoutError) as error:
             raise WorkerLostError(f"The scheduler {address.url} does not answer: {error}") from error
@@ -106,8 +106,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _build_security(address: ClusterAddress) -> Any:
-    security: Any = _import_distributed().Security
+def build_security(address: ClusterAddress) -> Any:
+    """What a client shows, and demands of the other side."""
+    security: Any = import_distributed().Security
     if address.url.startswith("tcp://"):
         return security()
     return security(
@@ -118,7 +119,8 @@ def _build_security(address: ClusterAddress) -> Any:
     )
 
 
-def _import_distributed() -> Any:
+def import_distributed() -> Any:
+    """The package. Raises EngineError ``extra_missing`` where it is not installed."""
     try:
         import distributed
     except ImportError as error:

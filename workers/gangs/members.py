@@ -10,6 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,17 +21,19 @@ from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.platform.jobs import services
 from apps.platform.jobs.errors import NODE_UNFIT, build_job_error, member_failed, no_progress, node_unfit
+from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobMember
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import MemberState
 from deepseek.messages import Message
+from deepseek.partitions.nodes.membership import CREDENTIALS
 from deepseek.torchrun.placement import Placement
 from workers import relay
 from workers.attempt_slots import AttemptSlot
 from workers.federation.attempt import KINDS as STUDY_KINDS
 from workers.federation.attempt import FederationAttempt
+from workers.gangs import credentials, node_check, stacks
 from workers.gangs import link as gang_link
-from workers.gangs import node_check, stacks
 from workers.isolation import detect_isolation, get_scratch_root, plan_confinement
 from workers.process import EngineProcess
 from workers.runner import Attempt, AttemptStopped, build_time_limit_error
@@ -41,6 +44,7 @@ WAIT_SECONDS = 0.25  # between two looks at the other members
 LAST_MEMBERS_SECONDS = 120.0  # that the others may take to end after the first has succeeded
 CULPRIT_SECONDS = 2.0  # that the first member, whose engine has failed, waits for a better reason from another
 STACKS_SECONDS = 3.0  # from the wish for stacks to the end of the attempt
+PARTITION_WORKERS = "deepseek.partitions.nodes.member:run"
 ENGINE_FAULTS = ("engine_crashed", "engine_killed")  # what is left of a rank when another one has failed
 
 
@@ -53,6 +57,7 @@ class GangAttempt(Attempt):
         super().__init__(job, actor=actor)
         self.member = member
         self.placement = Placement()
+        self.credentials: Path | None = None  # of a kind whose table is in partitions
         self.fault: dict[str, Any] | None = None  # of this node, found before the attempt
         self.stacks_at: float | None = None  # when they were asked for
 
@@ -64,7 +69,10 @@ class GangAttempt(Attempt):
             self.get_member()  # read now: the end is one transaction, in which no connection is given back
             self.stop("unfit")
             raise AttemptStopped
-        return super().stage()
+        staged = super().stage()
+        if KINDS[self.job.kind].partitioned:
+            self.credentials = credentials.stage_credentials(self.job, self.get_member().rank, self.scratch)
+        return staged
 
     def plan(self, place: AttemptSlot) -> dict[str, Any]:
         """Announce this member, wait for the others, and plan the sandbox with the way to them."""
@@ -101,7 +109,14 @@ class GangAttempt(Attempt):
         }
 
     def get_engine_settings(self) -> dict[str, str]:
-        return super().get_engine_settings() | self.placement.as_environment()
+        own = {CREDENTIALS: str(self.credentials)} if self.credentials is not None else {}
+        return super().get_engine_settings() | self.placement.as_environment() | own
+
+    def get_entry(self) -> str:
+        """A kind whose table is in partitions runs on the first node, and has its workers on the others."""
+        if KINDS[self.job.kind].partitioned and self.get_member().rank:
+            return PARTITION_WORKERS
+        return super().get_entry()
 
     def get_member(self) -> JobMember:
         if self.member is None:

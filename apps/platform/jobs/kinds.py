@@ -110,6 +110,7 @@ class JobKind:
     user_code: bool = False  # runs code that its requester wrote: takes job.script besides, and a whole sandbox
     check: Callable[[Any], list[dict[str, Any]]] | None = None  # what only this plane can say against a typed spec
     distributed: bool = False  # runs over several nodes where a job asks for them
+    partitioned: bool = False  # then its table is in partitions, carried by Dask; the first node coordinates
     tracked: bool = False  # the worker keeps a run of it: parameters, metrics, environment, digests
     tunable: bool = False  # a sweep may vary its spec; then a trial of it has a run, also where others have none
     internal: bool = False  # only the plane itself asks for it: no form offers it

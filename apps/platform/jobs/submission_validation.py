@@ -46,6 +46,7 @@ from apps.platform.jobs.submission import (
     takes_files,
 )
 from apps.platform.jobs.table_columns import check_columns
+from apps.platform.nodes.extras import SCALE
 from apps.platform.nodes.models import Node
 from deepseek.fit.families import FAMILIES
 from deepseek.messages import Message
@@ -275,8 +276,9 @@ def resolve_needs(kind: JobKind, submission: Submission, spec: BaseModel | None)
     """What was asked for, else the kind's own; a spec of several threads or processes takes as many CPUs of each node,
     if none were asked.
     """
-    extra = str(getattr(spec, "extra", "") or kind.needs.extra)
-    needs = replace(submission.needs or kind.needs, extra=extra)
+    needs = submission.needs or kind.needs
+    scale = SCALE if kind.partitioned and needs.nodes > 1 else ""
+    needs = replace(needs, extra=str(getattr(spec, "extra", "") or kind.needs.extra or scale))
     if needs.cpus != kind.needs.cpus:
         return needs
     processes = int(getattr(spec, "processes", 1))

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 COLLECT, BROWSER, SCRIPTS, LANGUAGE, ONNX = "collect", "collect-browser", "scripts", "language", "onnx"
 FEDERATION = "federation"
+SCALE = "scale"  # Dask, which carries the partitions of a table over nodes
 SERVING = "serving"  # offers to serve models
 GANG = "gang"  # may take part in jobs over several nodes; the worker finds it out (workers/isolation.py)
 ENGINE_PATH = "/usr/local/bin:/usr/bin:/bin"  # of the process that will run them, whatever the worker's is
@@ -20,6 +21,7 @@ MISSING = {
     LANGUAGE: "pip install 'deepseek-offline[language]'",
     FEDERATION: "pip install 'deepseek-offline[federation]'",
     ONNX: "pip install 'deepseek-offline[onnx]'",
+    SCALE: "pip install 'deepseek-offline[scale]'",
     SERVING: "pip install fastapi uvicorn, and ENDPOINT_PORTS in the worker's environment",
     GANG: "root's rights, iproute2 and nftables",
     SCRIPTS: "what its page names under Isolation, or SCRIPT_SANDBOX=off in its environment",
@@ -54,6 +56,8 @@ def detect_extras(
         extras.append(ONNX)
     if find_spec("nvflare") and find_spec("opacus"):
         extras.append(FEDERATION)
+    if find_spec("distributed"):
+        extras.append(SCALE)
     if collect_hosts and find_spec("scrapy") and find_spec("selenium"):
         extras.append(COLLECT)
         if any(is_executable(name) for name in CHROMIUM) and is_executable("chromedriver"):

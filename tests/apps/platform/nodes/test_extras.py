@@ -10,10 +10,10 @@ from apps.platform.nodes.services import register_node
 @pytest.mark.parametrize(
     ("installed", "programs", "hosts", "found"),
     [
-        (True, True, ["a"], ["collect", "collect-browser", "federation", "language", "onnx"]),
-        (True, False, ["a"], ["collect", "federation", "language", "onnx"]),
+        (True, True, ["a"], ["collect", "collect-browser", "federation", "language", "onnx", "scale"]),
+        (True, False, ["a"], ["collect", "federation", "language", "onnx", "scale"]),
         (False, True, ["a"], []),
-        (True, True, [], ["federation", "language", "onnx"]),
+        (True, True, [], ["federation", "language", "onnx", "scale"]),
     ],
 )
 def test_what_is_there_is_found(monkeypatch, installed, programs, hosts, found):

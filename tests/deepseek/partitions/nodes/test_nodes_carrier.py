@@ -1,0 +1,90 @@
+"""A plan over two nodes without a shared folder; what is lost on the way, and what is not."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from deepseek.clean.execution import execute
+from deepseek.clean.partitioned import PartitionedPlan
+from deepseek.clean.spec import CleanSpec
+from deepseek.clean.steps.base import StepContext
+from deepseek.job import EngineError
+from deepseek.partitions.carriers import WorkerLostError
+from deepseek.partitions.sources import partition_parquet
+from deepseek.tables.batches import TableBatches
+from tests.planes_in_namespaces import await_that
+
+pytest.importorskip("distributed")
+STEPS = [
+    {"kind": "filter", "conditions": [{"column": "k", "op": "gt", "value": "0"}]},
+    {"kind": "fill_forward", "columns": ["x"], "limit": 3},
+    {"kind": "outliers", "columns": ["x"], "method": "iqr", "action": "cap"},
+    {"kind": "fill_group", "columns": ["y"], "by": ["k"]},
+    {"kind": "deduplicate", "columns": ["k", "x"]},
+]
+
+
+def work(item):
+    number, folder, lost = item
+    if number == 1 and not Path(lost).exists():
+        Path(lost).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 3:
+        raise EngineError("bad_part", "The part {number} is bad.", number=number, field="inputs/table")
+    if number == 9:
+        time.sleep(60)
+    path = Path(folder, f"part-{number}-{os.getpid()}")
+    path.write_text(str(number))
+    return path
+
+
+def build_parts(nodes) -> list[Path]:
+    """Three parts: nine rows in ten have one key, and the second part has no row."""
+    rows = range(1200)
+    table = pa.table(
+        {
+            "k": [1 if row % 10 else row % 97 for row in rows],
+            "x": [None if row % 7 else float(row) for row in rows],
+            "y": [None if row % 11 == 0 else float(row % 13) for row in rows],
+        }
+    )
+    for name, part in {"a": table.slice(0, 700), "b": table.slice(0, 0), "c": table.slice(700)}.items():
+        sink = pa.BufferOutputStream()
+        pq.write_table(part, sink, row_group_size=100)
+        top = nodes.copy(f"{name}.parquet", sink.getvalue().to_pybytes())["table"]
+    return sorted(top.iterdir())
+
+
+def test_two_nodes_make_the_table_of_one(watched, nodes, tmp_path):
+    parts = build_parts(nodes)
+    steps = CleanSpec(steps=STEPS).steps
+    table = pa.concat_tables([pq.read_table(part) for part in parts])
+    whole = execute(steps, TableBatches(table), StepContext(folder=tmp_path)).batches
+    carrier = nodes.open()
+    folder = nodes.scratch[0]
+    result = PartitionedPlan(steps, partition_parquet(parts, 6), carrier, StepContext(folder=folder)).run()
+    made = pa.concat_tables([pq.read_table(part.path) for part in result.parts])
+    assert made.equals(pa.Table.from_batches(whole, whole.schema).select(["k", "x", "y"]))
+    assert all(part.path.parent == folder for part in result.parts)
+    assert any(path.name.startswith("written-") for path in nodes.scratch[1].iterdir())  # the second one's share
+    assert set(watched.read_text().split()) == {"127.0.0.1"}
+
+    # A worker is lost: its task runs again, and both places are taken again.
+    lost, done = str(tmp_path / "lost"), []
+    outcomes = carrier.run(work, [(number, folder, lost) for number in range(5)], done.append)
+    assert [outcome.value and outcome.value.read_text() for outcome in outcomes] == ["0", "1", "2", None, "4"]
+    assert outcomes[3].error.code == "bad_part"
+    assert sorted(done) == [0, 1, 2, 3, 4]
+    await_that(lambda: any("SIGKILL): another is started" in line for line in nodes.report.lines))
+    nodes.await_workers(2)
+
+    # The scheduler is lost: the run ends, and the other node sees why.
+    nodes.first.scheduler.kill()
+    with pytest.raises(WorkerLostError, match=r"hands out the partitions .* has ended"):
+        carrier.run(work, [(9, folder, lost)], done.append)
+    await_that(lambda: nodes.second.has_lost_scheduler)
