@@ -36,7 +36,7 @@ from apps.platform.notices.urls import plane_urlpatterns as inbox_pages
 from apps.web.new_job.urls import datasets_urlpatterns, pipelines_urlpatterns, sweeps_urlpatterns
 from apps.web.search.api import SearchView
 from apps.web.search.views import search
-from apps.web.views import gallery, home, isolation, project_home
+from apps.web.views import gallery, hide_first_steps, home, isolation, project_home
 from controlplane.health import healthz, readyz
 from controlplane.metrics import metrics
 from controlplane.schema import DocsView, SchemaView
@@ -139,6 +139,7 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
 ]
 PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", home, name="home"),
+    path("first-steps/hide", hide_first_steps, name="hide_first_steps"),
     path("components", gallery, name="components"),
     path("search", search, name="search"),
     path("isolation", isolation, name="isolation"),

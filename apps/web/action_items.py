@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, Case, Q, QuerySet, When
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -30,6 +32,7 @@ EXPIRY_WARNING = timedelta(days=7)  # a token that ends within this wants a succ
 MAX_ITEMS = 20
 PLACEHOLDER_ID = -1_000  # no id is negative
 MAX_APPROVALS = 8  # each with its facts, which may be long
+MAX_OPEN_READ = 2 * MAX_APPROVALS  # with the reader's own requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +70,13 @@ def count_waiting(actor: Actor) -> tuple[int, int]:
     return count, unread
 
 
-def list_action_items(actor: Actor) -> list[ActionItem]:
-    """Everything that waits for this person, the most pressing first."""
-    items = [build_approval_item(approval, actor) for approval in list_pending_approvals(actor)]
+def list_action_items(actor: Actor, pending: Sequence[Approval] | None = None) -> list[ActionItem]:
+    """Everything that waits for this person, the most pressing first.
+
+    `pending`: what `list_open_approvals` has read, where the page needs the reader's own requests too.
+    """
+    rows = list_open_approvals(actor) if pending is None else pending
+    items = [build_approval_item(row, actor) for row in rows if row.is_waiting][:MAX_APPROVALS]  # type: ignore[attr-defined]
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         items += [build_node_item(node) for node in list_unavailable_nodes(actor).order_by("name")[:MAX_ITEMS]]
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
@@ -81,13 +88,20 @@ def list_action_items(actor: Actor) -> list[ActionItem]:
     return items + [build_token_item(token) for token in list_expiring_tokens(actor).order_by("expires_at")[:MAX_ITEMS]]
 
 
-def list_pending_approvals(actor: Actor) -> QuerySet[Approval]:
-    """The approvals that wait for this person, the next deadline first."""
+def list_open_approvals(actor: Actor) -> list[Approval]:
+    """Pending approvals that wait for this person (`is_waiting`), then their own requests, the next deadline first.
+
+    One query for both; none for whom there can be neither.
+    """
     if (compiled := build_own_approvals_sql(actor)) is None:
-        return Approval.objects.none()
-    own = RawSQL(*compiled)  # noqa: S611 - Django's SQL
-    waiting = Approval.objects.filter(pk__in=own).select_related("project").defer("void_changes")
-    return waiting.order_by("deadline_at", "pk")[:MAX_APPROVALS]
+        return []
+    waits = Q(pk__in=RawSQL(*compiled))  # noqa: S611 - Django's SQL
+    pending = Approval.objects.filter(
+        project_id__in=actor.project_ids, state=ApprovalState.PENDING, deadline_at__gt=Now()
+    )
+    rows = pending.filter(waits | Q(requester_user_id=actor.user_id)).select_related("project").defer("void_changes")
+    is_waiting = Case(When(waits, then=True), default=False, output_field=BooleanField())
+    return list(rows.annotate(is_waiting=is_waiting).order_by("-is_waiting", "deadline_at", "pk")[:MAX_OPEN_READ])
 
 
 def filter_own_approvals(actor: Actor) -> QuerySet[Approval]:
@@ -98,7 +112,7 @@ def filter_own_approvals(actor: Actor) -> QuerySet[Approval]:
 
 
 def count_approvals_and_notices(actor: Actor) -> tuple[int, int]:
-    """(Of `list_pending_approvals` and `list_expiring_tokens`, notices not read): one statement for every page."""
+    """(Of `list_open_approvals` and `list_expiring_tokens`, notices not read): one statement for every page."""
     sql, params = list_expiring_tokens(actor).order_by().values("pk").query.sql_with_params()
     if compiled := build_own_approvals_sql(actor):
         sql = f"{sql} UNION ALL {compiled[0]}"

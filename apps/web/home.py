@@ -1,31 +1,37 @@
-"""What home shows, of one project or of all that the reader belongs to. Every list is bounded, so is every query."""
+"""The jobs, nodes and data that home shows, of one project or of all that the reader belongs to.
+
+Every list is bounded, and so is every query.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import OuterRef, Subquery
 
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.policy import is_allowed
 from apps.data.datasets.models import DatasetVersion, DatasetVersionQuerySet
-from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.errors import PARENT_FAILED
 from apps.platform.jobs.lists import count_moving_jobs, get_recent_start
 from apps.platform.jobs.models import Job, JobParent, JobQuerySet
 from apps.platform.jobs.queries import explain_queued
-from apps.platform.jobs.states import JobState
+from apps.platform.jobs.states import ENDED, JobState
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.presenters import build_offline_filter
 from apps.web.asset_version import get_asset_version
+from apps.web.first_steps import build_step_filters
+from apps.web.home_overview import list_project_ids, select_newest
+from apps.web.search.names import union_rows
 
-FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN, PROJECTS_SHOWN = 5, 20, 5, 6, 12, 8
+FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, ENDED_SHOWN = 5, 20, 5, 6
+VERSIONS_SHOWN, NODES_SHOWN, PROJECTS_SHOWN = 6, 6, 8
 NODES_READ = 200
 MAX_FAILURES_COUNTED = 100  # failures; "100 or more" is as much as anybody needs to know
 MOVING_SECONDS, STILL_SECONDS = 4, 15  # until an open page asks again: while jobs run or wait, and while none does
@@ -61,16 +67,26 @@ def list_versions(actor: Actor, project: Project | None) -> DatasetVersionQueryS
 
 def load_open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     """The part that renews itself: how many jobs move and wait, the running ones, each with whether its node is
-    `silent`, and who is next.
+    `silent`, who is next, and what ended last.
     """
-    jobs = list_jobs(actor, project)
+    jobs = list_jobs(actor, project).select_related(None)
     counts = count_moving_jobs(jobs)
-    queued = load_first(jobs.filter(state=JobState.QUEUED).order_by("-priority", "id"), QUEUED_SHOWN)
+    ended = jobs.filter(ended_at__isnull=False)
+    parts = {
+        "running": jobs.filter(state=JobState.RUNNING).order_by("-id").values("pk")[:RUNNING_SHOWN],
+        "queued": jobs.filter(state=JobState.QUEUED).order_by("-priority", "id").values("pk")[:QUEUED_SHOWN],
+        "ended": select_newest(ended, list_project_ids(actor, project), ("-ended_at", "-id"), ENDED_SHOWN),
+    }
+    rows = union_rows(Job.objects.select_related("project", "node"), *parts.values())
+    rows = rows.defer("spec", "grant", "result").annotate(silent=build_offline_filter("node"))
+    loaded = list(rows.order_by("-id"))
+    queued = [job for job in loaded if job.state == JobState.QUEUED]
+    queued.sort(key=lambda job: (-job.priority, job.pk))
+    finished = [job for job in loaded if job.ended_at is not None and job.state in ENDED]
     return {
-        "running": load_first(
-            jobs.filter(state=JobState.RUNNING).order_by("-id"), RUNNING_SHOWN, silent=build_offline_filter("node")
-        ),
+        "running": [job for job in loaded if job.state == JobState.RUNNING],
         "queued": queued,
+        "ended": sorted(finished, key=lambda job: (job.ended_at, job.pk), reverse=True),
         "why_first_waits": explain_queued(actor, queued[:1])[0]["summary"] if queued else "",
         "every_seconds": MOVING_SECONDS if any(counts.values()) else STILL_SECONDS,
         "counts": counts,
@@ -122,45 +138,14 @@ def can_retry_alone(job: Job) -> bool:
 
 
 def load_newest_versions(actor: Actor, project: Project | None) -> list[DatasetVersion]:
-    """The newest data, each with `has_model`: whether any model version is there as well, in the same query."""
-    models = ModelVersion.objects.visible_to(actor)
-    models = models if project is None else models.filter(model__project=project)
-    return list(list_versions(actor, project).annotate(has_model=Exists(models)).order_by("-id")[:VERSIONS_SHOWN])
+    """The newest data, each with how far the projects have come, for the first steps; in the same query."""
+    done = build_step_filters(actor, project)
+    return list(list_versions(actor, project).annotate(**done).order_by("-id")[:VERSIONS_SHOWN])
 
 
 def load_nodes(actor: Actor) -> list[Node]:
     """More than are shown: their states also light the frame's lamp, which then asks nothing."""
     return list(Node.objects.visible_to(actor).with_status().with_use().order_by("name")[:NODES_READ])
-
-
-def list_first_steps(
-    actor: Actor, project: Project | None, versions: Sequence[DatasetVersion], *, api: str
-) -> list[dict[str, Any]]:
-    """What a new project does first, as long as it has no model; each step says whether it is done. One query.
-
-    `api`: the address of the REST interface, for the command to copy.
-    """
-    if versions and versions[0].has_model:  # type: ignore[attr-defined]
-        return []
-    has_data = bool(versions)
-    done = list_jobs(actor, project).select_related(None).filter(state=JobState.SUCCEEDED, kind__in=("clean", "train"))
-    kinds = set(done.order_by().values_list("kind", flat=True).distinct()) if has_data else set()
-    return [
-        {
-            "key": "upload",
-            "done": has_data,
-            "command": build_upload_command(api, project.slug if project else "PROJECT"),
-        },
-        {"key": "clean", "done": "clean" in kinds},
-        {"key": "train", "done": "train" in kinds},
-        {"key": "promote", "done": False},
-    ]
-
-
-def build_upload_command(api: str, slug: str) -> str:
-    """A file goes in under its own SHA-256."""
-    url = f'{api}/projects/{slug}/artifacts/$(sha256sum table.csv | cut -c1-64)"'
-    return f'curl -T table.csv -H "Authorization: Bearer $TOKEN" -H "Content-Type: text/csv" "{url}'
 
 
 def compute_mark(context: Mapping[str, Any]) -> str:
@@ -171,6 +156,12 @@ def compute_mark(context: Mapping[str, Any]) -> str:
     nodes = [(node.pk, node.status, node.running_jobs, node.used_memory_bytes) for node in context["nodes"]]
     counts = [context[name] for name in ("counts", "failed_count", "failed_causes", "failed_in", "why_first_waits")]
     more = [[item.url, item.text] for item in context["waiting"]], [version.pk for version in context["versions"]]
+    recent = [[job.pk for job in context["ended"]], [(run.pk, run.state) for run in context["runs"]]]
+    open_items = [[row.pk for row in context["requests"]], [(alarm.pk, alarm.state) for alarm in context["alarms"]]]
     return sha256_hex(
-        json.dumps([get_asset_version(), jobs, queued, failed, nodes, counts, more], default=str, sort_keys=True)
+        json.dumps(
+            [get_asset_version(), jobs, queued, failed, nodes, counts, more, recent, open_items],
+            default=str,
+            sort_keys=True,
+        )
     )[:16]

@@ -93,6 +93,7 @@ class User(AbstractBaseUser):
     time_zone = models.CharField(max_length=64, blank=True, validators=[known_zone])
     language = models.CharField(max_length=10, blank=True, validators=[known_language])
     theme = models.CharField(max_length=5, blank=True, choices=[(theme.value, theme.value) for theme in Theme])
+    hides_first_steps = models.BooleanField(default=False, db_default=False)  # home shows them to a new account
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"

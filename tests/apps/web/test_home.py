@@ -64,7 +64,7 @@ def test_a_failure_of_yesterday_is_news_an_older_one_is_not(engineer, web, submi
     text = text_of(web(engineer).get("/"))
     assert "<b>1 job failed</b>" in text
     assert "It broke." in text
-    assert "the old one" not in text
+    assert f'id="f{old.pk}"' not in text
     assert f"<b>#{job.pk} noop the new one</b>" in text
     Job.objects.filter(pk=old.pk).update(ended_at=timezone.now())
     assert f"<b>#{old.pk} the old one: noop</b>" in text_of(web(engineer).get("/"))
@@ -180,7 +180,7 @@ def test_more_failures_than_anybody_counts_are_not_counted(engineer, web, submit
 
 def test_a_project_without_a_model_is_told_its_first_steps(engineer, web, project):
     text = text_of(web(engineer).get("/p/demo/"))
-    assert "Get started" in text
+    assert "First steps" in text
     assert "/api/v1/projects/demo/artifacts/$(sha256sum table.csv" in text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -163,13 +165,15 @@ def set_preferences(
     language: str | None = None,
     theme: str | None = None,
     email: str | None = None,
+    hides_first_steps: bool | None = None,
 ) -> User:
     """How the pages are shown to the actor; an empty one is as the browser has it, None leaves it. `email`: where
     their notices are sent."""
     policy.require(actor, "user.set_preferences")
     if actor.user_id is None:
         raise NotFound("Only a person looks at pages.")
-    values = {"time_zone": time_zone, "language": language, "theme": theme, "email": email}
+    values: dict[str, Any] = {"time_zone": time_zone, "language": language, "theme": theme, "email": email}
+    values["hides_first_steps"] = hides_first_steps
     changes = {name: value for name, value in values.items() if value is not None}
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=actor.user_id)
