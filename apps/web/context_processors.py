@@ -31,12 +31,23 @@ from apps.web.action_items import count_waiting
 log = logging.getLogger(__name__)
 LAST_PROJECT = "project"  # the key in the session
 IN_A_PROJECT = {
-    "data": "datasets:list",
-    "jobs": "jobs:list",
-    "runs": "experiments:list",
-    "models": "registry:list",
-    "rollouts": "rollouts:list",
-    "devices": "devices:list",
+    "approvals": ("approvals:list", "approval.view"),
+    "data": ("datasets:list", "dataset.view"),
+    "jobs": ("jobs:list", "job.view"),
+    "experiments": ("experiments:experiments", "run.view"),
+    "runs": ("experiments:list", "run.view"),
+    "models": ("registry:list", "model.view"),
+    "endpoints": ("endpoints:list", "endpoint.view"),
+    "monitoring": ("monitoring:list", "monitor.view"),
+    "devices": ("devices:list", "device.view"),
+    "rollouts": ("rollouts:list", "rollout.view"),
+}
+"""Section of a project -> the name of its address, and the action that it takes."""
+OF_THE_PLANE = {
+    "nodes": "node.view",
+    "schedules": "schedule.view_plane",
+    "packages": "package.view",
+    "people": "user.view",
 }
 
 
@@ -82,7 +93,7 @@ def is_part(request: HttpRequest) -> bool:
 
 
 def build_rail_urls(request: HttpRequest, actor: Actor, projects: list[Project]) -> dict[str, str]:
-    """Where Data, Jobs, Runs and Models lead outside a project: into the one seen last, else the first of one's own."""
+    """Where the sections of a project lead outside of one: into the one seen last, else the first of one's own."""
     current = getattr(request, "project", None)
     if current is not None:
         if actor.user_id and current.pk in actor.project_ids and request.session.get(LAST_PROJECT) != current.slug:
@@ -94,21 +105,17 @@ def build_rail_urls(request: HttpRequest, actor: Actor, projects: list[Project])
         slug = last if last in own else next(iter(own), None)
     if slug is None:
         return {}
-    return {key: url for key, name in IN_A_PROJECT.items() if (url := find_url(name, slug))}
+    return {key: url for key, (name, _action) in IN_A_PROJECT.items() if (url := find_url(name, slug))}
 
 
 def list_hidden_sections(request: HttpRequest, actor: Actor) -> set[str]:
     """Sections that this person may not open: a link to a refusal is no help."""
     current = getattr(request, "project", None)
-    hidden = set() if is_allowed(actor, "node.view") else {"nodes"}
-    if not is_allowed(actor, "schedule.view_plane"):
-        hidden.add("schedules")
-    if not is_allowed(actor, "package.view"):
-        hidden.add("packages")
+    hidden = {key for key, action in OF_THE_PLANE.items() if not is_allowed(actor, action)}
     if not (actor.project_ids or is_allowed(actor, "audit.view")):
         hidden.add("audit")
-    if current is not None and current.pk not in actor.project_ids:
-        hidden |= IN_A_PROJECT.keys()
+    if current is not None:
+        hidden |= {key for key, (_name, action) in IN_A_PROJECT.items() if not is_allowed(actor, action, current)}
     return hidden
 
 

@@ -15,8 +15,9 @@ from apps.fleet.monitoring.lists import MONITORS
 from apps.fleet.monitoring.models import Monitor
 from apps.ml.endpoints.lists import ENDPOINTS
 from apps.ml.endpoints.models import Endpoint
+from apps.ml.experiments.experiment_list import EXPERIMENTS
 from apps.ml.experiments.lists import build_listing, build_metric_column
-from apps.ml.experiments.models import Metric, Run
+from apps.ml.experiments.models import Experiment, Metric, Run
 from apps.ml.federation.lists import LEDGER, PLANE_LEDGER, STUDIES
 from apps.ml.federation.models import LedgerEntry, Study
 from apps.ml.labelling.lists import LABELLINGS
@@ -58,6 +59,7 @@ IN_A_PROJECT = (
     (PIPELINES, Pipeline),
     (SWEEPS, Sweep),
     (RUNS, Run),
+    (EXPERIMENTS, Experiment),
     (DATASETS, Dataset),
     (MODELS, Model),
     (SOURCES, ObservationSource),

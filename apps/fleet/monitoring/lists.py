@@ -82,7 +82,7 @@ def render_monitors(
     waiting = queries.list_alarms(actor, where, state=AlarmState.OPEN).order_by("-id")
     context = {
         **table.build_context(),
-        "nav": "models",
+        "nav": "monitoring",
         "count": queries.list_monitors(actor, where).count(),
         "open_alarms": list_alarm_rows(list(waiting[:LISTED_ALARMS])),
         "may_create": is_allowed(actor, "monitor.create", where),

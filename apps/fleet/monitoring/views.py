@@ -68,7 +68,7 @@ def render_monitor(
     may_plan = is_allowed(actor, "monitor.set_retraining", monitor)
     retrainings = list_retrainings(actor, monitor.project, monitor=monitor).order_by("-pk")[:LISTED_RETRAININGS]
     context: dict[str, Any] = {
-        "nav": "models",
+        "nav": "monitoring",
         "monitor": monitor,
         "scope": presenters.describe_scope(monitor),
         "rule": presenters.describe_rule(monitor),
@@ -132,7 +132,7 @@ def show_alarm(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     retraining = find_alarm_retraining(actor, alarm)
     is_open, is_read = alarm.state == AlarmState.OPEN, alarm.state == AlarmState.ACKNOWLEDGED
     context: dict[str, Any] = {
-        "nav": "models",
+        "nav": "monitoring",
         "alarm": alarm,
         "monitor": alarm.monitor,
         "colour": presenters.STATE_COLOURS[AlarmState(alarm.state)],

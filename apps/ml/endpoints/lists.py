@@ -83,7 +83,7 @@ def render_endpoints(
         return export_list(actor, table, project=where)
     context = {
         **table.build_context(),
-        "nav": "models",
+        "nav": "endpoints",
         "count": queries.list_endpoints(actor, where).count(),
         "may_create": is_allowed(actor, "endpoint.create", where),
         "form": form,

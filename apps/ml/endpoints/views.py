@@ -121,7 +121,7 @@ def render_endpoint(
     serving = presenters.list_serving(replicas) or replicas
     may_change = is_allowed(actor, "endpoint.update", endpoint)
     context = {
-        "nav": "models",
+        "nav": "endpoints",
         "endpoint": endpoint,
         "replicas": replicas,
         "figures": presenters.add_figures(replicas),

@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from apps.ml.experiments import annotations_page, bulk_page, lists, logged_model_page, run_page
+from apps.ml.experiments import annotations_page, bulk_page, experiment_list, lists, logged_model_page, run_page
 from apps.ml.experiments.comparison import page
 from apps.ml.experiments.diagnostics.page import download_table, show_sample_image
 
 app_name = "experiments"
 urlpatterns = [
     path("runs", lists.run_list, name="list"),
+    path("experiments", experiment_list.show_experiments, name="experiments"),
     path("logged-models/<slug:model>", logged_model_page.render_logged_model_page, name="logged_model"),
     path("runs/compare", page.compare, name="compare"),
     path("runs/bulk", bulk_page.apply_bulk_action, name="bulk"),

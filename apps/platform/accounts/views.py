@@ -194,6 +194,7 @@ def show_people(request: HttpRequest) -> HttpResponseBase:
     table = build_people_table(request.actor, request.GET)
     context = {
         **table.build_context(),
+        "nav": "people",
         "form": form,
         "made": user,
         "password": password,
@@ -222,6 +223,7 @@ def render_person_page(request: HttpRequest, user: User, *, status: int = 200, *
         "may_disable": policy.is_allowed(actor, "user.disable", user) and not own,
         "may_reset": policy.is_allowed(actor, "user.reset_password", user) and not own and not user.system_role,
         "factors": list_factors(user.pk),
+        "nav": "people",
         "may_reset_factor": policy.is_allowed(actor, "user.reset_second_factor", user) and not own,
         "may_confirm": can_confirm(actor, user, user.unconfirmed_changes),  # type: ignore[attr-defined]  # prefetched
         "may_read_trail": policy.is_allowed(actor, "audit.view"),

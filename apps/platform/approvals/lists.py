@@ -84,7 +84,7 @@ def show_approvals(request: HttpRequest, project: str) -> HttpResponseBase:
     pending = Approval.objects.visible_to(actor).filter(project=where, state=ApprovalState.PENDING)
     context = {
         **table.build_context(),
-        "nav": "models",
+        "nav": "approvals",
         "show": show,
         "mine": queries.query_waiting_for(actor).filter(project=where).count(),
         "pending": pending.count(),

@@ -76,7 +76,7 @@ def build_head_context(actor: Actor, approval: Approval, tab: str) -> dict[str, 
     unconfirmed = list_unconfirmed_changes(actor.user_id) if decides and actor.user_id is not None else []
     decides = decides and not unconfirmed
     return {
-        "nav": "models",
+        "nav": "approvals",
         "approval": approval,
         "tab": tab,
         "votes": votes,
@@ -373,7 +373,7 @@ def render_policies(
         row["form"] = forms_by_type.get(key) or PolicyForm(prefix=key, initial=now)
     may_set = is_allowed(actor, "approval.set_policy", project)
     context = {
-        "nav": "models",
+        "nav": "approvals",
         "rows": rows,
         "may_set": may_set,
         "may_list": is_allowed(actor, "approval.view", project),
