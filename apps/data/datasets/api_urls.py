@@ -3,6 +3,7 @@
 from django.urls import path
 
 from apps.data.datasets import api, api_provenance, api_quality, api_row_origins, api_versions
+from apps.data.datasets.rows import api as rows_api
 
 VERSION = "datasets/<str:name>/versions/<str:version>"
 
@@ -22,6 +23,7 @@ urlpatterns = [
     path("datasets/<str:name>/versions", api.VersionsView.as_view(), name="api-dataset-versions"),
     path(VERSION, api.VersionView.as_view(), name="api-dataset-version"),
     path(f"{VERSION}/preview", api.PreviewView.as_view(), name="api-dataset-preview"),
+    path(f"{VERSION}/rows", rows_api.RowsView.as_view(), name="api-dataset-rows"),
     path(f"{VERSION}/quality", api.QualityView.as_view(), name="api-dataset-quality"),
     path(f"{VERSION}/rows/<int:row>/origin", api_row_origins.RowOriginView.as_view(), name="api-row-origin"),
     path(

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from django.http import QueryDict
+
 from apps.core.actors import Actor
-from apps.core.errors import Invalid, NotFound, Unavailable
-from apps.core.messages import translate_error, translate_message
+from apps.core.errors import Invalid, NotFound
+from apps.core.messages import translate_message
 from apps.data.datasets import presenters, queries
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.provenance.job_inputs import build_version_end
@@ -16,11 +18,11 @@ from apps.data.datasets.provenance.row_origins import trace_descendants, trace_o
 from apps.data.datasets.quality import drift
 from apps.data.datasets.quality.distributions import ColumnDistribution
 from apps.data.datasets.quality.verdicts import run_checks
+from apps.data.datasets.rows.row_tab import build_rows_tab
 from apps.data.datasets.versions.comparison import build_schema, diff_params, pair_schemas
 from apps.data.datasets.versions.data_facts import find_image_params
-from apps.data.datasets.versions.masked_columns import find_masked_columns, mask_rows
+from apps.data.datasets.versions.masked_columns import find_masked_columns
 from apps.data.datasets.versions.row_diff import find_latest_diff
-from apps.data.datasets.versions.row_pages import read_rows
 from apps.platform.artifacts.services import Damaged
 from apps.platform.audit.queries import get_timeline
 from apps.platform.jobs.tabs import flatten_spec, parse_number_or_zero
@@ -40,7 +42,7 @@ PARAMS_SHOWN_ELSEWHERE = {
     "expectations",
 }  # of the params: the files tab and the spec of the job show them
 
-QueryParams = Mapping[str, str]
+QueryParams = QueryDict
 
 
 def build_tab_context(
@@ -51,7 +53,7 @@ def build_tab_context(
         case "overview":
             return build_overview_tab(actor, version, parent, query)
         case "preview":
-            return build_preview_tab(actor, version, query)
+            return build_rows_tab(actor, version, query)
         case "origin":
             return build_origin_tab(actor, version, query)
         case "distributions":
@@ -95,29 +97,6 @@ def build_overview_tab(
             {name: value for name, value in (version.params or {}).items() if name not in PARAMS_SHOWN_ELSEWHERE}
         ),
     }
-
-
-def build_preview_tab(actor: Actor, version: DatasetVersion, query: QueryParams) -> dict[str, Any]:
-    """The rows from the place asked for, where the table is text; the first ones where only a report shows them."""
-    try:
-        rows = read_rows(
-            actor, version, parse_number_or_zero(query.get("at")), max(1, parse_number_or_zero(query.get("row")))
-        )
-        if rows is not None:
-            numbers = presenters.find_number_columns(version, rows.columns)
-            return {
-                "preview": mask_rows(version, rows),
-                "numbers": numbers,
-                "moved": bool(parse_number_or_zero(query.get("at"))),
-            }
-        first = queries.read_preview(actor, version)
-        return {
-            "preview": mask_rows(version, first),
-            "numbers": presenters.find_number_columns(version, first.columns),
-            "from_report": True,
-        }
-    except (Damaged, Unavailable) as failure:
-        return {"preview": queries.RowPreview([], note=translate_error(failure)), "from_report": True}
 
 
 def build_origin_tab(actor: Actor, version: DatasetVersion, query: QueryParams) -> dict[str, Any]:
