@@ -23,6 +23,11 @@ def limit_memory(memory_bytes: int) -> Iterator[None]:
         _limit.reset(token)
 
 
+def set_memory_limit(memory_bytes: int) -> None:
+    """Declare what this process may take for as long as it lives, as a share of what the run may."""
+    _limit.set(memory_bytes)
+
+
 def get_allowed_bytes() -> int:
     """Bytes that this run may take."""
     return _limit.get() or get_machine_bytes()

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from deepseek.evaluate.examples import MOST_LEFT_OUT
 from deepseek.evaluate.measures import Outputs, Target
+from deepseek.evaluate.spec import SHARE
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
@@ -28,7 +29,7 @@ from deepseek.train.spec import MOST_CLASSES, TrainSpec
 
 T = TypeVar("T")
 SLOT = "inputs/predictions"
-PREDICTION, ROW, SHARE = "prediction", "row", "p_"
+PREDICTION, ROW = "prediction", "row"
 SUM_OFF = 1e-3
 """How far the probabilities of a row may be from 1 together: they may have been rounded."""
 NOT_MISSING = ("NaN", "nan")

@@ -10,6 +10,7 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Place = Annotated[int, Field(ge=1, le=1000)]
 
+SHARE = "p_"  # before the name of a class, of the column of its probability
 MOST_SLICES = 12  # columns
 FARTHEST = 4096  # rows that a forecast looks ahead
 TIMED = ("batches", "runs", "threads", "horizon", "images")

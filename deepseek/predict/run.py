@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from deepseek.clean.execution import write_parquet
-from deepseek.clean.steps.numbers import iter_with_context
-from deepseek.evaluate.examples import encode_categories
-from deepseek.evaluate.predictions import SHARE
 from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import ModelManifest, require_mlp
 from deepseek.models.predictor import open_model
-from deepseek.models.predictor_base import Predictor
+from deepseek.partitions.outputs import TABLE_TYPE, PartFile, publish_parts
+from deepseek.predict.batches import PredictedBatches, TableModel
+from deepseek.predict.partitioned import predict_partitions
 from deepseek.predict.spec import PredictSpec
-from deepseek.tables.batches import Batches
-from deepseek.tables.files import build_unknown_column_error, require_columns
 from deepseek.tables.sources import open_table
-from deepseek.tables.streams import MappedBatches
-from deepseek.train.columns import is_number, read_categories, read_number
 
 SLOTS = ("model", "manifest", "table")
-TABLE = "inputs/table"
-TABLE_TYPE = "application/vnd.apache.parquet"
-CHUNK_ROWS = 8192  # rows of one call of the model
-Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PredictedTable:
+    """What was written: the files of the table, and how many of its rows have no prediction."""
+
+    parts: Sequence[PartFile]
+    schema: pa.Schema
+    incomplete: int
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
 
 
 def run(spec: PredictSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
     """Predict with the model in the slots ``model`` and ``manifest`` for every row of the table in ``table``.
 
-    Writes ``table.parquet`` into the folder `out`: the columns to keep, in the order of the table, then the prediction;
-    a class of a classification, a number of a regression, of a forecast the value that lies the trained horizon ahead
-    of the row. A row that lacks an input has no prediction.
+    The table is a file, or a folder of Parquet files of one schema. Writes ``table.parquet`` into the folder `out`, or
+    the folder ``table`` of parts where the input has parts or `spec` asks for them: the columns to keep, in the order
+    of the table, then the prediction; a class of a classification, a number of a regression, of a forecast the value
+    that lies the trained horizon ahead of the row. A row that lacks an input has no prediction.
 
     Raises EngineError: ``wrong_inputs``, ``model_tampered``, ``family_unsupported`` for a model that takes no tables,
     ``unknown_column``, ``column_not_numeric``, ``column_exists``, ``row_incomplete``, ``outputs_not_finite``, and what
-    `open_table` finds wrong with the file.
+    `open_table` and `partition_parquet` find wrong with the files.
     """
     if set(inputs) != set(SLOTS):
         raise EngineError(
@@ -58,160 +60,50 @@ def run(spec: PredictSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
         require_mlp(manifest, "predict")
-        source = open_table(inputs["table"], spec.csv, stage)
-        for note in source.notes:
-            report.log(note, level="warning")
-        model = TableModel(open_model(manifest, inputs["model"]), manifest, source.batches.schema)
-        predicted = PredictedBatches(source.batches, model, spec)
-        total = source.rows
-
-        def advance(done: int) -> None:
-            report.progress(done, total, "rows", stage="predict")
-
-        written = write_parquet(predicted, stage / "table.parquet", advance)
+        if spec.processes > 1 or spec.partitions is not None or inputs["table"].is_dir():
+            predicted = _predict_in_partitions(spec, manifest, inputs, stage, report)
+        else:
+            predicted = _predict_in_one_piece(spec, manifest, inputs, stage, report)
         report.log(
             Message(
                 "predicted {rows:,} rows, {incomplete:,} of which lack an input",
-                rows=written.rows,
+                rows=predicted.rows,
                 incomplete=predicted.incomplete,
             )
         )
-        report.metric("rows", written.rows)
+        report.metric("rows", predicted.rows)
         report.metric("incomplete", predicted.incomplete)
     columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in predicted.schema]
-    meta: dict[str, JSON] = {"rows": written.rows, "columns": columns, "incomplete": predicted.incomplete}
-    summary: dict[str, JSON] = {"rows": written.rows, "incomplete": predicted.incomplete, "warnings": []}
-    return Result(outputs=(Output("table", "table.parquet", TABLE_TYPE, meta),), summary=summary)
+    outputs = tuple(
+        Output(part.slot, part.name, TABLE_TYPE, {"rows": part.rows, "columns": columns}) for part in predicted.parts
+    )
+    summary: dict[str, JSON] = {"rows": predicted.rows, "incomplete": predicted.incomplete, "warnings": []}
+    return Result(outputs=outputs, summary=summary)
 
 
-class TableModel:
-    """A model, and how its inputs are read from the columns of a table."""
+def _predict_in_one_piece(
+    spec: PredictSpec, manifest: ModelManifest, inputs: Mapping[str, Path], stage: Path, report: Report
+) -> PredictedTable:
+    source = open_table(inputs["table"], spec.csv, stage)
+    for note in source.notes:
+        report.log(note, level="warning")
+    model = TableModel(open_model(manifest, inputs["model"]), manifest, source.batches.schema)
+    predicted = PredictedBatches(source.batches, model, spec)
+    total = source.rows
 
-    def __init__(self, predictor: Predictor, manifest: ModelManifest, schema: pa.Schema) -> None:
-        self.predictor, self.manifest = predictor, manifest
-        self.codes = manifest.list_codes()
-        self.lags = require_mlp(manifest, "predict").inputs if manifest.task == "forecast" else 0
-        self.columns = [manifest.target] if self.lags else list(manifest.features)
-        for place, name in enumerate(self.columns):
-            if name not in schema.names:
-                raise build_unknown_column_error(schema.names, name, TABLE)
-            kind = schema.field(name).type
-            if not (place in self.codes and not self.lags) and not is_number(kind):
-                raise EngineError(
-                    "column_not_numeric",
-                    "The column {name!r}, which the model takes, is not numeric: its type is {column_type}.",
-                    name=name,
-                    column_type=kind,
-                    field=TABLE,
-                    value=name,
-                    limit="a column of numbers",
-                    hint=N_("Give a table that was made as the one the model learned from."),
-                )
+    def advance(done: int) -> None:
+        report.progress(done, total, "rows", stage="predict")
 
-    def iter_features(self, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, Floats]]:
-        """Each batch with its inputs (n, F), NaN where one is missing."""
-        if self.lags:
-            yield from self._iter_windows(batches)
-            return
-        for batch in batches:
-            table = pa.Table.from_batches([batch])
-            features = np.empty((batch.num_rows, len(self.columns)), np.float32)
-            for place, name in enumerate(self.columns):
-                if place in self.codes:
-                    features[:, place] = encode_categories(read_categories(table, name, TABLE), self.codes[place])
-                else:
-                    features[:, place] = read_number(table, name, TABLE)
-            yield batch, features
-
-    def _iter_windows(self, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, Floats]]:
-        """As the training does: row t sees the values of the rows t - lags + 1 to t."""
-        name = self.columns[0]
-        for batch, contexts in iter_with_context(batches, [name], self.lags):
-            values, start, size = contexts[name]
-            lead = values[max(0, start - self.lags + 1) : start + size]
-            series = np.concatenate([np.full(self.lags - 1 + size - lead.size, np.nan), lead]).astype(np.float32)
-            series[~np.isfinite(series)] = np.nan
-            yield batch, np.lib.stride_tricks.sliding_window_view(series, self.lags)
-
-    def predict(self, features: Floats, first_row: int) -> Floats:
-        """Outputs (n, C) of complete rows."""
-        parts = [
-            self.predictor.predict(np.ascontiguousarray(features[start : start + CHUNK_ROWS]))
-            for start in range(0, len(features), CHUNK_ROWS)
-        ]
-        outputs = np.concatenate([np.empty((0, self.predictor.outputs), np.float32), *parts])
-        if not np.isfinite(outputs).all():
-            raise EngineError(
-                "outputs_not_finite",
-                "The model gives infinite values, or none, for some of the rows.",
-                field="inputs/model",
-                value=f"data rows from {first_row + 1}",
-                limit="finite values",
-                hint=N_("Train with a lower max_lr, and look for extreme values in the features."),
-            )
-        return outputs
+    written = write_parquet(predicted, stage / "table.parquet", advance)
+    part = PartFile("table", "table.parquet", written.rows)
+    return PredictedTable([part], predicted.schema, predicted.incomplete)
 
 
-class PredictedBatches(MappedBatches):
-    """The table with its predictions; `incomplete` counts the rows without one, of the latest reading."""
-
-    def __init__(self, source: Batches, model: TableModel, spec: PredictSpec) -> None:
-        self.model, self.spec, self.incomplete = model, spec, 0
-        names = source.schema.names
-        if spec.keep is not None:
-            require_columns(names, spec.keep)
-        self.kept = [name for name in names if spec.keep is None or name in spec.keep]
-        is_class = model.manifest.task == "classification"
-        new = [pa.field(spec.name, pa.string() if is_class else pa.float32())]
-        if spec.probabilities and is_class:
-            new += [pa.field(f"{SHARE}{name}", pa.float32()) for name in model.manifest.classes]
-        for field in new:
-            if field.name in self.kept:
-                raise EngineError(
-                    "column_exists",
-                    "The predictions need the column name {name!r}, which the table already has.",
-                    name=field.name,
-                    field="/name",
-                    value=field.name,
-                    limit="a name that no column to keep has",
-                    hint=N_("Choose another name, or do not keep that column."),
-                )
-        schema = pa.schema([*(source.schema.field(name) for name in self.kept), *new])
-        super().__init__(source, schema, self._predict_batches, source.rows)
-
-    def _predict_batches(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        self.incomplete, row = 0, 0
-        for batch, features in self.model.iter_features(batches):
-            is_complete: Mask = np.asarray(~np.isnan(features).any(axis=1))
-            self._refuse_incomplete(is_complete, row)
-            outputs = self.model.predict(features[is_complete], row)
-            arrays = [batch.column(name) for name in self.kept]
-            yield pa.RecordBatch.from_arrays([*arrays, *self._build_columns(outputs, is_complete)], schema=self.schema)
-            self.incomplete += int(np.count_nonzero(~is_complete))
-            row += batch.num_rows
-
-    def _refuse_incomplete(self, is_complete: Mask, first_row: int) -> None:
-        if self.spec.incomplete == "refuse" and not is_complete.all():
-            row = first_row + int(np.argmin(is_complete)) + 1
-            raise EngineError(
-                "row_incomplete",
-                "Row {row:,} lacks an input of the model.",
-                row=row,
-                field=TABLE,
-                value=str(row),
-                limit="every input in every row",
-                hint=N_("Clean the table first, or let incomplete rows have no prediction."),
-            )
-
-    def _build_columns(self, outputs: Floats, is_complete: Mask) -> list[pa.Array]:
-        """The new columns, missing where a row is incomplete."""
-        take = np.full(is_complete.size, -1)
-        take[is_complete] = np.arange(len(outputs))
-        places = pa.array(take, mask=take < 0)
-        if self.model.manifest.task != "classification":
-            return [pa.array(outputs[:, 0]).take(places)]
-        classes = pa.array(list(self.model.manifest.classes), pa.string())
-        columns: list[Any] = [classes.take(pa.array(outputs.argmax(axis=1))).take(places)]
-        if self.spec.probabilities:
-            columns += [pa.array(outputs[:, place]).take(places) for place in range(len(classes))]
-        return columns
+def _predict_in_partitions(
+    spec: PredictSpec, manifest: ModelManifest, inputs: Mapping[str, Path], stage: Path, report: Report
+) -> PredictedTable:
+    is_folder = inputs["table"].is_dir()
+    with predict_partitions(spec, manifest, inputs, stage, report) as (parts, schema):
+        paths = [(part.path, part.rows) for part in parts]
+        files = publish_parts(paths, schema, stage, in_parts=is_folder or spec.partitions is not None)
+    return PredictedTable(files, schema, sum(part.incomplete for part in parts))

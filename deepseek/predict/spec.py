@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from deepseek.partitions.spec import PARTITIONS, PROCESSES
 from deepseek.tables.spec import CsvSpec, refuse_repeats
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
@@ -14,6 +15,15 @@ class PredictSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    model: str = Field(
+        "",
+        max_length=600,
+        title="Model version",
+        description=(
+            "The version of a model of this project, as NAME:vN or NAME:ALIAS; a form of it as NAME:vN/FORM. Empty "
+            "where the job gets the model file and its manifest as inputs."
+        ),
+    )
     keep: list[ColumnName] | None = Field(
         None,
         max_length=10_000,
@@ -38,6 +48,8 @@ class PredictSpec(BaseModel):
         description="What becomes of a row that lacks an input of the model.",
         json_schema_extra={"words": {"missing": "has no prediction", "refuse": "the job fails"}},
     )
+    processes: int = PROCESSES
+    partitions: int | None = PARTITIONS
     csv: CsvSpec = Field(
         default=CsvSpec(), title="CSV", description="How to read the table if it is text rather than Parquet."
     )

@@ -1,0 +1,88 @@
+"""The partitions of an input table: a folder of Parquet files, one such file, or any other table, kept as one first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepseek.clean.execution import write_parquet
+from deepseek.messages import Message
+from deepseek.partitions.sources import PartitionSource, partition_parquet
+from deepseek.tables.files import build_empty_table_error
+from deepseek.tables.sources import open_table
+from deepseek.tables.spec import CsvSpec
+
+ROWS_PER_PARTITION = 250_000
+"""About as many rows as a partition has where nobody asks for a number: a lost one is soon done again."""
+MAX_PARTITIONS = 1_000
+
+
+@dataclass
+class PartitionedTable:
+    """A table in partitions; `nulls` counts the missing values by column, where they were counted while it was read."""
+
+    sources: list[PartitionSource]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return sum(source.rows for source in self.sources)
+
+
+def open_partitions(
+    path: Path,
+    csv: CsvSpec,
+    scratch: Path,
+    partitions: int | None,
+    processes: int,
+    *,
+    slot: str = "inputs/table",
+    hide: bool = False,
+) -> PartitionedTable:
+    """The table at `path` in `partitions` (None: by its rows, and at least one for each process).
+
+    A folder holds Parquet files of one schema, in the order of their paths. A table of another format than Parquet is
+    read in one process and kept as Parquet in `scratch` first. Raises what `open_table` and `partition_parquet` do,
+    and ``table_empty`` for a folder without rows; `slot` and `hide` as of `open_table`.
+    """
+    notes: list[str] = []
+    if path.is_dir():
+        files = list_parts(path)
+    elif is_parquet(path):
+        files = [path]
+    else:
+        source = open_table(path, csv, scratch, slot=slot, hide=hide, rewrites=True)
+        notes = source.notes
+        files = [scratch / "input.parquet"]
+        write_parquet(source.batches, files[0])
+    names = [file.relative_to(path).as_posix() if path.is_dir() else path.name for file in files]
+    if not files:
+        raise build_empty_table_error(Message("The folder has no Parquet file."), path)
+    sources = partition_parquet(files, 1, names=names)
+    rows = sum(source.rows for source in sources)
+    if not rows:
+        raise build_empty_table_error(Message("The table has a header but no rows."), path)
+    count = partitions or choose_partitions(rows, processes)
+    return PartitionedTable(partition_parquet(files, min(count, rows), names=names), notes)
+
+
+def choose_partitions(rows: int, processes: int) -> int:
+    """As many partitions as keep every process busy, of a bounded number of rows."""
+    return min(max(processes, math.ceil(rows / ROWS_PER_PARTITION)), MAX_PARTITIONS)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the file begins as a Parquet file does. A file that cannot be read is none: opening it says why."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return False
+
+
+def list_parts(folder: Path) -> list[Path]:
+    """The Parquet files of a table in parts, in the order of their rows: that of their paths."""
+    return sorted(
+        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.relative_to(folder).as_posix()
+    )
