@@ -204,6 +204,8 @@ COMMANDS = {
         "deepseek.predict.spec:PredictSpec",
         ("table",),
         takes_model=True,
+        left_out=("model",),
+        words={"table": "a CSV, Parquet, Arrow or JSON lines file, or a folder of Parquet files of one schema"},
     ),
     "collect": Command(
         "collect records from sites of the hosts that COLLECT_HOSTS names",
@@ -238,7 +240,9 @@ COMMANDS = {
     "cancel": Command("cancel a job", entry="deepseek.client.commands:cancel_job", group=PLANE),
     "get": Command("download outputs of a job", entry="deepseek.client.commands:get_outputs", group=PLANE),
     "data": Command("list, download and upload datasets", entry="deepseek.client.commands:manage_data", group=PLANE),
-    "models": Command("list and download models", entry="deepseek.client.commands:manage_models", group=PLANE),
+    "models": Command(
+        "list and download models, predict with one", entry="deepseek.client.model_commands:manage_models", group=PLANE
+    ),
     "endpoints": Command(
         "create, change and try endpoints", entry="deepseek.client.endpoint_commands:manage_endpoints", group=PLANE
     ),

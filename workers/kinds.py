@@ -19,6 +19,7 @@ from workers.images.store import find_image, get_environment_name
 from workers.inputs.folders import arrange_folders
 from workers.inputs.script import arrange_inputs
 from workers.isolation import find_plane_url
+from workers.predictions.registration import register_predicted_table
 from workers.tracking import Tracker
 
 # "module:function", imported in the child process only: the worker itself stays small.
@@ -38,6 +39,7 @@ ENGINE: dict[str, str] = {
     "export": "deepseek.export.run:run",
     "evaluate": "deepseek.evaluate.run:run",
     "evaluate_predictions": "deepseek.evaluate.predictions_run:run",
+    "predict": "deepseek.predict.run:run",
     "health_samples": "deepseek.health.run:run",
     "register": "deepseek.register.run:run",
     "script": "deepseek.script.run:run",
@@ -102,6 +104,7 @@ ARRANGE: dict[str, Callable[[Path, Mapping[str, str]], dict[str, str]]] = {
     "evaluate": arrange_folders,
     "evaluate_predictions": arrange_folders,
     "merge_adapter": arrange_folders,
+    "predict": arrange_folders,
 }
 
 Register = Callable[[Actor, Job, registration.Outputs], None]
@@ -125,6 +128,7 @@ REGISTER: dict[str, Register] = {
     "export": registration.record_exported_model,
     "evaluate": registration.register_evaluation_figures,
     "evaluate_predictions": registration.register_prediction_figures,
+    "predict": register_predicted_table,
     "health_samples": registration.record_artifacts,
     "register": registration.register_model_version,
     "script": registration.register_script_outputs,

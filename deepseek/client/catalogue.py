@@ -53,6 +53,12 @@ class DatasetHandle:
         files = [RemoteFile(str(row["path"]), str(row["digest"]), int(row["size"])) for row in rows]
         return fetch_files(self.plane.transport, self.plane.build_path("/artifacts"), files, Path(out))
 
+    def build_table_inputs(self, version: str | int, slot: str = "table") -> dict[str, dict[str, str]]:
+        """The table of a version as inputs of a job: its file, or by the version all of its parts."""
+        data = self.version(version)
+        rows = list(self.plane.iterate(f"{self._path}/versions/{data['number']}/files", limit=2))
+        return {slot: {"digest": str(rows[0]["digest"] if len(rows) == 1 else data["digest"])}}
+
     def upload(
         self, *paths: str | Path, note: str = "", delimiter: str = "", encoding: str = ""
     ) -> tuple[dict[str, Any], bool]:

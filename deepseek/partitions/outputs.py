@@ -10,10 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from deepseek.clean.execution import write_parquet
-from deepseek.partitions.sources import JoinedBatches
 from deepseek.tables.files import normalize_batch
 from deepseek.tables.sources import ParquetBatches
-from deepseek.tables.streams import MappedBatches
+from deepseek.tables.streams import JoinedBatches, MappedBatches
 
 SLOT = FOLDER = "table"
 FILE = "table.parquet"

@@ -10,6 +10,7 @@ from deepseek.clean.execution import write_parquet
 from deepseek.messages import Message
 from deepseek.partitions.sources import PartitionSource, partition_parquet
 from deepseek.tables.files import build_empty_table_error
+from deepseek.tables.parts import format_part_name, list_parts
 from deepseek.tables.sources import open_table
 from deepseek.tables.spec import CsvSpec
 
@@ -56,9 +57,7 @@ def open_partitions(
         notes = source.notes
         files = [scratch / "input.parquet"]
         write_parquet(source.batches, files[0])
-    names = [file.relative_to(path).as_posix() if path.is_dir() else path.name for file in files]
-    if not files:
-        raise build_empty_table_error(Message("The folder has no Parquet file."), path)
+    names = [format_part_name(file, path) if path.is_dir() else path.name for file in files]
     sources = partition_parquet(files, 1, names=names)
     rows = sum(source.rows for source in sources)
     if not rows:
@@ -79,10 +78,3 @@ def is_parquet(path: Path) -> bool:
             return file.read(4) == b"PAR1"
     except OSError:
         return False
-
-
-def list_parts(folder: Path) -> list[Path]:
-    """The Parquet files of a table in parts, in the order of their rows: that of their paths."""
-    return sorted(
-        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.relative_to(folder).as_posix()
-    )

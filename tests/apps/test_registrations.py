@@ -19,7 +19,7 @@ from apps.platform.calendars.targets import SCHEDULE_TARGETS
 from apps.platform.holds.objects import HOLD_OBJECTS
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
-from apps.platform.jobs.submission import SPEC_COMPLETIONS
+from apps.platform.jobs.submission import INPUT_CHECKS, SPEC_COMPLETIONS, SPEC_INPUTS
 from apps.platform.jobs.table_columns import TABLE_COLUMNS
 from apps.platform.notices.kinds import NOTICE_KINDS
 
@@ -36,6 +36,8 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
         (COMMIT_RECORDERS, {"repositories"}),
         (APPROVAL_SUBJECTS, {"bundle", "bundle_signer", "federation", "promotion", "rollout"}),
         (SPEC_COMPLETIONS, {"dataset", "evaluation", "version"}),
+        (SPEC_INPUTS, {"evaluate", "merge_adapter", "predict", "script", "train_image", "train_language"}),
+        (INPUT_CHECKS, {"predict"}),
         (TABLE_COLUMNS, {"datasets"}),
         (DOWNLOAD_CHECKS, {"personal_data"}),
         (MASKED_COLUMNS, {"personal_data"}),

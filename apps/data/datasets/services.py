@@ -208,6 +208,7 @@ def add_version_from_job_output(
 ) -> tuple[DatasetVersion, bool]:
     """Register a job's output in `slot` as a version (uploads: ingest/), creating the dataset. Reads no bytes.
 
+    A table in parts has an output SLOT/PATH for each, which are the files of the version.
     The report in "quality_after" becomes the version's, the one in "quality_before" its source's, where they have
     none. Lineage: what went into the job, the job, the version; by row, what the output says of the origin of its rows.
     Registered twice is registered once.
@@ -216,7 +217,8 @@ def add_version_from_job_output(
     policy.require(actor, "dataset.add_version", project)
     policy.require(actor, "dataset.set_quality", project)
     outputs_by_slot = {row[0]: row for row in outputs}
-    if slot not in outputs_by_slot:
+    parts = [row for row in outputs if row[0] == slot or row[0].startswith(f"{slot}/")]
+    if not parts:
         raise Invalid(
             "Job {job_pk} made no output {slot!r}.",
             job_pk=job.pk,
@@ -225,22 +227,30 @@ def add_version_from_job_output(
             field="slot",
             limit=", ".join(outputs_by_slot) or "none",
         )
-    _, artifact, name, media_type, meta = outputs_by_slot[slot]
+    _, _, _, media_type, meta = parts[0]
+    has_parts = parts[0][0] != slot
+    rows: list[Any] = [part[4].get("rows") for part in parts]
     with transaction.atomic():
         dataset = ensure_dataset(actor=actor, project=project, name=dataset_name)
         sources = find_source_versions(job, dataset)
         version, created = add_version(
             actor=actor,
             dataset=dataset,
-            files=[(name, artifact, media_type)],
+            files=[
+                (row_slot.removeprefix(f"{slot}/") if has_parts else name, artifact, kind)
+                for row_slot, artifact, name, kind, _ in parts
+            ],
             media_type=media_type,
-            rows=meta.get("rows"),
+            rows=None if None in rows else sum(rows),
             columns=meta.get("columns", []),
             script=script,
             params=params,
             job_id=job.pk,
             note=note,
-            rows_from=read_row_origins(meta, outputs_by_slot, sources.get("table")),
+            part_rows={row_slot.removeprefix(f"{slot}/"): about["rows"] for row_slot, _, _, _, about in parts}
+            if has_parts and None not in rows
+            else None,
+            rows_from=None if has_parts else read_row_origins(meta, outputs_by_slot, sources.get("table")),
         )
         for target, report in ((version, "quality_after"), (sources.get(slot), "quality_before")):
             if (

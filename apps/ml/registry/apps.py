@@ -10,6 +10,7 @@ class RegistryConfig(AppConfig):
         from django.utils.translation import gettext_lazy
 
         from apps.ml.experiments.purge.retention import RUN_CITATIONS
+        from apps.ml.registry.batch_prediction import check_prediction_inputs, resolve_model_version
         from apps.ml.registry.citations import find_cited_artifacts, find_cited_runs
         from apps.ml.registry.evaluations.sets import complete_spec, require_client_version
         from apps.ml.registry.models import ModelVersion
@@ -18,10 +19,12 @@ class RegistryConfig(AppConfig):
         from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
         from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
-        from apps.platform.jobs.submission import SPEC_COMPLETIONS
+        from apps.platform.jobs.submission import INPUT_CHECKS, SPEC_COMPLETIONS, SPEC_INPUTS
 
         SPEC_COMPLETIONS.register("evaluation", complete_spec)
         SPEC_COMPLETIONS.register("version", require_client_version)
+        SPEC_INPUTS.register("predict", resolve_model_version)
+        INPUT_CHECKS.register("predict", check_prediction_inputs)
         APPROVAL_SUBJECTS.register(SUBJECT, PROMOTION)
         ARTIFACT_CITATIONS.register("registry", find_cited_artifacts)
         RUN_CITATIONS.register("registry", find_cited_runs)

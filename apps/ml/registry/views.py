@@ -19,6 +19,7 @@ from apps.core.messages import translate_error, translate_message
 from apps.core.policy import is_allowed
 from apps.core.request_values import parse_int
 from apps.ml.registry import presenters, queries, services
+from apps.ml.registry.batch_prediction import can_predict_tables, format_model_reference
 from apps.ml.registry.blocks import find_block, find_rollback
 from apps.ml.registry.client_presenters import build_client_context
 from apps.ml.registry.documents import read_document
@@ -171,8 +172,10 @@ def build_page_head(actor: Actor, version: ModelVersion, variants: list[Variant]
         else None,
         "rows": presenters.build_variant_rows(mine),
         **build_predictions_note(version),
+        "reference": format_model_reference(version),
         "version_block": block,
         "may_unblock": block is not None and is_allowed(actor, "model.unblock", version.model),
+        "may_predict": block is None and can_predict_tables(version) and is_allowed(actor, "job.submit", version.model),
         "may_promote": not is_production
         and block is None
         and pending is None

@@ -31,6 +31,7 @@ from deepseek.images.spec import IMAGES, WEIGHTS, ImageSpec
 from deepseek.language.spec import BASE, LanguageSpec, MergeSpec
 from deepseek.noop.spec import NoopSpec
 from deepseek.observations.spec import ObservationsSpec
+from deepseek.predict.spec import PredictSpec
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import CALIBRATION, QuantizeSpec
 from deepseek.register.spec import QUANTIZED_FORMS, RegisterSpec
@@ -206,6 +207,7 @@ KINDS: dict[str, JobKind] = {
         inputs=("texts",),
         optional_inputs=("weights",),
         outputs=("model", "manifest", "figures", "heldout", "samples"),
+        model_family="entities",
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=86_400,
         registers=("experiment",),
@@ -222,6 +224,7 @@ KINDS: dict[str, JobKind] = {
         folders=(IMAGES,),
         optional_inputs=(WEIGHTS,),
         outputs=("model", "manifest", "figures", "heldout", "diagnostics", "samples"),  # and drawings below plots/
+        model_family="image",
         needs=Needs(cpus=1.0, memory_bytes=4 * GiB),
         time_limit_seconds=86_400,
         registers=("experiment",),
@@ -333,6 +336,25 @@ KINDS: dict[str, JobKind] = {
         registers_all=True,
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
+    ),
+    "predict": JobKind(
+        label=_("Predict for a table"),
+        doc=_(
+            "Predicts for every row of a table with a version of a model, and keeps the predictions beside the rows."
+        ),
+        spec=PredictSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("table",),
+        spec_inputs=("model", "manifest"),
+        folder_inputs=("table",),  # of a table in parts
+        loads=("model",),
+        refused_families=("language", "entities", "image"),
+        outputs=("table",),
+        any_outputs=True,  # of a table in parts, each
+        registers=("dataset",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=4 * 3600,
     ),
     "script": JobKind(
         label=_("Run a script"),

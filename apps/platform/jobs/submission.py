@@ -40,6 +40,10 @@ SPEC_INPUTS: Registry[Callable[[Actor, Project, BaseModel], list[InputSpec]]] = 
 FOLDER_INPUTS: Registry[Callable[[Actor, Project, str, str], list[InputSpec]]] = Registry("FOLDER_INPUTS")
 """By app: the files that a digest names besides an artifact, from (actor, project, digest, slot): of a dataset version
 the parts of its table, each as SLOT/path; empty where it names none."""
+INPUT_CHECKS: Registry[Callable[[Actor, Project, BaseModel, Mapping[str, str]], list[dict[str, Any]]]] = Registry(
+    "INPUT_CHECKS"
+)
+"""By kind: what an app above has against the inputs of a typed spec, given as {slot: digest}."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,9 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
         build_error(
             "input_missing",
             Message("The input {slot} is not filled.", slot=slot),
-            f"/spec/{slot}" if slot in kind.spec_inputs else f"/inputs/{slot}",
+            f"/spec/{slot if slot in kind.spec.model_fields else kind.spec_inputs[0]}"
+            if slot in kind.spec_inputs
+            else f"/inputs/{slot}",
             hint=Message("Give a digest or a job."),
         )
         for slot in (*kind.inputs, *kind.spec_inputs)

@@ -31,6 +31,7 @@ from apps.platform.jobs.spec_validation import combine_errors, get_job_kind, par
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import (
     FOLDER_INPUTS,
+    INPUT_CHECKS,
     SPEC_COMPLETIONS,
     SPEC_INPUTS,
     InputSpec,
@@ -112,7 +113,10 @@ def validate_submission(
     filled = {i.slot: artifacts[i.digest] for i in submission.inputs if i.digest in artifacts}
     errors += find_foreign_code(kind.loads, project.pk, filled)
     if spec is not None:
-        errors += check_columns(actor, project, spec, {slot: artifact.pk for slot, artifact in filled.items()})
+        digests = {slot: artifact.pk for slot, artifact in filled.items()}
+        errors += check_columns(actor, project, spec, digests)
+        if submission.kind in INPUT_CHECKS:
+            errors += INPUT_CHECKS[submission.kind](actor, project, spec, digests)
     needs, fit = resolve_memory(project, kind, submission.kind, spec, needs, filled)
     queue = choose_queue(kind, needs)
     errors += check_memory(fit, queue)

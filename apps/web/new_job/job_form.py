@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,8 @@ from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.image_data import format_image_reference, list_image_versions
 from apps.data.datasets.versions.manifest import parse_dialect
+from apps.ml.registry.batch_prediction import list_table_models
+from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project
 from apps.platform.jobs import queries
 from apps.platform.jobs.input_sources import SOURCES, build_slot_choices, find_companions, list_output_choices
@@ -57,8 +59,15 @@ from deepseek.script.spec import CODE
 from deepseek.tables.csv_dialect import CsvDialect
 from deepseek.train.spec import TrainSpec
 
+MODELS_LIST_ID = "model-versions"  # the same for a version of a model
 IMAGES_LIST_ID = "image-versions"  # id of the list that a text field for a version of images offers
 COLUMNS_LIST_ID = "columns"  # id of the list of names that text fields of columns offer
+REGISTER_SUFFIXES = {"predict": "-predicted"}  # of the dataset, after the name of that of the table
+COLUMN_FITS: Mapping[str, Callable[[TableColumn], bool]] = {
+    "clean": lambda column: column.is_number,
+    "predict": lambda column: True,
+}
+"""By kind: the columns that can be picked, where they are not those that a model can learn from."""
 TRAINED = "fp32"  # the slot of a register job that takes the form that was trained
 READ_AS = "read_as"  # the table whose dialect the spec holds
 
@@ -91,6 +100,8 @@ class JobForm:
         form.datalists = dict.fromkeys(self.layout.names, COLUMNS_LIST_ID)
         if self.layout.images:
             form.datalists[self.layout.images] = IMAGES_LIST_ID
+        if self.layout.models:
+            form.datalists[self.layout.models] = MODELS_LIST_ID
         return form
 
     # -- in -------------------------------------------------------------------------------------------------------
@@ -98,6 +109,8 @@ class JobForm:
         """Fill in what a version or another job gives."""
         if query.get("code"):
             self.values[f"inputs/{CODE}"] = query["code"]
+        if self.layout.models and query.get("model"):
+            self.spec_form.values |= {self.layout.models.strip("/"): query["model"]}
         if (job := parse_int(query.get("from"))) is not None:
             self.fill_from_job(job)
         elif (version := parse_int(query.get("version"))) is not None:
@@ -145,7 +158,8 @@ class JobForm:
         name = file.version.dataset.name
         self.values["name"] = _("Clean %(version)s") % {"version": str(file.version)} if self.key == "clean" else ""
         if "dataset" in self.kind.registers and "table" in self.kind.outputs:
-            self.values["register/dataset"] = name if name.endswith("-clean") else f"{name[:44]}-clean"
+            suffix = REGISTER_SUFFIXES.get(self.key, "-clean")
+            self.values["register/dataset"] = name if name.endswith(suffix) else f"{name[: 50 - len(suffix)]}{suffix}"
         self.read_as(file)
 
     def read_as(self, file: DatasetFile | None) -> None:
@@ -326,6 +340,11 @@ class JobForm:
         """The newest versions of images, where the spec names one."""
         return list_image_versions(self.actor, self.project) if self.layout.images else []
 
+    @cached_property
+    def model_versions(self) -> list[ModelVersion]:
+        """The newest versions of models of tables, where the spec names one."""
+        return list_table_models(self.actor, self.project) if self.layout.models else []
+
     @property
     def images_version(self) -> DatasetVersion | None:
         """The version of images that the spec names, if it is one of the newest."""
@@ -339,8 +358,7 @@ class JobForm:
 
     def offer_columns(self) -> None:
         if self.layout.picks and self.columns:
-            cleans = self.key == "clean"
-            fits = (lambda column: column.is_number) if cleans else (lambda column: column.is_learnable)
+            fits = COLUMN_FITS.get(self.key, lambda column: column.is_learnable)
             self.spec_form.offers = {self.layout.picks: build_column_choices(self.columns, fits)}
         if self.layout.categories and self.columns:
             self.spec_form.offers[self.layout.categories] = build_column_choices(

@@ -50,6 +50,7 @@ class FormLayout:
     categories: str = ""  # a list of texts that are columns of categories
     steps: str = ""  # a list of groups that pick columns of their own
     media_types: tuple[str, ...] = ()  # of the files that the first slot takes, where it is no table
+    models: str = ""  # a text that names a version of a model
     images: str = ""  # a text that names a dataset version of images
 
 
@@ -111,6 +112,12 @@ LAYOUTS = {
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
         | frozenset({"/horizon", "/confidence"}),
         names=("/slices/*/column", "/group", "/target"),
+    ),
+    "predict": FormLayout(
+        folded=frozenset({"/csv"}),
+        rare=frozenset({"/processes", "/partitions"}),
+        picks="/keep",
+        models="/model",
     ),
     "script": FormLayout(rare=frozenset({"/environment", "/table"})),
     "export": FormLayout(rare=frozenset({"/tolerance", "/seed"})),
