@@ -262,6 +262,10 @@ CELERY_BEAT_SCHEDULE = {
     "scrub-artifacts": {"task": "workers.housekeeping.scrub", "schedule": timedelta(hours=1)},
     "verify-audit": {"task": "workers.housekeeping.verify_audit", "schedule": timedelta(hours=1)},
     "disable-idle-accounts": {"task": "workers.housekeeping.disable_idle_accounts", "schedule": timedelta(hours=1)},
+    "expire-emergency-grants": {
+        "task": "workers.housekeeping.expire_emergency_grants",
+        "schedule": timedelta(minutes=1),
+    },
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
     "sweep-uploads": {"task": "workers.housekeeping.sweep_uploads", "schedule": timedelta(hours=1)},

@@ -13,6 +13,7 @@ from apps.ml.observations import services as observations
 from apps.platform.accounts import services as accounts
 from apps.platform.artifacts import services as artifacts
 from apps.platform.audit.verification import verify_trail
+from apps.platform.emergency import services as emergency
 from apps.platform.jobs import checkpoints
 from apps.platform.notices import services as notices
 from apps.site.security_alarms import services as security_alarms
@@ -68,6 +69,12 @@ def clear_sessions() -> None:
 def disable_idle_accounts() -> None:
     """End the access of accounts that are past their date, or that nobody has used for INACTIVE_DAYS."""
     accounts.disable_idle_accounts(actor=build_plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.expire_emergency_grants")
+def expire_emergency_grants() -> None:
+    """Record that emergency grants are over, and requests that nobody confirmed."""
+    emergency.expire_grants(actor=build_plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.seal_observations")

@@ -315,6 +315,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "emergency.request": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN},
     "emergency.confirm": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # of another kind than who asked
     "emergency.end": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # members: their own
+    "emergency.expire": frozenset({WORKER}),  # what is past its time
     "emergency.create_keys": frozenset({OPERATOR}),
     "emergency.use_keys": frozenset({OPERATOR}),  # by a command, when nobody can log in
     "plane.rotate_column_key": frozenset({OPERATOR}),

@@ -67,15 +67,29 @@ def require_fresh_factor(request: HttpRequest, actor: Actor, scopes: Iterable[st
     """Before a token that decides is created: it decides without any further proof, so that a screen left open must not
     create one. Refused `factor_not_fresh` where the account has a second factor and the session has not given it within
     five minutes."""
-    if actor.user_id is None or not policy.DECIDING_SCOPES.intersection(scopes) or list_fresh_factors(request):
+    if policy.DECIDING_SCOPES.intersection(scopes):
+        refuse_old_factor(
+            request, actor, "token.create", N_("Give your second factor again: this token decides without it.")
+        )
+
+
+def require_fresh_decision(request: HttpRequest, actor: Actor, action: str) -> None:
+    """Before an administrator gives rights to others: the second factor was given in this session within five minutes.
+    Refused `factor_not_fresh`, and `second_factor_missing` where the role needs one and the account has none."""
+    require_factor(actor, action)
+    refuse_old_factor(request, actor, action, N_("Give your second factor again: this gives rights to others."))
+
+
+def refuse_old_factor(request: HttpRequest, actor: Actor, action: str, message: str) -> None:
+    if actor.user_id is None or list_fresh_factors(request):
         return
     factors = list_factors(actor.user_id)
     if factors:
         address = reverse(get_proof_page(factors))
         raise Refused(
-            "Give your second factor again: this token decides without it.",
+            message,
             code="factor_not_fresh",
-            action="token.create",
+            action=action,
             object_type="user",
             object_id=actor.user_id,
             limit="five minutes",

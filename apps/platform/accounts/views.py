@@ -26,6 +26,7 @@ from apps.core.messages import translate_error
 from apps.platform.accounts import queries, services
 from apps.platform.accounts.confirmations import can_confirm, list_unconfirmed_changes
 from apps.platform.accounts.factors.requirements import get_proof_page, list_factors
+from apps.platform.accounts.factors.views import ask_for_fresh_factor
 from apps.platform.accounts.forms import (
     ClearanceForm,
     ExpiryForm,
@@ -367,6 +368,10 @@ def set_person_directory(request: HttpRequest, username: str) -> HttpResponse:
 def set_person_clearance(request: HttpRequest, username: str) -> HttpResponse:
     """The highest security label that the person may see."""
     user = queries.get_user(request.actor, username)
+    policy.require(request.actor, "user.set_clearance", user)
+    back = reverse("accounts:person", args=[user.username])
+    if (answer := ask_for_fresh_factor(request, request.actor, "user.set_clearance", back=back)) is not None:
+        return answer
     form = ClearanceForm(request.POST, prefix="clearance")
     if form.is_valid():
         try:

@@ -15,6 +15,7 @@ from apps.core import policy
 from apps.core.request_values import validate_choice
 from apps.platform.accounts.api import parse_body
 from apps.platform.accounts.projects import get_project
+from apps.platform.accounts.reauthentication import require_fresh_decision
 from apps.platform.emergency import queries, services
 from apps.platform.emergency.models import EmergencyGrant
 from apps.platform.emergency.serializers import EmergencyGrantSerializer, EndSerializer, NewEmergencyGrantSerializer
@@ -63,8 +64,11 @@ class GrantDetail(APIView):
 class GrantConfirm(APIView):
     @extend_schema(operation_id="emergency_grants_confirm", request=None, responses=EmergencyGrantSerializer)
     def post(self, request: Request, pk: int) -> Response:
-        """Confirm a request of somebody else: it is in force at once, for its hours."""
-        grant = services.confirm_grant(actor=request.actor, grant=queries.get_grant(request.actor, pk))
+        """Confirm a request of somebody else: it is in force at once, for its hours. Needs a fresh second factor."""
+        grant = queries.get_grant(request.actor, pk)
+        policy.require(request.actor, "emergency.confirm")
+        require_fresh_decision(request._request, request.actor, "emergency.confirm")
+        grant = services.confirm_grant(actor=request.actor, grant=grant)
         return Response(EmergencyGrantSerializer(grant).data)
 
 

@@ -19,6 +19,13 @@ PLANE_ROLES = (SystemRole.SYSTEM_ADMIN.value, SystemRole.SECURITY_ADMIN.value)  
 REQUEST_LIFETIME = timedelta(hours=24)  # a request that nobody has confirmed is void after it
 
 
+def build_overdue_filter() -> Q:
+    now = timezone.now()
+    return Q(state=GrantState.ACTIVE, expires_at__lte=now) | Q(
+        state=GrantState.REQUESTED, requested_at__lte=now - REQUEST_LIFETIME
+    )
+
+
 class EmergencyGrantQuerySet(models.QuerySet["EmergencyGrant"]):
     def visible_to(self, actor: Actor) -> EmergencyGrantQuerySet:
         """Administrators see all of them; members their own, those of the plane and of their projects."""
@@ -33,13 +40,13 @@ class EmergencyGrantQuerySet(models.QuerySet["EmergencyGrant"]):
 
     def with_status(self, status: str) -> EmergencyGrantQuerySet:
         """Those whose `status` is this one."""
-        now = timezone.now()
-        over = Q(state=GrantState.ACTIVE, expires_at__lte=now) | Q(
-            state=GrantState.REQUESTED, requested_at__lte=now - REQUEST_LIFETIME
-        )
         if status == EXPIRED:
-            return self.filter(over)
-        return self.filter(state=status).exclude(over)
+            return self.filter(build_overdue_filter() | Q(state=GrantState.EXPIRED))
+        return self.filter(state=status).exclude(build_overdue_filter())
+
+    def overdue(self) -> EmergencyGrantQuerySet:
+        """Open ones whose time is over."""
+        return self.filter(build_overdue_filter())
 
 
 class EmergencyGrant(models.Model):

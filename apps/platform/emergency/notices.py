@@ -29,7 +29,7 @@ KINDS = {
     ),
     ENDED: NoticeKind(
         label=_("Emergency access ended"),
-        description=_("Emergency rights were ended before their time; for administrators."),
+        description=_("Emergency rights were ended, or have expired; for administrators."),
         channels=frozenset({Channel.BELL}),
     ),
 }
@@ -63,6 +63,14 @@ def notify_ended(grant: EmergencyGrant) -> None:
     settle_notices(kind=REQUESTED, subject=grant)
     message = Message("The emergency access of {who} was ended by {by}.", who=grant.user.username, by=grant.ended_label)
     queue(grant, ENDED, message, list_administrators() | {grant.user_id})
+
+
+def notify_expired(grant: EmergencyGrant) -> None:
+    """Of a request nobody is told: its notices are settled."""
+    settle_notices(kind=REQUESTED, subject=grant)
+    if grant.expires_at is not None:
+        message = Message("The emergency access of {who} has expired.", who=grant.user.username)
+        queue(grant, ENDED, message, list_administrators() | {grant.user_id})
 
 
 def notify_key_created(slot: int, key: object) -> None:

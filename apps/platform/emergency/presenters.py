@@ -12,7 +12,7 @@ STATES = {"requested": "queued", "active": "held", "ended": "cancelled", EXPIRED
 
 
 def describe_status(status: str) -> str:
-    return _("Expired") if status == EXPIRED else str(GrantState(status).label)
+    return str(GrantState(status).label)
 
 
 def describe_scope(grant: EmergencyGrant) -> str:

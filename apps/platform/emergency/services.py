@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor, SystemRole
-from apps.core.errors import Conflict, Invalid, Refused
+from apps.core.errors import Conflict, Invalid, Refused, StaleState
 from apps.core.request_values import validate_choice
 from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Membership, Project, User
@@ -22,7 +22,7 @@ from apps.platform.audit.models import Result
 from apps.platform.audit.services import change_state, record, seal_now
 from apps.platform.emergency import notices
 from apps.platform.emergency.keys import compute_key_digest, generate_key
-from apps.platform.emergency.models import PLANE_ROLES, PROJECT_ROLES, EmergencyGrant, EmergencyKey
+from apps.platform.emergency.models import PLANE_ROLES, PROJECT_ROLES, REQUEST_LIFETIME, EmergencyGrant, EmergencyKey
 from apps.platform.emergency.queries import can_confirm, can_end, list_current_keys
 from apps.platform.emergency.states import EXPIRED, GrantState
 from deepseek.messages import N_, Message
@@ -120,6 +120,23 @@ def end_grant(*, actor: Actor, grant: EmergencyGrant, reason: str) -> EmergencyG
         notices.notify_ended(grant)
         seal_now()
     return grant
+
+
+def expire_grants(*, actor: Actor) -> int:
+    """Close the grants and requests whose time is over, each with a record; how many. The rights went by the clock."""
+    policy.require(actor, "emergency.expire")
+    count = 0
+    for grant in EmergencyGrant.objects.overdue().select_related("user"):
+        try:
+            with transaction.atomic():
+                User.objects.select_for_update().get(pk=grant.user_id)
+                expire_grant(actor, grant)
+                notices.notify_expired(grant)
+                seal_now()
+        except StaleState:  # somebody ended it, or another worker was faster
+            continue
+        count += 1
+    return count
 
 
 # -- two printed keys -----------------------------------------------------------------------------------------------
@@ -282,15 +299,28 @@ def insert_grant(
 
 def close_expired_grant(actor: Actor, person: User) -> None:
     """Close the person's grant whose time is over, so that there is room for another."""
-    for grant in EmergencyGrant.objects.with_status(EXPIRED).filter(user=person):
-        close_grant(actor, grant, "expired")
+    for grant in EmergencyGrant.objects.overdue().filter(user=person):
+        expire_grant(actor, grant)
 
 
 def close_open_grants(actor: Actor, person: User) -> None:
     """Close a request that nobody could confirm, and a grant in force: nobody can log in to end them first."""
-    for grant in EmergencyGrant.objects.exclude(state=GrantState.ENDED).filter(user=person):
+    for grant in EmergencyGrant.objects.filter(user=person, state__in=(GrantState.REQUESTED, GrantState.ACTIVE)):
         close_grant(actor, grant, "replaced by the printed keys")
         notices.notify_ended(grant)
+
+
+def expire_grant(actor: Actor, grant: EmergencyGrant) -> None:
+    """Of a request: nobody confirmed it. `ended_at` is when the time was over, not when it was noticed."""
+    change_state(
+        grant,
+        GrantState.EXPIRED,
+        actor=actor,
+        action="emergency.expire",
+        reason=grant.reason,
+        ended_at=grant.expires_at or grant.requested_at + REQUEST_LIFETIME,
+    )
+    User.objects.filter(pk=grant.user_id).update(emergency_until=None)
 
 
 def close_grant(actor: Actor, grant: EmergencyGrant, reason: str) -> None:

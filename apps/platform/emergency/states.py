@@ -9,17 +9,19 @@ from django.utils.translation import gettext_lazy as _
 
 
 class GrantState(models.TextChoices):
-    """Of the row. `EmergencyGrant.status` is `expired` as well, by the clock."""
+    """Of the row. `EmergencyGrant.status` is `expired` from its time on, by the clock; the row within a minute."""
 
     REQUESTED = "requested", _("Waits for a second person")
     ACTIVE = "active", _("In force")
     ENDED = "ended", _("Ended")
+    EXPIRED = "expired", _("Expired")
 
 
-EXPIRED = "expired"
-STATUSES = (*GrantState.values, EXPIRED)
+EXPIRED = GrantState.EXPIRED.value
+STATUSES = tuple(GrantState.values)
 MOVES: Mapping[str, frozenset[str]] = {
-    GrantState.REQUESTED: frozenset({GrantState.ACTIVE, GrantState.ENDED}),
-    GrantState.ACTIVE: frozenset({GrantState.ENDED}),
+    GrantState.REQUESTED: frozenset({GrantState.ACTIVE, GrantState.ENDED, GrantState.EXPIRED}),
+    GrantState.ACTIVE: frozenset({GrantState.ENDED, GrantState.EXPIRED}),
     GrantState.ENDED: frozenset(),
+    GrantState.EXPIRED: frozenset(),
 }

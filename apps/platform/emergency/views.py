@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -15,8 +16,9 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.lists.listing import mark_list_view
 from apps.core.messages import translate_error
-from apps.core.policy import is_allowed
+from apps.core.policy import is_allowed, require
 from apps.core.request_values import parse_int
+from apps.platform.accounts.factors.views import ask_for_fresh_factor
 from apps.platform.accounts.projects import get_project, get_visible_projects
 from apps.platform.audit.list_export import export_list
 from apps.platform.emergency import presenters, queries, services
@@ -121,9 +123,13 @@ def show_grant(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-def confirm(request: HttpRequest, pk: int) -> HttpResponseRedirect:
+def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     grant = queries.get_grant(actor, pk)
+    require(actor, "emergency.confirm")
+    back = reverse("emergency:detail", args=[pk])
+    if (answer := ask_for_fresh_factor(request, actor, "emergency.confirm", back=back)) is not None:
+        return answer
     try:
         services.confirm_grant(actor=actor, grant=grant)
         messages.success(request, _("Confirmed: it is in force now."))

@@ -307,6 +307,7 @@ ON_THE_PLANE = """
     emergency.request                      VEA SC- ---  -
     emergency.confirm                      --- SCU ---  -
     emergency.end                          VEA SCU ---  -
+    emergency.expire                       --- --- W--  -
     emergency.create_keys                  --- --- --O  -
     emergency.use_keys                     --- --- --O  -
     security_alarm.view                    --- SCU --O  audit:read

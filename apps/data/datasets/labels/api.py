@@ -17,6 +17,7 @@ from apps.data.datasets.models import Dataset
 from apps.platform.accounts.api import parse_body
 from apps.platform.accounts.projects import get_project
 from apps.platform.accounts.queries import get_service_account, get_user
+from apps.platform.accounts.reauthentication import require_fresh_decision
 from apps.platform.accounts.security_labels import MAX_LABEL_REASON, get_label_name
 from apps.platform.accounts.services import set_clearance, set_project_label, set_service_account_clearance
 
@@ -55,6 +56,7 @@ class ProjectLabel(APIView):
         """Set the security label of a project: who is cleared for less does not see it."""
         where = get_project(request.actor, project)
         policy.require(request.actor, "project.set_label", where)
+        require_fresh_decision(request._request, request.actor, "project.set_label")
         where = set_project_label(actor=request.actor, project=where, **parse_body(LabelBody, request))
         return answer(where.slug, where.security_label)
 
@@ -80,6 +82,7 @@ class DatasetLabel(APIView):
         """Set the security label of a dataset: who is cleared for less does not see it."""
         where = get_project(request.actor, project)
         policy.require(request.actor, "dataset.set_label", where)
+        require_fresh_decision(request._request, request.actor, "dataset.set_label")
         dataset = queries.get_labelled_dataset(request.actor, where, name)
         dataset = services.set_dataset_label(actor=request.actor, dataset=dataset, **parse_body(LabelBody, request))
         return answer(dataset.name, dataset.security_label)
@@ -91,6 +94,7 @@ class UserClearance(APIView):
         """Set the highest label that a person may see."""
         user = get_user(request.actor, username)
         policy.require(request.actor, "user.set_clearance", user)
+        require_fresh_decision(request._request, request.actor, "user.set_clearance")
         body = parse_body(LabelBody, request)
         user = set_clearance(actor=request.actor, user=user, clearance=body["label"], reason=body["reason"])
         return answer(user.username, user.clearance)
@@ -102,6 +106,7 @@ class ServiceAccountClearance(APIView):
         """Set the highest label that a service account may see."""
         account = get_service_account(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "service_account.set_clearance", account)
+        require_fresh_decision(request._request, request.actor, "service_account.set_clearance")
         body = parse_body(LabelBody, request)
         account = set_service_account_clearance(
             actor=request.actor, account=account, clearance=body["label"], reason=body["reason"]

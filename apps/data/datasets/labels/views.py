@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -17,6 +18,7 @@ from apps.core.lists.listing import mark_list_view
 from apps.core.messages import translate_error
 from apps.data.datasets.labels import queries, services
 from apps.data.datasets.labels.lists import DATASETS, PROJECTS, build_datasets_table, build_projects_table
+from apps.platform.accounts.factors.views import ask_for_fresh_factor
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.accounts.security_labels import get_label_name, list_labels
@@ -50,6 +52,10 @@ def show_project_labels(request: HttpRequest, slug: str) -> HttpResponseBase:
             return export_list(actor, build_datasets_table(actor, where, request.GET), project=where)
         return render_project(request, actor, where)
     sent = {name: request.POST.get(name, "")[:2100].strip() for name in FIELDS}
+    policy.require(actor, "project.set_label", where)
+    back = reverse("labels:project", args=[where.slug])
+    if (answer := ask_for_fresh_factor(request, actor, "project.set_label", back=back)) is not None:
+        return answer
     change: dict[str, Any] = {"actor": actor, "label": sent["label"], "reason": sent["reason"]}
     try:
         if sent["dataset"]:

@@ -10,10 +10,28 @@ from allauth.mfa.base.views import IndexView
 from allauth.mfa.totp.views import ActivateTOTPView
 from allauth.mfa.webauthn.views import AddWebAuthnView, RemoveWebAuthnView
 from django.contrib import messages
-from django.http import HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, resolve_url
+from django.utils.http import urlencode
 
-from apps.platform.accounts.factors.requirements import APP, KEY, is_factor_required
+from apps.core.actors import Actor
+from apps.core.errors import Refused
+from apps.core.messages import translate_error
+from apps.platform.accounts.factors.requirements import APP, KEY, get_proof_page, is_factor_required, list_factors
+from apps.platform.accounts.reauthentication import require_fresh_decision
+
+
+def ask_for_fresh_factor(request: HttpRequest, actor: Actor, action: str, *, back: str) -> HttpResponse | None:
+    """The way to the page that asks for the second factor, and from there to `back`; None where it is fresh."""
+    try:
+        require_fresh_decision(request, actor, action)
+    except Refused as refusal:
+        if refusal.code != "factor_not_fresh" or actor.user_id is None:
+            raise
+        messages.info(request, translate_error(refusal))
+        page = resolve_url(get_proof_page(list_factors(actor.user_id)))
+        return redirect(f"{page}?{urlencode({'next': back})}")
+    return None
 
 
 class FactorsView(IndexView):  # type: ignore[misc]  # untyped

@@ -12,7 +12,7 @@ from apps.core.errors import Conflict, Invalid, Refused
 from apps.platform.accounts.models import User
 from apps.platform.accounts.services import create_project, create_token, set_member_roles, set_system_role
 from apps.platform.emergency.models import EmergencyGrant
-from apps.platform.emergency.services import confirm_grant, end_grant, request_grant
+from apps.platform.emergency.services import confirm_grant, end_grant, expire_grants, request_grant
 from apps.platform.notices.models import Notice
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -51,6 +51,27 @@ def test_it_ends_by_itself_and_at_once_by_any_administrator(
         assert actor_for(engineer).emergency_id is None
     with pytest.raises(Conflict):
         end_grant(actor=actor_for(auditor), grant=grant, reason="again")
+
+
+def test_its_expiry_is_recorded_once(engineer, viewer, auditor, lend, request_access, worker_actor, read_records):
+    over, open_still = lend(engineer), request_access(viewer)
+    assert expire_grants(actor=worker_actor) == 0
+    EmergencyGrant.objects.filter(pk=over.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert (expire_grants(actor=worker_actor), expire_grants(actor=worker_actor)) == (1, 0)
+    [body] = read_records("emergency.expire")
+    assert (body["object"]["id"], body["before"]["state"], body["after"]["state"]) == (
+        str(over.pk),
+        "active",
+        "expired",
+    )
+    over.refresh_from_db()
+    assert (over.status, over.ended_at, open_still.status) == ("expired", over.expires_at, "requested")
+    assert Notice.objects.filter(kind="emergency.ended", recipient=auditor).count() == 1
+    EmergencyGrant.objects.update(requested_at=timezone.now() - timedelta(hours=25))
+    assert expire_grants(actor=worker_actor) == 1
+    assert EmergencyGrant.objects.with_status("expired").count() == 2
+    with pytest.raises(Refused):
+        expire_grants(actor=Actor(kind="user", system_role=SystemRole.AUDITOR))
 
 
 def test_one_person_alone_gets_nothing(sysadmin, secadmin, engineer, actor_for, request_access, viewer):

@@ -1,5 +1,7 @@
 """Who needs a second factor reaches the pages that set it up and nothing else; at an approval it is asked for again."""
 
+from urllib.parse import quote
+
 import pytest
 from allauth.mfa.models import Authenticator
 from django.core.cache import cache
@@ -10,8 +12,9 @@ from apps.core.errors import Refused
 from apps.platform.accounts.factors import requirements
 from apps.platform.accounts.factors.middleware import WITHOUT_FACTOR
 from apps.platform.accounts.factors.requirements import require_factor
-from apps.platform.accounts.models import ApiToken
+from apps.platform.accounts.models import ApiToken, ServiceAccount
 from apps.platform.accounts.services import create_token
+from apps.platform.emergency.models import EmergencyGrant
 
 FACTORS = "/accounts/2fa/"
 
@@ -141,6 +144,43 @@ def test_a_screen_left_open_creates_no_token_that_decides(approver, project, log
         "/api/v1/tokens", asked | {"name": "looks", "scopes": ["read"]}, content_type="application/json"
     )
     assert harmless.status_code == 201
+
+
+def test_a_screen_left_open_gives_nobody_rights(secadmin, viewer, project, log_in, give_factor, monkeypatch, settings):
+    """Clearances, labels and emergency access, by page and by REST: each asks for the factor again."""
+    give_factor(secadmin)
+    client = log_in(secadmin)
+    grant = EmergencyGrant.objects.create(user=viewer, project=None, role="system_admin", reason="x", hours=1)
+    label = {"label": "internal", "reason": "x"}
+    rest = {
+        f"users/{viewer.username}/clearance": label,
+        f"projects/{project.slug}/label": label,
+        f"projects/{project.slug}/dataset-labels/none": label,
+        f"projects/{project.slug}/service-accounts/none/clearance": label,
+        f"emergency-grants/{grant.pk}/confirm": {},
+    }
+    pages = {
+        f"/people/{viewer.username}/clearance": f"/people/{viewer.username}",
+        f"/labels/{project.slug}": f"/labels/{project.slug}",
+        f"/emergency/{grant.pk}/confirm": f"/emergency/{grant.pk}",
+    }
+    ServiceAccount.objects.create(project=project, name="none")
+    monkeypatch.setattr(requirements, "FRESH_SECONDS", -1)  # as after six minutes
+    answers = {}
+    for path, body in rest.items():
+        send = client.post if path.endswith("confirm") else client.put
+        answers[path] = send(f"/api/v1/{path}", body, content_type="application/json").json()["error"]["code"]
+    assert answers == dict.fromkeys(rest, "factor_not_fresh")
+    ways = {path: client.post(path, {"clearance-clearance": "internal", **label}) for path in pages}
+    assert {path: answer.headers["Location"] for path, answer in ways.items()} == {
+        path: f"{FACTORS}reauthenticate/?next={quote(back, safe='')}" for path, back in pages.items()
+    }
+    viewer.refresh_from_db(), project.refresh_from_db(), grant.refresh_from_db()
+    assert (viewer.clearance, project.security_label, grant.state) == (0, 0, "requested")
+    monkeypatch.undo()
+    assert client.post(f"/emergency/{grant.pk}/confirm").headers["Location"] == f"/emergency/{grant.pk}"
+    grant.refresh_from_db()
+    assert grant.state == "active"
 
 
 def test_the_operators_token_of_a_first_account_decides_until_somebody_logs_in(approver, actor_for, make_token):
