@@ -13,6 +13,7 @@ from apps.core.actors import Actor
 from apps.core.errors import PlaneError
 from apps.core.registry import Registry
 from apps.platform.artifacts.digests import as_rfc_9530
+from apps.platform.artifacts.download_volume import count_download
 from apps.platform.artifacts.models import Holding
 from apps.platform.artifacts.stores import get_store
 from apps.platform.artifacts.verification import open_verified, release_connection, require_size
@@ -78,6 +79,7 @@ def download(request: HttpRequest, holding: Holding) -> HttpResponseBase:
     if request.method == "HEAD":
         return HttpResponse(headers=headers)
     reading = open_verified(artifact, start, end, is_size_checked=True)
+    count_download(getattr(request, "actor", None), artifact, end - start)
     release_connection()
     return StreamingHttpResponse(reading, status=206 if span else 200, headers=headers)
 

@@ -62,9 +62,10 @@ class AlarmRuleBody(serializers.Serializer[Any]):
 class AlarmRuleSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     description = serializers.CharField()
-    threshold = serializers.IntegerField(help_text="So many events are an alarm...")
+    threshold = serializers.IntegerField(help_text="So many events, or gigabytes, are an alarm...")
     minutes = serializers.IntegerField(help_text="...within so many minutes.")
     is_enabled = serializers.BooleanField()
+    unit = serializers.CharField(help_text="What `threshold` counts: events or GB.")
 
 
 class SecurityAlarmList(GenericAPIView[SecurityAlarm]):

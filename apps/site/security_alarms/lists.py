@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from apps.core.actors import Actor
 from apps.core.lists.listing import Column, Listing, ListTable, build_table, read_filter_values
 from apps.site.security_alarms.queries import ALL, list_alarms
-from apps.site.security_alarms.rules import RULES
+from apps.site.security_alarms.rules import RULES, Unit
 from apps.site.security_alarms.states import AlarmState
 
 ALARMS = Listing(
@@ -52,5 +52,7 @@ def build_alarms_table(actor: Actor, params: QueryDict) -> ListTable:
 def add_labels(alarms: Any) -> Any:
     listed = list(alarms)
     for alarm in listed:
-        alarm.label = RULES[alarm.rule].label if alarm.rule in RULES else alarm.rule
+        rule = RULES.get(alarm.rule)
+        alarm.label = rule.label if rule else alarm.rule
+        alarm.unit = rule.unit.label if rule and rule.unit != Unit.EVENTS else ""
     return listed

@@ -35,7 +35,7 @@ class SecurityAlarm(models.Model):
     rule = models.CharField(max_length=40)
     key = models.CharField(max_length=200, blank=True)  # whom it is about, as the rule counts
     state = models.CharField(max_length=12, choices=AlarmState.choices, default=AlarmState.OPEN)
-    count = models.PositiveIntegerField()
+    count = models.PositiveIntegerField()  # in the unit of the rule
     first_seq = models.BigIntegerField()  # of the audit records
     last_seq = models.BigIntegerField()
     first_at = models.DateTimeField()
@@ -56,7 +56,7 @@ class SecurityAlarm(models.Model):
 
 
 class StreamPosition(models.Model):
-    """The one row that an evaluation locks. `windows`: {rule: {key: [[seq, seconds since 1970], ...]}} that count."""
+    """The one row that an evaluation locks. `windows`: {rule: {key: [[seq, seconds since 1970, weight], ...]}}."""
 
     seq = models.BigIntegerField()
     windows = models.JSONField(default=dict)

@@ -9,7 +9,7 @@ from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.core.request_values import validate_choice
 from apps.site.security_alarms.models import SecurityAlarm, SecurityAlarmQuerySet
-from apps.site.security_alarms.rules import RULES
+from apps.site.security_alarms.rules import RULES, Unit
 from apps.site.security_alarms.services import get_rule_settings
 from apps.site.security_alarms.states import AlarmState
 
@@ -25,6 +25,11 @@ class RuleStatus(NamedTuple):
     threshold: int
     minutes: int
     is_enabled: bool
+    unit: str
+
+    @property
+    def unit_label(self) -> str:
+        return str(Unit(self.unit).label)
 
 
 def list_alarms(actor: Actor, *, state: str = "", rule: str = "", key: str = "") -> SecurityAlarmQuerySet:
@@ -59,6 +64,7 @@ def list_rules(actor: Actor) -> list[RuleStatus]:
             setting.threshold,
             setting.minutes,
             setting.is_enabled,
+            RULES[name].unit.value,
         )
         for name, setting in get_rule_settings().items()
     ]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from apps.platform.artifacts.download_volume import ACTION as DOWNLOAD
 
 WORK_BEGINS, WORK_ENDS = 7, 20  # hours of the plane's TIME_ZONE
 SATURDAY = 5
@@ -24,11 +29,24 @@ class Event(NamedTuple):
     result: str
     object_type: str
     object_id: str
+    body: str = ""  # the record as it is hashed: only rules that weigh events read it
+
+
+class Unit(models.TextChoices):
+    EVENTS = "events", pgettext_lazy("security alarm", "events")
+    GIGABYTES = "GB", "GB"
+
+
+def count_one(event: Event) -> float:
+    return 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`find_key`: whom or what an event counts for, or None; `threshold` of them within `minutes` are an alarm."""
+    """`find_key`: whom or what an event counts for, or None; `threshold` of them within `minutes` are an alarm.
+
+    `weigh`: how much an event counts, in the rule's `unit`.
+    """
 
     label: Any  # lazily translated
     description: Any
@@ -36,6 +54,8 @@ class Rule:
     threshold: int
     minutes: int
     is_enabled: bool = True
+    unit: Unit = Unit.EVENTS
+    weigh: Callable[[Event], float] = count_one
 
 
 ADMINISTRATION = (
@@ -51,6 +71,7 @@ ROLE_CHANGES = frozenset({"user.set_system_role", "member.set_roles", "user.crea
 EXPORTS = frozenset(
     {"list.export", "audit.export", "compliance.export", "bundle.download", "bundle.request", "bundle.export_inventory"}
 )
+BYTES_PER_GIGABYTE = 1_000_000_000
 MALWARE = frozenset({"artifact.malware_found"})
 VERIFICATIONS = frozenset({"audit.verify", "audit.verify_recent"})
 
@@ -73,6 +94,18 @@ def find_broken_trail(event: Event) -> str | None:
 
 def find_export(event: Event) -> str | None:
     return event.actor if event.action in EXPORTS and event.result == "done" else None
+
+
+def find_download(event: Event) -> str | None:
+    return event.actor if event.action == DOWNLOAD and event.result == "done" else None
+
+
+def weigh_download(event: Event) -> float:
+    """Gigabytes of a record of downloads."""
+    try:
+        return float(json.loads(event.body)["after"]["bytes"]) / BYTES_PER_GIGABYTE
+    except (ValueError, LookupError, TypeError):
+        return 0.0
 
 
 def find_malware(event: Event) -> str | None:
@@ -107,6 +140,15 @@ RULES: dict[str, Rule] = {
         _("Audit verification failed"), _("A check of the audit trail found a change."), find_broken_trail, 1, 1
     ),
     "exports": Rule(_("Exports"), _("Lists, trails and bundles that one account took out."), find_export, 20, 60),
+    "download_volume": Rule(
+        _("Download volume"),
+        _("Bytes of artifacts, files of datasets and models that one account downloaded."),
+        find_download,
+        50,
+        60,
+        unit=Unit.GIGABYTES,
+        weigh=weigh_download,
+    ),
     "malware": Rule(_("Malware in an upload"), _("The site's scanner refused an upload."), find_malware, 1, 1),
     "emergency": Rule(
         _("Emergency rights"), _("Somebody asked for, confirmed or used emergency rights."), find_emergency, 1, 1

@@ -69,9 +69,10 @@ def count_events(actor: Actor, windows: Windows, events: list[Event]) -> int:
                 continue
             seconds = event.at.timestamp()
             recent = [entry for entry in counted.get(key, []) if entry[1] > seconds - span]
-            recent.append([event.seq, seconds])
-            if len(recent) >= setting.threshold:
-                raised += raise_alarm(actor, name, key, recent, event.at)
+            recent.append([event.seq, seconds, rule.weigh(event)])
+            total = sum(entry[2] if len(entry) > 2 else 1.0 for entry in recent)
+            if total >= setting.threshold:
+                raised += raise_alarm(actor, name, key, recent, event.at, count=round(total))
                 recent = []
             counted[key] = recent
         latest = events[-1].at.timestamp()
@@ -80,17 +81,17 @@ def count_events(actor: Actor, windows: Windows, events: list[Event]) -> int:
     return raised
 
 
-def raise_alarm(actor: Actor, rule: str, key: str, entries: list[list[float]], at: datetime) -> bool:
-    """Raise an alarm; while one of this rule and key is open, count these events in it. True for a new one."""
+def raise_alarm(actor: Actor, rule: str, key: str, entries: list[list[float]], at: datetime, *, count: int) -> bool:
+    """Raise an alarm; while one of this rule and key is open, add `count` to it. True for a new one."""
     key, last_seq = key[:200], int(entries[-1][0])
     # In one statement: an alarm that somebody acknowledges just now takes no event that nobody has seen.
     open_alarms = SecurityAlarm.objects.filter(rule=rule, key=key, state=AlarmState.OPEN)
-    if open_alarms.update(count=F("count") + len(entries), last_seq=last_seq, last_at=at):
+    if open_alarms.update(count=F("count") + count, last_seq=last_seq, last_at=at):
         return False
     alarm = SecurityAlarm.objects.create(
         rule=rule,
         key=key,
-        count=len(entries),
+        count=count,
         first_seq=int(entries[0][0]),
         last_seq=last_seq,
         first_at=datetime.fromtimestamp(entries[0][1], at.tzinfo),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.utils import timezone
 
 from apps.core.canonical import sha256_hex
+from apps.platform.artifacts import download_volume
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.services import adopt
+from apps.platform.audit.models import AuditRecord
 
 DATA = bytes(range(256)) * 8000  # 2 MB
 DIGEST = sha256_hex(DATA)
@@ -126,3 +130,13 @@ def test_bytes_that_are_gone_are_a_named_error(sent, lose, api, viewer):
 def test_a_malformed_digest_is_named(api, viewer):
     answer = api(viewer).get(HERE[:-1])
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "digest")
+
+
+def test_the_volume_of_an_account_is_recorded_from_so_much_on(sent, api, viewer, monkeypatch):
+    monkeypatch.setattr(download_volume, "COUNTER", download_volume.DownloadCounter())
+    monkeypatch.setattr(download_volume, "RECORD_BYTES", SIZE * 2)
+    for ranges in ({}, {}, {}, {"Range": "bytes=0-3"}):
+        body(api(viewer).get(HERE, headers=ranges))
+    row = AuditRecord.objects.get(action="artifact.download")
+    assert json.loads(row.body)["after"] == {"bytes": SIZE * 2, "downloads": 2}
+    assert download_volume.COUNTER.totals == {"user viewer": (SIZE + 4, 2)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,8 @@ from apps.platform.audit.services import record
 from apps.platform.notices.models import Notice
 from apps.site.security_alarms import services
 from apps.site.security_alarms.models import SecurityAlarm, StreamPosition
-from apps.site.security_alarms.rules import RULES, Event
+from apps.site.security_alarms.notices import describe_alarm
+from apps.site.security_alarms.rules import RULES, Event, weigh_download
 from apps.site.security_alarms.services import acknowledge_alarm, count_events, evaluate_rules, set_rule
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -88,6 +90,7 @@ def test_each_rule_finds_its_events_and_no_others():
         "role_change": event(action="user.set_system_role", result="done"),
         "broken_trail": event(action="audit.verify", result="failed"),
         "exports": event(action="list.export", result="done"),
+        "download_volume": event(action="artifact.download", result="done"),
         "malware": event(action="artifact.malware_found", result="done"),
         "emergency": event(action="emergency.request", result="done"),
         "late_administration": event(action="member.remove", result="done", at=MONDAY_NOON.replace(hour=23)),
@@ -137,3 +140,19 @@ def test_a_hundred_thousand_records_are_counted_in_bounded_time(worker_actor):
 def test_only_the_worker_may(actor_for, secadmin):
     with pytest.raises(Refused):
         evaluate_rules(actor=actor_for(secadmin))
+
+
+def test_gigabytes_of_one_account_within_an_hour_are_an_alarm(begun, worker_actor, secadmin):
+    def download(gigabytes, number):
+        body = json.dumps({"after": {"bytes": gigabytes * 10**9, "downloads": 1}})
+        at = MONDAY_NOON + timedelta(minutes=20 * number)
+        return event(number, "artifact.download", "done", "0" * 64, at, "ann")._replace(body=body)
+
+    windows = {"download_volume": {"ann": [[0, MONDAY_NOON.timestamp()]]}}  # as a former release has left it
+    assert count_events(worker_actor, windows, [download(30, 1), download(15, 2)]) == 0
+    assert count_events(worker_actor, windows, [download(30, 4)]) == 0  # the first is older than an hour
+    assert count_events(worker_actor, windows, [download(6, 4.75)]) == 1
+    alarm = SecurityAlarm.objects.get()
+    assert (alarm.rule, alarm.key, alarm.count) == ("download_volume", "ann", 51)
+    assert "51 GB" in str(describe_alarm(alarm))
+    assert weigh_download(event(1, "artifact.download")._replace(body="{")) == 0
