@@ -17,7 +17,7 @@ from apps.core import policy
 from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.data.datasets import queries, services
 from apps.data.datasets.api_quality import build_job_response
-from apps.data.datasets.ingest.uploads import ingest_csv, ingest_table
+from apps.data.datasets.ingest.uploads import ingest_csv, ingest_files, ingest_table
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality.profile_jobs import measure_added
 from apps.data.datasets.requests import add_table_input, validate_body
@@ -311,10 +311,8 @@ def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
     body = validate_body(VersionBody, request.data)
     if "files" in body:
         files = [(file["path"], file["digest"], file["media_type"]) for file in body["files"]]
-        result = services.add_files(
-            actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"]
-        )
-        return queue_measurement(request, result, body["measure"])
+        result = ingest_files(actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"])
+        return result if isinstance(result, Job) else queue_measurement(request, result, body["measure"])
     holding = get_holding(actor=request.actor, project=project, digest=body.pop("artifact"))
     kind = TABLE_BODY_TYPES.get(holding.media_type, CSV)
     if kind == CSV:

@@ -5,7 +5,7 @@ They only parse text; the services validate. Errors are shown beside their field
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
@@ -15,12 +15,13 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
 from apps.core.policy import is_allowed, require
-from apps.data.datasets.ingest.uploads import HEAD_BYTES, ingest_csv, ingest_table
+from apps.data.datasets.ingest.uploads import HEAD_BYTES, ingest_csv, ingest_files, ingest_table
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.quality.profile_jobs import measure_version
+from apps.data.datasets.quality.profile_jobs import measure_added, measure_version
 from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.manifest import (
     CSV,
+    PARQUET,
     TABLES,
     check_dialect_options,
     check_kind,
@@ -36,6 +37,7 @@ from apps.platform.jobs.specforms.fields import FormItem
 from deepseek.messages import Message
 from deepseek.tables.csv_dialect import AUTO, CsvDialect
 from deepseek.tables.csv_faults import ENCODINGS
+from deepseek.tables.part_manifest import is_part_path
 
 TAB = "\t"
 NOTE_LIMIT = 500
@@ -48,7 +50,11 @@ class FieldsForm:
     """Named fields with values and errors, rendered like the form of a spec."""
 
     field_names: tuple[str, ...] = ()
-    renamed_fields: Mapping[str, str] = {"name": "dataset", "digest": "file"}  # as a service names it -> here
+    renamed_fields: Mapping[str, str] = {
+        "name": "dataset",
+        "digest": "file",
+        "files": "file",
+    }  # as a service names it -> here
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         source = data or {}
@@ -158,10 +164,15 @@ class UploadForm(FieldsForm):
         except PlaneError as failure:
             self.refuse(failure)
 
-    def save(self, actor: Actor, project: Project, file: UploadedFile | None) -> UploadResult | None:
-        """Store the file, read it through and add the version; None with `errors` where something is wrong."""
+    def save(self, actor: Actor, project: Project, files: Sequence[UploadedFile]) -> UploadResult | None:
+        """Store the file, read it through and add the version; None with `errors` where something is wrong.
+
+        Several files are the Parquet parts of one table.
+        """
         try:
-            return self.store_upload(actor, project, file)
+            if len(files) > 1:
+                return self.store_parts(actor, project, files)
+            return self.store_upload(actor, project, files[0] if files else None)
         except Refused:
             raise  # recorded, and shown on the page of refusals
         except PlaneError as failure:
@@ -211,6 +222,43 @@ class UploadForm(FieldsForm):
         if is_measured and not isinstance(result, Job) and result[0].quality_id is None:
             measure_version(actor=actor, version=result[0])
         return result
+
+    def store_parts(self, actor: Actor, project: Project, files: Sequence[UploadedFile]) -> UploadResult:
+        name, note = self.values["dataset"].strip(), self.values["note"].strip()
+        registration.check_name(name)
+        registration.check_text("note", note)
+        for file in files:
+            refuse_other_part(file)
+        parts = []
+        for file in files:
+            published = publish_upload(
+                actor=actor,
+                project=project,
+                stream=file.chunks(),
+                expected_size=file.size,
+                name=str(file.name),
+                media_type=PARQUET,
+            )
+            parts.append((str(file.name), published.artifact.digest, PARQUET))
+        result = ingest_files(actor=actor, project=project, dataset_name=name, files=parts, note=note)
+        if self.values["measure"] and not isinstance(result, Job):
+            measure_added(actor=actor, version=result[0])
+        return result
+
+
+def refuse_other_part(file: UploadedFile) -> None:
+    """Raise Invalid for one of several files that is no Parquet file by its name or its first bytes."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if not is_part_path(file.name or "") or detect_table_kind(head) != PARQUET:
+        raise Invalid(
+            "{name} is no Parquet file, and several files are taken only as the parts of one table.",
+            name=(file.name or "")[:60],
+            code="other_kind_of_table",
+            field="file",
+            limit="one file, or several *.parquet of the same columns",
+            hint=Message("Upload tables of other kinds one by one."),
+        )
 
 
 class DatasetForm(FieldsForm):

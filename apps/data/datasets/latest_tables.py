@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
@@ -27,19 +27,25 @@ def list_latest_files(actor: Actor, project: Project, media_types: Sequence[str]
 
 
 def find_table(actor: Actor, project: Project, digest: str) -> DatasetFile | None:
-    """The table with this digest under its newest name, however old; None where the project has none."""
-    return query_tables(actor, project).filter(artifact=digest).first() if digest else None
+    """The table with this digest under its newest name, however old; None where the project has none. Of a table of
+    parts it is the first of them."""
+    named = Q(artifact=digest) | Q(version__digest=digest, version__parts__gt=0)
+    return query_tables(actor, project).filter(named).first() if digest else None
 
 
 def find_column_types(actor: Actor, project: Project, digest: str) -> dict[str, str]:
     """{column: type} of the table with this digest; empty where the project has none, or they are not known."""
-    file = find_table(actor, project, digest)
+    file = find_table(actor, project, digest) or query_files(actor, project, Q(artifact=digest)).first()
     columns = file.version.columns if file else []
     return {str(column.get("name")): str(column.get("dtype") or "") for column in columns}
 
 
 def query_tables(actor: Actor, project: Project):  # type: ignore[no-untyped-def]  # a queryset of DatasetFile
-    return query_files(actor, project, IS_TABLE_FILE)
+    """Files that are tables; of a table of parts its first part, which stands for all."""
+    parts = DatasetFile.objects.filter(version=OuterRef("version")).order_by("path")
+    return query_files(actor, project, IS_TABLE_FILE).filter(
+        Q(version__parts=0) | Q(pk=Subquery(parts.values("pk")[:1]))
+    )
 
 
 def query_files(actor: Actor, project: Project, which: Q):  # type: ignore[no-untyped-def]  # as above
@@ -53,7 +59,7 @@ def query_files(actor: Actor, project: Project, which: Q):  # type: ignore[no-un
 def drop_duplicate_digests(files: list[DatasetFile]) -> list[DatasetFile]:
     newest: dict[str, DatasetFile] = {}
     for file in files:
-        newest.setdefault(file.artifact_id, file)
+        newest.setdefault(file.table_digest, file)
     return list(newest.values())
 
 

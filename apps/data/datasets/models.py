@@ -140,6 +140,11 @@ class DatasetFile(models.Model):
         # The newest version that holds some bytes, of the many that may.
         indexes = [models.Index(fields=["artifact", "-version"], name="file_held")]
 
+    @property
+    def table_digest(self) -> str:
+        """What a job names as its table: the digest of this file, or of the version whose table has it as a part."""
+        return self.version.digest if self.version.parts else str(self.artifact_id)
+
 
 class VersionTag(models.Model):
     """A name for a version, of one dataset; it may move to another version, the version never changes."""

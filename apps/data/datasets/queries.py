@@ -226,6 +226,21 @@ def get_main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
     )
 
 
+def get_single_table(actor: Actor, version: DatasetVersion) -> DatasetFile:
+    """`get_main_file` for what reads one file: raises Invalid also for a table of several parts."""
+    if version.parts:
+        raise Invalid(
+            "{version} is a table of {count:,} parts, and one file is taken here.",
+            version=version,
+            count=version.parts,
+            code="table_of_parts",
+            field="version",
+            limit="a table in one file",
+            hint=N_("Clean it into one file first."),
+        )
+    return get_main_file(actor, version)
+
+
 def read_preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) -> RowPreview:
     """The first rows of the version's table: of a CSV file from its first bytes, of others from the report."""
     policy.require(actor, "dataset.view", version)

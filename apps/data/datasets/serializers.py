@@ -60,7 +60,7 @@ class FileSerializer(serializers.ModelSerializer[DatasetFile]):
 
     class Meta:
         model = DatasetFile
-        fields = ["path", "digest", "size", "media_type"]
+        fields = ["path", "digest", "size", "media_type", "rows"]
         read_only_fields = fields
 
 
@@ -82,6 +82,7 @@ class VersionSerializer(serializers.ModelSerializer[DatasetVersion]):
             "media_type",
             "rows",
             "size",
+            "parts",
             "columns",
             "script",
             "params",

@@ -40,7 +40,7 @@ def upload(request: HttpRequest, project: str) -> HttpResponse:
         form.check()
         return render_upload(request, in_project.slug, form, DatasetForm(), status=200)
     if request.method == "POST":
-        saved = form.save(actor, in_project, request.FILES.get("file"))  # type: ignore[arg-type]
+        saved = form.save(actor, in_project, request.FILES.getlist("file"))
         if isinstance(saved, Job):
             messages.info(
                 request, _("Job %(number)s checks it: it becomes a version if it holds.") % {"number": saved.pk}
@@ -73,7 +73,10 @@ def upload_command(request: HttpRequest, slug: str, name: str) -> str:
 
 
 def notify_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> None:
-    if is_new:
+    if is_new and version.parts:
+        params = {"version": str(version), "rows": f"{version.rows or 0:,}", "parts": f"{version.parts:,}"}
+        messages.success(request, _("Created %(version)s: %(rows)s rows in %(parts)s parts.") % params)
+    elif is_new:
         params = {"version": str(version), "rows": f"{version.rows or 0:,}"}
         dialect = {"encoding": version.params.get("encoding"), "delimiter": version.params.get("delimiter")}
         how = _("It was read as %(encoding)s, its cells parted by %(delimiter)r.") % dialect

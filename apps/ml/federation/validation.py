@@ -11,7 +11,7 @@ from typing import Any
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.queries import RowPreview, get_main_file, get_version, read_preview
+from apps.data.datasets.queries import RowPreview, get_single_table, get_version, read_preview
 from apps.ml.federation.bundles import HOST
 from apps.ml.federation.models import SiteStudy, Study
 from apps.platform.accounts.models import SLUG, Project
@@ -104,7 +104,7 @@ def check_data(actor: Actor, version: DatasetVersion, schema: DataSchema) -> Non
     Names and types are those that were measured; of a table that was not, those of its first rows, which are looked at
     in any case: a category without one of its values, or a number without a number, is of another meaning.
     """
-    get_main_file(actor, version)
+    get_single_table(actor, version)
     preview = read_preview(actor, version)
     types = {str(column["name"]): str(column["dtype"]) for column in version.columns}
     names = list(types) or preview.columns

@@ -281,7 +281,7 @@ def build_unknown_column_error(name: str, where: str, columns: Sequence[str]) ->
 
 def build_chain_steps(values: ChainParameters, ground: TemplateInputs) -> list[dict[str, Any]]:
     """clean -> train -> quantize, compile and export -> register, which takes all forms of the model."""
-    table = {"table": {"digest": ground.table.artifact_id}}
+    table = {"table": {"digest": ground.table.table_digest}}
     steps = []
     if not values.skip_cleaning:
         steps.append(build_step("clean", values.clean, table, register={"dataset": ground.cleaned_name}))

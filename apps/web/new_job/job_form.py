@@ -27,6 +27,7 @@ from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.versions import registration
 from apps.data.datasets.versions.image_data import format_image_reference, list_image_versions
 from apps.data.datasets.versions.manifest import parse_dialect
+from apps.data.datasets.versions.table_parts import find_part_versions, get_table_slot
 from apps.ml.registry.batch_prediction import list_table_models
 from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project
@@ -45,7 +46,7 @@ from apps.platform.jobs.specforms.fields import FormItem, list_problem_items
 from apps.platform.jobs.specforms.resource_fields import build_needs_group, build_needs_values, read_needs
 from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview, is_scheduled
 from apps.platform.jobs.specforms.spec_form import SpecForm
-from apps.platform.jobs.submission import InputSpec, Submission
+from apps.platform.jobs.submission import InputSpec, Submission, takes_files
 from apps.platform.jobs.submission_validation import resolve_needs
 from apps.platform.jobs.table_columns import check_target
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
@@ -121,7 +122,10 @@ class JobForm:
         """As that job was; what its spec says is checked anew, for it may be of an older make of the kind. Of a job of
         another kind, what it took and made."""
         job = queries.get_job(self.actor, self.project, pk)
-        self.values |= {f"inputs/{i.slot}": i.artifact_id for i in job.inputs.all() if i.artifact_id}
+        slots = {i.slot: str(i.artifact_id) for i in job.inputs.all() if i.artifact_id}
+        tables = {slot: version.digest for slot, version in find_part_versions(self.project.pk, slots).items()}
+        single = {slot: digest for slot, digest in slots.items() if get_table_slot(slot) not in tables}
+        self.values |= {f"inputs/{slot}": digest for slot, digest in (single | tables).items()}
         if job.kind == self.key:
             self.fill_from_same_kind(job)
         else:
@@ -154,7 +158,7 @@ class JobForm:
         file = next((file for file in self.files if file.version_id == pk), None)
         if file is None or not self.table_slot:
             return
-        self.values[f"inputs/{self.table_slot}"] = file.artifact_id
+        self.values[f"inputs/{self.table_slot}"] = file.table_digest
         name = file.version.dataset.name
         self.values["name"] = _("Clean %(version)s") % {"version": str(file.version)} if self.key == "clean" else ""
         if "dataset" in self.kind.registers and "table" in self.kind.outputs:
@@ -166,7 +170,7 @@ class JobForm:
         """Let the spec read a CSV file as the version says: what it said before was of another table."""
         if "csv" not in self.kind.spec.model_fields or file is None:
             return
-        self.values[READ_AS] = file.artifact_id
+        self.values[READ_AS] = file.table_digest
         dialect = parse_dialect(file.media_type)
         if dialect is not None:
             values = self.spec_form.spec()
@@ -325,14 +329,14 @@ class JobForm:
     @cached_property
     def table(self) -> DatasetFile | None:
         """The table in the first slot, as a file of its newest version; None while none is chosen, or of no version."""
-        match = next((file for file in self.files if file.artifact_id == self.digest), None)
+        match = next((file for file in self.files if file.table_digest == self.digest), None)
         return match or find_table(self.actor, self.project, self.digest)
 
     @cached_property
     def second(self) -> DatasetFile | None:
         """The table in the slot join, for a plan that joins one."""
         digest = self.values.get("inputs/join", "")
-        match = next((file for file in self.files if file.artifact_id == digest), None)
+        match = next((file for file in self.files if file.table_digest == digest), None)
         return match or find_table(self.actor, self.project, digest)
 
     @cached_property
@@ -484,7 +488,10 @@ class JobForm:
         else:
             choices = [("", _("Choose a version") if required else _("none"))]
             label = format_file_label if self.layout.media_types else format_table_label
-            choices += [(file.artifact_id, label(file)) for file in self.files]
+            takes_parts = takes_files(self.kind, slot)
+            choices += [
+                (file.table_digest, label(file)) for file in self.files if takes_parts or not file.version.parts
+            ]
             doc = _("The newest %(count)s tables of this project. The job keeps the digest, not the name.")
             if self.layout.media_types:
                 doc = _("The newest %(count)s files of this project. The job keeps the digest, not the name.")

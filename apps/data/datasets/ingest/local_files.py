@@ -24,12 +24,19 @@ from apps.core.errors import Invalid
 from apps.data.datasets.ingest.folder_scan import FolderFile, list_folder_files
 from apps.data.datasets.ingest.image_folders import ImageTable, build_image_table
 from apps.data.datasets.ingest.image_headers import SUFFIXES, read_image_header
+from apps.data.datasets.ingest.parts_inspection import PartsInspection, inspect_parts
 from apps.data.datasets.ingest.scan_index import IndexedFile, ScanIndex
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.profile_jobs import measure_added
 from apps.data.datasets.versions.legacy_paths import LegacyPaths
-from apps.data.datasets.versions.manifest import choose_media_type, guess_media_type, parse_digests
+from apps.data.datasets.versions.manifest import (
+    VersionFile,
+    choose_media_type,
+    guess_media_type,
+    is_table_of_parts,
+    parse_digests,
+)
 from apps.data.datasets.versions.registration import add_version, check_name, check_text, ensure_dataset
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.bulk_sql import Stored, find_incomplete_digests, hold_many, split_into_batches
@@ -65,6 +72,7 @@ class IngestResult:
     stored_before: int = 0
     not_linked: dict[Path, str] = field(default_factory=dict)
     images: ImageTable | None = None
+    not_parts: str = ""  # why these Parquet files are not the parts of one table
 
 
 @dataclass(slots=True)
@@ -120,6 +128,7 @@ def ingest(
         stored = [build_stored_file(file.path, indexed[file.path], hashed.get(file.path)) for file in scan.files]
         stored += [table] if table else []
         rows = [(file.name, file, file.media_type) for file in stored]
+        parts = inspect_local_parts(scan, rows, result)
         checked = check_expectations(project, dataset_name, rows)
         expand_database_cache()
         with transaction.atomic():
@@ -133,18 +142,37 @@ def ingest(
                 dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
                 files=rows,
                 media_type=choose_media_type(rows),
-                rows=result.images.rows if result.images else None,
-                columns=result.images.columns if result.images else [],
+                rows=result.images.rows if result.images else parts.total_rows if parts else None,
+                columns=result.images.columns if result.images else parts.columns if parts else [],
                 script="ingest",
                 params={"images": result.images.params} if result.images else {},
                 note=note,
                 checked=checked,
+                part_rows=parts.rows if parts else None,
             )
             if result.is_new:
                 measure_added(actor=actor, version=result.version)
         result.bytes = result.version.size
         index.save(root, {path: file for path, file in fresh.items() if file.about.inode}, scan.removed)
     return result
+
+
+def inspect_local_parts(scan: FolderScan, rows: Sequence[VersionFile], result: IngestResult) -> PartsInspection | None:
+    """What several Parquet files are as one table. None for other files, and where they are tables of their own, which
+    may be what a folder holds: `result.not_parts` says how they differ."""
+    if not is_table_of_parts(rows):
+        return None
+    local = {file.path: file.file for file in scan.files}
+
+    def read_range(path: str, _digest: str, start: int, end: int) -> bytes:
+        with open(local[path], "rb") as file:
+            return os.pread(file.fileno(), end - start, start)
+
+    try:
+        return inspect_parts(rows, read_range)
+    except (Invalid, OSError) as error:
+        result.not_parts = str(error)
+        return None
 
 
 def expand_database_cache() -> None:

@@ -6,7 +6,7 @@ finds out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,18 +43,26 @@ class PartsInspection:
         return sum(self.rows.values())
 
 
-def inspect_parts(files: Sequence[VersionFile]) -> PartsInspection:
+ReadRange = Callable[[str, str, int, int], bytes]
+"""The bytes of the file with this path and digest, from one place to another"""
+
+
+def read_stored_range(_path: str, digest: str, start: int, end: int) -> bytes:
+    return read_verified(digest, start, end)
+
+
+def inspect_parts(files: Sequence[VersionFile], read_range: ReadRange = read_stored_range) -> PartsInspection:
     """Compare the columns of the parts of one table, and count their rows. Call it in no transaction.
 
-    Raises Invalid naming the part, and where its columns differ the column and both types; Unavailable where others
-    wait already.
+    `read_range`: from where, if not from the artifact store. Raises Invalid naming the part, and where its columns
+    differ the column and both types; Unavailable where others wait already.
     """
     parts = sorted(files, key=lambda file: file[0])
     refuse_many_parts(parts)
     if not connection.in_atomic_block:
         connection.close()  # the reads must not keep one of the pool's connections
     with wait_for_reader_slot():
-        frames = iter_frames(parts)
+        frames = iter_frames(parts, read_range)
         answer = bounded_process.stream_to_module(MODULE, (), frames, limits=LIMITS)
     if answer.errors:
         raise convert_part_error(answer.errors[0], files)
@@ -96,15 +104,15 @@ def refuse_many_parts(parts: Sequence[VersionFile]) -> None:
         )
 
 
-def iter_frames(parts: Sequence[VersionFile]) -> Iterator[bytes]:
+def iter_frames(parts: Sequence[VersionFile], read_range: ReadRange) -> Iterator[bytes]:
     for path, artifact, _ in parts:
-        yield encode_frame(path, read_footer(path, artifact))
+        yield encode_frame(path, read_footer(path, artifact, read_range))
 
 
-def read_footer(path: str, artifact: StoredBytes) -> bytes:
+def read_footer(path: str, artifact: StoredBytes, read_range: ReadRange) -> bytes:
     """The end of the file from the metadata of its footer on. Raises Invalid for a file that is cut short, Damaged."""
     size = artifact.size
-    tail = read_verified(artifact.digest, max(0, size - TAIL_BYTES), size)
+    tail = read_range(path, artifact.digest, max(0, size - TAIL_BYTES), size) if size else b""
     length = int.from_bytes(tail[-TRAILER_BYTES:-4], "little") + TRAILER_BYTES
     if size < 2 * TRAILER_BYTES or tail[-4:] != MAGIC or length > size:
         raise build_cut_error(path)
@@ -118,7 +126,7 @@ def read_footer(path: str, artifact: StoredBytes) -> bytes:
             limit=f"{MAX_FOOTER_BYTES} bytes",
             hint=N_("Write it with fewer columns or larger row groups."),
         )
-    return tail[-length:] if length <= len(tail) else read_verified(artifact.digest, size - length, size)
+    return tail[-length:] if length <= len(tail) else read_range(path, artifact.digest, size - length, size)
 
 
 def build_cut_error(path: str) -> Invalid:

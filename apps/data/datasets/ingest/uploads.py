@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,12 +10,25 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.data.datasets import services
+from apps.data.datasets.ingest.parts_inspection import inspect_parts
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality import required_expectations
+from apps.data.datasets.quality.expectation_gate import is_version
 from apps.data.datasets.quality.profile_jobs import SLOT, submit_profile_job
 from apps.data.datasets.queries import read_first_bytes
 from apps.data.datasets.versions import registration
-from apps.data.datasets.versions.manifest import CSV, check_kind, format_csv_type, get_table_path, render_manifest
+from apps.data.datasets.versions.legacy_paths import LegacyPaths
+from apps.data.datasets.versions.manifest import (
+    CSV,
+    check_files,
+    check_kind,
+    format_csv_type,
+    get_table_path,
+    guess_media_type,
+    is_table_of_parts,
+    render_manifest,
+)
+from apps.data.datasets.versions.table_parts import build_part_input
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job
@@ -104,6 +118,35 @@ def ingest_table(
         return services.add_files(files=[(get_table_path(kind), artifact.pk, kind)], **target)
     policy.require(actor, "job.submit", project)
     return submit_add_version_job(artifact=artifact, dialect=None, **target)[0]
+
+
+def ingest_files(
+    *, actor: Actor, project: Project, dataset_name: str, files: Sequence[tuple[str, str, str]], note: str = ""
+) -> tuple[DatasetVersion, bool] | Job:
+    """Add a version of these files, as services.add_files does; several Parquet files are the parts of one table.
+
+    If the dataset requires a check, a job makes it of such a table, and then the version: a request cannot wait for it.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    target: dict[str, Any] = {"actor": actor, "project": project, "dataset_name": dataset_name, "note": note}
+    types = [(path, media_type or guess_media_type(path)) for path, _, media_type in files]
+    artifacts = Artifact.objects.in_bulk([digest for _, digest, _ in files])
+    rows = [
+        (path, artifacts[digest], kind)
+        for (path, kind), (_, digest, _) in zip(types, files, strict=True)
+        if digest in artifacts
+    ]
+    dataset = required_expectations.find_demanding_dataset(project, dataset_name)
+    if dataset is None or not is_table_of_parts(rows) or len(rows) < len(files) or is_version(dataset, rows):
+        return services.add_files(files=files, **target)
+    policy.require(actor, "job.submit", project)
+    registration.check_text("note", note)
+    registration.check_readable(actor, project.pk, [digest for _, digest, _ in files])
+    registration.check_held(project.pk, [artifact for _, artifact, _ in rows])
+    check_files(rows, LegacyPaths(project.pk, dataset_name))
+    inspect_parts(rows)
+    parts = [build_part_input(path, artifact.digest, SLOT) for path, artifact, _ in rows]
+    return submit_profile_job(actor, project, parts, {}, name=note[:120], register={"dataset": dataset_name})[0]
 
 
 def is_known_version(dataset: Dataset, artifact: Artifact, kind: str) -> bool:

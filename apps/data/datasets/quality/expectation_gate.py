@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
@@ -24,7 +25,13 @@ from apps.data.datasets import bounded_process
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality.required_expectations import FIELD, UNCHECKED_HINT, CheckedTable, find_demanding_dataset
 from apps.data.datasets.queries import iter_chunks
-from apps.data.datasets.versions.manifest import VersionFile, find_main_table, parse_dialect, render_manifest
+from apps.data.datasets.versions.manifest import (
+    VersionFile,
+    find_main_table,
+    is_table_of_parts,
+    parse_dialect,
+    render_manifest,
+)
 from apps.platform.accounts.models import Project
 from deepseek.messages import N_, Message, restore_message
 from deepseek.tables.csv_dialect import CsvDialect
@@ -63,15 +70,17 @@ def check_expectations(project: Project, dataset_name: str, files: Sequence[Vers
             hint=Message("Add the table: CSV, Parquet, JSON lines or Arrow."),
         )
     path, artifact, kind = table
+    parts = list(files) if is_table_of_parts(files) else []
+    size = sum(part.size for _, part, _ in parts) if parts else artifact.size
     limit = settings.ENV.check_limit_bytes
-    if artifact.size > limit:
+    if size > limit:
         raise build_deferral_conflict(
             Message(
                 "The dataset {dataset_name} takes only versions that a job has checked: {path} has "
                 "{artifact_size} bytes, and only up to {limit} bytes are checked while you wait.",
                 dataset_name=dataset.name,
                 path=path,
-                artifact_size=artifact.size,
+                artifact_size=size,
                 limit=limit,
             ),
             limit=f"{limit} bytes",
@@ -79,14 +88,20 @@ def check_expectations(project: Project, dataset_name: str, files: Sequence[Vers
     if not connection.in_atomic_block:
         connection.close()  # the check must not keep one of the pool's connections
     spec = {"csv": asdict(parse_dialect(kind) or CsvDialect()), FIELD: dataset.expectations, "on_failure": "fail"}
-    with wait_for_check_slot(), copy_to_file(artifact.digest) as (file, left):
-        answer = run_check(file, json.dumps(spec), left)
+    with wait_for_check_slot():
+        if parts:
+            with copy_to_folder(parts) as (folder, left):
+                answer = run_check(folder, json.dumps(spec), left)
+        else:
+            with copy_to_file(artifact.digest) as (file, left):
+                answer = run_check(bounded_process.get_child_path(file), json.dumps(spec), left, file)
     if answer.fault is not None:
         raise build_fault_conflict(dataset, path, answer.fault)
     if answer.document is None:
         raise build_unmet_error(dataset, path, answer.errors)
     unmet = sum(expectation["verdict"] != "pass" for expectation in answer.document["expectations"])
-    return CheckedTable(artifact.digest, kind, dataset.expectations, unmet, answer.document["warnings"])
+    digest = sha256_hex(render_manifest(files)) if parts else artifact.digest
+    return CheckedTable(digest, kind, dataset.expectations, unmet, answer.document["warnings"])
 
 
 def is_version(dataset: Dataset, files: Sequence[VersionFile]) -> bool:
@@ -118,12 +133,29 @@ def copy_to_file(digest: str) -> Iterator[tuple[IO[bytes], int]]:
         yield file, int(deadline - time.monotonic())
 
 
-def run_check(file: IO[bytes], spec: str, left: int) -> bounded_process.ProcessAnswer:
+@contextmanager
+def copy_to_folder(parts: Sequence[VersionFile]) -> Iterator[tuple[str, int]]:
+    """The parts of a table in a folder of their own, and the seconds that are left; Damaged as above."""
+    deadline = time.monotonic() + SECONDS
+    with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="check-") as folder:
+        for path, artifact, _ in parts:
+            target = Path(folder) / path  # check_files has refused whatever would lead out of it
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file, closing(iter_chunks(artifact.digest)) as chunks:
+                for chunk in chunks:
+                    file.write(chunk)
+                    if time.monotonic() > deadline:
+                        break
+        yield folder, int(deadline - time.monotonic())
+
+
+def run_check(path: str, spec: str, left: int, *files: IO[bytes]) -> bounded_process.ProcessAnswer:
+    """Run the engine's check of the table at `path`, which may be one of the open `files`."""
     if left < MIN_SECONDS:
         return bounded_process.ProcessAnswer(fault=bounded_process.ProcessFault.TIME)
-    args = ["profile", bounded_process.get_child_path(file), "--check", "--json", "--spec", "/dev/stdin"]
+    args = ["profile", path, "--check", "--json", "--spec", "/dev/stdin"]
     return bounded_process.run_engine(
-        args, spec, file, limits=bounded_process.ProcessLimits(left, MEMORY_BYTES, WRITTEN_BYTES)
+        args, spec, *files, limits=bounded_process.ProcessLimits(left, MEMORY_BYTES, WRITTEN_BYTES)
     )
 
 

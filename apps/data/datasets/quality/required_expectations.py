@@ -16,9 +16,16 @@ from pydantic import BaseModel
 
 from apps.core import policy
 from apps.core.actors import Actor
+from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.models import Dataset
-from apps.data.datasets.versions.manifest import VersionFile, find_main_table
+from apps.data.datasets.versions.manifest import (
+    PARQUET,
+    VersionFile,
+    find_main_table,
+    is_table_of_parts,
+    render_manifest,
+)
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
 from apps.platform.jobs.spec_validation import parse_model
@@ -114,8 +121,11 @@ class CheckedTable:
     warnings: Sequence[str] = ()
 
     def is_of(self, files: Iterable[VersionFile]) -> bool:
-        """Whether this is the main table of these files, read so."""
-        table = find_main_table(files)
+        """Whether this is the main table of these files, read so; of a table of parts, whether it is this one."""
+        rows = list(files)
+        if is_table_of_parts(rows):
+            return (sha256_hex(render_manifest(rows)), PARQUET) == (self.digest, self.media_type)
+        table = find_main_table(rows)
         return table is not None and (table[1].digest, table[2]) == (self.digest, self.media_type)
 
 

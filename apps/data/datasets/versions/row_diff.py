@@ -12,6 +12,7 @@ from apps.core.errors import Invalid, PlaneError
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.queries import MAX_REPORT_BYTES, get_main_file, read_first_bytes
 from apps.data.datasets.versions.manifest import is_table, parse_dialect
+from apps.data.datasets.versions.table_parts import build_table_inputs
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.models import Job, JobInput, JobOutput
 from apps.platform.jobs.services import submit_job
@@ -19,6 +20,7 @@ from apps.platform.jobs.submission import InputSpec, Submission
 from deepseek.messages import N_
 
 KIND = "diff"
+MAX_JOBS = 20  # comparisons of the same first parts that are looked through
 DIALECT_FIELDS = {"before": "csv_before", "after": "csv_after"}
 
 
@@ -48,7 +50,11 @@ def submit_diff(
     submission = Submission(
         kind=KIND,
         spec=spec,
-        inputs=[InputSpec(slot=slot, digest=file.artifact_id) for slot, file in tables.items()],
+        inputs=[
+            table
+            for slot, version in (("before", before), ("after", after))
+            for table in build_table_inputs(version, str(tables[slot].artifact_id), slot)
+        ],
         name=f"{before} and {after}"[:120],
     )
     job, _ = submit_job(actor=actor, project=project, submission=submission)
@@ -75,14 +81,28 @@ def find_latest_diff(actor: Actor, before: DatasetVersion, after: DatasetVersion
     except Invalid:
         return None
     project = after.project_id
-    took = JobInput.objects.filter(slot="before", artifact=old.artifact_id, job__kind=KIND, job__project=project)
-    both = took.filter(job__inputs__slot="after", job__inputs__artifact=new.artifact_id).order_by("-job_id")
-    newest = both.values_list("job_id", flat=True).first()
+    first, second = (
+        build_table_inputs(before, str(old.artifact_id), "before"),
+        build_table_inputs(after, str(new.artifact_id), "after"),
+    )
+    took = JobInput.objects.filter(slot=first[0].slot, artifact=first[0].digest, job__kind=KIND, job__project=project)
+    both = took.filter(job__inputs__slot=second[0].slot, job__inputs__artifact=second[0].digest).order_by("-job_id")
+    newest = next(
+        (pk for pk in both.values_list("job_id", flat=True)[:MAX_JOBS] if has_inputs(pk, first, second)), None
+    )
     job = Job.objects.visible_to(actor).filter(pk=newest).first() if newest else None
     if job is None:
         return None
     outputs = dict(JobOutput.objects.filter(job=job).values_list("slot", "artifact_id"))
     return RowDiff(job, read_summary(outputs.get("summary")), outputs.get("changes", ""))
+
+
+def has_inputs(job_id: int, first: Sequence[InputSpec], second: Sequence[InputSpec]) -> bool:
+    """Whether the job took these parts and no others; the caller has compared the first of either table."""
+    if len(first) == len(second) == 1:
+        return True
+    slots = dict(JobInput.objects.filter(job=job_id).values_list("slot", "artifact_id"))
+    return slots == {part.slot: part.digest for part in (*first, *second)}
 
 
 def read_summary(digest: str | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, PlaneError
 from apps.core.policy import require
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.queries import get_main_file
+from apps.data.datasets.queries import get_single_table
 from apps.ml.federation.bundles import SiteCertificate, parse_bundle, parse_invitation
 from apps.ml.federation.certificates import check_certificate, compute_fingerprint, create_request
 from apps.ml.federation.facts import SUBJECT, build_participation_facts, read_spec
@@ -260,7 +260,7 @@ def join_study(*, actor: Actor, site_study: SiteStudy, proxy: str = "") -> SiteS
 def submit_site_job(actor: Actor, row: SiteStudy, data: DatasetVersion, proxy: str) -> Job:
     host = f"[{row.host}]" if ":" in row.host else row.host
     spec: dict[str, Any] = {"study": row.document, "site": row.site, "server": f"{host}:{row.port}", "proxy": proxy}
-    table = get_main_file(actor, data)
+    table = get_single_table(actor, data)
     submission = Submission(
         kind=SITE_KIND,
         spec=spec,

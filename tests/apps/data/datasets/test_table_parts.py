@@ -1,14 +1,21 @@
 """A version of several Parquet files is one table: compared when it is added, and each part an input of a job."""
 
 import io
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 
+from apps.core.errors import Invalid
+from apps.data.datasets.ingest.local_files import ingest
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.provenance.job_inputs import find_source_versions
+from apps.data.datasets.quality.expectation_gate import check_expectations
+from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.versions.manifest import PARQUET
+from apps.data.datasets.versions.row_diff import find_latest_diff, submit_diff
 from apps.platform.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +45,7 @@ def post_parts(api, engineer, held, project):
 
 
 @pytest.fixture
-def version(post_parts):
+def version(post_parts, dataset):
     """v1 of three parts, the second of which is empty."""
     rows = {"day/b.parquet": (2, 0), "day/a.parquet": (0, 2), "day/c.parquet": (2, 3)}
     answer = post_parts({path: encode(TABLE.slice(*span)) for path, span in rows.items()})
@@ -107,3 +114,65 @@ def test_another_project_finds_no_parts(api, other_project, engineer, version):
     body = {"kind": "profile", "inputs": {"table": {"digest": version.digest}}}
     answer = api(engineer).post(f"/api/v1/projects/{other_project.slug}/jobs", body, format="json")
     assert answer.status_code in (403, 404)
+
+
+def test_a_dataset_that_demands_a_check_gets_it_from_a_job(post_parts, actor_for, engineer, dataset):
+    set_expectations(
+        actor=actor_for(engineer), dataset=dataset, expectations=[{"kind": "range", "column": "close", "maximum": 58}]
+    )
+    answer = post_parts({f"{name}.parquet": encode(TABLE.slice(at, 3)) for name, at in (("a", 0), ("b", 2))})
+    assert (answer.status_code, answer.json()["register"]) == (202, {"dataset": "wti-daily"})
+    job = Job.objects.get()
+    assert sorted(job.inputs.values_list("slot", flat=True)) == ["table/a.parquet", "table/b.parquet"]
+    assert not DatasetVersion.objects.exists()
+
+
+def test_a_request_that_waits_has_all_parts_checked(inline_engine, held, project, actor_for, engineer, dataset):
+    set_expectations(
+        actor=actor_for(engineer), dataset=dataset, expectations=[{"kind": "range", "column": "close", "maximum": 58}]
+    )
+    rows = [("a.parquet", held(encode(TABLE.slice(0, 2))), PARQUET), ("b.parquet", held(encode(TABLE)), PARQUET)]
+    with pytest.raises(Invalid) as caught:
+        check_expectations(project, "wti-daily", rows)
+    assert "2 of 5 rows break it. The first: row 5: 58.1; row 7: 60.0." in str(caught.value.errors[0]["message"])
+    set_expectations(
+        actor=actor_for(engineer), dataset=dataset, expectations=[{"kind": "range", "column": "close", "maximum": 60}]
+    )
+    assert check_expectations(project, "wti-daily", rows).is_of(rows)
+
+
+def test_several_files_in_the_browser(client, engineer, project):
+    client.force_login(engineer)
+    files = [SimpleUploadedFile(f"{name}.parquet", encode(TABLE.slice(at, 2))) for name, at in (("b", 2), ("a", 0))]
+    answer = client.post("/p/demo/upload", {"dataset": "wti-daily", "file": files, "measure": "true"})
+    assert (answer.status_code, answer.url) == (302, "/p/demo/data/wti-daily/1")
+    made = DatasetVersion.objects.get()
+    assert (made.parts, made.rows, Job.objects.get().kind) == (2, 4, "profile")
+    page = client.get("/p/demo/data/wti-daily/1/files").content.decode()
+    assert "one table of 4 rows in 2 parts" in page
+    form = client.get(f"/p/demo/jobs/new/clean?version={made.pk}").content.decode()
+    assert re.search(rf'value="{made.digest}"\s+selected', form)
+    files = [SimpleUploadedFile("a.parquet", encode(TABLE)), SimpleUploadedFile("c.csv", b"a\n1\n")]
+    answer = client.post("/p/demo/upload", {"dataset": "wti-daily", "file": files})
+    assert (answer.status_code, "c.csv is no Parquet file" in answer.content.decode()) == (422, True)
+
+
+def test_a_folder_is_ingested_as_one_table_if_it_is_one(tmp_path, worker_actor, project):
+    for name, start in (("a", 0), ("b", 3)):
+        (tmp_path / f"{name}.parquet").write_bytes(encode(TABLE.slice(start, 2)))
+    result = ingest(actor=worker_actor, project=project, dataset_name="folder", path=tmp_path)
+    assert (result.version.parts, result.version.rows) == (2, 4)
+    (tmp_path / "c.parquet").write_bytes(encode(TABLE.select(["day"])))
+    result = ingest(actor=worker_actor, project=project, dataset_name="folder", path=tmp_path)
+    assert (result.version.number, result.version.parts) == (2, 0)
+    assert "The part c.parquet has the column 'close' as missing" in result.not_parts
+
+
+def test_a_comparison_takes_every_part(version, held, added, project, actor_for, engineer):
+    single = added({"table.parquet": held(encode(TABLE))})[0]
+    job = submit_diff(actor=actor_for(engineer), project=project, before=version, after=single, keys=["day"])
+    assert sorted(job.inputs.values_list("slot", flat=True)) == [
+        "after", *(f"before/day/{name}.parquet" for name in "abc")
+    ]  # fmt: skip
+    assert find_latest_diff(actor_for(engineer), version, single).job == job
+    assert find_latest_diff(actor_for(engineer), single, version) is None

@@ -74,6 +74,10 @@ class Command(OperatorCommand):
                 f"{params['images']:,} images of {params['classes_count']:,} classes; {params['unreadable']:,} "
                 f"unreadable, {params['duplicates']:,} duplicates, {params['nearly_empty']:,} nearly empty."
             )
+        if result.version.parts:
+            self.stdout.write(f"One table of {result.version.rows:,} rows in {result.version.parts:,} parts.")
+        elif result.not_parts:
+            self.stderr.write(f"These Parquet files are not the parts of one table: {result.not_parts}")
         for path, why in list(result.not_linked.items())[:MAX_REASONS_SHOWN]:
             self.stderr.write(f"{path} was copied instead of linked: {why}.")
         if len(result.not_linked) > MAX_REASONS_SHOWN:
