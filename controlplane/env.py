@@ -99,6 +99,11 @@ class Env(BaseSettings):
         description="Log files of the last days are kept, however many: at least 184 days where a law asks for six"
         " months; less is refused. 0: LOG_FILES alone counts. Audit records are never removed.",
     )
+    audit_sm3: bool = Field(
+        False,
+        description="Audit records are sealed by SM3 (GB/T 32905) in the place of SHA-256 from now on; those that are"
+        " sealed stay as they are, and one chain may hold both (docs/audit.md).",
+    )
     evidence_sm3: bool = Field(
         False,
         description="Evidence folders sign the SM3 digest (GB/T 32905) of each file beside its SHA-256, the exported"

@@ -55,8 +55,8 @@ class AuditRecord(models.Model):
 
     body = models.TextField()
     seq = models.BigIntegerField(null=True, unique=True)
-    prev = models.CharField(max_length=64, null=True)  # noqa: DJ001  sealing is NULL -> value, for all three
-    hash = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    prev = models.CharField(max_length=80, null=True)  # noqa: DJ001  sealing is NULL -> value, for all three
+    hash = models.CharField(max_length=80, null=True)  # noqa: DJ001  64 hex digits, behind "sm3:" where sealed by SM3
 
     at = models.DateTimeField()
     actor = models.CharField(max_length=200)
@@ -95,7 +95,7 @@ class ChainHead(models.Model):
     """The one row that a sealer locks: where the chain ends. `pk` is always 1."""
 
     seq = models.BigIntegerField(default=0)
-    hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=80)
     checkpoint_seq = models.BigIntegerField(default=0)
     checkpoint_at = models.DateTimeField(null=True)
     key_id = models.CharField(max_length=16, blank=True)  # whose key signs this chain; "" before the first checkpoint

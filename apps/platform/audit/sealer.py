@@ -6,6 +6,7 @@ simply sealed later. So the chain has no gap, whatever rolls back, and no row is
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
@@ -14,7 +15,7 @@ from apps.core.actors import Actor
 from apps.core.policy import require
 from apps.platform.audit.checkpoints import write_checkpoint_if_due
 from apps.platform.audit.models import AuditRecord, ChainHead
-from apps.platform.audit.verifier.verify import Link, body_digest, chain_hash
+from apps.platform.audit.verifier.verify import SHA256, SM3, Link, body_digest, chain_hash
 
 BATCH = 1000
 HEAD = 1  # the primary key of the one ChainHead
@@ -65,11 +66,12 @@ def seal_batch(limit: int) -> int:
 def link_up(head: ChainHead, rows: list[tuple[int, str]]) -> list[Link]:
     """The links that these rows become behind the head."""
     links: list[Link] = []
+    algorithm = SM3 if settings.ENV.audit_sm3 else SHA256
     seq, prev = head.seq, head.hash
     for row_id, body in rows:
         seq += 1
-        digest = body_digest(body)
-        links.append(Link(seq, row_id, prev, chain_hash(prev, seq, digest), digest))
+        digest = body_digest(body, algorithm)
+        links.append(Link(seq, row_id, prev, chain_hash(prev, seq, digest, algorithm), digest))
         prev = links[-1].hash
     return links
 

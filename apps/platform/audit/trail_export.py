@@ -31,7 +31,7 @@ from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import iter_sealed_rows
 from apps.platform.audit.verifier import verify as verifier
-from apps.platform.audit.verifier.verify import GENESIS, body_digest, canonical, manifest_message
+from apps.platform.audit.verifier.verify import GENESIS, algorithm_of, body_digest, canonical, manifest_message
 from deepseek.messages import N_
 
 
@@ -55,7 +55,9 @@ class Export:
             is_included = self.project_id is None or row.project_id == self.project_id
             self.prev, self.head = self.prev or row.prev or "", row.hash or ""
             self.records, self.withheld = self.records + 1, self.withheld + (not is_included)
-            content = {"body": row.body} if is_included else {"body_sha256": body_digest(row.body)}
+            algorithm = algorithm_of(self.head)
+            digest = {} if is_included else {f"body_{algorithm}": body_digest(row.body, algorithm)}
+            content = {"body": row.body} if is_included else digest
             yield self.line(
                 {"type": "record", "seq": row.seq, "id": row.pk, "prev": row.prev, "hash": row.hash} | content
             )

@@ -27,6 +27,7 @@ from apps.platform.audit.verifier.verify import (
     Finding,
     Link,
     Walk,
+    algorithm_of,
     body_digest,
     load_public_key,
     signed_hashes,
@@ -161,7 +162,8 @@ def walk_rows(walk: Walk, until: int, report: Report | None = None) -> Finding |
     for count, row in enumerate(iter_sealed_rows(after=walk.seq, until=until)):
         if report is not None and count % CHUNK == 0:
             report(walk.seq, until)
-        link = Link(row.seq or 0, row.pk, row.prev or "", row.hash or "", body_digest(row.body))
+        chain = row.hash or ""
+        link = Link(row.seq or 0, row.pk, row.prev or "", chain, body_digest(row.body, algorithm_of(chain)))
         finding = walk.step(link)
         if finding is None:
             wrong = find_copy_fault(row)

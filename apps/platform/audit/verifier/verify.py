@@ -15,9 +15,9 @@ n counts from 1 without gaps, in decimal; every SHA-256 is written as 64 lower-c
 the record byte for byte, as UTF-8, never parsed and written again; hash(0) is 64 zeros. The inner digest lets an
 export of one project withhold the bodies of others and still show the chain whole.
 
-A checkpoint is signed with Ed25519 over "plane-audit-checkpoint-v1\\n" + seq + "\\n" + hash + "\\n" + time + "\\n" +
-key id, a manifest over "plane-audit-export-v1\\n" + its canonical JSON without "signature". Whoever owns the
-database can compute the chain anew, but cannot sign it: so pin the key, and keep a checkpoint of your own.
+Where a plane seals by SM3 (GB/T 32905), both SHA-256 of the formula are SM3, and hash(n) is written as "sm3:" and 64
+hex digits; one chain may hold links of both kinds. SM3 comes with OpenSSL or `cryptography`. On a machine that has
+neither those links are counted as not checked, and the exit status is 2.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 GENESIS = "0" * 64
 CHECKPOINT_CONTEXT = "plane-audit-checkpoint-v1\n"
 EXPORT_CONTEXT = "plane-audit-export-v1\n"
+SHA256, SM3 = "sha256", "sm3"
+SM3_MARK = "sm3:"
 
 
 class Unreadable(Exception):
@@ -60,16 +64,51 @@ class Link(NamedTuple):
     id: int | None
     prev: str
     hash: str
-    body_sha256: str
+    body_digest: str
 
 
-def body_digest(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()
+@cache
+def find_sm3() -> Callable[[bytes], str] | None:
+    """A function to 64 hex digits, of OpenSSL or of `cryptography`; None where neither has SM3."""
+    with suppress(ValueError):
+        hashlib.new(SM3)
+        return lambda data: hashlib.new(SM3, data).hexdigest()
+    try:
+        from cryptography.hazmat.primitives import hashes
+
+        hashes.Hash(hashes.SM3())
+    except Exception:  # noqa: BLE001  of a package that is old, or missing
+        return None
+
+    def hash_by_package(data: bytes) -> str:
+        content_hash = hashes.Hash(hashes.SM3())
+        content_hash.update(data)
+        return content_hash.finalize().hex()
+
+    return hash_by_package
 
 
-def chain_hash(prev: str, seq: int, body_sha256: str) -> str:
+def hash_text(text: str, algorithm: str) -> str:
+    if algorithm == SHA256:
+        return hashlib.sha256(text.encode()).hexdigest()
+    sm3 = find_sm3()
+    if sm3 is None:
+        raise Unreadable("this Python has no SM3")
+    return sm3(text.encode())
+
+
+def algorithm_of(chain: str) -> str:
+    """By which a link was sealed, as its hash says."""
+    return SM3 if chain.startswith(SM3_MARK) else SHA256
+
+
+def body_digest(body: str, algorithm: str = SHA256) -> str:
+    return hash_text(body, algorithm)
+
+
+def chain_hash(prev: str, seq: int, body_digest: str, algorithm: str = SHA256) -> str:
     """The hash of record `seq`, given the hash before it and the digest of its body."""
-    return hashlib.sha256(f"{prev}\n{seq}\n{body_sha256}".encode()).hexdigest()
+    return ("" if algorithm == SHA256 else SM3_MARK) + hash_text(f"{prev}\n{seq}\n{body_digest}", algorithm)
 
 
 def canonical(value: Any) -> str:
@@ -93,6 +132,7 @@ class Walk:
     hash: str = GENESIS
     signed: dict[int, str] = field(default_factory=dict)  # what checkpoints say of records still to come
     anchored: bool = True  # False: the first link is taken at its word, for a range that starts later
+    unchecked: int = 0  # links by SM3 where this Python has none: they follow one another, their bodies may be others
 
     def step(self, link: Link) -> Finding | None:
         """Take the next link; a Finding when it does not belong here, after which the walk is over."""
@@ -113,7 +153,10 @@ class Walk:
             return f"stands where record {due} belongs (inserted twice, or out of order)"
         if link.prev != self.hash:
             return "does not follow the record before it (inserted, reordered, or the one before was replaced)"
-        if link.hash != chain_hash(link.prev, link.seq, link.body_sha256):
+        algorithm = algorithm_of(link.hash)
+        if algorithm == SM3 and find_sm3() is None:
+            self.unchecked += 1
+        elif link.hash != chain_hash(link.prev, link.seq, link.body_digest, algorithm):
             return "its body does not match its hash (edited, inserted or reordered)"
         signed = self.signed.get(link.seq)
         if signed is not None and signed != link.hash:
@@ -196,7 +239,9 @@ def json_lines(path: Path, digest: Any = None) -> Iterator[dict[str, Any]]:
 
 def link_of(line: dict[str, Any]) -> Link:
     try:
-        digest = body_digest(line["body"]) if "body" in line else str(line["body_sha256"])
+        algorithm, digest = algorithm_of(str(line["hash"])), ""
+        if algorithm == SHA256 or find_sm3() is not None:
+            digest = body_digest(line["body"], algorithm) if "body" in line else str(line[f"body_{algorithm}"])
         return Link(int(line["seq"]), line.get("id"), str(line["prev"]), str(line["hash"]), digest)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Unreadable(f"a record lacks a field or has a wrong one: {json.dumps(line)[:120]}") from None
@@ -248,6 +293,7 @@ class Report:
     last: int = 0
     records: int = 0
     withheld: int = 0
+    unchecked: int = 0
     checkpoints: int = 0
     key_id: str = ""
     finding: Finding | None = None
@@ -267,6 +313,7 @@ def verify_export(export: Export, *, pinned: bytes | None = None, own: Iterable[
     first = int(export.manifest.get("from_seq") or 1)
     walk = Walk(signed=signed, anchored=first == 1)
     report.finding = walk_records(export, walk, report) or fault or manifest_fault(export, key, walk, report)
+    report.unchecked = walk.unchecked
     if report.finding is None:
         report.finding = cut_fault(walk, signed)
     return report
@@ -343,6 +390,10 @@ def main() -> int:
     if report.finding is not None:
         print(f"BROKEN: {report.finding}")  # noqa: T201
         return 1
+    if report.unchecked:
+        part = f"{report.unchecked} of {report.records} records"
+        print(f"NOT CHECKED: {part} are sealed by SM3, which this Python lacks.")  # noqa: T201
+        return 2
     withheld = f", {report.withheld} of them by digest only" if report.withheld else ""
     print(f"WHOLE: records {report.first} to {report.last}, {report.records} in all{withheld}.")  # noqa: T201
     note = "" if options.public_key else " The key came with the export: compare its id with one you know."
