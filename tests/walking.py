@@ -48,6 +48,7 @@ from apps.ml.experiments.models import (
     MetricPoint,
     Run,
     RunArtifact,
+    RunPanel,
     RunParam,
     RunTag,
 )
@@ -120,6 +121,7 @@ TRIALS = 100  # of a sweep
 RUN_IDS = [f"{number:032x}" for number in (1, 2)]  # of the first runs
 RUN_QUERIES = {
     "runs/compare": "?ids={run},{other}",
+    "p/<slug:project>/runs/panels": "?selected={run},{other}",
     "runs/points.csv": "?ids={run},{other}&key=loss",
     "metrics/history": "?key=loss",
     "<slug:run>/verdict": "?against={other}",
@@ -208,6 +210,8 @@ def address(route: str, plane: Seeded) -> str:
         if "pipelines/" in route
         else plane.sweep
         if "sweeps/" in route
+        else plane.run_panel
+        if "panels/" in route
         else plane.hold
         if "holds/" in route
         else plane.rerun
@@ -372,6 +376,7 @@ class Seeded:
     evaluation_set: str = "later"
     pipeline: int = 0
     sweep: int = 0
+    run_panel: int = 0
     rerun: int = 0
     hold: int = 0
     view: int = 0
@@ -538,6 +543,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     edges_of(project, version, jobs)
     pipelines_of(plane, project, jobs, artifacts)
     runs_of(project, main, numbers, artifacts)
+    plane.run_panel = RunPanel.objects.create(project=project, metrics=["loss"], created_by="engineer").pk
     reruns_of(plane, jobs)
     sweeps_of(plane, project, jobs)
     holds_of(plane, project, numbers)

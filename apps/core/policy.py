@@ -164,6 +164,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "run.rerun": frozenset({ENGINEER}),
     "run.group": frozenset({ENGINEER, DISPATCHER}),  # one that stands for many: a sweep's
     "run.annotate": frozenset({ENGINEER}),  # note, tags, deleted and back: nothing that was measured
+    "run.set_panels": frozenset({ENGINEER}),  # charts that the list of runs has for everybody of the project
     "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
     "run.view_purgeable": MEMBERS | {AUDITOR, OPERATOR},
     "run.purge": frozenset({OPERATOR}),  # for good, after its time of retention, by a command
@@ -504,7 +505,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "run.group",
         }
     ),
-    "runs:write": frozenset({"run.annotate", "run.track"}),
+    "runs:write": frozenset({"run.annotate", "run.set_panels", "run.track"}),
     "models:write": frozenset(
         {
             "model.create",

@@ -445,6 +445,23 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && stale) wanted();
 });
 
+/* ---- charts that follow the rows which are selected: the selection stands in the address ---- */
+document.addEventListener("plane:picked", (event) => {
+  const part = query("[data-follows]");
+  if (!part) return;
+  const name = part.dataset.follows,
+    before = (new URL(location.href).searchParams.get(name) || "").split(",").filter(Boolean),
+    gone = new Set(event.detail.off);
+  /* rows of other pages stay selected */
+  const after = before.filter((value) => !gone.has(value));
+  event.detail.on.forEach((value) => {
+    if (!after.includes(value) && after.length < Number(part.dataset.most)) after.push(value);
+  });
+  if (after.join() !== before.join()) go(address({ [name]: after.join(), hide: "" }));
+});
+
+if (query("[data-redraws][data-pending]")) renew();
+
 /* ---- as PNG: the browser walks over the drawing and paints it, so no image is loaded and the policy stays closed ---- */
 const SCALE = 2,
   LONGEST = 16000; /* pixels of a side that browsers paint */

@@ -80,6 +80,11 @@ function tell() {
     place.textContent = picked.length;
   });
   if (picked.length) loops(picked.map((box) => box.value).join(" "));
+  document.dispatchEvent(
+    new CustomEvent("plane:picked", {
+      detail: { on: picked.map((box) => box.value), off: boxes.filter((box) => !box.checked).map((box) => box.value) },
+    }),
+  );
 }
 /* the same as REST calls, for the rows that are selected */
 function loops(ids) {

@@ -9,6 +9,7 @@ from apps.data.datasets.versions.citations import VERSION_CITATIONS
 from apps.data.datasets.versions.commits import COMMIT_RECORDERS
 from apps.data.datasets.versions.masked_columns import MASKED_COLUMNS
 from apps.ml.experiments.purge.retention import RUN_CITATIONS
+from apps.ml.experiments.workspace.run_data import RUN_MODELS
 from apps.ml.registry.promotion.evidence import PROMOTION_EVIDENCE
 from apps.ml.registry.services.deletion_guards import VERSION_USES
 from apps.platform.accounts.models import Project
@@ -31,6 +32,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
     [
         (ARTIFACT_CITATIONS, {"holds", "lineage", "registry", "schedules", "sweeps"}),
         (RUN_CITATIONS, {"registry"}),
+        (RUN_MODELS, {"registry"}),
         (VERSION_USES, {"endpoints", "rollouts"}),
         (VERSION_CITATIONS, {"sweeps"}),
         (COMMIT_RECORDERS, {"repositories"}),

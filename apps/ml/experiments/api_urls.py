@@ -4,11 +4,14 @@ from django.urls import path
 
 from apps.ml.experiments import api, api_annotations
 from apps.ml.experiments.purge import api as purge_api
+from apps.ml.experiments.workspace import api as workspace_api
 
 urlpatterns = [
     path("experiments", api.ExperimentsView.as_view(), name="api-experiments"),
     path("runs", api.RunsView.as_view(), name="api-runs"),
     path("runs/purgeable", purge_api.PurgeableView.as_view(), name="api-runs-purgeable"),
+    path("runs/panels", workspace_api.PanelsView.as_view(), name="api-run-panels"),
+    path("runs/panels/<int:pk>", workspace_api.PanelView.as_view(), name="api-run-panel"),
     path("runs/compare", api.CompareView.as_view(), name="api-runs-compare"),
     path("runs/points.csv", api.PointsCsvView.as_view(), name="api-runs-csv"),
     path("runs/<slug:run>", api.RunView.as_view(), name="api-run"),

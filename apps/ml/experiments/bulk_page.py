@@ -35,7 +35,7 @@ from apps.platform.audit.bulk_actions import (
 from deepseek.messages import N_
 
 Act = Callable[[Run], str]
-LOOKED_AT = ("compare", "points")  # what changes nothing: it leads to another address
+LOOKED_AT = ("compare", "points", "charts")  # what changes nothing: it leads to another address
 
 
 @require_POST
@@ -70,6 +70,8 @@ def build_selection_url(request: HttpRequest, project: Project, verb: str) -> st
     ids = ",".join(parse_ids(request))
     if verb == "compare":
         return f"{reverse('experiments:compare', args=[project.slug])}?{urlencode({'ids': ids}, safe=',')}"
+    if verb == "charts":
+        return f"{reverse('experiments:panels', args=[project.slug])}?{urlencode({'selected': ids}, safe=',')}"
     query = urlencode({"ids": ids, "key": request.POST.get("key", "")}, safe=",")
     return f"{reverse('api-runs-csv', args=[project.slug])}?{query}"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -40,6 +40,10 @@ from apps.ml.experiments.nesting import build_children_query, load_nesting, orde
 from apps.ml.experiments.queries import BY_METRIC, Columns, RunFilters
 from apps.ml.experiments.ranking import rank_runs
 from apps.ml.experiments.states import RunState
+from apps.ml.experiments.workspace import tree
+from apps.ml.experiments.workspace.page import build_list_context
+from apps.ml.experiments.workspace.ranking_text import describe_ranking
+from apps.ml.experiments.workspace.run_data import format_links, load_run_datasets, load_run_models
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.list_export import export_list
@@ -51,7 +55,8 @@ EXPERIMENTS = 100  # that the filter offers
 TAGS = 20  # of a run, on average, that the list reads
 BY_PARAM = "params."
 KEY_LIMIT = 250
-Row = dict[str, Any]  # {run, metrics: {key: Metric}, params: {key: text}}
+DATASET, MODEL = "dataset", "model"
+Row = dict[str, Any]  # {run, metrics: {key: Metric}, params: {key: text}, tags, datasets: [RunLink], models: [RunLink]}
 
 
 def read_run_field(name: str) -> Callable[[Row], Any]:
@@ -89,6 +94,10 @@ HEAD = (
     Column("experiment", gettext_lazy("Experiment"), lambda row: row["run"].experiment.name, default_visible=False),
     Column("tags", gettext_lazy("Tags"), lambda row: format_tags(row["tags"]), default_visible=False),
 )
+LINKS = (
+    Column(DATASET, gettext_lazy("Dataset"), lambda row: format_links(row["datasets"])),
+    Column(MODEL, gettext_lazy("Model"), lambda row: format_links(row["models"])),
+)
 TAIL = (
     Column("by", gettext_lazy("By"), read_run_field("created_by"), ("created_by", "-started_at", "-id")),
     Column("started", gettext_lazy("Started"), read_run_field("started_at"), ("started_at", "id"), down=True),
@@ -98,8 +107,10 @@ TAIL = (
 NAME = "runs"
 
 
-def build_listing(params: Sequence[Column], metrics: Sequence[Column]) -> Listing:
-    return Listing(NAME, (*HEAD, *params, *metrics, *TAIL), sort="-started")
+def build_listing(params: Sequence[Column], metrics: Sequence[Column], *, grouped: bool = False) -> Listing:
+    """`grouped`: the page is about groups of runs, and of its few runs it names data and models only on request."""
+    links = [replace(column, default_visible=not grouped) for column in LINKS]
+    return Listing(NAME, (*HEAD, *params, *metrics, *links, *TAIL), sort="-started")
 
 
 def parse_column_keys(names: Sequence[str], prefix: str) -> list[str]:
@@ -119,10 +130,12 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
         return export_list(actor, table, project=where)
     key = get_ordering_metric(table.query.sort)
     runs = [row["run"] for row in table.rows]
+    ranking = rank_runs(runs, columns.metrics, presenters.get_directions(runs, columns.metrics), columns.values)
     context = {
         **table.build_context(),
         "nav": "runs",
-        "ranking": rank_runs(runs, columns.metrics, presenters.get_directions(runs, columns.metrics), columns.values),
+        "ranking": describe_ranking(ranking, table.rows, request.GET),
+        "is_tree": tree.is_tree(request.GET),
         "ordered_by": key,
         "metric_keys": columns.metrics,
         "most": queries.COMPARED_RUNS_LIMITS[1],
@@ -132,6 +145,7 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
         "drawn": {"params": list_shown_keys(table, BY_PARAM), "metrics": list_shown_keys(table, BY_METRIC)},
         "first_ids": ",".join(run.pk for run in runs[:2]),
         "points_key": f"&{urlencode({'key': columns.metrics[0]})}" if columns.metrics else "",
+        **build_list_context(request, where),
     }
     if table.wrong is None:
         fit = table.source if not key else None  # ordered by a metric it is of values
@@ -166,46 +180,92 @@ def build_run_table(actor: Actor, project: Project, params: QueryDict) -> tuple[
     sort = params.get("sort", "")
     metrics = list(dict.fromkeys([*filter(None, [get_ordering_metric(sort)]), *parse_column_keys(picked, BY_METRIC)]))
     chosen = parse_column_keys(picked, BY_PARAM)
-    first = build_listing([build_param_column(key) for key in chosen], [build_metric_column(key) for key in metrics])
+    grouped = bool(params.get("group"))
+    first = build_listing(
+        [build_param_column(key) for key in chosen], [build_metric_column(key) for key in metrics], grouped=grouped
+    )
     filters = read_filters(params)
+    as_tree = tree.is_tree(params)
+
+    def select_runs() -> QuerySet[Any]:
+        matches = filter_runs(actor, project, params, filters)
+        return tree.filter_roots(matches) if as_tree else matches
+
     table = build_table(
         first,
         params,
-        lambda: filter_runs(actor, project, params, filters),
+        select_runs,
         filters=filter_bar(actor, project, params, filters),
         transform_rows=wrap_rows,
         builtin=list_builtin_views(actor),
         limit=ABOVE_GROUPS if params.get("group") and params.get("format") != "csv" else DEFAULT_LIMIT,
     )
     mark_filter_error(table)
-    sample = [row["run"] for row in table.rows]
+    children = tree.load_children(actor, project, tree.parse_expanded(params)) if as_tree and table.rows else {}
+    nested = tree.insert_children([row["run"] for row in table.rows], children)
+    sample = [run for run, _ in nested]
     if params.get("format") == "csv" and table.source is not None:
         sample = [get_run_of_row(row) for row in table.source.order_by(*table.query.order)[: table.query.limit]]
     columns = queries.build_columns(sample, first=[*metrics, *presenters.list_figure_keys(sample)])
     columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
     columns.params = list(dict.fromkeys([*chosen, *columns.params]))
     if table.wrong is None:
-        attach_columns(table, columns, sample)
+        attach_columns(table, columns, sample, RowLinks(actor, project))
+        if as_tree:
+            mark_tree(table, children, {run.pk: depth for run, depth in nested})
     return table, columns
 
 
-def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> None:
+def mark_tree(table: ListTable, children: Mapping[str, tree.Children], depths: Mapping[str, int]) -> None:
+    """Give the rows their depth, and those with children the addresses that expand, fold and page them."""
+    for row in table.rows:
+        run_id = row["run"].pk
+        row |= {"depth": depths.get(run_id, 0), "is_nested": depths.get(run_id, 0) > 0}
+        below = children.get(run_id)
+        if below is not None or row["children"]:
+            row["expanded"] = below is not None
+            row["toggle"] = tree.build_expand_query(table.params, run_id, 1 if below is None else None)
+        if below is not None:
+            row["previous"] = tree.build_expand_query(table.params, run_id, below.page - 1) if below.page > 1 else ""
+            row["next"] = tree.build_expand_query(table.params, run_id, below.page + 1) if below.has_more else ""
+            row["span"] = (
+                (below.page - 1) * tree.CHILDREN_PER_PAGE + 1,
+                (below.page - 1) * tree.CHILDREN_PER_PAGE + len(below.runs),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RowLinks:
+    """Reads what the columns of datasets and models show, for whoever looks at the list."""
+
+    actor: Actor
+    project: Project
+
+    def load(self, runs: Sequence[Run], visible: Mapping[str, bool]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """({run: datasets}, {run: models}) of the columns that are shown; four queries at most."""
+        datasets = load_run_datasets(self.actor, self.project, runs) if DATASET in visible and runs else {}
+        models = load_run_models(self.actor, self.project, runs) if MODEL in visible else {}
+        return datasets, models
+
+
+def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run], links: RowLinks) -> None:
     """Let the table have the columns of what was measured, and its rows their cells."""
     of_params = [build_param_column(key, picked=place < LISTED) for place, key in enumerate(columns.params)]
     of_metrics = [build_metric_column(key, picked=place < LISTED) for place, key in enumerate(columns.metrics)]
-    table.listing = build_listing(of_params, of_metrics)
+    table.listing = build_listing(of_params, of_metrics, grouped=bool(table.params.get("group")))
     table.query = replace(table.query, columns=parse_list_query(table.listing, table.params).columns)
     visible = table.visible_columns
     metrics = [key for key in columns.metrics if f"{BY_METRIC}{key}" in visible]
     params = [key for key in columns.params if f"{BY_PARAM}{key}" in visible]
     tagged = "tags" in visible
-    table.transform_rows = build_row_filler(metrics, params, tagged)
+    table.transform_rows = build_row_filler(metrics, params, tagged, visible, links)
     if table.rows:
         fill_in(columns, runs, metrics, params)
         tags = load_tags(runs) if tagged else {}
+        datasets, models = links.load(runs, visible)
         nesting = load_nesting([] if table.params.get("group") else runs)
         is_newest_first = table.query.sort.lstrip("-") == "started"
-        runs = order_as_tree(runs, nesting) if is_newest_first else runs
+        runs = order_as_tree(runs, nesting) if is_newest_first and not tree.is_tree(table.params) else runs
         on_page = {run.pk for run in runs}
         table.rows = [
             {
@@ -213,6 +273,8 @@ def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> N
                 "metrics": columns.values.get(run.pk, {}),
                 "params": columns.given.get(run.pk, {}),
                 "tags": tags.get(run.pk, []),
+                "datasets": datasets.get(run.pk, []),
+                "models": models.get(run.pk, []),
                 "parent": (parent := nesting.parents.get(run.pk)),
                 "is_nested": is_newest_first and parent is not None and parent.pk in on_page,
                 "children": nesting.children.get(run.pk, 0),
@@ -263,20 +325,29 @@ def get_run_of_row(row: Run | Metric) -> Run:
 
 
 def wrap_rows(rows: Sequence[Any]) -> list[Row]:
-    return [{"run": get_run_of_row(row), "metrics": {}, "params": {}, "tags": []} for row in rows]
+    empty: Row = {"metrics": {}, "params": {}, "tags": [], "datasets": [], "models": []}
+    return [{"run": get_run_of_row(row), **empty} for row in rows]
 
 
 def build_row_filler(
-    metrics: Sequence[str], params: Sequence[str], tagged: bool
+    metrics: Sequence[str], params: Sequence[str], tagged: bool, visible: Mapping[str, bool], links: RowLinks
 ) -> Callable[[Sequence[Any]], list[Row]]:
-    """What makes the rows of a batch: three queries at most, however many runs."""
+    """What makes the rows of a batch: seven queries at most, however many runs."""
 
     def fill_rows(rows: Sequence[Any]) -> list[Row]:
         runs = [get_run_of_row(row) for row in rows]
         values, param_values = load_metrics(runs, metrics), load_params(runs, params)
         tags = load_tags(runs) if tagged else {}
+        datasets, models = links.load(runs, visible)
         return [
-            {"run": run, "metrics": values[run.pk], "params": param_values[run.pk], "tags": tags.get(run.pk, [])}
+            {
+                "run": run,
+                "metrics": values[run.pk],
+                "params": param_values[run.pk],
+                "tags": tags.get(run.pk, []),
+                "datasets": datasets.get(run.pk, []),
+                "models": models.get(run.pk, []),
+            }
             for run in runs
         ]
 

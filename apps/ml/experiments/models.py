@@ -415,3 +415,31 @@ class RunModel(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "model", "direction"], name="run_model_once")]
+
+
+# -- workspace ------------------------------------------------------------------------------------------------------
+class RunPanelQuerySet(models.QuerySet["RunPanel"]):
+    def visible_to(self, actor: Actor) -> RunPanelQuerySet:
+        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+
+
+class RunPanel(models.Model):
+    """A chart of the list of runs, for everybody of the project: which metrics of the selected runs, and how drawn."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="run_panels")
+    title = models.CharField(max_length=100, blank=True)  # empty: the names of its metrics
+    metrics = models.JSONField(default=list)  # keys
+    axis = models.CharField(max_length=10, blank=True)  # step, relative, time; empty: the usual one of the metrics
+    scale = models.CharField(max_length=10, blank=True)  # linear, log; empty: what suits the values
+    smooth = models.FloatField(default=0)  # weight of the moving average
+    created_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = RunPanelQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.title or ", ".join(self.metrics)
+
+    @property
+    def html_id(self) -> str:
+        return str(self.pk)

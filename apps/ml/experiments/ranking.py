@@ -2,42 +2,97 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Value
+from django.db.models import F, Value
 
 from apps.ml.experiments.models import Metric, Run, RunDataset, RunParam
+from apps.platform.jobs.models import JobOutput
 from deepseek.images.spec import IMAGES
 from deepseek.script.spec import CODE
 
-DATA_SLOTS = ("table", "texts", "heldout")  # inputs that hold the rows which a job learns from or is measured on
+HELDOUT = "heldout"  # the slot of the rows that a model was measured on: a training's output, another job's input
+DATA_SLOTS = ("table", "texts", HELDOUT)  # inputs that hold the rows which a job learns from or is measured on
 LEARNED_PARAMS = ("task", "target")
 COMPILE = "compile"  # its `target` is a machine
 SCRIPT, TRAIN_IMAGE = "script", "train_image"
+TEST = "test/"  # in front of the name of a metric that was measured on held-out rows
 
 
-def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] | None = None) -> str:
-    """Why a metric does not rank these runs: "kind", "target" or "data" if they differ in it, else "".
+@dataclass(frozen=True, slots=True)
+class RankingGroup:
+    """What runs must have in common for a metric to rank them."""
 
-    At most one query. `params`: {run: {parameter: value}} with LEARNED_PARAMS, where they have been read.
+    kind: str
+    task: str = ""
+    target: str = ""
+    evaluation: frozenset[str] = field(default_factory=frozenset)  # digests of the rows that the metric was measured on
+
+    def find_difference(self, other: RankingGroup) -> str:
+        """ "kind", "task", "target" or "data", the first in which they differ; "" if they are equal."""
+        names = {"kind": "kind", "task": "task", "target": "target", "evaluation": "data"}
+        return next((label for name, label in names.items() if getattr(self, name) != getattr(other, name)), "")
+
+
+def load_ranking_groups(
+    runs: Sequence[Run], key: str = "", params: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, RankingGroup]:
+    """{run: the group in which the metric `key` ranks it}; at most one query.
+
+    A metric of held-out rows compares runs that were measured on the same of them, whatever they learned from. Any
+    other was measured on a part of what the run read, so all of that has to be the same.
+    `params`: {run: {parameter: value}} with LEARNED_PARAMS, where they have been read.
+    """
+    learned = [run.pk for run in runs if run.kind != COMPILE]
+    recorded = [run.pk for run in runs if not run.kind]
+    trained = [run.job_id for run in runs if run.job_id is not None]
+    targets: dict[str, dict[str, str]] = defaultdict(dict)
+    for run_id, run_params in (params or {}).items():
+        targets[run_id] |= run_params
+    data, held_out = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    for run_id, name, value in list_facts([] if params else learned, recorded, trained):
+        if name == HELDOUT:
+            held_out[run_id].add(value)
+        elif name:
+            targets[run_id][name] = value
+        else:
+            data[run_id].add(value)
+    return {
+        run.pk: RankingGroup(
+            run.kind,
+            *(targets[run.pk].get(name, "") if run.kind != COMPILE else "" for name in LEARNED_PARAMS),
+            get_evaluation_digests(run, key, held_out[run.pk], data[run.pk]),
+        )
+        for run in runs
+    }
+
+
+def get_evaluation_digests(run: Run, key: str, outputs: set[str], recorded: set[str]) -> frozenset[str]:
+    """`outputs`: held-out rows that the run's job made; `recorded`: datasets that a client named."""
+    held_out = outputs or ({run.inputs[HELDOUT]} if HELDOUT in run.inputs else set())
+    if key.startswith(TEST) and held_out:
+        return frozenset(held_out)
+    return frozenset(recorded | list_data_digests(run) | outputs)
+
+
+def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] | None = None, *, key: str = "") -> str:
+    """Why the metric `key` does not rank these runs: "kind", "task", "target" or "data" if they differ in it, else "".
+
+    At most one query. `params`: as of load_ranking_groups.
     """
     if len({run.kind for run in runs}) > 1:
         return "kind"
-    learned = [run.pk for run in runs if run.kind != COMPILE]
-    recorded = [run.pk for run in runs if not run.kind]
-    targets: dict[str, dict[str, str]] = {run: dict(params[run]) if params else {} for run in learned}
-    data: dict[str, set[str]] = defaultdict(set)
-    for run, key, value in list_facts([] if params else learned, recorded):
-        if key:
-            targets[run][key] = value
-        else:
-            data[run].add(value)
-    if len({frozenset(params_of_run.items()) for params_of_run in targets.values()}) > 1:
-        return "target"
-    used = {frozenset(data[run.pk] | list_data_digests(run)) for run in runs}
-    return "data" if len(used) > 1 else ""
+    return find_group_obstacle(load_ranking_groups(runs, key, params).values())
+
+
+def find_group_obstacle(groups: Iterable[RankingGroup]) -> str:
+    """The first of "kind", "task", "target" and "data" in which any two of these differ, or ""."""
+    first, *others = dict.fromkeys(groups) or [None]
+    differences = {first.find_difference(other) for other in others} if first is not None else set()
+    return next((name for name in ("kind", "task", "target", "data") if name in differences), "")
 
 
 def list_data_digests(run: Run) -> set[str]:
@@ -52,15 +107,24 @@ def list_data_digests(run: Run) -> set[str]:
     return {run.inputs[slot] for slot in DATA_SLOTS if slot in run.inputs}
 
 
-def list_facts(learned: Sequence[str], recorded: Sequence[str]) -> Iterable[tuple[str, str, str]]:
-    """(run, parameter, value) of the runs in `learned`; (run, "", digest) of the datasets of those in `recorded`."""
-    params = RunParam.objects.filter(run__in=learned, key__in=LEARNED_PARAMS).values_list("run_id", "key", "value")
-    if not recorded:
-        return params if learned else ()
-    datasets = (
-        RunDataset.objects.filter(run__in=recorded).annotate(key=Value("")).values_list("run_id", "key", "digest")
-    )
-    return params.union(datasets, all=True)
+def list_facts(
+    learned: Sequence[str], recorded: Sequence[str], trained: Sequence[int]
+) -> Iterable[tuple[str, str, str]]:
+    """(run, parameter, value) of the runs in `learned`, (run, "", digest) of the datasets of those in `recorded`, and
+    (run, HELDOUT, digest) of the rows that the jobs in `trained` held out."""
+    parts = []
+    if learned:
+        params = RunParam.objects.filter(run__in=learned, key__in=LEARNED_PARAMS)
+        parts.append(params.values_list("run_id", "key", "value"))
+    if recorded:
+        datasets = RunDataset.objects.filter(run__in=recorded).annotate(key=Value(""))
+        parts.append(datasets.values_list("run_id", "key", "digest"))
+    if trained:
+        outputs = JobOutput.objects.filter(job__in=trained, slot=HELDOUT, job__run__isnull=False)
+        parts.append(outputs.values_list(F("job__run__pk"), "slot", "artifact_id"))
+    if not parts:
+        return ()
+    return parts[0].union(*parts[1:], all=True) if parts[1:] else parts[0]
 
 
 def list_best(metrics: Sequence[Metric | None], better: str) -> list[Metric]:
@@ -76,15 +140,23 @@ def list_best(metrics: Sequence[Metric | None], better: str) -> list[Metric]:
 def rank_runs(
     runs: Sequence[Run], keys: Sequence[str], better: Mapping[str, str], values: Mapping[str, Mapping[str, Metric]]
 ) -> dict[str, Any] | None:
-    """The best of these runs by the first of `keys` whose better end is known; or the obstacle to ranking them."""
+    """The best of these runs by the first of `keys` whose better end is known; or the obstacle to ranking them.
+
+    `group` is what the ranked runs have in common; `groups`, where they are not ranked, is [(group, how many runs)],
+    the largest first.
+    """
     for key in keys:
         metrics = [values.get(run.pk, {}).get(key) for run in runs]
         best = list_best(metrics, better[key]) if key in better else []
         if best:
             measured = [run for run, metric in zip(runs, metrics, strict=True) if metric is not None]
-            if obstacle := find_obstacle(measured):
-                return {"obstacle": obstacle, "key": key, "runs": []}
+            groups = load_ranking_groups(measured, key)
+            if obstacle := find_group_obstacle(groups.values()):
+                counts = Counter(groups.values()).most_common()
+                return {"obstacle": obstacle, "key": key, "runs": [], "groups": counts}
             winners = {metric.run_id for metric in best}
             best_runs = [run for run in measured if run.pk in winners]
-            return {"obstacle": "", "key": key, "runs": best_runs, "value": best[0].value}
+            group = groups[best_runs[0].pk]
+            ranking = {"obstacle": "", "key": key, "runs": best_runs, "value": best[0].value}
+            return {**ranking, "group": group, "ranked": len(measured), "sample": best_runs[0]}
     return None

@@ -5,6 +5,7 @@ from django.urls import path
 from apps.ml.experiments import annotations_page, bulk_page, experiment_list, lists, logged_model_page, run_page
 from apps.ml.experiments.comparison import page
 from apps.ml.experiments.diagnostics.page import download_table, show_sample_image
+from apps.ml.experiments.workspace import page as workspace_page
 
 app_name = "experiments"
 urlpatterns = [
@@ -13,6 +14,9 @@ urlpatterns = [
     path("logged-models/<slug:model>", logged_model_page.render_logged_model_page, name="logged_model"),
     path("runs/compare", page.compare, name="compare"),
     path("runs/bulk", bulk_page.apply_bulk_action, name="bulk"),
+    path("runs/panels", workspace_page.show_panels, name="panels"),
+    path("runs/panels/new", workspace_page.save_new_panel, name="add_panel"),
+    path("runs/panels/<int:pk>", workspace_page.save_panel, name="panel"),
     path("runs/complete", bulk_page.suggest_completions, name="complete"),
     path("runs/<slug:run>", run_page.run_page, name="detail"),
     *(

@@ -10,11 +10,13 @@ class RegistryConfig(AppConfig):
         from django.utils.translation import gettext_lazy
 
         from apps.ml.experiments.purge.retention import RUN_CITATIONS
+        from apps.ml.experiments.workspace.run_data import RUN_MODELS
         from apps.ml.registry.batch_prediction import check_prediction_inputs, resolve_model_version
         from apps.ml.registry.citations import find_cited_artifacts, find_cited_runs
         from apps.ml.registry.evaluations.sets import complete_spec, require_client_version
         from apps.ml.registry.models import ModelVersion
         from apps.ml.registry.promotion.subject import PROMOTION
+        from apps.ml.registry.run_versions import find_run_versions
         from apps.ml.registry.states import SUBJECT
         from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
         from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
@@ -28,6 +30,7 @@ class RegistryConfig(AppConfig):
         APPROVAL_SUBJECTS.register(SUBJECT, PROMOTION)
         ARTIFACT_CITATIONS.register("registry", find_cited_artifacts)
         RUN_CITATIONS.register("registry", find_cited_runs)
+        RUN_MODELS.register("registry", find_run_versions)
         HOLD_OBJECTS.register(
             "modelversion",
             HoldObject(

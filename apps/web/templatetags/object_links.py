@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
-from apps.data.datasets.models import DatasetFile
+from apps.data.datasets.versions.names import find_versions_by_digest
 from apps.ml.experiments.diagnostics.documents import TRADEOFF_PATH
 from apps.ml.experiments.models import Run, RunArtifact
 from apps.ml.experiments.nesting import build_children_query, load_nesting_of_page
@@ -31,7 +31,6 @@ from apps.ml.registry.models import Alias, ModelVersion, Variant
 from apps.ml.registry.states import PRODUCTION
 from apps.ml.sweeps.models import Sweep, SweepTrial
 from apps.ml.sweeps.services.requests import RUN_KIND
-from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.jobs.states import JobState
@@ -55,29 +54,9 @@ def get_actor(context: Context) -> Actor:
 
 def get_version_links(context: Context, *lists: Iterable[str | None]) -> dict[str, dict[str, str]]:
     """{digest: {label, url}} of the newest version in the page's project that holds these bytes. One query."""
-    project = context["request"].project
-    unique_digests = {digest for digests in lists for digest in digests if digest}
-    if not unique_digests or project.pk not in get_actor(context).project_ids:
-        return {}
-    # Of each, one row by the index: the same bytes may be in thousands of versions.
-    holders = DatasetFile.objects.filter(
-        artifact=OuterRef("pk"),
-        version__dataset__project=project,
-        version__dataset__security_label__lte=get_actor(context).clearance,
-    )
-    newest = Artifact.objects.filter(pk__in=unique_digests).values(
-        file=Subquery(holders.order_by("-pk").values("pk")[:1])
-    )
-    files = DatasetFile.objects.filter(pk__in=newest).select_related("version__dataset").defer("version__manifest")
-    return {file.artifact_id: build_version_link(file, project.slug) for file in files}
-
-
-def build_version_link(file: DatasetFile, slug: str) -> dict[str, str]:
-    version = file.version
-    return {
-        "label": str(version),
-        "url": reverse("datasets:version", args=[slug, version.dataset.name, version.number]),
-    }
+    digests = [digest for each in lists for digest in each]
+    links = find_versions_by_digest(get_actor(context), context["request"].project, digests)
+    return {digest: {"label": link.label, "url": link.url} for digest, link in links.items()}
 
 
 @register.filter

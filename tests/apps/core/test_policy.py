@@ -157,6 +157,7 @@ IN_A_PROJECT = """
     run.rerun                              -E- --- ---  jobs:write
     run.group                              -E- --- -D-  jobs:write
     run.annotate                           -E- --- ---  runs:write
+    run.set_panels                         -E- --- ---  runs:write
     run.track                              -E- --- --O  runs:write
     run.view_purgeable                     VEA --U --O  read
     run.purge                              --- --- --O  -

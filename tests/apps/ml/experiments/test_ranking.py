@@ -6,7 +6,9 @@ import pytest
 
 from apps.ml.experiments.models import RunDataset
 from apps.ml.experiments.ranking import DATA_SLOTS, find_obstacle, list_best, rank_runs
+from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs import kinds
+from apps.platform.jobs.models import JobOutput
 
 pytestmark = pytest.mark.django_db
 
@@ -15,6 +17,12 @@ pytestmark = pytest.mark.django_db
 def ranking(web, viewer, page):
     """ranking() -> what the list of runs says of its page."""
     return lambda: web(viewer).get(page()).context["ranking"]
+
+
+@pytest.fixture
+def digests(db):
+    """Two artifacts."""
+    return [Artifact.objects.create(digest=x * 64, size=1).pk for x in "12"]
 
 
 @pytest.fixture
@@ -58,7 +66,7 @@ def test_runs_without_the_metric_do_not_count(ranking, add_runs, start):
     ("one", "other", "obstacle"),
     [
         ({"params": {"target": "load_kw"}}, {"params": {"target": "price"}}, "target"),
-        ({"params": {"task": "regression"}}, {"params": {"task": "forecast"}}, "target"),
+        ({"params": {"task": "regression"}}, {"params": {"task": "forecast"}}, "task"),
         ({"params": {"target": "load_kw"}}, {}, "target"),
         ({"inputs": {"table": "a" * 64}}, {"inputs": {"table": "b" * 64}}, "data"),
         ({"inputs": {"heldout": "a" * 64}}, {"inputs": {"heldout": "b" * 64}}, "data"),
@@ -70,6 +78,37 @@ def test_runs_that_differ_are_not_ranked(ranking, comparison, add_runs, one, oth
     assert (ranking()["obstacle"], ranking()["runs"]) == (obstacle, [])
     compared = comparison(runs)
     assert (compared["obstacle"], compared["best"]) == (obstacle, None)
+
+
+def test_the_ranking_names_its_group(web, viewer, page, add_runs):
+    same = {"params": {"target": "load_kw", "task": "regression"}}
+    add_runs((0.3, same), (0.2, same))
+    text = " ".join(web(viewer).get(page()).content.decode().split())
+    assert "Ranked: 2 runs, task regression, target load_kw." in text
+
+
+def test_a_mixture_offers_its_groups(web, viewer, page, add_runs):
+    load, price = ({"params": {"target": name}} for name in ("load_kw", "it's"))
+    add_runs((0.3, load), (0.2, load), (0.1, price))
+    client = web(viewer)
+    ranking = client.get(page()).context["ranking"]
+    assert [(choice["label"], choice["runs"]) for choice in ranking["choices"]] == [
+        ("target load_kw", 2),
+        ("target it's", 1),
+    ]
+    narrowed = [client.get(page() + choice["query"]).context for choice in ranking["choices"]]
+    assert [len(context["rows"]) for context in narrowed] == [2, 1]
+    assert narrowed[0]["ranking"]["obstacle"] == ""
+
+
+def test_held_out_rows_decide_for_metrics_of_a_test(add_runs, digests):
+    tables = [{"inputs": {"table": x * 64}} for x in "ab"]
+    runs = add_runs((0.3, tables[0]), (0.2, tables[1]))
+    for run in runs:
+        JobOutput.objects.create(job=run.job, slot="heldout", artifact_id=digests[0], name="h")
+    assert (find_obstacle(runs, key="test/rmse"), find_obstacle(runs, key="val/loss")) == ("", "data")
+    JobOutput.objects.filter(job=runs[0].job).update(artifact=digests[1])
+    assert find_obstacle(runs, key="test/rmse") == "data"
 
 
 def test_the_page_says_that_it_does_not_rank(web, viewer, page, add_runs):

@@ -1,0 +1,60 @@
+"""Names of dataset versions for pages that know digests or jobs. Reads only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import OuterRef, Subquery
+from django.urls import reverse
+
+from apps.core.actors import Actor
+from apps.data.datasets.models import DatasetFile
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.models import Artifact
+from apps.platform.lineage.models import Edge
+
+
+@dataclass(frozen=True, slots=True)
+class VersionLink:
+    """A dataset version as a page names it."""
+
+    label: str  # "wti v3"
+    url: str
+
+
+def find_versions_by_digest(actor: Actor, project: Project, digests: Iterable[str | None]) -> dict[str, VersionLink]:
+    """{digest: the newest version of the project that holds these bytes}. One query at most."""
+    unique_digests = {digest for digest in digests if digest}
+    if not unique_digests or project.pk not in actor.project_ids:
+        return {}
+    # Of each, one row by the index: the same bytes may be in thousands of versions.
+    holders = DatasetFile.objects.filter(
+        artifact=OuterRef("pk"),
+        version__dataset__project=project,
+        version__dataset__security_label__lte=actor.clearance,
+    )
+    newest = Artifact.objects.filter(pk__in=unique_digests).values(
+        file=Subquery(holders.order_by("-pk").values("pk")[:1])
+    )
+    files = DatasetFile.objects.filter(pk__in=newest).select_related("version__dataset").defer("version__manifest")
+    return {file.artifact_id: build_version_link(file, project.slug) for file in files}
+
+
+def build_version_link(file: DatasetFile, slug: str) -> VersionLink:
+    version = file.version
+    return VersionLink(str(version), reverse("datasets:version", args=[slug, version.dataset.name, version.number]))
+
+
+def find_versions_by_job(actor: Actor, project: Project, jobs: Iterable[int]) -> dict[int, dict[str, VersionLink]]:
+    """{job: {slot: the version that it took}} as the lineage recorded it. One query."""
+    edges = Edge.objects.visible_to(actor).filter(
+        project=project, target_type="job", target_id__in=[str(job) for job in jobs], source_type="dataset_version"
+    )
+    versions: dict[int, dict[str, VersionLink]] = defaultdict(dict)
+    rows = edges.order_by("id").values_list("target_id", "role", "source_id", "source_label")
+    for job, slot, pk, label in rows:
+        url = reverse("datasets:by_id", args=[project.slug, pk])
+        versions[int(job)][slot] = VersionLink(label or f"#{pk}", url)
+    return dict(versions)

@@ -1,0 +1,62 @@
+"""What runs learned from and what became of them, by name: dataset versions, and the models of the app above."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from apps.core.actors import Actor
+from apps.core.registry import Registry
+from apps.data.datasets.versions.names import find_versions_by_digest, find_versions_by_job
+from apps.ml.experiments.models import Run, RunDataset
+from apps.platform.accounts.models import Project
+
+MAX_LINKS = 4  # of one run in a cell; a script may read thousands of files
+
+
+@dataclass(frozen=True, slots=True)
+class RunLink:
+    """A dataset version or a model version beside a run."""
+
+    label: str
+    url: str = ""  # empty: a client named it, and the plane has no page of it
+
+
+RUN_MODELS: Registry[Callable[[Actor, Project, Sequence[Run]], Mapping[str, list[RunLink]]]] = Registry("RUN_MODELS")
+"""{app: its function (actor, project, runs) -> {run: the versions that were registered from it}}"""
+
+
+def load_run_datasets(actor: Actor, project: Project, runs: Sequence[Run]) -> dict[str, list[RunLink]]:
+    """{run: the dataset versions that it read}: as its job's lineage recorded them, else the newest that hold the same
+    bytes, else what a client named. Three queries at most."""
+    jobs = {run.job_id: run.pk for run in runs if run.job_id is not None}
+    links: dict[str, dict[str, RunLink]] = defaultdict(dict)
+    for job, slots in find_versions_by_job(actor, project, jobs).items() if jobs else ():
+        for version in slots.values():
+            links[jobs[job]][version.label] = RunLink(version.label, version.url)
+    unnamed = [run for run in runs if run.pk not in links and run.inputs]
+    by_digest = find_versions_by_digest(actor, project, (each for run in unnamed for each in run.inputs.values()))
+    for run in unnamed:
+        for digest in run.inputs.values():
+            if digest in by_digest:
+                links[run.pk][by_digest[digest].label] = RunLink(by_digest[digest].label, by_digest[digest].url)
+    recorded = [run.pk for run in runs if run.job_id is None and run.pk not in links]
+    rows = RunDataset.objects.filter(run__in=recorded).order_by("name") if recorded else ()
+    for dataset in rows.values_list("run_id", "name") if recorded else ():
+        links[dataset[0]][dataset[1]] = RunLink(dataset[1])
+    return {run: list(of_run.values())[:MAX_LINKS] for run, of_run in links.items()}
+
+
+def load_run_models(actor: Actor, project: Project, runs: Sequence[Run]) -> dict[str, list[RunLink]]:
+    """{run: the model versions that were registered from it}, as the apps above know them."""
+    links: dict[str, list[RunLink]] = defaultdict(list)
+    for find in RUN_MODELS.values() if runs else ():
+        for run, of_run in find(actor, project, runs).items():
+            links[run] += of_run
+    return {run: of_run[:MAX_LINKS] for run, of_run in links.items()}
+
+
+def format_links(links: Sequence[RunLink]) -> str:
+    """As a line of a CSV file says it."""
+    return "; ".join(link.label for link in links)

@@ -1,0 +1,106 @@
+"""The list of runs as a tree: runs that are nested in none, and below an expanded one a page of those nested in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Left
+from django.http import QueryDict
+
+from apps.core.actors import Actor
+from apps.core.lists.listing import parse_names
+from apps.core.request_values import parse_int
+from apps.ml.experiments.keys import PARENT_TAG
+from apps.ml.experiments.models import INDEXED, Run, RunTag
+from apps.ml.experiments.queries import RUN_ID
+from apps.platform.accounts.models import Project
+
+CHILDREN_PER_PAGE = 20
+MAX_EXPANDED = 5  # runs at once: each is a query
+MAX_PAGES = 5_000
+TREE, FLAT = "tree", "off"
+EXPAND = "expand"  # of the query: <run>, or <run>.<page>
+TREE_KEYS = (TREE, EXPAND, "columns", "cursor", "limit", "view", "selected", "x", "hide", "from", "to", "part")
+
+
+@dataclass(slots=True)
+class Children:
+    """One page of the runs that are nested in an expanded one, the newest first."""
+
+    page: int
+    runs: list[Run] = field(default_factory=list)
+    has_more: bool = False
+
+
+def is_tree(params: QueryDict) -> bool:
+    """Whether the list shows a tree: where nothing narrows it, in its usual order, unless the query says tree=off.
+
+    What a filter finds may be nested in what it does not find, so a list that is narrowed is flat.
+    """
+    if params.get(TREE) == FLAT or params.get("sort", "-started") not in ("", "-started"):
+        return False
+    return not any(params.get(key) for key in params if key not in TREE_KEYS and key != "sort")
+
+
+def filter_roots(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """The runs that are nested in no other run of their project that is still there."""
+    parents = Run.objects.filter(
+        pk=OuterRef("value"), project=OuterRef("run__project"), deleted_at__isnull=True
+    ).exclude(pk=OuterRef("run"))
+    nested = RunTag.objects.filter(Exists(parents), run=OuterRef("pk"), key=PARENT_TAG)
+    return runs.filter(~Exists(nested))
+
+
+def parse_expanded(params: QueryDict) -> dict[str, int]:
+    """{run: the page of its children}; what is no run's id is left out."""
+    expanded: dict[str, int] = {}
+    for name in parse_names(params, EXPAND):
+        run_id, _, page = name.partition(".")
+        if RUN_ID.fullmatch(run_id) and len(expanded) < MAX_EXPANDED:
+            expanded[run_id] = parse_int(page, 1, MAX_PAGES) or 1
+    return expanded
+
+
+def load_children(actor: Actor, project: Project, expanded: Mapping[str, int]) -> dict[str, Children]:
+    """{parent: the page of its children}; one query for each."""
+    return {parent: load_page(actor, project, parent, page) for parent, page in expanded.items()}
+
+
+def load_page(actor: Actor, project: Project, parent: str, page: int) -> Children:
+    # By the index of tags, which holds the first characters of their values.
+    tags = RunTag.objects.annotate(head=Left("value", INDEXED)).filter(key=PARENT_TAG, head=parent)
+    visible = Run.objects.visible_to(actor).active().filter(project=project, pk__in=tags.values("run"))
+    rows = visible.filter(~Q(pk=parent)).select_related("experiment").defer("environment")
+    start = (page - 1) * CHILDREN_PER_PAGE
+    runs = list(rows.order_by(F("started_at").desc(), "-id")[start : start + CHILDREN_PER_PAGE + 1])
+    return Children(page, runs[:CHILDREN_PER_PAGE], len(runs) > CHILDREN_PER_PAGE)
+
+
+def build_expand_query(params: QueryDict, run_id: str, page: int | None) -> str:
+    """The query of the list with this run expanded at a page; None folds it."""
+    query = params.copy()
+    names = [name for name in parse_names(params, EXPAND) if name.partition(".")[0] != run_id]
+    if page is not None:
+        names.append(run_id if page == 1 else f"{run_id}.{page}")
+    query.pop(EXPAND, None)
+    if names[-MAX_EXPANDED:]:
+        query[EXPAND] = ",".join(names[-MAX_EXPANDED:])
+    return f"?{query.urlencode(safe=',')}" if query else "?"
+
+
+def insert_children(runs: Sequence[Run], children: Mapping[str, Children]) -> list[tuple[Run, int]]:
+    """(run, its depth) of these runs, each expanded one followed by its children, those likewise."""
+    ordered: list[tuple[Run, int]] = []
+    visited: set[str] = set()
+    waiting = [(run, 0) for run in reversed(runs)]
+    while waiting:
+        run, depth = waiting.pop()
+        if run.pk in visited:  # runs that name each other as parents
+            continue
+        visited.add(run.pk)
+        ordered.append((run, depth))
+        if run.pk in children:
+            waiting.extend((child, depth + 1) for child in reversed(children[run.pk].runs))
+    return ordered
