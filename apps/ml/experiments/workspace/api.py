@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps.core import policy
 from apps.data.datasets.requests import validate_body
 from apps.ml.experiments.models import RunPanel
 from apps.ml.experiments.services.panels import (
@@ -69,6 +70,7 @@ class PanelsView(APIView):
     )
     def post(self, request: Request, project: str) -> Response:
         where = get_project(request.actor, project)
+        policy.require(request.actor, "run.set_panels", where)
         panel = add_panel(actor=request.actor, project=where, **validate_body(RunPanelBody, request.data))
         return Response(RunPanelSerializer(panel).data, status=status.HTTP_201_CREATED)
 
@@ -82,6 +84,7 @@ class PanelView(APIView):
     @extend_schema(operation_id="run_panel_change", request=RunPanelChange, responses=RunPanelSerializer)
     def patch(self, request: Request, project: str, pk: int) -> Response:
         panel = get_panel(request.actor, get_project(request.actor, project), pk)
+        policy.require(request.actor, "run.set_panels", panel)
         changes = validate_body(RunPanelChange, request.data)
         return Response(RunPanelSerializer(update_panel(actor=request.actor, panel=panel, **changes)).data)
 
