@@ -210,7 +210,8 @@ def build_run_table(actor: Actor, project: Project, params: QueryDict) -> tuple[
     columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
     columns.params = list(dict.fromkeys([*chosen, *columns.params]))
     if table.wrong is None:
-        attach_columns(table, columns, sample, RowLinks(actor, project))
+        parents = tree.map_parents(sample, children) if as_tree else None
+        attach_columns(table, columns, sample, RowLinks(actor, project), parents)
         if as_tree:
             mark_tree(table, children, {run.pk: depth for run, depth in nested})
     return table, columns
@@ -248,8 +249,11 @@ class RowLinks:
         return datasets, models
 
 
-def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run], links: RowLinks) -> None:
-    """Let the table have the columns of what was measured, and its rows their cells."""
+def attach_columns(
+    table: ListTable, columns: Columns, runs: Sequence[Run], links: RowLinks, parents: Mapping[str, Run] | None
+) -> None:
+    """Let the table have the columns of what was measured, and its rows their cells. `parents`: where they are known,
+    as in a tree."""
     of_params = [build_param_column(key, picked=place < LISTED) for place, key in enumerate(columns.params)]
     of_metrics = [build_metric_column(key, picked=place < LISTED) for place, key in enumerate(columns.metrics)]
     table.listing = build_listing(of_params, of_metrics, grouped=bool(table.params.get("group")))
@@ -263,7 +267,7 @@ def attach_columns(table: ListTable, columns: Columns, runs: Sequence[Run], link
         fill_in(columns, runs, metrics, params)
         tags = load_tags(runs) if tagged else {}
         datasets, models = links.load(runs, visible)
-        nesting = load_nesting([] if table.params.get("group") else runs)
+        nesting = load_nesting([] if table.params.get("group") else runs, parents)
         is_newest_first = table.query.sort.lstrip("-") == "started"
         runs = order_as_tree(runs, nesting) if is_newest_first and not tree.is_tree(table.params) else runs
         on_page = {run.pk for run in runs}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.urls import reverse
 
 from apps.core.actors import Actor
@@ -47,14 +46,9 @@ def build_version_link(file: DatasetFile, slug: str) -> VersionLink:
     return VersionLink(str(version), reverse("datasets:version", args=[slug, version.dataset.name, version.number]))
 
 
-def find_versions_by_job(actor: Actor, project: Project, jobs: Iterable[int]) -> dict[int, dict[str, VersionLink]]:
-    """{job: {slot: the version that it took}} as the lineage recorded it. One query."""
+def list_version_edges(actor: Actor, project: Project, jobs: Iterable[int]) -> QuerySet[Edge, tuple[str, str, str]]:
+    """(job, name, id) of the dataset versions that these jobs took, as the lineage recorded them; all are texts."""
     edges = Edge.objects.visible_to(actor).filter(
         project=project, target_type="job", target_id__in=[str(job) for job in jobs], source_type="dataset_version"
     )
-    versions: dict[int, dict[str, VersionLink]] = defaultdict(dict)
-    rows = edges.order_by("id").values_list("target_id", "role", "source_id", "source_label")
-    for job, slot, pk, label in rows:
-        url = reverse("datasets:by_id", args=[project.slug, pk])
-        versions[int(job)][slot] = VersionLink(label or f"#{pk}", url)
-    return dict(versions)
+    return edges.order_by().values_list("target_id", "source_label", "source_id")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from apps.ml.experiments.models import Metric, Run
 from apps.ml.experiments.presenters import get_directions, list_figure_keys
 from apps.ml.experiments.queries import ComparedRow, RunComparison, sort_by_preference
-from apps.ml.experiments.ranking import list_best
-
-TEST = "test/"  # in front of the name of a figure, where it is a metric
+from apps.ml.experiments.ranking import TEST, list_best
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +29,13 @@ class Cell:
         return self.low is not None and self.high is not None
 
 
-def build_metric_rows(comparison: RunComparison, *, ranked: bool = True) -> list[dict[str, Any]]:
-    """The metrics row by row, what was measured on held-out rows first; where `ranked`, with the best ones marked."""
+def build_metric_rows(
+    comparison: RunComparison, *, is_ranked: Callable[[str], bool] = lambda key: True
+) -> list[dict[str, Any]]:
+    """The metrics row by row, what was measured on held-out rows first; the best ones marked where `is_ranked`."""
     by_key = {row.key: row for row in comparison.metrics}
-    better_ends = get_directions(comparison.runs, by_key) if ranked else {}
+    directions = get_directions(comparison.runs, by_key)
+    better_ends = {key: better for key, better in directions.items() if is_ranked(key)}
     intervals = [get_intervals(run) for run in comparison.runs]
     first = [key for key in list_figure_keys(comparison.runs) if key in by_key]
     return [

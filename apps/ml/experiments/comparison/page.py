@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from apps.core.actors import Actor
@@ -17,14 +19,19 @@ from apps.ml.experiments import presenters, queries
 from apps.ml.experiments.comparison import analysis, parallel_coordinates, provenance
 from apps.ml.experiments.metrics import chart_options
 from apps.ml.experiments.metrics.chart_options import ChartOptions
+from apps.ml.experiments.metrics.series import is_system
 from apps.ml.experiments.models import Metric, Run
 from apps.ml.experiments.queries import RunComparison, RunFilters
-from apps.ml.experiments.ranking import LEARNED_PARAMS, find_obstacle
+from apps.ml.experiments.ranking import LEARNED_PARAMS, TEST, find_group_obstacle, load_ranking_groups
+from apps.ml.experiments.workspace.ranking_text import describe_group
+from apps.ml.experiments.workspace.run_data import load_input_names, load_run_datasets, load_run_models
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project_context
 
 OFFERED = 50  # newest runs that can be added; any other by its id
-LABEL = 24
+LABEL, NARROW_LABEL = 32, 16  # characters of a run's name above its column
+NARROW_RUNS = 5  # from here on columns are narrow
+PARALLEL_RUNS = 3  # of two runs, parallel coordinates say no more than the table
 SCATTERED = ("sx", "sy", "sc")  # across, up, and what the points are shaded by
 
 
@@ -50,6 +57,7 @@ def compare(request: HttpRequest, project: str) -> HttpResponse:
         return render(request, "experiments/compare.html", context | error_context, status=error.status)
     look, wrong = chart_options.parse_options_or_error(request.GET)
     context |= build_context(request, where, comparison, look) | {"wrong_look": wrong}
+    context |= build_name_context(actor, where, comparison.runs)
     if len(comparison.runs) < queries.COMPARED_RUNS_LIMITS[1]:
         context["offered"] = list_addable_runs(actor, where, ids)
     wrong = wrong or context["wrong_axes"]
@@ -66,18 +74,35 @@ def get_learned_params(comparison: RunComparison) -> dict[str, dict[str, str]]:
     return params
 
 
+def build_name_context(actor: Actor, project: Project, runs: Sequence[Run]) -> dict[str, Any]:
+    """What the runs read and became, by name: `links` of each run, and `data_names`, {digest: VersionLink}."""
+    datasets, models = load_run_datasets(actor, project, runs), load_run_models(actor, project, runs)
+    return {
+        "links": [{"datasets": datasets.get(run.pk, []), "models": models.get(run.pk, [])} for run in runs],
+        "has_datasets": bool(datasets),
+        "has_models": bool(models),
+        "data_names": load_input_names(actor, project, runs),
+    }
+
+
 def build_context(
     request: HttpRequest, project: Project, comparison: RunComparison, look: ChartOptions
 ) -> dict[str, Any]:
     series = presenters.list_common_series(comparison.metrics)
     key = request.GET.get("key", "") if request.GET.get("key") in series else next(iter(series), "")
-    obstacle = find_obstacle(comparison.runs, None if comparison.truncated else get_learned_params(comparison))
-    metrics = analysis.build_metric_rows(comparison, ranked=not obstacle)
+    learned = None if comparison.truncated else get_learned_params(comparison)
+    groups = {name: load_ranking_groups(comparison.runs, name, learned) for name in ("", TEST)}
+    obstacles = {name: find_group_obstacle(of_runs.values()) for name, of_runs in groups.items()}
+    # A metric of held-out rows compares runs that learned from other data, if these rows are the same.
+    metrics = analysis.build_metric_rows(
+        comparison, is_ranked=lambda name: not obstacles[TEST if name.startswith(TEST) else ""]
+    )
+    has_tests = any(row["key"].startswith(TEST) for row in metrics)
+    obstacle = obstacles[TEST if has_tests else ""]
     tags = queries.get_source_tags(comparison.runs)
     best = next((row for row in metrics if row["best"]), None)
-    names = [
-        (format_short_name(run), reverse("experiments:detail", args=[project.slug, run.pk])) for run in comparison.runs
-    ]
+    labels = label_runs(comparison.runs)
+    names = [(labels[run.pk], reverse("experiments:detail", args=[project.slug, run.pk])) for run in comparison.runs]
     scatter_axes = tuple(request.GET.get(name, "") for name in SCATTERED)
     lines, wrong_axes = build_axes_or_error(request.GET, comparison, best["key"] if best else "", names)
     look = chart_options.fit_axis(
@@ -86,22 +111,28 @@ def build_context(
     only = request.GET.get("metrics") == "differing"
     return {
         "comparison": comparison,
-        "runs": [{"run": run, "without": format_remaining_ids(comparison.runs, run)} for run in comparison.runs],
+        "runs": [
+            {"run": run, "label": labels[run.pk], "without": format_remaining_ids(comparison.runs, run)}
+            for run in comparison.runs
+        ],
+        "group": describe_group(groups[TEST if has_tests else ""][comparison.runs[0].pk]),
         "ids": ",".join(run.pk for run in comparison.runs),
         "differing": [row for row in comparison.params if row.differs],
         "equal": [row for row in comparison.params if not row.differs],
         "code": provenance.compare_code(comparison.runs, tags),
         "environment": provenance.compare_environment(comparison.runs),
-        "metrics": [row for row in metrics if not only or is_varying(row)],
+        "metrics": [row for row in metrics if not is_system(row["key"]) and (not only or is_varying(row))],
+        "system_metrics": [row for row in metrics if is_system(row["key"]) and (not only or is_varying(row))],
         "only": only,
         "same_metrics": sum(not is_varying(row) for row in metrics),
-        "parallel": lines,
+        "parallel": lines if len(comparison.runs) >= PARALLEL_RUNS else None,
         "wrong_axes": wrong_axes,
         "parallel_keep": parallel_coordinates.list_kept_params(request.GET),
         "asked_z": scatter_axes[2],
         "obstacle": obstacle,
         "best": best,
         "best_runs": [run for run in comparison.runs if best and run.pk in best["winners"]],
+        "best_name": next((labels[run.pk] for run in comparison.runs if best and run.pk in best["winners"]), ""),
         "undecided": analysis.count_undecided(best) if best else 0,
         "series": series,
         "key": key,
@@ -148,13 +179,13 @@ def build_overlay_chart(project: Project, comparison: RunComparison, key: str, l
     """Build a chart of one metric of the compared runs; one without it keeps its slot, and the others their strokes."""
     drawn_lines = chart_options.load_lines(get_metric_values(comparison, key), comparison.runs, look)
     lines = {line.metric.run_id: line for line in drawn_lines}
+    labels = label_runs(comparison.runs)
     query = urlencode({"ids": ",".join(run.pk for run in comparison.runs), "key": key})
     series = [
         chart_options.build_series(
             lines.get(run.pk),
-            format_short_name(run),
+            labels[run.pk],
             reverse("experiments:detail", args=[project.slug, run.pk]),
-            run.pk[:8],
         )
         for run in comparison.runs
     ]
@@ -168,6 +199,13 @@ def get_metric_values(comparison: RunComparison, key: str) -> list[Metric]:
     return [metric for row in comparison.metrics if row.key == key for metric in row.values if metric]
 
 
-def format_short_name(run: Run) -> str:
-    """A name that tells runs apart: many share the name that a person gave them."""
-    return f"{run.name[:LABEL]} {run.pk[:8]}"
+def label_runs(runs: Sequence[Run]) -> dict[str, str]:
+    """{run: its name}; with the first digits of its id where the name of another of these begins alike."""
+    length = LABEL if len(runs) < NARROW_RUNS else NARROW_LABEL
+    names = Counter(run.name[:length] for run in runs)
+    return {
+        run.pk: Truncator(run.name).chars(length)
+        if names[run.name[:length]] == 1
+        else f"{run.name[:length].strip()} {run.pk[:8]}"
+        for run in runs
+    }

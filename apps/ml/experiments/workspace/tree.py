@@ -104,3 +104,9 @@ def insert_children(runs: Sequence[Run], children: Mapping[str, Children]) -> li
         if run.pk in children:
             waiting.extend((child, depth + 1) for child in reversed(children[run.pk].runs))
     return ordered
+
+
+def map_parents(runs: Sequence[Run], children: Mapping[str, Children]) -> dict[str, Run]:
+    """{run: the expanded one that it is listed below}."""
+    by_id = {run.pk: run for run in runs}
+    return {child.pk: by_id[parent] for parent, page in children.items() if parent in by_id for child in page.runs}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.ml.experiments.files import previews
 from apps.ml.experiments.models import Run
 from apps.platform.artifacts.services import store_file
@@ -258,9 +259,9 @@ def test_the_scale_is_in_the_address(read, run, log):
 
 def test_compare_shows_what_differs_first(read, two):
     text = read(f"/compare?ids={two[0].pk}&ids={two[1].pk}")
-    assert "<b>second (" in text
+    assert "<b>second is best" in text
     assert text.index('<th scope="row">lr</th>') < text.index("<dt>seed</dt>")
-    assert f"second {two[1].pk[:8]} 0.2" in text
+    assert "second 0.2" in text
 
 
 def test_compare_calls_none_best_where_targets_differ(read, start, log):
@@ -279,7 +280,7 @@ def test_compare_of_many_is_narrow(read, start):
     runs = [start(name=f"a name that is longer than a column {n}") for n in range(8)]
     text = read(f"/compare?ids={','.join(run.pk for run in runs)}")
     assert text.count('class="tbl side tight"') >= 1
-    assert "a name that is …" in text
+    assert f"a name that is l {runs[0].pk[:8]}" in text
     few = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
     assert 'class="tbl side"' in few
     assert "a name that is longer than a column 0" in few
@@ -300,7 +301,7 @@ def test_compare_says_whether_the_best_is_more_than_chance(read, start, log, fin
         log(run, **{"test/rmse": [value]})
         finish(run, figures=measured(value, *ends))
     text = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
-    assert f"({runs[0].pk[:8]}) is best" in text
+    assert f"<b>{runs[0].name} is best" in text
     assert ("<b>1 other run's interval</b>: not significant." in text) == said
     assert "+0.2" in text
     assert 'y1="25" y2="25"/>' in text  # the interval as a bar has it
@@ -309,7 +310,30 @@ def test_compare_says_whether_the_best_is_more_than_chance(read, start, log, fin
 def test_compare_draws_a_param_against_a_metric(read, two):
     text = read(f"/compare?ids={two[0].pk},{two[1].pk}")
     assert "train_loss against lr" in text
-    assert f"second {two[1].pk[:8]}: lr 0.2, train_loss 0.2" in text
+    assert "second: lr 0.2, train_loss 0.2" in text
+
+
+def test_compare_has_metrics_before_curves_before_params(read, two, log):
+    for run in two:
+        log(run, **{"system/cpu": [1, 2]})
+    text = read(f"/compare?ids={two[0].pk},{two[1].pk}")
+    places = [text.index(f'id="{part}"') for part in ("metrics", "compared-lines", "df", "mo")]
+    assert places == sorted(places)
+    assert (text.count("System metrics"), 'class="n differs"' in text, "Parallel coordinates" in text) == (
+        1,
+        True,
+        False,
+    )
+
+
+def test_compare_names_what_the_runs_read(read, start, artifact, project):
+    dataset = Dataset.objects.create(project=project, name="load", created_by="x", versions_count=1)
+    facts = {"manifest": "{}", "media_type": "text/csv", "size": 1, "created_by": "x", "digest": "1" * 64}
+    version = DatasetVersion.objects.create(dataset=dataset, number=1, **facts)
+    DatasetFile.objects.create(version=version, path="t.csv", artifact=artifact, media_type="text/csv")
+    runs = [start(name=name, inputs={"table": digest}) for name, digest in (("a", artifact.pk), ("b", "b" * 64))]
+    text = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
+    assert text.count(f'href="/p/{project.slug}/data/load/1"') == 2  # beside the params, and as the input that differs
 
 
 def test_compare_keeps_its_selection_and_takes_one_more(read, two, start):
