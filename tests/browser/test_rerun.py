@@ -72,7 +72,7 @@ def test_a_run_is_made_again_and_judged(page, watch, sign_in_as, plane, trained)
 def test_two_compared_runs_name_the_changed_seed(signed_in, plane, trained):
     first, other = trained(), trained(seed=5)
     page = signed_in("engineer")
-    page.goto(f"{plane}/p/demo/runs/compare?ids={first},{other}")
+    page.goto(f"{plane}/p/demo/runs/compare?ids={first},{other}&verdict=1")
     card = page.get_by_role("region", name="Verdict")
     expect(card).to_contain_text("Different")
     expect(card).to_contain_text("Of what went in, this differs: seed in the spec.")

@@ -37,37 +37,45 @@ class RankingGroup:
         return next((label for name, label in names.items() if getattr(self, name) != getattr(other, name)), "")
 
 
-def load_ranking_groups(
-    runs: Sequence[Run], key: str = "", params: Mapping[str, Mapping[str, str]] | None = None
-) -> dict[str, RankingGroup]:
-    """{run: the group in which the metric `key` ranks it}; at most one query.
+@dataclass(slots=True)
+class RankingFacts:
+    """What is known of some runs that decides with which others they can be ranked."""
 
-    A metric of held-out rows compares runs that were measured on the same of them, whatever they learned from. Any
-    other was measured on a part of what the run read, so all of that has to be the same.
-    `params`: {run: {parameter: value}} with LEARNED_PARAMS, where they have been read.
-    """
+    runs: Sequence[Run]
+    params: dict[str, dict[str, str]]  # {run: {parameter: value}} of LEARNED_PARAMS
+    recorded: dict[str, set[str]]  # {run: digests of the datasets that a client named}
+    held_out: dict[str, set[str]]  # {run: digests of the rows that its job held out}
+
+    def group_runs(self, key: str) -> dict[str, RankingGroup]:
+        """{run: the group in which the metric `key` ranks it}.
+
+        A metric of held-out rows compares runs that were measured on the same of them, whatever they learned from. Any
+        other was measured on a part of what the run read, so all of that has to be the same.
+        """
+        return {run.pk: self.build_group(run, key) for run in self.runs}
+
+    def build_group(self, run: Run, key: str) -> RankingGroup:
+        task, target = (self.params[run.pk].get(name, "") if run.kind != COMPILE else "" for name in LEARNED_PARAMS)
+        evaluation = get_evaluation_digests(run, key, self.held_out[run.pk], self.recorded[run.pk])
+        return RankingGroup(run.kind, task, target, evaluation)
+
+
+def load_ranking_facts(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] | None = None) -> RankingFacts:
+    """At most one query. `params`: {run: {parameter: value}} with LEARNED_PARAMS, where they have been read."""
     learned = [run.pk for run in runs if run.kind != COMPILE]
-    recorded = [run.pk for run in runs if not run.kind]
-    trained = [run.job_id for run in runs if run.job_id is not None]
-    targets: dict[str, dict[str, str]] = defaultdict(dict)
+    recorded_runs = [run.pk for run in runs if not run.kind]
+    jobs = [run.job_id for run in runs if run.job_id is not None]
+    facts = RankingFacts(runs, defaultdict(dict), defaultdict(set), defaultdict(set))
     for run_id, run_params in (params or {}).items():
-        targets[run_id] |= run_params
-    data, held_out = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
-    for run_id, name, value in list_facts([] if params else learned, recorded, trained):
+        facts.params[run_id] |= run_params
+    for run_id, name, value in list_facts([] if params else learned, recorded_runs, jobs):
         if name == HELDOUT:
-            held_out[run_id].add(value)
+            facts.held_out[run_id].add(value)
         elif name:
-            targets[run_id][name] = value
+            facts.params[run_id][name] = value
         else:
-            data[run_id].add(value)
-    return {
-        run.pk: RankingGroup(
-            run.kind,
-            *(targets[run.pk].get(name, "") if run.kind != COMPILE else "" for name in LEARNED_PARAMS),
-            get_evaluation_digests(run, key, held_out[run.pk], data[run.pk]),
-        )
-        for run in runs
-    }
+            facts.recorded[run_id].add(value)
+    return facts
 
 
 def get_evaluation_digests(run: Run, key: str, outputs: set[str], recorded: set[str]) -> frozenset[str]:
@@ -81,11 +89,11 @@ def get_evaluation_digests(run: Run, key: str, outputs: set[str], recorded: set[
 def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] | None = None, *, key: str = "") -> str:
     """Why the metric `key` does not rank these runs: "kind", "task", "target" or "data" if they differ in it, else "".
 
-    At most one query. `params`: as of load_ranking_groups.
+    At most one query. `params`: as of load_ranking_facts.
     """
     if len({run.kind for run in runs}) > 1:
         return "kind"
-    return find_group_obstacle(load_ranking_groups(runs, key, params).values())
+    return find_group_obstacle(load_ranking_facts(runs, params).group_runs(key).values())
 
 
 def find_group_obstacle(groups: Iterable[RankingGroup]) -> str:
@@ -150,7 +158,7 @@ def rank_runs(
         best = list_best(metrics, better[key]) if key in better else []
         if best:
             measured = [run for run, metric in zip(runs, metrics, strict=True) if metric is not None]
-            groups = load_ranking_groups(measured, key)
+            groups = load_ranking_facts(measured).group_runs(key)
             if obstacle := find_group_obstacle(groups.values()):
                 counts = Counter(groups.values()).most_common()
                 return {"obstacle": obstacle, "key": key, "runs": [], "groups": counts}

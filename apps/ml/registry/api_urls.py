@@ -4,6 +4,7 @@ from django.urls import path
 
 from apps.ml.registry import api
 from apps.ml.registry.evaluations import api as evaluation_api
+from apps.ml.registry.from_run import api as from_run_api
 from apps.ml.registry.impact import api as impact_api
 from apps.ml.registry.model_card import api as card_api
 
@@ -11,6 +12,7 @@ VERSION = "models/<str:name>/versions/<str:version>"
 
 urlpatterns = [
     path("lineage/affected", impact_api.AffectedView.as_view(), name="api-affected"),
+    path("runs/<slug:run>/register", from_run_api.RunRegistrationView.as_view(), name="api-run-register"),
     path("models", api.ModelsView.as_view(), name="api-models"),
     path("models/<str:name>", api.ModelView.as_view(), name="api-model"),
     path("models/<str:name>/versions", api.ModelVersionsView.as_view(), name="api-model-versions"),

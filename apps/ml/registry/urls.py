@@ -4,6 +4,7 @@ from django.urls import path
 
 from apps.ml.registry import lists, views
 from apps.ml.registry.evaluations import views as evaluation_views
+from apps.ml.registry.from_run.page import register_from_run
 from apps.ml.registry.impact import lists as impact_lists
 
 MODEL = "models/<str:name>"  # a client may have named it with spaces, dots, letters of any script
@@ -14,6 +15,7 @@ NAMES = {"history": "version_history"}  # "history" is that of the model
 app_name = "registry"
 urlpatterns = [
     path("models", lists.show_models, name="list"),
+    path("runs/<slug:run>/register", register_from_run, name="register_run"),
     path("model-versions/<int:pk>", views.redirect_to_version, name="version_by_id"),
     path("variants/<int:pk>", views.redirect_to_variant, name="variant_by_id"),
     path("lineage/<slug:type>/<str:id>/affected", impact_lists.show_affected, name="affected"),

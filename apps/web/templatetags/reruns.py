@@ -14,14 +14,19 @@ from django.utils.translation import gettext as _
 from apps.core.errors import PlaneError
 from apps.core.policy import is_allowed
 from apps.ml.experiments.models import Run
+from apps.ml.registry.from_run.candidates import REGISTER
 from apps.ml.reruns import queries
+from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.tolerance import Tolerance
 from apps.ml.reruns.verdicts import POINTS_PER_PAGE, compare_pair
 from apps.ml.reruns.views import build_document_context
+from apps.ml.sweeps.services.requests import RUN_KIND as SWEEP_KIND
+from apps.platform.jobs.input_sources import SOURCES
 from apps.web.templatetags.charts import format_figure
 from apps.web.templatetags.object_links import get_actor
 
 register = template.Library()
+FORM_KINDS = {kind for kinds, _ in SOURCES[REGISTER].values() for kind in kinds}  # of jobs whose output is a form
 DEFAULT_ROWS, MAX_ROWS = 5, 200
 
 
@@ -54,11 +59,26 @@ def can_rerun(context: Context, run: Run) -> bool:
 
 
 @register.simple_tag(takes_context=True)
+def can_register(context: Context, run: Run) -> bool:
+    """Whether the button stands there: for a run that makes a model, and whoever may register one. No query."""
+    makes_model = run.kind in FORM_KINDS or run.job_id is None
+    return makes_model and run.kind != SWEEP_KIND and is_allowed(get_actor(context), "model.record_version", run)
+
+
+def is_rerun(run: Run, original: Run) -> bool:
+    """Whether `run` was made as a rerun of `original`. One query at most."""
+    return run.job_id is not None and Rerun.objects.filter(job=run.job_id, original=original.pk).exists()
+
+
+@register.simple_tag(takes_context=True)
 def compare_two_runs(context: Context, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The verdict on the second of two compared runs beside the first; empty for more, other kinds, open ones."""
+    """The verdict on the second of two compared runs beside the first: of a rerun at once, of any other two of a kind
+    where the address asks for it. `offer`: it can be asked for. Empty for more runs, other kinds, open ones."""
     if len(runs) != 2:
         return {}
     first, second = (entry["run"] for entry in runs)
+    if not is_rerun(second, first) and context["request"].GET.get("verdict") != "1":
+        return {"offer": first.kind == second.kind != "" and first.ended and second.ended}
     tolerance = Tolerance()
     try:
         document = compare_pair(

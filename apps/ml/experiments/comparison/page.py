@@ -22,7 +22,7 @@ from apps.ml.experiments.metrics.chart_options import ChartOptions
 from apps.ml.experiments.metrics.series import is_system
 from apps.ml.experiments.models import Metric, Run
 from apps.ml.experiments.queries import RunComparison, RunFilters
-from apps.ml.experiments.ranking import LEARNED_PARAMS, TEST, find_group_obstacle, load_ranking_groups
+from apps.ml.experiments.ranking import LEARNED_PARAMS, TEST, find_group_obstacle, load_ranking_facts
 from apps.ml.experiments.workspace.ranking_text import describe_group
 from apps.ml.experiments.workspace.run_data import load_input_names, load_run_datasets, load_run_models
 from apps.platform.accounts.models import Project
@@ -76,12 +76,13 @@ def get_learned_params(comparison: RunComparison) -> dict[str, dict[str, str]]:
 
 def build_name_context(actor: Actor, project: Project, runs: Sequence[Run]) -> dict[str, Any]:
     """What the runs read and became, by name: `links` of each run, and `data_names`, {digest: VersionLink}."""
-    datasets, models = load_run_datasets(actor, project, runs), load_run_models(actor, project, runs)
+    names = load_input_names(actor, project, runs)
+    datasets, models = load_run_datasets(actor, project, runs, names), load_run_models(actor, project, runs)
     return {
         "links": [{"datasets": datasets.get(run.pk, []), "models": models.get(run.pk, [])} for run in runs],
         "has_datasets": bool(datasets),
         "has_models": bool(models),
-        "data_names": load_input_names(actor, project, runs),
+        "data_names": names,
     }
 
 
@@ -91,7 +92,8 @@ def build_context(
     series = presenters.list_common_series(comparison.metrics)
     key = request.GET.get("key", "") if request.GET.get("key") in series else next(iter(series), "")
     learned = None if comparison.truncated else get_learned_params(comparison)
-    groups = {name: load_ranking_groups(comparison.runs, name, learned) for name in ("", TEST)}
+    facts = load_ranking_facts(comparison.runs, learned)
+    groups = {name: facts.group_runs(name) for name in ("", TEST)}
     obstacles = {name: find_group_obstacle(of_runs.values()) for name, of_runs in groups.items()}
     # A metric of held-out rows compares runs that learned from other data, if these rows are the same.
     metrics = analysis.build_metric_rows(

@@ -30,9 +30,11 @@ RUN_MODELS: Registry[Callable[[Actor, Project, Sequence[Run]], Mapping[str, list
 """{app: its function (actor, project, runs) -> {run: the versions that were registered from it}}"""
 
 
-def load_run_datasets(actor: Actor, project: Project, runs: Sequence[Run]) -> dict[str, list[RunLink]]:
+def load_run_datasets(
+    actor: Actor, project: Project, runs: Sequence[Run], names: Mapping[str, RunLink] | None = None
+) -> dict[str, list[RunLink]]:
     """{run: the dataset versions that it read}: as its job's lineage recorded them, else the newest that hold the same
-    bytes, else what a client named. Two queries at most."""
+    bytes, else what a client named. Two queries at most. `names`: of load_input_names, where they have been read."""
     jobs = {run.job_id: run.pk for run in runs if run.job_id is not None}
     recorded = [run.pk for run in runs if run.job_id is None]
     links: dict[str, dict[str, RunLink]] = defaultdict(dict)
@@ -45,7 +47,7 @@ def load_run_datasets(actor: Actor, project: Project, runs: Sequence[Run]) -> di
         url = reverse("datasets:by_id", args=[project.slug, pk]) if pk else ""
         links[run][label] = RunLink(label or f"#{pk}", url)
     unnamed = [run for run in runs if run.pk not in links and run.inputs]
-    by_digest = load_input_names(actor, project, unnamed)
+    by_digest = load_input_names(actor, project, unnamed) if names is None else names
     for run in unnamed:
         for digest in run.inputs.values():
             if digest in by_digest:

@@ -152,16 +152,23 @@ def test_one_without_a_verdict_says_why(read, original, ask, end, judged):
 
 def test_two_compared_runs_get_a_verdict(read, original, end, add_job):
     other = end(add_job(seed=4), loss=[3, 2, 5])
-    text = read(f"/runs/compare?ids={original.pk},{other.pk}")
+    assert "verdict=1#vd" in read(f"/runs/compare?ids={original.pk},{other.pk}")
+    text = read(f"/runs/compare?ids={original.pk},{other.pk}&verdict=1")
     assert text.count("seed in the spec") == 1  # in the sentence: the params have a table of their own
     assert f"/runs/{other.pk}/verdict?against={original.pk}" in text
 
 
 def test_three_compared_runs_and_open_ones_get_none(read, original, end, add_job):
     others = [end(add_job(seed=seed)) for seed in (1, 2)]
-    assert "/verdict?" not in read(f"/runs/compare?ids={original.pk},{others[0].pk},{others[1].pk}")
+    assert "/verdict?" not in read(f"/runs/compare?ids={original.pk},{others[0].pk},{others[1].pk}&verdict=1")
     Run.objects.filter(pk=others[0].pk).update(state="running")
-    assert "/verdict?" not in read(f"/runs/compare?ids={original.pk},{others[0].pk}")
+    assert "/verdict?" not in read(f"/runs/compare?ids={original.pk},{others[0].pk}&verdict=1")
+    assert "verdict=1#vd" not in read(f"/runs/compare?ids={original.pk},{others[0].pk}")
+
+
+def test_a_compared_rerun_gets_its_verdict_at_once(read, original, ask, end):
+    again = end(ask(original).job, loss=[3, 2, 1])
+    assert "/verdict?" in read(f"/runs/compare?ids={original.pk},{again.pk}")
 
 
 def test_another_project_has_no_such_page(web, stranger, original, ask, project):

@@ -1,0 +1,1 @@
+"""Register a model version from the page of a run."""
