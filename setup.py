@@ -1,11 +1,11 @@
-"""What pyproject.toml cannot say: the extras follow the requirement files, and templates, static files and
-translations, which stand beside the packages in the repository, go inside the package `controlplane` in a wheel."""
+"""What pyproject.toml cannot say: the extras follow the requirement files, and templates, static files, translations
+and the manual, which stand beside the packages in the repository, go inside the package `controlplane` in a wheel."""
 
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-SHIPPED = ("templates", "static", "locale")
+SHIPPED = ("templates", "static", "locale", "docs")
 
 
 def requirements(name: str) -> list[str]:

@@ -501,6 +501,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 LOCALE_PATHS = [SHIPPED_DIR / "locale"]
+DOCS_DIR = SHIPPED_DIR / "docs"  # the manual, which the plane serves below /help
 TIME_ZONE = ENV.time_zone
 USE_TZ = True
 

@@ -33,9 +33,10 @@ from apps.platform.calendars.urls import plane_urlpatterns as plane_schedule_pag
 from apps.platform.jobs.api_urls import plane_urlpatterns as job_kinds
 from apps.platform.notices.api_urls import plane_urlpatterns as notices_api
 from apps.platform.notices.urls import plane_urlpatterns as inbox_pages
+from apps.web.help.views import show_index, show_topic
 from apps.web.new_job.urls import datasets_urlpatterns, pipelines_urlpatterns, sweeps_urlpatterns
 from apps.web.search.api import SearchView
-from apps.web.search.views import search
+from apps.web.search.views import palette, search
 from apps.web.views import gallery, hide_first_steps, home, isolation, project_home
 from controlplane.health import healthz, readyz
 from controlplane.metrics import metrics
@@ -142,6 +143,9 @@ PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("first-steps/hide", hide_first_steps, name="hide_first_steps"),
     path("components", gallery, name="components"),
     path("search", search, name="search"),
+    path("palette", palette, name="palette"),
+    path("help", show_index, name="help"),
+    path("help/<slug:topic>", show_topic, name="help_topic"),
     path("isolation", isolation, name="isolation"),
     path("", include("apps.platform.emergency.urls")),
     path("", include("apps.platform.recertification.urls")),

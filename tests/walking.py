@@ -279,6 +279,7 @@ def address(route: str, plane: Seeded) -> str:
         "path": "table.csv",
         "kind": "noop" if "sweeps/" in route else "clean",
         "username": "engineer",
+        "topic": "cleaning",
         "rule": "refusals",
         "device": plane.device,
         "assignment": plane.assignment,

@@ -27,6 +27,7 @@ from apps.site.isolation.presenters import STATES
 from apps.site.isolation.queries import get_proof
 from apps.web import network_routes
 from apps.web.action_items import count_waiting
+from apps.web.help.topics import find_topic
 
 log = logging.getLogger(__name__)
 LAST_PROJECT = "project"  # the key in the session
@@ -77,12 +78,19 @@ def build_frame(request: HttpRequest) -> dict[str, Any]:
             "unread_notices": unread,
             "notices_url": reverse("inbox:list"),
             "search_url": reverse("search"),
+            "help_url": build_help_url(request),
         }
     except DatabaseError as failure:  # the page of that error is drawn in this frame
         log.warning("the frame is drawn without its facts: %s", failure)
         return {}
     request.plane_frame = facts  # type: ignore[attr-defined]  # a fragment in a page must not ask again
     return facts
+
+
+def build_help_url(request: HttpRequest) -> str:
+    """The topic of the manual about this page, else its index."""
+    topic = find_topic(request.resolver_match)
+    return reverse("help_topic", args=[topic.key]) if topic else reverse("help")
 
 
 def is_part(request: HttpRequest) -> bool:

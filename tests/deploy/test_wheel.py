@@ -32,7 +32,7 @@ def test_every_module_migration_and_data_file_is_in_it(packed):
 
 
 def test_every_template_static_file_and_catalogue_is_in_it(packed):
-    shipped = {f"controlplane/{name}" for name in tracked("templates", "static", "locale")}
+    shipped = {f"controlplane/{name}" for name in tracked("templates", "static", "locale", "docs")}
     assert len(shipped) > 100
     assert shipped - packed == set()
 

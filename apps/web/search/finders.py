@@ -44,7 +44,8 @@ def search(
 
 
 def list_kinds(kind: str, *, without: tuple[str, ...]) -> list[str]:
-    return [name for name in FINDERS if kind in ("", name) and name not in without]
+    """The finders to ask; of devices and nodes one query finds both."""
+    return [name for name in FINDERS if (name == kind if kind else name != "node") and name not in without]
 
 
 def find(actor: Actor, bounds: SearchBounds, query: SearchQuery, kinds: list[str], limit: int) -> list[Hit]:

@@ -20,6 +20,7 @@ GROUPS: dict[str, tuple[Any, str]] = {
     "logged_model": (_("Logged models"), "models"),
     "study": (_("Federated studies"), "models"),
     "approval": (_("Approvals"), "held"),
+    "device": (_("Devices"), "devices"),
     "node": (_("Nodes"), "nodes"),
     "person": (_("People"), "user"),
     "file": (_("Files"), "data"),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import BigIntegerField, Case, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.data.datasets.models import Dataset
+from apps.fleet.devices.models import Device
+from apps.fleet.devices.states import DeviceState
 from apps.ml.experiments.models import Experiment, LoggedModel, Run
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.registry.models import Model
@@ -24,6 +26,7 @@ from apps.web.search.bounds import MAX_ROWS_READ, SearchBounds, build_floor_filt
 from apps.web.search.hits import Hit
 from apps.web.search.query import SearchQuery
 
+NODE_COLUMNS = ("pk", "name", "host", "status")
 NAME_END = "z" * 50  # behind every name that begins so, whatever the database's collation
 
 
@@ -258,12 +261,48 @@ def find_models(actor: Actor, bounds: SearchBounds, query: SearchQuery, limit: i
 
 
 def find_nodes(actor: Actor, bounds: SearchBounds, query: SearchQuery, limit: int) -> Iterator[Hit]:
+    for pk, name, host, status in select_nodes(actor, query).order_by("name").values_list(*NODE_COLUMNS)[:limit]:
+        yield build_node_hit(pk, name, host, status)
+
+
+def select_nodes(actor: Actor, query: SearchQuery) -> QuerySet[Node]:
     if query.kind or not is_allowed(actor, "node.view"):
+        return Node.objects.with_status().none()
+    return Node.objects.visible_to(actor).with_status().filter(build_words_filter(query, "name", "host"))
+
+
+def build_node_hit(pk: int, name: str, host: str, status: str) -> Hit:
+    return Hit(kind="node", title=name, text=host, url=reverse("nodes:list") + f"#node-{pk}", state=status)
+
+
+def find_machines(actor: Actor, bounds: SearchBounds, query: SearchQuery, limit: int) -> Iterator[Hit]:
+    """Devices and nodes in one query. Devices by the beginning of the name over its index, by a part of it among the
+    newest of each project that is read."""
+    if query.kind:
         return
-    rows = Node.objects.visible_to(actor).with_status().filter(build_words_filter(query, "name", "host"))
-    for node in rows.order_by("name")[:limit]:
-        url = reverse("nodes:list") + f"#node-{node.pk}"
-        yield Hit(kind="node", title=node.name, text=node.host, url=url, state=node.status)  # type: ignore[attr-defined]
+    rows = list_visible(Device, actor, bounds).exclude(state=DeviceState.REVOKED)
+    begins = rows.filter(name__gte=query.text, name__lte=query.text + NAME_END, name__startswith=query.text)
+    newest = rows.filter(project__in=[place.project for place in bounds.read]).order_by("-pk").values("pk")
+    part = rows.filter(build_words_filter(query, "name"), pk__in=newest[:MAX_ROWS_READ])
+    devices = union_rows(Device.objects.all(), *(each.order_by("name").values("pk")[:limit] for each in (begins, part)))
+    columns = ("of", "place", *NODE_COLUMNS)
+    either = (
+        devices.annotate(of=Value("device"), place=F("project_id"), about=F("note"), status=F("state"))
+        .values_list("of", "place", "pk", "name", "about", "status")
+        .union(
+            select_nodes(actor, query)
+            .annotate(of=Value("node"), place=Value(0, output_field=BigIntegerField()))
+            .values_list(*columns),
+            all=True,
+        )
+    )
+    for kind, project, pk, name, text, state in either.order_by("of", "name")[: 3 * limit]:
+        if kind == "node":
+            yield build_node_hit(pk, name, text, state)
+            continue
+        slug = bounds.get_slug(project)
+        page = reverse("devices:detail", args=[slug, pk])
+        yield Hit(kind="device", title=name, text=text, url=page, project=slug, state=state)
 
 
 def find_people(actor: Actor, bounds: SearchBounds, query: SearchQuery, limit: int) -> Iterator[Hit]:
@@ -301,6 +340,7 @@ FINDERS = {
     "model": find_models,
     "logged_model": find_logged_models,
     "approval": find_approvals,
+    "device": find_machines,
     "node": find_nodes,
     "person": find_people,
 }

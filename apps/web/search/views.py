@@ -12,10 +12,12 @@ from django.views.decorators.http import require_safe
 
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
-from apps.platform.accounts.projects import get_project
+from apps.platform.accounts.projects import get_project, get_visible_projects
 from apps.web.search.bounds import ATTRIBUTES_READ_DIVISOR, MAX_ROWS_READ
+from apps.web.search.commands import list_commands
 from apps.web.search.finders import search as find
 from apps.web.search.hits import HITS_OF_ONE_KIND, Group, SearchResults
+from apps.web.search.query import MAX_LETTERS
 
 MAX_PROJECTS_NAMED = 12  # of the projects in whose names was not read
 # Kind -> the list's address and the name of its filter, where a list can be filtered by what was typed.
@@ -27,6 +29,22 @@ LISTS = {
     "model": ("registry:list", "name"),
     "node": ("nodes:list", "q"),
 }
+
+
+@require_safe
+def palette(request: HttpRequest) -> HttpResponse:
+    """What the command palette offers for the text so far; without htmx the page of the search."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    ask = request.GET.get
+    text = " ".join(ask("q", "").replace("\x00", "").split())[:MAX_LETTERS]
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect(f"{reverse('search')}?{urlencode({'q': text})}")
+    projects = get_visible_projects(request)
+    here = next((project for project in projects if project.slug == ask("in", "")), None)
+    results = find(actor, text, typing=True) if text else SearchResults()
+    commands = list_commands(actor, projects, text.split(), here=here)
+    context = {"commands": commands, "found": results, "rows": build_rows(results, None, "")}
+    return render(request, "search/commands.html", context)
 
 
 @require_safe

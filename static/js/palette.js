@@ -1,0 +1,57 @@
+/* The command palette: Ctrl K opens it, arrows choose, Enter goes there. And g, then a letter, leads to a section. */
+import { attachCombobox, isTyping, query, queryAll } from "./plane.js";
+
+const dialog = query("#palette"),
+  field = dialog && query("input[role=combobox]", dialog),
+  list = dialog && query("[role=listbox]", dialog);
+const SECONDS_FOR_THE_LETTER = 1.5;
+let pressed = 0; /* when g was, in ms */
+
+function start() {
+  const box = attachCombobox(field, list, ["Enter"], (option) => {
+    location.assign(option.href);
+  });
+  function show() {
+    if (dialog.open || query("dialog[open]")) return;
+    dialog.showModal();
+    field.select();
+  }
+  field.addEventListener("focus", () => {
+    field.dispatchEvent(new Event("palette"));
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target !== list) return;
+    box.open(box.options().length > 0);
+    box.choose(box.options()[0] || null); /* Enter takes the first */
+  });
+  /* one press closes it, whatever is open in it */
+  dialog.addEventListener(
+    "keydown",
+    (event) => {
+      if (event.key !== "Escape" || event.isComposing) return;
+      dialog.close();
+      event.preventDefault();
+      event.stopPropagation();
+    },
+    true,
+  );
+  document.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey || event.key.toLowerCase() !== "k") return;
+    event.preventDefault();
+    if (dialog.open) dialog.close();
+    else show();
+  });
+}
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (isTyping(event.target) || query("dialog[open]")) return;
+  const soon = event.timeStamp - pressed < SECONDS_FOR_THE_LETTER * 1000;
+  pressed = event.key === "g" ? event.timeStamp : 0;
+  if (!soon) return;
+  const link = queryAll(".rail a[data-go]").find((each) => each.dataset.go === event.key);
+  if (!link) return;
+  event.preventDefault();
+  event.stopImmediatePropagation(); /* j and k are the rows of a list otherwise */
+  location.assign(link.href);
+}, true);
+if (list) start();
