@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from deepseek.clean.steps import gaps, groups, join, masking, numbers, rows, ser
 from deepseek.clean.steps.base import StepContext, SteppedBatches, StepRunner
 from deepseek.partitions.rounds import run_rounds
 from deepseek.tables.batches import Batches
-from deepseek.tables.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
+from deepseek.tables.files import PARQUET_OPTIONS, ROW_GROUP_ROWS, choose_dictionaries
 from deepseek.tables.streams import (
     ORIGIN_COLUMN,
     MappedBatches,
@@ -140,10 +141,13 @@ def write_parquet(result: Batches, path: Path, advance: Callable[[int], None] = 
     schema = pa.schema([result.schema.field(name) for name in names])
     runs = OriginRuns() if hidden else None
     count, missing = 0, dict.fromkeys(names, 0)
+    groups = iter(rechunk(result, result.schema, ROW_GROUP_ROWS))
+    head = next(groups, result.schema.empty_table())
+    options = {"use_dictionary": choose_dictionaries(head.select(names)), **PARQUET_OPTIONS}
     # One thread compresses a row group while this one computes the next.
-    with pq.ParquetWriter(path, schema, **PARQUET_OPTIONS) as writer, ThreadPoolExecutor(1) as pool:
+    with pq.ParquetWriter(path, schema, **options) as writer, ThreadPoolExecutor(1) as pool:
         writing: Future[None] | None = None
-        for table in rechunk(result, result.schema, ROW_GROUP_ROWS):
+        for table in chain([head] if head.num_rows else [], groups):
             if runs is not None:
                 runs.add(table.column(ORIGIN_COLUMN).combine_chunks())
             for name in names:

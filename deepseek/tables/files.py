@@ -32,10 +32,11 @@ PARQUET_OPTIONS: dict[str, Any] = {
     "compression_level": 3,
     "version": "2.6",
     "data_page_version": "1.0",
-    "use_dictionary": True,
     "write_statistics": True,
 }
-"""How Parquet is written. With row groups of ROW_GROUP_ROWS it makes the same bytes at once and group by group."""
+"""How Parquet is written, with what `choose_dictionaries` says. With row groups of ROW_GROUP_ROWS it makes the same
+bytes at once and group by group."""
+DICTIONARY_SAMPLE_ROWS = 4096
 
 
 def read_table(path: Path, spec: CsvSpec) -> pa.Table:
@@ -86,7 +87,25 @@ def build_unreadable_input_error(path: Path, error: OSError) -> EngineError:
 def write_table(table: pa.Table, path: Path) -> None:
     """Write Parquet: the same table and library version give the same bytes, however the table was chunked before."""
     contiguous = table.replace_schema_metadata(None).combine_chunks()
-    pq.write_table(contiguous, path, row_group_size=ROW_GROUP_ROWS, **PARQUET_OPTIONS)
+    dictionaries = choose_dictionaries(contiguous)
+    pq.write_table(contiguous, path, row_group_size=ROW_GROUP_ROWS, use_dictionary=dictionaries, **PARQUET_OPTIONS)
+
+
+def choose_dictionaries(head: pa.Table) -> list[str] | bool:
+    """The columns that are written with a dictionary, by the first rows of a table.
+
+    Numbers and moments that hardly repeat get none: it would be as large as the column, and takes most of the time of
+    writing. Texts always have one (parquet_size.py looks for the longest there), and nested columns.
+    """
+    if any(pa.types.is_nested(field.type) for field in head.schema):
+        return True
+    sample = head.slice(0, DICTIONARY_SAMPLE_ROWS)
+    return [
+        field.name
+        for field in head.schema
+        if not (pa.types.is_integer(field.type) or pa.types.is_float64(field.type) or pa.types.is_timestamp(field.type))
+        or 2 * pc.count_distinct(sample.column(field.name)).as_py() <= sample.num_rows
+    ]
 
 
 def require_columns(names: Sequence[str], required: Sequence[str]) -> None:

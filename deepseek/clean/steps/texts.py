@@ -69,6 +69,13 @@ class NormaliseTextStep(TextStep):
         """Texts that are all plain ASCII are treated by Arrow's own kernels; others one by one."""
         if pc.all(pc.string_is_ascii(column)).as_py() is False:
             return super().change_column(column)
+        encoded = column.dictionary_encode()
+        if 2 * len(encoded.dictionary) > len(column):
+            return self.change_ascii(column)
+        return self.change_ascii(encoded.dictionary).take(encoded.indices)
+
+    def change_ascii(self, column: pa.Array) -> pa.Array:
+        """Treat plain ASCII by Arrow's own kernels."""
         after = pc.replace_substring_regex(column, r"[\s\x1c-\x1f\x0b]+", " ") if self.step.collapse else column
         if self.step.trim:
             after = pc.ascii_trim_whitespace(pc.ascii_trim(after, "\x1c\x1d\x1e\x1f \t\n\r\v\f"))
