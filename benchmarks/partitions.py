@@ -1,11 +1,15 @@
 """A table in partitions: seconds, CPU seconds and peak memory of one process, of several, of Dask and of polars.
 
-Run: python benchmarks/partitions.py [rows in millions] [processes] [python with polars]     (default 20, 2)
+Run: python benchmarks/partitions.py [rows in millions] [processes] [python with polars] [parts]     (default 20, 2, 1)
+
+Of several parts each has so many rows; all are links to one file, so that a table of 20 GB takes one part's room. One
+process without partitions, which takes one file, is left out then, and so is polars.
 
 The plan is that of benchmarks/clean_stream.py, from Parquet to Parquet with zstd at level 3. Each way runs in a process
 of its own; memory is the largest private memory (USS) of one process, looked at every 50 ms. The results are compared
 before the times are printed: rows, sums and counts of missing values. polars and Dask are no dependencies: polars is
-looked for in the interpreter named, Dask in this one; a way that is not there is left out.
+looked for in the interpreter named, Dask in this one; a way that is not there is left out. Dask is the cluster that a
+job over several nodes starts, on this one: scheduler and workers are processes under TLS, their start is in the figures.
 """
 
 import json
@@ -16,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +29,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from clean_stream import STEPS
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from deepseek.partitions.nodes.membership import AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE  # noqa: E402
+from tests.certificates import make_certificate  # noqa: E402
 
 PARTITIONS_PER_PROCESS = 4
 ONE_PROCESS = """
@@ -45,11 +55,24 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext
 from deepseek.partitions.carriers import open_carrier
 from deepseek.partitions.sources import partition_parquet
-table, out, steps, processes, count = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]), *sys.argv[4:]
+table, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+processes, count, *credentials = sys.argv[4:]
+def open_cluster():
+    import socket
+    from deepseek.job import Silent
+    from deepseek.partitions.nodes.carrier import open_nodes_carrier
+    from deepseek.partitions.nodes.membership import Credentials, Membership
+    from deepseek.torchrun.placement import Placement
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        placement = Placement(address="127.0.0.1", port=probe.getsockname()[1])
+    membership = Membership(placement, Credentials(Path(credentials[0])))
+    return open_nodes_carrier(membership, int(processes), folder=out, inputs={"table": table}, report=Silent())
 if __name__ == "__main__":
-    with open_carrier(int(processes)) as carrier:
+    with open_cluster() if credentials else open_carrier(int(processes)) as carrier:
         plan = CleanSpec(steps=steps).steps
-        PartitionedPlan(plan, partition_parquet([table], int(count)), carrier, StepContext(folder=out)).run()
+        sources = partition_parquet(sorted(table.iterdir()) if table.is_dir() else [table], int(count))
+        PartitionedPlan(plan, sources, carrier, StepContext(folder=out)).run()
     for path in out.glob("kept-*"):
         path.unlink()
 """
@@ -92,11 +115,30 @@ def write_table(path: Path, rows: int) -> None:
         writer.close()
 
 
+def link_parts(path: Path, folder: Path, parts: int) -> Path:
+    """A folder with so many links to a file."""
+    folder.mkdir()
+    for number in range(parts):
+        os.link(path, folder / f"{number:05}.parquet")
+    return folder
+
+
+def write_credentials(folder: Path) -> Path:
+    """A certificate that signs itself, for both sides of each connection of a cluster."""
+    folder.mkdir()
+    pem = make_certificate(folder / AUTHORITY_FILE).read_bytes()
+    for name in (CERTIFICATE_FILE, KEY_FILE):
+        (folder / name).write_bytes(pem)
+    return folder
+
+
 def measure(command: list[str]) -> tuple[float, float, float]:
     """Seconds of a command, its CPU seconds with those of its children, and MB of private memory of the largest."""
     largest, ended = [0], threading.Event()
     start = time.monotonic()
-    process = subprocess.Popen(command, env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"})
+    process = subprocess.Popen(
+        command, env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "PYTHONPATH": str(ROOT)}
+    )
 
     def watch() -> None:
         root = psutil.Process(process.pid)
@@ -140,21 +182,26 @@ def main() -> int:
     millions = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     processes = int(sys.argv[2]) if len(sys.argv) > 2 else 2
     peer = sys.argv[3] if len(sys.argv) > 3 else sys.executable
+    parts = int(sys.argv[4]) if len(sys.argv) > 4 else 1
     folder = Path(tempfile.mkdtemp(prefix="partitions-"))
     try:
         table = folder / "table.parquet"
         write_table(table, int(millions * 1e6))
-        print(f"{millions:g} million rows, {table.stat().st_size / 1e9:.2f} GB of Parquet\n")
+        size = parts * table.stat().st_size / 1e9
+        print(f"{parts * millions:g} million rows, {size:.2f} GB of Parquet in {parts} file(s)\n")
+        if parts > 1:
+            table = link_parts(table, folder / "table", parts)
         print("| way | seconds | CPU seconds | MB of the largest process | one process / this, seconds |")
         print("|---|---|---|---|---|")
-        count = str(PARTITIONS_PER_PROCESS * processes)
+        count = str(PARTITIONS_PER_PROCESS * max(processes, parts))
         ours = [sys.executable, "-c"]
-        ways = {
-            "one process": [*ours, ONE_PROCESS],
-            "partitions, one process": [*ours, PARTITIONED, "1", count],
-            f"partitions, {processes} processes": [*ours, PARTITIONED, str(processes), count],
-        }
-        if subprocess.run([peer, "-c", "import polars"], capture_output=True).returncode == 0:
+        ways = {} if parts > 1 else {"one process": [*ours, ONE_PROCESS]}
+        ways["partitions, one process"] = [*ours, PARTITIONED, "1", count]
+        ways[f"partitions, {processes} processes"] = [*ours, PARTITIONED, str(processes), count]
+        if find_spec("distributed"):
+            credentials = str(write_credentials(folder / "credentials"))
+            ways[f"Dask, {processes} workers"] = [*ours, PARTITIONED, str(processes), count, credentials]
+        if parts == 1 and subprocess.run([peer, "-c", "import polars"], capture_output=True).returncode == 0:
             ways["polars, streaming"] = [peer, "-c", POLARS]
         results = {}
         base = 0.0
@@ -166,7 +213,7 @@ def main() -> int:
             print(f"| {way} | {seconds:.1f} | {cpu:.1f} | {memory:.0f} | {base / seconds:.2f} |", flush=True)
             results[way] = summarize(out)
             shutil.rmtree(out)
-        expected = results["one process"]
+        expected = next(iter(results.values()))
         wrong = [
             way
             for way, facts in results.items()
