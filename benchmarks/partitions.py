@@ -9,7 +9,7 @@ The plan is that of benchmarks/clean_stream.py, from Parquet to Parquet with zst
 of its own; memory is the largest private memory (USS) of one process, looked at every 50 ms. The results are compared
 before the times are printed: rows, sums and counts of missing values. polars and Dask are no dependencies: polars is
 looked for in the interpreter named, Dask in this one; a way that is not there is left out. Dask is the cluster that a
-job over several nodes starts, on this one: scheduler and workers are processes under TLS, their start is in the figures.
+job over several nodes starts, on this one: scheduler and workers are processes under TLS, whose start counts.
 """
 
 import json

@@ -20,7 +20,8 @@ from deepseek.models.manifest import ModelManifest, require_mlp
 from deepseek.models.packages import TORCH_FORMATS
 from deepseek.models.predictor import open_model
 from deepseek.models.predictor_base import Predictor
-from deepseek.partitions.carriers import get_values, open_carrier
+from deepseek.partitions.carriers import get_values
+from deepseek.partitions.nodes.job_carrier import count_workers, open_job_carrier
 from deepseek.partitions.progress import PartitionProgress
 from deepseek.partitions.sources import PartitionSource
 from deepseek.partitions.tables import open_partitions
@@ -105,7 +106,7 @@ def predict_partitions(
     """
     with tempfile.TemporaryDirectory(dir=stage, prefix=".scratch-") as name:
         scratch = Path(name)
-        table = open_partitions(inputs["table"], spec.csv, scratch, spec.partitions, spec.processes)
+        table = open_partitions(inputs["table"], spec.csv, scratch, spec.partitions, count_workers(spec.processes))
         for note in table.notes:
             report.log(note, level="warning")
         tasks = [
@@ -113,7 +114,9 @@ def predict_partitions(
             for place, source in enumerate(table.sources)
         ]
         progress = PartitionProgress(report, [source.rows for source in table.sources])
-        with open_carrier(spec.processes, observer=progress) as carrier:
+        with open_job_carrier(
+            spec.processes, folder=scratch, inputs=inputs, report=report, observer=progress
+        ) as carrier:
             [schema] = get_values(carrier.run(describe_predictions, tasks[:1], lambda _: None))
             if manifest.task == "forecast":
                 progress.begin_stage("scan")

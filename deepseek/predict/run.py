@@ -13,6 +13,7 @@ from deepseek.job import JSON, EngineError, Output, Report, Result, stage_output
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import ModelManifest, require_mlp
 from deepseek.models.predictor import open_model
+from deepseek.partitions.nodes.job_carrier import is_over_nodes
 from deepseek.partitions.outputs import TABLE_TYPE, PartFile, publish_parts
 from deepseek.predict.batches import PredictedBatches, TableModel
 from deepseek.predict.partitioned import predict_partitions
@@ -60,7 +61,7 @@ def run(spec: PredictSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
         require_mlp(manifest, "predict")
-        if spec.processes > 1 or spec.partitions is not None or inputs["table"].is_dir():
+        if spec.processes > 1 or is_over_nodes() or spec.partitions is not None or inputs["table"].is_dir():
             predicted = _predict_in_partitions(spec, manifest, inputs, stage, report)
         else:
             predicted = _predict_in_one_piece(spec, manifest, inputs, stage, report)

@@ -355,6 +355,8 @@ KINDS: dict[str, JobKind] = {
         registers=("dataset",),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=4 * 3600,
+        distributed=True,
+        partitioned=True,
     ),
     "script": JobKind(
         label=_("Run a script"),

@@ -11,11 +11,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from deepseek.job import Report
-from deepseek.partitions.carriers import MAX_ATTEMPTS, OnDone, Outcome, WorkerLostError
+from deepseek.partitions.carriers import (
+    MAX_ATTEMPTS,
+    CarrierObserver,
+    NoObserver,
+    OnDone,
+    Outcome,
+    WorkerLostError,
+)
 from deepseek.partitions.dask_carrier import CONNECT_SECONDS, ClusterAddress, build_security, import_distributed
 from deepseek.partitions.nodes.file_exchange import FileServer
 from deepseek.partitions.nodes.membership import Membership
@@ -28,16 +36,25 @@ JOIN_SECONDS = 120
 JOIN_POLL_SECONDS = 0.1
 POLL_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
+END_SECONDS = 2.0
 
 
 class NodesCarrier:
     """Runs the tasks on the workers of all nodes. For the first node, which has started its own processes."""
 
-    def __init__(self, membership: Membership, processes: NodeProcesses, server: FileServer, roots: Roots) -> None:
+    def __init__(
+        self,
+        membership: Membership,
+        processes: NodeProcesses,
+        server: FileServer,
+        roots: Roots,
+        observer: CarrierObserver | None = None,
+    ) -> None:
         distributed = import_distributed()
         credentials, url = membership.credentials, membership.scheduler_url
         address = ClusterAddress(url, credentials.authority, credentials.certificate, credentials.key)
         self._killed = distributed.KilledWorker
+        self.observer = observer or NoObserver()
         self.processes, self._server, self._roots = processes, server, roots
         deadline = time.monotonic() + JOIN_SECONDS
         while not processes.is_listening():
@@ -63,35 +80,32 @@ class NodesCarrier:
                 return
 
     def run(self, function: Callable[[Any], Any], items: Sequence[Any], on_done: OnDone) -> list[Outcome]:
-        tasks = [pack_task(function, item, self._roots) for item in items]
-        servers = [self._server.address] * len(tasks)
+        self.observer.begin(len(items))
         outcomes: dict[int, Outcome] = {}
         try:
             with self.client.as_current():
-                futures = self.client.map(run_packed, tasks, servers, pure=False, retries=MAX_ATTEMPTS)
-                for number in self._iter_done(futures):
-                    outcomes[number] = unpack_outcome(futures[number].result(timeout=CLOSE_SECONDS), self._roots)
-                    futures[number].release()
+                for number, data in RunningTasks(self, function, items):
+                    outcomes[number] = unpack_outcome(data, self._roots)
+                    self.observer.finish(number)
                     on_done(number)
         except (self._killed, CancelledError, OSError, TimeoutError) as error:
             raise self._build_loss(error) from error
         return [outcomes[number] for number in range(len(items))]
 
-    def _iter_done(self, futures: Sequence[Any]) -> Iterator[int]:
-        """The numbers of the futures as they end. WorkerLostError as soon as the scheduler has."""
-        done: queue.Queue[int] = queue.Queue()
-        for number, future in enumerate(futures):
-            future.add_done_callback(lambda _, number=number: done.put(number))
-        for _ in futures:
-            while True:
-                with suppress(queue.Empty):
-                    yield done.get(timeout=POLL_SECONDS)
-                    break
-                if self.processes.has_lost_scheduler or self.processes.is_given_up:
-                    raise self._build_loss(None)
+    def submit(self, function: Callable[[Any], Any], item: Any) -> Any:
+        """The future of one task. A worker that fails it, as by a transfer that broke off, is given another chance."""
+        task = pack_task(function, item, self._roots)
+        return self.client.submit(run_packed, task, self._server.address, pure=False, retries=MAX_ATTEMPTS)
+
+    def check(self) -> None:
+        """Raise WorkerLostError where nothing is to be waited for."""
+        if self.processes.has_lost_scheduler or self.processes.is_given_up:
+            raise self._build_loss(None)
 
     def _build_loss(self, error: BaseException | None) -> WorkerLostError:
         """What ended the run, as far as this node knows."""
+        if isinstance(error, OSError):  # the connection may be closed before the process is gone
+            self.processes.observe_scheduler(END_SECONDS)
         if self.processes.has_lost_scheduler:
             return WorkerLostError("The process that hands out the partitions (the Dask scheduler) has ended.")
         if isinstance(error, self._killed):
@@ -113,9 +127,68 @@ class NodesCarrier:
         self.processes.await_scheduler(CLOSE_SECONDS)
 
 
+class RunningTasks:
+    """Gives each worker one task at a time, and yields the number and the packed outcome of each that has ended.
+
+    So what the observer takes as running does run, and the scheduler holds few tasks, however many there are.
+    """
+
+    def __init__(self, carrier: NodesCarrier, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        self.carrier, self.function, self.items = carrier, function, items
+        self.left = iter(range(len(items)))
+        self.futures: dict[int, Any] = {}
+        self.numbers: dict[str, int] = {}  # by the key of the task
+        self.places: dict[int, str] = {}  # the worker that has it
+        self.ended: queue.Queue[int] = queue.Queue()
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        self.submit(self.follow_workers())
+        while self.futures:
+            try:
+                number = self.ended.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                self.carrier.check()
+            else:
+                future = self.futures.pop(number)
+                yield number, future.result(timeout=CLOSE_SECONDS)
+                del self.numbers[future.key]
+                self.places.pop(number, None)
+                future.release()
+            self.submit(self.follow_workers())
+
+    def submit(self, workers: int) -> None:
+        for number in islice(self.left, max(0, workers - len(self.futures))):
+            future = self.carrier.submit(self.function, self.items[number])
+            self.futures[number], self.numbers[future.key] = future, number
+            self.carrier.observer.start(number)
+            future.add_done_callback(lambda _, number=number: self.ended.put(number))
+
+    def follow_workers(self) -> int:
+        """How many workers there are; tells of the tasks of those that are gone, which run again."""
+        tasks_by_worker = self.carrier.client.processing()
+        lost = [number for number, worker in self.places.items() if worker not in tasks_by_worker]
+        for worker, keys in tasks_by_worker.items():
+            self.places.update({self.numbers[key]: worker for key in keys if key in self.numbers})
+        lost = sorted(number for number in lost if number in self.futures)
+        if lost:
+            self.carrier.observer.lose(lost)
+            for number in self.futures:
+                self.carrier.observer.start(number)
+        for number in lost:
+            if self.places[number] not in tasks_by_worker:
+                del self.places[number]
+        return max(1, len(tasks_by_worker))
+
+
 @contextmanager
 def open_nodes_carrier(
-    membership: Membership, processes: int, *, folder: Path, inputs: Mapping[str, Path], report: Report
+    membership: Membership,
+    processes: int,
+    *,
+    folder: Path,
+    inputs: Mapping[str, Path],
+    report: Report,
+    observer: CarrierObserver | None = None,
 ) -> Iterator[NodesCarrier]:
     """The carrier of the first node of a job, with so many worker processes on each node; they end with the block.
 
@@ -129,6 +202,6 @@ def open_nodes_carrier(
         stack.callback(started.stop)
         keeper = Keeper(started)
         stack.callback(keeper.close)
-        carrier = NodesCarrier(membership, started, server, Roots(folder, inputs))
+        carrier = NodesCarrier(membership, started, server, Roots(folder, inputs), observer)
         stack.callback(carrier.close)
         yield carrier

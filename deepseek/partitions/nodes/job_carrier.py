@@ -7,25 +7,34 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepseek.job import Report
-from deepseek.partitions.carriers import Carrier, open_carrier
+from deepseek.partitions.carriers import Carrier, CarrierObserver, open_carrier
 from deepseek.partitions.nodes.membership import read_membership
 from deepseek.torchrun.placement import read_placement
 
 
 @contextmanager
-def open_job_carrier(processes: int, *, folder: Path, inputs: Mapping[str, Path], report: Report) -> Iterator[Carrier]:
+def open_job_carrier(
+    processes: int,
+    *,
+    folder: Path,
+    inputs: Mapping[str, Path],
+    report: Report,
+    observer: CarrierObserver | None = None,
+) -> Iterator[Carrier]:
     """The carrier for so many processes on each node of the job; they end with the block.
 
     Tasks name files below `folder`, the scratch folder, and `inputs`, by slot, and no others.
     """
     membership = read_membership()
     if membership is None:
-        with open_carrier(processes) as carrier:
+        with open_carrier(processes, observer=observer) as carrier:
             yield carrier
         return
     from deepseek.partitions.nodes.carrier import open_nodes_carrier
 
-    with open_nodes_carrier(membership, processes, folder=folder, inputs=inputs, report=report) as nodes_carrier:
+    with open_nodes_carrier(
+        membership, processes, folder=folder, inputs=inputs, report=report, observer=observer
+    ) as nodes_carrier:
         yield nodes_carrier
 
 

@@ -79,6 +79,7 @@ async def run_worker(request: dict[str, Any]) -> int:
             request["inputs"],
             request["credentials"],
             is_first_node=request["is_first_node"],
+            memory_bytes=request["memory_bytes"],
         )
     )
     reasons: list[str] = []

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.job import Report
+from deepseek.memory import get_allowed_bytes
 from deepseek.partitions.nodes.membership import Membership
 
 ROOT = Path(__file__).resolve().parents[3]  # of the packages, which a process of its own has to find
@@ -39,6 +40,7 @@ class NodeProcesses:
         self.local.mkdir(exist_ok=True)
         self.host = membership.find_own_address()
         self.inputs = {slot: str(path.absolute()) for slot, path in inputs.items()}
+        self.memory_bytes = get_allowed_bytes() // processes  # of each
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.started: dict[int, float] = {}
         self.short_lives: dict[int, int] = {}
@@ -60,6 +62,7 @@ class NodeProcesses:
                 "inputs": self.inputs,
                 "credentials": str(self.membership.credentials.folder),
                 "is_first_node": self.rank == 0,
+                "memory_bytes": self.memory_bytes,
             },
         )
 
@@ -123,6 +126,10 @@ class NodeProcesses:
     def await_scheduler(self, seconds: float) -> None:
         """Give the scheduler time to tell all workers that it ends."""
         self.is_stopping = True
+        self.observe_scheduler(seconds)
+
+    def observe_scheduler(self, seconds: float) -> None:
+        """Return once the scheduler of this node has ended, or after so many seconds."""
         if self.scheduler is not None:
             with suppress(subprocess.TimeoutExpired):
                 self.scheduler.wait(seconds)

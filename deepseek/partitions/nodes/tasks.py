@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepseek.memory import set_memory_limit
 from deepseek.partitions.carriers import Outcome, attempt
 from deepseek.partitions.nodes.file_exchange import FileClient
 from deepseek.partitions.nodes.membership import Credentials
@@ -20,6 +21,7 @@ class WorkerFiles:
     roots: Roots
     credentials: Credentials
     is_first_node: bool
+    memory_bytes: int  # that this process may take
     present: set[str] = field(default_factory=set)  # names of files that both sides have
 
     def prepare(self, client: FileClient, name: Name) -> None:
@@ -52,6 +54,7 @@ def run_packed(data: bytes, server: tuple[str, int]) -> bytes:
     files = _files
     if files is None:
         raise RuntimeError("this process is no worker of the job")
+    set_memory_limit(files.memory_bytes)  # of this thread, which Dask has started
     client = FileClient(files.roots.locate((SCRATCH, "")), (server[0], server[1]), files.credentials)
     function, item = unpack(data, files.roots, lambda name: files.prepare(client, name))
     return pack(attempt(function, item), files.roots, lambda name: files.hand_in(client, name))
@@ -68,6 +71,9 @@ def unpack_outcome(data: bytes, roots: Roots) -> Outcome:
     return outcome
 
 
-def build_files(scratch: Path, inputs: dict[str, str], credentials: str, *, is_first_node: bool) -> WorkerFiles:
+def build_files(
+    scratch: Path, inputs: dict[str, str], credentials: str, *, is_first_node: bool, memory_bytes: int
+) -> WorkerFiles:
+    """What `set_files` takes, from the request that started this process."""
     roots = Roots(scratch, {slot: Path(path) for slot, path in inputs.items()})
-    return WorkerFiles(roots, Credentials(Path(credentials)), is_first_node)
+    return WorkerFiles(roots, Credentials(Path(credentials)), is_first_node, memory_bytes)

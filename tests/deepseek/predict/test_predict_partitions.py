@@ -83,7 +83,7 @@ def kill_once(task):
 def test_a_killed_process_changes_nothing(predict, tmp_path, monkeypatch):
     """Two processes and one file: the same file as one process writes, though one of them was killed at work."""
     expected, _, _ = predict("regression")
-    original = partitioned.open_carrier
+    original = partitioned.open_job_carrier
 
     def open_killing(processes, **options):
         carrier = original(processes, **options)
@@ -102,7 +102,7 @@ def test_a_killed_process_changes_nothing(predict, tmp_path, monkeypatch):
 
         return Killing()
 
-    monkeypatch.setattr(partitioned, "open_carrier", open_killing)
+    monkeypatch.setattr(partitioned, "open_job_carrier", open_killing)
     predicted, _, names = predict("regression", processes=2)
     assert (tmp_path / "lost").exists()
     assert names == ["table.parquet"]

@@ -40,6 +40,25 @@ class Lines(Silent):
         self.lines.append(text)
 
 
+class Steps:
+    """Keeps what a carrier tells of its tasks."""
+
+    def __init__(self):
+        self.steps = []
+
+    def begin(self, tasks):
+        self.steps = [("begin", tasks)]
+
+    def start(self, number):
+        self.steps.append(("start", number))
+
+    def finish(self, number):
+        self.steps.append(("finish", number))
+
+    def lose(self, numbers):
+        self.steps.append(("lose", *numbers))
+
+
 def write_credentials(folder: Path) -> Credentials:
     """One certificate that signs itself, as authority and for both sides."""
     folder.mkdir()
@@ -60,7 +79,7 @@ class TwoNodes:
 
     def __init__(self, folder: Path):
         self.folder, self.stack = folder, ExitStack()
-        self.report = Lines()
+        self.report, self.observer = Lines(), Steps()
         self.names = [folder / name for name in ("first", "second")]
         self.scratch = [name / "scratch" for name in self.names]
         for path in self.scratch:
@@ -84,7 +103,14 @@ class TwoNodes:
         self.stack.callback(self.second.stop)
         self.stack.callback(Keeper(self.second).close)
         self.carrier = self.stack.enter_context(
-            open_nodes_carrier(members[0], 1, folder=self.scratch[0], inputs=inputs[0], report=self.report)
+            open_nodes_carrier(
+                members[0],
+                1,
+                folder=self.scratch[0],
+                inputs=inputs[0],
+                report=self.report,
+                observer=self.observer,
+            )
         )
         self.first = self.carrier.processes
         self.await_workers(2)

@@ -80,6 +80,9 @@ def test_two_nodes_make_the_table_of_one(watched, nodes, tmp_path):
     assert [outcome.value and outcome.value.read_text() for outcome in outcomes] == ["0", "1", "2", None, "4"]
     assert outcomes[3].error.code == "bad_part"
     assert sorted(done) == [0, 1, 2, 3, 4]
+    steps = nodes.observer.steps
+    assert ("lose", 1) in steps or not any(step[0] == "lose" for step in steps)  # it may be done again before a look
+    assert sorted(number for what, *numbers in steps if what == "finish" for number in numbers) == [0, 1, 2, 3, 4]
     await_that(lambda: any("SIGKILL): another is started" in line for line in nodes.report.lines))
     nodes.await_workers(2)
 
