@@ -31,16 +31,23 @@ class Events:
         self.held: dict[str, Any] | None = None  # newest progress, not sent yet
         self.sent_at = 0.0
         self.stage = ""
+        self.partition_state: dict[str, Any] | None = None
         self.links: list[Path] = []
 
     def progress(self, done: float, total: float | None, unit: str, *, stage: str = "") -> None:
-        line = {"event": "progress", "done": done, "total": total, "unit": unit, "stage": stage}
+        line: dict[str, Any] = {"event": "progress", "done": done, "total": total, "unit": unit, "stage": stage}
+        if self.partition_state is not None:
+            line["partitions"] = self.partition_state
         now = time.monotonic()
         if now - self.sent_at < PROGRESS_PAUSE and stage == self.stage:
             self.held = line
             return
         self.sent_at, self.stage, self.held = now, stage, None
         self.send(line)
+
+    def partitions(self, state: dict[str, Any] | None) -> None:
+        """What goes out with each progress from here on: the state of the partitions (deepseek/partitions)."""
+        self.partition_state = state
 
     def metric(self, name: str, value: float, step: int = 0) -> None:
         self.send({"event": "metric", "name": name, "value": value, "step": step, "at": time.time()})

@@ -32,6 +32,9 @@ LESS_MEMORY = Message("Ask for more memory, or give less data.")
 BACKLOG = 10_000  # lines or metrics not written yet, at which reading pauses
 EVENT_LIMIT = 4 << 20  # bytes of one event; a result lists every output
 TEXT_LIMIT = 200  # characters of a name, a unit, a stage
+PARTITION_NUMBERS = ("done", "total", "rows", "total_rows")
+PARTITION_LISTS = ("running", "again")
+PARTITIONS_LISTED = 64
 USAGE = ("peak_memory_bytes", "cpu_seconds", "seconds")  # what the shim tells when the engine has ended
 
 Record = Callable[[Sequence[Mapping[str, Any]]], int]
@@ -140,7 +143,9 @@ class Relay:
         elapsed = now - began
         rate = drop_non_finite((done - before) / elapsed) if isinstance(done, int | float) and elapsed > 0.5 else None
         left = drop_non_finite((total - done) / rate) if rate and isinstance(total, int | float) else None
-        return {"done": done, "total": total, "unit": unit, "stage": stage, "rate": rate, "eta_seconds": left}
+        progress = {"done": done, "total": total, "unit": unit, "stage": stage, "rate": rate, "eta_seconds": left}
+        partitions = bound_partitions(event.get("partitions"))
+        return progress | ({"partitions": partitions} if partitions else {})
 
     def is_full(self) -> bool:
         """Whether the buffer is full, so that nothing more should be read until it is flushed."""
@@ -195,6 +200,23 @@ class Relay:
         with transaction.atomic():
             services.report_events(actor=self.actor, job=self.job, events=events, **snapshot)
             return self.record(metrics)
+
+
+def bound_partitions(state: Any) -> dict[str, Any]:
+    """What is kept of the state of the partitions: whole numbers, and short lists of them."""
+    if not isinstance(state, Mapping):
+        return {}
+    numbers = {name: value for name in PARTITION_NUMBERS if is_count(value := state.get(name))}
+    lists = {
+        name: [value for value in state[name][:PARTITIONS_LISTED] if is_count(value)]
+        for name in PARTITION_LISTS
+        if isinstance(state.get(name), list)
+    }
+    return numbers | lists if len(numbers) == len(PARTITION_NUMBERS) else {}
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def strip_unstorable(text: str) -> str:

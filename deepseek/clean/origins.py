@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,24 @@ class OriginRuns:
         self._runs.append(runs)
         self.rows += source.size
         self._next = -1 if inserted[-1] else int(source[-1]) + 1
+
+    @classmethod
+    def join(cls, parts: Sequence[tuple[npt.NDArray[np.uint64], int]]) -> OriginRuns:
+        """The runs of a table in parts: (runs, rows) of each, whose rows are counted from 0."""
+        joined = cls()
+        last: tuple[int, int] | None = None  # the row and the source row that the last run began at
+        for own, rows in parts:
+            runs = own.copy()
+            runs[:, 0] += np.uint64(joined.rows)
+            if len(runs) and last is not None:
+                row, source = int(runs[0, 0]), int(runs[0, 1])
+                is_inserted = last[1] == INSERTED_ROW
+                if source == (INSERTED_ROW if is_inserted else last[1] + row - last[0]):
+                    runs = runs[1:]
+            joined._runs.append(runs)
+            joined.rows += rows
+            last = (int(runs[-1, 0]), int(runs[-1, 1])) if len(runs) else last
+        return joined
 
     @property
     def runs(self) -> npt.NDArray[np.uint64]:

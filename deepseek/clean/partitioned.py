@@ -23,6 +23,7 @@ from deepseek.clean.execution import RUNNERS, NumberedBatches, write_parquet
 from deepseek.clean.masks import find_masked_by_step
 from deepseek.clean.origins import ROW_KINDS
 from deepseek.clean.steps.base import Place, StepContext, SteppedBatches, StepRunner
+from deepseek.clean.steps.simple import SimplePlanStep
 from deepseek.job import EngineError
 from deepseek.partitions.carriers import Carrier, OnDone, get_values
 from deepseek.partitions.rounds import Round, replay_rounds
@@ -66,6 +67,15 @@ class StepCounts:
     rows_in: int
     rows_out: int
     inserted: int
+    filled: dict[str, int] = field(default_factory=dict)  # of the plan of a spec without steps, as is `missing`
+    missing: dict[str, int] = field(default_factory=dict)
+
+    def apply_to(self, runner: StepRunner) -> None:
+        """Let a runner of the step have counted this."""
+        runner.cells, runner.found = self.cells, self.found
+        runner.rows_in, runner.rows_out, runner.inserted = self.rows_in, self.rows_out, self.inserted
+        if isinstance(runner, SimplePlanStep):
+            runner.filled, runner.missing = self.filled, self.missing
 
 
 @dataclass(frozen=True)
@@ -90,12 +100,16 @@ class WrittenPart:
 
 @dataclass
 class PartitionedResult:
-    """The cleaned table in parts, in the order of the rows, with what each step did in all of them."""
+    """The cleaned table in parts, in the order of the rows, with what each step did in all of them.
+
+    `runners`: of each step, that of this process, which has counted what all partitions did.
+    """
 
     parts: list[WrittenPart]
     schema: pa.Schema
     steps: list[StepCounts]
     warnings: list[str]
+    runners: list[StepRunner]
 
     @property
     def rows(self) -> int:
@@ -180,7 +194,15 @@ def _make_scratch_path(task: PartitionTask, prefix: str, suffix: str) -> Path:
 
 def _count_steps(runners: Sequence[StepRunner]) -> list[StepCounts]:
     return [
-        StepCounts(dict(each.cells), dict(each.found), each.rows_in, each.rows_out, each.inserted) for each in runners
+        StepCounts(
+            dict(each.cells),
+            dict(each.found),
+            each.rows_in,
+            each.rows_out,
+            each.inserted,
+            *((dict(each.filled), dict(each.missing)) if isinstance(each, SimplePlanStep) else ()),
+        )
+        for each in runners
     ]
 
 
@@ -206,6 +228,7 @@ class PartitionedPlan:
         self.at = at
         self.schema = NumberedBatches(_SchemaOnly(sources[0]), 0).schema if numbered else sources[0].open().schema
         self.counts: list[StepCounts] = []
+        self.runners: list[StepRunner] = []
 
     def run(self) -> PartitionedResult:
         """Prepare every step, then write every partition. Raises the EngineError of the first row that has one."""
@@ -220,7 +243,9 @@ class PartitionedPlan:
             costly = costly or kind.heavy or reads
         written: list[WrittenPart] = self._run_tasks(write_partition, "write")
         self._add_counts([part.counts for part in written])
-        return PartitionedResult(written, self.schema, self.counts, self.context.warnings)
+        for runner, counted in zip(self.runners, self.counts, strict=True):
+            counted.apply_to(runner)
+        return PartitionedResult(written, self.schema, self.counts, self.context.warnings, self.runners)
 
     def _prepare_step(self, number: int, step: Any) -> None:
         """Run the rounds of a step, in this process as far as they merge, and hand each partition what it receives."""
@@ -238,6 +263,7 @@ class PartitionedPlan:
             self.tasks = [_add_history(task, (shared, edge)) for task, edge in zip(self.tasks, edges, strict=True)]
             current = next(rounds, None)
         self.context.warnings = context.warnings
+        self.runners.append(runner)
         self.schema = runner.schema
 
     def _reduce(self, current: Round, states: Sequence[Any]) -> list[Any]:
@@ -297,19 +323,24 @@ def _add_history(task: PartitionTask, received: tuple[Any, Any]) -> PartitionTas
 
 def merge_counts(counts: Sequence[StepCounts]) -> StepCounts:
     """What a step changed in all partitions."""
-    cells: dict[str, int] = {}
-    found: dict[str, int] = {}
-    for each in counts:
-        for merged, own in ((cells, each.cells), (found, each.found)):
-            for name, value in own.items():
-                merged[name] = merged.get(name, 0) + value
     return StepCounts(
-        cells,
-        found,
+        merge_numbers([each.cells for each in counts]),
+        merge_numbers([each.found for each in counts]),
         sum(each.rows_in for each in counts),
         sum(each.rows_out for each in counts),
         sum(each.inserted for each in counts),
+        merge_numbers([each.filled for each in counts]),
+        merge_numbers([each.missing for each in counts]),
     )
+
+
+def merge_numbers(numbers: Sequence[dict[str, int]]) -> dict[str, int]:
+    """The sum of each name's numbers."""
+    merged: dict[str, int] = {}
+    for own in numbers:
+        for name, value in own.items():
+            merged[name] = merged.get(name, 0) + value
+    return merged
 
 
 class _SchemaOnly(MappedBatches):

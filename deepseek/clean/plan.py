@@ -15,7 +15,10 @@ MAX_CELLS_IN_MEMORY = 20 * 10**6
 ROW_GROUP_ROWS = 131_072
 
 
-def estimate_memory_bytes(rows: int, columns: int) -> int:
-    """Peak memory of cleaning a table of so many numbers, roughly."""
+def estimate_memory_bytes(rows: int, columns: int, processes: int = 1) -> int:
+    """Peak memory of cleaning a table of so many numbers, roughly; of several processes, of all of them together and
+    of the one that gives them their partitions."""
     cells = max(MAX_CELLS_IN_MEMORY, 3 * ROW_GROUP_ROWS * columns)
-    return BASE_BYTES + BYTES_PER_CELL * min(rows * columns, cells)
+    share = -(-rows // processes)
+    each = BASE_BYTES + BYTES_PER_CELL * min(share * columns, cells)
+    return each if processes == 1 else BASE_BYTES + processes * each

@@ -1,49 +1,42 @@
 """Clean one table: the entry point of the capability."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 
 from deepseek.clean.column import CleanedColumn, can_clean, clean_column
-from deepseek.clean.execution import WrittenTable, build_step_reports, execute, write_parquet
+from deepseek.clean.execution import WrittenTable, execute, write_parquet
 from deepseek.clean.masks import find_masked_by_step, find_masked_columns
-from deepseek.clean.origins import MEDIA_TYPE as ORIGINS_TYPE
+from deepseek.clean.partitioned_run import clean_partitions, is_partitioned
+from deepseek.clean.results import (
+    CleanResult,
+    build_result,
+    describe_work,
+    refuse_empty_result,
+    remove_values,
+    write_json,
+)
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import StepContext, StepRunner
+from deepseek.clean.steps.base import StepContext
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
 from deepseek.clean.steps.masking import KEY_SLOT
 from deepseek.clean.steps.shape import drop_origin_column
-from deepseek.clean.steps.simple import SimplePlanStep
-from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
-from deepseek.messages import N_, Message, record_messages
+from deepseek.job import JSON, EngineError, Report, stage_outputs
+from deepseek.messages import N_, Message
+from deepseek.partitions.outputs import FILE, SLOT, PartFile
+from deepseek.partitions.sources import cast_batches
 from deepseek.quality.expectations import check_expectations, list_expectation_warnings, refuse_failures
-from deepseek.quality.report import MEDIA_TYPE, build_quality_report
+from deepseek.quality.report import build_quality_report
 from deepseek.tables.batches import Batches
-from deepseek.tables.files import normalize_batch, require_columns
+from deepseek.tables.files import require_columns
 from deepseek.tables.sources import ParquetBatches, TableSource, open_table
-from deepseek.tables.streams import MappedBatches, select_columns
+from deepseek.tables.spec import CsvSpec
+from deepseek.tables.streams import select_columns
 
-TABLE_TYPE = "application/vnd.apache.parquet"
 FLAG_SUFFIX = "__outlier"
-
-
-@dataclass(frozen=True)
-class CleanResult(Result):
-    """Outputs ``table``, ``quality_before`` and ``quality_after``; the summary counts, per column, what was done."""
-
-    @property
-    def rows(self) -> int:
-        """Rows of the table."""
-        return cast(int, self.summary["rows"])
-
-    @property
-    def filled(self) -> dict[str, int]:
-        """Values filled, per cleaned column."""
-        return cast("dict[str, int]", self.summary["filled"])
 
 
 @dataclass(frozen=True)
@@ -65,44 +58,54 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
     path = _get_table_path(inputs)
     with stage_outputs(out) as stage:
         report.progress(0, None, "rows", stage="read")
-        masked = find_masked_columns(spec)
         hide = any(find_masked_by_step(spec.steps or []))
-        source = open_table(path, spec.csv, stage, hide=hide, rewrites=True)
-        report.progress(source.rows, source.rows, "rows", stage="read")
-        report.log(f"read {source.rows:,} rows of {len(source.batches.schema)} columns")
         context = StepContext(
             folder=stage, second=_build_second_table_opener(inputs, spec, stage, hide=hide), key=_read_key(inputs)
         )
-        context.warnings += source.notes
-        plan: list[Any] = (
-            list(spec.steps) if spec.steps is not None else [_build_simple_plan(source, spec, context.warnings)]
-        )
-        before = _build_report(source.batches, source.rows, list(context.warnings), report)
-        report.progress(0, source.rows, "rows", stage="clean")
-        execution = execute(plan, source.batches, context)
-        written = _write(execution.batches, stage / "table.parquet", source.rows, report)
-        schema = drop_origin_column(execution.batches.schema)
-        counted = _describe_work(execution.runners)
-        report.log(counted)
-        for warning in execution.warnings:
-            report.log(warning, level="warning")
-        cleaned = _read_back(stage / "table.parquet", schema)
-        results = check_expectations(cleaned, spec.expectations, masked=masked)
-        refuse_failures(results)
-        for warning in list_expectation_warnings(results):
-            report.log(warning, level="warning")
-            execution.warnings.append(warning)
-        parent = _remove_values(before) if hide else before
-        after = _build_report(cleaned, written.rows, execution.warnings, report, parent=parent) | {
-            "expectations": results
-        }
-        _write_json(stage / "quality_before.json", before)
-        _write_json(stage / "quality_after.json", after)
-        runs = written.runs if written.runs is not None and not written.runs.is_identity(source.rows) else None
-        if runs is not None:
-            runs.write(stage / "origins.bin")
-        report.progress(written.rows, written.rows, "rows", stage="write")
-        return _build_result(schema, written, execution.runners, execution.warnings, report, moved=runs is not None)
+        if is_partitioned(spec, path):
+            return clean_partitions(spec, inputs, stage, report, context=context, build_plan=_build_plan)
+        return _clean_in_one_piece(spec, path, stage, report, context, hide=hide)
+
+
+def _clean_in_one_piece(
+    spec: CleanSpec, path: Path, stage: Path, report: Report, context: StepContext, *, hide: bool
+) -> CleanResult:
+    masked = find_masked_columns(spec)
+    source = open_table(path, spec.csv, stage, hide=hide, rewrites=True)
+    report.progress(source.rows, source.rows, "rows", stage="read")
+    report.log(f"read {source.rows:,} rows of {len(source.batches.schema)} columns")
+    context.warnings += source.notes
+    plan = _build_plan(source, spec, context.warnings)
+    before = _build_report(source.batches, source.rows, list(context.warnings), report)
+    report.progress(0, source.rows, "rows", stage="clean")
+    execution = execute(plan, source.batches, context)
+    written = _write(execution.batches, stage / FILE, source.rows, report)
+    schema = drop_origin_column(execution.batches.schema)
+    report.log(describe_work(execution.runners))
+    for warning in execution.warnings:
+        report.log(warning, level="warning")
+    cleaned = cast_batches(ParquetBatches(stage / FILE), schema)
+    results = check_expectations(cleaned, spec.expectations, masked=masked)
+    refuse_failures(results)
+    for warning in list_expectation_warnings(results):
+        report.log(warning, level="warning")
+        execution.warnings.append(warning)
+    parent = remove_values(before) if hide else before
+    after = _build_report(cleaned, written.rows, execution.warnings, report, parent=parent) | {"expectations": results}
+    write_json(stage / "quality_before.json", before)
+    write_json(stage / "quality_after.json", after)
+    runs = written.runs if written.runs is not None and not written.runs.is_identity(source.rows) else None
+    if runs is not None:
+        runs.write(stage / "origins.bin")
+    report.progress(written.rows, written.rows, "rows", stage="write")
+    files = [PartFile(SLOT, FILE, written.rows)]
+    return build_result(
+        schema, files, written.missing, execution.runners, execution.warnings, report, has_moved=runs is not None
+    )
+
+
+def _build_plan(source: TableSource, spec: CleanSpec, warnings: list[str]) -> list[Any]:
+    return list(spec.steps) if spec.steps is not None else [_build_simple_plan(source, spec, warnings)]
 
 
 def _get_table_path(inputs: Mapping[str, Path]) -> Path:
@@ -118,13 +121,24 @@ def _get_table_path(inputs: Mapping[str, Path]) -> Path:
     return inputs["table"]
 
 
+@dataclass(frozen=True)
+class SecondTable:
+    """Opens the table of a step join; travels to other processes."""
+
+    path: Path
+    csv: CsvSpec
+    folder: Path
+    hide: bool
+
+    def __call__(self) -> Batches:
+        return open_table(self.path, self.csv, self.folder, slot=f"inputs/{JOIN_SLOT}", hide=self.hide).batches
+
+
 def _build_second_table_opener(
-    inputs: Mapping[str, Path], spec: CleanSpec, stage: Path, *, hide: bool
+    inputs: Mapping[str, Path], spec: CleanSpec, folder: Path, *, hide: bool
 ) -> Callable[[], Batches] | None:
     path = inputs.get(JOIN_SLOT)
-    if path is None:
-        return None
-    return lambda: open_table(path, spec.csv, stage, slot=f"inputs/{JOIN_SLOT}", hide=hide).batches
+    return None if path is None else SecondTable(path, spec.csv, folder, hide)
 
 
 def _read_key(inputs: Mapping[str, Path]) -> bytes | None:
@@ -151,33 +165,8 @@ def _build_simple_plan(source: TableSource, spec: CleanSpec, warnings: list[str]
 def _write(result: Batches, path: Path, rows: int, report: Report) -> WrittenTable:
     report.progress(0, rows, "rows", stage="write")
     written = write_parquet(result, path, lambda done: report.progress(done, max(rows, done), "rows", stage="write"))
-    if not written.rows:
-        raise EngineError(
-            "no_row_left",
-            "The plan leaves no row of the table.",
-            field="/steps",
-            limit="at least one row that stays",
-            hint=N_("Look at the conditions of its steps; the preview tells what each step drops."),
-        )
+    refuse_empty_result(written.rows)
     return written
-
-
-def _read_back(path: Path, schema: pa.Schema) -> Batches:
-    """The table as it was written, in the types that it was computed in."""
-    return MappedBatches(
-        ParquetBatches(path), schema, lambda batches: (normalize_batch(batch, schema) for batch in batches)
-    )
-
-
-def _describe_work(runners: list[StepRunner]) -> str:
-    names = runners[0].names if isinstance(runners[0], SimplePlanStep) else []
-    if isinstance(runners[0], SimplePlanStep):
-        counted = "1 column" if len(names) == 1 else f"{len(names)} columns"
-        return f"cleaned {counted}: {', '.join(names) or 'none'}"
-    return "; ".join(
-        f"{report['kind']}: {report['cells']:,} cells, {report['rows_out']:,} rows"
-        for report in build_step_reports(runners)
-    )
 
 
 def choose_columns(source: TableSource, spec: CleanSpec) -> tuple[list[str], list[str]]:
@@ -301,67 +290,3 @@ def _build_report(
         report.progress(done, rows, "rows", stage="profile")
 
     return build_quality_report(batches, warnings=warnings, advance=advance, parent=parent)
-
-
-def _remove_values(report: Mapping[str, Any]) -> dict[str, JSON]:
-    """Return the report without its values: those that a plan masks would reappear as lost categories of the parent."""
-    columns = [{name: value for name, value in column.items() if name != "values"} for column in report["columns"]]
-    return {**report, "columns": cast("list[JSON]", columns)}
-
-
-def _write_json(path: Path, document: dict[str, JSON]) -> None:
-    text = json.dumps(record_messages(document), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    path.write_text(text, encoding="utf-8")
-
-
-def _build_result(
-    schema: pa.Schema,
-    written: WrittenTable,
-    runners: list[StepRunner],
-    warnings: list[str],
-    report: Report,
-    *,
-    moved: bool,
-) -> CleanResult:
-    filled, missing, outliers = _count_changes(written, runners)
-    report.metric("rows", written.rows)
-    report.metric("filled", sum(filled.values()))
-    report.metric("still_missing", sum(missing.values()))
-    report.metric("outliers", sum(outliers.values()))
-    columns: list[JSON] = [{"name": f.name, "dtype": str(f.type)} for f in schema]
-    about: dict[str, JSON] = {"rows": written.rows, "columns": columns, "filled": sum(filled.values())}
-    about["origins"] = "runs" if moved else "kept"
-    outputs = [
-        Output("table", "table.parquet", TABLE_TYPE, about),
-        Output("quality_before", "quality_before.json", MEDIA_TYPE),
-        Output("quality_after", "quality_after.json", MEDIA_TYPE),
-    ]
-    if moved:
-        outputs.append(Output("origins", "origins.bin", ORIGINS_TYPE))
-    summary: dict[str, JSON] = {
-        "rows": written.rows,
-        "filled": filled,
-        "still_missing": missing,
-        "outliers": outliers,
-        "warnings": list(warnings),
-    }
-    if not isinstance(runners[0], SimplePlanStep):
-        summary["steps"] = cast("list[JSON]", build_step_reports(runners))
-    return CleanResult(outputs=tuple(outputs), summary=summary)
-
-
-def _count_changes(
-    written: WrittenTable, runners: list[StepRunner]
-) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-    """By column: values filled, values still missing in columns that were filled, outliers found."""
-    first = runners[0]
-    if isinstance(first, SimplePlanStep):
-        return first.filled, first.missing, first.found
-    filled: dict[str, int] = {}
-    outliers: dict[str, int] = {}
-    for runner in runners:
-        for name, cells in runner.cells.items() if runner.step.kind.startswith("fill_") else ():
-            filled[name] = filled.get(name, 0) + cells
-        for name, count in runner.found.items():
-            outliers[name] = outliers.get(name, 0) + count
-    return filled, {name: written.missing[name] for name in filled if name in written.missing}, outliers

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from deepseek.clean.steps_spec import AnyStep
+from deepseek.partitions.spec import PARTITIONS, PROCESSES
 from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
 from deepseek.spec_errors import build_spec_error
 from deepseek.tables.spec import CsvSpec, refuse_repeats
@@ -114,6 +115,8 @@ class CleanSpec(BaseModel):
         title="Plan of steps",
         description="A plan of steps, done in this order instead of what the fields above say; these stay as they are.",
     )
+    processes: int = PROCESSES
+    partitions: int | None = PARTITIONS
     csv: CsvSpec = Field(
         default=CsvSpec(), title="CSV", description="How to read the table if it is text rather than Parquet."
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from deepseek.clean.execution import write_parquet
-from deepseek.tables.files import normalize_batch
+from deepseek.partitions.sources import cast_batches
 from deepseek.tables.sources import ParquetBatches
-from deepseek.tables.streams import JoinedBatches, MappedBatches
+from deepseek.tables.streams import JoinedBatches
 
 SLOT = FOLDER = "table"
 FILE = "table.parquet"
@@ -44,7 +44,7 @@ def publish_parts(
     """
     if not in_parts:
         present = [path for path, rows in parts if rows] or [parts[0][0]]
-        batches = JoinedBatches([_open_part(path, schema) for path in present])
+        batches = JoinedBatches([cast_batches(ParquetBatches(path), schema) for path in present])
         written = write_parquet(batches, stage / FILE, advance)
         return [PartFile(SLOT, FILE, written.rows)]
     (stage / FOLDER).mkdir()
@@ -54,13 +54,3 @@ def publish_parts(
         os.rename(path, stage / name)
         files.append(PartFile(f"{SLOT}/part-{number:05}.parquet", name, rows))
     return files
-
-
-def _open_part(path: Path, schema: pa.Schema) -> MappedBatches:
-    """The part in the types that it was computed in."""
-    batches = ParquetBatches(path)
-
-    def restore(stored: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return (normalize_batch(batch, schema) for batch in stored)
-
-    return MappedBatches(batches, schema, restore, batches.rows)

@@ -34,6 +34,10 @@ class PartitionProgress:
         """Name what the next tasks do."""
         self.stage = stage
 
+    def set_rows(self, rows: Sequence[int]) -> None:
+        """Follow other partitions, of so many rows each."""
+        self.rows = list(rows)
+
     def begin(self, tasks: int) -> None:
         self.tasks, self.running, self.done, self.again = tasks, [], set(), []
         self._send()
@@ -43,7 +47,8 @@ class PartitionProgress:
         self._send()
 
     def finish(self, number: int) -> None:
-        self.running.remove(number)
+        if number in self.running:
+            self.running.remove(number)
         self.done.add(number)
         if number in self.again:
             self.again.remove(number)

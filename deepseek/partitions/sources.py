@@ -15,7 +15,7 @@ from deepseek.tables.batches import Batches
 from deepseek.tables.files import build_broken_parquet_error, normalize_batch, normalize_schema, open_native_file
 from deepseek.tables.parquet_size import ParquetSize, estimate_size
 from deepseek.tables.parts import build_schema_error
-from deepseek.tables.streams import BATCH_ROWS
+from deepseek.tables.streams import BATCH_ROWS, MappedBatches
 
 
 class PartitionSource(Protocol):
@@ -81,6 +81,15 @@ class ParquetRowBatches:
             raise build_broken_parquet_error(source.path, error) from error
 
 
+def cast_batches(batches: Batches, schema: pa.Schema) -> Batches:
+    """The batches in the types of `schema`, whose columns they have."""
+
+    def cast(stored: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return (normalize_batch(batch.select(schema.names), schema) for batch in stored)
+
+    return MappedBatches(batches, schema, cast, batches.rows)
+
+
 def _find_row_groups(parquet: pq.ParquetFile, start: int, rows: int) -> tuple[list[int], int]:
     """The row groups that hold these rows, and how many rows of the first come before them."""
     groups: list[int] = []
@@ -126,6 +135,25 @@ def _describe_parquet(path: Path) -> tuple[pa.Schema, int, ParquetSize]:
             return normalize_schema(parquet.schema_arrow), parquet.metadata.num_rows, estimate_size(file, BATCH_ROWS)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise build_broken_parquet_error(path, error) from error
+
+
+@dataclass(frozen=True)
+class CastRows:
+    """The rows of another source in other types: those that a table was computed in, before it was written."""
+
+    source: PartitionSource
+    schema: pa.Schema
+
+    @property
+    def rows(self) -> int:
+        return self.source.rows
+
+    @property
+    def first_row(self) -> int:
+        return self.source.first_row
+
+    def open(self) -> Batches:
+        return cast_batches(self.source.open(), self.schema)
 
 
 @dataclass(frozen=True)

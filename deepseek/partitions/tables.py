@@ -8,11 +8,13 @@ from pathlib import Path
 
 from deepseek.clean.execution import write_parquet
 from deepseek.messages import Message
+from deepseek.partitions.carriers import Carrier, get_values
 from deepseek.partitions.sources import PartitionSource, partition_parquet
 from deepseek.tables.files import build_empty_table_error
 from deepseek.tables.parts import format_part_name, list_parts
-from deepseek.tables.sources import open_table
+from deepseek.tables.sources import ParquetBatches, TableSource, open_table
 from deepseek.tables.spec import CsvSpec
+from deepseek.tables.streams import JoinedBatches
 
 ROWS_PER_PARTITION = 250_000
 """About as many rows as a partition has where nobody asks for a number: a lost one is soon done again."""
@@ -21,7 +23,7 @@ MAX_PARTITIONS = 1_000
 
 @dataclass
 class PartitionedTable:
-    """A table in partitions; `nulls` counts the missing values by column, where they were counted while it was read."""
+    """A table in partitions, with remarks on how it was read."""
 
     sources: list[PartitionSource]
     notes: list[str] = field(default_factory=list)
@@ -40,12 +42,14 @@ def open_partitions(
     *,
     slot: str = "inputs/table",
     hide: bool = False,
+    rewrites: bool = False,
 ) -> PartitionedTable:
     """The table at `path` in `partitions` (None: by its rows, and at least one for each process).
 
     A folder holds Parquet files of one schema, in the order of their paths. A table of another format than Parquet is
     read in one process and kept as Parquet in `scratch` first. Raises what `open_table` and `partition_parquet` do,
-    and ``table_empty`` for a folder without rows; `slot` and `hide` as of `open_table`.
+    and ``table_empty`` for a folder without rows; `slot`, `hide` and `rewrites` as of
+    `open_table`.
     """
     notes: list[str] = []
     if path.is_dir():
@@ -58,6 +62,8 @@ def open_partitions(
         files = [scratch / "input.parquet"]
         write_parquet(source.batches, files[0])
     names = [format_part_name(file, path) if path.is_dir() else path.name for file in files]
+    for file in files if rewrites else ():
+        ParquetBatches(file).refuse_large_row_groups()
     sources = partition_parquet(files, 1, names=names)
     rows = sum(source.rows for source in sources)
     if not rows:
@@ -78,3 +84,20 @@ def is_parquet(path: Path) -> bool:
             return file.read(4) == b"PAR1"
     except OSError:
         return False
+
+
+def count_missing(source: PartitionSource) -> dict[str, int]:
+    """The missing values of a partition by column."""
+    batches = source.open()
+    counted = dict.fromkeys(batches.schema.names, 0)
+    for batch in batches:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            counted[name] += column.null_count
+    return counted
+
+
+def build_table_source(table: PartitionedTable, carrier: Carrier) -> TableSource:
+    """The table as one source, its missing values counted partition by partition."""
+    counted = get_values(carrier.run(count_missing, table.sources, lambda _: None))
+    nulls = {name: sum(each[name] for each in counted) for name in counted[0]}
+    return TableSource(JoinedBatches([source.open() for source in table.sources]), nulls, list(table.notes))

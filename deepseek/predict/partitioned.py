@@ -126,4 +126,6 @@ def predict_partitions(
             progress.begin_stage("predict")
             parts = get_values(carrier.run(predict_partition, tasks, lambda _: None))
         progress.end()
+        rows = sum(part.rows for part in parts)
+        report.progress(rows, rows, "rows", stage="write")
         yield parts, schema

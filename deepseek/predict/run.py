@@ -76,7 +76,8 @@ def run(spec: PredictSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
         report.metric("incomplete", predicted.incomplete)
     columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in predicted.schema]
     outputs = tuple(
-        Output(part.slot, part.name, TABLE_TYPE, {"rows": part.rows, "columns": columns}) for part in predicted.parts
+        Output(part.slot, part.name, TABLE_TYPE, {"rows": part.rows, "columns": columns, "origins": "kept"})
+        for part in predicted.parts
     )
     summary: dict[str, JSON] = {"rows": predicted.rows, "incomplete": predicted.incomplete, "warnings": []}
     return Result(outputs=outputs, summary=summary)

@@ -281,8 +281,14 @@ function live(scope) {
     Object.keys(words).forEach((key) => {
       if (words[key][data[key]]) data[key] = words[key][data[key]];
     });
+    Object.entries(data.partitions || {}).forEach(([key, value]) => {
+      data[`partitions.${key}`] = Array.isArray(value) ? value.join(", ") || "–" : value;
+    });
     places.forEach((place) => {
       bindAll(place, "progress", data);
+      queryAll("[data-partitions]", place).forEach((list) => {
+        list.hidden = !data.partitions;
+      });
       queryAll('progress[data-bind="progress"]', place).forEach((meter) => {
         if (!data.total) {
           meter.removeAttribute("value");

@@ -203,3 +203,13 @@ def test_an_error_keeps_the_id_and_values_of_its_message(fresh):
     fresh.take_events(line(**record_messages({"event": "error", "code": "missing", "message": message})))
     found = restore_message(explain_failure(2, fresh)[0])
     assert (found, found.msgid, found.params) == (message, message.msgid, message.params)
+
+
+def test_the_state_of_partitions_is_bounded(fresh):
+    """Whole numbers and short lists of them, and nothing of a state that is none."""
+    state = {"done": 1, "total": 4, "rows": 10, "total_rows": 40, "running": [2, "x", 3], "again": [3] * 1000, "x": "y"}
+    event = {"event": "progress", "done": 1, "total": 4, "unit": "parts", "stage": "write", "partitions": state}
+    expected = {"done": 1, "total": 4, "rows": 10, "total_rows": 40, "running": [2, 3], "again": [3] * 64}
+    assert fresh.estimate(event)["partitions"] == expected
+    for garbage in ("text", {}, {"done": True}, {**state, "rows": -1}):
+        assert "partitions" not in fresh.estimate({**event, "partitions": garbage})

@@ -250,7 +250,7 @@ def add_version_from_job_output(
             part_rows={row_slot.removeprefix(f"{slot}/"): about["rows"] for row_slot, _, _, _, about in parts}
             if has_parts and None not in rows
             else None,
-            rows_from=None if has_parts else read_row_origins(meta, outputs_by_slot, sources.get("table")),
+            rows_from=read_row_origins(meta, outputs_by_slot, sources.get("table")),
         )
         for target, report in ((version, "quality_after"), (sources.get(slot), "quality_before")):
             if (

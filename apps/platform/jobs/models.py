@@ -69,7 +69,7 @@ class Job(models.Model):
     idempotency_digest = models.CharField(max_length=64, blank=True)
     requester = models.CharField(max_length=200)
 
-    progress = models.JSONField(default=dict)  # last report: done, total, unit, stage, rate, eta_seconds
+    progress = models.JSONField(default=dict)  # last report: done, total, unit, stage, rate, eta_seconds, partitions
     event_seq = models.IntegerField(default=0)  # of the newest JobEvent; bumped under the row's lock
     log_lines = models.IntegerField(default=0)
     error = models.JSONField(null=True)  # {code, message, field, limit, hint}: why it failed

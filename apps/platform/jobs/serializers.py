@@ -176,6 +176,19 @@ class ErrorField(serializers.Serializer[Any]):
     hint = serializers.CharField(allow_null=True)
 
 
+class PartitionsField(serializers.Serializer[Any]):
+    """Partitions of a table, by their numbers from 1."""
+
+    done = serializers.IntegerField()
+    total = serializers.IntegerField()
+    rows = serializers.IntegerField(help_text="Of the partitions that are done.")
+    total_rows = serializers.IntegerField()
+    running = serializers.ListField(child=serializers.IntegerField())
+    again = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Those whose process was lost, until they are done."
+    )
+
+
 class ProgressField(serializers.Serializer[Any]):
     done = serializers.FloatField(allow_null=True, required=False)
     total = serializers.FloatField(allow_null=True, required=False)
@@ -183,6 +196,7 @@ class ProgressField(serializers.Serializer[Any]):
     stage = serializers.CharField(required=False)
     rate = serializers.FloatField(allow_null=True, required=False, help_text="Units per second.")
     eta_seconds = serializers.FloatField(allow_null=True, required=False)
+    partitions = PartitionsField(required=False, help_text="Of a stage that goes over the partitions of a table.")
 
 
 class LinksField(serializers.Serializer[Any]):

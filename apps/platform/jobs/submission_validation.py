@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 from pydantic import BaseModel
 
@@ -51,6 +51,16 @@ from apps.platform.nodes.extras import SCALE
 from apps.platform.nodes.models import Node
 from deepseek.fit.families import FAMILIES
 from deepseek.messages import Message
+
+PROCESS_BYTES = 2**30
+"""What each process over the partitions of a table may take by default, and the one that gives them out."""
+
+
+class PartitionedSpec(Protocol):
+    """The spec of a job over the partitions of a table (deepseek/partitions/spec.py)."""
+
+    processes: int
+    partitions: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +112,7 @@ def validate_submission(
     errors += (
         check_device(spec, needs) + check_extra(kind, needs, spec) + check_nodes(kind, submission.kind, spec, needs)
     )
+    errors += check_processes(spec, needs)
     if kind.check is not None and spec is not None:
         errors += kind.check(spec)
     artifacts, missing = resolve_artifacts(actor, project, submission)
@@ -276,11 +287,37 @@ def resolve_parents(
     return parents, errors
 
 
+def has_partitions(spec: BaseModel | None) -> TypeGuard[PartitionedSpec]:
+    """Whether the job runs over the partitions of a table, by as many processes as its spec says."""
+    return spec is not None and {"processes", "partitions"} <= set(type(spec).model_fields)
+
+
+def check_processes(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
+    """More processes than the CPUs that were asked for."""
+    if not has_partitions(spec) or spec.processes <= max(1, needs.cpus):
+        return []
+    return [
+        build_error(
+            "out_of_range",
+            Message(
+                "The spec asks for {processes} processes, and the job for {cpus:g} CPUs.",
+                processes=spec.processes,
+                cpus=needs.cpus,
+            ),
+            "/spec/processes",
+            int(max(1, needs.cpus)),
+            Message("Ask for as many CPUs, or for fewer processes."),
+        )
+    ]
+
+
 def resolve_needs(kind: JobKind, submission: Submission, spec: BaseModel | None) -> Needs:
     """What was asked for, else the kind's own; a spec of several threads or processes takes as many CPUs of each node,
-    if none were asked.
+    if none were asked, and over the partitions of a table as much more memory.
     """
     needs = submission.needs or kind.needs
+    if has_partitions(spec) and spec.processes > 1 and needs.memory_bytes == kind.needs.memory_bytes:
+        needs = replace(needs, memory_bytes=(1 + spec.processes) * PROCESS_BYTES)
     scale = SCALE if kind.partitioned and needs.nodes > 1 else ""
     needs = replace(needs, extra=str(getattr(spec, "extra", "") or kind.needs.extra or scale))
     if needs.cpus != kind.needs.cpus:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
+from apps.core.request_values import parse_int
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.versions.data_facts import build_data_facts, build_image_facts, find_base_facts
 from apps.platform.accounts.models import Project
@@ -26,10 +27,12 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.fit.families import FAMILIES
 from deepseek.fit.memory import DataFacts
 from deepseek.language.spec import BASE
+from deepseek.partitions.spec import MAX_PROCESSES
 
 STEP_ITEMS = CleanSpec.model_json_schema()["properties"]["steps"]["anyOf"][0]["items"]
 PLACEHOLDERS = {"train": {"task": "regression", "target": "y", "features": None}}
 """By kind: what is read in the place of a spec's required fields while the form is not filled in."""
+PARTITIONED_KINDS = ("clean", "predict")  # that read a table batch by batch, in one process or several
 MAX_CELL_LETTERS, SIGNIFICANT_DIGITS = 8, 6  # letters of a cell, and figures where it has more
 
 
@@ -96,8 +99,10 @@ def preview_memory(
     `facts`: of its inputs, where they are more than that table.
     """
     version = file.version if file else None
-    if kind == "clean" and version is not None and version.rows and version.columns:
-        return MemoryPreview(clean_plan.estimate_memory_bytes(version.rows, len(version.columns)), needs.memory_bytes)
+    if kind in PARTITIONED_KINDS and version is not None and version.rows and version.columns:
+        processes = min(parse_int(str(values.get("processes", ""))) or 1, MAX_PROCESSES)
+        estimate = clean_plan.estimate_memory_bytes(version.rows, len(version.columns), processes)
+        return MemoryPreview(estimate, needs.memory_bytes)
     if kind not in FAMILIES:
         return None
     spec = parse_unfinished_spec(kind, values)

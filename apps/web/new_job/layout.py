@@ -57,7 +57,7 @@ class FormLayout:
 LAYOUTS = {
     "clean": FormLayout(
         folded=frozenset({"/csv"}),
-        rare=frozenset({"/expectations"}),
+        rare=frozenset({"/expectations", "/processes", "/partitions"}),
         picks="/columns",
         steps="/steps",
         names=(
