@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.core.actors import Actor
+from apps.core.errors import Invalid
 from apps.gateways.mlflow_import.checks import check_path
 from apps.gateways.mlflow_import.services import File
 from apps.gateways.mlflow_import.source_records import Source, SourceFile, SourceLoggedModel, SourceRun, Unreadable
@@ -15,7 +16,8 @@ from apps.gateways.mlflow_import.transport import InterruptedDownload
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts import file_names
 from apps.platform.artifacts.bulk_sql import Stored, hold_many
-from apps.platform.artifacts.services import is_marked_damaged, require_room
+from apps.platform.artifacts.scanning import UploadScan
+from apps.platform.artifacts.services import is_marked_damaged, require_clean, require_room
 from apps.platform.artifacts.stores import get_store
 
 MAX_FILE_TRIES = 3  # of a file whose bytes are cut off
@@ -74,20 +76,25 @@ class FileImporter:
                 yield file
 
     def store_file(self, file: SourceFile) -> Stored | None:
-        """Stream one file into the store; None, and a note, where it cannot be read whole."""
+        """Stream one file into the store; None, and a note, where it cannot be read whole, or the scanner refuses it.
+
+        Raises Unavailable `scan_failed` where the scanner gives no answer: what has come stays, the import can go on.
+        """
         reason = ""
         for _ in range(MAX_FILE_TRIES):
             try:
-                with get_store().open_staging() as staging:
+                with get_store().open_staging() as staging, UploadScan() as scan:
                     for chunk in self.source.read(self.owner, file):
                         staging.write(chunk)
+                        scan.write(chunk)
                     if staging.size != file.size:
                         raise InterruptedDownload(f"{file.size} bytes were announced and {staging.size} came")
+                    require_clean(self.actor, self.project, scan, file.path)
                     staging.publish(is_damaged=is_marked_damaged)
             except InterruptedDownload as error:
                 reason = str(error)
                 continue
-            except Unreadable as error:
+            except (Unreadable, Invalid) as error:  # Invalid: the scanner found something
                 reason = str(error)
                 break
             media_type = mimetypes.guess_type(file.path)[0] or file_names.OCTETS

@@ -200,7 +200,12 @@ def publish_result(
     request = labelling.publish_request
     stored = {
         path: store_file(
-            actor=actor, project=labelling.project, path=local, name=path, media_type=guess_media_type(path)
+            actor=actor,
+            project=labelling.project,
+            path=local,
+            name=path,
+            media_type=guess_media_type(path),
+            is_scanned=True,
         )
         for path, local in files.items()
     }

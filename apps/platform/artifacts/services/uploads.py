@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -169,13 +169,26 @@ def require_clean(actor: Actor, project: Project | None, scan: UploadScan, name:
         raise
 
 
-def store_file(*, actor: Actor, project: Project, path: Path, name: str = "", media_type: str = "") -> Artifact:
-    """Store a local file, which may be empty, and let `project` hold it. Fencing is the caller's."""
+def store_file(
+    *, actor: Actor, project: Project, path: Path, name: str = "", media_type: str = "", is_scanned: bool = False
+) -> Artifact:
+    """Store a local file, which may be empty, and let `project` hold it. Fencing is the caller's.
+
+    `is_scanned`: what others sent is in it, so the site's scanner looks at it as at an upload, and it raises as that.
+    """
     policy.require(actor, "artifact.upload", project)
     media_type = file_names.clean_media_type(media_type)
-    with get_store().open_staging() as staging, path.open("rb", buffering=0) as file:
+    with (
+        get_store().open_staging() as staging,
+        path.open("rb", buffering=0) as file,
+        UploadScan() if is_scanned else nullcontext() as scan,
+    ):
         while chunk := file.read(CHUNK):
             staging.write(chunk)
+            if scan is not None:
+                scan.write(chunk)
+        if scan is not None:
+            require_clean(actor, project, scan, name or path.name)
         staging.publish(is_damaged=is_marked_damaged)
     return register(actor, project, staging.stored, name or path.name, media_type).artifact
 

@@ -50,6 +50,15 @@ def test_metrics_keep_their_history(take):
     assert Metric.objects.get(run=RUN, key="acc").step == 5
 
 
+def test_the_scanner_of_uploads_sees_each_file(take, settings):
+    command = "/bin/sh -c 'grep -q hello && exit 1 || exit 0'"
+    settings.ENV = settings.ENV.model_copy(update={"upload_scan_command": command})
+    report = take(status=1)
+    assert "notes/a b#ü.txt" in report
+    assert set(Run.objects.get(pk=RUN).artifacts.values_list("path", flat=True)) == {"empty.txt", "old/MLmodel"}
+    assert AuditRecord.objects.filter(action="artifact.malware_found").count() == 1
+
+
 def test_files_lie_in_the_store_and_are_no_garbage(take, operator):
     take()
     rows = dict(Run.objects.get(pk=RUN).artifacts.values_list("path", "artifact_id"))

@@ -11,7 +11,7 @@ import pytest
 from apps.core.errors import Invalid, Unavailable
 from apps.platform.artifacts import scanning
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.services import publish_upload, store_for_plane
+from apps.platform.artifacts.services import publish_upload, store_file, store_for_plane
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +96,15 @@ def test_packages_and_images_are_scanned_too(scanner, operator):
         store_for_plane(actor=operator, stream=[EICAR])
     row = AuditRecord.objects.get(action="artifact.malware_found")
     assert (row.result, row.object_type, row.object_id) == ("refused", "store", "artifacts")
+
+
+def test_a_file_of_others_that_a_worker_stores_is_scanned(scanner, worker_actor, project, tmp_path):
+    scanner(SCANNER)
+    path = tmp_path / "labels.csv"
+    path.write_bytes(EICAR)
+    with pytest.raises(Invalid):
+        store_file(actor=worker_actor, project=project, path=path, is_scanned=True)
+    assert store_file(actor=worker_actor, project=project, path=path).size == len(EICAR)
 
 
 def test_the_date_of_the_signatures_is_shown(settings):
