@@ -895,6 +895,7 @@ def devices_of(plane: Seeded, project: Project, numbers) -> None:
     key = ReleaseKey.objects.get_or_create(key_id="0" * 16, defaults=signer)[0]
     facts = {"model": variant.version.model, "model_name": "wti", "variant": variant, "format": "onnx", "key": key}
     facts |= {"architecture": "any", "envelope": "{}", "approval_id": plane.approval, "created_by": "engineer"}
+    facts |= {"provenance": "{}"}
     now, soon = timezone.now(), timezone.now() + timedelta(days=3)
     for number in numbers:
         name = f"device{number}" if plane.device else "all"

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from apps.core.actors import Actor
-from apps.core.errors import Invalid, StaleState
+from apps.core.errors import Invalid, NotFound, StaleState
 from apps.core.lists.listing import Column, Listing, build_table, mark_list_view, read_filter_values
 from apps.core.messages import translate_message
 from apps.core.policy import is_allowed, require
 from apps.fleet.releases import queries, services
 from apps.fleet.releases.forms import ReleaseForm, SamplesForm
+from apps.fleet.releases.models import Release
+from apps.fleet.releases.provenance_status import check_provenance
 from apps.fleet.releases.states import ReleaseState
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.list_export import export_list
+from deepseek.messages import N_
 
 RELEASES = Listing(
     "releases",
@@ -29,6 +35,7 @@ RELEASES = Listing(
         Column("variant", gettext_lazy("Variant"), lambda release: str(release.variant)),
         Column("architecture", gettext_lazy("Architecture"), lambda release: release.architecture),
         Column("digest", gettext_lazy("Digest"), lambda release: release.payload_digest),
+        Column("provenance", gettext_lazy("Provenance"), lambda release: check_provenance(release).verdict),
         Column("by", gettext_lazy("By"), lambda release: release.created_by),
         Column("made", gettext_lazy("Created"), lambda release: release.created_at, ("id",), down=True),
     ),
@@ -64,6 +71,21 @@ def make_samples(request: HttpRequest, project: str) -> HttpResponseBase:
     return redirect("jobs:detail", project=where.slug, pk=job.pk)
 
 
+@require_safe
+def download_provenance(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """The signed provenance of the release's variant, as devices get it."""
+    actor, where = get_project_context(request, project)
+    release = queries.get_release(actor, where, pk)
+    if not release.provenance:
+        raise NotFound("Release {pk} has no provenance.", pk=pk, field="release", hint=N_("Issue the variant again."))
+    name = f"{release.model_name}-{release.sequence}-provenance.json"
+    return HttpResponse(
+        release.provenance,
+        content_type="application/json",
+        headers={"Content-Disposition": content_disposition_header(True, name) or "attachment"},
+    )
+
+
 @require_POST
 def revoke(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     actor, where = get_project_context(request, project)
@@ -97,6 +119,7 @@ def render_releases(
             {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
             {"name": "architecture", "label": _("Architecture"), "value": filters["architecture"]},
         ],
+        transform_rows=add_provenance,
     )
     if request.method != "POST" and request.GET.get("format") == "csv":
         return export_list(actor, table, project=where)
@@ -111,3 +134,11 @@ def render_releases(
         "samples_form": samples_form or SamplesForm(actor, where),
     }
     return render(request, "releases/list.html", context, status=status if status != 200 else table.status)
+
+
+def add_provenance(releases: Iterable[Release]) -> list[Release]:
+    """Each release with the verdict on its provenance."""
+    rows = list(releases)
+    for release in rows:
+        release.provenance_status = check_provenance(release)  # type: ignore[attr-defined]
+    return rows

@@ -175,6 +175,11 @@ class LocalStore(Store):
         with suppress(FileNotFoundError):
             os.rename(self.path_of(digest), self.damaged / f"{digest}.{time.time_ns()}")
 
+    def count_set_aside(self) -> int:
+        with suppress(FileNotFoundError):
+            return sum(1 for _ in self.damaged.iterdir())
+        return 0
+
     def sweep(self, older_than: timedelta = STALE) -> int:
         oldest = time.time() - older_than.total_seconds()
         removed = 0

@@ -194,6 +194,11 @@ class S3Store(Store):
             self.fs.copy(self.key_of(digest), f"{self.root}/damaged/{digest}.{stamp}")
             self.fs.rm_file(self.key_of(digest))
 
+    def count_set_aside(self) -> int:
+        with translate_store_errors(), suppress(FileNotFoundError):
+            return len(self.fs.ls(f"{self.root}/damaged", detail=False))
+        return 0
+
     def sweep(self, older_than: timedelta = STALE) -> int:
         oldest = datetime.now(UTC) - older_than
         bucket, _, prefix = self.root.partition("/")

@@ -162,6 +162,10 @@ class Store(ABC):
     def areas(self) -> list[str]:
         """The names of the areas that lie directly in this area, also of those just being cleared."""
 
+    def count_set_aside(self) -> int:
+        """Damaged files that `set_aside` keeps beside the objects."""
+        return 0
+
     def remove(self, digest: str) -> None:
         """Forget an object of an area; harmless when there is none."""
         self._only_of_an_area()

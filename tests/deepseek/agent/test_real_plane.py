@@ -1,5 +1,6 @@
 """The agent and the plane itself: what each sends is what the other takes."""
 
+import base64
 import json
 import signal
 import urllib.request
@@ -13,6 +14,7 @@ from apps.fleet.releases.samples import KIND
 from apps.fleet.releases.services import revoke_release, rotate_key
 from apps.ml.observations.models import Label
 from deepseek.agent.serving.server_process import open_listener
+from deepseek.agent.storage.home import Home
 from tests.apps.fleet.devices.conftest import (  # noqa: F401  fixtures
     _own_store,
     add_samples,
@@ -96,6 +98,41 @@ def test_from_the_enrolment_to_a_receipt_a_roll_back_and_a_revocation(
     agent.wait(700)
     assert agent.agent.session.state == "revoked"
     assert agent.factory.answering == [first.payload_digest]
+
+
+def test_a_release_is_installed_with_its_provenance_alone(
+    live_server,
+    tmp_path,
+    create_token,  # noqa: F811
+    monkeypatch,
+    variant,
+    issue,  # noqa: F811
+    actor_for,
+    engineer,
+):
+    """On a device that requires it: as the plane signed it, never without, nor with that of another release."""
+    monkeypatch.setattr("tests.deepseek.agent.servers.FakeServer", PlainServer)
+    strict = Device(tmp_path / "strict", live_server, enrolment_token=create_token()[1], is_provenance_required=True)
+    try:
+        strict.run()
+        device = PlaneDevice.objects.get(name="press-1")
+        first, without, altered = (issue(variant, without_samples=True) for _ in range(3))
+        envelope = json.loads(altered.provenance)
+        payload = base64.b64decode(envelope["payload"]).replace(b"slsa.dev", b"slsa.def")
+        envelope["payload"] = base64.b64encode(payload).decode()
+        type(first).objects.filter(pk=without.pk).update(provenance="")
+        type(first).objects.filter(pk=altered.pk).update(provenance=json.dumps(envelope))
+        for release in (first, without, altered):
+            assign_release(actor=actor_for(engineer), device=device, release=release)
+            strict.wait(700)
+        device.refresh_from_db()
+        ends = list(device.assignments.order_by("pk").values_list("state", "code"))
+        assert ends == [("succeeded", ""), ("failed", "provenance_missing"), ("failed", "signature_wrong")]
+        assert (strict.current, device.running_id) == (first.payload_digest, first.pk)
+        stored = Home(strict.folder).get_version_folder(first.payload_digest) / "provenance.json"
+        assert json.loads(stored.read_text()) == json.loads(first.provenance)
+    finally:
+        strict.agent.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from apps.core import policy
 from apps.core.actors import Actor
@@ -13,15 +14,28 @@ from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.services import record
 from deepseek.messages import N_
 
+OWN_FOLDERS = frozenset({"sha256", "staging", "damaged", "encrypted", "keys"})  # of a store: no areas
+
 
 @dataclass
 class KeyRotation:
-    """What a rotation did: data keys wrapped again, objects and bytes encrypted, and the digests of damaged objects."""
+    """What a rotation did: data keys wrapped again, objects and bytes encrypted, and the digests of damaged objects.
+
+    `left`: objects that it does not touch and that are not under the newest data key, by area (checkpoints of jobs,
+    parts of uploads). `set_aside`: damaged files that were replaced or removed, and lie beside the store as they were.
+    """
 
     wrapped: int = 0
     encrypted: int = 0
     bytes: int = 0
     damaged: list[str] = field(default_factory=list)
+    left: dict[str, int] = field(default_factory=dict)
+    set_aside: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything in the store is under the newest data key now."""
+        return not (self.damaged or self.left or self.set_aside)
 
 
 def rotate_store_keys(
@@ -54,6 +68,7 @@ def rotate_store_keys(
         at.keys.create()
     if encrypt:
         encrypt_objects(at, rotation, report)
+        rotation.left, rotation.set_aside = count_area_objects(at), at.plain.count_set_aside()
     active = at.keys.get_active().id.hex() if at.keys.cipher else ""
     record(
         actor=actor,
@@ -67,6 +82,7 @@ def rotate_store_keys(
             "objects": rotation.encrypted,
             "bytes": rotation.bytes,
             "damaged": len(rotation.damaged),
+            "left": sum(rotation.left.values()) + rotation.set_aside,
         },
     )
     return rotation
@@ -90,3 +106,16 @@ def encrypt_objects(at: EncryptedStore, rotation: KeyRotation, report: Callable[
             continue
         rotation.encrypted += 1
         report(rotation)
+
+
+def count_area_objects(at: EncryptedStore) -> dict[str, int]:
+    """Objects of each area that are plain or under another data key than the active one. They go with their owner."""
+    active = at.keys.get_active().id
+    counts: dict[str, int] = {}
+    for top in sorted(set(at.areas()) - OWN_FOLDERS):
+        for name in at.area(top).areas():
+            area = cast(EncryptedStore, at.area(top, name))
+            count = sum(1 for item in area.objects() if area.read_key_id(item.digest) != active)
+            if count:
+                counts[top] = counts.get(top, 0) + count
+    return counts

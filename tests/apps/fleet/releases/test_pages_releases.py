@@ -1,9 +1,11 @@
 import html
+import json
 import re
 
 import pytest
 
 from apps.fleet.releases.models import Release
+from apps.fleet.releases.provenance_status import check_provenance
 from apps.platform.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +28,31 @@ def test_issue_look_and_revoke(page, web, engineer, variant):
     assert f"{release.model_name} #{release.sequence}" in read(client.get(page()))
     client.post(page(f"/{release.pk}/revoke"), {"reason": "wrong units"})
     assert "Revoked" in read(client.get(page("?state=revoked")))
+
+
+def test_provenance_is_shown_with_its_signer_and_downloaded(page, web, engineer, stranger, variant):
+    client = web(engineer)
+    client.post(page(), {"op": "submit", "variant": variant.pk})
+    release = Release.objects.select_related("key").get()
+    text = read(client.get(page()))
+    assert "Verified" in text
+    assert release.key.key_id in text
+    answer = client.get(page(f"/{release.pk}/provenance"))
+    assert (answer.content.decode(), "attachment" in answer.headers["Content-Disposition"]) == (
+        release.provenance,
+        True,
+    )
+    assert web(stranger).get(page(f"/{release.pk}/provenance")).status_code == 404
+    envelope = json.loads(release.provenance)
+    wrong = json.dumps(envelope | {"payload": json.loads(release.envelope)["payload"]})
+    key = type(release.key).objects
+    verdicts = []
+    for provenance, state in ((release.provenance, "revoked"), (wrong, "active"), ("{", "active"), ("", "active")):
+        key.update(state=state)
+        Release.objects.update(provenance=provenance)
+        verdicts.append(check_provenance(Release.objects.select_related("key").get()).verdict)
+    assert verdicts == ["key_unknown", "signature_wrong", "document_malformed", "absent"]
+    assert client.get(page(f"/{release.pk}/provenance")).status_code == 404
 
 
 def test_make_samples(page, web, engineer, make_variant, approved):

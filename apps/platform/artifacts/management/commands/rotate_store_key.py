@@ -39,6 +39,11 @@ class Command(OperatorCommand):
             self.stderr.write(f"{len(rotation.damaged):,} objects are damaged, and stay as they are:")
             for digest in rotation.damaged[:10]:
                 self.stderr.write(f"  {digest}")
+        for area, count in rotation.left.items():
+            self.stderr.write(f"{count:,} objects of {area} are not under the newest data key.")
+        if rotation.set_aside:
+            self.stderr.write(f"{rotation.set_aside:,} damaged files lie in plain in the folder damaged of the store.")
+        if not rotation.is_whole:
             sys.exit(1)
 
     def report(self, rotation: KeyRotation) -> None:

@@ -95,6 +95,21 @@ def test_a_damaged_object_stays_and_is_reported(folder, stored, damage, request)
     assert folder.exists(digest)
 
 
+def test_what_it_does_not_touch_is_counted(folder, stored, damage, request, operator):
+    for data in DATA[:2]:
+        stored(folder.area("checkpoints", "7-1"), data)
+    digest = stored(folder, DATA[2])
+    damage(folder, digest)
+    folder.set_aside(digest)
+    store = request.getfixturevalue("encrypted")
+    stored(store.area("checkpoints", "8-1"), DATA[0])
+    rotation = rotate_store_keys(actor=operator, encrypt=True)
+    assert (rotation.left, rotation.set_aside, rotation.is_whole) == ({"checkpoints": 2}, 1, False)
+    with pytest.raises(SystemExit) as ended:
+        rotate("--encrypt")
+    assert ended.value.code == 1
+
+
 def test_a_store_that_is_not_encrypted_is_refused(folder, operator):
     with pytest.raises(Conflict) as refusal:
         rotate_store_keys(actor=operator, encrypt=True)
