@@ -115,6 +115,12 @@ COMMANDS = {
         ("table",),
         check="deepseek.profile.check:check_table",
     ),
+    "partition": Command(
+        "split a table into Parquet parts, by rows, by time or by a key",
+        "deepseek.partitions.split_spec:SplitSpec",
+        ("table",),
+        run="deepseek.partitions.splitting:run",
+    ),
     "train": Command(
         "train a model on a table, and measure it on held-out rows",
         "deepseek.train.spec:TrainSpec",

@@ -64,8 +64,8 @@ class DatasetHandle:
     ) -> tuple[dict[str, Any], bool]:
         """Make a version of files; returns it, and whether it is new: equal bytes are the version that there is.
 
-        One table (CSV, Parquet, JSON lines, Arrow) is read and checked. A folder, several files or one of another kind
-        are kept as they are, by their names below the folder.
+        One table (CSV, Parquet, JSON lines, Arrow) is read and checked; several Parquet files are the parts of one. A
+        folder, several files or one of another kind are kept as they are, by their names below the folder.
         """
         files = list_upload_files([Path(path) for path in paths])
         kind = TABLE_TYPES.get(files[0][1].suffix.lower())

@@ -17,6 +17,7 @@ ALLOWED = re.compile(
       | deepseek\.quantize\.document      # and of its forms
       | deepseek\.fit\.(architectures|families|memory|remedies)  # the memory that it would need
       | deepseek\.tables\.csv_(dialect|dtypes|faults|records)  # the CSV reader that web process and engine share
+      | deepseek\.tables\.part_manifest    # the digest of a table of Parquet parts, and the frames of their footers
       | deepseek\.tables\.rows\.range_file  # the messages of the child that reads rows
       | deepseek\.tables\.redaction        # what stands in place of a masked cell
       | deepseek\.clean\.personal_data    # which columns look like personal data

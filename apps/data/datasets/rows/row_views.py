@@ -21,6 +21,7 @@ from apps.data.datasets.rows.child_reader import LIMITS, SCAN_SECONDS, ask_for_r
 from apps.data.datasets.rows.row_requests import COLUMNS_SHOWN, MAX_SORTED, PAGE_ROWS, RowRequest, refuse_masked
 from apps.data.datasets.versions.manifest import JSON_LINES, PARQUET, parse_dialect
 from apps.data.datasets.versions.masked_columns import find_masked_columns
+from apps.data.datasets.versions.table_parts import load_parts
 from deepseek.messages import N_, restore_message
 from deepseek.tables.redaction import REDACTED
 
@@ -60,7 +61,9 @@ class RowView:
 
 
 def list_table_files(actor: Actor, version: DatasetVersion) -> list[DatasetFile]:
-    """The files of the version's table in the order of their paths."""
+    """The files of the version's table in the order of their rows."""
+    if version.parts:
+        return load_parts(version)
     table = find_table_file(actor, version)
     return [table] if table else []
 

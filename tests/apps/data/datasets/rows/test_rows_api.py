@@ -76,3 +76,17 @@ def test_csv_is_read_block_by_block(api, viewer, worker_actor, project, held):
 
 def test_who_may_not_see_it_gets_no_row(api, stranger, table_version):
     assert api(stranger).get(URL).status_code == 404
+
+
+def test_rows_go_on_from_part_to_part(api, viewer, engineer, held, project):
+    files = []
+    for name, first, count in (("b", 70, 50), ("a", 0, 70)):
+        stream = io.BytesIO()
+        pq.write_table(pa.table({"n": list(range(first, first + count))}), stream)
+        files.append({"path": f"{name}.parquet", "digest": held(stream.getvalue(), media_type=PARQUET).digest})
+    api(engineer).post(URL.removesuffix("/1/rows"), {"files": files, "measure": False}, format="json")
+    document = api(viewer).get(URL, {"limit": 5, "after": "68"}).json()
+    assert [(row["number"], row["cells"]) for row in document["rows"]] == [(n + 1, [str(n)]) for n in range(68, 73)]
+    assert document["total"] == 120
+    document = api(viewer).get(URL, {"column": "n", "op": "gte", "value": "118"}).json()
+    assert [row["number"] for row in document["rows"]] == [119, 120]
