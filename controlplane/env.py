@@ -433,6 +433,11 @@ class Env(BaseSettings):
         description="Names of the security labels from the lowest up, comma-separated. Everything begins with the"
         " first; never take one away that is in use.",
     )
+    recertification_overdue: Literal["suspend", "keep"] = Field(
+        "suspend",
+        description="What becomes of grants that no reviewer has decided until the due date of a recertification:"
+        " suspended until one does, or kept.",
+    )
     emergency_hours: int = Field(
         8, ge=1, le=24, description="Emergency access lasts so long at most; whoever asks for it says how long."
     )

@@ -266,6 +266,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "workers.housekeeping.expire_emergency_grants",
         "schedule": timedelta(minutes=1),
     },
+    "suspend-overdue-grants": {
+        "task": "workers.housekeeping.suspend_overdue_grants",
+        "schedule": timedelta(hours=1),
+    },
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
     "sweep-uploads": {"task": "workers.housekeeping.sweep_uploads", "schedule": timedelta(hours=1)},

@@ -16,6 +16,7 @@ from apps.platform.audit.verification import verify_trail
 from apps.platform.emergency import services as emergency
 from apps.platform.jobs import checkpoints
 from apps.platform.notices import services as notices
+from apps.platform.recertification import services as recertification
 from apps.site.security_alarms import services as security_alarms
 from apps.site.transfer import services as transfer
 
@@ -75,6 +76,12 @@ def disable_idle_accounts() -> None:
 def expire_emergency_grants() -> None:
     """Record that emergency grants are over, and requests that nobody confirmed."""
     emergency.expire_grants(actor=build_plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.suspend_overdue_grants")
+def suspend_overdue_grants() -> None:
+    """Suspend what no reviewer has decided until the due date of its campaign."""
+    recertification.suspend_overdue(actor=build_plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.seal_observations")

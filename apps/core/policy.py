@@ -310,6 +310,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "recertification.view": frozenset({APPROVER, SECURITY_ADMIN, AUDITOR}),  # approvers: of their projects
     "recertification.start": frozenset({SECURITY_ADMIN}),
     "recertification.decide": frozenset({APPROVER, SECURITY_ADMIN, AUDITOR}),  # never about one's own grants
+    "recertification.suspend": frozenset({WORKER}),  # what nobody has decided until the due date
     "recertification.close": frozenset({SECURITY_ADMIN}),
     "access_history.view": frozenset({SECURITY_ADMIN, AUDITOR}),  # who had which grant at a time
     "emergency.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR},  # members: of their projects

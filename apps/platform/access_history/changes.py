@@ -68,7 +68,7 @@ def parse_record(row: AuditRecord) -> Iterator[tuple[Property, Change]]:
 
 
 def parse_revocation(review: GrantReview, started_at: datetime) -> Iterator[tuple[Property, Change]]:
-    """The grant as the campaign saw it when it began, and its end."""
+    """The grant as the campaign saw it when it began, its suspension, return and end."""
     assert review.decided_at is not None  # noqa: S101 - a constraint of the table
     key: Property
     if review.kind == GrantKind.MEMBERSHIP:
@@ -80,7 +80,12 @@ def parse_revocation(review: GrantReview, started_at: datetime) -> Iterator[tupl
     else:
         return  # a token, whose row has the time of its end
     yield key, Change(started_at, value, value)
-    yield key, Change(review.decided_at, UNRECORDED, end)
+    if review.suspended_at is not None:
+        yield key, Change(review.suspended_at, UNRECORDED, end)
+    if review.restored_at is not None:
+        yield key, Change(review.restored_at, UNRECORDED, value)
+    elif review.suspended_at is None:
+        yield key, Change(review.decided_at, UNRECORDED, end)
 
 
 def sort_changes(changes: Iterable[Change]) -> list[Change]:

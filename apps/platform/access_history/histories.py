@@ -196,7 +196,8 @@ def add_rows(histories: dict[int, AccountHistory], column: str, start: datetime,
 
 
 def list_revocations(holders: Iterable[str]) -> Iterable[GrantReview]:
-    rows = GrantReview.objects.filter(decision=Decision.REVOKED, holder__in=list(holders))
+    gone = Q(decision=Decision.REVOKED) | Q(suspended_at__isnull=False)
+    rows = GrantReview.objects.filter(gone, holder__in=list(holders))
     return rows.exclude(kind=GrantKind.TOKEN).select_related("campaign").order_by("pk")
 
 

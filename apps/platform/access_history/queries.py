@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from apps.core import policy
@@ -190,7 +190,8 @@ def list_past_members(project: Project) -> set[int]:
     ids |= set(Membership.objects.filter(project=project, user__isnull=False).values_list("user_id", flat=True))
     ids |= set(EmergencyGrant.objects.filter(project=project).values_list("user_id", flat=True))
     ids |= set(project.tokens.filter(user__isnull=False).values_list("user_id", flat=True))
-    revoked = GrantReview.objects.filter(project=project, decision=Decision.REVOKED, user_id__isnull=False)
+    gone = Q(decision=Decision.REVOKED) | Q(suspended_at__isnull=False)
+    revoked = GrantReview.objects.filter(gone, project=project, user_id__isnull=False)
     return ids | {pk for pk in revoked.values_list("user_id", flat=True) if pk is not None}
 
 

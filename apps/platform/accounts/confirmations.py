@@ -31,6 +31,12 @@ def exclude_unconfirmed(users: QuerySet[User]) -> QuerySet[User]:
     return users.filter(~Exists(CredentialChange.objects.filter(user=OuterRef("pk"), confirmed_at=None)))
 
 
+def exclude_expired(users: QuerySet[User]) -> QuerySet[User]:
+    """Those of the accounts that let somebody in: active, and not past their date. Housekeeping disables the others
+    within the hour."""
+    return users.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), is_active=True)
+
+
 def is_unconfirmed(user_id: int | None) -> bool:
     return user_id is not None and CredentialChange.objects.filter(user_id=user_id, confirmed_at=None).exists()
 

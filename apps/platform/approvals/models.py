@@ -121,8 +121,8 @@ class FactName(models.Model):
 
 class VoteQuerySet(models.QuerySet["Vote"]):
     def counting(self, project: Any) -> VoteQuerySet:
-        """Votes for it of people who may still vote: who lost the role or the account, lost the vote with it. So did
-        whoever was given a token of a service account that asked."""
+        """Votes for it of people who may still vote: who lost the role or the account, or is past its date, lost the
+        vote with it. So did whoever was given a token of a service account that asked."""
         account, earlier = (
             ServiceAccountHolder.objects.filter(service_account=OuterRef(requester), user=OuterRef("user"))
             for requester in ("approval__requester_service_account", "approval__follows__requester_service_account")
@@ -130,6 +130,7 @@ class VoteQuerySet(models.QuerySet["Vote"]):
         return self.filter(
             ~Exists(account),
             ~Exists(earlier),
+            Q(user__expires_at=None) | Q(user__expires_at__gt=Now()),
             decision=Decision.APPROVE,
             user__is_active=True,
             user__memberships__project=project,

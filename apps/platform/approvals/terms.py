@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import F, QuerySet
 
 from apps.core.actors import ProjectRole
-from apps.platform.accounts.confirmations import exclude_unconfirmed
+from apps.platform.accounts.confirmations import exclude_expired, exclude_unconfirmed
 from apps.platform.accounts.models import Membership, Project, ServiceAccountHolder, User
 from apps.platform.approvals.models import Approval, ApprovalPolicy
 
@@ -38,7 +38,7 @@ def query_eligible_people(
     approvers = Membership.objects.filter(
         project_id=project_id, role=ProjectRole.APPROVER, project__security_label__lte=F("user__clearance")
     )
-    people = User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
+    people = exclude_expired(User.objects.filter(pk__in=approvers.values("user_id"))).exclude(pk=requester_user_id or 0)
     holders = ServiceAccountHolder.objects.filter(service_account=requester_service_account_id or 0)
     return exclude_unconfirmed(people).exclude(pk__in=holders.values("user"))
 

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
+from apps.core.errors import Invalid
 from apps.core.lists.listing import read_filter_values
 from apps.platform.accounts.api import parse_body
 from apps.platform.recertification import queries, services
@@ -25,6 +26,7 @@ from apps.platform.recertification.serializers import (
     GrantReviewSerializer,
     NewCampaignSerializer,
 )
+from deepseek.messages import N_
 
 
 class CampaignList(ListAPIView[Campaign]):
@@ -81,7 +83,15 @@ class CampaignDecide(APIView):
         campaign = queries.get_campaign(request.actor, pk)
         policy.require(request.actor, "recertification.decide")
         body = parse_body(DecisionBody, request)
-        ids = body.pop("ids")
+        ids, everything = body.pop("ids"), body.pop("all")
+        if (ids is None) != everything:
+            raise Invalid(
+                "Name the grants, or say that you decide about all.",
+                code="grants_missing",
+                field="/ids",
+                limit="ids, or all: true",
+                hint=N_("With all every grant is decided that is open and yours."),
+            )
         rows = None if ids is None else queries.list_reviews(request.actor, campaign).filter(pk__in=ids)
         decided = services.decide_grants(actor=request.actor, campaign=campaign, rows=rows, **body)
         return Response({"decided": decided})

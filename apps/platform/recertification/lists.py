@@ -42,7 +42,7 @@ REVIEWS = Listing(
     sort="holder",
 )
 FILTERS = ("decision", "kind", "project", "q")
-DECISION_STATES = {"pending": "queued", "confirmed": "succeeded", "revoked": "cancelled"}
+DECISION_STATES = {"pending": "queued", "confirmed": "succeeded", "revoked": "cancelled", "suspended": "held"}
 
 
 def build_campaigns_table(actor: Actor, params: QueryDict) -> ListTable:
@@ -68,6 +68,7 @@ def build_reviews_table(actor: Actor, campaign: Campaign, params: QueryDict) -> 
         builtin=[
             build_builtin_view(pgettext("grant", "Open"), decision="pending"),
             build_builtin_view(_("Revoked"), decision="revoked"),
+            build_builtin_view(_("Suspended"), decision="suspended"),
         ],
         transform_rows=add_states,
     )

@@ -23,6 +23,10 @@ class Decision(models.TextChoices):
     PENDING = "pending", pgettext_lazy("grant", "Open")
     CONFIRMED = "confirmed", _("Confirmed")
     REVOKED = "revoked", _("Revoked")
+    SUSPENDED = "suspended", _("Suspended")  # by the due date; a reviewer gives it back, or revokes it
+
+
+OPEN = (Decision.PENDING, Decision.SUSPENDED)
 
 
 class Campaign(models.Model):
@@ -83,6 +87,8 @@ class GrantReview(models.Model):
     decided_by = models.CharField(max_length=200, blank=True)
     decided_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=2000, blank=True)
+    suspended_at = models.DateTimeField(null=True)
+    restored_at = models.DateTimeField(null=True)
 
     objects = GrantReviewQuerySet.as_manager()
 

@@ -7,7 +7,7 @@ from django.db.models import Count, Q, QuerySet
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
-from apps.platform.recertification.models import Campaign, Decision, GrantReview, GrantReviewQuerySet
+from apps.platform.recertification.models import OPEN, Campaign, Decision, GrantReview, GrantReviewQuerySet
 
 
 def list_campaigns(actor: Actor) -> QuerySet[Campaign]:
@@ -35,6 +35,7 @@ def count_decisions(actor: Actor, campaign: Campaign) -> dict[str, int]:
         pending=Count("pk", filter=Q(decision=Decision.PENDING)),
         confirmed=Count("pk", filter=Q(decision=Decision.CONFIRMED)),
         revoked=Count("pk", filter=Q(decision=Decision.REVOKED)),
+        suspended=Count("pk", filter=Q(decision=Decision.SUSPENDED)),
     )
-    mine = GrantReview.objects.decidable_by(actor).filter(campaign=campaign, decision=Decision.PENDING)
+    mine = GrantReview.objects.decidable_by(actor).filter(campaign=campaign, decision__in=OPEN)
     return {**counts, "mine": mine.count() if policy.is_allowed(actor, "recertification.decide") else 0}

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from apps.platform.recertification.models import Campaign, Decision, GrantReview
 from apps.platform.recertification.services import DAYS, MAX_REASON_LENGTH
 
-MAX_IDS = 1000  # of one decision; all that are yours: without `ids`
+MAX_IDS = 1000  # of one decision; all that are yours: `all`
 
 
 class CampaignSerializer(serializers.ModelSerializer[Campaign]):
@@ -33,6 +33,7 @@ class GrantReviewSerializer(serializers.ModelSerializer[GrantReview]):
         model = GrantReview
         fields: ClassVar[list[str]] = [
             "id", "kind", "holder", "project", "description", "decision", "decided_by", "decided_at", "reason",
+            "suspended_at", "restored_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -44,7 +45,10 @@ class DecisionBody(serializers.Serializer[Any]):
         allow_null=True,
         default=None,
         max_length=MAX_IDS,
-        help_text="Of reviews; left out: all that are open and yours to decide.",
+        help_text="Of reviews.",
+    )
+    all = serializers.BooleanField(
+        required=False, default=False, help_text="In the place of `ids`: all that are open and yours to decide."
     )
     decision = serializers.ChoiceField([Decision.CONFIRMED.value, Decision.REVOKED.value])
     reason = serializers.CharField(max_length=MAX_REASON_LENGTH, required=False, default="", allow_blank=True)

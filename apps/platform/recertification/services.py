@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor, SystemRole
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.core.request_values import validate_choice
-from apps.platform.accounts.confirmations import require_confirmed
+from apps.platform.accounts.confirmations import exclude_expired, require_confirmed
 from apps.platform.accounts.models import ApiToken, Membership, ServiceAccount, User
 from apps.platform.accounts.row_operations import end_sessions, revoke_all
 from apps.platform.accounts.validation import check_fields
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.services import draft, record, seal_now
-from apps.platform.recertification.models import Campaign, Decision, GrantKind, GrantReview, GrantReviewQuerySet
+from apps.platform.recertification.models import (
+    OPEN,
+    Campaign,
+    Decision,
+    GrantKind,
+    GrantReview,
+    GrantReviewQuerySet,
+)
 from deepseek.messages import N_
 
 DAYS = (1, 366)
 MAX_REASON_LENGTH = 2000  # characters
 BATCH = 2000  # rows of one insert
+ACTIONS = {
+    Decision.CONFIRMED.value: "recertification.confirm",
+    Decision.REVOKED.value: "recertification.revoke",
+    Decision.SUSPENDED.value: "recertification.suspend",
+}
 
 
 def start_campaign(*, actor: Actor, name: str, days: int) -> Campaign:
@@ -111,8 +126,9 @@ def decide_grants(
     """Confirm or revoke the open reviews among `rows` (None: all) that are the actor's to decide; how many.
 
     A revoked grant is gone at once: the role is taken, the token revoked, the service account disabled; a record for
-    each. Raises Invalid for another decision, or without a reason to revoke; Conflict (`campaign_closed`,
-    `last_administrator`); Refused where rows are named and none is the actor's to decide.
+    each. One that was suspended comes back when it is confirmed. Raises Invalid for another decision, or without a
+    reason to revoke; Conflict (`campaign_closed`, `last_administrator`); Refused where rows are named and none is the
+    actor's to decide.
     """
     policy.require(actor, "recertification.decide")
     require_confirmed(actor, "recertification.decide")
@@ -128,7 +144,7 @@ def decide_grants(
         locked = Campaign.objects.select_for_update().get(pk=campaign.pk)
         if locked.closed_at is not None:
             raise Conflict("The campaign is closed.", code="campaign_closed", field="campaign")
-        own = GrantReview.objects.decidable_by(actor).filter(campaign=locked, decision=Decision.PENDING)
+        own = GrantReview.objects.decidable_by(actor).filter(campaign=locked, decision__in=OPEN)
         chosen = own if rows is None else own.filter(pk__in=rows.order_by().values("pk"))
         reviews = list(chosen.order_by("pk"))
         if not reviews and rows is not None:
@@ -140,8 +156,12 @@ def decide_grants(
                 object_id=locked.pk,
                 hint=N_("Another reviewer decides about one's own grants."),
             )
+        suspended = [review for review in reviews if review.decision == Decision.SUSPENDED]
         if decision == Decision.REVOKED:
             revoke_grants(reviews)
+            revoke_tokens_of_suspended(suspended)
+        else:
+            restore_grants(actor, suspended, reason)
         save_decisions(actor, reviews, decision, reason)
         seal_now()
     return len(reviews)
@@ -149,8 +169,11 @@ def decide_grants(
 
 def save_decisions(actor: Actor, reviews: Sequence[GrantReview], decision: str, reason: str) -> None:
     """The decisions by one statement, their records by another; the locked campaign keeps others out."""
-    decided = {"decision": decision, "decided_by": actor.label[:200], "decided_at": timezone.now(), "reason": reason}
-    action = "recertification.revoke" if decision == Decision.REVOKED else "recertification.confirm"
+    now = timezone.now()
+    decided = {"decision": decision, "decided_by": actor.label[:200], "decided_at": now, "reason": reason}
+    if decision == Decision.SUSPENDED:
+        decided["suspended_at"] = now
+    action = ACTIONS[decision]
     for start in range(0, len(reviews), BATCH):
         batch = reviews[start : start + BATCH]
         GrantReview.objects.filter(pk__gte=batch[0].pk, pk__lte=batch[-1].pk, pk__in=[row.pk for row in batch]).update(
@@ -202,7 +225,7 @@ def remove_memberships(keys: Collection[int]) -> None:
 
 def take_system_role(user: User) -> None:
     """End the administrator's role, sessions and tokens; Conflict for the last security administrator."""
-    others = User.objects.filter(system_role=SystemRole.SECURITY_ADMIN, is_active=True).exclude(pk=user.pk)
+    others = exclude_expired(User.objects.filter(system_role=SystemRole.SECURITY_ADMIN)).exclude(pk=user.pk)
     if user.system_role == SystemRole.SECURITY_ADMIN and not others.exists():
         raise Conflict(
             "{user_username} is the last security administrator.",
@@ -217,6 +240,109 @@ def take_system_role(user: User) -> None:
     end_sessions(user)
 
 
+# -- overdue --------------------------------------------------------------------------------------------------------
+def suspend_overdue(*, actor: Actor) -> int:
+    """Take away what nobody has decided by the due date of its campaign, with a record of each; how many.
+
+    A reviewer gives it back by confirming it, or revokes it. The last administrator of each kind who can log in keeps
+    the role: somebody has to be there to decide. With RECERTIFICATION_OVERDUE=keep nothing is taken.
+    """
+    policy.require(actor, "recertification.suspend")
+    if settings.ENV.recertification_overdue != "suspend":
+        return 0
+    count = 0
+    for campaign in Campaign.objects.filter(closed_at=None, due_at__lte=timezone.now()):
+        with transaction.atomic():
+            locked = Campaign.objects.select_for_update().get(pk=campaign.pk)
+            pending = locked.reviews.filter(decision=Decision.PENDING).order_by("pk")
+            taken = [] if locked.closed_at else suspend_grants(list(pending))
+            if taken:
+                save_decisions(actor, taken, Decision.SUSPENDED, f"open on the due date, {locked.due_at:%Y-%m-%d}")
+                seal_now()
+        count += len(taken)
+    return count
+
+
+def suspend_grants(reviews: Sequence[GrantReview]) -> list[GrantReview]:
+    """Take these grants away so that they can come back; those that were there."""
+    by_kind: dict[str, dict[int, GrantReview]] = {kind: {} for kind in GrantKind.values}
+    for review in reviews:
+        by_kind[review.kind][review.object_id] = review
+    now = timezone.now()
+    members = Membership.objects.filter(pk__in=by_kind[GrantKind.MEMBERSHIP])
+    tokens = ApiToken.objects.filter(pk__in=by_kind[GrantKind.TOKEN], revoked_at=None, expires_at__gt=now)
+    accounts = ServiceAccount.objects.filter(pk__in=by_kind[GrantKind.SERVICE_ACCOUNT], is_active=True)
+    present = {
+        GrantKind.MEMBERSHIP: list(members.values_list("pk", flat=True)),
+        GrantKind.TOKEN: list(tokens.values_list("pk", flat=True)),
+        GrantKind.SERVICE_ACCOUNT: list(accounts.values_list("pk", flat=True)),
+        GrantKind.SYSTEM_ROLE: suspend_system_roles(by_kind[GrantKind.SYSTEM_ROLE]),
+    }
+    Membership.objects.filter(pk__in=present[GrantKind.MEMBERSHIP]).delete()
+    ApiToken.objects.filter(pk__in=present[GrantKind.TOKEN]).update(revoked_at=now)
+    ServiceAccount.objects.filter(pk__in=present[GrantKind.SERVICE_ACCOUNT]).update(is_active=False)
+    taken = [by_kind[kind][pk] for kind, keys in present.items() for pk in keys]
+    return sorted(taken, key=lambda review: review.pk)
+
+
+def suspend_system_roles(reviews: Mapping[int, GrantReview]) -> list[int]:
+    taken = []
+    for user in User.objects.select_for_update().filter(pk__in=reviews).order_by("pk"):
+        role = user.system_role
+        others = exclude_expired(User.objects.filter(system_role=role)).exclude(pk=user.pk)
+        if role and role == reviews[user.pk].description and others.exists():
+            User.objects.filter(pk=user.pk).update(system_role="")
+            end_sessions(user)
+            taken.append(user.pk)
+    return taken
+
+
+def restore_grants(actor: Actor, reviews: Sequence[GrantReview], reason: str) -> None:
+    """Give back what was suspended, with a record of each; what the holder may not have any more stays away."""
+    for review in reviews:
+        if not restore_grant(review):
+            continue
+        review.restored_at = timezone.now()
+        review.save(update_fields=["object_id", "restored_at"])
+        after = {"kind": review.kind, "holder": review.holder, "grant": review.description, "object": review.object_id}
+        record(actor=actor, action="recertification.restore", obj=review, reason=reason, after=after)
+
+
+def restore_grant(review: GrantReview) -> bool:
+    """Whether it came back: an administrator gets no role in a project, a member no administrator's."""
+    if review.kind == GrantKind.TOKEN:
+        tokens = ApiToken.objects.filter(pk=review.object_id, expires_at__gt=timezone.now())
+        tokens = tokens.filter(Q(user__is_active=True) | Q(service_account__is_active=True))
+        return bool(tokens.update(revoked_at=None))
+    if review.kind == GrantKind.SERVICE_ACCOUNT:
+        return bool(ServiceAccount.objects.filter(pk=review.object_id).update(is_active=True))
+    if review.kind == GrantKind.SYSTEM_ROLE:
+        people = User.objects.filter(pk=review.object_id, system_role="", memberships=None)
+        return bool(people.update(system_role=review.description))
+    owner: dict[str, Any] = {"project_id": review.project_id, "role": review.description}
+    if review.user_id is not None:
+        if User.objects.filter(pk=review.user_id).exclude(system_role="").exists():
+            return False
+        owner["user_id"] = review.user_id
+    else:
+        accounts = ServiceAccount.objects.filter(project=review.project_id, name=review.holder)
+        owner["service_account_id"] = accounts.values_list("pk", flat=True).get()
+    row, _made = Membership.objects.get_or_create(**owner)
+    review.object_id = row.pk
+    return True
+
+
+def revoke_tokens_of_suspended(reviews: Iterable[GrantReview]) -> None:
+    """What goes with a role for good: the tokens of a person without one left in the project, an administrator's."""
+    for review in reviews:
+        if review.kind == GrantKind.SYSTEM_ROLE:
+            revoke_all(ApiToken.objects.filter(user=review.object_id))
+        elif review.kind == GrantKind.MEMBERSHIP and review.user_id is not None:
+            here = {"project_id": review.project_id, "user_id": review.user_id}
+            if not Membership.objects.filter(**here).exists():
+                revoke_all(ApiToken.objects.filter(**here))
+
+
 def close_campaign(*, actor: Actor, campaign: Campaign, reason: str = "") -> Campaign:
     """End a campaign. What is open stays open in it, as evidence that nobody has decided."""
     policy.require(actor, "recertification.close")
@@ -226,7 +352,7 @@ def close_campaign(*, actor: Actor, campaign: Campaign, reason: str = "") -> Cam
         if not Campaign.objects.filter(pk=campaign.pk, closed_at=None).update(**ended):
             raise Conflict("The campaign is closed.", code="campaign_closed", field="campaign")
         campaign.refresh_from_db()
-        open_grants = campaign.reviews.filter(decision=Decision.PENDING).count()
+        open_grants = campaign.reviews.filter(decision__in=OPEN).count()
         record(
             actor=actor, action="recertification.close", obj=campaign, reason=reason[:2000], after={"open": open_grants}
         )

@@ -80,7 +80,7 @@ def show_campaign(request: HttpRequest, pk: int) -> HttpResponseBase:
         **table.build_context(),
         "campaign": campaign,
         "counts": counts,
-        "total": counts["pending"] + counts["confirmed"] + counts["revoked"],
+        "total": counts["pending"] + counts["confirmed"] + counts["revoked"] + counts["suspended"],
         "may_decide": bool(counts["mine"]) and campaign.closed_at is None,
         "may_close": campaign.closed_at is None and is_allowed(actor, "recertification.close"),
     }

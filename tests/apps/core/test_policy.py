@@ -302,6 +302,7 @@ ON_THE_PLANE = """
     recertification.view                   --A -CU ---  -
     recertification.start                  --- -C- ---  -
     recertification.decide                 --A -CU ---  -
+    recertification.suspend                --- --- W--  -
     recertification.close                  --- -C- ---  -
     access_history.view                    --- -CU ---  -
     emergency.view                         VEA SCU --O  -
