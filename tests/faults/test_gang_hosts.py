@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from deepseek.clean.run import run as clean
+from deepseek.clean.spec import CleanSpec
+from deepseek.job import Silent
 from tests.faults.conftest import start_plane
 from tests.faults.test_gang import (
     NODES,
@@ -14,22 +25,36 @@ from tests.faults.test_gang import (
     get_weights,
     upload_table,
 )
+from tests.planes_in_namespaces import await_that
 from tests.workers.gangs.test_link import TOOLS
 from tests.workers.test_veth_link import IP, Space
 
 pytestmark = pytest.mark.skipif(not all(TOOLS.values()), reason="needs iproute2 and nftables")
 ADDRESSES = {"left": "10.79.0.1", "right": "10.79.0.2"}
+PLAN = {
+    "steps": [
+        {"kind": "filter", "conditions": [{"column": "k", "op": "gt", "value": "0"}]},
+        {"kind": "fill_forward", "columns": ["x"], "limit": 3},
+        {"kind": "outliers", "columns": ["x"], "method": "iqr", "action": "cap"},
+        {"kind": "fill_group", "columns": ["y"], "by": ["k"]},
+        {"kind": "deduplicate", "columns": ["k", "x"]},
+    ],
+    "partitions": 6,
+}
+ROWS = 240_000
 
 
-@pytest.fixture
-def plane(tmp_path, template, services):
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory, template, services):
     """A plane whose own worker serves another queue than the hosts."""
-    plane = start_plane(tmp_path / "home", template, services, NODE_QUEUES="other", HANG_SECONDS="90")
+    plane = start_plane(
+        tmp_path_factory.mktemp("hosts") / "home", template, services, NODE_QUEUES="other", HANG_SECONDS="90"
+    )
     yield plane
     plane.kill_everything()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hosts(plane):
     spaces = {name: Space() for name in ADDRESSES}
     left, right = spaces.values()
@@ -72,3 +97,66 @@ def test_training_over_two_hosts_outlives_a_killed_rank(plane, hosts, tmp_path):
 
 def read_bytes(space: Space) -> int:
     return int(space.run("sh", "-c", "grep lan0 /proc/net/dev").split(":")[1].split()[0])
+
+
+def write_skewed_table(path: Path) -> None:
+    """Nine rows in ten have one key."""
+    rng = np.random.default_rng(3)
+    key = np.where(rng.random(ROWS) < 0.9, 1, rng.integers(0, 97, ROWS))
+    x, y = rng.normal(size=ROWS).round(3), rng.normal(size=ROWS)
+    gaps = [rng.random(ROWS) < 0.1 for _ in range(2)]
+    pq.write_table(pa.table({"k": key, "x": pa.array(x, mask=gaps[0]), "y": pa.array(y, mask=gaps[1])}), path)
+
+
+def get_digests(found: dict) -> dict[str, str]:
+    return {output["slot"]: output["digest"] for output in found["outputs"]}
+
+
+def clean_here(table: Path, out: Path) -> dict[str, str]:
+    """The digests of what one process makes of it."""
+    result = clean(CleanSpec(**PLAN), inputs={"table": table}, out=out, report=Silent())
+    files = {output.slot: out / output.path for output in result.outputs}
+    return {slot: hashlib.sha256(path.read_bytes()).hexdigest() for slot, path in files.items()}
+
+
+def kill_role(plane, job: int, role: str) -> None:
+    """KILL a process of the job's cluster: its scheduler, or a worker."""
+
+    def find() -> psutil.Process | None:
+        for process in plane.marked(job):
+            with suppress(psutil.Error):
+                if Path(process.cmdline()[-1]).name.startswith(role):
+                    return process
+        return None
+
+    await_that(find).kill()
+
+
+def test_partitions_over_two_hosts_outlive_a_worker_and_a_scheduler(plane, hosts, tmp_path):
+    write_skewed_table(tmp_path / "table.parquet")
+    expected = clean_here(tmp_path / "table.parquet", tmp_path / "out")
+    headers = {"Content-Type": "application/vnd.apache.parquet"}
+    data = (tmp_path / "table.parquet").read_bytes()
+    digest = plane.plane.call("POST", "/artifacts?name=table.parquet", data, headers=headers)["digest"]
+
+    def submit() -> int:
+        job = plane.submit(kind="clean", spec=PLAN, inputs={"table": {"digest": digest}}, **NODES)
+        plane.until(job, lambda found: (found["progress"] or {}).get("unit") == "parts")
+        return job
+
+    counters = {name: read_bytes(space) for name, space in hosts.items()}
+    job = submit()
+    kill_role(plane, job, "worker")
+    ended = plane.until(job, lambda found: found["state"] == "succeeded")
+    assert get_digests(ended) == expected
+    assert ended["attempt"].startswith("1")
+    assert any("SIGKILL): another is started" in line for line in plane.log(job))
+    assert sorted(m["node"] for m in ended["members"]) == ["left", "right"]
+    assert all(read_bytes(space) - counters[name] > 100_000 for name, space in hosts.items())  # over the cable
+
+    job = submit()
+    kill_role(plane, job, "scheduler")
+    ended = plane.until(job, lambda found: found["state"] == "succeeded")
+    assert get_digests(ended) == expected
+    assert ended["attempt"].startswith("2")
+    assert any("hands out the partitions" in line for line in plane.log(job))

@@ -144,6 +144,8 @@ KINDS: dict[str, JobKind] = {
         registers=("dataset",),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
+        distributed=True,
+        partitioned=True,
     ),
     "diff": JobKind(
         label=_("Compare two tables"),
