@@ -97,7 +97,7 @@ class PartitionedRun:
         self.report.log(f"{len(self.table.sources)} partitions of {self.table.rows:,} rows")
         with open_job_carrier(
             self.spec.processes,
-            folder=self.scratch,
+            folder=self.stage,  # a second table is opened there
             inputs=self.inputs,
             report=self.report,
             observer=self.progress,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -147,6 +148,7 @@ class NodeProcesses:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        shutil.rmtree(self.local, ignore_errors=True)
 
 
 def _close_input(process: subprocess.Popen[bytes]) -> None:

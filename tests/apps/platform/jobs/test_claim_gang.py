@@ -126,6 +126,25 @@ def test_refuses_several_nodes_for_a_kind_of_one(submit, artifact):
     assert {error["code"] for error in refused.value.errors} == {"one_node_only"}
 
 
+def test_partitions_over_nodes_go_where_dask_is(submit, claim, pair, add_node, artifact):
+    def submit_clean(nodes):
+        table = services.InputSpec(slot="table", digest=artifact.digest)
+        return submit(kind="clean", needs=Needs(nodes=nodes), inputs=[table])
+
+    assert submit_clean(1).need_extra == ""
+    claim(on=pair[0])
+    with pytest.raises(Invalid) as refused:
+        submit_clean(2)
+    [error] = refused.value.errors
+    assert (error["code"], error["field"]) == ("extra_missing", "/kind")
+    assert "deepseek-offline[scale]" in str(error["hint"])
+    able = [add_node(name, extras=["gang", "scale"]) for name in ("c", "d")]
+    job = submit_clean(2)
+    assert claim(on=pair[1]) is None
+    assert claim(on=able[0]).pk == job.pk
+    assert [row[1] for row in list_rows(job)] == ["c", "d"]
+
+
 @pytest.mark.parametrize("nodes", [0, 65])
 def test_refuses_numbers_out_of_range(submit, nodes):
     with pytest.raises(Invalid) as refused:
