@@ -19,6 +19,7 @@ from apps.data.datasets.quality import drift
 from apps.data.datasets.quality.distributions import ColumnDistribution
 from apps.data.datasets.quality.verdicts import run_checks
 from apps.data.datasets.rows.row_tab import build_rows_tab
+from apps.data.datasets.rows.samples import DISPLAYABLE_TYPES, MAX_DISPLAYED_BYTES, build_samples_tab
 from apps.data.datasets.versions.comparison import build_schema, diff_params, pair_schemas
 from apps.data.datasets.versions.data_facts import find_image_params
 from apps.data.datasets.versions.masked_columns import find_masked_columns
@@ -33,8 +34,6 @@ LINEAGE_DEPTH = 4
 MAX_FILTER_LENGTH = 100
 FILES_PER_PAGE = 200
 MAX_IMAGES_SHOWN = 24
-DISPLAYABLE_TYPES = {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"}  # what every browser draws
-MAX_DISPLAYED_BYTES = 512 << 10
 MAX_KEYS_OFFERED = 200
 PARAMS_SHOWN_ELSEWHERE = {
     "images",
@@ -54,6 +53,8 @@ def build_tab_context(
             return build_overview_tab(actor, version, parent, query)
         case "preview":
             return build_rows_tab(actor, version, query)
+        case "samples":
+            return build_samples_tab(actor, version, query)
         case "origin":
             return build_origin_tab(actor, version, query)
         case "distributions":

@@ -18,11 +18,12 @@ from apps.data.datasets import presenters, queries, services, version_tabs
 from apps.data.datasets.forms import DatasetForm, UploadForm
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.quality.profile_job_retention import find_running_profile_job
+from apps.data.datasets.rows.samples import has_samples
 from apps.data.datasets.versions.manifest import is_table
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.models import Job
 
-TABS = ("overview", "preview", "origin", "distributions", "quality", "compare", "files", "lineage", "audit")
+TABS = ("overview", "preview", "samples", "origin", "distributions", "quality", "compare", "files", "lineage", "audit")
 
 
 # -- writes ---------------------------------------------------------------------------------------------------------
@@ -133,6 +134,7 @@ def show_version(request: HttpRequest, project: str, name: str, version: str, ta
         "total": total,
         "measuring": find_running_profile_job(dataset_version),
         "is_table": is_table(dataset_version.media_type),
+        "has_samples": has_samples(dataset_version, files),
         "may_submit": is_allowed(actor, "job.submit", in_project),
         "may_add": is_allowed(actor, "dataset.add_version", in_project),
         "may_tag": is_allowed(actor, "dataset.tag", in_project),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from typing import NoReturn, Self
@@ -284,16 +284,28 @@ def read_verified(of: Artifact | str, start: int = 0, end: int | None = None) ->
         return b"".join(reading)
 
 
+def open_ranges(artifacts: Sequence[Artifact]) -> list[VerifiedRanges]:
+    """Ranges of each of these artifacts; the digests of their chunks come with one query."""
+    chunked = [artifact.digest for artifact in artifacts if artifact.size > CHUNK_BYTES]
+    rows = ChunkDigests.objects.filter(artifact__in=chunked, part=0).values_list("artifact_id", "digests")
+    digests = {digest: bytes(chunks) for digest, chunks in rows} if chunked else {}
+    return [VerifiedRanges(artifact, digests.get(artifact.digest)) for artifact in artifacts]
+
+
 class VerifiedRanges:
     """Ranges of one artifact, in any order, each verified; the digests of its chunks are looked up once.
 
     The last chunks are in memory: ranges that lie side by side, as the columns of a table, verify each chunk once.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, first_digests: bytes | None = None) -> None:
+        """`first_digests`: those of its first chunks, where the caller has them of many artifacts at once."""
         self.at, self.artifact = get_store(), artifact
         require_size(self.at, artifact)
-        self.find_digest = find_digests(self.at, artifact, whole=False)
+        if first_digests and artifact.size > CHUNK_BYTES and artifact.chunked_at is not None:
+            self.find_digest: FindDigest | None = partial(_stored_digest, artifact.digest, {0: first_digests})
+        else:
+            self.find_digest = find_digests(self.at, artifact, whole=False)
         self.chunks: dict[int, bytes] = {}
 
     def read(self, start: int, end: int) -> bytes:

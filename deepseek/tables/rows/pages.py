@@ -28,7 +28,6 @@ from deepseek.tables.rows.predicates import (
 )
 from deepseek.tables.rows.query import MAX_SORTED, RowQuery
 
-MAX_CHARACTERS = 200  # of a cell
 NOTHING = Selection((), None)
 
 
@@ -65,7 +64,9 @@ def read_page(source: RowSource, query: RowQuery, start: int) -> dict[str, Any]:
         page = find_matches(source, query, selection, start, deadline)
     names = source.schema.names[query.first_column : query.first_column + query.max_columns]
     ascending = sorted(page.numbers)
-    cells = dict(zip(ascending, format_rows(source.read_rows(ascending, names), names), strict=True))
+    cells = dict(
+        zip(ascending, format_rows(source.read_rows(ascending, names), names, query.max_characters), strict=True)
+    )
     return {
         "columns": [{"name": column.name, "type": str(column.type)} for column in source.schema],
         "first_column": query.first_column,
@@ -248,22 +249,22 @@ def find_best(source: ParquetRows, group: RowGroup, query: RowQuery) -> Any:
 
 
 # -- cells ------------------------------------------------------------------------------------------------------------
-def format_rows(table: pa.Table, names: Sequence[str]) -> list[list[str | None]]:
-    """The cells as text of at most MAX_CHARACTERS, None where one is missing."""
+def format_rows(table: pa.Table, names: Sequence[str], longest: int) -> list[list[str | None]]:
+    """The cells as text of at most `longest` characters, None where one is missing."""
     columns = []
     for name in names:
         column = table.column(name)
         if is_text(column.type):
-            column = pc.utf8_slice_codeunits(column, 0, MAX_CHARACTERS)
+            column = pc.utf8_slice_codeunits(column, 0, longest)
         elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
             column = pc.cast(pc.binary_length(column), pa.int64())
             columns.append([None if size is None else f"<{size} bytes>" for size in column.to_pylist()])
             continue
-        columns.append([format_cell(value) for value in column.to_pylist()])
+        columns.append([format_cell(value, longest) for value in column.to_pylist()])
     return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(table.num_rows)]
 
 
-def format_cell(value: Any) -> str | None:
+def format_cell(value: Any, longest: int) -> str | None:
     if value is None or value != value:  # NaN is missing
         return None
     if isinstance(value, bool):
@@ -273,5 +274,5 @@ def format_cell(value: Any) -> str | None:
     if isinstance(value, date | time_of_day):
         return value.isoformat()
     if isinstance(value, list | dict):
-        return json.dumps(value, default=str, ensure_ascii=False)[:MAX_CHARACTERS]
-    return str(value)[:MAX_CHARACTERS]
+        return json.dumps(value, default=str, ensure_ascii=False)[:longest]
+    return str(value)[:longest]

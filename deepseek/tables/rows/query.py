@@ -51,6 +51,7 @@ class RowQuery:
     seconds: float = 8.0
     first_column: int = 0
     max_columns: int = 40
+    max_characters: int = 200
     names: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)

@@ -19,7 +19,7 @@ from apps.core.errors import Unavailable
 from apps.data.datasets import bounded_process
 from apps.data.datasets.bounded_process import ProcessAnswer, ProcessFault, ProcessLimits
 from apps.platform.artifacts.models import Artifact
-from apps.platform.artifacts.verification import VerifiedRanges, release_connection
+from apps.platform.artifacts.verification import VerifiedRanges, open_ranges, release_connection
 from deepseek.messages import N_
 from deepseek.tables.rows.range_file import ANSWER, RANGE, REQUEST, SIZE
 
@@ -46,7 +46,7 @@ def ask_for_rows(artifacts: Sequence[Artifact], query: Mapping[str, Any]) -> Pro
         hint=N_("Try again in a moment."),
     )
     with bounded_process.take_slot(slots, SLOT_WAIT_SECONDS, busy):
-        files = [VerifiedRanges(artifact) for artifact in artifacts]
+        files = open_ranges(artifacts)
         release_connection()
         child = bounded_process.start_child(MODULE, [], LIMITS)
         try:

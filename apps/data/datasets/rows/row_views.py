@@ -61,7 +61,7 @@ class RowView:
 
 
 def list_table_files(actor: Actor, version: DatasetVersion) -> list[DatasetFile]:
-    """The files of the version's table in the order of their rows."""
+    """The files of the version's table in the order of their rows: one, or the parts of one table."""
     if version.parts:
         return load_parts(version)
     table = find_table_file(actor, version)
@@ -78,19 +78,28 @@ def describe_source(file: DatasetFile) -> dict[str, Any] | None:
     return {"size": size, "format": "json"} if file.media_type in JSON_TYPES else None
 
 
-def read_row_view(actor: Actor, version: DatasetVersion, row_request: RowRequest) -> RowView | None:
+def read_row_view(
+    actor: Actor,
+    version: DatasetVersion,
+    row_request: RowRequest,
+    *,
+    files: Sequence[DatasetFile] | None = None,
+    **changes: Any,
+) -> RowView | None:
     """The page of rows that is requested; None where the version holds no table that can be read row by row.
+
+    `files`: another table of the version than its main one; `changes`: fields of the child's query (RowQuery).
 
     Raises Invalid for what is wrong with the request, or takes too much memory, Unavailable and DamagedBytes.
     """
     policy.require(actor, "dataset.view", version)
-    files = list_table_files(actor, version)
+    files = list_table_files(actor, version) if files is None else files
     sources = [describe_source(file) for file in files]
     if not sources or None in sources:
         return None
     masked = find_masked_columns(version)
     refuse_masked(row_request.columns, masked)
-    query = build_child_query(version, row_request, sources, masked)
+    query = build_child_query(version, row_request, sources, masked) | changes
     key = f"rows:{compute_digest({'files': [file.artifact_id for file in files], 'query': query})}"
     document = cache.get(key)
     if document is None:

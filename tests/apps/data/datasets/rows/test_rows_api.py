@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.services import upload_csv
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.versions.masked_columns import MASKED_COLUMNS
@@ -39,12 +40,12 @@ def test_a_parquet_table_is_filtered_and_sorted(api, viewer, table_version):
         ({"q": "x" * 201}, "q", "invalid"),
     ],
 )
-def test_a_bad_request_names_its_field(api, viewer, table_version, query, field, code):
+def test_a_bad_request_names_its_field(inline_rows, api, viewer, table_version, query, field, code):
     answer = api(viewer).get(URL, query)
     assert (answer.status_code, answer.json()["error"]["field"], answer.json()["error"]["code"]) == (422, field, code)
 
 
-def test_the_child_says_what_is_wrong_with_a_value(api, viewer, table_version):
+def test_the_engine_says_what_is_wrong_with_a_value(inline_rows, api, viewer, table_version):
     answer = api(viewer).get(URL, {"column": "close", "op": "gte", "value": "high"})
     error = answer.json()["error"]
     assert [answer.status_code, *(error[key] for key in ("code", "field", "limit"))] == [
@@ -55,7 +56,7 @@ def test_the_child_says_what_is_wrong_with_a_value(api, viewer, table_version):
     ]
 
 
-def test_a_hidden_column_neither_filters_nor_sorts(api, viewer, table_version):
+def test_a_hidden_column_neither_filters_nor_sorts(inline_rows, api, viewer, table_version):
     client = api(viewer)
     with MASKED_COLUMNS.override({"test": lambda version: {"close"}}):
         for query in ({"sort": "close"}, {"column": "close", "op": "eq", "value": "1"}):
@@ -63,7 +64,7 @@ def test_a_hidden_column_neither_filters_nor_sorts(api, viewer, table_version):
         assert client.get(URL, {"limit": 2}).json()["rows"][0]["cells"] == ["d000", "***"]
 
 
-def test_csv_is_read_block_by_block(api, viewer, worker_actor, project, held):
+def test_csv_is_read_block_by_block(inline_rows, api, viewer, worker_actor, project, held):
     data = b"n,text\n" + b"".join(b'%d,"a,%d"\n' % (n, n % 3) for n in range(300))
     upload_csv(actor=worker_actor, project=project, dataset_name="wti-daily", artifact=held(data))
     client = api(viewer)
@@ -72,6 +73,15 @@ def test_csv_is_read_block_by_block(api, viewer, worker_actor, project, held):
     second = client.get(URL, {"column": "text", "op": "eq", "value": "a,1", "after": first["next"]}).json()
     assert [row["number"] for row in second["rows"]] == list(range(152, 300, 3))
     assert client.get(URL, {"sort": "-n", "limit": 1}).json()["rows"] == [{"number": 300, "cells": ["299", "a,2"]}]
+
+
+def test_the_parts_of_a_table_are_one_table(inline_rows, api, viewer, table_version):
+    parts = table_version.files.get().artifact
+    table_version.files.create(path="table2.parquet", artifact=parts, media_type=PARQUET)
+    DatasetVersion.objects.filter(pk=table_version.pk).update(parts=2)
+    document = api(viewer).get(URL, {"after": "118", "limit": 3}).json()
+    assert [row["cells"][0] for row in document["rows"]] == ["d118", "d119", "d000"]
+    assert document["total"] == 240
 
 
 def test_who_may_not_see_it_gets_no_row(api, stranger, table_version):
