@@ -404,10 +404,11 @@ def accept_language(text: str) -> object:
 def readers_of_texts() -> Iterator[Reader]:
     from django.utils.translation import override
 
+    from apps.core import markdown
     from apps.core.lists import csv_files
     from apps.core.messages import translate_message
     from apps.gateways.mlflow_import import artifact_location
-    from apps.ml.experiments import keys, markdown
+    from apps.ml.experiments import keys
     from apps.ml.registry.model_card import blocks as card_blocks
     from apps.ml.registry.services import validation
     from apps.platform.accounts import models

@@ -39,6 +39,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "dataset.delete_version": frozenset({ENGINEER}),
     "dataset.lock": frozenset({ENGINEER}),
     "dataset.force_unlock": frozenset({APPROVER}),  # another's lock; who may not push has no use of it for oneself
+    "dataset.describe": frozenset({ENGINEER}),
     "dataset.set_expectations": frozenset({ENGINEER}),
     "dataset.set_quality": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "personal_data.view": MEMBERS | {AUDITOR, SECURITY_ADMIN, OPERATOR},
@@ -453,6 +454,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "artifact.upload",
             "dataset.create",
             "dataset.add_version",
+            "dataset.describe",
             "dataset.set_expectations",
             "dataset.tag",
             "dataset.delete_version",

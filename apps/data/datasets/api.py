@@ -17,6 +17,7 @@ from apps.core import policy
 from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.data.datasets import queries, services
 from apps.data.datasets.api_quality import build_job_response
+from apps.data.datasets.cards.services import describe_dataset
 from apps.data.datasets.ingest.uploads import ingest_csv, ingest_files, ingest_table
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.quality.profile_jobs import measure_added
@@ -24,6 +25,7 @@ from apps.data.datasets.requests import add_table_input, validate_body
 from apps.data.datasets.serializers import (
     AddingBody,
     DatasetBody,
+    DatasetChangesBody,
     DatasetSerializer,
     PreviewQuery,
     PreviewSerializer,
@@ -108,6 +110,16 @@ class DatasetView(APIView):
     def get(self, request: Request, project: str, name: str) -> Response:
         dataset = queries.get_dataset(request.actor, get_project(request.actor, project), name)
         return Response(DatasetSerializer(dataset, context={"request": request}).data)
+
+    @extend_schema(operation_id="datasets_describe", request=DatasetChangesBody, responses=DatasetSerializer)
+    def patch(self, request: Request, project: str, name: str) -> Response:
+        """Change what is said about a dataset: its description, keywords and card."""
+        in_project = get_project(request.actor, project)
+        dataset = queries.get_dataset(request.actor, in_project, name)
+        policy.require(request.actor, "dataset.describe", dataset)
+        describe_dataset(actor=request.actor, dataset=dataset, **validate_body(DatasetChangesBody, request.data))
+        changed = queries.get_dataset(request.actor, in_project, name)
+        return Response(DatasetSerializer(changed, context={"request": request}).data)
 
 
 class VersionsView(GenericAPIView[DatasetVersion]):

@@ -25,6 +25,7 @@ from apps.core.lists.listing import (
 )
 from apps.core.policy import is_allowed
 from apps.data.datasets import presenters, queries
+from apps.data.datasets.cards.views import build_card_context
 from apps.data.datasets.models import Dataset, DatasetQuerySet, DatasetVersionQuerySet
 from apps.data.datasets.versions.commits import clone_url
 from apps.data.datasets.views import upload_command
@@ -194,6 +195,7 @@ def show_dataset(request: HttpRequest, project: str, name: str) -> HttpResponseB
         "may_add": is_allowed(actor, "dataset.add_version", in_project),
         "may_submit": is_allowed(actor, "job.submit", in_project),
         "clone_url": clone_url(request, in_project.slug, dataset.name),
+        **build_card_context(actor, dataset),
     }
     return render(request, "datasets/dataset.html", context, status=table.status)
 

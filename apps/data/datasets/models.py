@@ -22,6 +22,8 @@ class Dataset(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="datasets")
     name = models.CharField(max_length=50, validators=[SLUG])
     description = models.CharField(max_length=500, blank=True)
+    card = models.TextField(blank=True, default="", db_default="")  # Markdown, at most core.markdown.MAX_CHARACTERS
+    keywords = models.CharField(max_length=900, blank=True, default="", db_default="")  # by ", ", for the search
     versions_count = models.IntegerField(default=0)  # the number of the newest version; the lock that numbers them
     expectations = models.JSONField(default=list)  # of every new version: quality/required_expectations.py
     security_label = models.PositiveSmallIntegerField(
@@ -44,6 +46,10 @@ class Dataset(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def keyword_list(self) -> list[str]:
+        return self.keywords.split(", ") if self.keywords else []
 
     @property
     def data_label(self) -> int:

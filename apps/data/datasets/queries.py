@@ -69,10 +69,12 @@ class VersionDeleted(PlaneError):
 def list_datasets(actor: Actor, project: Project, *, query: str = "") -> DatasetQuerySet:
     """The project's datasets with `rows`, `size` and `changed_at` of the newest version (None: no version yet).
 
-    `query`: a part of the name or the description; empty does not narrow.
+    `query`: a part of the name, the description or a keyword; empty does not narrow.
     """
     policy.require(actor, "dataset.view", project)
-    matches = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
+    matches = Q()
+    if query:
+        matches = Q(name__icontains=query) | Q(description__icontains=query) | Q(keywords__icontains=query)
     newest = query_newest_version(OuterRef("pk"))
     return (
         Dataset.objects.visible_to(actor)

@@ -20,6 +20,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     size = serializers.IntegerField(read_only=True, allow_null=True, help_text="Bytes of the newest version.")
     changed_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="When the newest was added.")
 
+    keywords = serializers.ListField(source="keyword_list", child=serializers.CharField(), read_only=True)
     clone_url = serializers.SerializerMethodField(help_text="What `git clone` takes; a token is the password.")
 
     def get_clone_url(self, dataset: Dataset) -> str:
@@ -33,6 +34,8 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
         fields = [
             "name",
             "description",
+            "keywords",
+            "card",
             "clone_url",
             "versions",
             "rows",
@@ -47,6 +50,14 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
 class DatasetBody(serializers.Serializer[Dataset]):
     name = serializers.CharField(max_length=50, help_text="Lower-case letters, digits and hyphens.")
     description = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class DatasetChangesBody(serializers.Serializer[Dataset]):
+    """A part that is left out stays as it is."""
+
+    description = serializers.CharField(max_length=500, required=False, allow_blank=True)
+    keywords = serializers.ListField(child=serializers.CharField(max_length=200), required=False, max_length=100)
+    card = serializers.CharField(required=False, allow_blank=True, help_text="Markdown; at most 20,000 characters.")
 
 
 class ColumnSerializer(serializers.Serializer[Any]):

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from apps.data.datasets import expectation_views, lists, version_views, views
+from apps.data.datasets.cards import views as card_views
 
 VERSION = "data/<slug:name>/<str:version>"
 
@@ -13,6 +14,7 @@ urlpatterns = [
     path("datasets", views.create, name="create"),
     path("versions/<int:pk>", views.redirect_to_version, name="by_id"),
     path("data/<slug:name>", lists.show_dataset, name="dataset"),
+    path("data/<slug:name>/card", card_views.edit_card, name="card"),
     path("data/<slug:name>/expectations", expectation_views.update_expectations, name="expectations"),
     path(f"{VERSION}/measure", expectation_views.measure, name="measure"),
     path(VERSION, views.show_version, name="version"),

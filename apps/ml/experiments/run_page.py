@@ -18,11 +18,11 @@ from django.views.decorators.http import require_safe
 
 from apps.core import policy
 from apps.core.actors import Actor
+from apps.core.markdown import render_markdown
 from apps.ml.experiments import presenters, queries
 from apps.ml.experiments.diagnostics.documents import find_files, list_first_files
 from apps.ml.experiments.diagnostics.page import build_diagnostics_context
 from apps.ml.experiments.files.page import build_files_context
-from apps.ml.experiments.markdown import render_markdown
 from apps.ml.experiments.metrics import chart_options
 from apps.ml.experiments.metrics.chart_options import ChartOptions
 from apps.ml.experiments.models import Metric, Run

@@ -6,6 +6,7 @@ from apps.ml.registry import lists, views
 from apps.ml.registry.evaluations import views as evaluation_views
 from apps.ml.registry.from_run.page import register_from_run
 from apps.ml.registry.impact import lists as impact_lists
+from apps.ml.registry.model_card import views as card_views
 
 MODEL = "models/<str:name>"  # a client may have named it with spaces, dots, letters of any script
 VERSION = f"{MODEL}/<str:version>"
@@ -20,6 +21,7 @@ urlpatterns = [
     path("variants/<int:pk>", views.redirect_to_variant, name="variant_by_id"),
     path("lineage/<slug:type>/<str:id>/affected", impact_lists.show_affected, name="affected"),
     path(MODEL, views.show_model, name="model"),
+    path(f"{MODEL}/card", card_views.edit_description, name="card"),
     path(f"{MODEL}/compare", lists.compare_two, name="compare_two"),
     path(f"{MODEL}/baselines", views.show_model, {"tab": "baselines"}, name="baselines"),
     path(f"{MODEL}/evaluation-sets", evaluation_views.make_set, name="make_set"),

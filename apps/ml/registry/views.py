@@ -15,6 +15,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound, PlaneError, Refused
 from apps.core.lists.listing import mark_list_view
+from apps.core.markdown import render_markdown
 from apps.core.messages import translate_error, translate_message
 from apps.core.policy import is_allowed
 from apps.core.request_values import parse_int
@@ -86,6 +87,11 @@ def render_model(
     if tab == "versions":
         table = build_versions_table(actor, model, request.GET)
         context, status = context | table.build_context(), table.status if table.wrong else status
+        context |= {
+            "card_html": render_markdown(model.description) if model.description else "",
+            "tags": model.tags.order_by("key"),
+            "may_describe": is_allowed(actor, "model.annotate", model),
+        }
     elif tab == "baselines":
         production = context["move"].to_version.number if context["move"] else None
         context |= build_baselines_context(actor, model, request.GET, production, context.get("refused_gate"))

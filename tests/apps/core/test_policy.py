@@ -32,6 +32,7 @@ IN_A_PROJECT = """
     dataset.delete_version                 -E- --- ---  data:write
     dataset.lock                           -E- --- ---  data:write
     dataset.force_unlock                   --A --- ---  data:write
+    dataset.describe                       -E- --- ---  data:write
     dataset.set_expectations               -E- --- ---  data:write
     dataset.set_quality                    --- --- W--  -
     personal_data.view                     VEA -CU --O  read

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from apps.ml.experiments.markdown import render_markdown
+from apps.core.markdown import render_markdown
 
 
 def test_what_people_write():
