@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.services import upload_csv
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.versions.masked_columns import MASKED_COLUMNS
@@ -73,15 +72,6 @@ def test_csv_is_read_block_by_block(inline_rows, api, viewer, worker_actor, proj
     second = client.get(URL, {"column": "text", "op": "eq", "value": "a,1", "after": first["next"]}).json()
     assert [row["number"] for row in second["rows"]] == list(range(152, 300, 3))
     assert client.get(URL, {"sort": "-n", "limit": 1}).json()["rows"] == [{"number": 300, "cells": ["299", "a,2"]}]
-
-
-def test_the_parts_of_a_table_are_one_table(inline_rows, api, viewer, table_version):
-    parts = table_version.files.get().artifact
-    table_version.files.create(path="table2.parquet", artifact=parts, media_type=PARQUET)
-    DatasetVersion.objects.filter(pk=table_version.pk).update(parts=2)
-    document = api(viewer).get(URL, {"after": "118", "limit": 3}).json()
-    assert [row["cells"][0] for row in document["rows"]] == ["d118", "d119", "d000"]
-    assert document["total"] == 240
 
 
 def test_who_may_not_see_it_gets_no_row(api, stranger, table_version):
