@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "apps.platform.audit",
     "apps.platform.accounts",
     "apps.platform.preferences",
+    "apps.platform.comments",
     "apps.platform.notices",
     "apps.platform.emergency",
     "apps.platform.recertification",

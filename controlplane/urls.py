@@ -58,6 +58,7 @@ def refuse_mail(request: HttpRequest) -> HttpResponseBase:
 
 PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.platform.artifacts.api_urls")),
+    path("", include("apps.platform.comments.api_urls")),
     path("", include("apps.platform.holds.api_urls")),
     path("", include("apps.platform.jobs.api_urls")),
     path("", include("apps.platform.lineage.api_urls")),
@@ -114,6 +115,7 @@ PLANE_API: list[URLPattern | URLResolver] = [
 ]
 PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", project_home, name="project_home"),
+    path("", include("apps.platform.comments.urls")),
     path("", include("apps.platform.holds.urls")),
     path("", include("apps.platform.jobs.urls")),
     path("", include("apps.platform.lineage.urls")),

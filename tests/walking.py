@@ -82,6 +82,7 @@ from apps.platform.artifacts.stores import get_store
 from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
 from apps.platform.calendars.models import Occurrence, Schedule
+from apps.platform.comments.models import Comment
 from apps.platform.emergency.models import EmergencyGrant
 from apps.platform.holds.models import Hold
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
@@ -121,6 +122,7 @@ TRIALS = 100  # of a sweep
 RUN_IDS = [f"{number:032x}" for number in (1, 2)]  # of the first runs
 RUN_QUERIES = {
     "runs/compare": "?ids={run},{other}",
+    "projects/<slug:project>/comments": "?object_type=run&object_id={run}",
     "p/<slug:project>/runs/panels": "?selected={run},{other}",
     "runs/points.csv": "?ids={run},{other}&key=loss",
     "metrics/history": "?key=loss",
@@ -212,6 +214,8 @@ def address(route: str, plane: Seeded) -> str:
         if "sweeps/" in route
         else plane.run_panel
         if "panels/" in route
+        else plane.comment
+        if "comments/" in route
         else plane.hold
         if "holds/" in route
         else plane.rerun
@@ -378,6 +382,7 @@ class Seeded:
     pipeline: int = 0
     sweep: int = 0
     run_panel: int = 0
+    comment: int = 0
     rerun: int = 0
     hold: int = 0
     view: int = 0
@@ -545,6 +550,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     pipelines_of(plane, project, jobs, artifacts)
     runs_of(project, main, numbers, artifacts)
     plane.run_panel = RunPanel.objects.create(project=project, metrics=["loss"], created_by="engineer").pk
+    comments_of(plane, project, numbers)
     reruns_of(plane, jobs)
     sweeps_of(plane, project, jobs)
     holds_of(plane, project, numbers)
@@ -683,6 +689,22 @@ def logged_model_of(run: Run, numbers: range, artifacts: list[Artifact]) -> None
         LoggedModelArtifact(model=model, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
         for n, artifact in zip(numbers, artifacts, strict=True)
     )
+
+
+def comments_of(plane: Seeded, project: Project, numbers: range) -> None:
+    """Comments on the first run, version and approval, each with a mention."""
+    user = User.objects.get(username="engineer")
+    facts = {"project": project, "author": user, "author_label": "engineer", "text": "@engineer", "mentions": [user.pk]}
+    objects = (
+        ("run", plane.run),
+        ("datasetversion", plane.version),
+        ("modelversion", plane.model_version),
+        ("approval", plane.approval),
+    )
+    comments = Comment.objects.bulk_create(
+        Comment(object_type=kind, object_id=str(pk), **facts) for kind, pk in objects for _ in numbers
+    )
+    plane.comment = comments[0].pk
 
 
 def holds_of(plane: Seeded, project: Project, numbers: range) -> None:

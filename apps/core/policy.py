@@ -29,6 +29,8 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "artifact.upload": frozenset({ENGINEER, WORKER}),
     "artifact.adopt": frozenset({WORKER}),  # takes the digest on trust: only for whoever stored the bytes itself
     "artifact.take_in": frozenset({ENGINEER, WORKER, OPERATOR}),  # files of this machine, by whoever stores them itself
+    "comment.view": MEMBERS | {AUDITOR},  # besides seeing what it is about
+    "comment.write": frozenset({ENGINEER, APPROVER}),  # of one's own: another's nobody changes
     "hold.view": MEMBERS | {AUDITOR, OPERATOR},
     "hold.place": frozenset({AUDITOR}),  # who does the work decides neither what stays nor what may go
     "hold.release": frozenset({AUDITOR}),
@@ -434,6 +436,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "release_key.view",
             "recall.view",
             "bundle.view",
+            "comment.view",
             "run.view",
             "run.view_purgeable",
             "model.view",
@@ -508,7 +511,7 @@ SCOPES: dict[str, frozenset[str]] = {
             "run.group",
         }
     ),
-    "runs:write": frozenset({"run.annotate", "run.set_panels", "run.track"}),
+    "runs:write": frozenset({"comment.write", "run.annotate", "run.set_panels", "run.track"}),
     "models:write": frozenset(
         {
             "model.create",

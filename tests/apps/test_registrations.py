@@ -17,6 +17,7 @@ from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
 from apps.platform.artifacts.downloads import DOWNLOAD_CHECKS
 from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
 from apps.platform.calendars.targets import SCHEDULE_TARGETS
+from apps.platform.comments.objects import COMMENT_OBJECTS
 from apps.platform.holds.objects import HOLD_OBJECTS
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
@@ -33,6 +34,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
         (ARTIFACT_CITATIONS, {"holds", "lineage", "registry", "schedules", "sweeps"}),
         (RUN_CITATIONS, {"registry"}),
         (RUN_MODELS, {"registry"}),
+        (COMMENT_OBJECTS, {"approval", "datasetversion", "modelversion", "run"}),
         (VERSION_USES, {"endpoints", "rollouts"}),
         (VERSION_CITATIONS, {"sweeps"}),
         (COMMIT_RECORDERS, {"repositories"}),
@@ -52,6 +54,7 @@ HELD = {"artifact", "datasetversion", "experiment", "loggedmodel", "modelversion
                 "approval.ended",
                 "approval.remarked",
                 "approval.requested",
+                "comment.mentioned",
                 "emergency.ended",
                 "emergency.granted",
                 "emergency.requested",

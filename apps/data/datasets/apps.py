@@ -7,7 +7,7 @@ class DatasetsConfig(AppConfig):
     def ready(self) -> None:
         """Register what the apps below cannot import: what a dataset expects of a job's spec, the versions that the
         spec of a script, of a language model or of a training on images names, the columns of a table, how much data
-        an input is, and what can be held."""
+        an input is, and what can be held and commented on."""
         from django.utils.translation import gettext_lazy
 
         from apps.data.datasets.labels.restrictions import (
@@ -19,12 +19,14 @@ class DatasetsConfig(AppConfig):
         from apps.data.datasets.models import DatasetVersion
         from apps.data.datasets.quality.required_expectations import merge_expectations
         from apps.data.datasets.versions.base_model import resolve_base_model
+        from apps.data.datasets.versions.commenting import DATASET_VERSION_COMMENTS, OBJECT_TYPE, list_hidden_comments
         from apps.data.datasets.versions.data_facts import find_data_facts
         from apps.data.datasets.versions.image_data import resolve_images, resolve_test_images
         from apps.data.datasets.versions.script_data import resolve_script_data
         from apps.data.datasets.versions.table_parts import expand_version_digest
         from apps.platform.artifacts.restrictions import HIDDEN_HOLDINGS
         from apps.platform.audit.restrictions import HIDDEN_OBJECTS
+        from apps.platform.comments.objects import COMMENT_OBJECTS
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
         from apps.platform.jobs.scheduling.input_facts import INPUT_FACTS
         from apps.platform.jobs.submission import FOLDER_INPUTS, SPEC_COMPLETIONS, SPEC_INPUTS
@@ -35,6 +37,8 @@ class DatasetsConfig(AppConfig):
         HIDDEN_ENDS.register("dataset_version", list_hidden_versions)
         HIDDEN_OBJECTS.register("dataset", list_hidden_datasets)
         HIDDEN_OBJECTS.register("datasetversion", list_hidden_versions)
+        HIDDEN_OBJECTS.register("comment", list_hidden_comments)
+        COMMENT_OBJECTS.register(OBJECT_TYPE, DATASET_VERSION_COMMENTS)
         TABLE_COLUMNS.register("datasets", find_column_types)
         INPUT_FACTS.register("datasets", find_data_facts)
         FOLDER_INPUTS.register("datasets", expand_version_digest)

@@ -5,12 +5,15 @@ class ExperimentsConfig(AppConfig):
     name = "apps.ml.experiments"
 
     def ready(self) -> None:
-        """Register what can be held."""
+        """Register what can be held and commented on."""
         from django.utils.translation import gettext_lazy
 
+        from apps.ml.experiments.commenting import RUN_COMMENTS
         from apps.ml.experiments.models import Experiment, LoggedModel, Run
+        from apps.platform.comments.objects import COMMENT_OBJECTS
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
 
+        COMMENT_OBJECTS.register("run", RUN_COMMENTS)
         for key, model, label, page in (
             ("run", Run, gettext_lazy("Run"), ("experiments:detail",)),
             ("experiment", Experiment, gettext_lazy("Experiment"), ()),

@@ -13,6 +13,7 @@ class RegistryConfig(AppConfig):
         from apps.ml.experiments.workspace.run_data import RUN_MODELS
         from apps.ml.registry.batch_prediction import check_prediction_inputs, resolve_model_version
         from apps.ml.registry.citations import find_cited_artifacts, find_cited_runs
+        from apps.ml.registry.commenting import MODEL_VERSION_COMMENTS
         from apps.ml.registry.evaluations.sets import complete_spec, require_client_version
         from apps.ml.registry.models import ModelVersion
         from apps.ml.registry.promotion.subject import PROMOTION
@@ -20,6 +21,7 @@ class RegistryConfig(AppConfig):
         from apps.ml.registry.states import SUBJECT
         from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
         from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
+        from apps.platform.comments.objects import COMMENT_OBJECTS
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
         from apps.platform.jobs.submission import INPUT_CHECKS, SPEC_COMPLETIONS, SPEC_INPUTS
 
@@ -30,6 +32,7 @@ class RegistryConfig(AppConfig):
         APPROVAL_SUBJECTS.register(SUBJECT, PROMOTION)
         ARTIFACT_CITATIONS.register("registry", find_cited_artifacts)
         RUN_CITATIONS.register("registry", find_cited_runs)
+        COMMENT_OBJECTS.register("modelversion", MODEL_VERSION_COMMENTS)
         RUN_MODELS.register("registry", find_run_versions)
         HOLD_OBJECTS.register(
             "modelversion",

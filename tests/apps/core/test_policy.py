@@ -22,6 +22,8 @@ IN_A_PROJECT = """
     artifact.upload                        -E- --- W--  data:write
     artifact.adopt                         --- --- W--  -
     artifact.take_in                       -E- --- W-O  -
+    comment.view                           VEA --U ---  read
+    comment.write                          -EA --- ---  runs:write
     hold.view                              VEA --U --O  read
     hold.place                             --- --U ---  -
     hold.release                           --- --U ---  -

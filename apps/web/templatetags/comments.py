@@ -1,0 +1,59 @@
+"""The comments below an object's page, whose app knows nothing of people's names: `{% load comments %}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.template.context import Context
+
+from apps.core.policy import is_allowed
+from apps.platform.accounts.models import User
+from apps.platform.comments import queries
+from apps.platform.comments.mentions import split_mentions
+from apps.platform.comments.models import Comment
+from apps.platform.comments.services import MAX_TEXT_LENGTH
+from apps.web.templatetags.object_links import get_actor
+
+register = template.Library()
+
+
+@register.inclusion_tag("comments/card.html", takes_context=True)
+def comments_card(context: Context, object_type: str, object_id: object) -> dict[str, Any]:
+    """The newest comments on an object that the page shows, the oldest of them first, and the form of a new one.
+
+    One query, and one where somebody is mentioned.
+    """
+    request, actor = context["request"], get_actor(context)
+    project = request.project
+    if not is_allowed(actor, "comment.view", project):
+        return {"hidden": True}
+    rows = queries.query_comments(actor, project, object_type, str(object_id)).order_by("-id")
+    comments = list(rows[: queries.PAGE_SIZE + 1])
+    names = load_mentioned_names(comments)
+    entries = [
+        {
+            "comment": comment,
+            "pieces": split_mentions(comment.text, [names[pk] for pk in comment.mentions if pk in names]),
+            "is_own": comment.author_id == actor.user_id and comment.deleted_at is None,
+        }
+        for comment in reversed(comments[: queries.PAGE_SIZE])
+    ]
+    return {
+        "request": request,
+        "csrf_token": context.get("csrf_token"),
+        "entries": entries,
+        "has_more": len(comments) > queries.PAGE_SIZE,
+        "page_size": queries.PAGE_SIZE,
+        "may_write": is_allowed(actor, "comment.write", project) and actor.user_id is not None,
+        "object_type": object_type,
+        "object_id": str(object_id),
+        "most": MAX_TEXT_LENGTH,
+        "body": {"object_type": object_type, "object_id": str(object_id), "text": "@approver please look"},
+    }
+
+
+def load_mentioned_names(comments: list[Comment]) -> dict[int, str]:
+    """{key: user name} of the people whom these comments mention; one query at most."""
+    keys = {pk for comment in comments for pk in comment.mentions}
+    return dict(User.objects.filter(pk__in=keys).values_list("pk", "username")) if keys else {}
