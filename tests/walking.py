@@ -694,7 +694,13 @@ def logged_model_of(run: Run, numbers: range, artifacts: list[Artifact]) -> None
 def comments_of(plane: Seeded, project: Project, numbers: range) -> None:
     """Comments on the first run, version and approval, each with a mention."""
     user = User.objects.get(username="engineer")
-    facts = {"project": project, "author": user, "author_label": "engineer", "text": "@engineer", "mentions": [user.pk]}
+    facts = {
+        "project": project,
+        "author": user,
+        "author_label": "engineer",
+        "text": "@engineer",
+        "mentions": {user.pk: "engineer"},
+    }
     objects = (
         ("run", plane.run),
         ("datasetversion", plane.version),

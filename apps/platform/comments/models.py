@@ -26,7 +26,7 @@ class Comment(models.Model):
     author = models.ForeignKey(User, models.PROTECT, related_name="+", db_index=False)
     author_label = models.CharField(max_length=200)
     text = models.TextField(blank=True)  # plain text; @names in it are mentions
-    mentions = models.JSONField(default=list)  # keys of the people who were told of it
+    mentions = models.JSONField(default=dict)  # {key, as text: user name} of the people who were told of it
     created_at = models.DateTimeField(auto_now_add=True)
     edited_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)

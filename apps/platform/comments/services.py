@@ -55,7 +55,7 @@ def add_comment(*, actor: Actor, project: Project, object_type: str, object_id: 
             author_id=actor.user_id,
             author_label=actor.label,
             text=text,
-            mentions=[person.pk for person in people],
+            mentions={str(person.pk): person.username for person in people},
         )
         record(
             actor=actor,
@@ -81,9 +81,9 @@ def edit_comment(*, actor: Actor, comment: Comment, text: str) -> Comment:
         if locked.text == text:
             return locked
         before = locked.text
-        new_people = [person for person in people if person.pk not in locked.mentions]
+        new_people = [person for person in people if str(person.pk) not in locked.mentions]
         locked.text, locked.edited_at = text, timezone.now()
-        locked.mentions = [*locked.mentions, *(person.pk for person in new_people)]
+        locked.mentions |= {str(person.pk): person.username for person in new_people}
         locked.save(update_fields=["text", "edited_at", "mentions"])
         record(
             actor=actor,

@@ -8,10 +8,8 @@ from django import template
 from django.template.context import Context
 
 from apps.core.policy import is_allowed
-from apps.platform.accounts.models import User
 from apps.platform.comments import queries
 from apps.platform.comments.mentions import split_mentions
-from apps.platform.comments.models import Comment
 from apps.platform.comments.services import MAX_TEXT_LENGTH
 from apps.web.templatetags.object_links import get_actor
 
@@ -22,7 +20,7 @@ register = template.Library()
 def comments_card(context: Context, object_type: str, object_id: object) -> dict[str, Any]:
     """The newest comments on an object that the page shows, the oldest of them first, and the form of a new one.
 
-    One query, and one where somebody is mentioned.
+    One query.
     """
     request, actor = context["request"], get_actor(context)
     project = request.project
@@ -30,11 +28,10 @@ def comments_card(context: Context, object_type: str, object_id: object) -> dict
         return {"hidden": True}
     rows = queries.query_comments(actor, project, object_type, str(object_id)).order_by("-id")
     comments = list(rows[: queries.PAGE_SIZE + 1])
-    names = load_mentioned_names(comments)
     entries = [
         {
             "comment": comment,
-            "pieces": split_mentions(comment.text, [names[pk] for pk in comment.mentions if pk in names]),
+            "pieces": split_mentions(comment.text, comment.mentions.values()),
             "is_own": comment.author_id == actor.user_id and comment.deleted_at is None,
         }
         for comment in reversed(comments[: queries.PAGE_SIZE])
@@ -51,9 +48,3 @@ def comments_card(context: Context, object_type: str, object_id: object) -> dict
         "most": MAX_TEXT_LENGTH,
         "body": {"object_type": object_type, "object_id": str(object_id), "text": "@approver please look"},
     }
-
-
-def load_mentioned_names(comments: list[Comment]) -> dict[int, str]:
-    """{key: user name} of the people whom these comments mention; one query at most."""
-    keys = {pk for comment in comments for pk in comment.mentions}
-    return dict(User.objects.filter(pk__in=keys).values_list("pk", "username")) if keys else {}

@@ -22,6 +22,7 @@ from apps.ml.reruns.verdicts import POINTS_PER_PAGE, compare_pair
 from apps.ml.reruns.views import build_document_context
 from apps.ml.sweeps.services.requests import RUN_KIND as SWEEP_KIND
 from apps.platform.jobs.input_sources import SOURCES
+from apps.platform.jobs.states import JobState
 from apps.web.templatetags.charts import format_figure
 from apps.web.templatetags.object_links import get_actor
 
@@ -61,7 +62,7 @@ def can_rerun(context: Context, run: Run) -> bool:
 @register.simple_tag(takes_context=True)
 def can_register(context: Context, run: Run) -> bool:
     """Whether the button stands there: for a run that makes a model, and whoever may register one. No query."""
-    makes_model = run.kind in FORM_KINDS or run.job_id is None
+    makes_model = run.job is None or (run.kind in FORM_KINDS and run.job.state == JobState.SUCCEEDED)
     return makes_model and run.kind != SWEEP_KIND and is_allowed(get_actor(context), "model.record_version", run)
 
 

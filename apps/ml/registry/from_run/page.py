@@ -51,7 +51,7 @@ def register_from_run(request: HttpRequest, project: str, run: str) -> HttpRespo
             return redirect("registry:version", where.slug, values["model"], registration.version.number)
     names = list_model_names(actor, where)
     context: dict[str, Any] = {
-        "nav": "models",
+        "nav": "runs",
         "run": source,
         "candidates": find_candidates(source),
         "model_names": names,

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('object_id', models.CharField(max_length=80)),
                 ('author_label', models.CharField(max_length=200)),
                 ('text', models.TextField(blank=True)),
-                ('mentions', models.JSONField(default=list)),
+                ('mentions', models.JSONField(default=dict)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('edited_at', models.DateTimeField(null=True)),
                 ('deleted_at', models.DateTimeField(null=True)),
