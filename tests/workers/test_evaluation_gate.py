@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apps.core.errors import Conflict
-from apps.data.datasets.services import create_dataset
-from apps.data.datasets.versions.registration import add_version
+from apps.data.datasets.services import add_files
 from apps.ml.registry.models import Evaluation, GateVerdict, ModelVersion
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.models import Approval
@@ -95,20 +94,11 @@ def trained(done, submit, held):
 
 @pytest.fixture
 def a_set(held, project, engineer, actor_for, api):
-    """An evaluation set, made over REST of a table that no training saw."""
-    artifact = held(table(400, 2), "e.parquet")
-    dataset = create_dataset(actor=actor_for(engineer), project=project, name="later")
-    columns = [{"name": name, "dtype": "double"} for name in ("a", "b", "y", "site")]
-    add_version(
-        actor=actor_for(engineer),
-        dataset=dataset,
-        files=[("e.parquet", artifact, PARQUET)],
-        media_type=PARQUET,
-        rows=400,
-        columns=columns,
-        script="upload",
-        params={},
-    )
+    """An evaluation set, made over REST of a table in two parts that no training saw."""
+    rows = table(400, 2)
+    parts = {f"{start}.parquet": held(rows.slice(start, 200), f"{start}.parquet") for start in (0, 200)}
+    files = [(path, artifact.digest, PARQUET) for path, artifact in parts.items()]
+    add_files(actor=actor_for(engineer), project=project, dataset_name="later", files=files)
     body = {"name": "later", "dataset": "later", "version": "1", "task": "regression", "target": "y"}
     body["spec"] = {"slices": [{"column": "site"}], "replicates": 1000}
     answer = api(engineer).post("/api/v1/projects/demo/evaluation-sets", body, format="json")
