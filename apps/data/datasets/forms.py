@@ -68,7 +68,9 @@ class FieldsForm:
             field = str(each.get("field") or "").strip("/")
             text = translate_error(each)
             name = self.renamed_fields.get(field, field)
-            name = name if name in self.field_names else name.partition("/")[0]  # a place in a list
+            if name not in self.field_names:  # a place in a list
+                first = name.partition("/")[0]
+                name = self.renamed_fields.get(first, first)
             if name in self.field_names:
                 self.errors.setdefault(name, text)
             else:

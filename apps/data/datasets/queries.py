@@ -21,6 +21,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound, PlaneError
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetQuerySet, DatasetVersion, DatasetVersionQuerySet
 from apps.data.datasets.versions.manifest import CSV, OTHER_TABLE_TYPES, TABLES, is_table, parse_dialect
+from apps.data.datasets.versions.table_parts import get_table_slot
 from apps.data.datasets.versions.tags import is_tag
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
@@ -333,6 +334,8 @@ def list_consumer_jobs(
     """
     policy.require(actor, "dataset.view", version)
     digests = sorted({file.artifact_id for file in files})
+    if version.parts and files:  # who takes the table takes every part: one tells of all, and not an empty one
+        digests = [max(files, key=lambda file: file.rows or 0).artifact_id]
     of_project = JobInput.objects.filter(job__project_id=version.project_id).order_by("-job_id", "slot")
     inputs = of_project.filter(artifact__in=DatasetFile.objects.filter(version=version).values("artifact"))
     if len(digests) <= MAX_FILES_SEARCHED:
@@ -342,7 +345,12 @@ def list_consumer_jobs(
         inputs = JobInput.objects.filter(is_newest).order_by("-job_id", "slot")
     # What a list of them tells: of a hundred jobs the rest of their columns is what such a page costs.
     columns = [f"job__{name}" for name in ("project", "kind", "state", "created_at")]
-    return [attach_slot(job_input) for job_input in inputs.select_related("job").only("slot", *columns)[: most + 1]]
+    rows = inputs.select_related("job").only("slot", *columns)[: most + 1]
+    if not version.parts:
+        return [attach_slot(row) for row in rows]
+    for row in rows:
+        row.slot = get_table_slot(row.slot)
+    return list({(row.job_id, row.slot): attach_slot(row) for row in rows}.values())
 
 
 def attach_slot(job_input: JobInput) -> Job:

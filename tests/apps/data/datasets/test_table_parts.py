@@ -14,6 +14,7 @@ from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.provenance.job_inputs import find_source_versions
 from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.required_expectations import set_expectations
+from apps.data.datasets.queries import list_consumer_jobs
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.versions.row_diff import find_latest_diff, submit_diff
 from apps.platform.jobs.models import Job
@@ -93,7 +94,7 @@ def test_parts_without_a_row_are_refused(post_parts):
     assert answer.json()["error"]["code"] == "table_empty"
 
 
-def test_a_job_takes_each_part_by_the_digest_of_the_version(api, engineer, version):
+def test_a_job_takes_each_part_by_the_digest_of_the_version(api, engineer, version, actor_for):
     slots = [f"table/day/{name}.parquet" for name in "abc"]
     for answer in (
         api(engineer).post(f"{URL}/1/jobs", {"kind": "clean"}, format="json"),
@@ -103,6 +104,8 @@ def test_a_job_takes_each_part_by_the_digest_of_the_version(api, engineer, versi
         job = Job.objects.get(pk=answer.json()["id"])
         assert sorted(job.inputs.values_list("slot", flat=True)) == slots
         assert find_source_versions(job, None) == {"table": version}
+    users = list_consumer_jobs(actor_for(engineer), version, list(version.files.all()))
+    assert [(job.kind, job.slot) for job in users] == [("profile", "table"), ("clean", "table")]
 
 
 def test_a_kind_of_one_file_refuses_the_digest_of_a_version(api, engineer, version):
@@ -152,6 +155,11 @@ def test_several_files_in_the_browser(client, engineer, project):
     assert "one table of 4 rows in 2 parts" in page
     form = client.get(f"/p/demo/jobs/new/clean?version={made.pk}").content.decode()
     assert re.search(rf'value="{made.digest}"\s+selected', form)
+    files = [
+        SimpleUploadedFile(f"{n}.parquet", encode(TABLE.slice(0, 2).select(TABLE.column_names[n:]))) for n in (0, 1)
+    ]
+    answer = client.post("/p/demo/upload", {"dataset": "wti-daily", "file": files})
+    assert re.search(r'id="ffile-e">.*?The part 1.parquet has the column', answer.content.decode(), re.S)
     files = [SimpleUploadedFile("a.parquet", encode(TABLE)), SimpleUploadedFile("c.csv", b"a\n1\n")]
     answer = client.post("/p/demo/upload", {"dataset": "wti-daily", "file": files})
     assert (answer.status_code, "c.csv is no Parquet file" in answer.content.decode()) == (422, True)
