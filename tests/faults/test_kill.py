@@ -9,6 +9,8 @@ import os
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.faults.running import GROUP, PATIENCE, SECRET, Running, manage
@@ -99,6 +101,37 @@ def test_clean_job_whose_worker_is_killed_registers_one_version(shared, jobs):
     assert ended["state"] == "succeeded"
     assert attempts_of(ended) >= 2
     assert len(shared.plane.get("/datasets/clean/versions")["items"]) == 1
+    jobs.append(job)
+
+
+@pytest.mark.once_on_sqlite
+def test_job_over_partitions_survives_the_kill_of_a_process_and_of_its_worker(shared, jobs):
+    """Both in one job, one after the other: each row stands in the result once, in its place."""
+    days = range(400_000)
+    table = "day,price\n" + "\n".join(f"{n},{'' if n % 7 == 3 else n}" for n in days) + "\n"
+    version = shared.plane.call("POST", "/datasets/days/versions", table.encode(), headers={"Content-Type": "text/csv"})
+    spec = {"steps": [{"kind": "fill_forward", "columns": ["price"]}], "processes": 2, "partitions": 8}
+    body = {"kind": "clean", "spec": spec, "register": {"dataset": "days-clean"}}
+    job = shared.plane.post(f"/datasets/days/versions/{version['number']}/jobs", body)["id"]
+    running = shared.until(job, lambda state: (state["progress"] or {}).get("partitions", {}).get("running"))
+    assert running["progress"]["partitions"]["total"] == 8
+    workers = [process for process in shared.marked(job) if "spawn_main" in " ".join(process.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    shared.until(job, lambda _: any("a process was lost" in line for line in shared.log(job)))
+    shared.kill("worker", job)
+    ended = shared.plane.wait(job, seconds=PATIENCE)
+
+    assert ended["state"] == "succeeded", ended["error"]
+    assert attempts_of(ended) >= 2
+    parts = sorted((row["slot"], row["digest"]) for row in ended["outputs"] if row["slot"].startswith("table/"))
+    assert len(parts) == 8
+    tables = [pq.read_table(pa.BufferReader(shared.plane.fetch(f"/artifacts/{digest}"))) for _, digest in parts]
+    result = pa.concat_tables(tables)
+    assert result.column("day").to_pylist() == list(days)
+    assert result.column("price").to_pylist() == [n - 1 if n % 7 == 3 else n for n in days]
+    assert shared.marked(job) == []
+    assert len(shared.plane.get("/datasets/days-clean/versions")["items"]) == 1
     jobs.append(job)
 
 
