@@ -17,7 +17,7 @@ class PredictSpec(BaseModel):
 
     model: str = Field(
         "",
-        max_length=600,
+        max_length=500,
         title="Model version",
         description=(
             "The version of a model of this project, as NAME:vN or NAME:ALIAS; a form of it as NAME:vN/FORM. Empty "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -232,12 +232,34 @@ def free_job(actor: Actor, job: Job) -> int:
 
 
 def fill_inputs(job: Job) -> list[str]:
-    """Put the parents' outputs into the slots that name them; returns the slots that stay empty."""
+    """Put the parents' outputs into the slots that name them; returns the slots that stay empty.
+
+    A table in parts has an output for each, SLOT/path, which becomes an input of its own in the place of the slot.
+    """
     empty = []
     for job_input in JobInput.objects.filter(job=job, source_job__isnull=False):
-        output = JobOutput.objects.filter(job=job_input.source_job_id, slot=job_input.source_slot).first()
+        outputs = JobOutput.objects.filter(job=job_input.source_job_id)
+        output = outputs.filter(slot=job_input.source_slot).first()
         if output:
             JobInput.objects.filter(pk=job_input.pk).update(artifact=output.artifact)
-        else:
+        elif not fill_parts(job_input, outputs.filter(slot__startswith=f"{job_input.source_slot}/").order_by("pk")):
             empty.append(job_input.slot)
     return empty
+
+
+def fill_parts(job_input: JobInput, parts: Iterable[JobOutput]) -> bool:
+    """Replace the input by one for each part of the table; whether there are any."""
+    inputs = [
+        JobInput(
+            job_id=job_input.job_id,
+            slot=f"{job_input.slot}{part.slot.removeprefix(job_input.source_slot)}",
+            artifact_id=part.artifact_id,
+            source_job_id=job_input.source_job_id,
+            source_slot=part.slot,
+        )
+        for part in parts
+    ]
+    if inputs:
+        JobInput.objects.bulk_create(inputs)
+        job_input.delete()
+    return bool(inputs)

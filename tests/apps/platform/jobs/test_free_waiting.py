@@ -1,9 +1,11 @@
 import pytest
 
 from apps.core.errors import Refused
+from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
+from apps.platform.jobs.submission import InputSpec
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -42,3 +44,18 @@ def test_rings_only_where_somebody_hears(submit, dispatcher, node, add_node):
     assert services.list_queues_to_ring(actor=dispatcher) == []
     add_node("g", queues=["gpu"])
     assert services.list_queues_to_ring(actor=dispatcher) == ["gpu"]
+
+
+def test_a_table_in_parts_fills_a_slot_each(submit, dispatcher, project):
+    first = submit(kind="predict", inputs=[InputSpec(slot=slot, job_id=submit(kind="noop").pk, job_slot="note")
+                                           for slot in ("table", "model", "manifest")])  # fmt: skip
+    child = submit(kind="profile", inputs=[InputSpec(slot="table", job_id=first.pk, job_slot="table")])
+    for number in range(2):
+        artifact = Artifact.objects.create(digest=f"{number}" * 64, size=1)
+        first.outputs.create(slot=f"table/part-{number}.parquet", artifact=artifact, name="x", media_type="x/y")
+    Job.objects.filter(pk=first.pk).update(state=JobState.SUCCEEDED)
+    services.free_waiting(actor=dispatcher)
+    child.refresh_from_db()
+    assert child.state == JobState.QUEUED
+    inputs = {row.slot: (row.artifact_id, row.source_job_id) for row in child.inputs.all()}
+    assert inputs == {f"table/part-{number}.parquet": (f"{number}" * 64, first.pk) for number in range(2)}
