@@ -37,14 +37,14 @@ def encrypt(
     header = MAGIC + bytes([COMPRESSED if is_compressed else 0]) + salt
     cipher = AESGCM(keys.derive_object_key(name, salt))
     yield header
-    held: bytes | None = None
+    previous: bytes | None = None
     number = 0
     for segment in split_segments(compress(chunks) if is_compressed else chunks, SEGMENT_BYTES):
-        if held is not None:
-            yield cipher.encrypt(build_nonce(number, is_last=False), held, header)
+        if previous is not None:
+            yield cipher.encrypt(build_nonce(number, is_last=False), previous, header)
             number += 1
-        held = segment
-    yield cipher.encrypt(build_nonce(number, is_last=True), held or b"", header)
+        previous = segment
+    yield cipher.encrypt(build_nonce(number, is_last=True), previous or b"", header)
 
 
 def decrypt(keys: RepositoryKeys, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -57,20 +57,20 @@ def decrypt(keys: RepositoryKeys, name: str, chunks: Iterable[bytes]) -> Iterato
     if len(header) != HEADER_BYTES or not header.startswith(MAGIC) or header[len(MAGIC)] not in (0, COMPRESSED):
         raise build_damage_error(name)
     cipher = AESGCM(keys.derive_object_key(name, header[-SALT_BYTES:]))
-    plain = decrypt_segments(cipher, header, name, rest)
-    yield from decompress(plain, name) if header[len(MAGIC)] == COMPRESSED else plain
+    decrypted = decrypt_segments(cipher, header, name, rest)
+    yield from decompress(decrypted, name) if header[len(MAGIC)] == COMPRESSED else decrypted
 
 
 def decrypt_segments(cipher: AESGCM, header: bytes, name: str, segments: Iterator[bytes]) -> Iterator[bytes]:
-    held = next(segments, None)
+    current = next(segments, None)
     number = 0
-    while held is not None:
+    while current is not None:
         following = next(segments, None)
         try:
-            yield cipher.decrypt(build_nonce(number, is_last=following is None), held, header)
+            yield cipher.decrypt(build_nonce(number, is_last=following is None), current, header)
         except InvalidTag:
             raise build_damage_error(name) from None
-        held, number = following, number + 1
+        current, number = following, number + 1
     if number == 0:
         raise build_damage_error(name)
 
@@ -82,17 +82,17 @@ def build_nonce(number: int, *, is_last: bool) -> bytes:
 def split_segments(chunks: Iterable[bytes], size: int, first: int = 0) -> Iterator[bytes]:
     """The same bytes in pieces of `size`, the last one shorter; with `first`, one of that length before them."""
     pending = bytearray()
-    wanted = first or size
+    left = first or size
     for chunk in chunks:
-        if not pending and len(chunk) == wanted:  # the usual case, without a copy
+        if not pending and len(chunk) == left:  # the usual case, without a copy
             yield chunk
-            wanted = size
+            left = size
             continue
         pending += chunk
-        while len(pending) >= wanted:
-            yield bytes(pending[:wanted])
-            del pending[:wanted]
-            wanted = size
+        while len(pending) >= left:
+            yield bytes(pending[:left])
+            del pending[:left]
+            left = size
     if pending:
         yield bytes(pending)
 

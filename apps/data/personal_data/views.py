@@ -100,8 +100,8 @@ def render_inventory(
     }
     if may_mark and sent.get("dataset") and not faults:
         try:
-            found = suggest_columns(actor, get_dataset(actor, where, sent["dataset"]))
-            context["suggestions"] = [(row, Category(row.category).label) for row in found]
+            suggestions = suggest_columns(actor, get_dataset(actor, where, sent["dataset"]))
+            context["suggestions"] = [(row, Category(row.category).label) for row in suggestions]
         except PlaneError as error:
             context["wrong_dataset"] = translate_error(error)
     return render(request, "personal_data/project.html", context, status=table.status if status == 200 else status)

@@ -93,8 +93,10 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # untyped
 
     def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
         """Not the last one of a person whose role needs one: a lost one is taken away by a security administrator."""
-        others = Authenticator.objects.filter(user=authenticator.user_id, type__in=FACTORS).exclude(pk=authenticator.pk)
-        return others.exists() or not is_factor_required(build_actor_for_user(authenticator.user))
+        remaining = Authenticator.objects.filter(user=authenticator.user_id, type__in=FACTORS).exclude(
+            pk=authenticator.pk
+        )
+        return remaining.exists() or not is_factor_required(build_actor_for_user(authenticator.user))
 
     def get_totp_issuer(self) -> str:
         """As apps list it: the plane's host name, without a port."""

@@ -267,7 +267,7 @@ class Intake:
     def _sync_names(self, folders: set[Path]) -> None:
         if len(folders) > ONE_BY_ONE and sync_file_system(self.lock):
             return
-        for folder in {*folders, *(one.parent for one in folders)}:
+        for folder in {*folders, *(entry.parent for entry in folders)}:
             sync_folder(folder)
 
 

@@ -159,10 +159,10 @@ class LocalStore(Store):
         with suppress(FileNotFoundError):
             for folder in sorted(entry.name for entry in os.scandir(self.root / "sha256") if entry.is_dir()):
                 with os.scandir(self.root / "sha256" / folder) as entries:
-                    found = [(folder + entry.name, entry.stat()) for entry in entries]
+                    listing = [(folder + entry.name, entry.stat()) for entry in entries]
                 yield from (
                     StoredObject(digest, about.st_size, about.st_ctime)
-                    for digest, about in sorted(found)
+                    for digest, about in sorted(listing)
                     if DIGEST.fullmatch(digest)
                 )
 

@@ -123,8 +123,8 @@ class Reading:
         return self
 
     def __next__(self) -> bytes:
-        wanted = CHUNK if self.left is None else min(CHUNK, self.left)
-        chunk = self.file.read(wanted) if wanted else b""
+        length = CHUNK if self.left is None else min(CHUNK, self.left)
+        chunk = self.file.read(length) if length else b""
         if not chunk:
             self.close()
             raise StopIteration

@@ -24,17 +24,17 @@ ENCRYPTED = "encrypted"
 def get_store() -> Store:
     """The store of this process, as the environment names it. Per process: an S3 client does not survive a fork."""
     env = settings.ENV
-    plain = build_store(env.artifact_url, str(settings.PLANE_HOME), env.artifact_s3_endpoint, os.getpid())
+    base = build_store(env.artifact_url, str(settings.PLANE_HOME), env.artifact_s3_endpoint, os.getpid())
     if not env.encryption_keys:
-        return plain
-    return build_encrypted_store(plain, tuple(env.encryption_keys), env.store_encryption)
+        return base
+    return build_encrypted_store(base, tuple(env.encryption_keys), env.store_encryption)
 
 
 def get_store_folder() -> Path | None:
     """The folder of the artifacts on this host; None where they are elsewhere."""
     at = get_store()
-    plain = at.plain if isinstance(at, EncryptedStore) else at
-    return plain.root if isinstance(plain, LocalStore) else None
+    base = at.plain if isinstance(at, EncryptedStore) else at
+    return base.root if isinstance(base, LocalStore) else None
 
 
 def get_store_space() -> tuple[int, int] | None:

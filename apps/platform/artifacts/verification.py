@@ -193,13 +193,13 @@ class VerifiedReading:
 
     def __next__(self) -> bytes:
         if self.first is not None:
-            found, self.first = self.first, None
+            piece, self.first = self.first, None
         else:
-            found = self._next()
-        if not found:
+            piece = self._next()
+        if not piece:
             self.close()
             raise StopIteration
-        return found
+        return piece
 
     def __enter__(self) -> Self:
         return self

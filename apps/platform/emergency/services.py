@@ -200,9 +200,9 @@ def use_keys(
 def match_keys(rows: list[EmergencyKey], keys: tuple[str, str]) -> bool:
     """Whether each of the two keys opens a slot of its own, in either order; all comparisons are made."""
     first, second = (compute_key_digest(key) for key in keys)
-    one, two = (row.digest for row in rows)
-    straight = hmac.compare_digest(first, one) & hmac.compare_digest(second, two)
-    crossed = hmac.compare_digest(first, two) & hmac.compare_digest(second, one)
+    first_digest, second_digest = (row.digest for row in rows)
+    straight = hmac.compare_digest(first, first_digest) & hmac.compare_digest(second, second_digest)
+    crossed = hmac.compare_digest(first, second_digest) & hmac.compare_digest(second, first_digest)
     return straight | crossed
 
 
@@ -268,12 +268,12 @@ def check_person(person: User, project: Project | None, role: str, action: str) 
             object_type="user",
             object_id=person.pk,
         )
-    held = (
+    holders = (
         person.system_role == role
         if project is None
         else Membership.objects.filter(project=project, user=person, role=role).exists()
     )
-    if held:
+    if holders:
         raise Conflict(
             "{user_username} has this role already.", user_username=person.username, code="role_held", field="role"
         )

@@ -66,11 +66,11 @@ class GrantReviewQuerySet(models.QuerySet["GrantReview"]):
     def decidable_by(self, actor: Actor) -> GrantReviewQuerySet:
         """Those that this reviewer decides: never one's own; the system roles of security administrators are the
         auditor's to review, all others the security administrator's, what is in a project also its approvers'."""
-        others = self.visible_to(actor).exclude(user_id=actor.user_id or 0)
+        foreign = self.visible_to(actor).exclude(user_id=actor.user_id or 0)
         of_security = Q(kind=GrantKind.SYSTEM_ROLE, description=SystemRole.SECURITY_ADMIN.value)
         if actor.system_role == SystemRole.AUDITOR:
-            return others.filter(of_security)
-        return others.exclude(of_security)
+            return foreign.filter(of_security)
+        return foreign.exclude(of_security)
 
 
 class GrantReview(models.Model):

@@ -82,8 +82,8 @@ class ClauseGap(APIView):
     def put(self, request: Request, clause: str) -> Response:
         """Name who closes the gap of a clause, and until when."""
         policy.require(request.actor, "compliance.set_gap")
-        found = queries.get_clause(clause)
-        gap = services.set_gap(actor=request.actor, clause=found.id, **parse_body(GapBody, request))
+        match = queries.get_clause(clause)
+        gap = services.set_gap(actor=request.actor, clause=match.id, **parse_body(GapBody, request))
         return Response(GapSerializer(gap).data)
 
 

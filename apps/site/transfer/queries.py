@@ -98,8 +98,8 @@ def list_inventory_digests(actor: Actor, project: Project) -> list[str]:
     """Digests of all bytes that the project holds and the actor may see, and of the mirror's: what a bundle for it need
     not carry."""
     policy.require(actor, "bundle.export_inventory", project)
-    held = Holding.objects.readable_by(actor).filter(project=project, artifact__damaged_at=None)
-    return sorted({*held.values_list("artifact_id", flat=True).iterator(), *list_mirror_digests(actor)})
+    holdings = Holding.objects.readable_by(actor).filter(project=project, artifact__damaged_at=None)
+    return sorted({*holdings.values_list("artifact_id", flat=True).iterator(), *list_mirror_digests(actor)})
 
 
 def list_mirror_digests(actor: Actor) -> set[str]:

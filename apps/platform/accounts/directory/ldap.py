@@ -154,7 +154,7 @@ def find_person(connection: Any, username: str) -> Entry | None:
     entries = list(search(connection, settings.LDAP_USER_BASE, query, values, limit=2))
     if len(entries) != 1:
         return None
-    dn, raw = str(entries[0]["dn"]), {name.lower(): found for name, found in entries[0]["raw_attributes"].items()}
+    dn, raw = str(entries[0]["dn"]), {name.lower(): value for name, value in entries[0]["raw_attributes"].items()}
     name = read_text(raw, settings.LDAP_USERNAME_ATTRIBUTE)
     if normalise_username(name) != normalise_username(username):
         return None

@@ -46,7 +46,7 @@ def group_project_roles(entries: Iterable[str], groups: Iterable[str]) -> dict[s
     member_of, roles = set(groups), dict[str, set[str]]()
     for rule in map(parse_group_role, entries):
         if rule.project:
-            found = roles.setdefault(rule.project, set())
+            project_roles = roles.setdefault(rule.project, set())
             if rule.group in member_of:
-                found.add(rule.role)
+                project_roles.add(rule.role)
     return roles

@@ -49,9 +49,9 @@ def start(request: HttpRequest) -> HttpResponse:
         address, pending = oidc.begin(request.build_absolute_uri(reverse("oidc_callback")))
     except PlaneError as failure:
         return refuse(request, failure, "")
-    wanted = request.GET.get("next", "")
-    safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    request.session[PENDING] = {**pending, "next": wanted if safe else "", "at": int(time.time())}
+    next_address = request.GET.get("next", "")
+    safe = url_has_allowed_host_and_scheme(next_address, {request.get_host()}, require_https=request.is_secure())
+    request.session[PENDING] = {**pending, "next": next_address if safe else "", "at": int(time.time())}
     return HttpResponseRedirect(address)
 
 

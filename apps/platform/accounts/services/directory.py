@@ -171,16 +171,16 @@ def build_refusal(
 def apply_groups(actor: Actor, user: User, groups: tuple[str, ...]) -> None:
     """The roles that DIRECTORY_ROLES names are the directory's: given with their group, and taken with it."""
     rules = settings.DIRECTORY_ROLES
-    wanted = list_system_roles(rules, groups)
-    if len(wanted) > 1:
+    system_roles = list_system_roles(rules, groups)
+    if len(system_roles) > 1:
         raise build_refusal(N_("{username} is two administrators there."), user.username, "administrators_apart")
-    if user.system_role in list_managed_system_roles(rules) - wanted:
+    if user.system_role in list_managed_system_roles(rules) - system_roles:
         user = set_system_role(actor=actor, user=user, system_role="", reason=REASON)
     for slug, roles in group_project_roles(rules, groups).items():
         project = Project.objects.filter(slug=slug).first()
         if project is not None:
-            set_roles_in(actor, user, project, set() if wanted else roles)
-    for role in wanted - {user.system_role}:
+            set_roles_in(actor, user, project, set() if system_roles else roles)
+    for role in system_roles - {user.system_role}:
         set_system_role(actor=actor, user=user, system_role=role, reason=REASON)
 
 

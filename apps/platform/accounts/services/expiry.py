@@ -84,8 +84,8 @@ def disable_idle_account(actor: Actor, user: User, reason: str, *, spare_last: b
         user = lock_row(user)
         if not user.is_active:
             return False
-        others = User.objects.filter(system_role=user.system_role, is_active=True).exclude(pk=user.pk)
-        if spare_last and user.system_role and not others.exists():
+        colleagues = User.objects.filter(system_role=user.system_role, is_active=True).exclude(pk=user.pk)
+        if spare_last and user.system_role and not colleagues.exists():
             return False
         end_access(actor, user, reason)
         seal_now()

@@ -88,10 +88,10 @@ def build_nonce(number: int, is_last: bool) -> bytes:
 
 def compute_plain_size(sealed_size: int) -> int:
     """Bytes of the plain object, from those of the encrypted one; -1 for a size that none has."""
-    whole, rest = divmod(sealed_size - HEADER_BYTES, SEALED_CHUNK_BYTES)
+    full_chunks, rest = divmod(sealed_size - HEADER_BYTES, SEALED_CHUNK_BYTES)
     if sealed_size < HEADER_BYTES + TAG_BYTES or 0 < rest < TAG_BYTES:
         return -1
-    return whole * CHUNK_BYTES + max(rest - TAG_BYTES, 0)
+    return full_chunks * CHUNK_BYTES + max(rest - TAG_BYTES, 0)
 
 
 class DecryptedFile:

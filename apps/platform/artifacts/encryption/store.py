@@ -71,11 +71,11 @@ class EncryptedStaging(Staging):
         while self.waiting > CHUNK_BYTES:  # one stays back: the last is marked as such
             if len(self.parts[0]) < CHUNK_BYTES:
                 self.parts = [memoryview(b"".join(self.parts))]
-            plain, rest = self.parts[0][:CHUNK_BYTES], self.parts[0][CHUNK_BYTES:]
+            head, rest = self.parts[0][:CHUNK_BYTES], self.parts[0][CHUNK_BYTES:]
             self.parts[:1] = [rest] if rest else []
             self.waiting -= CHUNK_BYTES
             sealed = self.sealed[self.number % len(self.sealed)]
-            self.cipher.encrypt_into(self.number, False, plain, sealed)
+            self.cipher.encrypt_into(self.number, False, head, sealed)
             self._put(sealed)
             self.number += 1
 

@@ -48,12 +48,12 @@ def render_report(
     from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
     pdfmetrics.registerFont(UnicodeCIDFont(FONT))
-    plain = ParagraphStyle("plain", fontName=FONT, fontSize=8, leading=11, wordWrap="CJK")
-    small = ParagraphStyle("small", parent=plain, fontSize=7, leading=9.5, textColor=colors.HexColor("#444444"))
-    title = ParagraphStyle("title", parent=plain, fontSize=16, leading=22)
-    heading = ParagraphStyle("heading", parent=plain, fontSize=11, leading=16, spaceBefore=10, spaceAfter=4)
+    base = ParagraphStyle("plain", fontName=FONT, fontSize=8, leading=11, wordWrap="CJK")
+    small = ParagraphStyle("small", parent=base, fontSize=7, leading=9.5, textColor=colors.HexColor("#444444"))
+    title = ParagraphStyle("title", parent=base, fontSize=16, leading=22)
+    heading = ParagraphStyle("heading", parent=base, fontSize=11, leading=16, spaceBefore=10, spaceAfter=4)
 
-    def paragraph(text: str, style: ParagraphStyle = plain, colour: str = "") -> Paragraph:
+    def paragraph(text: str, style: ParagraphStyle = base, colour: str = "") -> Paragraph:
         body = escape(text).replace("\n", "<br/>")
         return Paragraph(f'<font color="{colour}">{body}</font>' if colour else body, style)
 
@@ -85,7 +85,7 @@ def render_report(
                 [
                     paragraph(clause.id),
                     [paragraph(clause.summary.zh), paragraph(clause.summary.en, small)],
-                    paragraph(f"{word.zh}\n{word.en}", plain, COLOURS[Verdict(verdict.verdict)]),
+                    paragraph(f"{word.zh}\n{word.en}", base, COLOURS[Verdict(verdict.verdict)]),
                     [paragraph(line, small) for line in lines],
                 ]
             )

@@ -239,25 +239,25 @@ def probe_escalation(context: ProbeContext) -> Iterator[Attempt]:
 # -- objects ----------------------------------------------------------------------------------------------------------
 @TABLE.register("project-isolation")
 def probe_project_isolation(context: ProbeContext) -> Iterator[Attempt]:
-    own, other = context.create_project(), context.create_project()
+    own, foreign = context.create_project(), context.create_project()
     person = context.create_member(own, ProjectRole.ENGINEER)
     client = context.open_browser(person)
     names = ("jobs", "datasets", "models", "runs", "artifacts", "approvals")
     allowed = [client.get(f"/api/v1/projects/{own.slug}/{name}").status_code for name in names]
-    refused = [client.get(f"/api/v1/projects/{other.slug}/{name}").status_code for name in names]
+    refused = [client.get(f"/api/v1/projects/{foreign.slug}/{name}").status_code for name in names]
     text = T("Read the lists of another project", "读取其他项目的列表")
     yield Attempt(text, set(refused) == {404} and 200 in allowed, f"own {allowed}, other {refused}")
     stranger = context.get_actor(context.create_person())
-    seen, count = [], 0
+    visible, count = [], 0
     for model in apps.get_models():
         query = getattr(model._default_manager.all(), "visible_to", None)
         if query is None or "project" not in {field.name for field in model._meta.get_fields()}:
             continue
         count += 1
         if query(stranger).exclude(**build_plane_filter(model)).exists():
-            seen.append(model.__name__)
+            visible.append(model.__name__)
     text = T("Read rows of every table as a person of no project", "以无项目人员身份读取各数据表的记录")
-    yield Attempt(text, count > 5 and not seen, f"{count} tables; visible: {', '.join(seen) or 'none'}")
+    yield Attempt(text, count > 5 and not visible, f"{count} tables; visible: {', '.join(visible) or 'none'}")
 
 
 def build_plane_filter(model: Any) -> dict[str, Any]:
@@ -306,8 +306,8 @@ def probe_security_labels(context: ProbeContext) -> Iterator[Attempt]:
         top > 0 and allowed == 200 and response.status_code == 404,
         f"cleared {allowed}, not cleared {response.status_code}",
     )
-    seen = Project.objects.visible_to(context.get_actor(low)).filter(pk=project.pk).exists()
-    yield Attempt(T("Find it in a list all the same", "在列表中查到该项目"), not seen)
+    listed = Project.objects.visible_to(context.get_actor(low)).filter(pk=project.pk).exists()
+    yield Attempt(T("Find it in a list all the same", "在列表中查到该项目"), not listed)
     actor = context.get_actor(low)
     yield refuse(
         T("Lower the label as a member", "项目成员降低安全标记"),

@@ -133,8 +133,8 @@ def probe_system_duties(context: ProbeContext) -> Iterator[Attempt]:
 # -- audit administration ---------------------------------------------------------------------------------------------
 @TABLE.register("audit-administrator")
 def probe_audit_administrator(context: ProbeContext) -> Iterator[Attempt]:
-    others = (SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN)
-    yield from try_page(context, SystemRole.AUDITOR, reverse("audit:chain"), others)
+    roles = (SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN)
+    yield from try_page(context, SystemRole.AUDITOR, reverse("audit:chain"), roles)
     yield try_record(context, SystemRole.AUDITOR, lambda actor: verify_recent_records(actor))
 
 
@@ -249,9 +249,9 @@ def probe_central_policy(context: ProbeContext) -> Iterator[Attempt]:
     current = get_current_policy(auditor)
     text = T("The network policy of all nodes is kept in one place", "全部节点的网络策略集中管理")
     yield Attempt(text, current is not None, str(current or "no policy"))
-    behind = [node.name for node in get_proof(auditor).nodes if not node.has_policy]
+    outdated = [node.name for node in get_proof(auditor).nodes if not node.has_policy]
     text = T("Every node has the newest policy", "各节点均已应用最新策略")
-    yield Attempt(text, current is not None and not behind, ", ".join(behind[:5]) or "all")
+    yield Attempt(text, current is not None and not outdated, ", ".join(outdated[:5]) or "all")
     text = T("What is scanned for is set in one place", "恶意代码扫描策略集中设置")
     names = ("malware_scan_command", "upload_scan_command")
     unset = [name.upper() for name in names if not getattr(settings.ENV, name)]

@@ -136,9 +136,9 @@ def probe_known_vulnerabilities(context: ProbeContext) -> Iterator[Attempt]:
         yield Attempt(T("Look installed packages up in the feed", "在漏洞库中核对已安装组件"), False, "no feed")
         return
     rows = find_vulnerabilities(list_installed_components())
-    named = ", ".join(f"{row.component} {row.version} {row.advisory_id}" for row in rows[:5])
+    listing = ", ".join(f"{row.component} {row.version} {row.advisory_id}" for row in rows[:5])
     text = T("Find installed packages with known vulnerabilities", "查找存在已知漏洞的已安装组件")
-    yield Attempt(text, not rows, named or "none")
+    yield Attempt(text, not rows, listing or "none")
 
 
 @TABLE.register("intrusion-detection", Mode.STAGES)
@@ -196,11 +196,11 @@ def probe_malware_scan(context: ProbeContext) -> Iterator[Attempt]:
         Path(folder, "eicar.com").write_bytes(EICAR)
         text = T("Bring the test file of virus scanners (EICAR)", "引入防病毒测试文件（EICAR）")
         try:
-            found = scan_folder(Path(folder))
+            report = scan_folder(Path(folder))
         except PlaneError as refusal:
             yield Attempt(text, refusal.code == "malware_found", str(refusal.message))
         else:
-            yield Attempt(text, False, str(found["verdict"]))
+            yield Attempt(text, False, str(report["verdict"]))
     text = T("Upload the test file of virus scanners (EICAR)", "上传防病毒测试文件（EICAR）")
     yield Attempt(text, *try_upload_scan())
     required = settings.ENV.malware_scan == "required"
@@ -255,11 +255,11 @@ def probe_signed_releases(context: ProbeContext) -> Iterator[Attempt]:
     good = sign(RELEASE_TYPE, b'{"model":"a"}', [trusted])
     altered = Envelope(good.payload_type, b'{"model":"b"}', good.signatures)
     foreign = sign(RELEASE_TYPE, b'{"model":"a"}', [stranger])
-    other = Envelope("text/plain", good.payload, good.signatures)
+    retyped = Envelope("text/plain", good.payload, good.signatures)
     for text, envelope in (
         (T("Install a release that was altered", "安装被篡改的发布包"), altered),
         (T("Install a release of a foreign key", "安装由未知密钥签名的发布包"), foreign),
-        (T("Pass another signed document off as a release", "以其他已签名文件冒充发布包"), other),
+        (T("Pass another signed document off as a release", "以其他已签名文件冒充发布包"), retyped),
     ):
         yield refuse(
             text,

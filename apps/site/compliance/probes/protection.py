@@ -68,14 +68,14 @@ def probe_stored_bytes(context: ProbeContext) -> Iterator[Attempt]:
         with store.open_staging() as staging:
             staging.write(b"evidence" * 1000)
             digest, _ = staging.publish()
-        whole = store.verify(digest)
+        before = store.verify(digest)
         path = store.path_of(digest)
         path.chmod(0o600)
         content = bytearray(path.read_bytes())
         content[17] ^= 1
         path.write_bytes(content)
         text = T("Alter one bit of a stored file", "篡改已存储文件的一个比特")
-        yield Attempt(text, whole and not store.verify(digest), f"before {whole}, after {store.verify(digest)}")
+        yield Attempt(text, before and not store.verify(digest), f"before {before}, after {store.verify(digest)}")
     damaged = count_damaged()
     text = T("Find files that the scrub found damaged", "查找巡检发现的损坏文件")
     yield Attempt(text, damaged == 0, f"{damaged} damaged")
@@ -122,8 +122,8 @@ def probe_stored_secrets(context: ProbeContext) -> Iterator[Attempt]:
     token, secret = create_token(actor=context.get_actor(person), project=project, name="p", scopes=["read"])
     row = "|".join(str(read_column(ApiToken, name, token.pk)) for name in ("digest", "prefix", "name"))
     yield Attempt(T("Read a token from the database", "从数据库读取令牌"), secret not in row and secret[12:] not in row)
-    plain = sum(1 for text in Webhook.objects.values_list("secret", flat=True)[:1000] if text.startswith("whsec_"))
-    yield Attempt(T("Find secrets of webhooks that are stored in plain", "查找明文存储的Webhook密钥"), plain == 0)
+    readable = sum(1 for text in Webhook.objects.values_list("secret", flat=True)[:1000] if text.startswith("whsec_"))
+    yield Attempt(T("Find secrets of webhooks that are stored in plain", "查找明文存储的Webhook密钥"), readable == 0)
     home = Path(settings.PLANE_HOME)
     exposed = [path.name for path in (get_private_key_path(), home / "secret.key") if is_exposed(path)]
     text = T("Read the keys of the plane as another account of the machine", "以本机其他账户读取平台密钥")
@@ -146,20 +146,20 @@ def probe_encrypted_store(context: ProbeContext) -> Iterator[Attempt]:
     text = T("Read a stored artifact from the disk without a key", "不用密钥从磁盘读取制品")
     env, marker = settings.ENV, b"evidence-" + secrets.token_hex(16).encode()
     with tempfile.TemporaryDirectory(prefix="probe-") as folder:
-        plain: Store = LocalStore(Path(folder))
+        inner_store: Store = LocalStore(Path(folder))
         store = (
-            build_encrypted_store(plain, tuple(env.encryption_keys), env.store_encryption)
+            build_encrypted_store(inner_store, tuple(env.encryption_keys), env.store_encryption)
             if env.encryption_keys
-            else plain
+            else inner_store
         )
         with store.open_staging() as staging:
             staging.write(marker * 100)
             digest, _ = staging.publish()
         readable = sum(1 for path in Path(folder).rglob("*") if path.is_file() and marker in path.read_bytes())
         reading = store.open(digest)
-        whole = b"".join(reading) == marker * 100
+        intact = b"".join(reading) == marker * 100
         reading.close()
-    yield Attempt(text, whole and not readable, f"STORE_ENCRYPTION={env.store_encryption}")
+    yield Attempt(text, intact and not readable, f"STORE_ENCRYPTION={env.store_encryption}")
     if env.store_encryption != "off":
         root = get_store_folder()
         left = count_objects(root) if root is not None else 0
@@ -254,10 +254,10 @@ def probe_personal_data(context: ProbeContext) -> Iterator[Attempt]:
 def probe_personal_data_access(context: ProbeContext) -> Iterator[Attempt]:
     project = context.create_project()
     engineer = context.open_browser(context.create_member(project, ProjectRole.ENGINEER))
-    other = context.create_person()
+    colleague = context.create_person()
     yield expect(T("List people as an engineer", "工程师查看人员列表"), engineer.get("/people"), 403, 404)
     yield expect(
-        T("Open a person's page as an engineer", "工程师查看他人资料"), engineer.get(f"/people/{other}"), 403, 404
+        T("Open a person's page as an engineer", "工程师查看他人资料"), engineer.get(f"/people/{colleague}"), 403, 404
     )
     yield expect(T("Export people as an engineer", "工程师导出人员名单"), engineer.get("/people?format=csv"), 403, 404)
     administrator = context.open_browser(context.create_person(SystemRole.SYSTEM_ADMIN))

@@ -214,7 +214,9 @@ def probe_log_retention(context: ProbeContext) -> Iterator[Attempt]:
         else:
             yield Attempt(text, False, "taken")
     text = T(f"Log files are kept for {MIN_RETENTION_DAYS} days", f"日志文件留存不少于{MIN_RETENTION_DAYS}天")
-    kept = env.log_retention_days
+    days_kept = env.log_retention_days
     yield Attempt(
-        text, kept >= MIN_RETENTION_DAYS, f"LOG_RETENTION_DAYS={kept}" + ("" if kept else ": by number of files")
+        text,
+        days_kept >= MIN_RETENTION_DAYS,
+        f"LOG_RETENTION_DAYS={days_kept}" + ("" if days_kept else ": by number of files"),
     )

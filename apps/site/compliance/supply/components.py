@@ -34,12 +34,12 @@ class Component:
 @lru_cache(maxsize=1)
 def list_installed_components() -> tuple[Component, ...]:
     """Every distribution of this environment, in the order of names; the first of those with one name counts."""
-    found: dict[str, Component] = {}
+    components: dict[str, Component] = {}
     for each in distributions():
         name = canonicalize_name(each.name or "")
-        if name and name not in found:
-            found[name] = build_component(name, each)
-    return tuple(sorted(found.values()))
+        if name and name not in components:
+            components[name] = build_component(name, each)
+    return tuple(sorted(components.values()))
 
 
 def build_component(name: str, each: Distribution) -> Component:
@@ -78,14 +78,14 @@ def list_unneeded_components() -> tuple[str, ...]:
     own = distribution(PLANE)
     extras = frozenset(own.metadata.get_all("Provides-Extra") or ()) - {"dev", "test", "tests"}
     needed, queue = {PLANE}, [(PLANE, extras)]
-    seen: set[tuple[str, frozenset[str]]] = set()
+    visited: set[tuple[str, frozenset[str]]] = set()
     while queue:
-        name, wanted = queue.pop()
-        if (name, wanted) in seen:
+        name, selected = queue.pop()
+        if (name, selected) in visited:
             continue
-        seen.add((name, wanted))
+        visited.add((name, selected))
         try:
-            requirements = list(iter_requirements(distribution(name), wanted))
+            requirements = list(iter_requirements(distribution(name), selected))
         except PackageNotFoundError:
             continue
         for requirement in requirements:

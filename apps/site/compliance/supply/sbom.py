@@ -38,8 +38,10 @@ def build_plane_sbom(at: datetime) -> dict[str, Any]:
         {"ref": each.purl, "dependsOn": sorted(refs[name] for name in each.requires if name in refs)}
         for each in components
     ]
-    wanted = plane.requires if plane else ()
-    dependencies.append({"ref": subject["bom-ref"], "dependsOn": sorted(refs[name] for name in wanted if name in refs)})
+    requirements = plane.requires if plane else ()
+    dependencies.append(
+        {"ref": subject["bom-ref"], "dependsOn": sorted(refs[name] for name in requirements if name in refs)}
+    )
     return build_sbom("plane", subject, components, at, dependencies)
 
 

@@ -29,12 +29,12 @@ def find_vulnerabilities(components: Iterable[Component]) -> list[Vulnerability]
     by_name: dict[str, list[Component]] = {}
     for component in components:
         by_name.setdefault(component.name, []).append(component)
-    names, found = sorted(by_name), set[Vulnerability]()
+    names, matches = sorted(by_name), set[Vulnerability]()
     for start in range(0, len(names), MAX_NAMES_PER_QUERY):
         for row in Advisory.objects.filter(package_name__in=names[start : start + MAX_NAMES_PER_QUERY]):
             for component in by_name[row.package_name]:
                 if is_version_affected(row, component.version):
-                    found.add(
+                    matches.add(
                         Vulnerability(
                             component.name,
                             component.version,
@@ -44,7 +44,7 @@ def find_vulnerabilities(components: Iterable[Component]) -> list[Vulnerability]
                             tuple(row.aliases),
                         )
                     )
-    return sorted(found)
+    return sorted(matches)
 
 
 def is_version_affected(row: Advisory, version: str) -> bool:

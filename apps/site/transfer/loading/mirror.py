@@ -140,8 +140,8 @@ class MirrorLoader:
         if hashlib.sha256(manifest).hexdigest() != image.manifest_digest:
             raise build_catalogue_error("images", "its manifest is not the one of its digest")
         layers = row.get("layers")
-        named = list_image_digests(manifest)
-        if not isinstance(layers, list) or [row.get("config"), *layers] != named:
+        image_digests = list_image_digests(manifest)
+        if not isinstance(layers, list) or [row.get("config"), *layers] != image_digests:
             raise build_catalogue_error("images", "its layers are not those of its manifest")
         image.manifest, image.config = manifest, self.adopt(row.get("config"))
         image.imported_by = self.actor.label[:200]

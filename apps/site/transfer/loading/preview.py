@@ -101,8 +101,8 @@ def preview_image(row: dict[str, Any]) -> Row:
         return build_row("image", name, CONFLICT, f"leads to {tag.image.manifest_digest[:12]} here")
     if tag is not None:
         return build_row("image", name, PRESENT)
-    known = ContainerImage.objects.filter(manifest_digest=digest).exists()
-    return build_row("image", name, NEW, "another name of an image that is here" if known else "")
+    exists = ContainerImage.objects.filter(manifest_digest=digest).exists()
+    return build_row("image", name, NEW, "another name of an image that is here" if exists else "")
 
 
 def preview_package(row: dict[str, Any], catalogue: IncomingCatalogue) -> Row:

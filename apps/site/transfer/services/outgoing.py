@@ -163,13 +163,13 @@ def fail(actor: Actor, bundle: OutgoingBundle, error: PlaneError) -> OutgoingBun
 def write_outgoing(bundle: OutgoingBundle, progress: StepProgress) -> bytes:
     """The bytes of bundle.json, once every volume is written."""
     folder = get_outgoing_folder(bundle)
-    made = folder / MADE_FOLDER
-    made.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = folder / MADE_FOLDER
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
     progress.enter("plan")
     plan = read_plan(folder) or make_plan(bundle, folder)
     head, objects = plan
     progress.enter("write", sum(each.size for each in objects))
-    open_object, size = open_from(made), bundle.volume_bytes
+    open_object, size = open_from(target), bundle.volume_bytes
     return write_bundle(folder, head, objects, open_object, volume_bytes=size, count=progress.add).text
 
 
@@ -180,11 +180,11 @@ def remove_plan(folder: Path) -> None:
 
 def make_plan(bundle: OutgoingBundle, folder: Path) -> tuple[BundleHead, list[ObjectRef]]:
     """Collect the rows and keep what was made of them, so that a build that goes on writes the same bundle."""
-    made = folder / MADE_FOLDER
+    target = folder / MADE_FOLDER
 
     def store(data: bytes) -> str:
         digest = sha256_hex(data)
-        write_durably(made / digest, data)
+        write_durably(target / digest, data)
         return digest
 
     reader = build_reader(bundle.project_id)

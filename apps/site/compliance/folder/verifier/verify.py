@@ -260,18 +260,18 @@ def iter_verdict_faults(folder: Path) -> Iterator[str]:
     yield from (
         f"evidence.json: {name} has the verdict {each!r}" for name, each in clauses.items() if each not in VERDICTS
     )
-    found: dict[str, str] = {}
+    verdicts: dict[str, str] = {}
     document = results["assessment-results"]
     for finding in document["results"][0]["findings"]:
         name = finding["target"]["target-id"].removeprefix("mlps3-").removesuffix("_smt")
-        found[name] = next(each["value"] for each in finding["props"] if each["name"] == "verdict").replace("-", " ")
-        satisfied = found[name] in ("met", "not applicable")
+        verdicts[name] = next(each["value"] for each in finding["props"] if each["name"] == "verdict").replace("-", " ")
+        satisfied = verdicts[name] in ("met", "not applicable")
         if (finding["target"]["status"]["state"] == "satisfied") != satisfied:
             yield f"assessment-results.json: the state of {name} contradicts its verdict"
     yield from (
-        f"{name}: evidence.json says {clauses.get(name)}, assessment-results.json {found.get(name)}"
-        for name in sorted(set(clauses) | set(found))
-        if clauses.get(name) != found.get(name)
+        f"{name}: evidence.json says {clauses.get(name)}, assessment-results.json {verdicts.get(name)}"
+        for name in sorted(set(clauses) | set(verdicts))
+        if clauses.get(name) != verdicts.get(name)
     )
     for resource in document["back-matter"]["resources"]:
         for link in resource.get("rlinks", ()):
