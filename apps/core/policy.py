@@ -388,6 +388,8 @@ NEVER_BY_EMERGENCY: frozenset[str] = frozenset(
         "user.confirm_credentials",
         "user.reset_second_factor",  # with the role of their own somebody may reset the password too
         "user.open_to_directory",
+        "member.set_roles",  # or what was lent for hours would give for good
+        "node.issue_token",
         "emergency.request",
         "emergency.confirm",
         "project.set_label",

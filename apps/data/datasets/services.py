@@ -144,7 +144,7 @@ def add_files(
     rows = [(path, artifacts[digest], media_type or guess_media_type(path)) for path, digest, media_type in files]
     check_files(rows, LegacyPaths(project.pk, dataset_name))
     parts = inspect_parts(rows) if is_table_of_parts(rows) else None
-    checked = check_expectations(project, dataset_name, rows)
+    checked = check_expectations(actor, project, dataset_name, rows)
     with transaction.atomic():
         return add_version(
             actor=actor,

@@ -118,7 +118,7 @@ def store_push(
     check_lfs_config(objects, move.new, base.sha if base else "", lfs_address)
     contents = read_contents(target, base, move, objects, new_artifacts)
     check_locks(target, contents)
-    checked = check_expectations(target.project, target.name, contents.files)
+    checked = check_expectations(target.actor, target.project, target.name, contents.files)
     head = objects.head(move.new)
     pack = objects.pack()
     pack_artifact = store_file(actor=target.actor, project=target.project, path=pack, media_type=PACK) if pack else None

@@ -100,9 +100,14 @@ class Holding(models.Model):
     media_type = models.CharField(max_length=120, default="application/octet-stream")
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
+    # The label of bytes whose labelled version was deleted; None: what has the bytes hides them, or nothing does.
+    security_label = models.PositiveSmallIntegerField(null=True)
 
     objects = HoldingQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "artifact"], name="holding_once")]
-        indexes = [models.Index(fields=["project", "-id"], name="holding_recent")]
+        indexes = [
+            models.Index(fields=["project", "-id"], name="holding_recent"),
+            models.Index(fields=["project"], name="holding_labelled", condition=models.Q(security_label__isnull=False)),
+        ]

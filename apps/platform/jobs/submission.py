@@ -32,7 +32,7 @@ NEEDS_RANGES = {
     "nodes": (1, 64),
 }
 GPU_QUEUE = "gpu"
-SPEC_COMPLETIONS: Registry[Callable[[Project, str, BaseModel], BaseModel]] = Registry("SPEC_COMPLETIONS")
+SPEC_COMPLETIONS: Registry[Callable[[Actor, Project, str, BaseModel], BaseModel]] = Registry("SPEC_COMPLETIONS")
 """By key of `register`: what the app that registers adds to a spec before it is stored, from (project, name, spec)."""
 SPEC_INPUTS: Registry[Callable[[Actor, Project, BaseModel], list[InputSpec]]] = Registry("SPEC_INPUTS")
 """By kind: the inputs that a spec names by words of an app above, for instance versions of a dataset."""

@@ -136,7 +136,7 @@ def validate_submission(
     if spec is not None and not errors:
         try:
             for key, name in submission.register.items():
-                spec = SPEC_COMPLETIONS[key](project, str(name), spec) if key in SPEC_COMPLETIONS else spec
+                spec = SPEC_COMPLETIONS[key](actor, project, str(name), spec) if key in SPEC_COMPLETIONS else spec
         except PlaneError as failure:
             errors += failure.errors
     if errors or spec is None:

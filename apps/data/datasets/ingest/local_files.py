@@ -129,7 +129,7 @@ def ingest(
         stored += [table] if table else []
         rows = [(file.name, file, file.media_type) for file in stored]
         parts = inspect_local_parts(scan, rows, result)
-        checked = check_expectations(project, dataset_name, rows)
+        checked = check_expectations(actor, project, dataset_name, rows)
         expand_database_cache()
         with transaction.atomic():
             cited = find_newest_digests(project, dataset_name) if scan.indexed else set()

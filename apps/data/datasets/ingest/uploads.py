@@ -68,7 +68,7 @@ def ingest_csv(
     errors are reported at once. Bytes that are a version already need no check.
     """
     policy.require(actor, "dataset.add_version", project)
-    demanding_dataset = required_expectations.find_demanding_dataset(project, dataset_name)
+    demanding_dataset = required_expectations.find_demanding_dataset(actor, project, dataset_name)
     registration.check_name(dataset_name)
     registration.check_text("note", note)
     registration.check_held(project.pk, [artifact])
@@ -113,7 +113,7 @@ def ingest_table(
     target: dict[str, Any] = {"actor": actor, "project": project, "dataset_name": dataset_name, "note": note}
     dataset = Dataset.objects.filter(project=project, name=dataset_name).first()
     if (dataset is not None and is_known_version(dataset, artifact, kind)) or (
-        unread and required_expectations.find_demanding_dataset(project, dataset_name) is None
+        unread and required_expectations.find_demanding_dataset(actor, project, dataset_name) is None
     ):
         return services.add_files(files=[(get_table_path(kind), artifact.pk, kind)], **target)
     policy.require(actor, "job.submit", project)
@@ -136,7 +136,7 @@ def ingest_files(
         for (path, kind), (_, digest, _) in zip(types, files, strict=True)
         if digest in artifacts
     ]
-    dataset = required_expectations.find_demanding_dataset(project, dataset_name)
+    dataset = required_expectations.find_demanding_dataset(actor, project, dataset_name)
     if dataset is None or not is_table_of_parts(rows) or len(rows) < len(files) or is_version(dataset, rows):
         return services.add_files(files=files, **target)
     policy.require(actor, "job.submit", project)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from django.db.models import Max
+from collections.abc import Collection
+
+from django.db.models import Max, Q
 
 from apps.core.actors import Actor
-from apps.data.datasets.models import Dataset, DatasetFile
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.platform.accounts.security_labels import get_label_name
+from apps.platform.artifacts.models import Holding
 from apps.platform.audit.services import record
 from apps.platform.jobs.models import JobInput
+
+DIGESTS_PER_QUERY = 500
 
 
 def raise_label_to_inputs(actor: Actor, dataset: Dataset, job_id: int | None) -> None:
@@ -23,6 +28,40 @@ def raise_label_to_inputs(actor: Actor, dataset: Dataset, job_id: int | None) ->
     files = DatasetFile.objects.filter(artifact__in=inputs, version__dataset__project=dataset.project_id)
     highest = files.aggregate(label=Max("version__dataset__security_label"))["label"] or 0
     raise_label(actor, dataset, highest, job=job_id)
+
+
+def raise_label_to_bytes(actor: Actor, dataset: Dataset, digests: Collection[str]) -> None:
+    """Raise the label of the dataset to the highest of what has these bytes in its project, or had them until it was
+    deleted; in the transaction that adds the version. A copy under another name is no way out of a label.
+
+    The bytes are governed by the dataset again. Two short queries, where nothing in the project is labelled.
+    """
+    labelled = Holding.objects.filter(project=dataset.project_id, security_label__isnull=False)
+    has_held, highest = labelled.exists(), 0
+    if not has_held and not has_labels(dataset.project_id, above=dataset.security_label):
+        return
+    listed = sorted(set(digests))
+    for start in range(0, len(listed), DIGESTS_PER_QUERY):
+        part = listed[start : start + DIGESTS_PER_QUERY]
+        files = DatasetFile.objects.filter(artifact__in=part, version__dataset__project=dataset.project_id)
+        label = files.aggregate(label=Max("version__dataset__security_label"))["label"] or 0
+        held = labelled.filter(artifact__in=part)
+        highest = max(highest, label, held.aggregate(label=Max("security_label"))["label"] or 0)
+        if has_held:
+            held.update(security_label=None)
+    raise_label(actor, dataset, highest, source="the same bytes")
+
+
+def keep_label_of_bytes(version: DatasetVersion) -> None:
+    """Before the files of a labelled version go: its label stays with those bytes that no dataset below it has."""
+    label = version.dataset.security_label
+    if not label:
+        return
+    files = DatasetFile.objects.filter(version__dataset__project=version.dataset.project_id)
+    below = files.filter(version__dataset__security_label__lt=label)
+    own = version.files.exclude(artifact__in=below.values("artifact")).values("artifact")
+    holdings = Holding.objects.filter(project=version.dataset.project_id, artifact__in=own)
+    holdings.filter(Q(security_label=None) | Q(security_label__lt=label)).update(security_label=label)
 
 
 def raise_label(actor: Actor, dataset: Dataset, label: int, **source: object) -> None:

@@ -19,6 +19,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.db import connection
 
+from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.data.datasets import bounded_process
@@ -50,14 +51,16 @@ ERROR_FIELDS = ("field", "limit", "hint")
 slots = threading.BoundedSemaphore(MAX_CHILDREN)
 
 
-def check_expectations(project: Project, dataset_name: str, files: Sequence[VersionFile]) -> CheckedTable | None:
+def check_expectations(
+    actor: Actor, project: Project, dataset_name: str, files: Sequence[VersionFile]
+) -> CheckedTable | None:
     """What the dataset expects, checked on the main table of what shall be a version. Call it in no transaction.
 
     None where the dataset demands nothing, or these files are a version of it already. Raises Invalid with each
     expectation that does not hold, or with what is wrong with the table; Conflict (expectations_unchecked) where that
     cannot be found out while somebody waits, Unavailable where others wait already.
     """
-    dataset = find_demanding_dataset(project, dataset_name)
+    dataset = find_demanding_dataset(actor, project, dataset_name)
     if dataset is None or is_version(dataset, files):
         return None
     table = find_main_table(files)

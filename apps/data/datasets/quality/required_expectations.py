@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
-from apps.core.errors import Conflict, Invalid
+from apps.core.errors import Conflict, Invalid, NotFound
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.versions.manifest import (
     PARQUET,
@@ -46,9 +46,18 @@ def is_check_required(dataset: Dataset) -> bool:
     return any(each.get("severity", "error") == "error" for each in dataset.expectations)
 
 
-def find_demanding_dataset(project: Project, name: str) -> Dataset | None:
-    """The dataset called `name`, if it exists and requires a check."""
+def find_cleared_dataset(actor: Actor, project: Project, name: str, field: str) -> Dataset | None:
+    """The dataset called `name`, if it exists; NotFound where its label is above the actor's clearance: what it expects
+    is not the actor's to know, nor to be gone round."""
     dataset = Dataset.objects.filter(project=project, name=name).first()
+    if dataset is not None and not policy.is_cleared(actor, dataset):
+        raise NotFound("The project has no dataset {name!r}.", name=name[:60], field=field)
+    return dataset
+
+
+def find_demanding_dataset(actor: Actor, project: Project, name: str) -> Dataset | None:
+    """The dataset called `name`, if it exists and requires a check."""
+    dataset = find_cleared_dataset(actor, project, name, "/dataset")
     return dataset if dataset is not None and is_check_required(dataset) else None
 
 
@@ -78,12 +87,12 @@ def set_expectations(
     return dataset
 
 
-def merge_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel:
+def merge_expectations(actor: Actor, project: Project, name: str, spec: BaseModel) -> BaseModel:
     """The spec of a job that registers in the dataset `name`, with what that dataset expects.
 
     Raises Invalid where it demands a check that this kind of job cannot make.
     """
-    dataset = Dataset.objects.filter(project=project, name=name).first()
+    dataset = find_cleared_dataset(actor, project, name, "/register/dataset")
     changes: dict[str, Any] = {}
     if isinstance(spec, ProfileSpec):
         changes["on_failure"] = "fail"  # what is registered must hold

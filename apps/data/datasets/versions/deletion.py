@@ -10,6 +10,7 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
+from apps.data.datasets.labels.inheritance import keep_label_of_bytes
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.quality.profile_job_retention import forget_measurements
 from apps.data.datasets.versions.citations import list_citations
@@ -43,6 +44,7 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
         cited = list_citations(locked)
         if cited:
             raise build_cited_error(locked, [f"{citation.kind} {citation.label}" for citation in cited])
+        keep_label_of_bytes(locked)
         locked.files.all().delete()
         changes = {
             "deleted_at": timezone.now(),

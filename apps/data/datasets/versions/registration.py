@@ -17,7 +17,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Invalid
-from apps.data.datasets.labels.inheritance import has_labels, raise_label_to_inputs
+from apps.data.datasets.labels.inheritance import has_labels, raise_label_to_bytes, raise_label_to_inputs
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.provenance.row_origin_runs import RowOriginRef
 from apps.data.datasets.quality.required_expectations import CheckedTable, require_checked
@@ -91,8 +91,10 @@ def add_version(
     with transaction.atomic():
         locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
         existing = DatasetVersion.objects.select_related("dataset").filter(dataset=locked, digest=digest).first()
+        digests = [artifact.digest for _, artifact, _ in files]
         if existing is not None and existing.deleted_at is not None:
             require_checked(locked, job_id, checked, files)
+            raise_label_to_bytes(actor, locked, digests)
             restore_version(actor, existing, list(files), quality, part_rows)
             if not has_commit:
                 record_commit(existing)
@@ -130,6 +132,7 @@ def add_version(
         )
         if not has_commit:
             record_commit(version)
+        raise_label_to_bytes(actor, locked, digests)
         raise_label_to_inputs(actor, locked, job_id)
     dataset.versions_count = number
     return version, True

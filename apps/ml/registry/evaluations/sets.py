@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound, PlaneError
 from apps.core.request_values import parse_int
 from apps.data.datasets.models import DatasetVersion
@@ -55,7 +56,7 @@ def find_set(project: Project, set_name: str) -> EvaluationSet:
     return evaluation_set
 
 
-def complete_spec(project: Project, named: str, spec: BaseModel) -> BaseModel:
+def complete_spec(actor: Actor, project: Project, named: str, spec: BaseModel) -> BaseModel:
     """The spec of a job that registers on a set: what decides the figures is the set's, whatever was asked for."""
     on = find_set(project, named)
     if isinstance(spec, PredictionsSpec):
@@ -66,7 +67,7 @@ def complete_spec(project: Project, named: str, spec: BaseModel) -> BaseModel:
     return EvaluateSpec.model_validate({**on.spec, **timed})
 
 
-def require_client_version(project: Project, key: str, spec: BaseModel) -> BaseModel:
+def require_client_version(actor: Actor, project: Project, key: str, spec: BaseModel) -> BaseModel:
     """The spec as it is, where the key is that of a version that takes predictions; Invalid for any other."""
     get_predictable_version(project, key)
     return spec

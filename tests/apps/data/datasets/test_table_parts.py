@@ -136,12 +136,12 @@ def test_a_request_that_waits_has_all_parts_checked(inline_engine, held, project
     )
     rows = [("a.parquet", held(encode(TABLE.slice(0, 2))), PARQUET), ("b.parquet", held(encode(TABLE)), PARQUET)]
     with pytest.raises(Invalid) as caught:
-        check_expectations(project, "wti-daily", rows)
+        check_expectations(actor_for(engineer), project, "wti-daily", rows)
     assert "2 of 5 rows break it. The first: row 5: 58.1; row 7: 60.0." in str(caught.value.errors[0]["message"])
     set_expectations(
         actor=actor_for(engineer), dataset=dataset, expectations=[{"kind": "range", "column": "close", "maximum": 60}]
     )
-    assert check_expectations(project, "wti-daily", rows).is_of(rows)
+    assert check_expectations(actor_for(engineer), project, "wti-daily", rows).is_of(rows)
 
 
 def test_several_files_in_the_browser(client, engineer, project):

@@ -34,11 +34,11 @@ def expects(actor, dataset):
 
 
 @pytest.fixture
-def check(project, dataset, held):
+def check(actor, project, dataset, held):
     """check(bytes, media type, path) -> what is found of a version of this file alone."""
 
     def of(data=TABLE, kind="text/csv", path="t.csv"):
-        return check_expectations(project, dataset.name, [(path, held(data), kind)])
+        return check_expectations(actor, project, dataset.name, [(path, held(data), kind)])
 
     return of
 
