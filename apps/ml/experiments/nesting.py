@@ -50,13 +50,12 @@ def count_children(runs: Sequence[Run]) -> dict[str, int]:
 
 def load_nesting_of_page(run: Run, tags: Sequence[RunTag] | None) -> Nesting:
     """As load_nesting, of one run whose tags are perhaps read already. In a job's run nothing is nested."""
-    if run.job_id is None:
-        return load_nesting([run])
     if tags is None:
         tags = list(RunTag.objects.filter(run=run, key=PARENT_TAG))
     parent_id = next((tag.value for tag in tags if tag.key == PARENT_TAG), None)
     parent = Run.objects.filter(pk=parent_id, project_id=run.project_id).first() if parent_id else None
-    return Nesting({run.pk: parent} if parent else {})
+    children = count_children([run]) if run.job_id is None else {}
+    return Nesting({run.pk: parent} if parent else {}, children)
 
 
 def order_as_tree(runs: Sequence[Run], nesting: Nesting) -> list[Run]:

@@ -162,7 +162,9 @@ def build_annotation_context(actor: Actor, run: Run) -> dict[str, Any]:
 
 
 def build_usage_context(actor: Actor, run: Run) -> dict[str, Any]:
-    """The datasets and models that a client says it used or made."""
+    """The datasets and models that a client says it used or made; no client writes to a run that stands for a sweep."""
+    if run.kind and run.job_id is None:
+        return {"datasets": [], "models": []}
     return {"datasets": queries.list_datasets(actor, run), "models": queries.list_models(actor, run)}
 
 
