@@ -61,7 +61,7 @@ class ParquetRowBatches:
         source = self.source
         try:
             with open_native_file(source.path) as file:
-                parquet = pq.ParquetFile(file)
+                parquet = pq.ParquetFile(file, pre_buffer=False)  # or it keeps all that it has read
                 groups, skip = _find_row_groups(parquet, source.start, source.rows)
                 left = source.rows
                 if not groups:

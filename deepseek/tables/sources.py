@@ -304,7 +304,7 @@ class ParquetBatches:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             with open_native_file(self.path) as file:
-                parquet = pq.ParquetFile(file)
+                parquet = pq.ParquetFile(file, pre_buffer=False)  # or it keeps all that it has read
                 for batch in parquet.iter_batches(batch_size=self._size.batch_rows, columns=self.schema.names):
                     batch.validate(full=True)
                     yield normalize_batch(batch.select(self.schema.names), self.schema)
