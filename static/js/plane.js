@@ -131,11 +131,32 @@ function formatTime(moment, onlyClock) {
   if (onlyClock || then === now) return time;
   return `${then.slice(0, 4) === now.slice(0, 4) ? day.format(moment) : then} ${time.slice(0, 5)}`;
 }
+const JUST_NOW = 45,
+  RELATIVE = 7 * 86400; /* s; as the server has it */
+const AGO = zh ? ["刚刚", "前", "后"] : ["just now", " ago", "in "];
+function formatRelative(moment) {
+  const seconds = (Date.now() - moment) / 1000,
+    distance = Math.abs(seconds);
+  if (distance >= RELATIVE) return formatTime(moment);
+  if (distance < JUST_NOW) return AGO[0];
+  const unit = [
+    [86400, "d"],
+    [3600, "h"],
+    [60, "min"],
+  ].find((each) => distance >= each[0] || each[0] === 60);
+  const text = Math.max(1, Math.floor(distance / unit[0])) + UNITS[unit[1]];
+  if (seconds > 0) return text + AGO[1];
+  return zh ? text + AGO[2] : AGO[2] + text;
+}
 function localizeTimes(from) {
   queryAll("time[data-when]", from).forEach((element) => {
     const moment = new Date(element.dateTime);
     if (isNaN(moment)) return;
-    element.textContent = formatTime(moment, element.dataset.when === "time");
+    const text =
+      element.dataset.when === "relative"
+        ? formatRelative(moment)
+        : formatTime(moment, element.dataset.when === "time");
+    if (element.textContent !== text) element.textContent = text;
     element.title = moment.toLocaleString(lang, { timeZone: zone, timeZoneName: "short" });
   });
 }
@@ -278,6 +299,7 @@ document.addEventListener("submit", (event) => {
     }
     if (method === "post" && !form.hasAttribute("hx-post")) {
       form.dataset.sent = "1";
+      keepPlace();
       setTimeout(() => {
         delete form.dataset.sent;
       }, 4000);
@@ -296,6 +318,31 @@ window.addEventListener("pageshow", () => {
     if (field.value === "") field.disabled = false;
   });
 });
+/* ---- a page that comes back after a form of its own stands where it was; its answer is then told below ---- */
+const PLACE_SECONDS = 20;
+function keepPlace() {
+  try {
+    const place = { path: location.pathname, top: window.scrollY, at: Date.now() };
+    sessionStorage.setItem("place", JSON.stringify(place));
+  } catch {
+    /* nothing is kept then */
+  }
+}
+function restorePlace() {
+  let place = null;
+  try {
+    place = JSON.parse(sessionStorage.getItem("place") || "null");
+    sessionStorage.removeItem("place");
+  } catch {
+    return;
+  }
+  if (!place || place.path !== location.pathname || Date.now() - place.at > PLACE_SECONDS * 1000) return;
+  if (location.hash || query("[data-problems], [aria-invalid=true], dialog[data-open]")) return;
+  window.scrollTo(0, place.top);
+  const answer = query("main > .flash");
+  if (answer && answer.getBoundingClientRect().bottom < 0) showToast(answer.textContent.trim());
+}
+
 /* what is open now; the answer opens it again */
 function keepOpen(from) {
   const ids = queryAll("details[id][open]", from).map((element) => element.id);
@@ -426,6 +473,12 @@ export {
 };
 nameTheme();
 localizeTimes();
+setInterval(() => {
+  if (!document.hidden) localizeTimes();
+}, 30000);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) localizeTimes();
+});
 /* the tab of this page is in sight, however narrow the window */
 queryAll(".tabs [aria-current]").forEach((tab) => {
   tab.parentNode.scrollLeft =
@@ -434,6 +487,7 @@ queryAll(".tabs [aria-current]").forEach((tab) => {
 queryAll("[data-browser-zone]").forEach((place) => {
   place.textContent = place.dataset.browserZone.replace("{zone}", Intl.DateTimeFormat().resolvedOptions().timeZone);
 });
+restorePlace();
 queryAll("dialog[data-open]").forEach((dialog) => {
   openDialog(dialog.id);
 }); /* its answer was refused */

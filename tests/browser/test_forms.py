@@ -37,7 +37,10 @@ def form(signed_in, plane, version):
 
 def leave(page, name: str, value: str) -> None:
     field = page.locator(f'[name="{name}"]')
-    field.fill(value)
+    if field.evaluate("field => field.tagName") == "SELECT":
+        field.select_option(value)
+    else:
+        field.fill(value)
     field.press("Tab")
 
 

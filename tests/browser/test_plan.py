@@ -34,6 +34,7 @@ def press(page, op: str) -> None:
 
 def add(page, kind: str) -> None:
     page.wait_for_load_state("networkidle")
+    page.locator('[name="mode"]').select_option("steps")
     page.locator('select[name="new:/steps"]').select_option(kind)
     press(page, "add:/steps")
 

@@ -25,10 +25,11 @@ def version(browser, plane, passwords, sign_in_as):
 
 def test_a_step_is_added_where_one_is_and_the_preview_follows(signed_in, plane, version):
     page = signed_in("engineer")
-    page.set_viewport_size({"width": 1440, "height": 900})
+    page.set_viewport_size({"width": 1440, "height": 500})
     page.goto(f"{plane}/p/demo/jobs/new/clean?version={version}")
     expect(page.locator("#sample .stats")).to_be_visible()
     page.evaluate("window.same = true")
+    page.locator('[name="mode"]').select_option("steps")
     page.locator('button[value="add:/steps"]').scroll_into_view_if_needed()
     before = page.evaluate("scrollY")
     assert before > 0
@@ -51,6 +52,7 @@ def test_a_form_that_comes_back_whole_asks_for_the_preview(signed_in, plane, ver
     page = signed_in("engineer")
     page.goto(f"{plane}/p/demo/jobs/new/clean?version={version}")
     expect(page.locator("#sample .stats")).to_be_visible()
+    page.locator('[name="mode"]').select_option("steps")
     page.locator('select[name="new:/steps"]').select_option("normalise_text")
     page.wait_for_load_state("networkidle")
     with page.expect_navigation():

@@ -13,7 +13,7 @@ from apps.core.errors import PlaneError
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.presenters import NUMBER_TYPES
 from apps.data.datasets.queries import MAX_REPORT_BYTES, read_first_bytes
-from apps.platform.jobs.specforms.fields import ListOption
+from apps.platform.jobs.specforms.fields import FormItem, ListOption, flatten_items
 from apps.platform.jobs.table_columns import TEXT_TYPES
 
 MAX_COLUMNS_OFFERED = 500
@@ -85,3 +85,16 @@ def read_missing_shares(report: str) -> dict[str, float]:
 def build_column_choices(columns: list[TableColumn], fits: Callable[[TableColumn], bool]) -> list[ListOption]:
     """The columns as choices of a multi-select."""
     return [ListOption(column.name, column.summary, fits(column)) for column in columns]
+
+
+def offer_column(items: list[FormItem], pointer: str, columns: list[TableColumn]) -> None:
+    """Let the text field at `pointer` be a choice of the table's columns with their types, where these are known."""
+    item = next((each for each in flatten_items(items) if each.pointer == pointer), None)
+    if item is None or not columns:
+        return
+    names = {column.name for column in columns}
+    item.control, item.datalist = "select", ""
+    item.choices = [("", _("Choose a column"))]
+    item.choices += [(column.name, f"{column.name} ({column.summary})") for column in columns]
+    if item.value and item.value not in names:
+        item.choices.append((item.value, _("%(name)s: not in this table") % {"name": item.value}))

@@ -49,12 +49,13 @@ from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.submission import InputSpec, Submission, takes_files
 from apps.platform.jobs.submission_validation import resolve_needs
 from apps.platform.jobs.table_columns import check_target
-from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
+from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns, offer_column
 from apps.web.new_job.clean_preview import CleanPreview
 from apps.web.new_job.code_archives import list_archives
 from apps.web.new_job.form_preview import MemoryPreview, find_facts, preview_memory, preview_table
 from apps.web.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
 from apps.web.new_job.plan_columns import build_step_choices
+from apps.web.new_job.sections import MODE, SIMPLE, STEPS, arrange_sections, build_mode_item, keep_mode
 from deepseek.clean.spec import CleanSpec
 from deepseek.script.spec import CODE
 from deepseek.tables.csv_dialect import CsvDialect
@@ -180,6 +181,8 @@ class JobForm:
 
     def bind(self, data: Mapping[str, str]) -> None:
         self.spec_form.bind(data)
+        if self.layout.simple and data.get(MODE):
+            keep_mode(self.spec_form, self.layout, data[MODE])
         self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
         self.values[READ_AS] = str(data.get(READ_AS, self.digest))
         self.fill_empty_inputs()
@@ -445,6 +448,9 @@ class JobForm:
             if {"dataset", "model"} <= set(self.kind.registers):  # "Register as" would stand there twice
                 label = {"dataset": gettext_lazy("Dataset"), "model": gettext_lazy("Model")}.get(name, label)
             items.append(self.build_item(f"register/{name}", label, doc=doc, limit=limit))
+        if self.layout.simple:
+            has_steps = bool(self.spec_form.spec().get(self.layout.steps.strip("/")))
+            items.append(build_mode_item(self.values.get(MODE) or (STEPS if has_steps else SIMPLE)))
         return items
 
     @property
@@ -517,6 +523,7 @@ class JobForm:
             return ""
         parts = [f"#{COLUMNS_LIST_ID}"] if self.layout.names else []
         parts += [f"#f-{self.layout.picks.strip('/')}-f"] if self.layout.picks else []
+        parts += [f"#f-{self.layout.target.strip('/')}-f"] if self.layout.target else []
         parts += [f"#f-{self.layout.categories.strip('/')}-f"] if self.layout.categories else []
         parts += [f"#f-{self.layout.steps.strip('/')}-l"] if self.layout.steps else []
         parts += ["#f-csv-g", f"#{READ_AS}"] if "csv" in self.kind.spec.model_fields else []
@@ -529,9 +536,14 @@ class JobForm:
 
     @property
     def items(self) -> list[FormItem]:
-        label = _("Parameters")
-        spec = FormItem(kind="group", pointer="", label=label, items=self.spec_form.items)
-        return [*self.head, spec, build_needs_group(self.values, self.errors, self.kind.needs), *self.tail]
+        spec_items = self.spec_form.items
+        if self.layout.target:
+            offer_column(spec_items, self.layout.target, self.columns)
+        needs = build_needs_group(self.values, self.errors, self.kind.needs)
+        if self.layout.sections:
+            return arrange_sections(self.layout, self.head, spec_items, needs, self.tail)
+        spec = FormItem(kind="group", pointer="", label=_("Parameters"), items=spec_items)
+        return [*self.head, spec, needs, *self.tail]
 
     @property
     def problems(self) -> list[FormItem]:

@@ -52,14 +52,20 @@ class FormLayout:
     media_types: tuple[str, ...] = ()  # of the files that the first slot takes, where it is no table
     models: str = ""  # a text that names a version of a model
     images: str = ""  # a text that names a dataset version of images
+    target: str = ""  # a text that is one of the table's columns
+    first: tuple[str, ...] = ()  # what is asked before everything else, beside the table
+    sections: tuple[tuple[Promise, tuple[str, ...]], ...] = ()  # headings and what stands below each
+    simple: tuple[str, ...] = ()  # fields that a plan of steps replaces
 
 
+MODEL_SECTION = (gettext_lazy("Model"), ("/hidden", "/activation", "/dropout"))
 LAYOUTS = {
     "clean": FormLayout(
         folded=frozenset({"/csv"}),
         rare=frozenset({"/expectations", "/processes", "/partitions"}),
         picks="/columns",
         steps="/steps",
+        simple=("/columns", "/window_size", "/fill", "/outliers"),
         names=(
             "/steps/*/column",
             "/steps/*/along",
@@ -79,6 +85,19 @@ LAYOUTS = {
         names=("/target",),
         picks="/features",
         categories="/categories",
+        target="/target",
+        first=("/task", "/target"),
+        sections=(
+            (
+                gettext_lazy("Data"),
+                ("/features", "/categories", "/lags", "/horizon", "/split", "/validation_share", "/test_share", "/csv"),
+            ),
+            MODEL_SECTION,
+            (
+                gettext_lazy("Training"),
+                ("/epochs", "/patience", "/schedule", "/class_weights", "/strategy", "/processes", "/micro_batch"),
+            ),
+        ),
     ),
     "train_entities": FormLayout(
         media_types=(JSON_LINES, "application/jsonl", "application/json", "text/plain"),

@@ -36,7 +36,7 @@ from apps.platform.jobs.specforms.resource_fields import build_needs_group, read
 from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.lineage.layout import Box, draw_graph
-from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns
+from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns, offer_column
 from apps.web.new_job.clean_preview import CleanPreview
 from apps.web.new_job.form_preview import MemoryPreview, preview_memory, preview_table
 from deepseek.clean.spec import CleanSpec
@@ -46,7 +46,7 @@ MAX_NAMED_COLUMNS = 12  # below the version
 CLEAN = "clean"
 TRAIN = "train"
 EXPORT = "export"
-RENEWED = f"#{COLUMNS},#fversion-d,#f-clean-columns-f,#f-train-features-f"
+RENEWED = f"#{COLUMNS},#fversion-d,#f-clean-columns-f,#f-train-features-f,#f-train-target-f"
 OF_NEEDS = re.compile(r"/steps/\d+/needs/")  # of the one step that the form asks them for
 OF_VERSION = frozenset({"/clean/csv/delimiter", "/clean/csv/encoding"})  # known, and other with another version
 FOLDED = frozenset({"/clean", "/clean/csv", "/train/schedule", "/quantize", "/compile", "/export"})
@@ -222,7 +222,9 @@ class PipelineForm:
 
     @property
     def items(self) -> list[FormItem]:
-        return [*self.head, *self.spec_form.items, self.needs_group]
+        spec_items = self.spec_form.items
+        offer_column(spec_items, "/train/target", self.columns)
+        return [*self.head, *spec_items, self.needs_group]
 
     @property
     def error(self) -> str:

@@ -34,6 +34,7 @@ from apps.web.templatetags.formats import (
     format_bytes,
     format_duration,
     format_number,
+    format_relative_time,
     format_share,
     format_short_time,
     truncate_text,
@@ -271,8 +272,11 @@ def digest(value: object, *, full: bool = False) -> str:
 
 
 @register.simple_tag
-def when(value: datetime | date | None) -> str:
-    """A moment; the browser shows it in its own zone, the title holds it in full."""
+def when(value: datetime | date | None, *, exact: bool = False) -> str:
+    """A moment by its distance from now, which the browser keeps up to date; the title holds it in full.
+
+    `exact`: as date and time, for ranges, deadlines and the audit trail; the browser shows it in its own zone.
+    """
     if value is None or value == "":
         return NONE
     if not isinstance(value, datetime):
@@ -280,10 +284,11 @@ def when(value: datetime | date | None) -> str:
     aware = value if timezone.is_aware(value) else timezone.make_aware(value)
     local = timezone.localtime(aware)
     return format_html(
-        '<time datetime="{}" data-when title="{}">{}</time>',
+        '<time datetime="{}" data-when="{}" title="{}">{}</time>',
         aware.isoformat(),
+        "" if exact else "relative",
         local.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        format_short_time(local, timezone.localtime()),
+        (format_short_time if exact else format_relative_time)(local, timezone.localtime()),
     )
 
 

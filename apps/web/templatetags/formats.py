@@ -11,6 +11,8 @@ from django.utils.translation import gettext, pgettext
 
 NONE = "–"
 MINUS = "−"
+JUST_NOW_SECONDS = 45
+RELATIVE_SECONDS = 7 * 86_400  # from there on a moment is a date
 
 
 def as_number(value: object) -> float | None:
@@ -106,3 +108,18 @@ def format_short_time(moment: datetime, now: datetime) -> str:
         # Translators: Django date format for a moment of this year
         return date_format(moment, pgettext("date format", "j M H:i"))
     return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def format_relative_time(moment: datetime, now: datetime) -> str:
+    """just now, 12 min ago, 3 h ago, 2 d ago, in 5 min; a week away and more as a date."""
+    seconds = (now - moment).total_seconds()
+    distance = abs(seconds)
+    if distance >= RELATIVE_SECONDS:
+        return format_short_time(moment, now)
+    if distance < JUST_NOW_SECONDS:
+        return gettext("just now")
+    unit = next(size for size in (86_400, 3_600, 60) if distance >= size or size == 60)
+    count = max(1, int(distance // unit))
+    past = {86_400: gettext("%(n)s d ago"), 3_600: gettext("%(n)s h ago"), 60: gettext("%(n)s min ago")}
+    future = {86_400: gettext("in %(n)s d"), 3_600: gettext("in %(n)s h"), 60: gettext("in %(n)s min")}
+    return (past if seconds > 0 else future)[unit] % {"n": count}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from django.template import Context, Template
 from django.test import RequestFactory
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.safestring import mark_safe
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -196,6 +196,15 @@ def test_when_says_the_day_and_keeps_the_moment() -> None:
     html = render("{% when x %}", x=moment)
     assert f'datetime="{moment.isoformat().replace("+00:00", "+00:00")}"' in html
     assert f">{moment:%Y-%m-%d}" in html
+
+
+def test_when_is_relative_with_the_exact_time_as_title() -> None:
+    moment = datetime.now(UTC) - timedelta(minutes=12, seconds=5)
+    html = render("{% when x %}", x=moment)
+    assert ">12 min ago</time>" in html
+    assert 'data-when="relative"' in html
+    assert f'title="{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}' in html
+    assert "ago</time>" not in render("{% when x exact=True %}", x=moment)
 
 
 def test_wrapped_leaves_nothing_around_nothing() -> None:

@@ -12,6 +12,7 @@ from apps.web.templatetags.formats import (
     format_bytes,
     format_duration,
     format_number,
+    format_relative_time,
     format_share,
     format_short_time,
     truncate_text,
@@ -107,6 +108,24 @@ def test_share(value: object, total: object, expected: str) -> None:
 )
 def test_spoken_time(moment: datetime, expected: str) -> None:
     assert format_short_time(moment, datetime(2025, 11, 24, 15, 0)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (10, "just now"),
+        (50, "1 min ago"),
+        (59 * 60 + 59, "59 min ago"),
+        (3 * 3600, "3 h ago"),
+        (2 * 86_400, "2 d ago"),
+        (8 * 86_400, "16 Nov 15:00"),
+        (-90, "in 1 min"),
+        (-3 * 86_400, "in 3 d"),
+    ],
+)
+def test_a_moment_by_its_distance(seconds: int, expected: str) -> None:
+    now = datetime(2025, 11, 24, 15, 0)
+    assert format_relative_time(now - timedelta(seconds=seconds), now) == expected
 
 
 @pytest.mark.parametrize(
