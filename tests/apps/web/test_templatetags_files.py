@@ -52,7 +52,7 @@ def test_every_state_has_an_icon() -> None:
     assert {glyph for _, glyph, _ in STATES.values()} | {glyph for _, _, glyph, _ in RAIL} <= SPRITE
 
 
-@pytest.mark.parametrize(("pattern", "limit"), [("css/*.css", 12_000), ("js/*.js", 33_000), ("icons.svg", 4_000)])
+@pytest.mark.parametrize(("pattern", "limit"), [("css/*.css", 14_000), ("js/*.js", 33_000), ("icons.svg", 4_000)])
 def test_static_files_stay_small(pattern: str, limit: int) -> None:
     """As gzip sends them: the white space of the formatter costs nobody anything."""
     assert 0 < sum(len(gzip.compress(path.read_bytes())) for path in STATIC.glob(pattern)) < limit
