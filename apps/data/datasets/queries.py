@@ -231,6 +231,12 @@ def get_main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
 
 def get_single_table(actor: Actor, version: DatasetVersion) -> DatasetFile:
     """`get_main_file` for what reads one file: raises Invalid also for a table of several parts."""
+    refuse_parts(version)
+    return get_main_file(actor, version)
+
+
+def refuse_parts(version: DatasetVersion) -> None:
+    """Raise Invalid for a table of several parts, of which the first file would be taken for the whole."""
     if version.parts:
         raise Invalid(
             "{version} is a table of {count:,} parts, and one file is taken here.",
@@ -241,7 +247,6 @@ def get_single_table(actor: Actor, version: DatasetVersion) -> DatasetFile:
             limit="a table in one file",
             hint=N_("Clean it into one file first."),
         )
-    return get_main_file(actor, version)
 
 
 def read_preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) -> RowPreview:

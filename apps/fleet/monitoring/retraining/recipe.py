@@ -10,7 +10,7 @@ from typing import Any
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.queries import find_first_table
+from apps.data.datasets.queries import find_first_table, refuse_parts
 from apps.data.datasets.versions.manifest import parse_dialect
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.pipelines.requests import copy_template_parameters
@@ -145,6 +145,7 @@ def build_request_body(pipeline: Pipeline, steps: Mapping[str, StepBody]) -> dic
 
 
 def find_table(version: DatasetVersion) -> DatasetFile:
+    refuse_parts(version)
     table = find_first_table(version)
     if table is None:
         raise Invalid("{version} has no table.", version=version, code="no_table", field="version")

@@ -14,7 +14,7 @@ from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.provenance.job_inputs import find_source_versions
 from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.required_expectations import set_expectations
-from apps.data.datasets.queries import list_consumer_jobs
+from apps.data.datasets.queries import get_single_table, list_consumer_jobs
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.versions.row_diff import find_latest_diff, submit_diff
 from apps.platform.jobs.models import Job
@@ -188,3 +188,12 @@ def test_a_comparison_takes_every_part(version, held, added, project, actor_for,
     ]  # fmt: skip
     assert find_latest_diff(actor_for(engineer), version, single).job == job
     assert find_latest_diff(actor_for(engineer), single, version) is None
+
+
+def test_what_reads_one_file_refuses_a_table_of_parts(version, actor_for, engineer):
+    with pytest.raises(Invalid) as caught:
+        get_single_table(actor_for(engineer), version)
+    assert (caught.value.code, str(caught.value)) == (
+        "table_of_parts",
+        "wti-daily v1 is a table of 3 parts, and one file is taken here.",
+    )
