@@ -45,7 +45,7 @@ function start() {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (isTyping(event.target) || query("dialog[open]")) return;
-  const soon = event.timeStamp - pressed < SECONDS_FOR_THE_LETTER * 1000;
+  const soon = pressed > 0 && event.timeStamp - pressed < SECONDS_FOR_THE_LETTER * 1000;
   pressed = event.key === "g" ? event.timeStamp : 0;
   if (!soon) return;
   const link = queryAll(".rail a[data-go]").find((each) => each.dataset.go === event.key);
