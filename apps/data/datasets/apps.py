@@ -10,6 +10,7 @@ class DatasetsConfig(AppConfig):
         an input is, and what can be held and commented on."""
         from django.utils.translation import gettext_lazy
 
+        from apps.data.datasets.audit_names import name_datasets, name_versions
         from apps.data.datasets.labels.restrictions import (
             build_hidden_holding,
             list_hidden_datasets,
@@ -25,6 +26,7 @@ class DatasetsConfig(AppConfig):
         from apps.data.datasets.versions.script_data import resolve_script_data
         from apps.data.datasets.versions.table_parts import expand_version_digest
         from apps.platform.artifacts.restrictions import HIDDEN_HOLDINGS
+        from apps.platform.audit.naming.object_names import OBJECT_NAMES
         from apps.platform.audit.restrictions import HIDDEN_OBJECTS
         from apps.platform.comments.objects import COMMENT_OBJECTS
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
@@ -33,6 +35,8 @@ class DatasetsConfig(AppConfig):
         from apps.platform.jobs.table_columns import TABLE_COLUMNS
         from apps.platform.lineage.restrictions import HIDDEN_ENDS
 
+        OBJECT_NAMES.register("dataset", name_datasets)
+        OBJECT_NAMES.register("datasetversion", name_versions)
         HIDDEN_HOLDINGS.register("datasets", build_hidden_holding)
         HIDDEN_ENDS.register("dataset_version", list_hidden_versions)
         HIDDEN_OBJECTS.register("dataset", list_hidden_datasets)

@@ -11,6 +11,7 @@ class RegistryConfig(AppConfig):
 
         from apps.ml.experiments.purge.retention import RUN_CITATIONS
         from apps.ml.experiments.workspace.run_data import RUN_MODELS
+        from apps.ml.registry.audit_names import name_models, name_versions
         from apps.ml.registry.batch_prediction import check_prediction_inputs, resolve_model_version
         from apps.ml.registry.citations import find_cited_artifacts, find_cited_runs
         from apps.ml.registry.commenting import MODEL_VERSION_COMMENTS
@@ -21,10 +22,13 @@ class RegistryConfig(AppConfig):
         from apps.ml.registry.states import SUBJECT
         from apps.platform.approvals.subjects import APPROVAL_SUBJECTS
         from apps.platform.artifacts.garbage import ARTIFACT_CITATIONS
+        from apps.platform.audit.naming.object_names import OBJECT_NAMES
         from apps.platform.comments.objects import COMMENT_OBJECTS
         from apps.platform.holds.objects import HOLD_OBJECTS, HoldObject
         from apps.platform.jobs.submission import INPUT_CHECKS, SPEC_COMPLETIONS, SPEC_INPUTS
 
+        OBJECT_NAMES.register("model", name_models)
+        OBJECT_NAMES.register("modelversion", name_versions)
         SPEC_COMPLETIONS.register("evaluation", complete_spec)
         SPEC_COMPLETIONS.register("version", require_client_version)
         SPEC_INPUTS.register("predict", resolve_model_version)

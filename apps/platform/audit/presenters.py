@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from apps.platform.audit.models import Result
+from apps.platform.audit.naming.sentences import SENTENCES
 
 NAMES = ("actor", "action", "project", "result", "from", "to", "object_type", "object_id", "request", "job", "record")
 RARE = ("object_type", "object_id", "request", "job", "record")  # behind "More filters", until one is set
@@ -49,7 +50,18 @@ def build_filter_field(name: str, value: str, projects: Mapping[str, int]) -> di
         filter_field["type"] = "datetime-local" if "T" in value or " " in value else "date"
     elif name == "action":
         filter_field["placeholder"] = _("Action, like job.")
+        filter_field["suggestions"] = list_actions()
     return filter_field
+
+
+def list_actions() -> list[str]:
+    """Actions to choose from, each family before its own; any other can be typed."""
+    families = sorted({action.partition(".")[0] for action in SENTENCES})
+    return [
+        suggestion
+        for family in families
+        for suggestion in (f"{family}.", *(action for action in SENTENCES if action.startswith(f"{family}.")))
+    ]
 
 
 def get_filter_labels() -> dict[str, str]:

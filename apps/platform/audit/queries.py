@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from apps.core.policy import is_allowed, require
 from apps.platform.audit.checkpoints import list_newest_checkpoints
 from apps.platform.audit.filters import Filters, apply_filters
 from apps.platform.audit.models import AuditQuerySet, AuditRecord, ChainHead, Result, VerificationRun
+from apps.platform.audit.naming.object_names import find_object_names
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import Unsealed, get_unsealed_state
 
@@ -163,6 +164,7 @@ class Event:
 
     row: AuditRecord
     body: dict[str, Any]
+    name: str = ""  # of its object, where somebody looked it up
 
     @property
     def state(self) -> str:
@@ -196,6 +198,12 @@ class Event:
         changes = self.changes
         short = all(len(str(value)) <= SHORT for _name, *values in changes for value in values)
         return bool(self.body.get("before")) and len(changes) <= FEW_CHANGES and short
+
+
+def build_named_events(rows: Sequence[AuditRecord]) -> list[Event]:
+    """The events of a page, with the names of their objects: at most MAX_TYPES queries."""
+    names = find_object_names(rows)
+    return [replace(build_event(row), name=names.get((row.object_type, row.object_id), "")) for row in rows]
 
 
 def build_event(row: AuditRecord) -> Event:

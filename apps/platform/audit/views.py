@@ -62,7 +62,7 @@ def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpRes
     if wrong is None and table.wrong is not None:
         wrong, records = table.wrong, records.none()
     page = paginate(records, request.GET, order=queries.get_order(filters))
-    events = [queries.build_event(row) for row in page.items]
+    events = queries.build_named_events(page.items)
     slugs = {pk: slug for slug, pk in projects.items()}
     context: dict[str, Any] = {
         **frame(actor, "records"),

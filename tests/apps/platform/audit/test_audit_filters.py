@@ -152,7 +152,7 @@ def test_the_number_of_decisions_leads_to_just_these(browser, auditor, project, 
     answer = client.get("/audit")
     (link,) = re.findall(r'Approvals decided</span><b><a href="([^"]*)">', answer.content.decode())
     text = page(client, f"/audit{html.unescape(link)}")
-    assert answer.context["today"].decided == text.count(f"<b>approval.approved project {project.pk}") + 1 == 2
+    assert answer.context["today"].decided == text.count(f"<code>approval.approved project {project.pk}<") + 1 == 2
     assert "approval.look project" not in text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.platform.audit.models import AuditRecord
+from apps.platform.audit.naming.sentences import render_sentence
 from apps.platform.audit.queries import get_timeline
 from apps.platform.audit.services import record
 from apps.platform.audit.verification_runs import run_queued_verification
@@ -139,6 +140,23 @@ def test_a_record_wears_the_state_that_its_object_came_into(
     record(actor=somebody, action=action, obj=project, after=after, result=result)
     (event,) = get_timeline(actor_for(engineer), "project", project.pk)
     assert event.state == state
+
+
+def test_a_record_is_a_sentence_with_the_name_of_its_object(browser, auditor, project, somebody):
+    record(actor=somebody, action="project.create", obj=project)
+    record(actor=somebody, action="thing.change", obj=project)
+    client = browser(auditor)
+    text = page(client)
+    assert f"<b>{somebody.label} created the project {project.slug}</b>" in " ".join(text.split())
+    assert f"<code>project.create project {project.pk}</code>" in text
+    assert f"thing.change project {project.pk}" in text
+    assert '<option value="project.create">' in text
+    assert f"创建了项目 {project.slug}" in client.get("/audit", headers={"Accept-Language": "zh-hans"}).content.decode()
+
+
+def test_names_in_sentences_are_escaped(somebody):
+    assert render_sentence("job.submit", "<i>", "<b>") == "&lt;i&gt; submitted &lt;b&gt;"
+    assert render_sentence("no.such", "a", "b") == ""
 
 
 def test_a_refusal_is_told_in_the_language_of_the_page(browser, auditor, project, somebody):
