@@ -646,7 +646,7 @@ document.addEventListener("click", (event) => {
 });
 
 /* ---- the graph of lineage: fitted, enlarged, moved ---- */
-const LEGIBLE = 0.6; /* a graph that is smaller where it fits opens at its full size instead */
+const LEGIBLE = 0.35; /* a graph that is smaller where it fits opens at its full size instead */
 function fitOf(graph) {
   const style = getComputedStyle(graph),
     room = graph.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
