@@ -27,7 +27,7 @@ def ask(page, plane, comment: str) -> str:
     page.goto(f"{plane}/p/demo/models/wards/1")
     expect(page.locator(".answer")).to_contain_text("rmse 1.5")
     page.get_by_role("button", name="Request promotion").click()
-    page.get_by_label("Comment").fill(comment)
+    page.get_by_role("dialog").get_by_label("Comment").fill(comment)
     page.get_by_role("button", name="Request approval").click()
     expect(page.locator(".title .state")).to_have_text("Pending")
     return page.url

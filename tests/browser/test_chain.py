@@ -87,7 +87,7 @@ def test_engineer_requests_and_approver_decides(browser, page, watch, sign_in_as
     request_is_refused_and_stays_open(page, trained)
     page.goto(trained)
     page.get_by_role("button", name="Request promotion").click()
-    page.get_by_label("Comment").fill("the first one")
+    page.get_by_role("dialog").get_by_label("Comment").fill("the first one")
     page.get_by_role("button", name="Request approval").click()
     expect(page.locator(".title .state")).to_have_text("Pending")
     expect(page.locator("#vote")).to_have_count(0)
@@ -115,12 +115,12 @@ def request_is_refused_and_stays_open(page, trained) -> None:
     """With what was typed, beside the field at fault."""
     page.goto(trained)
     page.get_by_role("button", name="Request promotion").click()
-    page.get_by_label("Comment").fill("kept")
+    page.get_by_role("dialog").get_by_label("Comment").fill("kept")
     page.get_by_label("Deadline").fill("soon")
     page.get_by_role("button", name="Request approval").click()
     expect(page.locator("#promote")).to_have_attribute("open", "")
     expect(page.locator("#promote [role=alert]")).to_contain_text("whole number")
-    expect(page.get_by_label("Comment")).to_have_value("kept")
+    expect(page.get_by_role("dialog").get_by_label("Comment")).to_have_value("kept")
 
 
 def decide(page, *, reason: str, password: str | None) -> None:

@@ -46,7 +46,7 @@ def test_officer_sees_gaps_and_names_an_owner(plane, signed_in, run_code):
         page.locator("input[name=owner]").fill("ann")
         page.locator("input[name=due_on]").fill("2099-01-31")
         page.get_by_role("button", name="Save").click()
-        expect(page.get_by_text("The gap has an owner and a day.")).to_be_visible()
+        expect(page.locator("#main").get_by_text("The gap has an owner and a day.")).to_be_visible()
         page.set_viewport_size({"width": 1440, "height": 900})
         page.goto(f"{plane}/compliance?verdict=not+met")
         expect(page.get_by_text("ann, 2099-01-31")).to_be_visible()

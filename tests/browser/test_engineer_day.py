@@ -151,7 +151,7 @@ def register(page, plane) -> list[str]:
 def ask(page) -> str:
     """Before the question stands what production would get; afterwards it waits for somebody else."""
     page.get_by_role("button", name="Request promotion").click()
-    page.get_by_label("Comment").fill("the wider of two")
+    page.get_by_role("dialog").get_by_label("Comment").fill("the wider of two")
     page.get_by_role("button", name="Request approval").click()
     expect(page.locator(".title .state")).to_have_text("Pending")
     expect(page.locator("#vote")).to_have_count(0)

@@ -74,7 +74,7 @@ def test_gate_stops_worse_version_until_margin_is_raised(engineer, aside, watch,
     ):
         expect(refused).to_contain_text(part)
     expect(refused).to_contain_text("Train a better version, or have an approver set another margin.")
-    expect(engineer.get_by_label("Comment")).to_have_value("please")  # nothing typed is lost
+    expect(engineer.get_by_role("dialog").get_by_label("Comment")).to_have_value("please")  # nothing typed is lost
     approver = sign_in_as(watch(aside), "approver")
     approver.goto(f"{plane}/p/demo/approvals")
     expect(approver.locator("#main")).not_to_contain_text("ebbs v2")
@@ -91,7 +91,7 @@ def test_gate_stops_worse_version_until_margin_is_raised(engineer, aside, watch,
 
 def ask(page) -> None:
     page.get_by_role("button", name="Request promotion").click()
-    page.get_by_label("Comment").fill("please")
+    page.get_by_role("dialog").get_by_label("Comment").fill("please")
     page.get_by_role("button", name="Request approval").click()
 
 

@@ -42,7 +42,7 @@ def checked(*words) -> tuple[int, str]:
 def test_filter_then_the_timeline_of_one_object(officer, plane):
     expect(officer.locator("#main")).to_contain_text("Failed log-ins")
     expect(officer.locator("#main")).to_contain_text("that you read this is recorded too")
-    officer.get_by_label("Action").fill("model.")
+    officer.get_by_label("Action", exact=True).fill("model.")
     officer.get_by_role("button", name="Filter").click()
     expect(officer.locator("a.chip")).to_contain_text("Action: model.")
     expect(officer.locator(".tline > li").first).to_contain_text("model.")

@@ -36,4 +36,5 @@ def test_a_sweep_is_begun_and_followed(page, watch, sign_in_as, plane, run_code)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1440, "height": 900})
     page.goto(f"{plane}/p/demo/runs")
+    page.get_by_role("link", name="nested runs").first.click()
     expect(page.locator("th.nested").first).to_be_visible()
