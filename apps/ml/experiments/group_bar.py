@@ -69,6 +69,8 @@ def build_group_url(params: QueryDict, group: Group) -> str:
 def list_group_keys(by: str, columns: Columns, runs: Sequence[Run]) -> list[str]:
     """The params in which the runs of this page differ, and their tags; and what is asked for."""
     keys = [f"{grouping.PARAMS}{key}" for key in columns.params]
-    tags = list_keys([run.pk for run in runs], RunTag) if runs else []
+    tags = columns.tag_keys
+    if tags is None:
+        tags = list_keys([run.pk for run in runs], RunTag) if runs else []
     keys += [f"{grouping.TAGS}{key}" for key in tags if not key.startswith("mlflow.")]
     return [*keys, *([by] if by and by != grouping.EXPERIMENT and by not in keys else [])]

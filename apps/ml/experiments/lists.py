@@ -206,7 +206,7 @@ def build_run_table(actor: Actor, project: Project, params: QueryDict) -> tuple[
     sample = [run for run, _ in nested]
     if params.get("format") == "csv" and table.source is not None:
         sample = [get_run_of_row(row) for row in table.source.order_by(*table.query.order)[: table.query.limit]]
-    columns = queries.build_columns(sample, first=[*metrics, *presenters.list_figure_keys(sample)])
+    columns = queries.build_columns(sample, first=[*metrics, *presenters.list_figure_keys(sample)], chosen=chosen)
     columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
     columns.params = list(dict.fromkeys([*chosen, *columns.params]))
     if table.wrong is None:
@@ -267,7 +267,9 @@ def attach_columns(
         fill_in(columns, runs, metrics, params)
         tags = load_tags(runs) if tagged else {}
         datasets, models = links.load(runs, visible)
-        nesting = load_nesting([] if table.params.get("group") else runs, parents)
+        grouped = bool(table.params.get("group"))
+        nesting = load_nesting([] if grouped else runs, parents)
+        columns.tag_keys = None if grouped else nesting.tag_keys
         is_newest_first = table.query.sort.lstrip("-") == "started"
         runs = order_as_tree(runs, nesting) if is_newest_first and not tree.is_tree(table.params) else runs
         on_page = {run.pk for run in runs}

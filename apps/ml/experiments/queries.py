@@ -195,11 +195,14 @@ class Columns:
     params: list[str] = field(default_factory=list)
     values: dict[str, dict[str, Metric]] = field(default_factory=dict)  # run -> key -> metric
     given: dict[str, dict[str, str]] = field(default_factory=dict)  # run -> key -> param
+    tag_keys: list[str] | None = None  # the first keys of their tags; None: not read
 
 
-def build_columns(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool = True) -> Columns:
-    """The columns for these runs, the metrics `first` among them; three queries, however many runs, and one where
-    clients keep some of them."""
+def build_columns(
+    runs: Sequence[Run], *, first: Iterable[str] = (), chosen: Sequence[str] = (), params: bool = True
+) -> Columns:
+    """The columns for these runs, the metrics `first` and the params `chosen` among them; three queries, however many
+    runs, and one where clients keep some of them."""
     keys = [run.pk for run in runs]
     if not keys:
         return Columns()
@@ -217,7 +220,9 @@ def build_columns(runs: Sequence[Run], *, first: Iterable[str] = (), params: boo
     columns.values = dict(values)
     if params:
         param_values: dict[str, dict[str, str]] = defaultdict(dict)
-        for param in RunParam.objects.filter(run__in=keys, key__in=select_differing_params(keys)):
+        is_column = Q(key__in=select_differing_params(keys))
+        is_column = is_column | Q(key__in=chosen) if chosen else is_column
+        for param in RunParam.objects.filter(is_column, run__in=keys):
             param_values[param.run_id][param.key] = param.value
         columns.given = dict(param_values)
         columns.params = sorted({key for run_params in param_values.values() for key in run_params})
@@ -294,10 +299,13 @@ def list_metrics(actor: Actor, run: Run) -> QuerySet[Metric]:
 
 
 def split_metrics(actor: Actor, run: Run, limit: int) -> tuple[list[Metric], list[Metric]]:
-    """(what the run measured, what its machine did), each by key and at most so many; two queries."""
+    """(what the run measured, what its machine did), each by key and at most so many; one query."""
     metrics = list_metrics(actor, run).order_by("key")
     of_machine = Q(key__startswith=SYSTEM)
-    return list(metrics.exclude(of_machine)[:limit]), list(metrics.filter(of_machine)[:limit])
+    parts = (metrics.exclude(of_machine), metrics.filter(of_machine))
+    first, second = (Q(pk__in=part.values("pk")[:limit]) for part in parts)
+    rows = list(metrics.filter(first | second))
+    return [row for row in rows if not is_system(row.key)], [row for row in rows if is_system(row.key)]
 
 
 def list_datasets(actor: Actor, run: Run) -> list[RunDataset]:

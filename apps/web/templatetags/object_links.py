@@ -117,8 +117,10 @@ def load_recorded_versions(
 
 @register.simple_tag(takes_context=True)
 def run_links(context: Context, run: Run) -> dict[str, dict[str, str]]:
-    """{slot: {label, url}} of what a run was made of: as its job took it, else the newest versions. Two queries."""
-    recorded = load_recorded_links(context, run.project_id, run.job_id)["inputs"] if run.job_id else {}
+    """{slot: {label, url}} of what a run was made of: as its job took it, which the lineage knows once it succeeded,
+    else the newest versions. Two queries at most."""
+    succeeded = run.job is not None and run.job.state == JobState.SUCCEEDED
+    recorded = load_recorded_links(context, run.project_id, run.job_id)["inputs"] if succeeded else {}
     if recorded:
         return recorded
     newest = get_version_links(context, run.inputs.values())

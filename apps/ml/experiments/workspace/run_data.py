@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from apps.core.actors import Actor
 from apps.core.registry import Registry
-from apps.data.datasets.versions.names import find_versions_by_digest, list_version_edges
+from apps.data.datasets.versions.names import find_versions_by_digest, list_digest_versions, list_version_edges
 from apps.ml.experiments.models import Run, RunDataset
 from apps.platform.accounts.models import Project
 
@@ -34,21 +34,24 @@ def load_run_datasets(
     actor: Actor, project: Project, runs: Sequence[Run], names: Mapping[str, RunLink] | None = None
 ) -> dict[str, list[RunLink]]:
     """{run: the dataset versions that it read}: as its job's lineage recorded them, else the newest that hold the same
-    bytes, else what a client named. Two queries at most. `names`: of load_input_names, where they have been read."""
+    bytes, else what a client named. One query. `names`: of load_input_names, where they have been read."""
     jobs = {run.job_id: run.pk for run in runs if run.job_id is not None}
     recorded = [run.pk for run in runs if run.job_id is None]
     links: dict[str, dict[str, RunLink]] = defaultdict(dict)
     edges = list_version_edges(actor, project, jobs)
     named = RunDataset.objects.filter(run__in=recorded).annotate(version=Value("")).order_by()
+    digests = {digest for run in runs for digest in run.inputs.values()} if names is None else set()
+    parts = [named.values_list("run_id", "name", "version")] if recorded else []
+    parts += [list_digest_versions(actor, project, digests)] if digests else []
+    by_digest = dict(names or {})
     # In one query: a page of runs has many others.
-    rows = edges.union(named.values_list("run_id", "name", "version"), all=True) if recorded else edges
-    for end, label, pk in rows if jobs or recorded else ():
-        run = jobs[int(end)] if pk else end
-        url = reverse("datasets:by_id", args=[project.slug, pk]) if pk else ""
-        links[run][label] = RunLink(label or f"#{pk}", url)
-    unnamed = [run for run in runs if run.pk not in links and run.inputs]
-    by_digest = load_input_names(actor, project, unnamed) if names is None else names
-    for run in unnamed:
+    for end, label, pk in (edges.union(*parts, all=True) if parts else edges) if jobs or parts else ():
+        link = RunLink(label or f"#{pk}", reverse("datasets:by_id", args=[project.slug, pk]) if pk else "")
+        if end in digests:
+            by_digest[end] = link
+        else:
+            links[jobs[int(end)] if pk else end][label] = link
+    for run in (run for run in runs if run.pk not in links):
         for digest in run.inputs.values():
             if digest in by_digest:
                 links[run.pk][by_digest[digest].label] = by_digest[digest]

@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.ml.experiments.models import RunDataset, RunPanel
+from apps.ml.experiments.keys import PARENT_TAG
+from apps.ml.experiments.models import Run, RunDataset, RunPanel, RunTag
 from apps.ml.registry.models import Model, ModelVersion
 from apps.platform.lineage.models import Edge
 
@@ -82,6 +83,38 @@ def test_the_page_with_charts_costs_at_most_twenty_queries(web, engineer, page, 
         with CaptureQueriesContext(connection) as queries:
             answer = client.get(where)
         assert (answer.content.count(b'data-chart="lines"'), len(queries) <= 20) == (charts, True), len(queries)
+
+
+def count_queries(client, where):
+    client.get(where)
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(where).status_code == 200
+    return len(queries)
+
+
+def test_jobs_beside_nested_client_runs_cost_at_most_twenty_queries(
+    web, engineer, page, runs, start, log, project, version, artifact
+):
+    job_run = start(name="of a job", inputs={"table": artifact.pk}, params={"task": "regression", "target": "y"})
+    log(job_run, loss=[4])
+    facts = {"project": project, "experiment": runs[0].experiment, "state": "running"}
+    parents = [Run.objects.create(name=f"parent {number}", **facts) for number in range(2)]
+    for parent in parents:
+        children = [Run.objects.create(name=f"child of {parent.name}", **facts) for _ in range(2)]
+        log(children[0], loss=[5])
+        RunDataset.objects.create(run=children[0], name="wti", digest="aaaa")
+        for child in children:
+            RunTag.objects.create(run=child, key=PARENT_TAG, value=parent.pk)
+            RunTag.objects.create(run=child, key="team", value="a")
+    client, expand = web(engineer), f"expand={parents[0].pk},{parents[1].pk}"
+    columns = "columns=run,status,dataset,model,params.task,metrics.loss"
+    addresses = [page(), page(f"?{expand}"), page(f"?{expand}&{columns}"), page("?tree=off"), page(f"/{job_run.pk}")]
+    counts = {where: count_queries(client, where) for where in [*addresses, page(f"/{parents[0].pk}")]}
+    assert {where: count for where, count in counts.items() if count > 20} == {}
+    context = client.get(page(f"?{expand}")).context
+    names = [row["run"].name for row in context["rows"] if row["is_nested"]]
+    assert sorted(names) == [f"child of parent {number}" for number in (0, 0, 1, 1)]
+    assert context["group_keys"][-1] == "tags.team"
 
 
 def test_the_tray_leads_to_the_charts_without_a_script(web, engineer, page, runs):
