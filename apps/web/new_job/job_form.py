@@ -55,7 +55,15 @@ from apps.web.new_job.code_archives import list_archives
 from apps.web.new_job.form_preview import MemoryPreview, find_facts, preview_memory, preview_table
 from apps.web.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
 from apps.web.new_job.plan_columns import build_step_choices
-from apps.web.new_job.sections import MODE, SIMPLE, STEPS, arrange_sections, build_mode_item, keep_mode
+from apps.web.new_job.sections import (
+    MODE,
+    SIMPLE,
+    STEPS,
+    arrange_sections,
+    build_mode_item,
+    forget_ruled_out,
+    keep_mode,
+)
 from deepseek.clean.spec import CleanSpec
 from deepseek.script.spec import CODE
 from deepseek.tables.csv_dialect import CsvDialect
@@ -183,6 +191,7 @@ class JobForm:
         self.spec_form.bind(data)
         if self.layout.simple and data.get(MODE):
             keep_mode(self.spec_form, self.layout, data[MODE])
+        forget_ruled_out(self.spec_form)
         self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
         self.values[READ_AS] = str(data.get(READ_AS, self.digest))
         self.fill_empty_inputs()

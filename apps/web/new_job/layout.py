@@ -58,6 +58,12 @@ class FormLayout:
     simple: tuple[str, ...] = ()  # fields that a plan of steps replaces
 
 
+RULED_OUT = {
+    "forecast": ("features", "categories", "class_weights", "weights"),
+    "regression": ("lags", "horizon", "class_weights", "weights"),
+    "classification": ("lags", "horizon"),
+}
+"""By task: the fields of a spec that it has no use for. static/css/components.css hides them."""
 MODEL_SECTION = (gettext_lazy("Model"), ("/hidden", "/activation", "/dropout"))
 LAYOUTS = {
     "clean": FormLayout(

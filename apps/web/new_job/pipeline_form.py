@@ -39,6 +39,7 @@ from apps.platform.lineage.layout import Box, draw_graph
 from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns, offer_column
 from apps.web.new_job.clean_preview import CleanPreview
 from apps.web.new_job.form_preview import MemoryPreview, preview_memory, preview_table
+from apps.web.new_job.sections import forget_ruled_out
 from deepseek.clean.spec import CleanSpec
 
 COLUMNS = "columns"  # id of the list of names that the fields of columns offer
@@ -86,6 +87,7 @@ class PipelineForm:
         self.spec_form.bind(data)
         if self.skips:  # the page hides how to clean then
             self.spec_form.values.pop("clean", None)
+        forget_ruled_out(self.spec_form, TRAIN)
         self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
         vars(self).pop("columns", None)  # of no version yet: the fields were named before their values were known
         self.offer_columns()

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from apps.platform.jobs.specforms.fields import FormItem
 from apps.platform.jobs.specforms.spec_form import SpecForm
-from apps.web.new_job.layout import FormLayout
+from apps.web.new_job.layout import RULED_OUT, FormLayout
 
 MODE, SIMPLE, STEPS = "mode", "simple", "steps"
 RARE = "/rare"  # the group of what is rarely changed, which the spec's form makes
@@ -49,6 +49,20 @@ def build_mode_item(value: str) -> FormItem:
         choices=[(SIMPLE, _("Simple: outliers, then gaps")), (STEPS, _("Step by step"))],
         required=True,
     )
+
+
+def forget_ruled_out(form: SpecForm, group: str = "") -> None:
+    """Set what the chosen task rules out to its defaults: the page hides these fields, but a browser sends them.
+
+    `group`: of the form, in which the task stands; "" for the form itself.
+    """
+    blank: dict[str, Any] = SpecForm(form.model).spec()
+    values, defaults = (form.values.get(group), blank.get(group)) if group else (form.values, blank)
+    if not isinstance(values, dict) or not isinstance(defaults, dict):
+        return
+    for name in RULED_OUT.get(str(values.get("task") or ""), ()):
+        if name in values:
+            values[name] = defaults.get(name)
 
 
 def keep_mode(form: SpecForm, layout: FormLayout, mode: str) -> None:

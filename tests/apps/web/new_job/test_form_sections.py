@@ -1,12 +1,16 @@
 """The order of the train form, its target as a choice, and the two ways to say how to clean."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.jobs.specforms.fields import FormItem, flatten_items
 from apps.web.new_job.choices import TableColumn, offer_column
 from apps.web.new_job.job_form import JobForm
+from apps.web.new_job.layout import RULED_OUT
+from apps.web.new_job.pipeline_form import PipelineForm
 
 pytestmark = pytest.mark.services
 
@@ -57,6 +61,42 @@ def test_one_way_to_clean_forgets_the_other(mode, steps, method, form):
     assert spec["outliers"]["method"] == method
     clean.handle("check")
     assert clean.problems == []
+
+
+def test_what_the_task_rules_out_is_forgotten(form, actor_for, engineer, project):
+    """The page hides it, and a browser sends it: it must neither refuse the job nor change it."""
+    rich = {"features": "b", "categories": "c", "lags": "9", "horizon": "3", "class_weights": "balanced"}
+    kept = {
+        "forecast": {"lags": 9, "horizon": 3},
+        "regression": {"features": ["b"], "categories": ["c"]},
+        "classification": {"features": ["b"], "categories": ["c"], "class_weights": "balanced"},
+    }
+    usual = {"features": None, "categories": None, "lags": 20, "horizon": 1, "class_weights": "none", "weights": []}
+    for task, own in kept.items():
+        train, chain = form("train"), PipelineForm(actor_for(engineer), project, next(iter(TEMPLATES)))
+        fields = {**rich, "weights/0/name": "x", "weights/0/weight": "2", "task": task, "target": "y"}
+        train.bind({f"/{name}": value for name, value in fields.items()})
+        spec = train.spec_form.parsed().model_dump(mode="json")
+        weights = {"weights": spec["weights"]} if task == "classification" else {}
+        assert {name: spec[name] for name in usual} == usual | own | weights, task
+        assert len(spec["weights"]) == (task == "classification")
+        chain.bind({f"/train/{name}": value for name, value in fields.items()})
+        assert all(chain.training.get(name) in (None, usual[name]) for name in RULED_OUT[task]), task
+
+
+def test_the_page_hides_what_the_task_rules_out():
+    css = Path("static/css/components.css").read_text()
+    rules = re.findall(r"\.form:has\(\[name\$=\"/task\"\](.*?):checked\)(.*?)(?=,\n\.form|\{)", css, re.S)
+    hidden = {
+        task: {
+            name
+            for tasks, fields in rules
+            if f'"{task}"' in tasks
+            for name in re.findall(r'data-pointer\$="/(\w+)"', fields)
+        }
+        for task in RULED_OUT
+    }
+    assert hidden == {task: set(names) for task, names in RULED_OUT.items()}
 
 
 def test_the_footer_has_the_queue_button_and_the_estimate(web, engineer, project):
