@@ -3,7 +3,7 @@ import { attachCombobox, createElement, queryAll } from "./plane.js";
 import { fetchPart } from "./presence.js";
 
 const WAIT = 120;
-const TYPED = /(?:^|[^\w@])@([\w.+-]{0,80})$/u;
+const TYPED = /(?:^|[^\p{L}\p{N}_@])@([\p{L}\p{N}_.+-]{0,80})$/u; /* names of any script, as the plane reads them */
 
 function offerNames(field) {
   const list = document.getElementById(field.getAttribute("aria-controls")),
@@ -21,6 +21,7 @@ function offerNames(field) {
   }
   function later() {
     clearTimeout(timer);
+    box.choose(null); /* it was of the text before */
     if (prefix() === null) box.open(false);
     else timer = setTimeout(requestNames, WAIT);
   }

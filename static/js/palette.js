@@ -19,6 +19,10 @@ function start() {
   field.addEventListener("focus", () => {
     field.dispatchEvent(new Event("palette"));
   });
+  /* what was chosen is of the text before: until the answer is there, Enter searches for what is typed */
+  field.addEventListener("input", () => {
+    box.choose(null);
+  });
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target !== list) return;
     box.open(box.options().length > 0);
