@@ -42,7 +42,10 @@ class Subject(Protocol):
         ...
 
     def summary(self, approval: Approval) -> str:
-        """What changes and how sure it is, in one sentence, from `approval.facts` alone: lists ask, so no query."""
+        """What changes and how sure it is, in one sentence, from `approval.facts` alone: lists ask, so no query.
+
+        A SafeString where it has markup: pages escape any other, for people and clients choose the names in it.
+        """
         ...
 
     def page(self, actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:

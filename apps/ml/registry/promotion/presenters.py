@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -89,9 +90,9 @@ def get_prediction_givers(gate: Mapping[str, Any]) -> tuple[str, str]:
     return candidate["by"], baseline["by"]
 
 
-def render_promotion_sentence(facts: Mapping[str, Any]) -> str:
+def render_promotion_sentence(facts: Mapping[str, Any]) -> SafeString:
     """What moves and how sure it is, for lists of what waits."""
-    return render_to_string("registry/promotion_answer.html", build_facts_context(facts)).strip()
+    return SafeString(render_to_string("registry/promotion_answer.html", build_facts_context(facts)).strip())
 
 
 def list_unknowns(context: Mapping[str, Any]) -> list[str]:
