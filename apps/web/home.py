@@ -157,7 +157,9 @@ def compute_mark(context: Mapping[str, Any]) -> str:
     counts = [context[name] for name in ("counts", "failed_count", "failed_causes", "failed_in", "why_first_waits")]
     more = [[item.url, item.text] for item in context["waiting"]], [version.pk for version in context["versions"]]
     recent = [[job.pk for job in context["ended"]], [(run.pk, run.state) for run in context["runs"]]]
-    open_items = [[row.pk for row in context["requests"]], [(alarm.pk, alarm.state) for alarm in context["alarms"]]]
+    security = [(alarm.pk, alarm.last_at) for alarm in context["security_alarms"]]
+    alarms = [(alarm.pk, alarm.state) for alarm in context["alarms"]]
+    open_items = [[row.pk for row in context["requests"]], alarms, security]
     return sha256_hex(
         json.dumps(
             [get_asset_version(), jobs, queued, failed, nodes, counts, more, recent, open_items],

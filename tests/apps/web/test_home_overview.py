@@ -1,11 +1,13 @@
 """What home shows beside open work: finished jobs, runs, production, requests, alarms, and where to begin."""
 
+import json
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from apps.data.datasets.models import Dataset
+from apps.fleet.rollouts.facts import START, SUBJECT
 from apps.ml.endpoints.models import Endpoint
 from apps.ml.experiments.models import Experiment, Run
 from apps.ml.registry.models import Alias, Model, ModelVersion
@@ -13,6 +15,7 @@ from apps.platform.accounts.models import Membership
 from apps.platform.approvals.models import Approval
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
+from apps.site.security_alarms.models import SecurityAlarm
 from apps.web.home_overview import select_newest
 from tests.walking import job_of, version_of
 
@@ -90,6 +93,34 @@ def test_own_requests_are_listed_until_decided(engineer, web, project, approver)
     assert "Your open requests" not in get_text(web(approver))
     Approval.objects.filter(pk=request.pk).update(state="withdrawn")
     assert "Your open requests" not in get_text(web(engineer))
+
+
+def test_names_in_what_waits_are_escaped(engineer, approver, web, project):
+    """A client may name a model as it likes."""
+    facts = {"model": "<img src=x>", "candidate": {"version": 1}, "blast_radius": {"devices": 3}, "stage": START}
+    Approval.objects.create(
+        project=project,
+        subject_type=SUBJECT,
+        subject_id="1",
+        title="Roll out",
+        facts=json.dumps(facts),
+        requester="engineer",
+        requester_user=engineer,
+        needed=1,
+        eligible=1,
+        deadline_at=timezone.now() + timedelta(hours=1),
+    )
+    text = get_text(web(approver))
+    assert ("&lt;img src=x&gt; v1 for 3 devices" in text, "<img src=x>" in text) == (True, False)
+
+
+def test_an_open_page_is_told_of_a_security_alarm(auditor, web, db):
+    client = web(auditor)
+    polled = {"X-Plane-Poll": "1", "If-None-Match": client.get("/").context["mark"]}
+    assert client.get("/", headers=polled).status_code == 304
+    now = timezone.now()
+    SecurityAlarm.objects.create(rule="x", count=1, first_seq=1, last_seq=1, first_at=now, last_at=now)
+    assert client.get("/", headers=polled).status_code == 200
 
 
 def test_new_work_begins_in_one_of_the_projects(engineer, viewer, web, other_project):
