@@ -40,7 +40,7 @@ def register_run(*, actor: Actor, run: Run, name: str, note: str = "", logged_mo
         check_name("model", name)  # a client may have named one that is there as it liked
     check_text("note", note, MAX_NOTE_LENGTH)
     candidates = find_candidates(run)
-    if candidates.job_id is not None:
+    if candidates.job_id is not None and not logged_model:
         inputs = [
             InputSpec(slot=slot, job_id=candidates.job_id, job_slot=output) for slot, output in TRAINED_SLOTS.items()
         ]
@@ -79,6 +79,7 @@ def choose_logged_model(run: Run, candidates: Candidates, wanted: str) -> Logged
             run_id=run.pk,
             wanted=wanted[:40],
             field="logged_model",
-            limit=", ".join(by_id),
+            limit=", ".join(by_id) or N_("none"),
+            hint=N_("Leave it out for a run of a job.") if candidates.job_id is not None else N_("Take one of these."),
         )
     return by_id[wanted] if wanted else candidates.logged_models[0]

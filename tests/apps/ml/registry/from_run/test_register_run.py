@@ -90,6 +90,7 @@ def test_a_logged_model_is_registered_at_once(call, logged):
 
 def test_a_bad_value_and_an_empty_run_are_refused(call, web, engineer, where, trained, logged, experiment, project):
     empty = Run.objects.create(project=project, experiment=experiment, name="empty", state="finished")
+    assert call(trained, logged_model="m-1").json()["error"]["field"].strip("/") == "logged_model"
     Job.objects.filter(pk=trained.job_id).update(state="failed")
     for run, body, status, field in (
         (logged, {"model": "Bad Name"}, 422, "model"),
