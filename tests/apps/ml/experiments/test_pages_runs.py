@@ -348,6 +348,7 @@ def test_what_a_run_was_made_of_is_named_as_lineage_has_it(read, start, worker_a
     run = start(inputs={"table": "a" * 64})
     taken = EdgeSpec.between(End("dataset_version", "7", label="raw v3"), End("job", str(run.job_id)), "table")
     record_edges(actor=worker_actor, project=project, edges=[taken])
+    Job.objects.filter(pk=run.job_id).update(state="succeeded")
     assert '/7">raw v3</a>' in read(f"/{run.pk}")
 
 
