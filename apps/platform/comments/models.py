@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from django.db import models
 
-from apps.core.actors import Actor
+from apps.core.actors import Actor, SystemRole
 from apps.platform.accounts.models import Project, User
 
 
 class CommentQuerySet(models.QuerySet["Comment"]):
     def visible_to(self, actor: Actor) -> CommentQuerySet:
-        """Of the actor's projects. Whether the actor may see the object too is asked with it: objects.get_target."""
-        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        """Of the actor's projects; the auditor, at a browser, has those of all, as of approvals. Whether the actor may
+        see the object too is asked with it: objects.get_target."""
+        reads_all = actor.system_role is SystemRole.AUDITOR and actor.scopes is None
+        return self if reads_all or actor.plane_role else self.filter(project_id__in=actor.project_ids)
 
 
 class Comment(models.Model):
