@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
@@ -62,7 +63,9 @@ def suggest_people(actor: Actor, project: Project, prefix: str) -> list[User]:
     if len(prefix) > MAX_PREFIX or "\x00" in prefix:
         return []
     matches = Q(username__istartswith=prefix) | Q(name__istartswith=prefix)
-    members = User.objects.filter(matches, is_active=True, memberships__project=project)
+    has_access = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    cleared = Q(clearance__gte=project.security_label)
+    members = User.objects.filter(matches, has_access, cleared, is_active=True, memberships__project=project)
     return list(members.distinct().order_by("username")[:SUGGESTED])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from apps.core.actors import ProjectRole
 from apps.platform.comments.mentions import list_names, split_mentions
@@ -52,6 +53,8 @@ def test_names_are_offered_to_whoever_may_write(web, engineer, viewer, stranger,
     client = web(engineer)
     names = [person["username"] for person in client.get(where, {"q": "EN"}).json()["people"]]
     assert names == ["engineer", "enid"]
+    type(engineer).objects.filter(username="enid").update(expires_at=timezone.now())
+    assert [person["username"] for person in client.get(where, {"q": "en"}).json()["people"]] == ["engineer"]
     assert client.get(where, {"q": "x" * 99}).json() == {"people": []}
     assert client.get(where, {"q": "\x00"}).json() == {"people": []}
     assert web(viewer).get(where).status_code == 403
