@@ -59,6 +59,29 @@ def test_one_s_own_is_edited_and_deleted(web, engineer, approver, post, run, pag
     assert post(f"/{pk}", text="third").status_code == 302
 
 
+def test_older_comments_are_on_another_page(web, viewer, post, run, pages, monkeypatch):
+    monkeypatch.setattr("apps.platform.comments.queries.PAGE_SIZE", 2)
+    for text in ("oldest", "second", "newest"):
+        post(object_type="run", object_id=run.pk, text=text)
+    client, older = web(viewer), f"?comments_before={Comment.objects.get(text='second').pk}"
+    page = client.get(pages["run"]).content.decode()
+    assert ("second" in page, "oldest" in page, f'href="{older}#comments"' in page) == (True, False, True)
+    page = client.get(pages["run"] + older).content.decode()
+    assert ("oldest" in page, "second" in page, "Older comments" in page) == (True, False, False)
+    assert "newest" in client.get(f"{pages['run']}?comments_before=x").content.decode()
+
+
+def test_the_auditor_reads_those_of_approvals_alone(web, auditor, post, pages, run, approval):
+    post(object_type="approval", object_id=approval.pk, text="why we wait")
+    post(object_type="run", object_id=run.pk, text="of a run")
+    client = web(auditor)
+    page = client.get(pages["approval"]).content.decode()
+    assert ("why we wait" in page, "Add comment" in page) == (True, False)
+    assert client.get(pages["run"]).status_code in (403, 404)
+    own = Comment.objects.get(object_type="run")
+    assert client.post(f"/p/demo/comments/{own.pk}", {"text": "x"}).status_code in (403, 404)
+
+
 def test_a_stranger_posts_nowhere(web, stranger, project, run, other_project):
     client = web(stranger)
     form = {"object_type": "run", "object_id": run.pk, "text": "x"}
