@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -22,6 +23,8 @@ from deepseek.tables.rows.query import RowQuery, parse_query
 from deepseek.tables.rows.range_file import RangeFile, read_message, redirect_prints, write_answer
 from deepseek.tables.rows.text_rows import TextRows, parse_place
 
+BEFORE_CELLS = re.compile(r"(, got \d+|Failed to parse string|invalid value)\b.*")
+
 
 def main() -> int:
     redirect_prints()
@@ -30,7 +33,9 @@ def main() -> int:
         answer = answer_query(query)
     except EngineError as error:
         answer = {"errors": [error.as_dict()]}
-    except (pa.ArrowException, ValueError, OSError) as error:
+    except MemoryError:  # also that of pyarrow: it is no fault of the table
+        raise
+    except (pa.ArrowException, ArithmeticError, LookupError, RecursionError, ValueError, OSError) as error:
         answer = {"errors": [build_broken_error(error).as_dict()]}
     write_answer(answer)
     return 0
@@ -49,10 +54,12 @@ def answer_query(query: RowQuery) -> dict[str, Any]:
 
 
 def build_broken_error(error: Exception) -> EngineError:
+    """The error without the cells that pyarrow quotes in it: some of them may be hidden from the reader."""
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     return EngineError(
         "table_unreadable",
         "The table cannot be read: {first_line}",
-        first_line=(str(error).strip() or type(error).__name__).splitlines()[0][:300],
+        first_line=BEFORE_CELLS.sub(r"\1", first_line),
         field="file",
         hint=N_("Download the file and compare its SHA-256; or profile the version, which names the row."),
     )

@@ -25,10 +25,14 @@ from deepseek.tables.rows.predicates import (
     is_sortable,
     is_text,
     parse_numbers,
+    read_bounds,
+    widen,
+    widen_type,
 )
 from deepseek.tables.rows.query import MAX_SORTED, RowQuery
 
 NOTHING = Selection((), None)
+MAX_TYPE_CHARACTERS = 500  # of a column of records, whose type names every field
 
 
 @dataclass
@@ -68,8 +72,10 @@ def read_page(source: RowSource, query: RowQuery, start: int) -> dict[str, Any]:
         zip(ascending, format_rows(source.read_rows(ascending, names), names, query.max_characters), strict=True)
     )
     return {
-        "columns": [{"name": column.name, "type": str(column.type)} for column in source.schema],
-        "first_column": query.first_column,
+        "columns": [
+            {"name": name, "type": str(source.schema.field(name).type)[:MAX_TYPE_CHARACTERS]} for name in names
+        ],
+        "column_count": len(source.schema),
         "rows": [{"number": number, "cells": cells[number]} for number in page.numbers],
         "total": source.total,
         "matches": page.matches,
@@ -90,11 +96,14 @@ def find_rows(source: RowSource, query: RowQuery, start: int, deadline: Deadline
     for block in source.iter_blocks(source.schema.names[:1], NOTHING, start):
         page.numbers += range(block.first, block.first + block.batch.num_rows)
         page.scanned += block.batch.num_rows
-        if len(page.numbers) > query.limit or deadline.is_over:
+        if len(page.numbers) > query.limit:
+            page.next = source.format_place(page.numbers[query.limit])
+            page.numbers = page.numbers[: query.limit]
             break
-    if len(page.numbers) > query.limit:
-        page.next = source.format_place(page.numbers[query.limit])
-        page.numbers = page.numbers[: query.limit]
+        if deadline.is_over:
+            page.complete = False
+            page.next = source.format_place(page.numbers[-1] + 1) if page.numbers else None
+            break
     return page
 
 
@@ -198,14 +207,14 @@ def find_sorted(source: RowSource, query: RowQuery, selection: Selection, deadli
         )
     as_number = query.sort in query.numeric and is_text(kind)
     size = min(MAX_SORTED, query.offset + query.limit + 1)
-    top = TopRows(size, pa.float64() if as_number else kind, descending=query.descending)
+    top = TopRows(size, pa.float64() if as_number else widen_type(kind), descending=query.descending)
     columns = list(dict.fromkeys([*selection.columns, query.sort]))
     page = RowPage(matches=0, complete=True)
     for block in iter_ranked_blocks(source, query, selection, columns, top):
         page.scanned += block.skipped + block.batch.num_rows
         if block.batch.num_rows:
             mask = selection.compute_mask(block.batch)
-            values = decode(block.batch.column(query.sort))
+            values = widen(block.batch.column(query.sort))
             rows = pa.array(range(block.first, block.first + block.batch.num_rows), pa.int64())
             if mask is not None:
                 values, rows = values.filter(mask), rows.filter(mask)
@@ -241,11 +250,9 @@ def iter_ranked_blocks(
 
 
 def find_best(source: ParquetRows, group: RowGroup, query: RowQuery) -> Any:
-    """The best value of a group; None where it does not say, or holds missing cells while they may be needed."""
-    stats = source.get_statistics(group, query.sort)
-    if stats is None or not stats.has_min_max:
-        return None
-    return stats.max if query.descending else stats.min
+    """The best value of a group; None where it does not say."""
+    bounds = read_bounds(source.get_statistics(group, query.sort))
+    return bounds[query.descending] if bounds else None
 
 
 # -- cells ------------------------------------------------------------------------------------------------------------
@@ -253,15 +260,23 @@ def format_rows(table: pa.Table, names: Sequence[str], longest: int) -> list[lis
     """The cells as text of at most `longest` characters, None where one is missing."""
     columns = []
     for name in names:
-        column = table.column(name)
+        column = decode(table.column(name))
         if is_text(column.type):
             column = pc.utf8_slice_codeunits(column, 0, longest)
         elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
             column = pc.cast(pc.binary_length(column), pa.int64())
             columns.append([None if size is None else f"<{size} bytes>" for size in column.to_pylist()])
             continue
-        columns.append([format_cell(value, longest) for value in column.to_pylist()])
+        columns.append([format_cell(value, longest) for value in list_values(column)])
     return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(table.num_rows)]
+
+
+def list_values(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column; as texts where Python has no such value, as a date after the year 9999."""
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        return list(pc.cast(column, pa.string()).to_pylist())
 
 
 def format_cell(value: Any, longest: int) -> str | None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepseek.tables.rows.blocks import Block
-from deepseek.tables.rows.predicates import Selection, is_text
+from deepseek.tables.rows.predicates import Selection, decode, is_text, read_bounds
 
 BUFFER_BYTES = 4 << 20
 BATCH_ROWS = 65_536
@@ -150,7 +150,8 @@ class ParquetRows:
             end = first + batch.num_rows
             stop = bisect_right(numbers, end - 1)
             if stop > place:
-                parts.append(pa.Table.from_batches([batch.take(pa.array([n - first for n in numbers[place:stop]]))]))
+                rows = pa.array([number - first for number in numbers[place:stop]])
+                parts.append(pa.table([decode(column).take(rows) for column in batch.columns], batch.schema.names))
             first, place = end, stop
             if place == len(numbers):
                 break
@@ -163,10 +164,10 @@ class ParquetRows:
         """The row groups in the order in which an order by `column` is sooner complete: the best values first."""
         bounds = {}
         for group in self.groups:
-            stats = self.get_statistics(group, column)
-            if stats is None or not stats.has_min_max:
+            ends = read_bounds(self.get_statistics(group, column))
+            if ends is None:
                 return list(self.groups)
-            bounds[group.first] = stats.max if descending else stats.min
+            bounds[group.first] = ends[descending]
         try:
             return sorted(self.groups, key=lambda group: bounds[group.first], reverse=descending)
         except TypeError:

@@ -34,7 +34,36 @@ def parse_numbers(column: pa.Array) -> pa.Array:
 
 
 def decode(column: pa.Array) -> pa.Array:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    """The column without its dictionary, and a view of texts as texts: few functions take either."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    kind = pa.string() if pa.types.is_string_view(kind) else pa.binary() if pa.types.is_binary_view(kind) else kind
+    return column if kind == column.type else column.cast(kind)
+
+
+def widen_type(kind: pa.DataType) -> pa.DataType:
+    """The type in which values of this type are compared: pyarrow orders no halves, and compares no decimals."""
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    return pa.float32() if pa.types.is_float16(kind) else kind
+
+
+def widen(column: pa.Array) -> pa.Array:
+    column = decode(column)
+    kind = widen_type(column.type)
+    return column if kind == column.type else column.cast(kind)
+
+
+def read_bounds(stats: pq.Statistics | None) -> tuple[Any, Any] | None:
+    """(least, greatest) value of a row group; None where its statistics do not say, or Python has no such value."""
+    if stats is None or not stats.has_min_max:
+        return None
+    try:
+        low, high = stats.min, stats.max
+    except (OverflowError, ValueError):
+        return None
+    return None if low != low or high != high else (low, high)  # some writers count NaN
 
 
 def find_missing(column: pa.Array) -> pa.Array:
@@ -64,17 +93,22 @@ class Predicate:
             return find_missing(column)
         if op == "present":
             return pc.invert(find_missing(column))
+        column = widen(column)
         if op == "contains":
             text = column if is_text(column.type) else pc.cast(column, pa.string())
             return pc.match_substring(text, self.condition.value, ignore_case=True)
         column = parse_numbers(column) if self.as_number else column
-        if pa.types.is_decimal(column.type):
-            column = pc.cast(column, pa.float64())
+        if pa.types.is_decimal(column.type) or (pa.types.is_integer(column.type) and self._has_fractions):
+            column = pc.cast(column, pa.float64(), safe=False)
         if op == "between":
             low, high = self.values
             return pc.and_kleene(pc.greater_equal(column, low), pc.less_equal(column, high))
         mask = COMPARISONS[op](column, self.values[0])
         return pc.and_kleene(mask, pc.invert(find_missing(column))) if op == "ne" else mask
+
+    @property
+    def _has_fractions(self) -> bool:
+        return any(pa.types.is_floating(value.type) for value in self.values)
 
     def can_match(self, stats: pq.Statistics | None, rows: int) -> bool:
         """Whether a row group with these statistics may hold a matching row; True where they do not say."""
@@ -85,12 +119,16 @@ class Predicate:
             if not stats.has_null_count or pa.types.is_floating(self.kind):  # NaN counts as missing
                 return True
             return bool(stats.null_count > 0 if op == "missing" else stats.null_count < rows)
-        if not stats.has_min_max or op in ("contains", "ne"):
+        bounds = read_bounds(stats)
+        if bounds is None or op in ("contains", "ne"):
             return True
         values = [value.as_py() for value in self.values]
+        low, high = bounds
+        if pa.types.is_decimal(self.kind):  # which are compared as floats: 0.1 is not Decimal("0.1")
+            low, high = float(low), float(high)
         try:
-            above = op == "lte" or stats.max >= values[0]
-            below = op == "gte" or stats.min <= values[-1]
+            above = op == "lte" or high >= values[0]
+            below = op == "gte" or low <= values[-1]
         except TypeError:  # statistics of another kind than the values, as of times with a zone
             return True
         return bool(above and below)
@@ -130,8 +168,8 @@ def parse_value(text: str, kind: pa.DataType, *, as_number: bool) -> pa.Scalar:
         return pa.scalar(float(text), pa.float64())
     if pa.types.is_integer(kind):
         try:
-            return pa.scalar(int(text), pa.int64())
-        except ValueError:
+            return pa.scalar(int(text), pa.uint64() if pa.types.is_uint64(kind) else pa.int64())
+        except (ValueError, OverflowError):
             return pa.scalar(float(text), pa.float64())
     if pa.types.is_boolean(kind):
         if text.lower() not in TRUE + FALSE:
@@ -139,7 +177,7 @@ def parse_value(text: str, kind: pa.DataType, *, as_number: bool) -> pa.Scalar:
         return pa.scalar(text.lower() in TRUE)
     if pa.types.is_temporal(kind):
         return parse_moment(text, kind)
-    return pa.scalar(text, kind)
+    return pa.scalar(text, widen_type(kind))
 
 
 def parse_moment(text: str, kind: pa.DataType) -> pa.Scalar:
@@ -161,6 +199,8 @@ class Search:
         mask: Any = None
         for name in self.columns:
             column = batch.column(name)
+            if pa.types.is_string_view(column.type):
+                column = decode(column)
             if pa.types.is_dictionary(column.type):
                 part = pc.take(pc.match_substring(column.dictionary, self.text, ignore_case=True), column.indices)
             else:

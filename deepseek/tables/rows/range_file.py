@@ -50,7 +50,7 @@ def write_all(data: bytes, fd: int = STDOUT) -> None:
 
 
 def write_answer(document: dict[str, Any]) -> None:
-    data = json.dumps(document).encode()
+    data = json.dumps(document, ensure_ascii=False).encode(errors="replace")
     write_all(ANSWER + SIZE.pack(len(data)) + data)
 
 

@@ -27,11 +27,13 @@ MODULE = "deepseek.tables.rows.command"
 SCAN_SECONDS = 8.0  # after which a page tells how far it came
 LIMITS = ProcessLimits(seconds=15, memory=3 * 2**30, written=0)
 MAX_CHILDREN = 2  # of this process
+MAX_WAITING = 6  # requests for a child: the other threads of this process stay free for other pages
 SLOT_WAIT_SECONDS = 4.0
 MAX_RANGE_BYTES = 64 << 20
-MAX_ANSWER_BYTES = 4 << 20  # 50 rows of 40 cells of 200 characters are 1.6 MB at most
+MAX_ANSWER_BYTES = 16 << 20  # 200 rows of 40 cells of 200 characters are 6.4 MB, or 9.6 MB of escaped ones
 
 slots = threading.BoundedSemaphore(MAX_CHILDREN)
+turns = threading.BoundedSemaphore(MAX_CHILDREN + MAX_WAITING)
 
 
 def ask_for_rows(artifacts: Sequence[Artifact], query: Mapping[str, Any]) -> ProcessAnswer:
@@ -45,7 +47,7 @@ def ask_for_rows(artifacts: Sequence[Artifact], query: Mapping[str, Any]) -> Pro
         limit=MAX_CHILDREN,
         hint=N_("Try again in a moment."),
     )
-    with bounded_process.take_slot(slots, SLOT_WAIT_SECONDS, busy):
+    with bounded_process.take_slot(turns, 0, busy), bounded_process.take_slot(slots, SLOT_WAIT_SECONDS, busy):
         files = open_ranges(artifacts)
         release_connection()
         child = bounded_process.start_child(MODULE, [], LIMITS)
@@ -92,23 +94,24 @@ class Conversation:
     def send(self, data: bytes) -> None:
         view = memoryview(SIZE.pack(len(data)) + data)
         while view:
-            self.wait([], [self.input])
+            self.wait(self.input, select.POLLOUT)
             view = view[os.write(self.input, view) :]
 
     def receive(self, size: int) -> bytes:
         data = bytearray()
         while len(data) < size:
-            self.wait([self.output], [])
+            self.wait(self.output, select.POLLIN)
             part = os.read(self.output, size - len(data))
             if not part:
                 raise ChildEnded
             data += part
         return bytes(data)
 
-    def wait(self, readable: list[int], writable: list[int]) -> None:
+    def wait(self, pipe: int, event: int) -> None:
         """Until the pipe is ready; the child's alarm ends it before this process would wait in vain."""
-        ready = select.select(readable, writable, [], max(0.0, self.end - time.monotonic()))
-        if not any(ready):
+        poll = select.poll()
+        poll.register(pipe, event)
+        if not poll.poll(max(0.0, self.end - time.monotonic()) * 1000):
             raise ChildEnded
 
     def find_fault(self) -> ProcessAnswer:

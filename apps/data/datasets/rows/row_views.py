@@ -178,7 +178,7 @@ def build_view(
     version: DatasetVersion, row_request: RowRequest, document: Mapping[str, Any], masked: set[str]
 ) -> RowView:
     first = row_request.first_column
-    columns = document["columns"][first : first + COLUMNS_SHOWN]
+    columns = document["columns"]
     hidden = {place for place, column in enumerate(columns) if column["name"] in masked}
     rows = [
         TableRow(
@@ -193,7 +193,7 @@ def build_view(
         following = None
     return RowView(
         columns=columns,
-        column_count=len(document["columns"]),
+        column_count=document["column_count"],
         first_column=first,
         rows=rows,
         total=total,

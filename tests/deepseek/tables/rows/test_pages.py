@@ -2,12 +2,14 @@
 
 import io
 import random
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from deepseek.job import EngineError
+from deepseek.tables.rows.command import build_broken_error
 from deepseek.tables.rows.pages import read_page
 from deepseek.tables.rows.parquet_rows import ParquetRows
 from deepseek.tables.rows.query import FileSource, Filter, RowQuery
@@ -160,3 +162,41 @@ def test_text_goes_on_in_the_block_where_the_page_before_ended(data, kind, monke
 def test_text_that_holds_numbers_is_sorted_as_numbers():
     page, numbers = read_text(CSV, "csv", sort="n", descending=True, limit=3)
     assert (numbers, page["rows"][0]["cells"]) == ([399, 398, 397], ["399", "line\n399"])
+
+
+KINDS = [
+    (pa.array(["a", None, "b"]).dictionary_encode(), "b", ["a", None, "b"]),
+    (pa.array(["a", None, "b"], pa.string_view()), "b", ["a", None, "b"]),
+    (pa.array([Decimal("0.05"), Decimal("0.10")], pa.decimal128(10, 2)), "0.1", ["0.05", "0.10"]),
+    (pa.array([2, 2**63 + 5], pa.uint64()), str(2**63 + 5), ["2", str(2**63 + 5)]),
+    (pa.array([0, 2**60 + 1], pa.int64()), "1e30", ["0", str(2**60 + 1)]),
+    (pa.array([0.5, 1.5], pa.float16()), "1.5", ["0.5", "1.5"]),
+    (pa.array([0, 10**7], pa.date32()), "1970-01-02", ["1970-01-01", "29349-01-26"]),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "cells"), KINDS, ids=[str(column.type) for column, _, _ in KINDS])
+def test_a_column_of_any_type_is_shown_sorted_and_filtered(column, value, cells):
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"cell": column}), stream)
+
+    def read(**fields):
+        source = ParquetRows([io.BytesIO(stream.getvalue())])
+        return [row["cells"][0] for row in read_page(source, RowQuery(files=[PARQUET], **fields), 0)["rows"]]
+
+    assert read() == cells
+    assert read(sort="cell") == sorted(cells, key=lambda cell: cell is None)
+    assert read(filters=[Filter("cell", "gte", value)]) == ([] if value == "1e30" else [cells[-1]])
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (pa.ArrowInvalid("CSV parse error: Expected 2 columns, got 3: 7,Anna,Berlin"), "Expected 2 columns, got 3"),
+        (pa.ArrowInvalid("Failed to parse string: 'Anna' as a scalar of type double"), "Failed to parse string"),
+    ],
+)
+def test_an_error_of_a_broken_table_quotes_no_cell(error, text):
+    document = str(build_broken_error(error).as_dict())
+    assert text in document
+    assert "Anna" not in document

@@ -78,7 +78,7 @@ def test_who_may_not_see_it_gets_no_row(api, stranger, table_version):
     assert api(stranger).get(URL).status_code == 404
 
 
-def test_rows_go_on_from_part_to_part(api, viewer, engineer, held, project):
+def test_rows_go_on_from_part_to_part(inline_rows, api, viewer, engineer, held, project):
     files = []
     for name, first, count in (("b", 70, 50), ("a", 0, 70)):
         stream = io.BytesIO()
