@@ -45,7 +45,7 @@ def answer_query(query: RowQuery) -> dict[str, Any]:
     files: list[Any] = [RangeFile(number, file.size) for number, file in enumerate(query.files)]
     source: RowSource
     if query.files[0].format == "parquet":
-        source = ParquetRows(files)
+        source = ParquetRows(files, [file.rows for file in query.files])
         start = parse_place(query.after)[0]
     else:
         source = TextRows(files, query.files, query.names, "" if query.sort else query.after)

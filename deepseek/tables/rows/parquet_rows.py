@@ -10,6 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from operator import attrgetter
 from typing import IO, Any
 
 import pyarrow as pa
@@ -22,6 +24,9 @@ BUFFER_BYTES = 4 << 20
 BATCH_ROWS = 65_536
 ROWS_PER_LOOKUP = 8_192
 """Rows decoded at once where single rows are read with all their columns."""
+FILES_PER_BLOCK = 64
+"""Files that are ruled out before the reader hears of it."""
+EMPTY = pa.RecordBatch.from_pylist([], pa.schema([]))
 
 
 @dataclass(frozen=True)
@@ -35,39 +40,55 @@ class RowGroup:
 
 
 class ParquetRows:
-    """Parquet files one after another."""
+    """Parquet files one after another. `rows` of each: where all are known, only footers that are needed are read."""
 
-    def __init__(self, files: Sequence[IO[bytes]]) -> None:
+    def __init__(self, files: Sequence[IO[bytes]], rows: Sequence[int | None] = ()) -> None:
         self.files = files
-        self.metadata: list[Any] = []
-        self.groups: list[RowGroup] = []
-        first = 0
-        for number in range(len(files)):
-            parquet = self._open(number)
-            self.metadata.append(parquet.metadata)
-            if not number:
-                self.schema = parquet.schema_arrow
-            for place in range(parquet.metadata.num_row_groups):
-                rows = parquet.metadata.row_group(place).num_rows
-                self.groups.append(RowGroup(number, place, first, rows))
-                first += rows
-        self.total: int | None = first
+        self.metadata: dict[int, Any] = {}
+        self.groups: dict[int, list[RowGroup]] = {}
+        self.schema = self._open(0).schema_arrow
+        known = [count for count in rows if count is not None]
+        if len(known) < len(files):
+            known = [self._read_metadata(number).num_rows for number in range(len(files))]
+        self.ends = list(accumulate(known))  # of each file: its rows and those before
+        self.total: int | None = self.ends[-1]
+
+    def _read_metadata(self, number: int) -> Any:
+        if number not in self.metadata:
+            self._open(number)
+        return self.metadata[number]
+
+    def list_groups(self, number: int) -> list[RowGroup]:
+        """The row groups of one file."""
+        if number not in self.groups:
+            metadata = self._read_metadata(number)
+            first = self.ends[number - 1] if number else 0
+            if first + metadata.num_rows != self.ends[number]:
+                raise ValueError(f"file {number} has {metadata.num_rows} rows, not {self.ends[number] - first}")
+            self.groups[number] = []
+            for place in range(metadata.num_row_groups):
+                group = RowGroup(number, place, first, metadata.row_group(place).num_rows)
+                self.groups[number].append(group)
+                first += group.rows
+        return self.groups[number]
+
+    def iter_groups(self, start: int = 0) -> Iterator[RowGroup]:
+        """The row groups of all files from that of row `start` on."""
+        for number in range(bisect_right(self.ends, start), len(self.files)):
+            yield from self.list_groups(number)
 
     def _open(self, number: int, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
         self.files[number].seek(0)
         source = pa.PythonFile(self.files[number], mode="r")
-        metadata = self.metadata[number] if number < len(self.metadata) else None
-        return pq.ParquetFile(
+        parquet = pq.ParquetFile(
             source,
-            metadata=metadata,
+            metadata=self.metadata.get(number),
             read_dictionary=list(dictionaries) or None,
             pre_buffer=False,
             buffer_size=BUFFER_BYTES,
         )
-
-    @cached_property
-    def firsts(self) -> list[int]:
-        return [group.first for group in self.groups]
+        self.metadata[number] = parquet.metadata
+        return parquet
 
     @cached_property
     def leaves(self) -> dict[str, int]:
@@ -91,7 +112,7 @@ class ParquetRows:
 
     def find_dictionaries(self, columns: Sequence[str]) -> list[str]:
         """The columns of text that are stored as a dictionary: a condition is then computed once for each value."""
-        if not self.groups:
+        if not self.metadata[0].num_row_groups:
             return []
         group = self.metadata[0].row_group(0)
         return [
@@ -107,12 +128,16 @@ class ParquetRows:
     ) -> Iterator[Block]:
         dictionaries = self.find_dictionaries(selection.columns)
         opened: dict[int, pq.ParquetFile] = {}
-        skipped = 0
-        for group in self.groups if groups is None else groups:
+        skipped, last_file = 0, -1
+        for group in self.iter_groups(start) if groups is None else groups:
             if group.first + group.rows <= start:
                 continue
+            last_file = group.file if last_file < 0 else last_file
             if not self.can_match(group, selection):
                 skipped += group.rows
+                if group.file - last_file >= FILES_PER_BLOCK:  # the reader may be out of time
+                    yield Block(group.first + group.rows, EMPTY, skipped)
+                    skipped, last_file = 0, group.file
                 continue
             if group.file not in opened:
                 opened = {group.file: self._open(group.file, dictionaries)}
@@ -126,16 +151,17 @@ class ParquetRows:
                     skipped = 0
                 first += batch.num_rows
         if skipped:
-            yield Block(self.total or 0, pa.RecordBatch.from_pylist([], pa.schema([])), skipped)
+            yield Block(self.total or 0, EMPTY, skipped)
 
     def read_rows(self, numbers: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        by_group: dict[int, list[int]] = {}
+        by_group: dict[RowGroup, list[int]] = {}
         for number in numbers:
-            by_group.setdefault(bisect_right(self.firsts, number) - 1, []).append(number)
+            groups = self.list_groups(bisect_right(self.ends, number))
+            place = bisect_right(groups, number, key=attrgetter("first")) - 1
+            by_group.setdefault(groups[place], []).append(number)
         opened: dict[int, pq.ParquetFile] = {}
         parts: list[pa.Table] = []
-        for place, rows in by_group.items():
-            group = self.groups[place]
+        for group, rows in by_group.items():
             if group.file not in opened:
                 opened[group.file] = self._open(group.file)
             parts.append(self._take(opened[group.file], group, rows, columns))
@@ -163,12 +189,13 @@ class ParquetRows:
     def rank_groups(self, column: str, *, descending: bool) -> list[RowGroup]:
         """The row groups in the order in which an order by `column` is sooner complete: the best values first."""
         bounds = {}
-        for group in self.groups:
+        groups = list(self.iter_groups())
+        for group in groups:
             ends = read_bounds(self.get_statistics(group, column))
             if ends is None:
-                return list(self.groups)
+                return groups
             bounds[group.first] = ends[descending]
         try:
-            return sorted(self.groups, key=lambda group: bounds[group.first], reverse=descending)
+            return sorted(groups, key=lambda group: bounds[group.first], reverse=descending)
         except TypeError:
-            return list(self.groups)
+            return groups

@@ -24,12 +24,13 @@ class Filter:
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file of the table: `format` is parquet, csv or json."""
+    """A file of the table: `format` is parquet, csv or json. `rows` of a part, where they were counted."""
 
     size: int
     format: str
     delimiter: str = ","
     encoding: str = "utf-8"
+    rows: int | None = None
 
 
 @dataclass(frozen=True)

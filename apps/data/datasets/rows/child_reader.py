@@ -29,6 +29,8 @@ LIMITS = ProcessLimits(seconds=15, memory=3 * 2**30, written=0)
 MAX_CHILDREN = 2  # of this process
 MAX_WAITING = 6  # requests for a child: the other threads of this process stay free for other pages
 SLOT_WAIT_SECONDS = 4.0
+MAX_FILES_IN_MEMORY = 8  # of one child; 16 MiB each at most (verification.RECENT_CHUNKS)
+FILES_AHEAD = 64
 MAX_RANGE_BYTES = 64 << 20
 MAX_ANSWER_BYTES = 16 << 20  # 200 rows of 40 cells of 200 characters are 6.4 MB, or 9.6 MB of escaped ones
 
@@ -48,13 +50,39 @@ def ask_for_rows(artifacts: Sequence[Artifact], query: Mapping[str, Any]) -> Pro
         hint=N_("Try again in a moment."),
     )
     with bounded_process.take_slot(turns, 0, busy), bounded_process.take_slot(slots, SLOT_WAIT_SECONDS, busy):
-        files = open_ranges(artifacts)
-        release_connection()
+        files = OpenFiles(artifacts)
         child = bounded_process.start_child(MODULE, [], LIMITS)
         try:
             return Conversation(child, files).run(query)
         finally:
             bounded_process.kill_child(child)
+
+
+class OpenFiles:
+    """The files of a table by number. Bytes of the last MAX_FILES_IN_MEMORY of them stay in memory, however many parts
+    the table has; what verifies them is looked up for FILES_AHEAD files at once."""
+
+    def __init__(self, artifacts: Sequence[Artifact]) -> None:
+        self.artifacts = artifacts
+        self.opened: dict[int, VerifiedRanges] = {}
+        self.recent: list[int] = []
+        self.open(0)
+
+    def open(self, number: int) -> VerifiedRanges:
+        if number not in self.opened:
+            self.opened = dict(enumerate(open_ranges(self.artifacts[number : number + FILES_AHEAD]), start=number))
+            self.recent = []
+            release_connection()
+        return self.opened[number]
+
+    def read(self, number: int, start: int, end: int) -> bytes:
+        data = self.open(number).read(start, end)
+        if number in self.recent:
+            self.recent.remove(number)
+        self.recent.append(number)
+        if len(self.recent) > MAX_FILES_IN_MEMORY:
+            self.opened[self.recent.pop(0)].chunks.clear()
+        return data
 
 
 class ChildEnded(Exception):
@@ -64,7 +92,7 @@ class ChildEnded(Exception):
 class Conversation:
     """The messages between this process and one child."""
 
-    def __init__(self, child: subprocess.Popen[bytes], files: Sequence[VerifiedRanges]) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], files: OpenFiles) -> None:
         if child.stdin is None or child.stdout is None:
             raise ValueError("the child has no pipes")
         self.child, self.files = child, files
@@ -76,9 +104,9 @@ class Conversation:
             self.send(json.dumps(query).encode())
             while (head := self.receive(1)) == REQUEST:
                 _, number, start, length = RANGE.unpack(head + self.receive(RANGE.size - 1))
-                if number >= len(self.files) or length > MAX_RANGE_BYTES:
+                if number >= len(self.files.artifacts) or length > MAX_RANGE_BYTES:
                     raise ChildEnded
-                self.send(self.files[number].read(start, start + length))
+                self.send(self.files.read(number, start, start + length))
             if head != ANSWER:
                 raise ChildEnded
             (size,) = SIZE.unpack(self.receive(SIZE.size))

@@ -74,7 +74,7 @@ def describe_source(file: DatasetFile) -> dict[str, Any] | None:
     if dialect is not None:
         return {"size": size, "format": "csv", "delimiter": dialect.delimiter, "encoding": dialect.encoding}
     if file.media_type == PARQUET:
-        return {"size": size, "format": "parquet"}
+        return {"size": size, "format": "parquet", "rows": file.rows}
     return {"size": size, "format": "json"} if file.media_type in JSON_TYPES else None
 
 

@@ -200,3 +200,23 @@ def test_an_error_of_a_broken_table_quotes_no_cell(error, text):
     document = str(build_broken_error(error).as_dict())
     assert text in document
     assert "Anna" not in document
+
+
+def test_of_many_parts_only_those_that_a_page_needs_are_opened():
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"n": list(range(10))}), stream)
+    files = [io.BytesIO(stream.getvalue()) for _ in range(300)]
+
+    def read(**fields):
+        source = ParquetRows(files, [10] * 300)
+        page = read_page(source, RowQuery(files=[PARQUET] * 300, **fields), parse_place(fields.get("after", ""))[0])
+        return page, len(source.metadata)
+
+    page, opened = read(after="1505", limit=10)
+    assert ([row["cells"][0] for row in page["rows"]], page["total"], opened) == (list("5678901234"), 3000, 3)
+    page, opened = read(filters=[Filter("n", "gte", "9")], after="1500", limit=2)
+    assert ([row["number"] for row in page["rows"]], opened) == ([1509, 1519], 4)
+    page, opened = read(filters=[Filter("n", "gte", "99")], seconds=0.0)  # ruled out until the time is over
+    assert (page["complete"], page["scanned"], page["next"], opened) == (False, 650, "650", 65)
+    with pytest.raises(ValueError, match="has 10 rows, not 11"):
+        read_page(ParquetRows(files, [11] * 300), RowQuery(files=[PARQUET] * 300), 0)

@@ -21,7 +21,8 @@ def inline_rows(monkeypatch):
         files = [io.BytesIO(ranges.read(0, ranges.artifact.size)) for ranges in open_ranges(artifacts)]
         try:
             if parsed.files[0].format == "parquet":
-                return ProcessAnswer(read_page(ParquetRows(files), parsed, parse_place(parsed.after)[0]))
+                source = ParquetRows(files, [file.rows for file in parsed.files])
+                return ProcessAnswer(read_page(source, parsed, parse_place(parsed.after)[0]))
             source = TextRows(files, parsed.files, parsed.names, "" if parsed.sort else parsed.after)
             return ProcessAnswer(read_page(source, parsed, source.start))
         except EngineError as error:
