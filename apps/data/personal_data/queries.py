@@ -45,8 +45,12 @@ def get_personal_column(actor: Actor, project: Project, pk: int) -> PersonalColu
 def find_personal_columns(version: DatasetVersion) -> set[str]:
     """The names of the version's columns that are marked."""
     marked = PersonalColumn.objects.filter(dataset=version.dataset_id).values_list("column", flat=True)
-    names = set(marked)
-    return {name for name in list_column_names(version) if name in names} if names else set()
+    return select_present_columns(version, set(marked))
+
+
+def select_present_columns(version: DatasetVersion, marked: set[str]) -> set[str]:
+    """The marked columns that the version has; all of them where nobody has measured which columns it has."""
+    return marked.intersection(list_column_names(version)) if version.columns else marked
 
 
 def list_column_names(version: DatasetVersion) -> list[str]:

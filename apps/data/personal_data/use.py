@@ -10,7 +10,7 @@ from apps.core.errors import Refused
 from apps.core.policy import InProject
 from apps.data.datasets.models import DatasetFile
 from apps.data.personal_data.models import PersonalColumn
-from apps.data.personal_data.queries import list_column_names
+from apps.data.personal_data.queries import select_present_columns
 from apps.data.personal_data.services import MAX_PURPOSE, MIN_PURPOSE
 from apps.platform.artifacts.models import Holding
 from apps.platform.audit.services import record
@@ -80,5 +80,5 @@ def find_marked_columns(marks: list[PersonalColumn], holding: Holding) -> tuple[
     days: dict[str, str] = {}
     for file in files.only("version__dataset_id", "version__columns")[:100]:
         marked = by_dataset[file.version.dataset_id]
-        days |= {name: marked[name] for name in list_column_names(file.version) if name in marked}
+        days |= {name: marked[name] for name in select_present_columns(file.version, set(marked))}
     return sorted(days), min(days.values(), default=None)

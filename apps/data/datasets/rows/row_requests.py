@@ -23,6 +23,7 @@ COLUMNS_SHOWN = 40  # at once
 MAX_SORTED = 10_000  # rows of an order that can be paged through
 MAX_FILTERS = 10
 MAX_TEXT = 200
+MAX_PLACE = 120  # with its signature
 MAX_COLUMN_NAME = 500
 
 
@@ -89,7 +90,7 @@ def read_row_request(params: QueryDict, names: Collection[str] = ()) -> RowReque
         search=read_text(params, "q", MAX_TEXT).strip(),
         sort=sort.removeprefix("-") if descending else sort,
         descending=descending,
-        after=read_text(params, "after", 80),
+        after=read_text(params, "after", MAX_PLACE),
         offset=offset if sort else 0,
         limit=read_number(params, "limit", MAX_PAGE_ROWS, default=PAGE_ROWS, low=1),
         first_column=read_number(params, "cols", 100_000),

@@ -14,6 +14,7 @@ from apps.core.messages import translate_error
 from apps.data.datasets import queries
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.rows.column_heads import ColumnHead, build_heads
+from apps.data.datasets.rows.places import read_place, sign_place
 from apps.data.datasets.rows.row_requests import COLUMNS_SHOWN, PAGE_ROWS, VALUELESS, RowRequest, read_row_request
 from apps.data.datasets.rows.row_views import RowView, TableRow, read_row_view
 from apps.data.datasets.versions.masked_columns import find_masked_columns, mask_rows
@@ -61,11 +62,11 @@ def pair_cells(cells: Sequence[str | None], heads: Sequence[ColumnHead]) -> list
 def load_rows(actor: Actor, version: DatasetVersion, row_request: RowRequest, query: QueryDict) -> dict[str, Any]:
     """The rows and the ways to the pages beside them. Raises as `read_row_view`."""
     if row_request.is_plain and not row_request.after:
-        page = read_rows(
-            actor, version, parse_number_or_zero(query.get("at")), max(1, parse_number_or_zero(query.get("row")))
-        )
+        place = query.get("at", "")
+        at = int(read_place(version.digest, place, "at")) if place else 0
+        page = read_rows(actor, version, at, max(1, parse_number_or_zero(query.get("row"))))
         if page is not None:
-            return build_csv_page(version, row_request, page, is_moved=bool(parse_number_or_zero(query.get("at"))))
+            return build_csv_page(version, row_request, page, is_moved=bool(at))
     view = read_row_view(actor, version, row_request)
     if view is None:
         return build_report_page(actor, version, row_request)
@@ -76,7 +77,10 @@ def build_csv_page(version: DatasetVersion, row_request: RowRequest, page: Any, 
     """Rows of a CSV file as they stand: read from a byte on, without a child."""
     page = mask_rows(version, page)
     start = row_request.first_column
-    following = f"?at={page.next_at}&row={page.last + 1}" + (f"&cols={start}" if start else "")
+    following = ""
+    if page.next_at:
+        place = sign_place(version.digest, str(page.next_at))
+        following = f"?at={place}&row={page.last + 1}" + (f"&cols={start}" if start else "")
     return {
         "columns": [{"name": name} for name in page.columns[start : start + COLUMNS_SHOWN]],
         "rows": [
@@ -84,7 +88,7 @@ def build_csv_page(version: DatasetVersion, row_request: RowRequest, page: Any, 
         ],
         "total": version.rows,
         "is_moved": is_moved,
-        "next_url": following if page.next_at else "",
+        "next_url": following,
         "is_filterable": True,
     } | build_column_links(row_request, len(page.columns))
 

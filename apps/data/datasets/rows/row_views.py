@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.core.cache import caches
@@ -18,6 +18,7 @@ from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.presenters import NUMBER_TYPES
 from apps.data.datasets.queries import find_table_file
 from apps.data.datasets.rows.child_reader import LIMITS, SCAN_SECONDS, ask_for_rows
+from apps.data.datasets.rows.places import read_place, sign_place
 from apps.data.datasets.rows.row_requests import COLUMNS_SHOWN, MAX_SORTED, PAGE_ROWS, RowRequest, refuse_masked
 from apps.data.datasets.versions.manifest import JSON_LINES, PARQUET, parse_dialect
 from apps.data.datasets.versions.masked_columns import find_masked_columns
@@ -99,14 +100,24 @@ def read_row_view(
         return None
     masked = find_masked_columns(version)
     refuse_masked(row_request.columns, masked)
+    table = compute_digest([file.artifact_id for file in files])
+    if row_request.after and not is_row_number(row_request.after):
+        row_request = replace(row_request, after=read_place(table, row_request.after, "after"))
     query = build_child_query(version, row_request, sources, masked) | changes
-    key = f"rows:{compute_digest({'files': [file.artifact_id for file in files], 'query': query})}"
+    key = f"rows:{compute_digest({'table': table, 'query': query})}"
     document = cache.get(key)
     if document is None:
         document = ask_child(files, query)
         if document["complete"] and len(document["rows"]) * len(document["columns"]) <= MAX_CACHED_CELLS:
             cache.set(key, document, CACHE_SECONDS)
-    return build_view(version, row_request, document, masked)
+    view = build_view(version, row_request, document, masked)
+    if row_request.sort or view.next is None or is_row_number(view.next):
+        return view
+    return replace(view, next=sign_place(table, view.next))
+
+
+def is_row_number(place: str) -> bool:
+    return place.isascii() and place.isdigit()
 
 
 def build_child_query(

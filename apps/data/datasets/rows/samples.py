@@ -80,7 +80,7 @@ def build_samples_tab(actor: Actor, version: DatasetVersion, query: QueryDict) -
         context["wrong"] = error
     except (Damaged, Unavailable) as error:
         context["note"] = translate_error(error)
-    labels = find_image_params(version).get("classes") or {}
+    labels = () if "label" in context["personal"] else find_image_params(version).get("classes") or {}
     return context | {
         "row_request": row_request,
         "is_images": images is not None,

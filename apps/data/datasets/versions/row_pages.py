@@ -1,7 +1,7 @@
 """Pages of rows of a CSV file: any page of a long table costs as much as the first.
 
-A page is addressed by the byte offset of its first record, which the page before returns. Any other offset gives
-garbled rows, but reads no more bytes.
+A page is addressed by the byte offset of its first record, which the page before returns. From any other offset cells
+stand under other columns: who takes it from a request signs it (rows/places.py), or hidden cells would be shown.
 """
 
 from __future__ import annotations

@@ -71,6 +71,8 @@ def test_csv_is_read_block_by_block(inline_rows, api, viewer, worker_actor, proj
     assert [row["number"] for row in first["rows"]] == list(range(2, 151, 3))
     second = client.get(URL, {"column": "text", "op": "eq", "value": "a,1", "after": first["next"]}).json()
     assert [row["number"] for row in second["rows"]] == list(range(152, 300, 3))
+    for place in ("151-0-0-9", first["next"].replace("-0-0-", "-0-0-9"), "1.5"):  # cells under other columns
+        assert client.get(URL, {"after": place}).json()["error"]["code"] == "bad_place"
     assert client.get(URL, {"sort": "-n", "limit": 1}).json()["rows"] == [{"number": 300, "cells": ["299", "a,2"]}]
 
 
