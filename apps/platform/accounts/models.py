@@ -252,6 +252,7 @@ class ServiceAccount(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="service_accounts")
     name = models.CharField(max_length=50, validators=[SLUG])
     is_active = models.BooleanField(default=True)
+    is_suspended = models.BooleanField(default=False, db_default=False)  # inactive, and a reviewer may give it back
     clearance = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -310,6 +311,8 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField(null=True)
     last_used_from = models.CharField(max_length=45, blank=True)
     revoked_at = models.DateTimeField(null=True)
+    # Revoked by the due date of a recertification, so that a reviewer may give it back; until somebody revokes it.
+    is_suspended = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.hashers import is_password_usable
 from django.db import IntegrityError, models, transaction
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from apps.core.errors import Conflict
@@ -41,8 +42,9 @@ def get_member_roles(project: Project, member: User | ServiceAccount) -> frozens
 
 
 def revoke_all(tokens: models.QuerySet[ApiToken]) -> int:
-    """Revoke those of the tokens that still live; how many."""
-    return tokens.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+    """Revoke those of the tokens that still live, or could come back from a suspension; how many."""
+    reachable = tokens.filter(models.Q(revoked_at__isnull=True) | models.Q(is_suspended=True))
+    return reachable.update(revoked_at=Coalesce("revoked_at", timezone.now()), is_suspended=False)
 
 
 def end_sessions(user: User) -> int:

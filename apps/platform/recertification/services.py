@@ -204,7 +204,7 @@ def revoke_grants(reviews: Iterable[GrantReview]) -> None:
     ids = {kind: [row.object_id for row in rows] for kind, rows in by_kind.items()}
     revoke_all(ApiToken.objects.filter(pk__in=ids.get(GrantKind.TOKEN, ())))
     accounts = ids.get(GrantKind.SERVICE_ACCOUNT, [])
-    ServiceAccount.objects.filter(pk__in=accounts).update(is_active=False)
+    ServiceAccount.objects.filter(pk__in=accounts).update(is_active=False, is_suspended=False)
     revoke_all(ApiToken.objects.filter(service_account__in=accounts))
     remove_memberships(ids.get(GrantKind.MEMBERSHIP, []))
     reviewed = {row.object_id: row.description for row in by_kind.get(GrantKind.SYSTEM_ROLE, ())}
@@ -279,8 +279,9 @@ def suspend_grants(reviews: Sequence[GrantReview]) -> list[GrantReview]:
         GrantKind.SYSTEM_ROLE: suspend_system_roles(by_kind[GrantKind.SYSTEM_ROLE]),
     }
     Membership.objects.filter(pk__in=present[GrantKind.MEMBERSHIP]).delete()
-    ApiToken.objects.filter(pk__in=present[GrantKind.TOKEN]).update(revoked_at=now)
-    ServiceAccount.objects.filter(pk__in=present[GrantKind.SERVICE_ACCOUNT]).update(is_active=False)
+    ApiToken.objects.filter(pk__in=present[GrantKind.TOKEN]).update(revoked_at=now, is_suspended=True)
+    suspended_accounts = ServiceAccount.objects.filter(pk__in=present[GrantKind.SERVICE_ACCOUNT])
+    suspended_accounts.update(is_active=False, is_suspended=True)
     taken = [by_kind[kind][pk] for kind, keys in present.items() for pk in keys]
     return sorted(taken, key=lambda review: review.pk)
 
@@ -309,13 +310,15 @@ def restore_grants(actor: Actor, reviews: Sequence[GrantReview], reason: str) ->
 
 
 def restore_grant(review: GrantReview) -> bool:
-    """Whether it came back: an administrator gets no role in a project, a member no administrator's."""
+    """Whether it came back: an administrator gets no role in a project, a member no administrator's, and what somebody
+    has revoked or disabled since is gone for good. A token may come before its service account does."""
     if review.kind == GrantKind.TOKEN:
-        tokens = ApiToken.objects.filter(pk=review.object_id, expires_at__gt=timezone.now())
-        tokens = tokens.filter(Q(user__is_active=True) | Q(service_account__is_active=True))
-        return bool(tokens.update(revoked_at=None))
+        tokens = ApiToken.objects.filter(pk=review.object_id, is_suspended=True, expires_at__gt=timezone.now())
+        tokens = tokens.filter(Q(user=None) | Q(user__is_active=True))
+        return bool(tokens.update(revoked_at=None, is_suspended=False))
     if review.kind == GrantKind.SERVICE_ACCOUNT:
-        return bool(ServiceAccount.objects.filter(pk=review.object_id).update(is_active=True))
+        accounts = ServiceAccount.objects.filter(pk=review.object_id, is_suspended=True)
+        return bool(accounts.update(is_active=True, is_suspended=False))
     if review.kind == GrantKind.SYSTEM_ROLE:
         people = User.objects.filter(pk=review.object_id, system_role="", memberships=None)
         return bool(people.update(system_role=review.description))

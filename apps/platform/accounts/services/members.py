@@ -148,10 +148,10 @@ def disable_service_account(*, actor: Actor, account: ServiceAccount, reason: st
     policy.require(actor, "service_account.disable", account)
     with transaction.atomic():
         account = lock_row(account)
-        if not account.is_active:
+        if not account.is_active and not account.is_suspended:
             raise Conflict("{account_name} is already disabled.", account_name=account.name, code="already_disabled")
-        account.is_active = False
-        account.save(update_fields=["is_active"])
+        account.is_active = account.is_suspended = False
+        account.save(update_fields=["is_active", "is_suspended"])
         record(
             actor=actor,
             action="service_account.disable",

@@ -9,8 +9,9 @@ import pytest
 from django.utils import timezone
 
 from apps.core.actors import ProjectRole
-from apps.core.errors import Refused
+from apps.core.errors import Conflict, Refused
 from apps.platform.accounts.models import ApiToken, Membership, ServiceAccount, User
+from apps.platform.accounts.services import disable_service_account, disable_user, enable_user, revoke_token
 from apps.platform.audit.models import AuditRecord
 from apps.platform.recertification.models import Campaign
 from apps.platform.recertification.services import decide_grants, start_campaign, suspend_overdue
@@ -28,6 +29,18 @@ def campaign(engineer, approver, auditor, secadmin, project, make_token, actor_f
     campaign = start_campaign(actor=actor_for(secadmin), name="autumn", days=30)
     Campaign.objects.update(due_at=timezone.now() - timedelta(seconds=1))
     return campaign
+
+
+@pytest.fixture
+def tool_campaign(engineer, secadmin, sysadmin, project, make_token, actor_for) -> tuple[Campaign, ApiToken]:
+    """Overdue; the token of a tool, whose review stands before that of the tool itself, and one of a person."""
+    make_token(engineer)
+    loader = ServiceAccount.objects.create(project=project, name="loader")
+    Membership.objects.create(project=project, service_account=loader, role=ProjectRole.ENGINEER)
+    _secret, token = make_token(None, project, ["read"], service_account=loader)
+    campaign = start_campaign(actor=actor_for(secadmin), name="autumn", days=30)
+    Campaign.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    return campaign, token
 
 
 def list_states(campaign) -> dict[str, str]:
@@ -71,6 +84,38 @@ def test_what_the_holder_may_not_have_any_more_stays_away(campaign, engineer, se
     decide_grants(actor=actor_for(secadmin), campaign=campaign, rows=rows, decision="confirmed")
     assert not Membership.objects.filter(user=engineer).exists()
     assert not ApiToken.objects.filter(revoked_at=None).exists()
+
+
+def test_the_token_of_a_tool_comes_back_with_the_tool(tool_campaign, secadmin, worker_actor, actor_for):
+    campaign, token = tool_campaign
+    suspend_overdue(actor=worker_actor)
+    decide_grants(actor=actor_for(secadmin), campaign=campaign, rows=None, decision="confirmed")
+    token.refresh_from_db()
+    assert (token.revoked_at, token.is_suspended, token.service_account.is_active) == (None, False, True)
+
+
+@pytest.mark.parametrize("how", ["revoked", "account disabled", "tool disabled"])
+def test_what_was_revoked_while_it_was_suspended_stays_gone(
+    how, tool_campaign, engineer, secadmin, sysadmin, worker_actor, actor_for
+):
+    campaign, token = tool_campaign
+    suspend_overdue(actor=worker_actor)
+    User.objects.filter(pk=sysadmin.pk).update(system_role="system_admin")  # the due date took it
+    own = ApiToken.objects.get(user=engineer)
+    if how == "revoked":
+        revoke_token(actor=actor_for(secadmin), token=own)
+        with pytest.raises(Conflict):
+            revoke_token(actor=actor_for(secadmin), token=own)
+    elif how == "account disabled":
+        disable_user(actor=actor_for(sysadmin), user=engineer)
+        enable_user(actor=actor_for(sysadmin), user=engineer)
+    else:
+        disable_service_account(actor=actor_for(secadmin), account=token.service_account)
+    decide_grants(actor=actor_for(secadmin), campaign=campaign, rows=None, decision="confirmed")
+    lost = token if how == "tool disabled" else own
+    assert ApiToken.objects.get(pk=lost.pk).revoked_at is not None
+    assert ServiceAccount.objects.get(pk=token.service_account_id).is_active == (how != "tool disabled")
+    assert ApiToken.objects.filter(revoked_at=None).count() == 1
 
 
 def test_kept_where_the_setting_says_so_and_by_the_worker_alone(campaign, settings, worker_actor, secadmin, actor_for):
