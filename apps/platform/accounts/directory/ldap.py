@@ -21,8 +21,9 @@ from ldap3.core.exceptions import (
     LDAPInvalidCredentialsResult,
     LDAPNoSuchObjectResult,
     LDAPOperationResult,
-    LDAPSizeLimitExceededResult,
+    LDAPStartTLSError,
 )
+from ldap3.core.results import RESULT_SIZE_LIMIT_EXCEEDED, RESULT_SUCCESS
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import parse_dn
 
@@ -114,8 +115,8 @@ def open_first() -> Any:
         )
         try:
             connection.open()
-            if parts.scheme == "ldap":
-                connection.start_tls()
+            if parts.scheme == "ldap" and not connection.start_tls(read_server_info=False):
+                raise LDAPStartTLSError(connection.last_error)
             return connection
         except (LDAPException, OSError) as fault:
             failure = fault
@@ -129,11 +130,15 @@ def is_encrypted(address: str) -> bool:
 
 
 def bind(connection: Any, dn: str, password: str) -> None:
-    """LDAPInvalidCredentialsResult for a wrong password."""
+    """LDAPInvalidCredentialsResult for a wrong password; DirectoryFailed for every other answer but success.
+
+    ldap3 raises nothing for some answers that are no success, a referral or a time limit among them.
+    """
     if not dn or not password:
         raise DirectoryFailed("the plane has no account there")
     connection.user, connection.password, connection.authentication = dn, password, ldap3.SIMPLE
-    connection.bind()
+    if not connection.bind():
+        raise DirectoryFailed("it answered {answered}", answered=connection.result["description"])
 
 
 def find_person(connection: Any, username: str) -> Entry | None:
@@ -151,7 +156,7 @@ def find_person(connection: Any, username: str) -> Entry | None:
         "memberOf",
     ]
     query = settings.LDAP_USER_FILTER.replace("{username}", escape_filter_chars(username))
-    entries = list(search(connection, settings.LDAP_USER_BASE, query, values, limit=2))
+    entries = search(connection, settings.LDAP_USER_BASE, query, values, limit=2)
     if len(entries) != 1:
         return None
     dn, raw = str(entries[0]["dn"]), {name.lower(): value for name, value in entries[0]["raw_attributes"].items()}
@@ -169,15 +174,20 @@ def find_person(connection: Any, username: str) -> Entry | None:
     return Entry(dn=dn, identity=identity)
 
 
-def search(connection: Any, base: str, query: str, attributes: list[str], limit: int) -> Iterator[Mapping[str, Any]]:
-    """The entries below `base`, at most `limit`: references to other servers are left out."""
+def search(connection: Any, base: str, query: str, attributes: list[str], limit: int) -> list[Mapping[str, Any]]:
+    """The entries below `base`, at most `limit`: references to other servers are left out.
+
+    DirectoryFailed where the server stopped before: a part of somebody's groups would take their roles.
+    """
     try:
         connection.search(base, query, attributes=attributes, size_limit=limit, time_limit=SECONDS)
-    except LDAPSizeLimitExceededResult:
-        pass  # what came until then is in the response, and is as many as asked for
     except LDAPNoSuchObjectResult:
-        return
-    yield from (entry for entry in connection.response if entry["type"] == "searchResEntry")
+        return []
+    entries = [entry for entry in connection.response if entry["type"] == "searchResEntry"]
+    result = connection.result["result"]
+    if result != RESULT_SUCCESS and (result != RESULT_SIZE_LIMIT_EXCEEDED or len(entries) < limit):
+        raise DirectoryFailed("it answered {answered}", answered=connection.result["description"])
+    return entries
 
 
 def read_text(raw: Mapping[str, list[bytes]], attribute: str) -> str:

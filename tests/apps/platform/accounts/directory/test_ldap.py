@@ -173,6 +173,35 @@ def test_an_account_of_the_plane_that_is_refused(engineer, enter, settings):
     assert "it refuses the account of the plane" in enter().content.decode()
 
 
+class Answering:
+    """A connection whose server gives these answers, of which ldap3 raises none."""
+
+    def __init__(self, code, description, entries=0):
+        self.result = {"result": code, "description": description}
+        self.response = [{"type": "searchResEntry", "raw_attributes": {"cn": [b"ml"]}}] * entries
+
+    def bind(self):
+        return self.result["result"] == 0
+
+    def search(self, *_, **__):
+        return self.bind()
+
+
+def test_only_success_is_taken_for_a_right_password_and_for_all_groups(directory):
+    from apps.platform.accounts.directory import ldap
+
+    ldap.bind(Answering(0, "success"), BIND_DN, "x")
+    for code, description in ((3, "timeLimitExceeded"), (10, "referral"), (14, "saslBindInProgress")):
+        with pytest.raises(PlaneError, match=description):
+            ldap.bind(Answering(code, description), BIND_DN, "x")
+        with pytest.raises(PlaneError, match=description):
+            ldap.list_groups(Answering(code, description, entries=1), "uid=a", "a", {})
+    with pytest.raises(PlaneError, match="sizeLimitExceeded"):  # the server's own limit: some groups, not all
+        ldap.list_groups(Answering(4, "sizeLimitExceeded", entries=3), "uid=a", "a", {})
+    assert ldap.find_person(Answering(4, "sizeLimitExceeded", entries=2), "a") is None
+    assert ldap.list_groups(Answering(0, "success", entries=2), "uid=a", "a", {}) == ["ml", "ml"]
+
+
 def test_a_decision_takes_the_password_of_the_directory(engineer, enter, client, rf):
     from apps.platform.accounts.actors import build_actor_for_user
     from apps.platform.accounts.reauthentication import require_proof
