@@ -72,6 +72,7 @@ EXPORTS = frozenset(
     {"list.export", "audit.export", "compliance.export", "bundle.download", "bundle.request", "bundle.export_inventory"}
 )
 BYTES_PER_GIGABYTE = 1_000_000_000
+WEIGHED = frozenset({DOWNLOAD})  # of which events have their body
 MALWARE = frozenset({"artifact.malware_found"})
 VERIFICATIONS = frozenset({"audit.verify", "audit.verify_recent"})
 

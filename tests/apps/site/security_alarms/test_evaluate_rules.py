@@ -137,6 +137,33 @@ def test_a_hundred_thousand_records_are_counted_in_bounded_time(worker_actor):
     assert len(windows["refusals"]) <= 500
 
 
+def test_many_downloads_below_a_high_threshold_stay_few_entries(worker_actor, secadmin, actor_for):
+    set_rule(actor=actor_for(secadmin), rule="download_volume", threshold=10_000, minutes=1440, is_enabled=True)
+    body = json.dumps({"after": {"bytes": 16 << 20, "downloads": 1}})
+    events = [
+        event(seq, "artifact.download", "done", "0" * 64, MONDAY_NOON + timedelta(seconds=seq), "ann")._replace(
+            body=body
+        )
+        for seq in range(1, 20_001)
+    ]
+    windows: dict = {}
+    for start in range(0, len(events), services.RECORDS_PER_TRANSACTION):
+        assert count_events(worker_actor, windows, events[start : start + services.RECORDS_PER_TRANSACTION]) == 0
+    entries = windows["download_volume"]["ann"]
+    assert len(entries) <= services.ENTRIES_PER_WINDOW
+    assert sum(weight for _seq, _seconds, weight in entries) == pytest.approx(20_000 * (16 << 20) / 10**9)
+
+
+def test_bodies_are_read_of_what_is_weighed_alone(begun, worker_actor, monkeypatch):
+    record(actor=worker_actor, action="job.submit", object_type="job", object_id="1")
+    record(actor=worker_actor, action="artifact.download", object_type="artifact", object_id="a", after={"bytes": 5})
+    seal_all()
+    read = []
+    monkeypatch.setattr(services, "count_events", lambda actor, windows, events: read.extend(events) or 0)
+    evaluate_rules(actor=worker_actor)
+    assert {each.action: bool(each.body) for each in read} == {"job.submit": False, "artifact.download": True}
+
+
 def test_only_the_worker_may(actor_for, secadmin):
     with pytest.raises(Refused):
         evaluate_rules(actor=actor_for(secadmin))
