@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
 from apps.platform.audit.triggers import find_missing_triggers
+from apps.platform.audit.verifier.verify import find_sm3
 
 
 @register(Tags.database)
@@ -27,6 +29,20 @@ def check_audit_triggers(databases: Sequence[str] | None = None, **kwargs: Any) 
             id="audit.E001",
         )
         for name in find_missing_triggers(connection)
+    ]
+
+
+@register(Tags.security)
+def check_sm3(**kwargs: Any) -> list[CheckMessage]:
+    """audit.E002: records are to be sealed by SM3, which this machine has not, so that none would be sealed."""
+    if not settings.ENV.audit_sm3 or find_sm3() is not None:
+        return []
+    return [
+        Error(
+            "AUDIT_SM3 is on, and neither OpenSSL nor the package cryptography has SM3 here.",
+            hint="Turn AUDIT_SM3 off, or use an OpenSSL with SM3 (one in FIPS mode has none).",
+            id="audit.E002",
+        )
     ]
 
 

@@ -8,10 +8,12 @@ from cryptography.hazmat.primitives import hashes
 from django.core.management import call_command
 
 from apps.core.encryption.ciphers import hash_sm3
+from apps.platform.audit.checks import check_sm3
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import examine
+from apps.platform.audit.verifier.verify import find_sm3
 from apps.site.compliance.folder.verifier import verify as folder_verifier
 from tests.apps.platform.audit.exported_verifier import run_verifier
 
@@ -80,6 +82,18 @@ def test_an_export_holds_elsewhere_and_a_changed_one_does_not(mixed, project, so
     (out / "records.jsonl").write_text(records.replace("thing.change", "thing.x"))
     status, printed = run_verifier(out)
     assert (status, "BROKEN: record" in printed) == (1, True), printed
+
+
+def test_the_plane_says_so_where_it_cannot_seal(mixed, without_sm3, settings):
+    assert check_sm3() == []
+    without_sm3()
+    find_sm3.cache_clear()
+    try:
+        assert [error.id for error in check_sm3()] == ["audit.E002"]
+        settings.ENV = settings.ENV.model_copy(update={"audit_sm3": False})
+        assert check_sm3() == []
+    finally:
+        find_sm3.cache_clear()
 
 
 def test_without_sm3_it_says_what_it_could_not_check(mixed, without_sm3, tmp_path):
