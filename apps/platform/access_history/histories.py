@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -75,6 +75,7 @@ class AccountHistory(PropertyHistory):
     user_id: int | None = None
     account_id: int | None = None
     tokens: list[ApiToken] = field(default_factory=list)
+    suspensions: dict[int, list[tuple[datetime, datetime]]] = field(default_factory=dict)  # of tokens, that ended
     emergency: list[EmergencyGrant] = field(default_factory=list)
     credentials: list[CredentialChange] = field(default_factory=list)
 
@@ -193,6 +194,15 @@ def add_rows(histories: dict[int, AccountHistory], column: str, start: datetime,
     tokens = ApiToken.objects.filter(**{f"{column}__in": histories}, created_at__lte=end, expires_at__gt=start)
     for token in tokens.filter(Q(revoked_at=None) | Q(revoked_at__gt=start)).order_by("pk").iterator():
         histories[getattr(token, column)].tokens.append(token)
+    add_suspensions({token.pk: history for history in histories.values() for token in history.tokens}, start, end)
+
+
+def add_suspensions(by_token: Mapping[int, AccountHistory], start: datetime, end: datetime) -> None:
+    """When tokens did not work that work again: their rows say nothing of it."""
+    restored = GrantReview.objects.filter(kind=GrantKind.TOKEN, restored_at__gt=start, suspended_at__lte=end)
+    spans = restored.filter(object_id__in=by_token).values_list("object_id", "suspended_at", "restored_at")
+    for token, since, until in spans.order_by("pk"):
+        by_token[token].suspensions.setdefault(token, []).append((since, until))
 
 
 def list_revocations(holders: Iterable[str]) -> Iterable[GrantReview]:

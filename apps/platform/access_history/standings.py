@@ -67,6 +67,8 @@ def iter_times(history: AccountHistory, projects: Projects) -> Iterator[datetime
     yield from history.role_since.values()
     for token in history.tokens:
         yield from (token.created_at, get_token_end(token))
+    for spans in history.suspensions.values():
+        yield from (at for span in spans for at in span)
     for grant in history.emergency:
         if grant.confirmed_at is not None:
             yield from (grant.confirmed_at, get_grant_end(grant))
@@ -102,7 +104,7 @@ def build_standing(history: AccountHistory, projects: Projects, at: datetime, un
         system_role=system_role,
         roles=roles,
         clearance=clearance,
-        tokens=tuple(token for token in history.tokens if token.created_at <= at < get_token_end(token)),
+        tokens=tuple(token for token in history.tokens if is_working(history, token, at)),
         emergency=tuple(grant for grant in history.emergency if is_in_force(grant, at)),
         is_confirmed=not any(
             change.at <= at and (change.confirmed_at is None or at < change.confirmed_at)
@@ -121,6 +123,12 @@ def get_level(label: object) -> int:
     """The place of a label's name; the lowest for one that the setting has lost."""
     names = list_labels()
     return names.index(label) if label in names else 0
+
+
+def is_working(history: AccountHistory, token: ApiToken, at: datetime) -> bool:
+    """Whether the token was neither over nor suspended at this time."""
+    is_suspended = any(since <= at < until for since, until in history.suspensions.get(token.pk, ()))
+    return token.created_at <= at < get_token_end(token) and not is_suspended
 
 
 def get_token_end(token: ApiToken) -> datetime:

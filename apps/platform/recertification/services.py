@@ -346,8 +346,17 @@ def revoke_tokens_of_suspended(reviews: Iterable[GrantReview]) -> None:
                 revoke_all(ApiToken.objects.filter(**here))
 
 
+def end_suspensions(campaign: Campaign) -> None:
+    """Tokens and service accounts that are suspended are revoked and disabled from now on."""
+    suspended = campaign.reviews.filter(decision=Decision.SUSPENDED)
+    for kind, model in ((GrantKind.TOKEN, ApiToken), (GrantKind.SERVICE_ACCOUNT, ServiceAccount)):
+        ids = suspended.filter(kind=kind).values("object_id")
+        model.objects.filter(pk__in=ids, is_suspended=True).update(is_suspended=False)
+
+
 def close_campaign(*, actor: Actor, campaign: Campaign, reason: str = "") -> Campaign:
-    """End a campaign. What is open stays open in it, as evidence that nobody has decided."""
+    """End a campaign. What is open stays open in it, as evidence that nobody has decided; what is suspended stays away,
+    since nobody decides about it any more."""
     policy.require(actor, "recertification.close")
     require_confirmed(actor, "recertification.close")
     with transaction.atomic():
@@ -355,6 +364,7 @@ def close_campaign(*, actor: Actor, campaign: Campaign, reason: str = "") -> Cam
         if not Campaign.objects.filter(pk=campaign.pk, closed_at=None).update(**ended):
             raise Conflict("The campaign is closed.", code="campaign_closed", field="campaign")
         campaign.refresh_from_db()
+        end_suspensions(campaign)
         open_grants = campaign.reviews.filter(decision__in=OPEN).count()
         record(
             actor=actor, action="recertification.close", obj=campaign, reason=reason[:2000], after={"open": open_grants}

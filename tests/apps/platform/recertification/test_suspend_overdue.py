@@ -14,7 +14,7 @@ from apps.platform.accounts.models import ApiToken, Membership, ServiceAccount, 
 from apps.platform.accounts.services import disable_service_account, disable_user, enable_user, revoke_token
 from apps.platform.audit.models import AuditRecord
 from apps.platform.recertification.models import Campaign
-from apps.platform.recertification.services import decide_grants, start_campaign, suspend_overdue
+from apps.platform.recertification.services import close_campaign, decide_grants, start_campaign, suspend_overdue
 
 pytestmark = pytest.mark.django_db
 
@@ -118,6 +118,15 @@ def test_what_was_revoked_while_it_was_suspended_stays_gone(
     assert ApiToken.objects.filter(revoked_at=None).count() == 1
 
 
+def test_what_is_suspended_when_the_campaign_ends_stays_away(tool_campaign, secadmin, worker_actor, actor_for):
+    campaign, token = tool_campaign
+    suspend_overdue(actor=worker_actor)
+    close_campaign(actor=actor_for(secadmin), campaign=campaign)
+    token.refresh_from_db()
+    assert (token.revoked_at is None, token.is_suspended, token.service_account.is_suspended) == (False, False, False)
+    assert not token.service_account.is_active
+
+
 def test_kept_where_the_setting_says_so_and_by_the_worker_alone(campaign, settings, worker_actor, secadmin, actor_for):
     with pytest.raises(Refused):
         suspend_overdue(actor=actor_for(secadmin))
@@ -135,6 +144,20 @@ def test_the_history_knows_the_time_without_it(campaign, engineer, secadmin, pro
     [review] = list_revocations(["engineer"])
     changes = [change.after for _key, change in parse_revocation(review, campaign.started_at)]
     assert changes == [True, False, True]
+
+
+def test_the_history_knows_when_a_token_did_not_work(campaign, engineer, secadmin, worker_actor, actor_for):
+    from apps.platform.access_history.histories import load_people
+    from apps.platform.access_history.standings import build_standings
+
+    began = timezone.now()
+    suspend_overdue(actor=worker_actor)
+    decide_grants(actor=actor_for(secadmin), campaign=campaign, rows=None, decision="confirmed")
+    ended = timezone.now() + timedelta(minutes=1)
+    [history] = load_people([engineer], began, ended)
+    standings = build_standings(history, {}, began, ended)
+    counts = [len(standing.tokens) for standing in standings]
+    assert (counts[0], 0 in counts, counts[-1]) == (1, True, 1)
 
 
 def test_a_decision_about_everything_says_so(web, campaign, secadmin):
