@@ -202,6 +202,7 @@ def add_suspensions(by_token: Mapping[int, AccountHistory], start: datetime, end
     restored = GrantReview.objects.filter(kind=GrantKind.TOKEN, restored_at__gt=start, suspended_at__lte=end)
     spans = restored.filter(object_id__in=by_token).values_list("object_id", "suspended_at", "restored_at")
     for token, since, until in spans.order_by("pk"):
+        assert since is not None and until is not None  # noqa: PT018, S101 - by the filter
         by_token[token].suspensions.setdefault(token, []).append((since, until))
 
 
