@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 0.25  # between two looks at the other members
 LAST_MEMBERS_SECONDS = 120.0  # that the others may take to end after the first has succeeded
+PARTITION_WORKERS_SECONDS = 5.0  # the same of a kind whose table is in partitions, whose result is on the first node
 CULPRIT_SECONDS = 2.0  # that the first member, whose engine has failed, waits for a better reason from another
 STACKS_SECONDS = 3.0  # from the wish for stacks to the end of the attempt
 PARTITION_WORKERS = "deepseek.partitions.nodes.member:run"
@@ -178,8 +179,22 @@ class GangAttempt(Attempt):
 
     # -- after ----------------------------------------------------------------------------------------------------
     def register_success(self, result: Mapping[str, Any]) -> None:
-        self.await_members(MemberState.SUCCEEDED, seconds=LAST_MEMBERS_SECONDS)
+        if self.credentials is not None:
+            self.await_partition_workers()
+        else:
+            self.await_members(MemberState.SUCCEEDED, seconds=LAST_MEMBERS_SECONDS)
         super().register_success(result)
+
+    def await_partition_workers(self) -> None:
+        """Give the workers of the other nodes time to end by themselves. Whether they do says nothing of the result: one
+        that came too late to take part ends with the job."""
+        deadline = time.monotonic() + PARTITION_WORKERS_SECONDS
+        while time.monotonic() < deadline:
+            self.check()
+            members = self.retry_until_lease_expires(self.list_members)
+            if not any(member.rank and member.state == MemberState.RUNNING for member in members):
+                return
+            time.sleep(WAIT_SECONDS)
 
     def report_stop(self) -> Job | None:
         if self.reason == "incomplete":

@@ -119,7 +119,9 @@ class NodesCarrier:
 
     def close(self) -> None:
         """End the cluster: the workers of all nodes see that it was meant."""
-        if not self.processes.has_lost_scheduler:
+        is_there = not self.processes.has_lost_scheduler
+        self.processes.is_stopping = True  # no worker that ends now is replaced
+        if is_there:
             with suppress(OSError, TimeoutError):
                 self.client.shutdown()
         with suppress(OSError, TimeoutError):

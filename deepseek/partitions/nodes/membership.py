@@ -58,6 +58,14 @@ class Membership:
     def scheduler_url(self) -> str:
         return f"tls://{self.placement.address}:{self.placement.port}"
 
+    def is_listening(self, seconds: float) -> bool:
+        """Whether something takes connections where the scheduler does, tried for so long."""
+        try:
+            socket.create_connection((self.placement.address, self.placement.port), timeout=seconds).close()
+        except OSError:
+            return False
+        return True
+
     def find_own_address(self) -> str:
         """The address by which this node reaches the first one, and so the others. Sends nothing."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

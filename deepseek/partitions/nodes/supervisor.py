@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,8 @@ from deepseek.partitions.nodes.membership import Membership
 
 ROOT = Path(__file__).resolve().parents[3]  # of the packages, which a process of its own has to find
 POLL_SECONDS = 0.2
+LISTEN_SECONDS = 5.0
+"""That another node may take to answer before its scheduler counts as gone."""
 STOP_SECONDS = 10.0
 SHORT_SECONDS = 30.0
 MAX_SHORT_LIVES = 5
@@ -81,10 +82,12 @@ class NodeProcesses:
         )
 
     def replace_lost(self) -> None:
-        """Start a worker for each that is lost. Those that the scheduler has ended stay so."""
+        """Start a worker for each that is lost. Those that the scheduler has ended stay so, and all if it is gone."""
+        if self.has_lost_scheduler:
+            return
         for place, process in self.workers.items():
             code, lives = process.poll(), self.short_lives.get(place, 0)
-            if code in (None, CLOSED, LOST) or lives >= MAX_SHORT_LIVES or self.is_stopping:
+            if code in (None, CLOSED) or lives >= MAX_SHORT_LIVES or self.is_stopping:
                 continue
             is_short = time.monotonic() - self.started[place] < SHORT_SECONDS
             self.short_lives[place] = lives + 1 if is_short else 0
@@ -92,6 +95,8 @@ class NodeProcesses:
                 continue
             code = process.returncode
             cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            if code == LOST:
+                cause = "it lost the scheduler, which is there"
             self.report.log(
                 f"A worker process of node {self.rank} ended ({cause}): another is started.", level="warning"
             )
@@ -100,8 +105,8 @@ class NodeProcesses:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the scheduler has ended every worker."""
-        return all(process.poll() == CLOSED for process in self.workers.values())
+        """Whether the scheduler has ended the cluster: it tells every worker, and one that was lost just then is none."""
+        return any(process.poll() == CLOSED for process in self.workers.values())
 
     @property
     def is_given_up(self) -> bool:
@@ -110,19 +115,18 @@ class NodeProcesses:
 
     @property
     def has_lost_scheduler(self) -> bool:
-        """Whether the scheduler of this node has ended, or on another node a worker has found it gone."""
+        """Whether the scheduler of this node has ended, or a worker of another node has lost it and it is gone.
+
+        A scheduler also leaves a worker that was silent for long: that one is replaced, and the others go on.
+        """
         if self.scheduler is not None:
             return self.scheduler.poll() is not None and not self.is_stopping
-        return any(process.poll() == LOST for process in self.workers.values())
+        is_lost = any(process.poll() == LOST for process in self.workers.values()) and not self.is_closed
+        return is_lost and not self.membership.is_listening(LISTEN_SECONDS)
 
     def is_listening(self) -> bool:
         """Whether the scheduler of this node takes connections."""
-        place = (self.membership.placement.address, self.membership.placement.port)
-        try:
-            socket.create_connection(place, timeout=POLL_SECONDS).close()
-        except OSError:
-            return False
-        return True
+        return self.membership.is_listening(POLL_SECONDS)
 
     def await_scheduler(self, seconds: float) -> None:
         """Give the scheduler time to tell all workers that it ends."""
