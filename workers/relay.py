@@ -209,8 +209,9 @@ def bound_partitions(state: Any) -> dict[str, Any]:
     numbers = {name: value for name in PARTITION_NUMBERS if is_count(value := state.get(name))}
     lists = {
         name: [value for value in state[name][:PARTITIONS_LISTED] if is_count(value)]
-        for name in PARTITION_LISTS
         if isinstance(state.get(name), list)
+        else []
+        for name in PARTITION_LISTS
     }
     return numbers | lists if len(numbers) == len(PARTITION_NUMBERS) else {}
 

@@ -54,7 +54,7 @@ class PredictedPart:
 # -- in a worker ------------------------------------------------------------------------------------------------------
 @lru_cache(maxsize=1)
 def _open_once(manifest_path: Path, path: Path, *, alone: bool) -> tuple[ModelManifest, Predictor]:
-    """The model, verified and loaded once in each process; one thread where other processes work beside this."""
+    """The model, verified and loaded once in each process of a run; one thread where others work beside it."""
     manifest = ModelManifest.read(manifest_path)
     predictor = open_model(manifest, path, None if alone else 1)
     if not alone and manifest.format in TORCH_FORMATS:
@@ -104,6 +104,7 @@ def predict_partitions(
 
     A lost process's partition is predicted again under another name. What the lost attempt wrote is not used.
     """
+    _open_once.cache_clear()  # this process may have run before, with another model under the same path
     with tempfile.TemporaryDirectory(dir=stage, prefix=".scratch-") as name:
         scratch = Path(name)
         table = open_partitions(inputs["table"], spec.csv, scratch, spec.partitions, count_workers(spec.processes))

@@ -186,8 +186,7 @@ class GangAttempt(Attempt):
         super().register_success(result)
 
     def await_partition_workers(self) -> None:
-        """Give the workers of the other nodes time to end by themselves. Whether they do says nothing of the result: one
-        that came too late to take part ends with the job."""
+        """Give the workers of the other nodes time to end by themselves: one that came too late ends with the job."""
         deadline = time.monotonic() + PARTITION_WORKERS_SECONDS
         while time.monotonic() < deadline:
             self.check()

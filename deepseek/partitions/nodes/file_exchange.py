@@ -6,6 +6,7 @@ attempt's authority has signed, no request is read. Files are streamed, and beco
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
@@ -90,7 +91,14 @@ class FileHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.BAD_REQUEST)
             self.close_connection = True
             return
-        if receive_file(self.rfile, int(size), path):
+        try:
+            is_complete = receive_file(self.rfile, int(size), path)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._answer(HTTPStatus.INSUFFICIENT_STORAGE)
+            return
+        if is_complete:
             self._answer(HTTPStatus.CREATED)
         else:
             self.close_connection = True
@@ -113,18 +121,26 @@ class FileHandler(BaseHTTPRequestHandler):
 
 
 def receive_file(source: Any, size: int, path: Path) -> bool:
-    """Write `size` bytes of a stream under the name of `path`, at once; False, and no file, where fewer come."""
+    """Write `size` bytes of a stream under the name of `path`, at once; False, and no file, where fewer come.
+
+    Where they cannot be written, the rest is read before the OSError is raised: a peer hears no answer while it sends.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".incoming-")
+    left = size
     try:
-        with os.fdopen(handle, "wb") as file:
-            left = size
+        with os.fdopen(handle, "wb", buffering=0) as file:
             while left and (data := source.read(min(left, CHUNK_BYTES))):
-                file.write(data)
                 left -= len(data)
+                while data:
+                    data = data[file.write(data) :]
         if not left:
             os.replace(name, path)
         return not left
+    except OSError as error:
+        while error.errno in (errno.ENOSPC, errno.EDQUOT) and left and (data := source.read(min(left, CHUNK_BYTES))):
+            left -= len(data)
+        raise
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name)
@@ -166,7 +182,10 @@ class FileClient:
             with path.open("rb") as file:
                 size = {"Content-Length": str(path.stat().st_size)}
                 connection.request("PUT", f"/{quote(relative)}", body=file, headers=size)
-                if connection.getresponse().status != HTTPStatus.CREATED:
+                status = connection.getresponse().status
+                if status == HTTPStatus.INSUFFICIENT_STORAGE:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{relative} on the first node")
+                if status != HTTPStatus.CREATED:
                     raise ConnectionError(f"the first node did not take the file {relative}")
         finally:
             connection.close()

@@ -103,7 +103,7 @@ async def run_worker(request: dict[str, Any]) -> int:
     try:
         await worker
     except (OSError, TimeoutError) as error:
-        print(f"This worker cannot join: {error}. Do all nodes have the same SECRET_KEY?", file=sys.stderr)
+        sys.stderr.write(f"This worker cannot join: {error}. Do all nodes have the same SECRET_KEY?\n")
         return LOST
     await worker.finished()
     return CLOSED if reasons and reasons[0] == "scheduler-close" else LOST

@@ -105,7 +105,7 @@ class NodeProcesses:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the scheduler has ended the cluster: it tells every worker, and one that was lost just then is none."""
+        """Whether the scheduler has ended the cluster: it tells every worker, and one may be lost just then."""
         return any(process.poll() == CLOSED for process in self.workers.values())
 
     @property

@@ -1,6 +1,7 @@
 """Predictions of a table in partitions are those of the table in one piece, and a lost process leaves no trace."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -78,6 +79,16 @@ def kill_once(task):
         Path(task.scratch, "predicted-00001-lost.parquet").write_bytes(b"half a file")
         os.kill(os.getpid(), signal.SIGKILL)
     return partitioned.predict_partition(task)
+
+
+def test_a_model_that_was_replaced_is_read_again(predict, tmp_path):
+    before, _, _ = predict("regression", partitions=2)
+    shutil.rmtree(tmp_path / "regression")
+    make_model(tmp_path / "regression", task="regression", inputs=3, seed=2)
+    after, _, _ = predict("regression", partitions=2)
+    expected, _, _ = predict("regression")
+    assert after.column("prediction") != before.column("prediction")
+    assert np.allclose(after["prediction"].to_numpy(), expected["prediction"].to_numpy(), rtol=1e-5)
 
 
 def test_a_killed_process_changes_nothing(predict, tmp_path, monkeypatch):

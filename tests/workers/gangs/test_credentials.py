@@ -40,6 +40,26 @@ def test_members_of_one_attempt_trust_each_other_and_nobody_else(stage, tmp_path
         server.close()
 
 
+def test_certificates_pass_strict_checks(stage, tmp_path, monkeypatch):
+    """As Python makes them from 3.13 on."""
+    build = Credentials.build_context
+
+    def build_strict(self, purpose):
+        context = build(self, purpose)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(Credentials, "build_context", build_strict)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first/file").write_text("of the attempt")
+    server = FileServer(tmp_path / "first", "127.0.0.1", stage(1, 0))
+    try:
+        client = FileClient(tmp_path / "second", server.address, stage(1, 1))
+        assert client.fetch("file").read_text() == "of the attempt"
+    finally:
+        server.close()
+
+
 def test_nobody_else_may_read_them(stage):
     folder = stage(1, 0).folder
     assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {

@@ -1,5 +1,8 @@
 """Files between nodes: whole or not at all, below one folder, and for those with a certificate of the attempt only."""
 
+import errno
+import io
+import os
 import socket
 import ssl
 
@@ -57,6 +60,22 @@ def ask_for_file(address, context) -> bytes:
             return connection.recv(1)
     except OSError:
         return b""
+
+
+def test_a_full_disk_of_the_first_node_is_said(exchange, tmp_path, monkeypatch):
+    (tmp_path / "second/written").write_bytes(b"b" * 5_000_000)
+    monkeypatch.setattr(
+        "deepseek.partitions.nodes.file_exchange.os.fdopen", lambda handle, *args, **options: FullDisk(handle)
+    )
+    with pytest.raises(OSError, match="on the first node") as caught:
+        exchange.hand_in("written")
+    assert caught.value.errno == errno.ENOSPC
+    assert not list((tmp_path / "first").iterdir())
+
+
+class FullDisk(io.FileIO):
+    def write(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_cut_transfer_leaves_nothing(tmp_path):
