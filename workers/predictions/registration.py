@@ -12,7 +12,7 @@ from apps.data.datasets.provenance.job_inputs import get_input_digests
 from apps.data.datasets.services import add_version_from_job_output
 from apps.ml.registry.batch_prediction import find_input_variant
 from apps.ml.registry.models import Variant
-from apps.ml.registry.provenance import build_version_end, list_training_data
+from apps.ml.registry.provenance import build_version_end, find_training_label
 from apps.platform.jobs.models import Job
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
@@ -25,7 +25,8 @@ def register_predicted_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     Its lineage begins at the table and at the model version. Its label is at least that of the table and of the data
     that the model was trained on.
     """
-    variant = find_input_variant(job.project_id, get_input_digests(job))
+    digests = get_input_digests(job)
+    variant = find_input_variant(job.project_id, digests)
     name = job.register.get("dataset")
     if name:
         dataset_version, _created = add_version_from_job_output(
@@ -37,7 +38,7 @@ def register_predicted_table(actor: Actor, job: Job, outputs: Outputs) -> None:
             script=f"deepseek.predict {version('deepseek-offline')}",
             params=json.loads(job.spec),
         )
-        highest = max((data.dataset.security_label for data in list_training_data(variant, job.project_id)), default=0)
+        highest = find_training_label(job.project_id, digests["model"], variant)
         dataset = Dataset.objects.get(pk=dataset_version.dataset_id)  # with the label that it has by now of the table
         raise_label(actor, dataset, highest, job=job.pk)
     else:

@@ -121,6 +121,12 @@ def check_prediction_inputs(
     if variant is None:
         return []
     policy.require(actor, "model.view", variant.version)
+    if not spec.model:  # or the version that it names was checked before
+        try:
+            require_unblocked(variant.version)
+        except PlaneError as failure:
+            error = build_model_error(failure.code, failure.message, hint=failure.hint)
+            return [error | {"field": "/inputs/model/digest", "limit": failure.limit}]
     document = read_document(variant.version.document)
     family = get_family(document)
     if family not in TABLE_FAMILIES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db.models import BigIntegerField
+from django.db.models import BigIntegerField, Max
 from django.db.models.functions import Cast
 
 from apps.data.datasets.models import DatasetVersion
@@ -75,6 +75,21 @@ def list_training_data(variant: Variant | None, project_id: int) -> list[Dataset
     keys = edges.order_by().values_list(Cast("source_id", BigIntegerField()), flat=True)
     versions = DatasetVersion.objects.filter(pk__in=keys, dataset__project_id=project_id)
     return list(versions.select_related("dataset").defer("manifest").order_by("pk"))
+
+
+def find_training_label(project_id: int, digest: str, variant: Variant | None) -> int:
+    """The highest security label of the data that a model learned from: of the jobs whose output has its bytes, and of
+    those that made any form of its version, as a form that was quantized saw less data than the first one."""
+    makers = set(JobOutput.objects.filter(artifact=digest, job__project=project_id).values_list("job_id", flat=True))
+    if variant is not None:
+        forms = Variant.objects.filter(version=variant.version_id, job_id__isnull=False)
+        makers |= {int(job_id) for job_id in forms.values_list("job_id", flat=True) if job_id is not None}
+    edges = Edge.objects.filter(project_id=project_id, target_type="job", source_type="dataset_version")
+    keys = edges.filter(target_id__in=sorted(map(str, makers))).order_by()
+    versions = DatasetVersion.objects.filter(
+        pk__in=keys.values_list(Cast("source_id", BigIntegerField()), flat=True), dataset__project_id=project_id
+    )
+    return int(versions.aggregate(label=Max("dataset__security_label"))["label"] or 0)
 
 
 # -- lineage --------------------------------------------------------------------------------------------------------

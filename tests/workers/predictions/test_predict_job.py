@@ -9,17 +9,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Invalid
 from apps.data.datasets.models import Dataset
+from apps.data.datasets.provenance.job_inputs import build_version_end
 from apps.data.datasets.services import create_dataset
 from apps.data.datasets.versions.registration import add_version
-from apps.ml.registry.models import ModelVersion
+from apps.ml.registry.models import ModelVersion, VersionBlock
+from apps.ml.registry.provenance import find_training_label
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import get_store
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec
+from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.models import Edge
+from apps.platform.lineage.services import record_edges
 from deepseek.models.folder import find_model_files
 from tests.deepseek.models.making import make_model
 from workers import tasks
@@ -138,6 +143,46 @@ def test_predictions_are_a_version_with_its_lineage(model, data, submit, done):
     assert {("model_version", str(model.pk)), ("dataset_version", str(source.pk))} <= set(sources)
     assert Dataset.objects.get(name="scored").security_label == 2
     assert version.params["model"] == "fuel:v1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_label_of_the_training_is_that_of_every_form_of_the_model(model, data, submit, project):
+    """Also of a model that is not registered, by the job that made its bytes."""
+    source, files = data("fleet", [build_table()])
+    Dataset.objects.filter(pk=source.dataset_id).update(security_label=2)
+    trained, form = submit(kind="noop"), model.variants.get()
+    record_edges(
+        actor=build_plane_actor(PlaneRole.WORKER),
+        project=project,
+        edges=[EdgeSpec.between(build_version_end(source), End("job", str(trained.pk)), "table")],
+    )
+    digest = form.artifact_id
+    assert find_training_label(project.pk, digest, form) == 0
+    trained.outputs.create(slot="model", artifact=form.artifact, name="model", media_type="")
+    assert find_training_label(project.pk, digest, None) == 2
+    trained.outputs.all().delete()
+    model.variants.create(
+        name="fp16", format="safetensors", file="a", artifact=files[0][1], manifest=form.manifest, size=1,
+        job_id=trained.pk,
+    )  # fmt: skip
+    assert find_training_label(project.pk, digest, form) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_blocked_version_is_refused_by_its_files_too(model, data, submit):
+    _, files = data("fleet", [build_table()])
+    VersionBlock.objects.create(version=model, reason="leaks", blocked_by="approver")
+    form = model.variants.get()
+    digests = {"table": files[0][1].digest, "model": form.artifact_id, "manifest": form.manifest_id}
+    inputs = [InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()]
+    with pytest.raises(Invalid) as caught:
+        submit(kind="predict", spec={}, inputs=inputs)
+    assert [(error["code"], error["field"]) for error in caught.value.errors] == [
+        ("version_blocked", "/inputs/model/digest")
+    ]
+    with pytest.raises(Invalid) as caught:
+        submit(kind="predict", spec={"model": "fuel:v1"}, inputs=inputs[:1])
+    assert ("version_blocked", "/spec/model") in [(error["code"], error["field"]) for error in caught.value.errors]
 
 
 @pytest.mark.django_db(transaction=True)
