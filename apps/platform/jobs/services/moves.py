@@ -19,9 +19,11 @@ from apps.platform.jobs.checkpoints import forget_checkpoint
 from apps.platform.jobs.descendants import Descendants
 from apps.platform.jobs.errors import PARENT_FAILED, output_missing, parent_failed
 from apps.platform.jobs.failure_notices import notify_of_failure
+from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobMember, JobOutput, JobReservation
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import ENDED, OPEN_MEMBERS, JobState, MemberState
+from apps.platform.jobs.submission import takes_files
 from deepseek.messages import Message, record_messages, restore_message
 
 
@@ -234,15 +236,18 @@ def free_job(actor: Actor, job: Job) -> int:
 def fill_inputs(job: Job) -> list[str]:
     """Put the parents' outputs into the slots that name them; returns the slots that stay empty.
 
-    A table in parts has an output for each, SLOT/path, which becomes an input of its own in the place of the slot.
+    A table in parts has an output for each, SLOT/path, which becomes an input of its own in the place of the slot. A
+    slot that takes one file stays empty then.
     """
-    empty = []
+    empty, kind = [], KINDS[job.kind]
     for job_input in JobInput.objects.filter(job=job, source_job__isnull=False):
         outputs = JobOutput.objects.filter(job=job_input.source_job_id)
         output = outputs.filter(slot=job_input.source_slot).first()
         if output:
             JobInput.objects.filter(pk=job_input.pk).update(artifact=output.artifact)
-        elif not fill_parts(job_input, outputs.filter(slot__startswith=f"{job_input.source_slot}/").order_by("pk")):
+        elif not takes_files(kind, job_input.slot) or not fill_parts(
+            job_input, outputs.filter(slot__startswith=f"{job_input.source_slot}/").order_by("pk")
+        ):
             empty.append(job_input.slot)
     return empty
 

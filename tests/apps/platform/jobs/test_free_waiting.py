@@ -50,6 +50,8 @@ def test_a_table_in_parts_fills_a_slot_each(submit, dispatcher, project):
     first = submit(kind="predict", inputs=[InputSpec(slot=slot, job_id=submit(kind="noop").pk, job_slot="note")
                                            for slot in ("table", "model", "manifest")])  # fmt: skip
     child = submit(kind="profile", inputs=[InputSpec(slot="table", job_id=first.pk, job_slot="table")])
+    single = submit(kind="clean", inputs=[InputSpec(slot=slot, job_id=first.pk, job_slot="table")
+                                          for slot in ("table", "join")])  # fmt: skip
     for number in range(2):
         artifact = Artifact.objects.create(digest=f"{number}" * 64, size=1)
         first.outputs.create(slot=f"table/part-{number}.parquet", artifact=artifact, name="x", media_type="x/y")
@@ -59,3 +61,5 @@ def test_a_table_in_parts_fills_a_slot_each(submit, dispatcher, project):
     assert child.state == JobState.QUEUED
     inputs = {row.slot: (row.artifact_id, row.source_job_id) for row in child.inputs.all()}
     assert inputs == {f"table/part-{number}.parquet": (f"{number}" * 64, first.pk) for number in range(2)}
+    single.refresh_from_db()  # a second table is one file
+    assert (single.state, single.error["code"]) == (JobState.FAILED, "output_missing")
