@@ -35,6 +35,7 @@ JOIN_SECONDS = 120
 """Until the scheduler answers, and then until the first worker has joined; the others may come later."""
 JOIN_POLL_SECONDS = 0.1
 POLL_SECONDS = 1.0
+FETCH_SECONDS = 10.0  # until it is looked whether the cluster is still there
 CLOSE_SECONDS = 10.0
 END_SECONDS = 2.0
 
@@ -56,6 +57,7 @@ class NodesCarrier:
         self._killed = distributed.KilledWorker
         self.observer = observer or NoObserver()
         self.processes, self._server, self._roots = processes, server, roots
+        self.has_started = False
         deadline = time.monotonic() + JOIN_SECONDS
         while not processes.is_listening():
             if processes.has_lost_scheduler or time.monotonic() > deadline:
@@ -68,6 +70,7 @@ class NodesCarrier:
             self._await_worker(deadline)
         except (OSError, TimeoutError) as error:
             raise self._build_loss(error) from error
+        self.has_started = True
 
     def _await_worker(self, deadline: float) -> None:
         while True:
@@ -115,6 +118,11 @@ class NodesCarrier:
             )
         if self.processes.is_given_up:
             return WorkerLostError("The worker processes of the first node do not stay; the log says why.")
+        if not self.has_started:
+            return WorkerLostError(
+                f"The processes of the first node did not join within {JOIN_SECONDS} s. The node may be too busy: use "
+                "fewer processes."
+            )
         return WorkerLostError(f"The job's cluster lost a task for good: {error}")
 
     def close(self) -> None:
@@ -152,11 +160,24 @@ class RunningTasks:
                 self.carrier.check()
             else:
                 future = self.futures.pop(number)
-                yield number, future.result(timeout=CLOSE_SECONDS)
+                yield number, self.fetch(future)
                 del self.numbers[future.key]
                 self.places.pop(number, None)
                 future.release()
             self.submit(self.follow_workers())
+
+    def fetch(self, future: Any) -> bytes:
+        """The outcome of a task that has ended. It may take as long as the task: where its worker is lost, another
+        one does the task again.
+        """
+        while True:
+            try:
+                data: bytes = future.result(timeout=FETCH_SECONDS)
+                return data
+            except TimeoutError:
+                if future.status == "error":  # the task's own
+                    raise
+                self.carrier.check()
 
     def submit(self, workers: int) -> None:
         for number in islice(self.left, max(0, workers - len(self.futures))):

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,8 +16,11 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext
 from deepseek.job import EngineError
 from deepseek.partitions.carriers import WorkerLostError
+from deepseek.partitions.nodes.carrier import NodesCarrier, RunningTasks
+from deepseek.partitions.nodes.membership import Credentials, Membership
 from deepseek.partitions.sources import partition_parquet
 from deepseek.tables.batches import TableBatches
+from deepseek.torchrun.placement import Placement
 from tests.planes_in_namespaces import await_that
 
 pytest.importorskip("distributed")
@@ -58,6 +62,36 @@ def build_parts(nodes) -> list[Path]:
         pq.write_table(part, sink, row_group_size=100)
         top = nodes.copy(f"{name}.parquet", sink.getvalue().to_pybytes())["table"]
     return sorted(top.iterdir())
+
+
+def test_a_cluster_that_does_not_start_in_time_is_said_to_be_that(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepseek.partitions.nodes.carrier.JOIN_SECONDS", 0)
+    processes = SimpleNamespace(is_listening=lambda: False, has_lost_scheduler=False, is_given_up=False)
+    membership = Membership(Placement(2, 0, "127.0.0.1", 1), Credentials(tmp_path))
+    with pytest.raises(WorkerLostError, match="did not join within 0 s"):
+        NodesCarrier(membership, processes, None, None)
+
+
+class Future:
+    """The future of a task that takes so many calls, or has failed."""
+
+    def __init__(self, calls, status):
+        self.calls, self.status = calls, status
+
+    def result(self, timeout):
+        self.calls -= 1
+        if self.calls or self.status == "error":
+            raise TimeoutError("of the task")
+        return b"outcome"
+
+
+def test_an_outcome_that_is_lost_with_its_worker_is_waited_for():
+    checks = []
+    tasks = RunningTasks(SimpleNamespace(check=lambda: checks.append(1)), work, [])
+    assert tasks.fetch(Future(3, "finished")) == b"outcome"
+    assert len(checks) == 2  # that the cluster is there
+    with pytest.raises(TimeoutError, match="of the task"):
+        tasks.fetch(Future(1, "error"))
 
 
 def test_two_nodes_make_the_table_of_one(watched, nodes, tmp_path):
