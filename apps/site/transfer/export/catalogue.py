@@ -109,6 +109,8 @@ class Catalogue:
             "quality": self.add_artifact(version.quality),
             "files": [[file.path, self.add_artifact(file.artifact), file.media_type] for file in files.iterator()],
         }
+        if version.parts:
+            row["part_rows"] = dict(files.values_list("path", "rows"))
         self.add_row("dataset_versions", row)
         self.add_content("dataset_version", str(version), version.digest)
         self.add_lineage("dataset_version", str(version.pk))

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.versions.manifest import check_media_type, render_manifest
+from apps.data.datasets.versions.manifest import PARQUET, VersionFile, check_media_type, render_manifest
 from apps.data.datasets.versions.registration import add_version, ensure_dataset
 from apps.ml.registry.evaluation_models import Evaluation, EvaluationSet
 from apps.ml.registry.models import Model, ModelVersion, ModelVersionFile, Variant
@@ -32,6 +32,7 @@ from apps.site.transfer.loading.integrity import check_file_name, check_member_p
 from apps.site.transfer.loading.lineage import LineageMap
 from apps.site.transfer.loading.mirror import MirrorLoader, PackageUpload
 from apps.site.transfer.loading.runs import load_run
+from deepseek.tables.part_manifest import is_part_path
 
 
 class BundleLoader:
@@ -96,6 +97,7 @@ class BundleLoader:
             params=values.params,
             quality=self.holdings.hold_one(quality, "quality.json", "application/json") if quality else None,
             note=values.note,
+            part_rows=read_part_rows(row, members, values.rows),
         )
         self.data[row.get("id")] = version
         self.lineage.add("dataset_version", row.get("id"), "dataset_version", version.pk, version.digest, str(version))
@@ -233,6 +235,18 @@ def read_file(each: Any) -> tuple[str, str, str]:
         case [str(path), str(digest), str(media_type)]:
             return path, digest, media_type
     raise build_catalogue_error("files", "an entry is no path with a digest and a media type")
+
+
+def read_part_rows(row: dict[str, Any], files: Sequence[VersionFile], total: int | None) -> dict[str, int] | None:
+    """{path: rows} of a version whose files are the parts of one table; None of any other."""
+    match row.get("part_rows"):
+        case None:
+            return None
+        case dict() as rows if rows and all(type(count) is int and count >= 0 for count in rows.values()):
+            are_parts = all(kind == PARQUET and is_part_path(path) for path, _, kind in files)
+            if are_parts and rows.keys() == {path for path, _, _ in files} and sum(rows.values()) == total:
+                return rows
+    raise build_catalogue_error("part_rows", "these are not the rows of each of its files")
 
 
 def read_sized_file(each: Any) -> tuple[str, str, int, str]:

@@ -11,6 +11,8 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, NotFound, Refused
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.services import add_files
+from apps.data.datasets.versions.manifest import PARQUET
+from apps.data.datasets.versions.registration import add_version, ensure_dataset
 from apps.ml.experiments.metrics.series import compute_run_digest, extend_digest
 from apps.ml.experiments.models import Metric, MetricPoint, Run, RunArtifact, RunParam
 from apps.ml.registry.models import Alias, Model, ModelVersion
@@ -117,6 +119,25 @@ def test_data_arrive_and_are_numbered_anew(site, project, other_project, held, c
     arrived = DatasetVersion.objects.get(dataset__project=other_project, number=2)
     assert arrived.files.get().artifact_id == held(b"2").pk
     assert Holding.objects.filter(project=other_project, artifact=held(b"2").pk).exists()
+
+
+def test_a_table_in_parts_arrives_in_parts(site, project, other_project, held, carried, load):
+    files = [(f"part-{number}.parquet", held(b"%d" % number, project), PARQUET) for number in range(2)]
+    add_version(
+        actor=site.builder,
+        dataset=ensure_dataset(actor=site.builder, project=project, name="days"),
+        files=files,
+        media_type=PARQUET,
+        rows=5,
+        columns=[{"name": "t", "dtype": "int64"}],
+        script="upload",
+        params={},
+        part_rows={"part-0.parquet": 2, "part-1.parquet": 3},
+    )
+    load(carried("data/days:v1"))
+    arrived = DatasetVersion.objects.get(dataset__project=other_project)
+    assert (arrived.parts, arrived.rows) == (2, 5)
+    assert sorted(arrived.files.values_list("path", "rows")) == [("part-0.parquet", 2), ("part-1.parquet", 3)]
 
 
 def test_what_the_target_has_is_not_carried(site, data, held, other_project, build, receive, check, load):

@@ -51,6 +51,7 @@ def test_nonsense_in_a_row_is_refused(rows, other_project, operator):
         "a path out": {**good, "dataset_versions": [{**version, "files": [["../x", version["files"][0][1], "a/b"]]}]},
         "another digest": {**good, "dataset_versions": [{**version, "digest": "0" * 64}]},
         "a text for a number": {**good, "dataset_versions": [{**version, "rows": "many"}]},
+        "rows of parts that it has not": {**good, "dataset_versions": [{**version, "part_rows": {"b.parquet": 1}}]},
         "a name too long": {**good, "dataset_versions": [{**version, "dataset": "x" * 300}]},
         "an edge": {**good, "edges": [{"source_type": 1}]},
         "a run": {**good, "runs": [{"id": "../../x"}]},
