@@ -11,7 +11,7 @@ from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.platform.accounts.security_labels import get_label_name
 from apps.platform.artifacts.models import Holding
 from apps.platform.audit.services import record
-from apps.platform.jobs.models import JobInput
+from apps.platform.jobs.models import JobInput, JobOutput
 
 DIGESTS_PER_QUERY = 500
 
@@ -19,15 +19,36 @@ DIGESTS_PER_QUERY = 500
 def raise_label_to_inputs(actor: Actor, dataset: Dataset, job_id: int | None) -> None:
     """Raise the label of the dataset to the highest of what the job read; in the transaction that adds the version.
 
-    By the bytes that went in, of datasets of the same project; never lowers anything. One query, where nothing in the
-    project is labelled.
+    By the bytes that went in, of datasets of the same project, and by those that went into the jobs that made them: a
+    model carries the label of the data it was trained on into its predictions. Never lowers anything. Two short
+    queries, where nothing in the project is labelled.
     """
-    if job_id is None or not has_labels(dataset.project_id, above=dataset.security_label):
+    if job_id is None:
         return
-    inputs = JobInput.objects.filter(job=job_id).values("artifact")
-    files = DatasetFile.objects.filter(artifact__in=inputs, version__dataset__project=dataset.project_id)
-    highest = files.aggregate(label=Max("version__dataset__security_label"))["label"] or 0
-    raise_label(actor, dataset, highest, job=job_id)
+    labelled = Holding.objects.filter(project=dataset.project_id, security_label__gt=dataset.security_label)
+    if has_labels(dataset.project_id, above=dataset.security_label) or labelled.exists():
+        raise_label(actor, dataset, find_highest_input_label(dataset.project_id, job_id), job=job_id)
+
+
+def find_highest_input_label(project_id: int, job_id: int) -> int:
+    """The highest label of the bytes that a job took, and of those that the jobs that made them took, and so on.
+
+    Bytes that a dataset has are under its label alone: somebody may have lowered it.
+    """
+    highest, visited, jobs = 0, {job_id}, [job_id]
+    while jobs:
+        batch, jobs = jobs[:DIGESTS_PER_QUERY], jobs[DIGESTS_PER_QUERY:]
+        inputs = JobInput.objects.filter(job__in=batch, artifact__isnull=False).values("artifact")
+        files = DatasetFile.objects.filter(artifact__in=inputs, version__dataset__project=project_id)
+        held = Holding.objects.filter(artifact__in=inputs, project=project_id)  # of what was deleted since
+        of_files = files.aggregate(label=Max("version__dataset__security_label"))["label"] or 0
+        highest = max(highest, of_files, held.aggregate(label=Max("security_label"))["label"] or 0)
+        outputs = JobOutput.objects.filter(artifact__in=inputs, job__project=project_id)
+        outputs = outputs.exclude(artifact__in=files.values("artifact"))
+        makers = set(outputs.values_list("job_id", flat=True)) - visited
+        visited |= makers
+        jobs += sorted(makers)
+    return highest
 
 
 def raise_label_to_bytes(actor: Actor, dataset: Dataset, digests: Collection[str]) -> None:

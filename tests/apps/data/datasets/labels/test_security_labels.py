@@ -185,6 +185,41 @@ def test_what_a_job_makes_of_labelled_data_has_its_label(plane):
     assert made.security_label == 2
 
 
+def test_what_a_model_of_labelled_data_predicts_has_its_label(plane):
+    """Through the jobs between, of registered models and of others; not past a dataset whose label was lowered."""
+    from apps.data.datasets.labels.inheritance import raise_label_to_inputs
+    from apps.platform.jobs.models import Job, JobInput, JobOutput
+
+    def make_job():
+        job = Job.objects.get(pk=plane.job)
+        job.pk = None
+        job.save(force_insert=True)
+        return job
+
+    train, quantize, predict = make_job(), make_job(), make_job()
+    model, int8 = (Artifact.objects.create(digest=letter * 64, size=3) for letter in "ab")
+    JobInput.objects.create(job=train, slot="table", artifact_id=plane.digest)
+    JobOutput.objects.create(job=train, slot="model", artifact=model, name="model")
+    JobInput.objects.create(job=quantize, slot="model", artifact=model)
+    JobOutput.objects.create(job=quantize, slot="model", artifact=int8, name="model")
+    JobInput.objects.create(job=predict, slot="model", artifact=int8)
+    dataset = Dataset.objects.get(name=NAME)
+    set_dataset_label(actor=plane.officer, dataset=dataset, label="confidential")
+    made = Dataset.objects.create(project=plane.project, name="made", created_by="engineer")
+    worker = build_plane_actor(PlaneRole.WORKER)
+    raise_label_to_inputs(worker, made, predict.pk)
+    made.refresh_from_db()
+    assert made.security_label == 2
+
+    lowered = Dataset.objects.create(project=plane.project, name="lowered", created_by="engineer")
+    version = lowered.versions.create(number=1, digest="c" * 64, manifest="", media_type="text/csv", size=3)
+    version.files.create(path="model", artifact=model, media_type="text/csv")
+    other = Dataset.objects.create(project=plane.project, name="other", created_by="engineer")
+    raise_label_to_inputs(worker, other, predict.pk)
+    other.refresh_from_db()
+    assert other.security_label == 0
+
+
 def test_the_security_administrator_alone_sets_labels_and_widens_with_a_reason(plane):
     dataset, project = Dataset.objects.select_related("project").get(name=NAME), plane.project
     engineer = User.objects.get(username="engineer")
