@@ -23,10 +23,12 @@ def register_predicted_table(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The table becomes a version of the dataset that `register` names; without a name it stays an artifact.
 
     Its lineage begins at the table and at the model version. Its label is at least that of the table and of the data
-    that the model was trained on.
+    that the model was trained on, as far back as the jobs of this project made it; of a version that was brought in
+    from elsewhere, as its lineage says of any of its forms.
     """
+    spec = json.loads(job.spec)
     digests = get_input_digests(job)
-    variant = find_input_variant(job.project_id, digests)
+    variant = find_input_variant(job.project_id, digests, spec.get("model", ""))
     name = job.register.get("dataset")
     if name:
         dataset_version, _created = add_version_from_job_output(
@@ -36,7 +38,7 @@ def register_predicted_table(actor: Actor, job: Job, outputs: Outputs) -> None:
             outputs=outputs,
             job=job,
             script=f"deepseek.predict {version('deepseek-offline')}",
-            params=json.loads(job.spec),
+            params=spec,
         )
         highest = find_training_label(job.project_id, digests["model"], variant)
         dataset = Dataset.objects.get(pk=dataset_version.dataset_id)  # with the label that it has by now of the table

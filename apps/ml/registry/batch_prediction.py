@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.db.models import Case, Q, When
 from pydantic import BaseModel
 
 from apps.core import policy
@@ -26,6 +27,7 @@ from deepseek.messages import Message
 from deepseek.predict.spec import PredictSpec
 
 FIELD = "/spec/model"
+MODEL_FIELD = "/inputs/model/digest"
 FORMAT = "NAME:vN, NAME:ALIAS, NAME:vN/FORM"
 REFERENCE = re.compile(r"(?P<name>[^:/]{1,256}):(?P<which>[^:/]{1,255})(?:/(?P<form>[a-z0-9][a-z0-9_.-]{0,59}))?")
 NUMBER = re.compile(r"v?([1-9][0-9]{0,8})")
@@ -87,11 +89,20 @@ def format_model_reference(version: ModelVersion) -> str:
     return f"{version.model.name}:v{version.number}"
 
 
-def find_input_variant(project_id: int, digests: Mapping[str, str]) -> Variant | None:
-    """The newest registered form with the model and the manifest that a job takes; None where none was registered."""
+def find_input_variant(project_id: int, digests: Mapping[str, str], reference: str = "") -> Variant | None:
+    """The registered form with the model and the manifest that a job takes; None where none was registered.
+
+    Of several versions with the same bytes it is the one that `reference`, of the job's spec, names, else the newest.
+    """
     forms = Variant.objects.filter(artifact=digests.get("model"), manifest=digests.get("manifest"))
     of_project = forms.filter(version__model__project=project_id, version__deleted_at=None)
-    return of_project.select_related("version__model").order_by("-version_id").first()
+    match = REFERENCE.fullmatch(reference)
+    number = NUMBER.fullmatch(match["which"]) if match else None
+    named = Q(version__model__name=match["name"]) if match else Q(pk__in=())
+    if number:
+        named &= Q(version__number=int(number[1]))
+    is_named = Case(When(named, then=1), default=0)
+    return of_project.select_related("version__model").order_by(is_named.desc(), "-version_id").first()
 
 
 def list_table_models(actor: Actor, project: Project) -> list[ModelVersion]:
@@ -117,16 +128,15 @@ def check_prediction_inputs(
 ) -> list[dict[str, Any]]:
     """What the model's signature says against the table, as far as both are known: the engine looks again."""
     assert isinstance(spec, PredictSpec)  # noqa: S101 - registered for this kind
-    variant = find_input_variant(project.pk, digests)
+    variant = find_input_variant(project.pk, digests, spec.model)
     if variant is None:
         return []
     policy.require(actor, "model.view", variant.version)
-    if not spec.model:  # or the version that it names was checked before
+    if not spec.model:  # resolve_model_version has looked at the one that it names
         try:
             require_unblocked(variant.version)
         except PlaneError as failure:
-            error = build_model_error(failure.code, failure.message, hint=failure.hint)
-            return [error | {"field": "/inputs/model/digest", "limit": failure.limit}]
+            return [build_model_error(failure.code, failure.message, hint=failure.hint) | {"field": MODEL_FIELD}]
     document = read_document(variant.version.document)
     family = get_family(document)
     if family not in TABLE_FAMILIES:
@@ -212,7 +222,7 @@ def build_family_error(version: ModelVersion, family: str, spec: PredictSpec) ->
             model=version,
             family=family,
         ),
-        "field": FIELD if spec.model else "/inputs/model/digest",
+        "field": FIELD if spec.model else MODEL_FIELD,
         "limit": Message("classification, regression or forecast of a table"),
         "hint": Message("Use the trained model as it is; its page says what can be done with it."),
     }

@@ -127,6 +127,10 @@ def read_rows(version):
 @pytest.mark.django_db(transaction=True)
 def test_predictions_are_a_version_with_its_lineage(model, data, submit, done):
     source, files = data("fleet", [build_table()])
+    again = ModelVersion.objects.create(
+        model=model.model, number=2, digest="1" * 64, document=model.document, task="regression", created_by="engineer"
+    )  # the same bytes, registered once more
+    again.variants.create(**model.variants.values("name", "format", "file", "artifact_id", "manifest_id", "size").get())
     job = submit(
         kind="predict",
         spec={"model": "fuel:v1", "keep": ["id"]},
@@ -140,7 +144,8 @@ def test_predictions_are_a_version_with_its_lineage(model, data, submit, done):
     assert [column["name"] for column in version.columns] == ["id", "prediction"]
     assert read_rows(version).column("prediction").null_count == 0
     sources = Edge.objects.filter(target_type="job", target_id=str(job.pk)).values_list("source_type", "source_id")
-    assert {("model_version", str(model.pk)), ("dataset_version", str(source.pk))} <= set(sources)
+    versions = {end for end in sources if end[0] != "artifact"}
+    assert versions == {("model_version", str(model.pk)), ("dataset_version", str(source.pk))}
     assert Dataset.objects.get(name="scored").security_label == 2
     assert version.params["model"] == "fuel:v1"
 
@@ -211,8 +216,9 @@ def test_what_does_not_fit_is_refused_before_it_is_queued(model, data, submit):
     _, text = data("texts", [texts])
     of_images = dict(json.loads(model.document), architecture={"type": "image"})
 
-    def refuse(files, **spec):
-        inputs = [InputSpec(slot="table", digest=files[0][1].digest)]
+    def refuse(files, others=(), **spec):
+        digests = {"table": files[0][1].digest, **dict(others)}
+        inputs = [InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()]
         with pytest.raises(Invalid) as caught:
             submit(kind="predict", spec={"model": "fuel:v1", **spec}, inputs=inputs)
         return {(error["code"], error["field"]): str(error["message"]) for error in caught.value.errors}
@@ -227,6 +233,12 @@ def test_what_does_not_fit_is_refused_before_it_is_queued(model, data, submit):
     assert list(refuse(whole, model="fuel")) == [("model_unknown", "/spec/model")]
     assert list(refuse(whole, model="fuel:v1/int8")) == [("no_variant", "/spec/model")]
     assert {field for _, field in refuse(whole, model="")} == {"/spec/model"}
+    block = VersionBlock.objects.create(version=model, reason="wrong", blocked_by="approver")
+    assert list(refuse(whole)) == [("version_blocked", "/spec/model")]
+    form = model.variants.get()
+    bytes_of_it = {"model": form.artifact_id, "manifest": form.manifest_id}
+    assert list(refuse(whole, bytes_of_it, model="")) == [("version_blocked", "/inputs/model/digest")]
+    block.delete()
     ModelVersion.objects.update(document=json.dumps(of_images))
     refused = refuse(whole)
     assert list(refused) == [("family_unsupported", "/spec/model")]
