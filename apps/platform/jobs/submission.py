@@ -20,6 +20,7 @@ from apps.platform.nodes.extras import describe_remedy
 from apps.platform.nodes.models import Node
 from deepseek.messages import Message
 from deepseek.script.spec import DISTRIBUTED
+from deepseek.tables.part_manifest import SUFFIX, is_part_path
 
 PRIORITY_RANGE = (-100, 100)
 TIME_LIMIT_RANGE = (1, 30 * 86_400)
@@ -131,6 +132,18 @@ def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] =
             )
             for slot in filled
             if slot not in accepted and slot.partition("/")[0] not in groups
+        ]
+    if kind.takes_parts:
+        errors += [
+            build_error(
+                "unknown_slot",
+                Message("The parts of a table are Parquet files, and {slot!r} is none by its name.", slot=slot[:60]),
+                f"/inputs/{slot[:60]}",
+                f"{slot.partition('/')[0]}/NAME{SUFFIX}",
+                Message("Leave it out, or convert it and name it so."),
+            )
+            for slot in filled
+            if slot.partition("/")[0] in kind.folder_inputs and "/" in slot and not is_part_path(slot)
         ]
     errors += [
         build_error(

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Case, Q, QuerySet, Subquery, When
 
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.data.datasets.versions.table_parts import find_part_versions, get_table_slot
+from apps.data.datasets.versions.table_parts import get_table_slot, group_part_slots, query_part_versions
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.ends import EdgeSpec, End
 
@@ -56,7 +56,11 @@ def find_source_versions(
     slots = get_input_digests(job) if slots is None else slots
     best: dict[str, tuple[tuple[bool, bool, int], DatasetVersion]] = {}
     own = dataset.pk if dataset else None
-    of_parts = find_part_versions(job.project_id, slots, output_version)
+    of_parts = {
+        table: version
+        for table in group_part_slots(slots)
+        if (version := find_part_version(job, slots, table, own, output_version)) is not None
+    }
     single = {slot: digest for slot, digest in slots.items() if get_table_slot(slot) not in of_parts}
     digests = sorted(set(single.values()))
     for start in range(0, len(digests), MAX_DIGESTS_PER_QUERY):
@@ -74,8 +78,7 @@ def find_candidate_files(
     """Of each digest the newest file that holds it, of all and of the dataset `own`, each also of those that
     `could_be_asked_for`: four rows at most, by the index. The same bytes may be in thousands of versions.
     """
-    before = JobInput.objects.filter(job=job.pk, source_job__isnull=False)
-    asked_for = Q(version__created_at__lte=job.created_at) | Q(version__job_id__in=before.values("source_job_id"))
+    asked_for = build_asked_for_filter(job, "version__")
     chosen = Q(pk__in=())
     for digest in sorted(digests):
         files = DatasetFile.objects.filter(artifact=digest, version__dataset__project_id=job.project_id)
@@ -88,6 +91,27 @@ def find_candidate_files(
     return candidates.annotate(could_be_asked_for=Case(When(asked_for, then=True), default=False)).defer(
         "version__manifest"
     )
+
+
+def find_part_version(
+    job: Job, slots: Mapping[str, str], table: str, own: int | None, output_version: DatasetVersion | None
+) -> DatasetVersion | None:
+    """The version whose parts are those in the slots below `table`, of several with the same parts by the same rank."""
+    versions = query_part_versions(job.project_id, slots, table).filter(Q(job_id=None) | ~Q(job_id=job.pk))
+    if output_version is not None:
+        versions = versions.filter(pk__lt=output_version.pk)
+    could_be_asked_for = Case(When(build_asked_for_filter(job), then=1), default=0)
+    is_own = Case(When(Q(dataset=own) if own is not None else Q(pk__in=()), then=1), default=0)
+    ranked = versions.order_by(could_be_asked_for.desc(), is_own.desc(), "-pk")
+    return ranked.select_related("dataset").defer("manifest").first()
+
+
+def build_asked_for_filter(job: Job, prefix: str = "") -> Q:
+    """Versions that were there when the job was submitted, or that a job before it made; `prefix`: the way to them."""
+    before = JobInput.objects.filter(job=job.pk, source_job__isnull=False).values("source_job_id")
+    was_there: dict[str, Any] = {f"{prefix}created_at__lte": job.created_at}
+    made_before: dict[str, Any] = {f"{prefix}job_id__in": before}
+    return Q(**was_there) | Q(**made_before)
 
 
 def build_edges(job: Job, sources: Mapping[str, DatasetVersion], version: DatasetVersion, slot: str) -> list[EdgeSpec]:

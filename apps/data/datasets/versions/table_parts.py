@@ -66,28 +66,17 @@ def get_table_slot(slot: str) -> str:
     return table if separator and is_part_path(path) else slot
 
 
-def find_part_versions(
-    project_id: int, slots: Mapping[str, str], output_version: DatasetVersion | None = None
-) -> dict[str, DatasetVersion]:
-    """{slot of a table: the newest version whose parts are exactly those in the slots below it}.
-
-    `output_version`: what the job made of them; a younger version is no source of it.
-    """
-    groups = group_part_slots(slots)
-    if not groups:
-        return {}
-    newest: dict[str, DatasetVersion] = {}
-    for table in groups:
-        versions = query_part_versions(project_id, slots, table).select_related("dataset").defer("manifest")
-        if output_version is not None:
-            versions = versions.filter(pk__lt=output_version.pk)
-        if (version := versions.order_by("-pk").first()) is not None:
-            newest[table] = version
-    return newest
+def find_part_versions(project_id: int, slots: Mapping[str, str]) -> dict[str, DatasetVersion]:
+    """{slot of a table: the newest version whose parts are exactly those in the slots below it}."""
+    newest = {
+        table: query_part_versions(project_id, slots, table).select_related("dataset").defer("manifest").order_by("-pk")
+        for table in group_part_slots(slots)
+    }
+    return {table: version for table, versions in newest.items() if (version := versions.first()) is not None}
 
 
 def query_part_versions(project_id: int, slots: Mapping[str, str], table: str) -> DatasetVersionQuerySet:
-    """The versions of a project whose parts are those in the slots below `table`."""
+    """The versions of a project whose parts are exactly those in the slots below `table`."""
     parts = {
         slot.removeprefix(f"{table}{SEPARATOR}"): digest
         for slot, digest in slots.items()

@@ -15,6 +15,7 @@ from apps.data.datasets.provenance.job_inputs import find_source_versions
 from apps.data.datasets.quality.expectation_gate import check_expectations
 from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.queries import get_single_table, list_consumer_jobs
+from apps.data.datasets.services import create_dataset
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.versions.row_diff import find_latest_diff, submit_diff
 from apps.platform.jobs.models import Job
@@ -110,6 +111,24 @@ def test_a_job_takes_each_part_by_the_digest_of_the_version(api, engineer, versi
         ("clean", "table"),
         ("profile", "table"),
     ]  # the last measures it
+
+
+def test_another_file_among_the_parts_is_refused(api, engineer, held, version):
+    part = version.files.first().artifact_id
+    inputs = {"table/a.parquet": {"digest": part}, "table/b.csv": {"digest": held(b"a\n1\n").pk}}
+    answer = api(engineer).post(JOBS, {"kind": "profile", "inputs": inputs}, format="json")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "/inputs/table/b.csv")
+
+
+def test_of_equal_parts_the_version_that_was_there_is_the_source(api, engineer, version, added, worker_actor, project):
+    body = {"kind": "profile", "inputs": {"table": {"digest": version.digest}}}
+    job = Job.objects.get(pk=api(engineer).post(JOBS, body, format="json").json()["id"])
+    other = create_dataset(actor=worker_actor, project=project, name="copy")
+    files = list(version.files.select_related("artifact"))
+    copy = added({file.path: file.artifact for file in files}, into=other, part_rows={f.path: f.rows for f in files})[0]
+    assert copy.digest == version.digest
+    assert find_source_versions(job, None) == {"table": version}
+    assert find_source_versions(job, other) == {"table": version}
 
 
 def test_a_kind_of_one_file_refuses_the_digest_of_a_version(api, engineer, version):
