@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, TooManyFilesSent
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.core.actors import ANONYMOUS
@@ -35,6 +35,17 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """handler400: Django's SuspiciousOperation family; the exception's text may quote secrets, so it stays here."""
     if isinstance(exception, RequestDataTooBig):
         return build_error_response(request, build_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
+    if isinstance(exception, TooManyFilesSent):
+        limit = settings.DATA_UPLOAD_MAX_NUMBER_FILES
+        failure = Malformed(
+            "A form takes at most {most} files at once.",
+            most=limit,
+            code="too_many_files",
+            field="file",
+            limit=limit,
+            hint=N_("Send them with deepseek data put, or let an operator run manage.py ingest on the folder."),
+        )
+        return build_error_response(request, failure)
     return build_error_response(request, Malformed("The request cannot be read.", code="bad_request"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, TooManyFilesSent
 from django.http import Http404
 
 from controlplane import errors
@@ -13,6 +13,7 @@ from controlplane import errors
 CASES = [
     (lambda request: errors.bad_request(request, SuspiciousOperation("secret")), 400, "bad_request"),
     (lambda request: errors.bad_request(request, RequestDataTooBig("secret")), 413, "too_large"),
+    (lambda request: errors.bad_request(request, TooManyFilesSent("secret")), 400, "too_many_files"),
     (lambda request: errors.permission_denied(request, PermissionDenied("secret")), 403, "refused"),
     (lambda request: errors.page_not_found(request, Http404("secret")), 404, "not_found"),
     (errors.server_error, 500, "server_error"),
