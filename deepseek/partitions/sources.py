@@ -104,14 +104,16 @@ def _find_row_groups(parquet: pq.ParquetFile, start: int, rows: int) -> tuple[li
     return groups, skip
 
 
-def partition_parquet(paths: Sequence[Path], partitions: int, *, names: Sequence[str] = ()) -> list[PartitionSource]:
+def partition_parquet(
+    paths: Sequence[Path], partitions: int, *, names: Sequence[str] = (), nested: bool = False
+) -> list[PartitionSource]:
     """Partition the rows of Parquet files of one schema; each file has at least one partition of its own.
 
     `partitions`: how many in all, about; each file gets its share by its rows, which are shared out evenly. `names`: of
     the files, for errors. Raises EngineError ``partition_schema_differs`` for a file with other columns or types than
     the first, and what reading a broken file does.
     """
-    files = [_describe_parquet(path) for path in paths]
+    files = [_describe_parquet(path, nested=nested) for path in paths]
     schema = files[0][0]
     for place, (other, _, _) in enumerate(files):
         if other != schema:
@@ -128,11 +130,12 @@ def partition_parquet(paths: Sequence[Path], partitions: int, *, names: Sequence
     return sources
 
 
-def _describe_parquet(path: Path) -> tuple[pa.Schema, int, ParquetSize]:
+def _describe_parquet(path: Path, *, nested: bool) -> tuple[pa.Schema, int, ParquetSize]:
     try:
         with open_native_file(path) as file:
             parquet = pq.ParquetFile(file)
-            return normalize_schema(parquet.schema_arrow), parquet.metadata.num_rows, estimate_size(file, BATCH_ROWS)
+            schema = normalize_schema(parquet.schema_arrow, nested=nested)
+            return schema, parquet.metadata.num_rows, estimate_size(file, BATCH_ROWS)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise build_broken_parquet_error(path, error) from error
 

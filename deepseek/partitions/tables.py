@@ -27,6 +27,8 @@ class PartitionedTable:
 
     sources: list[PartitionSource]
     notes: list[str] = field(default_factory=list)
+    format: str = "parquet"  # that the table came in
+    csv: CsvSpec | None = None
 
     @property
     def rows(self) -> int:
@@ -43,33 +45,36 @@ def open_partitions(
     slot: str = "inputs/table",
     hide: bool = False,
     rewrites: bool = False,
+    nested: bool = False,
 ) -> PartitionedTable:
     """The table at `path` in `partitions` (None: by its rows, and at least one for each process).
 
     A folder holds Parquet files of one schema, in the order of their paths. A table of another format than Parquet is
     read in one process and kept as Parquet in `scratch` first. Raises what `open_table` and `partition_parquet` do,
-    and ``table_empty`` for a folder without rows; `slot`, `hide` and `rewrites` as of
+    and ``table_empty`` for a folder without rows; `slot`, `hide`, `rewrites` and `nested` as of
     `open_table`.
     """
-    notes: list[str] = []
+    source: TableSource | None = None
     if path.is_dir():
         files = list_parts(path)
     elif is_parquet(path):
         files = [path]
     else:
-        source = open_table(path, csv, scratch, slot=slot, hide=hide, rewrites=True)
-        notes = source.notes
+        source = open_table(path, csv, scratch, slot=slot, hide=hide, rewrites=True, nested=nested)
         files = [scratch / "input.parquet"]
         write_parquet(source.batches, files[0])
     names = [format_part_name(file, path) if path.is_dir() else path.name for file in files]
     for file in files if rewrites else ():
         ParquetBatches(file).refuse_large_row_groups()
-    sources = partition_parquet(files, 1, names=names)
+    sources = partition_parquet(files, 1, names=names, nested=nested)
     rows = sum(source.rows for source in sources)
     if not rows:
         raise build_empty_table_error(Message("The table has a header but no rows."), path)
     count = partitions or choose_partitions(rows, processes)
-    return PartitionedTable(partition_parquet(files, min(count, rows), names=names), notes)
+    partitions_of_rows = partition_parquet(files, min(count, rows), names=names, nested=nested)
+    if source is None:
+        return PartitionedTable(partitions_of_rows)
+    return PartitionedTable(partitions_of_rows, source.notes, source.format, source.csv)
 
 
 def choose_partitions(rows: int, processes: int) -> int:
@@ -100,4 +105,5 @@ def build_table_source(table: PartitionedTable, carrier: Carrier) -> TableSource
     """The table as one source, its missing values counted partition by partition."""
     counted = get_values(carrier.run(count_missing, table.sources, lambda _: None))
     nulls = {name: sum(each[name] for each in counted) for name in counted[0]}
-    return TableSource(JoinedBatches([source.open() for source in table.sources]), nulls, list(table.notes))
+    batches = JoinedBatches([source.open() for source in table.sources])
+    return TableSource(batches, nulls, list(table.notes), format=table.format, csv=table.csv)

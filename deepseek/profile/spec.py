@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from deepseek.partitions.spec import PROCESSES
 from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
 from deepseek.tables.spec import CsvSpec
 
@@ -28,3 +29,4 @@ class ProfileSpec(BaseModel):
         description="Whether the job fails, so that no version is made, or only reports it, of a version there is.",
         json_schema_extra={"words": {"fail": "the job fails", "report": "listed in the report"}},
     )
+    processes: int = PROCESSES

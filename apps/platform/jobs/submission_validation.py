@@ -51,6 +51,7 @@ from apps.platform.nodes.extras import SCALE
 from apps.platform.nodes.models import Node
 from deepseek.fit.families import FAMILIES
 from deepseek.messages import Message
+from deepseek.profile.spec import ProfileSpec
 
 PROCESS_BYTES = 2**30
 """What each process over the partitions of a table may take by default, and the one that gives them out."""
@@ -60,7 +61,6 @@ class PartitionedSpec(Protocol):
     """The spec of a job over the partitions of a table (deepseek/partitions/spec.py)."""
 
     processes: int
-    partitions: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +289,8 @@ def resolve_parents(
 
 def has_partitions(spec: BaseModel | None) -> TypeGuard[PartitionedSpec]:
     """Whether the job runs over the partitions of a table, by as many processes as its spec says."""
-    return spec is not None and {"processes", "partitions"} <= set(type(spec).model_fields)
+    fields = type(spec).model_fields if spec is not None else {}
+    return "processes" in fields and ("partitions" in fields or isinstance(spec, ProfileSpec))
 
 
 def check_processes(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:

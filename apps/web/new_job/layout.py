@@ -83,7 +83,7 @@ LAYOUTS = {
         folded=frozenset({"/rate", "/robots", "/limits"}),
         rare=frozenset({"/user_agent", "/headers", "/time_zone", "/expectations", "/keep_bodies"}),
     ),
-    "profile": FormLayout(folded=frozenset({"/csv"})),
+    "profile": FormLayout(folded=frozenset({"/csv"}), rare=frozenset({"/processes"})),
     "diff": FormLayout(folded=frozenset({"/csv_before", "/csv_after"})),
     "train": FormLayout(
         rare=frozenset({"/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})

@@ -37,6 +37,23 @@ def test_the_report_is_the_only_output(table, tmp_path):
     assert result.outputs[0].meta["columns"][0] == {"name": "a", "dtype": "int64"}
 
 
+def test_several_processes_make_the_same_report(tmp_path):
+    """Of a table in parts with a column of lists: the report, and what a version records of the table."""
+    (tmp_path / "parts").mkdir()
+    for number in range(2):
+        part = pa.table({"a": [1.5 * number, None, 3.0], "l": [[1], None, [number]]})
+        pq.write_table(part, tmp_path / f"parts/{number}.parquet")
+    answers = []
+    for processes in (1, 2):
+        spec = ProfileSpec(processes=processes, expectations=[{"kind": "not_null", "column": "a"}], on_failure="report")
+        out = tmp_path / f"out-{processes}"
+        result = run(spec, inputs={"table": tmp_path / "parts"}, out=out, report=Silent())
+        answers.append((result.outputs[0].meta, result.summary, json.loads((out / "quality.json").read_text())))
+        assert [path.name for path in out.iterdir()] == ["quality.json"]
+    assert answers[0] == answers[1]
+    assert (answers[0][0]["rows"], answers[0][0]["expectations_failed"]) == (6, 1)
+
+
 def test_how_the_text_is_written_is_found_and_told(tmp_path):
     (tmp_path / "t.csv").write_bytes("城市;价\n北京;1\n上海;2\n".encode("gb18030"))
     spec = ProfileSpec(csv={"delimiter": "auto", "encoding": "auto"})

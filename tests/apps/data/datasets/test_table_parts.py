@@ -120,6 +120,14 @@ def test_another_file_among_the_parts_is_refused(api, engineer, held, version):
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "/inputs/table/b.csv")
 
 
+def test_a_profile_by_several_processes_takes_a_cpu_for_each(api, engineer, version):
+    body = {"kind": "profile", "spec": {"processes": 3}, "inputs": {"table": {"digest": version.digest}}}
+    job = Job.objects.get(pk=api(engineer).post(JOBS, body, format="json").json()["id"])
+    assert (job.need_cpus, job.need_memory_bytes) == (3, 4 * 2**30)
+    answer = api(engineer).post(JOBS, {**body, "needs": {"cpus": 2}}, format="json")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "/spec/processes")
+
+
 def test_of_equal_parts_the_version_that_was_there_is_the_source(api, engineer, version, added, worker_actor, project):
     body = {"kind": "profile", "inputs": {"table": {"digest": version.digest}}}
     job = Job.objects.get(pk=api(engineer).post(JOBS, body, format="json").json()["id"])
