@@ -485,6 +485,7 @@ NODE = {"host": "h", "queues": ["cpu"], "cpus": 4, "memory_bytes": 2**33}
 
 def version_of(dataset: Dataset, number: int) -> DatasetVersion:
     facts = {"manifest": "{}", "media_type": "text/csv", "rows": 2, "size": 40, "created_by": "engineer"}
+    facts["columns"] = [{"name": "day", "dtype": "date"}, {"name": "close", "dtype": "double"}]
     return DatasetVersion(dataset=dataset, number=number, digest=sha256_hex(f"{dataset.pk} {number}"), **facts)
 
 

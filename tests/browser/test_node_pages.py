@@ -132,7 +132,7 @@ def test_a_node_is_labelled(signed_in, plane, node):
     page.goto(f"{plane}/nodes/{node}/hardware")
     page.get_by_label("Labels that jobs may ask for").fill("rack=3, nvme")
     page.get_by_role("button", name="Set labels").click()
-    expect(page.get_by_text(f"Jobs that ask for these labels may run on {node}.")).to_be_visible()
+    expect(page.locator("#main").get_by_text(f"Jobs that ask for these labels may run on {node}.")).to_be_visible()
     expect(page.locator("dd").filter(has_text=re.compile("nvme, rack=3|rack=3, nvme"))).to_be_visible()
     page.get_by_label("Labels that jobs may ask for").fill("rack/3")
     page.get_by_role("button", name="Set labels").click()
