@@ -137,6 +137,19 @@ def number_colours(colours: Mapping[Key, object]) -> dict[Key, int]:
     return {key: numbers.setdefault(colour, len(numbers)) for key, colour in colours.items()}
 
 
+def bridge_edges(edges: Collection[tuple[Key, Key]], folded: Collection[Key]) -> set[tuple[Key, Key]]:
+    """The edges between what is not folded, with one across each way through folded nodes."""
+    below: dict[Key, list[Key]] = defaultdict(list)
+    for source, target in edges:
+        below[source].append(target)
+    bridged = {(source, target) for source, target in edges if source not in folded and target not in folded}
+    for source, target in edges:
+        if source not in folded and target in folded:
+            ends = find_reachable([target], {key: below[key] for key in folded if key in below})
+            bridged |= {(source, end) for end in ends if end not in folded and end != source}
+    return bridged
+
+
 # -- what is drawn --------------------------------------------------------------------------------------------------
 Place = tuple[str, int]
 """A type, and how far from the root."""

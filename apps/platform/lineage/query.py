@@ -16,7 +16,7 @@ from deepseek.messages import N_
 
 DEPTH = 12
 FOLDS = 50  # nodes that an address may open or put away
-NAMES = ("focus", "depth", "direction", "expand", "collapse", "find")
+NAMES = ("focus", "depth", "direction", "expand", "collapse", "find", "artifacts")
 FIND_LIMIT = 100  # characters that are looked for
 
 
@@ -28,6 +28,7 @@ class GraphQuery:
     expand: tuple[Key, ...] = ()
     collapse: tuple[Key, ...] = ()
     find: str = ""
+    artifacts: bool = False  # whether each has a box of its own, also in a large graph
 
 
 def parse_graph_query(query: QueryDict, root: Key) -> GraphQuery:
@@ -42,6 +43,7 @@ def parse_graph_query(query: QueryDict, root: Key) -> GraphQuery:
         expand=parse_node_keys(query.getlist("expand"), "expand"),
         collapse=parse_node_keys(query.getlist("collapse"), "collapse"),
         find=query.get("find", "")[:FIND_LIMIT].strip(),
+        artifacts=query.get("artifacts") == "1",
     )
 
 

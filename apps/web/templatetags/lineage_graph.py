@@ -50,6 +50,8 @@ ICONS = {
     "foreign_job": "jobs",
     "foreign_dataset": "data",
 }
+ARTIFACT = "artifact"
+MAX_BOXES_WITH_ARTIFACTS = 24  # of more, artifacts are folded into the edges at first, but for those beside the root
 MAX_MATCHES = 20  # nodes that are looked for and so stand for themselves
 MAX_LABEL_LETTERS = 17  # of a name that is drawn; the whole one is its title
 MAX_SOURCES = 4  # sources that a row of the list names
@@ -211,6 +213,9 @@ def build_picture(view: GraphView) -> dict[str, Any]:
     for key in nodes:
         members[stands[key]].append(key)
     edges = {(stands[a], stands[b]) for a, b in grouping.list_edge_ends(subgraph) if a in stands and b in stands}
+    folded = find_folded_artifacts(view, members, edges)
+    edges = grouping.bridge_edges(edges, folded) if folded else edges
+    artifacts = sum(len(members.pop(key)) for key in folded)
     names = {key: f"{key[0]}:{key[1]}" for key in members}
     order = sorted(members, key=lambda key: (subgraph.nodes[key].depth, key))
     parents = order_parents_first([names[key] for key in order], sorted((names[a], names[b]) for a, b in edges))
@@ -227,7 +232,27 @@ def build_picture(view: GraphView) -> dict[str, Any]:
     lines.sort(key=lambda line: bool(line["way"]))  # the thick ones on top
     graph = {"width": drawing.width, "height": drawing.height, "boxes": boxes, "edges": lines}
     grouped = sum(len(group) > 1 for group in members.values())
-    return {"graph": graph, "grouped": grouped, "thick": any(line["way"] for line in lines)}
+    own = drop_params(view.request, "artifacts")
+    return {
+        "graph": graph,
+        "grouped": grouped,
+        "thick": any(line["way"] for line in lines),
+        "artifacts": artifacts,
+        "artifacts_url": f"{own}artifacts=1#graph",
+        "fold_url": f"{own}#graph" if view.query.artifacts else "",
+    }
+
+
+def find_folded_artifacts(
+    view: GraphView, members: Mapping[Key, Sequence[Key]], edges: Collection[tuple[Key, Key]]
+) -> set[Key]:
+    """The boxes of artifacts that are folded into edges: none of a small graph, and none that the reader named."""
+    if view.query.artifacts or len(members) <= MAX_BOXES_WITH_ARTIFACTS:
+        return set()
+    root = view.subgraph.root
+    near = {key for edge in edges if root in edge for key in edge}
+    named = {root, *view.query.collapse, *view.query.expand, *view.matches[:MAX_MATCHES]}
+    return {key for key, group in members.items() if key[0] == ARTIFACT and not named & {*group} and key not in near}
 
 
 def find_separate_nodes(view: GraphView, nodes: Collection[Key]) -> set[Key]:

@@ -204,3 +204,20 @@ def test_a_foreign_job_has_a_page(web, engineer, api, project):
     key = ForeignEnd.objects.get(type="foreign_job").key
     text = read_of(web, engineer, f"/p/{project.slug}/lineage/foreign_job/{key}")
     assert all(word in text for word in ("airflow", "nightly", "SQL", "COMPLETE", "/lake/x", "Foreign job"))
+
+
+def test_artifacts_of_a_large_graph_are_folded_into_edges(read, fed, job):
+    fed((f"job:{job.pk}", "artifact:near"), ("artifact:near", "job:990000"))
+    fed(*((f"job:{990000 + n}", f"artifact:far{n}") for n in range(15)))
+    fed(*((f"artifact:far{n}", f"job:{990001 + n}") for n in range(15)))
+
+    def read_drawing(query="?depth=50") -> tuple[str, int, int]:
+        drawing = read(query).partition('aria-labelledby="all"')[0]
+        return drawing, drawing.count("artifact/near"), drawing.count("artifact/far")
+
+    drawing, near, far = read_drawing()
+    assert ("Show 15 artifacts" in drawing, near, far) == (True, 1, 0)
+    assert drawing.count('<path class="edge') == 17
+    drawing, _, far = read_drawing("?depth=50&artifacts=1")
+    assert ("Fold artifacts" in drawing, far) == (True, 15)
+    assert read_drawing("?depth=50&find=far7")[2] == 1

@@ -10,6 +10,7 @@ from apps.platform.lineage.grouping import (
     OPENED,
     READABLE,
     assign_representatives,
+    bridge_edges,
     find_main_path,
     find_visible_nodes,
     group_similar_nodes,
@@ -141,3 +142,9 @@ def test_a_large_group_opens_a_part_at_a_time():
 def test_few_nodes_stay_as_they_were():
     found = graph_of(*((f"job:{n}", f"job:{n + 1}") for n in range(40)), root="job:0")
     assert set(boxes(found).values()) == {1}
+
+
+def test_an_edge_goes_across_what_is_folded():
+    edges = [("a", "f"), ("f", "g"), ("g", "b"), ("f", "c"), ("a", "d"), ("b", "h")]
+    assert bridge_edges(edges, {"f", "g", "h"}) == {("a", "b"), ("a", "c"), ("a", "d")}
+    assert bridge_edges([("a", "f"), ("f", "g"), ("g", "f"), ("f", "a")], {"f", "g"}) == set()
