@@ -96,13 +96,14 @@ def find_input_variant(project_id: int, digests: Mapping[str, str], reference: s
     """
     forms = Variant.objects.filter(artifact=digests.get("model"), manifest=digests.get("manifest"))
     of_project = forms.filter(version__model__project=project_id, version__deleted_at=None)
+    newest = of_project.select_related("version__model").order_by("-version_id")
     match = REFERENCE.fullmatch(reference)
-    number = NUMBER.fullmatch(match["which"]) if match else None
-    named = Q(version__model__name=match["name"]) if match else Q(pk__in=())
-    if number:
+    if match is None:
+        return newest.first()
+    named = Q(version__model__name=match["name"])
+    if number := NUMBER.fullmatch(match["which"]):
         named &= Q(version__number=int(number[1]))
-    is_named = Case(When(named, then=1), default=0)
-    return of_project.select_related("version__model").order_by(is_named.desc(), "-version_id").first()
+    return newest.order_by(Case(When(named, then=1), default=0).desc(), "-version_id").first()
 
 
 def list_table_models(actor: Actor, project: Project) -> list[ModelVersion]:

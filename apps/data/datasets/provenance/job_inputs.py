@@ -100,10 +100,10 @@ def find_part_version(
     versions = query_part_versions(job.project_id, slots, table).filter(Q(job_id=None) | ~Q(job_id=job.pk))
     if output_version is not None:
         versions = versions.filter(pk__lt=output_version.pk)
-    could_be_asked_for = Case(When(build_asked_for_filter(job), then=1), default=0)
-    is_own = Case(When(Q(dataset=own) if own is not None else Q(pk__in=()), then=1), default=0)
-    ranked = versions.order_by(could_be_asked_for.desc(), is_own.desc(), "-pk")
-    return ranked.select_related("dataset").defer("manifest").first()
+    order = [Case(When(build_asked_for_filter(job), then=1), default=0).desc()]
+    if own is not None:  # no version is it otherwise, and PostgreSQL takes an order by 0 for a column's place
+        order.append(Case(When(dataset=own, then=1), default=0).desc())
+    return versions.order_by(*order, "-pk").select_related("dataset").defer("manifest").first()
 
 
 def build_asked_for_filter(job: Job, prefix: str = "") -> Q:
