@@ -413,7 +413,12 @@ def list_other_controls(home, tmp_path):
             lambda: row(lambda: Snapshot.objects.update(damaged=["x"])),
         ),
         ("restore-drill", "passed within", snapshot, lambda: row(lambda: SnapshotOperation.objects.all().delete())),
-        ("personal-data", "past their retention", nothing, lambda: patch(f"{probes}.protection.count_overdue", one)),
+        (
+            "personal-data",
+            "past their retention",
+            nothing,
+            lambda: patch(f"{probes}.protection.count_overdue", return_one),
+        ),
         ("personal-data-access", "Export", nothing, lambda: allow("user.view", ENGINEER)),
         (
             "central-policy",
@@ -432,7 +437,7 @@ def list_other_controls(home, tmp_path):
     ]
 
 
-def one(*args):
+def return_one(*args):
     return 1
 
 
