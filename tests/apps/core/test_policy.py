@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from apps.core import policy
+from apps.core import policy, token_scopes
 from apps.core.actors import ANONYMOUS, Actor, DeviceRole, NodeRole, PlaneRole, ProjectRole, SystemRole
 from apps.core.errors import NotFound, PlaneError, Refused, Unauthenticated
 
@@ -448,7 +448,7 @@ def test_roles_of_a_project_need_the_project():
 def test_the_table_is_whole():
     assert set(PROJECT_ROWS) == set(policy.PROJECT_ACTIONS)
     assert set(PLANE_ROWS) == set(policy.PLANE_ACTIONS)
-    assert set(SCOPES) == set(policy.SCOPES)
+    assert set(SCOPES) == set(token_scopes.SCOPES)
 
 
 def test_an_unknown_action_is_a_defect_not_a_refusal():
