@@ -19,7 +19,9 @@ def pytest_collection_modifyitems(items):
     again = os.environ.get("DATABASE_URL", "").startswith("postgres")
     for item in items:
         if "tests/deploy" in str(item.path) and SLOW & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("deploy"))  # else each process would build a wheel of its own
+            # Else each process would build a wheel of its own. What joins a network to this machine's runs not beside
+            # the browser: Chromium gives every request up when an address comes or goes.
+            item.add_marker(pytest.mark.xdist_group("browser" if "cable" in item.fixturenames else "deploy"))
             if again:
                 item.add_marker(
                     pytest.mark.skip(reason="brings its own services: done in the run without DATABASE_URL")

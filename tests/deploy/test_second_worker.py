@@ -20,11 +20,11 @@ from controlplane.rest_client import ApiError, PlaneClient, wait_until_ready
 from tests.deploy.compose import ROOT
 from tests.deploy.conftest import need_namespaces
 from tests.faults.homes import prepare_home
-from tests.faults.running import environment_of
+from tests.faults.running import PATIENCE, environment_of
 from tests.faults.services import Postgres, Redis, until
 
 HERE, THERE = "198.18.77.1", "198.18.77.2"  # of the block that is kept for such tests
-pytestmark = [pytest.mark.allow_hosts(["127.0.0.1", HERE]), pytest.mark.xdist_group("deploy")]
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1", HERE])
 SPACE, NEAR, FAR = f"plane-{os.getpid()}", f"near{os.getpid()}", f"far{os.getpid()}"
 KEYS = {"AWS_ACCESS_KEY_ID": "site", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -63,7 +63,7 @@ def inner(cable, tmp_path_factory):
     s3 = subprocess.Popen(command, env={**os.environ, **KEYS}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         postgres.sql("CREATE DATABASE plane")
-        until(lambda: make_bucket(port), seconds=60, what="the S3-compatible store did not start")
+        until(lambda: make_bucket(port), seconds=PATIENCE, what="the S3-compatible store did not start")
         yield {
             "DATABASE_URL": postgres.url("plane"),
             "BROKER_URL": redis.url(0),
@@ -97,12 +97,12 @@ def plane(inner, home):
     token = prepare_home(environment).token
     command = [sys.executable, "manage.py", "up", "--no-migrate", "--only", "web,dispatcher"]
     launcher = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    until((home / "plane.json").exists, seconds=60, what="the plane did not start")
+    until((home / "plane.json").exists, seconds=PATIENCE, what="the plane did not start")
     address = json.loads((home / "plane.json").read_text())["address"]
-    wait_until_ready(address, seconds=60)
+    wait_until_ready(address, seconds=PATIENCE)
     yield PlaneClient(address, token, "demo", patience=30)
     launcher.terminate()
-    launcher.wait(timeout=30)
+    launcher.wait(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def worker(plane, inner, state_without_worker, tmp_path_factory):
     )
     yield home
     process.terminate()
-    process.wait(timeout=60)
+    process.wait(timeout=PATIENCE)
 
 
 def upload(plane, home: Path, table: bytes) -> str:
@@ -165,7 +165,7 @@ def test_the_worker_joins_takes_the_job_and_its_result_arrives(plane, home, work
     job = plane.post("/jobs", {"kind": "clean", "spec": {"window_size": 5}, "inputs": {"table": {"digest": digest}}})[
         "id"
     ]
-    done = plane.wait(job, seconds=120)
+    done = plane.wait(job, seconds=PATIENCE)
     assert (done["state"], done["node"]) == ("succeeded", "worker-2"), done
     assert done["outputs"]
     assert {node["name"] for node in plane.get("/api/v1/nodes")["items"]} == {"worker-2"}

@@ -10,13 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.ports import find_free_port
+
 POSTGRES_FLAGS = ["-c", "fsync=off", "-c", "max_connections=120"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PATIENCE = 120.0  # seconds until a server answers or has ended: the machine may be busy
 
 
 def until(condition, *, seconds: float, what: str) -> None:
@@ -33,7 +30,7 @@ class Postgres:
     def __init__(self, address: str = "127.0.0.1", flags: list[str] = POSTGRES_FLAGS) -> None:
         self.address, self.flags = address, flags
         # Not below pytest's folders, which are closed to other users.
-        self.folder, self.port = Path(tempfile.mkdtemp(prefix="plane-postgres-")), free_port()
+        self.folder, self.port = Path(tempfile.mkdtemp(prefix="plane-postgres-")), find_free_port()
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         self.user = "postgres" if os.getuid() == 0 else None
         if self.user:
@@ -65,16 +62,17 @@ class Postgres:
                 stdout=log,
                 stderr=log,
             )
-        until(self.answers, seconds=30, what="PostgreSQL did not start")
+        until(self.answers, seconds=PATIENCE, what="PostgreSQL did not start")
 
     def answers(self) -> bool:
+        assert self.process.poll() is None, (self.folder / "postgres.log").read_text()[-2000:]
         command = [str(self.bin / "pg_isready"), "-q", "-h", self.address, "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
     def stop(self, *, hard: bool = False) -> None:
         # An immediate shutdown (SIGQUIT) ends every backend at once, as a crash would, and recovers at the start.
         self.process.send_signal(3 if hard else 2)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=PATIENCE)
 
     def remove(self) -> None:
         self.stop(hard=True)
@@ -92,7 +90,7 @@ class Redis:
     """One server that keeps what it was told, as the notes for an operator ask (AOF)."""
 
     def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
-        self.folder, self.port, self.address = folder, free_port(), address
+        self.folder, self.port, self.address = folder, find_free_port(), address
         folder.mkdir()
         self.start()
 
@@ -100,9 +98,10 @@ class Redis:
         command = ["redis-server", "--port", str(self.port), "--bind", self.address, "--dir", str(self.folder)]
         flags = ["--protected-mode", "no", "--appendonly", "yes", "--save", "", "--logfile", "redis.log"]
         self.process = subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL)
-        until(self.answers, seconds=10, what="Redis did not start")
+        until(self.answers, seconds=PATIENCE, what="Redis did not start")
 
     def answers(self) -> bool:
+        assert self.process.poll() is None, "Redis has ended"
         try:
             with socket.create_connection((self.address, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
@@ -112,7 +111,7 @@ class Redis:
 
     def stop(self, *, hard: bool = False) -> None:
         self.process.kill() if hard else self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=PATIENCE)
 
     def url(self, number: int) -> str:
         return f"redis://{self.address}:{self.port}/{number}"

@@ -7,9 +7,7 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import signal
-import socket
 import ssl
 import threading
 import time
@@ -20,10 +18,11 @@ from apps.core.errors import PlaneError
 from controlplane.rest_client import ApiError
 from tests.certificates import make_certificate
 from tests.faults.conftest import start_plane
+from tests.ports import find_free_port
 from workers.endpoints.server_process import ServerProcess
 
 pytestmark = pytest.mark.once_on_sqlite  # what serves asks the plane by REST
-PATIENCE = 90.0
+PATIENCE = 180.0
 FEATURES = json.dumps({"features": [0.1, 0.2, 0.3]})
 BODY = {"name": "oil", "model": "oil", "nodes": ["faulty"], "replicas": 1}
 CONTEXTS: list[ssl.SSLContext] = []  # the last one verifies the certificate that the servers have now
@@ -52,14 +51,6 @@ def plane(shared_plane):
     if shared_plane.launcher.poll() is not None:
         shared_plane.start()
     return shared_plane
-
-
-def find_free_port() -> int:
-    """A port below those that connections get: while a server is away, none of them may take its port."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def call_code(plane, text: str):
@@ -111,7 +102,7 @@ def predict(url: str, token: str = "") -> tuple[int, str, object]:
     """Status, version and prediction of one answer; OSError where nobody listens."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     assert url.startswith("https://"), url
-    connection = http.client.HTTPSConnection(url.removeprefix("https://"), timeout=10, context=CONTEXTS[-1])
+    connection = http.client.HTTPSConnection(url.removeprefix("https://"), timeout=60, context=CONTEXTS[-1])
     with contextlib.closing(connection):
         connection.request("POST", "/predict", FEATURES, headers)
         response = connection.getresponse()
@@ -174,9 +165,10 @@ def test_an_endpoint_follows_approvals_and_outlives_its_keeper(plane):
     call_code(plane, "register('oil', 2)")
     load = Load(url)
     load.start()
+    wait_for(lambda: load.answers)
     approval = call_code(plane, "promote('oil', 2)")
     wait_until(plane, is_serving(2))
-    time.sleep(0.3)
+    wait_for(lambda: load.answers[-1][1] == "2")
     load.ended.set()
     load.join()
     assert {status for status, _ in load.answers} == {200}
@@ -195,7 +187,7 @@ def test_an_endpoint_follows_approvals_and_outlives_its_keeper(plane):
     # kill -9 of the server: it is back.
     pid = document["replicas"][0]["process_id"]
     os.kill(pid, signal.SIGKILL)
-    print(f"server back after {wait_for_answer(url, 60):.2f} s")
+    print(f"server back after {wait_for_answer(url, PATIENCE):.2f} s")
     document = wait_until(plane, lambda found: is_serving(2)(found) and found["replicas"][0]["process_id"] != pid)
 
     # kill -9 of the worker, then of the launcher: the server goes on, and is adopted.
@@ -250,7 +242,7 @@ def test_shadow_suspend_tokens_and_delete_with_a_real_server(plane):
     with freeze(plane, "web", "dispatcher"):
         assert [predict(url) for _ in range(20)] == [alone] * 20
         server.send(signal.SIGKILL)
-        print(f"server back after {wait_for_answer(url, 60):.2f} s without a plane")
+        print(f"server back after {wait_for_answer(url, PATIENCE):.2f} s without a plane")
         assert predict(url) == alone
     killed = server.pid
     server, _ = find_serving(plane, lambda found: found["replicas"][0]["process_id"] != killed)

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps.core.policy import SCOPES
-from tests.faults.services import free_port
+from apps.core.token_scopes import SCOPES
+from tests.ports import find_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds until a server answers: its first start compiles what it imports
@@ -99,7 +99,7 @@ def database(url: str) -> Iterator[dict[str, str]]:
         return
     import psycopg
 
-    name = f"mlflow_{os.getpid()}_{free_port()}"
+    name = f"mlflow_{os.getpid()}_{find_free_port()}"
     with psycopg.connect(f"{url.rsplit('/', 1)[0]}/postgres", autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
         try:
@@ -113,7 +113,7 @@ def database(url: str) -> Iterator[dict[str, str]]:
 def reference(folder: Path, made: Path, *, store: str = "", workers: int = 1, loop: str = "") -> Iterator[Server]:
     """`mlflow server` of the environment `made`; SQLite in `folder` unless `store` is the address of a database."""
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    port = find_free_port()
     environment = plain_environment(
         HOME=str(folder),
         MLFLOW_DISABLE_TELEMETRY="true",

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
-from deepseek.agent.serving.server_process import open_listener
 from deepseek.agent.serving.simulated import load_predict
 from deepseek.models.manifest import ModelFile, ModelManifest
 from tests.deepseek.agent.plane_double import ENROLMENT_TOKEN, PlaneDouble
 from tests.deepseek.agent.releases import encode_samples, make_key_lists, sign_contents
 from tests.deepseek.conftest import SCRIPT
+from tests.ports import find_free_port
 
 pytestmark = pytest.mark.e2e
 MAX_RESIDENT_BYTES = 60 << 20
@@ -131,8 +131,7 @@ def list_children(pid):
 
 def test_an_update_under_traffic_a_kill_and_a_stop(tmp_path):
     plane = PlaneDouble(make_key_lists())
-    with open_listener("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
+    port = find_free_port()
     home = tmp_path / "home"
     agent = Process(plane, home, port)
     try:

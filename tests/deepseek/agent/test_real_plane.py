@@ -13,7 +13,6 @@ from apps.fleet.devices.services import assign_release, revoke_device
 from apps.fleet.releases.samples import KIND
 from apps.fleet.releases.services import revoke_release, rotate_key
 from apps.ml.observations.models import Label
-from deepseek.agent.serving.server_process import open_listener
 from deepseek.agent.storage.home import Home
 from tests.apps.fleet.devices.conftest import (  # noqa: F401  fixtures
     _own_store,
@@ -33,6 +32,7 @@ from tests.apps.fleet.devices.conftest import (  # noqa: F401  fixtures
 from tests.deepseek.agent.conftest import Device
 from tests.deepseek.agent.servers import FakeServer
 from tests.deepseek.agent.test_agent_process import Process, ask, make_real_model, wait_for
+from tests.ports import find_free_port
 
 
 class PlainServer(FakeServer):
@@ -160,8 +160,7 @@ def test_a_process_with_a_real_server_and_the_plane(
     tmp_path,
 ):
     _, secret = create_token()
-    with open_listener("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
+    port = find_free_port()
     agent = Process(live_server, tmp_path / "device", port, secret)
     try:
         wait_for(lambda: PlaneDevice.objects.exists())

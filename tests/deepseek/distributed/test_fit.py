@@ -44,11 +44,11 @@ def run_ddp(world, folder):
     for rank in ranks:
         rank.start()
     try:
-        assert ours.poll(60)
+        assert ours.poll(240)
         losses, parameters = eval(ours.recv_bytes())
     finally:
         for rank in ranks:
-            rank.join(20)
+            rank.join(120)
             rank.kill()
             rank.join()
     return losses, [torch.tensor(values) for values in parameters]

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import time
 
 import pytest
@@ -13,6 +12,7 @@ import torch
 from deepseek.distributed import ParameterServer
 from deepseek.distributed import gang as gang_module
 from tests.deepseek.distributed.conftest import STEPS, KillOnce, build_batches, build_model
+from tests.ports import find_free_port
 
 WORKERS, SERVERS, EPOCHS = 2, 2, 2
 
@@ -49,8 +49,7 @@ class Gang:
 
     def __init__(self, batches, **options):
         self.context = multiprocessing.get_context("fork")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = find_free_port()
         self.batches, self.options, self.ranks, self.pipes = batches, options, {}, {}
         for rank in range(WORKERS + SERVERS):
             self.start(rank)
@@ -64,13 +63,13 @@ class Gang:
 
     def restart(self, rank):
         """Wait until the rank has been killed, and start another."""
-        self.ranks[rank].join(30)
+        self.ranks[rank].join(240)
         assert self.ranks[rank].exitcode == -signal.SIGKILL
         self.start(rank)
 
     def collect(self):
         """What each rank returned."""
-        return [json.loads(pipe.recv_bytes()) for _, pipe in sorted(self.pipes.items()) if pipe.poll(60)]
+        return [json.loads(pipe.recv_bytes()) for _, pipe in sorted(self.pipes.items()) if pipe.poll(240)]
 
     def end(self):
         for process in self.ranks.values():

@@ -21,7 +21,7 @@ def fit(batches, mode="sync", shared_memory=True, **options):
 def test_killed_worker_is_replaced(tmp_path, mode):
     _, report = fit(KillOnce(tmp_path, rank=1, step=5), mode)
     assert (report.worker_restarts, report.server_restarts) == (1, 0)
-    assert any("worker 1 was dropped" in event for event in report.events)
+    # Whether the servers drop it before its successor joins is a race of two processes.
     assert any("worker 1 was replaced" in event for event in report.events)
     assert report.losses[-1] < report.losses[0]
     if mode == "async":  # it goes on where its predecessor was; in the other modes it skips what the others are past
@@ -69,10 +69,10 @@ def test_silent_worker_is_replaced(tmp_path):
                 os.kill(os.getpid(), signal.SIGSTOP)
             yield batch
 
-    ps = ParameterServer(worker_num=2, server_num=1, rpc_timeout=30, heartbeat_interval=0.5)
+    ps = ParameterServer(worker_num=2, server_num=1, rpc_timeout=30, heartbeat_interval=1)
     report = ps.fit(build_model, stop_once, loss="mse", lr=0.05)[1]
     assert report.worker_restarts >= 1
-    assert any("no heartbeat for 1.5 s" in event for event in report.events)
+    assert any("no heartbeat for 3 s" in event for event in report.events)
 
 
 def test_too_many_lost_processes_end_the_fit(tmp_path):

@@ -82,7 +82,7 @@ class Studio:
         self.tables = write_tables(folder / "tables")
         plant_canary(self.tables["cleveland"])
         server, self.homes, rows, _ = create_homes(folder / "homes", self.tables)
-        common = {"study": self.study.to_document(), "join_seconds": 100}
+        common = {"study": self.study.to_document(), "join_seconds": 300}
         self.homes["server"] = server
         self.write("server", common | {"sites": rows, "host": "127.0.0.1", "port": PORT, "round_seconds": 60})
         for site in self.tables:
@@ -109,7 +109,7 @@ class Studio:
         return path.read_bytes().count(f'"kind":"{kind}"'.encode()) if path.exists() else 0
 
     def await_that(self, condition) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -148,7 +148,7 @@ def test_four_hospitals_train_one_model_and_only_its_updates_leave(studio):
     studio.await_that(lambda: any(studio.count(site, "evaluation") for site in studio.tables))
     studio.kill("server")  # after the last round
     for name, process in studio.processes.items():
-        assert process.wait(120) == 0, name
+        assert process.wait(300) == 0, name
     packets = studio.space.stop()
     check_ledgers(studio)
     check_traffic(studio, packets)

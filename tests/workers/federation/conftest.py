@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from apps.data.datasets.services import add_files
@@ -12,6 +10,7 @@ from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.services import approve
 from apps.platform.artifacts.services import store_file
 from tests.conftest import member
+from tests.ports import find_free_port
 
 COLUMNS = [
     {"name": "age", "kind": "number", "low": 0, "high": 100},
@@ -32,8 +31,7 @@ def build_table(shift: int) -> str:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    return find_free_port()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -13,6 +12,7 @@ import pytest
 
 from apps.ml.experiments.models import Experiment, LoggedModel, Metric, Run, RunModel
 from apps.ml.registry.models import Alias, ModelVersion
+from tests.ports import find_free_port
 
 ENV = os.environ.get("MLFLOW_ENV", "")
 FILL = Path(__file__).with_name("fill.py")
@@ -38,9 +38,7 @@ def fill(uri: str) -> tuple[str, str]:
 
 @pytest.fixture
 def server(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     at = ["--backend-store-uri", f"sqlite:///{tmp_path}/it.db", "--artifacts-destination", f"{tmp_path}/kept"]
     with (tmp_path / "log").open("w") as log:
         process = stock(

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import connection
 
 from apps.core.canonical import sha256_hex
+from tests.ports import find_free_port
 from tests.template_database import copy_sqlite_template
 
 ROOT = Path(__file__).parents[4]
@@ -62,8 +63,7 @@ def server(tmp_path_factory, django_db_setup):
     }
     command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", SETUP]
     subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = find_free_port()
     command = [
         sys.executable,
         "-m",
@@ -81,7 +81,7 @@ def server(tmp_path_factory, django_db_setup):
     wait_for(lambda: answers(port))
     yield port, home
     os.killpg(process.pid, signal.SIGTERM)
-    process.wait(20)
+    process.wait(60)
 
 
 def answers(port):
@@ -89,7 +89,7 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -98,7 +98,7 @@ def wait_for(condition, seconds=30):
 
 def begin(port, *headers):
     """An upload whose digest the server does not know, so that only the length tells a whole body from half of one."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.putrequest("POST", "/api/v1/projects/demo/artifacts")
     for name, value in [("Authorization", f"Bearer {TOKEN}"), *headers]:
         connection.putheader(name, value)

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.ports import find_free_port
+
 SLAPD = shutil.which("slapd") or "/usr/sbin/slapd"
 BASE, BIND_DN, BIND_PASSWORD = "dc=works,dc=example", "cn=plane,dc=works,dc=example", "of the plane"
 PASSWORDS = {"engineer": "Directory-Pw-1", "newcomer": "Directory-Pw-2"}
@@ -100,7 +102,7 @@ class LdapServer:
         return [f"ldaps://127.0.0.1:{self.ports[0]}", f"ldap://127.0.0.1:{self.ports[1]}"]
 
     def wait(self) -> None:
-        for _ in range(200):
+        for _ in range(3000):  # a minute: the machine may be busy
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.ports[0])) == 0:
                     return
@@ -111,12 +113,6 @@ class LdapServer:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_certificate(folder: Path) -> None:
