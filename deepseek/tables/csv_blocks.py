@@ -2,7 +2,8 @@
 
 pyarrow infers a column's type by trying, in a fixed order, the first that every cell can be read as. Each block is
 parsed by itself with that inference; then the blocks' types are joined to the first type that all of them can be read
-as, so that the table does not depend on how the file was cut. Blocks are cut where quotes are closed.
+as, so that the table does not depend on how the file was cut. Blocks are cut where quotes are closed. Errors come in
+the order of the file.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import codecs
 import io
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pyarrow.csv
 
 from deepseek.job import EngineError
 from deepseek.tables.csv_quotes import count_line_ends, find_last_record_end, find_record_end
+from deepseek.tables.csv_ranges import CsvRange, count_lines_before
 from deepseek.tables.csv_records import find_line
 from deepseek.tables.files import build_broken_csv_error, build_row_error_at_line, check_encoding
 from deepseek.tables.memory_limits import MAX_RECORD_BYTES
@@ -53,7 +55,7 @@ LOSSLESS_CASTS = {
 
 @dataclass(frozen=True)
 class CsvBlock:
-    """Whole records as UTF-8; `rows` and `lines` of the file lie before them, the header not counted among the rows."""
+    """Whole records as UTF-8; `line` is the one that they begin on, of the file, or of the range that is read."""
 
     data: bytes
     header: bytes
@@ -62,12 +64,17 @@ class CsvBlock:
 
 
 class CsvBlocks:
-    """The blocks of one file. Raises EngineError as `read_table` does."""
+    """The blocks of one file, or of a range of it. Raises EngineError as `read_table` does."""
 
-    def __init__(self, path: Path, spec: CsvSpec, size: int = BLOCK_BYTES) -> None:
-        self.path, self.spec, self.size = path, spec, size
+    def __init__(self, path: Path, spec: CsvSpec, size: int = BLOCK_BYTES, part: CsvRange | None = None) -> None:
+        """With `part`, in UTF-8, the blocks hold the records that begin in it; `end` is where the last of them ends."""
+        self.path, self.spec, self.size, self.part = path, spec, size, part
+        self.end = 0 if part is None else part.start
 
     def iter_blocks(self) -> Iterator[CsvBlock]:
+        return self._cut_file() if self.part is None else self._cut_range(self.part)
+
+    def _cut_file(self) -> Iterator[CsvBlock]:
         header, line, rest = b"", 1, b""
         for text, last in self._iter_utf8():
             rest += text
@@ -86,65 +93,145 @@ class CsvBlocks:
                 self._refuse_long(rest, line)
                 continue
             data, rest = rest[:end], rest[end:]
-            head = header if header.endswith((b"\n", b"\r")) else header + b"\n"
-            yield CsvBlock(data, head, line, b"-0" in data)
+            yield self._build_block(data, header, line)
             line += count_line_ends(data)
+
+    def find_header(self) -> tuple[bytes, int]:
+        """The header with its line end, and how many bytes of UTF-8 it ends behind, the file's mark counted."""
+        rest = b""
+        for text, last in self._iter_utf8():
+            rest += text
+            trimmed = rest.lstrip(b"\r\n")
+            end = find_record_end(trimmed, self._delimiter)
+            if end > 0 or last:
+                break
+            self._refuse_long(rest, 1)
+        header = trimmed[:end] if end > 0 else trimmed
+        with self.path.open("rb") as file:
+            mark = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
+        return header, mark + len(rest) - len(trimmed) + len(header)
+
+    def _cut_range(self, part: CsvRange) -> Iterator[CsvBlock]:
+        position, line, rest = part.start, 1, b""  # how far was read
+        for text, last in self._iter_utf8(part.start, part.end):
+            rest += text
+            position += len(text)
+            if last:
+                end = len(rest)
+            elif position < part.end:
+                end = find_last_record_end(rest, self._delimiter)
+            elif position == part.end:  # it follows a line end: no half of one can be left
+                end = find_last_record_end(rest + b" ", self._delimiter)
+            else:  # a cell goes on behind the range, so the record is this one's
+                end = find_record_end(rest, self._delimiter)
+            if end > 0:
+                data, rest = rest[:end], rest[end:]
+                yield self._build_block(data, part.header, line)
+                line += count_line_ends(data)
+                self.end = position - len(rest)
+            else:
+                self._refuse_long(rest, line)
+            if self.end >= part.end:
+                return
+
+    def _build_block(self, data: bytes, header: bytes, line: int) -> CsvBlock:
+        return CsvBlock(data, header if header.endswith((b"\n", b"\r")) else header + b"\n", line, b"-0" in data)
 
     def _refuse_long(self, rest: bytes, line: int) -> None:
         if len(rest) > MAX_RECORD_BYTES:
-            why = f"no row ends within {MAX_RECORD_BYTES} bytes of line {line}"
+            why = f"no row ends within {MAX_RECORD_BYTES} bytes of line {self._locate_line(line)}"
             raise build_broken_csv_error(self.path, self.spec, ValueError(why))
+
+    def _locate_line(self, line: int) -> int:
+        """The number in the whole file of a line of what is read."""
+        return line if self.part is None else line + count_lines_before(self.path, self.part.start)
 
     @property
     def _delimiter(self) -> bytes:
         return self.spec.delimiter.encode()
 
-    def _iter_utf8(self) -> Iterator[tuple[bytes, bool]]:
-        """The file in UTF-8 without its mark, piece by piece, and whether it is the last."""
+    def _iter_utf8(self, start: int = 0, stop: int = 0) -> Iterator[tuple[bytes, bool]]:
+        """The file in UTF-8 without its mark, piece by piece, and whether it is the last; a piece ends at `stop`.
+
+        Bytes that are wrong are an error once what precedes them was taken.
+        """
         decoder = codecs.getincrementaldecoder(self.spec.encoding)()
         is_utf8 = self.spec.encoding == "utf-8"
-        first = True
+        first = start == 0
         with self.path.open("rb") as file:
-            chunk = file.read(self.size)
+            file.seek(start)
+
+            def read() -> bytes:
+                left = stop - file.tell()
+                return file.read(min(self.size, left) if left > 0 else self.size)
+
+            chunk = read()
             while True:
-                following = file.read(self.size) if chunk else b""
+                following = read() if chunk else b""
+                wrong: UnicodeDecodeError | None = None
                 try:
                     if is_utf8 and chunk.isascii() and not decoder.getstate()[0]:
                         text = chunk
                     else:
                         text = decoder.decode(chunk, final=not following).encode()
-                except UnicodeDecodeError:
-                    check_encoding(self.path, self.spec.encoding)
-                    raise
+                except UnicodeDecodeError as error:
+                    wrong, text = error, error.object[: error.start].decode(self.spec.encoding).encode()
                 if first:
                     text, first = text.removeprefix("\ufeff".encode()), False
-                yield text, not following
+                yield text, not following and wrong is None
+                if wrong is not None:
+                    check_encoding(self.path, self.spec.encoding)
+                    raise wrong
                 if not following:
                     return
                 chunk = following
 
     # -- parsing ------------------------------------------------------------------------------------------------------
+    def read_names(self) -> list[str]:
+        """The names of the columns; none where the header cannot be read by itself."""
+        try:
+            return list(self._parse(self._build_block(b"", self.find_header()[0], 1), None, None).column_names)
+        except (pa.ArrowException, ValueError):
+            return []
+
     def iter_tables(
-        self, types: Mapping[str, pa.DataType] | None = None, columns: list[str] | None = None
+        self,
+        types: Mapping[str, pa.DataType] | None = None,
+        columns: list[str] | None = None,
+        *,
+        threads: int = THREADS,
     ) -> Iterator[tuple[CsvBlock, pa.Table]]:
-        """Each block as a table, in the order of the file, parsed on two threads."""
-        rows = 0
-        with ThreadPoolExecutor(THREADS) as pool:
+        """Each block as a table, in the order of the file, parsed on so many threads."""
+        if threads < 2:
+            for block in self.iter_blocks():
+                try:
+                    yield block, self._parse(block, types, columns)
+                except (pa.ArrowException, ValueError) as error:
+                    raise self._build_parse_error(block, error) from error
+            return
+        failure: EngineError | None = None
+        blocks = self.iter_blocks()
+        with ThreadPoolExecutor(threads) as pool:
             pending: deque[tuple[CsvBlock, Future[pa.Table]]] = deque()
             try:
-                for block in self.iter_blocks():
+                while failure is None:
+                    try:
+                        block = next(blocks)
+                    except StopIteration:
+                        break
+                    except EngineError as error:  # what precedes it may be wrong too
+                        failure = error
+                        break
                     pending.append((block, pool.submit(self._parse, block, types, columns)))
                     if len(pending) >= MAX_PENDING_BLOCKS:
-                        result = self._get_result(pending.popleft(), rows)
-                        rows += result[1].num_rows
-                        yield result
+                        yield self._get_result(pending.popleft())
                 while pending:
-                    result = self._get_result(pending.popleft(), rows)
-                    rows += result[1].num_rows
-                    yield result
+                    yield self._get_result(pending.popleft())
             finally:
                 for _, future in pending:
                     future.cancel()
+        if failure is not None:
+            raise failure
 
     def _parse(
         self, block: CsvBlock, types: Mapping[str, pa.DataType] | None, columns: list[str] | None, handler: Any = None
@@ -163,7 +250,7 @@ class CsvBlocks:
             ),
         )
 
-    def _get_result(self, submitted: tuple[CsvBlock, Future[pa.Table]], rows: int) -> tuple[CsvBlock, pa.Table]:
+    def _get_result(self, submitted: tuple[CsvBlock, Future[pa.Table]]) -> tuple[CsvBlock, pa.Table]:
         block, future = submitted
         try:
             return block, future.result()
@@ -186,7 +273,7 @@ class CsvBlocks:
             return build_broken_csv_error(self.path, self.spec, error)
         lines = io.StringIO(block.data.decode(errors="replace"), newline="")
         line = find_line(lines, self.spec.delimiter, invalid_rows[0].number - 1)
-        return build_row_error_at_line(block.line + line - 1, self.spec, invalid_rows[0])
+        return build_row_error_at_line(self._locate_line(block.line + line - 1), self.spec, invalid_rows[0])
 
 
 # -- types ----------------------------------------------------------------------------------------------------------
@@ -194,25 +281,53 @@ def format_type(kind: pa.DataType) -> str:
     return str(kind).replace(", ", ",")
 
 
-def join_block_types(
-    blocks: CsvBlocks, type_names: Mapping[str, set[str]], kinds: Mapping[str, pa.DataType]
-) -> dict[str, pa.DataType]:
-    """The type of each column, of the types that its blocks were read as."""
-    types: dict[str, pa.DataType] = {}
-    for name, names in type_names.items():
-        candidates = sorted(names - {"null"}, key=TYPE_ORDER.index)
-        if len(candidates) < 2:
-            types[name] = kinds[candidates[0] if candidates else "null"]
-        elif candidates[-1] in ("string", "binary") or all(
-            (narrower, candidates[-1]) in LOSSLESS_CASTS for narrower in candidates[:-1]
-        ):
-            types[name] = kinds[candidates[-1]]
-        else:
-            types[name] = _find_readable_type(blocks, name, candidates[-1])
-    return types
+@dataclass
+class BlockTypes:
+    """The types that the blocks of a file were read as, by column. Those of its ranges merge."""
+
+    names: dict[str, set[str]] = field(default_factory=dict)
+    kinds: dict[str, pa.DataType] = field(default_factory=dict)
+    minus_zero: bool = False
+
+    def add(self, block: CsvBlock, schema: pa.Schema) -> None:
+        self.minus_zero = self.minus_zero or block.minus_zero
+        for column in schema:
+            self.names.setdefault(column.name, set()).add(format_type(column.type))
+            self.kinds[format_type(column.type)] = column.type
+
+    def merge(self, other: BlockTypes) -> None:
+        self.minus_zero = self.minus_zero or other.minus_zero
+        for name, names in other.names.items():
+            self.names.setdefault(name, set()).update(names)
+        self.kinds |= other.kinds
+
+    def join(self, can_read: CanRead) -> pa.Schema:
+        """The type of each column: the first that all blocks can be read as."""
+        types: dict[str, pa.DataType] = {}
+        for name, names in self.names.items():
+            candidates = sorted(names - {"null"}, key=TYPE_ORDER.index)
+            if len(candidates) < 2:
+                types[name] = self.kinds[candidates[0] if candidates else "null"]
+            elif candidates[-1] in ("string", "binary") or all(
+                (narrower, candidates[-1]) in LOSSLESS_CASTS for narrower in candidates[:-1]
+            ):
+                types[name] = self.kinds[candidates[-1]]
+            else:
+                types[name] = _find_readable_type(can_read, name, candidates[-1])
+        return pa.schema(list(types.items()))
+
+    def can_cast(self, schema: pa.Schema) -> bool:
+        """Whether the blocks need not be parsed again to be of these types."""
+        return all(
+            _can_cast_blocks(names, schema.field(name).type, self.minus_zero) for name, names in self.names.items()
+        )
 
 
-def _find_readable_type(blocks: CsvBlocks, name: str, least: str) -> pa.DataType:
+CanRead = Callable[[str, pa.DataType], bool]
+"""Whether every block's column of this name can be read as this type."""
+
+
+def _find_readable_type(can_read: CanRead, name: str, least: str) -> pa.DataType:
     """The first type from `least` on that every block can be read as."""
     types_by_name = {
         "bool": pa.bool_(),
@@ -227,16 +342,22 @@ def _find_readable_type(blocks: CsvBlocks, name: str, least: str) -> pa.DataType
     for kind in TYPE_ORDER[TYPE_ORDER.index(least) :]:
         if kind not in types_by_name:
             break
-        try:
-            for _ in blocks.iter_tables({name: types_by_name[kind]}, [name]):
-                pass
+        if can_read(name, types_by_name[kind]):
             return types_by_name[kind]
-        except EngineError:
-            continue
     return pa.string()
 
 
-def can_cast_blocks(type_names: set[str], kind: pa.DataType, minus_zero: bool) -> bool:
+def can_read_column(blocks: CsvBlocks, name: str, kind: pa.DataType, *, threads: int = THREADS) -> bool:
+    """Whether this column of every block can be read as this type."""
+    try:
+        for _ in blocks.iter_tables({name: kind}, [name], threads=threads):
+            pass
+    except EngineError:
+        return False
+    return True
+
+
+def _can_cast_blocks(type_names: set[str], kind: pa.DataType, minus_zero: bool) -> bool:
     """Whether blocks of these types need not be parsed again to be of this type."""
     other_types = type_names - {"null", format_type(kind)}
     if minus_zero and "int64" in other_types:

@@ -11,6 +11,7 @@ FIELD = "inputs/table"
 ENCODING_FIELD, DELIMITER_FIELD = "/csv/encoding", "/csv/delimiter"
 ENCODINGS = ("utf-8", "gb18030")
 EITHER_ENCODING = " or ".join(ENCODINGS)
+BYTE_ORDER_MARK = "\ufeff"
 RECORD_NUMBERING = "the header is row 1, blank lines do not count"
 LINE_NUMBERING = "rows count as lines, the header is line 1"
 
@@ -78,6 +79,19 @@ def build_unknown_delimiter_error(candidates: Sequence[str]) -> CsvError:
         "one that gives every row as many cells as the header",
         Message("Choose the delimiter instead of leaving it to be found."),
         field=DELIMITER_FIELD,
+    )
+
+
+# -- the header -------------------------------------------------------------------------------------------------------
+def build_misplaced_mark_error(file_name: str | None = None) -> CsvError:
+    """Build the error for a byte order mark behind blank lines or another mark: it would be part of a column's name."""
+    return CsvError(
+        "csv_misplaced_mark",
+        "The header begins with a byte order mark that is not at the beginning of the file.",
+        field=FIELD,
+        value=file_name,
+        limit="one byte order mark, before everything else",
+        hint=Message("Remove the mark, and blank lines before the header, or export it again as CSV in UTF-8."),
     )
 
 

@@ -12,6 +12,7 @@ from deepseek.tables.memory_limits import MAX_RECORD_BYTES
 
 Positions = npt.NDArray[np.int64]
 QUOTES_PER_CHUNK = 65_536  # quotes at a time
+TAIL_BYTES = 65_536  # at the end, which mostly tell where the last record ends
 
 
 def find_cell_quotes(data: bytes, delimiter: bytes) -> Positions | None:
@@ -52,8 +53,30 @@ def _walk_quotes(raw: npt.NDArray[np.uint8], places: Positions, starts: set[int]
     return positions
 
 
+def find_outside(data: bytes, delimiter: bytes) -> int | None:
+    """The first place behind a quote where no cell is open, whatever precedes the data; None where none is found.
+
+    A quote behind an ordinary character opens no cell, and closes one that is open unless a second one follows.
+    """
+    raw = np.frombuffer(data, dtype=np.uint8)
+    places = np.flatnonzero(raw == ord('"'))
+    places = places[places > 0]
+    if not places.size:
+        return None
+    closes = ~np.isin(raw[places - 1], np.frombuffer(delimiter + b'\n\r"', dtype=np.uint8))
+    closes[:-1] &= np.diff(places) > 1
+    closes[-1] &= int(places[-1]) + 1 < len(data)  # what follows the last byte is not known
+    found = places[closes]
+    return int(found[0]) + 1 if found.size else None
+
+
 def find_last_record_end(data: bytes, delimiter: bytes) -> int:
     """Where the last whole record ends, behind its line end; 0 where none does."""
+    if len(data) > TAIL_BYTES:
+        begin = len(data) - TAIL_BYTES
+        outside = find_outside(data[begin:], delimiter)
+        if outside is not None and (end := find_last_record_end(data[begin + outside :], delimiter)):
+            return begin + outside + end
     places = find_cell_quotes(data, delimiter)
     if places is None:
         end = data.rfind(b"\n")

@@ -16,7 +16,14 @@ from pathlib import Path
 from deepseek.messages import Message
 from deepseek.tables.csv_dialect import CsvDialect, refuse_nul
 from deepseek.tables.csv_dtypes import ColumnTypeGuess
-from deepseek.tables.csv_faults import CsvError, build_cell_count_error, build_csv_error, build_undecodable_error
+from deepseek.tables.csv_faults import (
+    BYTE_ORDER_MARK,
+    CsvError,
+    build_cell_count_error,
+    build_csv_error,
+    build_misplaced_mark_error,
+    build_undecodable_error,
+)
 
 CELL_LIMIT = 131_072  # characters: the csv module's own default, left alone because it is global to the process
 LINE_LIMIT = 16 * 2**20  # characters
@@ -42,7 +49,7 @@ def inspect_csv(chunks: Iterable[bytes], *, delimiter: str = ",", encoding: str 
 
     Raises CsvError, naming row or byte, limit and way out, with one of the codes csv_empty, csv_no_rows,
     csv_broken_row, csv_empty_column, csv_duplicate_column, csv_too_many_columns, csv_name_too_long, csv_undecodable,
-    csv_nul_byte, csv_cell_too_long, csv_line_too_long, csv_broken_quote.
+    csv_nul_byte, csv_cell_too_long, csv_line_too_long, csv_broken_quote, csv_misplaced_mark.
     """
     texts = decode_chunks(refuse_nul(chunks, encoding), encoding)
     records = read_records(split_lines(texts), delimiter)
@@ -54,6 +61,8 @@ def inspect_csv(chunks: Iterable[bytes], *, delimiter: str = ",", encoding: str 
             "a header and at least one row",
             CHECK_EXPORT_HINT,
         )
+    if names[0].startswith(BYTE_ORDER_MARK):
+        raise build_misplaced_mark_error()
     check_header(names, delimiter)
     guesses = [ColumnTypeGuess() for _ in names]
     rows = 0
@@ -92,7 +101,7 @@ def decode_chunks(
             raise make_fault(offset + len(chunk) - len(error.object) + error.start, error, encoding) from None
         offset += len(chunk)
         if text and not began:
-            text, began = text.removeprefix("\ufeff"), True
+            text, began = text.removeprefix(BYTE_ORDER_MARK), True
         yield text
 
 
@@ -283,7 +292,7 @@ class DecodedLines:
             raise StopIteration
         self.consumed = end
         text = line.decode(self.encoding, "replace")
-        return text.removeprefix("\ufeff") if first else text
+        return text.removeprefix(BYTE_ORDER_MARK) if first else text
 
 
 def iter_records(data: bytes, dialect: CsvDialect, *, is_complete: bool) -> Iterator[tuple[list[str], int]]:

@@ -1,6 +1,5 @@
 """Read CSV and Parquet tables, detected by content, and write deterministic Parquet."""
 
-import codecs
 import difflib
 import os
 from collections import deque
@@ -16,8 +15,20 @@ import pyarrow.parquet as pq
 from deepseek.job import EngineError
 from deepseek.memory import get_allowed_bytes
 from deepseek.messages import N_, Message
-from deepseek.tables.csv_faults import ENCODING_FIELD, LINE_NUMBERING, CsvError, build_cell_count_error
-from deepseek.tables.csv_quotes import count_unquoted_delimiters, find_last_record_end, find_record_end
+from deepseek.tables.csv_faults import (
+    BYTE_ORDER_MARK,
+    ENCODING_FIELD,
+    LINE_NUMBERING,
+    CsvError,
+    build_cell_count_error,
+    build_misplaced_mark_error,
+)
+from deepseek.tables.csv_quotes import (
+    count_unquoted_delimiters,
+    find_cell_quotes,
+    find_last_record_end,
+    find_record_end,
+)
 from deepseek.tables.csv_records import decode_chunks, find_line, read_chunks, split_lines
 from deepseek.tables.memory_limits import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_large_table, refuse_many_columns
 from deepseek.tables.parquet_size import refuse_large_parquet
@@ -170,7 +181,7 @@ def build_broken_parquet_error(path: Path, error: Exception) -> EngineError:
 
 def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
     check_encoding(path, spec.encoding)
-    refuse_wide_header(path, spec)
+    refuse_bad_header(path, spec)
     _refuse_large_csv(path, spec)
     rows: list[pa.csv.InvalidRow] = []
 
@@ -204,14 +215,18 @@ def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
         raise _build_row_error(path, spec, rows[0]) if rows else build_broken_csv_error(path, spec, error) from error
 
 
-def refuse_wide_header(path: Path, spec: CsvSpec) -> None:
-    """Raise EngineError ``too_many_columns`` before a parser makes room for each; ``broken_csv`` for an endless row."""
-    delimiter = spec.delimiter.encode()
+def refuse_bad_header(path: Path, spec: CsvSpec) -> None:
+    """Raise EngineError for a header that parsers make different tables of, or make room for each column of.
+
+    ``table_empty`` where it is missing or all that there is, ``csv_misplaced_mark``, ``too_many_columns``, and
+    ``broken_csv`` where it does not end.
+    """
+    delimiter, mark = spec.delimiter.encode(), BYTE_ORDER_MARK.encode(spec.encoding)
     with path.open("rb") as file:
         begin, size = b"", HEADER_BYTES
         while True:
             begin += file.read(size - len(begin))
-            data = begin.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")  # empty lines before it
+            data = begin.removeprefix(mark).lstrip(b"\r\n")  # empty lines before it
             end = find_record_end(data, delimiter)
             if end > 0 or len(begin) < size:
                 break
@@ -220,7 +235,16 @@ def refuse_wide_header(path: Path, spec: CsvSpec) -> None:
                     path, spec, ValueError(f"the header does not end within {MAX_RECORD_BYTES} bytes")
                 )
             size = min(8 * size, MAX_RECORD_BYTES + 1)
-    header = data[:end] if end > 0 else data
+    header = data[:end] if end > 0 else data  # all that there is
+    if not header:
+        raise build_empty_table_error(Message("The file is empty: it has no row."), path)
+    if header.startswith(mark):
+        raise build_misplaced_mark_error(path.name)
+    if end <= 0:
+        quotes = find_cell_quotes(header, delimiter)
+        if quotes is not None and quotes.size % 2:
+            raise build_broken_csv_error(path, spec, ValueError("a quoted cell of the header is not closed"))
+        raise build_empty_table_error(Message("The table has a header but no rows."), path)
     refuse_many_columns(count_unquoted_delimiters(header, delimiter) + 1)
 
 

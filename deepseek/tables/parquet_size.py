@@ -7,8 +7,9 @@ Page headers: https://parquet.apache.org/docs/file-format/data-pages/ in Thrift'
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,7 +78,7 @@ def estimate_size(file: pa.NativeFile, max_rows: int) -> ParquetSize:
         refuse_too_large(
             2 * page_bytes, Message("Ask for so much memory, or write the Parquet file with smaller pages.")
         )
-        longest = find_longest_texts(encoded, place) if any(page.dictionary for page in pages) and texts else {}
+        longest = find_longest_texts(encoded, place, texts) if any(page.dictionary for page in pages) and texts else {}
         size = 0
         for number, (chunk, page) in enumerate(zip(chunks, pages, strict=True)):
             column = schema.column(number)
@@ -111,10 +112,16 @@ def refuse_large_row_groups(file: pa.NativeFile, size: ParquetSize, rows: int) -
         refuse_large_row_group(copies * count_decoded_bytes(file, rows))
 
 
-def find_longest_texts(encoded: pq.ParquetFile, place: int) -> dict[str, int]:
-    """The longest text in the dictionaries of a row group, by the path of its column. Reads one row."""
+def find_longest_texts(encoded: pq.ParquetFile, place: int, texts: Sequence[str]) -> dict[str, int]:
+    """The longest text in the dictionaries of a row group, by the path of its column.
+
+    Reads one row of the columns that hold the paths `texts` and of no other: each costs a page.
+    """
     lengths: dict[str, int] = {}
-    for batch in encoded.iter_batches(batch_size=1, row_groups=[place]):
+    # The name of a column may itself hold dots, so that any beginning of a path may be one.
+    beginnings = {name for path in texts for name in accumulate(path.split("."), "{}.{}".format)}
+    columns = [name for name in encoded.schema_arrow.names if name in beginnings]
+    for batch in encoded.iter_batches(batch_size=1, row_groups=[place], columns=columns):
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             for path, dictionary in iter_dictionaries(name, column):
                 longest = pc.max(pc.binary_length(dictionary)).as_py() or 0

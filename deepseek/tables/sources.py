@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +17,7 @@ from deepseek.job import EngineError
 from deepseek.messages import N_, Message
 from deepseek.tables.arrow_size import refuse_large_batches
 from deepseek.tables.batches import Batches, TableBatches
-from deepseek.tables.csv_blocks import BLOCK_BYTES, CsvBlocks, can_cast_blocks, format_type, join_block_types
+from deepseek.tables.csv_blocks import BLOCK_BYTES, BlockTypes, CsvBlocks, can_read_column
 from deepseek.tables.csv_detection import resolve_csv_spec
 from deepseek.tables.files import (
     ROW_GROUP_ROWS,
@@ -27,8 +29,8 @@ from deepseek.tables.files import (
     normalize_schema,
     open_native_file,
     read_table,
+    refuse_bad_header,
     refuse_duplicate_names,
-    refuse_wide_header,
 )
 from deepseek.tables.json_lines import is_json, read_json_lines
 from deepseek.tables.memory_limits import FIELD, refuse_large_table, refuse_many_columns, refuse_too_large
@@ -40,6 +42,8 @@ from deepseek.tables.streams import BATCH_ROWS, JoinedBatches, SpilledBatches, s
 
 MAX_BYTES_READ_AT_ONCE = 16 * 2**20
 """A text file up to this size is read at once."""
+FORMAT_BYTES = 4096
+"""Of the beginning of a file, which tell its format."""
 
 
 @dataclass
@@ -83,19 +87,34 @@ def open_table(
     ``column_changes_type``, ``csv_encoding_unknown``; `slot` is the field of what is wrong with the file. `hide`: notes
     and errors show no cell, for the plan masks some, and both are kept and logged.
     """
-    try:
+    with label_errors(path, slot, hide=hide):
         if path.is_dir():
             return _open_parts(path, nested=nested, rewrites=rewrites)
         with path.open("rb") as file:
-            begin = file.read(4096)
-        source = _open_by_format(path, begin, spec, folder, block, small, nested=nested, hide=hide, rewrites=rewrites)
+            begin = file.read(FORMAT_BYTES)
+        return _open_by_format(path, begin, spec, folder, block, small, nested=nested, hide=hide, rewrites=rewrites)
+
+
+@contextmanager
+def label_errors(path: Path, slot: str, *, hide: bool) -> Iterator[None]:
+    """Let errors of reading the file name the slot that it came in, and with `hide` no cell of it."""
+    try:
+        yield
     except OSError as error:
         raise build_unreadable_input_error(path, error) from error
     except EngineError as error:
         error.field = slot if error.field == FIELD else error.field
         error.value = REDACTED if hide and error.code in CODES_QUOTING_CELLS else error.value
         raise
-    return source
+
+
+def is_csv(begin: bytes) -> bool:
+    """Whether a file with this beginning is read as CSV: whatever is no other format."""
+    return not (begin[:4] == b"PAR1" or is_arrow(begin) or is_json(begin))
+
+
+def is_arrow(begin: bytes) -> bool:
+    return begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff"
 
 
 def _open_by_format(
@@ -117,16 +136,16 @@ def _open_by_format(
         if rewrites:
             parquet.refuse_large_row_groups()
         return _check_batches(parquet, path, "parquet")
-    if begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff":
+    if is_arrow(begin):
         return _check_batches(_open_arrow(path, begin[:6] == b"ARROW1", folder, nested), path, "arrow")
     if is_json(begin):
         return _check_batches(read_json_lines(path, folder, block), path, "json")
     csv_spec, notes = resolve_csv_spec(path, spec)
     if path.stat().st_size <= small:
-        source = build_source(read_table(path, csv_spec))
+        source = _read_at_once(path, csv_spec, folder, block)
     else:
         source = _open_csv(path, csv_spec, folder, block)
-    source.notes, source.format, source.csv = notes + _find_type_changes(source.batches, hide), "csv", csv_spec
+    source.notes, source.format, source.csv = notes + find_type_changes(source.batches, hide=hide), "csv", csv_spec
     return source
 
 
@@ -139,10 +158,10 @@ def read_whole_table(path: Path) -> pa.Table:
         return pa.Table.from_batches(batches, batches.schema).combine_chunks()
     try:
         with path.open("rb") as file:
-            begin = file.read(4096)
+            begin = file.read(FORMAT_BYTES)
     except OSError as error:
         raise build_unreadable_input_error(path, error) from error
-    if begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff" or is_json(begin):
+    if is_arrow(begin) or is_json(begin):
         batches = open_table(path, CsvSpec(), None).batches
         return pa.Table.from_batches(batches, batches.schema).combine_chunks()
     return read_table(path, CsvSpec())
@@ -155,32 +174,35 @@ def build_source(table: pa.Table) -> TableSource:
 
 # -- CSV ------------------------------------------------------------------------------------------------------------
 def _open_csv(path: Path, spec: CsvSpec, folder: Path | None, block: int) -> TableSource:
-    refuse_wide_header(path, spec)
+    refuse_bad_header(path, spec)
     blocks = CsvBlocks(path, spec, block)
+    refuse_duplicate_names(blocks.read_names())
     parts: list[SpilledBatches] = []  # one after another, each of the types of its blocks
-    type_names: dict[str, set[str]] = {}
-    kinds: dict[str, pa.DataType] = {}
-    minus_zero = False
+    types = BlockTypes()
     for piece, table in blocks.iter_tables():
-        if not type_names:
-            refuse_duplicate_names(table.column_names)
-        minus_zero = minus_zero or piece.minus_zero
-        for column in table.schema:
-            type_names.setdefault(column.name, set()).add(format_type(column.type))
-            kinds[format_type(column.type)] = column.type
+        types.add(piece, table.schema)
         _append_table(parts, table, folder)
-    if not type_names:
+    if not types.names:
         raise build_empty_table_error(Message("The table has a header but no rows."), path)
-    types = join_block_types(blocks, type_names, kinds)
-    if not all(can_cast_blocks(type_names[name], kind, minus_zero) for name, kind in types.items()):
+    schema = types.join(partial(can_read_column, blocks))
+    if not types.can_cast(schema):
         parts = []
-        for _, table in blocks.iter_tables(types):
+        for _, table in blocks.iter_tables(dict(zip(schema.names, schema.types, strict=True))):
             _append_table(parts, table, folder)
-    schema = pa.schema(list(types.items()))
     source = _ChainedBatches([part.finish() for part in parts], schema)
     if not source.rows:
         raise build_empty_table_error(Message("The table has a header but no rows."), path)
     return TableSource(source, source.count_nulls())
+
+
+def _read_at_once(path: Path, spec: CsvSpec, folder: Path | None, block: int) -> TableSource:
+    """Read a small file whole. Of several faults it names the first in the order of the file, as of a large one."""
+    try:
+        return build_source(read_table(path, spec))
+    except EngineError as error:
+        if error.code in CODES_OF_ROWS:
+            _open_csv(path, spec, folder, block)  # raises the first
+        raise
 
 
 def _append_table(parts: list[SpilledBatches], table: pa.Table, folder: Path | None) -> None:
@@ -218,10 +240,13 @@ class _ChainedBatches:
         return counted
 
 
-def _find_type_changes(batches: Batches, hide: bool) -> list[str]:
-    """List a note on each text column that begins with numbers and then holds something else: which row, which cell."""
+def find_type_changes(batches: Batches, *, hide: bool) -> list[str]:
+    """List a note on each text column that begins with numbers and then holds something else: which row, which cell.
+
+    In the order of the rows.
+    """
     texts = [each.name for each in batches.schema if pa.types.is_string(each.type)]
-    notes: list[str] = []
+    notes: list[tuple[int, str, str]] = []
     open_, counted, row = set(texts), dict.fromkeys(texts, 0), 0
     for batch in select_columns(batches, texts) if texts else ():
         for name in sorted(open_):
@@ -235,24 +260,25 @@ def _find_type_changes(batches: Batches, hide: bool) -> list[str]:
             open_.discard(name)
             if counted[name] >= MIN_NUMBERS_BEFORE_TEXT:
                 number_of, cell = row + at + 1, REDACTED if hide else column[at].as_py()[:40]
-                notes.append(
-                    Message(
-                        "Column {name!r} holds numbers until row {number_of}, which holds {cell!r}: it was read "
-                        "as text. Correct that row, or name the text as a missing token.",
-                        name=name,
-                        number_of=number_of,
-                        cell=cell,
-                    )
+                text = Message(
+                    "Column {name!r} holds numbers until row {number_of}, which holds {cell!r}: it was read "
+                    "as text. Correct that row, or name the text as a missing token.",
+                    name=name,
+                    number_of=number_of,
+                    cell=cell,
                 )
+                notes.append((number_of, name, text))
         row += batch.num_rows
         if not open_:
             break
-    return notes
+    return [text for _, _, text in sorted(notes, key=lambda note: note[:2])]
 
 
 NUMBER_PATTERN = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 CODES_QUOTING_CELLS = {"csv_broken_row", "broken_json", "column_changes_type", "csv_undecodable"}
 """Errors that quote a row, a cell, or bytes of one, of the file."""
+CODES_OF_ROWS = {"csv_broken_row", "csv_undecodable", "broken_csv"}
+"""Errors that reading a file whole raises for what may stand behind another fault, of the header or of a row."""
 MIN_NUMBERS_BEFORE_TEXT = 3
 """Numbers at the beginning of a text column from which its first other text is worth a word."""
 

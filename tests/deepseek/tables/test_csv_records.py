@@ -17,6 +17,7 @@ def cut(data: bytes, size: int) -> list[bytes]:
 FAULTS = {
     "no bytes": (b"", "csv_empty", "empty"),
     "blank lines only": (b"\r\n\n", "csv_empty", "empty"),
+    "mark behind a blank line": (b"\n\xef\xbb\xbfa,b\n1,2\n", "csv_misplaced_mark", "byte order mark"),
     "mark only": (b"\xef\xbb\xbf", "csv_empty", "empty"),
     "header only": (b"a,b\n", "csv_no_rows", "no rows"),
     "too few cells": (b"a,b\n1,2\n\n3\n", "csv_broken_row", "Row 3 has 1 cell, the header has 2"),

@@ -70,7 +70,7 @@ def test_broken_row_is_named_by_its_line(write, text, message):
     [
         (b"", "table_empty", "no bytes"),
         (b"a,b\n", "table_empty", "no rows"),
-        (b"\n\n", "broken_csv", "Empty CSV"),
+        (b"\n\n", "table_empty", "no row"),
         (b"a,b,a\n1,2,3\n", "duplicate_column", "'a' occurs more than once, the second time as column 3"),
         (b"a,b\n1,\xff\n", "csv_undecodable", "Byte 6 (line 2) is not valid utf-8"),
         (b"a\xff,b\n1,2\n", "csv_undecodable", "Byte 1 (line 1)"),
