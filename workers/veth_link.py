@@ -9,12 +9,14 @@ the engine that these peers may connect to, and the paths of `ip` and `nft`.
 
 from __future__ import annotations
 
+import socket
 import subprocess
+from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import Any
 
 LINKS = 1024  # of a machine: each takes four addresses of 169.254.128.0/20, which no router passes on
-SECONDS = 10.0
+SECONDS = 30.0  # the kernel makes one link at a time, and removes namespaces meanwhile
 
 
 def build_addresses(number: int) -> tuple[str, str]:
@@ -27,9 +29,18 @@ def make_link(link: dict[str, Any], pid: int) -> None:
     """Give the process, which has a network namespace of its own, its end; the rules come first."""
     name, (ours, _) = f"plane{link['number']}", build_addresses(link["number"])
     run([link["nft"], "-f", "-"], build_rules(link))
+    remove_former_link(link["ip"], name)
     run([link["ip"], "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid)])
     run([link["ip"], "address", "add", f"{ours}/30", "dev", name])
     run([link["ip"], "link", "set", name, "up"])
+
+
+def remove_former_link(ip: str, name: str) -> None:
+    """What a former attempt left under the same number: the kernel removes a namespace, and its links, some time after
+    its last process, and a shim may be killed before it has given a link away."""
+    if name in {present for _index, present in socket.if_nameindex()}:
+        with suppress(OSError):  # it may have gone by now
+            run([ip, "link", "delete", name])
 
 
 def configure_link(link: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TextIO
 
 import pytest
 
+from tests.faults.running import PATIENCE
 from workers import veth_link as module
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,20 +31,19 @@ PEER, STRANGER, PORT, OTHER_PORT = "10.77.0.2", "10.77.0.3", 29400, 29401
 
 LISTEN = """
 import socket, sys, threading
-def serve(address):
-    server = socket.create_server(address)
+def serve(server):
     while True:
         server.accept()[0].close()
-for address, port in json:
-    threading.Thread(target=serve, args=((address, port),)).start()
+for server in [socket.create_server(tuple(address)) for address in json]:
+    threading.Thread(target=serve, args=(server,)).start()
 print("ready", flush=True)
 """
 
 CALL = f"""
 import socket
-for source in {STRANGER!r}, {PEER!r}:
+for source, seconds in ({STRANGER!r}, 1), ({PEER!r}, 60):
     try:
-        socket.create_connection(("10.77.0.1", {PORT}), timeout=1, source_address=(source, 0)).close()
+        socket.create_connection(("10.77.0.1", {PORT}), timeout=seconds, source_address=(source, 0)).close()
     except OSError:
         continue
 """
@@ -53,7 +53,10 @@ class Space:
     """A network namespace that lasts as long as this object is used."""
 
     def __init__(self) -> None:
-        self.holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 900"], stdout=subprocess.PIPE)
+        # The holder ends when this process does, and not before: its input is a pipe from here.
+        self.holder = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         self.holder.stdout.readline()
         self.pid = str(self.holder.pid)
 
@@ -99,13 +102,14 @@ def test_attempt_reaches_its_peers_and_they_it(network, tmp_path):
     for listener in listeners:
         assert listener.stdout.readline() == "ready\n"
     link = {"number": 5, "peers": [[PEER, PORT]], "ports": [PORT], "ip": IP, "nft": NFT}
+    machine.run(IP, "link", "add", "plane5", "type", "bridge")  # of the attempt before, whose namespace is just going
     attempt, events, lifeline = start_shim(machine, tmp_path, link, {"targets": targets, "port": PORT})
     try:
         assert json.loads(events.readline())["text"] == "listening"
-        others.start(CALL).wait(timeout=20)
+        others.start(CALL).wait(timeout=PATIENCE)
         told = json.loads(events.readline())
         assert told["summary"] == {"reached": [[PEER, PORT]], "caller": PEER}
-        assert attempt.wait(timeout=20) == 0
+        assert attempt.wait(timeout=PATIENCE) == 0
         assert "plane5" not in machine.run(NFT, "list", "tables")
     finally:
         events.close()
@@ -120,7 +124,7 @@ def test_link_that_cannot_be_made_ends_the_attempt(network, tmp_path):
     link = {"number": 5, "peers": [["10.0.0.5 . 1 } accept #", PORT]], "ports": [PORT], "ip": IP, "nft": NFT}
     attempt, events, lifeline = start_shim(machine, tmp_path, link, {"targets": [], "port": PORT})
     told = json.loads(events.readline())
-    assert (attempt.wait(timeout=20), told["code"]) == (2, "sandbox_failed")
+    assert (attempt.wait(timeout=PATIENCE), told["code"]) == (2, "sandbox_failed")
     events.close()
     os.close(lifeline)
 

@@ -13,16 +13,22 @@ Standard library only.
 
 from __future__ import annotations
 
-import os
+import logging
+import secrets
+import socket
+from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import Any
 
-from workers.veth_link import run
+from workers.veth_link import remove_former_link, run
+
+log = logging.getLogger(__name__)
 
 FIRST_PORT = 29200  # UDP; plus the number of the place
 STORE_PORT = 29500  # TCP, inside: where the first member's torchrun hosts the rendezvous store
 NETWORKS = 2**24
 MTU = 1350  # fits a path of 1400 bytes, as clouds have
+TRIAL = "gangt"  # begins the names of links that are made for a trial
 
 
 def build_address(rank: int) -> str:
@@ -39,6 +45,7 @@ def make_link(link: dict[str, Any], pid: int) -> None:
     name, hardware = f"gang{link['number']}", build_hardware_address(link["rank"])
     vxlan = build_vxlan(int(link["network"]), int(link["port"]), str(IPv4Address(link["address"])))
     run([link["nft"], "-f", "-"], build_rules(link))
+    remove_former_link(link["ip"], name)
     run([link["ip"], "link", "add", name, "address", hardware, *vxlan])
     run([link["ip"], "link", "set", name, "netns", str(pid), "name", "eth0"])
 
@@ -86,10 +93,37 @@ def is_available(tools: dict[str, str | None]) -> bool:
     ip = tools.get("ip")
     if ip is None or not all(tools.values()):
         return False
-    name = f"gangt{os.getpid()}"[:15]
+    remove_left_trials(ip)
+    # Drawn by lot: a number that another worker is trying cannot be made again.
+    network = secrets.randbelow(NETWORKS)
+    name = f"{TRIAL}{network:06x}"
     try:
-        run([ip, "link", "add", name, *build_vxlan(1, FIRST_PORT - 1, "127.0.0.1")])
-        run([ip, "link", "delete", name])
-    except OSError:
+        with claim_trial(name):
+            run([ip, "link", "add", name, *build_vxlan(network, FIRST_PORT - 1, "127.0.0.1")])
+            run([ip, "link", "delete", name])
+    except OSError as error:
+        log.warning("no jobs over several nodes here: %s", error)
         return False
     return True
+
+
+def remove_left_trials(ip: str) -> None:
+    """Delete the links of workers that were killed in their trial; one that is trying has its link's name claimed."""
+    for _index, name in socket.if_nameindex():
+        if name.startswith(TRIAL):
+            with suppress(OSError), claim_trial(name):
+                run([ip, "link", "delete", name])
+
+
+def claim_trial(name: str) -> socket.socket:
+    """Claim the name of a link while this process lives, or until the socket is closed. OSError: another has it.
+
+    An abstract address: there is one of a name in a network namespace, as of links, and it ends with its owner.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0{name}")
+    except OSError:
+        claim.close()
+        raise
+    return claim

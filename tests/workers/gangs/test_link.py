@@ -89,6 +89,38 @@ def test_members_reach_each_other_on_any_port(spaces, hosts):
         first.run(IP, "route", "get", "10.78.0.1")
 
 
+def test_a_worker_killed_in_its_trial_keeps_no_other_from_links_and_its_own_goes(spaces):
+    code = f"""
+import socket
+from workers.gangs import link
+
+def list_trials():
+    return [name for _, name in socket.if_nameindex() if name.startswith(link.TRIAL)]
+
+run = link.run
+link.run = lambda command: "delete" in command or run(command)
+print([link.is_available({TOOLS!r}) for _ in range(3)], len(list_trials()))
+link.run = run
+with link.claim_trial("gangt000001"):  # another worker's, which lives
+    run([{IP!r}, "link", "add", "gangt000001", *link.build_vxlan(1, link.FIRST_PORT - 1, "127.0.0.1")])
+    print(link.is_available({TOOLS!r}), list_trials())
+print(link.is_available({TOOLS!r}), list_trials())
+"""
+    assert spaces[0].run(sys.executable, "-c", code).splitlines() == [
+        "[True, True, True] 3",
+        "True ['gangt000001']",
+        "True []",
+    ]
+
+
+def test_a_link_that_a_killed_shim_left_is_replaced(spaces):
+    machine, engine = spaces[:2]
+    link = build_link(0, "10.78.0.1", 29_300, [[1, "10.78.0.2", 29_301]])
+    machine.run(IP, "link", "add", "gang900", *module.build_vxlan(link["network"], link["port"], "127.0.0.1"))
+    join(machine, engine, link)
+    assert "eth0" in engine.run(IP, "-br", "link")
+
+
 @pytest.mark.parametrize("field", ["address", "peers"])
 def test_what_is_no_address_becomes_no_rule(field):
     link = build_link(0, "10.78.0.1", 29_300, [[1, "10.78.0.2", 29_301]])
