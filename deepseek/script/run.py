@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepseek.job import JSON, EngineError, Output, Report, Result, stage_outputs
+from deepseek.loopback_relay import open_relay
 from deepseek.messages import N_
 from deepseek.script.archive import measure_folder, pack_folder, unpack_code, unpack_folder
 from deepseek.script.image import ImageProcess, ScriptImage, read_image
-from deepseek.script.plane_relay import open_relay
+from deepseek.script.rank_logs import RankLogs
 from deepseek.script.spec import CODE, DISTRIBUTED, MAX_SLOT, ScriptSpec
 from deepseek.torchrun.placement import read_placement
 
@@ -64,28 +65,41 @@ def run(spec: ScriptSpec, *, inputs: Mapping[str, Path], out: Path, report: Repo
     with stage_outputs(out) as stage:
         environment = build_environment(data=data, out=stage, checkpoint=checkpoint, scratch=folder, image=image)
         keeper = CheckpointWatch(checkpoint, folder / ".script.checkpoint", report)
+        logs = folder / "rank-logs"
+        logs.mkdir(exist_ok=True)
+        relay = RankLogs(logs)
         keeper.start()
+        if is_distributed(spec):
+            relay.start()
         try:
-            execute(build_command(spec, image), code, environment, image)
+            execute(build_command(spec, logs, image), code, environment, image)
         finally:
+            relay.close()
             keeper.close()
         return collect_outputs(spec, stage, report) if read_placement().node_rank == 0 else Result(())
 
 
 # -- the process ----------------------------------------------------------------------------------------------------
-def build_command(spec: ScriptSpec, image: ScriptImage | None = None) -> list[str]:
-    """The command with the interpreter of the environment; with several processes, by way of torchrun.
+def build_command(spec: ScriptSpec, logs: Path, image: ScriptImage | None = None) -> list[str]:
+    """The command with the interpreter of the environment; with several processes, by way of torchrun, which has each
+    of them print into files of its own below `logs`.
 
     That of an image is looked for in the image, by its PATH.
     """
     interpreter = DISTRIBUTED if image else os.environ.get(INTERPRETER) or sys.executable
     command = list(spec.command)
     placement = read_placement()
-    if spec.processes > 1 or placement.nodes > 1:
+    if is_distributed(spec):
         # On several nodes torchrun reads its part from the environment (deepseek/torchrun/placement.py).
         launcher = ["-m", "torch.distributed.run", *(["--standalone"] if placement.nodes == 1 else [])]
-        return [interpreter, *launcher, f"--nproc-per-node={spec.processes}", "--max-restarts=0", *command[1:]]
+        files = ["--redirects=3", f"--log-dir={image.locate(logs) if image else logs}"]
+        flags = [f"--nproc-per-node={spec.processes}", "--max-restarts=0", *files]
+        return [interpreter, *launcher, *flags, *command[1:]]
     return [interpreter, *command[1:]] if command[0] == DISTRIBUTED else command
+
+
+def is_distributed(spec: ScriptSpec) -> bool:
+    return spec.processes > 1 or read_placement().nodes > 1
 
 
 def build_environment(

@@ -117,16 +117,18 @@ def test_checkpoint_is_kept_and_given_back(run, tmp_path):
 
 
 def test_several_processes_are_started_by_torchrun(monkeypatch, tmp_path):
-    command = script.build_command(ScriptSpec(command=("python", "train.py", "-x"), processes=2))
+    logs = tmp_path / "logs"
+    command = script.build_command(ScriptSpec(command=("python", "train.py", "-x"), processes=2), logs)
     assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
-    assert command[-4:] == ["--nproc-per-node=2", "--max-restarts=0", "train.py", "-x"]
+    flags = ["--nproc-per-node=2", "--max-restarts=0", "--redirects=3", f"--log-dir={logs}"]
+    assert command[-6:] == [*flags, "train.py", "-x"]
     monkeypatch.setenv("SCRIPT_INTERPRETER", "/opt/venv/bin/python")
-    assert script.build_command(ScriptSpec(command=("python", "a.py"))) == ["/opt/venv/bin/python", "a.py"]
-    assert script.build_command(ScriptSpec(command=("./run", "a"))) == ["./run", "a"]
+    assert script.build_command(ScriptSpec(command=("python", "a.py")), logs) == ["/opt/venv/bin/python", "a.py"]
+    assert script.build_command(ScriptSpec(command=("./run", "a")), logs) == ["./run", "a"]
     image = ScriptImage({}, tmp_path)
-    assert script.build_command(ScriptSpec(command=("python", "a.py")), image) == ["python", "a.py"]
-    command = script.build_command(ScriptSpec(command=("python", "a.py"), processes=2), image)
-    assert command[:3] == ["python", "-m", "torch.distributed.run"]
+    assert script.build_command(ScriptSpec(command=("python", "a.py")), logs, image) == ["python", "a.py"]
+    command = script.build_command(ScriptSpec(command=("python", "a.py"), processes=2), logs, image)
+    assert (command[:3], "--log-dir=/job/logs" in command) == (["python", "-m", "torch.distributed.run"], True)
 
 
 def test_variables_of_an_image_come_before_those_of_the_job(monkeypatch, tmp_path):

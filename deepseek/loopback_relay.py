@@ -1,7 +1,8 @@
-"""The plane on a loopback port: for a script in a network where there is nothing else.
+"""A server on a loopback port: for an engine in a network where there is nothing else.
 
-Each connection to it becomes one to the plane, which the process beside the sandbox opens (deepseek/connector.py). To a
-plane with TLS the script speaks plain HTTP here, and this side checks the plane's certificate.
+It is the plane for a script, the scheduler of a Dask cluster for partitions. Each connection becomes one to the server,
+which the process beside the sandbox opens (deepseek/connector.py). To an https address the client speaks plain HTTP
+here, and this side checks the server's certificate; the bytes to any other address are passed on as they are.
 """
 
 import os
@@ -20,12 +21,12 @@ CHUNK = 1 << 16
 CONNECT_SECONDS = 20.0
 
 
-class PlaneRelay:
-    """Listens on a free port of 127.0.0.1 and forwards to the plane. Ends with the process."""
+class LoopbackRelay:
+    """Listens on a free port of 127.0.0.1 and forwards to the server. Ends with the process."""
 
-    def __init__(self, plane_url: str, connector: Connector | None) -> None:
+    def __init__(self, url: str, connector: Connector | None) -> None:
         """`connector`: the way out of the sandbox; None: this process has a network of its own."""
-        parts = urlsplit(plane_url)
+        parts = urlsplit(url)
         self._host, self._is_tls = parts.hostname or "", parts.scheme == "https"
         self._port = parts.port or (443 if self._is_tls else 80)
         self._connector = connector
@@ -35,7 +36,7 @@ class PlaneRelay:
 
     def start(self) -> None:
         """Accept connections in a thread from now on."""
-        threading.Thread(target=self._accept, name="plane-relay", daemon=True).start()
+        threading.Thread(target=self._accept, name="loopback-relay", daemon=True).start()
 
     def _accept(self) -> None:
         while True:
@@ -46,8 +47,8 @@ class PlaneRelay:
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError, ssl.SSLError):
             try:
-                with self._connect() as plane:
-                    forward(client, plane)
+                with self._connect() as server:
+                    forward(client, server)
             finally:
                 self._places.release()
 
@@ -63,8 +64,8 @@ class PlaneRelay:
         )
 
     def _connect_outside(self, connector: Connector) -> socket.socket:
-        """The plane's first address that answers; raises OSError, of the last one where none does."""
-        failure: OSError = ConnectionRefusedError("the plane has no address")
+        """The server's first address that answers; raises OSError, of the last one where none does."""
+        failure: OSError = ConnectionRefusedError("the server has no address")
         for address in connector.resolve(self._host, self._port):
             channel = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
             try:
@@ -74,20 +75,20 @@ class PlaneRelay:
                 if writable and not error:
                     channel.setblocking(True)
                     return channel
-                failure = OSError(error, os.strerror(error)) if error else TimeoutError("the plane does not answer")
+                failure = OSError(error, os.strerror(error)) if error else TimeoutError("the server does not answer")
             except OSError as refused:
                 failure = refused
             channel.close()
         raise failure
 
 
-def forward(client: socket.socket, plane: socket.socket) -> None:
+def forward(client: socket.socket, server: socket.socket) -> None:
     """Copy both ways until both sides have ended; each end is passed on."""
     client.settimeout(None)
-    plane.settimeout(None)
-    back = threading.Thread(target=copy_stream, args=(plane, client), daemon=True)
+    server.settimeout(None)
+    back = threading.Thread(target=copy_stream, args=(server, client), daemon=True)
     back.start()
-    copy_stream(client, plane)
+    copy_stream(client, server)
     back.join()
 
 
@@ -99,9 +100,9 @@ def copy_stream(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-def open_relay(plane_url: str) -> PlaneRelay:
+def open_relay(url: str) -> LoopbackRelay:
     """Start a relay by the connector that this process was given, if it was."""
     descriptor = os.environ.pop(VARIABLE, "")
-    relay = PlaneRelay(plane_url, Connector(int(descriptor)) if descriptor else None)
+    relay = LoopbackRelay(url, Connector(int(descriptor)) if descriptor else None)
     relay.start()
     return relay

@@ -1,11 +1,11 @@
-"""The loopback port behind which the plane is."""
+"""The loopback port behind which a server is."""
 
 from __future__ import annotations
 
 import socket
 import threading
 
-from deepseek.script.plane_relay import PlaneRelay
+from deepseek.loopback_relay import LoopbackRelay
 
 
 def test_both_directions_and_the_end_are_passed_on():
@@ -22,7 +22,7 @@ def test_both_directions_and_the_end_are_passed_on():
                 connection.sendall(received[::-1])
 
     threading.Thread(target=answer, daemon=True).start()
-    relay = PlaneRelay(f"http://127.0.0.1:{server.getsockname()[1]}", None)
+    relay = LoopbackRelay(f"http://127.0.0.1:{server.getsockname()[1]}", None)
     relay.start()
     port = int(relay.url.rpartition(":")[2])
     for _ in range(2):
@@ -39,7 +39,7 @@ def test_plane_that_is_away_ends_the_connection_alone():
     closed = socket.create_server(("127.0.0.1", 0))
     port = closed.getsockname()[1]
     closed.close()
-    relay = PlaneRelay(f"http://127.0.0.1:{port}", None)
+    relay = LoopbackRelay(f"http://127.0.0.1:{port}", None)
     relay.start()
     for _ in range(2):
         with socket.create_connection(("127.0.0.1", int(relay.url.rpartition(":")[2])), 10) as client:
