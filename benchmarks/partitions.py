@@ -1,15 +1,23 @@
 """A table in partitions: seconds, CPU seconds and peak memory of one process, of several, of Dask and of polars.
 
-Run: python benchmarks/partitions.py [rows in millions] [processes] [python with polars] [parts]     (default 20, 2, 1)
+One process computes, reads and compresses in threads, so on two cores it is also measured on one of them: what several
+processes gain by the cores is their time beside that.
+
+Run: python benchmarks/partitions.py [--csv] [rows in millions] [processes] [python with polars] [parts]
+(default 20, 2, 1)
+
+With --csv the table is one CSV file, and reading it is part of each way: one process parses it on two threads and
+spills its rows, several processes parse ranges of its bytes. polars is left out; benchmarks/clean_stream.py has it.
 
 Of several parts each has so many rows; all are links to one file, so that a table of 20 GB takes one part's room. One
 process without partitions, which takes one file, is left out then, and so is polars.
 
 The plan is that of benchmarks/clean_stream.py, from Parquet to Parquet with zstd at level 3. Each way runs in a process
-of its own; memory is the largest private memory (USS) of one process, looked at every 50 ms. The results are compared
-before the times are printed: rows, sums and counts of missing values. polars and Dask are no dependencies: polars is
-looked for in the interpreter named, Dask in this one; a way that is not there is left out. Dask is the cluster that a
-job over several nodes starts, on this one: scheduler and workers are processes under TLS, whose start counts.
+of its own; memory is the largest private memory (USS) of one process, looked at twice a second: more often would take
+a tenth of a core from the ways that use both. The results are compared before the times are printed: rows, sums and
+counts of missing values. polars and Dask are no dependencies: polars is looked for in the interpreter named, Dask in
+this one; a way that is not there is left out. Dask is the cluster that a job over several nodes starts, on this one:
+scheduler and workers are processes under TLS, whose start counts.
 """
 
 import json
@@ -27,6 +35,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 from clean_stream import STEPS
 
@@ -36,16 +45,18 @@ from deepseek.partitions.nodes.membership import AUTHORITY_FILE, CERTIFICATE_FIL
 from tests.certificates import make_certificate  # noqa: E402
 
 PARTITIONS_PER_PROCESS = 4
+ONE_CORE = "one process on one core"
 ONE_PROCESS = """
 import json, sys
 from pathlib import Path
 from deepseek.clean.execution import execute, write_parquet
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext
-from deepseek.tables.sources import ParquetBatches
+from deepseek.tables.sources import ParquetBatches, open_table
 table, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-plan = CleanSpec(steps=steps).steps
-write_parquet(execute(plan, ParquetBatches(table), StepContext(folder=out)).batches, out / "part.parquet")
+spec = CleanSpec(steps=steps)
+source = open_table(table, spec.csv, out).batches if table.suffix == ".csv" else ParquetBatches(table)
+write_parquet(execute(spec.steps, source, StepContext(folder=out)).batches, out / "part.parquet")
 """
 PARTITIONED = """
 import json, sys
@@ -55,6 +66,7 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext
 from deepseek.partitions.carriers import open_carrier
 from deepseek.partitions.sources import partition_parquet
+from deepseek.partitions.tables import open_partitions
 table, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 processes, count, *credentials = sys.argv[4:]
 def open_cluster():
@@ -70,10 +82,13 @@ def open_cluster():
     return open_nodes_carrier(membership, int(processes), folder=out, inputs={"table": table}, report=Silent())
 if __name__ == "__main__":
     with open_cluster() if credentials else open_carrier(int(processes)) as carrier:
-        plan = CleanSpec(steps=steps).steps
-        sources = partition_parquet(sorted(table.iterdir()) if table.is_dir() else [table], int(count))
-        PartitionedPlan(plan, sources, carrier, StepContext(folder=out)).run()
-    for path in out.glob("kept-*"):
+        spec = CleanSpec(steps=steps)
+        if table.suffix == ".csv":
+            sources = open_partitions(table, spec.csv, out, int(count), int(processes), carrier).sources
+        else:
+            sources = partition_parquet(sorted(table.iterdir()) if table.is_dir() else [table], int(count))
+        PartitionedPlan(spec.steps, sources, carrier, StepContext(folder=out)).run()
+    for path in [*out.glob("kept-*"), *out.glob("input.parquet")]:
         path.unlink()
 """
 POLARS = """
@@ -115,6 +130,14 @@ def write_table(path: Path, rows: int) -> None:
         writer.close()
 
 
+def write_csv(path: Path, table: Path) -> None:
+    """The rows of a Parquet file as CSV."""
+    parquet = pq.ParquetFile(table)
+    with pa.csv.CSVWriter(path, parquet.schema_arrow) as writer:
+        for batch in parquet.iter_batches():
+            writer.write_batch(batch)
+
+
 def link_parts(path: Path, folder: Path, parts: int) -> Path:
     """A folder with so many links to a file."""
     folder.mkdir()
@@ -132,17 +155,24 @@ def write_credentials(folder: Path) -> Path:
     return folder
 
 
-def measure(command: list[str]) -> tuple[float, float, float]:
+def run_on_one_core() -> None:
+    """Keep this process, and what it starts, on the first core that it may use."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def measure(command: list[str], *, one_core: bool = False) -> tuple[float, float, float]:
     """Seconds of a command, its CPU seconds with those of its children, and MB of private memory of the largest."""
     largest, ended = [0], threading.Event()
     start = time.monotonic()
     process = subprocess.Popen(
-        command, env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "PYTHONPATH": str(ROOT)}
+        command,
+        env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "PYTHONPATH": str(ROOT)},
+        preexec_fn=run_on_one_core if one_core else None,
     )
 
     def watch() -> None:
         root = psutil.Process(process.pid)
-        while not ended.wait(0.05):
+        while not ended.wait(0.5):
             try:
                 for each in [root, *root.children(recursive=True)]:
                     largest[0] = max(largest[0], each.memory_full_info().uss)
@@ -179,38 +209,53 @@ def agree(facts: dict[str, float], expected: dict[str, float]) -> bool:
 
 def main() -> int:
     """Print a line for each way; 1 where the results differ."""
-    millions = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
-    processes = int(sys.argv[2]) if len(sys.argv) > 2 else 2
-    peer = sys.argv[3] if len(sys.argv) > 3 else sys.executable
-    parts = int(sys.argv[4]) if len(sys.argv) > 4 else 1
+    is_csv = "--csv" in sys.argv
+    given = [argument for argument in sys.argv[1:] if argument != "--csv"]
+    millions = float(given[0]) if given else 20.0
+    processes = int(given[1]) if len(given) > 1 else 2
+    peer = given[2] if len(given) > 2 else sys.executable
+    parts = int(given[3]) if len(given) > 3 and not is_csv else 1
     folder = Path(tempfile.mkdtemp(prefix="partitions-"))
     try:
         table = folder / "table.parquet"
         write_table(table, int(millions * 1e6))
+        if is_csv:
+            write_csv(table.with_suffix(".csv"), table)
+            table.unlink()
+            table = table.with_suffix(".csv")
         size = parts * table.stat().st_size / 1e9
-        print(f"{parts * millions:g} million rows, {size:.2f} GB of Parquet in {parts} file(s)\n")
+        print(
+            f"{parts * millions:g} million rows, {size:.2f} GB of {'CSV' if is_csv else 'Parquet'} in {parts} file(s)\n"
+        )
         if parts > 1:
             table = link_parts(table, folder / "table", parts)
-        print("| way | seconds | CPU seconds | MB of the largest process | one process / this, seconds |")
-        print("|---|---|---|---|---|")
+        print("| way | seconds | CPU seconds | MB of the largest process | one core / this | one process / this |")
+        print("|---|---|---|---|---|---|")
         count = str(PARTITIONS_PER_PROCESS * max(processes, parts))
         ours = [sys.executable, "-c"]
-        ways = {} if parts > 1 else {"one process": [*ours, ONE_PROCESS]}
+        ways = {} if parts > 1 else {ONE_CORE: [*ours, ONE_PROCESS], "one process": [*ours, ONE_PROCESS]}
         ways["partitions, one process"] = [*ours, PARTITIONED, "1", count]
         ways[f"partitions, {processes} processes"] = [*ours, PARTITIONED, str(processes), count]
         if find_spec("distributed"):
             credentials = str(write_credentials(folder / "credentials"))
             ways[f"Dask, {processes} workers"] = [*ours, PARTITIONED, str(processes), count, credentials]
-        if parts == 1 and subprocess.run([peer, "-c", "import polars"], capture_output=True).returncode == 0:
+        if (
+            parts == 1
+            and not is_csv
+            and subprocess.run([peer, "-c", "import polars"], capture_output=True).returncode == 0
+        ):
             ways["polars, streaming"] = [peer, "-c", POLARS]
         results = {}
-        base = 0.0
+        core = base = 0.0
         for way, (program, flag, code, *more) in ways.items():
             out = folder / f"out-{len(results)}"
             out.mkdir()
-            seconds, cpu, memory = measure([program, flag, code, str(table), str(out), json.dumps(STEPS), *more])
-            base = base or seconds
-            print(f"| {way} | {seconds:.1f} | {cpu:.1f} | {memory:.0f} | {base / seconds:.2f} |", flush=True)
+            command = [program, flag, code, str(table), str(out), json.dumps(STEPS), *more]
+            seconds, cpu, memory = measure(command, one_core=way == ONE_CORE)
+            core = core or seconds
+            base = base or (0.0 if way == ONE_CORE else seconds)
+            ratios = f"{core / seconds:.2f} | {f'{base / seconds:.2f}' if base else ''}"
+            print(f"| {way} | {seconds:.1f} | {cpu:.1f} | {memory:.0f} | {ratios} |", flush=True)
             results[way] = summarize(out)
             shutil.rmtree(out)
         expected = next(iter(results.values()))

@@ -21,10 +21,11 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from apps.core.actors import ProjectRole, SystemRole
 from apps.core.encryption.key_ring import parse_keys
-from apps.platform.accounts.directory.mapping import parse_group_role
+from controlplane.directory_env import CommaList, DirectoryEnv, split_at_commas
 from controlplane.mail_server import parse_mail_url
 from controlplane.secret_source import SecretFileSource
 from deepseek.collect.hosts import parse_entry
+from deepseek.partitions.cluster_address import is_address
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 """The repository, or the folder of packages that a wheel was installed into."""
@@ -35,11 +36,10 @@ SHIPPED_DIR = BASE_DIR / "controlplane" if IS_INSTALLED else BASE_DIR
 IMAGE_PREFIX = "oci:"
 MIN_RETENTION_DAYS = 184  # six months have 181 to 184
 SECRETS = {"encryption_keys"}  # whose value no message repeats
-CommaList = Annotated[list[str], NoDecode]
 PortList = Annotated[list[Annotated[int, Field(ge=1, le=65_535)]], NoDecode]
 
 
-class Env(BaseSettings):
+class Env(DirectoryEnv):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, case_sensitive=False)
 
     plane_home: Path = Field(
@@ -152,6 +152,26 @@ class Env(BaseSettings):
         le=3600,
         description="A job over several nodes is queued again, without the nodes whose workers have not answered within"
         " so long.",
+    )
+    cluster_address: str = Field(
+        "",
+        description="Address of the scheduler of a Dask cluster, tls://HOST:PORT, whose workers share the partitions of"
+        " jobs with `cluster` in their spec that this node runs; tcp:// on this host only. Empty: none.",
+    )
+    cluster_authorities: str = Field(
+        "", description="File of the authorities (PEM) by which the certificate of that scheduler is checked."
+    )
+    cluster_certificate: str = Field("", description="File of the certificate (PEM) that jobs show to that scheduler.")
+    cluster_certificate_key: str = Field(
+        "",
+        description="File of its key, without a password, that only this worker's user may read; empty: the key is in"
+        " the file of the certificate.",
+    )
+    cluster_folder: str = Field(
+        "",
+        validate_default=True,
+        description="Folder that this node and all workers of the cluster have under one path: scratch of the jobs on"
+        " the cluster, which run as its owner where root runs this worker.",
     )
     hang_seconds: float = Field(
         1800.0,
@@ -473,66 +493,6 @@ class Env(BaseSettings):
         description="Addresses or networks from which administrators may log in and work, comma-separated; loopback:"
         " this host (every client, where a proxy on it hides who asks). Empty: every one.",
     )
-    oidc_issuer: str = Field(
-        "",
-        description="Issuer of an internal directory with OpenID Connect, as its metadata names it; https, or http on"
-        " this host. Empty: nobody logs in by one.",
-    )
-    oidc_client_id: str = Field("", validate_default=True, description="Name of the plane at OIDC_ISSUER.")
-    oidc_client_secret: SecretStr = Field(
-        SecretStr(""),
-        description="Its secret there; better in a file: OIDC_CLIENT_SECRET_FILE. Empty: it has none.",
-    )
-    oidc_scopes: str = Field("openid profile email", description="Scopes that are asked for, with openid.")
-    oidc_username_claim: str = Field("preferred_username", description="Claim of the ID token with the user name.")
-    oidc_groups_claim: str = Field("groups", description="Claim of the ID token with the list of groups.")
-    ldap_urls: CommaList = Field(
-        [],
-        description="Servers of one directory with LDAP, comma-separated, tried in this order: ldaps://HOST[:PORT], or"
-        " ldap://HOST[:PORT] with StartTLS. Empty: nobody logs in by it. Needs the extra ldap (docs/login.md).",
-    )
-    ldap_start_tls: bool = Field(
-        True, description="Encrypt the connection to each ldap:// server of LDAP_URLS before anything is sent."
-    )
-    ldap_ca_file: str = Field(
-        "", description="File of the authorities (PEM) of the servers in LDAP_URLS; empty: those of this machine."
-    )
-    ldap_bind_dn: str = Field("", description="Account by which the plane searches in LDAP_URLS, which may only read.")
-    ldap_bind_password: SecretStr = Field(
-        SecretStr(""), description="Its password; better in a file: LDAP_BIND_PASSWORD_FILE."
-    )
-    ldap_user_base: str = Field(
-        "",
-        validate_default=True,
-        description="Where people stand in the directory, for instance ou=people,dc=works,dc=example.",
-    )
-    ldap_user_filter: str = Field(
-        "(uid={username})",
-        description="Filter that finds one person; Active Directory: (&(objectClass=user)(sAMAccountName={username})).",
-    )
-    ldap_username_attribute: str = Field(
-        "uid", description="Attribute with the user name; Active Directory: sAMAccountName."
-    )
-    ldap_subject_attribute: str = Field(
-        "entryUUID",
-        description="Attribute by which a person is found again whatever their name; Active Directory: objectGUID.",
-    )
-    ldap_group_base: str = Field(
-        "", description="Where groups stand in the directory; empty: those in the person's memberOf."
-    )
-    ldap_group_filter: str = Field(
-        "(member={dn})",
-        description="Filter of a person's groups below LDAP_GROUP_BASE, whose cn DIRECTORY_ROLES names; POSIX groups:"
-        " (memberUid={username}).",
-    )
-    directory_roles: CommaList = Field(
-        [],
-        description="Roles that groups of the directory give, comma-separated: GROUP=ROLE@PROJECT, or GROUP=ROLE for an"
-        " administrator. The roles that stand here are given and taken at each log-in, the others stay.",
-    )
-    directory_sign_up: bool = Field(
-        False, description="Whoever the directory knows and the plane does not gets an account, without roles."
-    )
     second_factor_roles: CommaList = Field(
         ["system_admin", "security_admin", "auditor", "approver"],
         description="Roles that need a second factor, comma-separated: whoever has one and no factor sets it up at the"
@@ -569,58 +529,20 @@ class Env(BaseSettings):
                 raise ValueError(f"must be loopback, addresses or networks: {failure}") from None
         return value
 
-    @field_validator("oidc_issuer")
+    @field_validator("cluster_address")
     @classmethod
-    def validate_issuer(cls, value: str) -> str:
-        parts = urlsplit(value)
-        is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
-        if value and (not parts.hostname or parts.query or parts.fragment or not (parts.scheme == "https" or is_local)):
-            raise ValueError("must be an https address (http on this host), without query")
+    def validate_cluster_address(cls, value: str) -> str:
+        if value and not is_address(value):
+            raise ValueError("must be tls://HOST:PORT, or tcp://127.0.0.1:PORT for a scheduler on this host")
         return value
 
-    @field_validator("oidc_client_id")
+    @field_validator("cluster_folder")
     @classmethod
-    def validate_client_id(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("oidc_issuer") and not value:
-            raise ValueError("must name the plane as OIDC_ISSUER knows it, where that is set")
-        return value
-
-    @field_validator("oidc_scopes")
-    @classmethod
-    def validate_scopes(cls, value: str) -> str:
-        if "openid" not in value.split():
-            raise ValueError("must hold openid")
-        return value
-
-    @field_validator("ldap_urls")
-    @classmethod
-    def validate_ldap_urls(cls, value: list[str]) -> list[str]:
-        for entry in value:
-            parts = urlsplit(entry)
-            if parts.scheme not in {"ldaps", "ldap"} or not parts.hostname or parts.path.strip("/") or parts.query:
-                raise ValueError(f"{entry!r} is not written as ldaps://HOST[:PORT] or ldap://HOST[:PORT]")
-        return value
-
-    @field_validator("ldap_user_base")
-    @classmethod
-    def validate_ldap_user_base(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("ldap_urls") and not value:
-            raise ValueError("must name where people stand in the directory, where LDAP_URLS is set")
-        return value
-
-    @field_validator("ldap_user_filter", "ldap_group_filter")
-    @classmethod
-    def validate_ldap_filter(cls, value: str, info: ValidationInfo) -> str:
-        places = ["{username}"] if info.field_name == "ldap_user_filter" else ["{username}", "{dn}"]
-        if not any(place in value for place in places) or value.count("(") != value.count(")"):
-            raise ValueError(f"must be a filter in brackets with {' or '.join(places)}")
-        return value
-
-    @field_validator("directory_roles")
-    @classmethod
-    def validate_directory_roles(cls, value: list[str]) -> list[str]:
-        for entry in value:
-            parse_group_role(entry)
+    def validate_cluster_folder(cls, value: str, info: ValidationInfo) -> str:
+        if value and not Path(value).is_absolute():
+            raise ValueError("must be an absolute path, which the cluster's workers have too")
+        if not value and info.data.get("cluster_address"):
+            raise ValueError("must name a folder that the cluster's workers have too, where CLUSTER_ADDRESS is set")
         return value
 
     @field_validator("second_factor_roles")
@@ -632,7 +554,7 @@ class Env(BaseSettings):
                 raise ValueError(f"{entry!r} is no role: name some of {', '.join(roles)}")
         return value
 
-    @field_validator("second_factor_roles", "directory_roles", "ldap_urls", mode="before")
+    @field_validator("second_factor_roles", mode="before")
     @classmethod
     def split_roles(cls, value: object) -> object:
         return cls.split_commas(value)
@@ -711,7 +633,7 @@ class Env(BaseSettings):
     )
     @classmethod
     def split_commas(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        return split_at_commas(value)
 
     @field_validator("security_labels")
     @classmethod

@@ -210,7 +210,7 @@ SECRET_FILES = [
     path
     for name in (*(f"{name.upper()}_FILE" for name in FROM_FILE), "AWS_SHARED_CREDENTIALS_FILE")
     if (path := os.environ.get(name))
-]
+] + [path for path in (ENV.cluster_certificate, ENV.cluster_certificate_key) if path]
 """Hidden from the engines (workers/isolation.py)."""
 
 # -- lineage told outside -------------------------------------------------------------------------------------------

@@ -131,6 +131,10 @@ class EngineError(Exception):
         return (type(self), (self.code, self.message), state)
 
 
+class TransientError(EngineError):
+    """A fault of what a run uses beside its inputs, such as a cluster. Another attempt may succeed."""
+
+
 @contextmanager
 def stage_outputs(out: Path) -> Iterator[Path]:
     """Yield a fresh folder beside `out`; on success make its files durable, rename it to `out`; else remove it.

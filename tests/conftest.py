@@ -16,6 +16,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from apps.core import policy
 from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_actor
 from apps.core.canonical import sha256_hex
+from apps.core.token_scopes import SCOPES
 from apps.platform.accounts.actors import build_actor_for_token, build_actor_for_user
 from apps.platform.accounts.models import ApiToken, Membership, Project, User
 from apps.platform.artifacts import stores
@@ -221,7 +222,7 @@ def make_token(project):
 
 def usable_scopes(token: ApiToken) -> list[str]:
     usable = []
-    for scope, actions in policy.SCOPES.items():
+    for scope, actions in SCOPES.items():
         token.scopes = [scope]
         actor = build_actor_for_token(token)
         if any(policy.is_allowed(actor, action, token) for action in actions):

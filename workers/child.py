@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from deepseek.job import EngineError
+from deepseek.job import EngineError, TransientError
 from deepseek.memory import limit_memory
 from deepseek.messages import Message
 
@@ -100,7 +100,8 @@ def run_engine(request: dict[str, Any], descriptor: int) -> int:
         if is_disk_full(error.__cause__ or error.__context__):
             report.send({"event": "crash", "code": "storage_full", "message": str(error)})
             return 2
-        report.send({"event": "error", **error.as_dict()})
+        event = "crash" if isinstance(error, TransientError) else "error"  # a crash is tried again
+        report.send({"event": event, **error.as_dict()})
         return 1
     except MemoryError:
         report.send({"event": "crash", "code": "out_of_memory", "message": Message("The job ran out of memory.")})

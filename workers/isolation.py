@@ -205,6 +205,8 @@ def build_base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
 def list_hidden_paths() -> list[str]:
     """List paths hidden from the engine: database, keys, store, repositories and secrets."""
     paths = [Path(settings.PLANE_HOME), Path.home(), get_store_folder(), settings.ENV.repositories_folder]
+    if settings.ENV.cluster_folder:
+        paths.append(Path(settings.ENV.cluster_folder))
     if connection.vendor == "sqlite":
         paths.append(Path(connection.settings_dict["NAME"]).parent)
     for secret in map(Path, settings.SECRET_FILES):

@@ -7,6 +7,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
@@ -17,7 +18,7 @@ from django.db import connection
 from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.platform.jobs import services
 from apps.platform.nodes import hardware
-from apps.platform.nodes.extras import GANG, SERVING, detect_extras
+from apps.platform.nodes.extras import CLUSTER, GANG, SCALE, SERVING, detect_extras
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.services import register_node
 from apps.site.snapshots.environments.services import record_environment
@@ -66,7 +67,10 @@ def _start() -> Worker:
     env = settings.ENV
     forbid_inspection()
     process.kill_orphans()
-    process.remove_stale_scratch(get_scratch_root(), overwrite=settings.ENV.scratch_wipe == "overwrite")
+    overwrite = env.scratch_wipe == "overwrite"
+    process.remove_stale_scratch(get_scratch_root(), overwrite=overwrite)
+    if env.cluster_folder:
+        process.remove_stale_scratch(Path(env.cluster_folder), prefix=f"{env.node}-", overwrite=overwrite)
     store.remove_unused_images()
     memory_limit = "cgroup" if cgroups.prepare_delegated() else "watch"
     machine, isolation = hardware.detect(settings.PLANE_HOME), detect_isolation()
@@ -84,10 +88,12 @@ def _start() -> Worker:
         memory_bytes=env.node_memory_bytes or int(machine.memory_bytes * MEMORY_SHARE),
         disk_bytes=machine.disk_bytes,
         gpus=machine.gpus,
-        extras=detect_extras(
-            env.collect_hosts,
-            runs_scripts=isolation.runs_scripts or env.script_sandbox == "off",
-            environments=[row["name"] for row in environments if "reason" not in row],
+        extras=add_cluster(
+            detect_extras(
+                env.collect_hosts,
+                runs_scripts=isolation.runs_scripts or env.script_sandbox == "off",
+                environments=[row["name"] for row in environments if "reason" not in row],
+            )
         )
         + ([GANG] if can_join_gangs(isolation) else [])
         + ([SERVING] if serving else []),
@@ -108,6 +114,11 @@ def _start() -> Worker:
     if keeper is not None:
         keeper.start()
     return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat, stopping=STOPPING, keeper=keeper)
+
+
+def add_cluster(extras: list[str]) -> list[str]:
+    """The extras, with the operator's Dask cluster where this worker knows one and has Dask."""
+    return [*extras, CLUSTER] if settings.ENV.cluster_address and SCALE in extras else extras
 
 
 def describe_serving() -> dict[str, Any]:

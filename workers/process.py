@@ -249,11 +249,19 @@ def kill_orphans() -> int:
     return _kill(is_of_dead_worker)
 
 
-def remove_stale_scratch(root: Path, *, overwrite: bool = False) -> None:
-    """Remove the folders of dead workers' attempts; one that is just stopping still needs its own."""
-    for folder in root.iterdir() if root.is_dir() else ():
-        if is_of_dead_worker(folder.name.replace("-", ":")):
-            remove_scratch(folder, overwrite=overwrite)
+def remove_stale_scratch(root: Path, *, prefix: str = "", overwrite: bool = False) -> None:
+    """Remove the folders of dead workers' attempts; one that is just stopping still needs its own. `prefix`: of the
+    names of this node's folders, where others have theirs beside them.
+    """
+    try:
+        names = os.listdir(root)
+    except OSError as error:  # it is not there yet, or its file system is away
+        if not isinstance(error, FileNotFoundError):
+            log.warning("%s: what dead workers left there stays: %s", root, error.strerror)
+        return
+    for name in names:
+        if name.startswith(prefix) and is_of_dead_worker(name.removeprefix(prefix).replace("-", ":")):
+            remove_scratch(root / name, overwrite=overwrite)
 
 
 def _kill(matches: Any) -> int:

@@ -292,9 +292,12 @@ def explain_failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
     if relay.error:
         return bound_error(relay.error), False
     if relay.crash:
-        out_of_memory = relay.crash.get("code") == "out_of_memory"
+        crash = bound_error(relay.crash)
+        if crash.get("hint"):
+            return crash, True
+        out_of_memory = crash.get("code") == "out_of_memory"
         hint = LESS_MEMORY if out_of_memory else Message("The log shows where.")
-        return build_job_error(str(relay.crash.get("code")), restore_message(bound_error(relay.crash)), hint=hint), True
+        return build_job_error(str(crash.get("code")), restore_message(crash), hint=hint), True
     number = code - 128 if code > 128 else -code
     if number == signal.SIGKILL and relay.memory_ran_out:
         return build_job_error("out_of_memory", "The kernel killed the engine: memory ran out.", hint=LESS_MEMORY), True

@@ -64,7 +64,8 @@ class Attempt:
         self.job = job
         self.actor = actor.with_job(job.pk)
         self.mark = build_marker(job.pk, job.attempt)
-        self.scratch = get_scratch_root() / self.mark.replace(":", "-")
+        self.scratch_name = self.mark.replace(":", "-")
+        self.scratch = self.choose_scratch()
         self.deadline = time.monotonic() + job.time_limit_seconds  # staging, running and uploading together
         self.reason = ""  # why it was stopped: cancelled, lost, outage, released, timeout
         self.is_leaving = False  # the worker stops: nothing may be waited for any more
@@ -105,7 +106,7 @@ class Attempt:
                 self.wake = os.eventfd(1 if self.reason else 0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             if self.scratch.exists():
                 self.remove_scratch()
-            self.scratch.mkdir(parents=True, mode=0o700)
+            self.make_scratch()
             self.open_run()
             self.finish_attempt(self.execute(self.stage()))
         except AttemptStopped:
@@ -133,6 +134,13 @@ class Attempt:
                 self.wake = -1
             self.keeper.close()
             self.remove_scratch()
+
+    def choose_scratch(self) -> Path:
+        """The folder of this attempt."""
+        return get_scratch_root() / self.scratch_name
+
+    def make_scratch(self) -> None:
+        self.scratch.mkdir(parents=True, mode=0o700)
 
     def remove_scratch(self) -> None:
         remove_scratch(self.scratch, overwrite=settings.ENV.scratch_wipe == "overwrite")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.median_fill import EXACT_INTEGER, fill_floats
+from deepseek.clean.float_fill import EXACT_INTEGER, fill_floats
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.window_medians import Floats
 from deepseek.job import EngineError

@@ -13,14 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepseek.clean.sorting_networks import find_true
-from deepseek.clean.window_medians import Floats, compute_medians_at
+from deepseek.clean.float_fill import EXACT_INTEGER, fill_floats
+from deepseek.clean.window_medians import compute_medians_at
 
 Column = TypeVar("Column", "pd.Series[Any]", npt.NDArray[Any], list[Any])
-
-BLOCK_ROWS = 1 << 20
-EXACT_INTEGER = 2**53
-"""Up to here float64 holds every integer."""
 
 
 def sliding_median_fill(series: Column, window_size: int = 5) -> Column:
@@ -53,25 +49,6 @@ def sliding_median_fill(series: Column, window_size: int = 5) -> Column:
     if isinstance(series, list):
         return _fill_list(series, half)
     raise TypeError(f"cannot fill a {type(series).__name__}; pass a pandas Series, a numpy array or a list")
-
-
-def fill_floats(values: Floats, half: int) -> Floats:
-    """A copy of a float array of shape (n,) with NaN filled.
-
-    It goes block by block: besides the result it needs the memory of one block, however long the array is.
-    """
-    block = max(BLOCK_ROWS, 8 * half)
-    filled = np.empty_like(values)
-    for start in range(0, values.size, block):
-        part = values[start : start + block]
-        after = filled[start : start + block]
-        after[:] = part
-        rows = find_true(np.isnan(part))
-        if rows.size:
-            left = min(start, half)
-            around = values[start - left : start + part.size + half]
-            after[rows] = compute_medians_at(around, rows + left, half, gaps=True)
-    return filled
 
 
 def _fill_array(values: npt.NDArray[Any], half: int) -> npt.NDArray[Any]:

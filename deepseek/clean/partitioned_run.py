@@ -31,15 +31,15 @@ from deepseek.partitions.nodes.job_carrier import count_workers, is_over_nodes, 
 from deepseek.partitions.outputs import publish_parts
 from deepseek.partitions.progress import PartitionProgress
 from deepseek.partitions.sources import CastRows, PartitionSource, partition_parquet
-from deepseek.partitions.tables import build_table_source, open_partitions
+from deepseek.partitions.tables import PartitionedTable, build_table_source, open_partitions
 from deepseek.quality.expectations import list_expectation_warnings, refuse_failures
 from deepseek.quality.partitioned import build_partitioned_report, check_partitioned_expectations
 
 
 def is_partitioned(spec: CleanSpec, table: Path) -> bool:
-    """Whether the table is cleaned in partitions: it has parts, the spec asks for parts or for several processes, or
-    the job has several nodes."""
-    return spec.processes > 1 or spec.partitions is not None or table.is_dir() or is_over_nodes()
+    """Whether the table is cleaned in partitions: it has parts, the spec asks for parts, several processes or a
+    cluster, or the job has several nodes."""
+    return spec.processes > 1 or spec.cluster or spec.partitions is not None or table.is_dir() or is_over_nodes()
 
 
 def clean_partitions(
@@ -82,30 +82,23 @@ class PartitionedRun:
         table = inputs["table"]
         self.hide = any(find_masked_by_step(spec.steps or []))
         self.in_parts = spec.partitions is not None or table.is_dir()
-        self.table = open_partitions(
-            table,
-            spec.csv,
-            scratch,
-            spec.partitions,
-            count_workers(spec.processes),
-            hide=self.hide,
-            rewrites=True,
-        )
-        self.progress = PartitionProgress(report, [source.rows for source in self.table.sources])
+        self.progress = PartitionProgress(report, [])
 
     def run(self) -> CleanResult:
-        self.report.log(f"{len(self.table.sources)} partitions of {self.table.rows:,} rows")
         with open_job_carrier(
             self.spec.processes,
             folder=self.stage,  # a second table is opened there
             inputs=self.inputs,
             report=self.report,
             observer=self.progress,
+            on_cluster=self.spec.cluster,
         ) as carrier:
-            plan, before = self._measure_before(carrier)
+            table = self._open_table(carrier)
+            self.report.log(f"{len(table.sources)} partitions of {table.rows:,} rows")
+            plan, before = self._measure_before(table, carrier)
             result = PartitionedPlan(
                 plan,
-                self.table.sources,
+                table.sources,
                 carrier,
                 self.context,
                 advance=lambda stage, done, total: self.progress.begin_stage(stage),
@@ -113,17 +106,30 @@ class PartitionedRun:
             refuse_empty_result(result.rows)
             after = self._measure_after(carrier, result, before)
         self.progress.end()
-        return self._publish(result, before, after)
+        return self._publish(result, before, after, table.rows)
 
-    def _measure_before(self, carrier: Carrier) -> tuple[list[Any], dict[str, JSON]]:
+    def _open_table(self, carrier: Carrier) -> PartitionedTable:
+        return open_partitions(
+            self.inputs["table"],
+            self.spec.csv,
+            self.scratch,
+            self.spec.partitions,
+            count_workers(carrier, self.spec.processes),
+            carrier,
+            hide=self.hide,
+            rewrites=True,
+            progress=self.progress,
+        )
+
+    def _measure_before(self, table: PartitionedTable, carrier: Carrier) -> tuple[list[Any], dict[str, JSON]]:
         """The steps, and the quality report of the table as it came."""
-        source = build_table_source(self.table, carrier)
+        source = build_table_source(table, carrier)
         self.report.log(f"read {source.rows:,} rows of {len(source.batches.schema)} columns")
         self.context.warnings += source.notes
         plan = self.build_plan(source, self.spec, self.context.warnings)
         self.progress.begin_stage("profile")
         warnings = list(self.context.warnings)
-        return plan, build_partitioned_report(self.table.sources, carrier, self.scratch, warnings=warnings)
+        return plan, build_partitioned_report(table.sources, carrier, self.scratch, warnings=warnings)
 
     def _measure_after(
         self, carrier: Carrier, result: PartitionedResult, before: Mapping[str, JSON]
@@ -153,7 +159,9 @@ class PartitionedRun:
         paths = [part.path for part in result.parts if part.rows]
         return [CastRows(source, schema) for source in partition_parquet(paths, 1)]
 
-    def _publish(self, result: PartitionedResult, before: dict[str, JSON], after: dict[str, JSON]) -> CleanResult:
+    def _publish(
+        self, result: PartitionedResult, before: dict[str, JSON], after: dict[str, JSON], rows_before: int
+    ) -> CleanResult:
         rows = result.rows
 
         def advance(done: int) -> None:
@@ -164,18 +172,18 @@ class PartitionedRun:
         files = publish_parts(parts, schema, self.stage, in_parts=self.in_parts, advance=advance)
         write_json(self.stage / "quality_before.json", before)
         write_json(self.stage / "quality_after.json", after)
-        has_moved = self._write_origins(result)
+        has_moved = self._write_origins(result, rows_before)
         self.report.progress(rows, rows, "rows", stage="write")
         missing = {name: sum(part.missing[name] for part in result.parts) for name in result.parts[0].missing}
         return build_result(schema, files, missing, result.runners, result.warnings, self.report, has_moved=has_moved)
 
-    def _write_origins(self, result: PartitionedResult) -> bool:
+    def _write_origins(self, result: PartitionedResult, rows_before: int) -> bool:
         """Whether rows of the result stand elsewhere than in the table; then the file that says from where."""
         parts = [(part.runs, part.rows) for part in result.parts if part.runs is not None]
         if not parts:
             return False
         runs = OriginRuns.join(parts)
-        if runs.is_identity(self.table.rows):
+        if runs.is_identity(rows_before):
             return False
         runs.write(self.stage / "origins.bin")
         return True

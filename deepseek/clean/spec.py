@@ -1,11 +1,11 @@
 """The spec of cleaning one table. Light to import: the web process reads it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from deepseek.clean.steps_spec import AnyStep
-from deepseek.partitions.spec import PARTITIONS, PROCESSES
+from deepseek.partitions.spec import CLUSTER, CLUSTER_EXTRA, PARTITIONS, PROCESSES, refuse_processes
 from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
 from deepseek.spec_errors import build_spec_error
 from deepseek.tables.spec import CsvSpec, refuse_repeats
@@ -113,10 +113,11 @@ class CleanSpec(BaseModel):
         None,
         max_length=100,
         title="Plan of steps",
-        description="A plan of steps, done in this order instead of what the fields above say; these stay as they are.",
+        description="A plan of steps, done in this order in place of the simple fields.",
     )
     processes: int = PROCESSES
     partitions: int | None = PARTITIONS
+    cluster: bool = CLUSTER
     csv: CsvSpec = Field(
         default=CsvSpec(), title="CSV", description="How to read the table if it is text rather than Parquet."
     )
@@ -130,6 +131,14 @@ class CleanSpec(BaseModel):
     )
 
     _no_repeats = field_validator("columns")(refuse_repeats)
+    _cluster_alone = field_validator("cluster")(refuse_processes)
+
+    extra_field: ClassVar[str] = "/cluster"  # that asks for `extra`
+
+    @property
+    def extra(self) -> str:
+        """What of a node beyond the core it needs (apps/platform/nodes/extras.py)."""
+        return CLUSTER_EXTRA if self.cluster else ""
 
     @field_validator("steps", mode="before")
     @classmethod

@@ -1,9 +1,11 @@
-"""Partitions of a table: ranges of rows of Parquet files, and batches of Arrow files. They travel by path."""
+"""Partitions of a table: ranges of rows of Parquet files and of Arrow files. They travel by path."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from deepseek.partitions.cancellation import refuse_cancelled
 from deepseek.tables.batches import Batches
 from deepseek.tables.files import build_broken_parquet_error, normalize_batch, normalize_schema, open_native_file
 from deepseek.tables.parquet_size import ParquetSize, estimate_size
@@ -69,6 +72,7 @@ class ParquetRowBatches:
                 for batch in parquet.iter_batches(
                     batch_size=source.size.batch_rows, row_groups=groups, columns=self.schema.names
                 ):
+                    refuse_cancelled()
                     part = batch.slice(skip, left)
                     skip = max(0, skip - batch.num_rows)
                     if part.num_rows:
@@ -195,5 +199,83 @@ class ArrowFileBatches:
             options = pa.ipc.IpcReadOptions(included_fields=places)
             with pa.ipc.open_file(file, options=options) as reader:
                 for number in range(reader.num_record_batches) if self.numbers is None else self.numbers:
+                    refuse_cancelled()
                     batch = reader.get_batch(number)
                     yield batch if self.names is None else batch.select(list(self.names))
+
+
+@dataclass(frozen=True)
+class ArrowFile:
+    """A scratch file of the run that holds a stretch of a table, and the rows of each of its batches."""
+
+    path: Path
+    schema: pa.Schema
+    batch_rows: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(self.batch_rows)
+
+
+@dataclass(frozen=True)
+class ArrowPiece:
+    """So many rows of an Arrow file, behind the first `skip` of the batches of these numbers."""
+
+    path: Path
+    numbers: range
+    skip: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class ArrowPieces:
+    """Consecutive pieces of Arrow files as one partition; `schema`: of the table, to whose types each file casts."""
+
+    pieces: tuple[ArrowPiece, ...]
+    schema: pa.Schema
+    rows: int
+    first_row: int
+
+    def open(self) -> Batches:
+        return ArrowPieceBatches(self, self.schema)
+
+
+class ArrowPieceBatches:
+    """The rows as re-readable batches, read by column."""
+
+    def __init__(self, source: ArrowPieces, schema: pa.Schema) -> None:
+        self.source, self.schema = source, schema
+        self.rows: int | None = source.rows
+
+    def select_columns(self, names: Sequence[str]) -> Batches:
+        return ArrowPieceBatches(self.source, pa.schema([self.source.schema.field(name) for name in names]))
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        names = self.schema.names
+        for piece in self.source.pieces:
+            skip, left = piece.skip, piece.rows
+            for batch in ArrowFileBatches(piece.path, piece.numbers, piece.rows, names):
+                part = batch.slice(skip, left)
+                skip, left = 0, left - part.num_rows
+                yield part if part.schema == self.schema else normalize_batch(part, self.schema)
+
+
+def partition_arrow(files: Sequence[ArrowFile], schema: pa.Schema, partitions: int) -> list[PartitionSource]:
+    """Partition the rows of Arrow files, one after another, as evenly as `partition_parquet` does those of one file."""
+    rows = sum(file.rows for file in files)
+    ends = [rows * (number + 1) // partitions for number in range(partitions)]
+    return [
+        ArrowPieces(tuple(_cut_pieces(files, start, end)), schema, end - start, start)
+        for start, end in pairwise([0, *ends])
+    ]
+
+
+def _cut_pieces(files: Sequence[ArrowFile], start: int, end: int) -> Iterator[ArrowPiece]:
+    begin = 0
+    for file in files:
+        bounds = list(accumulate(file.batch_rows, initial=begin))
+        first, last = max(start, begin), min(end, bounds[-1])
+        if first < last:
+            low, high = bisect_right(bounds, first) - 1, bisect_left(bounds, last)
+            yield ArrowPiece(file.path, range(low, high), first - bounds[low], last - first)
+        begin = bounds[-1]

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo
+
+from deepseek.spec_errors import build_spec_error
 
 MAX_PROCESSES = 64
 MAX_PARTS = 1_000
@@ -24,3 +26,26 @@ PARTITIONS: Any = Field(
         "parts stays in parts, and a table in one file becomes one file."
     ),
 )
+CLUSTER: Any = Field(
+    False,
+    title="Dask cluster",
+    description=(
+        "Whether the Dask cluster that the operator has configured shares the work, in the place of processes of the "
+        "node."
+    ),
+)
+CLUSTER_EXTRA = "cluster"
+"""What a node has whose worker knows a cluster (apps/platform/nodes/extras.py)."""
+
+
+def refuse_processes(is_on_cluster: bool, info: ValidationInfo) -> bool:
+    """For the field of CLUSTER, after that of PROCESSES: the work is shared here or there."""
+    processes = info.data.get("processes", 1)
+    if is_on_cluster and processes > 1:
+        raise build_spec_error(
+            "cluster_alone",
+            "The cluster's workers share the work, and {processes} processes of the node are asked for: leave "
+            "processes at 1, or the cluster out.",
+            processes=processes,
+        )
+    return is_on_cluster

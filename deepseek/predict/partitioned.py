@@ -65,7 +65,9 @@ def _open_once(manifest_path: Path, path: Path, *, alone: bool) -> tuple[ModelMa
 
 
 def _open_predicted(task: PredictTask) -> PredictedBatches:
-    manifest, predictor = _open_once(task.manifest, task.model, alone=task.spec.processes == 1)
+    manifest, predictor = _open_once(
+        task.manifest, task.model, alone=task.spec.processes == 1 and not task.spec.cluster
+    )
     batches = task.source.open()
     model = TableModel(predictor, manifest, batches.schema, task.edges)
     return PredictedBatches(batches, model, task.spec, task.source.first_row)
@@ -107,17 +109,25 @@ def predict_partitions(
     _open_once.cache_clear()  # this process may have run before, with another model under the same path
     with tempfile.TemporaryDirectory(dir=stage, prefix=".scratch-") as name:
         scratch = Path(name)
-        table = open_partitions(inputs["table"], spec.csv, scratch, spec.partitions, count_workers(spec.processes))
-        for note in table.notes:
-            report.log(note, level="warning")
-        tasks = [
-            PredictTask(source, place, spec, inputs["model"], inputs["manifest"], scratch)
-            for place, source in enumerate(table.sources)
-        ]
-        progress = PartitionProgress(report, [source.rows for source in table.sources])
+        progress = PartitionProgress(report, [])
         with open_job_carrier(
-            spec.processes, folder=scratch, inputs=inputs, report=report, observer=progress
+            spec.processes,
+            folder=scratch,
+            inputs=inputs,
+            report=report,
+            observer=progress,
+            on_cluster=spec.cluster,
         ) as carrier:
+            workers = count_workers(carrier, spec.processes)
+            table = open_partitions(
+                inputs["table"], spec.csv, scratch, spec.partitions, workers, carrier, progress=progress
+            )
+            for note in table.notes:
+                report.log(note, level="warning")
+            tasks = [
+                PredictTask(source, place, spec, inputs["model"], inputs["manifest"], scratch)
+                for place, source in enumerate(table.sources)
+            ]
             [schema] = get_values(carrier.run(describe_predictions, tasks[:1], lambda _: None))
             if manifest.task == "forecast":
                 progress.begin_stage("scan")

@@ -61,7 +61,8 @@ def run(spec: PredictSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
         report.progress(0, None, "rows", stage="read")
         manifest = ModelManifest.read(inputs["manifest"])
         require_mlp(manifest, "predict")
-        if spec.processes > 1 or is_over_nodes() or spec.partitions is not None or inputs["table"].is_dir():
+        is_shared = spec.processes > 1 or spec.cluster or is_over_nodes()
+        if is_shared or spec.partitions is not None or inputs["table"].is_dir():
             predicted = _predict_in_partitions(spec, manifest, inputs, stage, report)
         else:
             predicted = _predict_in_one_piece(spec, manifest, inputs, stage, report)

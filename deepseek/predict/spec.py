@@ -1,10 +1,10 @@
 """The spec of batch prediction. Light to import: the web process reads it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from deepseek.partitions.spec import PARTITIONS, PROCESSES
+from deepseek.partitions.spec import CLUSTER, CLUSTER_EXTRA, PARTITIONS, PROCESSES, refuse_processes
 from deepseek.tables.spec import CsvSpec, refuse_repeats
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
@@ -50,8 +50,17 @@ class PredictSpec(BaseModel):
     )
     processes: int = PROCESSES
     partitions: int | None = PARTITIONS
+    cluster: bool = CLUSTER
     csv: CsvSpec = Field(
         default=CsvSpec(), title="CSV", description="How to read the table if it is text rather than Parquet."
     )
 
     _no_repeats = field_validator("keep")(refuse_repeats)
+    _cluster_alone = field_validator("cluster")(refuse_processes)
+
+    extra_field: ClassVar[str] = "/cluster"  # that asks for `extra`
+
+    @property
+    def extra(self) -> str:
+        """What of a node beyond the core it needs (apps/platform/nodes/extras.py)."""
+        return CLUSTER_EXTRA if self.cluster else ""

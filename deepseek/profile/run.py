@@ -68,9 +68,11 @@ def _measure_in_partitions(
     """The same report by several processes; correlations may differ in the last of their decimals."""
     with tempfile.TemporaryDirectory(dir=stage, prefix=".scratch-") as name:
         scratch = Path(name)
-        table = open_partitions(path, spec.csv, scratch, None, spec.processes, nested=True)
-        progress = PartitionProgress(report, [source.rows for source in table.sources])
+        progress = PartitionProgress(report, [])
         with open_carrier(spec.processes, observer=progress) as carrier:
+            table = open_partitions(
+                path, spec.csv, scratch, None, spec.processes, carrier, nested=True, progress=progress
+            )
             source = build_table_source(table, carrier)
             progress.begin_stage("check")
             results = check_partitioned_expectations(table.sources, carrier, scratch, spec.expectations)

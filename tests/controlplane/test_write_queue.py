@@ -29,7 +29,7 @@ def queue(tmp_path):
 
 
 def wait_for(condition):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.001)
@@ -50,7 +50,7 @@ def test_threads_are_served_in_order(queue):
         wait_for(lambda length=number + 1: len(queue.waiting) == length)
     queue.leave()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert served == list(range(20))
     assert not queue.is_taken
 
@@ -67,7 +67,7 @@ def test_another_process_is_waited_for(queue):
     assert entered == []
     other.kill()
     other.communicate()
-    thread.join(10)
+    thread.join(60)
     assert entered == [True]
 
 

@@ -31,7 +31,7 @@ class Server:
         client = socket.socket()
         if receive_buffer:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        client.settimeout(10)
+        client.settimeout(60)
         client.connect(self.address)
         client.sendall(data)
         return client
@@ -56,7 +56,7 @@ def running_server(application: Application, *, threads: int = 4, **limits: Any)
         cfg.set(name, value)
     listener = TCPSocket(("127.0.0.1", 0), cfg, Logger(cfg))
     worker = BoundedThreads(1, os.getppid(), [listener], SimpleNamespace(), 30, cfg, Logger(cfg))
-    values = {"header_seconds": 5.0, "stall_seconds": 5.0, "min_rate": 1000, "per_address": 256, **limits}
+    values = {"header_seconds": 60.0, "stall_seconds": 60.0, "min_rate": 1000, "per_address": 256, **limits}
     worker.limits = ClientLimits(**values)
     worker.tpool, worker.wsgi = worker.get_thread_pool(), application
     worker.poller = selectors.DefaultSelector()
@@ -67,4 +67,4 @@ def running_server(application: Application, *, threads: int = 4, **limits: Any)
         yield Server(worker, listener.getsockname())
     finally:
         worker.handle_exit(None, None)
-        main_loop.join(20)
+        main_loop.join(60)

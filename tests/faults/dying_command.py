@@ -26,7 +26,7 @@ def run_dying(environment: Mapping[str, str], place: str, count: int, *words: st
     command = [sys.executable, "-m", "tests.faults.dying_command", place, str(count), *words]
     more = {"DJANGO_SETTINGS_MODULE": "controlplane.settings", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, env={**environment, **more}, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+        command, env={**environment, **more}, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == -signal.SIGKILL, f"{place} was not reached: {done.stdout}{done.stderr}"
 

@@ -18,16 +18,16 @@ from controlplane.rest_client import ApiError, PlaneClient, wait_until_ready
 from tests.faults.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
-LEASE = 2.0
+LEASE = 10.0  # of a worker that lives and is starved of its processor, none must run out
 LONG_LEASE = 600.0
 GROUP = 65534
 SECRET = "only the processes of the plane know this one"
-PATIENCE = 120.0  # seconds until a plane has started, or a job is where a test wants it: the machine may be busy
+PATIENCE = 240.0  # seconds until a plane has started, or a job is where a test wants it: the machine may be busy
 
 
 def manage(home: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
 
 def environment_of(home: Path, **more: str) -> dict[str, str]:
@@ -91,7 +91,7 @@ class Running:
     def submit(self, **body) -> int:
         return self.plane.post("/jobs", body)["id"]
 
-    def patient(self, call, *, seconds: float = 30):
+    def patient(self, call, *, seconds: float = PATIENCE):
         """Repeat a call while the plane answers that a part of it is away (503)."""
         deadline = time.monotonic() + seconds
         while True:
@@ -180,13 +180,13 @@ class Running:
         process = victims[name](job) if name in victims else self.launcher if name == "launcher" else self.part(name)
         process.send_signal(signal.SIGKILL)
         if name == "launcher":
-            self.launcher.wait(timeout=10)
+            self.launcher.wait(timeout=PATIENCE)
 
     # -- after ----------------------------------------------------------------------------------------------------
     def stop(self) -> None:
         if self.launcher.poll() is None:
             self.launcher.terminate()
-            self.launcher.wait(timeout=30)
+            self.launcher.wait(timeout=PATIENCE)
 
     def kill_everything(self) -> None:
         """For the end of a test, whatever has happened to it."""

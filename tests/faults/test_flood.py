@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-SETTINGS = {"WEB_WORKERS": "2", "REQUEST_SECONDS": "1"}  # so short that batches which wait for others are refused
+SETTINGS = {"WEB_WORKERS": "2", "REQUEST_SECONDS": "3"}  # so short that batches which wait for others are refused
 SENDERS, BATCHES, ROWS = 20, 2, 1_000
 PATIENCE = 240.0  # seconds, of a busy machine
 SEED = """

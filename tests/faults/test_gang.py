@@ -34,9 +34,9 @@ SPEC = {
 }
 NODES = {"needs": {"nodes": 2}}
 ONCE = pytest.mark.once_on_sqlite  # what ranks and engines do
-LEASE = 5.0
-END_SECONDS = 5.0  # beyond the lease, until the last process of a lost attempt is gone
-HANG = "30"  # more than a busy machine takes from the start of the engines to their first progress
+LEASE = 10.0
+END_SECONDS = 20.0  # beyond the lease, until the last process of a lost attempt is gone
+HANG = 60  # seconds; more than a busy machine takes from the start of the engines to their first progress
 
 
 class SecondWorker:
@@ -73,7 +73,8 @@ print(json.dumps(bool(node) and "gang" in node.extras))
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory, template, services):
     home = tmp_path_factory.mktemp("gang") / "home"
-    plane = start_plane(home, template, services, LEASE_SECONDS=str(LEASE), GANG_JOIN_SECONDS="30", HANG_SECONDS=HANG)
+    limits = {"LEASE_SECONDS": str(LEASE), "GANG_JOIN_SECONDS": "60", "HANG_SECONDS": str(HANG)}
+    plane = start_plane(home, template, services, **limits)
     await_node(plane, "faulty")
     yield plane
     plane.kill_everything()
@@ -224,7 +225,9 @@ def test_stacks_of_all_ranks_are_in_the_log_of_an_attempt_that_hangs(plane, work
     plane.checkpointed(job)
     first = find_rank(plane, job, 0)
     first.suspend()
-    plane.until(job, lambda found: any("the stacks of all ranks follow" in line for line in plane.log(job)))
+    plane.until(
+        job, lambda _: any("the stacks of all ranks" in line for line in plane.log(job)), seconds=HANG + PATIENCE
+    )
     first.resume()  # with the signal that waits for it
     found = plane.until(job, lambda found: found["state"] == "succeeded")
     lines = plane.log(job)

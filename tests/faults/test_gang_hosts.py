@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,25 +66,27 @@ def hosts(plane):
         space.run(IP, "address", "add", f"{ADDRESSES[name]}/24", "dev", "lan0")
         for device in ("lan0", "lo"):
             space.run(IP, "link", "set", device, "up")
-    workers = [
-        SecondWorker(
-            plane,
-            name,
-            prefix=("nsenter", "-t", space.pid, "-n"),
-            NODE_QUEUES="cpu",
-            NODE_ADDRESS=ADDRESSES[name],
-        )
-        for name, space in spaces.items()
-    ]
     yield spaces
-    for worker in workers:
-        worker.kill()
     for space in spaces.values():
         space.holder.kill()
         space.holder.wait()
 
 
-def test_training_over_two_hosts_outlives_a_killed_rank(plane, hosts, tmp_path):
+def start_worker(plane, name: str, space: Space) -> SecondWorker:
+    prefix = ("nsenter", "-t", space.pid, "-n")
+    return SecondWorker(plane, name, prefix=prefix, NODE_QUEUES="cpu", NODE_ADDRESS=ADDRESSES[name])
+
+
+@pytest.fixture(scope="module")
+def workers(plane, hosts):
+    """The worker of each host, by its name."""
+    started = {name: start_worker(plane, name, space) for name, space in hosts.items()}
+    yield started
+    for worker in started.values():
+        worker.kill()
+
+
+def test_training_over_two_hosts_outlives_a_killed_rank(plane, hosts, workers, tmp_path):
     weights = compute_weights(tmp_path)
     job = plane.submit(kind="train", spec=SPEC, inputs={"table": {"digest": upload_table(plane)}}, **NODES)
     plane.checkpointed(job)
@@ -136,19 +140,29 @@ def kill_role(plane, job: int, role: str) -> None:
     await_that(find).kill()
 
 
-def test_partitions_over_two_hosts_outlive_a_worker_and_a_scheduler(plane, hosts, tmp_path):
+def is_sharing(found: dict) -> bool:
+    """Whether the job's nodes work on its partitions."""
+    return found["state"] == "running" and (found["progress"] or {}).get("unit") == "parts"
+
+
+def test_partitions_over_two_hosts_outlive_a_worker_a_scheduler_and_a_host(plane, hosts, workers, tmp_path):
     write_skewed_tables(tmp_path)
     inputs = {slot: tmp_path / slot for slot in ("table", "join")}
     expected = clean_here(inputs, tmp_path / "out")
     counters = {name: read_bytes(space) for name, space in hosts.items()}
     uploads = {slot: upload(plane, path) for slot, path in inputs.items()}
     job = plane.submit(kind="clean", spec=PLAN, inputs=uploads, **NODES)
-    plane.until(job, lambda found: (found["progress"] or {}).get("unit") == "parts")
+    plane.until(job, is_sharing)
     kill_role(plane, job, "worker")
     await_that(lambda: any("SIGKILL): another is started" in line for line in plane.log(job)))
     kill_role(plane, job, "scheduler")
+    plane.until(job, lambda found: found["attempt"].startswith("2") and is_sharing(found))
+    second = next(member["node"] for member in plane.plane.get(f"/jobs/{job}")["members"] if member["rank"])
+    os.killpg(workers[second].process.pid, signal.SIGKILL)
+    workers[second].kill()
+    workers[second] = start_worker(plane, second, hosts[second])
     ended = plane.until(job, lambda found: found["state"] == "succeeded")
-    assert ended["attempt"].startswith("2")
+    assert ended["attempt"].startswith("3")
     assert any("hands out the partitions" in line for line in plane.log(job))
     assert {output["slot"]: output["digest"] for output in ended["outputs"]} == expected
     assert sorted(m["node"] for m in ended["members"]) == ["left", "right"]

@@ -138,7 +138,7 @@ def test_job_over_partitions_survives_the_kill_of_a_process_and_of_its_worker(sh
 def test_every_job_ended_once_and_left_nothing(shared, jobs):
     if not jobs:  # alone
         jobs.append(shared.submit(kind="noop", spec={}))
-        shared.plane.wait(jobs[0], seconds=60)
+        shared.plane.wait(jobs[0], seconds=PATIENCE)
     assert_ended_once(shared, *jobs)
 
 

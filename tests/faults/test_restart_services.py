@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.faults.conftest import start_plane
 from tests.faults.running import PATIENCE
 from tests.faults.spec import SPEC
 from tests.faults.test_kill import assert_ended_once
@@ -28,12 +29,21 @@ def test_job_survives_restart_of_service(running, services, which, expected_outp
     assert_ended_once(running, job)
 
 
-def test_database_away_for_longer_than_the_lease_requeues_once(running, services, expected_outputs):
+@pytest.fixture
+def impatient(tmp_path, template, services):
+    """A plane whose leases are short."""
+    plane = start_plane(tmp_path / "home", template, services, LEASE_SECONDS="4")
+    yield plane
+    plane.kill_everything()
+
+
+def test_database_away_for_longer_than_the_lease_requeues_once(impatient, services, expected_outputs):
     """The worker must give up what it can no longer prove to hold; somebody runs it again, once."""
+    running = impatient
     job = running.submit(kind="noop", spec=SPEC)
     running.in_the_middle(job, done=3)
     services[0].stop(hard=True)
-    time.sleep(6.0)
+    time.sleep(9.0)
     services[0].start()
     ended = running.patient(lambda: running.plane.wait(job, seconds=PATIENCE))
     assert ended["state"] == "succeeded"

@@ -77,7 +77,7 @@ def plane(shared, repository):
     digest = shared.plane.call("POST", "/artifacts?name=rows.csv", ROWS, headers={"Content-Type": "text/csv"})["digest"]
     shared.plane.call("POST", "/artifacts?name=notes.txt", b"notes", headers={"Content-Type": "text/plain"})
     shared.ask(WORKBENCH)
-    jobs = [shared.submit(kind="noop", spec={"seconds": 600, "steps": 600}, needs={"cpus": 1}) for _ in range(JOBS)]
+    jobs = [shared.submit(kind="noop", spec={"seconds": 6000, "steps": 6000}, needs={"cpus": 1}) for _ in range(JOBS)]
     for job in jobs:
         assert shared.in_the_middle(job, done=1)["state"] == "running"
     prepared = snapshot(environment, "prepare")

@@ -55,7 +55,7 @@ class Side:
         """kill -9; the launcher starts another one, which looks for what is due."""
         self.running.part("worker").send_signal(signal.SIGKILL)
 
-    def wait_for(self, path, state, seconds=90):
+    def wait_for(self, path, state, seconds=240):
         deadline = time.monotonic() + seconds
         while (row := self.engineer.get(path))["state"] != state:
             assert time.monotonic() < deadline, row

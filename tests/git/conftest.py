@@ -16,7 +16,7 @@ from tests.faults.conftest import counter, services, template  # noqa: F401  fix
 from tests.faults.running import ROOT, Running, environment_of
 
 CHECK_LIMIT = 1_000_000  # bytes of a table that a push is checked with while it waits
-PATIENCE = 120.0  # seconds until a web process answers: the machine may be busy
+PATIENCE = 240.0  # seconds until a web process answers: the machine may be busy
 CLIENTS = shutil.which("git") and shutil.which("git-lfs")
 
 
@@ -135,7 +135,7 @@ class Client:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=PATIENCE,
         )
         said = done.stdout + done.stderr
         assert status is None or done.returncode == status or (status != 0 and done.returncode != 0), said

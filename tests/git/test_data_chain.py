@@ -17,7 +17,7 @@ import pytest
 from controlplane.demo.sample_data import wti_csv
 from controlplane.rest_client import ApiError
 from tests import openlineage_schemas
-from tests.faults.running import ROOT, manage
+from tests.faults.running import PATIENCE, ROOT, manage
 from tests.git.conftest import start_plane
 
 RATES = b"Date,rate\n" + b"".join(b"1986-01-%02d,6.%02d\n" % (day, day) for day in range(1, 32))
@@ -79,7 +79,7 @@ def put(plane, name: str, data: bytes) -> dict:
 def bytes_of(whole, name: str, version: int, path: str) -> bytes:
     address = f"{whole.facts()['address']}/api/v1/projects/demo/datasets/{name}/versions/{version}/files/{path}"
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {whole.token}"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return answer.read()
 
 
@@ -90,10 +90,10 @@ def cleaned(plane) -> tuple[dict, dict]:
     rates = plane.call("POST", "/artifacts?name=rates.csv", RATES, headers={"Content-Type": "text/csv"})["digest"]
     into = {"kind": "clean", "register": {"dataset": "wti-clean"}}
     doubled = plane.post("/datasets/wti/versions/1/jobs", {**into, "spec": {"steps": STEPS[2:3]}})
-    failed = plane.wait(doubled["id"], seconds=60)
+    failed = plane.wait(doubled["id"], seconds=PATIENCE)
     assert (failed["state"], failed["error"]["code"]) == ("failed", "expectation_failed")
     whole = {**into, "spec": {"steps": STEPS}, "inputs": {"join": {"digest": rates}}}
-    job = plane.wait(plane.post("/datasets/wti/versions/1/jobs", whole)["id"], seconds=60)
+    job = plane.wait(plane.post("/datasets/wti/versions/1/jobs", whole)["id"], seconds=PATIENCE)
     assert job["state"] == "succeeded", job["error"]
     return job, plane.get("/datasets/wti-clean/versions/1")
 
@@ -171,12 +171,14 @@ def pushed(whole, client, table: bytes) -> None:
 
 def compared(plane, rows: int) -> None:
     """The two versions of the raw table, by the queue: a key that stands twice is named, another one compares."""
-    twice = plane.wait(plane.post("/datasets/wti/versions/2/diff/1", {"keys": ["Date"]})["id"], seconds=60)
+    twice = plane.wait(plane.post("/datasets/wti/versions/2/diff/1", {"keys": ["Date"]})["id"], seconds=PATIENCE)
     assert (twice["state"], twice["error"]["code"]) == ("failed", "duplicate_key")
     plan = {"kind": "clean", "spec": {"steps": STEPS[:1]}, "register": {"dataset": "wti-once"}}
-    once = plane.wait(plane.post("/datasets/wti/versions/1/jobs", plan)["id"], seconds=60)
+    once = plane.wait(plane.post("/datasets/wti/versions/1/jobs", plan)["id"], seconds=PATIENCE)
     assert once["state"] == "succeeded", once["error"]
-    done = plane.wait(plane.post("/datasets/wti/versions/2/diff/wti-once@1", {"keys": ["Date"]})["id"], seconds=60)
+    done = plane.wait(
+        plane.post("/datasets/wti/versions/2/diff/wti-once@1", {"keys": ["Date"]})["id"], seconds=PATIENCE
+    )
     assert done["state"] == "succeeded", done["error"]
     found = plane.get("/datasets/wti/versions/2/diff/wti-once@1")["found"]
     assert (found["added"], found["removed"]) == (0, 0)

@@ -6,6 +6,8 @@ import hashlib
 import secrets
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.faults.running import manage
@@ -102,6 +104,26 @@ def test_a_push_makes_the_dataset(plane, client, url):
     assert "fresh v1: 1 file, 3 rows" in client.run("push", "-u", "origin", "main")
     assert plane.plane.get("/datasets/fresh")["versions"] == 1
     assert client.run("push") == "Everything up-to-date\n"
+
+
+def test_parquet_files_of_one_schema_are_a_table_in_parts(plane, client, url):
+    client.run("init", "parts")
+    client.at = client.at / "parts"
+    client.run("lfs", "track", "*.parquet")
+    for day, rows in ((1, 2), (2, 3)):
+        pq.write_table(pa.table({"day": [day] * rows, "close": [57.5] * rows}), client.at / f"day-{day}.parquet")
+    client.commit()
+    client.run("remote", "add", "origin", url("parts"))
+    assert "parts v1: 2 files, 5 rows" in client.run("push", "-u", "origin", "main")
+    version = plane.plane.get("/datasets/parts/versions/1")
+    assert [column["name"] for column in version["columns"]] == ["day", "close"]
+    pq.write_table(pa.table({"day": [3], "close": ["58"]}), client.at / "day-3.parquet")
+    client.commit("another type")
+    told = client.run("push")
+    assert "parts v2: 3 files" in told
+    assert "These Parquet files are not the parts of one table: The part day-3.parquet" in told
+    versions = [plane.plane.get(f"/datasets/parts/versions/{number}") for number in (1, 2)]
+    assert [(each["rows"], each["parts"]) for each in versions] == [(5, 2), (None, 0)]
 
 
 def test_the_same_files_again_are_the_same_version(plane, client, url, uploaded):

@@ -60,7 +60,7 @@ def worker(node, worker_actor, settings, tmp_path, monkeypatch, inline_engines):
     heartbeat.start()
     yield worker
     heartbeat.ended.set()
-    heartbeat.join(timeout=5)
+    heartbeat.join(timeout=60)  # what it writes later would stand in another test
 
 
 @pytest.fixture

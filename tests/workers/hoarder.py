@@ -41,13 +41,13 @@ def fill_shm(spec, *, inputs, out, report) -> Result:
     with Path("/dev/shm/taken").open("wb") as file:
         for _ in range(48):
             file.write(b"\1" * MIB)
-    time.sleep(5)
+    time.sleep(60)
     return Result(())
 
 
 def overfill_shm(spec, *, inputs, out, report) -> Result:
     """More than a /dev/shm as large as the job's memory takes, mapped and at once: SIGBUS, between two looks."""
-    time.sleep(0.5)  # the watch has found the folder
+    time.sleep(2)  # the watch has found the folder
     with Path("/dev/shm/taken").open("wb+") as file:
         file.truncate(spec.size)
         with mmap.mmap(file.fileno(), 0) as mapped:

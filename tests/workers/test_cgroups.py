@@ -136,11 +136,11 @@ def test_engine_joins_its_group(engine, tmp_path):
     group.mkdir()
     process = engine({}, group=group)
     all_events(process)
-    assert (process.close(1), (group / "cgroup.procs").read_text()) == (0, "0")
+    assert (process.close(60), (group / "cgroup.procs").read_text()) == (0, "0")
 
 
 def test_kill_by_the_kernel_at_the_limit_is_the_jobs_limit(engine, tmp_path):
     (tmp_path / "memory.events").write_text("oom 1\noom_kill 1\n")
     process = engine({"fail": "crash"}, group=tmp_path, memory_bytes=2**30)
     usage = all_events(process)[-1]
-    assert (process.close(1), usage["peak_memory_bytes"]) == (76, 2**30)
+    assert (process.close(60), usage["peak_memory_bytes"]) == (76, 2**30)

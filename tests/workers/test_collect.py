@@ -88,7 +88,7 @@ def test_cancelled_collection_leaves_nothing(worker, site, submit, tmp_path):
         threading.Event().wait(0.05)
     next(iter(worker.heartbeat.attempts.values())).stop("cancelled")
     worker.stopping.set()
-    thread.join(timeout=20)
+    thread.join(timeout=120)
     job.refresh_from_db()
     assert (job.state, job.outputs.count()) == (JobState.CANCELLED, 0)
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".out")]

@@ -33,7 +33,7 @@ def reach(server) -> Iterator[Connector]:
     connector = Connector(ours.detach())
     yield connector
     connector._channel.close()
-    serving.join(timeout=10)
+    serving.join(timeout=60)
     assert not serving.is_alive()
 
 
@@ -94,7 +94,7 @@ def test_connector_that_does_not_start_is_given_up(monkeypatch, ends, reason):
         os.close(pipes[ends][1])
     with pytest.raises(CannotIsolate, match=reason):
         module.await_connector(process.pid, pipes["ready"][0], pipes["lifeline"][0])
-    assert process.wait(timeout=10) == -signal.SIGKILL
+    assert process.wait(timeout=60) == -signal.SIGKILL
     for name, (reading, writing) in pipes.items():
         os.close(reading)
         if name != ends:

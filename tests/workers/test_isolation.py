@@ -154,9 +154,9 @@ def test_trial_that_does_not_end_is_ended_and_a_reason(settings, tmp_path, monke
         "time.sleep(60)\n"
     )
     monkeypatch.setattr(isolation, "TRIAL", trial)
-    monkeypatch.setattr(isolation, "TRY_SECONDS", 2.0)
+    monkeypatch.setattr(isolation, "TRY_SECONDS", 5.0)
     found = isolation.run_trial()
-    assert (found.way, found.facts()["why_not"][0]["reason"]) == ("none", "the trial does not end within 2 s")
+    assert (found.way, found.facts()["why_not"][0]["reason"]) == ("none", "the trial does not end within 5 s")
     assert is_process_gone(int((tmp_path / "pid").read_text()), 0)
 
 

@@ -129,6 +129,11 @@ def test_sweep_keeps_scratch_of_living_workers(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine, "something else"])
 
 
+@pytest.mark.parametrize("name", ["absent", "x" * 300])  # whose status is an error, as on a mount that is stale
+def test_sweep_where_no_folder_can_be_read(tmp_path, name):
+    process.remove_stale_scratch(tmp_path / name, prefix="node-")
+
+
 def test_unkillable_process_is_left_after_a_while(monkeypatch):
     monkeypatch.setattr(process, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(process, "kill_by_marker", lambda mark: 1)

@@ -158,6 +158,7 @@ def test_a_runaway_log_is_cut_with_a_word(fresh, monkeypatch):
         (1, {"event": "error", "code": "unknown_column", "message": "no"}, "unknown_column", False),
         (2, {"event": "crash", "code": "engine_crashed", "message": "no"}, "engine_crashed", True),
         (2, {"event": "crash", "code": "out_of_memory", "message": "no"}, "out_of_memory", True),
+        (1, {"event": "crash", "code": "cluster_lost", "message": "no", "hint": "Wait."}, "cluster_lost", True),
         (128 + 9, None, "engine_killed", True),
         (128 + 11, None, "engine_crashed", True),
         (-9, None, "engine_killed", True),
@@ -170,6 +171,7 @@ def test_how_an_engine_ended_names_the_error_and_whether_to_try_again(fresh, cod
     error, again = explain_failure(code, fresh)
     assert (error["code"], again) == (named, retry)
     assert error["message"]
+    assert error.get("hint") == (event or {}).get("hint", error.get("hint"))
 
 
 def nested(levels: int) -> dict:

@@ -111,7 +111,7 @@ def test_cancel_ends_running_job(worker, submit, engineer, actor_for):
     job = submit(spec={"seconds": 60, "steps": 600})
     thread = in_background(lambda: tasks.run_next("cpu"))
     services.cancel_job(actor=actor_for(engineer), job=until_running(job), reason="enough")
-    thread.join(timeout=30)
+    thread.join(timeout=120)
     job.refresh_from_db()
     assert (job.state, job.cancel_reason, thread.is_alive()) == (JobState.CANCELLED, "enough", False)
 
@@ -123,7 +123,7 @@ def test_graceful_stop_requeues_job_and_costs_no_attempt(worker, submit):
     worker.stopping.set()
     for attempt in list(worker.heartbeat.attempts.values()):
         attempt.stop("released")
-    thread.join(timeout=30)
+    thread.join(timeout=120)
     job.refresh_from_db()
     assert (job.state, job.attempt, job.attempts_used) == (JobState.QUEUED, 1, 0)
 
@@ -134,7 +134,7 @@ def test_lost_job_is_dropped_without_write(worker, submit):
     until_running(job)
     worker.stopping.set()
     Job.objects.filter(pk=job.pk).update(attempt=9, owner="somebody else")
-    thread.join(timeout=30)
+    thread.join(timeout=120)
     job.refresh_from_db()
     assert (job.state, job.attempt, job.owner) == (JobState.RUNNING, 9, "somebody else")
 
@@ -162,7 +162,7 @@ def test_stop_interrupts_staging_and_upload(worker, submit, parent, monkeypatch,
     worker.stopping.set()
     if how != "timeout":
         next(iter(worker.heartbeat.attempts.values())).stop(how)
-    thread.join(timeout=30)
+    thread.join(timeout=120)
     job.refresh_from_db()
     assert job.state == {"cancelled": "cancelled", "timeout": "failed", "released": "queued"}[how]
 

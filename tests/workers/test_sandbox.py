@@ -342,11 +342,11 @@ def test_way_that_does_not_end_is_ended_and_a_reason(monkeypatch, tmp_path):
         (tmp_path / "pid").write_text(str(subprocess.Popen(["sleep", "60"]).pid))
         signal.pause()
 
-    monkeypatch.setattr("workers.sandbox_trial.TRY_SECONDS", 2.0)
+    monkeypatch.setattr("workers.sandbox_trial.TRY_SECONDS", 4.0)
     monkeypatch.setattr("workers.sandbox_trial.enter", start_and_hang)
-    assert try_one({"scratch": str(tmp_path)}) == "it does not end within 2 s"
+    assert try_one({"scratch": str(tmp_path)}) == "it does not end within 4 s"
     started = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not is_process_gone(started, 0) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert is_process_gone(started, 0)

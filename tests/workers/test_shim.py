@@ -35,14 +35,14 @@ def test_success_ends_with_a_result(engine):
     process = engine({"echo": "hi"})
     events = read_all(process)
     assert [output["slot"] for output in events[-1]["outputs"]] == ["note", "echo"]
-    assert process.close(1) == 0
+    assert process.close(60) == 0
 
 
 @pytest.mark.parametrize("spec", [{}, {"fail": "exception"}, {"fail": "crash"}])
 def test_last_event_is_usage(engine, spec):
     process = engine(spec)
     last = all_events(process)[-1]
-    process.close(1)
+    process.close(60)
     assert last["event"] == "usage"
     assert last["peak_memory_bytes"] > 2**20
     assert last["cpu_seconds"] > 0
@@ -55,7 +55,7 @@ def test_last_event_is_usage(engine, spec):
 def test_failures_have_exit_code_and_last_event(engine, fail, code, last):
     process = engine({"fail": fail})
     events = read_all(process)
-    assert (process.close(1), events[-1]["event"]) == (code, last)
+    assert (process.close(60), events[-1]["event"]) == (code, last)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_failures_have_exit_code_and_last_event(engine, fail, code, last):
 def test_exit_and_import_error_are_reported(engine, entry, named):
     process = engine({}, entry=entry)
     last = read_all(process)[-1]
-    assert process.close(1) == 2
+    assert process.close(60) == 2
     assert last["message"].startswith(named)
 
 
@@ -74,7 +74,7 @@ def test_let_go_ends_detached_children(engine):
     assert len(processes_of(process)) == 5
     began = time.monotonic()
     process.let_go()
-    assert process.close(1) == STOPPED
+    assert process.close(60) == STOPPED
     assert processes_of(process) == []
     assert time.monotonic() - began < 30  # of the 60 that they would go on
 
@@ -83,14 +83,14 @@ def test_engine_that_ignores_term_is_killed(engine):
     process = engine({"fail": "hang"})
     os.read(process.events, 1)
     process.let_go()
-    assert process.close(1) == STOPPED
+    assert process.close(60) == STOPPED
     assert processes_of(process) == []
 
 
 def test_children_of_finished_engine_are_ended(engine):
     process = engine({"children": 2})
     read_all(process)
-    assert process.close(1) == 0
+    assert process.close(60) == 0
     assert processes_of(process) == []
 
 
@@ -98,7 +98,7 @@ def test_sweep_after_killed_shim(engine):
     process = engine({"seconds": 60, "children": 2})
     wait_for_children(process, 2)
     process.shim.kill()
-    assert process.close(1) == -signal.SIGKILL
+    assert process.close(60) == -signal.SIGKILL
     assert processes_of(process) == []
 
 

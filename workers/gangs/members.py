@@ -30,6 +30,7 @@ from deepseek.partitions.nodes.membership import CREDENTIALS
 from deepseek.torchrun.placement import Placement
 from workers import relay
 from workers.attempt_slots import AttemptSlot
+from workers.cluster.attempt import ClusterAttempt, is_on_cluster
 from workers.federation.attempt import KINDS as STUDY_KINDS
 from workers.federation.attempt import FederationAttempt
 from workers.gangs import credentials, node_check, stacks
@@ -331,7 +332,9 @@ class MemberRelay(relay.Relay):
 def build_attempt(job: Job, *, actor: Actor) -> Attempt:
     if job.kind in STUDY_KINDS:
         return FederationAttempt(job, actor=actor)
-    return GangAttempt(job, actor=actor) if job.need_nodes > 1 else Attempt(job, actor=actor)
+    if job.need_nodes > 1:
+        return GangAttempt(job, actor=actor)
+    return ClusterAttempt(job, actor=actor) if is_on_cluster(job) else Attempt(job, actor=actor)
 
 
 def find_first_ended(members: list[JobMember]) -> JobMember | None:

@@ -21,7 +21,7 @@ def remove_scratch(folder: Path, *, overwrite: bool) -> None:
     `overwrite`: each file's bytes are replaced by zeros on the disk before. On a file system that copies on write
     (btrfs, ZFS), and on flash, the former blocks may stay: there the disk has to be encrypted.
     """
-    if folder.is_dir() and not folder.is_symlink():
+    if os.path.isdir(folder) and not os.path.islink(folder):  # Path's raise where its file system is away
         open_folders(folder)
         if overwrite:
             overwrite_files(folder)

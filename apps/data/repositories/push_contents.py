@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from apps.core.errors import Invalid, PlaneError, TooLarge
 from apps.data.datasets.ingest import csv_inspection
+from apps.data.datasets.ingest.parts_inspection import inspect_parts
 from apps.data.datasets.models import DatasetFile
 from apps.data.datasets.queries import iter_chunks
 from apps.data.datasets.versions.manifest import (
@@ -20,6 +21,7 @@ from apps.data.datasets.versions.manifest import (
     find_main_table,
     format_csv_type,
     guess_media_type,
+    is_table_of_parts,
     parse_dialect,
 )
 from apps.data.repositories.access import RepositoryTarget
@@ -52,6 +54,7 @@ class PushContents:
     changed: set[str]
     old_paths: Container[object]
     rows: int | None = None
+    part_rows: Mapping[str, int] | None = None  # of each file, where they are the parts of one table
     columns: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -86,7 +89,10 @@ def read_contents(
     files = assign_media_types(artifacts, previous_files)
     check_files(files, before)
     contents = PushContents(files, choose_media_type(files), git_files, changed, before)
-    inspect_main_table(contents, last)
+    if is_table_of_parts(files):
+        compare_parts(contents)
+    else:
+        inspect_main_table(contents, last)
     return contents
 
 
@@ -271,6 +277,18 @@ def read_first_bytes(artifact: Artifact) -> bytes:
             if len(data) >= HEAD_BYTES:
                 break
     return bytes(data[:HEAD_BYTES])
+
+
+def compare_parts(contents: PushContents) -> None:
+    """Take Parquet files of one schema for the parts of one table. Others are a version of files, as a folder may hold
+    tables of their own: whoever pushes reads how they differ.
+    """
+    try:
+        parts = inspect_parts(contents.files)
+    except Invalid as error:
+        contents.warnings.append(f"These Parquet files are not the parts of one table: {error.message}")
+    else:
+        contents.rows, contents.columns, contents.part_rows = parts.total_rows, parts.columns, parts.rows
 
 
 def inspect_main_table(contents: PushContents, last: Commit | None) -> None:

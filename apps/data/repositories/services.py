@@ -140,6 +140,7 @@ def store_push(
             has_commit=True,
             checked=checked,
             old_paths=contents.old_paths,
+            part_rows=contents.part_rows,
         )
         commit = Commit.objects.create(
             dataset=dataset,

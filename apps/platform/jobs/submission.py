@@ -33,6 +33,7 @@ NEEDS_RANGES = {
     "nodes": (1, 64),
 }
 GPU_QUEUE = "gpu"
+PART_OUTPUTS = ("table",)  # that jobs over partitions may make in parts
 SPEC_COMPLETIONS: Registry[Callable[[Actor, Project, str, BaseModel], BaseModel]] = Registry("SPEC_COMPLETIONS")
 """By key of `register`: what the app that registers adds to a spec before it is stored, from (project, name, spec)."""
 SPEC_INPUTS: Registry[Callable[[Actor, Project, BaseModel], list[InputSpec]]] = Registry("SPEC_INPUTS")
@@ -162,6 +163,19 @@ def takes_files(kind: JobKind, slot: str) -> bool:
     return kind.any_inputs or slot in (*kind.spec_inputs, *kind.folder_inputs)
 
 
+def can_make(kind: JobKind, slot: str) -> bool:
+    """Whether the kind names this output; of a table in parts each is one, SLOT/path."""
+    folder, _, part = slot.partition("/")
+    is_part = bool(part) and kind.partitioned and folder in PART_OUTPUTS and is_part_path(part)
+    return slot in kind.outputs or is_part
+
+
+def list_outputs(kind: JobKind) -> str:
+    """The outputs that a job of the kind may have, for the limit of an error."""
+    parts = [f"{slot}/NAME{SUFFIX}" for slot in kind.outputs if kind.partitioned and slot in PART_OUTPUTS]
+    return ", ".join((*kind.outputs, *parts)) or "none"
+
+
 def check_limits(submission: Submission) -> list[dict[str, Any]]:
     errors = []
     for where, value, (low, high) in (
@@ -224,11 +238,13 @@ def check_extra(kind: JobKind, needs: Needs, spec: BaseModel | None) -> list[dic
     extras_of_nodes = [extras for queues, extras in Node.objects.values_list("queues", "extras") if queue in queues]
     if not extras_of_nodes or any(needs.extra in extras for extras in extras_of_nodes):
         return []
+    is_of_spec = getattr(spec, "extra", "") == needs.extra
+    field = getattr(spec, "extra_field", "") if is_of_spec else ""
     return [
         build_error(
             "extra_missing",
             Message("No node of the queue {queue} has {extra}, which this job needs.", queue=queue, extra=needs.extra),
-            f"/spec{field}" if (field := getattr(spec, "extra_field", "")) else "/kind",
+            f"/spec{field}" if field else "/kind",
             Message("a node with it"),
             Message("Give a worker {package}; then start it again.", package=describe_remedy(needs.extra)),
         )
@@ -247,6 +263,18 @@ def check_nodes(kind: JobKind, name: str, spec: BaseModel | None, needs: Needs) 
                 "/needs/nodes",
                 1,
                 Message("Leave needs.nodes out."),
+            )
+        ]
+    if getattr(spec, "cluster", False):
+        return [
+            build_error(
+                "one_node_only",
+                Message(
+                    "The operator's cluster shares the work, and the job asks for {nodes} nodes.", nodes=needs.nodes
+                ),
+                "/needs/nodes",
+                1,
+                Message("Leave needs.nodes out, or the cluster."),
             )
         ]
     command = getattr(spec, "command", None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeGuard
 
+from django.db.models import Max, Min, Q
 from pydantic import BaseModel
 
 from apps.core.actors import Actor
@@ -37,6 +38,7 @@ from apps.platform.jobs.submission import (
     InputSpec,
     Submission,
     build_error,
+    can_make,
     check_device,
     check_extra,
     check_limits,
@@ -44,6 +46,7 @@ from apps.platform.jobs.submission import (
     check_register,
     check_slots,
     choose_queue,
+    list_outputs,
     takes_files,
 )
 from apps.platform.jobs.table_columns import check_columns
@@ -272,19 +275,37 @@ def resolve_parents(
                     hint=Message("Retry it first."),
                 )
             )
-        elif slot and slot not in KINDS[parent.kind].outputs and not KINDS[parent.kind].any_outputs:
-            limit = ", ".join(KINDS[parent.kind].outputs)
+        elif slot and not can_make(KINDS[parent.kind], slot) and not KINDS[parent.kind].any_outputs:
             errors.append(
                 build_error(
                     "unknown_slot",
                     Message("A {parent_kind} job has no output {slot!r}.", parent_kind=parent.kind, slot=slot[:60]),
                     where,
-                    limit,
+                    list_outputs(KINDS[parent.kind]),
                 )
             )
+        elif "/" in slot and parent.state == JobState.SUCCEEDED and not has_made(parent, slot):
+            errors.append(build_unmade_error(parent, slot, where))
         elif not slot and where.startswith("/inputs"):
             errors.append(build_error("slot_missing", Message("Name the slot of the job's output."), where))
     return parents, errors
+
+
+def has_made(parent: Job, slot: str) -> bool:
+    """Whether the job has this output, or files below the name."""
+    return parent.outputs.filter(Q(slot=slot) | Q(slot__startswith=f"{slot}/")).exists()
+
+
+def build_unmade_error(parent: Job, slot: str, where: str) -> dict[str, Any]:
+    folder = slot.partition("/")[0]
+    made = parent.outputs.filter(slot__startswith=f"{folder}/").aggregate(first=Min("slot"), last=Max("slot"))
+    return build_error(
+        "unknown_slot",
+        Message("Job {job_id} has made no {slot!r}.", job_id=parent.pk, slot=slot[:60]),
+        where,
+        f"{made['first']}..{made['last']}" if made["first"] else folder,
+        Message("Name an output that its page lists, or {folder} for all of them.", folder=folder),
+    )
 
 
 def has_partitions(spec: BaseModel | None) -> TypeGuard[PartitionedSpec]:

@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from deepseek.partitions.spec import CLUSTER_EXTRA
+
 COLLECT, BROWSER, SCRIPTS, LANGUAGE, ONNX = "collect", "collect-browser", "scripts", "language", "onnx"
 FEDERATION = "federation"
 SCALE = "scale"  # Dask, which carries the partitions of a table over nodes
+CLUSTER = CLUSTER_EXTRA  # knows a Dask cluster of its operator
 SERVING = "serving"  # offers to serve models
 GANG = "gang"  # may take part in jobs over several nodes; the worker finds it out (workers/isolation.py)
 ENGINE_PATH = "/usr/local/bin:/usr/bin:/bin"  # of the process that will run them, whatever the worker's is
@@ -22,6 +25,7 @@ MISSING = {
     FEDERATION: "pip install 'deepseek-offline[federation]'",
     ONNX: "pip install 'deepseek-offline[onnx]'",
     SCALE: "pip install 'deepseek-offline[scale]'",
+    CLUSTER: "pip install 'deepseek-offline[scale]', and CLUSTER_ADDRESS in the worker's environment",
     SERVING: "pip install fastapi uvicorn, and ENDPOINT_PORTS in the worker's environment",
     GANG: "root's rights, iproute2 and nftables",
     SCRIPTS: "what its page names under Isolation, or SCRIPT_SANDBOX=off in its environment",

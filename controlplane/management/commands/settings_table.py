@@ -1,4 +1,4 @@
-"""docs/settings.md, made from the fields of controlplane/env.py; a test compares the two."""
+"""docs/settings.md, made from the fields of controlplane/env.py and its bases; a test compares the two."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ class Command(BaseCommand):
 def render_table() -> str:
     secrets = [f"`{name.upper()}`" for name in FROM_FILE]
     head = HEAD.format(secrets=", ".join(secrets))
-    return head + "".join(render_row(name, field) for name, field in Env.model_fields.items())
+    return head + "".join(render_row(name, field) for name, field in list_fields())
+
+
+def list_fields() -> list[tuple[str, FieldInfo]]:
+    """The fields as the table has them: those of Env first, then those of the classes that it builds on."""
+    return sorted(Env.model_fields.items(), key=lambda item: item[0] not in Env.__annotations__)
 
 
 def render_row(name: str, field: FieldInfo) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from deepseek.clean.order_statistics import ReadValues, compute_mean, compute_median, count_finite
@@ -82,6 +81,8 @@ class FillGroupStep(NumericStep):
             self.fills[name] = (rows[order], values[order])
 
     def _fill_part(self, part: Batches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
+        import pandas as pd  # half of a process's start
+
         if (part.rows or 0) > PART_ROWS:
             return self._fill_large_part(part, by)
         table = pa.Table.from_batches(part, part.schema)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from deepseek.clean.median_fill import EXACT_INTEGER
+from deepseek.clean.float_fill import EXACT_INTEGER
 from deepseek.clean.personal_data import Hider
 from deepseek.clean.steps.base import StepRunner, change_types, is_number, is_text, replace_columns
 from deepseek.clean.steps.casting import format_decimals

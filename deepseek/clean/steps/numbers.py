@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from deepseek.clean.column import compute_allowed_range
-from deepseek.clean.median_fill import EXACT_INTEGER
+from deepseek.clean.float_fill import EXACT_INTEGER
 from deepseek.clean.order_statistics import ReadPartition
 from deepseek.clean.sorting_networks import find_true
 from deepseek.clean.steps.base import StepRunner, change_types, is_number, replace_columns

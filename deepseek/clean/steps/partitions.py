@@ -11,7 +11,6 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
@@ -47,9 +46,9 @@ def _hash_column(column: pa.Array) -> Hashes:
     elif pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
         words = np.asarray(values.to_numpy(zero_copy_only=False)).astype(np.int64).view(np.uint64)
     else:
-        words = pd.util.hash_array(
-            np.array([str(value) for value in values.to_pylist()], dtype=object), categorize=False
-        )
+        from pandas.util import hash_array  # half of a process's start
+
+        words = hash_array(np.array([str(value) for value in values.to_pylist()], dtype=object), categorize=False)
     words = words * np.uint64(0xBF58476D1CE4E5B9)
     words ^= words >> np.uint64(31)
     words = np.append(words, np.uint64(0))  # the last: of a missing key

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from deepseek.clean.steps.base import StepRunner, build_unfit_error, is_number, is_time
@@ -233,6 +232,8 @@ class RegulariseStep(StepRunner):
         how, is_integer = self.step.aggregate, pa.types.is_integer(column.type)
         if is_integer and how == "sum":
             return self._sum_integers(name, column, bins, starts)
+        import pandas as pd  # half of a process's start
+
         if is_integer and how not in WIDER:
             values = pd.Series(pd.arrays.IntegerArray(
                 column.fill_null(0).to_numpy(zero_copy_only=False).copy(),

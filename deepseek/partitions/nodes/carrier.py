@@ -6,12 +6,10 @@ attempt has another one.
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +22,18 @@ from deepseek.partitions.carriers import (
     Outcome,
     WorkerLostError,
 )
-from deepseek.partitions.dask_carrier import CONNECT_SECONDS, ClusterAddress, build_security, import_distributed
+from deepseek.partitions.cluster_address import ClusterAddress
+from deepseek.partitions.dask_carrier import CONNECT_SECONDS, build_security, import_distributed
 from deepseek.partitions.nodes.file_exchange import FileServer
 from deepseek.partitions.nodes.membership import Membership
 from deepseek.partitions.nodes.supervisor import Keeper, NodeProcesses
 from deepseek.partitions.nodes.tasks import pack_task, run_packed, unpack_outcome
 from deepseek.partitions.nodes.travel import Roots
+from deepseek.partitions.running_tasks import POLL_SECONDS, RunningTasks
 
 JOIN_SECONDS = 120
 """Until the scheduler answers, and then until the first worker has joined; the others may come later."""
 JOIN_POLL_SECONDS = 0.1
-POLL_SECONDS = 1.0
-FETCH_SECONDS = 10.0  # until it is looked whether the cluster is still there
 CLOSE_SECONDS = 10.0
 END_SECONDS = 2.0
 
@@ -135,72 +133,6 @@ class NodesCarrier:
         with suppress(OSError, TimeoutError):
             self.client.close(timeout=CLOSE_SECONDS)
         self.processes.await_scheduler(CLOSE_SECONDS)
-
-
-class RunningTasks:
-    """Gives each worker one task at a time, and yields the number and the packed outcome of each that has ended.
-
-    So what the observer takes as running does run, and the scheduler holds few tasks, however many there are.
-    """
-
-    def __init__(self, carrier: NodesCarrier, function: Callable[[Any], Any], items: Sequence[Any]) -> None:
-        self.carrier, self.function, self.items = carrier, function, items
-        self.left = iter(range(len(items)))
-        self.futures: dict[int, Any] = {}
-        self.numbers: dict[str, int] = {}  # by the key of the task
-        self.places: dict[int, str] = {}  # the worker that has it
-        self.ended: queue.Queue[int] = queue.Queue()
-
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        self.submit(self.follow_workers())
-        while self.futures:
-            try:
-                number = self.ended.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                self.carrier.check()
-            else:
-                future = self.futures.pop(number)
-                yield number, self.fetch(future)
-                del self.numbers[future.key]
-                self.places.pop(number, None)
-                future.release()
-            self.submit(self.follow_workers())
-
-    def fetch(self, future: Any) -> bytes:
-        """The outcome of a task that has ended. It may take as long as the task: where its worker is lost, another
-        one does the task again.
-        """
-        while True:
-            try:
-                data: bytes = future.result(timeout=FETCH_SECONDS)
-                return data
-            except TimeoutError:
-                if future.status == "error":  # the task's own
-                    raise
-                self.carrier.check()
-
-    def submit(self, workers: int) -> None:
-        for number in islice(self.left, max(0, workers - len(self.futures))):
-            future = self.carrier.submit(self.function, self.items[number])
-            self.futures[number], self.numbers[future.key] = future, number
-            self.carrier.observer.start(number)
-            future.add_done_callback(lambda _, number=number: self.ended.put(number))
-
-    def follow_workers(self) -> int:
-        """How many workers there are; tells of the tasks of those that are gone, which run again."""
-        tasks_by_worker = self.carrier.client.processing()
-        lost = [number for number, worker in self.places.items() if worker not in tasks_by_worker]
-        for worker, keys in tasks_by_worker.items():
-            self.places.update({self.numbers[key]: worker for key in keys if key in self.numbers})
-        lost = sorted(number for number in lost if number in self.futures)
-        if lost:
-            self.carrier.observer.lose(lost)
-            for number in self.futures:
-                self.carrier.observer.start(number)
-        for number in lost:
-            if self.places[number] not in tasks_by_worker:
-                del self.places[number]
-        return max(1, len(tasks_by_worker))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.scheduler.allowed-failures": 3,
-    "distributed.scheduler.worker-ttl": "60s",
+    "distributed.scheduler.worker-ttl": "300s",  # a busy one was silent for 10 s on a loaded machine
     "distributed.worker.profile.enabled": False,
     "distributed.diagnostics.nvml": False,
     "distributed.comm.require-encryption": True,

@@ -10,6 +10,7 @@ import pytest
 from deepseek.clean.run import run
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError, Silent
+from deepseek.partitions import csv_reading
 from tests.deepseek.table_files import write_files
 
 ROWS = 500
@@ -96,13 +97,23 @@ def test_partitions_give_the_same_bytes_and_reports(clean, table, tmp_path, name
     )
 
 
-def test_two_processes_write_the_same_file(clean, tmp_path):
-    """A CSV file becomes one file of the same bytes, so its digest is as of one process."""
-    (tmp_path / "table.csv").write_text("k,x\n" + "\n".join(f"{row % 7},{row}" for row in range(60)))
+def test_two_processes_write_the_same_file(clean, tmp_path, monkeypatch):
+    """A CSV file, read in ranges, becomes one file of the same bytes, so its digest is as of one process."""
+    monkeypatch.setattr(csv_reading, "MIN_BYTES_IN_RANGES", 1)
+    monkeypatch.setattr(csv_reading, "RANGE_BYTES", 100)
+    rows = "\n".join(f'{row % 7},{row},{row if row < 50 else "no"},"a\nb"' for row in range(60))
+    (tmp_path / "table.csv").write_text(f"k,x,late,t\n{rows}")
     spec = {"steps": [{"kind": "fill_forward", "columns": ["x"]}]}
-    expected, _, _ = clean(tmp_path / "table.csv", **spec)
-    out, _, _ = clean(tmp_path / "table.csv", processes=2, **spec)
+    expected, whole, told = clean(tmp_path / "table.csv", **spec)
+    out, ranges, report = clean(tmp_path / "table.csv", processes=2, **spec)
     assert (out / "table.parquet").read_bytes() == (expected / "table.parquet").read_bytes()
+    assert read_reports(out) == read_reports(expected)
+    assert ranges.summary == whole.summary
+    warnings = [[text for level, text in lines if level == "warning"] for lines in (report.lines, told.lines)]
+    assert warnings[0] == warnings[1]
+    assert any("until row 51" in str(warning) for warning in ranges.summary["warnings"])
+    read = [state for state in report.states if state and state["total"] > 2]  # the plan has two partitions
+    assert (read[-1]["done"], read[-1]["rows"]) == (read[-1]["total"], read[-1]["total_rows"])
 
 
 def test_a_failed_expectation_leaves_nothing(clean, table, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.clean import order_statistics
+from deepseek.clean import order_statistics, partitioned
 from deepseek.clean.execution import RUNNERS, build_step_reports, execute
 from deepseek.clean.partitioned import PartitionedPlan
 from deepseek.clean.spec import CleanSpec
@@ -84,11 +84,13 @@ def describe(error):
     st.integers(1, 9),
     st.sampled_from([1, 2, 7]),
     st.booleans(),
+    st.sampled_from([0, 2, partitioned.MAX_STEPS_APPLIED_AGAIN]),
 )
-def test_any_plan_over_any_partitions(drawn, steps, partitions, group_rows, files, gather):
+def test_any_plan_over_any_partitions(drawn, steps, partitions, group_rows, files, gather, applied_again):
     table = pa.Table.from_pylist(rows_of(drawn), SCHEMA)
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(order_statistics, "MAX_VALUES_IN_MEMORY", 2**21 if gather else 2)
+        patch.setattr(partitioned, "MAX_STEPS_APPLIED_AGAIN", applied_again)
         folder = Path(name)
         expected = attempt(lambda _: run_whole(table, steps, folder), None)
         outcome = attempt(lambda _: run_parts(table, steps, folder, partitions, group_rows, files), None)
@@ -105,6 +107,29 @@ def test_any_plan_over_any_partitions(drawn, steps, partitions, group_rows, file
     for counts, report in zip(result.steps, reports, strict=True):
         assert {name: cells for name, cells in counts.cells.items() if cells} == report["columns"]
         assert (counts.rows_in, counts.rows_out) == (report["rows_in"], report["rows_out"])
+
+
+class RecordingCarrier(InlineCarrier):
+    """Records what it carries, and how many steps each task applies."""
+
+    def __init__(self):
+        super().__init__()
+        self.carried = []
+
+    def run(self, function, tasks, on_done):
+        self.carried += [(function.__name__, len(task.steps)) for task in tasks]
+        return super().run(function, tasks, on_done)
+
+
+@pytest.mark.parametrize(("fills", "kept"), [(5, 0), (23, 4)])
+def test_a_long_plan_applies_few_steps_again(tmp_path, fills, kept):
+    table = pa.table({"x": [1.0, None, None, 4.0] * 6})
+    steps = CleanSpec(steps=[{"kind": "fill_forward", "columns": ["x"], "limit": 1}] * fills).steps
+    sources, carrier = partition_parquet(write_files(table, tmp_path, 2, 4), 2), RecordingCarrier()
+    result = PartitionedPlan(steps, sources, carrier, StepContext(folder=tmp_path)).run()
+    assert sum(counts.cells["x"] for counts in result.steps if counts.cells) == 12
+    assert [name for name, _ in carrier.carried].count("keep_partition") == 2 * kept
+    assert max(count for _, count in carrier.carried) == 5  # 1 + 2 + 3 + 4 of them were applied again
 
 
 def test_every_kind_of_step_states_its_scope():

@@ -99,7 +99,7 @@ class LivePlane:
     def stop(self) -> None:
         if self.up is not None:
             self.up.terminate()
-            self.up.wait(60)
+            self.up.wait(PATIENCE)
         self.space.holder.kill()
         self.space.holder.wait()
 

@@ -63,7 +63,7 @@ def test_failures_leave_nothing(tmp_path, fail, error):
 
 
 def test_crash_is_a_signal(tmp_path):
-    assert start(tmp_path, fail="crash").wait(20) == -signal.SIGSEGV
+    assert start(tmp_path, fail="crash").wait(60) == -signal.SIGSEGV
     assert not (tmp_path / "out").exists()
 
 
@@ -85,7 +85,7 @@ def ignored_signals(pid):
         return int(next(line for line in file if line.startswith("SigIgn")).split()[1], 16)
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -1,14 +1,13 @@
 """A Dask cluster under TLS carries a plan; a killed worker loses nothing, and a killed scheduler is reported."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,15 +15,20 @@ from deepseek.clean.execution import execute
 from deepseek.clean.partitioned import PartitionedPlan
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext
-from deepseek.job import EngineError
-from deepseek.partitions.carriers import WorkerLostError
-from deepseek.partitions.dask_carrier import ClusterAddress, DaskCarrier, validate_address
+from deepseek.job import EngineError, TransientError
+from deepseek.partitions import csv_reading, dask_carrier, running_tasks
+from deepseek.partitions.cancellation import TaskCancelledError
+from deepseek.partitions.cluster_address import ClusterAddress, validate_address
+from deepseek.partitions.dask_carrier import DaskCarrier
+from deepseek.partitions.nodes.job_carrier import count_workers
 from deepseek.partitions.sources import partition_parquet
+from deepseek.partitions.tables import open_partitions
 from deepseek.tables.batches import TableBatches
-from tests.certificates import make_certificate
+from deepseek.tables.spec import CsvSpec
+from tests.dask_cluster import Cluster
+from tests.planes_in_namespaces import await_that
 
 pytest.importorskip("distributed")
-ROOT = Path(__file__).parents[3]
 STEPS = [
     {"kind": "filter", "conditions": [{"column": "k", "op": "gt", "value": "0"}]},
     {"kind": "fill_forward", "columns": ["x"], "limit": 3},
@@ -44,40 +48,22 @@ def work(item):
     return number * 10
 
 
-class Cluster:
-    """A scheduler and two workers, each a process of its own, under one certificate."""
+def read_on(item):
+    source, folder = item
+    Path(folder, "begun").touch()
+    deadline = time.monotonic() + 300
+    try:
+        while time.monotonic() < deadline:
+            pa.Table.from_batches(source.open())
+    except TaskCancelledError:
+        Path(folder, "cancelled").touch()
+        raise
 
-    def __init__(self, folder):
-        self.folder, self.processes = folder, []
-        self.certificate = make_certificate(folder / "plane.pem")
-        self.start("scheduler", "--port", "0", "--scheduler-file", str(folder / "scheduler.json"), "--no-dashboard")
-        for _ in range(2):
-            self.start("worker", "--scheduler-file", str(folder / "scheduler.json"), "--nthreads", "1",
-                       "--local-directory", str(folder), "--no-dashboard")  # fmt: skip
 
-    def start(self, role, *options):
-        files = ("--tls-ca-file", "--tls-cert", "--tls-key")
-        tls = [text for option in files for text in (option, str(self.certificate))]
-        command = [sys.executable, "-m", "distributed.cli.dask_" + role, "--host", "127.0.0.1", "--protocol", "tls"]
-        with (self.folder / "log.txt").open("ab") as log:
-            self.processes.append(
-                subprocess.Popen([*command, *options, *tls], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                                 stdout=log, stderr=log)
-            )  # fmt: skip
+def lose_connection(folder, probe):
+    from distributed.comm import CommClosedError
 
-    @property
-    def address(self):
-        file = self.folder / "scheduler.json"
-        for _ in range(300):
-            if file.exists() and file.stat().st_size:
-                break
-            time.sleep(0.1)
-        return ClusterAddress(json.loads(file.read_text())["address"], *[self.certificate] * 3)
-
-    def stop(self):
-        for process in self.processes:
-            process.kill()
-            process.wait()
+    raise CommClosedError("Stream is closed")  # what a client has of a worker that ended meanwhile
 
 
 @pytest.fixture
@@ -89,7 +75,7 @@ def cluster(tmp_path):
     started.stop()
 
 
-def test_a_cluster_carries_a_plan_and_outlives_a_worker(cluster, tmp_path):
+def test_a_cluster_carries_a_plan_and_outlives_a_worker(cluster, tmp_path, monkeypatch):
     table = pa.table(
         {"k": [row % 97 for row in range(1000)], "x": [None if row % 7 else float(row) for row in range(1000)]}
     )
@@ -97,6 +83,30 @@ def test_a_cluster_carries_a_plan_and_outlives_a_worker(cluster, tmp_path):
     steps = CleanSpec(steps=STEPS).steps
     whole = execute(steps, TableBatches(table), StepContext(folder=tmp_path)).batches
     carrier = DaskCarrier(cluster.address)
+    carrier.client.wait_for_workers(2)
+    assert (carrier.require_workers(tmp_path), count_workers(carrier, 1)) == (2, 2)
+    assert list(tmp_path.glob(".probe-*")) == []
+    with monkeypatch.context() as patch:  # a worker of another user
+        patch.setattr(dask_carrier, "take_probe", lambda name: f"Permission denied: {name}")
+        with pytest.raises(EngineError) as caught:
+            carrier.require_workers(tmp_path)
+    assert (caught.value.code, "CLUSTER_FOLDER" in caught.value.hint) == ("cluster_unfit", True)
+    assert f"as user {os.geteuid()}, cannot use the files of one another" in str(caught.value)
+    for answer, error, message in (
+        (lambda folder: {}, EngineError, "its version of this package is another one"),  # that of a version before
+        (lose_connection, TransientError, "all of its workers have ended"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(dask_carrier, "describe_worker", answer)
+            with pytest.raises(error, match=message):
+                carrier.require_workers(tmp_path)
+    monkeypatch.setattr(csv_reading, "MIN_BYTES_IN_RANGES", 1)
+    pyarrow.csv.write_csv(table, tmp_path / "table.csv")
+    read = open_partitions(tmp_path / "table.csv", CsvSpec(), tmp_path, None, count_workers(carrier, 1), carrier)
+    assert [type(source).__name__ for source in read.sources] == ["ArrowPieces"] * 2  # read in ranges of bytes
+    tables = [pa.Table.from_batches(source.open()) for source in read.sources]
+    assert pa.concat_tables(tables).cast(table.schema).equals(table)
+
     sources = partition_parquet([tmp_path / "table.parquet"], 5)
     result = PartitionedPlan(steps, sources, carrier, StepContext(folder=tmp_path)).run()
     parts = pa.concat_tables([pq.read_table(part.path) for part in result.parts])
@@ -108,9 +118,63 @@ def test_a_cluster_carries_a_plan_and_outlives_a_worker(cluster, tmp_path):
     assert [outcome.value for outcome in outcomes] == [0, 10, 20, 30]
     assert sorted(done) == [0, 1, 2, 3]
 
-    cluster.processes[0].kill()
-    with pytest.raises(WorkerLostError):
+    monkeypatch.setattr(dask_carrier, "compute_code_digest", lambda: "of this side alone")
+    codes = {outcome.error.code for outcome in carrier.run(work, [(0, str(tmp_path))] * 2, done.append)}
+    assert codes == {"cluster_unfit"}  # as of a worker that joined after the run began
+    monkeypatch.undo()
+
+    # Runs at the same time: two of one plan and table, and one of another plan.
+    labels = ["node-7-1", "node-8-1", "node-9-1"]
+    others = [DaskCarrier(cluster.address, label=label) for label in labels]
+    futures = [other.submit(work, (0, "")) for other in (*others, others[0])]
+    keys = [future.key for future in futures]
+    assert [key.rpartition("-")[0] for key in keys] == [f"work-{label}" for label in (*labels, labels[0])]
+    assert len(set(keys)) == 4
+    plans = [steps, steps, steps[:2]]
+
+    def run_plan(place):
+        (folder := tmp_path / labels[place]).mkdir()
+        ran = PartitionedPlan(plans[place], sources, others[place], StepContext(folder=folder)).run()
+        assert {part.path.parent for part in ran.parts} == {folder}
+        return pa.concat_tables([pq.read_table(part.path) for part in ran.parts])
+
+    with ThreadPoolExecutor(3) as pool:
+        one, two, other = pool.map(run_plan, range(3))
+    assert one.equals(parts)
+    assert two.equals(parts)
+    shorter = execute(plans[2], TableBatches(table), StepContext(folder=tmp_path)).batches
+    assert other.equals(pa.Table.from_batches(shorter, shorter.schema).select(["k", "x"]))
+    for each in others:
+        each.close()
+
+    leaving = DaskCarrier(cluster.address)
+    future = leaving.submit(read_on, (sources[0], str(tmp_path)))
+    await_that((tmp_path / "begun").exists)
+    leaving.close()
+    await_that((tmp_path / "cancelled").exists)
+    del future
+
+    scheduler = cluster.processes[0]
+    scheduler.send_signal(signal.SIGSTOP)  # its connections stay
+    monkeypatch.setattr(running_tasks, "ANSWER_SECONDS", 0.5)
+    with pytest.raises(TransientError, match="does not answer within"):
+        carrier.run(work, [(0, str(tmp_path))], done.append)
+    monkeypatch.undo()
+    scheduler.kill()
+    await_that(lambda: carrier.client.status != "running")
+    monkeypatch.setattr(carrier.client.rpc, "timeout", 1)  # in the place of CONNECT_SECONDS
+    with pytest.raises(TransientError, match=rf"{cluster.address.url} .* connection to its scheduler"):
         carrier.run(work, [(9, str(tmp_path))], done.append)
+
+    def fail(*_, **options):
+        raise ValueError("IOStream is not idle; cannot convert to SSL")  # of a client that connects anew
+
+    monkeypatch.setattr(running_tasks.RunningTasks, "list_running", fail)
+    with pytest.raises(TransientError, match="connection to its scheduler"):
+        carrier.run(work, [(0, str(tmp_path))], done.append)
+    with monkeypatch.context() as context:
+        context.setattr(carrier.client, "close", fail)
+        carrier.close()
     carrier.close()
 
 

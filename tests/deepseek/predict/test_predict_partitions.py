@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
 from deepseek.job import EngineError, Silent
 from deepseek.models.folder import find_model_files
+from deepseek.partitions import csv_reading
 from deepseek.predict import partitioned
 from deepseek.predict.run import run
 from deepseek.predict.spec import PredictSpec
@@ -92,8 +94,10 @@ def test_a_model_that_was_replaced_is_read_again(predict, tmp_path):
 
 
 def test_a_killed_process_changes_nothing(predict, tmp_path, monkeypatch):
-    """Two processes and one file: the same file as one process writes, though one of them was killed at work."""
-    expected, _, _ = predict("regression")
+    """Two processes and one CSV file: the file that one process writes, though one of them was killed at work."""
+    pyarrow.csv.write_csv(pq.read_table(tmp_path / "table.parquet"), tmp_path / "table.csv")
+    monkeypatch.setattr(csv_reading, "MIN_BYTES_IN_RANGES", 1)
+    expected, _, _ = predict("regression", "table.csv")
     original = partitioned.open_job_carrier
 
     def open_killing(processes, **options):
@@ -114,7 +118,7 @@ def test_a_killed_process_changes_nothing(predict, tmp_path, monkeypatch):
         return Killing()
 
     monkeypatch.setattr(partitioned, "open_job_carrier", open_killing)
-    predicted, _, names = predict("regression", processes=2)
+    predicted, _, names = predict("regression", "table.csv", processes=2)
     assert (tmp_path / "lost").exists()
     assert names == ["table.parquet"]
     np.testing.assert_allclose(predicted.column("prediction"), expected.column("prediction"), rtol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 from deepseek.clean.run import run as clean
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError, Silent
+from deepseek.partitions import csv_reading
 from deepseek.profile.run import run
 from deepseek.profile.spec import ProfileSpec
 
@@ -52,6 +53,43 @@ def test_several_processes_make_the_same_report(tmp_path):
         assert [path.name for path in out.iterdir()] == ["quality.json"]
     assert answers[0] == answers[1]
     assert (answers[0][0]["rows"], answers[0][0]["expectations_failed"]) == (6, 1)
+
+
+class ReadStates(Silent):
+    """Keeps the states of the partitions."""
+
+    def __init__(self):
+        self.states = []
+
+    def partitions(self, state):
+        self.states.append(state)
+
+
+def test_ranges_of_a_csv_file_make_the_same_report(tmp_path, monkeypatch):
+    """Of cells of several lines and a column that turns to text in a late range; and what a version records."""
+    monkeypatch.setattr(csv_reading, "MIN_BYTES_IN_RANGES", 1)
+    monkeypatch.setattr(csv_reading, "RANGE_BYTES", 100)
+    rows = "\n".join(
+        f'{row},{row % 7 or ""},{row if row < 50 else "no"},"a\nb {row % 3}",2026-01-{row % 28 + 1:02}'
+        for row in range(60)
+    )
+    (tmp_path / "table.csv").write_text(f"k,x,late,t,day\n{rows}")
+    expectations = [{"kind": "unique", "columns": ["k"]}, {"kind": "not_null", "column": "x"}]
+    answers, states = [], {}
+    for processes in (1, 2):
+        spec = ProfileSpec(processes=processes, expectations=expectations, on_failure="report")
+        out, report = tmp_path / f"out-{processes}", ReadStates()
+        result = run(spec, inputs={"table": tmp_path / "table.csv"}, out=out, report=report)
+        answers.append((result.outputs[0].meta, result.summary, json.loads((out / "quality.json").read_text())))
+        states[processes] = report.states
+    correlations = [answer[2].pop("correlations") for answer in answers]
+    assert answers[0] == answers[1]
+    for name in ("pearson", "spearman"):
+        one, ranged = ([cell for row in each[name] for cell in row] for each in correlations)
+        assert ranged == pytest.approx(one, abs=1e-11)
+    assert (answers[1][0]["rows"], answers[1][0]["expectations_failed"]) == (60, 1)
+    assert "until row 51" in str(answers[1][1]["warnings"])
+    assert max(state["total"] for state in states[2] if state) > 2  # ranges: the rows are two partitions
 
 
 def test_how_the_text_is_written_is_found_and_told(tmp_path):

@@ -29,11 +29,11 @@ def run_all(count: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
 
 
 def test_a_study_runs_from_its_approvals_to_its_result(worker, study, site_studies, coordinator, hospital, tmp_path):
-    services.start_study(actor=coordinator, study=study, options={"join_seconds": 60, "round_seconds": 60})
+    services.start_study(actor=coordinator, study=study, options={"join_seconds": 240, "round_seconds": 120})
     for row in site_studies:
         services.join_study(actor=hospital, site_study=row)
     run_all(3)

@@ -119,7 +119,7 @@ def test_who_says_gone_is_disabled(create, receiver, queue):
 def drip(handler) -> None:
     """A byte of the answer's head now and then: no timeout of a socket ever passes."""
     try:
-        for _ in range(200):
+        for _ in range(3000):  # a minute
             handler.wfile.write(b"H")
             time.sleep(0.02)
     except OSError:
@@ -133,7 +133,7 @@ def test_an_answer_that_drips_is_cut_off(create, receiver, queue, monkeypatch):
     receiver.answers[:] = [drip]
     begun = time.monotonic()
     assert send() == 0
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
     assert "no answer within" in Delivery.objects.get().error
 
 

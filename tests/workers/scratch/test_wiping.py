@@ -106,6 +106,10 @@ def test_a_scratch_that_is_a_link_is_not_followed(tmp_path):
     assert (tmp_path / "other" / "file").read_bytes() == b"x"
 
 
+def test_a_scratch_that_cannot_be_looked_at_raises_nothing(tmp_path):
+    remove_scratch(tmp_path / ("x" * 300), overwrite=True)  # as does a mount that is stale
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_next_job_finds_nothing_of_the_one_before(worker, submit, settings, monkeypatch):
     settings.ENV = settings.ENV.model_copy(update={"scratch_wipe": "overwrite"})

@@ -60,23 +60,23 @@ def test_of_many_at_once_one_gets_it(make_storage):
         barrier, done, outcomes = threading.Barrier(4), threading.Event(), []
 
         def run(storage, barrier=barrier, done=done, outcomes=outcomes):
-            barrier.wait(10)
+            barrier.wait(60)
             try:
                 with storage.lock():
                     outcomes.append("held")
-                    done.wait(10)
+                    done.wait(120)
             except SnapshotError as failure:
                 outcomes.append(failure.code)
 
         threads = [threading.Thread(target=run, args=(storage,)) for storage in storages]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while len(outcomes) < 4 and time.monotonic() < deadline:
             time.sleep(0.01)
         done.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert sorted(outcomes) == ["held", *["snapshot_busy"] * 3]
 
 

@@ -128,6 +128,7 @@ def test_a_profile_by_several_processes_takes_a_cpu_for_each(api, engineer, vers
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "/spec/processes")
 
 
+@pytest.mark.services
 def test_of_equal_parts_the_version_that_was_there_is_the_source(api, engineer, version, added, worker_actor, project):
     body = {"kind": "profile", "inputs": {"table": {"digest": version.digest}}}
     job = Job.objects.get(pk=api(engineer).post(JOBS, body, format="json").json()["id"])

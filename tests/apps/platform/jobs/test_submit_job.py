@@ -6,10 +6,11 @@ import pytest
 from django.db import connection
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
+from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs import services
 from apps.platform.jobs.kinds import Needs
-from apps.platform.jobs.models import Job, JobEvent
+from apps.platform.jobs.models import Job, JobEvent, JobOutput
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec, Submission
 
@@ -144,6 +145,31 @@ def test_parents_that_have_succeeded_fill_the_slots_at_once(child_of, submit, cl
     child = child_of(parent)
     assert child.state == JobState.QUEUED
     assert child.inputs.get().artifact_id == "b" * 64
+
+
+def test_a_part_of_a_jobs_table_or_all_of_them_fill_a_slot(api, engineer, url, submit, claim, succeed, project):
+    submit()
+    parent = succeed(claim(), "1" * 64)
+    Job.objects.filter(pk=parent.pk).update(kind="clean")
+    for number, digest in enumerate(("2" * 64, "3" * 64)):
+        part = Artifact.objects.create(digest=digest, size=5)
+        Holding.objects.create(project=project, artifact=part)
+        JobOutput.objects.create(job=parent, slot=f"table/part-{number:05}.parquet", artifact=part, name="part")
+
+    def ask(slot: str) -> dict:
+        inputs = {"table": {"job": parent.pk, "slot": slot}}
+        return api(engineer).post(url(), {"kind": "profile", "spec": {}, "inputs": inputs}, format="json").json()
+
+    made = {slot: ask(slot) for slot in ("table", "table/part-00001.parquet")}
+    assert {slot: [(i["slot"], i["digest"]) for i in job["inputs"]] for slot, job in made.items()} == {
+        "table": [("table/part-00000.parquet", "2" * 64), ("table/part-00001.parquet", "3" * 64)],
+        "table/part-00001.parquet": [("table", "3" * 64)],
+    }
+    assert {job["state"] for job in made.values()} == {"queued"}
+    refused = {slot: ask(slot)["error"] for slot in ("table/part-00002.parquet", "table/note.txt", "origins/a.parquet")}
+    assert {error["code"] for error in refused.values()} == {"unknown_slot"}
+    assert refused["table/part-00002.parquet"]["limit"] == "table/part-00000.parquet..table/part-00001.parquet"
+    assert "table/NAME.parquet" in refused["table/note.txt"]["limit"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,6 +1,5 @@
 """Two nodes of one job on the loopback: each with a scratch folder, inputs and worker processes of its own."""
 
-import socket
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from deepseek.partitions.nodes.membership import (
 from deepseek.partitions.nodes.supervisor import Keeper, NodeProcesses
 from deepseek.torchrun.placement import Placement
 from tests.certificates import make_certificate
+from tests.ports import find_free_port
 
 WATCH = """
 import os, sys
@@ -68,12 +68,6 @@ def write_credentials(folder: Path) -> Credentials:
     return Credentials(folder)
 
 
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class TwoNodes:
     """`open(table)` starts a cluster over two nodes, each of which has a copy of the table."""
 
@@ -117,7 +111,7 @@ class TwoNodes:
         return self.carrier
 
     def await_workers(self, count: int) -> None:
-        self.carrier.client.wait_for_workers(count, timeout=60)
+        self.carrier.client.wait_for_workers(count, timeout=240)
 
     def close(self) -> None:
         self.stack.close()

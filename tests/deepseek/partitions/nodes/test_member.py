@@ -11,8 +11,9 @@ from deepseek.partitions.nodes import member
 from deepseek.partitions.nodes.membership import Credentials, Membership
 from deepseek.partitions.nodes.supervisor import CLOSED, LOST, MAX_SHORT_LIVES, NodeProcesses
 from deepseek.torchrun.placement import Placement
-from tests.deepseek.partitions.nodes.conftest import Lines, find_free_port
+from tests.deepseek.partitions.nodes.conftest import Lines
 from tests.planes_in_namespaces import await_that
+from tests.ports import find_free_port
 
 
 class Process:

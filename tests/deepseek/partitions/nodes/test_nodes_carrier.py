@@ -16,10 +16,13 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import StepContext
 from deepseek.job import EngineError
 from deepseek.partitions.carriers import WorkerLostError
+from deepseek.partitions.csv_reading import read_in_ranges
 from deepseek.partitions.nodes.carrier import NodesCarrier, RunningTasks
 from deepseek.partitions.nodes.membership import Credentials, Membership
-from deepseek.partitions.sources import partition_parquet
+from deepseek.partitions.sources import partition_arrow, partition_parquet
 from deepseek.tables.batches import TableBatches
+from deepseek.tables.files import read_table
+from deepseek.tables.spec import CsvSpec
 from deepseek.torchrun.placement import Placement
 from tests.planes_in_namespaces import await_that
 
@@ -87,7 +90,8 @@ class Future:
 
 def test_an_outcome_that_is_lost_with_its_worker_is_waited_for():
     checks = []
-    tasks = RunningTasks(SimpleNamespace(check=lambda: checks.append(1)), work, [])
+    client = SimpleNamespace(sync=lambda *args, **options: {}, scheduler=SimpleNamespace(processing=None))
+    tasks = RunningTasks(SimpleNamespace(check=lambda: checks.append(1), client=client), work, [])
     assert tasks.fetch(Future(3, "finished")) == b"outcome"
     assert len(checks) == 2  # that the cluster is there
     with pytest.raises(TimeoutError, match="of the task"):
@@ -107,6 +111,14 @@ def test_two_nodes_make_the_table_of_one(watched, nodes, tmp_path):
     assert all(part.path.parent == folder for part in result.parts)
     assert any(path.name.startswith("written-") for path in nodes.scratch[1].iterdir())  # the second one's share
     assert set(watched.read_text().split()) == {"127.0.0.1"}
+
+    # Both nodes read a CSV file, each its ranges of it.
+    text = "k,t\n" + "\n".join(f'{row},"{row % 7}\n"' for row in range(5000))
+    path = nodes.copy("table.csv", text.encode())["table"] / "table.csv"
+    read = read_in_ranges(path, CsvSpec(), folder, carrier, 2, ranges=4)
+    [source] = partition_arrow(read.files, read.schema, 1)
+    assert pa.Table.from_batches(source.open()).equals(read_table(path, CsvSpec()))
+    assert any(path.name.startswith("range-") for path in nodes.scratch[1].iterdir())
 
     # A worker is lost: its task runs again, and both places are taken again.
     lost, done = str(tmp_path / "lost"), []
