@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from csp.decorators import csp_update
 from django.utils.decorators import method_decorator
+from django.utils.translation import get_language
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 
 class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -44,6 +48,20 @@ class SessionCookie(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
 class SchemaView(SpectacularJSONAPIView):
     """OpenAPI 3.1 as JSON, for whoever is logged in or sends a token."""
+
+    def _get_schema_response(self, request: Request) -> Response:
+        version = request.version or self._get_version_parameter(request)
+        name = self._get_filename(request, version)
+        disposition = {"Content-Disposition": f'inline; filename="{name}"'}
+        return Response(build_document(get_language(), version), headers=disposition)
+
+
+@lru_cache(maxsize=4)
+def build_document(language: str | None, version: str | None) -> dict[str, Any]:
+    """The same for everybody while the process lives, and it takes a second."""
+    generator = SchemaView.generator_class(urlconf=SchemaView.urlconf, api_version=version)
+    document: dict[str, Any] = generator.get_schema(request=None, public=True)
+    return document
 
 
 # Its style sheet holds its icons as data: addresses; everything else comes from this origin.

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import models
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Now
 
 from apps.core.actors import Actor
@@ -46,33 +47,32 @@ class NodeQuerySet(models.QuerySet["Node"]):
     def with_use(self) -> NodeQuerySet:
         """Annotate what running jobs have claimed: `running_jobs`, `used_cpus`, `used_memory_bytes`, `used_gpus`.
 
-        Through the reverse relations by their names: jobs stand above nodes and are not imported here. The condition
-        goes into the join, where the index of running jobs serves it; else every job that ever ran there is read.
-        A job over several nodes has its first one; each further one is counted by its open member.
+        Through the reverse relations by their names: jobs stand above nodes and are not imported here. A job over
+        several nodes has its first one; each further one is counted by its open member. Subqueries, not joins: what a
+        query groups its rows by, databases compute twice.
         """
         return self.annotate(
-            running=models.FilteredRelation("jobs", condition=models.Q(jobs__state="running")),
-            running_jobs=models.Count("running") + sum_over_members(models.Count("pk"), 0),
-            used_cpus=models.Sum("running__need_cpus", default=0.0)
-            + sum_over_members(models.Sum("members__job__need_cpus"), 0.0),
-            used_memory_bytes=models.Sum("running__need_memory_bytes", default=0)
-            + sum_over_members(models.Sum("members__job__need_memory_bytes"), 0),
-            used_gpus=models.Sum("running__need_gpus", default=0)
-            + sum_over_members(models.Sum("members__job__need_gpus"), 0),
+            running_jobs=sum_over_jobs("pk", 0, models.Count),
+            used_cpus=sum_over_jobs("need_cpus", 0.0),
+            used_memory_bytes=sum_over_jobs("need_memory_bytes", 0),
+            used_gpus=sum_over_jobs("need_gpus", 0),
         )
 
 
-def sum_over_members(total: models.Aggregate, default: float) -> Coalesce:
-    """`total` over a node's open members of running jobs, but for those of rank 0, which have the job's own row."""
-    members = Node.objects.filter(
-        pk=models.OuterRef("pk"),
+def sum_over_jobs(field: str, default: float, total: type[models.Aggregate] = models.Sum) -> Combinable:
+    """`total` of a field over the running jobs of a node, and over its open members of those of several nodes, but for
+    members of rank 0, which have the job's own row.
+    """
+    node = Node.objects.filter(pk=models.OuterRef("pk")).order_by().values("pk")
+    own = node.filter(jobs__state="running").annotate(total=total(f"jobs__{field}"))
+    shared = node.filter(
         members__state__in=("invited", "joined", "running"),  # by the index job_member_open
         members__rank__gt=0,
         members__job__state="running",
         members__job__attempt=models.F("members__attempt"),
-    )
-    rows = members.order_by().values("pk").annotate(total=total).values("total")
-    return Coalesce(models.Subquery(rows), models.Value(default))
+    ).annotate(total=total(f"members__job__{field}"))
+    sums = [Coalesce(models.Subquery(rows.values("total")), models.Value(default)) for rows in (own, shared)]
+    return sums[0] + sums[1]
 
 
 class Node(models.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -95,18 +96,17 @@ def find_opening(job: Job, node: Node, running: Iterable[Job], now: datetime) ->
         job, get_total_capacity(node)
     ):
         return None
-    count = next(
-        count
-        for count in range(1, len(left) + 1)
-        if not describe_shortfall(job, compute_free_capacity(node, left[count:]))
+    # A job that ends only adds room, so the first count that fits is found by halves.
+    count = 1 + bisect_left(
+        range(1, len(left) + 1),
+        True,
+        key=lambda count: not describe_shortfall(job, compute_free_capacity(node, left[count:])),
     )
-    ending = left[:count]
+    ending, running_on = left[:count], left[count:]
     for candidate in left[: count - 1]:  # whose end alone changes nothing: it gives back other things than are missing
-        fewer = [remaining for remaining in ending if remaining is not candidate]
-        if not describe_shortfall(
-            job, compute_free_capacity(node, [remaining for remaining in left if remaining not in fewer])
-        ):
-            ending = fewer
+        if not describe_shortfall(job, compute_free_capacity(node, [*running_on, candidate])):
+            ending.remove(candidate)
+            running_on.append(candidate)
     ends = [get_expected_end(candidate, now) for candidate in ending]
     known_ends = [end for end in ends if end is not None]
     return Opening(
