@@ -19,6 +19,7 @@ CODE_FIRST = (
     "ReleaseRefused",
     "SigningError",
     "SnapshotError",
+    "TransientError",
     "CsvError",
     "FederationError",
     "build_csv_error",

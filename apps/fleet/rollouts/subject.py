@@ -17,12 +17,14 @@ from apps.fleet.rollouts.approval_page import build_approval_context
 from apps.fleet.rollouts.facts import START, build_start_facts, build_wave_facts
 from apps.fleet.rollouts.models import Look, Rollout
 from apps.platform.approvals.models import Approval
+from apps.platform.approvals.subjects import end_sentence
 
 
 class RolloutSubject:
     """A rollout may start, or go on to its next wave; `subject_id` is the rollout's key."""
 
     label = gettext_lazy("Rollout")
+    acts_at_once = False  # it goes out in waves
 
     def current_facts(self, approval: Approval, *, deep: bool) -> Mapping[str, Any]:
         rollout, facts = get_approval_rollout(approval), json.loads(approval.facts)
@@ -55,7 +57,8 @@ class RolloutSubject:
         return _("%(model)s v%(version)s after wave %(wave)s: %(verdict)s") % values
 
     def page(self, actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
-        return "rollouts/approval.html", {**build_approval_context(approval), "answer": self.summary(approval)}
+        answer = end_sentence(self.summary(approval))
+        return "rollouts/approval.html", {**build_approval_context(approval), "answer": answer}
 
 
 def get_approval_rollout(approval: Approval) -> Rollout:

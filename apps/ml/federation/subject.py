@@ -17,12 +17,14 @@ from apps.ml.federation.facts import build_participation_facts
 from apps.ml.federation.models import SiteStudy
 from apps.ml.federation.presenters import build_approval_context
 from apps.platform.approvals.models import Approval
+from apps.platform.approvals.subjects import end_sentence
 
 
 class Participation:
     """This site is to take part in a study; `subject_id` is the key of the site's study."""
 
     label = pgettext_lazy("approval", "Federated study")
+    acts_at_once = False  # the site trains in the rounds that follow
 
     def current_facts(self, approval: Approval, *, deep: bool) -> Mapping[str, Any]:
         return build_participation_facts(get_approval_study(approval))
@@ -51,7 +53,7 @@ class Participation:
     def page(self, actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
         labels = {"approve_label": _("Approve, let this site join"), "reject_label": _("Reject, nothing leaves")}
         context = build_approval_context(json.loads(approval.facts))
-        return "federation/approval.html", {**context, **labels, "answer": self.summary(approval)}
+        return "federation/approval.html", {**context, **labels, "answer": end_sentence(self.summary(approval))}
 
 
 def get_approval_study(approval: Approval) -> SiteStudy:

@@ -6,14 +6,14 @@ Each property of an account that a grant consists of is followed by itself: `("r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from apps.core.actors import ProjectRole
+from apps.core.actors import ProjectRole, SystemRole
 from apps.platform.audit.models import AuditRecord
+from apps.platform.audit.queries import build_event
 from apps.platform.recertification.models import GrantKind, GrantReview
 
 Property = tuple[str, int | None, str]  # what, in which project, which role
@@ -23,6 +23,7 @@ SYSTEM_ROLE: Property = ("system_role", None, "")
 CLEARANCE: Property = ("clearance", None, "")
 LABEL: Property = ("label", None, "")  # of a project
 ROLES = tuple(role.value for role in ProjectRole)
+SYSTEM_ROLES = tuple(role.value for role in SystemRole)
 CREATIONS = frozenset({"user.create", "service_account.create"})
 
 
@@ -47,13 +48,15 @@ class Change:
 
 def parse_record(row: AuditRecord) -> Iterator[tuple[Property, Change]]:
     """The changes that a record of an account, or of a project's label, names; none where it names nothing."""
-    body = json.loads(row.body)
-    before: Mapping[str, Any] = body.get("before") or {}
-    after: Mapping[str, Any] = body.get("after") or {}
+    body = build_event(row).body
+    before: Mapping[str, Any] = body.get("before", {})
+    after: Mapping[str, Any] = body.get("after", {})
     if row.action in ("member.set_roles", "member.remove", "service_account.create"):
-        earlier, later = before.get("roles"), after.get("roles", ())
+        earlier, later = before.get("roles"), after.get("roles", [])
+        if not isinstance(later, list):
+            return  # tampered with
         for role in ROLES:
-            value = UNRECORDED if earlier is None else role in earlier
+            value = role in earlier if isinstance(earlier, list) else UNRECORDED
             yield ("role", row.project_id, role), Change(row.at, value, role in later)
         return
     for name, key in (
@@ -63,8 +66,29 @@ def parse_record(row: AuditRecord) -> Iterator[tuple[Property, Change]]:
         ("clearance", CLEARANCE),
         ("label", LABEL),
     ):
-        if name in after:
-            yield key, Change(row.at, before.get(name, UNRECORDED), after[name])
+        if name in after and is_valid_value(name, after[name]):
+            earlier = before.get(name, UNRECORDED)
+            yield key, Change(row.at, earlier if is_valid_value(name, earlier) else UNRECORDED, after[name])
+
+
+def is_valid_value(name: str, value: Any) -> bool:
+    """Whether a record that was not tampered with may have this value."""
+    match name:
+        case "is_active":
+            return isinstance(value, bool)
+        case "system_role":
+            return value in ("", None) or value in SYSTEM_ROLES
+        case "expires_at":
+            return value is None or (isinstance(value, str) and is_aware_time(value))
+    return isinstance(value, str)
+
+
+def is_aware_time(text: str) -> bool:
+    """Whether the text is a time in ISO 8601 with its zone."""
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def parse_revocation(review: GrantReview, started_at: datetime) -> Iterator[tuple[Property, Change]]:

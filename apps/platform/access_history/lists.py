@@ -115,7 +115,7 @@ def build_filters(values: dict[str, str], project_slugs: Iterable[str]) -> list[
         },
         {
             "name": "action",
-            "label": _("Could do"),
+            "label": _("Allowed action"),
             "value": values["action"],
             "choices": [("", _("Every action")), *((action, action) for action in HUMAN_ACTIONS)],
         },

@@ -71,7 +71,7 @@ def list_requesters(approval: Approval) -> set[int]:
 def describe_end(approval: Approval, actor: Actor) -> Message:
     title = approval.title
     if approval.state == ApprovalState.APPROVED:
-        return Message("{who} approved, and it is carried out: {title}", who=actor.label, title=title)
+        return Message("{who} approved; the change is done: {title}", who=actor.label, title=title)
     if approval.state == ApprovalState.REJECTED:
         return Message("{who} rejected: {title}", who=actor.label, title=title)
     if approval.state == ApprovalState.VOID:

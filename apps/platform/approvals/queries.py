@@ -161,10 +161,13 @@ class ChangesSinceLook:
 
 
 def get_news(look: Look | None, approval: Approval) -> ChangesSinceLook | None:
-    """What this person has not been told yet; None on a first look, and while nothing is new."""
+    """What this person has not been told yet; None on a first look, while nothing is new, and once they ended it."""
     if look is None or not look.before or look.before_at is None:
         return None
     before, now, facts = json.loads(look.before), json.loads(look.shown), []
+    own = get_own_acts(approval, look.user_id) if before != now else None
+    if own is None or own.ended:
+        return None
     if before["approval"] != approval.pk and before["facts"] != approval.facts_digest:
         earlier = (
             Approval.objects.filter(pk=before["approval"], project=approval.project_id).values_list("facts").first()
@@ -172,7 +175,7 @@ def get_news(look: Look | None, approval: Approval) -> ChangesSinceLook | None:
         facts = (
             list(iter_differences(json.loads(earlier[0]), json.loads(approval.facts)))[:MAX_CHANGES] if earlier else []
         )
-    news = list_news(before, now, facts, get_own_acts(approval, look.user_id)) if before != now else []
+    news = list_news(before, now, facts, own)
     return ChangesSinceLook(look.before_at, news, facts) if news else None
 
 

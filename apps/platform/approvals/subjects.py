@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from django.utils.translation import gettext as _
+
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.core.registry import Registry
@@ -18,6 +20,7 @@ class Subject(Protocol):
     the row."""
 
     label: Any  # shown, perhaps lazily translated: "Promotion"
+    acts_at_once: bool  # whether `carry_out` does all that was approved; else it only lets it begin later
 
     def current_facts(self, approval: Approval, *, deep: bool) -> Mapping[str, Any]:
         """The facts as they stand now, in the same shape as they were asked for; equal to them while nothing changed.
@@ -53,7 +56,8 @@ class Subject(Protocol):
 
         For everybody who sees the approval, the auditor too, so it asks for no right of its own. Of a decided
         approval it shows what was decided: draw from `approval.facts`. The context may hold `answer` (the sentence
-        under the title) and `approve_label`, `reject_label` (what the buttons do: "Approve, move production to v3").
+        under the title, with its full stop: `end_sentence`) and `approve_label`, `reject_label` (what the buttons do:
+        "Approve, move production to v3").
         """
         ...
 
@@ -64,6 +68,16 @@ APPROVAL_SUBJECTS: Registry[Subject] = Registry("APPROVAL_SUBJECTS")
 
 def get_approval_subject(approval: Approval) -> Subject:
     return APPROVAL_SUBJECTS[approval.subject_type]
+
+
+def is_carried_out_at_once(approval: Approval) -> bool:
+    """Whether the last vote does all that was approved; a type that this plane no longer has did."""
+    return approval.subject_type not in APPROVAL_SUBJECTS or get_approval_subject(approval).acts_at_once
+
+
+def end_sentence(summary: str) -> str:
+    """A summary as the sentence under the title of a page."""
+    return f"{summary}{_('.')}"
 
 
 def get_subject_summary(approval: Approval) -> str:

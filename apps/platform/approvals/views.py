@@ -34,7 +34,12 @@ from apps.platform.approvals.forms import AnswerForm, PolicyForm, VoteForm, With
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.seen_state import build_seen_state, format_pointer
 from apps.platform.approvals.states import ApprovalState, Decision
-from apps.platform.approvals.subjects import APPROVAL_SUBJECTS, get_approval_subject, get_subject_url
+from apps.platform.approvals.subjects import (
+    APPROVAL_SUBJECTS,
+    get_approval_subject,
+    get_subject_url,
+    is_carried_out_at_once,
+)
 from apps.platform.approvals.validation import check_subject_type
 from apps.platform.audit.queries import get_timeline
 
@@ -94,6 +99,7 @@ def build_head_context(actor: Actor, approval: Approval, tab: str) -> dict[str, 
         "may_withdraw": open_ and own and is_allowed(actor, "approval.withdraw", approval),
         "may_answer": open_ and own and is_allowed(actor, "approval.answer", approval),
         "left": left,
+        "acts_at_once": is_carried_out_at_once(approval),
         "remaining": max(0.0, (approval.deadline_at - timezone.now()).total_seconds()) if open_ else None,
         "hours": round((approval.deadline_at - approval.created_at).total_seconds() / 3600),
         "ending": queries.get_ending(approval),
@@ -273,7 +279,7 @@ def cast_vote(request: HttpRequest, approval: Approval, decision: str, fields: M
 
 def describe_result(approval: Approval) -> str:
     if approval.state == ApprovalState.APPROVED:
-        return _("Approved, and carried out.")
+        return _("Approved, and carried out.") if is_carried_out_at_once(approval) else _("Approved.")
     if approval.state == ApprovalState.REJECTED:
         return _("Rejected: nothing was changed.")
     return _("Your vote counts. Others must vote too.")

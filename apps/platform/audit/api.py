@@ -22,7 +22,11 @@ from apps.platform.audit.verification_runs import request_verification
 
 FILTERS = [
     OpenApiParameter("actor", str, description="Name of a person, service account or part of the plane."),
-    OpenApiParameter("action", str, description="`job.submit`, several by commas, or a family with its dot: `user.`"),
+    OpenApiParameter(
+        "action",
+        str,
+        description="`job.submit`, several by commas, a family with its dot (`user.`), or a part of names: `approve`",
+    ),
     OpenApiParameter("object_type", str),
     OpenApiParameter("object_id", str),
     OpenApiParameter("project", str, description="Slug."),
@@ -34,10 +38,15 @@ FILTERS = [
     OpenApiParameter("to", str, description="Date (included) or time (excluded)."),
 ]
 RANGE = [
-    OpenApiParameter("from_seq", int, description="First record; 1 when left out."),
-    OpenApiParameter("to_seq", int, description="Last record; the newest when left out."),
+    OpenApiParameter(
+        "from_seq", int, description="First record; when left out 1, or with filters the first that matches."
+    ),
+    OpenApiParameter(
+        "to_seq", int, description="Last record; when left out the newest, or with filters the last that matches."
+    ),
     OpenApiParameter("project", str, description="Slug: records of other projects come by digest only."),
     OpenApiParameter("reason", str, description="Goes into the trail as written."),
+    *(parameter for parameter in FILTERS if parameter.name != "project"),
 ]
 
 
@@ -73,7 +82,11 @@ class Verify(APIView):
 
 
 class Export(APIView):
-    """JSON lines: a header with the public key, records, checkpoints, a signed manifest. `verify.py FILE` checks it."""
+    """JSON lines: a header with the public key, records, checkpoints, a signed manifest. `verify.py FILE` checks it.
+
+    With filters, the records that they leave are written whole, at most 100,000, and the others of the range by digest
+    only; the manifest names the filters.
+    """
 
     @extend_schema(
         parameters=RANGE, responses={(200, "application/x-ndjson"): OpenApiTypes.BINARY}, operation_id="audit_export"

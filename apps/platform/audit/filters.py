@@ -13,16 +13,25 @@ from django.utils.dateparse import parse_date, parse_datetime
 from apps.core.errors import Invalid
 from apps.core.request_values import parse_int, validate_choice
 from apps.platform.audit.models import AuditQuerySet, Result
+from apps.platform.audit.naming.actions import find_actions
 from deepseek.messages import N_
 
 TEXTS = ("actor", "action", "object_type", "object_id", "result")
 MAX_TEXT = 200
+PARAMETERS = {  # of a query string, where it is not the name of the field
+    "request_id": "request",
+    "job_id": "job",
+    "seq": "record",
+    "project_id": "project",
+    "start": "from",
+    "end": "to",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Empty means every. `action`: one, several by commas, or with a dot at its end a family (`user.`).
-    `end` is excluded."""
+    """Empty means every. `action`: one, several by commas, or with a dot at its end a family (`user.`),
+    or without a dot a part of their names (`approve`). `end` is excluded."""
 
     actor: str = ""
     action: str = ""
@@ -39,6 +48,13 @@ class Filters:
     def as_dict(self) -> dict[str, Any]:
         """What was asked for, for the record of the reading."""
         return {name: value for name, value in asdict(self).items() if value not in ("", None)}
+
+    def as_parameters(self) -> dict[str, str]:
+        """What was asked for by the names of the query string, for a message; a project by its id."""
+        return {
+            PARAMETERS.get(name, name): value.isoformat() if isinstance(value, datetime) else str(value)
+            for name, value in self.as_dict().items()
+        }
 
 
 def read_filters(params: Mapping[str, Any], projects: Mapping[str, int]) -> Filters:
@@ -96,10 +112,12 @@ def parse_moment(params: Mapping[str, Any], name: str, *, whole_day: bool = Fals
 
 
 def match_action(text: str) -> dict[str, Any]:
-    """The lookup for one action, several by commas, or a family that ends in a dot."""
+    """The lookup for one action, several by commas, a family that ends in a dot, or a part of their names."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if len(names) > 1:
         return {"action__in": names}
+    if "." not in text and (actions := find_actions(text)):
+        return {"action__in": actions}
     return {"action__startswith" if text.endswith(".") else "action": text}
 
 
@@ -108,7 +126,7 @@ def apply_filters(records: AuditQuerySet, filters: Filters) -> AuditQuerySet:
     conditions: dict[str, Any] = {
         name: value
         for name in ("actor", "object_type", "object_id", "result", "request_id", "job_id", "seq")
-        if (value := getattr(filters, name))
+        if (value := getattr(filters, name)) not in ("", None)
     }
     if filters.action:
         conditions |= match_action(filters.action)

@@ -15,10 +15,10 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import resolve_url
 from django.template.loader import select_template
-from django.utils.html import format_html
 
 from apps.core.actors import ANONYMOUS
 from apps.core.errors import PlaneError, Refused, Unauthenticated, WrongMethod
+from apps.core.html import format_html
 from apps.platform.audit.faults import translate_fault
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_

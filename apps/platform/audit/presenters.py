@@ -10,11 +10,14 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from apps.core.errors import Invalid
 from apps.platform.audit.models import Result
-from apps.platform.audit.naming.sentences import SENTENCES
+from apps.platform.audit.naming.actions import KNOWN_ACTIONS
+from deepseek.messages import N_
 
 NAMES = ("actor", "action", "project", "result", "from", "to", "object_type", "object_id", "request", "job", "record")
 RARE = ("object_type", "object_id", "request", "job", "record")  # behind "More filters", until one is set
+SENTENCES_MODE, TABLE_MODE = "sentences", "table"  # how the page shows the records: `mode` in its address
 OFFLINE = (
     "python3 verify.py audit-1-1000.jsonl",
     "python3 verify.py audit-1-1000.jsonl --public-key audit_ed25519.pub.pem --checkpoint checkpoints.jsonl",
@@ -56,11 +59,11 @@ def build_filter_field(name: str, value: str, projects: Mapping[str, int]) -> di
 
 def list_actions() -> list[str]:
     """Actions to choose from, each family before its own; any other can be typed."""
-    families = sorted({action.partition(".")[0] for action in SENTENCES})
+    families = sorted({action.partition(".")[0] for action in KNOWN_ACTIONS})
     return [
         suggestion
         for family in families
-        for suggestion in (f"{family}.", *(action for action in SENTENCES if action.startswith(f"{family}.")))
+        for suggestion in (f"{family}.", *(action for action in KNOWN_ACTIONS if action.startswith(f"{family}.")))
     ]
 
 
@@ -78,6 +81,20 @@ def get_filter_labels() -> dict[str, str]:
         "job": _("Job"),
         "record": _("Record"),
     }
+
+
+def parse_mode(query: QueryDict) -> str:
+    """How the records are shown: as sentences, unless the address asks for the table."""
+    mode = query.get("mode") or SENTENCES_MODE
+    if mode not in (SENTENCES_MODE, TABLE_MODE):
+        raise Invalid(
+            "There is no mode {mode!r}.",
+            mode=mode[:40],
+            field="mode",
+            limit=f"{SENTENCES_MODE}, {TABLE_MODE}",
+            hint=N_("Take one of these."),
+        )
+    return mode
 
 
 def remove_filter(query: QueryDict, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +18,11 @@ from apps.platform.audit.checkpoints import list_newest_checkpoints
 from apps.platform.audit.filters import Filters, apply_filters
 from apps.platform.audit.models import AuditQuerySet, AuditRecord, ChainHead, Result, VerificationRun
 from apps.platform.audit.naming.object_names import find_object_names
+from apps.platform.audit.record_body import decode_body
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import Unsealed, get_unsealed_state
 
-BAD_RECORD = re.compile(r"record (\d+)")  # as verify.Finding begins
+BAD_RECORD = re.compile(r"record (\d{1,18})\b")  # as verify.Finding begins
 FEW_CHANGES, SHORT = 4, 80  # fields, characters of one
 OVERLAP = 200  # records
 WHO_SHOWN = 10
@@ -207,12 +207,9 @@ def build_named_events(rows: Sequence[AuditRecord]) -> list[Event]:
 
 
 def build_event(row: AuditRecord) -> Event:
-    """The event of a row; one whose body was tampered with still shows, without its body."""
-    try:
-        body = json.loads(row.body)
-    except ValueError:
-        body = {}
-    return Event(row, body if isinstance(body, dict) else {})
+    """The event of a row; one whose body was tampered with still shows, without what is not of the shape we write."""
+    body = decode_body(row.body)
+    return Event(row, body | {name: {} for name in ("before", "after") if not isinstance(body.get(name), dict)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +238,14 @@ def get_last_verification() -> Verified | None:
 
 def get_last_two_verifications() -> tuple[Verified | None, Verified | None]:
     """The newest verification, and the newest that began with the first record: often the same."""
-    # One action a query, and no test of the result that has an index of its own: else SQLite walks that one.
-    walk, recent = (
-        AuditRecord.objects.filter(action=action).exclude(result=Result.REFUSED).order_by("-id").first()
+    # One action a part, and no test of the result that has an index of its own: else SQLite walks that one.
+    walks, recents = (
+        AuditRecord.objects.filter(action=action).exclude(result=Result.REFUSED).order_by("-id").values("pk")[:1]
         for action in ("audit.verify", "audit.verify_recent")
     )
+    newest_of_each = models.Q(pk=models.Subquery(walks)) | models.Q(pk=models.Subquery(recents))
+    by_action = {row.action: row for row in AuditRecord.objects.filter(newest_of_each)}
+    walk, recent = by_action.get("audit.verify"), by_action.get("audit.verify_recent")
     newest = recent if walk and recent and recent.pk > walk.pk else walk
     return build_verified(newest), build_verified(walk)
 
@@ -260,16 +260,21 @@ def build_verified(row: AuditRecord | None) -> Verified | None:
     if row is None:
         return None
     body = build_event(row).body
-    after = body.get("after") or {}
+    after = body.get("after", {})
     return Verified(
         whole=row.result == Result.DONE,
         at=row.at,
         by=str(after.get("asked_by") or row.actor),
-        seq=int(after.get("sealed", 0)),
+        seq=int(read_number(after.get("sealed"))),
         head=str(after.get("head", "")),
-        seconds=float(after.get("seconds", 0.0)),
+        seconds=float(read_number(after.get("seconds"))),
         finding=str(body.get("reason", "")),
     )
+
+
+def read_number(value: Any) -> float:
+    """A number of a body; 0 for what is none, or more than a record can count."""
+    return value if isinstance(value, int | float) and 0 <= value < 2**63 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

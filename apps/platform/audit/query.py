@@ -33,14 +33,12 @@ def parse_filters(actor: Actor, params: Mapping[str, Any], projects: Mapping[str
 
 def parse_export_request(actor: Actor, params: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `start_export`; Invalid names the field."""
-    projects = list_readable_projects(actor)
-    slug = str(params.get("project") or "")
-    if slug and slug not in projects:
-        raise Invalid("There is no project {slug!r}, or you may not see it.", slug=slug, field="project")
+    filters = parse_filters(actor, params)
     return {
         "from_seq": parse_export_number(params, "from_seq"),
         "to_seq": parse_export_number(params, "to_seq"),
-        "project_id": projects.get(slug),
+        "project_id": filters.project_id,
+        "filters": filters,
         "reason": str(params.get("reason") or "")[:2000],
     }
 

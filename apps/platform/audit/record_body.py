@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,6 +19,27 @@ LENGTHS = {"actor": 200, "action": 80, "object_type": 40, "object_id": 80, "resu
 def encode_body(body: Mapping[str, Any]) -> str:
     """The canonical text, which is what is stored and hashed. Half a surrogate pair stays as its JSON escape."""
     return encode_canonical_json(body).encode("utf-8", "backslashreplace").decode()
+
+
+def decode_body(text: str) -> dict[str, Any]:
+    """The object that a stored body is, as a page can show it: half a surrogate pair is a question mark.
+
+    Empty for what `encode_body` never writes: no object, NaN and infinity, nested beyond the stack.
+    """
+    try:
+        body = json.loads(text, parse_float=parse_finite, parse_constant=parse_finite)
+        if "\\u" in text:
+            body = json.loads(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def parse_finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return number
 
 
 def build_column_copies(body: Mapping[str, Any]) -> dict[str, Any]:

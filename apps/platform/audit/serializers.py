@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rest_framework import serializers
 
 from apps.platform.audit.models import AuditRecord, VerificationRun
+from apps.platform.audit.record_body import decode_body
 
 
 class AuditRecordSerializer(serializers.ModelSerializer[AuditRecord]):
@@ -24,11 +24,7 @@ class AuditRecordSerializer(serializers.ModelSerializer[AuditRecord]):
         read_only_fields = fields
 
     def get_facts(self, row: AuditRecord) -> dict[str, Any] | None:
-        try:
-            facts = json.loads(row.body)
-        except ValueError:
-            return None
-        return facts if isinstance(facts, dict) else None
+        return decode_body(row.body) or None
 
 
 class CheckpointSerializer(serializers.Serializer[Any]):

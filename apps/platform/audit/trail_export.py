@@ -1,7 +1,8 @@
 """Exports: a range of the trail with all that is needed to check it on a machine that has never seen this plane.
 
-An export of one project holds every record of the range, those of other projects by the digest of their body only,
-so that the chain still closes. Asking for it is itself a record, sealed and signed before the first line leaves.
+An export of one project, or of what filters leave, holds every record of the range, the others by the digest of their
+body only, so that the chain still closes. Asking for it is itself a record, sealed and signed before the first line
+leaves.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.db import transaction
 from django.utils import timezone
 
@@ -25,6 +28,7 @@ from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.policy import require
 from apps.platform.audit import keys
 from apps.platform.audit.checkpoints import get_checkpoints_path, read_checkpoints, write_checkpoint
+from apps.platform.audit.filters import Filters, apply_filters
 from apps.platform.audit.models import AuditRecord, ChainHead
 from apps.platform.audit.record_body import TIME
 from apps.platform.audit.sealer import seal_all
@@ -33,6 +37,8 @@ from apps.platform.audit.verification import iter_sealed_rows
 from apps.platform.audit.verifier import verify as verifier
 from apps.platform.audit.verifier.verify import GENESIS, algorithm_of, body_digest, canonical, manifest_message
 from deepseek.messages import N_
+
+MAX_FILTERED_RECORDS = 100_000  # their ids are kept in memory while the export is written
 
 
 @dataclass
@@ -48,11 +54,14 @@ class Export:
     withheld: int = 0
     prev: str = ""
     head: str = GENESIS
+    filters: dict[str, Any] | None = None
+    selected: frozenset[int] | None = None  # ids of the records that the filters leave
 
     def record_lines(self) -> Iterator[bytes]:
         """The records, one JSON object a line, along the chain."""
         for row in iter_sealed_rows(after=self.first - 1, until=self.last):
             is_included = self.project_id is None or row.project_id == self.project_id
+            is_included = is_included and (self.selected is None or row.pk in self.selected)
             self.prev, self.head = self.prev or row.prev or "", row.hash or ""
             self.records, self.withheld = self.records + 1, self.withheld + (not is_included)
             algorithm = algorithm_of(self.head)
@@ -86,6 +95,7 @@ class Export:
             "prev": self.prev or GENESIS,
             "head": self.head,
             "key_id": keys.compute_key_id(self.key),
+            **({"filters": self.filters} if self.filters else {}),
             **more,
         }
         return manifest | {"signature": base64.b64encode(self.key.sign(manifest_message(manifest))).decode()}
@@ -98,10 +108,13 @@ def start_export(
     to_seq: int | None = None,
     project_id: int | None = None,
     reason: str = "",
+    filters: Filters | None = None,
 ) -> Export:
     """Record the export, seal and sign up to and with that record, and grant the range (both ends included).
 
-    Raises Invalid when the range is not in the chain, Unavailable when the signing key is not on this machine.
+    `filters`: only the records that they leave are written whole; an end that is not given is that of these records.
+    Raises Invalid when the range is not in the chain or the filters leave no record or too many, Unavailable when the
+    signing key is not on this machine.
     """
     require(actor, "audit.export")
     head = ChainHead.objects.get(pk=1)
@@ -110,18 +123,69 @@ def start_export(
         raise Conflict("The key on this machine is not the one that signs this chain.", limit=head.key_id)
     first = from_seq or 1
     check_range(first, to_seq, head.seq + AuditRecord.objects.filter(seq__isnull=True).count() + 1)
+    selected, described = None, describe_filters(filters)
+    if filters is not None and described:
+        seqs = select_filtered(filters, first, to_seq)
+        first, to_seq, selected = from_seq or min(seqs), to_seq or max(seqs), frozenset(seqs.values())
     with transaction.atomic():
         record(
             actor=actor,
             action="audit.export",
             project_id=project_id,
             reason=reason,
-            after={"from_seq": first, "to_seq": to_seq, "project": project_id},
+            after={"from_seq": first, "to_seq": to_seq, "project": project_id}
+            | ({"filters": described} if described else {}),
         )
     seal_all()
     head.refresh_from_db()
     write_checkpoint(head)
-    return Export(first, min(to_seq or head.seq, head.seq), to_seq is None, project_id, key)
+    last = min(to_seq or head.seq, head.seq)
+    return Export(first, last, to_seq is None, project_id, key, filters=described or None, selected=selected)
+
+
+def describe_filters(filters: Filters | None) -> dict[str, Any]:
+    """The filters but that of the project, as JSON has them; empty where there are none."""
+    values = {} if filters is None else filters.as_dict()
+    values.pop("project_id", None)
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def select_filtered(filters: Filters, first: int, last: int | None) -> dict[int, int]:
+    """Number -> id of the records of the range that the filters leave; Invalid for none, or for too many."""
+    seal_all()
+    matches = apply_filters(AuditRecord.objects.filter(seq__gte=first), filters)
+    if last is not None:
+        matches = matches.filter(seq__lte=last)
+    rows = dict(matches.order_by("seq").values_list("seq", "pk")[: MAX_FILTERED_RECORDS + 1])
+    if not rows:
+        raise build_nothing_to_export_error(filters, first, last)
+    if len(rows) > MAX_FILTERED_RECORDS:
+        raise Invalid(
+            "More than {count} records match the filters.",
+            count=f"{MAX_FILTERED_RECORDS:,}",
+            code="too_many_to_export",
+            field="filters",
+            limit=f"{MAX_FILTERED_RECORDS:,}",
+            hint=N_("Narrow the filters or the range, or export the range without filters."),
+        )
+    return rows
+
+
+def build_nothing_to_export_error(filters: Filters, first: int, last: int | None) -> Invalid:
+    """Names the one filter as its field, or `filters` where several together leave nothing."""
+    parameters = filters.as_parameters()
+    if filters.project_id is not None:  # as it was typed
+        parameters["project"] = str(apps.get_model("accounts", "Project").objects.get(pk=filters.project_id).slug)
+    return Invalid(
+        "No record from {first} to {last} matches {filters}.",
+        first=first,
+        last=last or ChainHead.objects.get(pk=1).seq,
+        filters=", ".join(f"{name}={value}" for name, value in parameters.items()),
+        code="nothing_to_export",
+        field=next(iter(parameters)) if len(parameters) == 1 else "filters",
+        limit="at least 1 record",
+        hint=N_("Change or clear the filters, or export a range."),
+    )
 
 
 def take_anchor(*, actor: Actor, name: str) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Count, Max, Subquery, Value
 from django.utils import timezone
 
 from apps.core.actors import Actor
@@ -187,7 +187,7 @@ def find_copy_fault(row: AuditRecord) -> str:
     """Which indexed column says something else than the body; "" when none does."""
     try:
         copies = build_column_copies(json.loads(row.body))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return "its body is not one that this plane writes"
     wrong = [name for name, value in copies.items() if getattr(row, name) != value]
     return f"its {' and '.join(wrong)} differ from its body (a column was edited)" if wrong else ""
@@ -229,8 +229,10 @@ def check_checkpoints(
 def get_unsealed_state(now: datetime | None = None) -> Unsealed:
     """How many rows no sealer has taken yet, and the age of the oldest in seconds."""
     unsealed = AuditRecord.objects.filter(seq__isnull=True)
-    oldest = unsealed.order_by("id").values_list("at", flat=True).first()
-    if oldest is None:
+    counted = unsealed.annotate(one=Value(1)).values("one").annotate(count=Count("pk")).values("count").order_by()
+    first = unsealed.order_by("id").values_list("at", Subquery(counted)).first()
+    if first is None:
         return Unsealed(count=0, oldest_seconds=0.0)
+    oldest, count = first
     age = ((now or timezone.now()) - oldest).total_seconds()
-    return Unsealed(count=unsealed.count(), oldest_seconds=max(0.0, age))
+    return Unsealed(count=count, oldest_seconds=max(0.0, age))

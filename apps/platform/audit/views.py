@@ -22,7 +22,7 @@ from apps.platform.audit.checkpoints import list_newest_checkpoints
 from apps.platform.audit.filters import Filters
 from apps.platform.audit.list_export import export_list
 from apps.platform.audit.lists import TRAIL, build_trail_table
-from apps.platform.audit.object_links import get_object_url
+from apps.platform.audit.object_links import ObjectLinks
 from apps.platform.audit.trail_export import take_anchor
 from apps.platform.audit.verification_runs import request_verification
 from apps.platform.audit.verifier import verify as verifier
@@ -49,7 +49,9 @@ def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpRes
     actor: Actor = request.actor  # type: ignore[attr-defined]
     projects = query.list_readable_projects(actor)
     wrong: PlaneError | None = None
+    mode = presenters.SENTENCES_MODE
     try:
+        mode = presenters.parse_mode(request.GET)
         filters = query.parse_filters(actor, {**request.GET.dict(), **about}, projects)
     except Invalid as error:
         wrong, filters = error, Filters()
@@ -64,36 +66,38 @@ def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpRes
     page = paginate(records, request.GET, order=queries.get_order(filters))
     events = queries.build_named_events(page.items)
     slugs = {pk: slug for slug, pk in projects.items()}
+    links = ObjectLinks(actor, slugs)
     context: dict[str, Any] = {
         **frame(actor, "records"),
         "about": about,
+        "mode": mode,
         "wrong": wrong,
         **presenters.build_filter_bar(request.GET, projects, about),
         "events": events,
         "page": page,
         "table": table,
         "slugs": slugs,
+        "links": links,
         "rest_url": presenters.build_rest_url(request.GET, about),
         "tally": queries.count_results(records),
     }
     if about:
-        context |= of_object(actor, about, records, events, slugs)
+        context |= of_object(actor, about, records, events, links)
     elif context["chain"]:
         context["today"] = queries.get_today(actor)
     return render(request, template, context, status=wrong.status if wrong else 200)
 
 
 def of_object(
-    actor: Actor, about: dict[str, str], records: Any, events: list[queries.Event], slugs: dict[int, str]
+    actor: Actor, about: dict[str, str], records: Any, events: list[queries.Event], links: ObjectLinks
 ) -> dict[str, Any]:
     """What only the page of one object shows: its own page, who acted on it, what was touched together with it."""
     project = next((event.row.project_id for event in events if event.row.project_id), None)
-    slug = slugs.get(project, "") if project else ""
     return {
-        "object_url": get_object_url(about["object_type"], about["object_id"], slug),
+        "object_url": links.get_url(about["object_type"], about["object_id"], project),
         "people": queries.count_by_actor(records),
         "touched": [
-            {**row, "url": get_object_url(row["object_type"], row["object_id"], slugs.get(row["project_id"], ""))}
+            {**row, "url": links.get_url(row["object_type"], row["object_id"], row["project_id"])}
             for row in queries.list_touched_objects(actor, events)
         ],
         "span": queries.get_record_span(records),

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.platform.approvals.models import Approval
+from apps.platform.approvals.subjects import end_sentence
 from apps.site.transfer.facts import compute_current_facts
 from apps.site.transfer.models import BundleSigner, IncomingBundle
 from apps.site.transfer.presenters import list_preview_rows
@@ -24,6 +25,7 @@ class BundleSubject:
     """A bundle may be applied to its project; `subject_id` is its key."""
 
     label = gettext_lazy("Bundle")
+    acts_at_once = False  # a worker loads it
 
     def current_facts(self, approval: Approval, *, deep: bool) -> Mapping[str, Any]:
         return compute_current_facts(get_approval_bundle(approval), deep=deep)
@@ -50,7 +52,7 @@ class BundleSubject:
             "bundle": bundle,
             "bundle_facts": json.loads(approval.facts),
             "preview_rows": list_preview_rows(bundle),
-            "answer": f"{self.summary(approval)}.",
+            "answer": end_sentence(self.summary(approval)),
             "approve_label": _("Approve, apply the bundle"),
         }
         return "transfer/approval.html", context
@@ -60,6 +62,7 @@ class SignerSubject:
     """A person's key may count for the bundles of a source; `subject_id` is the signer's key."""
 
     label = gettext_lazy("Signer of bundles")
+    acts_at_once = True
 
     def current_facts(self, approval: Approval, *, deep: bool) -> Mapping[str, Any]:
         return build_signer_facts(get_approval_signer(approval))
@@ -81,7 +84,7 @@ class SignerSubject:
 
     def page(self, actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
         context = {"signer_facts": json.loads(approval.facts), "approve_label": _("Approve, trust the key")}
-        return "transfer/signer_approval.html", {**context, "answer": self.summary(approval)}
+        return "transfer/signer_approval.html", {**context, "answer": end_sentence(self.summary(approval))}
 
 
 def get_approval_bundle(approval: Approval) -> IncomingBundle:

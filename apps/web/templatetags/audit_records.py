@@ -7,13 +7,13 @@ from typing import Any
 
 from django import template
 from django.template.context import Context
-from django.utils.html import format_html
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from apps.platform.audit.models import AuditRecord, Result
-from apps.platform.audit.naming.sentences import render_sentence
-from apps.platform.audit.object_links import get_object_url
+from apps.platform.audit.naming.sentences import render_attempt, render_object, render_sentence
 from apps.platform.audit.queries import Event
+from apps.web.templatetags.base_tags import state_word
 from apps.web.templatetags.formats import NONE
 
 register = template.Library()
@@ -22,21 +22,29 @@ MAX_VALUE_LETTERS = 300  # characters of a value; the whole is in the export
 
 @register.simple_tag(takes_context=True)
 def get_record_url(context: Context, row: AuditRecord) -> str:
-    """The page of the object of a record; `slugs` in the context maps the projects that the reader sees."""
-    slug = (context.get("slugs") or {}).get(row.project_id, "")
-    return get_object_url(row.object_type, row.object_id, slug)
+    """The page of the object of a record, where the reader may open it; `links` in the context knows."""
+    links = context.get("links")
+    return links.get_url(row.object_type, row.object_id, row.project_id) if links else ""
+
+
+@register.simple_tag(takes_context=True)
+def get_project_slug(context: Context, row: AuditRecord) -> str:
+    """The project of a record, "" for none and for one that the reader does not see."""
+    return str((context.get("slugs") or {}).get(row.project_id, ""))
 
 
 @register.simple_tag(takes_context=True)
 def sentence(context: Context, event: Event) -> SafeString | str:
-    """What the record says, with its object as a link where the reader may follow it; "" for what was not done."""
+    """What the record says, its object as a link: to its page where the reader may open it, else to its history."""
     row = event.row
-    if row.result != Result.DONE:
-        return ""
-    name = event.name or event.object
     url = get_record_url(context, row) if context.get("linked") else ""
-    what = format_html('<a href="{}">{}</a>', url, name) if url else name
-    return render_sentence(row.action, row.actor, what)
+    if not url and context.get("linked") and not context.get("about") and row.object_type and row.object_id:
+        url = reverse("audit:object", args=[row.object_type, row.object_id])
+    what = render_object(row.object_type, row.object_id, event.name, url)
+    if row.result != Result.DONE:
+        return render_attempt(row.action, row.actor, what)
+    state = (event.body.get("after") or {}).get("state", "")
+    return render_sentence(row.action, row.actor, what, state=state_word(state) if state else "")
 
 
 @register.filter

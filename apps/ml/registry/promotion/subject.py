@@ -22,6 +22,7 @@ class Promotion:
     """The alias `production` of a model is to point to one of its versions; `subject_id` is the version's key."""
 
     label = gettext_lazy("Promotion")
+    acts_at_once = True
 
     def current_facts(self, approval: Approval, *, deep: bool) -> Mapping[str, Any]:
         return build_promotion_facts(get_approval_version(approval), deep=deep)

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import json
+
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from apps.platform.accounts.models import Membership, User
+from apps.platform.accounts.services import set_member_roles
 from apps.platform.audit.models import AuditRecord
+from apps.platform.audit.services import record
+from apps.platform.audit.triggers import disable_triggers
 
 pytestmark = pytest.mark.django_db
 PAGE, REST = "/access-history", "/api/v1/access-history"
@@ -54,3 +60,20 @@ def test_an_account_of_later_is_not_in_the_answer(web, auditor):
     assert b"young" in web(auditor).get(PAGE).content
     assert b"young" not in web(auditor).get(f"{PAGE}?on=2d").content.split(b"</form>")[-1]
     assert not Membership.objects.exists()
+
+
+def test_records_that_were_tampered_with_name_nothing(web, auditor, secadmin, engineer, project, actor_for):
+    set_member_roles(actor=actor_for(secadmin), project=project, member=engineer, roles=["viewer"])
+    record(actor=actor_for(secadmin), action="user.set_expiry", obj=engineer, after={"expires_at": None})
+    bodies = (
+        {"before": {"roles": 7}, "after": {"roles": 7}},
+        {"after": {"roles": ["viewer"], "expires_at": "soon", "is_active": [], "clearance": {}, "system_role": "king"}},
+        {"before": {"expires_at": "2026-01-01"}, "after": {"expires_at": "2026-01-01"}},
+        {"after": {"expires_at": 7, "system_role": ["king"]}},
+    )
+    client = web(auditor)
+    for body in bodies:
+        with disable_triggers(connection):
+            AuditRecord.objects.filter(object_type="user", object_id=str(engineer.pk)).update(body=json.dumps(body))
+        for address in (f"{PAGE}?action=approval.decide&project=demo", PAGE, REST):
+            assert client.get(address).status_code == 200, (body, address)

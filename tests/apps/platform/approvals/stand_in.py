@@ -13,6 +13,7 @@ FACTS = {"version": 3, "digest": "a" * 64, "figures": {"mae": 1.25}, "files": ["
 
 class StandIn:
     label = "Thing"
+    acts_at_once = True
 
     def __init__(self) -> None:
         self.reset()

@@ -27,7 +27,7 @@ def at_once(*acts: Callable[[], object]) -> list[str]:
 
     def go(act: Callable[[], object]) -> str:
         try:
-            ready.wait(timeout=10)
+            ready.wait(timeout=60)
             act()
         except PlaneError as refusal:
             return refusal.code
@@ -45,7 +45,7 @@ def late_look(subject):
 
     def wait_for(people: int) -> None:
         looked = threading.Barrier(people)
-        subject.meanwhile = lambda: looked.wait(timeout=10)
+        subject.meanwhile = lambda: looked.wait(timeout=60)
 
     return wait_for
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from apps.core.actors import ProjectRole
-from apps.platform.accounts.models import ApiToken, Membership, Project
-from apps.web.action_items import count_action_items, filter_own_approvals
+from apps.core.actors import ProjectRole, SystemRole
+from apps.platform.accounts.models import ApiToken, CredentialChange, Membership, Project, User
+from apps.platform.nodes.models import Node
+from apps.web.action_items import count_action_items, filter_own_approvals, list_action_items
 from tests.conftest import member
 
 pytestmark = pytest.mark.services
@@ -36,3 +37,15 @@ def test_the_kept_statement_counts_what_the_list_shows(
         ApiToken.objects.create(project=project, user=viewer, name=name, prefix="dso_", digest=name, expires_at=ends)
     assert count_action_items(actor_for(viewer)) == 1
     assert counted == {"approver": 2, "second": 3, "engineer": 0, "viewer": 0, "both": 2, "first": 0, "third": 3}
+
+
+@pytest.mark.parametrize("role", list(SystemRole))
+def test_administrators_are_counted_what_their_list_shows(db, actor_for, role):
+    person = User.objects.create(username="officer", system_role=role, password="!")
+    newcomer = User.objects.create(
+        username="newcomer", system_role="security_admin", must_change_password=False, password="!"
+    )
+    CredentialChange.objects.create(user=newcomer, kind="password", by=User.objects.create(username="other"))
+    Node.objects.create(name="silent", host="h", queues=["cpu"], cpus=1, memory_bytes=1)
+    actor = actor_for(person)
+    assert count_action_items(actor) == len(list_action_items(actor)) > 0

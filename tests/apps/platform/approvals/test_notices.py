@@ -34,7 +34,7 @@ def test_everybody_who_may_decide_is_told_but_who_asks(ask, engineer, approver, 
 def test_whoever_asked_is_told_the_end_and_nobody_is_reminded(ask, decide, approver, second):
     decide(approver, ask())
     assert list_notices(kind="approval.ended") == [
-        ("approval.ended", "engineer", "approver approved, and it is carried out: Move the thing to 3")
+        ("approval.ended", "engineer", "approver approved; the change is done: Move the thing to 3")
     ]
     assert not Notice.objects.filter(kind="approval.requested", read_at=None).exists()
 

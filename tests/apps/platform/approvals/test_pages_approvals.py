@@ -114,6 +114,16 @@ def test_a_subject_that_is_gone_still_has_a_page(ask, approver, browser, subject
 
 
 # -- deciding -------------------------------------------------------------------------------------------------------
+def test_what_only_begins_later_is_not_said_to_be_carried_out(ask, approver, browser, password, subject, monkeypatch):
+    approval = ask()
+    client = browser(approver)
+    assert "is then carried out at once" in text(client.get(at(approval)))
+    monkeypatch.setattr(subject, "acts_at_once", False)
+    assert "carried out" not in text(client.get(at(approval)))
+    vote(client, approval, password)
+    assert "carried out" not in text(client.get(at(approval)))
+
+
 def test_approving_carries_out(ask, approver, browser, password):
     approval = ask()
     client = browser(approver)

@@ -64,6 +64,17 @@ def test_questions_answers_and_the_end_are_told(ask, decide, look, second, appro
     assert look(second, approval) == told
 
 
+def test_who_ended_it_is_told_nothing_more(ask, decide, look, approver, engineer, actor_for):
+    approval = ask()
+    look(approver, approval)
+    digest = approval.facts_digest
+    services.ask_for_more(actor=actor_for(approver), approval=approval, facts_digest=digest, reason="Why?")
+    services.answer(actor=actor_for(engineer), approval=approval, text="So.")
+    assert look(approver, approval) == ["engineer has answered."]
+    decide(approver, approval)
+    assert look(approver, approval) == []
+
+
 def test_a_request_asked_anew_is_compared_with_the_one_they_saw(ask, decide, look, approver, subject):
     first = ask()
     look(approver, first)

@@ -116,9 +116,52 @@ def test_the_export_streams_and_verifies(api, auditor, chain, tmp_path):
     assert AuditRecord.objects.get(action="audit.export").actor == "auditor"
 
 
+def test_an_export_takes_filters_and_signs_them(api, auditor, chain, somebody, tmp_path, monkeypatch):
+    client = api(auditor)
+    query = "action=thing.change&object_id=3&result=done"
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b"".join(client.get(f"/api/v1/audit/export?{query}&to_seq=9").streaming_content))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    whole = [json.loads(line["body"]) for line in lines if "body" in line]
+    assert {(one["action"], one["object"]["id"]) for one in whole} == {("thing.change", "3")}
+    report = verify_export(open_export(path))
+    assert (report.finding, report.withheld) == (None, report.records - len(whole))
+    asked = {"action": "thing.change", "object_id": "3", "result": "done"}
+    assert lines[-1]["filters"] == asked
+    assert json.loads(AuditRecord.objects.get(action="audit.export").body)["after"]["filters"] == asked
+    path.write_text(path.read_text().replace('"object_id":"3","result":"done"', '"object_id":"4","result":"done"'))
+    assert verify_export(open_export(path)).finding is not None
+    monkeypatch.setattr("apps.platform.audit.trail_export.MAX_FILTERED_RECORDS", 3)
+    error = client.get("/api/v1/audit/export?action=thing.").json()["error"]
+    assert (error["code"], error["field"], error["limit"]) == ("too_many_to_export", "filters", "3")
+    assert AuditRecord.objects.filter(action="audit.export").count() == 1
+
+
+def test_an_export_of_nothing_names_the_filters_and_no_bound_of_records(api, auditor, project, chain):
+    client = api(auditor)
+    for query, field, said in (
+        ("actor=nobody&to_seq=9", "actor", "No record from 1 to 9 matches actor=nobody."),
+        ("job=7&from=2031-01-01T00:00:00Z&to_seq=9", "filters", "job=7, from=2031-01-01T00:00:00+00:00."),
+        ("project=demo&actor=nobody&to_seq=9", "filters", "actor=nobody, project=demo."),
+    ):
+        error = client.get(f"/api/v1/audit/export?{query}").json()["error"]
+        assert (error["code"], error["field"], error["limit"]) == ("nothing_to_export", field, "at least 1 record")
+        assert error["message"].endswith(said)
+        assert "Change or clear the filters" in error["hint"]
+    assert not AuditRecord.objects.filter(action="audit.export").exists()
+
+
 def test_an_invalid_export_is_named(api, auditor, chain):
     client = api(auditor)
-    for query in ("from_seq=0", "from_seq=x", "to_seq=99999999999999999999", "from_seq=50", "project=no"):
+    for query in (
+        "from_seq=0",
+        "from_seq=x",
+        "to_seq=99999999999999999999",
+        "from_seq=50",
+        "project=no",
+        "result=x",
+        "from=x",
+    ):
         answer = client.get(f"/api/v1/audit/export?{query}")
         assert (answer.status_code, answer.json()["error"]["field"]) == (422, query.split("=")[0])
 

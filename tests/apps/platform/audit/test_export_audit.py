@@ -170,6 +170,41 @@ def test_a_project_withholds_the_bodies_of_others_and_is_whole(export, project, 
     assert ("secret of demo" in text, "secret of other" in text) == (True, False)
 
 
+def test_filters_leave_what_they_leave_on_the_page(export, somebody):
+    record(actor=somebody, action="other.change", object_type="thing", object_id="3", reason="not asked for")
+    out = export(action="thing.change", object_id="3", result="done", reason="Q4 review")
+    bodies = [json.loads(line["body"]) for line in map(json.loads, lines_of(out)) if "body" in line]
+    assert {(body["action"], body["object"]["id"]) for body in bodies} == {("thing.change", "3")}
+    asked = {"action": "thing.change", "object_id": "3", "result": "done"}
+    assert json.loads((out / "manifest.json").read_text())["filters"] == asked
+    after = json.loads(AuditRecord.objects.get(action="audit.export").body)["after"]
+    assert after["filters"] == asked
+    assert verify(out)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"result": "x"},
+        {"from": "yesterday"},
+        {"to": "2026-13-01"},
+        {"job": "x"},
+        {"record": "x"},
+        {"project": "none"},
+        {"from_seq": "0"},
+        {"to_seq": "99"},
+        {"actor": "nobody"},
+    ],
+)
+def test_a_wrong_filter_exits_with_2_and_writes_nothing(export, tmp_path, wrong):
+    with pytest.raises(CommandError) as caught:
+        export(**wrong)
+    assert caught.value.returncode == 2
+    assert str(next(iter(wrong.values()))) in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert not AuditRecord.objects.filter(action="audit.export").exists()
+
+
 def test_a_withheld_body_cannot_be_replaced(export, project, somebody):
     record(actor=somebody, action="thing.change", obj=project)
     out = export(project="demo")

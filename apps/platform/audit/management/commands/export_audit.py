@@ -6,12 +6,30 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.core.actors import PlaneRole, build_plane_actor
-from apps.core.errors import PlaneError
+from apps.core.errors import Invalid, PlaneError
+from apps.platform.audit.models import Result
+from apps.platform.audit.query import parse_export_request
 from apps.platform.audit.trail_export import start_export, write_folder
+
+RANGE = {
+    "from_seq": "first record; without it 1, or with filters the first that matches",
+    "to_seq": "last record; without it the newest, or with filters the last that matches",
+}
+FILTERS = {  # by the names of the query string
+    "actor": "name of a person, a service account or a part of the plane",
+    "action": "job.submit; several between commas; a family with its dot (user.); or a part of names (approve)",
+    "object_type": "type of the object, such as model",
+    "object_id": "id of the object",
+    "request": "request id: all that one call has written",
+    "job": "number: what was done in the name of this job",
+    "record": "number in the chain",
+    "result": f"one of: {', '.join(Result.values)}",
+    "from": "date or time, included; without an offset in the time zone of the plane",
+    "to": "date (included) or time (excluded)",
+}
 
 
 class Command(BaseCommand):
@@ -20,34 +38,33 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--out", type=Path, required=True, help="a folder that does not exist yet")
-        parser.add_argument("--from-seq", type=int, help="first record")
-        parser.add_argument("--to-seq", type=int, help="last record; without it the newest")
-        parser.add_argument("--project", help="slug: records of other projects are exported by digest only")
+        for name, text in RANGE.items():
+            parser.add_argument(build_option(name), metavar="N", help=text)
+        parser.add_argument("--project", metavar="SLUG", help="records of other projects are exported by digest only")
         parser.add_argument("--reason", default="", help="goes into the trail as written")
+        filters = parser.add_argument_group(
+            "filters", "as the page Audit has them: the records that they leave are exported whole, others by digest"
+        )
+        for name, text in FILTERS.items():
+            filters.add_argument(build_option(name), help=text)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        actor = build_plane_actor(PlaneRole.OPERATOR, host=socket.gethostname())
+        names = ("project", "reason", *RANGE, *FILTERS)
+        params = {name: str(value) for name in names if (value := options[name]) is not None}
         try:
-            export = start_export(
-                actor=build_plane_actor(PlaneRole.OPERATOR, host=socket.gethostname()),
-                from_seq=options["from_seq"],
-                to_seq=options["to_seq"],
-                project_id=find_project_id(options["project"]),
-                reason=options["reason"],
-            )
+            export = start_export(actor=actor, **parse_export_request(actor, params))
             manifest = write_folder(export, options["out"])
         except PlaneError as error:
-            raise CommandError(f"{error.message} {error.hint or ''}".strip()) from None
+            code = 2 if isinstance(error, Invalid) else 1
+            text = f"{error.message} {error.hint or ''}".strip()
+            raise CommandError(text, returncode=code) from None
         self.stdout.write(
             f"{manifest['records']} records, {manifest['from_seq']} to {manifest['to_seq']}, key {manifest['key_id']}."
         )
         self.stdout.write(f"Check it anywhere: python {options['out'] / 'verify.py'} {options['out']}")
 
 
-def find_project_id(slug: str | None) -> int | None:
-    """The id of a project; the trail lies below accounts and knows projects by number only."""
-    if slug is None:
-        return None
-    project = apps.get_model("accounts", "Project").objects.filter(slug=slug).first()
-    if project is None:
-        raise CommandError(f"There is no project {slug!r}.")
-    return int(project.pk)
+def build_option(name: str) -> str:
+    """`--object-type` for the parameter `object_type`."""
+    return f"--{name.replace('_', '-')}"
