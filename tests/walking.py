@@ -15,7 +15,7 @@ from datetime import timedelta
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.db import transaction
 from django.test import Client
-from django.urls import get_resolver
+from django.urls import URLPattern, get_resolver
 from django.utils import timezone
 
 from apps.core.actors import PlaneRole, build_plane_actor
@@ -66,8 +66,10 @@ from apps.ml.labelling.models import (
     LabelTask,
     RemoteTask,
 )
+from apps.ml.labelling.services.servers import MAX_SERVERS
 from apps.ml.observations.models import ClassCount, HourFigures, ObservationSource
 from apps.ml.pipelines.models import Pipeline, PipelineStep
+from apps.ml.pipelines.schemas import STEPS_LIMIT
 from apps.ml.registry.models import Alias, AliasMove, Evaluation, EvaluationSet, Model, ModelVersion, Variant
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.series import Budget
@@ -110,7 +112,7 @@ from apps.site.snapshots.models import NodeEnvironment, Snapshot, SnapshotOperat
 from apps.site.transfer.folders import get_outgoing_folder
 from apps.site.transfer.models import BundleSigner, IncomingBundle, OutgoingBundle
 from deepseek.bundles.spec import BundleHead, BundleManifest, Content, ObjectRef, PlaneRef, VolumeRef
-from deepseek.federated.spec import DataSchema, StudySpec
+from deepseek.federated.spec import MAX_SITES, DataSchema, StudySpec
 from deepseek.signing.keys import generate_key
 
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
@@ -119,6 +121,9 @@ PNG = b"\x89PNG\r\n\x1a\n"  # its first bytes, which tell what it is
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"
 MODEL_ID = f"m-{1:032x}"  # of the logged model
 TRIALS = 100  # of a sweep
+KEYS = 200  # params, metrics and tags of one run
+PARTS = 100  # of the evidence of one alarm
+PACKAGE_VERSIONS = 200  # of one package
 RUN_IDS = [f"{number:032x}" for number in (1, 2)]  # of the first runs
 RUN_QUERIES = {
     "runs/compare": "?ids={run},{other}",
@@ -155,18 +160,24 @@ LEFT_OUT = {
 
 
 # -- addresses ------------------------------------------------------------------------------------------------------
-def routes() -> Iterator[str]:
-    """The route of every address that the URL resolver knows."""
+def routes(*, of_gets: bool = False) -> Iterator[str]:
+    """The route of every address that the URL resolver knows. `of_gets`: but for those that surely take no GET."""
 
     def below(resolver, prefix: str) -> Iterator[str]:
         for pattern in resolver.url_patterns:
             route = prefix + str(pattern.pattern)
             if hasattr(pattern, "url_patterns"):
                 yield from below(pattern, route)
-            else:
+            elif not of_gets or answers_get(pattern):
                 yield route
 
     yield from dict.fromkeys(below(get_resolver(), ""))
+
+
+def answers_get(pattern: URLPattern) -> bool:
+    """False for an operation of the REST API without one; of other views only a request can tell."""
+    view = getattr(pattern.callback, "cls", None)
+    return view is None or hasattr(view, "get") or "get" in getattr(pattern.callback, "actions", {})
 
 
 def left_out(route: str) -> str:
@@ -641,11 +652,12 @@ def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifac
     first = Run.objects.get_or_create(id=RUN_IDS[0], defaults={**facts, "name": "main", "job": main})[0]
     runs = Run.objects.bulk_create(Run(id=f"{n + 1:032x}", name=f"run {n}", **facts) for n in numbers)
     RunParam.objects.bulk_create(RunParam(run=run, key="seed", value=run.name) for run in runs)
-    RunParam.objects.bulk_create(RunParam(run=first, key=f"p{n}", value="1") for n in numbers)
+    few = numbers[: max(0, KEYS - first.params.count())]
+    RunParam.objects.bulk_create(RunParam(run=first, key=f"p{n}", value="1") for n in few)
     now = timezone.now()
     values = {"project": project, "value": 1.0, "step": 0, "first_step": 0, "at": now, "count": 2, "digest": "0" * 64}
     values |= {"experiment": experiment, "started_at": now}
-    keys = [(run, "loss") for run in runs] + [(first, f"k{n}") for n in numbers]
+    keys = [(run, "loss") for run in runs] + [(first, f"k{n}") for n in few]
     keys += [] if first.metrics.exists() else [(first, "loss")]
     made = Metric.objects.bulk_create(Metric(run=run, key=key, **values) for run, key in keys)
     MetricPoint.objects.bulk_create(
@@ -657,8 +669,8 @@ def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifac
     )
     if not first.artifacts.filter(path="samples/samples.json").exists():
         diagnostics_of(first)
-    RunTag.objects.bulk_create(RunTag(run=first, key=f"t{n}", value="1") for n in numbers)
-    logged_model_of(first, numbers, artifacts)
+    RunTag.objects.bulk_create(RunTag(run=first, key=f"t{n}", value="1") for n in few)
+    logged_model_of(first, few, artifacts)
 
 
 def diagnostics_of(run: Run) -> None:
@@ -688,7 +700,7 @@ def logged_model_of(run: Run, numbers: range, artifacts: list[Artifact]) -> None
     )
     LoggedModelArtifact.objects.bulk_create(
         LoggedModelArtifact(model=model, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
-        for n, artifact in zip(numbers, artifacts, strict=True)
+        for n, artifact in zip(numbers, artifacts, strict=False)
     )
 
 
@@ -873,9 +885,13 @@ def pipeline_of(project: Project, **more) -> Pipeline:
 
 def pipelines_of(plane: Seeded, project: Project, jobs: list[Job], artifacts: list[Artifact]) -> None:
     """A pipeline of each of these jobs; the first one gets a step that takes from it, and a re-run."""
+    steps = PipelineStep.objects.filter(pipeline=plane.pipeline).count()
     for job, artifact in zip(jobs, artifacts, strict=True):
         again = pipeline_of(project, rerun_of_id=plane.pipeline, rerun_from="s0")
         PipelineStep.objects.create(pipeline=again, name="s0", position=0, job=job)
+        if steps >= STEPS_LIMIT:
+            continue
+        steps += 1
         made = job_of(project, JobState.SUCCEEDED, job.pk)
         made.save()
         PipelineStep.objects.create(pipeline_id=plane.pipeline, name=f"s{job.pk}", position=job.pk, job=made)
@@ -961,7 +977,8 @@ def packages_of(plane: Seeded, numbers) -> None:
         name = f"pump{number}" if number else "pump"
         package = Package.objects.create(name=name, display_name=name, skeleton=name, **made)
         first = Package.objects.get(name="pump")
-        for each, text in ((package, "1.0"), (first, f"2.{number}")):
+        versions = [(package, "1.0"), (first, f"2.{number}")]
+        for each, text in versions if first.versions.count() < PACKAGE_VERSIONS else versions[:1]:
             version = PackageVersion.objects.create(package=each, version=text, advisory_ids=["PYSEC-1"])
             PackageDependency.objects.create(version=version, name="pump")
             file = {"filename": f"{each.name}-{text}-py3-none-any.whl", "filetype": "bdist_wheel", "uploaded_at": now}
@@ -1044,8 +1061,10 @@ def monitors_of(plane: Seeded, project: Project, numbers: range) -> None:
     evidence = {"metric": "accuracy", "rule": {"kind": "relative", "limit": 0.05, "certainty": "value"}}
     evidence |= {"window": {"since": now.isoformat(), "until": now.isoformat()}, "since": now.isoformat()}
     evidence |= {"reference": 0.9, "line": 0.855, "whole": part}
-    evidence["by_version"] = [{"version": n + 1, "recorded": 0.9, **part} for n in numbers]
-    evidence["by_source"] = [{"source": plane.source, "device": None, "device_name": "", **part} for _ in numbers]
+    evidence["by_version"] = [{"version": n + 1, "recorded": 0.9, **part} for n in numbers[:PARTS]]
+    evidence["by_source"] = [
+        {"source": plane.source, "device": None, "device_name": "", **part} for _ in numbers[:PARTS]
+    ]
     facts = {"project": project, "monitor_id": plane.monitor, "cause": "drop", "state": "closed", "since": now}
     facts |= {"evidence": evidence, "last_bad_at": now, "opened_at": now}
     alarms = Alarm.objects.bulk_create(Alarm(**facts) for _ in numbers)
@@ -1062,7 +1081,9 @@ def labellings_of(plane: Seeded, project: Project, version: DatasetVersion, numb
     now = timezone.now()
     person = {"project": project, "created_by": "engineer"}
     facts = {**person, "url": "http://127.0.0.1:1", "token": "", "hook_secret": "", "next_check_at": now}
-    servers = LabelServer.objects.bulk_create(LabelServer(name=f"labels{n}", **facts) for n in numbers)
+    few = numbers[: max(0, MAX_SERVERS - LabelServer.objects.filter(project=project).count())]
+    LabelServer.objects.bulk_create(LabelServer(name=f"labels{n}", **facts) for n in few)
+    server = LabelServer.objects.filter(project=project).first()
     schemas = LabelSchema.objects.bulk_create(
         LabelSchema(name=f"labels{n}", versions_count=1, **person) for n in numbers
     )
@@ -1074,7 +1095,7 @@ def labellings_of(plane: Seeded, project: Project, version: DatasetVersion, numb
     facts |= {"tasks_count": len(numbers), "progress": {"tasks": {"disputed": len(numbers)}, "annotators": []}}
     made = LabellingProject.objects.bulk_create(
         LabellingProject(name=f"people{n}", server=server, schema=row, **facts)
-        for n, server, row in zip(numbers, servers, of, strict=True)
+        for n, row in zip(numbers, of, strict=True)
     )
     plane.labelling = plane.labelling or made[0].pk
     plane.label_schema = plane.label_schema or of[0].pk
@@ -1106,14 +1127,15 @@ def studies_of(plane: Seeded, project: Project, version: DatasetVersion, numbers
     facts = {"project": project, "document": spec.to_document(), "code": code, "host": "127.0.0.1", "port": 8102}
     facts |= {"authority_certificate": authority.certificate, "job_id": plane.job}
     keys = {"authority_key": encrypt_key(authority.key), "server_certificate": "", "server_key": ""}
-    result = {"sites": {f"site{n}": {"metrics": {}} for n in numbers}}
+    result = {"sites": {f"site{n}": {"metrics": {}} for n in numbers[:MAX_SITES]}}
     made = Study.objects.bulk_create(
         Study(name=f"heart{n}", digest=f"{n:064x}", result=result, created_by="engineer", **keys, **facts)
         for n in numbers
     )
     plane.study = plane.study or made[0].pk
+    few = numbers[: max(0, MAX_SITES - Site.objects.filter(study=plane.study).count())]
     Site.objects.bulk_create(
-        Site(study_id=plane.study, name=f"site{n}", certificate="x", invited_by="engineer") for n in numbers
+        Site(study_id=plane.study, name=f"site{n}", certificate="x", invited_by="engineer") for n in few
     )
     RoundResult.objects.bulk_create(RoundResult(study_id=plane.study, number=n, sites_count=2) for n in numbers)
     key = generate_key().private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

@@ -16,7 +16,7 @@ from apps.ml.pipelines.schemas import STEPS_LIMIT, StepBody, StepInputBody
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.spec_validation import add_pointer, combine_errors, extract_problem
-from apps.platform.jobs.submission import build_error
+from apps.platform.jobs.submission import build_error, can_make, list_outputs
 from apps.platform.jobs.submission_validation import validate_submission
 from deepseek.messages import Message
 
@@ -123,14 +123,14 @@ def find_input_faults(step_input: StepInputBody, where: str, kinds: Mapping[str,
     if step_input.slot is None:
         limit = ", ".join(kind.outputs) if kind else None
         return [build_error("slot_missing", Message("Name the slot of the step's output."), f"{where}/slot", limit)]
-    if kind is not None and step_input.slot not in kind.outputs:
+    if kind is not None and not can_make(kind, step_input.slot):
         message = Message(
             "The step {step}, a {kinds} job, has no output {slot!r}.",
             step=step_input.step,
             kinds=kinds[step_input.step],
             slot=step_input.slot,
         )
-        return [build_error("unknown_slot", message, f"{where}/slot", ", ".join(kind.outputs) or "none")]
+        return [build_error("unknown_slot", message, f"{where}/slot", list_outputs(kind))]
     return []
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.core.html import format_html
 from apps.core.messages import translate_message
 from apps.ml.pipelines.queries import LoadedPipeline, PipelineSummary, find_first_failed
 from apps.ml.pipelines.states import PipelineState
@@ -41,7 +41,7 @@ def summarize_moving(loaded: LoadedPipeline) -> SafeString:
         waits = ngettext("%(n)s step waits.", "%(n)s steps wait.", summary.total) % {"n": summary.total}
         return join_sentences(render_bold(_("Queued:")), _("no step has started yet;"), waits)
     done = {"done": summary.succeeded, "total": summary.total}
-    head = format_html("<b>{}</b> {}", _("Moving:"), _("%(done)s of %(total)s steps are done.") % done)
+    head = format_html("<b>{}</b> {}", _("Running:"), _("%(done)s of %(total)s steps are done.") % done)
     running = [step.name for step in loaded.steps if step.job.state == JobState.RUNNING]
     rest = []
     if running:  # by name alone: how far each is, changes beneath, where its row is kept up to date

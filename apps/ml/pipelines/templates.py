@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
@@ -21,6 +21,7 @@ from apps.platform.accounts.models import SLUG
 from apps.platform.jobs.serializers import NeedsBody
 from apps.platform.jobs.spec_validation import combine_errors, parse_model
 from apps.platform.jobs.submission import build_error
+from apps.platform.jobs.table_columns import check_target
 from deepseek.clean.spec import CleanSpec
 from deepseek.compile.spec import CompileSpec
 from deepseek.export.spec import ExportSpec
@@ -233,7 +234,21 @@ def find_chain_faults(parameters: Mapping[str, Any], ground: TemplateInputs) -> 
         errors.append(
             build_error("invalid", message, "/params/skip_cleaning", hint=Message("Let it be cleaned first."))
         )
-    return errors + find_column_faults(parameters, [str(column.get("name")) for column in ground.version.columns])
+    columns = {str(column.get("name")): str(column.get("dtype") or "") for column in ground.version.columns}
+    return errors + find_column_faults(parameters, list(columns)) + find_target_faults(parameters, columns)
+
+
+def find_target_faults(parameters: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A target of text where numbers are predicted; a plan of steps may convert it, and is not judged."""
+    train, clean = parameters.get("train"), parameters.get("clean")
+    has_plan = isinstance(clean, Mapping) and clean.get("steps") and not is_cleaning_skipped(parameters)
+    if not isinstance(train, Mapping) or has_plan:
+        return []
+    try:
+        spec = TrainSpec.model_validate({name: train.get(name) for name in ("task", "target")})
+    except ValidationError:
+        return []  # reported with the other values
+    return [{**error, "field": "/params/train/target"} for error in check_target(spec, columns)]
 
 
 def find_column_faults(parameters: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:

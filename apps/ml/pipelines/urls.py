@@ -16,5 +16,4 @@ urlpatterns = [
     ),
     path("pipelines/<int:pk>/cancel", views.cancel, name="cancel"),
     path("pipelines/<int:pk>/retry", views.retry_step, name="retry"),
-    path("pipelines/<int:pk>/rerun", views.rerun, name="rerun"),
 ]

@@ -9,9 +9,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict
 from apps.core.messages import translate_message
@@ -19,11 +18,9 @@ from apps.core.policy import is_allowed
 from apps.ml.pipelines import presenters, queries, services
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.pipelines.queries import LoadedPipeline
-from apps.ml.pipelines.rerun_form import RerunForm
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
-from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.services import retry_job
 from apps.platform.jobs.views import flatten_spec
 
@@ -86,25 +83,6 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
             request, _("The workers were asked to stop what runs.") if moving else _("The pipeline is cancelled.")
         )
     return redirect("pipelines:detail", project=where.slug, pk=pipeline.pk)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def rerun(request: HttpRequest, project: str, pk: int) -> HttpResponse:
-    """/p/<slug>/pipelines/<id>/rerun?from=<step>: the step's spec to change, then the step and all below it anew."""
-    actor, where = get_project_context(request, project)
-    pipeline = queries.get_pipeline(actor, where, pk)
-    policy.require(actor, "pipeline.submit", pipeline)
-    form = RerunForm(actor, pipeline, request.GET.get("from", ""))
-    if request.method == "POST":
-        form.bind(request.POST)
-        new_pipeline_row = form.handle(request.POST.get("op", "submit"))
-        if new_pipeline_row is not None:
-            messages.success(request, _("Pipeline %(number)s is queued.") % {"number": new_pipeline_row.pk})
-            return redirect("pipelines:detail", project=where.slug, pk=new_pipeline_row.pk)
-    page = "pipelines/rerun_form.html" if request.htmx else "pipelines/rerun.html"  # type: ignore[attr-defined]
-    alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
-    context = {"nav": "jobs", "pipeline": pipeline, "form": form, "kind": KINDS[form.step.kind], "alone": alone}
-    return render(request, page, context, status=form.status)
 
 
 @require_POST

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from django.http import QueryDict
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -15,6 +16,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
 from apps.core.request_values import MAX_INT64, parse_int
+from apps.data.datasets.column_choices import TableColumn, build_column_choices, list_columns, offer_column
 from apps.data.datasets.latest_tables import (
     MAX_TABLES_OFFERED,
     find_table,
@@ -49,7 +51,6 @@ from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.submission import InputSpec, Submission, takes_files
 from apps.platform.jobs.submission_validation import resolve_needs
 from apps.platform.jobs.table_columns import check_target
-from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns, offer_column
 from apps.web.new_job.clean_preview import CleanPreview
 from apps.web.new_job.code_archives import list_archives
 from apps.web.new_job.form_preview import MemoryPreview, find_facts, preview_memory, preview_table
@@ -57,12 +58,22 @@ from apps.web.new_job.layout import LAYOUTS, REGISTRATION_FIELDS, FormLayout
 from apps.web.new_job.plan_columns import build_step_choices
 from apps.web.new_job.sections import (
     MODE,
+    REFUSED,
     SIMPLE,
     STEPS,
     arrange_sections,
     build_mode_item,
     forget_ruled_out,
     keep_mode,
+    open_faulty_groups,
+)
+from apps.web.new_job.train_modes import (
+    ONE_JOB,
+    TrainMode,
+    carry_others,
+    convert_to_job_fields,
+    list_carried,
+    list_modes,
 )
 from deepseek.clean.spec import CleanSpec
 from deepseek.script.spec import CODE
@@ -94,6 +105,7 @@ class JobForm:
         self.errors: dict[str, str] = {}
         self.status = 200
         self.upload_error = ""
+        self.carried: list[tuple[str, str]] = []  # (name, value) of fields that another form of this kind has
         self.told: CleanPreview | None = None  # by the engine, of the first rows
         self.files = self.list_files() if self.table_slot else []
         self.made = list_output_choices(actor, project, key)
@@ -192,12 +204,23 @@ class JobForm:
         if self.layout.simple and data.get(MODE):
             keep_mode(self.spec_form, self.layout, data[MODE])
         forget_ruled_out(self.spec_form)
+        self.carried = list_carried(data)
         self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
         self.values[READ_AS] = str(data.get(READ_AS, self.digest))
         self.fill_empty_inputs()
         if self.values[READ_AS] != self.digest:
             self.read_as(self.table)
         self.offer_columns()
+
+    def take_over(self, data: QueryDict) -> None:
+        """Fill in what was typed in another form of the same kind, and carry what this one has no fields for; its other
+        fields keep their defaults.
+        """
+        priority = self.values["priority"]
+        fields = convert_to_job_fields(data, {str(file.version_id): file.table_digest for file in self.files})
+        JobForm.bind(self, fields)
+        self.values["priority"] = self.values["priority"] or priority
+        self.carried = carry_others(fields, self.items)
 
     def fill_empty_inputs(self) -> None:
         """Fill slots that are empty, or hold what went with another model, with what goes with the chosen one."""
@@ -211,7 +234,7 @@ class JobForm:
         """The job, if `op` queued one; otherwise None, with the form changed, its errors told, or a look ahead made."""
         if op == "submit":
             job = self.submit()
-            self.status = 200 if job else 422
+            self.status = 200 if job else REFUSED
             return job
         if op == "check":
             self.check()
@@ -391,6 +414,11 @@ class JobForm:
 
     # -- looking ahead --------------------------------------------------------------------------------------------
     @property
+    def modes(self) -> list[TrainMode]:
+        """The other forms of this kind, and this one."""
+        return list_modes(self.actor, self.project, self.key, current=ONE_JOB)
+
+    @property
     def samples(self) -> bool:
         """Whether the engine can tell what this would change."""
         return self.key == "clean"
@@ -450,7 +478,7 @@ class JobForm:
     @property
     def head(self) -> list[FormItem]:
         """What comes before the spec."""
-        items = [self.build_item("name", _("Name"), limit=_("up to 120 characters"), doc=_("Display name (optional)."))]
+        items = [self.build_item("name", _("Name"), limit=_("up to 120 characters"))]
         items += [self.build_input_item(slot) for slot in self.slots]
         for name in self.kind.registers:
             label, limit, doc = REGISTRATION_FIELDS[name]
@@ -473,6 +501,7 @@ class JobForm:
                 control="number",
                 keys="text",
                 limit=_("-100 to 100"),
+                default="0",
                 doc=_("Higher starts first; 0 is usual."),
             ),
             self.build_item(
@@ -507,16 +536,16 @@ class JobForm:
             choices += [
                 (file.table_digest, label(file)) for file in self.files if takes_parts or not file.version.parts
             ]
-            doc = _("The newest %(count)s tables of this project. The job keeps the digest, not the name.")
+            doc = _("Latest %(count)s versions. The job is pinned to this exact version.")
             if self.layout.media_types:
-                doc = _("The newest %(count)s files of this project. The job keeps the digest, not the name.")
+                doc = _("Latest %(count)s files. The job is pinned to this exact file.")
             doc %= {"count": MAX_TABLES_OFFERED}
         value = self.values.get(f"inputs/{slot}", "")
         if value and value not in dict(choices):
             choices.append((value, _("artifact %(digest)s…") % {"digest": value[:12]}))
         return self.build_item(
             f"inputs/{slot}",
-            _("Input: %(slot)s") % {"slot": slot},
+            _("Version of a dataset") if slot == "table" else _("Input: %(slot)s") % {"slot": slot},
             control="select",
             choices=choices,
             required=required,
@@ -549,10 +578,15 @@ class JobForm:
         if self.layout.target:
             offer_column(spec_items, self.layout.target, self.columns)
         needs = build_needs_group(self.values, self.errors, self.kind.needs)
-        if self.layout.sections:
-            return arrange_sections(self.layout, self.head, spec_items, needs, self.tail)
-        spec = FormItem(kind="group", pointer="", label=_("Parameters"), items=spec_items)
-        return [*self.head, spec, needs, *self.tail]
+        items = arrange_sections(
+            self.layout, self.head, spec_items, needs, self.tail, after_first=self.groups_before_sections
+        )
+        return open_faulty_groups(items, was_refused=self.status == REFUSED)
+
+    @property
+    def groups_before_sections(self) -> list[FormItem]:
+        """What other settings stand between what decides first and the parameters: none of a single job."""
+        return []
 
     @property
     def problems(self) -> list[FormItem]:

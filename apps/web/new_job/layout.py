@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 
 from apps.data.datasets.versions.manifest import JSON_LINES
+from apps.platform.jobs.kinds import KINDS
 
 REGISTRATION_FIELDS: dict[str, tuple[Promise, Promise, Promise]] = {
     "dataset": (
@@ -55,7 +58,38 @@ class FormLayout:
     target: str = ""  # a text that is one of the table's columns
     first: tuple[str, ...] = ()  # what is asked before everything else, beside the table
     sections: tuple[tuple[Promise, tuple[str, ...]], ...] = ()  # headings and what stands below each
+    resources: tuple[str, ...] = ()  # fields that stand below Resources, after what is asked of a node
     simple: tuple[str, ...] = ()  # fields that a plan of steps replaces
+
+
+def group_kinds(kinds: Iterable[str]) -> list[dict[str, Any]]:
+    """The kinds below their headings, those of no heading at the end of the last."""
+    left = dict.fromkeys(kinds)
+    groups = []
+    for label, icon, keys in KIND_GROUPS:
+        rows = [key for key in keys if key in left]
+        left = {key: None for key in left if key not in rows}
+        groups.append({"label": label, "icon": icon, "rows": rows})
+    groups[-1]["rows"] += left
+    return [
+        group | {"rows": [{"key": key, "kind": KINDS[key]} for key in group["rows"]]}
+        for group in groups
+        if group["rows"]
+    ]
+
+
+def build_step_layout(layout: FormLayout, prefix: str, *, table: str, data: tuple[str, ...]) -> FormLayout:
+    """The layout of a kind for a form in which its fields stand below `prefix`.
+
+    `table`: the field there for the table; `data`: what comes first in the first section, that of the data.
+    """
+
+    def move(pointers: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f"{prefix}{pointer}" if pointer.startswith("/") else table for pointer in pointers)
+
+    sections = [(heading, move(pointers)) for heading, pointers in layout.sections]
+    sections[0] = (sections[0][0], (*data, *sections[0][1]))
+    return FormLayout(first=move(layout.first), sections=tuple(sections), resources=move(layout.resources))
 
 
 RULED_OUT = {
@@ -64,11 +98,23 @@ RULED_OUT = {
     "classification": ("lags", "horizon"),
 }
 """By task: the fields of a spec that it has no use for. static/css/components.css hides them."""
-MODEL_SECTION = (gettext_lazy("Model"), ("/hidden", "/activation", "/dropout"))
+KIND_GROUPS = (
+    (gettext_lazy("Data"), "data", ("clean", "profile", "diff", "collect")),
+    (gettext_lazy("Training"), "runs", ("train", "train_image", "train_language", "train_entities")),
+    (gettext_lazy("Model"), "models", ("quantize", "compile", "export", "merge_adapter", "register")),
+    (gettext_lazy("Evaluation"), "cols", ("evaluate", "evaluate_predictions", "predict")),
+    (gettext_lazy("Other"), "jobs", ("script",)),
+)
+"""Headings, icons and kinds of the lists of kinds; a kind of none of them comes last."""
+DATA, MODEL, TRAINING = gettext_lazy("Data"), gettext_lazy("Model"), gettext_lazy("Training")
+SHARED_WORK = ("/strategy", "/processes", "/server_mode", "/servers", "/staleness", "/micro_batch")
+SHARES = ("/validation_share", "/test_share")
 LAYOUTS = {
     "clean": FormLayout(
         folded=frozenset({"/csv"}),
-        rare=frozenset({"/expectations", "/processes", "/partitions"}),
+        rare=frozenset({"/expectations", "/partitions"}),
+        first=("mode",),
+        resources=("/processes", "/cluster"),
         picks="/columns",
         steps="/steps",
         simple=("/columns", "/window_size", "/fill", "/outliers"),
@@ -83,45 +129,62 @@ LAYOUTS = {
         folded=frozenset({"/rate", "/robots", "/limits"}),
         rare=frozenset({"/user_agent", "/headers", "/time_zone", "/expectations", "/keep_bodies"}),
     ),
-    "profile": FormLayout(folded=frozenset({"/csv"}), rare=frozenset({"/processes"})),
+    "profile": FormLayout(folded=frozenset({"/csv"}), resources=("/processes",)),
     "diff": FormLayout(folded=frozenset({"/csv_before", "/csv_after"})),
     "train": FormLayout(
+        folded=frozenset({"/schedule"}),
         rare=frozenset({"/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})
-        | frozenset({"/server_mode", "/servers", "/staleness", "/weights", "/reference"}),
+        | frozenset({"/weights", "/reference"}),
         names=("/target",),
         picks="/features",
         categories="/categories",
         target="/target",
-        first=("/task", "/target"),
+        first=("inputs/table", "/task", "/target"),
         sections=(
-            (
-                gettext_lazy("Data"),
-                ("/features", "/categories", "/lags", "/horizon", "/split", "/validation_share", "/test_share", "/csv"),
-            ),
-            MODEL_SECTION,
-            (
-                gettext_lazy("Training"),
-                ("/epochs", "/patience", "/schedule", "/class_weights", "/strategy", "/processes", "/micro_batch"),
-            ),
+            (DATA, ("/features", "/categories", "/lags", "/horizon", "/split", *SHARES)),
+            (MODEL, ("/hidden", "/activation", "/dropout")),
+            (TRAINING, ("/epochs", "/patience", "/schedule", "/class_weights")),
         ),
+        resources=SHARED_WORK,
     ),
     "train_entities": FormLayout(
         media_types=(JSON_LINES, "application/jsonl", "application/json", "text/plain"),
+        folded=frozenset({"/schedule"}),
         rare=frozenset({"/format", "/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})
-        | frozenset({"/strategy", "/processes", "/micro_batch", "/activation_checkpointing", "/vocabulary", "/buckets"})
-        | frozenset({"/token_dropout", "/server_mode", "/servers", "/staleness"}),
+        | frozenset({"/activation_checkpointing", "/vocabulary", "/buckets", "/token_dropout"}),
+        first=("inputs/texts", "/labels"),
+        sections=(
+            (DATA, ("/other_labels", "/invalid", "/borders", "/too_long", "/max_length", *SHARES)),
+            (MODEL, ("inputs/weights", "/width", "/layers", "/heads", "/dropout")),
+            (TRAINING, ("/epochs", "/patience", "/schedule")),
+        ),
+        resources=SHARED_WORK,
     ),
     "train_image": FormLayout(
+        folded=frozenset({"/schedule"}),
         rare=frozenset({"/classes", "/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"})
-        | frozenset({"/activation_checkpointing", "/cache_megabytes", "/micro_batch", "/on_broken"})
-        | frozenset({"/server_mode", "/servers", "/staleness"}),
+        | frozenset({"/activation_checkpointing", "/cache_megabytes", "/on_broken"}),
         images="/images",
+        first=("/images",),
+        sections=(
+            (DATA, ("/height", "/width", "/augmentation", *SHARES)),
+            (MODEL, ("/backbone", "inputs/weights", "/dropout")),
+            (TRAINING, ("/epochs", "/patience", "/schedule")),
+        ),
+        resources=SHARED_WORK,
     ),
     "train_language": FormLayout(
         media_types=(JSON_LINES, "application/jsonl", "application/json", "text/plain"),
-        folded=frozenset({"/lora"}),
+        folded=frozenset({"/lora", "/schedule"}),
         rare=frozenset({"/chat_template", "/answer_tokens", "/weight_decay", "/seed", "/precision", "/device"})
         | frozenset({"/threads", "/activation_checkpointing", "/checkpoint_every"}),
+        first=("inputs/texts", "/base"),
+        sections=(
+            (DATA, ("/max_length", "/too_long", *SHARES)),
+            (MODEL, ("/method", "/lora")),
+            (TRAINING, ("/epochs", "/patience", "/schedule", "/samples")),
+        ),
+        resources=SHARED_WORK,
     ),
     "quantize": FormLayout(
         rare=frozenset({"/dtype", "/runs", "/threads", "/confidence", "/seed", "/calibration_rows"})
@@ -137,14 +200,20 @@ LAYOUTS = {
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
         | frozenset({"/horizon", "/confidence"}),
         names=("/slices/*/column", "/group", "/target"),
+        target="/target",
+        first=("inputs/table", "/task", "/target"),
     ),
     "predict": FormLayout(
         folded=frozenset({"/csv"}),
-        rare=frozenset({"/processes", "/partitions"}),
+        rare=frozenset({"/partitions"}),
+        first=("inputs/table", "/model"),
+        resources=("/processes", "/cluster"),
         picks="/keep",
         models="/model",
     ),
-    "script": FormLayout(rare=frozenset({"/environment", "/table"})),
+    "script": FormLayout(rare=frozenset({"/environment", "/table"}), resources=("/processes",)),
     "export": FormLayout(rare=frozenset({"/tolerance", "/seed"})),
-    "compile": FormLayout(rare=frozenset({"/tolerance", "/runs", "/threads", "/seed"})),
+    "compile": FormLayout(
+        rare=frozenset({"/opt_level", "/length", "/tolerance", "/runs", "/threads", "/seed"}),
+    ),
 }

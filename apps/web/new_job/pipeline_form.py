@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from django.http import QueryDict
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error, translate_message
+from apps.data.datasets.column_choices import TableColumn, build_column_choices, list_columns, offer_column
 from apps.data.datasets.latest_tables import MAX_TABLES_OFFERED, format_table_label, list_latest_tables
 from apps.data.datasets.models import DatasetFile
 from apps.ml.pipelines.models import Pipeline
@@ -36,28 +38,44 @@ from apps.platform.jobs.specforms.resource_fields import build_needs_group, read
 from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.lineage.layout import Box, draw_graph
-from apps.web.new_job.choices import TableColumn, build_column_choices, list_columns, offer_column
 from apps.web.new_job.clean_preview import CleanPreview
 from apps.web.new_job.form_preview import MemoryPreview, preview_memory, preview_table
-from apps.web.new_job.sections import forget_ruled_out
+from apps.web.new_job.layout import LAYOUTS, build_step_layout
+from apps.web.new_job.sections import RARE as RARE_GROUP
+from apps.web.new_job.sections import REFUSED, arrange_sections, forget_ruled_out, open_faulty_groups
+from apps.web.new_job.train_modes import (
+    PIPELINE,
+    TRAIN,
+    VERSION,
+    TrainMode,
+    carry_others,
+    convert_to_pipeline_fields,
+    list_carried,
+    list_modes,
+)
+from apps.web.templatetags.formats import format_duration
 from deepseek.clean.spec import CleanSpec
 
 COLUMNS = "columns"  # id of the list of names that the fields of columns offer
 MAX_NAMED_COLUMNS = 12  # below the version
 CLEAN = "clean"
-TRAIN = "train"
 EXPORT = "export"
-RENEWED = f"#{COLUMNS},#fversion-d,#f-clean-columns-f,#f-train-features-f,#f-train-target-f"
+RENEWED = f"#{COLUMNS},#fversion-d,#f-clean-columns-f,#f-train-features-f,#f-train-categories-f,#f-train-target-f"
 OF_NEEDS = re.compile(r"/steps/\d+/needs/")  # of the one step that the form asks them for
 OF_VERSION = frozenset({"/clean/csv/delimiter", "/clean/csv/encoding"})  # known, and other with another version
-FOLDED = frozenset({"/clean", "/clean/csv", "/train/schedule", "/quantize", "/compile", "/export"})
-RARE = frozenset(
-    f"/train/{name}" for name in ("weight_decay", "seed", "precision", "device", "threads", "checkpoint_every")
-)
+TRAIN_LAYOUT = LAYOUTS[TRAIN]
+FOLDED = frozenset({"/clean", "/clean/csv", "/quantize", "/compile", "/export"}) | {
+    f"/{TRAIN}{pointer}" for pointer in TRAIN_LAYOUT.folded
+}
+RARE = frozenset(f"/{TRAIN}{pointer}" for pointer in TRAIN_LAYOUT.rare)
+CLEANING = ("/skip_cleaning", "/clean", "cleaned")  # at the beginning of the data
+LAYOUT = build_step_layout(TRAIN_LAYOUT, f"/{TRAIN}", table=VERSION, data=CLEANING)
 
 
 class PipelineForm:
     """Blank, or `begin` from a version; `bind(POST)` reads, `handle(op)` checks or submits."""
+
+    is_composite = True  # of several jobs
 
     def __init__(self, actor: Actor, project: Project, template: str) -> None:
         self.actor, self.project, self.key = actor, project, template
@@ -68,6 +86,7 @@ class PipelineForm:
         self.values: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.status = 200
+        self.carried: list[tuple[str, str]] = []  # (name, value) of fields that the form of a job or a sweep has
         self.told: CleanPreview | None = None  # by the engine, of the first rows
         self.files = {str(file.version_id): file for file in reversed(list_latest_tables(actor, project))}
 
@@ -88,9 +107,27 @@ class PipelineForm:
         if self.skips:  # the page hides how to clean then
             self.spec_form.values.pop("clean", None)
         forget_ruled_out(self.spec_form, TRAIN)
+        self.carried = list_carried(data)
         self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
         vars(self).pop("columns", None)  # of no version yet: the fields were named before their values were known
         self.offer_columns()
+
+    def take_over(self, data: QueryDict) -> None:
+        """Fill in what was typed in the form of a job or a sweep that trains; carry what this one has no fields for.
+
+        The other steps are as they were left here, else they keep their defaults.
+        """
+        fields = convert_to_pipeline_fields(data, {file.table_digest: key for key, file in self.files.items()})
+        if "model" in fields:  # carried from here
+            self.bind(fields)
+        else:
+            if fields[VERSION]:
+                self.begin(fields[VERSION])
+            typed = SpecForm(self.template.parameters).bind(fields)
+            self.spec_form.values[TRAIN] = typed.values[TRAIN]
+            forget_ruled_out(self.spec_form, TRAIN)
+            self.values |= {name: value.strip() for name, value in fields.items() if name.startswith("needs/")}
+        self.carried = carry_others(fields, self.items)
 
     def offer_columns(self) -> None:
         """The lists of columns are picked from those of the version; flags that cleaning adds can be typed by REST."""
@@ -122,7 +159,7 @@ class PipelineForm:
                 raise
             except PlaneError as failure:
                 self.refuse(failure)
-        self.status = 422 if op == "submit" else 200
+        self.status = REFUSED if op == "submit" else 200
         if op == "sample":
             self.look_ahead()
         return None
@@ -158,6 +195,8 @@ class PipelineForm:
             if name in ours:
                 text = translate_message(extract_problem(error))
                 self.errors.setdefault(name, " ".join(filter(None, (text, translate_message(error, "hint")))))
+            elif error["code"] == "column_not_numeric":
+                rest.append({**error, "message": translate_error(error)})  # with the way out
             else:
                 rest.append(error)
         self.spec_form.add_errors(rest, prefix="/params")
@@ -190,7 +229,7 @@ class PipelineForm:
         choices = [("", _("Choose a version")), *((key, format_table_label(file)) for key, file in self.newest_first())]
         version = self.item("version", _("Version of a dataset"), control="select", choices=choices, required=True)
         version.doc, version.renews = self.said_of_columns, RENEWED
-        model = self.item("model", _("Model"), required=True, limit=self.name_limit)
+        model = self.item("model", _("Register as"), required=True, limit=self.name_limit)
         model.doc = _("Model for the new version; created if it does not exist.")
         cleaned = self.item("cleaned", _("Cleaned table as"), limit=self.name_limit)
         cleaned.doc = _("Dataset for the cleaned table; if empty, the dataset of the version with the suffix -clean.")
@@ -213,10 +252,7 @@ class PipelineForm:
 
     @property
     def needs_group(self) -> FormItem:
-        group = build_needs_group(self.values, self.errors, KINDS[TRAIN].needs)
-        group.label = _("Resources of training")
-        group.folded = not any(item.error for item in group.items)
-        return group
+        return build_needs_group(self.values, self.errors, KINDS[TRAIN].needs)
 
     def item(self, pointer: str, label: str, **more: Any) -> FormItem:
         value, error = self.values.get(pointer, ""), self.errors.get(pointer, "")
@@ -224,13 +260,21 @@ class PipelineForm:
 
     @property
     def items(self) -> list[FormItem]:
+        """As the form of a job that trains; cleaning stands with the data, the steps after training in Advanced."""
         spec_items = self.spec_form.items
-        offer_column(spec_items, "/train/target", self.columns)
-        return [*self.head, *spec_items, self.needs_group]
+        offer_column(spec_items, f"/{TRAIN}{TRAIN_LAYOUT.target}", self.columns)
+        train = next(item for item in spec_items if item.pointer == f"/{TRAIN}")
+        note = next(item for item in spec_items if item.pointer == "/note")
+        others = [item for item in spec_items if item not in (train, note)]
+        items = arrange_sections(
+            LAYOUT, [*self.head, note], [*train.items, *others], self.needs_group, rare=f"{train.pointer}{RARE_GROUP}"
+        )
+        return open_faulty_groups(items, was_refused=self.status == REFUSED)
 
     @property
     def error(self) -> str:
-        return self.spec_form.error
+        """What is of no field: of the whole request, and of training as a whole."""
+        return f"{self.spec_form.error} {self.spec_form.errors.get(f'/{TRAIN}', '')}".strip()
 
     @property
     def problems(self) -> list[FormItem]:
@@ -238,8 +282,15 @@ class PipelineForm:
 
     # -- looking ahead --------------------------------------------------------------------------------------------
     @property
-    def samples(self) -> bool:
-        return not self.skips
+    def modes(self) -> list[TrainMode]:
+        return list_modes(self.actor, self.project, TRAIN, current=PIPELINE)
+
+    @property
+    def estimate(self) -> str:
+        """How long all steps take; empty where one of them has no past."""
+        if self.takes_seconds is None:
+            return ""
+        return _("All steps take about %(time)s.") % {"time": format_duration(self.takes_seconds)}
 
     @property
     def clean_spec(self) -> CleanSpec | None:
@@ -327,6 +378,7 @@ class PipelineForm:
         kind = self.steps[box.name]
         word = Truncator(str(KINDS[kind].label)).chars(20)
         url = f"#f-{box.name}-g" if box.name in self.template.parameters.model_fields else "#fmodel"
+        url = f"#f-{TRAIN}-task" if box.name == TRAIN else url  # its fields stand in several groups
         return {
             "box": box,
             "kind": kind,

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from apps.data.datasets.column_choices import TableColumn, build_column_choices
 from apps.platform.jobs.specforms.fields import ListOption
-from apps.web.new_job.choices import TableColumn, build_column_choices
 
 NUMERIC_STEPS = {"fill_median", "fill_linear", "fill_group", "outliers", "hampel", "convert"}
 TEXT_STEPS = {"normalise_text", "replace_text"}

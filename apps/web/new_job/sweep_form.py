@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from django.http import QueryDict
 from django.utils.translation import gettext as _
 from pydantic import BaseModel, Field
 
@@ -18,9 +19,10 @@ from apps.ml.sweeps.services import create_sweep
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.spec_validation import parse_model
 from apps.platform.jobs.specforms.fields import FormItem, list_problem_items
-from apps.platform.jobs.specforms.resource_fields import build_needs_group
 from apps.platform.jobs.specforms.spec_form import NEW, SpecForm, escape_pointer
 from apps.web.new_job.job_form import JobForm
+from apps.web.new_job.train_modes import SWEEP, TrainMode, list_modes, restore_carried
+from apps.web.templatetags.formats import format_duration
 from deepseek.sweep.spec import SweepSettings
 
 PREFIX = "/sweep"  # of the settings' fields: a spec may have a field of the same name
@@ -41,6 +43,8 @@ class SweepFields(BaseModel):
 class SweepForm(JobForm):
     """The form of a job with the settings of a sweep before it."""
 
+    is_composite = True  # of several jobs
+
     def __init__(self, actor: Actor, project: Project, key: str) -> None:
         super().__init__(actor, project, key)
         self.settings_form = SpecForm(SweepFields)
@@ -53,6 +57,15 @@ class SweepForm(JobForm):
     # -- in -------------------------------------------------------------------------------------------------------
     def bind(self, data: Mapping[str, str]) -> None:
         super().bind(data)
+        self.bind_settings(data)
+
+    def take_over(self, data: QueryDict) -> None:
+        fields = restore_carried(data)
+        if any(name.startswith(f"{PREFIX}/") for name in fields):
+            self.bind_settings(fields)
+        super().take_over(data)
+
+    def bind_settings(self, data: Mapping[str, str]) -> None:
         self.settings_form.bind(data)
         if not self.settings_form.kinds.get(SPACE):  # "Choose" was left as it is
             self.settings_form.kinds[SPACE] = str(data.get(f"{NEW}{SPACE}") or FIRST_PARAMETER)
@@ -127,21 +140,25 @@ class SweepForm(JobForm):
         return
 
     @property
-    def samples(self) -> bool:
-        return False
-
-    @property
     def head(self) -> list[FormItem]:
         """A name, the inputs and the experiment: what trials make is registered by hand, once the best is known."""
         return [item for item in super().head if not item.pointer.startswith("register/") or item.pointer == EXPERIMENT]
 
     @property
-    def items(self) -> list[FormItem]:
+    def groups_before_sections(self) -> list[FormItem]:
         group = self.settings_form.items[0]
         group.label = _("Sweep")
-        spec = FormItem(kind="group", pointer="", label=_("Parameters"), items=self.spec_form.items)
-        needs = build_needs_group(self.values, self.errors, self.kind.needs)
-        return [*self.head, group, spec, needs, *self.tail]
+        return [group]
+
+    @property
+    def modes(self) -> list[TrainMode]:
+        return list_modes(self.actor, self.project, self.key, current=SWEEP)
+
+    @property
+    def estimate(self) -> str:
+        """How long one trial takes."""
+        past = self.outlook.past
+        return _("A trial takes about %(time)s.") % {"time": format_duration(past.seconds)} if past else ""
 
     @property
     def problems(self) -> list[FormItem]:

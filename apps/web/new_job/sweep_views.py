@@ -13,7 +13,9 @@ from apps.core.errors import NotFound
 from apps.ml.sweeps.checks import list_tunable_kinds
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.kinds import KINDS
+from apps.web.new_job.layout import group_kinds
 from apps.web.new_job.sweep_form import SweepForm
+from apps.web.new_job.train_modes import TAKE_OVER
 
 
 @require_safe
@@ -21,16 +23,15 @@ def choose_kind(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/sweeps/new: what shall it vary?"""
     actor, where = get_project_context(request, project)
     policy.require(actor, "sweep.submit", where)
-    kinds = [{"key": key, "kind": KINDS[key]} for key in list_tunable_kinds()]
-    return render(request, "new_job/sweep_kinds.html", {"nav": "jobs", "kinds": kinds})
+    return render(request, "new_job/sweep_kinds.html", {"nav": "jobs", "groups": group_kinds(list_tunable_kinds())})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def create(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     """/p/<slug>/sweeps/new/<kind>: blank, or with the spec and inputs of another job (?from=).
 
-    POST with op=check answers the form with errors for htmx; op=add:…, del:…, up:… and down:… change a list; op=submit
-    begins the sweep.
+    POST with op=check answers the form with errors for htmx; op=add:…, del:…, up:… and down:… change a list;
+    op=take-over fills in what was typed in another form of the same kind; op=submit begins the sweep.
     """
     actor, where = get_project_context(request, project)
     policy.require(actor, "sweep.submit", where)
@@ -38,7 +39,9 @@ def create(request: HttpRequest, project: str, kind: str) -> HttpResponse:
         limit = ", ".join(list_tunable_kinds())
         raise NotFound("A {kind} job cannot be tuned.", kind=kind[:40], field="kind", limit=limit)
     form = SweepForm(actor, where, kind)
-    if request.method == "POST":
+    if request.method == "POST" and request.POST.get("op") == TAKE_OVER:
+        form.take_over(request.POST)
+    elif request.method == "POST":
         form.bind(request.POST)
         sweep = form.handle(request.POST.get("op", "submit"))
         if sweep is not None:

@@ -8,7 +8,10 @@ datasets_urlpatterns = [
     path("jobs/new", views.choose_kind, name="new_job"),
     path("jobs/new/<str:kind>", views.create_job, name="new_job_of"),
 ]
-pipelines_urlpatterns = [path("pipelines/new", views.create_pipeline, name="new")]
+pipelines_urlpatterns = [
+    path("pipelines/new", views.create_pipeline, name="new"),
+    path("pipelines/<int:pk>/rerun", views.rerun_pipeline, name="rerun"),
+]
 sweeps_urlpatterns = [
     path("sweeps/new", sweep_views.choose_kind, name="new"),
     path("sweeps/new/<str:kind>", sweep_views.create, name="new_of"),

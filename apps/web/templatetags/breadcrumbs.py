@@ -11,10 +11,10 @@ from django.http import HttpRequest
 from django.template.base import NodeList, Parser, Token
 from django.template.context import Context
 from django.urls import Resolver404, resolve
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
+from apps.core.html import format_html, format_html_join
 from apps.web.templatetags.icons import copy
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from django import template
 from django.template.context import Context
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from apps.core.errors import PlaneError
+from apps.core.html import format_html
 from apps.core.policy import is_allowed
 from apps.ml.experiments.models import Run
 from apps.ml.registry.from_run.candidates import REGISTER

@@ -53,8 +53,8 @@ def build_needs_group(values: Mapping[str, str], errors: Mapping[str, str], need
             error=errors.get(LABELS, ""),
         )
     )
-    open_now = any(item.value or item.error for item in items)
-    return FormItem(kind="group", pointer="needs", label=_("Resources"), items=items, folded=not open_now)
+    is_open = any(item.value or item.error for item in items)
+    return FormItem(kind="group", pointer="needs", label=_("Resources"), items=items, folded=True, open=is_open)
 
 
 def read_needs(values: Mapping[str, str], needs: Needs) -> tuple[Needs | None, dict[str, str]]:

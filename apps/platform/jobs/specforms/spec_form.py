@@ -51,7 +51,7 @@ class SpecForm:
         self.errors: dict[str, str] = {}
         self.error = ""
         self.datalists: dict[str, str] = {}  # pointer -> id of the datalist of its text field
-        self.folded: frozenset[str] = frozenset()  # pointers of groups that open on demand, or where an error is
+        self.folded: frozenset[str] = frozenset()  # pointers of groups that open on demand, or with an error
         self.left_out: frozenset[str] = frozenset()  # pointers of fields that are neither drawn nor read
         self.offers: dict[str, list[ListOption]] = {}  # pointer of a list of texts -> what it is picked from
         self.rare: frozenset[str] = frozenset()  # pointers of fields that stand together, folded, at the end
@@ -234,9 +234,10 @@ class SpecForm:
                     for name, property_schema in resolved["properties"].items()
                     if f"{pointer}/{escape_pointer(name)}" not in self.left_out
                 ]
-                item.folded = pointer in self.folded and not any(each.error for each in flatten_items([item]))
+                item.folded = pointer in self.folded
                 fresh = self.build_defaults(resolved)
-                item.open = item.folded and has_changes(values, fresh)
+                is_faulty = any(each.error for each in flatten_items([item]))
+                item.open = item.folded and (is_faulty or has_changes(values, fresh))
                 self.move_rare_items(item, pointer, values, fresh)
             case "list":
                 item.kind, item.limit, item.adds = (
@@ -287,7 +288,7 @@ class SpecForm:
         names = {unescape_pointer(item.pointer.rpartition("/")[2]) for item in rare}
         changed = has_changes({name: value for name, value in values.items() if name in names}, fresh)
         apart = FormItem(kind="group", pointer=f"{pointer}/rare", label=_("Advanced"), items=rare)
-        apart.folded, apart.open = not any(item.error for item in rare), changed
+        apart.folded, apart.open = True, changed or any(item.error for item in flatten_items(rare))
         group.items = [item for item in group.items if item not in rare] + [apart]
 
     # -- the schema -----------------------------------------------------------------------------------------------
@@ -309,7 +310,7 @@ class SpecForm:
         return self.resolve_schema({"$ref": ref}) if ref else None
 
     def list_entry_kinds(self, items: dict[str, Any]) -> list[tuple[str, str]]:
-        """The kinds of entries that may be added to a list, with what each is called; none where there is but one."""
+        """The kinds of entries that may be added to a list, by their labels; none where there is but one."""
         discriminator = self.resolve_schema(items).get("discriminator")
         if discriminator is None:
             return []
@@ -318,7 +319,8 @@ class SpecForm:
             kind: self.resolve_schema({"$ref": ref})["properties"][tag].get("title", kind)
             for kind, ref in discriminator["mapping"].items()
         }
-        return [(kind, translate_spec_text(title)) for kind, title in titles.items()]
+        labels = [(kind, translate_spec_text(title)) for kind, title in titles.items()]
+        return sorted(labels, key=lambda pair: pair[1])
 
     def build_entry(self, items: dict[str, Any], kind: str) -> dict[str, Any] | None:
         """A new entry of a list; None where it must be of a kind and names none there is."""

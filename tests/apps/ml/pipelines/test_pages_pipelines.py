@@ -148,9 +148,9 @@ def test_what_it_took_and_made_is_named_as_lineage_has_it(engineer, web, start, 
     record_edges(actor=worker_actor, project=project, edges=edges)
     text = text_of(web(engineer).get(page(f"/{pipeline.pk}")))
     card = text[text.index("Inputs and outputs") :].partition("</section>")[0]
-    assert '/7">raw v3</a> <span class="quiet">taken by a<' in card
+    assert '/7">raw v3</a> <span class="quiet">used by a<' in card
     assert '/8"><b>clean v1</b></a>' in card
-    assert "taken by b" not in card
+    assert "used by b" not in card
 
 
 def test_a_box_of_the_graph_tells_progress_and_duration(engineer, web, start, work, claim, page):

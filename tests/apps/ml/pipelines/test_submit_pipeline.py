@@ -97,6 +97,20 @@ def test_takes_an_engineer_of_the_project(request, actor_for, start, who, error)
         ([step("a", "a")], "/steps/0", "step_cycle"),
         ([step("a"), step("b", inputs={"x": {"step": "a"}})], "/steps/1/inputs/x/slot", "slot_missing"),
         ([step("a"), step("b", inputs={"x": {"step": "a", "slot": "z"}})], "/steps/1/inputs/x/slot", "unknown_slot"),
+        (
+            [step("a"), step("b", inputs={"x": {"step": "a", "slot": "note/a.parquet"}})],
+            "/steps/1/inputs/x/slot",
+            "unknown_slot",
+        ),
+        (
+            [
+                step("a"),
+                step("b", "a", kind="clean"),
+                step("c", kind="profile", inputs={"x": {"step": "b", "slot": "table/a.txt"}}),
+            ],
+            "/steps/2/inputs/x/slot",
+            "unknown_slot",
+        ),
         ([step("a", inputs={"x": {"step": "a", "job": 1, "slot": "note"}})], "/steps/0/inputs/x", "input_ambiguous"),
         ([step("a", inputs={"x": {}})], "/steps/0/inputs/x", "input_empty"),
         ([step("a", inputs={"x": {"job": 9, "slot": "note"}})], "/steps/0/inputs/x/job", "job_not_found"),

@@ -9,7 +9,7 @@ import pytest
 from apps.core.errors import Invalid
 from apps.data.datasets.services import upload_csv
 from apps.ml.pipelines.models import Pipeline
-from apps.ml.pipelines.templates import TEMPLATES, TemplateInputs, build_pipeline_request
+from apps.ml.pipelines.templates import TEMPLATES, TemplateInputs, build_pipeline_request, find_target_faults
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from deepseek.register.spec import QUANTIZED_FORMS
@@ -139,6 +139,15 @@ def test_a_column_nearly_right_is_offered(expand):
     with pytest.raises(Invalid) as caught:
         expand({"train": {**TRAIN, "target": "clsoe"}})
     assert (caught.value.code, caught.value.hint) == ("unknown_column", "Did you mean close?")
+
+
+def test_a_target_of_text_is_refused_where_numbers_are_predicted():
+    texts, judged = {"site": "string", "load": "double"}, {}
+    for name, more in {"plain": {}, "plan": {"clean": {"steps": [{"kind": "cast"}]}}}.items():
+        for task, target in (("regression", "site"), ("classification", "site"), ("regression", "load")):
+            faults = find_target_faults({"train": {"task": task, "target": target}, **more}, texts)
+            judged |= {(name, task, target): [error["field"] for error in faults]} if faults else {}
+    assert judged == {("plain", "regression", "site"): ["/params/train/target"]}
 
 
 def test_flags_of_outliers_may_be_features(expand):

@@ -46,7 +46,7 @@ def test_a_version_fills_the_form_and_offers_its_columns(engineer, web, version,
     assert "/clean/csv/delimiter" not in text  # the version says so
     assert 'value="wti-model"' in text
     assert "No node of the queue cpu is online" in text
-    assert 'href="#f-train-g"' in text
+    assert 'href="#f-train-task"' in text
     assert 'href="#f-clean-g"' in text
 
 
@@ -132,7 +132,7 @@ def test_the_page_of_a_version_offers_to_train(engineer, web, version, page):
 def test_a_skipped_step_is_not_drawn(engineer, web, version, page):
     skipping = {"version": version.pk, "/skip_cleaning": "true", "op": "ahead"}
     text = text_of(web(engineer).post(page("/new"), skipping, headers={"HX-Request": "true"}))
-    assert 'href="#f-train-g"' in text
+    assert 'href="#f-train-task"' in text
     assert 'href="#f-clean-g"' not in text
 
 

@@ -1,6 +1,6 @@
 """Which columns each step of a plan finds."""
 
-from apps.web.new_job.choices import TableColumn
+from apps.data.datasets.column_choices import TableColumn
 from apps.web.new_job.plan_columns import build_step_choices, describe_step, walk_steps
 
 TABLE = [TableColumn("x", "double"), TableColumn("k", "int64"), TableColumn("t", "string")]

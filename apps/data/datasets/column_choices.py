@@ -93,7 +93,7 @@ def offer_column(items: list[FormItem], pointer: str, columns: list[TableColumn]
     if item is None or not columns:
         return
     names = {column.name for column in columns}
-    item.control, item.datalist = "select", ""
+    item.control, item.datalist, item.limit = "select", "", ""
     item.choices = [("", _("Choose a column"))]
     item.choices += [(column.name, f"{column.name} ({column.summary})") for column in columns]
     if item.value and item.value not in names:
