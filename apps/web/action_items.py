@@ -54,20 +54,22 @@ class ActionItem:
 
 
 def count_action_items(actor: Actor) -> int:
-    """How many things `list_action_items` would list; at most three queries."""
-    return count_waiting(actor)[0]
+    """How many things `list_action_items` would list."""
+    is_auditor = actor.system_role == SystemRole.AUDITOR
+    return count_waiting(actor, is_chain_broken=is_auditor and is_chain_broken())[0]
 
 
-def count_waiting(actor: Actor) -> tuple[int, int]:
-    """(what `list_action_items` would list, notices that are not read), for the frame; at most three queries."""
-    count, unread = count_approvals_and_notices(actor)
+def count_waiting(actor: Actor, *, is_chain_broken: bool) -> tuple[int, int]:
+    """(what `list_action_items` would list, notices that are not read), for the frame; one query."""
+    duties: list[QuerySet[Any]] = []
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
-        count += list_unavailable_nodes(actor).count()
+        duties = [list_unavailable_nodes(actor)]
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
-        count += list_people_without_role().count() + list_unconfirmed_people(actor).count()
+        duties = [list_people_without_role(), list_unconfirmed_people(actor)]
     elif actor.system_role == SystemRole.AUDITOR:
-        count += is_chain_broken() + list_unconfirmed_people(actor).count()
-    return count, unread
+        duties = [list_unconfirmed_people(actor)]
+    count, unread = count_with_notices(actor, duties)
+    return count + (is_chain_broken and actor.system_role == SystemRole.AUDITOR), unread
 
 
 def list_action_items(actor: Actor, pending: Sequence[Approval] | None = None) -> list[ActionItem]:
@@ -111,18 +113,19 @@ def filter_own_approvals(actor: Actor) -> QuerySet[Approval]:
     return Approval.objects.filter(either[0] | either[1], state=ApprovalState.PENDING)
 
 
-def count_approvals_and_notices(actor: Actor) -> tuple[int, int]:
-    """(Of `list_open_approvals` and `list_expiring_tokens`, notices not read): one statement for every page."""
+def count_with_notices(actor: Actor, duties: Sequence[QuerySet[Any]]) -> tuple[int, int]:
+    """(Of `list_open_approvals`, `list_expiring_tokens` and `duties`, notices not read): one statement a page."""
     sql, params = list_expiring_tokens(actor).order_by().values("pk").query.sql_with_params()
     if compiled := build_own_approvals_sql(actor):
         sql = f"{sql} UNION ALL {compiled[0]}"
         params += compiled[1]
-    unread, more = query_unread(actor).values("pk").query.sql_with_params()
-    counts = [f"(SELECT COUNT(*) FROM ({part}) AS counted)" for part in (sql, unread)]  # noqa: S608 - of Django's SQL
+    parts = [(sql, params)]
+    parts += [rows.values("pk").query.sql_with_params() for rows in (*duties, query_unread(actor))]
+    counts = [f"(SELECT COUNT(*) FROM ({part}) AS counted)" for part, _params in parts]  # noqa: S608 - Django's SQL
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(counts)}", (*params, *more))
-        waiting, not_read = cursor.fetchone()
-    return int(waiting), int(not_read)
+        cursor.execute(f"SELECT {', '.join(counts)}", [value for _part, values in parts for value in values])
+        *waiting, not_read = cursor.fetchone()
+    return sum(map(int, waiting)), int(not_read)
 
 
 def build_own_approvals_sql(actor: Actor) -> tuple[str, tuple[Any, ...]] | None:

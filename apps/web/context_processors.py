@@ -24,7 +24,7 @@ from apps.platform.audit.verification import ALARM_SECONDS
 from apps.platform.emergency.models import EmergencyGrant
 from apps.platform.nodes.models import Node
 from apps.site.isolation.presenters import STATES
-from apps.site.isolation.queries import get_proof
+from apps.site.isolation.queries import MAX_NODES, Proof, get_proof
 from apps.web import network_routes
 from apps.web.action_items import count_waiting
 from apps.web.help.topics import find_topic
@@ -66,8 +66,8 @@ def build_frame(request: HttpRequest) -> dict[str, Any]:
         return request.plane_frame  # type: ignore[no-any-return]
     try:
         projects = get_visible_projects(request)
-        waiting, unread = count_waiting(actor)
         head = read_chain_head(actor)
+        waiting, unread = count_waiting(actor, is_chain_broken=head.result == Result.FAILED)
         facts: dict[str, Any] = {
             "projects": projects,
             "rail_urls": build_rail_urls(request, actor, projects),
@@ -136,9 +136,14 @@ def find_url(name: str, *args: Any) -> str:
 
 def build_lamps(actor: Actor, head: ChainHeadFacts, node_states: list[str] | None) -> list[dict[str, str]]:
     """Isolated, the chain of the audit trail, and the nodes where the reader may see them."""
-    may_act = is_allowed(actor, "isolation.view")
-    states = [build_probe_lamp(actor) if may_act else build_isolation_lamp(), build_chain_lamp(actor, head)]
+    proof = get_proof(actor) if is_allowed(actor, "isolation.view") else None
+    isolation = build_probe_lamp(proof) if proof else build_isolation_lamp()
+    if isolation["state"] == "held" and not is_allowed(actor, "isolation.view"):
+        isolation["state"] = "note"  # a fact: nobody else can do anything about it
+    states = [isolation, build_chain_lamp(actor, head)]
     if is_allowed(actor, "node.view"):
+        if node_states is None and proof and len(proof.nodes) < MAX_NODES:
+            node_states = [node.availability for node in proof.nodes]
         states.append(build_nodes_lamp(actor, node_states))
     return states
 
@@ -157,9 +162,8 @@ def build_isolation_lamp() -> dict[str, str]:
     return {"state": "succeeded", "label": _("Isolated"), "text": text, "url": url}
 
 
-def build_probe_lamp(actor: Actor) -> dict[str, str]:
+def build_probe_lamp(proof: Proof) -> dict[str, str]:
     """What the last probes of the nodes prove, for those who can act on it."""
-    proof = get_proof(actor)
     at = {"time": f"{timezone.localtime(proof.at):%Y-%m-%d %H:%M}"} if proof.at else {"time": _("never")}
     passed = proof.list_names("passed")
     text = _("oldest probe %(time)s") % at
@@ -195,7 +199,7 @@ def list_emergencies(actor: Actor) -> list[EmergencyGrant]:
 
 
 def build_chain_lamp(actor: Actor, head: ChainHeadFacts) -> dict[str, str]:
-    """As last verified, never verified here: that walks the whole trail. A seal that is late is said first."""
+    """As last verified, never verified here: that walks the whole trail. A hash that is late is said first."""
     seq, result, unsealed_at, _has_emergency = head
     record = _("record %(number)s") % {"number": f"{seq:,}"}
     may_read = actor.project_ids or is_allowed(actor, "audit.view")
@@ -203,7 +207,7 @@ def build_chain_lamp(actor: Actor, head: ChainHeadFacts) -> dict[str, str]:
     if result == Result.FAILED:
         return {"state": "failed", "label": _("Audit chain broken"), **more}
     if unsealed_at and (timezone.now() - unsealed_at).total_seconds() > ALARM_SECONDS:
-        return {"state": "held", "label": _("Audit chain: seal is late"), **more}
+        return {"state": "held", "label": _("Audit chain: hash is late"), **more}
     if result is None:
         return {"state": "note", "label": _("Audit chain not yet verified"), **more}
     return {"state": "succeeded", "label": _("Audit chain verified"), **more}

@@ -25,7 +25,15 @@ from apps.web.first_steps import list_first_steps
 REQUESTS_SHOWN = 5
 NEW = {"job": "job.submit", "training": "pipeline.submit", "data": "dataset.add_version"}
 """What can be begun from home, and the action that it takes in the project."""
-DUTIES = ("user.view", "node.view", "audit.view")
+DUTIES = (
+    "user.view",
+    "node.view",
+    "audit.view",
+    "compliance.view",
+    "security_alarm.view",
+    "recertification.view",
+    "access_history.view",
+)
 # Of who belongs to no project, in the one looked at.
 PROJECT_DUTIES = ("approval.view", "approval.set_policy", "webhook.configure", "hold.place")
 

@@ -28,6 +28,8 @@ def faults_in(tree: ast.AST) -> Iterator[str]:
     for name, node, text in calls(tree):
         if isinstance(text, ast.JoinedStr):
             yield f"{name} at line {node.lineno}: give the values of the f-string by name"
+        if any(isinstance(part, ast.Constant) and str(part.value).startswith("\x00") for part in ast.walk(text)):
+            yield f"{name} at line {node.lineno}: xgettext ends a text at a NUL, and takes the empty one"
         if not (isinstance(text, ast.Constant) and isinstance(text.value, str)) or name == "N_":
             continue
         given = {keyword.arg for keyword in node.keywords if keyword.arg} - (
@@ -55,5 +57,7 @@ raise Invalid("There is no {name}.", nam=name, field="x")
 raise Invalid("There is no {name!r} {n:,}.", name=name, n=1, field="x")
 raise Invalid("{braces} alone", field="x")
 Message("a {value}", value=1)
+Invalid(Message("No NUL.") if "\\x00" in text else "Empty.")
 """
-    assert [fault.split(":")[0] for fault in faults_in(ast.parse(source))] == ["Invalid at line 2", "Invalid at line 3"]
+    faults = [fault.split(":")[0] for fault in faults_in(ast.parse(source))]
+    assert faults == ["Invalid at line 2", "Invalid at line 3", "Invalid at line 7"]

@@ -26,7 +26,7 @@ def printed(tmp_path_factory) -> list[str]:
     running = Running(home, environment, token="")
     client = {"PLANE": running.facts()["address"], "XDG_CONFIG_HOME": str(work / "config")}
     try:
-        return run(STEPS, work, {**environment, **client}, seconds=420)
+        return run(STEPS, work, {**environment, **client}, seconds=750)
     finally:
         running.stop()
         running.kill_everything()

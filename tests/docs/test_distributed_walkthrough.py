@@ -15,7 +15,7 @@ STEPS = steps_of("distributed.md")
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory) -> list[str]:
-    return run(STEPS, tmp_path_factory.mktemp("work"), os.environ, seconds=240)
+    return run(STEPS, tmp_path_factory.mktemp("work"), os.environ, seconds=750)
 
 
 def test_every_step_prints_what_the_page_shows(printed):

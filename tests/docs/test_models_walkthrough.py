@@ -20,7 +20,7 @@ SHOWN = [number for number, (_script, shown) in enumerate(STEPS) if shown]
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory) -> list[str]:
-    return run(STEPS, tmp_path_factory.mktemp("work"), os.environ, seconds=240)
+    return run(STEPS, tmp_path_factory.mktemp("work"), os.environ, seconds=750)
 
 
 def test_page_shows_output_of_every_step():

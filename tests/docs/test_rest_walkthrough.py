@@ -30,7 +30,7 @@ def printed(tmp_path_factory) -> list[str]:
     )
     running = Running(home, environment, token="")
     try:
-        return run(STEPS, work, {**environment, "PLANE": running.facts()["address"]}, seconds=240)
+        return run(STEPS, work, {**environment, "PLANE": running.facts()["address"]}, seconds=750)
     finally:
         running.stop()
         running.kill_everything()

@@ -35,7 +35,7 @@ def printed(tmp_path_factory) -> list[str]:
     running = Running(home, environment, token)
     address = {"DEEPSEEK_URL": running.facts()["address"], "DEEPSEEK_TOKEN": token}
     try:
-        return run(STEPS, work, {**environment, **address}, seconds=300)
+        return run(STEPS, work, {**environment, **address}, seconds=750)
     finally:
         running.stop()
         running.kill_everything()

@@ -181,7 +181,7 @@ def show_dataset(request: HttpRequest, project: str, name: str) -> HttpResponseB
         filters=[
             {"name": "note", "label": _("Note"), "value": filter_texts["note"]},
             {"name": "by", "label": _("Who"), "value": filter_texts["by"]},
-            *build_day_filters(request.GET, "made", pgettext("day", "Created from"), _("Made until")),
+            *build_day_filters(request.GET, "made", pgettext("day", "Created from"), _("Created until")),
         ],
         transform_rows=build_row_transform(request.GET, "version", "quality_id"),
         builtin=[build_builtin_view(_("Mine"), by=actor.label)],

@@ -148,7 +148,8 @@ def get_version(actor: Actor, project: Project, name: str, reference: str) -> Da
     )
     if not actor.is_cleared_for_all:  # of a dataset above the clearance it is not even said that a version was deleted
         candidates = candidates.filter(dataset__security_label__lte=actor.clearance)
-    version = candidates.visible_to(actor).select_related("dataset", "dataset__project").annotate_commit().first()
+    visible = candidates.visible_to(actor).select_related("dataset", "dataset__project", "quality")
+    version = visible.annotate_commit().first()
     if version is None and (deleted := candidates.exclude(deleted_at=None).select_related("dataset").first()):
         raise VersionDeleted(deleted)
     if version is None:

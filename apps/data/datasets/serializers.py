@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from apps.core.revisions import compute_revision
+from apps.data.datasets.cards.services import read_texts
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.data.datasets.queries import MAX_FILES_LISTED, PREVIEW_ROWS, RowPreview
 from apps.data.datasets.versions.commits import clone_url
@@ -21,7 +23,11 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     changed_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="When the newest was added.")
 
     keywords = serializers.ListField(source="keyword_list", child=serializers.CharField(), read_only=True)
+    revision = serializers.SerializerMethodField(help_text="Of description, keywords and card; see PATCH.")
     clone_url = serializers.SerializerMethodField(help_text="What `git clone` takes; a token is the password.")
+
+    def get_revision(self, dataset: Dataset) -> str:
+        return compute_revision(read_texts(dataset))
 
     def get_clone_url(self, dataset: Dataset) -> str:
         """As this client reached the plane; relative where nobody asks by HTTP."""
@@ -36,6 +42,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
             "description",
             "keywords",
             "card",
+            "revision",
             "clone_url",
             "versions",
             "rows",
@@ -58,6 +65,9 @@ class DatasetChangesBody(serializers.Serializer[Dataset]):
     description = serializers.CharField(max_length=500, required=False, allow_blank=True)
     keywords = serializers.ListField(child=serializers.CharField(max_length=200), required=False, max_length=100)
     card = serializers.CharField(required=False, allow_blank=True, help_text="Markdown; at most 20,000 characters.")
+    revision = serializers.CharField(
+        required=False, help_text="The one that was read: 409 `stale_state` where the texts have changed since."
+    )
 
 
 class ColumnSerializer(serializers.Serializer[Any]):

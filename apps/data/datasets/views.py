@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from apps.core import policy
@@ -23,6 +24,12 @@ from apps.data.datasets.versions.manifest import is_table
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.jobs.models import Job
 
+SEPARATED = {
+    ",": gettext_lazy("comma-separated"),
+    ";": gettext_lazy("semicolon-separated"),
+    "\t": gettext_lazy("tab-separated"),
+    "|": gettext_lazy("separated by bars"),
+}
 TABS = ("overview", "preview", "samples", "origin", "distributions", "quality", "compare", "files", "lineage", "audit")
 
 
@@ -78,10 +85,14 @@ def notify_added(request: HttpRequest, version: DatasetVersion, is_new: bool) ->
         params = {"version": str(version), "rows": f"{version.rows or 0:,}", "parts": f"{version.parts:,}"}
         messages.success(request, _("Created %(version)s: %(rows)s rows in %(parts)s parts.") % params)
     elif is_new:
-        params = {"version": str(version), "rows": f"{version.rows or 0:,}"}
-        dialect = {"encoding": version.params.get("encoding"), "delimiter": version.params.get("delimiter")}
-        how = _("It was read as %(encoding)s, its cells parted by %(delimiter)r.") % dialect
-        messages.success(request, f"{_('Created %(version)s: %(rows)s rows.') % params} {how}")
+        delimiter = str(version.params.get("delimiter"))
+        params = {
+            "version": str(version),
+            "rows": f"{version.rows or 0:,}",
+            "encoding": str(version.params.get("encoding")).upper(),
+            "separated": str(SEPARATED.get(delimiter, repr(delimiter))),
+        }
+        messages.success(request, _("Created %(version)s: %(rows)s rows (%(encoding)s, %(separated)s).") % params)
     else:
         messages.info(request, _("These bytes are %(version)s already: nothing was added.") % {"version": str(version)})
 

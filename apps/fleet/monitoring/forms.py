@@ -94,6 +94,7 @@ class RuleForm(FieldsForm):
                 _("Worse by more than"),
                 required=True,
                 keys="decimal",
+                # xgettext:no-python-format
                 doc=_("0.05 is 5 % of the reference, or 0.05 from it."),
             ),
             self.build_item("rule", _("Limit is a"), control="select", choices=rules, required=True),

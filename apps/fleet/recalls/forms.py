@@ -48,7 +48,9 @@ class RecallForm(FieldsForm):
                 limit=_("1 to 400 characters"),
                 doc=_("Recorded in the audit trail, and shown on everything that is blocked, revoked or rolled back."),
             ),
-            self.build_item("note", _("Note of the fault"), control="textarea", doc=_("What is known of it so far.")),
+            self.build_item(
+                "note", _("Description of the fault"), control="textarea", doc=_("What is known of it so far.")
+            ),
         ]
         if self.subject.row:
             items.append(

@@ -30,7 +30,7 @@ RECALLS = Listing(
     (
         Column("recall", gettext_lazy("Recall"), lambda recall: recall.pk),
         Column("state", gettext_lazy("State"), lambda recall: recall.state),
-        Column("subject", gettext_lazy("What is recalled"), lambda recall: recall.subject_label),
+        Column("subject", gettext_lazy("Recalled object"), lambda recall: recall.subject_label),
         Column("reason", gettext_lazy("Reason"), lambda recall: recall.reason),
         Column("by", gettext_lazy("By"), lambda recall: recall.started_by),
         Column("started", gettext_lazy("Started"), lambda recall: recall.started_at, ("id",), down=True),

@@ -301,7 +301,7 @@ class RolloutForm(FieldsForm):
             ),
             self.build_item(
                 "stratify_by",
-                _("Alike in"),
+                _("Stratified by"),
                 limit=_("up to five labels with commas between: tag.KEY, attribute.KEY"),
                 doc=_("Each wave has of each of their values what the fleet has; besides architecture and version."),
             ),
@@ -410,7 +410,9 @@ class RolloutForm(FieldsForm):
 
     def list_advanced_items(self) -> list[FormItem]:
         return [
-            self.build_item("look_minutes", _("Between two looks"), control="number", required=True, unit=_("minutes")),
+            self.build_item(
+                "look_minutes", _("Interval between looks"), control="number", required=True, unit=_("minutes")
+            ),
             self.build_item(
                 "deadline_hours",
                 _("Deadline of a device"),

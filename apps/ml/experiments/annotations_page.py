@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from apps.core.errors import Conflict, Invalid, NotFound
+from apps.core.errors import Conflict, Invalid, NotFound, StaleState
 from apps.core.messages import translate_message
 from apps.ml.experiments import queries
 from apps.ml.experiments.models import Run
@@ -21,14 +21,19 @@ from apps.platform.accounts.projects import get_project_context
 
 @require_POST
 def save_note(request: HttpRequest, project: str, run: str) -> HttpResponse:
-    """Save the note. If it is rejected, the form keeps the text that was typed."""
+    """Save the note. If it is rejected, the form keeps the text that was typed and the revision it was made from, but
+    where that is an older one: then the page shows the latest text, and its form names that revision."""
     actor, where = get_project_context(request, project)
     visible_run = queries.get_run(actor, where, run)
     text = request.POST.get("text", "")
     try:
-        annotations.set_note(actor=actor, run=visible_run, text=text)
+        annotations.set_note(actor=actor, run=visible_run, text=text, revision=request.POST.get("revision"))
     except (Invalid, Conflict) as error:
-        return render_run(request, actor, visible_run, status=error.status, refused_note={"why": error, "text": text})
+        is_stale = isinstance(error, StaleState)
+        more: dict[str, Any] = {"refused_note": {"why": error, "text": text, "is_stale": is_stale}}
+        if not is_stale:
+            more["note_revision"] = request.POST.get("revision", "")
+        return render_run(request, actor, visible_run, status=error.status, **more)
     messages.success(request, _("The note is kept.") if text.strip() else _("The run has no note now."))
     return redirect_to_run(visible_run)
 

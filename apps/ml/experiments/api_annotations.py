@@ -27,6 +27,9 @@ class NoteBody(serializers.Serializer[Any]):
         trim_whitespace=False,
         help_text=f"Markdown, {TAG_LIMIT} characters at most; empty removes the note.",
     )
+    revision = serializers.CharField(
+        required=False, help_text="The one that was read: 409 `stale_state` where the note has changed since."
+    )
 
 
 class RunTagBody(serializers.Serializer[Any]):
@@ -46,14 +49,13 @@ class NoteView(APIView):
 
     @extend_schema(operation_id="run_note_read", responses=NoteBody)
     def get(self, request: Request, project: str, run: str) -> Response:
-        visible_run = get_visible_run(request, project, run)
-        return Response({"text": get_note(request.actor, visible_run)})
+        return render_note(request, get_visible_run(request, project, run))
 
     @extend_schema(operation_id="run_note_set", request=NoteBody, responses=NoteBody)
     def put(self, request: Request, project: str, run: str) -> Response:
         visible_run = get_visible_run(request, project, run)
-        annotations.set_note(actor=request.actor, run=visible_run, text=validate_body(NoteBody, request.data)["text"])
-        return Response({"text": get_note(request.actor, visible_run)})
+        annotations.set_note(actor=request.actor, run=visible_run, **validate_body(NoteBody, request.data))
+        return render_note(request, visible_run)
 
 
 class TagsView(APIView):
@@ -92,6 +94,11 @@ class RestoreView(APIView):
         """Bring a deleted run back as it was."""
         annotations.restore_run(actor=request.actor, run=get_visible_run(request, project, run))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def render_note(request: Request, run: Run) -> Response:
+    text = get_note(request.actor, run)
+    return Response({"text": text, "revision": annotations.compute_note_revision(text)})
 
 
 def render_tags(request: Request, run: Run) -> Response:

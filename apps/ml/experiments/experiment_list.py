@@ -22,7 +22,7 @@ EXPERIMENTS = Listing(
     "experiments",
     (
         Column("name", gettext_lazy("Experiment"), lambda row: row.name, ("name",)),
-        Column("number", gettext_lazy("Number"), lambda row: row.number, ("number",), numeric=True, down=True),
+        Column("number", gettext_lazy("ID"), lambda row: row.number, ("number",), numeric=True, down=True),
         Column("newest", gettext_lazy("Newest run"), lambda row: row.newest and row.newest.name),
         Column("started", gettext_lazy("Started"), lambda row: row.newest and row.newest.started_at),
         Column("by", gettext_lazy("By"), lambda row: row.created_by),

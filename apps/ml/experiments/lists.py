@@ -207,6 +207,7 @@ def build_run_table(actor: Actor, project: Project, params: QueryDict) -> tuple[
     if params.get("format") == "csv" and table.source is not None:
         sample = [get_run_of_row(row) for row in table.source.order_by(*table.query.order)[: table.query.limit]]
     columns = queries.build_columns(sample, first=[*metrics, *presenters.list_figure_keys(sample)], chosen=chosen)
+    columns.unread = [key for key in metrics if key not in columns.metrics]
     columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
     columns.params = list(dict.fromkeys([*chosen, *columns.params]))
     if table.wrong is None:
@@ -264,11 +265,11 @@ def attach_columns(
     tagged = "tags" in visible
     table.transform_rows = build_row_filler(metrics, params, tagged, visible, links)
     if table.rows:
-        fill_in(columns, runs, metrics, params)
-        tags = load_tags(runs) if tagged else {}
+        fill_in(columns, runs, metrics)
         datasets, models = links.load(runs, visible)
         grouped = bool(table.params.get("group"))
-        nesting = load_nesting([] if grouped else runs, parents)
+        nesting = load_nesting([] if grouped else runs, parents, list_shown_tags(runs) if tagged else None)
+        tags = load_tags(runs) if tagged and grouped else nesting.tags
         columns.tag_keys = None if grouped else nesting.tag_keys
         is_newest_first = table.query.sort.lstrip("-") == "started"
         runs = order_as_tree(runs, nesting) if is_newest_first and not tree.is_tree(table.params) else runs
@@ -290,16 +291,11 @@ def attach_columns(
         ]
 
 
-def fill_in(columns: Columns, runs: Sequence[Run], metrics: Sequence[str], params: Sequence[str]) -> None:
-    """Read the cells of columns that were asked for by name and are not among those that most runs have."""
-    metric_keys = {key for cells in columns.values.values() for key in cells}
-    param_keys = {key for cells in columns.given.values() for key in cells}
-    if lacking := [key for key in metrics if key not in metric_keys]:
-        for run, cells in load_metrics(runs, lacking).items():
+def fill_in(columns: Columns, runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    """Read the cells of shown metrics that are more than build_columns reads; it reads every param asked for."""
+    if unread := [key for key in metrics if key in columns.unread]:
+        for run, cells in load_metrics(runs, unread).items():
             columns.values.setdefault(run, {}).update(cells)
-    if lacking := [key for key in params if key not in param_keys]:
-        for run, texts_of in load_params(runs, lacking).items():
-            columns.given.setdefault(run, {}).update(texts_of)
 
 
 def load_metrics(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, Metric]]:
@@ -319,10 +315,14 @@ def load_params(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str,
 def load_tags(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:
     """{run: its tags (key, value) by key}, without those that MLflow's clients keep for themselves."""
     by_run: dict[str, list[tuple[str, str]]] = {run.pk: [] for run in runs}
-    rows = RunTag.objects.filter(run__in=list(by_run)).exclude(key__startswith="mlflow.").order_by("key")
-    for run, key, value in rows.values_list("run_id", "key", "value")[: TAGS * len(by_run)]:
+    for run, key, value in list_shown_tags(runs).values_list("run_id", "key", "value"):
         by_run[run].append((key, value))
-    return by_run
+    return {run: sorted(pairs) for run, pairs in by_run.items()}
+
+
+def list_shown_tags(runs: Sequence[Run]) -> QuerySet[RunTag]:
+    rows = RunTag.objects.filter(run__in=[run.pk for run in runs]).exclude(key__startswith="mlflow.")
+    return rows.order_by("key", "pk")[: TAGS * len(runs)]
 
 
 def get_run_of_row(row: Run | Metric) -> Run:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from django.db.models import Count, QuerySet, Value
+from django.db.models import Count, OuterRef, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Left
 
 from apps.ml.experiments.keys import PARENT_TAG
 from apps.ml.experiments.models import INDEXED, Run, RunTag
 
 MAX_TAG_KEYS = 60  # that a list offers to group its runs by
+SHOWN_TAG = -1  # in the place of a count
+NO_TEXT = Value("", output_field=TextField())
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,39 +25,46 @@ class Nesting:
     parents: dict[str, Run] = field(default_factory=dict)  # {run: the one that it is nested in}
     children: dict[str, int] = field(default_factory=dict)  # {run: how many are nested in it}
     tag_keys: list[str] = field(default_factory=list)  # the first keys of the tags of these runs
+    tags: defaultdict[str, list[tuple[str, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # {run: (key, value)}
 
 
-def load_nesting(runs: Sequence[Run], parents: Mapping[str, Run] | None = None) -> Nesting:
-    """Two or three queries, however many runs; one where their `parents` are known. A parent that is gone, or of
-    another project, is none."""
-    ids = [run.pk for run in runs]
-    if not ids:
+def load_nesting(
+    runs: Sequence[Run], parents: Mapping[str, Run] | None = None, shown_tags: QuerySet[RunTag] | None = None
+) -> Nesting:
+    """One query, however many runs. `parents`: where they are known. A parent that is gone, or of another project, is
+    none. `shown_tags`: those that the list shows, for Nesting.tags."""
+    if not runs:
         return Nesting()
-    if parents is not None:
-        return Nesting(dict(parents), *load_child_counts(runs))
-    parent_ids = dict(RunTag.objects.filter(run__in=ids, key=PARENT_TAG).values_list("run_id", "value"))
-    by_id = {run.pk: run for run in runs}
-    missing = {pk for pk in parent_ids.values() if pk not in by_id}
-    if missing:
-        fetched = Run.objects.filter(pk__in=missing, project_id=runs[0].project_id).only("id", "name", "project_id")
-        by_id |= {run.pk: run for run in fetched}
-    known_parents = {run: by_id[parent] for run, parent in parent_ids.items() if parent in by_id}
-    return Nesting(known_parents, *load_child_counts(runs))
-
-
-def load_child_counts(runs: Sequence[Run]) -> tuple[dict[str, int], list[str]]:
-    """({run: how many are nested in it}, the first keys of the tags of these runs); one query."""
+    project_id = runs[0].project_id
     tags = RunTag.objects.filter(run__in=[run.pk for run in runs])
     first_keys = tags.order_by("key").values("key").distinct()[:MAX_TAG_KEYS]
-    keys = tags.filter(key__in=first_keys).order_by().values_list("key", Value(0)).distinct()
-    counts: dict[str, int] = {}
-    tag_keys: list[str] = []
-    for name, count in query_child_counts(runs).union(keys, all=True):
-        if count:
-            counts[name] = count
-        else:
-            tag_keys.append(name)
-    return counts, sorted(tag_keys)
+    keys = tags.filter(key__in=first_keys).order_by().values_list("key", Value(0), NO_TEXT, NO_TEXT).distinct()
+    counts = query_child_counts(runs).annotate(parent=NO_TEXT, parent_name=NO_TEXT)
+    parts = [keys]
+    if parents is None:
+        names = Run.objects.filter(pk=OuterRef("value"), project_id=project_id).values("name")
+        of_runs = tags.filter(key=PARENT_TAG, value__gt="").order_by()
+        parts.append(of_runs.values_list("run_id", Value(0), "value", Subquery(names, output_field=TextField())))
+    if shown_tags is not None:
+        few = RunTag.objects.filter(pk__in=shown_tags.values("pk")).order_by()
+        parts.append(few.values_list("run_id", Value(SHOWN_TAG), "key", "value"))
+    by_id = {run.pk: run for run in runs}
+    nesting = Nesting(dict(parents or {}))
+    for text, count, parent, name in counts.union(*parts, all=True):
+        if count == SHOWN_TAG:
+            nesting.tags[text].append((parent, name))
+        elif count:
+            nesting.children[text] = count
+        elif not parent:
+            nesting.tag_keys.append(text)
+        elif name is not None:
+            nesting.parents[text] = by_id.setdefault(parent, Run(id=parent, name=name, project_id=project_id))
+    nesting.tag_keys.sort()
+    for pairs in nesting.tags.values():
+        pairs.sort()
+    return nesting
 
 
 def query_child_counts(runs: Sequence[Run]) -> QuerySet[RunTag, tuple[str, int]]:

@@ -28,7 +28,7 @@ class FigureResult:
     unit: str
     better: str  # higher | lower
     baseline: float | None
-    verdict: str  # better | worse | same: no difference shown | "": there is no baseline
+    verdict: str  # better | worse | same: not significant | "": there is no baseline
 
     @property
     def change(self) -> float | None:

@@ -196,6 +196,7 @@ class Columns:
     values: dict[str, dict[str, Metric]] = field(default_factory=dict)  # run -> key -> metric
     given: dict[str, dict[str, str]] = field(default_factory=dict)  # run -> key -> param
     tag_keys: list[str] | None = None  # the first keys of their tags; None: not read
+    unread: list[str] = field(default_factory=list)  # metrics that were asked for, beyond MAX_COLUMNS
 
 
 def build_columns(

@@ -27,6 +27,7 @@ from apps.ml.experiments.metrics import chart_options
 from apps.ml.experiments.metrics.chart_options import ChartOptions
 from apps.ml.experiments.models import Metric, Run
 from apps.ml.experiments.ranking import COMPILE
+from apps.ml.experiments.services.annotations import compute_note_revision
 from apps.ml.experiments.tradeoff.page import build_tradeoff_context
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.audit.queries import get_timeline
@@ -158,7 +159,12 @@ def get_verification(run: Run) -> VerificationSummary | None:
 def build_annotation_context(actor: Actor, run: Run) -> dict[str, Any]:
     """What people say of the run."""
     note, tags = queries.get_note_and_tags(actor, run)
-    return {"note": note, "note_html": render_markdown(note) if note else "", "tags": tags}
+    return {
+        "note": note,
+        "note_html": render_markdown(note) if note else "",
+        "note_revision": compute_note_revision(note),
+        "tags": tags,
+    }
 
 
 def build_usage_context(actor: Actor, run: Run) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
+from apps.core.html import format_html, format_html_join
 from apps.core.messages import translate_message
 from apps.ml.labelling.models import Annotation, LabellingProject, LabelServer, LabelTask
 from apps.ml.labelling.states import FINAL_STATES, LabellingState, ServerState, TaskState

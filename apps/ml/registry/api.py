@@ -27,6 +27,7 @@ from apps.ml.registry.serializers import (
     AliasMoveSerializer,
     AliasSerializer,
     ModelBody,
+    ModelChangesBody,
     ModelDetailSerializer,
     ModelSerializer,
     ModelVersionDetailSerializer,
@@ -90,6 +91,14 @@ class ModelView(APIView):
         model.listed = queries.list_aliases(request.actor, model)
         model.history = queries.list_moves(request.actor, model)
         return Response(ModelDetailSerializer(model).data)
+
+    @extend_schema(operation_id="models_describe", request=ModelChangesBody, responses=ModelDetailSerializer)
+    def patch(self, request: Request, project: str, name: str) -> Response:
+        """Replace what is said about a model: its description, which pages show as the card."""
+        model = queries.get_model(request.actor, get_project(request.actor, project), name)
+        policy.require(request.actor, "model.annotate", model)
+        services.describe_model(actor=request.actor, model=model, **validate_body(ModelChangesBody, request.data))
+        return self.get(request, project, name)
 
 
 class ModelVersionsView(GenericAPIView[ModelVersion]):

@@ -17,16 +17,12 @@ from apps.ml.registry.models import ModelVersion
 def build_client_context(
     request: HttpRequest, actor: Actor, version: ModelVersion, totals: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`told`: the count and size of its files. Three queries."""
+    """`told`: the count and size of its files. Two queries."""
     return {
         "files": queries.list_version_files(actor, version),
         "count": totals["count"],
         "size": totals["size"],
         "mlmodel": read_mlmodel(version),
-        "tags": list(version.tags.order_by("key").values_list("key", "value")[:TAGS_SHOWN]),
         "loading": presenters.format_loading_commands(version, request.build_absolute_uri("/").rstrip("/")),
         "address": get_own_address(version),
     }
-
-
-TAGS_SHOWN = 50

@@ -153,7 +153,7 @@ def build_versions_table(actor: Actor, model: Model, params: QueryDict) -> ListT
         filters=[
             {"name": "alias", "label": _("Alias"), "value": filters["alias"]},
             {"name": "note", "label": _("Note"), "value": filters["note"]},
-            *build_day_filters(params, "made", pgettext("day", "Created from"), _("Made until")),
+            *build_day_filters(params, "made", pgettext("day", "Created from"), _("Created until")),
         ],
         builtin=[build_builtin_view(_("In production"), alias=PRODUCTION)],
     )

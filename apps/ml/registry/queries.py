@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Subquery, When
 
 from apps.core import policy
@@ -16,6 +18,7 @@ from apps.ml.registry.models import (
     ModelVersion,
     ModelVersionFile,
     ModelVersionQuerySet,
+    ModelVersionTag,
     Variant,
     VersionBlock,
 )
@@ -28,6 +31,7 @@ from deepseek.messages import N_
 MAX_ALIASES = 100
 MAX_MOVES = 50
 MAX_FILES = 500
+MAX_TAGS_SHOWN = 500
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
@@ -67,6 +71,11 @@ def get_model(actor: Actor, project: Project, name: str) -> Model:
     return model
 
 
+def list_tags(owner: Model | ModelVersion) -> list[Any]:
+    """The tags of a model or a version that was read through its query, by their keys."""
+    return list(owner.tags.order_by("key")[:MAX_TAGS_SHOWN])
+
+
 def list_versions(actor: Actor, model: Model) -> ModelVersionQuerySet:
     """The versions of one model with their aliases, without their documents. Page them by `-number`."""
     policy.require(actor, "model.view", model)
@@ -77,7 +86,7 @@ def list_versions(actor: Actor, model: Model) -> ModelVersionQuerySet:
 def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelVersion:
     """A version by its number or by its digest, with its run, or NotFound; Invalid for what is neither.
 
-    `is_blocked` stands on it, so that a page asks for the block only where there is one.
+    `is_blocked` and `has_tags` stand on it, so that a page asks for the block and for tags only where there are some.
     """
     policy.require(actor, "model.view", project)
     version = (
@@ -85,7 +94,10 @@ def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelV
         .select_related("model__project", "run", "logged_model")
         .filter(model__project=project, model__name=name, model__deleted_at=None)
         .filter(**build_number_filter(which))
-        .annotate(is_blocked=Exists(VersionBlock.objects.filter(version=OuterRef("pk"), lifted_at=None)))
+        .annotate(
+            is_blocked=Exists(VersionBlock.objects.filter(version=OuterRef("pk"), lifted_at=None)),
+            has_tags=Exists(ModelVersionTag.objects.filter(version=OuterRef("pk"))),
+        )
         .first()
     )
     if version is None:

@@ -7,7 +7,9 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
+from apps.core.revisions import compute_revision
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelVersion, Variant, VersionBlock
+from apps.ml.registry.services.models import MAX_DESCRIPTION_LENGTH, read_texts
 from apps.ml.registry.states import MoveKind
 
 NO_DEADLINE = "As the project's policy says."
@@ -28,6 +30,7 @@ class FigureSerializer(serializers.Serializer[Any]):
 
 class ModelSerializer(serializers.ModelSerializer[Model]):
     versions = serializers.IntegerField(source="versions_count", read_only=True, help_text="Number of the newest.")
+    revision = serializers.SerializerMethodField(help_text="Of the description; see PATCH.")
     production = serializers.IntegerField(
         read_only=True, allow_null=True, help_text="Number of the version that `production` points to."
     )
@@ -35,11 +38,15 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
     newest_metrics = FigureSerializer(many=True, allow_null=True, read_only=True)
     changed_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="When the newest was registered.")
 
+    def get_revision(self, model: Model) -> str:
+        return compute_revision(read_texts(model))
+
     class Meta:
         model = Model
         fields = [
             "name",
             "description",
+            "revision",
             "versions",
             "production",
             "production_metrics",
@@ -49,6 +56,17 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
             "created_at",
         ]
         read_only_fields = fields
+
+
+class ModelChangesBody(serializers.Serializer[Model]):
+    description = serializers.CharField(
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text=f"Markdown, which pages show as the card; at most {MAX_DESCRIPTION_LENGTH:,} characters.",
+    )
+    revision = serializers.CharField(
+        required=False, help_text="The one that was read: 409 `stale_state` where the description has changed since."
+    )
 
 
 class ModelBody(serializers.Serializer[Model]):

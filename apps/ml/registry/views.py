@@ -40,6 +40,7 @@ from apps.ml.registry.promotion.facts import (
 from apps.ml.registry.promotion.release_readiness import ReleaseReadiness, evaluate_readiness
 from apps.ml.registry.provenance import list_training_data
 from apps.ml.registry.states import PRODUCTION, SUBJECT
+from apps.ml.registry.tags.presenters import build_tags_context
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project_context
 from apps.platform.approvals.models import Approval
@@ -89,12 +90,14 @@ def render_model(
         context, status = context | table.build_context(), table.status if table.wrong else status
         context |= {
             "card_html": render_markdown(model.description) if model.description else "",
-            "tags": model.tags.order_by("key"),
             "may_describe": is_allowed(actor, "model.annotate", model),
+            **build_tags_context(actor, model),
         }
     elif tab == "baselines":
         production = context["move"].to_version.number if context["move"] else None
-        context |= build_baselines_context(actor, model, request.GET, production, context.get("refused_gate"))
+        context |= build_baselines_context(
+            actor, model, request.GET, production, context.get("refused_gate"), context.get("set_form")
+        )
     elif tab == "history":
         context |= {"moves": queries.list_moves(actor, model), "aliases": queries.list_aliases(actor, model)}
     else:
@@ -297,6 +300,7 @@ def build_tab_context(
                 "steps": steps,
                 "outlook": outlook,
                 "may_submit": is_allowed(actor, "job.submit", where),
+                **build_tags_context(actor, version),
             }
         case "variants":
             theirs = next(iter(context["production_rows"]), None)
@@ -357,9 +361,7 @@ def promote(request: HttpRequest, project: str, name: str, version: str) -> Http
         messages.error(request, format_error(error))
         refused = {"comment": comment, "deadline_hours": hours, "why": format_error(error)}
         return render_version(request, actor, where, version_row, "overview", refused=refused, status=error.status)
-    messages.success(
-        request, _("The approvers are asked to let production point to %(version)s.") % {"version": version_row}
-    )
+    messages.success(request, _("Approval requested: %(version)s to production.") % {"version": version_row})
     return redirect("approvals:detail", project=where.slug, pk=approval.pk)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.actors import ProjectRole, SystemRole
 from apps.core.errors import PlaneError
+from apps.core.html import format_html
 from apps.core.messages import translate_error
 from apps.platform.accounts.models import Project, User, list_time_zones
 from apps.platform.accounts.security_labels import list_labels

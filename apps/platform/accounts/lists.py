@@ -25,7 +25,7 @@ from apps.core.lists.listing import (
 from apps.core.lists.memory_lists import build_table_in_memory
 from apps.core.request_values import validate_choice
 from apps.platform.accounts import queries
-from apps.platform.accounts.models import ApiToken, CredentialChange, Project, User
+from apps.platform.accounts.models import ApiToken, CredentialChange, Membership, Project, User
 from apps.platform.accounts.queries import Member
 
 ACTIVE, DISABLED, ONE_TIME, UNCONFIRMED = "active", "disabled", "one_time", "unconfirmed"
@@ -118,7 +118,7 @@ TOKENS = Listing(
 # -- people ---------------------------------------------------------------------------------------------------------
 def build_people_table(actor: Actor, params: QueryDict) -> ListTable:
     """Everybody with an account, by name."""
-    filters = read_filter_values(params, ("q", "state", "role"))
+    filters = read_filter_values(params, ("q", "state", "role", "project_role"))
     states = [("", _("Every state")), (ACTIVE, _("Active"))]
     states += [(ONE_TIME, _("One-time password")), (UNCONFIRMED, _("Not confirmed")), (DISABLED, _("Disabled"))]
     return build_table(
@@ -129,6 +129,12 @@ def build_people_table(actor: Actor, params: QueryDict) -> ListTable:
             {"name": "q", "label": _("User name"), "value": filters["q"]},
             {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
             {"name": "role", "label": _("System role"), "value": filters["role"], "choices": SYSTEM_ROLES},
+            {
+                "name": "project_role",
+                "label": _("Role in a project"),
+                "value": filters["project_role"],
+                "choices": PROJECT_ROLES,
+            },
             *build_day_filters(params, "last", _("Last log-in from"), _("Last log-in until")),
         ],
         builtin=[
@@ -143,11 +149,15 @@ def build_people_table(actor: Actor, params: QueryDict) -> ListTable:
 def filter_people(actor: Actor, params: QueryDict, filters: dict[str, str]) -> QuerySet[User]:
     validate_choice("state", filters["state"], (ACTIVE, ONE_TIME, UNCONFIRMED, DISABLED))
     validate_choice("role", filters["role"], [role.value for role in SystemRole])
+    validate_choice("project_role", filters["project_role"], [role.value for role in ProjectRole])
     users = queries.list_users(actor)
     if filters["q"]:
         users = users.filter(Q(username__icontains=filters["q"]) | Q(name__icontains=filters["q"]))
     if filters["role"]:
         users = users.filter(system_role=filters["role"])
+    if filters["project_role"]:
+        roles = Membership.objects.filter(user=OuterRef("pk"), role=filters["project_role"])
+        users = users.filter(Exists(roles))
     if filters["state"] == DISABLED:
         users = users.filter(is_active=False)
     elif filters["state"] == UNCONFIRMED:

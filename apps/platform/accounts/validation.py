@@ -10,6 +10,7 @@ from django.db import models
 from apps.core import policy
 from apps.core.actors import Actor, PlaneRole, ProjectRole, SystemRole
 from apps.core.errors import Conflict, Invalid
+from apps.core.token_scopes import SCOPES
 from apps.platform.accounts.actors import get_token_role
 from apps.platform.accounts.models import Membership, Project, ServiceAccount, User
 from deepseek.messages import N_
@@ -128,15 +129,15 @@ def check_scopes(scopes: Iterable[str], project: Project, owner: User | ServiceA
     """The scopes, sorted; Invalid when one is unknown or lets the owner do nothing in this project."""
     requested = sorted(set(scopes))
     if not requested:
-        raise Invalid("A token needs a scope.", code="scopes_missing", field="/scopes", limit=", ".join(policy.SCOPES))
-    unknown = [scope for scope in requested if scope not in policy.SCOPES]
+        raise Invalid("A token needs a scope.", code="scopes_missing", field="/scopes", limit=", ".join(SCOPES))
+    unknown = [scope for scope in requested if scope not in SCOPES]
     if unknown:
         raise Invalid(
             "There is no scope {unknown!r}.",
             unknown=unknown[0][:40],
             code="unknown_scope",
             field="/scopes",
-            limit=", ".join(policy.SCOPES),
+            limit=", ".join(SCOPES),
         )
     usable = list_usable_scopes(project, owner)
     idle = [scope for scope in requested if scope not in usable]
@@ -170,7 +171,7 @@ def list_usable_scopes(
     roles = get_owner_roles(project, owner) if roles is None else roles
     system_role = owner.system_role if isinstance(owner, User) else ""
     usable = []
-    for scope, actions in policy.SCOPES.items():
+    for scope, actions in SCOPES.items():
         actor = Actor(
             kind="user",
             scopes=frozenset({scope}),

@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from allauth.account.forms import ChangePasswordForm
+from allauth.account.internal.flows.reauthentication import reauthenticate_by_password
 from allauth.account.views import PasswordChangeView
 from django.conf import settings
 from django.contrib import messages
@@ -68,8 +69,12 @@ class ChangePasswordView(PasswordChangeView):  # type: ignore[misc]  # untyped
         return {**super().get_context_data(**more), "password_expired": is_password_expired(self.request.user)}
 
     def form_valid(self, form: ChangePasswordForm) -> HttpResponse:
-        """A new password makes every device an unknown one; this browser has given the old one, and stays known."""
+        """A new password makes every device an unknown one; this browser has given the old one, and stays known.
+
+        For the same reason no page asks for the password again at once, such as that of a first second factor.
+        """
         response: HttpResponse = super().form_valid(form)
+        reauthenticate_by_password(self.request)
         remember_device(self.request, response, form.user.username)
         return response
 

@@ -42,12 +42,12 @@ class ScheduleForm(forms.Form):
     )
     timezone = forms.ChoiceField(choices=list_named_zones, label=_("Time zone"), initial="UTC")
     overlap = forms.ChoiceField(
-        choices=Overlap.choices, label=_("If the former has not ended"), initial=Overlap.SKIP.value
+        choices=Overlap.choices, label=_("If the previous one has not ended"), initial=Overlap.SKIP.value
     )
     catch_up = forms.ChoiceField(
-        choices=CatchUp.choices, label=_("Times missed while the plane is down"), initial=CatchUp.LAST.value
+        choices=CatchUp.choices, label=_("Missed while the plane is down"), initial=CatchUp.LAST.value
     )
-    target = forms.ChoiceField(label=_("Submits a"))
+    target = forms.ChoiceField(label=_("Submits"))
     request = forms.CharField(
         max_length=MAX_REQUEST_LENGTH,
         label=_("Request"),

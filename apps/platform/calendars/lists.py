@@ -22,10 +22,10 @@ SCHEDULES = Listing(
     (
         Column("name", gettext_lazy("Schedule"), lambda row: row["schedule"].name),
         Column("state", gettext_lazy("State"), lambda row: row["schedule"].state),
-        Column("target", gettext_lazy("Submits a"), lambda row: row["target_label"]),
+        Column("target", gettext_lazy("Submits"), lambda row: row["target_label"]),
         Column("cron", gettext_lazy("Cron expression"), lambda row: row["schedule"].cron),
-        Column("next", gettext_lazy("Next time"), lambda row: row["schedule"].next_at, ("next_at", "id"), sparse=True),
-        Column("last", gettext_lazy("Last time"), lambda row: row["last"] and row["last"].outcome),
+        Column("next", gettext_lazy("Next due"), lambda row: row["schedule"].next_at, ("next_at", "id"), sparse=True),
+        Column("last", gettext_lazy("Last outcome"), lambda row: row["last"] and row["last"].outcome),
         Column("by", gettext_lazy("By"), lambda row: row["schedule"].created_by, default_visible=False),
         Column("made", gettext_lazy("Created"), lambda row: row["schedule"].created_at, ("id",), down=True),
     ),

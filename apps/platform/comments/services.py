@@ -136,12 +136,13 @@ def lock_comment(comment: Comment) -> Comment:
 
 def validate_text(text: str) -> str:
     text = text.replace("\r\n", "\n").strip()
-    if not text or len(text) > MAX_TEXT_LENGTH or "\x00" in text:
+    has_nul = "\x00" in text  # inside the error xgettext would take it for an empty message
+    if not text or len(text) > MAX_TEXT_LENGTH or has_nul:
         raise Invalid(
             Message("Write something.")
             if not text
             else Message("It holds a NUL.")
-            if "\x00" in text
+            if has_nul
             else Message("It has {count} characters.", count=len(text)),
             field="text",
             limit=f"1 to {MAX_TEXT_LENGTH} characters, no NUL",

@@ -207,7 +207,7 @@ def build_filter_bar(params: QueryDict, filters: dict[str, str]) -> list[dict[st
         {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
         {"name": "kind", "label": _("Kind"), "value": filters["kind"], "choices": kinds},
         {"name": "requester", "label": _("Who"), "value": filters["requester"]},
-        *build_day_filters(params, "made", pgettext("day", "Created from"), _("Made until")),
+        *build_day_filters(params, "made", pgettext("day", "Created from"), _("Created until")),
         *build_day_filters(params, "ended", _("Ended from"), _("Ended until")),
     ]
 

@@ -40,8 +40,8 @@ NAMES = {
     "variant": gettext_lazy("Variant"),
     "model_version": gettext_lazy("Model version"),
     "release": gettext_lazy("Release"),
-    "foreign_job": gettext_lazy("Foreign job"),
-    "foreign_dataset": gettext_lazy("Foreign dataset"),
+    "foreign_job": gettext_lazy("External job"),
+    "foreign_dataset": gettext_lazy("External dataset"),
     "label_schema": gettext_lazy("Labelling schema"),
     "annotator": gettext_lazy("Annotator"),
 }

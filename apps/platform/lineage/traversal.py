@@ -30,8 +30,12 @@ class Way(NamedTuple):
 
 # A node is met once for each length of a way to it. Of each the walk reads no more than `fan` edges, the first
 # recorded, and it ends when so many are read: what a hub has beyond costs nothing. It reads two indexes and no row.
-FIRST = """SELECT {what} FROM {table} WHERE project_id = %s AND {near}_type = {from_}.type AND {near}_id = {from_}.id
-            ORDER BY id LIMIT %s"""
+FIRST_SQLITE = """SELECT {what} FROM {table} WHERE project_id = %s AND {near}_type = {side}.type
+            AND {near}_id = {side}.id ORDER BY id LIMIT %s"""
+# Asked for an equal id in the order of the key, PostgreSQL may walk the primary key and read every edge for each node.
+# It drops the end's id from an order where that is one value, but not where it is a range of one.
+FIRST_POSTGRESQL = """SELECT {what} FROM {table} WHERE project_id = %s AND {near}_type = n.type
+            AND {near}_id >= n.id AND {near}_id <= n.id ORDER BY {near}_id, id LIMIT %s"""
 POSTGRESQL = (
     """
     {side}(edge, level, near_type, near_id, type, id) AS (
@@ -91,7 +95,7 @@ def format_statement(template: str, side: str) -> str:
     near, far = SIDES[side]
     table, postgresql = connection.ops.quote_name(Edge._meta.db_table), connection.vendor == "postgresql"
     what = f"id, {far}_type, {far}_id" if postgresql else "id"
-    first = FIRST.format(what=what, table=table, near=near, from_="n" if postgresql else side)
+    first = (FIRST_POSTGRESQL if postgresql else FIRST_SQLITE).format(what=what, table=table, near=near, side=side)
     return template.format(side=side, near=near, far=far, table=table, first=first)
 
 

@@ -200,7 +200,7 @@ def build_charts(points: Sequence[Point], window: TimeWindow, csv: str) -> list[
         ("cpu", _("CPU in use"), "%", [(_("CPU"), build_scaled_getter("cpu_share", cent))]),
         ("memory", _("Memory in use"), "GB", [(_("Memory"), build_scaled_getter("memory_used_bytes", giga))]),
         ("disk", _("Disk in use"), "GB", disk),
-        ("jobs", _("Jobs that run"), _("jobs"), [(_("Running"), build_scaled_getter("running_jobs", 1))]),
+        ("jobs", _("Running jobs"), _("jobs"), [(_("Running"), build_scaled_getter("running_jobs", 1))]),
     ]
     indexes = sorted({gpu["index"] for _at, columns in points for gpu in columns["gpus"]})
     if indexes:

@@ -49,6 +49,7 @@ def show_campaigns(request: HttpRequest) -> HttpResponseBase:
         return export_list(actor, table)
     context = {
         **table.build_context(),
+        "nav": "people",
         "fields": build_fields(sent, faults) if is_allowed(actor, "recertification.start") else [],
     }
     return render(request, "recertification/list.html", context, status=status if faults else table.status)
@@ -78,6 +79,7 @@ def show_campaign(request: HttpRequest, pk: int) -> HttpResponseBase:
     counts = queries.count_decisions(actor, campaign)
     context = {
         **table.build_context(),
+        "nav": "people",
         "campaign": campaign,
         "counts": counts,
         "total": counts["pending"] + counts["confirmed"] + counts["revoked"] + counts["suspended"],

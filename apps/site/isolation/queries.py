@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Now
 
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.samples import get_database_now
 from apps.site.isolation.models import PolicyVersion, ProbeReport
 from deepseek.isolation.iptables import render_commands
 from deepseek.isolation.nftables import render_table
@@ -34,6 +34,7 @@ class NodeProof:
     at: datetime | None = None
     passed: tuple[str, ...] = ()
     has_policy: bool = False  # whether it has applied the newest version
+    availability: str = ""  # of the node itself: online, held or offline
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +87,37 @@ def list_reports(actor: Actor, node_name: str = "") -> QuerySet[ProbeReport]:
 
 
 def get_proof(actor: Actor) -> Proof:
-    """What is proven of every node. Two queries."""
+    """What is proven of every node. One query."""
     policy.require(actor, "isolation.view")
     newest = ProbeReport.objects.filter(node=OuterRef("pk")).order_by("-id")
-    nodes = Node.objects.annotate(
-        report_at=Subquery(newest.values("at")[:1]),
-        report_verdict=Subquery(newest.values("verdict")[:1]),
-        report_digest=Subquery(newest.values("policy_digest")[:1]),
-        report_results=Subquery(newest.values("results")[:1]),
-        current_digest=Subquery(PolicyVersion.objects.order_by("-number").values("digest")[:1]),
-    ).order_by("name")
-    now = get_database_now()
-    proofs = tuple(build_node_proof(node, now) for node in nodes[:MAX_NODES])
+    nodes = (
+        Node.objects.with_status()
+        .annotate(
+            report_at=Subquery(newest.values("at")[:1]),
+            report_verdict=Subquery(newest.values("verdict")[:1]),
+            report_digest=Subquery(newest.values("policy_digest")[:1]),
+            report_results=Subquery(newest.values("results")[:1]),
+            current_digest=Subquery(PolicyVersion.objects.order_by("-number").values("digest")[:1]),
+            now=Now(),  # the clock of the database: hosts may disagree
+        )
+        .order_by("name")
+    )
+    proofs = tuple(build_node_proof(node) for node in nodes[:MAX_NODES])
     order = ("passed", "unknown", "never", "stale", "refused")
     statuses = {proof.status for proof in proofs}
     return Proof(next((status for status in order if status in statuses), "never"), proofs)
 
 
-def build_node_proof(node: Any, now: datetime) -> NodeProof:
+def build_node_proof(node: Any) -> NodeProof:
     if node.report_at is None:
-        return NodeProof(node.name, "never")
+        return NodeProof(node.name, "never", availability=node.status)
     status = node.report_verdict
-    if status != "passed" and now - node.report_at > STALE_AFTER:
+    if status != "passed" and node.now - node.report_at > STALE_AFTER:
         status = "stale"
     rows = node.report_results or []
     passed = tuple(f"{row['protocol']} {row['target']}" for row in rows if row["verdict"] == "passed")
     has_policy = bool(node.report_digest) and node.report_digest == node.current_digest
-    return NodeProof(node.name, status, node.report_at, passed, has_policy)
+    return NodeProof(node.name, status, node.report_at, passed, has_policy, node.status)
 
 
 def render_policy(document: dict[str, Any]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, prefetch_related_objects
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -29,7 +29,7 @@ from deepseek.messages import N_
 
 FILTERS = ("q", "advisories", "owner")
 OWNERS = ("plane", "projects")
-MAX_VERSIONS = 500  # on a page, the newest first
+MAX_VERSIONS, MAX_ALL_VERSIONS = 100, 500  # on a page, the newest first, and where all are asked for
 MAX_DEPENDENTS = 200
 MAX_RUNS = 100  # the newest ones, of which the recorded packages are read
 
@@ -87,13 +87,13 @@ def get_package_version(actor: Actor, name: str, version: str) -> PackageVersion
     return row
 
 
-def list_versions(package: Package) -> list[VersionDetails]:
-    """The versions with files and advisories, the newest first; three queries."""
-    versions = list(package.versions.prefetch_related("files__artifact"))
-    versions.sort(key=lambda version: Version(version.version), reverse=True)
+def list_versions(package: Package, limit: int = MAX_VERSIONS) -> list[VersionDetails]:
+    """The newest versions with files and advisories, the newest first; four queries."""
+    versions = sorted(package.versions.all(), key=lambda version: Version(version.version), reverse=True)[:limit]
+    prefetch_related_objects(versions, "files__artifact")
     by_id = {row.advisory_id: row for row in Advisory.objects.filter(package_name=package.name)}
     details = []
-    for version in versions[:MAX_VERSIONS]:
+    for version in versions:
         version.package = package
         advisories = [by_id[number] for number in version.advisory_ids if number in by_id]
         details.append(VersionDetails(version, sorted(version.files.all(), key=lambda file: file.filename), advisories))

@@ -38,10 +38,14 @@ def show_package(request: HttpRequest, name: str) -> HttpResponseBase:
     """/packages/<name>: its versions with files, digests and advisories, and what uses it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     package = queries.get_package(actor, name)
+    limit = queries.MAX_ALL_VERSIONS if request.GET.get("versions") == "all" else queries.MAX_VERSIONS
     context = {
         "nav": "packages",
         "package": package,
-        "versions": queries.list_versions(package),
+        "versions": queries.list_versions(package, limit),
+        "is_cut": package.version_count > limit,
+        "has_more": package.version_count > limit and limit < queries.MAX_ALL_VERSIONS,
+        "fits_on_page": package.version_count <= queries.MAX_ALL_VERSIONS,
         "dependents": queries.list_dependents(package),
         "runs": queries.list_run_uses(actor, package),
         "runs_looked_at": queries.MAX_RUNS,

@@ -118,7 +118,7 @@ def build_commands(actor: Actor, entry: tuple[str, Any, str, str], project: Proj
 
 
 def list_kind_commands(project: Project) -> list[Command]:
-    """A new job of each kind."""
+    """A new job of each kind; training a model is an action of its own."""
     new = _("New job")
     return [
         Command(
@@ -128,7 +128,7 @@ def list_kind_commands(project: Project) -> list[Command]:
             project=project.slug,
         )
         for key, kind in KINDS.items()
-        if not kind.internal
+        if not kind.internal and key != "train"
     ]
 
 

@@ -16,18 +16,18 @@ from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
 from django.urls import get_script_prefix
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from apps.core.html import format_html, format_html_join
 from apps.core.messages import translate_message, translate_messages
 from apps.ml.experiments.figure_labels import format_latency_name, translate_figure_word
 from apps.platform.jobs.status import progress_labels as words_of_progress
 from apps.web.asset_version import get_asset_version
 from apps.web.templatetags import svg_marks
 from apps.web.templatetags.breadcrumbs import get_last_part, parse_crumb
-from apps.web.templatetags.cached_tags import find_first_address, parse_cached_translate, parse_cached_url
+from apps.web.templatetags.cached_tags import parse_cached_translate, parse_cached_url
 from apps.web.templatetags.formats import (
     NONE,
     as_number,
@@ -41,6 +41,7 @@ from apps.web.templatetags.formats import (
 )
 from apps.web.templatetags.icons import copy, icon, strip_safety
 from apps.web.templatetags.joined_lines import parse_joined_lines
+from apps.web.templatetags.rail_links import build_rail, find_first_url
 
 register = template.Library()
 register.filter("number", format_number)
@@ -139,46 +140,7 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
     "debug": ("queued", "note", _("Note")),
 }
 
-# key, word, icon, names under which the list may be known; those without a url yet are left out of the rail
-RAIL: Sequence[tuple[str, Any, str, tuple[str, ...]]] = (
-    ("home", _("Home"), "home", ("project_home", "home")),
-    ("approvals", _("Approvals"), "held", ("approvals:list",)),
-    ("data", _("Data"), "data", ("datasets:list", "datasets", "data")),
-    ("jobs", _("Jobs"), "jobs", ("jobs:list", "jobs")),
-    ("experiments", _("Experiments"), "cols", ("experiments:experiments",)),
-    ("runs", _("Runs"), "runs", ("experiments:list", "experiments:runs", "runs")),
-    ("models", _("Models"), "models", ("registry:list", "models")),
-    ("endpoints", _("Endpoints"), "play", ("endpoints:list",)),
-    ("monitoring", _("Monitoring"), "eye", ("monitoring:list",)),
-    ("devices", _("Devices"), "devices", ("devices:list", "devices")),
-    ("rollouts", _("Rollouts"), "rollouts", ("rollouts:list", "rollouts")),
-    ("nodes", _("Nodes"), "nodes", ("nodes:list", "nodes")),
-    ("schedules", _("Schedules"), "waiting", ("plane_schedules:list",)),
-    ("packages", _("Packages"), "file", ("packages:list", "packages")),
-    ("people", _("People"), "user", ("accounts:people",)),
-    ("audit", _("Audit"), "audit", ("audit:list", "audit")),
-)
-RAIL_BREAKS = frozenset({"data", "models", "devices", "nodes"})  # each begins a group
-RAIL_KEYS: Mapping[str, str] = {
-    "home": "h",
-    "approvals": "a",
-    "data": "d",
-    "jobs": "j",
-    "experiments": "x",
-    "runs": "r",
-    "models": "m",
-    "endpoints": "e",
-    "monitoring": "o",
-    "devices": "v",
-    "rollouts": "l",
-    "nodes": "n",
-    "people": "p",
-    "audit": "t",
-}
-"""What is pressed after g to go there."""
 BREAK_POINTS = re.compile(r"(?<=.[/_])(?=.)")  # where a path or a name may break
-RAIL_ON_PHONE = ("home", "approvals", "data", "jobs", "people", "nodes", "audit")
-MAX_ON_PHONE = 4  # of these, the first that the reader has; the others are under More
 
 
 def find_state(value: object) -> tuple[str, str, Any]:
@@ -431,39 +393,15 @@ def rest_call(
     return {"command": " \\\n  ".join(lines), "open": open, "label": label}
 
 
-def find_first_url(names: Sequence[str], slug: str | None) -> str:
-    """The address of the first name that has one, within the project when there is one; "" if none has."""
-    return find_first_address(get_script_prefix(), tuple(names), slug)
-
-
 register.simple_tag(get_asset_version, name="build")
 register.simple_tag(icon)
 register.simple_tag(copy)
+register.simple_tag(build_rail, name="rail", takes_context=True)
 register.tag("crumb", parse_crumb)
 register.tag("joinlines", parse_joined_lines)
 register.tag("translate", parse_cached_translate)
 register.tag("url", parse_cached_url)
 register.filter("last_part", get_last_part)
-
-
-@register.simple_tag(takes_context=True)
-def rail(context: Context) -> list[dict[str, Any]]:
-    """The sections that exist, for the rail; ``rail_urls`` in the context (key -> address) overrides the look-up."""
-    request = context.get("request")
-    project = getattr(request, "project", None)
-    urls: Mapping[str, str] = context.get("rail_urls") or {}
-    hidden = context.get("rail_hidden") or ()
-    sections = []
-    for key, label, glyph, names in RAIL:
-        if key in hidden:
-            continue
-        url = urls.get(key) or find_first_url(names, getattr(project, "slug", None))
-        if url:
-            more = {"begins": key in RAIL_BREAKS, "go": RAIL_KEYS.get(key, "")}
-            sections.append({"key": key, "label": label, "icon": glyph, "url": url, "phone": False, **more})
-    for key in [key for key in RAIL_ON_PHONE if any(section["key"] == key for section in sections)][:MAX_ON_PHONE]:
-        next(section for section in sections if section["key"] == key)["phone"] = True
-    return sections
 
 
 @register.simple_tag

@@ -18,10 +18,10 @@ from typing import Any
 
 from django import template
 from django.template.context import Context
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
+from apps.core.html import format_html
 from apps.web.templatetags.axes import Scale, apply_smoothing, get_axis_formatter
 from apps.web.templatetags.formats import format_number
 from apps.web.templatetags.line_plots import (

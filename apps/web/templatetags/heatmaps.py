@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import template
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from apps.core.html import format_html, format_html_join
 from apps.web.templatetags.svg_marks import format_coordinate
 
 register = template.Library()
@@ -73,7 +73,7 @@ def draw_cell(left: float, top: int, wide: float, value: float | None, pair: str
     text = (
         format_html(
             '<text{} x="{}%" y="{}" text-anchor="middle">{}</text>',
-            format_html(' class="wide"') if columns > NARROW else "",
+            SafeString(' class="wide"') if columns > NARROW else "",
             *(format_coordinate(left + wide / 2), top + 16, format_coefficient(value)),
         )
         if columns <= NUMBERED

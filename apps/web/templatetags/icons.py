@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from django.templatetags.static import static
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
+
+from apps.core.html import format_html
 
 
 def strip_safety(text: object) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from apps.core.html import format_html, format_html_join
 from apps.web.templatetags.axes import Scale, build_ticks, get_axis_formatter, label_levels
 from apps.web.templatetags.formats import format_number
 from apps.web.templatetags.plots import estimate_width

@@ -66,7 +66,7 @@ def gallery_table() -> ListTable:
     filters = [
         {"name": "name", "label": gettext("Name"), "value": ""},
         {"name": "state", "label": gettext("State"), "value": "running", "choices": states},
-        *build_day_filters(params, "made", pgettext("day", "Created from"), gettext("Made until")),
+        *build_day_filters(params, "made", pgettext("day", "Created from"), gettext("Created until")),
     ]
     builtin = [build_builtin_view(gettext("Running"), state="running")]
     return ListTable(listing, parse_list_query(listing, params), params, filters=filters, builtin=builtin)

@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 from django import template
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from apps.core.html import format_html, format_html_join
 from apps.web.templatetags.axes import Scale, label_levels
 from apps.web.templatetags.formats import format_number
 from apps.web.templatetags.icons import draw_icon

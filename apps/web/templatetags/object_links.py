@@ -15,10 +15,10 @@ from django.db.models import Count, Exists, OuterRef, Q, Subquery, Value
 from django.template.context import Context
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.core.actors import Actor
+from apps.core.html import format_html
 from apps.core.policy import is_allowed
 from apps.data.datasets.versions.names import find_versions_by_digest
 from apps.ml.experiments.diagnostics.documents import TRADEOFF_PATH

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from apps.core.html import format_html, format_html_join
 from apps.web.templatetags.axes import Scale, label_levels
 from apps.web.templatetags.formats import format_number
 from apps.web.templatetags.line_plots import STROKES, draw_shape, join_parts

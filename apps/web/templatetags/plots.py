@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
+from apps.core.html import format_html, format_html_join
 from apps.web.templatetags.axes import Scale, label_levels
 from apps.web.templatetags.formats import format_number
 from apps.web.templatetags.svg_marks import LEVEL, format_coordinate

@@ -68,9 +68,9 @@ def queue_charts(context: Context, over: TimeWindow) -> list[dict[str, Any]]:
     names = sorted(busiest[:QUEUES_DRAWN])
     charts = []
     for key, title, unit, take in (
-        ("queued", _("Jobs that wait in a queue"), _("jobs"), make_figure_reader("queued")),
-        ("running", _("Jobs that run"), _("jobs"), make_figure_reader("running")),
-        ("oldest", _("How long the oldest has waited"), _("min"), make_figure_reader("oldest_seconds", 1 / 60)),
+        ("queued", _("Queued jobs"), _("jobs"), make_figure_reader("queued")),
+        ("running", _("Running jobs"), _("jobs"), make_figure_reader("running")),
+        ("oldest", _("Longest wait in the queue"), _("min"), make_figure_reader("oldest_seconds", 1 / 60)),
     ):
         series = [{"label": name, "points": build_line(samples[name], over, take)} for name in names]
         chart = {

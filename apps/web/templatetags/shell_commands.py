@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from django import template
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from apps.core.html import format_html, format_html_join
 
 register = template.Library()
 

@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from apps.core.html import format_html, format_html_join
 
 HEX64 = re.compile(r"[0-9a-f]{8,128}")
 BAR_HEIGHT, BAR_TALLEST, BAR_PITCH = 12, 9.9, 3  # px in a 23 x 12 box: eight bars, the lowest still 1 px

@@ -196,7 +196,7 @@ def test_the_queue_says_why_it_waits(engineer, web, submit):
     [
         ("sysadmin", ["/people", "/nodes"], ["/p/demo/jobs"]),
         ("secadmin", ["/people"], ["/nodes", "/audit"]),
-        ("auditor", ["/audit", "/nodes"], ["/p/demo/jobs"]),
+        ("auditor", ["/audit", "/nodes", "/compliance", "/security-alarms", "/recertification"], ["/p/demo/jobs"]),
     ],
 )
 def test_administrators_are_led_to_their_duties(who, leads, hides, request, web, project):

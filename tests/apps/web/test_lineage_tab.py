@@ -203,7 +203,7 @@ def test_a_foreign_job_has_a_page(web, engineer, api, project):
     assert api(engineer).post("/api/v1/lineage", event, format="json").status_code == 201
     key = ForeignEnd.objects.get(type="foreign_job").key
     text = read_of(web, engineer, f"/p/{project.slug}/lineage/foreign_job/{key}")
-    assert all(word in text for word in ("airflow", "nightly", "SQL", "COMPLETE", "/lake/x", "Foreign job"))
+    assert all(word in text for word in ("airflow", "nightly", "SQL", "COMPLETE", "/lake/x", "External job"))
 
 
 def test_artifacts_of_a_large_graph_are_folded_into_edges(read, fed, job):

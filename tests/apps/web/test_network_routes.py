@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.web import network_routes
+from apps.web import context_processors, network_routes
 
 HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
 LAN = "eth0\t000010AC\t00000000\t0001\t0\t0\t0\t0000F0FF\t0\t0\t0\n"  # 172.16.0.0/12
@@ -60,6 +60,16 @@ def test_the_lamp_and_its_page_say_the_same(table, label, kernel, engineer, web,
     text = web(engineer).get("/isolation").content.decode()
     assert f'<a href="/isolation">{label}</a>' in text
     assert "172.16.0.0/12" in text
+
+
+@pytest.mark.parametrize(("may_act", "state"), [(False, "note"), (True, "held")])
+def test_a_route_is_no_warning_to_who_cannot_close_it(may_act, state, kernel, monkeypatch):
+    seen = network_routes.read_routes(kernel(LAN + DEFAULT))
+    monkeypatch.setattr(network_routes, "get_snapshot", lambda: seen)
+    monkeypatch.setattr(context_processors, "is_allowed", lambda actor, action: may_act and action == "isolation.view")
+    monkeypatch.setattr(context_processors, "get_proof", lambda actor: None)
+    monkeypatch.setattr(context_processors, "build_chain_lamp", lambda actor, head: {})
+    assert context_processors.build_lamps(None, None, None)[0]["state"] == state
 
 
 def test_who_sees_no_nodes_sees_no_routes(secadmin, web, kernel, monkeypatch):

@@ -47,7 +47,8 @@ def test_icons_exist() -> None:
 
 
 def test_every_state_has_an_icon() -> None:
-    from apps.web.templatetags.base_tags import RAIL, STATES
+    from apps.web.templatetags.base_tags import STATES
+    from apps.web.templatetags.rail_links import RAIL
 
     assert {glyph for _, glyph, _ in STATES.values()} | {glyph for _, _, glyph, _ in RAIL} <= SPRITE
 

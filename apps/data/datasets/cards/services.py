@@ -11,6 +11,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.core.markdown import MAX_CHARACTERS
+from apps.core.revisions import require_revision
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.versions.registration import check_text
 from apps.platform.audit.services import record
@@ -27,10 +28,12 @@ def describe_dataset(
     description: str | None = None,
     card: str | None = None,
     keywords: Sequence[str] | None = None,
+    revision: str | None = None,
 ) -> Dataset:
     """Replace what is said about a dataset; None leaves a part as it is, and no change leaves no record.
 
-    Raises Invalid for a text that is too long, and for a keyword that is none.
+    `revision`: that of the texts the change was made from; None replaces whatever stands there. Raises Invalid for a
+    text that is too long, and for a keyword that is none; StaleState where somebody else changed them meanwhile.
     """
     policy.require(actor, "dataset.describe", dataset)
     fields: dict[str, object] = {}
@@ -47,6 +50,7 @@ def describe_dataset(
         before = {name: getattr(dataset, name) for name in fields}
         changed = [name for name in fields if fields[name] != before[name]]
         if changed:
+            require_revision(revision, read_texts(dataset))
             for name in changed:
                 setattr(dataset, name, fields[name])
             dataset.save(update_fields=changed)
@@ -58,6 +62,11 @@ def describe_dataset(
                 after={name: fields[name] for name in changed},
             )
     return dataset
+
+
+def read_texts(dataset: Dataset) -> dict[str, str]:
+    """What people say about the dataset; its revision is of these texts."""
+    return {name: getattr(dataset, name) for name in ("description", "keywords", "card")}
 
 
 def check_card(card: str) -> None:

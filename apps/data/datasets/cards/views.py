@@ -2,62 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.errors import Invalid
+from apps.core.cards import CardField, CardForm, edit_card
 from apps.core.markdown import MAX_CHARACTERS, render_markdown
 from apps.core.policy import is_allowed
 from apps.data.datasets import queries
-from apps.data.datasets.cards.services import describe_dataset
+from apps.data.datasets.cards.services import describe_dataset, read_texts
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.presenters import get_missing_shares
 from apps.platform.accounts.projects import get_project_context
 
 MAX_TREND_VERSIONS = 60  # the newest; more are not told apart in a small chart
-FIELDS = ("description", "keywords", "card")
+MAX_DESCRIPTION, MAX_KEYWORDS_TEXT = 500, 900  # characters
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def edit_card(request: HttpRequest, project: str, name: str) -> HttpResponse:
-    """/p/<slug>/data/<name>/card: description, keywords and card; POST saves them, or with `op=preview` shows them."""
+def edit_dataset_card(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    """/p/<slug>/data/<name>/card: description, keywords and card of a dataset."""
     actor, in_project = get_project_context(request, project)
     dataset = queries.get_dataset(actor, in_project, name)
     policy.require(actor, "dataset.describe", dataset)
-    values = {"description": dataset.description, "keywords": dataset.keywords, "card": dataset.card}
-    wrong: Invalid | None = None
-    if request.method == "POST":
-        values = {field: request.POST.get(field, "")[: MAX_CHARACTERS + 1] for field in FIELDS}
-        try:
-            if request.POST.get("op") != "preview":
-                keywords = values["keywords"].split(",")
-                describe_dataset(
-                    actor=actor,
-                    dataset=dataset,
-                    description=values["description"],
-                    card=values["card"],
-                    keywords=keywords,
-                )
-                messages.success(request, _("The card of %(name)s is saved.") % {"name": dataset.name})
-                return redirect("datasets:dataset", project=in_project.slug, name=dataset.name)
-        except Invalid as error:
-            wrong = error
-    context = {
-        "nav": "data",
-        "dataset": dataset,
-        "values": values,
-        "wrong": wrong,
-        "preview": render_markdown(values["card"]) if values["card"] else "",
-        "limit": MAX_CHARACTERS,
-    }
-    return render(request, "datasets/card_edit.html", context, status=wrong.status if wrong else 200)
+
+    def save(texts: Mapping[str, str], revision: str) -> Dataset:
+        keywords = texts["keywords"].split(",")
+        return describe_dataset(
+            actor=actor,
+            dataset=dataset,
+            revision=revision,
+            description=texts["description"],
+            card=texts["card"],
+            keywords=keywords,
+        )
+
+    form = CardForm(
+        name=dataset.name,
+        nav="data",
+        list_label=_("data"),
+        list_address=reverse("datasets:list", args=[in_project.slug]),
+        address=reverse("datasets:dataset", args=[in_project.slug, dataset.name]),
+        fields=build_card_fields(),
+        read=lambda: read_texts(queries.get_dataset(actor, in_project, name)),
+        save=save,
+    )
+    return edit_card(request, form)
+
+
+def build_card_fields() -> list[CardField]:
+    card_doc = _(
+        "Markdown with tables: where the data come from, what the columns mean, what it may be used for. "
+        "HTML and images are not rendered."
+    )
+    return [
+        CardField(
+            name="description",
+            label=_("Description"),
+            doc=_("One sentence; lists and the search show it."),
+            limit=MAX_DESCRIPTION,
+        ),
+        CardField(
+            name="keywords", label=_("Keywords"), doc=_("Separated by commas, up to 20."), limit=MAX_KEYWORDS_TEXT
+        ),
+        CardField(name="card", label=_("Card"), doc=card_doc, limit=MAX_CHARACTERS, is_markdown=True),
+    ]
 
 
 def build_card_context(actor: Actor, dataset: Dataset) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import QueryDict
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, Unavailable
+from apps.core.html import format_html, format_html_join
 from apps.core.messages import translate_error
 from apps.data.datasets.ingest.image_folders import IMAGE_TABLE_PATH
 from apps.data.datasets.models import DatasetFile, DatasetVersion

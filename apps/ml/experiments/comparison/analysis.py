@@ -22,7 +22,7 @@ class Cell:
     low: float | None = None
     high: float | None = None
     change: float | None = None  # from the best
-    same: bool = False  # the intervals meet: no difference shown
+    same: bool = False  # the intervals overlap: not significant
 
     @property
     def known(self) -> bool:
@@ -123,11 +123,12 @@ def build_scatter(
     comparison: RunComparison, requested: tuple[str, str, str], fallback: str, names: Sequence[tuple[str, str]]
 ) -> dict[str, Any] | None:
     """A param or metric against another: those asked for, else `fallback` against the first that most runs have,
-    params before metrics. The third one asked for gives the points their shade, or their sign where it has words.
+    params before metrics, what has one value last. The third one asked for gives the points their shade, or their sign
+    where it has words.
     """
     numbers = get_numeric_values(comparison)
     differing = [row.key for row in comparison.params if row.differs and row.key in numbers]
-    metrics = [row.key for row in comparison.metrics if row.key in numbers]
+    metrics = sort_by_preference([row.key for row in comparison.metrics if row.key in numbers])
     ys = [key for key in (requested[1], fallback, *metrics) if key in numbers]
     choice = [
         key for key in (*differing, *metrics) if ys and key != ys[0] and count_shared(numbers[key], numbers[ys[0]]) > 1
@@ -135,7 +136,7 @@ def build_scatter(
     xs = (
         [requested[0]]
         if ys and requested[0] in numbers
-        else sorted(choice, key=lambda key: -count_shared(numbers[key], numbers[ys[0]]))
+        else sorted(choice, key=lambda key: (is_constant(numbers[key]), -count_shared(numbers[key], numbers[ys[0]])))
     )
     if not xs or not ys:
         return None
@@ -195,6 +196,10 @@ def compute_share(value: float, low: float, high: float, *, log: bool) -> float:
 def count_shared(first: Sequence[float | None], second: Sequence[float | None]) -> int:
     """Count the runs that have both numbers."""
     return sum(a is not None and b is not None for a, b in zip(first, second, strict=True))
+
+
+def is_constant(values: Sequence[float | None]) -> bool:
+    return len({value for value in values if value is not None}) == 1
 
 
 def has_wide_span(values: Sequence[float | None]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +9,6 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from apps.core.actors import Actor
@@ -23,6 +21,7 @@ from apps.ml.experiments.metrics.series import is_system
 from apps.ml.experiments.models import Metric, Run
 from apps.ml.experiments.queries import RunComparison, RunFilters
 from apps.ml.experiments.ranking import LEARNED_PARAMS, TEST, find_group_obstacle, load_ranking_facts
+from apps.ml.experiments.run_labels import label_runs
 from apps.ml.experiments.workspace.ranking_text import describe_group
 from apps.ml.experiments.workspace.run_data import load_input_names, load_run_datasets, load_run_models
 from apps.platform.accounts.models import Project
@@ -103,7 +102,7 @@ def build_context(
     obstacle = obstacles[TEST if has_tests else ""]
     tags = queries.get_source_tags(comparison.runs)
     best = next((row for row in metrics if row["best"]), None)
-    labels = label_runs(comparison.runs)
+    labels = label_columns(comparison.runs)
     names = [(labels[run.pk], reverse("experiments:detail", args=[project.slug, run.pk])) for run in comparison.runs]
     scatter_axes = tuple(request.GET.get(name, "") for name in SCATTERED)
     lines, wrong_axes = build_axes_or_error(request.GET, comparison, best["key"] if best else "", names)
@@ -181,7 +180,7 @@ def build_overlay_chart(project: Project, comparison: RunComparison, key: str, l
     """Build a chart of one metric of the compared runs; one without it keeps its slot, and the others their strokes."""
     drawn_lines = chart_options.load_lines(get_metric_values(comparison, key), comparison.runs, look)
     lines = {line.metric.run_id: line for line in drawn_lines}
-    labels = label_runs(comparison.runs)
+    labels = label_columns(comparison.runs)
     query = urlencode({"ids": ",".join(run.pk for run in comparison.runs), "key": key})
     series = [
         chart_options.build_series(
@@ -201,13 +200,5 @@ def get_metric_values(comparison: RunComparison, key: str) -> list[Metric]:
     return [metric for row in comparison.metrics if row.key == key for metric in row.values if metric]
 
 
-def label_runs(runs: Sequence[Run]) -> dict[str, str]:
-    """{run: its name}; with the first digits of its id where the name of another of these begins alike."""
-    length = LABEL if len(runs) < NARROW_RUNS else NARROW_LABEL
-    names = Counter(run.name[:length] for run in runs)
-    return {
-        run.pk: Truncator(run.name).chars(length)
-        if names[run.name[:length]] == 1
-        else f"{run.name[:length].strip()} {run.pk[:8]}"
-        for run in runs
-    }
+def label_columns(runs: Sequence[Run]) -> dict[str, str]:
+    return label_runs(runs, LABEL if len(runs) < NARROW_RUNS else NARROW_LABEL)

@@ -69,7 +69,8 @@ def format_order(columns: Sequence[OrderColumn]) -> str:
 
 def build_cursor_filter(columns: Sequence[OrderColumn], edge: Sequence[Any]) -> Sql:
     """Rows after `edge` in this order. The bound on the first column stands by itself too: an index is walked by it."""
-    text, params = "", ()
+    text = ""
+    params: tuple[Any, ...] = ()
     for column, value in reversed(list(zip(columns, edge, strict=True))):
         sign = "<" if column.down else ">"
         param = convert_parameter(column, value)

@@ -12,6 +12,7 @@ from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.policy import require
+from apps.core.revisions import compute_revision, require_revision
 from apps.ml.experiments.keys import KEY_LIMIT, NAME_TAG, NOTE_TAG, TAG_LIMIT
 from apps.ml.experiments.models import Run, RunTag
 from apps.platform.audit.services import record
@@ -22,12 +23,16 @@ TAGS_LIMIT = 500  # of one run
 MAX_RECORDED_CHARACTERS = 500  # characters of a value that the record shows; the digest is of all of it
 
 
-def set_note(*, actor: Actor, run: Run, text: str) -> None:
-    """Let the run's note say `text`, in Markdown; "" removes it. The same again changes nothing."""
+def set_note(*, actor: Actor, run: Run, text: str, revision: str | None = None) -> None:
+    """Let the run's note say `text`, in Markdown; "" removes it. The same again changes nothing.
+
+    `revision`: that of the note the change was made from; None replaces whatever stands there. Raises StaleState where
+    somebody else changed it meanwhile.
+    """
     require(actor, "run.annotate", run)
     text = text.replace("\r\n", "\n").strip()
     check_value(text, field="text")
-    write_tag(actor, run, NOTE_TAG, text or None, action="run.set_note")
+    write_tag(actor, run, NOTE_TAG, text or None, action="run.set_note", revision=revision)
 
 
 def set_run_tag(*, actor: Actor, run: Run, key: str, value: str) -> None:
@@ -52,13 +57,18 @@ def delete_run_tag(*, actor: Actor, run: Run, key: str) -> None:
     write_tag(actor, run, key, None, action="run.delete_tag")
 
 
-def write_tag(actor: Actor, run: Run, key: str, value: str | None, *, action: str) -> None:
+def compute_note_revision(text: str) -> str:
+    return compute_revision({"text": text})
+
+
+def write_tag(actor: Actor, run: Run, key: str, value: str | None, *, action: str, revision: str | None = None) -> None:
     """The tag as it shall be, None for none, and its record; nothing where it is so already."""
     with transaction.atomic():
         lock_active(run)
         tag = RunTag.objects.filter(run=run, key=key).first()
         if (tag.value if tag else None) == value:
             return
+        require_revision(revision, {"text": tag.value if tag else ""})
         before = {} if tag is None else {key: tag.value[:MAX_RECORDED_CHARACTERS]}
         if value is None:
             run.tags.delete_key(key)

@@ -19,6 +19,7 @@ from apps.ml.experiments.metrics.lines import Line
 from apps.ml.experiments.metrics.series import SYSTEM
 from apps.ml.experiments.models import Metric, Run, RunPanel
 from apps.ml.experiments.queries import ingest_for_runs, is_loss
+from apps.ml.experiments.run_labels import label_runs
 from apps.ml.experiments.services.panels import MAX_PANELS
 from apps.platform.accounts.models import Project
 
@@ -119,10 +120,11 @@ def draw_panel(
     if not arranged.metrics:
         return PanelChart(str(panel), saved, None)
     is_single = len(panel.metrics) == 1
+    labels = label_runs(runs, LABEL)
     series = [
         chart_options.build_series(
             lines.get((arranged.look.axis, metric.pk)) if metric is not None else None,
-            run.name[:LABEL] if is_single else f"{run.name[:LABEL]} {key}",
+            labels[run.pk] if is_single else f"{labels[run.pk]} {key}",
             reverse("experiments:detail", args=[project.slug, run.pk]),
         )
         for run, key, metric in arranged.places

@@ -19,11 +19,13 @@ KEPT_KEYS = ("columns", "selected")  # of the query, when the list is narrowed t
 def describe_ranking(
     ranking: dict[str, Any] | None, rows: Sequence[Mapping[str, Any]], params: QueryDict
 ) -> dict[str, Any] | None:
-    """The ranking with `label`, what its runs have in common, or `choices`: {label, runs, query} of each group."""
+    """The ranking with `label`, what its runs have in common, or `choices`: {label, runs, query} of each group of
+    at least two runs.
+    """
     if ranking is None:
         return None
     if ranking["obstacle"]:
-        groups = ranking["groups"][:MAX_GROUPS]
+        groups = [(group, count) for group, count in ranking["groups"][:MAX_GROUPS] if count > 1]
         choices = [
             {"label": describe_group(group), "runs": count, "query": build_group_query(group, params)}
             for group, count in groups

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 from django.http import QueryDict
 
@@ -22,6 +22,16 @@ CHILDREN_PER_PAGE = 20
 CHILDREN_ORDER = (F("started_at").desc(), "-id")
 MAX_EXPANDED = 5  # runs at once
 MAX_PAGES = 5_000
+MAX_PARENTS = 20  # above a run that is listed below one of them; MAX_EXPANDED lets nobody see so far down
+ENDLESS_PARENTS = """(
+    WITH RECURSIVE above(id, links) AS (
+        SELECT tag.value, 1 FROM %(table)s tag WHERE tag.run_id = %(expressions)s AND tag.key = '%(key)s'
+        UNION ALL
+        SELECT tag.value, above.links + 1 FROM above JOIN %(table)s tag ON tag.run_id = above.id
+         WHERE tag.key = '%(key)s' AND above.links < %(most)s
+    )
+    SELECT COUNT(CASE WHEN id = %(expressions)s THEN 1 END) > 0 OR COUNT(DISTINCT id) = %(most)s FROM above
+)"""
 TREE, FLAT = "tree", "off"
 EXPAND = "expand"  # of the query: <run>, or <run>.<page>
 TREE_KEYS = (TREE, EXPAND, "columns", "cursor", "limit", "view", "selected", "x", "hide", "from", "to", "part")
@@ -47,12 +57,29 @@ def is_tree(params: QueryDict) -> bool:
 
 
 def filter_roots(runs: QuerySet[Run]) -> QuerySet[Run]:
-    """The runs that are nested in no other run of their project that is still there."""
+    """The runs that are nested in no other run of their project that is still there.
+
+    Runs that name each other as parents, in a circle, are nested in none, and so are those below MAX_PARENTS others:
+    else nobody would find them in the tree.
+    """
     parents = Run.objects.filter(
         pk=OuterRef("value"), project=OuterRef("run__project"), deleted_at__isnull=True
     ).exclude(pk=OuterRef("run"))
-    nested = RunTag.objects.filter(Exists(parents), run=OuterRef("pk"), key=PARENT_TAG)
+    parent_tags = RunTag.objects.filter(run=OuterRef("value"), key=PARENT_TAG)
+    is_deep = Exists(parent_tags.filter(Exists(parent_tags)))  # in three or more: few are, and only those walk
+    nested = RunTag.objects.filter(
+        Exists(parents), ~is_deep | ~build_endless_parents("run_id"), run=OuterRef("pk"), key=PARENT_TAG
+    )
     return runs.filter(~Exists(nested))
+
+
+def build_endless_parents(run: str) -> Func:
+    """Whether the parents of this run lead back to it, or go on beyond MAX_PARENTS.
+
+    The walk ends after so many. In a circle that the run is only nested in it meets runs again: that is no endless way.
+    """
+    names: dict[str, Any] = {"table": RunTag._meta.db_table, "key": PARENT_TAG, "most": MAX_PARENTS}
+    return Func(F(run), template=ENDLESS_PARENTS, output_field=BooleanField(), **names)
 
 
 def parse_expanded(params: QueryDict) -> dict[str, int]:

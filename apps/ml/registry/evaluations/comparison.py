@@ -22,7 +22,7 @@ MARGIN = 0.15  # of the scale that two intervals are drawn on, left free on eith
 class Verdict(TextChoices):
     BETTER = "better", _("Better: the intervals do not meet")
     WORSE = "worse", _("Worse: the intervals do not meet")
-    NOT_SHOWN = "not_shown", _("No difference shown: the intervals meet")
+    NOT_SHOWN = "not_shown", _("Not significant: the intervals overlap")
     NO_INTERVAL = "no_interval", _("Undecided: a metric has no interval of the same confidence")
     OTHER_ROWS = "other_rows", _("Undecided: evaluated on different held-out rows")
     ROWS_UNKNOWN = "rows_unknown", _("Undecided: not known to be the same held-out rows")
@@ -32,7 +32,7 @@ class Verdict(TextChoices):
 WORDS: Mapping[str, Any] = {  # the same in a word or two
     Verdict.BETTER: _("better"),
     Verdict.WORSE: _("worse"),
-    Verdict.NOT_SHOWN: _("no difference shown"),
+    Verdict.NOT_SHOWN: _("not significant"),
 }
 PAIRED: Mapping[str, Any] = {  # the statements on a difference that was measured as such
     Verdict.BETTER: _("Better (paired test)"),

@@ -11,19 +11,20 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.policy import is_allowed
 from apps.core.request_values import parse_int
-from apps.data.datasets.latest_tables import format_table_label, list_latest_tables
 from apps.ml.registry.evaluations import queries as evaluation_queries
 from apps.ml.registry.evaluations.comparison import compute_range
+from apps.ml.registry.evaluations.gate_form import GateForm
 from apps.ml.registry.evaluations.prediction_notes import (
     describe_compared_predictions,
     describe_evaluation_predictions,
     get_prediction_giver,
 )
+from apps.ml.registry.evaluations.set_form import EvaluationSetForm
 from apps.ml.registry.evaluations.sets import format_set_reference
 from apps.ml.registry.gates.verdicts import GateResult, VersionPageData, build_refusal, evaluate_gates, list_gates
 from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, ModelVersionQuerySet, Variant
 from apps.ml.registry.states import GATE_COLOURS, LET_THROUGH, PRODUCTION
-from deepseek.evaluate.spec import METRICS, EvaluateSpec, get_task_metrics
+from deepseek.evaluate.spec import EvaluateSpec, get_task_metrics
 
 MAX_BARS = 24  # versions and variants that are drawn, the newest; what is in production is drawn beside them
 MAX_VERSION_CHOICES = 100  # to compare with, the newest; an older one is named by REST
@@ -66,6 +67,7 @@ def build_baselines_context(
     query: Mapping[str, str],
     production: int | None,
     refused_gate: Mapping[str, Any] | None = None,
+    set_form: EvaluationSetForm | None = None,
 ) -> dict[str, Any]:
     """The tab of a model: sets that fit it, one of them drawn over its versions, its gates, and the forms.
 
@@ -91,25 +93,26 @@ def build_baselines_context(
     matching_gates = [gate for gate in gates if (gate.set, gate.metric, gate.variant) == (chosen, metric, "")]
     form = refused_gate or build_gate_form(chosen, metric, edited or next(iter(matching_gates), None))
     against = "" if form.get("field") == "baseline" else form.get("baseline", "")
+    offered = list_version_choices(model, against) if may_set and sets else []
     return {
         "sets": [{"ref": format_set_reference(item), "row": item} for item in sets],
         "chosen": chosen,
         "chosen_ref": format_set_reference(chosen) if chosen else "",
         "metric": metric,
-        "known": metric_names,
         "filters": build_filters(sets, chosen, metric_names, metric),
         "chart": build_chart(points, metric, production),
         "columns": (columns := choose_columns(points, metric)),
         "rows": [build_row(number, item, columns, production) for number, item in points],
         "gates": [{"row": gate, "ref": format_set_reference(gate.set), "fits": gate.set in sets} for gate in gates],
-        "gate_form": form,
-        "offered": list_version_choices(model, against) if may_set and sets else [],
-        "most_offered": MAX_VERSION_CHOICES,
-        "tasks": list(METRICS),
+        "gate_form": GateForm(
+            form,
+            sets=[format_set_reference(item) for item in sets],
+            metrics=metric_names,
+            versions=offered,
+            versions_limit=describe_versions_limit(len(offered)),
+        ),
         "newest": newest,
-        "tables": [
-            (str(file.version_id), format_table_label(file)) for file in list_latest_tables(actor, model.project)
-        ],
+        "set_form": set_form or EvaluationSetForm(actor, model.project, newest),
         "may_set": may_set,
         "may_make": is_allowed(actor, "evaluation_set.create", model),
     }
@@ -128,6 +131,13 @@ def build_gate_form(on: EvaluationSet | None, metric: str, gate: Gate | None) ->
         "confidence": f"{100 * gate.confidence:.12g}",
         "guard_slices": "true" if gate.guard_slices else "",
     }
+
+
+def describe_versions_limit(count: int) -> str:
+    """What to say where the list of versions to compare with is cut; "" where it is whole."""
+    if count < MAX_VERSION_CHOICES:
+        return ""
+    return _("The newest %(n)s versions; by REST any other.") % {"n": MAX_VERSION_CHOICES}
 
 
 def list_version_choices(model: Model, chosen: str) -> list[str]:

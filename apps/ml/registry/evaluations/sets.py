@@ -92,9 +92,10 @@ def get_predictable_version(project: Project, key: str) -> ModelVersion:
 
 # -- checks ---------------------------------------------------------------------------------------------------------
 def parse_set_spec(
-    task: str, target: str, primary: str, spec: Mapping[str, Any], version: DatasetVersion
+    task: str, target: str, primary: str, spec: Mapping[str, Any], version: DatasetVersion | None
 ) -> tuple[EvaluateSpec, str]:
-    """The typed spec and the primary metric; Invalid with every error, each naming its field."""
+    """The typed spec and the primary metric; Invalid with every error, each naming its field. Without a version no
+    column is looked for."""
     parsed: EvaluateSpec | None = None
     errors: list[dict[str, Any]] = []
     try:
@@ -132,10 +133,10 @@ def iter_task_errors(task: str, primary: str, spec: EvaluateSpec) -> Iterable[di
 
 
 def iter_column_errors(
-    task: str, target: str, spec: EvaluateSpec | None, version: DatasetVersion
+    task: str, target: str, spec: EvaluateSpec | None, version: DatasetVersion | None
 ) -> Iterable[dict[str, Any]]:
     """A version that says which columns it has must have those that are named. The target of texts is no column."""
-    columns = [] if task in TEXT_TASKS else [str(column.get("name")) for column in version.columns]
+    columns = [] if version is None or task in TEXT_TASKS else [str(column.get("name")) for column in version.columns]
     named_columns = {"target": target}
     if spec is not None:
         named_columns |= {

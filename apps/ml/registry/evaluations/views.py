@@ -8,17 +8,16 @@ from typing import Any
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, Malformed, NotFound, PlaneError, TooLarge
-from apps.core.messages import translate_error
 from apps.core.request_values import parse_int
-from apps.data.datasets.models import DatasetVersion
 from apps.ml.registry import queries
+from apps.ml.registry.evaluations.set_form import EvaluationSetForm
 from apps.ml.registry.evaluations.sets import find_set
 from apps.ml.registry.models import EvaluationSet, Model, ModelVersion
 from apps.ml.registry.services import evaluations as services
@@ -88,44 +87,19 @@ def submit_uploaded_predictions(
 
 @require_POST
 def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
-    """A set for this model, or the tab with what is wrong beside what was typed."""
+    """A set for this model, or the tab with what is wrong beside its field; op=check answers the form alone."""
     actor, where = get_project_context(request, project)
-    model, typed = queries.get_model(actor, where, name), get_form_input(request)
+    model = queries.get_model(actor, where, name)
     policy.require(actor, "evaluation_set.create", where)
-    try:
-        data = DatasetVersion.objects.visible_to(actor).select_related("dataset").filter(dataset__project=where)
-        pk = parse_int(typed.get("data"))
-        table = None if pk is None else data.filter(pk=pk).first()
-        if table is None:
-            raise Invalid("Choose the table to measure on.", field="data")
-        evaluation_set = services.create_evaluation_set(
-            actor=actor,
-            project=where,
-            name=typed.get("name", ""),
-            dataset_version=table,
-            task=typed.get("task", ""),
-            target=typed.get("target", ""),
-            primary_metric=typed.get("primary_metric", ""),
-            spec=build_spec(typed),
-            supersede=bool(typed.get("supersede")),
-        )
-    except WRONG as error:
-        return render_baselines_again(
-            request, actor, model, error, {"refused_set": {**typed, "why": format_all_errors(error)}}
-        )
+    form = EvaluationSetForm(actor, where, None, request.POST)
+    if request.POST.get("op") == "check":
+        form.check()
+        return render(request, "registry/set_form.html", {"model": model, "set_form": form})
+    evaluation_set = form.save()
+    if evaluation_set is None:
+        return render_model(request, actor, model, "baselines", more={"set_form": form}, status=form.status)
     messages.success(request, _("%(set)s can be measured on.") % {"set": evaluation_set})
     return redirect("registry:baselines", project=where.slug, name=name)
-
-
-def build_spec(typed: dict[str, str]) -> dict[str, Any]:
-    """The part of the spec that the page asks for; the rest has its defaults, or comes over REST."""
-    columns = [column.strip() for column in typed.get("slices", "").split(",") if column.strip()]
-    group, first = typed.get("group", ""), parse_int(typed.get("first_row"))
-    return {
-        "slices": [{"column": column} for column in columns],
-        **({"group": group} if group else {}),
-        **({} if first is None else {"first_row": first}),
-    }
 
 
 @require_POST
@@ -192,11 +166,6 @@ def parse_number(field: str, text: str) -> float:
     if math.isfinite(value):
         return value
     raise Invalid("{text} is no number.", text=text[:40], field=field, limit="a number")
-
-
-def format_all_errors(error: PlaneError) -> str:
-    """Every error at once: a form of several fields has several."""
-    return " ".join(map(translate_error, error.errors))
 
 
 def render_baselines_again(

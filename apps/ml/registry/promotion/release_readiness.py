@@ -83,28 +83,28 @@ def evaluate_readiness(
 
 def check_bytes(rows: Sequence[Mapping[str, Any]], files: Mapping[str, Any] | None) -> ReadinessCheck:
     if not rows and not (files and files["count"]):
-        return ReadinessCheck(AGAINST, _("Bytes"), _("It has no files here: there is nothing to approve."))
+        return ReadinessCheck(AGAINST, _("Files"), _("It has no files here: there is nothing to approve."))
     spoilt = [row["name"] for row in rows if not row["intact"]]
     spoilt += files["spoilt"][:MAX_NAMED_FILES] if files else []
     if spoilt:
-        words = _("The bytes of %(names)s are damaged: restore or upload them.")
-        return ReadinessCheck(AGAINST, _("Bytes"), words % {"names": ", ".join(spoilt)})
-    return ReadinessCheck(FOR, _("Bytes"), _("Whole, as last read; they are read again before anything moves."))
+        words = _("Files of %(names)s are damaged: restore or upload them.")
+        return ReadinessCheck(AGAINST, _("Files"), words % {"names": ", ".join(spoilt)})
+    return ReadinessCheck(FOR, _("Files"), _("Verified; they are verified again before production changes."))
 
 
 def check_figures(rows: Sequence[Mapping[str, Any]], predicted: str = "") -> ReadinessCheck:
     bare = [row["name"] for row in rows if not row["metrics"]]
     brought = [row["name"] for row in rows if row["metrics"] and not row["job"]]
     if not rows and predicted:
-        return ReadinessCheck(WEIGH, _("Figures"), predicted)
+        return ReadinessCheck(WEIGH, _("Metrics"), predicted)
     if not rows:
-        return ReadinessCheck(WEIGH, _("Figures"), _("No metric was measured here: a client uploaded the files."))
+        return ReadinessCheck(WEIGH, _("Metrics"), _("No metric was measured here: a client uploaded the files."))
     if bare:
-        return ReadinessCheck(WEIGH, _("Figures"), _("Not measured: %(names)s.") % {"names": ", ".join(bare)})
+        return ReadinessCheck(WEIGH, _("Metrics"), _("Not measured: %(names)s.") % {"names": ", ".join(bare)})
     if brought:
         words = _("Came with the files, no job here measured them: %(names)s.")
-        return ReadinessCheck(WEIGH, _("Figures"), words % {"names": ", ".join(brought)})
-    return ReadinessCheck(FOR, _("Figures"), _("Every variant was measured here on held-out rows."))
+        return ReadinessCheck(WEIGH, _("Metrics"), words % {"names": ", ".join(brought)})
+    return ReadinessCheck(FOR, _("Metrics"), _("Every variant was measured on held-out rows."))
 
 
 def check_losses(rows: Sequence[Mapping[str, Any]]) -> list[ReadinessCheck]:
@@ -114,9 +114,9 @@ def check_losses(rows: Sequence[Mapping[str, Any]]) -> list[ReadinessCheck]:
     exceeded = list_exceeded_losses((row["name"], row) for row in rows)
     if exceeded:
         texts = [translate_message(loss.describe()) for loss in exceeded]
-        return [ReadinessCheck(AGAINST, _("Accuracy lost"), f"{'; '.join(texts)}.")]
-    words = _("Every quantized form is within the loss that is allowed.")
-    return [ReadinessCheck(FOR, _("Accuracy lost"), words)]
+        return [ReadinessCheck(AGAINST, _("Quantization loss"), f"{'; '.join(texts)}.")]
+    words = _("Every quantized variant is within its limit.")
+    return [ReadinessCheck(FOR, _("Quantization loss"), words)]
 
 
 def check_comparison(label: str, compared: MetricComparison | None) -> ReadinessCheck:
@@ -133,16 +133,14 @@ def check_gate(result: GateResult) -> ReadinessCheck:
 
 def check_signature(mine: Mapping[str, Any], production: Mapping[str, Any] | None) -> ReadinessCheck:
     if production is not None and production["signature"] != mine:
-        return ReadinessCheck(
-            WEIGH, _("Inputs and outputs"), _("Other than in production: what asks it must change too.")
-        )
-    return ReadinessCheck(FOR, _("Inputs and outputs"), _("The same as in production: what asks it need not change."))
+        return ReadinessCheck(WEIGH, _("Inputs and outputs"), _("Different from production: clients must change too."))
+    return ReadinessCheck(FOR, _("Inputs and outputs"), _("Same as in production: clients need not change."))
 
 
 def check_data(data: Sequence[Any]) -> ReadinessCheck:
     if not data:
-        return ReadinessCheck(WEIGH, _("Data"), _("Not known: no dataset version went into its training."))
-    return ReadinessCheck(FOR, _("Data"), _("Known: %(names)s.") % {"names": ", ".join(map(str, data))})
+        return ReadinessCheck(WEIGH, _("Data"), _("Unknown: it was not trained on a dataset version."))
+    return ReadinessCheck(FOR, _("Data"), _("Trained on %(names)s.") % {"names": ", ".join(map(str, data))})
 
 
 def check_approvers(terms: Terms, eligible: int) -> ReadinessCheck:

@@ -7,8 +7,6 @@ from apps.ml.registry.services.clients import (
     describe_version,
     record_version,
     set_stage,
-    tag_version,
-    untag_version,
 )
 from apps.ml.registry.services.models import (
     create_client_model,
@@ -17,9 +15,8 @@ from apps.ml.registry.services.models import (
     describe_model,
     ensure_model,
     rename_model,
-    tag_model,
-    untag_model,
 )
+from apps.ml.registry.services.tags import tag_model, tag_version, untag_model, untag_version
 from apps.ml.registry.services.versions import register_version
 
 __all__ = [

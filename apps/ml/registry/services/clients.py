@@ -23,6 +23,7 @@ from apps.ml.registry.provenance import build_version_end
 from apps.ml.registry.services.aliases import require_there
 from apps.ml.registry.services.deletion_guards import require_no_baseline, require_unused
 from apps.ml.registry.services.models import MAX_DESCRIPTION_LENGTH, lock_model, update_model
+from apps.ml.registry.services.tag_records import build_initial_tag_digests, build_recorded_tags
 from apps.ml.registry.services.validation import check_length, check_tag, check_text
 from apps.ml.registry.sources import VersionSource, resolve_source
 from apps.ml.registry.states import APPROVED_STAGE, STAGES
@@ -96,14 +97,14 @@ def record_version(
             "number": number,
             "source": source,
             "files": len(located.files),
-            "tags": dict(tags or {}),
+            "tags": build_recorded_tags(tags or {}),
         }
         fact = audit.draft(
             actor=actor,
             action="model.record_version",
             obj=version,
             after={**after, "run": located.run_id, "logged_model": located.logged_model_id},
-            digests={"version": version.digest},
+            digests={"version": version.digest, **build_initial_tag_digests(tags or {})},
         )
         tag_rows = [ModelVersionTag(version=version, key=key, value=value) for key, value in (tags or {}).items()]
         edges = build_edge_rows(project, build_source_edges(version, located))
@@ -136,10 +137,15 @@ def build_source_edges(version: ModelVersion, source: VersionSource) -> list[Edg
 
 # -- what is said of one --------------------------------------------------------------------------------------------
 def describe_version(*, actor: Actor, version: ModelVersion, description: str) -> ModelVersion:
+    """Replace what is said about a version; the same again changes nothing and leaves no record."""
     policy.require(actor, "model.annotate", version.model)
     check_text("description", description, MAX_DESCRIPTION_LENGTH)
     with transaction.atomic():
-        before = version.description
+        locked = ModelVersion.objects.select_for_update().filter(pk=version.pk, deleted_at=None)
+        before = locked.values_list("description", flat=True).first()
+        if before == description:
+            version.description = before  # the caller's row may be older
+            return version
         touch(version, description=description)
         audit.record(
             actor=actor,
@@ -149,27 +155,6 @@ def describe_version(*, actor: Actor, version: ModelVersion, description: str) -
             after={"description": description},
         )
     return version
-
-
-def tag_version(*, actor: Actor, version: ModelVersion, key: str, value: str) -> None:
-    """Set a tag; it has one value."""
-    policy.require(actor, "model.annotate", version.model)
-    check_tag(key, value)
-    with transaction.atomic():
-        touch(version)
-        version.tags.set_value(key, value)
-        audit.record(actor=actor, action="model.tag_version", obj=version, after={key: value})
-
-
-def untag_version(*, actor: Actor, version: ModelVersion, key: str) -> bool:
-    """Take a tag away; False if there was none."""
-    policy.require(actor, "model.annotate", version.model)
-    with transaction.atomic():
-        is_deleted = version.tags.delete_key(key)
-        if is_deleted:
-            touch(version)
-            audit.record(actor=actor, action="model.untag_version", obj=version, before={"tag": key})
-    return is_deleted
 
 
 def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others: bool = False) -> ModelVersion:

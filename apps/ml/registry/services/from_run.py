@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db import transaction
+
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
@@ -50,16 +52,17 @@ def register_run(*, actor: Actor, run: Run, name: str, note: str = "", logged_mo
         job, _is_new = submit_job(actor=actor, project=run.project, submission=submission)
         return RunRegistration(job=job)
     chosen = choose_logged_model(run, candidates, logged_model)
-    ensure_model(actor=actor, project=run.project, name=name)
-    version = record_version(
-        actor=actor,
-        project=run.project,
-        name=name,
-        source=f"models:/{chosen.pk}",
-        run_id=run.pk,
-        model_id=chosen.pk,
-        description=note,
-    )
+    with transaction.atomic():  # a version that cannot be made leaves no empty model
+        ensure_model(actor=actor, project=run.project, name=name)
+        version = record_version(
+            actor=actor,
+            project=run.project,
+            name=name,
+            source=f"models:/{chosen.pk}",
+            run_id=run.pk,
+            model_id=chosen.pk,
+            description=note,
+        )
     return RunRegistration(version=version)
 
 

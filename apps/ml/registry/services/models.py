@@ -1,4 +1,4 @@
-"""Models: made, renamed, described, tagged, deleted. The plane's own forms ask for slugs; clients give any name."""
+"""Models: made, renamed, described, deleted. The plane's own forms ask for slugs; clients give any name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.db import fast_sql
 from apps.core.errors import Conflict, NotFound
+from apps.core.revisions import require_revision
 from apps.ml.registry.models import Alias, Model, ModelTag, ModelVersion
 from apps.ml.registry.services.deletion_guards import require_free, require_unused
+from apps.ml.registry.services.tag_records import build_initial_tag_digests, build_recorded_tags
 from apps.ml.registry.services.validation import check_any_name, check_name, check_tag, check_text
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
@@ -81,18 +83,29 @@ def insert_model(
     model = Model(project=project, name=name, description=description, created_by=resolve_requester(actor))
     model.save(force_insert=True)
     tag_rows = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
-    after = {"name": name, "description": description, **({"tags": dict(tags)} if tags else {})}
-    fast_sql.insert_rows([*tag_rows, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
+    after = {"name": name, "description": description, **({"tags": build_recorded_tags(tags)} if tags else {})}
+    digests = build_initial_tag_digests(tags or {})
+    fact = audit.draft(actor=actor, action="model.create", obj=model, after=after, digests=digests)
+    fast_sql.insert_rows([*tag_rows, fact])
     return model
 
 
 # -- what is said of one --------------------------------------------------------------------------------------------
-def describe_model(*, actor: Actor, model: Model, description: str) -> Model:
-    """Replace what is said about a model; the same again only says that somebody looked at it."""
+def describe_model(*, actor: Actor, model: Model, description: str, revision: str | None = None) -> Model:
+    """Replace what is said about a model; the same again changes nothing and leaves no record.
+
+    `revision`: that of the text the change was made from; None replaces whatever stands there. Raises Invalid for a
+    text that is too long, StaleState where somebody else changed it meanwhile.
+    """
     policy.require(actor, "model.annotate", model)
     check_text("description", description, MAX_DESCRIPTION_LENGTH)
     with transaction.atomic():
-        before = lock_model(model).description
+        locked = lock_model(model)
+        before = locked.description
+        if description == before:
+            model.description = before  # the caller's row may be older
+            return model
+        require_revision(revision, read_texts(locked))
         update_model(model, description=description)
         audit.record(
             actor=actor,
@@ -102,6 +115,11 @@ def describe_model(*, actor: Actor, model: Model, description: str) -> Model:
             after={"description": description},
         )
     return model
+
+
+def read_texts(model: Model) -> dict[str, str]:
+    """What people say about the model; its revision is of this text."""
+    return {"description": model.description}
 
 
 def rename_model(*, actor: Actor, model: Model, name: str) -> Model:
@@ -123,28 +141,6 @@ def rename_model(*, actor: Actor, model: Model, name: str) -> Model:
     except IntegrityError:
         raise build_model_exists_error(name) from None
     return model
-
-
-def tag_model(*, actor: Actor, model: Model, key: str, value: str) -> None:
-    """Set a tag; it has one value."""
-    policy.require(actor, "model.annotate", model)
-    check_tag(key, value)
-    with transaction.atomic():
-        lock_model(model)
-        model.tags.set_value(key, value)
-        update_model(model)
-        audit.record(actor=actor, action="model.tag", obj=model, after={key: value})
-
-
-def untag_model(*, actor: Actor, model: Model, key: str) -> bool:
-    """Take a tag away; False if there was none."""
-    policy.require(actor, "model.annotate", model)
-    with transaction.atomic():
-        is_deleted = model.tags.delete_key(key)
-        if is_deleted:
-            update_model(model)
-            audit.record(actor=actor, action="model.untag", obj=model, before={"tag": key})
-    return is_deleted
 
 
 def delete_model(*, actor: Actor, model: Model) -> None:

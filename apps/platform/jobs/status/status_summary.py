@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.core.html import format_html
 from apps.core.messages import translate_message
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
@@ -63,11 +63,11 @@ def summarize_running(job: Job, duration: Any) -> SafeString:
     where = {"node": job.node.name if job.node else "–"}
     if not done.get("total"):
         return join_sentences(
-            format_html("<b>{}</b>", _("Moving")), _("on %(node)s.") % where, describe_expected_outputs(job)
+            format_html("<b>{}</b>", _("Running")), _("on %(node)s.") % where, describe_expected_outputs(job)
         )
     params = where | {"done": f"{done.get('done') or 0:,.0f}", "total": f"{done['total']:,.0f}"}
     params["unit"] = _(str(done.get("unit") or "")) if done.get("unit") else ""
-    head = format_html("<b>{}</b> {}", _("Moving:"), _("%(done)s of %(total)s %(unit)s on %(node)s.") % params)
+    head = format_html("<b>{}</b> {}", _("Running:"), _("%(done)s of %(total)s %(unit)s on %(node)s.") % params)
     left = done.get("eta_seconds")
     rest = format_html("<b>{}</b>", _("%(time)s left.") % {"time": duration(left)}) if left else ""
     return join_sentences(head, rest, describe_expected_outputs(job))

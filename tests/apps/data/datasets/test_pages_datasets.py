@@ -37,7 +37,7 @@ def test_an_upload_becomes_a_version(engineer, web):
 def test_how_it_is_read_is_found_and_told(engineer, web):
     data = form("名;值\n甲;1\n".encode("gb18030"), delimiter="auto", encoding="auto")
     text = text_of(web(engineer).post("/p/demo/upload", data, follow=True))
-    assert "read as gb18030, its cells parted by &#x27;;&#x27;." in text
+    assert "(GB18030, semicolon-separated)." in text
     assert DatasetVersion.objects.get().media_type == "text/csv; charset=gb18030; delimiter=%3B"
 
 

@@ -31,7 +31,7 @@ def test_enrol_look_assign_and_quarantine(page, web, engineer, enrol, release, r
     assert f"{release.model_name} v{release.variant.version.number}" in shown
     listed = read(client.get(page("?query=tag.site = 'berlin'")))
     assert "press-7" in listed
-    assert "What they run" in listed
+    assert "Installed releases" in listed
     client.post(page(f"/{device.pk}/quarantine"), {"reason": "It rattles."})
     shown = read(client.get(page(f"/{device.pk}")))
     assert "It rattles." in shown

@@ -107,7 +107,7 @@ def test_waves_evidence_and_devices(page, web, viewer, running):
     assert "So far 0 of 12 failed" in text
     assert "Boundary of harm" in text
     assert "Roll back every device?" not in text, "a viewer does nothing"
-    assert "Nobody has looked at this wave yet." in read(client.get(page(f"/{running.pk}?wave=1")))
+    assert "Not evaluated yet." in read(client.get(page(f"/{running.pk}?wave=1")))
     listed = read(client.get(page(f"/{running.pk}/devices?wave=0&stage=planned")))
     names = list(RolloutDevice.objects.filter(wave__position=0).values_list("device__name", flat=True))
     assert all(name in listed for name in names)

@@ -39,7 +39,7 @@ def run_at_once(*acts) -> list[str]:
 
     def go(act) -> str:
         try:
-            ready.wait(timeout=10)
+            ready.wait(timeout=60)
             act()
         except PlaneError as refusal:
             return refusal.code

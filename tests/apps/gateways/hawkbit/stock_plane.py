@@ -37,7 +37,7 @@ def start_stock_plane(home: Path, update_file: Path, *devices: str) -> Iterator[
     accounts = prepare_home(environment)
     command = [sys.executable, "-m", "tests.apps.gateways.hawkbit.stock_plane", str(update_file), *devices]
     child_environment = environment | {"DJANGO_SETTINGS_MODULE": "controlplane.settings", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=child_environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=child_environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     tokens = json.loads(done.stdout.splitlines()[-1])
     up = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate", "--only", "web"]

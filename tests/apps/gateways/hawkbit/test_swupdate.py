@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("swupdate"), reason="swupdate is not installed: apt-get install swupdate"),
 ]
 PAYLOAD = b"the bytes of a model" * 1000
-PATIENCE = 40.0  # seconds
+PATIENCE = 240.0  # seconds
 IS_DONE = ("-c", "2")  # after the restart: the new software works
 
 
@@ -38,7 +38,7 @@ def run_swupdate(plane: StockPlane, folder: Path, certificate: Path, *more: str)
             yield
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def read_device(plane: StockPlane) -> dict:

@@ -1,9 +1,12 @@
 """Runs in runs, as the list and a run's page show them."""
 
+import itertools
+
 import pytest
 
 from apps.ml.experiments.models import Experiment, Run, RunTag
 from apps.ml.experiments.nesting import load_nesting, order_as_tree
+from apps.ml.experiments.workspace.tree import MAX_PARENTS
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +35,39 @@ def test_runs_that_name_each_other_are_all_listed(tree):
     RunTag.objects.create(run=tree["parent"], key="mlflow.parentRunId", value=tree["deep"].pk)
     runs = [*tree.values()]
     assert {run.name for run in order_as_tree(runs, load_nesting(runs))} == set(tree)
+
+
+def test_runs_in_a_circle_are_roots(tree, web, engineer, project):
+    client, where = web(engineer), f"/p/{project.slug}/runs"
+    RunTag.objects.create(run=tree["parent"], key="mlflow.parentRunId", value=tree["deep"].pk)
+    assert [row["run"].name for row in client.get(where).context["rows"]] == ["alone", "deep", "a", "parent"]
+    RunTag.objects.filter(run=tree["parent"]).update(value=tree["b"].pk)
+    rows = client.get(where, {"expand": tree["parent"].pk}).context["rows"]
+    assert [(row["run"].name, row["depth"]) for row in rows] == [("alone", 0), ("b", 0), ("parent", 0), ("a", 1)]
+
+
+@pytest.mark.services  # the walk is SQL of its own
+@pytest.mark.parametrize("length", [2, 5, 12, MAX_PARENTS + 3])
+def test_runs_in_a_circle_of_any_length_are_listed(project, web, engineer, length):
+    experiment = Experiment.objects.create(project=project, number=0, name="Default")
+    runs = [Run.objects.create(project=project, experiment=experiment, name=f"r{place}") for place in range(length)]
+    below = Run.objects.create(project=project, experiment=experiment, name="below")
+    for child, parent in [*zip(runs, [*runs[1:], runs[0]], strict=True), (below, runs[0])]:
+        RunTag.objects.create(run=child, key="mlflow.parentRunId", value=parent.pk)
+    rows = web(engineer).get(f"/p/{project.slug}/runs").context["rows"]
+    shown = {row["run"].name for row in rows}
+    assert shown - {"below"} == {run.name for run in runs}
+    assert ("below" in shown) == (length > MAX_PARENTS)
+
+
+@pytest.mark.services
+def test_a_chain_that_is_deeper_than_the_tree_goes_on_as_roots(project, web, engineer):
+    experiment = Experiment.objects.create(project=project, number=0, name="Default")
+    runs = [Run.objects.create(project=project, experiment=experiment, name=f"r{place}") for place in range(23)]
+    for parent, child in itertools.pairwise(runs):
+        RunTag.objects.create(run=child, key="mlflow.parentRunId", value=parent.pk)
+    rows = web(engineer).get(f"/p/{project.slug}/runs").context["rows"]
+    assert [row["run"].name for row in rows] == ["r22", "r21", "r20", "r0"]
 
 
 def test_the_list_folds_nested_runs_and_expands_them(tree, web, engineer, project):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.ml.experiments.models import LoggedModel, Run
+from apps.ml.experiments.services.annotations import compute_note_revision
 from apps.platform.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -24,6 +25,19 @@ def test_a_note_is_written_and_shown(read, send, start):
     text = read(f"/{run.pk}")
     assert "<strong>wide</strong> &lt;b&gt;net&lt;/b&gt;" in text
     assert "Edit the note" in text
+
+
+def test_a_note_of_an_older_revision_is_refused_beside_the_latest(read, send, start):
+    run = start(name="one")
+    empty = compute_note_revision("")
+    assert send(f"/{run.pk}/note", text="of the other", revision=empty).status_code == 302
+    answer = send(f"/{run.pk}/note", text="of my own", revision=empty)
+    text = answer.content.decode()
+    assert (answer.status_code, "<p>of the other</p>" in text, "of my own</textarea>" in text) == (409, True, True)
+    too_long = send(f"/{run.pk}/note", text="x" * 8001, revision=empty).content.decode()
+    assert f'name="revision" value="{empty}"' in too_long
+    assert send(f"/{run.pk}/note", text="of both", revision=compute_note_revision("of the other")).status_code == 302
+    assert "of both" in read(f"/{run.pk}")
 
 
 def test_a_note_that_is_refused_stays_typed(send, start):

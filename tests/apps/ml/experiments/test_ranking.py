@@ -89,15 +89,15 @@ def test_the_ranking_names_its_group(web, viewer, page, add_runs):
 
 def test_a_mixture_offers_its_groups(web, viewer, page, add_runs):
     load, price = ({"params": {"target": name}} for name in ("load_kw", "it's"))
-    add_runs((0.3, load), (0.2, load), (0.1, price))
+    add_runs((0.3, load), (0.2, load), (0.2, load), (0.1, price), (0.4, price), (0.1, {"params": {"target": "alone"}}))
     client = web(viewer)
     ranking = client.get(page()).context["ranking"]
     assert [(choice["label"], choice["runs"]) for choice in ranking["choices"]] == [
-        ("target load_kw", 2),
-        ("target it's", 1),
+        ("target load_kw", 3),
+        ("target it's", 2),
     ]
     narrowed = [client.get(page() + choice["query"]).context for choice in ranking["choices"]]
-    assert [len(context["rows"]) for context in narrowed] == [2, 1]
+    assert [len(context["rows"]) for context in narrowed] == [3, 2]
     assert narrowed[0]["ranking"]["obstacle"] == ""
 
 

@@ -99,7 +99,7 @@ def test_the_pages_of_a_site(web, hospital, doctor, address, invite, other_proje
     assert made.url == where
     page = visitor.get(where).text
     assert all(
-        text in page for text in ("Compare the fingerprint", "What leaves", "ledger_verifier.py", "127.0.0.1:8102")
+        text in page for text in ("Compare the fingerprint", "Data that leaves", "ledger_verifier.py", "127.0.0.1:8102")
     )
     add_table(site_actor, other_project)
     visitor.post(address("data", row.pk, site=True), {"data": "patients:v1"})
@@ -109,7 +109,7 @@ def test_the_pages_of_a_site(web, hospital, doctor, address, invite, other_proje
     assert "heart" in web(doctor).get(approvals).text
     approval = Approval.objects.get()
     shown = web(doctor).get(reverse("approvals:detail", args=[other_project.slug, approval.pk])).text
-    assert all(text in shown for text in ("What leaves", "Approve, let this site join", "patients v1", "held-out rows"))
+    assert all(text in shown for text in ("Data that leaves", "Approve, let this site join", "patients v1", "held-out"))
     assert "heart" in visitor.get(address("list", site=True)).text
     visitor.post(address("leave", row.pk, site=True), {"reason": "no"})
     assert "nothing more leaves" in visitor.get(where).text

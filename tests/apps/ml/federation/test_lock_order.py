@@ -24,7 +24,7 @@ def test_leaving_waits_for_the_end_of_the_job_and_not_the_other_way_round(approv
     holds_job, errors = threading.Event(), []
 
     def leave() -> None:
-        holds_job.wait(10)
+        holds_job.wait(60)
         try:
             services.leave_study(actor=site_actor, site_study=row)
         except Exception as error:
@@ -39,6 +39,6 @@ def test_leaving_waits_for_the_end_of_the_job_and_not_the_other_way_round(approv
         holds_job.set()
         time.sleep(BLOCKED_SECONDS)
         services.complete_site_study(actor=worker_actor, job=row.job, result={})
-    thread.join(10)
+    thread.join(60)
     assert [type(error) for error in errors] == [Conflict]
     assert (errors[0].code, SiteStudy.objects.get().state) == ("study_state", "completed")

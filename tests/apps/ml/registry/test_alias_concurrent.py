@@ -28,7 +28,7 @@ def at_once(monkeypatch):
 
         def wait(*given):
             found = read(*given)
-            together.wait(timeout=10)
+            together.wait(timeout=60)
             return found
 
         monkeypatch.setattr(services, name, wait)

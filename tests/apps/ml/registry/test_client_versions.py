@@ -33,6 +33,7 @@ from apps.platform.approvals.services import approve
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import Damaged
 from apps.platform.artifacts.stores import get_store
+from apps.platform.audit.models import AuditRecord
 
 NAME = "Modèle 1.2 (α) %2F?#"
 MLMODEL = b"flavors:\n  sklearn:\n    sklearn_version: 1.5.0\n  python_function: {python_version: 3.11.9}\n"
@@ -222,7 +223,7 @@ def test_the_page_names_what_is_spoilt(made, web, engineer, lost):
     else:
         row.delete()
     assert summarize_client_files(version)["spoilt"] == ["data/w.bin"]
-    assert "The bytes of data/w.bin are damaged" in web(engineer).get(address(1)).content.decode()
+    assert "Files of data/w.bin are damaged" in web(engineer).get(address(1)).content.decode()
 
 
 def test_commands_to_copy_quote_a_name_of_a_client(made):
@@ -254,3 +255,13 @@ def test_changes_of_a_version_require_an_engineer(made, actor_for, request, who,
             change(actor=actor, version=version, **about)
     version.refresh_from_db()
     assert (version.description, version.stage, version.deleted_at) == ("", "None", None)
+
+
+def test_the_same_description_again_changes_nothing(made, actor_for, engineer):
+    version, actor, found = made(), actor_for(engineer), []
+    for text in ("theirs", "theirs", ""):
+        assert describe_version(actor=actor, version=version, description=text).description == text
+        version.refresh_from_db()
+        found.append((AuditRecord.objects.filter(action="model.describe_version").count(), version.updated_at))
+    assert [count for count, _at in found] == [1, 1, 2]
+    assert found[0] == found[1]

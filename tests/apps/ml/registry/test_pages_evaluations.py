@@ -101,13 +101,37 @@ def test_make_a_set_by_form(web, engineer, registered, dataset_version):
     answer = web(engineer).post(f"{M}/evaluation-sets", filled_in | {"slices": "planet"})
     assert answer.status_code == 422
     text = text_of(answer)
-    assert "has no column 'planet'" in text
+    assert re.search(r'id="fslices-e"[^>]*>\s*<svg.*?has no column \'planet\'', text, re.DOTALL)
     assert 'value="fresh"' in text
+    folded = text_of(web(engineer).post(f"{M}/evaluation-sets", filled_in | {"primary_metric": "luck"}))
+    assert re.search(r'id="frare-g" open>.*?id="fprimary_metric-e" aria-live="polite">', folded, re.DOTALL)
+    checked = text_of(web(engineer).post(f"{M}/evaluation-sets", filled_in | {"op": "check", "slices": "region"}))
+    assert '<option value="close" selected>' in " ".join(checked.split())
+    assert re.search(r'name="slices" value="region"\s+checked', checked)
+    ticked = filled_in | {"op": "check", "data": "", "slices": ["region", '"a, b"']}  # and then another table is chosen
+    unticked = text_of(web(engineer).post(f"{M}/evaluation-sets", ticked))
+    assert re.search(r'<textarea[^>]*name="slices"[^>]*>region\n"a, b"</textarea>', unticked)
+    assert not EvaluationSet.objects.exists()
     answer = web(engineer).post(f"{M}/evaluation-sets", filled_in | {"slices": "region, close", "first_row": "20"})
     assert answer.status_code == 302
     made = EvaluationSet.objects.get()
     assert [one["column"] for one in made.spec["slices"]] == ["region", "close"]
     assert made.spec["first_row"] == 20
+
+
+def test_every_error_of_the_form_of_a_set_is_shown_beside_its_field(web, engineer, registered, dataset_version):
+    registered()
+    right = {"name": "fresh", "data": str(dataset_version.pk), "task": "forecast", "target": "close"}
+    wrong = {"first_row": "ten", "slices": "planet", "group": "region", "primary_metric": "luck", "name": "No Name"}
+    for data, errors in (
+        (right | wrong, {"first_row", "slices", "group", "primary_metric", "name"}),
+        (right | {"first_row": "ten", "data": "", "target": ""}, {"first_row", "data", "target"}),
+    ):
+        answer = web(engineer).post(f"{M}/evaluation-sets", data)
+        assert answer.status_code == 422
+        shown = re.findall(r'<p class="err" id="f(\w+)-e" aria-live="polite">', text_of(answer))
+        assert set(shown) == errors
+    assert not EvaluationSet.objects.exists()
 
 
 def test_an_unknown_table_is_refused(web, engineer, registered):
@@ -117,6 +141,18 @@ def test_an_unknown_table_is_refused(web, engineer, registered):
         answer = client.post(f"{M}/evaluation-sets", {"name": "fresh", "data": data})
         assert answer.status_code == 422, data
         assert "Choose the table to measure on." in text_of(answer), data
+
+
+def test_the_form_of_a_gate_has_the_sections_of_other_forms(web, approver, registered, a_set):
+    registered(), a_set()
+    text = text_of(web(approver).get(f"{M}/baselines"))
+    form = text[text.index(f'action="{M}/gates"') :].partition("</form>")[0]
+    assert re.search(r"<legend>Comparison</legend>.*<summary>Advanced</summary>", form, re.DOTALL)
+    assert 'id="fgate-rare-g">' in form
+    refused = text_of(
+        web(approver).post(f"{M}/gates", {"set": "later-r1", "variant": "v" * 61, "baseline": "production"})
+    )
+    assert re.search(r'id="fgate-rare-g" open>.*?id="fvariant-e" aria-live="polite">', refused, re.DOTALL)
 
 
 def test_gates_by_form(web, approver, engineer, registered, a_set):
@@ -185,7 +221,7 @@ def test_an_unknown_baseline_is_refused_beside_its_field(web, approver, against_
         sent = {"set": "later-r1", "metric": "mae", "gate": str(against_first.pk), "baseline": baseline}
         answer = client.post(f"{M}/gates", sent)
         assert answer.status_code == 422, baseline
-        assert 'id="g-baseline-e" role="alert"' in answer.content.decode(), baseline
+        assert 'id="fbaseline-e" aria-live="polite">' in answer.content.decode(), baseline
         assert form_of(text_of(answer))["baseline"] == "", baseline
     assert Gate.objects.filter(removed_at=None, metric="mae").get() == against_first
 

@@ -30,6 +30,9 @@ def test_people_are_narrowed_by_state_role_and_name(web, sysadmin, auditor, engi
     assert names("q=ENG") == ["engineer"]
     assert names("sort=-username&state=active") == ["sysadmin", "engineer", "auditor"]
     assert names("last_after=today") == ["sysadmin"]
+    assert names("project_role=viewer") == ["viewer"]
+    assert names("project_role=engineer&state=active") == ["engineer"]
+    assert names("project_role=approver") == []
 
 
 def test_every_choice_of_a_filter_is_one_that_the_list_takes(web, sysadmin, auditor, engineer):
@@ -49,7 +52,7 @@ def test_people_are_chosen_by_the_role_that_they_have_in_the_plane(web, sysadmin
 
 def test_an_invalid_filter_of_people_is_refused(web, sysadmin):
     client = web(sysadmin)
-    for query in ("?state=asleep", "?role=king", "?sort=state", "?last_after=soon"):
+    for query in ("?state=asleep", "?role=king", "?project_role=king", "?sort=state", "?last_after=soon"):
         assert client.get(f"/people{query}").status_code == 422, query
 
 

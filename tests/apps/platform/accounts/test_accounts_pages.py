@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from apps.core.policy import SCOPES
+from apps.core.token_scopes import SCOPES
 from apps.platform.accounts.forms import SCOPE_WORDS
 from apps.platform.accounts.models import ApiToken, User
 from apps.platform.accounts.row_operations import get_member_roles

@@ -23,6 +23,15 @@ def test_this_session_continues_and_the_others_end(sessions, password):
     assert [is_signed_in(client) for client in sessions] == [True, False]
 
 
+def test_a_password_just_chosen_is_not_asked_for_again(sessions, password):
+    here, factor = sessions[0], "/accounts/2fa/totp/activate/"
+    assert "/accounts/reauthenticate/" in here.get(factor).url
+    here.post(CHANGE, {"oldpassword": "wrong", "password1": NEW, "password2": NEW})
+    assert here.get(factor).status_code == 302
+    here.post(CHANGE, {"oldpassword": password, "password1": NEW, "password2": NEW})
+    assert here.get(factor).status_code == 200
+
+
 def test_the_page_says_what_becomes_of_sessions(sessions):
     text = sessions[0].get(CHANGE).content.decode()
     assert "This session continues; all your other sessions end." in text

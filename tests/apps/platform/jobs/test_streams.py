@@ -83,9 +83,14 @@ def test_more_events_than_one_look_takes(events, running, say, succeed):
 
 def test_closes_after_its_time_with_heartbeats(events, running, monkeypatch):
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.0)
-    body = b"".join(events(running).streaming_content)
-    assert b": still here\n\n" in body
-    assert b"event: end" not in body
+    monkeypatch.setattr(streams, "OPEN_SECONDS", 60)
+    parts = []
+    for part in events(running).streaming_content:
+        parts.append(part)
+        if part == b": still here\n\n":
+            monkeypatch.setattr(streams, "OPEN_SECONDS", 0)  # now its time is over
+    assert b": still here\n\n" in parts
+    assert b"event: end" not in b"".join(parts)
 
 
 def test_stops_with_the_process(events, running, monkeypatch):

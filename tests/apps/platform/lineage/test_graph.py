@@ -1,4 +1,6 @@
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.platform.lineage.models import Edge
@@ -130,6 +132,20 @@ def test_a_hub_met_again_and_again_is_read_once_a_level(recorded, viewing, proje
     assert len(ways) == 10
     assert is_walk_cut(ways, 9, 100)
     assert not is_walk_cut(ways, 10, 100)
+
+
+def test_postgresql_walks_a_star_by_the_index_of_its_end(recorded, project, edge):
+    """All edges are of one node: by the primary key each node of the walk would read them all."""
+    if connection.vendor != "postgresql":
+        pytest.skip("of PostgreSQL's planner")
+    recorded([edge("dataset_version:1", f"job:{n}") for n in range(1000)])
+    with connection.cursor() as cursor, CaptureQueriesContext(connection) as asked:
+        cursor.execute("ANALYZE lineage_edge")
+        walk_edges(project, ("dataset_version", "1"), "down", 4, fan=4000, most=2000)
+        cursor.execute(f"EXPLAIN {asked.captured_queries[-1]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "edge_on" in plan
+    assert "lineage_edge_pkey" not in plan
 
 
 @pytest.mark.parametrize("direction", ["up", "both"])

@@ -41,6 +41,14 @@ def test_empty_page_says_what_to_do(web, auditor):
     assert "plane evidence --out" in text
 
 
+def test_a_queued_first_run_asks_for_no_other(web, auditor):
+    client = web(auditor)
+    client.post(f"{PAGE}/runs/new")
+    text = client.get(PAGE).content.decode()
+    assert "Queued" in text
+    assert "plane evidence --out" not in text
+
+
 def test_overview_shows_verdicts_and_gaps(web, auditor, run):
     client = web(auditor)
     text = client.get(PAGE).content.decode()

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from apps.site.mirror import services
+from apps.site.mirror import queries, services
 from apps.site.mirror.models import PackageVersion
 from tests.package_files import build_wheel, hash_file
 
@@ -56,6 +56,17 @@ def test_a_package_shows_files_advisories_and_uses(packages, web, engineer):
     assert '<a href="/packages/acme">acme</a>' in page
     assert hash_file(packages) in read(web(engineer).get("/packages/acme"))
     assert web(engineer).get("/packages/absent").status_code == 404
+
+
+def test_older_versions_are_shown_on_request(packages, web, engineer, monkeypatch):
+    monkeypatch.setattr(queries, "MAX_VERSIONS", 1)
+    client = web(engineer)
+    first, every = read(client.get("/packages/lib")), read(client.get("/packages/lib?versions=all"))
+    assert ("lib-1.0-py3" in first, "The newest 1 of 2." in first, "Show all</a>" in first) == (False, True, True)
+    assert ("lib-1.0-py3" in every, "The newest" in every, "Show all" in every) == (True, False, False)
+    monkeypatch.setattr(queries, "MAX_ALL_VERSIONS", 1)
+    most = read(client.get("/packages/lib?versions=all"))
+    assert ("lib-1.0-py3" in most, "The newest 1 of 2." in most, 'href="?versions=all"' in most) == (False, True, False)
 
 
 def test_a_version_is_yanked_on_the_page(packages, web, engineer, viewer):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from apps.core.policy import SCOPES
+from apps.core.token_scopes import SCOPES
 from apps.platform.accounts.management.base import OperatorCommand, find_owner, find_project, find_user
 from apps.platform.accounts.models import User
 from apps.platform.accounts.services import DEFAULT_DAYS, create_token, create_token_for_service_account

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from apps.core.errors import Invalid, NotFound, Refused
-from apps.data.datasets.cards.services import describe_dataset
+from apps.core.revisions import compute_revision
+from apps.data.datasets.cards.services import describe_dataset, read_texts
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.django_db
@@ -13,9 +14,14 @@ PAGE = "/p/demo/data/wti-daily"
 URL = "/api/v1/projects/demo/datasets/wti-daily"
 
 
+def get_revision(dataset):
+    return compute_revision(read_texts(dataset))
+
+
 def test_the_card_is_shown_without_html_and_the_trail_has_both(engineer, web, dataset):
     client = web(engineer)
-    form = {"description": "Prices", "keywords": "oil, 原油, oil", "card": "## Source\n\n<script>x</script> **daily**"}
+    card = "## Source\n\n<script>x</script> **daily**"
+    form = {"description": "Prices", "keywords": "oil, 原油, oil", "card": card, "revision": get_revision(dataset)}
     assert client.post(f"{PAGE}/card", form).url == PAGE
     content = client.get(PAGE).content.decode()
     assert "<h4>Source</h4>" in content
@@ -59,6 +65,23 @@ def test_rest_changes_what_is_named_alone(api, engineer, dataset):
     answer = client.patch(URL, {"card": "# Daily"}, content_type="application/json").json()
     assert (answer["description"], answer["keywords"], answer["card"]) == ("Prices", ["oil"], "# Daily")
     assert client.patch(URL, {"title": "x"}, content_type="application/json").json()["error"]["code"] == "unknown_field"
+
+
+def test_who_saves_an_older_revision_is_refused_and_sees_both_texts(engineer, actor_for, web, api, dataset):
+    client, rest = web(engineer), api(engineer)
+    revision = rest.get(URL).json()["revision"]
+    assert f'name="revision" value="{revision}"' in client.get(f"{PAGE}/card").content.decode()
+    describe_dataset(actor=actor_for(engineer), dataset=dataset, card="of the other")
+    answer = client.post(f"{PAGE}/card", {"card": "of my own", "revision": revision})
+    content, latest = answer.content.decode(), rest.get(URL).json()["revision"]
+    assert answer.status_code == 409
+    assert "of my own</textarea>" in content
+    assert "readonly>of the other</textarea>" in content
+    assert f'name="revision" value="{latest}"' in content
+    body = {"card": "by REST", "revision": revision}
+    error = rest.patch(URL, body, content_type="application/json").json()["error"]
+    assert (error["code"], error["field"], error["limit"]) == ("stale_state", "revision", latest)
+    assert client.post(f"{PAGE}/card", {"card": "of both", "revision": latest}).url == PAGE
 
 
 def test_who_may_not_write_is_refused(viewer, stranger, actor_for, web, dataset):

@@ -110,7 +110,7 @@ def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, measured, p
 
     def begun(run_id):
         thread.start()
-        written.wait(10)
+        written.wait(60)
         return hold(run_id)
 
     monkeypatch.setattr(deletion, "lock_run_row", begun)

@@ -107,7 +107,7 @@ def test_jobs_beside_nested_client_runs_cost_at_most_twenty_queries(
             RunTag.objects.create(run=child, key=PARENT_TAG, value=parent.pk)
             RunTag.objects.create(run=child, key="team", value="a")
     client, expand = web(engineer), f"expand={parents[0].pk},{parents[1].pk}"
-    columns = "columns=run,status,dataset,model,params.task,metrics.loss"
+    columns = "columns=run,tags,status,dataset,model,params.task,metrics.loss"
     addresses = [page(), page(f"?{expand}"), page(f"?{expand}&{columns}"), page("?tree=off"), page(f"/{job_run.pk}")]
     counts = {where: count_queries(client, where) for where in [*addresses, page(f"/{parents[0].pk}")]}
     assert {where: count for where, count in counts.items() if count > 20} == {}

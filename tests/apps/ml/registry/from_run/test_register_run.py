@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from apps.core.errors import Conflict
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelArtifact, Run
-from apps.ml.registry.models import ModelVersion
+from apps.ml.registry.models import Model, ModelVersion
+from apps.ml.registry.services import clients
 from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.lineage.models import Edge
@@ -86,6 +89,16 @@ def test_a_logged_model_is_registered_at_once(call, logged):
     edges = Edge.objects.filter(target_type="model_version", target_id=str(version.pk))
     assert list(edges.values_list("source_type", flat=True)) == ["logged_model"]
     assert call(logged).json()["version"] == 2
+
+
+def test_a_version_that_fails_leaves_no_model_behind(call, logged, monkeypatch):
+    def fail(**_arguments):
+        raise Conflict("The logged model is gone.")
+
+    monkeypatch.setattr(clients, "add_version_to_tag", fail)
+    assert call(logged).status_code == 409
+    assert not Model.objects.exists()
+    assert not AuditRecord.objects.filter(action__in=("model.create", "model.record_version")).exists()
 
 
 def test_a_bad_value_and_an_empty_run_are_refused(call, web, engineer, where, trained, logged, experiment, project):
