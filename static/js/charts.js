@@ -74,21 +74,21 @@ class Reader {
 
   /* where values stand: read off the drawing itself, from two points of a line whose heights differ */
   marks() {
-    this.lines.forEach(function (line) {
+    this.lines.forEach((line) => {
       const spots = line.path
         .getAttribute("d")
         .split(/[ML]/)
         .slice(1)
         .map((pair) => pair.split(" ").map(Number));
       let at = 0;
-      line.tops = line.ys.map(function (value, place) {
+      line.tops = line.ys.map((value, place) => {
         const spot = spots[at],
           x = ((line.xs[place] - this.low) / (this.high - this.low)) * 1000;
         if (isNaN(value) || !spot || Math.abs(spot[0] - x) > 0.2) return NaN;
         at += 1;
         return spot[1] / 10;
-      }, this);
-    }, this);
+      });
+    });
   }
 
   seen() {
@@ -119,7 +119,7 @@ class Reader {
 
   at(x) {
     const rows = [];
-    this.seen().forEach(function (line) {
+    this.seen().forEach((line) => {
       if (!line.xs.length) return;
       const at = nearest(line.xs, x);
       if (Math.abs(line.xs[at] - x) > Math.max(between(line.xs), (this.high - this.low) / 200) || isNaN(line.ys[at]))
@@ -127,7 +127,7 @@ class Reader {
       let text = `${line.label} ${FORMATS.number(line.ys[at])}`;
       if (line.raw.length && isFinite(line.raw[at])) text += ` (${FORMATS.number(line.raw[at])})`;
       rows.push({ text, top: line.tops[at], value: line.ys[at] });
-    }, this);
+    });
     return rows;
   }
 
@@ -241,8 +241,7 @@ document.addEventListener("focusin", (event) => {
   if (places.length) found.show(found.x === undefined ? places[places.length - 1] : found.x, true);
 });
 document.addEventListener("focusout", (event) => {
-  const found = reader(event);
-  if (found) found.hide();
+  reader(event)?.hide();
 });
 
 /* bars, bins and points: one stop for the tab key, arrows go from one to the next */
@@ -274,7 +273,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if ((chart = closestTarget(event, '[data-chart="points"]'))) step(chart, event);
-  else if (event.target.matches && event.target.matches("[data-graph]")) moveGraph(event.target, event);
+  else if (event.target.matches("[data-graph]")) moveGraph(event.target, event);
 });
 
 /* ---- a part looked at nearer: dragged over the axis, and then in the address ---- */
@@ -328,7 +327,7 @@ document.addEventListener("pointerdown", (event) => {
   }
 });
 document.addEventListener("pointerup", () => {
-  if (dragging) dragging.drop();
+  dragging?.drop();
   dragging = null;
 });
 document.addEventListener("dblclick", (event) => {
@@ -356,10 +355,13 @@ document.addEventListener("submit", (event) => {
 /* ---- new points: the server draws again, at most every two seconds, while somebody looks ---- */
 const EVERY = 2000;
 
-let asked = 0;
-let waits = 0;
-let stale = false;
-let tag = "";
+let asked = 0,
+  sent = 0,
+  drawn = 0,
+  waits = 0,
+  stale = false,
+  tag = "",
+  pressed = null; /* since its form was sent: its list of choices may be open */
 /* the part of this page as another address shows it; the page where there is no such part */
 function go(found) {
   const part = query("[data-redraws]");
@@ -369,6 +371,7 @@ function go(found) {
   }
   history.replaceState(null, "", found.pathname + found.search);
   tag = "";
+  pressed = null;
   renew();
 }
 function renew() {
@@ -376,14 +379,17 @@ function renew() {
   if (!part) return;
   stale = false;
   asked = Date.now();
-  fetchPart(part.dataset.redraws + location.search, tag ? { "If-None-Match": tag } : {})
+  const { search } = location,
+    mine = (sent += 1);
+  fetchPart(part.dataset.redraws + search, tag ? { "If-None-Match": tag } : {})
     .then((answer) => {
-      if (answer.status === 304) return "";
-      tag = answer.headers.get("ETag") || "";
-      return answer.text();
-    })
-    .then((text) => {
-      if (text) put(parseHtml(text));
+      if (answer.status === 304) return null;
+      return answer.text().then((text) => {
+        if (search !== location.search || mine < drawn) return; /* a late one */
+        drawn = mine;
+        tag = answer.headers.get("ETag") || "";
+        put(parseHtml(text));
+      });
     })
     .catch(() => {
       /* the next point asks again */
@@ -393,28 +399,44 @@ function put(fresh) {
   const active = document.activeElement,
     kept = {};
   queryAll("[data-chart]").forEach((chart) => {
-    if (chart.reader && chart.reader.cursor) kept[chart.id] = chart.reader.x;
+    if (chart.reader?.cursor) kept[chart.id] = chart.reader.x;
   });
-  const around = active && active.closest("[data-chart]"),
-    toggle = active && active.dataset.toggle;
+  const around = active?.closest("[data-chart]"),
+    toggle = active?.dataset.toggle;
   const reopen = keepOpen();
   queryAll("[data-redrawn]", fresh).forEach((twin) => {
     const old = document.getElementById(twin.id);
-    if (!old || (old.contains(active) && isTyping(active))) return; /* somebody writes in it */
-    old.replaceWith(document.importNode(twin, true));
+    if (!old) return;
+    const name = old.contains(active) && active.name;
+    /* somebody writes, presses or answers something in it; what has been sent is in the address */
+    if (
+      (name &&
+        isTyping(active) &&
+        (active === pressed || active.value !== (new URLSearchParams(location.search).get(name) || ""))) ||
+      old.matches(":active") ||
+      query("dialog[open]", old)
+    ) {
+      tag = "";
+      stale = true; /* until it is left */
+      return;
+    }
+    const now = document.importNode(twin, true);
+    old.replaceWith(now);
+    if (name) query(`[name="${CSS.escape(name)}"]`, now)?.focus({ preventScroll: true });
   });
   reopen();
   localizeTimes();
   prepare();
   Object.keys(kept).forEach((id) => {
     const chart = document.getElementById(id);
-    if (chart && chart.reader) chart.reader.show(kept[id], false);
+    if (chart?.reader) chart.reader.show(kept[id], false);
   });
-  if (around && around.id) {
+  if (around?.id) {
     const chart = document.getElementById(around.id),
       again =
         chart && (toggle !== undefined ? query(`[data-toggle="${toggle}"]`, chart) : query(".area[tabindex]", chart));
-    if (again) again.focus({ preventScroll: true });
+    again?.focus({ preventScroll: true });
+    if (!(around.id in kept)) chart?.reader?.hide();
   }
 }
 function wanted() {
@@ -429,6 +451,16 @@ function wanted() {
   );
 }
 document.addEventListener("plane:metric", wanted);
+["focusout", "pointerup", "pointercancel"].forEach((name) => {
+  document.addEventListener(name, () => {
+    if (stale) wanted();
+  });
+});
+["pointerdown", "keydown"].forEach((name) => {
+  document.addEventListener(name, (event) => {
+    pressed = event.target;
+  });
+});
 /* what no stream tells of, a run that is recorded from outside or what the machine does: asked for now and then */
 setInterval(() => {
   const part = query("[data-redraws][data-every]");
@@ -600,9 +632,7 @@ function png(chart) {
   }, "image/png");
 }
 function titleOf(chart) {
-  let head = chart.closest("figure, section");
-  head = head && query("h2, h3", head);
-  return head ? head.textContent : "";
+  return chart.closest("figure, section")?.querySelector("h2, h3")?.textContent || "";
 }
 function fileName(text) {
   return (

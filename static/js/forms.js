@@ -1,12 +1,13 @@
 /* Forms that are checked and look ahead while they are filled in. Without this file they do both on submit. */
 import { closestTarget, parseHtml, query, queryAll } from "./plane.js";
+import { isEdited } from "./presence.js";
 
 function formOf(element) {
-  if (!element || !element.closest) return null;
+  if (!element?.closest) return null;
   const form = element.closest("form[data-form]");
   if (form) return form;
   const names = element.getAttribute("hx-include");
-  return names && names.charAt(0) === "#" ? query(names.split(",")[0]) : null;
+  return names?.charAt(0) === "#" ? query(names.split(",")[0]) : null;
 }
 function controlsOf(field) {
   return queryAll("input:not([type=hidden]), select, textarea", field);
@@ -43,8 +44,8 @@ function takeErrors(form, answer) {
 }
 document.addEventListener("htmx:afterRequest", (event) => {
   const asked = event.detail.requestConfig; /* the event's own element is another where the asking one was swapped */
-  const form = formOf(asked && asked.elt),
-    answer = event.detail.xhr && event.detail.xhr.responseText;
+  const form = formOf(asked?.elt),
+    answer = event.detail.xhr?.responseText;
   if (form && event.detail.successful && answer) takeErrors(form, parseHtml(answer));
 });
 document.addEventListener("change", (event) => {
@@ -56,6 +57,15 @@ document.addEventListener("change", (event) => {
 document.addEventListener("input", (event) => {
   const field = closestTarget(event, "form[data-form] .field");
   if (field) delete field.dataset.left;
+});
+
+/* ---- a file suggests a name until one is typed ---- */
+document.addEventListener("change", (event) => {
+  const picked = closestTarget(event, "input[data-names]"),
+    field = picked && query(`[name="${picked.dataset.names}"]`, picked.form);
+  if (!field || !picked.files[0] || field.value !== (field.dataset.named || "")) return;
+  const stem = picked.files[0].name.toLowerCase().replace(/\.\w+$/, "");
+  field.value = field.dataset.named = stem.replace(/[^a-z0-9]+/g, "-").replace(/^-/, "").slice(0, 50);
 });
 
 /* ---- what was changed while an answer was under way is not renewed by it: it was asked for without that ---- */
@@ -71,11 +81,12 @@ document.addEventListener("htmx:configRequest", (event) => {
 });
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
   const part = event.detail.target;
-  if (!part || !part.matches) return;
+  if (!part?.matches) return;
   const changed = (part.matches(".field[id]") ? [part] : queryAll(".field[id]", part)).some(
     (field) => field.dataset.sent !== undefined && field.dataset.sent !== stateOf(field),
   );
-  if (changed) event.detail.shouldSwap = false;
+  const pasted = query("#f-json", part);
+  if (changed || (pasted && pasted.value !== pasted.defaultValue)) event.detail.shouldSwap = false;
 });
 
 /* ---- a list that grows, shrinks or is put in order: the form is renewed in place, and what follows from it ---- */
@@ -83,19 +94,21 @@ let unfolded = [],
   sent = {},
   typed = {},
   writing = "";
-function textsOf(form) {
-  const texts = {};
-  named(form).forEach((control) => {
-    if (control.type !== "checkbox") texts[control.name] = control.value;
-  });
-  return texts;
+function nameOf(control) {
+  return control.type === "checkbox" ? `${control.name} ${control.value}` : control.name;
+}
+function setValue(control, value) {
+  control[control.type === "checkbox" ? "checked" : "value"] = value;
+}
+function valuesOf(form) {
+  return Object.fromEntries(named(form).map((control) => [nameOf(control), valueOf(control)]));
 }
 function listOp(event) {
   const form = event.detail.target;
   const asked = event.detail.requestConfig;
-  let op = asked && asked.parameters && asked.parameters.op;
+  let op = asked?.parameters?.op;
   op = [].concat(op).pop(); /* htmx sends a button's name twice */
-  const found = form && form.matches && form.matches("form[data-form]") && /^(add|del|up|down):(.+)$/.exec(String(op));
+  const found = form?.matches?.("form[data-form]") && /^(add|del|up|down):(.+)$/.exec(String(op));
   return found ? { form, verb: found[1], pointer: found[2] } : null;
 }
 function entryAfter(change) {
@@ -111,20 +124,20 @@ function entryAfter(change) {
 document.addEventListener("htmx:configRequest", (event) => {
   const button = event.detail.elt,
     form = button.matches('button[name="op"]') && button.closest("form[data-form]");
-  if (form) sent = textsOf(form);
+  if (form) sent = valuesOf(form);
 });
 document.addEventListener("htmx:beforeSwap", (event) => {
   const change = listOp(event);
   if (change) {
     unfolded = queryAll("details[open][id]", change.form).map((group) => group.id);
-    const now = textsOf(change.form),
-      focus = document.activeElement;
+    const now = valuesOf(change.form),
+      focus = document.activeElement,
+      list = change.verb !== "add" && change.pointer.replace(/\d+$/, "");
     typed = {}; /* while the answer was under way; other changes than an addition give entries other names */
-    if (change.verb === "add")
-      Object.keys(now).forEach((name) => {
-        if (now[name] !== sent[name]) typed[name] = now[name];
-      });
-    writing = focus && focus.id && focus.name && change.form.contains(focus) && focus.type !== "submit" ? focus.id : "";
+    Object.keys(now).forEach((name) => {
+      if (now[name] !== sent[name] && !(list && name.startsWith(list))) typed[name] = now[name];
+    });
+    writing = focus?.id && focus.name && change.form.contains(focus) && focus.type !== "submit" ? focus.id : "";
   }
   if (!change || parseHtml(event.detail.xhr.responseText).getElementById(change.form.id)) return;
   event.detail.shouldSwap = false; /* for instance the page to sign in */
@@ -139,7 +152,11 @@ document.addEventListener("htmx:afterSwap", (event) => {
     if (group) group.open = true;
   });
   named(change.form).forEach((control) => {
-    if (control.name in typed && control.type !== "checkbox") control.value = typed[control.name];
+    const name = nameOf(control);
+    if (!(name in typed)) return;
+    setValue(control, typed[name]);
+    /* once htmx knows it: what depends on a choice */
+    if (control.tagName === "SELECT") setTimeout(() => control.dispatchEvent(new Event("change", { bubbles: true })));
   });
   change.form.dispatchEvent(new Event("input", { bubbles: true })); /* the preview and the outlook follow */
   if (writing && document.getElementById(writing)) {
@@ -148,7 +165,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   }
   if (!entry) return;
   const control = controlsOf(entry).filter((each) => each.offsetParent && !each.disabled)[0] || query("button", entry);
-  if (control) control.focus({ preventScroll: true });
+  control?.focus({ preventScroll: true });
   entry.scrollIntoView({ block: "nearest" });
 });
 
@@ -156,11 +173,11 @@ document.addEventListener("htmx:afterSwap", (event) => {
 const open = {};
 document.addEventListener("htmx:oobBeforeSwap", (event) => {
   const part = event.detail.target;
-  if (part && part.id) open[part.id] = queryAll("details", part).map((element) => element.open);
+  if (part?.id) open[part.id] = queryAll("details", part).map((element) => element.open);
 });
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   const part = event.detail.target,
-    id = part && part.id;
+    id = part?.id;
   const fresh = id && document.getElementById(id);
   if (fresh && open[id])
     queryAll("details", fresh).forEach((element, place) => {
@@ -179,7 +196,7 @@ document.addEventListener("click", (event) => {
   target.focus({ preventScroll: true });
 });
 const problems = query("[data-problems]");
-if (problems) problems.focus();
+problems?.focus();
 
 /* ---- what was typed comes back with the page: browsers forget it where they must not complete it ---- */
 function keyOf(form) {
@@ -213,7 +230,7 @@ function bringBack(form) {
     const value = rows[place][1];
     if (valueOf(control) === value) return;
     changed = true;
-    control[control.type === "checkbox" ? "checked" : "value"] = value;
+    setValue(control, value);
   });
   if (changed) form.dispatchEvent(new Event("input", { bubbles: true }));
 }
@@ -236,6 +253,8 @@ window.addEventListener("load", () => {
     }
   }
   const how = performance.getEntriesByType("navigation")[0];
-  if (!how || how.type === "navigate") return;
-  queryAll("form[data-form]").forEach(bringBack);
+  queryAll("form[data-form]").forEach((form) => {
+    if (how && how.type !== "navigate") bringBack(form);
+    else if (isEdited(form)) form.dispatchEvent(new Event("input", { bubbles: true })); /* before this script came */
+  });
 });

@@ -10,7 +10,7 @@ function rowsOf(list) {
   return queryAll(ROW, list).filter((row) => query("a[href]", row) || query(BOX, row));
 }
 function current() {
-  return document.activeElement && document.activeElement.closest(ROW);
+  return document.activeElement?.closest(ROW);
 }
 function linkOf(row) {
   return query("th a[href]", row) || query("a[href]", row);
@@ -106,10 +106,8 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "x") toggle(row);
   else if (event.key === "X" && reaches(row)) range(row, query(BOX, anchor).checked);
   else if (event.key === "X") toggle(row);
-  else if (event.key === "Enter" && row && event.target.type === "checkbox") {
-    const link = linkOf(row);
-    if (link) link.click();
-  } else return;
+  else if (event.key === "Enter" && row && event.target.type === "checkbox") linkOf(row)?.click();
+  else return;
   event.preventDefault();
 });
 /* before plane.js closes what is open: one press, one thing */
@@ -138,10 +136,8 @@ document.addEventListener("click", (event) => {
   }
   const words = window.getSelection();
   if (words && !words.isCollapsed) return;
-  if (!event.target.closest("a, button, input, label, select, textarea, summary, details, dialog, code")) {
-    const target = linkOf(row);
-    if (target) target.focus({ preventScroll: true });
-  }
+  if (!event.target.closest("a, button, input, label, select, textarea, summary, details, dialog, code"))
+    linkOf(row)?.focus({ preventScroll: true });
 });
 document.addEventListener("change", (event) => {
   const target = event.target,

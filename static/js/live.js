@@ -120,42 +120,63 @@ function bare(part) {
 }
 function busy(part) {
   const here = document.activeElement;
-  return (
-    query("dialog[open]", part) || (here && part.contains(here) && isTyping(here))
-  ); /* somebody answers a question in it */
+  return part.matches(":active") || query("dialog[open]", part) || (here && part.contains(here) && isTyping(here));
+}
+let late = 0,
+  failed = 0;
+function askLater(wait) {
+  clearTimeout(late);
+  late = setTimeout(catchUp, wait);
+}
+/* a part in which somebody pressed or answered something is renewed afterwards */
+function catchUp() {
+  if (session.away || queryAll("[data-part]").some(busy)) askLater(500);
+  else quietly(query("[data-live]:not([data-ended])"));
 }
 function takeParts(text, scope) {
   const fresh = parseHtml(text);
   if (!isSameBuild(fresh)) return;
   queryAll("[data-part]").forEach((part) => {
-    if (!part.isConnected || (scope && part.contains(scope)) || busy(part)) return;
+    if (!part.isConnected || (scope && part.contains(scope))) return;
     const twin = query(`[data-part="${CSS.escape(part.dataset.part)}"]`, fresh);
     if (!twin) return;
     const kept = document.importNode(twin, true);
     localizeTimes(kept);
     if (bare(kept) === bare(part)) return;
+    if (busy(part)) {
+      askLater(500);
+      return;
+    }
     queryAll("[data-live]", part)
       .concat(part.matches("[data-live]") ? [part] : [])
       .forEach(close);
     keepState(part);
     part.replaceWith(kept);
     restoreState(kept);
-    if (window.htmx) window.htmx.process(kept);
+    window.htmx?.process(kept);
   });
-  connect();
+  document.dispatchEvent(new CustomEvent("htmx:afterSettle", { detail: {} })); /* connect, and other scripts */
 }
+let asked = 0,
+  taken = 0;
 /* a part around a running stream waits for its end */
 function quietly(scope) {
   if (!query("[data-part]")) {
     if (!scope) location.reload();
     return Promise.resolve();
   }
+  const mine = (asked += 1);
   return fetchPart(location.href)
     .then((answer) => answer.text())
     .then((text) => {
+      if (mine < taken) return; /* a late one */
+      taken = mine;
+      failed = 0;
       takeParts(text, scope);
     })
-    .catch(handleFailure);
+    .catch((failure) => {
+      if (mine === asked && handleFailure(failure)) askLater(Math.min(60, 5 * 2 ** failed++) * 1000);
+    });
 }
 
 /* ---- asking again, where no stream is worth its thread: home ---- */
@@ -286,6 +307,10 @@ function live(scope) {
     });
     places.forEach((place) => {
       bindAll(place, "progress", data);
+      /* of a job that was in line when the page was opened: its stream lies around the card, which is not replaced */
+      queryAll("[data-progress]", place).forEach((card) => {
+        card.hidden = false;
+      });
       queryAll("[data-partitions]", place).forEach((list) => {
         list.hidden = !data.partitions;
       });
@@ -349,8 +374,8 @@ function connect() {
 
 document.addEventListener("click", (event) => {
   const button = closestTarget(event, "[data-log-pause]");
-  const scope = button && button.closest("[data-live]");
-  if (scope && scope.liveLog) scope.liveLog.pause(button);
+  const scope = button?.closest("[data-live]");
+  if (scope?.liveLog) scope.liveLog.pause(button);
 });
 document.addEventListener("plane:away", () => {
   queryAll("[data-live]").forEach(close);
@@ -362,5 +387,9 @@ document.addEventListener("plane:back", () => {
   (query("[data-part]") ? quietly() : Promise.resolve()).then(connect);
 });
 document.addEventListener("htmx:afterSettle", connect);
+/* a part that would load the page anew waits and asks again */
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  if (event.detail.xhr.getResponseHeader("HX-Refresh") && busy(body)) event.preventDefault();
+});
 connect();
 queryAll("[data-poll]").forEach(poll);

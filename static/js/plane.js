@@ -34,19 +34,19 @@ function put(said) {
   const box = query("#toast");
   if (!box) return;
   box.replaceChildren(said ? said.text : "");
-  if (said && said.link) box.append(" ", createElement("a", { href: said.url, textContent: said.link }));
-  box.classList.toggle("failed", Boolean(said && said.failed));
+  if (said?.link) box.append(" ", createElement("a", { href: said.url, textContent: said.link }));
+  box.classList.toggle("failed", Boolean(said?.failed));
   box.hidden = !said;
 }
 function showToast(text, more) {
-  put({ text, failed: more && more.failed });
+  put({ text, failed: more?.failed });
   clearTimeout(toastTimer);
   toastTimer = setTimeout(
     () => {
       toastTimer = 0;
       put(stands);
     },
-    more && more.failed ? 12000 : 4000,
+    more?.failed ? 12000 : 4000,
   );
 }
 function showStandingMessage(said) {
@@ -111,7 +111,7 @@ function nextTheme() {
 /* ---- dialogs ---- */
 function openDialog(id) {
   const dialog = document.getElementById(id);
-  if (dialog && dialog.showModal && !dialog.open) dialog.showModal();
+  if (dialog?.showModal && !dialog.open) dialog.showModal();
 }
 
 /* ---- times in the zone that the reader has set, else in the browser's ---- */
@@ -306,16 +306,22 @@ document.addEventListener("submit", (event) => {
     }
     return;
   }
+  if (form.matches("[data-draws]") && query("[data-redraws]")) return; /* it stays */
   queryAll("input[name], select[name]", form).forEach((field) => {
-    if (field.value === "") field.disabled = true;
+    /* fields that are repeated together go or stay together, by the first of them */
+    const group = field.closest("[data-together]");
+    if ((group ? query("[name]", group) : field).value !== "" || field.disabled) return;
+    field.disabled = true;
+    field.dataset.left = "1";
   });
 });
 window.addEventListener("pageshow", () => {
   queryAll("form[data-sent]").forEach((form) => {
     delete form.dataset.sent;
   });
-  queryAll("form[method=get] :disabled").forEach((field) => {
-    if (field.value === "") field.disabled = false;
+  queryAll("form[method=get] [data-left]").forEach((field) => {
+    field.disabled = false;
+    delete field.dataset.left;
   });
 });
 /* ---- a page that comes back after a form of its own stands where it was; its answer is then told below ---- */
@@ -340,7 +346,7 @@ function restorePlace() {
   if (location.hash || query("[data-problems], [aria-invalid=true], dialog[data-open]")) return;
   window.scrollTo(0, place.top);
   const answer = query("main > .flash");
-  if (answer && answer.getBoundingClientRect().bottom < 0) showToast(answer.textContent.trim());
+  if (answer?.getBoundingClientRect().bottom < 0) showToast(answer.textContent.trim());
 }
 
 /* what is open now; the answer opens it again */
@@ -373,7 +379,7 @@ function restoreState(target) {
     (was.id && document.getElementById(was.id)) ||
     (was.href && query(`a[href="${CSS.escape(was.href)}"]`, target)) ||
     (was.name && query(`[name="${CSS.escape(was.name)}"]`, target));
-  if (!found && target && target.isConnected) {
+  if (!found && target?.isConnected) {
     found = target;
     found.tabIndex = -1;
   }

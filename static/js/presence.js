@@ -14,6 +14,7 @@ function tell(name) {
 
 /* ---- rest ---- */
 function rest() {
+  clearTimeout(restTimer);
   restTimer = 0;
   if (session.away) return;
   session.away = true;
@@ -114,12 +115,12 @@ export const isSameBuild = (fresh) => {
   const meta = query('meta[name="plane-build"]', fresh),
     mine = query('meta[name="plane-build"]');
   if (!meta || !mine || meta.content === mine.content) return true;
-  if (queryAll("main form[method=post]").some(edited))
+  if (queryAll("main form[method=post]").some(isEdited))
     showMessage("renewed", body.dataset.renewed, body.dataset.reload, location.href);
   else location.reload();
   return false;
 };
-function edited(form) {
+export function isEdited(form) {
   return Array.from(form.elements).some((field) => {
     if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
     return field.defaultValue !== undefined && field.type !== "hidden" && field.value !== field.defaultValue;
@@ -148,7 +149,8 @@ function words(xhr) {
     .replace("..", ".");
 }
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (byItself(event) && (document.hidden || session.signedOut)) event.preventDefault();
+  if (event.detail.elt.matches('[hx-trigger^="every"]') && (document.hidden || session.signedOut))
+    event.preventDefault();
 });
 document.addEventListener("htmx:afterOnLoad", (event) => {
   if (event.detail.xhr.status < 400) markReachable();

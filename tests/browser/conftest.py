@@ -221,6 +221,14 @@ def replace_password(page, old: str) -> None:
         page.click("main form button")
 
 
+def wait_until(page, condition) -> None:
+    """Take in what happens in the page until the condition holds."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not condition():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)
+
+
 def list_wide_pages(page, addresses, *, width: int = 390) -> list[str]:
     """Those of the addresses whose page is wider than a phone of this width."""
     page.set_viewport_size({"width": width, "height": 844})

@@ -49,6 +49,7 @@ FINDINGS = """options => axe.run(document, options).then(({ violations }) => vio
 
 def find_grave(page) -> list[str]:
     """What axe finds grave: the rule, and the first elements. Nothing else leaves the page: it would be megabytes."""
+    page.wait_for_load_state()
     if not page.evaluate("'axe' in window"):
         page.evaluate(f"{AXE_SCRIPT}; true")
     # Every style sheet is of this host: axe reads them without fetching them anew.

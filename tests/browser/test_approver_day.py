@@ -64,7 +64,8 @@ def test_approver_rejects_then_asks_then_approves(people, plane):
     expect(approver.locator(".title .state")).to_have_text("Waiting for an answer")
     engineer.goto(second)
     engineer.get_by_label("Your answer").fill("On three days in March.")
-    engineer.get_by_role("button", name="Answer the approvers").click()
+    with engineer.expect_navigation():
+        engineer.get_by_role("button", name="Answer the approvers").click()
     approver.goto(second)
     expect(approver.locator("#looked")).to_contain_text("engineer has answered.")
     expect(approver.locator("#main")).to_contain_text("On three days in March.")

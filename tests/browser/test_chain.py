@@ -31,7 +31,7 @@ def trained(browser, plane, passwords, sign_in_as):
     page.set_input_files("input[type=file]", TABLE)
     page.get_by_role("button", name="Upload").click()
     page.get_by_role("link", name="Train a model", exact=True).click()
-    page.get_by_role("textbox", name="Model", exact=True).fill("load-forecaster")
+    page.get_by_role("textbox", name="Register as", exact=True).fill("load-forecaster")
     page.locator('[name="/train/task"]').select_option("forecast")
     for group in page.locator("main form details").all():
         group.evaluate("group => group.open = true")

@@ -6,6 +6,8 @@ import struct
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import wait_until
+
 PNG = b"\x89PNG\r\n\x1a\n"
 LOG = """
 from apps.platform.accounts.models import Project
@@ -116,6 +118,45 @@ def test_smoothing_draws_again_without_leaving_the_page(chart):
     expect(chart.locator(".chart").first).to_contain_text("Smoothed with weight 0.9")
     assert chart.evaluate("window.same") is True
     assert "smooth=0.9" in chart.url
+
+
+def test_enter_in_a_field_draws_again_and_leaves_the_form_whole(chart):
+    chart.get_by_label("smooth").fill("0.9")
+    chart.get_by_label("smooth").press("Enter")
+    expect(chart.locator(".chart").first).to_contain_text("Smoothed with weight 0.9")
+    expect(chart.get_by_label("smooth")).to_be_focused()
+    expect(chart.get_by_label("from step")).to_be_enabled()
+
+
+def test_a_late_answer_does_not_bring_back_former_points(chart):
+    drawn, held = chart.locator("#run-charts"), []
+    redraws = drawn.get_attribute("data-redraws")
+    chart.route(f"**{redraws}*", lambda route: held.append(route))
+    for number in (1, 2):
+        chart.evaluate("document.dispatchEvent(new Event('plane:metric'))")
+        wait_until(chart, lambda number=number: len(held) >= number)
+    for question, text in ((held[1], "newer"), (held[0], "older")):
+        question.fulfill(body=f'<div id="run-charts" data-redrawn data-redraws="{redraws}">{text}</div>')
+        expect(drawn).to_contain_text(re.compile("er$"))
+    chart.wait_for_timeout(300)  # nothing is to happen
+    expect(drawn).to_have_text("newer")
+
+
+def test_what_holds_a_pressed_field_is_drawn_again_once_it_is_left(chart):
+    drawn, scale, held = chart.locator("#run-charts"), chart.get_by_label("Scale"), []
+    redraws = drawn.get_attribute("data-redraws")
+    chart.route(f"**{redraws}*", lambda route: held.append(route))
+    newer = f'<div id="run-charts" data-redrawn data-redraws="{redraws}">newer</div>'
+    scale.click()  # its choices are open
+    chart.evaluate("document.dispatchEvent(new Event('plane:metric'))")
+    wait_until(chart, lambda: held)
+    held[0].fulfill(body=newer)
+    chart.wait_for_timeout(300)  # nothing is to happen
+    expect(scale).to_be_focused()
+    scale.blur()
+    wait_until(chart, lambda: len(held) > 1)
+    held[1].fulfill(body=newer)
+    expect(drawn).to_have_text("newer")
 
 
 def test_the_png_is_one_and_shows_the_lines(chart, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import wait_until
 from tests.site import HAS_BROWSER, NO_BROWSER, serving
 
 
@@ -24,6 +25,25 @@ def test_a_host_off_the_list_is_refused_beside_its_field(form):
     fill(form, pages__0__fields__0__name="title", pages__0__fields__0__select="h1")
     form.get_by_role("button", name="Queue").click()
     expect(form.locator("#f-allowed_hosts-e")).to_contain_text("add wiki.bank.example to COLLECT_HOSTS")
+
+
+def test_what_is_typed_while_an_entry_is_removed_stays(form):
+    form.locator('[value="add:/pages/0/fields"]').click()
+    remove, held = form.locator('[value="del:/pages/0/fields/0"]'), []
+
+    def hold_the_removal(route):
+        if "op=del" in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    form.route("**/jobs/new/collect*", hold_the_removal)
+    remove.click()
+    wait_until(form, lambda: held)
+    fill(form, start_urls="http://wiki.bank.example/")
+    held[0].continue_()
+    expect(remove).to_have_count(0)
+    expect(form.locator('[name="/start_urls"]')).to_have_value("http://wiki.bank.example/")
 
 
 @pytest.mark.skipif(not HAS_BROWSER, reason=NO_BROWSER)

@@ -21,8 +21,8 @@ def versions():
 
 def upload(page, plane: str, table: bytes) -> None:
     page.goto(f"{plane}/p/demo/upload")
-    page.get_by_role("textbox", name="Dataset").fill("hearts")
-    page.set_input_files("input[type=file]", {"name": "hearts.csv", "mimeType": "text/csv", "buffer": table})
+    page.set_input_files("input[type=file]", {"name": "Hearts.CSV", "mimeType": "text/csv", "buffer": table})
+    expect(page.get_by_role("textbox", name="Dataset")).to_have_value("hearts")
     page.get_by_role("button", name="Upload").click()
     expect(page.locator(".answer")).to_contain_text("in 16 columns")
 

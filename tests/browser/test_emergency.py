@@ -79,7 +79,8 @@ def test_two_people_lend_a_role_until_its_time_is_over(enter, run_code):
     keeper.get_by_label("Code of your authenticator app").fill(
         format_hotp_value(hotp_value(SECRET, int(time.time()) // 30))
     )
-    keeper.locator("main form button").first.click()
+    with keeper.expect_navigation():
+        keeper.locator("main form button").first.click()
     keeper.goto("/notices")
     expect(keeper.locator("#main")).to_contain_text("asking asks for emergency access")
     keeper.goto(address)

@@ -51,9 +51,26 @@ def upload(page, plane) -> str:
     address = page.url
     page.get_by_role("link", name="Preview", exact=True).click()
     expect(page.locator("table.sheet")).to_contain_text("missing")
+    filter_rows(page)
     page.get_by_role("link", name=re.compile("^Quality")).first.click()
     expect(page.locator("#main")).to_contain_text("No job has profiled it yet")
     return address
+
+
+def filter_rows(page) -> None:
+    """A filter without a value, one with a value beside it, and the form sent with neither."""
+    rows = page.locator("table.sheet tbody tr")
+    page.get_by_label("Column", exact=True).select_option("load")
+    page.get_by_label("Condition").select_option("missing")
+    page.get_by_role("button", name="Filter", exact=True).click()
+    expect(rows).to_have_count(10)
+    page.get_by_label("Column", exact=True).select_option("hour")
+    page.get_by_label("Condition").select_option("gte")
+    page.get_by_label("Value", exact=True).fill("100")
+    for _ in range(2):
+        page.get_by_role("button", name="Filter", exact=True).click()
+        expect(page.get_by_role("list", name="Filters in use").get_by_role("listitem")).to_have_count(2)
+        expect(rows).to_have_count(7)
 
 
 def clean(page) -> str:
@@ -93,13 +110,16 @@ def read_cleaned(page) -> str:
     quality = page.url
     page.get_by_role("link", name="Use in a job").click()
     page.get_by_role("link", name="Train a model", exact=True).click()
+    page.get_by_role("button", name="Train only", exact=True).click()
     return quality
 
 
 def train(page, hidden: str) -> tuple[str, str]:
     """From the open form to the run: the schedule follows what is typed, the metrics come as they are measured."""
+    page.wait_for_load_state()  # the schedule follows by a script
     page.locator('[name="/task"]').select_option("forecast")
     page.locator('[name="/target"]').select_option("load")
+    page.locator('details[data-pointer="/schedule"]').evaluate("group => group.open = true")
     for field, value in (SMALL | {"/hidden": hidden}).items():
         page.locator(f'[name="{field}"]').fill(value)
     expect(page.locator("#ahead .stats")).to_contain_text(re.compile(r"Epochs\s*60"))
@@ -137,6 +157,7 @@ def quantize(page, plane) -> str:
 
 def register(page, plane) -> list[str]:
     page.goto(f"{plane}/p/demo/jobs/new/register")
+    page.locator('details[data-pointer="/optional-inputs"]').evaluate("group => group.open = true")
     for slot in ("fp32", "int8"):
         page.locator(f'[name="inputs/{slot}"]').select_option(index=1)
         expect(page.locator(f'[name="inputs/{slot}_figures"]')).not_to_have_value("")

@@ -47,16 +47,16 @@ def test_a_study_from_its_form_to_the_officer(people, plane, run_code, tmp_path)
     for name, text in {"name": "heart", "host": "127.0.0.1", "rounds": "2"}.items():
         engineer.locator(f"[name={name}]").fill(text)
     engineer.get_by_role("button", name="Create", exact=True).last.click()
-    study = engineer.url
     engineer.get_by_label("Site", exact=True).fill("cleveland")
+    study = engineer.url
     engineer.get_by_role("button", name="Invite", exact=True).click()
     invitation = download(engineer, "Download invitation", tmp_path / "invitation.json")
 
     engineer.goto(f"{plane}/p/demo/studies/import")
     engineer.locator("[name=file]").set_input_files(invitation)
     engineer.get_by_role("button", name="Import", exact=True).click()
+    expect(engineer.get_by_role("region", name="Data that leaves")).to_contain_text("127.0.0.1:8102")
     joined = engineer.url
-    expect(engineer.get_by_role("region", name="What leaves")).to_contain_text("127.0.0.1:8102")
     engineer.get_by_text("spec.py").click()
     expect(engineer.get_by_text("class StudySpec")).to_be_visible()
     engineer.get_by_label("Data of this site").fill("patients:v1")
@@ -68,10 +68,11 @@ def test_a_study_from_its_form_to_the_officer(people, plane, run_code, tmp_path)
     approver.goto(f"{plane}/p/demo/approvals")
     approver.get_by_role("link", name="Take part in heart as cleveland").click()
     decision = approver.url
-    expect(approver.locator("#main")).to_contain_text("What leaves")
+    expect(approver.locator("#main")).to_contain_text("Data that leaves")
     approver.locator("#vote [name=reason]").fill("It fits our agreement.")
     approver.locator("#vote input[name=password]").fill(PASSWORD)
-    approver.get_by_role("button", name="Approve, let this site join").click()
+    with approver.expect_navigation():
+        approver.get_by_role("button", name="Approve, let this site join").click()
 
     engineer.goto(study)
     engineer.get_by_label("Enrolment request of cleveland").set_input_files(request)

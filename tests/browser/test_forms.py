@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import wait_until
+
 ROWS = "".join(f"{n},{'' if n % 11 == 5 else 50 + n % 7},{900 if n == 100 else n % 5}\n" for n in range(400))
 TABLE = {"name": "f.csv", "mimeType": "text/csv", "buffer": f"hour,load,wind\n{ROWS}".encode()}
 
@@ -44,8 +46,13 @@ def leave(page, name: str, value: str) -> None:
     field.press("Tab")
 
 
+def unfold(page, pointer: str) -> None:
+    page.locator(f'details[data-pointer="{pointer}"]').evaluate("group => group.open = true")
+
+
 def test_an_error_shows_on_leaving_a_field_and_goes_with_the_next_one(form):
     page = form("train")
+    unfold(page, "/schedule")
     leave(page, "/schedule/max_lr", "0.00001")
     expect(page.locator("#f-schedule-max_lr-e")).to_contain_text("is below the first one")
     expect(page.locator("#f-target-e")).to_be_hidden()  # nobody was there yet
@@ -57,6 +64,7 @@ def test_the_schedule_follows_what_is_typed(form):
     page = form("train")
     chart, notes = page.locator("#schedule-rate-table"), page.locator("#ahead footer")
     before = chart.inner_html()
+    unfold(page, "/schedule")
     page.locator('[name="/schedule/warmup_steps"]').fill("100000")
     expect(notes).to_contain_text("warm-up of 100,000 steps is longer")
     assert chart.inner_html() != before
@@ -78,7 +86,7 @@ def test_the_sample_shows_cells_before_and_after(form):
 def test_the_engines_refusal_comes_beside_the_field(form):
     page = form("clean")
     expect(page.locator("#sample")).to_contain_text("rows looked at")
-    page.locator("#f-csv-g").evaluate("group => group.open = true")
+    unfold(page, "/csv")
     leave(page, "/csv/delimiter", ";")
     page.get_by_role("checkbox", name=re.compile("^load")).check()
     expect(page.locator("#f-columns-e")).to_contain_text("no column 'load'")
@@ -96,13 +104,49 @@ def test_what_was_typed_while_an_answer_was_under_way_stays(form):
             route.continue_()
 
     page.route("**/jobs/new/clean*", hold_the_first)
-    page.locator("#f-csv-g").evaluate("group => group.open = true")
+    unfold(page, "/csv")
     with page.expect_request(lambda request: "op=check" in (request.post_data or "")):
         page.locator('[name="inputs/table"]').select_option("")
     page.locator('[name="/csv/delimiter"]').fill(";")
     held[0].continue_()
     expect(page.get_by_role("checkbox", name=re.compile("^load"))).to_have_count(0)  # the answer has come
     expect(page.locator('[name="/csv/delimiter"]')).to_have_value(";")
+
+
+@pytest.mark.parametrize(
+    ("op", "shown", "text"),
+    [("sample", "#sample", "median of 9 rows"), ("ahead", "#rest", '"window_size": 9')],
+)
+def test_a_change_made_before_an_answer_came_is_not_lost(form, op, shown, text):
+    page = form("clean")
+    expect(page.locator("#sample")).to_contain_text("rows looked at")
+    held = []
+
+    def hold_the_first(route):
+        if f"op={op}" in (route.request.post_data or "") and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/jobs/new/clean*", hold_the_first)
+    with page.expect_request(lambda request: f"op={op}" in (request.post_data or "")):
+        page.locator('[name="/window_size"]').fill("7")
+    page.locator('[name="/window_size"]').fill("9")
+    held[0].continue_()
+    expect(page.locator(shown)).to_contain_text(text)
+
+
+def test_the_preview_of_a_pipeline_comes_back_with_its_cleaning(signed_in, plane, version):
+    page = signed_in("engineer")
+    page.goto(f"{plane}/p/demo/pipelines/new?version={version}")
+    sample, skip = page.locator("#sample"), page.locator('[name="/skip_cleaning"]')
+    expect(sample).to_contain_text("rows looked at")
+    with page.expect_response(lambda response: "op=sample" in (response.request.post_data or "")):
+        skip.check()
+    expect(sample).to_be_hidden()
+    skip.uncheck()
+    expect(sample).to_be_visible()
+    expect(sample).to_contain_text("rows looked at")
 
 
 def test_the_rest_call_is_in_step_with_the_form(form):
@@ -125,20 +169,57 @@ def test_a_pasted_spec_fills_the_form_and_follows_it(form):
     pasted.fill('{"task": "forecast", "target": "load", "hidden": [8, 4]}')
     page.get_by_role("button", name="Fill in the form").click()
     expect(page.locator('[name="/target"]')).to_have_value("load")
+    page.wait_for_load_state()  # the text follows by a script
     page.locator('[name="/epochs"]').fill("9")
     expect(pasted).to_have_value(re.compile(r'"epochs": 9'))
+
+
+def test_a_spec_that_is_being_pasted_is_not_renewed_by_a_late_answer(form):
+    page = form("train")
+    held = []
+    page.route("**/jobs/new/train*", lambda route: held.append(route))
+    page.locator('[name="/epochs"]').fill("9")
+    wait_until(page, lambda: held)
+    page.get_by_text("Edit as JSON").click()
+    page.locator("#f-json").fill('{"epochs": 3}')
+    held[0].continue_()
+    expect(page.locator("#rest")).to_contain_text(re.compile('"epochs": "?9'))
+    expect(page.locator("#f-json")).to_have_value('{"epochs": 3}')
 
 
 def test_several_errors_are_listed_and_lead_to_their_fields(page, sign_in_as, plane, version):
     sign_in_as(page, "engineer")  # not watched: Chromium counts a form's 422 as an error of the page
     page.goto(f"{plane}/p/demo/jobs/new/train?version={version}")
     page.locator('[name="/epochs"]').fill("0")
+    unfold(page, "needs")
+    page.locator('[name="needs/cpus"]').fill("2")
     page.get_by_role("button", name="Queue", exact=True).last.click()
     problems = page.locator("[data-problems]")
     expect(problems).to_be_focused()
     problems.get_by_role("link", name="Epochs").click()
     expect(page.locator('[name="/epochs"]')).to_be_focused()
     expect(page.locator('[name="/epochs"]')).to_have_value("0")
+    expect(page.locator("#job details[open]")).to_have_count(0)  # no error is in one of them
+
+
+def test_what_was_typed_goes_along_to_the_other_forms_of_a_training(signed_in, plane, version):
+    page = signed_in("engineer")
+    page.goto(f"{plane}/p/demo/data/forms/1")
+    page.get_by_role("link", name="Train a model", exact=True).click()
+    for name, value in {"task": "regression", "target": "load", "epochs": "7"}.items():
+        leave(page, f"/train/{name}", value)
+    leave(page, "model", "mine")
+    expect(page.get_by_role("button", name="Queue all steps")).to_be_in_viewport()
+    page.get_by_role("button", name="Sweep", exact=True).click()
+    expect(page.locator('select[name="/target"]')).to_have_value("load")
+    expect(page.get_by_role("button", name="Begin the sweep")).to_be_in_viewport()
+    page.get_by_role("button", name="Train only", exact=True).click()
+    expect(page.locator('[name="/epochs"]')).to_have_value("7")
+    page.get_by_role("button", name="Train and register", exact=True).click()
+    expect(page.locator('[name="version"]')).to_have_value(version)
+    expect(page.locator('select[name="/train/target"]')).to_have_value("load")
+    expect(page.locator('[name="model"]')).to_have_value("mine")
+    page.wait_for_load_state("networkidle")
 
 
 def test_what_was_typed_comes_back_with_the_page(form, plane):
@@ -155,7 +236,7 @@ def test_forms_fit_a_phone(signed_in, plane, version):
     page = signed_in("engineer")
     page.set_viewport_size({"width": 390, "height": 844})
     wide = []
-    for path in ("jobs/new/train", "jobs/new/clean", "pipelines/new"):
+    for path in ("jobs/new/train", "jobs/new/clean", "pipelines/new", "sweeps/new/train", "jobs/new/evaluate"):
         page.goto(f"{plane}/p/demo/{path}?version={version}")
         page.wait_for_load_state("networkidle")  # with what the form looks ahead to
         if page.evaluate("document.documentElement.scrollWidth") > 390:

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import list_wide_pages
+from tests.browser.conftest import list_wide_pages, wait_until
 
 
 @pytest.fixture
@@ -124,3 +124,86 @@ def test_a_log_that_nobody_follows_does_not_fill_the_memory(signed_in, queue_noo
     assert page.locator("ol.log li").count() == 10_000
     assert page.locator("ol.log li").last.get_attribute("id") == "L79999"
     cancel(page.context.new_page(), address)  # with a stream of its own
+
+
+@pytest.fixture
+def followed(page, watch, sign_in_as, queue_noop):
+    """(page of a running job, the questions for its newest parts): the stream tells, and the test answers, by hand."""
+    sign_in_as(watch(page, answers=(503,)), "engineer")
+    page.add_init_script(STREAM)
+    address, questions = queue_noop(page, seconds=300), []
+    page.route(address, lambda route: questions.append(route) if is_question(route) else route.continue_())
+    yield page, questions
+    cancel(page.context.new_page(), address)
+
+
+def is_question(route) -> bool:
+    return "x-plane-poll" in route.request.headers
+
+
+def tell_of_change(page, questions) -> None:
+    before = len(questions)
+    page.evaluate("stream.on.changed({ data: '{}' })")
+    wait_until(page, lambda: len(questions) > before)
+
+
+def answer(question, part: str, text: str) -> None:
+    question.fulfill(body=f'<span data-part="{part}">{text}</span>', content_type="text/html; charset=utf-8")
+
+
+def test_a_late_answer_does_not_bring_back_former_parts(followed):
+    page, questions = followed
+    tell_of_change(page, questions)
+    tell_of_change(page, questions)
+    answer(questions[1], "state", "newer")
+    expect(page.locator("[data-part=state]")).to_have_text("newer")
+    answer(questions[0], "state", "older")
+    page.wait_for_timeout(300)  # nothing is to happen
+    expect(page.locator("[data-part=state]")).to_have_text("newer")
+
+
+def test_a_part_waits_while_it_is_pressed_or_has_a_dialog_open(followed):
+    page, questions = followed
+    tell_of_change(page, questions)
+    box = page.locator("[data-part=acts]").get_by_role("button", name="Cancel").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    answer(questions[0], "acts", "newer")
+    page.wait_for_timeout(300)  # nothing is to happen
+    page.mouse.up()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    wait_until(page, lambda: len(questions) > 1)
+    answer(questions[1], "acts", "newer")
+    expect(page.locator("[data-part=acts]")).to_have_text("newer")
+
+
+def test_a_question_that_failed_is_asked_again(followed):
+    page, questions = followed
+    tell_of_change(page, questions)
+    questions[0].fulfill(status=503)
+    expect(page.locator("#toast")).to_contain_text("The plane does not answer.")
+    wait_until(page, lambda: len(questions) > 1)
+    answer(questions[1], "state", "newer")
+    expect(page.locator("[data-part=state]")).to_have_text("newer")
+    expect(page.locator("#toast")).to_be_hidden()
+
+
+def test_questions_that_failed_are_asked_again_as_one_and_ever_more_rarely(followed):
+    page, questions = followed
+    page.clock.install()
+    page.clock.pause_at("2100-01-01")
+    for place in (0, 1):
+        tell_of_change(page, questions)
+        with page.expect_response(lambda response: response.status == 503):
+            questions[place].fulfill(status=503)
+    page.wait_for_timeout(300)  # nothing is to happen
+    page.clock.run_for(9_000)
+    page.wait_for_timeout(300)  # nothing is to happen
+    assert len(questions) == 2
+    page.clock.run_for(1_000)
+    wait_until(page, lambda: len(questions) > 2)
+    page.wait_for_timeout(300)  # nothing is to happen
+    assert len(questions) == 3
+    answer(questions[2], "state", "newer")
+    expect(page.locator("[data-part=state]")).to_have_text("newer")

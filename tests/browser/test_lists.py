@@ -37,6 +37,7 @@ def rows(page):
 
 
 def cancel_all(page, reason: str) -> None:
+    page.wait_for_load_state()  # what is selected is counted by a script
     page.get_by_label("Select all on this page").check()
     page.locator(".tray").get_by_role("button", name="Cancel", exact=True).click()
     page.locator("#bulk-cancel").get_by_label("Reason").fill(reason)
@@ -125,7 +126,8 @@ def test_a_view_is_kept_opens_the_list_and_is_deleted(jobs, plane):
     assert page.url.endswith("?name=viewed")
     page.locator("summary", has_text="The viewed").click()
     page.get_by_role("button", name="Change your views").click()
-    page.get_by_role("button", name="Delete the view The viewed").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Delete the view The viewed").click()
     page.goto(f"{plane}/p/demo/jobs")
     assert page.url.endswith("/jobs")
     page.goto(f"{plane}/p/demo/jobs?name=viewed")

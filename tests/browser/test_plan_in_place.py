@@ -72,7 +72,7 @@ def test_no_form_of_a_job_breaks_the_policy_of_styles(signed_in, plane, version)
     page.goto(f"{plane}/p/demo/jobs/new")
     forms = page.locator('a[href*="/jobs/new/"]').evaluate_all("all => all.map(one => one.href)")
     assert len(forms) > 5
-    for address in (*forms, f"{plane}/p/demo/pipelines/new"):
+    for address in (*forms, *(f"{plane}/p/demo/{path}/new/train" for path in ("jobs", "sweeps"))):
         page.goto(address)
         page.wait_for_load_state("networkidle")
         first = page.locator("#job input[type=text]:visible, #job textarea:visible").first

@@ -22,7 +22,7 @@ def queue(signed_in, plane):
         other.goto(f"{plane}/p/demo/jobs/new/noop")
         other.locator('[name="/seconds"]').fill(str(seconds))
         other.get_by_role("button", name="Queue", exact=True).last.click()
-        expect(other.locator("h1")).to_contain_text("noop")
+        expect(other).to_have_url(re.compile(r"/jobs/\d+$"))
         address = other.url
         other.close()
         return address
@@ -73,6 +73,13 @@ def test_a_hidden_job_closes_its_stream_and_takes_it_up_again(signed_in, plane, 
     assert asked == []
     page.evaluate(HIDE, False)
     expect(page.locator(".title .state")).to_have_text("Cancelled")
+
+
+def test_a_tab_opened_out_of_sight_is_whole_when_it_is_shown(signed_in, plane):
+    page = signed_in("engineer")
+    page.add_init_script("Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })")
+    page.goto(f"{plane}/p/demo/rollouts/new")
+    expect(page.locator("#selection")).to_contain_text(re.compile(r"Selects [\d,]+ active devices? now"))
 
 
 def test_a_glance_elsewhere_ends_no_stream(signed_in, plane, queue):

@@ -11,9 +11,9 @@ def test_from_data_to_the_device_that_has_gone_back(signed_in, plane, run_code):
     data = int(run_code("from tests.browser import recalled; print(recalled.seed())"))
     page = signed_in("engineer")
     page.goto(f"{plane}/p/demo/lineage/dataset_version/{data}")
-    page.get_by_role("link", name="What carries this?").click()
-    search = page.url
+    page.get_by_role("link", name="Affected objects").click()
     expect(page.locator(".answer")).to_contain_text("1 model version carries it. 1 device runs one")
+    search = page.url
     page.get_by_role("link", name="Devices 1").click()
     expect(page.get_by_role("link", name="belt-3")).to_be_visible()
     page.locator("[name=reason]").fill("The scale was off.")

@@ -57,6 +57,7 @@ def test_a_run_is_made_again_and_judged(page, watch, sign_in_as, plane, trained)
     page.goto(f"{plane}/p/demo/runs/{run}")
     page.get_by_role("link", name="Run again from this record").click()
     expect(page.locator("main")).to_contain_text("Nothing is known to differ.")
+    page.wait_for_load_state()  # a dialog opens by a script
     page.get_by_role("button", name="Run again from this record").click()
     page.get_by_label("Relative tolerance").fill("much")
     page.get_by_role("button", name="Run again", exact=True).click()

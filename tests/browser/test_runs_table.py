@@ -1,4 +1,5 @@
-"""The table of runs, their comparison and a note, in a real browser: completion, groups, many at once, axes, zoom."""
+"""The table of runs, their comparison, a note and a mention, in a real browser: completion, groups, many at once, axes,
+zoom, charts of the selected runs."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import re
 
 import pytest
 from playwright.sync_api import expect
+
+from tests.browser.conftest import wait_until
 
 FILL = """
 from apps.platform.accounts.models import Project
@@ -53,10 +56,10 @@ def test_a_filter_is_written_with_the_keyboard_alone(table):
     options = table.locator(".query [role=option]")
     expect(options).to_have_count(1)
     expect(field).to_have_attribute("aria-expanded", "true")
-    for typed, value in (("", "params.zopt "), ("= 'ad", "params.zopt = 'adam' ")):
+    for typed, offered, value in (("", "zopt", "params.zopt "), ("= 'ad", "adam", "params.zopt = 'adam' ")):
         field.press_sequentially(typed)
         expect(options.first).to_be_visible()
-        expect(options).to_have_count(1)
+        expect(options).to_contain_text([offered])  # this one alone, and not those of a letter before
         field.press("ArrowDown")
         expect(options.first).to_have_attribute("aria-selected", "true")
         field.press("Enter")
@@ -101,6 +104,20 @@ def test_a_late_answer_takes_nothing_from_what_was_chosen(table):
         table.evaluate("delete document.body.dataset.held")
 
 
+def test_an_empty_answer_to_a_letter_keeps_nothing_from_the_next(table):
+    field, held = table.get_by_role("combobox", name="Filter"), []
+    table.route(re.compile("filter=params.zo&"), lambda route: held.append(route))
+    field.fill("params.zo")
+    wait_until(table, lambda: held)
+    table.clock.install()
+    table.clock.pause_at("2100-01-01")
+    table.keyboard.insert_text("p")  # asked for once the clock goes on
+    held[0].fulfill(json={"start": 0, "end": 9, "options": []})
+    table.wait_for_timeout(300)  # nothing is to happen
+    table.clock.resume()
+    expect(table.locator(".query [role=option]")).to_contain_text(["zopt"])
+
+
 def test_a_mistake_is_shown_where_it_is(page, watch, sign_in_as, filled):
     sign_in_as(watch(page, answers=(422,)), "engineer")
     page.goto(f"{filled}?filter=params.zopt+%3D+adam")
@@ -137,6 +154,85 @@ def test_selected_rows_are_compared(table):
     assert re.search(rf"ids={C},{B},{A}$", table.url)
 
 
+def charts_of(page):
+    return page.get_by_role("complementary", name="Charts of the selected runs")
+
+
+def test_the_charts_follow_the_selection_and_the_address_keeps_it(table):
+    boxes, figures = table.locator("tbody .pickbox input"), charts_of(table).locator("figure")
+    boxes.nth(0).click()
+    expect(figures).to_have_count(2)  # the usual panels
+    expect(figures.locator("path[data-x]").first).to_be_attached()
+    boxes.nth(2).click(modifiers=["Shift"])
+    expect(charts_of(table)).to_contain_text("3 runs")
+    expect(table).to_have_url(re.compile(f"selected={C}%2C{B}%2C{A}"))
+    table.reload()
+    expect(table.locator("tbody .pickbox input:checked")).to_have_count(3)
+    expect(charts_of(table)).to_contain_text("3 runs")
+    table.keyboard.press("Escape")
+    expect(figures).to_have_count(0)
+    for key in ("j", "x", "j", "Shift+X"):
+        table.keyboard.press(key)
+    expect(charts_of(table)).to_contain_text("2 runs")
+    expect(table).to_have_url(re.compile(f"selected={C}%2C{B}(&|$)"))
+
+
+HOLD_CHARTS = """
+(most) => {
+  const ask = window.fetch;
+  window.held = [];
+  window.fetch = (address, options) => {
+    const answer = ask(address, options);
+    if (held.length === most || !String(address).includes("selected=")) return answer;
+    return new Promise((go) => (document.body.dataset.held = held.push(() => go(answer))));
+  };
+}
+"""
+
+
+def test_a_late_answer_does_not_bring_back_the_charts_of_a_former_selection(table):
+    boxes = table.locator("tbody .pickbox input")
+    table.evaluate(HOLD_CHARTS, 1)
+    boxes.nth(0).check()
+    expect(table.locator("body")).to_have_attribute("data-held", "1")
+    boxes.nth(1).check()
+    expect(charts_of(table)).to_contain_text("2 runs")
+    table.evaluate("held[0]()")
+    table.wait_for_timeout(500)  # nothing is to happen
+    expect(charts_of(table)).to_contain_text("2 runs")
+
+
+def test_an_answer_slower_than_the_next_question_is_drawn(table):
+    table.evaluate(HOLD_CHARTS, 2)
+    table.locator("tbody .pickbox input").nth(0).check()
+    expect(table.locator("body")).to_have_attribute("data-held", "1")
+    table.evaluate("document.dispatchEvent(new Event('plane:metric'))")
+    expect(table.locator("body")).to_have_attribute("data-held", "2")
+    table.evaluate("held[0]()")
+    expect(charts_of(table).locator("path[data-x]").first).to_be_attached()
+
+
+@pytest.fixture
+def remove_panels(run_code, filled):
+    yield
+    run_code("from apps.ml.experiments.models import RunPanel\nRunPanel.objects.all().delete()")
+
+
+def test_a_saved_panel_is_there_for_a_colleague(browser, remove_panels, table, watch, sign_in_as):
+    table.locator("tbody .pickbox input").first.check()
+    table.get_by_role("button", name="Add panel").click()
+    form = table.get_by_role("dialog", name="Add panel")
+    form.get_by_label("Metrics").select_option("val_loss")
+    form.get_by_label("Title").fill("Loss by step")
+    form.get_by_role("button", name="Add").click()
+    expect(charts_of(table).get_by_role("figure", name="Loss by step")).to_be_visible()
+    context = browser.new_context()
+    colleague = sign_in_as(watch(context.new_page()), "approver")
+    colleague.goto(table.url)
+    expect(charts_of(colleague).get_by_role("figure", name="Loss by step")).to_be_visible()
+    context.close()
+
+
 @pytest.fixture
 def compared(signed_in, filled):
     page = signed_in("engineer")
@@ -168,6 +264,7 @@ def test_only_what_differs(compared):
 def test_any_two_are_scattered_and_shaded_by_a_third(compared):
     compared.get_by_label("Shaded by").select_option("zopt")
     expect(compared.locator("#scatter .keys")).to_contain_text("adam")
+    compared.wait_for_load_state()  # the form sends itself by a script
     compared.get_by_label("Across").select_option("lr")
     expect(compared.locator("#sc")).to_contain_text("against lr")
 
@@ -195,3 +292,25 @@ def test_a_note_is_written_shown_and_harmless(signed_in, filled):
     expect(page.locator(".note-text strong")).to_have_text("wide")
     expect(page.locator(".note-text")).to_contain_text("<script>")
     assert "broken" not in page.title()
+
+
+def test_members_are_mentioned_by_keyboard_and_pointer_and_notified(browser, signed_in, watch, sign_in_as, filled):
+    page = signed_in("engineer")
+    page.goto(f"{filled}/{B}")
+    field, options = page.get_by_role("combobox", name="New comment"), page.locator("#new-comment-names [role=option]")
+    field.press_sequentially("look, @a")
+    expect(options).to_have_text(["approver"])  # auditor is no member
+    field.press("Enter")
+    expect(field).to_have_value("look, @approver ")
+    field.press_sequentially("and @e")
+    expect(options).to_have_text(["engineer"])  # and not those of the @ alone
+    options.first.click()
+    expect(field).to_have_value("look, @approver and @engineer ")
+    page.get_by_role("button", name="Add comment").click()
+    expect(page.locator("#comments .mention").first).to_have_text("@approver")
+    context = browser.new_context()
+    colleague = sign_in_as(watch(context.new_page()), "approver")
+    colleague.goto(f"{filled.removesuffix('/p/demo/runs')}/notices")
+    colleague.get_by_role("link", name=re.compile("^engineer mentions you in a comment on .*table-b")).click()
+    expect(colleague.locator("#comments .mention").first).to_be_visible()
+    context.close()

@@ -29,7 +29,7 @@ def test_a_probe_is_scheduled_and_its_time_leads_to_the_nodes(signed_in, plane, 
     page.select_option("[name=timezone]", "Europe/Berlin")
     page.get_by_role("button", name="Create").click()
     expect(page.locator("#main")).to_contain_text("Probe of nodes")
-    expect(page.locator("#main")).to_contain_text("Its first time has not come yet.")
+    expect(page.locator("#main")).to_contain_text("Not due yet.")
     calendar = page.url
     run_code(DUE)
     link = page.locator("td a", has_text=re.compile(r"^#\d+$"))

@@ -39,6 +39,7 @@ def test_which_form_to_ship(signed_in, plane, run_code):
     page.goto(f"{plane}/p/demo/jobs/{job.split()[-1]}")
     page.get_by_role("link", name="Trade-off").click()
     expect(page.locator(".answer")).to_contain_text("Ship int8-static")
+    page.wait_for_load_state()  # the form sends itself by a script
 
     spot = page.locator("#tradeoff .pt").nth(3)
     spot.focus()

@@ -74,7 +74,8 @@ def test_a_bundle_is_built_checked_and_asked_for(signed_in, plane, run_code, tmp
 
     page.goto(f"{base}/receive")
     page.locator("input[type=file]").set_input_files(tmp_path / "bundle.dsse.json")
-    page.get_by_role("button", name="Go on to the volumes").click()
+    with page.expect_navigation():  # to another field for a file
+        page.get_by_role("button", name="Go on to the volumes").click()
     incoming = page.url
     page.locator("input[type=file]").set_input_files(f"{folder}/volume-0001.tar")
     page.get_by_role("button", name="Send").click()
