@@ -41,7 +41,8 @@ from benchmarks.fleet_files import measure_files
 from benchmarks.fleet_load import Load, Plan, add_processor, drive
 from benchmarks.seed_fleet import build_token, is_revoked
 from tests.faults.console import Console
-from tests.faults.services import Postgres, free_port, until
+from tests.faults.services import Postgres, until
+from tests.ports import find_free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 POLLS_AIM, LIST_AIM_MS = 3_000, 150
@@ -104,7 +105,7 @@ class Server:
 
 @contextmanager
 def start_server(application: str, environment: dict[str, str], database: psutil.Process) -> Iterator[Server]:
-    port = free_port()
+    port = find_free_port()
     command = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-c", "python:controlplane.gunicorn_conf"]
     log = Path(environment["PLANE_HOME"]) / f"{application.replace(':', '-')}.log"
     with log.open("wb") as written:

@@ -194,7 +194,7 @@ def processors() -> float:
 
 def measured_in(place: str, asked: argparse.Namespace) -> dict[str, list[float]]:
     home, _, url = place.partition("@")
-    environment = os.environ | {"PLANE_HOME": home, "LOG_LEVEL": "ERROR"}
+    environment = os.environ | {"PLANE_HOME": home, "LOG_LEVEL": "ERROR", "SECOND_FACTOR_ROLES": ""}
     environment |= {"DATABASE_URL": url} if url else {}
     command = [sys.executable, __file__, "--here", f"--rounds={asked.rounds}", *(["--all"] if asked.all else [])]
     command += ["--cpu"] if asked.cpu else []

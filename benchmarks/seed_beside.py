@@ -232,7 +232,9 @@ def sets_of(project: Project, table: DatasetFile, count: int, spec: dict[str, ob
 
 
 def versions_of(model: Model, source: ModelVersion, count: int) -> Iterator[ModelVersion]:
-    for number in range(2, count + 2):
+    """So many more, behind those that the demo's rollouts brought out."""
+    last = max(model.versions.values_list("number", flat=True))
+    for number in range(last + 1, last + count + 1):
         document = json.dumps(json.loads(source.document) | {"note": f"try {number}"}, separators=(",", ":"))
         facts = {name: getattr(source, name) for name in ("task", "target", "metrics", "run_id", "job_id")}
         version = ModelVersion.objects.create(
@@ -245,7 +247,7 @@ def versions_of(model: Model, source: ModelVersion, count: int) -> Iterator[Mode
             variant.save(force_insert=True)
             parents[old] = variant.pk
         yield version
-    Model.objects.filter(pk=model.pk).update(versions_count=count + 1)
+    Model.objects.filter(pk=model.pk).update(versions_count=last + count)
 
 
 # -- what other tools told, views, garbage --------------------------------------------------------------------------
