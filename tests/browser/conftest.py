@@ -122,6 +122,22 @@ def plane(home, environment, passwords):
         log.close()
 
 
+FIND_NODE = """
+from apps.platform.nodes.models import Node
+print(*Node.objects.values_list("name", flat=True)[:1])
+"""
+
+
+@pytest.fixture(scope="session")
+def node_name(plane, run_code) -> str:
+    """The name of the plane's own node, once it is there: a worker that has just started measures its machine first."""
+    deadline = time.monotonic() + 3 * PATIENCE / 1000  # a busy machine starts the plane and the browser meanwhile
+    while not (name := run_code(FIND_NODE).strip()):
+        assert time.monotonic() < deadline, "the worker has not registered its node"
+        time.sleep(0.2)
+    return name
+
+
 def address_of(up: subprocess.Popen, home: Path) -> str:
     deadline = time.monotonic() + 60
     while not (home / "plane.json").exists():

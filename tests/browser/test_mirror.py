@@ -18,12 +18,10 @@ from tests.package_files import build_wheel, hash_file
 COMMAND = "from django.core.management import call_command\ncall_command(*{0!r})"
 USE = """
 from apps.platform.nodes.models import Node
-from apps.site.mirror.models import ContainerImage
-image = {{"name": "shop", "kind": "image", "digest": "sha256:" + ContainerImage.objects.get().manifest_digest}}
-node = Node.objects.get()
-node.hardware["environments"] = [image] if {0} else []
+image = {{"name": "shop", "kind": "image", "digest": {1!r}}}
+node = Node.objects.get(name={0!r})
+node.hardware["environments"] = [image] if {2} else []
 node.save(update_fields=["hardware"])
-print(node.name)
 """
 
 
@@ -83,7 +81,7 @@ def test_a_package_is_published_marked_and_yanked(signed_in, plane, publish, imp
     assert list_wide_pages(page, [f"{plane}/packages", page.url]) == []
 
 
-def test_an_image_is_listed_with_the_node_that_uses_it(signed_in, plane, manage, run_code, tmp_path):
+def test_an_image_is_listed_with_the_node_that_uses_it(signed_in, plane, node_name, manage, run_code, tmp_path):
     page = signed_in("engineer")
     archive = build_docker_archive(tmp_path / "shop.tar", names=["demo/shop:v1"])
     pinned = manage("import_image", archive, "--architecture=amd64").split()[1]
@@ -92,10 +90,10 @@ def test_an_image_is_listed_with_the_node_that_uses_it(signed_in, plane, manage,
     row = page.get_by_role("row").filter(has_text="demo/shop:v1")
     expect(row.locator(f'[title="{pinned}"]')).to_be_visible()
     expect(row).not_to_contain_text("Used by")
-    node = run_code(USE.format(True)).strip()
+    run_code(USE.format(node_name, pinned, True))
     page.reload()
-    expect(row).to_contain_text(f"Used by {node}")
-    run_code(USE.format(False))
+    expect(row).to_contain_text(f"Used by {node_name}")
+    run_code(USE.format(node_name, pinned, False))
     with page.expect_download() as download:
         row.get_by_role("link", name="For docker load").click()
     assert download.value.suggested_filename.endswith(".tar")

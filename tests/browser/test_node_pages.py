@@ -15,7 +15,6 @@ from playwright.sync_api import expect
 from tests.browser.conftest import ROOT, list_wide_pages
 
 DOCTOR = [sys.executable, "-m", "deepseek.doctor", "cpu.count", "cpu.arch", "net.plane", "svc.database"]
-NAME = "from apps.platform.nodes.models import Node\nprint(Node.objects.get().name)"
 PUT_BACK = """
 from apps.platform.nodes.models import Node
 Node.objects.update(failed_checks=[], labels=[], held_at=None, held_reason="")
@@ -41,16 +40,9 @@ for _ in range(120):
 
 
 @pytest.fixture
-def node(signed_in, plane, run_code) -> Iterator[str]:
+def node(node_name, run_code) -> Iterator[str]:
     """The plane's own node; at the end it takes jobs again and has no labels."""
-    page = signed_in("sysadmin")
-    page.goto(f"{plane}/nodes")
-    for _ in range(60):  # a worker that has just started measures its machine before it registers
-        if page.locator("tbody th a").count():
-            break
-        page.wait_for_timeout(500)
-        page.reload()
-    yield run_code(NAME).strip()
+    yield node_name
     run_code(PUT_BACK)
 
 
