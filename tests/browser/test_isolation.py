@@ -27,6 +27,6 @@ def test_a_policy_is_written_and_the_lamp_follows_the_probes(plane, signed_in, n
     expect(page.get_by_text("Something came through on")).to_be_visible()
     run_code(REPORT.format("refused", node_name))
     page.reload()
-    expect(page.get_by_role("link", name="Isolated", exact=False).first).to_be_visible()
+    expect(page.get_by_role("link", name="Isolated", exact=True).first).to_be_visible()
     page.get_by_role("link", name="All reports").click()
     expect(page.get_by_text("192.0.2.1:443: came through").first).to_be_visible()
