@@ -7,7 +7,7 @@ from tests.browser.test_accessibility import find_grave
 
 
 def test_features_stand_sorted_by_drift_beside_the_chart(signed_in, plane, run_code):
-    pk = int(run_code("from tests.browser import monitors; print(monitors.make_drifted_monitor('pumps'))"))
+    pk = int(run_code("from tests.browser import monitors; print(monitors.make_drifted_monitor('chillers'))"))
     page = signed_in("engineer")
     page.goto(f"{plane}/p/demo/monitors/{pk}")
     rows = page.locator("[data-feature]")
