@@ -3,6 +3,7 @@
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pytest
 from playwright.sync_api import expect
 
 QUEUE = """
@@ -17,6 +18,17 @@ message = Message("{who} asks for approval: {title}", who="ada", title="Move it"
 queue_notices(kind="approval.requested", message=message,
     path="/p/demo/approvals", recipients=[User.objects.get(username="approver").pk], subject=project, project=project)
 """
+REMOVE_WEBHOOKS = """
+from apps.platform.notices.models import Webhook
+Webhook.objects.all().delete()
+"""
+
+
+@pytest.fixture
+def remove_webhooks(run_code):
+    """What happens in the project later is not to be sent to a port that another test's server has by then."""
+    yield
+    run_code(REMOVE_WEBHOOKS)
 
 
 def test_a_notice_is_opened_from_the_bell(plane, signed_in, run_code):
@@ -34,7 +46,7 @@ def test_a_notice_is_opened_from_the_bell(plane, signed_in, run_code):
     expect(box).to_be_checked()
 
 
-def test_a_webhook_is_created_and_tested(plane, signed_in):
+def test_a_webhook_is_created_and_tested(plane, signed_in, remove_webhooks):
     got = []
 
     class Receiver(BaseHTTPRequestHandler):
@@ -59,6 +71,5 @@ def test_a_webhook_is_created_and_tested(plane, signed_in):
             page.wait_for_timeout(200)
             page.reload()
         server.shutdown()
-    ((signature, body),) = got
+    ((signature, _body),) = [message for message in got if b'"type":"webhook.test"' in message[1]]
     assert signature.startswith("v1,")
-    assert b'"type":"webhook.test"' in body
