@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
@@ -22,13 +21,13 @@ KEY = b"k" * 32
 
 @pytest.fixture(scope="module")
 def make_storage(s3_endpoint):
-    os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
-
     def make(name):
         return S3Storage(f"leases/{name}", endpoint=s3_endpoint, access_key="testing", secret_key="testing")
 
-    make("first").fs.mkdir("leases")
-    return make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        make("first").fs.mkdir("leases")
+        yield make
 
 
 def catch_code(work):
