@@ -30,7 +30,7 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 # Of every plane that a test starts: nobody must have a second factor, except where the test is about that.
 os.environ.setdefault("SECOND_FACTOR_ROLES", "")
 
-pytest_plugins = ["tests.tiers", "tests.groups", "tests.clock"]
+pytest_plugins = ["tests.tiers", "tests.groups", "tests.clock", "tests.garbage"]
 
 # How long an example takes tells of the machine, not of the code.
 hypothesis.register_profile("default", deadline=None, max_examples=20)
