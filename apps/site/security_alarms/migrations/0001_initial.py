@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from apps.core.db.create_models import CreateModels
+
 
 class Migration(migrations.Migration):
 
@@ -11,41 +13,43 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='RuleSetting',
-            fields=[
-                ('rule', models.CharField(max_length=40, primary_key=True, serialize=False)),
-                ('threshold', models.PositiveIntegerField()),
-                ('minutes', models.PositiveIntegerField()),
-                ('is_enabled', models.BooleanField()),
-            ],
-        ),
-        migrations.CreateModel(
-            name='StreamPosition',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField()),
-                ('windows', models.JSONField(default=dict)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='SecurityAlarm',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('rule', models.CharField(max_length=40)),
-                ('key', models.CharField(blank=True, max_length=200)),
-                ('state', models.CharField(choices=[('open', 'Open'), ('acknowledged', 'Acknowledged')], default='open', max_length=12)),
-                ('count', models.PositiveIntegerField()),
-                ('first_seq', models.BigIntegerField()),
-                ('last_seq', models.BigIntegerField()),
-                ('first_at', models.DateTimeField()),
-                ('last_at', models.DateTimeField()),
-                ('acknowledged_by', models.CharField(blank=True, max_length=200)),
-                ('acknowledged_at', models.DateTimeField(null=True)),
-                ('reason', models.CharField(blank=True, max_length=400)),
-            ],
-            options={
-                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('rule', 'key'), name='security_alarm_open')],
-            },
-        ),
+        CreateModels([
+            migrations.CreateModel(
+                name='RuleSetting',
+                fields=[
+                    ('rule', models.CharField(max_length=40, primary_key=True, serialize=False)),
+                    ('threshold', models.PositiveIntegerField()),
+                    ('minutes', models.PositiveIntegerField()),
+                    ('is_enabled', models.BooleanField()),
+                ],
+            ),
+            migrations.CreateModel(
+                name='StreamPosition',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('seq', models.BigIntegerField()),
+                    ('windows', models.JSONField(default=dict)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='SecurityAlarm',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('rule', models.CharField(max_length=40)),
+                    ('key', models.CharField(blank=True, max_length=200)),
+                    ('state', models.CharField(choices=[('open', 'Open'), ('acknowledged', 'Acknowledged')], default='open', max_length=12)),
+                    ('count', models.PositiveIntegerField()),
+                    ('first_seq', models.BigIntegerField()),
+                    ('last_seq', models.BigIntegerField()),
+                    ('first_at', models.DateTimeField()),
+                    ('last_at', models.DateTimeField()),
+                    ('acknowledged_by', models.CharField(blank=True, max_length=200)),
+                    ('acknowledged_at', models.DateTimeField(null=True)),
+                    ('reason', models.CharField(blank=True, max_length=400)),
+                ],
+                options={
+                    'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('rule', 'key'), name='security_alarm_open')],
+                },
+            ),
+        ]),
     ]

@@ -4,6 +4,8 @@ import apps.site.transfer.models
 import django.db.models.deletion
 from django.db import migrations, models
 
+from apps.core.db.create_models import CreateModels
+
 
 class Migration(migrations.Migration):
 
@@ -14,96 +16,98 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name='PeerPlane',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('plane_id', models.CharField(max_length=32, unique=True)),
-                ('name', models.CharField(max_length=200)),
-                ('sent_sequence', models.BigIntegerField(default=0)),
-                ('applied_sequence', models.BigIntegerField(default=0)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='PlaneIdentity',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('plane_id', models.CharField(default=apps.site.transfer.models.build_plane_id, editable=False, max_length=32)),
-                ('name', models.CharField(max_length=200)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='BundleSigner',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source_id', models.CharField(max_length=32)),
-                ('source_name', models.CharField(max_length=200)),
-                ('person', models.CharField(max_length=100)),
-                ('public_key', models.CharField(max_length=60)),
-                ('key_id', models.CharField(max_length=16)),
-                ('fingerprint', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('proposed', 'Proposed'), ('trusted', 'Trusted'), ('revoked', 'Revoked')], default='proposed', max_length=10)),
-                ('proposed_by', models.CharField(max_length=200)),
-                ('proposed_at', models.DateTimeField(auto_now_add=True)),
-                ('revoke_reason', models.CharField(blank=True, max_length=500)),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
-            ],
-            options={
-                'indexes': [models.Index(fields=['project', '-id'], name='bundle_signer_recent')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'revoked'), _negated=True), fields=('project', 'source_id', 'fingerprint'), name='bundle_signer_once')],
-            },
-        ),
-        migrations.CreateModel(
-            name='IncomingBundle',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('bundle_id', models.CharField(max_length=32)),
-                ('source_id', models.CharField(max_length=32)),
-                ('source_name', models.CharField(max_length=200)),
-                ('sequence', models.BigIntegerField()),
-                ('manifest', models.TextField()),
-                ('manifest_digest', models.CharField(max_length=64)),
-                ('envelope', models.TextField()),
-                ('state', models.CharField(choices=[('receiving', 'Receiving'), ('checking', 'Checking'), ('checked', 'In quarantine, checked'), ('refused', 'Refused'), ('approved', 'Approved, loading'), ('applied', 'Applied'), ('discarded', 'Discarded')], default='receiving', max_length=10)),
-                ('scan', models.JSONField(default=dict)),
-                ('preview', models.JSONField(default=dict)),
-                ('error', models.JSONField(null=True)),
-                ('plane_contents', models.BooleanField(default=False)),
-                ('accepted_by', models.CharField(blank=True, max_length=200)),
-                ('received_by', models.CharField(max_length=200)),
-                ('received_at', models.DateTimeField(auto_now_add=True)),
-                ('approval_id', models.BigIntegerField(null=True)),
-                ('applied_at', models.DateTimeField(null=True)),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
-            ],
-            options={
-                'indexes': [models.Index(fields=['project', '-id'], name='incoming_bundle_recent'), models.Index(condition=models.Q(('state__in', ('checking', 'approved'))), fields=['id'], name='incoming_bundle_due')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'applied')), fields=('source_id', 'sequence'), name='incoming_bundle_applied_once'), models.UniqueConstraint(condition=models.Q(('state', 'discarded'), _negated=True), fields=('manifest_digest',), name='incoming_bundle_once')],
-            },
-        ),
-        migrations.CreateModel(
-            name='OutgoingBundle',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('bundle_id', models.CharField(max_length=32, unique=True)),
-                ('target_id', models.CharField(max_length=32)),
-                ('target_name', models.CharField(max_length=200)),
-                ('sequence', models.BigIntegerField()),
-                ('contents', models.JSONField()),
-                ('inventory', models.CharField(max_length=64)),
-                ('volume_bytes', models.BigIntegerField()),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('built', 'Built'), ('failed', 'Failed'), ('removed', 'Removed')], default='queued', max_length=10)),
-                ('manifest', models.TextField(blank=True)),
-                ('manifest_digest', models.CharField(blank=True, max_length=64)),
-                ('error', models.JSONField(null=True)),
-                ('created_by', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('built_at', models.DateTimeField(null=True)),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
-            ],
-            options={
-                'indexes': [models.Index(fields=['project', '-id'], name='outgoing_bundle_recent'), models.Index(condition=models.Q(('state', 'queued')), fields=['id'], name='outgoing_bundle_queued')],
-                'constraints': [models.UniqueConstraint(fields=('target_id', 'sequence'), name='outgoing_bundle_sequence')],
-            },
-        ),
+        CreateModels([
+            migrations.CreateModel(
+                name='PeerPlane',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('plane_id', models.CharField(max_length=32, unique=True)),
+                    ('name', models.CharField(max_length=200)),
+                    ('sent_sequence', models.BigIntegerField(default=0)),
+                    ('applied_sequence', models.BigIntegerField(default=0)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='PlaneIdentity',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('plane_id', models.CharField(default=apps.site.transfer.models.build_plane_id, editable=False, max_length=32)),
+                    ('name', models.CharField(max_length=200)),
+                ],
+            ),
+            migrations.CreateModel(
+                name='BundleSigner',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('source_id', models.CharField(max_length=32)),
+                    ('source_name', models.CharField(max_length=200)),
+                    ('person', models.CharField(max_length=100)),
+                    ('public_key', models.CharField(max_length=60)),
+                    ('key_id', models.CharField(max_length=16)),
+                    ('fingerprint', models.CharField(max_length=64)),
+                    ('state', models.CharField(choices=[('proposed', 'Proposed'), ('trusted', 'Trusted'), ('revoked', 'Revoked')], default='proposed', max_length=10)),
+                    ('proposed_by', models.CharField(max_length=200)),
+                    ('proposed_at', models.DateTimeField(auto_now_add=True)),
+                    ('revoke_reason', models.CharField(blank=True, max_length=500)),
+                    ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['project', '-id'], name='bundle_signer_recent')],
+                    'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'revoked'), _negated=True), fields=('project', 'source_id', 'fingerprint'), name='bundle_signer_once')],
+                },
+            ),
+            migrations.CreateModel(
+                name='IncomingBundle',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('bundle_id', models.CharField(max_length=32)),
+                    ('source_id', models.CharField(max_length=32)),
+                    ('source_name', models.CharField(max_length=200)),
+                    ('sequence', models.BigIntegerField()),
+                    ('manifest', models.TextField()),
+                    ('manifest_digest', models.CharField(max_length=64)),
+                    ('envelope', models.TextField()),
+                    ('state', models.CharField(choices=[('receiving', 'Receiving'), ('checking', 'Checking'), ('checked', 'In quarantine, checked'), ('refused', 'Refused'), ('approved', 'Approved, loading'), ('applied', 'Applied'), ('discarded', 'Discarded')], default='receiving', max_length=10)),
+                    ('scan', models.JSONField(default=dict)),
+                    ('preview', models.JSONField(default=dict)),
+                    ('error', models.JSONField(null=True)),
+                    ('plane_contents', models.BooleanField(default=False)),
+                    ('accepted_by', models.CharField(blank=True, max_length=200)),
+                    ('received_by', models.CharField(max_length=200)),
+                    ('received_at', models.DateTimeField(auto_now_add=True)),
+                    ('approval_id', models.BigIntegerField(null=True)),
+                    ('applied_at', models.DateTimeField(null=True)),
+                    ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['project', '-id'], name='incoming_bundle_recent'), models.Index(condition=models.Q(('state__in', ('checking', 'approved'))), fields=['id'], name='incoming_bundle_due')],
+                    'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'applied')), fields=('source_id', 'sequence'), name='incoming_bundle_applied_once'), models.UniqueConstraint(condition=models.Q(('state', 'discarded'), _negated=True), fields=('manifest_digest',), name='incoming_bundle_once')],
+                },
+            ),
+            migrations.CreateModel(
+                name='OutgoingBundle',
+                fields=[
+                    ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                    ('bundle_id', models.CharField(max_length=32, unique=True)),
+                    ('target_id', models.CharField(max_length=32)),
+                    ('target_name', models.CharField(max_length=200)),
+                    ('sequence', models.BigIntegerField()),
+                    ('contents', models.JSONField()),
+                    ('inventory', models.CharField(max_length=64)),
+                    ('volume_bytes', models.BigIntegerField()),
+                    ('state', models.CharField(choices=[('queued', 'Queued'), ('built', 'Built'), ('failed', 'Failed'), ('removed', 'Removed')], default='queued', max_length=10)),
+                    ('manifest', models.TextField(blank=True)),
+                    ('manifest_digest', models.CharField(blank=True, max_length=64)),
+                    ('error', models.JSONField(null=True)),
+                    ('created_by', models.CharField(max_length=200)),
+                    ('created_at', models.DateTimeField(auto_now_add=True)),
+                    ('built_at', models.DateTimeField(null=True)),
+                    ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.project')),
+                ],
+                options={
+                    'indexes': [models.Index(fields=['project', '-id'], name='outgoing_bundle_recent'), models.Index(condition=models.Q(('state', 'queued')), fields=['id'], name='outgoing_bundle_queued')],
+                    'constraints': [models.UniqueConstraint(fields=('target_id', 'sequence'), name='outgoing_bundle_sequence')],
+                },
+            ),
+        ]),
     ]
