@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.25  # between two looks at the other members
 LAST_MEMBERS_SECONDS = 120.0  # that the others may take to end after the first has succeeded
 PARTITION_WORKERS_SECONDS = 5.0  # the same of a kind whose table is in partitions, whose result is on the first node
-CULPRIT_SECONDS = 2.0  # that the first member, whose engine has failed, waits for a better reason from another
-STACKS_SECONDS = 3.0  # from the wish for stacks to the end of the attempt
+CULPRIT_SECONDS = 15.0  # that the first member waits for a better reason from another: a busy node is slow to tell
+STACKS_SECONDS = 30.0  # from the wish for stacks to the end of the engines: a busy node is slow to write them
 PARTITION_WORKERS = "deepseek.partitions.nodes.member:run"
 ENGINE_FAULTS = ("engine_crashed", "engine_killed")  # what is left of a rank when another one has failed
 
@@ -179,6 +179,14 @@ class GangAttempt(Attempt):
             self.relay.log("No process of this member tells its stacks.", "warning")
 
     # -- after ----------------------------------------------------------------------------------------------------
+    def finish_attempt(self, code: int) -> None:
+        """An attempt whose stacks were asked for has hung, however its engine ends while they are written."""
+        if self.stacks_at is not None:
+            self.stop("hang")
+        if self.reason == "member":
+            self.find_culprit()
+        super().finish_attempt(code)
+
     def register_success(self, result: Mapping[str, Any]) -> None:
         if self.credentials is not None:
             self.await_partition_workers()
@@ -226,19 +234,21 @@ class GangAttempt(Attempt):
 
     def fail(self, error: Mapping[str, Any], *, retry: bool, counts: bool = True) -> None:
         """Of several members that fail together the one with the most to say is the reason."""
-        if error.get("code") in ENGINE_FAULTS and (ended := self.find_culprit()) is not None:
-            error, retry, counts = member_failed(ended), ended.retry, True
-        super().fail(error, retry=retry, counts=counts)
+        if error.get("code") in ENGINE_FAULTS and self.find_culprit() is not None:
+            self.write_end(self.report_member_end)
+        else:
+            super().fail(error, retry=retry, counts=counts)
 
     def find_culprit(self) -> JobMember | None:
+        """Wait for another member whose end is the reason of the others' ends; None if none is."""
         deadline = time.monotonic() + CULPRIT_SECONDS
         while True:
-            ended = find_first_ended(self.retry_until_lease_expires(self.list_members))
-            if ended is not None and ended.state == MemberState.FAILED:
-                if (ended.error or {}).get("code") not in ENGINE_FAULTS:
-                    return ended
-                deadline = min(deadline, time.monotonic())
-            if time.monotonic() > deadline:
+            members = self.retry_until_lease_expires(self.list_members)
+            ended = find_first_ended(members)
+            if ended is not None and not is_consequence(ended):
+                return ended
+            is_running = any(member.rank and member.state == MemberState.RUNNING for member in members)
+            if not is_running or self.is_leaving or time.monotonic() > deadline:
                 return None
             time.sleep(WAIT_SECONDS)
 
@@ -279,6 +289,10 @@ class MemberAttempt(GangAttempt):
         if self.stacks_at is None and self.stacks_requested:
             self.stacks_at = time.monotonic()
             self.dump_stacks()
+
+    def finish_attempt(self, code: int) -> None:
+        """The first member says what its end means."""
+        Attempt.finish_attempt(self, code)
 
     def register_success(self, result: Mapping[str, Any]) -> None:
         self.end(MemberState.SUCCEEDED)
@@ -338,9 +352,16 @@ def build_attempt(job: Job, *, actor: Actor) -> Attempt:
 
 
 def find_first_ended(members: list[JobMember]) -> JobMember | None:
-    """Of the members that have failed or were released the first one."""
+    """Of the members that have failed or were released the first one that others did not take along."""
     ended = [member for member in members if member.state in (MemberState.FAILED, MemberState.RELEASED)]
-    return min(ended, key=lambda member: (member.ended_at is None, member.ended_at), default=None)
+    return min(
+        ended, key=lambda member: (is_consequence(member), member.ended_at is None, member.ended_at), default=None
+    )
+
+
+def is_consequence(member: JobMember) -> bool:
+    """Whether the member may have ended because another one has: its ranks lost their peer."""
+    return (member.error or {}).get("code") in ENGINE_FAULTS
 
 
 # -- addresses ------------------------------------------------------------------------------------------------------
