@@ -22,10 +22,10 @@ const LINE = 16,
 
 export function drawSvg(name, attributes, into) {
   const element = document.createElementNS(SVG, name);
-  Object.keys(attributes || {}).forEach((key) => {
-    element.setAttribute(key, attributes[key]);
+  Object.entries(attributes).forEach(([key, value]) => {
+    element.setAttribute(key, value);
   });
-  if (into) into.appendChild(element);
+  into?.append(element);
   return element;
 }
 function numbers(text) {
@@ -56,7 +56,7 @@ class Reader {
         xs: numbers(path.dataset.x),
         ys: numbers(path.dataset.y),
         raw: numbers(path.dataset.raw),
-        label: name ? name.textContent : "",
+        label: name?.textContent || "",
       };
     });
     this.marks();
@@ -96,17 +96,8 @@ class Reader {
   }
 
   places() {
-    const low = this.low,
-      high = this.high,
-      found = {};
-    this.seen().forEach((line) => {
-      line.xs.forEach((x) => {
-        if (x >= low && x <= high) found[x] = true;
-      });
-    });
-    return Object.keys(found)
-      .map(Number)
-      .sort((a, b) => a - b);
+    const xs = this.seen().flatMap((line) => line.xs.filter((x) => x >= this.low && x <= this.high));
+    return Array.from(new Set(xs)).sort((a, b) => a - b);
   }
 
   said(x) {
@@ -114,7 +105,7 @@ class Reader {
     if (axis === "time") return formatTime(new Date(x * 1000));
     if (axis === "relative") return FORMATS.duration(x);
     const head = query("thead th", this.chart);
-    return `${head ? head.textContent : ""} ${FORMATS.number(x)}`.trim();
+    return `${head?.textContent || ""} ${FORMATS.number(x)}`.trim();
   }
 
   at(x) {
@@ -143,7 +134,7 @@ class Reader {
     const share = ((x - this.low) / (this.high - this.low)) * 100;
     const texts = [this.said(x)].concat(rows.map((row) => row.text));
     if (more > 0) texts.push(`+ ${more}`);
-    const width = Math.max.apply(null, texts.map(wide)) + 14,
+    const width = Math.max(...texts.map(wide)) + 14,
       left = share < 60 ? 8 : -8 - width;
     this.hide();
     const cursor = (this.cursor = drawSvg(
@@ -165,7 +156,7 @@ class Reader {
   }
 
   hide() {
-    if (this.cursor) this.cursor.remove();
+    this.cursor?.remove();
     this.cursor = null;
   }
 
@@ -201,22 +192,14 @@ class Reader {
 }
 
 function nearest(list, value) {
-  let low = 0,
-    high = list.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (list[middle] < value) low = middle + 1;
-    else high = middle;
-  }
-  return low > 0 && Math.abs(list[low - 1] - value) <= Math.abs(list[low] - value) ? low - 1 : low;
+  return list.reduce((best, x, at) => (Math.abs(x - value) < Math.abs(list[best] - value) ? at : best), 0);
 }
 function between(list) {
   return list.length > 1 ? (list[list.length - 1] - list[0]) / (list.length - 1) : Infinity;
 }
 
 function reader(event) {
-  const area = closestTarget(event, '[data-chart="lines"] .area');
-  return area ? area.closest("[data-chart]").reader : null;
+  return closestTarget(event, '[data-chart="lines"] .area')?.closest("[data-chart]").reader;
 }
 document.addEventListener("pointermove", (event) => {
   const found = reader(event);
@@ -231,8 +214,7 @@ document.addEventListener("pointerout", (event) => {
   if (found && !found.area.contains(event.relatedTarget) && document.activeElement !== found.area) found.hide();
 });
 document.addEventListener("click", (event) => {
-  const found = reader(event);
-  if (found) found.hover(event);
+  reader(event)?.hover(event);
 });
 document.addEventListener("focusin", (event) => {
   const found = reader(event);
@@ -280,9 +262,9 @@ document.addEventListener("keydown", (event) => {
 let dragging = null;
 function address(changes) {
   const found = new URL(location.href);
-  Object.keys(changes).forEach((key) => {
-    if (changes[key] === "") found.searchParams.delete(key);
-    else found.searchParams.set(key, changes[key]);
+  Object.entries(changes).forEach(([key, value]) => {
+    if (value === "") found.searchParams.delete(key);
+    else found.searchParams.set(key, value);
   });
   return found;
 }
@@ -428,8 +410,7 @@ function put(fresh) {
   localizeTimes();
   prepare();
   Object.keys(kept).forEach((id) => {
-    const chart = document.getElementById(id);
-    if (chart?.reader) chart.reader.show(kept[id], false);
+    document.getElementById(id)?.reader?.show(kept[id], false);
   });
   if (around?.id) {
     const chart = document.getElementById(around.id),
@@ -482,7 +463,7 @@ document.addEventListener("plane:picked", (event) => {
   const part = query("[data-follows]");
   if (!part) return;
   const name = part.dataset.follows,
-    before = (new URL(location.href).searchParams.get(name) || "").split(",").filter(Boolean),
+    before = (new URLSearchParams(location.search).get(name) || "").split(",").filter(Boolean),
     gone = new Set(event.detail.off);
   /* rows of other pages stay selected */
   const after = before.filter((value) => !gone.has(value));
@@ -513,7 +494,6 @@ function opacity(element) {
 }
 function outline(element) {
   const path = new Path2D();
-  let box;
   if (element.tagName === "path") return new Path2D(element.getAttribute("d"));
   if (element.tagName === "line") {
     path.moveTo(element.x1.baseVal.value, element.y1.baseVal.value);
@@ -521,13 +501,10 @@ function outline(element) {
   } else if (element.tagName === "circle")
     path.arc(element.cx.baseVal.value, element.cy.baseVal.value, element.r.baseVal.value, 0, 2 * Math.PI);
   else if (element.tagName === "rect") {
-    box = element.getBBox();
+    const box = element.getBBox();
     path.rect(box.x, box.y, box.width, box.height);
   }
   return path;
-}
-function font(style) {
-  return `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
 }
 function paintText(brush, element, style, matrix) {
   brush.font = `${style.fontWeight} ${parseFloat(style.fontSize) * Math.abs(matrix.a)}px ${style.fontFamily}`;
@@ -538,11 +515,7 @@ function paintText(brush, element, style, matrix) {
   }
   const x = first(element.x.baseVal) + first(element.dx.baseVal),
     y = first(element.y.baseVal) + first(element.dy.baseVal);
-  brush.fillText(
-    element.firstChild ? element.firstChild.textContent : "",
-    matrix.a * x + matrix.e,
-    matrix.d * y + matrix.f,
-  );
+  brush.fillText(element.firstChild?.textContent || "", matrix.a * x + matrix.e, matrix.d * y + matrix.f);
 }
 function paintShape(brush, element, style, matrix) {
   const path = new Path2D(),
@@ -590,7 +563,7 @@ function paint(brush, chart, origin) {
   queryAll(".keys li > :last-child", chart).forEach((name) => {
     const box = name.getBoundingClientRect(),
       style = getComputedStyle(name);
-    brush.font = font(style);
+    brush.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
     brush.fillStyle = getComputedStyle(chart).color;
     brush.globalAlpha = name.closest(".off") ? 0.4 : 1;
     brush.textAlign = "left";
@@ -609,7 +582,7 @@ function png(chart) {
   const title = chart.reader ? chart.reader.name() : titleOf(chart) || chart.id,
     whole = query("svg.dag", chart),
     foot = query(".foot", chart);
-  if (chart.reader) chart.reader.hide();
+  chart.reader?.hide();
   /* a graph is drawn whole, however much of it is scrolled out of sight */
   const head = 32,
     box = (whole || chart).getBoundingClientRect(),
@@ -645,9 +618,7 @@ function fileName(text) {
 }
 function save(blob, name) {
   const link = createElement("a", { href: URL.createObjectURL(blob), download: name });
-  document.body.appendChild(link);
   link.click();
-  link.remove();
   setTimeout(() => {
     URL.revokeObjectURL(link.href);
   }, 10000);

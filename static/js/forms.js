@@ -15,9 +15,6 @@ function controlsOf(field) {
 function valueOf(control) {
   return control.type === "checkbox" ? control.checked : control.value;
 }
-function filled(field) {
-  return controlsOf(field).some(valueOf);
-}
 
 /* ---- errors: each answer tells those of every field; the ones that were touched or filled in show theirs ---- */
 function showError(field, text) {
@@ -38,7 +35,8 @@ function takeErrors(form, answer) {
     if (!error) return;
     const text = error.hidden ? "" : query("span", error).textContent;
     const typing = field.contains(document.activeElement) && !field.dataset.left;
-    if (text && (typing || !(field.dataset.touched || filled(field)))) return; /* not while it is being typed */
+    if (text && (typing || !(field.dataset.touched || controlsOf(field).some(valueOf))))
+      return; /* not while it is being typed */
     showError(field, text);
   });
 }
@@ -65,7 +63,10 @@ document.addEventListener("change", (event) => {
     field = picked && query(`[name="${picked.dataset.names}"]`, picked.form);
   if (!field || !picked.files[0] || field.value !== (field.dataset.named || "")) return;
   const stem = picked.files[0].name.toLowerCase().replace(/\.\w+$/, "");
-  field.value = field.dataset.named = stem.replace(/[^a-z0-9]+/g, "-").replace(/^-/, "").slice(0, 50);
+  field.value = field.dataset.named = stem
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-/, "")
+    .slice(0, 50);
 });
 
 /* ---- what was changed while an answer was under way is not renewed by it: it was asked for without that ---- */
@@ -105,17 +106,14 @@ function valuesOf(form) {
 }
 function listOp(event) {
   const form = event.detail.target;
-  const asked = event.detail.requestConfig;
-  let op = asked?.parameters?.op;
-  op = [].concat(op).pop(); /* htmx sends a button's name twice */
-  const found = form?.matches?.("form[data-form]") && /^(add|del|up|down):(.+)$/.exec(String(op));
+  const op = [].concat(event.detail.requestConfig?.parameters?.op).pop(); /* htmx sends a button's name twice */
+  const found = form?.matches?.("form[data-form]") && /^(add|del|up|down):(.+)$/.exec(op);
   return found ? { form, verb: found[1], pointer: found[2] } : null;
 }
 function entryAfter(change) {
-  const parts = /^(.*)\/(\d+)$/.exec(change.pointer),
-    entries = ":scope > .group";
+  const parts = /^(.*)\/(\d+)$/.exec(change.pointer);
   const list = query(`[data-pointer="${change.verb === "add" ? change.pointer : parts[1]}"]`, change.form);
-  const shown = list ? queryAll(entries, list) : [];
+  const shown = list ? queryAll(":scope > .group", list) : [];
   let place = change.verb === "add" ? shown.length - 1 : Number(parts[2]);
   if (change.verb === "up") place -= 1;
   if (change.verb === "down") place += 1;
@@ -144,9 +142,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   location.reload();
 });
 document.addEventListener("htmx:afterSwap", (event) => {
-  const change = listOp(event),
-    entry = change && entryAfter(change);
+  const change = listOp(event);
   if (!change) return;
+  const entry = entryAfter(change);
   unfolded.forEach((id) => {
     const group = document.getElementById(id);
     if (group) group.open = true;
@@ -159,14 +157,12 @@ document.addEventListener("htmx:afterSwap", (event) => {
     if (control.tagName === "SELECT") setTimeout(() => control.dispatchEvent(new Event("change", { bubbles: true })));
   });
   change.form.dispatchEvent(new Event("input", { bubbles: true })); /* the preview and the outlook follow */
-  if (writing && document.getElementById(writing)) {
-    document.getElementById(writing).focus({ preventScroll: true });
-    return;
-  }
-  if (!entry) return;
-  const control = controlsOf(entry).filter((each) => each.offsetParent && !each.disabled)[0] || query("button", entry);
+  const field = writing && document.getElementById(writing);
+  if (!field && !entry) return;
+  const control =
+    field || controlsOf(entry).find((each) => each.offsetParent && !each.disabled) || query("button", entry);
   control?.focus({ preventScroll: true });
-  entry.scrollIntoView({ block: "nearest" });
+  if (!field) entry.scrollIntoView({ block: "nearest" });
 });
 
 /* ---- what the reader has opened stays open where a part renews itself ---- */
@@ -195,8 +191,7 @@ document.addEventListener("click", (event) => {
   target.scrollIntoView({ block: "center" });
   target.focus({ preventScroll: true });
 });
-const problems = query("[data-problems]");
-problems?.focus();
+query("[data-problems]")?.focus();
 
 /* ---- what was typed comes back with the page: browsers forget it where they must not complete it ---- */
 function keyOf(form) {
@@ -238,16 +233,13 @@ document.addEventListener("input", (event) => {
   const form = closestTarget(event, "form[data-form]");
   if (form) keep(form);
 });
-function forget() {
-  Object.keys(sessionStorage).forEach((key) => {
-    if (key.indexOf("form:") === 0) sessionStorage.removeItem(key);
-  });
-}
 window.addEventListener("load", () => {
   /* where somebody signs in, it may be somebody else */
   if (query("input[type=password]") && !query("form[data-form]")) {
     try {
-      forget();
+      Object.keys(sessionStorage).forEach((key) => {
+        if (key.startsWith("form:")) sessionStorage.removeItem(key);
+      });
     } catch {
       /* nothing was kept */
     }

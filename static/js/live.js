@@ -42,12 +42,10 @@ class Log {
   constructor(list, scope) {
     this.list = list;
     this.scope = scope;
-    this.last = 0;
+    this.last = Number(list.lastElementChild?.id.slice(1)) || 0;
     this.paused = false;
     this.held = [];
     this.waiting = 0; /* lines of these */
-    const end = list.lastElementChild;
-    if (end) this.last = Number(end.id.slice(1)) || 0;
   }
 
   line(number, row) {
@@ -105,8 +103,7 @@ class Log {
     this.paused = !this.paused;
     button.setAttribute("aria-pressed", String(this.paused));
     query("span", button).textContent = this.paused ? button.dataset.on : button.dataset.off;
-    const use = query("use", button);
-    if (use) use.setAttribute("href", body.dataset.sprite + (this.paused ? "#i-play" : "#i-pause"));
+    query("use", button)?.setAttribute("href", body.dataset.sprite + (this.paused ? "#i-play" : "#i-pause"));
     if (!this.paused) {
       this.waiting = 0;
       this.take(this.held.splice(0));
@@ -120,7 +117,7 @@ function bare(part) {
 }
 function busy(part) {
   const here = document.activeElement;
-  return part.matches(":active") || query("dialog[open]", part) || (here && part.contains(here) && isTyping(here));
+  return part.matches(":active") || query("dialog[open]", part) || (part.contains(here) && isTyping(here));
 }
 let late = 0,
   failed = 0;
@@ -189,7 +186,7 @@ function poll(place) {
       every = clock ? Number(clock.dataset.every) : 15;
     clearTimeout(timer);
     if (place.isConnected && !document.hidden && !session.signedOut)
-      timer = setTimeout(again, Math.min(60, every * Math.pow(2, tries)) * 1000);
+      timer = setTimeout(again, Math.min(60, every * 2 ** tries) * 1000);
   }
   function again() {
     const clock = query("[data-mark]", place);
@@ -231,7 +228,7 @@ function addressOf(scope) {
 }
 function close(scope) {
   clearTimeout(scope.liveTimer);
-  if (scope.liveSource) scope.liveSource.close();
+  scope.liveSource?.close();
   scope.liveSource = null;
 }
 /* the browser says nothing of why a stream was refused: ask for its head once, and act on that */
@@ -328,9 +325,7 @@ function live(scope) {
     });
   });
   on("metric", (data) => {
-    let values = {};
-    if ("name" in data && "value" in data) values[data.name] = data.value;
-    else values = data;
+    const values = "name" in data && "value" in data ? { [data.name]: data.value } : data;
     bindAll(scope, "metric", values);
     document.dispatchEvent(new CustomEvent("plane:metric", { detail: values })); /* charts.js draws it */
   });

@@ -1,7 +1,6 @@
 /* The addresses that MLflow's client prints, <plane>/#/experiments/1/runs/<id>: what stands behind # never reaches a
    server, so the page at the root, and the log-in that it may lead to, ask for what it names. */
 (() => {
-  "use strict";
   const root = document.currentScript.dataset.root;
   const LINK = /^#\/(experiments\/[0-9]{1,9}(?:\/(?:runs\/[0-9a-f]{32}|models\/m-[0-9a-f]{32}))?)(?:[/?].*)?$/;
   function follow() {

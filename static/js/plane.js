@@ -56,16 +56,13 @@ function showStandingMessage(said) {
 
 /* ---- copy ---- */
 /* plain http inside a closed network has no clipboard interface, and a policy may refuse it */
-function copyBySelection(text) {
-  return new Promise((resolve, reject) => {
-    const area = createElement("textarea", { value: text, className: "sr" });
-    (query("dialog[open]") || body).appendChild(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    if (done) resolve();
-    else reject(new Error("copy refused"));
-  });
+async function copyBySelection(text) {
+  const area = createElement("textarea", { value: text, className: "sr" });
+  (query("dialog[open]") || body).appendChild(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error("copy refused");
 }
 function copyText(text) {
   if (!navigator.clipboard || !window.isSecureContext) return copyBySelection(text);
@@ -76,13 +73,9 @@ function copyFrom(button) {
     () => {
       button.classList.add("done");
       showToast(body.dataset.copied);
-      setTimeout(() => {
-        button.classList.remove("done");
-      }, 2000);
+      setTimeout(() => button.classList.remove("done"), 2000);
     },
-    () => {
-      showToast(body.dataset.copyFailed);
-    },
+    () => showToast(body.dataset.copyFailed),
   );
   button.focus();
 }
@@ -90,10 +83,8 @@ function copyFrom(button) {
 /* ---- theme: system, light, dark, and round again ---- */
 function nameTheme() {
   const now = root.dataset.theme || "system";
-  const words = body.getAttribute(`data-theme-${now}`);
   queryAll("[data-theme-next]").forEach((button) => {
-    button.setAttribute("aria-label", words);
-    button.title = words;
+    button.ariaLabel = button.title = body.getAttribute(`data-theme-${now}`);
   });
 }
 function nextTheme() {
@@ -139,12 +130,8 @@ function formatRelative(moment) {
     distance = Math.abs(seconds);
   if (distance >= RELATIVE) return formatTime(moment);
   if (distance < JUST_NOW) return AGO[0];
-  const unit = [
-    [86400, "d"],
-    [3600, "h"],
-    [60, "min"],
-  ].find((each) => distance >= each[0] || each[0] === 60);
-  const text = Math.max(1, Math.floor(distance / unit[0])) + UNITS[unit[1]];
+  const [unit, size] = SIZES.find((each) => distance >= each[1] || each[0] === "min");
+  const text = Math.max(1, Math.floor(distance / size)) + UNITS[unit];
   if (seconds > 0) return text + AGO[1];
   return zh ? text + AGO[2] : AGO[2] + text;
 }
@@ -165,6 +152,7 @@ function localizeTimes(from) {
 const UNITS = zh
   ? { d: " 天", h: " 小时", min: " 分", s: " 秒", ms: " 毫秒" }
   : { d: " d", h: " h", min: " min", s: " s", ms: " ms" };
+const SIZES = Object.entries({ d: 86400, h: 3600, min: 60, s: 1 }); /* in seconds */
 function grouped(value, decimals) {
   return value
     .toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })
@@ -195,17 +183,12 @@ const FORMATS = {
     let left = Math.round(value);
     const parts = [];
     let started = 0;
-    [
-      ["d", 86400],
-      ["h", 3600],
-      ["min", 60],
-      ["s", 1],
-    ].forEach((unit) => {
-      const count = Math.floor(left / unit[1]);
-      left -= count * unit[1];
+    SIZES.forEach(([unit, size]) => {
+      const count = Math.floor(left / size);
+      left -= count * size;
       if (count || started) {
         started += 1;
-        if (count && started <= 2) parts.push(count + UNITS[unit[0]]);
+        if (count && started <= 2) parts.push(count + UNITS[unit]);
       }
     });
     return parts.join(" ");
@@ -245,10 +228,8 @@ document.addEventListener("keydown", (event) => {
   let field;
   if (event.key === "/") {
     field = query('.find input, .bar input[type="search"]');
-    if (field) {
-      field.focus();
-      field.select();
-    }
+    field?.focus();
+    field?.select();
   } else if (event.key === "?") openDialog("keys");
   else return;
   event.preventDefault();
@@ -259,14 +240,13 @@ document.addEventListener("click", (event) => {
   let found;
   if (!(target instanceof Element)) return;
   queryAll("details.menu[open]").forEach((menu) => {
-    if (!menu.contains(target)) menu.open = false;
+    menu.open = menu.contains(target);
   });
   if ((found = target.closest("[data-copy]"))) copyFrom(found);
   else if (target.closest("[data-theme-next]")) nextTheme();
   else if ((found = target.closest("[data-dialog]"))) {
     event.preventDefault();
-    const menu = found.closest("details.menu");
-    if (menu) menu.open = false;
+    found.closest("details.menu")?.removeAttribute("open");
     openDialog(found.dataset.dialog);
   } else if ((found = target.closest("[data-close]"))) {
     event.preventDefault();
@@ -280,6 +260,10 @@ document.addEventListener("change", (event) => {
   const form = target.closest("form[data-autosubmit]");
   if (form && target.matches("select, input[type=date], input[type=checkbox]")) form.requestSubmit();
 });
+let sending = null; /* the form whose answer is awaited */
+const endSending = () => {
+  sending = null;
+};
 /* an empty filter has no place in an address that people pass on */
 document.addEventListener("submit", (event) => {
   const form = event.target,
@@ -292,17 +276,12 @@ document.addEventListener("submit", (event) => {
     }
   }
   if (method !== "get") {
-    /* a second press of a button must not send the form twice */
-    if (form.dataset.sent) {
-      event.preventDefault();
-      return;
-    }
-    if (method === "post" && !form.hasAttribute("hx-post")) {
-      form.dataset.sent = "1";
+    /* a second press of a button must not send the form twice; no event tells when a file has come */
+    if (form === sending) event.preventDefault();
+    else if (method === "post" && !form.matches("[hx-post], [data-saves]")) {
+      sending = form;
+      if (!window.navigation) setTimeout(endSending, 4000); /* it tells of no stop */
       keepPlace();
-      setTimeout(() => {
-        delete form.dataset.sent;
-      }, 4000);
     }
     return;
   }
@@ -315,10 +294,9 @@ document.addEventListener("submit", (event) => {
     field.dataset.left = "1";
   });
 });
+window.navigation?.addEventListener("navigateerror", endSending); /* stopped by the reader */
 window.addEventListener("pageshow", () => {
-  queryAll("form[data-sent]").forEach((form) => {
-    delete form.dataset.sent;
-  });
+  endSending();
   queryAll("form[method=get] [data-left]").forEach((field) => {
     field.disabled = false;
     delete field.dataset.left;
@@ -372,7 +350,7 @@ function keepState(target) {
 }
 function restoreState(target) {
   const was = focused;
-  if (reopen) reopen();
+  reopen?.();
   reopen = focused = null;
   if (!was || (document.activeElement !== body && document.activeElement)) return;
   let found =
@@ -383,7 +361,7 @@ function restoreState(target) {
     found = target;
     found.tabIndex = -1;
   }
-  if (found) found.focus({ preventScroll: true });
+  found?.focus({ preventScroll: true });
 }
 document.addEventListener("htmx:beforeSwap", (event) => {
   keepState(event.detail.target);

@@ -47,12 +47,11 @@ function Failure(why, status) {
   this.status = status || 0;
 }
 export const fetchPart = (url, headers, signal) => {
-  const sent = Object.assign({ Accept: "text/html", "X-Plane-Poll": "1" }, headers);
   return fetch(url, {
     credentials: "same-origin",
     cache: "no-store",
     redirect: "manual",
-    headers: sent,
+    headers: { Accept: "text/html", "X-Plane-Poll": "1", ...headers },
     signal,
   }).then(
     (answer) => {
@@ -97,7 +96,7 @@ export const handleFailure = (failure) => {
 const said = {},
   ORDER = ["signed-out", "offline", "renewed", "paused"];
 export const showMessage = (key, text, link, url) => {
-  if (said[key] && said[key].text === text) return;
+  if (said[key]?.text === text) return;
   said[key] = { text, link, url };
   showStandingMessage(current());
 };

@@ -76,16 +76,20 @@ function startPalette() {
     else show();
   });
 }
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (isTyping(event.target) || query("dialog[open]")) return;
-  const soon = pressed > 0 && event.timeStamp - pressed < SECONDS_FOR_THE_LETTER * 1000;
-  pressed = event.key === "g" ? event.timeStamp : 0;
-  if (!soon) return;
-  const link = queryAll(".rail a[data-go]").find((each) => each.dataset.go === event.key);
-  if (!link) return;
-  event.preventDefault();
-  event.stopImmediatePropagation(); /* j and k are the rows of a list otherwise */
-  location.assign(link.href);
-}, true);
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (isTyping(event.target) || query("dialog[open]")) return;
+    const soon = pressed > 0 && event.timeStamp - pressed < SECONDS_FOR_THE_LETTER * 1000;
+    pressed = event.key === "g" ? event.timeStamp : 0;
+    if (!soon) return;
+    const link = queryAll(".rail a[data-go]").find((each) => each.dataset.go === event.key);
+    if (!link) return;
+    event.preventDefault();
+    event.stopImmediatePropagation(); /* j and k are the rows of a list otherwise */
+    location.assign(link.href);
+  },
+  true,
+);
 if (list) startPalette();

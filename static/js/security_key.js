@@ -1,7 +1,5 @@
 // A security key that does not answer (cancelled, wrong key, no secure context): say so on the page.
-(function () {
-  document.addEventListener("allauth.error", (event) => {
-    event.preventDefault();
-    for (const note of document.querySelectorAll("[data-key-error]")) note.hidden = false;
-  });
-})();
+document.addEventListener("allauth.error", (event) => {
+  event.preventDefault();
+  for (const note of document.querySelectorAll("[data-key-error]")) note.hidden = false;
+});

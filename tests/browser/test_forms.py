@@ -149,6 +149,48 @@ def test_the_preview_of_a_pipeline_comes_back_with_its_cleaning(signed_in, plane
     expect(sample).to_contain_text("rows looked at")
 
 
+LATE = """{
+  const plain = setTimeout;
+  window.late = [];
+  window.setTimeout = (call, wait, ...rest) => {
+    if (wait >= 1000) late.push(call);
+    return plain(call, wait, ...rest);
+  };
+}"""
+SEND_REPEATEDLY = """async () => {
+  const form = document.querySelector("form:has(input[type=file])");
+  const next = (name) => new Promise((resolve) => navigation.addEventListener(name, resolve, {once: true}));
+  const send = () => {
+    let isSent = null;
+    addEventListener("submit", (event) => { isSent = !event.defaultPrevented; }, {once: true});
+    form.requestSubmit();
+    return isSent;
+  };
+  const begun = next("navigate"), sent = [send()];
+  await begun;
+  late.forEach((call) => call()); // whatever waits for some seconds
+  sent.push(send());
+  const stopped = next("navigateerror");
+  stop();
+  await stopped;
+  sent.push(send(), send());
+  dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}));
+  sent.push(send());
+  stop();
+  return sent;
+}"""
+
+
+def test_a_form_is_sent_once_until_its_answer_comes_or_the_reader_stops_it(page, sign_in_as, plane):
+    sign_in_as(page, "engineer")  # not watched: what is stopped is an error of the page
+    page.add_init_script(LATE)
+    page.goto(f"{plane}/p/demo/upload")
+    page.get_by_role("textbox", name="Dataset").fill("once")
+    page.set_input_files("input[type=file]", TABLE)
+    page.route("**/p/demo/upload", lambda route: None)  # a slow way: no answer comes
+    assert page.evaluate(SEND_REPEATEDLY) == [True, False, True, False, True]
+
+
 def test_the_rest_call_is_in_step_with_the_form(form):
     page = form("clean")
     rest = page.locator("#rest")
