@@ -89,7 +89,7 @@ def test_missing_folder_is_made_by_who_misses_it(options, tmp_path, lost):
         assert (tmp_path / "control").is_dir()
         shutil.rmtree(tmp_path / lost)
         queue.put({"number": 1})
-        assert queue.get(timeout=5).payload == {"number": 1}
+        assert queue.get(timeout=60).payload == {"number": 1}
 
 
 def test_unusable_folder_is_an_empty_queue(channel, options):
@@ -140,5 +140,5 @@ def test_nobody_sends_before_the_binding_is_on_the_disk(options, monkeypatch):
     with Connection("planefs://", transport_options=options) as connection:
         queue = connection.SimpleQueue("late")
         queue.put({"number": 1})
-        assert queue.get(timeout=5).payload == {"number": 1}
+        assert queue.get(timeout=60).payload == {"number": 1}
     first.join()

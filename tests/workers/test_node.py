@@ -115,7 +115,7 @@ def test_new_worker_takes_back_what_its_predecessor_held(monkeypatch, settings, 
     started = node_module._start()
     for thread in (started.heartbeat, started.keeper):
         thread.ended.set()
-        thread.join(timeout=5)
+        thread.join(timeout=60)
     job.refresh_from_db()
     assert (job.state, job.error["code"]) == (JobState.QUEUED, "worker_lost")
 

@@ -111,7 +111,7 @@ def test_workers_start_when_the_scheduler_listens_and_again_after_it_was_away(
     await_that(lambda: any("this node waits for it" in line for line in report.lines))
     assert not results
     scheduler.listen()
-    thread.join(10)
+    thread.join(60)
     assert len(started) == 2
     assert results[0].outputs == ()
     assert not list(tmp_path.glob(".partitions-*"))
