@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
+from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from apps.data.datasets.urls import urlpatterns as dataset_pages
@@ -192,6 +193,7 @@ urlpatterns = [
     path("accounts/2fa/totp/activate/", SetUpAppView.as_view(), name="mfa_activate_totp"),
     path("accounts/2fa/webauthn/add/", AddKeyView.as_view(), name="mfa_add_webauthn"),
     path("accounts/2fa/webauthn/keys/<int:pk>/remove/", RemoveKeyView.as_view(), name="mfa_remove_webauthn"),
+    path("accounts/", RedirectView.as_view(pattern_name="accounts:account")),
     path("accounts/", include("allauth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("p/<slug:project>/", include(PROJECT_PAGES)),

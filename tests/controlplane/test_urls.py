@@ -63,6 +63,11 @@ def test_addresses_that_work_by_mail_are_closed(client, web, engineer):
     assert statuses == dict.fromkeys(statuses, 404)
 
 
+def test_the_trimmed_address_of_the_log_in_leads_to_the_account(client, web, engineer):
+    assert web(engineer).get("/accounts/").headers["Location"] == "/account"
+    assert client.get("/accounts/").headers["Location"] == "/accounts/login/?next=/accounts/"
+
+
 def test_nobody_signs_up(client):
     client.post(
         "/accounts/signup/", {"username": "new", "password1": "x-9-long-enough", "password2": "x-9-long-enough"}
