@@ -25,17 +25,24 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("limit", [1000, 4])
-def test_finds_what_mlflow_finds(actor, project, keep, tmp_path, limit):
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> tuple[list[dict], list[tuple[dict, list[str] | str]]]:
+    """Runs, and for each case what MLflow's store answers: ids in order, or the text of the refusal."""
     runs = made_runs()
     cases = made_cases(runs)
-    keep(runs)
-    asked = json.dumps({"runs": runs, "cases": cases})
-    command = [f"{MLFLOW_ENV}/bin/python", SCRIPT, tmp_path]
-    answers = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    command = [f"{MLFLOW_ENV}/bin/python", SCRIPT, tmp_path_factory.mktemp("mlflow")]
+    given = json.dumps({"runs": runs, "cases": cases})
+    answers = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     assert answers.returncode == 0, answers.stderr
+    return runs, list(zip(cases, json.loads(answers.stdout), strict=True))
+
+
+@pytest.mark.parametrize("limit", [1000, 4])
+def test_finds_what_mlflow_finds(actor, project, keep, reference, limit):
+    runs, expectations = reference
+    keep(runs)
     wrong = []
-    for case, expected in zip(cases, json.loads(answers.stdout), strict=True):
+    for case, expected in expectations:
         found = answered(actor, project, case, limit)
         agrees = found == expected if isinstance(expected, list) else isinstance(found, str)
         if not agrees:
