@@ -49,10 +49,9 @@ ROWS = 240_000
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory, template, services):
-    """A plane whose own worker serves another queue than the hosts."""
-    plane = start_plane(
-        tmp_path_factory.mktemp("hosts") / "home", template, services, NODE_QUEUES="other", HANG_SECONDS="90"
-    )
+    """A plane without a worker of its own: the hosts bring theirs."""
+    home = tmp_path_factory.mktemp("hosts") / "home"
+    plane = start_plane(home, template, services, parts="web,dispatcher", HANG_SECONDS="90")
     yield plane
     plane.kill_everything()
 
@@ -74,7 +73,7 @@ def hosts(plane):
 
 def start_worker(plane, name: str, space: Space) -> SecondWorker:
     prefix = ("nsenter", "-t", space.pid, "-n")
-    return SecondWorker(plane, name, prefix=prefix, NODE_QUEUES="cpu", NODE_ADDRESS=ADDRESSES[name])
+    return SecondWorker(plane, name, prefix=prefix, NODE_ADDRESS=ADDRESSES[name])
 
 
 @pytest.fixture(scope="module")
