@@ -181,10 +181,10 @@ class GangAttempt(Attempt):
     # -- after ----------------------------------------------------------------------------------------------------
     def finish_attempt(self, code: int) -> None:
         """An attempt whose stacks were asked for has hung, however its engine ends while they are written."""
-        if self.stacks_at is not None:
+        if self.decides and self.stacks_at is not None:
             self.stop("hang")
-        if self.reason == "member":
-            self.find_culprit()
+        if self.decides and self.reason == "member":
+            self.await_culprit()
         super().finish_attempt(code)
 
     def register_success(self, result: Mapping[str, Any]) -> None:
@@ -234,12 +234,12 @@ class GangAttempt(Attempt):
 
     def fail(self, error: Mapping[str, Any], *, retry: bool, counts: bool = True) -> None:
         """Of several members that fail together the one with the most to say is the reason."""
-        if error.get("code") in ENGINE_FAULTS and self.find_culprit() is not None:
+        if error.get("code") in ENGINE_FAULTS and self.await_culprit() is not None:
             self.write_end(self.report_member_end)
         else:
             super().fail(error, retry=retry, counts=counts)
 
-    def find_culprit(self) -> JobMember | None:
+    def await_culprit(self) -> JobMember | None:
         """Wait for another member whose end is the reason of the others' ends; None if none is."""
         deadline = time.monotonic() + CULPRIT_SECONDS
         while True:
@@ -289,10 +289,6 @@ class MemberAttempt(GangAttempt):
         if self.stacks_at is None and self.stacks_requested:
             self.stacks_at = time.monotonic()
             self.dump_stacks()
-
-    def finish_attempt(self, code: int) -> None:
-        """The first member says what its end means."""
-        Attempt.finish_attempt(self, code)
 
     def register_success(self, result: Mapping[str, Any]) -> None:
         self.end(MemberState.SUCCEEDED)
